@@ -1,0 +1,246 @@
+"""Settings: defaults < TOML file < `EVALD_*` environment < flags, each value with the place it came from.
+
+Every field here is read somewhere; `evald config` prints the effective values. A key nobody knows is an error that names the
+file and the line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from daemon.errors import OperatorError
+from daemon.paths import Paths
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Section):
+    """What a bundle may hold before it is rejected. Sizes in bytes."""
+
+    bundle_bytes: PositiveInt = 256 * MIB
+    file_count: PositiveInt = 1000
+    source_bytes: PositiveInt = 4 * MIB
+    contract_bytes: PositiveInt = 64 * MIB
+    decompressed_bytes: PositiveInt = 1 * GIB
+    tensor_bytes: PositiveInt = 8 * GIB
+    cases: PositiveInt = 64
+
+
+class Sandbox(_Section):
+    """What one cell (one kernel under test) may use."""
+
+    memory_bytes: PositiveInt = 4 * GIB
+    processes: PositiveInt = 256
+    cpu_cores: Annotated[float, Field(gt=0)] | None = None
+    open_files: PositiveInt = 1024
+    tmp_bytes: PositiveInt = 512 * MIB
+    tmp_inodes: PositiveInt = 20_000
+    file_bytes: PositiveInt = 512 * MIB
+    output_keep_bytes: PositiveInt = 64 * 1024
+    uid_base: PositiveInt = 61_000
+
+
+class Deadlines(_Section):
+    """Wall-clock limits of the stages the contract's own `timeout` does not cover, seconds."""
+
+    build_s: Seconds = 300
+    start_s: Seconds = 60
+    stop_s: Seconds = 5
+
+
+class TimingDefaults(_Section):
+    """When to stop measuring and how much memory to measure in, unless the contract says otherwise."""
+
+    max_s: Seconds = 2.0
+    target_rse: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    min_rounds: Annotated[int, Field(ge=5)] = 7
+    max_calls: PositiveInt = 256
+    arena_bytes: PositiveInt = 256 * MIB
+
+
+class Settings(_Section):
+    """Everything that can be set, with its default."""
+
+    home: Path = Path("evald-home")
+    inbox: Path | None = None
+    results: Path | None = None
+    state: Path | None = None
+    database: str | None = None
+    device: Literal["auto", "cpu"] = "auto"
+    isolation: Literal["bubblewrap", "none"] = "bubblewrap"
+    slots: PositiveInt = 1
+    backend_paths: tuple[Path, ...] = ()
+    claim_ahead: PositiveInt = 64
+    scan_interval_s: Seconds = 1.0
+    quiet_s: Seconds = 2.0
+    torn_after_s: Seconds = 3600
+    polling: Literal["auto", "always", "never"] = "auto"
+    lease_s: Seconds = 60
+    max_attempts: PositiveInt = 3
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    limits: Limits = Limits()
+    sandbox: Sandbox = Sandbox()
+    deadlines: Deadlines = Deadlines()
+    timing: TimingDefaults = TimingDefaults()
+
+    @property
+    def paths(self) -> Paths:
+        """The folders these settings name, absolute."""
+        home = self.home.expanduser().absolute()
+
+        def place(given: Path | None, name: str) -> Path:
+            return (home / given.expanduser()).absolute() if given else home / name
+
+        return Paths(home, place(self.inbox, "inbox"), place(self.results, "results"), place(self.state, "state"))
+
+    @property
+    def database_url(self) -> str:
+        return self.database or self.paths.default_database_url
+
+
+@dataclass(frozen=True)
+class LoadedSettings:
+    """Settings together with where each dotted key (`limits.bundle_bytes`) came from: default, file:line, variable or flag."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    config_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> LoadedSettings:
+    """Merge the four layers.
+
+    `flags` maps dotted keys to values; None values count as not given. `config_file` defaults to `EVALD_CONFIG`, then
+    `<home>/evald.toml` if it exists. Raises `OperatorError` naming the place of anything unknown or malformed.
+    """
+    environ = os.environ if environ is None else environ
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(_dotted_keys(), "default")
+    layers = (
+        _file_layer(_config_path(given, config_file, environ)),
+        _environment_layer(environ),
+        {key: (value, f"flag --{key.replace('_', '-')}") for key, value in given.items()},
+    )
+    for layer in layers:
+        for key, (value, source) in layer.items():
+            _assign(values, key, value)
+            sources[key] = source
+    return LoadedSettings(_validate(values, sources), sources)
+
+
+def _config_path(flags: Mapping[str, Any], explicit: Path | None, environ: Mapping[str, str]) -> Path | None:
+    named = explicit or (Path(environ["EVALD_CONFIG"]) if environ.get("EVALD_CONFIG") else None)
+    if named is not None:
+        if not named.is_file():
+            raise OperatorError(f"no settings file at {named}", hint="check --config or EVALD_CONFIG")
+        return named
+    home = Path(flags.get("home") or environ.get("EVALD_HOME") or Settings().home)
+    candidate = home.expanduser() / "evald.toml"
+    return candidate if candidate.is_file() else None
+
+
+def _dotted_keys() -> Iterator[str]:
+    for name, field in Settings.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, _Section):
+            yield from (f"{name}.{inner}" for inner in annotation.model_fields)
+        else:
+            yield name
+
+
+def _file_layer(path: Path | None) -> dict[str, tuple[Any, str]]:
+    if path is None:
+        return {}
+    text = path.read_text("utf-8")
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise OperatorError(f"{path}: not valid TOML: {error}") from error
+    known = set(_dotted_keys())
+    layer: dict[str, tuple[Any, str]] = {}
+    for key, value in _flatten(document, known):
+        line = _line_of(text, key)
+        if key not in known:
+            raise OperatorError(f"{path}:{line}: unknown setting {key!r}", hint=_nearest_hint(key, known))
+        layer[key] = (value, f"{path}:{line}")
+    return layer
+
+
+def _flatten(document: Mapping[str, Any], known: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in document.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, dict) and dotted not in known:
+            yield from _flatten(value, known, f"{dotted}.")
+        else:
+            yield dotted, value
+
+
+def _line_of(text: str, dotted: str) -> int:
+    """The line (from 1) on which `dotted` is assigned: its table header decides between equal last names."""
+    section, _, name = dotted.rpartition(".")
+    current = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            current = stripped.strip("[] \t")
+        key = stripped.partition("=")[0].strip().strip("\"'")
+        if (current == section and key == name) or (not current and key == dotted):
+            return number
+    return 1
+
+
+def _environment_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    by_variable = {"EVALD_" + key.replace(".", "_").upper(): key for key in _dotted_keys()}
+    layer: dict[str, tuple[Any, str]] = {}
+    for variable, value in environ.items():
+        if not variable.startswith("EVALD_") or variable == "EVALD_CONFIG" or variable.startswith("EVALD_TEST_"):
+            continue
+        key = by_variable.get(variable)
+        if key is None:
+            raise OperatorError(
+                f"environment: unknown variable {variable}", hint=_nearest_hint(variable, set(by_variable))
+            )
+        layer[key] = (value.split(os.pathsep) if key == "backend_paths" else value, f"environment {variable}")
+    return layer
+
+
+def _nearest_hint(name: str, known: set[str]) -> str:
+    nearest = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else "evald config lists every setting"
+
+
+def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
+    section, _, name = dotted.rpartition(".")
+    (values.setdefault(section, {}) if section else values)[name] = value
+
+
+def _validate(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        dotted = ".".join(str(part) for part in first["loc"])
+        known = next((key for key in sources if dotted == key or dotted.startswith(key + ".")), dotted)
+        place = sources.get(known, "settings")
+        raise OperatorError(f"{place}: {known}: {first['msg']} (got {first['input']!r})") from error

@@ -1,0 +1,49 @@
+"""The seam between "which job next" and "how a job is judged". Local and distributed engines share this and one test suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from daemon.evaluation import Evaluation
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """One job to judge. `bundle_dir` is a private, verified copy: `contract.json` and the files it names, nothing writes to it."""
+
+    job_id: str
+    name: str
+    bundle_dir: Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an evaluation is now, for people: `text` is short ("checking 3/5"), `case` names the case if there are several."""
+
+    job_id: str
+    text: str
+    case: str | None = None
+
+
+class Engine(Protocol):
+    """Judges one job at a time per call; `evaluate` may be called from several threads, up to `slots` at once."""
+
+    @property
+    def slots(self) -> int:
+        """How many jobs may be evaluated at the same time."""
+
+    def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
+        """Judge `job`. Blocks until judged.
+
+        Raises `HarnessError` when the engine, not the bundle, failed (retry elsewhere or later), and `LostClaim` when
+        `cancel` was called for this job.
+        """
+
+    def cancel(self, job_id: str) -> None:
+        """Stop judging `job_id` at once and kill everything it started. Harmless when it is not running."""
+
+    def close(self) -> None:
+        """Stop every judge and cell. Idempotent."""

@@ -1,0 +1,124 @@
+"""What an engine answers about one job: pure data, the same from a local and a distributed engine.
+
+Times are milliseconds (`_ms`) or microseconds (`_us`); an absent figure is None, never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from daemon.verdict import Comparison, Phase, Side, Verdict
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RuntimeStats(_Frozen):
+    """Statistics of the outside samples of one kernel, milliseconds per call. `std` is the sample deviation."""
+
+    mean: float
+    std: float
+    min: float
+    max: float
+    median: float
+    percentile_95: float
+    percentile_99: float
+
+
+class Timing(_Frozen):
+    """How one kernel was timed by the judge's clock, and what came out.
+
+    `samples_ms` holds one (T(n) - c0)/n figure per round, in the order taken; `calls` the n of each round. `c0_us` is the null
+    candidate's time for a round of one call and `c0_slope_us` what it adds per call. `rse` is the relative standard error
+    reached; `stop` names the rule that ended the measurement: "precision", "time" or "rounds".
+    """
+
+    stats: RuntimeStats
+    mode: str
+    samples_ms: tuple[float, ...]
+    calls: tuple[int, ...]
+    c0_us: float
+    c0_slope_us: float
+    rse: float | None
+    target_rse: float
+    stop: str
+    isolated_ms: float | None = None
+    line_fit_residual: float | None = None
+    inside_ms: float | None = None  # taken inside the cell by its own clock: unverified, never ranked on
+    copy_ms: float | None = None  # calibrated cost of copying fresh outputs into the slots, already subtracted
+    footprint_bytes: int = 0
+    labels: tuple[str, ...] = ()
+
+
+class Failure(_Frozen):
+    """Why a case did not pass: whose kernel, in which phase, and the evidence."""
+
+    phase: Phase
+    side: Side
+    message: str
+    traceback: str | None = None  # the user's own frames only
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+class CaseEvaluation(_Frozen):
+    """One case (one binding of the contract's symbols) judged."""
+
+    name: str
+    bind: dict[str, int] = {}
+    verdict: Verdict
+    phase: Phase
+    failure: Failure | None = None
+    compiled: bool = False
+    correctness: bool | None = None  # None: nothing was compared
+    trials_passed: int = 0
+    trials_total: int = 0
+    max_abs_error: float | None = None
+    max_rel_error: float | None = None
+    worst_output: str | None = None
+    worst_index: tuple[int, ...] | None = None
+    timing: Timing | None = None
+    ref_timing: Timing | None = None
+    speedup: float | None = None
+    comparison: Comparison | None = None
+    compile_ms: float | None = None
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    stdout_tail: str = ""
+    stderr_tail: str = ""
+    build: dict[str, Any] = {}  # what the compiler said: registers, spills, backend, cache hit
+
+
+class Environment(_Frozen):
+    """Where the evaluation ran. Unknown is None."""
+
+    device: str = "cpu"
+    device_name: str | None = None
+    device_uuid: str | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    torch: str | None = None
+    triton: str | None = None
+    python: str | None = None
+    cpu: str | None = None
+    cpu_count: int | None = None
+    clocks: dict[str, float] = {}
+    isolation: str = "none"
+    isolation_weaker: tuple[str, ...] = ()  # what this host could not enforce, in words
+    evald: str = ""
+
+
+class Evaluation(_Frozen):
+    """The whole answer about one job."""
+
+    verdict: Verdict
+    phase: Phase
+    message: str | None = None
+    cases: tuple[CaseEvaluation, ...] = ()
+    compile_ms: float | None = None
+    evaluate_ms: float | None = None
+    environment: Environment = Environment()
+    notes: tuple[str, ...] = ()

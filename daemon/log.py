@@ -1,0 +1,49 @@
+"""Story lines: one line per state change, a job id on each. Plain text for people, priorities for journald."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+LOGGER = logging.getLogger("evald")
+
+_JOURNAL_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+class _StoryFormatter(logging.Formatter):
+    """`12:00:01 info  job 0192… claimed name=vec_add`; under journald the clock is left out and `<6>` stands in front."""
+
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        text = record.getMessage() + "".join(f" {key}={_printable(value)}" for key, value in fields.items())
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        if self._journal:
+            return f"<{_JOURNAL_PRIORITY.get(record.levelno, 6)}>{text}"
+        return f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {text}"
+
+
+def _printable(value: object) -> str:
+    text = str(value)
+    escaped = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
+    return f'"{escaped}"' if " " in escaped else escaped
+
+
+def setup(level: str) -> None:
+    """Send story lines to stderr. `level` is debug, info, warning or error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_StoryFormatter(journal="JOURNAL_STREAM" in os.environ))
+    LOGGER.handlers[:] = [handler]
+    LOGGER.setLevel(level.upper())
+    LOGGER.propagate = False
+
+
+def story(message: str, *, level: int = logging.INFO, **fields: object) -> None:
+    """Log one state change with its fields (`job`, `name`, `verdict`, …)."""
+    LOGGER.log(level, message, extra={"fields": {key: value for key, value in fields.items() if value is not None}})
