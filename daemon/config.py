@@ -70,8 +70,8 @@ class TimingDefaults(_Section):
     max_s: Seconds = 2.0
     target_rse: Annotated[float, Field(gt=0, lt=1)] = 0.005
     min_rounds: Annotated[int, Field(ge=5)] = 7
-    max_calls: PositiveInt = 256
-    arena_bytes: PositiveInt = 256 * MIB
+    max_calls: PositiveInt = 2048
+    arena_bytes: PositiveInt = 128 * MIB
 
 
 class Settings(_Section):

@@ -6,12 +6,18 @@ in 1,510 acknowledged writes; leaving out the last step lost some, leaving out a
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
 
 
 def fsync_dir(folder: Path) -> None:
@@ -29,6 +35,21 @@ def rename(source: Path, target: Path) -> None:
     Raises `FileNotFoundError` when `source` is gone (somebody else won).
     """
     os.rename(source, target)  # noqa: PTH104 - this is the place
+    fsync_dir(target.parent)
+    if source.parent != target.parent:
+        fsync_dir(source.parent)
+
+
+def rename_exclusive(source: Path, target: Path) -> None:
+    """Rename durably, only when nothing is at `target`: one atomic step that never replaces anything.
+
+    Raises `FileExistsError` when something is there, `FileNotFoundError` when `source` is gone, and `OSError` with
+    errno EOPNOTSUPP where the file system cannot promise this (NFS): fall back to a unique name and `rename`.
+    """
+    if _LIBC.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
+        code = ctypes.get_errno()
+        code = errno.EOPNOTSUPP if code in (errno.EINVAL, errno.ENOSYS) else code
+        raise OSError(code, os.strerror(code), str(source), None, str(target))
     fsync_dir(target.parent)
     if source.parent != target.parent:
         fsync_dir(source.parent)

@@ -1,0 +1,182 @@
+"""Putting a case's numbers in the place of its symbols, and every rule that needs the numbers.
+
+`bind_case` is what the executor calls; `parse_contract` runs the same code for every case, so a contract that was
+accepted binds without a problem.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+from daemon.contract.dtypes import Category, DTypeInfo, as_element, unrepresentable
+from daemon.contract.expressions import MAX_MAGNITUDE, ExpressionError, evaluate
+from daemon.contract.fields import literal_float
+from daemon.contract.problems import ProblemLog
+from daemon.contract.request import CaseSpec, CompareRequest, EvaluateRequest, KernelSpec
+from daemon.contract.tensors import ArgSpec, ArgType, InitKind, InitSpec, IOContract, LaunchSpec, TensorData, TensorSpec
+
+R = TypeVar("R", EvaluateRequest, CompareRequest)
+
+_MAX_LAUNCH = 2**31 - 1
+# The parameters each kind has, with the value an absent one takes; uniform's bounds depend on the dtype.
+KIND_PARAMETERS: dict[InitKind, dict[str, float | None]] = {
+    InitKind.RANDN: {"mean": 0.0, "std": 1.0},
+    InitKind.UNIFORM: {"low": None, "high": None},
+    InitKind.ZEROS: {},
+    InitKind.ONES: {},
+    InitKind.FULL: {"fill_value": None},
+    InitKind.ARANGE: {"start": 0, "step": 1},
+}
+_UNIFORM_HIGH = {Category.FLOAT: 1.0, Category.COMPLEX: 1.0, Category.INT: 100, Category.BOOL: 1}
+
+
+def bind_case(request: R, case: CaseSpec, *, contract_file: str = "contract.json") -> R:
+    """`request` for one case: every symbol a number, every init parameter of its kind filled in, `cases` only this one.
+
+    Raises `BundleError` listing every symbol that is not bound and every number that cannot be used.
+    """
+    log = ProblemLog(contract_file)
+    update: dict[str, object] = {"cases": (case,)}
+    for side in ("kernel", "ref_kernel", "custom_kernel"):
+        kernel = getattr(request, side, None)
+        if isinstance(kernel, KernelSpec) and kernel.io is not None:
+            io = _bind_io(kernel.io, Binder(case, log), f"{side}.io")
+            update[side] = kernel.model_copy(update={"io": io})
+    log.raise_if_any()
+    return request.model_copy(update=update)
+
+
+class Binder:
+    """Evaluates the symbols of one case and notes what is wrong, with the case's name in the field."""
+
+    def __init__(self, case: CaseSpec, log: ProblemLog, *, implicit: bool = False) -> None:
+        self.case = case
+        self._log = log
+        self._suffix = "" if implicit else f" (case {case.name})"
+
+    def complain(self, field: str, message: str, suggestion: str | None = None) -> None:
+        self._log.add(field + self._suffix, message, suggestion)
+
+    def number(self, value: float | str, field: str) -> int | float | None:
+        """The number behind `value`, or None with the problem noted."""
+        if not isinstance(value, str):
+            return value
+        literal = literal_float(value)
+        return self._evaluated(value, field) if literal is None else literal
+
+    def whole(self, value: int | str, field: str, *, low: int, high: int = MAX_MAGNITUDE) -> int | None:
+        """The whole number behind `value` when it lies in [low, high], or None with the problem noted."""
+        number = self._evaluated(value, field) if isinstance(value, str) else value
+        if number is None or low <= number <= high:
+            return number
+        computed = f" (from {value!r})" if isinstance(value, str) else ""
+        wanted = f"at least {low}" if number < low else f"at most {high}"
+        self.complain(field, f"must be {wanted}, got {number}{computed}")
+        return None
+
+    def _evaluated(self, text: str, field: str) -> int | None:
+        try:
+            return evaluate(text, self.case.bind)
+        except ExpressionError as error:
+            self.complain(field, error.message, error.suggestion)
+            return None
+
+
+def _bind_io(io: IOContract, binder: Binder, path: str) -> IOContract:
+    args = tuple(bind_arg(arg, binder, f"{path}.args[{index}]") for index, arg in enumerate(io.args))
+    launch = None if io.launch is None else bind_launch(io.launch, binder, f"{path}.launch")
+    return io.model_copy(update={"args": args, "launch": launch})
+
+
+def bind_arg(arg: ArgSpec, binder: Binder, path: str) -> ArgSpec:
+    """`arg` with numbers for symbols; unchanged where a problem was noted."""
+    if arg.is_tensor:
+        spec = arg.tensor_spec and _bind_tensor(arg, arg.tensor_spec, binder, f"{path}.tensor_spec")
+        return arg.model_copy(update={"tensor_spec": spec})
+    if arg.type not in (ArgType.INT, ArgType.FLOAT) or not isinstance(arg.value, str):
+        return arg
+    if arg.type is ArgType.INT:
+        return arg.model_copy(update={"value": binder.whole(arg.value, f"{path}.value", low=-MAX_MAGNITUDE - 1)})
+    number = binder.number(arg.value, f"{path}.value")
+    return arg.model_copy(update={"value": None if number is None else float(number)})
+
+
+def bind_launch(launch: LaunchSpec, binder: Binder, path: str) -> LaunchSpec:
+    """`launch` with numbers for symbols. Block size against the device's limit is the executor's business."""
+    update: dict[str, object] = {}
+    for name in ("grid", "block", "cluster"):
+        extents: Sequence[int | str] | None = getattr(launch, name)
+        if extents is not None:
+            update[name] = tuple(
+                binder.whole(extent, f"{path}.{name}.{axis}", low=1, high=_MAX_LAUNCH)
+                for axis, extent in zip("xyz", extents, strict=True)
+            )
+    for name, low in (("num_warps", 1), ("num_stages", 0), ("shared_mem", 0)):
+        extent: int | str | None = getattr(launch, name)
+        if extent is not None:
+            update[name] = binder.whole(extent, f"{path}.{name}", low=low, high=_MAX_LAUNCH)
+    return launch.model_copy(update=update)
+
+
+def _bind_tensor(arg: ArgSpec, spec: TensorSpec, binder: Binder, path: str) -> TensorSpec:
+    given = [binder.whole(extent, f"{path}.shape[{index}]", low=0) for index, extent in enumerate(spec.shape)]
+    dims = tuple(extent for extent in given if extent is not None)
+    update: dict[str, object] = {}
+    if spec.init is not None:
+        update["init"] = _bind_init(spec.init, spec.info, binder, f"{path}.init")
+    if len(dims) < len(given):
+        return spec.model_copy(update=update)
+    if math.prod(max(extent, 1) for extent in dims) * spec.info.itemsize > MAX_MAGNITUDE:
+        binder.complain(f"{path}.shape", f"{list(dims)} has more elements than can be counted")
+        return spec.model_copy(update=update)
+    if spec.data is not None:
+        update["data"] = _bind_data(spec.data, spec, dims, binder, f"{path}.data")
+    if arg.is_input and spec.init is None and spec.data is None and math.prod(dims) > 0:
+        hint = ", or role output if the kernel only writes it" if arg.is_output else ""
+        binder.complain(path, f"an {arg.role} tensor needs init or data{hint}")
+    return spec.model_copy(update={**update, "shape": dims})
+
+
+def _bind_data(data: TensorData, spec: TensorSpec, dims: tuple[int, ...], binder: Binder, path: str) -> TensorData:
+    if data.shape is not None and data.shape != dims:
+        binder.complain(f"{path}.shape", f"{list(data.shape)} is not the tensor_spec's shape {list(dims)}")
+    return data.model_copy(update={"shape": dims, "dtype": spec.dtype})
+
+
+def _bind_init(init: InitSpec, info: DTypeInfo, binder: Binder, path: str) -> InitSpec:
+    update: dict[str, object] = {}
+    for name, default in KIND_PARAMETERS[init.kind].items():
+        value = getattr(init, name)
+        if value is None:
+            value = _bound_default(name, info) if default is None else default
+        number = value if isinstance(value, bool) else binder.number(value, f"{path}.{name}")
+        if number is None:
+            return init
+        if reason := _unusable(init.kind, name, number, info):
+            binder.complain(f"{path}.{name}", reason)
+            return init
+        update[name] = float(number) if init.kind is InitKind.RANDN else as_element(info, number)
+    bound = init.model_copy(update=update)
+    if init.kind is InitKind.UNIFORM and bound.low > bound.high:  # type: ignore[operator]  # both are numbers now
+        binder.complain(path, f"low {bound.low} is above high {bound.high}{_defaulted(init)}")
+    return bound
+
+
+def _bound_default(name: str, info: DTypeInfo) -> float:
+    return _UNIFORM_HIGH[info.category] if name == "high" else 0
+
+
+def _defaulted(init: InitSpec) -> str:
+    absent = [name for name in ("low", "high") if getattr(init, name) is None]
+    return f" ({absent[0]} is the default)" if absent else ""
+
+
+def _unusable(kind: InitKind, name: str, number: float, info: DTypeInfo) -> str | None:
+    """Why `number` cannot be the parameter `name`, or None."""
+    if name != "fill_value" and not math.isfinite(number):
+        return f"must be finite, got {number}"
+    if name == "std" and number < 0:
+        return f"must be at least 0, got {number}"
+    return None if kind is InitKind.RANDN else unrepresentable(info, number)

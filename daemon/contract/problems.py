@@ -1,0 +1,188 @@
+"""Collecting everything that is wrong, in words a person can act on: field paths, nearest names, readable sentences."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from daemon.errors import BundleError, Problem
+
+MAX_PROBLEMS = 100  # reported one by one; the rest is counted
+_CLOSE, _CLOSE_SHORT, _SHORT = (
+    0.7,
+    0.6,
+    4,
+)  # similarity that makes a suggestion; a short name has fewer letters to share
+_MAX_NAME = 100  # longer names are not compared with known ones: the comparison is quadratic
+
+M = TypeVar("M", bound=BaseModel)
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+_short.maxlong = 60
+
+
+def shown(value: object) -> str:
+    """`value` as Python would write it, cut to a length that fits a message."""
+    return _short.repr(value)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The entry of `known` most like `name`, or None when nothing is close."""
+    if len(name) > _MAX_NAME:
+        return None
+    by_lower = {entry.lower(): entry for entry in known}
+    matches = difflib.get_close_matches(
+        name.lower(), by_lower, n=1, cutoff=_CLOSE_SHORT if len(name) < _SHORT else _CLOSE
+    )
+    return by_lower[matches[0]] if matches else None
+
+
+def child(path: str, step: str | int) -> str:
+    """The field `step` inside `path`: `kernel.io` + `args` -> `kernel.io.args`, + 2 -> `kernel.io.args[2]`."""
+    if isinstance(step, int):
+        return f"{path}[{step}]"
+    name = step if step.isprintable() and 0 < len(step) <= _MAX_NAME else shown(step)
+    return f"{path}.{name}" if path else name
+
+
+def complaint(message: str, suggestion: str | None = None) -> PydanticCustomError:
+    """The error a field validator raises: its message reaches the user as it is."""
+    return PydanticCustomError("contract", "{message}", {"message": message, "suggestion": suggestion})
+
+
+class ProblemLog:
+    """The problems and warnings found so far in one contract file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._left_out = 0
+        self._spoiled: set[str] = set()
+
+    def add(self, field: str, message: str, suggestion: str | None = None) -> None:
+        """Note one problem. What follows from a value that could not be read at all is not reported again."""
+        if field in self._spoiled:
+            return
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(self.file, field, message, suggestion))
+        else:
+            self._left_out += 1
+
+    def spoil(self, field: str, message: str, suggestion: str | None = None) -> None:
+        """Note a problem of the text at `field`, and stay silent about that field from then on."""
+        self.add(field, message, suggestion)
+        self._spoiled.add(field)
+
+    def caution(self, field: str, message: str, suggestion: str | None = None) -> None:
+        """Note something that is probably a mistake but changes nothing."""
+        if len(self.warnings) < MAX_PROBLEMS:
+            self.warnings.append(Problem(self.file, field, message, suggestion))
+
+    def raise_if_any(self) -> None:
+        """Raise `BundleError` with every problem noted, if there is one."""
+        if not self.problems:
+            return
+        if self._left_out:
+            self.problems.append(Problem(self.file, "", f"and {self._left_out} more problems"))
+        raise BundleError(self.problems)
+
+
+def read_model(model: type[M], raw: object, path: str, log: ProblemLog) -> M | None:
+    """`raw` as a `model`, or None with every problem noted under `path`."""
+    if not isinstance(raw, dict):
+        log.add(path, f"must be an object, got {shown(raw)}")
+        return None
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
+            field, message, suggestion = _explained(model, detail)
+            log.add(_joined(path, field), message, suggestion)
+        return None
+
+
+def _joined(path: str, steps: tuple[str | int, ...]) -> str:
+    for step in steps:
+        path = child(path, step)
+    return path
+
+
+_SENTENCES = {
+    "missing": "is required",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of at most 64 bits",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be greater than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "too_long": "may have at most {max_length} entries",
+    "too_short": "needs at least {min_length} entries",
+    "string_too_long": "may have at most {max_length} characters",
+}
+_NOTHING_TO_SHOW = ("missing", "string_too_short", "too_long", "too_short", "string_too_long")
+
+
+def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str | int, ...], str, str | None]:
+    """Field steps, sentence and suggestion for one pydantic error."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    steps = tuple(step for step in detail["loc"] if step != "[key]")
+    if kind == "contract":
+        return steps, context["message"], context["suggestion"]
+    if kind == "extra_forbidden":
+        parent = _class_in(_annotation_at(model, steps[:-1]), BaseModel)
+        known = tuple(parent.model_fields) if parent else ()
+        return steps, f"is not a known key here (known: {', '.join(known)})", nearest(str(steps[-1]), known)
+    got = shown(detail["input"])
+    if kind == "enum":
+        enum = _class_in(_annotation_at(model, steps), StrEnum)
+        choices = [str(member) for member in enum] if enum else []
+        return steps, f"must be one of {', '.join(choices)}, got {got}", nearest(str(detail["input"])[:200], choices)
+    sentence = _SENTENCES.get(kind)
+    if sentence is None:
+        return steps, f"{detail['msg']} (got {got})", None
+    text = sentence.format(**context)
+    return steps, text if kind in _NOTHING_TO_SHOW else f"{text}, got {got}", None
+
+
+def _annotation_at(model: type[BaseModel], steps: tuple[str | int, ...]) -> Any:
+    """The declared type of the field that `steps` lead to; list positions do not change it."""
+    annotation: Any = model
+    for step in steps:
+        inside = _class_in(annotation, BaseModel)
+        if isinstance(step, int) or inside is None:
+            continue
+        field = inside.model_fields.get(step)
+        annotation = field.annotation if field else None
+    return annotation
+
+
+T = TypeVar("T")
+
+
+def _class_in(annotation: Any, base: type[T]) -> type[T] | None:
+    """The first subclass of `base` named anywhere in a type annotation."""
+    if get_origin(annotation) is None:
+        return annotation if isinstance(annotation, type) and issubclass(annotation, base) else None
+    found = (_class_in(argument, base) for argument in get_args(annotation))
+    return next((cls for cls in found if cls is not None), None)

@@ -1,0 +1,172 @@
+"""Engines: one URL in, short transactions out.
+
+Theory of operation
+-------------------
+SQLite runs in WAL mode with synchronous FULL: readers never wait, one writer at a time, an acknowledged commit
+survives a power cut. The driver's own transaction handling is switched off and this module says BEGIN itself: `BEGIN`
+(deferred) for a read, which then sees one state of the database, and `BEGIN IMMEDIATE` for a write. A write that
+began deferred and wanted the lock only later would fail at once when another writer was faster, whatever the timeout;
+one that begins immediate waits its turn.
+
+Postgres runs in READ COMMITTED. Each connection carries timeouts, so that neither a dead server nor a forgotten
+transaction stops a daemon, and is tried before use. After any operational error the connection is dropped by the
+pool.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+
+from daemon.db import sqlfunctions
+from daemon.db.errors import translated
+from daemon.db.filesystem import refuse_network
+from daemon.errors import OperatorError
+
+BUSY_TIMEOUT_MS = 10_000
+CONNECT_TIMEOUT_S = 10
+STATEMENT_TIMEOUT_MS = 60_000
+LOCK_TIMEOUT_MS = 20_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
+_WRITE = "evald_write"
+
+
+class Database:
+    """One database, opened lazily. Safe to share between threads; not across `fork`."""
+
+    def __init__(self, url: str, *, must_exist: bool = False) -> None:
+        """Raises `OperatorError` for a URL that is not usable: unknown kind, SQLite in memory or on a network file
+        system.
+
+        With `must_exist` a missing SQLite file is an `OperatorError` instead of a new, empty database.
+        """
+        self.url = normalised(url)
+        self.name = self.url.render_as_string(hide_password=True)
+        if self.is_sqlite:
+            _check_file(Path(self.url.database or ""), must_exist=must_exist)
+        self._engine = _open(self.url)
+        self._writer = self._engine.execution_options(**{_WRITE: True})
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction for reading. Raises `StorageUnavailable` or `StorageRefused`."""
+        with translated(self.name), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction for writing, committed when the block ends well and rolled back when it does not.
+
+        Raises `StorageUnavailable` (the commit is then in doubt) or `StorageRefused`.
+        """
+        with translated(self.name), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def migration(self) -> Iterator[Connection]:
+        """One transaction for a change of schema, by one process at a time; foreign keys rest while tables are
+        rebuilt.
+        """
+        with translated(self.name), self._writer.connect() as connection:
+            if self.is_sqlite:
+                _sqlite_driver(connection).execute("PRAGMA foreign_keys = OFF")
+            try:
+                with connection.begin():
+                    if not self.is_sqlite:
+                        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('evald schema'))")
+                    yield connection
+                    _check_foreign_keys(connection, self.is_sqlite)
+            finally:
+                connection.invalidate()  # the next user gets a fresh connection, foreign keys on
+
+    def close(self) -> None:
+        """Drop every pooled connection. The database may be used again afterwards."""
+        self._engine.dispose()
+
+
+def normalised(url: str) -> URL:
+    """`url` with its driver: Postgres by psycopg 3, SQLite by the standard library. Raises `OperatorError`."""
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError as error:
+        raise OperatorError("the database URL cannot be read", hint=_URL_HINT) from error
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise OperatorError(f"database kind {parsed.drivername!r} is not supported", hint=_URL_HINT)
+
+
+_URL_HINT = "use sqlite:////absolute/path/evald.sqlite3 or postgresql://user@host/name"
+
+
+def _check_file(path: Path, *, must_exist: bool) -> None:
+    if str(path) in ("", ".", ":memory:") or str(path).startswith("file:"):
+        raise OperatorError("SQLite needs a file on disk", hint=_URL_HINT)
+    if must_exist and not path.exists():
+        raise OperatorError(f"no database at {path}", hint="evald run or evald db upgrade creates it; check --home")
+    if not path.parent.is_dir():
+        raise OperatorError(f"the folder {path.parent} of the SQLite database does not exist", hint="check --home")
+    refuse_network(path)
+
+
+def _open(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    settings = {
+        "statement_timeout": STATEMENT_TIMEOUT_MS,
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
+        "TimeZone": "UTC",
+    }
+    options = " ".join(f"-c {key}={value}" for key, value in settings.items())
+    given = {key: url.query[key] for key in ("options", "connect_timeout", "application_name") if key in url.query}
+    connect_args: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "evald"} | given
+    connect_args["options"] = f"{options} {given['options']}" if "options" in given else options
+    return create_engine(url, connect_args=connect_args, pool_pre_ping=True)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # no BEGIN by the driver: `_begin_sqlite` says it
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA cache_size = -16384")  # KiB
+    sqlfunctions.install(connection)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get(_WRITE, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _sqlite_driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, sqlite3.Connection):
+        raise TypeError(f"not a SQLite connection: {driver!r}")
+    return driver
+
+
+def _check_foreign_keys(connection: Connection, is_sqlite: bool) -> None:
+    if not is_sqlite:
+        return
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        raise OperatorError(
+            f"the change of schema would leave {len(broken)} rows without their parent; nothing was changed"
+        )

@@ -1,0 +1,47 @@
+"""What the database room raises instead of SQLAlchemy's exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import exc
+
+from daemon.errors import HarnessError
+
+
+class StorageUnavailable(HarnessError):  # noqa: N818 - a state of the world, named for what it is
+    """The database cannot be reached, is locked, or dropped the connection. A commit may or may not have happened.
+
+    Every write of the repository may be repeated by (job, fence): back off and call it again.
+    """
+
+
+class StorageRefused(HarnessError):  # noqa: N818 - as above
+    """The database answered and said no: a constraint, a missing table, a value it cannot hold. Repeating does not
+    help.
+    """
+
+
+_TRANSIENT = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, exc.DisconnectionError)
+
+
+@contextmanager
+def translated(database: str) -> Iterator[None]:
+    """Turn what SQLAlchemy raises inside the block into this room's errors. `database` names it for people, no
+    password.
+    """
+    try:
+        yield
+    except _TRANSIENT as error:
+        raise StorageUnavailable(
+            f"database {database} is not available: {_cause(error)}", hint="evald doctor checks the database"
+        ) from error
+    except exc.SQLAlchemyError as error:
+        raise StorageRefused(f"database {database} refused: {_cause(error)}") from error
+
+
+def _cause(error: exc.SQLAlchemyError) -> str:
+    cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__

@@ -1,0 +1,241 @@
+"""Questions about jobs. Reads only; each answer is one state of the database. Imports neither alembic nor torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select, tuple_
+
+from daemon.db import samples
+from daemon.db.columns import storable
+from daemon.db.connection import Database
+from daemon.db.models import Attempt, Bundle, Evaluation, Event, Job, Sample
+from daemon.db.models import Metric as MetricRow
+from daemon.db.records import (
+    AttemptRecord,
+    EvaluationRecord,
+    EventRecord,
+    JobPage,
+    JobRecord,
+    Metric,
+    SampleRecord,
+    Standing,
+    StatsRow,
+)
+from daemon.db.statistics import GroupBy, leaderboard, stats
+from daemon.errors import OperatorError
+from daemon.lifecycle import JobState
+from daemon.verdict import Verdict
+
+ID_HEX_DIGITS = 32
+AMBIGUOUS_SHOWN = 5
+_HEX = re.compile(r"[0-9a-f]{1,32}")
+
+_JOB_COLUMNS = (
+    Job.id.label("job_id"),
+    Job.name,
+    Job.problem,
+    Job.labels,
+    Job.state,
+    Job.priority,
+    Job.kind,
+    Job.kernel_type,
+    Job.ref_kernel_type,
+    Job.submitter_uid,
+    Job.work_name,
+    Job.fence,
+    Job.attempts,
+    Job.lease_owner,
+    Job.lease_until,
+    Job.progress,
+    Job.dropped_at,
+    Job.created_at,
+    Job.claimed_at,
+    Job.started_at,
+    Job.finished_at,
+    Job.verdict,
+    Job.phase,
+    Job.message,
+    Job.runtime_ms,
+    Job.ref_runtime_ms,
+    Job.speedup,
+    Job.queue_ms,
+    Job.evaluate_ms,
+    Bundle.source_sha256,
+    Bundle.contract_sha256,
+    Bundle.size_bytes,
+)
+
+
+class History:
+    """Answers from one database. Safe to share between threads. Raises `StorageUnavailable` and `StorageRefused`
+    everywhere.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def job(self, job_id: str) -> JobRecord | None:
+        """The job with this id, or the only one whose id begins so; with its result document. None: there is none.
+
+        Raises `OperatorError` naming the candidates when several begin so.
+        """
+        prefix = job_id.strip().lower()
+        if not _HEX.fullmatch(prefix):
+            return None
+        low, high = prefix.ljust(ID_HEX_DIGITS, "0"), prefix.ljust(ID_HEX_DIGITS, "f")
+        statement = _jobs_with_document().where(Job.id.between(low, high)).order_by(Job.id).limit(AMBIGUOUS_SHOWN + 1)
+        with self._database.read() as connection:
+            found = connection.execute(statement).all()
+        if len(found) > 1:
+            shown = ", ".join(row.job_id for row in found[:AMBIGUOUS_SHOWN])
+            raise OperatorError(f"{len(found)} or more jobs begin with {prefix!r}: {shown}", hint="give more digits")
+        return _job_with_document(found[0]) if found else None
+
+    def newest(self, name: str) -> JobRecord | None:
+        """The job registered last under this name, with its result document."""
+        statement = _jobs_with_document().where(Job.name == storable(name))
+        statement = statement.order_by(Job.created_at.desc(), Job.id.desc()).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else _job_with_document(row)
+
+    def jobs(  # noqa: PLR0913 - filters, each by name
+        self,
+        *,
+        state: JobState | Sequence[JobState] | None = None,
+        name: str | None = None,
+        problem: str | None = None,
+        verdict: Verdict | None = None,
+        label: tuple[str, str] | None = None,
+        since: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """Jobs registered at or after `since`, newest first, that match every filter given. `label`: (key, value).
+
+        Raises `OperatorError` for a cursor that is not one of ours.
+        """
+        statement = select(*_JOB_COLUMNS).join(Bundle, Bundle.id == Job.id)
+        states = (state,) if isinstance(state, JobState) else state
+        conditions = [
+            Job.state.in_(states) if states is not None else None,
+            Job.name == storable(name) if name is not None else None,
+            Job.problem == storable(problem) if problem is not None else None,
+            Job.verdict == verdict if verdict is not None else None,
+            Job.labels[storable(label[0])].as_string() == storable(label[1]) if label is not None else None,
+            Job.created_at >= since if since is not None else None,
+            tuple_(Job.created_at, Job.id) < tuple_(*_read_cursor(cursor)) if cursor is not None else None,
+        ]
+        statement = statement.where(*(condition for condition in conditions if condition is not None))
+        statement = statement.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
+        with self._database.read() as connection:
+            found = [JobRecord(**row._mapping) for row in connection.execute(statement)]
+        return JobPage(tuple(found[:limit]), _write_cursor(found[limit - 1]) if len(found) > limit else None)
+
+    def counts_by_state(self) -> dict[JobState, int]:
+        """How many jobs are in each state; every state is a key."""
+        with self._database.read() as connection:
+            found = connection.execute(select(Job.state, func.count()).group_by(Job.state)).all()
+        return dict.fromkeys(JobState, 0) | {state: count for state, count in found}
+
+    def waiting_counts(self) -> dict[int, int]:
+        """How many queued jobs there are at each priority, highest first."""
+        statement = select(Job.priority, func.count()).where(Job.state == JobState.QUEUED).group_by(Job.priority)
+        with self._database.read() as connection:
+            found = connection.execute(statement.order_by(Job.priority.desc())).all()
+        return {priority: count for priority, count in found}
+
+    def stats(self, since: datetime | None = None, by: GroupBy | str = GroupBy.VERDICT) -> tuple[StatsRow, ...]:
+        """Finished and broken jobs in groups, the largest first (days: the latest first). Aggregated by the database.
+
+        Raises `OperatorError` for a `by` that is not one of `GroupBy`.
+        """
+        with self._database.read() as connection:
+            return stats(connection, since, by)
+
+    def leaderboard(self, problem: str, *, device_name: str | None = None, limit: int = 50) -> tuple[Standing, ...]:
+        """The fastest passed job of each name in `problem`, fastest first; of one device, if given."""
+        with self._database.read() as connection:
+            return leaderboard(connection, storable(problem), device_name, limit)
+
+    def events(self, job_id: str | None, *, limit: int = 1000) -> tuple[EventRecord, ...]:
+        """What happened to the job (None: to the service), the latest `limit` of it, in order."""
+        mine = Event.job_id.is_(None) if job_id is None else Event.job_id == job_id
+        statement = select(Event.id, Event.job_id, Event.at, Event.kind, Event.detail).where(mine)
+        with self._database.read() as connection:
+            found = connection.execute(statement.order_by(Event.id.desc()).limit(limit)).all()
+        return tuple(EventRecord(*row) for row in reversed(found))
+
+    def attempts(self, job_id: str) -> tuple[AttemptRecord, ...]:
+        """Every lease of the job, in order."""
+        columns = (Attempt.job_id, Attempt.fence, Attempt.number, Attempt.owner, Attempt.leased_at, Attempt.ended_at)
+        statement = select(*columns, Attempt.outcome, Attempt.reason).where(Attempt.job_id == job_id)
+        with self._database.read() as connection:
+            return tuple(AttemptRecord(*row) for row in connection.execute(statement.order_by(Attempt.fence)))
+
+    def evaluations(self, job_id: str) -> tuple[EvaluationRecord, ...]:
+        """The cases of a finished job in order, with raw samples and metrics."""
+        mine = select(Evaluation.id).where(Evaluation.job_id == job_id)
+        columns = [column for column in Evaluation.__table__.columns if column.key in _EVALUATION_FIELDS]
+        cases = select(Evaluation.id, *columns).where(Evaluation.job_id == job_id).order_by(Evaluation.position)
+        sample = select(Sample.evaluation_id, Sample.side, Sample.samples_ms, Sample.calls)
+        sample = sample.where(Sample.evaluation_id.in_(mine)).order_by(Sample.side)
+        metric = select(MetricRow.evaluation_id, MetricRow.name, MetricRow.value, MetricRow.unit, MetricRow.side)
+        metric = metric.where(MetricRow.evaluation_id.in_(mine)).order_by(MetricRow.side, MetricRow.name)
+        with self._database.read() as connection:
+            found = connection.execute(cases).all()
+            raw = connection.execute(sample).all()
+            figures = connection.execute(metric).all()
+        return tuple(_evaluation(row._mapping, raw, figures) for row in found)
+
+
+_EVALUATION_FIELDS = set(EvaluationRecord.__dataclass_fields__) - {"samples", "metrics"}
+
+
+def _jobs_with_document() -> Select[Any]:
+    return select(*_JOB_COLUMNS, Job.result_json).join(Bundle, Bundle.id == Job.id)
+
+
+def _job_with_document(row: Row[*tuple[Any, ...]]) -> JobRecord:
+    values = dict(row._mapping)
+    text = values.pop("result_json")
+    return JobRecord(**values, document=None if text is None else json.loads(text))
+
+
+def _evaluation(
+    row: Mapping[Any, Any], raw: Sequence[Row[*tuple[Any, ...]]], figures: Sequence[Row[*tuple[Any, ...]]]
+) -> EvaluationRecord:
+    mine = row["id"]
+    return EvaluationRecord(
+        **{key: row[key] for key in _EVALUATION_FIELDS},
+        samples=tuple(
+            SampleRecord(one.side, samples.unpack_ms(one.samples_ms), samples.unpack_calls(one.calls))
+            for one in raw
+            if one.evaluation_id == mine
+        ),
+        metrics=tuple(
+            Metric(row["position"], one.name, one.value, one.unit, one.side)
+            for one in figures
+            if one.evaluation_id == mine
+        ),
+    )
+
+
+def _write_cursor(last: JobRecord) -> str:
+    return f"{last.created_at.astimezone(UTC).isoformat()}/{last.job_id}"
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    moment, _, job_id = cursor.partition("/")
+    try:
+        created_at = datetime.fromisoformat(moment)
+    except ValueError as error:
+        raise OperatorError(f"not a cursor: {cursor!r}", hint="pass on the cursor of the page before") from error
+    if created_at.tzinfo is None or not _HEX.fullmatch(job_id):
+        raise OperatorError(f"not a cursor: {cursor!r}", hint="pass on the cursor of the page before")
+    return created_at, job_id

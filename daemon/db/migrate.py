@@ -1,0 +1,83 @@
+"""Bring a database to the schema of this code. Forward only: the way back is a backup.
+
+Theory of operation
+-------------------
+The revisions live in the package `daemon.migrations`; no `alembic.ini` is read. All of an upgrade happens in one
+transaction that first takes the database for itself (SQLite: BEGIN IMMEDIATE, Postgres: an advisory lock) and only
+then reads the revision. So of several daemons that start on an empty database at once, one creates the tables, the
+others wait and find them there; and a process that is killed in the middle leaves the schema as it was.
+"""
+
+from __future__ import annotations
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from daemon.db import revision
+from daemon.db.connection import Database
+
+
+def upgrade(url: str) -> str:
+    """Run every revision `url` lacks and answer the revision it has now. Safe to run from several processes at once.
+
+    Raises `OperatorError` for a database that is newer or not evald's, `StorageUnavailable`.
+    """
+    database = Database(url)
+    try:
+        with database.migration() as connection:
+            found = revision.revision_of(connection, database.name)
+            if found is not None and found not in _known():
+                raise revision.mismatch(database.name, found, outdated=False)
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        database.close()
+    return head()
+
+
+def current(url: str) -> str | None:
+    """The revision `url` has; None when it holds no tables. Creates nothing. Raises as `Database` and
+    `revision.current`.
+    """
+    database = Database(url, must_exist=True)
+    try:
+        return revision.current(database)
+    finally:
+        database.close()
+
+
+def head() -> str:
+    """The newest revision this code knows."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    if newest is None:
+        raise RuntimeError("daemon.migrations holds no revisions: the package is incomplete")
+    return newest
+
+
+def ensure_ready(url: str) -> None:
+    """Make sure `url` has the schema of this code: an empty database is upgraded, any other is left alone.
+
+    Raises `OperatorError` with the line to type for an outdated one, and for a newer one; `StorageUnavailable`.
+    """
+    database = Database(url)
+    try:
+        empty = revision.current(database) is None
+    finally:
+        database.close()
+    if empty:
+        upgrade(url)
+        return
+    revision.require_current(database)
+
+
+def _known() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "daemon.migrations:.")
+    config.set_main_option("path_separator", "os")
+    return config

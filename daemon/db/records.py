@@ -1,0 +1,261 @@
+"""What crosses the border of the database room: frozen, and free of SQLAlchemy. Times are aware UTC datetimes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from daemon.evaluation import Evaluation
+from daemon.lifecycle import JobState
+from daemon.verdict import Phase, Side, Verdict
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A bundle that was claimed from the inbox. `job_id`: 32 hex digits. `work_name`: its entry in `work/`."""
+
+    job_id: str
+    name: str
+    work_name: str
+    submitter_uid: int | None
+    dropped_at: datetime
+    size_bytes: int
+    file_count: int | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the contract says, once it was parsed. `kind`: evaluate, compare or legacy. A None `name` leaves the
+    dropped name.
+
+    `contract_json` is kept up to 1 MiB. `requires_gpu` (lower case, "h200"): only a daemon that offers it may lease
+    the job.
+    """
+
+    kind: str
+    kernel_type: str
+    ref_kernel_type: str | None = None
+    name: str | None = None
+    problem: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    source_sha256: str | None = None
+    contract_sha256: str | None = None
+    contract_json: str | None = None
+    requires_gpu: str | None = None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to judge one job until `lease_until` (database clock). `fence` names this right; `attempt` counts
+    from 1.
+    """
+
+    job_id: str
+    fence: int
+    attempt: int
+    owner: str
+    lease_until: datetime
+    state: JobState
+    name: str
+    work_name: str | None
+    priority: int
+    dropped_at: datetime
+    claimed_at: datetime
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure about one case that is not a runtime: a hardware counter, registers, cache hits."""
+
+    case_index: int
+    name: str
+    value: float
+    unit: str = ""
+    side: Side = Side.CANDIDATE
+
+
+@dataclass(frozen=True)
+class Published:
+    """What publishing a job stores: the evaluation in columns, and the result document as it stands in `result.json`.
+
+    The document may hold anything JSON can say; NaN and Infinity are refused. `queue_ms`: from drop to start.
+    """
+
+    evaluation: Evaluation
+    document: Mapping[str, Any]
+    queue_ms: float | None = None
+    metrics: tuple[Metric, ...] = ()
+
+
+class AttemptOutcome(StrEnum):
+    """How one attempt at a job ended."""
+
+    PUBLISHED = "published"
+    RETRIED = "retried"
+    BROKEN = "broken"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True)
+class Expired:
+    """A job taken back from `owner`, who let its lease run out. `state`: queued, or broken when no attempt was left."""
+
+    job_id: str
+    owner: str
+    fence: int  # the one that no longer counts
+    attempts: int
+    state: JobState
+    name: str
+    work_name: str | None
+
+
+@dataclass(frozen=True)
+class CleanupReport:
+    """What cleanup removed, or would remove when `dry_run`. Rows kept for being among the best are not counted."""
+
+    job_ids: tuple[str, ...]
+    evaluations: int
+    kept_best: int
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A job as the database knows it. Figures are None until it is finished, and where there are none."""
+
+    job_id: str
+    name: str
+    problem: str | None
+    labels: Mapping[str, str]
+    state: JobState
+    priority: int
+    kind: str | None
+    kernel_type: str | None
+    ref_kernel_type: str | None
+    submitter_uid: int | None
+    work_name: str | None
+    fence: int
+    attempts: int
+    lease_owner: str | None
+    lease_until: datetime | None
+    progress: str | None
+    dropped_at: datetime
+    created_at: datetime
+    claimed_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    verdict: Verdict | None
+    phase: Phase | None
+    message: str | None
+    runtime_ms: float | None
+    ref_runtime_ms: float | None
+    speedup: float | None
+    queue_ms: float | None
+    evaluate_ms: float | None
+    source_sha256: str | None
+    contract_sha256: str | None
+    size_bytes: int
+    document: Mapping[str, Any] | None = None  # the result document; only `History.job` and `newest` read it
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """Jobs, newest first. Pass `cursor` on to get the next page; None: there is none."""
+
+    jobs: tuple[JobRecord, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    """One try at a job. `number` is None for one that did not count (withdrawn)."""
+
+    job_id: str
+    fence: int
+    number: int | None
+    owner: str
+    leased_at: datetime
+    ended_at: datetime | None
+    outcome: AttemptOutcome | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """Something that happened to a job, or to the service (`job_id` None)."""
+
+    event_id: int
+    job_id: str | None
+    at: datetime
+    kind: str
+    detail: str | None
+
+
+@dataclass(frozen=True)
+class SampleRecord:
+    """The raw samples of one kernel of one case, in the order taken."""
+
+    side: Side
+    samples_ms: tuple[float, ...]
+    calls: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """One case of a finished job."""
+
+    position: int
+    case_name: str
+    bind: Mapping[str, int]
+    verdict: Verdict
+    phase: Phase
+    message: str | None
+    correct: bool | None
+    trials_passed: int
+    trials_total: int
+    max_abs_error: float | None
+    max_rel_error: float | None
+    runtime_ms: float | None
+    ref_runtime_ms: float | None
+    speedup: float | None
+    comparison: str | None
+    compile_ms: float | None
+    samples: tuple[SampleRecord, ...]
+    metrics: tuple[Metric, ...]
+
+
+@dataclass(frozen=True)
+class StatsRow:
+    """Finished and broken jobs of one group. Runtimes and speedup are those of passed jobs, milliseconds."""
+
+    key: str | None
+    count: int
+    passed: int
+    pass_share: float
+    best_runtime_ms: float | None
+    median_runtime_ms: float | None
+    best_speedup: float | None
+    mean_evaluate_ms: float | None
+    median_queue_ms: float | None
+    p95_queue_ms: float | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The best passed job of one name in a problem. Rank 1 is the fastest."""
+
+    rank: int
+    job_id: str
+    name: str
+    submitter_uid: int | None
+    runtime_ms: float
+    speedup: float | None
+    device_name: str | None
+    source_sha256: str | None
+    finished_at: datetime

@@ -1,0 +1,184 @@
+"""The only way to change what the database says about a job.
+
+Theory of operation
+-------------------
+Any number of threads, processes and hosts may call these methods at once, and any of them may die or freeze at any
+point.
+
+- A state changes by one UPDATE that names the state and the fence it starts from; the row count says who won. Only
+  moves that `daemon.lifecycle` allows are possible.
+- Every lease adds one to the fence. Whoever holds an older fence changes nothing any more and is told so by
+  `LostClaim`.
+- Every method is one transaction. When its answer is lost (`StorageUnavailable`), call it again with the same
+  arguments: a write that had happened is recognised by (job, fence) and not done twice. Two exceptions, both
+  harmless: a lease that was granted without an answer runs out by itself, and an event may be noted twice.
+- Leases begin and end by the database's clock; no other clock is compared with them.
+- Attempts are counted when a lease is taken, before anything runs, so that a bundle which kills daemons runs out of
+  them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, select, update
+
+from daemon.db import repository_leases as leases
+from daemon.db import repository_publication as publication
+from daemon.db import repository_registration as registration
+from daemon.db import repository_rows as rows
+from daemon.db.connection import Database
+from daemon.db.models import Job
+from daemon.db.records import CleanupReport, Description, Expired, Lease, NewJob, Published
+from daemon.db.repository_cleanup import cleanup
+from daemon.db.sqlfunctions import now
+from daemon.lifecycle import JobState
+
+
+class Repository:
+    """Writes of one daemon. Safe to share between threads. Raises `StorageUnavailable` and `StorageRefused`
+    everywhere.
+    """
+
+    def __init__(self, database: Database, *, max_attempts: int = 3) -> None:
+        """`max_attempts`: a job is leased at most so often before it is broken."""
+        self._database = database
+        self.max_attempts = max_attempts
+
+    def register(self, job: NewJob) -> bool:
+        """Put a claimed bundle into the queue. True: it was put there now, or revived after it had been withdrawn.
+
+        By job id: any number of callers, one job. False when it is there in any other state; nothing is changed then.
+        Of two jobs that name the same entry in `work/`, the second raises `StorageRefused`.
+        """
+        with self._database.write() as connection:
+            return registration.register(connection, job)
+
+    def describe(self, job_id: str, description: Description) -> bool:
+        """Fill in what the contract says. False when the job is unknown or final: such rows never change."""
+        with self._database.write() as connection:
+            return registration.describe(connection, job_id, description)
+
+    def lease_next(self, owner: str, lease_s: float, capabilities: Iterable[str] | None = None) -> Lease | None:
+        """Lease the waiting job of highest priority, of these the oldest: queued -> claimed. None: nothing to do.
+
+        Every job goes to exactly one caller. `owner` names the process (host-boot-pid); the lease lasts `lease_s`
+        seconds by the database's clock. With `capabilities` ("h200") only jobs that require none or one of these are
+        considered. Jobs that used up `max_attempts` are passed over. On Postgres, rows another caller is just leasing
+        are skipped.
+        """
+        with self._database.write() as connection:
+            job_id = leases.next_waiting(connection, self.max_attempts, capabilities)
+            return None if job_id is None else leases.take(connection, job_id, owner, lease_s, self.max_attempts)
+
+    def lease(self, job_id: str, owner: str, lease_s: float) -> Lease | None:
+        """As `lease_next` for one given job. None when it is not waiting, or has used up its attempts."""
+        with self._database.write() as connection:
+            return leases.take(connection, job_id, owner, lease_s, self.max_attempts)
+
+    def start(self, lease: Lease) -> None:
+        """Claimed -> running. Calling it again changes nothing. Raises `LostClaim`."""
+        with self._database.write() as connection:
+            leases.start(connection, lease)
+
+    def heartbeat(self, lease: Lease, lease_s: float, progress: str | None = None) -> datetime:
+        """Extend the lease to `lease_s` seconds from now and answer its new end. Raises `LostClaim`: kill what you run.
+
+        A lease that is over but that nobody has taken back yet is extended as well. `progress` is text for people.
+        """
+        values: dict[str, Any] = {"lease_until": now(lease_s)}
+        if progress is not None:
+            values["progress"] = progress
+        statement = update(Job).where(Job.id == lease.job_id, Job.state.in_(rows.HELD), Job.fence == lease.fence)
+        with self._database.write() as connection:
+            until: datetime | None = connection.scalar(statement.values(**values).returning(Job.lease_until))
+        if until is None:
+            raise leases.lost(lease)
+        return until
+
+    def publish(self, lease: Lease, published: Published) -> bool:
+        """Claimed or running -> finished: verdict, result document, evaluations, samples, metrics, environment; all
+        or none.
+
+        Exactly one publication per job ever succeeds. False when this very lease had published before (its answer was
+        lost). Raises `LostClaim` when the lease no longer counts, `HarnessError` for a document JSON cannot say.
+        """
+        with self._database.write() as connection:
+            return publication.publish(connection, lease, published)
+
+    def reject(self, job_id: str, published: Published) -> bool:
+        """Queued -> finished without a lease, for a bundle that was refused before anything of it ran. As `publish`."""
+        with self._database.write() as connection:
+            return publication.reject(connection, job_id, published)
+
+    def retry(self, lease: Lease, reason: str, max_attempts: int | None = None) -> JobState:
+        """After a harness fault: back to queued, or broken when this was the last attempt. Answers which.
+
+        Calling it again answers the same. Raises `LostClaim` when the lease no longer counts.
+        """
+        limit = self.max_attempts if max_attempts is None else max_attempts
+        with self._database.write() as connection:
+            return leases.retry(connection, lease, reason, limit)
+
+    def withdraw(self, held: Lease | str) -> bool:
+        """Queued, claimed or running -> withdrawn: the bundle went back to the inbox. The attempt does not count.
+
+        With a lease: only while it counts, else `LostClaim`. With a job id: whoever holds it loses it. False when it is
+        withdrawn already; `LostClaim` when it is final or unknown. `register` with the same id revives it.
+        """
+        with self._database.write() as connection:
+            return leases.withdraw(connection, held)
+
+    def expire(self, owner: str | None = None) -> tuple[Expired, ...]:
+        """Take back every job whose lease is over by the database's clock (only those of `owner`, if given).
+
+        Back to queued, or broken when no attempt is left; the fence moves on, so the holder publishes nothing any
+        more. Any number of callers: each job is in the answer of one of them.
+        """
+        over: ColumnElement[bool] = Job.lease_until < now()
+        return self._take_back(over if owner is None else over & (Job.lease_owner == owner), "lease ran out")
+
+    def abandon(self, owner: str, reason: str = "its daemon died") -> tuple[Expired, ...]:
+        """As `expire` without waiting for the leases of `owner`. Only for an owner proved dead (this host, its pid
+        gone).
+        """
+        return self._take_back(Job.lease_owner == owner, reason)
+
+    def held_by(self, owner: str) -> tuple[Lease, ...]:
+        """The leases of `owner`, oldest first, also those that are over but not taken back."""
+        statement = select(*leases.LEASE_COLUMNS).where(Job.lease_owner == owner).order_by(Job.claimed_at, Job.id)
+        with self._database.read() as connection:
+            return tuple(Lease(**row._mapping) for row in connection.execute(statement))
+
+    def attach_result(self, job_id: str, document: Mapping[str, Any]) -> bool:
+        """Give a broken job the result document it ended without. False when it has one, or is not broken."""
+        is_bare = (Job.id == job_id, Job.state == JobState.BROKEN, Job.result_json.is_(None))
+        with self._database.write() as connection:
+            values = {"result_json": rows.result_text(job_id, document)}
+            return connection.execute(update(Job).where(*is_bare).values(**values)).rowcount == 1
+
+    def event(self, job_id: str | None, kind: str, detail: str | None = None) -> None:
+        """Note that something happened, to a job or (None) to the service. `kind`: at most 40 characters."""
+        with self._database.write() as connection:
+            rows.note(connection, job_id, kind, detail)
+
+    def cleanup(self, older_than: timedelta, keep_best: int = 1, *, dry_run: bool = False) -> CleanupReport:
+        """Forget finished and broken jobs that ended more than `older_than` ago; never one that is not finished.
+
+        The fastest `keep_best` passed jobs of each problem (of each name where there is no problem) stay. Deletes in
+        small transactions; several callers at once are harmless, and each job is in the report of one of them, for
+        its files. When it is interrupted, calling it again goes on. Names the jobs without deleting any when
+        `dry_run`.
+        """
+        return cleanup(self._database, older_than, keep_best, dry_run=dry_run)
+
+    def _take_back(self, which: ColumnElement[bool], reason: str) -> tuple[Expired, ...]:
+        taken: list[Expired] = []
+        while True:
+            with self._database.write() as connection:
+                batch = leases.take_back(connection, which, reason, self.max_attempts)
+            taken.extend(batch)
+            if len(batch) < leases.TAKE_BACK_BATCH:
+                return tuple(taken)

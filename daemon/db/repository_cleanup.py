@@ -1,0 +1,69 @@
+"""Forgetting finished jobs, in short transactions, so that a year of results does not stop the daemon while it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, CursorResult, Select, delete, func, literal, select
+
+from daemon.db.connection import Database
+from daemon.db.models import Bundle, Evaluation, Job
+from daemon.db.records import CleanupReport
+from daemon.db.sqlfunctions import now
+from daemon.verdict import Verdict
+
+BATCH = 200
+
+
+def cleanup(database: Database, older_than: timedelta, keep_best: int, *, dry_run: bool) -> CleanupReport:
+    """Delete the rows of jobs that ended more than `older_than` ago; see `Repository.cleanup`."""
+    with database.read() as connection:
+        cutoff = connection.execute(select(now(-older_than.total_seconds()))).scalar_one()
+        best = _best(keep_best).cte("best")
+        is_old = _is_old(cutoff)
+        victims = connection.scalars(
+            select(Job.id).where(is_old, Job.id.not_in(select(best.c.id))).order_by(Job.finished_at, Job.id)
+        ).all()
+        kept = connection.scalar(select(func.count()).select_from(Job).where(is_old, Job.id.in_(select(best.c.id))))
+    batches = [victims[start : start + BATCH] for start in range(0, len(victims), BATCH)]
+    gone: list[str] = []
+    evaluations = 0
+    for batch in batches:
+        job_ids, count = _count(database, batch) if dry_run else _delete(database, batch, cutoff)
+        gone.extend(job_ids)
+        evaluations += count
+    return CleanupReport(tuple(gone), evaluations, kept or 0, dry_run)
+
+
+def _is_old(cutoff: datetime) -> ColumnElement[bool]:
+    """Finished or broken before `cutoff`: no other job has a time of finish."""
+    return Job.finished_at < cutoff
+
+
+def _best(keep_best: int) -> Select[tuple[str]]:
+    """The fastest `keep_best` passed jobs of each problem, or of each name where no problem is given."""
+    group = func.coalesce(literal("problem ") + Job.problem, literal("name ") + Job.name)
+    # NULLs sort first on SQLite and last on Postgres, so say it.
+    order = (Job.runtime_ms.is_(None), Job.runtime_ms, Job.finished_at, Job.id)
+    place = func.row_number().over(partition_by=group, order_by=order).label("place")
+    ranked = select(Job.id, place).where(Job.verdict == Verdict.PASSED).subquery()
+    return select(ranked.c.id).where(ranked.c.place <= keep_best)
+
+
+def _count(database: Database, job_ids: Sequence[str]) -> tuple[Sequence[str], int]:
+    with database.read() as connection:
+        count = connection.scalar(select(func.count()).select_from(Evaluation).where(Evaluation.job_id.in_(job_ids)))
+    return job_ids, count or 0
+
+
+def _delete(database: Database, job_ids: Sequence[str], cutoff: datetime) -> tuple[Sequence[str], int]:
+    """One batch. Rows that another cleanup took in the meantime are neither deleted nor counted."""
+    with database.write() as connection:
+        mine = select(Job.id).where(Job.id.in_(job_ids), _is_old(cutoff)).with_for_update(skip_locked=True)
+        job_ids = connection.scalars(mine).all()
+        evaluations: CursorResult[Any] = connection.execute(delete(Evaluation).where(Evaluation.job_id.in_(job_ids)))
+        connection.execute(delete(Job).where(Job.id.in_(job_ids)))
+        connection.execute(delete(Bundle).where(Bundle.id.in_(job_ids)))
+        return job_ids, evaluations.rowcount

@@ -1,0 +1,162 @@
+"""Taking a job, giving it back, and taking it away: every move that is not a publication."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, insert, or_, select, text, true, update
+
+from daemon.db import repository_rows as rows
+from daemon.db.models import IS_QUEUED, Attempt, Job
+from daemon.db.records import AttemptOutcome, Expired, Lease
+from daemon.db.repository_rows import HELD, UNLEASED
+from daemon.db.sqlfunctions import now
+from daemon.errors import LostClaim
+from daemon.lifecycle import JobState
+from daemon.verdict import Verdict
+
+TAKE_BACK_BATCH = 200
+LEASE_COLUMNS = (
+    Job.id.label("job_id"),
+    Job.fence,
+    Job.attempts.label("attempt"),
+    Job.lease_owner.label("owner"),
+    Job.lease_until,
+    Job.state,
+    Job.name,
+    Job.work_name,
+    Job.priority,
+    Job.dropped_at,
+    Job.claimed_at,
+)
+
+
+class Held(NamedTuple):
+    """A job and the fence it is held with."""
+
+    job_id: str
+    fence: int
+
+
+def lost(lease: Lease) -> LostClaim:
+    """The error for a lease that no longer counts."""
+    return LostClaim(f"job {lease.job_id}: lease {lease.fence} of {lease.owner} no longer counts")
+
+
+def next_waiting(connection: Connection, max_attempts: int, capabilities: Iterable[str] | None) -> str | None:
+    """The job to lease next, locked where the database can do that."""
+    pick = select(Job.id).where(IS_QUEUED, Job.attempts < max_attempts, _suits(capabilities))
+    pick = pick.order_by(text("priority DESC"), Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True)
+    return connection.scalar(pick)
+
+
+def _suits(capabilities: Iterable[str] | None) -> ColumnElement[bool]:
+    if capabilities is None:
+        return true()
+    return or_(Job.requires_gpu.is_(None), Job.requires_gpu.in_([name.lower() for name in capabilities]))
+
+
+def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_attempts: int) -> Lease | None:
+    """Queued -> claimed by one compare-and-set; the attempt is counted and written down with it."""
+    waiting = (Job.id == job_id, Job.state == JobState.QUEUED, Job.attempts < max_attempts)
+    values = {
+        "state": JobState.CLAIMED,
+        "fence": Job.fence + 1,
+        "attempts": Job.attempts + 1,
+        "lease_owner": owner,
+        "lease_until": now(lease_s),
+        "claimed_at": now(),
+        "started_at": None,
+    }
+    row = connection.execute(update(Job).where(*waiting).values(**values).returning(*LEASE_COLUMNS)).one_or_none()
+    if row is None:
+        return None
+    lease = Lease(**row._mapping)
+    attempt = {"job_id": job_id, "fence": lease.fence, "number": lease.attempt, "owner": owner}
+    connection.execute(insert(Attempt).values(**attempt, leased_at=lease.claimed_at))
+    rows.note(connection, job_id, "leased", owner)
+    return lease
+
+
+def start(connection: Connection, lease: Lease) -> None:
+    """See `Repository.start`."""
+    claimed, running = JobState.CLAIMED, JobState.RUNNING
+    if rows.move(connection, lease.job_id, (claimed,), running, held_fence=lease.fence, started_at=now()):
+        rows.note(connection, lease.job_id, "started", lease.owner)
+        return
+    state = connection.scalar(select(Job.state).where(Job.id == lease.job_id, Job.fence == lease.fence))
+    if state is not running:
+        raise lost(lease)
+
+
+def retry(connection: Connection, lease: Lease, reason: str, max_attempts: int) -> JobState:
+    """See `Repository.retry`."""
+    held = (Job.id == lease.job_id, Job.fence == lease.fence, Job.state.in_(HELD))
+    attempts = connection.scalar(select(Job.attempts).where(*held).with_for_update())
+    if attempts is None:
+        return _retried_before(connection, lease)
+    last = attempts >= max_attempts
+    outcome = AttemptOutcome.BROKEN if last else AttemptOutcome.RETRIED
+    return _give_back(connection, Held(lease.job_id, lease.fence), reason, outcome, last=last)
+
+
+def _retried_before(connection: Connection, lease: Lease) -> JobState:
+    outcome = rows.outcome_of(connection, lease.job_id, lease.fence)
+    if outcome is AttemptOutcome.RETRIED:
+        return JobState.QUEUED
+    if outcome is AttemptOutcome.BROKEN:
+        return JobState.BROKEN
+    raise lost(lease)
+
+
+def _give_back(connection: Connection, held: Held, reason: str, outcome: AttemptOutcome, *, last: bool) -> JobState:
+    """Held -> queued, or broken after the `last` attempt."""
+    state = JobState.BROKEN if last else JobState.QUEUED
+    values: dict[str, Any] = {**UNLEASED, "fence": held.fence + 1}
+    if last:
+        values |= {"verdict": Verdict.HARNESS_ERROR, "message": reason, "finished_at": now()}
+    if not rows.move(connection, held.job_id, HELD, state, held_fence=held.fence, **values):
+        raise LostClaim(f"job {held.job_id}: lease {held.fence} no longer counts")
+    rows.end_attempt(connection, held.job_id, held.fence, outcome, reason)
+    rows.note(connection, held.job_id, str(outcome), reason)
+    if last and outcome is not AttemptOutcome.BROKEN:
+        rows.note(connection, held.job_id, "broken", reason)
+    return state
+
+
+def take_back(connection: Connection, which: ColumnElement[bool], reason: str, max_attempts: int) -> list[Expired]:
+    """At most `TAKE_BACK_BATCH` of the held jobs that `which` names; rows another caller is taking back are skipped."""
+    columns = (Job.id, Job.lease_owner, Job.fence, Job.attempts, Job.name, Job.work_name)
+    pick = select(*columns).where(which).order_by(Job.lease_until).limit(TAKE_BACK_BATCH)
+    taken = []
+    for row in connection.execute(pick.with_for_update(skip_locked=True)).all():
+        owner = row.lease_owner or ""
+        last = row.attempts >= max_attempts
+        why = f"{reason} ({owner})"
+        state = _give_back(connection, Held(row.id, row.fence), why, AttemptOutcome.EXPIRED, last=last)
+        taken.append(Expired(row.id, owner, row.fence, row.attempts, state, row.name, row.work_name))
+    return taken
+
+
+def withdraw(connection: Connection, held: Lease | str) -> bool:
+    """See `Repository.withdraw`."""
+    job_id = held if isinstance(held, str) else held.job_id
+    columns = select(Job.state, Job.fence, Job.attempts).where(Job.id == job_id)
+    found = connection.execute(columns.with_for_update()).one_or_none()
+    if isinstance(held, Lease) and (found is None or found.fence != held.fence):
+        if rows.outcome_of(connection, job_id, held.fence) is AttemptOutcome.WITHDRAWN:
+            return False
+        raise lost(held)
+    if found is not None and found.state is JobState.WITHDRAWN:
+        return False
+    if found is None or found.state.final:
+        raise LostClaim(f"job {job_id} is {found.state if found else 'unknown'} and cannot be withdrawn")
+    leased = found.state in HELD
+    values = {**UNLEASED, "fence": found.fence + 1, "attempts": found.attempts - leased, "work_name": None}
+    if not rows.move(connection, job_id, (found.state,), JobState.WITHDRAWN, held_fence=found.fence, **values):
+        raise LostClaim(f"job {job_id} changed hands while it was being withdrawn")
+    if leased:
+        rows.end_attempt(connection, job_id, found.fence, AttemptOutcome.WITHDRAWN)
+    rows.note(connection, job_id, "withdrawn")
+    return True

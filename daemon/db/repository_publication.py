@@ -1,0 +1,197 @@
+"""Turning one evaluation into rows, all or none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from daemon.db import repository_rows as rows
+from daemon.db import samples
+from daemon.db.models import Environment, Evaluation, Job, Metric, Sample, Statistics
+from daemon.db.records import AttemptOutcome, Lease, Published
+from daemon.db.repository_rows import HELD, UNLEASED
+from daemon.db.sqlfunctions import now
+from daemon.errors import LostClaim
+from daemon.evaluation import CaseEvaluation, Timing
+from daemon.evaluation import Environment as RanIn
+from daemon.evaluation import Evaluation as Judged
+from daemon.lifecycle import JobState
+from daemon.verdict import Side
+
+METRIC_NAME_CHARS = 200
+UNIT_CHARS = 24
+
+
+def publish(connection: Connection, lease: Lease, published: Published) -> bool:
+    """Claimed or running -> finished, with everything that was found out. False: this very lease had published already.
+
+    Raises `LostClaim` when the lease is no longer the current one.
+    """
+    queue_ms = published.queue_ms
+    if queue_ms is None:
+        queue_ms = max(0.0, (lease.claimed_at - lease.dropped_at).total_seconds() * 1000)
+    if not rows.move(
+        connection,
+        lease.job_id,
+        HELD,
+        JobState.FINISHED,
+        held_fence=lease.fence,
+        queue_ms=queue_ms,
+        **_finished(connection, lease.job_id, published),
+    ):
+        if rows.outcome_of(connection, lease.job_id, lease.fence) is AttemptOutcome.PUBLISHED:
+            return False
+        raise LostClaim(f"job {lease.job_id}: lease {lease.fence} of {lease.owner} no longer counts; nothing published")
+    rows.end_attempt(connection, lease.job_id, lease.fence, AttemptOutcome.PUBLISHED)
+    _write_cases(connection, lease.job_id, published)
+    rows.note(connection, lease.job_id, "published", published.evaluation.verdict)
+    return True
+
+
+def reject(connection: Connection, job_id: str, published: Published) -> bool:
+    """Queued -> finished for a bundle that nothing of was run, so without a lease. False: it is finished already.
+
+    Raises `LostClaim` when the job is leased, withdrawn, broken or unknown.
+    """
+    found = connection.execute(select(Job.state, Job.fence).where(Job.id == job_id).with_for_update()).one_or_none()
+    if found is None:
+        raise LostClaim(f"job {job_id} is not registered")
+    if found.state is JobState.FINISHED:
+        return False
+    values = _finished(connection, job_id, published) | {"queue_ms": published.queue_ms}
+    if not rows.move(connection, job_id, (JobState.QUEUED,), JobState.FINISHED, held_fence=found.fence, **values):
+        raise LostClaim(f"job {job_id} is {found.state}, not queued; nothing published")
+    _write_cases(connection, job_id, published)
+    rows.note(connection, job_id, "published", published.evaluation.verdict)
+    return True
+
+
+def _finished(connection: Connection, job_id: str, published: Published) -> dict[str, Any]:
+    evaluation = published.evaluation
+    ran = bool(evaluation.cases) or evaluation.environment != RanIn()
+    return {
+        **UNLEASED,
+        **_headline(evaluation),
+        "finished_at": now(),
+        "verdict": evaluation.verdict,
+        "phase": evaluation.phase,
+        "message": evaluation.message,
+        "evaluate_ms": evaluation.evaluate_ms,
+        "environment_id": _environment_id(connection, evaluation.environment) if ran else None,
+        "result_json": rows.result_text(job_id, published.document),
+    }
+
+
+def _headline(evaluation: Judged) -> dict[str, float | None]:
+    """The figures of a whole job: the sum of its cases' mean runtimes, the geometric mean of their speedups.
+
+    A figure that a case lacks, the job lacks.
+    """
+    cases = evaluation.cases
+    speedups = [case.speedup for case in cases if case.speedup is not None and case.speedup > 0]
+    every = bool(cases) and len(speedups) == len(cases)
+    return {
+        "runtime_ms": _sum_of_means([case.timing for case in cases]),
+        "ref_runtime_ms": _sum_of_means([case.ref_timing for case in cases]),
+        "speedup": math.exp(sum(map(math.log, speedups)) / len(speedups)) if every else None,
+    }
+
+
+def _sum_of_means(timings: list[Timing | None]) -> float | None:
+    means = [timing.stats.mean for timing in timings if timing is not None]
+    return math.fsum(means) if means and len(means) == len(timings) else None
+
+
+def _environment_id(connection: Connection, environment: RanIn) -> int:
+    """The row of this environment, written if it is the first of its kind. Clocks change by the minute and are left
+    out.
+    """
+    details = environment.model_dump(mode="json", exclude={"clocks"})
+    content_sha256 = hashlib.sha256(json.dumps(details, sort_keys=True).encode()).hexdigest()
+    known = {column.key: details[column.key] for column in Environment.__table__.columns if column.key in details}
+    values = {**known, "content_sha256": content_sha256, "details": details}
+    rows.insert_missing(connection, Environment, Environment.content_sha256, values)
+    found = select(Environment.id).where(Environment.content_sha256 == content_sha256)
+    return connection.execute(found).scalar_one()
+
+
+def _write_cases(connection: Connection, job_id: str, published: Published) -> None:
+    for position, case in enumerate(published.evaluation.cases):
+        statement = (
+            insert(Evaluation).values(job_id=job_id, position=position, **_case_row(case)).returning(Evaluation.id)
+        )
+        evaluation_id = connection.execute(statement).scalar_one()
+        for side, timing in ((Side.CANDIDATE, case.timing), (Side.REFERENCE, case.ref_timing)):
+            if timing is not None:
+                _write_timing(connection, {"evaluation_id": evaluation_id, "side": side}, timing)
+        metrics = list(_metric_rows(evaluation_id, position, case, published))
+        if metrics:
+            connection.execute(insert(Metric), metrics)
+
+
+def _case_row(case: CaseEvaluation) -> dict[str, Any]:
+    failure = case.failure
+    details = {"labels", "notes", "build", "worst_output", "worst_index", "stdout_tail", "stderr_tail", "failure"}
+    return {
+        "case_name": case.name,
+        "bind": dict(case.bind),
+        "verdict": case.verdict,
+        "phase": case.phase,
+        "message": failure.message if failure else None,
+        "failed_side": failure.side if failure else None,
+        "compiled": case.compiled,
+        "correct": case.correctness,
+        "trials_passed": case.trials_passed,
+        "trials_total": case.trials_total,
+        "max_abs_error": case.max_abs_error,
+        "max_rel_error": case.max_rel_error,
+        "runtime_ms": case.timing.stats.mean if case.timing else None,
+        "ref_runtime_ms": case.ref_timing.stats.mean if case.ref_timing else None,
+        "speedup": case.speedup,
+        "comparison": case.comparison,
+        "compile_ms": case.compile_ms,
+        "details": case.model_dump(mode="json", include=details),
+    }
+
+
+def _write_timing(connection: Connection, key: dict[str, Any], timing: Timing) -> None:
+    stats = {f"{name}_ms": value for name, value in timing.stats.model_dump().items()}
+    plain = timing.model_dump(exclude={"stats", "samples_ms", "calls", "labels"})
+    count = len(timing.samples_ms)
+    connection.execute(
+        insert(Statistics).values(**key, **stats, **plain, sample_count=count, labels=list(timing.labels))
+    )
+    blobs = {"samples_ms": samples.pack_ms(timing.samples_ms), "calls": samples.pack_calls(timing.calls)}
+    connection.execute(insert(Sample).values(**key, **blobs))
+
+
+def _metric_rows(
+    evaluation_id: int, position: int, case: CaseEvaluation, published: Published
+) -> Iterator[dict[str, Any]]:
+    """The metrics of one case: those handed over, and every number the compiler reported (`build.<key>`). First one
+    wins.
+    """
+    seen: set[tuple[Side, str]] = set()
+    given = [(m.side, m.name, m.value, m.unit) for m in published.metrics if m.case_index == position]
+    built = [
+        (Side.CANDIDATE, f"build.{key}", float(value), "")
+        for key, value in case.build.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    ]
+    for side, name, value, unit in given + built:
+        key = (side, rows.clipped(name, METRIC_NAME_CHARS))
+        if key in seen:
+            continue
+        seen.add(key)
+        yield {
+            "evaluation_id": evaluation_id,
+            "side": side,
+            "name": key[1],
+            "value": value,
+            "unit": rows.clipped(unit, UNIT_CHARS),
+        }

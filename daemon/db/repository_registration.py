@@ -1,0 +1,98 @@
+"""How a job enters the database, and what its contract says about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from daemon.db import repository_rows as rows
+from daemon.db.models import Bundle, Job
+from daemon.db.records import Description, NewJob
+from daemon.db.repository_rows import HELD
+from daemon.db.sqlfunctions import now
+from daemon.lifecycle import JobState
+
+CONTRACT_KEPT_CHARS = 1024 * 1024
+KIND_CHARS = 24
+KERNEL_TYPE_CHARS = 64
+
+
+def register(connection: Connection, job: NewJob) -> bool:
+    """See `Repository.register`."""
+    rows.insert_missing(connection, Bundle, Bundle.id, _bundle_row(job))
+    if rows.insert_missing(connection, Job, Job.id, _job_row(job)):
+        rows.note(connection, job.job_id, "registered", job.name)
+        return True
+    return _revive(connection, job)
+
+
+def describe(connection: Connection, job_id: str, description: Description) -> bool:
+    """See `Repository.describe`."""
+    statement = update(Job).where(Job.id == job_id, Job.state.in_((JobState.QUEUED, *HELD)))
+    if connection.execute(statement.values(**_described_job(description))).rowcount == 0:
+        return False
+    connection.execute(update(Bundle).where(Bundle.id == job_id).values(**_described_bundle(description)))
+    return True
+
+
+def _bundle_row(job: NewJob) -> dict[str, Any]:
+    return {
+        "id": job.job_id,
+        "dropped_name": job.name,
+        "submitter_uid": job.submitter_uid,
+        "dropped_at": job.dropped_at,
+        "size_bytes": job.size_bytes,
+        "file_count": job.file_count,
+    }
+
+
+def _job_row(job: NewJob) -> dict[str, Any]:
+    return {
+        "id": job.job_id,
+        "name": rows.clipped(job.name),
+        "labels": {},
+        "submitter_uid": job.submitter_uid,
+        "priority": job.priority,
+        "state": JobState.QUEUED,
+        "fence": 0,
+        "attempts": 0,
+        "work_name": job.work_name,
+        "dropped_at": job.dropped_at,
+        "created_at": now(),
+    }
+
+
+def _revive(connection: Connection, job: NewJob) -> bool:
+    found = select(Job.fence).where(Job.id == job.job_id, Job.state == JobState.WITHDRAWN).with_for_update()
+    fence = connection.scalar(found)
+    if fence is None or not rows.move(
+        connection, job.job_id, (JobState.WITHDRAWN,), JobState.QUEUED, held_fence=fence, work_name=job.work_name
+    ):
+        return False
+    rows.note(connection, job.job_id, "revived", job.name)
+    return True
+
+
+def _described_job(description: Description) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "problem": rows.clipped_or_none(description.problem),
+        "labels": dict(description.labels),
+        "priority": description.priority,
+        "kind": rows.clipped(description.kind, KIND_CHARS),
+        "kernel_type": rows.clipped(description.kernel_type, KERNEL_TYPE_CHARS),
+        "ref_kernel_type": rows.clipped_or_none(description.ref_kernel_type, KERNEL_TYPE_CHARS),
+        "requires_gpu": rows.clipped(description.requires_gpu.lower(), KERNEL_TYPE_CHARS)
+        if description.requires_gpu
+        else None,
+    }
+    return values | ({"name": rows.clipped(description.name)} if description.name else {})
+
+
+def _described_bundle(description: Description) -> dict[str, Any]:
+    contract = description.contract_json
+    return {
+        "source_sha256": description.source_sha256,
+        "contract_sha256": description.contract_sha256,
+        "contract_json": contract if contract is not None and len(contract) <= CONTRACT_KEPT_CHARS else None,
+    }

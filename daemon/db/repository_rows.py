@@ -1,0 +1,84 @@
+"""The building blocks of every write: compare-and-set of a job's state, insert if missing, the end of an attempt, an
+event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
+
+from daemon.db.columns import storable
+from daemon.db.models import Attempt, Event, Job
+from daemon.db.records import AttemptOutcome
+from daemon.db.sqlfunctions import now
+from daemon.errors import HarnessError
+from daemon.lifecycle import JobState, may_move
+
+HELD = (JobState.CLAIMED, JobState.RUNNING)
+UNLEASED: Mapping[str, Any] = {"lease_owner": None, "lease_until": None, "progress": None}
+NAME_CHARS = 255  # names are indexed, and Postgres refuses index entries over 2.7 kB
+
+
+def move(
+    connection: Connection, job_id: str, old: Iterable[JobState], new: JobState, *, held_fence: int, **values: Any
+) -> bool:
+    """Compare-and-set: move the job from one of `old` to `new` if it is there with exactly `held_fence`. False: it
+    was not.
+    """
+    states = tuple(old)
+    forbidden = [state for state in states if not may_move(state, new)]
+    if forbidden:
+        raise ValueError(f"a job may not move from {forbidden[0]} to {new}")
+    statement = update(Job).where(Job.id == job_id, Job.state.in_(states), Job.fence == held_fence)
+    return connection.execute(statement.values(state=new, **values)).rowcount == 1
+
+
+def insert_missing(
+    connection: Connection, table: type[DeclarativeBase], key: InstrumentedAttribute[Any], values: Mapping[str, Any]
+) -> bool:
+    """Insert a row unless one with the same `key` is there. True: inserted. Waits for a rival insert to be decided."""
+    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = build(table).values(**values).on_conflict_do_nothing(index_elements=[key.key]).returning(key)
+    return connection.execute(statement).one_or_none() is not None
+
+
+def end_attempt(
+    connection: Connection, job_id: str, fence: int, outcome: AttemptOutcome, reason: str | None = None
+) -> None:
+    """Write down how the attempt that held `fence` ended. One that was withdrawn gives its number back."""
+    values: dict[str, Any] = {"outcome": outcome, "ended_at": now(), "reason": reason}
+    if outcome is AttemptOutcome.WITHDRAWN:
+        values["number"] = None
+    connection.execute(update(Attempt).where(Attempt.job_id == job_id, Attempt.fence == fence).values(**values))
+
+
+def outcome_of(connection: Connection, job_id: str, fence: int) -> AttemptOutcome | None:
+    """How the attempt that held `fence` ended: the way to recognise a write whose answer was lost."""
+    return connection.scalar(select(Attempt.outcome).where(Attempt.job_id == job_id, Attempt.fence == fence))
+
+
+def note(connection: Connection, job_id: str | None, kind: str, detail: str | None = None) -> None:
+    """Append one event."""
+    connection.execute(insert(Event).values(job_id=job_id, at=now(), kind=kind, detail=detail))
+
+
+def clipped(value: str, limit_chars: int = NAME_CHARS) -> str:
+    """`value` as it fits an index or a bounded column."""
+    return storable(value)[:limit_chars]
+
+
+def clipped_or_none(value: str | None, limit_chars: int = NAME_CHARS) -> str | None:
+    return None if value is None else clipped(value, limit_chars)
+
+
+def result_text(job_id: str, document: Mapping[str, Any]) -> str:
+    """The result document as JSON text. Raises `HarnessError` for NaN, Infinity, or what JSON cannot say."""
+    try:
+        return json.dumps(document, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise HarnessError(f"the result of job {job_id} cannot be written as JSON: {error}") from error

@@ -1,0 +1,113 @@
+"""Aggregates over finished jobs, computed where the rows are."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Label, Row, SQLColumnExpression, case, desc, func, literal_column, select
+
+from daemon.db.models import Bundle, Environment, Job
+from daemon.db.records import Standing, StatsRow
+from daemon.db.sqlfunctions import quantiles, utc_day
+from daemon.errors import OperatorError
+from daemon.verdict import Verdict
+
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class GroupBy(StrEnum):
+    """What `stats` can group by."""
+
+    VERDICT = "verdict"
+    PROBLEM = "problem"
+    NAME = "name"
+    KERNEL_TYPE = "kernel_type"
+    DAY = "day"
+    SUBMITTER = "submitter"
+
+
+_KEYS: dict[GroupBy, SQLColumnExpression[Any]] = {
+    GroupBy.VERDICT: Job.verdict,
+    GroupBy.PROBLEM: Job.problem,
+    GroupBy.NAME: Job.name,
+    GroupBy.KERNEL_TYPE: Job.kernel_type,
+    GroupBy.DAY: utc_day(Job.finished_at),
+    GroupBy.SUBMITTER: Job.submitter_uid,
+}
+
+
+def group_by(wanted: str) -> GroupBy:
+    """The grouping called `wanted`. Raises `OperatorError` with the nearest one."""
+    try:
+        return GroupBy(wanted)
+    except ValueError as error:
+        nearest = difflib.get_close_matches(wanted, list(GroupBy), n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"one of: {', '.join(GroupBy)}"
+        raise OperatorError(f"cannot group by {wanted!r}", hint=hint) from error
+
+
+def stats(connection: Connection, since: datetime | None, by: GroupBy | str) -> tuple[StatsRow, ...]:
+    """See `History.stats`."""
+    wanted = group_by(by)
+    key: Label[Any] = _KEYS[wanted].label("key")
+    is_passed = Job.verdict == literal_column(f"'{Verdict.PASSED}'")
+    passed_runtime = case((is_passed, Job.runtime_ms))
+    statement = (
+        select(
+            key,
+            func.count().label("jobs"),
+            func.count(case((is_passed, 1))).label("passed"),
+            func.min(passed_runtime).label("best_runtime_ms"),
+            quantiles(passed_runtime).label("runtimes"),
+            func.max(case((is_passed, Job.speedup))).label("best_speedup"),
+            func.avg(Job.evaluate_ms).label("mean_evaluate_ms"),
+            quantiles(Job.queue_ms).label("queues"),
+        )
+        .where(Job.finished_at >= (since or _EVER))
+        .group_by(literal_column("1"))
+        .order_by(desc(key) if wanted is GroupBy.DAY else desc("jobs"), key)
+    )
+    return tuple(_row(row) for row in connection.execute(statement))
+
+
+def _row(row: Row[*tuple[Any, ...]]) -> StatsRow:
+    return StatsRow(
+        key=None if row.key is None else str(row.key),
+        count=row.jobs,
+        passed=row.passed,
+        pass_share=row.passed / row.jobs,
+        best_runtime_ms=row.best_runtime_ms,
+        median_runtime_ms=row.runtimes[0] if row.runtimes else None,
+        best_speedup=row.best_speedup,
+        mean_evaluate_ms=row.mean_evaluate_ms,
+        median_queue_ms=row.queues[0] if row.queues else None,
+        p95_queue_ms=row.queues[1] if row.queues else None,
+    )
+
+
+def leaderboard(connection: Connection, problem: str, device_name: str | None, limit: int) -> tuple[Standing, ...]:
+    """See `History.leaderboard`."""
+    place = func.row_number().over(partition_by=Job.name, order_by=(Job.runtime_ms, Job.finished_at, Job.id))
+    is_ranked = (Job.problem == problem, Job.verdict == Verdict.PASSED, Job.runtime_ms.is_not(None))
+    ranked = select(
+        Job.id.label("job_id"),
+        Job.name,
+        Job.submitter_uid,
+        Job.runtime_ms,
+        Job.speedup,
+        Environment.device_name,
+        Bundle.source_sha256,
+        Job.finished_at,
+        place.label("place"),
+    )
+    ranked = ranked.join(Bundle, Bundle.id == Job.id).outerjoin(Environment, Environment.id == Job.environment_id)
+    ranked = ranked.where(*is_ranked)
+    if device_name is not None:
+        ranked = ranked.where(Environment.device_name == device_name)
+    best = ranked.subquery()
+    columns = [column for column in best.columns if column.key != "place"]
+    statement = select(*columns).where(best.c.place == 1).order_by(best.c.runtime_ms, best.c.finished_at).limit(limit)
+    return tuple(Standing(rank, **row._mapping) for rank, row in enumerate(connection.execute(statement), start=1))

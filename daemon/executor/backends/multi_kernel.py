@@ -1,0 +1,29 @@
+"""`multi_kernel`: a Python module whose entry point mixes torch, Triton and CUDA."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from daemon.executor.source import Kernel, KernelFault, Source, import_source
+
+SPEC = {
+    "io_required": True,
+    "metadata_keys": ["entry_point"],
+    "metadata_required": ["entry_point"],
+    "python": True,
+    "build": False,
+    "answers": "either",
+    "devices": ["cpu", "cuda"],
+}
+
+
+def load(source: Source) -> Kernel:
+    """Import the file and take its entry point. Its return value, or its output arguments, are the answer."""
+    module = import_source(source, {"torch": torch, "nn": nn})
+    name = source.metadata["entry_point"]
+    entry = getattr(module, name, None)
+    if not callable(entry):
+        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise KernelFault("compile_error", f"no entry point {name!r} in the source; callable names: {', '.join(own)}")
+    return Kernel(entry)

@@ -1,0 +1,134 @@
+"""`torch`: a Python file with a class `Model`, or a targeted function, class or method."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from daemon.executor.source import Kernel, KernelFault, Source, fault_from, import_source
+
+SPEC = {
+    "io_required": False,
+    "metadata_keys": ["function_name", "class_name", "method_name"],
+    "python": True,
+    "build": False,
+    "answers": "either",
+    "devices": ["cpu", "cuda"],
+}
+_DERIVED_SHAPE = (64, 64)
+
+
+def load(source: Source) -> Kernel:
+    """Import the file and find what the metadata points at."""
+    return from_module(import_source(source, {"torch": torch, "nn": nn}), source)
+
+
+def from_module(module: ModuleType, source: Source) -> Kernel:
+    """The kernel in an imported module: shared with `torch_cuda`."""
+    make_inputs = getattr(module, "get_inputs", None)
+    make_init = getattr(module, "get_init_inputs", None)
+    if name := source.metadata.get("function_name"):
+        function = _find(module, name, "function")
+        return Kernel(function, make_inputs=make_inputs or derived_inputs(function, source))
+    model_class = _find_class(module, source)
+    method = source.metadata.get("method_name") or "forward"
+    _require_method(model_class, method, module)
+    kernel = Kernel(_not_constructed, make_inputs=make_inputs, make_init_inputs=make_init)
+    if kernel.make_inputs is None:
+        kernel.make_inputs = derived_inputs(getattr(model_class, method), source)
+
+    def construct(args: list[Any], kwargs: dict[str, Any]) -> Any:
+        try:
+            instance = model_class(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - the user's constructor
+            raise fault_from(error, source.folder, "compile_error", f"constructing {model_class.__name__}") from error
+        # Calling the instance runs hooks, as users of nn.Module expect.
+        kernel.call = instance if method == "forward" and isinstance(instance, nn.Module) else getattr(instance, method)
+        return instance
+
+    kernel.construct = construct
+    return kernel
+
+
+def _not_constructed(*_: Any) -> Any:
+    raise KernelFault("harness_error", "the module was called before it was constructed")
+
+
+def _find(module: ModuleType, name: str, what: str) -> Any:
+    found = getattr(module, name, None)
+    if found is None:
+        raise KernelFault("compile_error", f"no {what} {name!r} in the source; it defines {_defined(module)}")
+    if not callable(found):
+        raise KernelFault("compile_error", f"{name!r} is of type {type(found).__name__}, not a {what}")
+    return found
+
+
+def _find_class(module: ModuleType, source: Source) -> Any:
+    if name := source.metadata.get("class_name"):
+        return _find(module, name, "class")
+    names = ("ModelNew", "Model") if source.side == "candidate" else ("Model",)
+    for name in names:
+        if isinstance(getattr(module, name, None), type):
+            return getattr(module, name)
+    wanted = " or ".join(names)
+    raise KernelFault(
+        "compile_error",
+        f"no class {wanted} in the source; it defines {_defined(module)}. "
+        "Name the target with metadata.class_name or metadata.function_name",
+    )
+
+
+def _require_method(model_class: Any, method: str, module: ModuleType) -> None:
+    # nn.Module defines a forward of its own that only raises: that one does not count.
+    found = getattr(model_class, method, None)
+    if found is None or found is getattr(nn.Module, method, None):
+        own = [name for name in vars(model_class) if not name.startswith("__")]
+        raise KernelFault(
+            "compile_error", f"class {model_class.__name__} in {module.__name__} has no method {method!r}; it has {own}"
+        )
+
+
+def _defined(module: ModuleType) -> str:
+    own = [
+        name
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    ]
+    return ", ".join(own) or "nothing callable"
+
+
+def derived_inputs(function: Callable[..., Any], source: Source) -> Callable[[], Any] | None:
+    """Inputs from annotations and defaults, where every required parameter has one that says enough; else None."""
+    if source.args:
+        return None
+    makers: list[Callable[[], Any]] = []
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    for parameter in parameters:
+        if parameter.name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.default is not parameter.empty:
+            break  # this one and all after it have defaults
+        maker = _maker_for(parameter.annotation)
+        if maker is None:
+            return None
+        makers.append(maker)
+    return lambda: [make() for make in makers]
+
+
+def _maker_for(annotation: Any) -> Callable[[], Any] | None:
+    by_name: dict[str, Callable[[], Any]] = {
+        "Tensor": lambda: torch.randn(_DERIVED_SHAPE),
+        "int": lambda: 1,
+        "float": lambda: 1.0,
+        "bool": lambda: True,
+    }
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return by_name.get(name.rpartition(".")[2])

@@ -1,0 +1,128 @@
+"""The compile stage: a build cell turns sources into an artifact, and the artifact is kept by the content that made it.
+
+The cell hands its artifact back through a memfd of a fixed size; the judge never looks inside, it only stores the bytes under a key
+that covers everything that went in and passes them to a cell of the same sources. A poisoned artifact poisons only its own maker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from daemon import fsio
+from daemon.executor.bundle import KernelFiles
+from daemon.executor.cells import Cells
+from daemon.executor.protocol import Message
+from daemon.verdict import Phase, Side
+
+_CAPACITY = 256 * 1024 * 1024
+_HEADER_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a build left: opaque bytes, what the compiler said, how long it took, whether it came from the cache."""
+
+    data: bytes
+    describe: dict[str, Any] = field(default_factory=dict)
+    build_ms: float = 0.0
+    cached: bool = False
+
+
+class ArtifactCache:
+    """Artifacts by key in one folder, published by atomic rename. Oldest out when `limit_bytes` is passed."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: str) -> Artifact | None:
+        """The artifact of `key`, or None. A damaged entry counts as absent."""
+        path = self._folder / key
+        try:
+            with path.open("rb") as stream:
+                header = json.loads(stream.readline(_HEADER_LIMIT))
+                data = stream.read()
+        except (FileNotFoundError, ValueError):
+            return None
+        if hashlib.sha256(data).hexdigest() != header.get("sha256"):
+            return None
+        os.utime(path)
+        return Artifact(data, header.get("describe", {}), float(header.get("build_ms", 0.0)), cached=True)
+
+    def put(self, key: str, artifact: Artifact) -> None:
+        """Keep `artifact`, then make room."""
+        header = {
+            "sha256": hashlib.sha256(artifact.data).hexdigest(),
+            "describe": artifact.describe,
+            "build_ms": artifact.build_ms,
+        }
+        fsio.write_atomic(self._folder / key, json.dumps(header).encode() + b"\n" + artifact.data, mode=0o600)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        entries = sorted(
+            ((entry.stat(), entry) for entry in self._folder.iterdir() if not entry.name.startswith(".")),
+            key=lambda pair: pair[0].st_mtime,
+        )
+        total = sum(status.st_size for status, _ in entries)
+        for status, entry in entries:
+            if total <= self._limit_bytes:
+                return
+            entry.unlink(missing_ok=True)
+            total -= status.st_size
+
+
+def artifact_key(message: Message, files: KernelFiles, toolchain: dict[str, str | None]) -> str:
+    """sha256 over sources, flags, device and toolchain versions."""
+    digest = hashlib.sha256()
+    stable = {name: value for name, value in message.items() if name not in ("type", "files", "capacity", "side")}
+    digest.update(json.dumps([stable, toolchain, files.source_file], sort_keys=True).encode())
+    for name, data in files.contents:
+        digest.update(f"\0{name}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def build(cells: Cells, side: Side, message: Message, files: KernelFiles, *, deadline_s: float) -> Artifact:
+    """Compile in a cell of its own. Raises `CellFailed` with the compiler's words, `HarnessError` when no cell starts."""
+    cell = cells.start(side)
+    result = os.memfd_create("artifact", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(result, _CAPACITY)
+        cell.greet()
+        start = time.perf_counter()
+        with files.as_memfd() as sources:
+            answer = cell.request(
+                message | {"type": "build", "capacity": _CAPACITY},
+                "built",
+                phase=Phase.BUILD,
+                deadline=time.monotonic() + deadline_s,
+                fds=(sources, result),
+            )
+        build_ms = (time.perf_counter() - start) * 1e3
+        cell.kill()  # nothing may write to the memfd while it is read
+        return Artifact(_contents(result, answer.get("artifact_bytes")), _described(answer), build_ms)
+    finally:
+        cell.kill()
+        os.close(result)
+
+
+def _contents(fd: int, claimed: object) -> bytes:
+    size = claimed if isinstance(claimed, int) and 0 <= claimed <= _CAPACITY else 0
+    if not size or os.fstat(fd).st_size < size:
+        return b""
+    with mmap.mmap(fd, size, prot=mmap.PROT_READ) as memory:
+        return memory[:size]
+
+
+def _described(answer: Message) -> dict[str, Any]:
+    described = answer.get("describe")
+    return described if isinstance(described, dict) and len(json.dumps(described)) < _HEADER_LIMIT // 16 else {}

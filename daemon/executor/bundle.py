@@ -1,0 +1,73 @@
+"""The files of a bundle on their way into a cell: one memfd, and a list of names and sizes. Trusted side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.contract import CompareRequest, EvaluateRequest, KernelSpec
+from daemon.verdict import Side
+
+Request = EvaluateRequest | CompareRequest
+
+
+@dataclass(frozen=True)
+class KernelFiles:
+    """What one side's cell gets to see, and which of it is the kernel's source."""
+
+    source_file: str
+    contents: tuple[tuple[str, bytes], ...]
+
+    @property
+    def listing(self) -> list[list[object]]:
+        return [[name, len(data)] for name, data in self.contents]
+
+    @contextmanager
+    def as_memfd(self) -> Iterator[int]:
+        """A descriptor that holds all contents one after the other."""
+        fd = os.memfd_create("bundle", os.MFD_CLOEXEC)
+        try:
+            for _, data in self.contents:
+                _write_all(fd, data)
+            yield fd
+        finally:
+            os.close(fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def kernel_of(request: Request, side: Side) -> KernelSpec:
+    """The kernel of one side. Raises `ValueError` for the reference of an evaluate."""
+    if isinstance(request, EvaluateRequest):
+        if side is Side.REFERENCE:
+            raise ValueError("an evaluate has no reference")
+        return request.kernel
+    return request.custom_kernel if side is Side.CANDIDATE else request.ref_kernel
+
+
+def files_for(request: Request, side: Side, bundle_dir: Path, *, suffix: str) -> KernelFiles:
+    """Everything in the bundle but the contract and the other side's source: a kernel does not get to read what it is
+    compared with. Inline sources become `candidate.py` and the like."""
+    kernel = kernel_of(request, side)
+    hidden = {"contract.json"}
+    if isinstance(request, CompareRequest):
+        other = kernel_of(request, Side.REFERENCE if side is Side.CANDIDATE else Side.CANDIDATE)
+        if other.source_file and other.source_file != kernel.source_file:
+            hidden.add(other.source_file)
+    contents = [
+        (path.relative_to(bundle_dir).as_posix(), path.read_bytes())
+        for path in sorted(bundle_dir.rglob("*"))
+        if path.is_file() and path.relative_to(bundle_dir).as_posix() not in hidden
+    ]
+    source_file = kernel.source_file
+    if source_file is None:
+        source_file = f"{side}{suffix}"
+        contents.append((source_file, kernel.source.encode("utf-8")))
+    return KernelFiles(source_file, tuple(contents))

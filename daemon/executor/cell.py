@@ -1,0 +1,77 @@
+"""The process that runs one kernel. The only file that touches bundle code; nothing it says is believed by the judge but "done",
+and that only after the judge has looked.
+
+Theory of operation: confined first (limits, system call filter), then torch is imported, then messages are served one at a time:
+`load` -> `construct` -> `export`/`write`/`adopt` (tensors out and in through memfds) -> `attach` (the arena) -> `run` … until the
+judge kills it. A cell serves one kernel of one evaluation and is never reused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from daemon.executor import protocol
+from daemon.executor.sandbox.confine import confine
+
+
+def main(argv: list[str]) -> int:
+    """`argv`: the descriptor of the channel, and the JSON of the walls to put up (empty without a sandbox)."""
+    walls: dict[str, Any] = json.loads(argv[1])
+    if walls.get("limits"):
+        confine(walls["limits"])
+    else:
+        from daemon.executor.supervise import die_with_parent  # noqa: PLC0415 - without a sandbox only
+
+        die_with_parent()
+    channel = socket.socket(fileno=int(argv[0]))
+    os.set_inheritable(channel.fileno(), False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
+    for name in ("HOME", "TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"):
+        Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
+    from daemon.executor.workload import Workload  # noqa: PLC0415 - imports torch: only behind the walls
+
+    workload = Workload(threads=int(walls["threads"]), backend_paths=[Path(path) for path in walls["backend_paths"]])
+    protocol.send(channel, {"type": "hello", "protocol": protocol.VERSION, **workload.versions()})
+    serve(channel, workload)
+    return 0
+
+
+def serve(channel: socket.socket, workload: Any) -> None:
+    """Answer messages until the judge closes the channel."""
+    from daemon.executor.source import KernelFault, fault_from  # noqa: PLC0415
+
+    reader = protocol.Reader(protocol.MAX_TO_CELL)
+    while True:
+        try:
+            message, fds = protocol.receive_with_fds(channel, reader)
+        except protocol.ClosedError:
+            return
+        try:
+            answer = workload.handle(message, fds)
+        except KernelFault as fault:
+            answer = _failed(fault)
+        except BaseException as error:  # noqa: BLE001 - the cell's main: whatever the kernel raises is its verdict
+            answer = _failed(fault_from(error, workload.folder, "runtime_error", f"in {message['type']}"))
+        finally:
+            for fd in fds:
+                os.close(fd)
+        protocol.send(channel, answer)
+
+
+def _failed(fault: Any) -> protocol.Message:
+    return {
+        "type": "failed",
+        "verdict": fault.verdict,
+        "message": fault.message[:8192],
+        "traceback": fault.details,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

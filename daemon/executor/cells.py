@@ -1,0 +1,333 @@
+"""Starting cells and talking to them: one request, one answer, one deadline, and a verdict for every way to end.
+
+Theory of operation: the judge is single-threaded. While it waits for an answer it also drains the cell's stdout and stderr, so a
+cell can neither fill a pipe to stall itself nor fill memory to hurt the judge. Whatever a cell answers is data about itself only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import selectors
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.errors import HarnessError
+from daemon.evaluation import Failure
+from daemon.executor import protocol
+from daemon.executor.capture import Capture
+from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.policy import CellLimits, Policy, cell_environment, readable_folders
+from daemon.executor.supervise import Ended, PlainProgram, SandboxedProgram, start_plain, start_sandboxed
+from daemon.verdict import Phase, Side, Verdict
+
+_CHUNK = 1 << 18
+_NUMBERS = itertools.count()  # one count per process: it names cgroups
+
+
+class CellFailed(Exception):  # noqa: N818 - an outcome, not an error
+    """The kernel in a cell ended the evaluation: verdict, message, evidence. `who` did it is added by the judge."""
+
+    def __init__(self, verdict: Verdict, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.verdict = verdict
+        self.failure = failure
+
+
+@dataclass(frozen=True)
+class CellSettings:
+    """What every cell of one judge has in common."""
+
+    isolation: str
+    limits: CellLimits
+    uid_base: int
+    slot: int
+    threads: int
+    interpret: bool
+    backend_paths: tuple[Path, ...]
+    output_keep_bytes: int
+    start_s: float
+
+
+class Cells:
+    """Starts cells. `groups` is None where no cgroup is writable: rlimits alone hold the cell then."""
+
+    def __init__(self, settings: CellSettings, groups: cgroup.Cgroups | None) -> None:
+        self.settings = settings
+        self._groups = groups
+
+    def start(self, side: Side) -> Cell:
+        """A cell that has been told to start; `Cell.greet` waits until it is ready."""
+        ours, theirs = socket.socketpair()
+        try:
+            program = self._start_program(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return Cell(program, ours, side, self.settings)
+
+    def _start_program(self, channel_fd: int) -> SandboxedProgram | PlainProgram:
+        settings = self.settings
+        environment = cell_environment(threads=settings.threads, interpret=settings.interpret)
+        argv = [sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.cell", str(channel_fd)]
+        if settings.isolation == "none":
+            return start_plain([*argv, json.dumps(self._walls(None))], _without_walls(environment), keep_fds=(channel_fd,))
+        number = next(_NUMBERS)
+        policy = Policy(
+            uid=settings.uid_base + settings.slot,
+            read_only=readable_folders(settings.backend_paths),
+            environment=environment,
+            limits=settings.limits,
+        )
+        group = self._group(f"{os.getpid()}-{number}")
+        program = [*argv, json.dumps(self._walls(settings.limits))]
+        try:
+            return start_sandboxed(
+                policy, program, group=group, keep_fds=(channel_fd,), timeout_s=settings.start_s
+            )
+        except HarnessError:
+            if group is not None:
+                group.remove()
+            raise
+
+    def _group(self, name: str) -> cgroup.CellGroup | None:
+        if self._groups is None:
+            return None
+        try:
+            return self._groups.create(name, self.settings.limits)
+        except OSError as error:
+            raise HarnessError(f"cannot make a cgroup: {error}", hint="evald doctor") from error
+
+    def _walls(self, limits: CellLimits | None) -> dict[str, object]:
+        walls: dict[str, object] = {
+            "threads": self.settings.threads,
+            "backend_paths": [str(path) for path in self.settings.backend_paths],
+        }
+        if limits is None:
+            return walls
+        rlimits = {
+            "processes": limits.processes,
+            "open_files": limits.open_files,
+            "file_bytes": limits.file_bytes,
+            "cpu_s": limits.cpu_s,
+        }
+        if self._groups is None or "memory" in self._groups.missing:
+            rlimits["address_bytes"] = limits.memory_bytes + _ADDRESS_OVERHEAD
+        return walls | {"limits": rlimits}
+
+
+_ADDRESS_OVERHEAD = 4 << 30  # torch maps this much before it holds anything
+
+
+def _without_walls(environment: dict[str, str]) -> dict[str, str]:
+    """Without a sandbox there is no private /tmp: give the process a folder of its own."""
+    import tempfile  # noqa: PLC0415 - debugging mode only
+
+    folder = tempfile.mkdtemp(prefix="evald-unsandboxed-")
+    return {name: value.replace("/tmp", folder, 1) for name, value in environment.items()}  # noqa: S108
+
+
+class Cell:
+    """One cell: request and answer, captured output, freeze and thaw, and how it ended."""
+
+    def __init__(
+        self, program: SandboxedProgram | PlainProgram, channel: socket.socket, side: Side, settings: CellSettings
+    ) -> None:
+        self.program = program
+        self.side = side
+        self._channel = channel
+        self._settings = settings
+        self._reader = protocol.Reader(protocol.MAX_FROM_CELL)
+        self.stdout = Capture(settings.output_keep_bytes)
+        self.stderr = Capture(settings.output_keep_bytes)
+        self.versions: dict[str, str | None] = {}
+        self.ended: Ended | None = None
+        self._frozen = False
+        self._started_at = time.monotonic()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(channel, selectors.EVENT_READ, None)
+        self._selector.register(program.stdout_fd, selectors.EVENT_READ, self.stdout)
+        self._selector.register(program.stderr_fd, selectors.EVENT_READ, self.stderr)
+
+    def greet(self) -> None:
+        """Wait until the cell has put up its walls and imported torch. Raises `HarnessError`: nothing of a bundle ran yet."""
+        try:
+            hello = self._receive(self._started_at + self._settings.start_s)
+        except (protocol.ClosedError, protocol.ProtocolError, TimeoutError) as error:
+            ended = self.kill()
+            raise HarnessError(
+                f"a cell did not start ({ended.signal or f'exit code {ended.exit_code}'}): {self.stderr.text()[-2000:]}"
+            ) from error
+        self.versions = {key: value for key, value in hello.items() if key in ("torch", "triton", "python")}
+
+    def request(
+        self, message: protocol.Message, expected: str, *, phase: Phase, deadline: float, fds: tuple[int, ...] = ()
+    ) -> protocol.Message:
+        """Send `message`, wait for the answer of type `expected` until `deadline` (monotonic). A frozen cell is thawed for it.
+
+        Raises `CellFailed` with the verdict for everything else: the cell's own report of a fault, silence, a crash, nonsense.
+        """
+        if self._frozen:
+            self.thaw()
+        self.tell(message, phase=phase, fds=fds)
+        return self.await_answer(expected, phase=phase, deadline=deadline)
+
+    def tell(self, message: protocol.Message, *, phase: Phase, fds: tuple[int, ...] = ()) -> None:
+        """Send without waiting. Raises `CellFailed` when the cell is gone."""
+        try:
+            protocol.send(self._channel, message, fds)
+        except (protocol.ClosedError, OSError) as error:
+            raise self._died(phase) from error
+
+    def await_answer(self, expected: str, *, phase: Phase, deadline: float) -> protocol.Message:
+        """Wait for the answer to what was told."""
+        try:
+            answer = self._receive(deadline)
+        except TimeoutError as error:
+            self.kill()
+            raise self._failed(Verdict.TIMEOUT, phase, "the time limit was over; everything it had started was killed") from error
+        except protocol.ClosedError as error:
+            raise self._died(phase) from error
+        except protocol.ProtocolError as error:
+            self.kill()
+            raise self._failed(Verdict.INTEGRITY_VIOLATION, phase, f"wrote into the judge's channel: {error}") from error
+        if answer["type"] == "failed":
+            raise self._reported(answer, phase)
+        if answer["type"] != expected:
+            self.kill()
+            raise self._failed(
+                Verdict.INTEGRITY_VIOLATION, phase, f"wrote into the judge's channel: {answer['type'][:80]!r} came unasked"
+            )
+        return answer
+
+    def _reported(self, answer: protocol.Message, phase: Phase) -> CellFailed:
+        """A fault in the cell's own words. A claim can only hurt its owner: no word for "passed" is accepted."""
+        try:
+            verdict = Verdict(answer.get("verdict"))
+        except ValueError:
+            verdict = Verdict.RUNTIME_ERROR
+        if verdict in (Verdict.PASSED, Verdict.HARNESS_ERROR, Verdict.REJECTED):
+            verdict = Verdict.RUNTIME_ERROR
+        text = answer.get("traceback")
+        failure = Failure(
+            phase=phase,
+            side=self.side,
+            message=str(answer.get("message"))[:8192],
+            traceback=str(text)[:16_384] if text else None,
+        )
+        return CellFailed(verdict, failure)
+
+    def _died(self, phase: Phase) -> CellFailed:
+        """The channel closed: say how the process ended. It may be dying still, so wait a moment before killing."""
+        limit = time.monotonic() + 2.0
+        while self.program.poll() is None and time.monotonic() < limit:
+            with suppress(protocol.ClosedError):
+                self._drain(0.01)
+        ended = self.kill()
+        if ended.oom_killed:
+            limit_mib = self._settings.limits.memory_bytes >> 20
+            return self._failed(
+                Verdict.OUT_OF_MEMORY, phase, f"killed: used more than the {limit_mib} MiB of memory it may use"
+            )
+        if ended.signal == "SIGXCPU":
+            return self._failed(Verdict.TIMEOUT, phase, "killed: used up its processor time")
+        how = f"was killed by {ended.signal}" if ended.signal else f"ended with exit code {ended.exit_code}"
+        return self._failed(Verdict.RUNTIME_ERROR, phase, f"the process {how} before it had answered")
+
+    def _failed(self, verdict: Verdict, phase: Phase, message: str) -> CellFailed:
+        ended = self.ended
+        crash = _crash_lines(self.stderr.text()) if ended and ended.signal else None
+        failure = Failure(
+            phase=phase,
+            side=self.side,
+            message=message,
+            traceback=crash,
+            exit_code=ended.exit_code if ended else None,
+            signal=ended.signal if ended else None,
+        )
+        return CellFailed(verdict, failure)
+
+    def _receive(self, deadline: float) -> protocol.Message:
+        while (message := self._reader.next()) is None:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError
+            self._drain(remaining)
+        return message
+
+    def _drain(self, wait_s: float) -> None:
+        """Take what is there: output into the captures, channel bytes into the reader."""
+        closed = False
+        for key, _ in self._selector.select(wait_s):
+            if key.data is None:
+                data = self._read_channel()
+                closed = not data
+                self._reader.feed(data)
+            else:
+                self._read_output(key.fd, key.data)
+        if closed:
+            self._selector.unregister(self._channel)
+            raise protocol.ClosedError("the cell closed its end")
+
+    def _read_channel(self) -> bytes:
+        try:
+            return self._channel.recv(_CHUNK)
+        except ConnectionResetError:
+            return b""
+
+    def _read_output(self, fd: int, capture: Capture) -> None:
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return
+        if data:
+            capture.feed(data)
+        else:
+            self._selector.unregister(fd)
+
+    def freeze(self) -> None:
+        """Stop everything in the cell where it stands."""
+        self.program.freeze()
+        self._frozen = True
+
+    def thaw(self) -> None:
+        """Let it run on."""
+        self.program.thaw()
+        self._frozen = False
+
+    def kill(self) -> Ended:
+        """Kill everything in the cell, wait until it is gone, keep its last output. Idempotent."""
+        if self.ended is None:
+            self._last_output()
+            self._selector.close()
+            self.ended = self.program.kill()
+            self._channel.close()
+        return self.ended
+
+    def _last_output(self) -> None:
+        """What already lies in the pipes, bounded: a flooding child may still be writing."""
+        for fd, capture in ((self.program.stdout_fd, self.stdout), (self.program.stderr_fd, self.stderr)):
+            for _ in range(8):
+                try:
+                    data = os.read(fd, _CHUNK)
+                except (BlockingIOError, OSError):
+                    break
+                if not data:
+                    break
+                capture.feed(data)
+
+
+def _crash_lines(stderr: str) -> str | None:
+    """faulthandler's own report of where a fatal signal struck, the user's frames of it."""
+    start = stderr.rfind("Fatal Python error")
+    if start < 0:
+        return None
+    lines = [line for line in stderr[start:].splitlines() if "daemon/executor" not in line]
+    return "\n".join(lines[:40])

@@ -1,0 +1,112 @@
+"""Drawing tensors from a contract's init, each with a generator of its own. Trusted side: seeds are the judge's secret."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import torch
+
+from daemon.contract import InitSpec, TensorSpec, decode_tensor
+
+_INT64_RANGE = 1_000_000
+
+
+class Secret:
+    """The evaluation's seed: drawn here, kept in this process, never sent. Every derived seed depends on all of `path`."""
+
+    def __init__(self) -> None:
+        self._key = os.urandom(32)
+
+    def seed(self, *path: object) -> int:
+        """A 63-bit seed for one purpose, e.g. ("input", round, slot, name)."""
+        digest = hashlib.blake2b("/".join(map(str, path)).encode(), key=self._key, digest_size=8).digest()
+        return int.from_bytes(digest, "little") >> 1
+
+    def generator(self, *path: object) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed(*path))
+
+
+def is_fixed(spec: TensorSpec) -> bool:
+    """Whether the contract itself determines the content: the same in every trial, so a kernel may know it."""
+    return spec.data is not None or spec.init is None or spec.init.kind not in ("randn", "uniform")
+
+
+def draw(spec: TensorSpec, generator: torch.Generator) -> torch.Tensor:
+    """One tensor of `spec.shape` and `spec.dtype` (symbols resolved)."""
+    dtype = getattr(torch, spec.dtype)
+    shape = spec.dims
+    if spec.data is not None:
+        return _embedded(spec, dtype, shape)
+    if spec.init is None:
+        return torch.zeros(shape, dtype=dtype)
+    drawer = {
+        "randn": _randn,
+        "uniform": _uniform,
+        "zeros": lambda *_: torch.zeros(shape, dtype=dtype),
+        "ones": lambda *_: torch.ones(shape, dtype=dtype),
+        "full": lambda *_: _full(spec.init, shape, dtype),
+        "arange": lambda *_: _arange(spec.init, shape, dtype),
+    }[str(spec.init.kind)]
+    return drawer(spec.init, shape, dtype, generator)
+
+
+def _embedded(spec: TensorSpec, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+    assert spec.data is not None  # noqa: S101 - the caller looked
+    payload = decode_tensor(spec.data, spec.nbytes)
+    if not payload:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(bytearray(payload), dtype=torch.uint8).view(dtype).reshape(shape)
+
+
+def _randn(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
+    """Normal; on integers uniform over the full range (int64: +-1e6), on bool 0 or 1."""
+    if dtype is torch.bool:
+        return torch.randint(0, 2, shape, generator=generator).to(torch.bool)
+    if not (dtype.is_floating_point or dtype.is_complex):
+        return _full_range(shape, dtype, generator)
+    wide = dtype if dtype in (torch.float64, torch.complex64) else torch.float32
+    tensor = torch.randn(shape, generator=generator, dtype=wide)
+    if init.std is not None:
+        tensor *= float(init.std)
+    if init.mean is not None:
+        tensor += float(init.mean)
+    return tensor.to(dtype)
+
+
+def _full_range(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
+    if dtype in (torch.int64, torch.uint64):
+        low = 0 if dtype is torch.uint64 else -_INT64_RANGE
+        return torch.randint(low, _INT64_RANGE + 1, shape, generator=generator).to(dtype)
+    limits = torch.iinfo(dtype)
+    return torch.randint(limits.min, limits.max + 1, shape, generator=generator, dtype=torch.int64).to(dtype)
+
+
+def _uniform(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
+    """[low, high) for floats (default 0, 1), inclusive for integers (default 0, 100)."""
+    if dtype is torch.bool:
+        return torch.randint(0, 2, shape, generator=generator).to(torch.bool)
+    if not (dtype.is_floating_point or dtype.is_complex):
+        low = 0 if init.low is None else int(init.low)
+        high = 100 if init.high is None else int(init.high)
+        return torch.randint(low, high + 1, shape, generator=generator, dtype=torch.int64).to(dtype)
+    low_f = 0.0 if init.low is None else float(init.low)
+    high_f = 1.0 if init.high is None else float(init.high)
+    wide = torch.float64 if dtype is torch.float64 else torch.float32
+    unit = torch.rand(shape, generator=generator, dtype=wide)
+    return (unit * (high_f - low_f) + low_f).to(dtype)
+
+
+def _full(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Exact for every dtype: integers never pass through a float."""
+    return torch.full(shape, init.fill_value, dtype=dtype)  # type: ignore[arg-type]
+
+
+def _arange(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """start, start + step, … along the last dimension, the same in every row."""
+    if not shape:
+        return torch.tensor(init.start or 0).to(dtype)
+    start, step = init.start or 0, 1 if init.step is None else init.step
+    exact = all(isinstance(value, int) for value in (start, step))
+    row = torch.arange(shape[-1], dtype=torch.int64 if exact else torch.float64) * step + start
+    return row.to(dtype).expand(shape).contiguous()

@@ -1,0 +1,212 @@
+"""The judge: a trusted process that owns inputs, expected answers, the clock and the verdict. It runs no user code.
+
+Theory of operation: one judge per device slot, started by `local`, spoken to over a socket pair. It serves one job at a time and
+lives long, so torch is imported once. When its parent dies the kernel kills it, and with it, through bubblewrap, its cells. The null
+candidate's cell is started at the first measurement and kept: it never sees a bundle.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from daemon import log
+from daemon.config import Settings
+from daemon.contract import ParsedContract, bind_case, parse_contract
+from daemon.errors import BundleError, HarnessError
+from daemon.evaluation import CaseEvaluation, Evaluation
+from daemon.executor import catalog, environment, protocol
+from daemon.executor.build import ArtifactCache
+from daemon.executor.case import Bench, CaseJudge
+from daemon.executor.cells import Cell, Cells, CellSettings
+from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.policy import CellLimits
+from daemon.executor.sandbox.probe import Isolation, assess
+from daemon.executor.supervise import die_with_parent
+from daemon.verdict import Phase, Side, Verdict
+
+_CACHE_BYTES = 4 << 30
+_UID_STEP = {Side.CANDIDATE: 0, Side.REFERENCE: 1000}
+_NULL_UID_STEP = 2000
+_WORST_FIRST = tuple(reversed(Verdict))
+
+
+class Judge:
+    """Judges jobs one after the other on one device slot."""
+
+    def __init__(self, settings: Settings, slot: int) -> None:
+        import torch  # noqa: PLC0415 - the judge's own, imported once
+
+        torch.set_grad_enabled(False)
+        self._settings = settings
+        self._slot = slot
+        self._groups = cgroup.find() if settings.isolation != "none" else None
+        if self._groups is not None:
+            self._groups.sweep()
+        self._isolation: Isolation = assess(settings.isolation, self._groups)
+        self._backends = catalog.load(settings.backend_paths)
+        self._null_cell: Cell | None = None
+        self._versions: dict[str, str | None] = {"torch": torch.__version__, "triton": catalog.version_of("triton")}
+        self._bench = Bench(
+            settings=settings,
+            cells={side: self._cells(step) for side, step in _UID_STEP.items()},
+            null=self._null,
+            cache=ArtifactCache(settings.paths.cache, _CACHE_BYTES),
+            backends=self._backends,
+            device="cpu",
+            toolchain=self._versions,
+        )
+
+    def _cells(self, uid_step: int) -> Cells:
+        sandbox = self._settings.sandbox
+        limits = CellLimits(
+            memory_bytes=sandbox.memory_bytes,
+            processes=sandbox.processes,
+            open_files=sandbox.open_files,
+            file_bytes=sandbox.file_bytes,
+            tmp_bytes=sandbox.tmp_bytes,
+            tmp_inodes=sandbox.tmp_inodes,
+            cpu_cores=sandbox.cpu_cores,
+        )
+        settings = CellSettings(
+            isolation=self._settings.isolation,
+            limits=limits,
+            uid_base=sandbox.uid_base + uid_step,
+            slot=self._slot,
+            threads=_threads(self._settings),
+            interpret=True,
+            backend_paths=self._settings.backend_paths,
+            output_keep_bytes=sandbox.output_keep_bytes,
+            start_s=self._settings.deadlines.start_s,
+        )
+        return Cells(settings, self._groups)
+
+    def _null(self) -> Cell:
+        if self._null_cell is None or self._null_cell.program.poll() is not None:
+            self._null_cell = self._cells(_NULL_UID_STEP).start(Side.CANDIDATE)
+            self._null_cell.greet()
+        return self._null_cell
+
+    def evaluate(self, bundle_dir: Path, progress: Callable[[str, str | None], None]) -> Evaluation:
+        """Judge the bundle in `bundle_dir`. Raises `HarnessError` only."""
+        start = time.perf_counter()
+        try:
+            parsed = self._parse(bundle_dir)
+        except BundleError as error:
+            return Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message=error.message)
+        cases = self._judge_cases(parsed, bundle_dir, progress)
+        worst = min(cases, key=lambda case: _WORST_FIRST.index(case.verdict))
+        compile_ms = [case.compile_ms for case in cases if case.compile_ms is not None]
+        return Evaluation(
+            verdict=worst.verdict,
+            phase=worst.phase,
+            message=_message(worst, len(cases)),
+            cases=tuple(cases),
+            compile_ms=sum(compile_ms) if compile_ms else None,
+            evaluate_ms=(time.perf_counter() - start) * 1e3,
+            environment=environment.describe(
+                self._bench.device, self._isolation.level, self._isolation.weaker, self._versions
+            ),
+            notes=tuple(str(warning) for warning in parsed.warnings) + self._unmet(parsed),
+        )
+
+    def _parse(self, bundle_dir: Path) -> ParsedContract:
+        files = {
+            path.relative_to(bundle_dir).as_posix(): path.read_bytes() for path in bundle_dir.rglob("*") if path.is_file()
+        }
+        return parse_contract(
+            files.pop("contract.json", b""),
+            files,
+            types=catalog.contract_types(self._backends),
+            limits=self._settings.limits,
+        )
+
+    def _judge_cases(
+        self, parsed: ParsedContract, bundle_dir: Path, progress: Callable[[str, str | None], None]
+    ) -> list[CaseEvaluation]:
+        """Every case, also after one failed: a table of which sizes work is worth more than the first that does not."""
+        request = parsed.request
+        several = len(request.cases) > 1
+        evaluations = []
+        for case in request.cases:
+            bound = bind_case(request, case)
+            name = case.name if several else None
+            judge = CaseJudge(self._bench, bound, case, bundle_dir, lambda text, name=name: progress(text, name))  # type: ignore[misc]
+            evaluations.append(judge.judge())
+        return evaluations
+
+    def _unmet(self, parsed: ParsedContract) -> tuple[str, ...]:
+        """What the contract asked for that a CPU cannot do, said plainly."""
+        notes = []
+        if parsed.request.metrics:
+            notes.append("metrics: hardware counters need a GPU; none were taken")
+        if parsed.request.checks:
+            notes.append("checks: compute-sanitizer needs a GPU; none were run")
+        if parsed.request.timing and parsed.request.timing.mode == "graph":
+            notes.append("timing.mode graph needs a GPU; stream was used")
+        return tuple(notes)
+
+    def close(self) -> None:
+        if self._null_cell is not None:
+            self._null_cell.kill()
+
+
+def _threads(settings: Settings) -> int:
+    import os  # noqa: PLC0415
+
+    available = len(os.sched_getaffinity(0))
+    wanted = settings.sandbox.cpu_cores
+    return max(1, min(available, int(wanted) if wanted else available))
+
+
+def _message(worst: CaseEvaluation, count: int) -> str | None:
+    if worst.failure is None:
+        return None
+    return f"case {worst.name}: {worst.failure.message}" if count > 1 else worst.failure.message
+
+
+def main(argv: list[str]) -> int:
+    """`argv`: the channel's descriptor, the settings as JSON, the slot's number."""
+    die_with_parent()
+    channel = socket.socket(fileno=int(argv[0]))
+    settings = Settings.model_validate_json(argv[1])
+    log.setup(settings.log_level)
+    try:
+        judge = Judge(settings, int(argv[2]))
+    except Exception as error:  # noqa: BLE001 - the judge's main: its parent must hear why it could not start
+        protocol.send(channel, {"type": "unusable", "message": str(error)})
+        return 1
+    protocol.send(channel, {"type": "ready"})
+    serve(channel, judge)
+    judge.close()
+    return 0
+
+
+def serve(channel: socket.socket, judge: Judge) -> None:
+    """Answer `evaluate` messages until the daemon closes its end."""
+    reader = protocol.Reader(protocol.MAX_TO_CELL)
+    while True:
+        try:
+            message = protocol.receive(channel, reader)
+        except protocol.ClosedError:
+            return
+        try:
+            evaluation = judge.evaluate(
+                Path(message["bundle_dir"]),
+                lambda text, case: protocol.send(channel, {"type": "progress", "text": text, "case": case}),
+            )
+            answer = {"type": "evaluation", "evaluation": json.loads(evaluation.model_dump_json())}
+        except HarnessError as error:
+            answer = {"type": "failed", "message": str(error)}
+        except Exception as error:  # noqa: BLE001 - the judge's main: a bug in evald is never the bundle's fault
+            log.LOGGER.exception("the judge failed")
+            answer = {"type": "failed", "message": f"{type(error).__name__}: {error}"}
+        protocol.send(channel, answer)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

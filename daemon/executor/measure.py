@@ -1,0 +1,278 @@
+"""The timing protocol: random rounds of the candidate (and the reference between them), the null candidate before and after.
+
+Theory of operation: see the measurement explanation in docs/. One round: fresh secret content in every slot, the cell frozen; the
+clock starts; a last secret part is written; the cell thaws and calls its kernel once per slot; "done" arrives; random words of every
+output are read; the clock stops; everything is compared. The figure of a round is (T(n) - c0(n)) / n, where c0 is what the same
+round costs with no kernel in it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from daemon.evaluation import Timing
+from daemon.executor import stats
+from daemon.executor.cells import Cell
+from daemon.executor.drawing import Drawer
+from daemon.executor.inputs import Secret
+from daemon.executor.layout import Field
+from daemon.executor.side import RoundPlan, SidePlace, attach, plan_round, run_timed, run_untimed
+from daemon.verdict import Comparison, Phase
+
+_TARGET_ROUND_S = 0.05
+_NULL_ROUNDS = 3
+_SIZING_CALLS = 16
+_APART = 0.005
+_MIN_ROUNDS_IN_A_HURRY = 5
+
+
+@dataclass(frozen=True)
+class MeasureRules:
+    """When to stop and how large a round may be."""
+
+    max_s: float
+    target_rse: float
+    min_rounds: int
+    min_calls: int
+    max_calls: int
+    arena_bytes: int
+
+
+@dataclass
+class Series:
+    """The rounds of one side: (calls, wall seconds)."""
+
+    rounds: list[tuple[int, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NullCost:
+    """What a round costs without a kernel: intercept and slope (seconds), and how far null rounds scatter around the line."""
+
+    base_s: float
+    per_call_s: float
+    scatter_s: float
+
+    def of(self, calls: int) -> float:
+        return self.base_s + self.per_call_s * calls
+
+
+Check = Callable[[int, list[int]], None]
+
+
+class Measurement:
+    """Times the places of one case. `check(round, slots)` compares all outputs of the round; it raises what it finds."""
+
+    def __init__(
+        self, places: list[SidePlace], null: Cell, drawer: Drawer, secret: Secret, rules: MeasureRules, check: Check
+    ) -> None:
+        self._places = places
+        self._null = null
+        self._drawer = drawer
+        self._secret = secret
+        self._rules = rules
+        self._check = check
+        self._series = [Series() for _ in places]
+        self._null_rounds: list[list[tuple[int, float]]] = [[] for _ in places]
+        self._random = secret.generator("rounds")
+        self._round = 0
+        self.late_writes = 0
+
+    def run(self, estimate_s: float, deadline: float, progress: Callable[[str], None]) -> list[Timing]:
+        """Rounds until precise enough or out of time; one `Timing` per place, in order."""
+        start = time.monotonic()
+        few = min(_SIZING_CALLS, self._choose_slots(estimate_s / _SIZING_CALLS, deadline))
+        slots = self._choose_slots(self._warm_up(few, deadline) / few, deadline)
+        if slots != few:
+            self._warm_up(slots, deadline)
+        self._calibrate(slots, deadline)
+        stop = self._rounds(slots, start, deadline, progress)
+        self._calibrate(slots, deadline)
+        return [self._timing(index, slots, stop) for index in range(len(self._places))]
+
+    def _choose_slots(self, estimate_s: float, deadline: float) -> int:
+        """Calls per round: long enough to dwarf the overhead, small enough for memory and for drawing fresh content in time."""
+        rules = self._rules
+        stride = max(place.wiring.stride() for place in self._places)
+        by_time = max(1, round(_TARGET_ROUND_S / max(estimate_s, 1e-9)))
+        by_memory = max(1, rules.arena_bytes // stride)
+        budget_s = min(rules.max_s, max(deadline - time.monotonic(), 0.0) / 3)
+        by_drawing = max(1, int(budget_s / (rules.min_rounds * max(self._drawer.cost_s, 1e-7))))
+        return min(by_time, by_memory, by_drawing, rules.max_calls)
+
+    def _fill(self, slots: list[int], purpose: str, deadline: float) -> None:
+        """Fresh guards, poison and inputs for every place, the same inputs on all of them."""
+        for place in self._places:
+            place.attached.compose(self._random, max(slots) + 1)
+        for slot in slots:
+            values = self._drawer.draw(purpose, self._round, slot, deadline=deadline)
+            for place in self._places:
+                fill_slot(place, slot, values)
+
+    def _order(self, slots: int, calls: int) -> list[int]:
+        import torch  # noqa: PLC0415 - only the permutation
+
+        return [int(slot) for slot in torch.randperm(slots, generator=self._random)[:calls]]
+
+    def _warm_up(self, slots: int, deadline: float) -> float:
+        """Every page of every slot touched once, and the kernel warm, on content nothing depends on.
+
+        Returns the seconds of a second pass, by the slowest place: how large rounds have to be.
+        """
+        order = list(range(slots))
+        for place in self._places:
+            place.attach(slots, phase=Phase.MEASURE, deadline=deadline)
+        self._fill(order, "warm", deadline)
+        slowest_s = 0.0
+        for place in self._places:
+            for _ in range(2):
+                wall_s = run_untimed(place, order, self._secret.seed("warm"), phase=Phase.MEASURE, deadline=deadline)
+            slowest_s = max(slowest_s, wall_s)
+        return slowest_s
+
+    def _calibrate(self, slots: int, deadline: float) -> None:
+        """Null rounds at one call, at half and at all of them, on each place's own arena."""
+        for index, place in enumerate(self._places):
+            attach(
+                self._null,
+                place.wiring,
+                place.attached,
+                phase=Phase.MEASURE,
+                deadline=deadline,
+                identity=True,
+            )
+            for _ in range(_NULL_ROUNDS):
+                for calls in sorted({1, max(1, slots // 2), slots}):
+                    plan = self._plan(place, self._order(slots, calls))
+                    result = run_timed(place, plan, 0, self._null, deadline=deadline)
+                    self._null_rounds[index].append((calls, result.wall_s))
+
+    def _plan(self, place: SidePlace, order: list[int]) -> RoundPlan:
+        return plan_round(place.attached, self._secret_fields(place), order, self._random)
+
+    def _secret_fields(self, place: SidePlace) -> list[Field]:
+        return [
+            placed
+            for wired, placed in zip(place.wiring.fields, place.attached.layout.fields, strict=True)
+            if wired.logical is not None and self._drawer.is_secret(wired.logical)
+        ]
+
+    def _rounds(self, slots: int, start: float, deadline: float, progress: Callable[[str], None]) -> str:
+        rules = self._rules
+        longest_s = 0.0
+        while True:
+            self._round += 1
+            began = time.monotonic()
+            self._one_round(slots, deadline)
+            longest_s = max(longest_s, time.monotonic() - began)
+            done = len(self._series[0].rounds)
+            worst = self._worst_rse()
+            progress(f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
+            calls = sum(count for count, _ in self._series[0].rounds)
+            if done >= rules.min_rounds and calls >= rules.min_calls and worst is not None and worst <= rules.target_rse:
+                return "precision"
+            if time.monotonic() - start >= rules.max_s and done >= _MIN_ROUNDS_IN_A_HURRY:
+                return "time"
+            if time.monotonic() + 2 * longest_s + 1.0 > deadline:
+                return "time"
+
+    def _one_round(self, slots: int, deadline: float) -> None:
+        import torch  # noqa: PLC0415
+
+        calls = int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
+        order = self._order(slots, calls)
+        self._fill(order, "round", deadline)
+        sequence = list(range(len(self._places)))
+        if self._round % 4 in (2, 3):  # A B B A
+            sequence.reverse()
+        for index in sequence:
+            place = self._places[index]
+            seed = self._secret.seed("call", self._round)
+            result = run_timed(place, self._plan(place, order), seed, place.cell, deadline=deadline)
+            self._series[index].rounds.append((calls, result.wall_s))
+            if index == 0:
+                self.late_writes += result.late_writes
+        self._check(self._round, order)
+
+    def _null_cost(self, index: int) -> NullCost:
+        """A line through the fastest half of the null rounds: what disturbs a round only ever makes it longer."""
+        by_calls: dict[int, list[float]] = {}
+        for calls, wall_s in self._null_rounds[index]:
+            by_calls.setdefault(calls, []).append(wall_s)
+        points = [(float(calls), statistics.median(walls)) for calls, walls in by_calls.items()]
+        base_s, per_call_s = stats.fit_line(points)
+        scatter = [abs(wall_s - base_s - per_call_s * calls) for calls, wall_s in self._null_rounds[index]]
+        return NullCost(base_s, max(per_call_s, 0.0), statistics.median(scatter) if scatter else 0.0)
+
+    def _samples_s(self, index: int) -> list[float]:
+        null = self._null_cost(index)
+        return [(wall_s - null.of(calls)) / calls for calls, wall_s in self._series[index].rounds]
+
+    def _worst_rse(self) -> float | None:
+        found = [stats.relative_standard_error(self._samples_s(index)) for index in range(len(self._places))]
+        known = [value for value in found if value is not None]
+        return max(known) if len(known) == len(found) else None
+
+    def _timing(self, index: int, slots: int, stop: str) -> Timing:
+        null = self._null_cost(index)
+        raw_s = self._samples_s(index)
+        rounds = self._series[index].rounds
+        labels = []
+        floor_s = null.scatter_s / max(calls for calls, _ in rounds)
+        if statistics.median(raw_s) <= floor_s:
+            labels.append("below_resolution")
+        samples_ms = [max(value, 0.0) * 1e3 for value in raw_s]
+        if len(rounds) < _MIN_ROUNDS_IN_A_HURRY:
+            labels.append("few_rounds")
+        place = self._places[index]
+        return Timing(
+            stats=stats.runtime_stats(samples_ms),
+            mode="stream",
+            samples_ms=tuple(samples_ms),
+            calls=tuple(calls for calls, _ in rounds),
+            c0_us=null.of(1) * 1e6,
+            c0_slope_us=null.per_call_s * 1e6,
+            rse=stats.relative_standard_error(samples_ms),
+            target_rse=self._rules.target_rse,
+            stop=stop,
+            copy_ms=null.per_call_s * 1e3 if place.wiring.returns else None,
+            line_fit_residual=_line_residual(rounds, null) if slots > 1 else None,
+            footprint_bytes=place.attached.layout.footprint_bytes,
+            labels=tuple(labels),
+        )
+
+
+def fill_slot(place: SidePlace, slot: int, values: list[object]) -> None:
+    """Write one set of logical inputs into a slot's image."""
+    for wired, placed in zip(place.wiring.fields, place.attached.layout.fields, strict=True):
+        if wired.logical is not None:
+            place.attached.place(slot, placed, values[wired.logical])  # type: ignore[arg-type]
+
+
+def _line_residual(rounds: list[tuple[int, float]], null: NullCost) -> float:
+    """How far rounds lie from one line through the null candidate's intercept: relative, root mean square."""
+    slope = sum(calls * (wall_s - null.base_s) for calls, wall_s in rounds) / sum(calls**2 for calls, _ in rounds)
+    residuals = [(wall_s - null.base_s - slope * calls) / wall_s for calls, wall_s in rounds]
+    return float(statistics.fmean(value**2 for value in residuals) ** 0.5)
+
+
+def _percent(value: float | None) -> str:
+    return "?" if value is None else f"{value * 100:.2g} %"
+
+
+def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
+    """Faster or slower only when the intervals [min, q3] are apart by half a percent; the same when they overlap and are tight."""
+    ours, theirs = _interval(candidate), _interval(reference)
+    if ours[1] < theirs[0] * (1 - _APART):
+        return Comparison.FASTER
+    if theirs[1] < ours[0] * (1 - _APART):
+        return Comparison.SLOWER
+    tight = all(timing.rse is not None and timing.rse <= 2 * timing.target_rse for timing in (candidate, reference))
+    return Comparison.SAME if tight else Comparison.CANNOT_TELL
+
+
+def _interval(timing: Timing) -> tuple[float, float]:
+    return timing.stats.min, stats.percentile(sorted(timing.samples_ms), 0.75)

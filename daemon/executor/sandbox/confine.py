@@ -1,0 +1,42 @@
+"""The first thing a cell does to itself, before it reads a byte of any bundle: limits and filter, or it does not start."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+from daemon.executor.sandbox import seccomp
+
+
+def confine(limits: dict[str, int]) -> None:
+    """Set hard rlimits from `limits` (processes, open_files, file_bytes, cpu_s, memory_bytes), then the call filter.
+
+    Hard limits cannot be raised again: the cell has no capabilities. Raises `OSError` or `RuntimeError` when a wall is
+    missing: the cell must then exit.
+    """
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NPROC, limits["processes"])
+    _limit(resource.RLIMIT_NOFILE, limits["open_files"])
+    _limit(resource.RLIMIT_FSIZE, limits["file_bytes"])
+    _limit(resource.RLIMIT_CPU, limits["cpu_s"])
+    _limit(resource.RLIMIT_MEMLOCK, 0)
+    if "address_bytes" in limits:  # only where no cgroup holds the memory
+        _limit(resource.RLIMIT_AS, limits["address_bytes"])
+    seccomp.install()
+    _check_walls()
+
+
+def _limit(which: int, value: int) -> None:
+    _, hard = resource.getrlimit(which)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (value, value))
+
+
+def _check_walls() -> None:
+    status = dict(
+        line.split(":", 1) for line in Path("/proc/self/status").read_text("utf-8").splitlines() if ":" in line
+    )
+    if int(status["CapEff"], 16) or int(status["CapPrm"], 16) or int(status["NoNewPrivs"]) != 1:
+        raise RuntimeError(f"cell has privileges: CapEff {status['CapEff']} NoNewPrivs {status['NoNewPrivs']}")
+    if int(status["Seccomp"]) != 2:  # noqa: PLR2004 - SECCOMP_MODE_FILTER
+        raise RuntimeError("cell has no system call filter")

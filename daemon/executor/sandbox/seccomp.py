@@ -1,0 +1,161 @@
+"""The system call filter of a cell, as a classic BPF program.
+
+Refused (EPERM): new namespaces, mounts, tracing and reading other processes, kernel keyrings, bpf, io_uring, userfaultfd,
+perf, modules, clocks, every socket family but AF_UNIX (a cell has no network, but vsock and alg sockets ignore namespaces).
+`clone3` answers ENOSYS, so the C library falls back to `clone`, whose flags a filter can read.
+
+Layout of `struct seccomp_data`, which the program loads from: nr at 0, arch at 4, args at 16 (linux/seccomp.h).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+
+_LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_NR, _ARCH, _ARG0, _ARG0_HIGH = 0, 4, 16, 20
+_ALLOW = 0x7FFF0000
+_KILL = 0x80000000
+_ERRNO = 0x00050000
+_X32_BIT = 0x40000000
+_AF_UNIX = 1
+_NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWTIME (sched.h)
+_CLONE_NEWTIME = 0x80  # shares its bit with the exit signal of clone: only unshare can ask for it
+_PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
+
+_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+# System call numbers: (x86_64, aarch64); None where the architecture never had the call.
+_REFUSED: dict[str, tuple[int | None, int | None]] = {
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440),
+    "kcmp": (312, 272),
+    "pidfd_getfd": (438, 438),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "reboot": (169, 142),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "acct": (163, 89),
+    "quotactl": (179, 60),
+    "syslog": (103, 116),
+    "settimeofday": (164, 170),
+    "clock_settime": (227, 112),
+    "clock_adjtime": (305, 266),
+    "adjtimex": (159, 171),
+    "sethostname": (170, 161),
+    "setdomainname": (171, 162),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "modify_ldt": (154, None),
+    "open_by_handle_at": (304, 265),
+    "name_to_handle_at": (303, 264),
+    "fanotify_init": (300, 262),
+    "lookup_dcookie": (212, 18),
+    "vhangup": (153, 58),
+    "personality": (135, 92),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+}
+_CLONE = (56, 220)
+_CLONE3 = 435
+_SOCKET = (41, 198)
+
+
+def _instruction(code: int, jump_true: int, jump_false: int, value: int) -> bytes:
+    return struct.pack("HBBI", code, jump_true, jump_false, value)
+
+
+def program(machine: str | None = None) -> bytes:
+    """The filter for `machine` (default: this one), as an array of `struct sock_filter`.
+
+    Raises `KeyError` for an architecture without a table.
+    """
+    machine = machine or platform.machine()
+    column = list(_ARCHITECTURES).index(machine) if machine in _ARCHITECTURES else -1
+    architecture = _ARCHITECTURES[machine]
+    refuse = _instruction(_RETURN, 0, 0, _ERRNO | errno.EPERM)
+    parts = [
+        _instruction(_LOAD, 0, 0, _ARCH),
+        _instruction(_JUMP_EQ, 1, 0, architecture),
+        _instruction(_RETURN, 0, 0, _KILL),
+        _instruction(_LOAD, 0, 0, _NR),
+    ]
+    if machine == "x86_64":
+        parts += [_instruction(_JUMP_GE, 0, 1, _X32_BIT), _instruction(_RETURN, 0, 0, _KILL)]
+    for numbers in _REFUSED.values():
+        if (number := numbers[column]) is not None:
+            parts += [_instruction(_JUMP_EQ, 0, 1, number), refuse]
+    parts += [_instruction(_JUMP_EQ, 0, 1, _CLONE3), _instruction(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
+    parts += _refuse_clone_flags(_CLONE[column], refuse)
+    parts += _refuse_foreign_sockets(_SOCKET[column], refuse)
+    parts.append(_instruction(_RETURN, 0, 0, _ALLOW))
+    return b"".join(parts)
+
+
+def _refuse_clone_flags(number: int, refuse: bytes) -> list[bytes]:
+    flags = _NEW_NAMESPACES & ~_CLONE_NEWTIME
+    return [
+        _instruction(_JUMP_EQ, 0, 4, number),
+        _instruction(_LOAD, 0, 0, _ARG0),
+        _instruction(_JUMP_SET, 0, 1, flags),
+        refuse,
+        _instruction(_LOAD, 0, 0, _NR),
+    ]
+
+
+def _refuse_foreign_sockets(number: int, refuse: bytes) -> list[bytes]:
+    return [
+        _instruction(_JUMP_EQ, 0, 4, number),
+        _instruction(_LOAD, 0, 0, _ARG0),
+        _instruction(_JUMP_EQ, 1, 0, _AF_UNIX),
+        refuse,
+        _instruction(_LOAD, 0, 0, _NR),
+    ]
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def install() -> None:
+    """Filter this thread and all it starts, for good. Raises `OSError` when the kernel refuses."""
+    code = program()
+    buffer = ctypes.create_string_buffer(code, len(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
+        _PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(header), 0, 0
+    ):
+        number = ctypes.get_errno()
+        raise OSError(number, f"seccomp: {os.strerror(number)}")

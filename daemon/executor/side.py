@@ -1,0 +1,171 @@
+"""One kernel of a case as the judge handles it: its cell, its wiring, its arena; and what one round of it is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from daemon.executor.arena import Arena
+from daemon.executor.cells import Cell
+from daemon.executor.layout import Field
+from daemon.executor.wiring import Wiring
+from daemon.verdict import Phase
+
+_PROBE_WORDS = 4096
+_LATE_WORDS = 4096
+_MAX_WORDS_PER_SLOT = 64
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """What the judge drew for one round: order of slots, and word positions for the late part and the probe."""
+
+    order: tuple[int, ...]
+    late: torch.Tensor  # int64 indices of 32-bit words, in fields whose content is secret
+    late_wrong: torch.Tensor  # what stands there until the clock runs
+    probe: torch.Tensor  # int64 indices of 32-bit words in poisoned fields
+
+
+class SidePlace:
+    """Cell, wiring and arena together. `attach` may be called again with more slots."""
+
+    def __init__(self, cell: Cell, wiring: Wiring) -> None:
+        self.cell = cell
+        self.wiring = wiring
+        self.arena: Arena | None = None
+
+    def attach(self, slots: int, *, phase: Phase, deadline: float) -> Arena:
+        """A fresh arena of `slots` slots, mapped by the cell."""
+        self.close()
+        self.arena = Arena(self.wiring.layout(slots))
+        attach(self.cell, self.wiring, self.arena, phase=phase, deadline=deadline)
+        return self.arena
+
+    def answers(self, slot: int) -> list[tuple[str, torch.Tensor]]:
+        """The answer of one slot by name, as the cell left it. The cell must be frozen or dead while they are used."""
+        arena = self.attached
+        fields = arena.layout.fields
+        return [
+            (name, arena.output(slot, fields[index]))
+            for index, name in zip(self.wiring.answer, self.wiring.names, strict=True)
+        ]
+
+    @property
+    def attached(self) -> Arena:
+        if self.arena is None:
+            raise RuntimeError("no arena yet")
+        return self.arena
+
+    def answer_fields(self) -> list[Field]:
+        """The fields of the answer."""
+        return [self.attached.layout.fields[index] for index in self.wiring.answer]
+
+    def close(self) -> None:
+        if self.arena is not None:
+            self.arena.close()
+            self.arena = None
+
+
+def attach(
+    cell: Cell, wiring: Wiring, arena: Arena, *, phase: Phase, deadline: float, identity: bool = False
+) -> None:
+    """Tell `cell` to map `arena`, and leave it frozen.
+
+    `identity` makes it the null candidate: no kernel, answers copied as a kernel's would be.
+    """
+    layout = arena.layout
+    fields = [
+        {"dtype": field.tensor.dtype, "shape": list(field.tensor.shape), "offset": field.offset}
+        for field in layout.fields
+    ]
+    message = {
+        "type": "attach",
+        "slots": layout.slots,
+        "base": layout.base,
+        "stride": layout.stride,
+        "order_offset": 0,
+        "fields": fields,
+        "args": wiring.args,
+        "outputs": list(wiring.answer),
+        "output_args": list(wiring.output_args),
+        "names": list(wiring.names),
+        "returns": wiring.returns,
+        "structure": wiring.structure,
+        "identity": identity,
+    }
+    cell.request(message, "attached", phase=phase, deadline=deadline, fds=(arena.shared.fd,))
+    cell.freeze()
+
+
+def plan_round(arena: Arena, secret_fields: list[Field], order: list[int], generator: torch.Generator) -> RoundPlan:
+    """Draw the secret positions of one round. `secret_fields`: inputs whose content the contract does not fix."""
+    poisoned = [field for field in arena.layout.fields if field.poisoned]
+    late = _words(arena, secret_fields, order, _LATE_WORDS, generator)
+    wrong = torch.randint(-(2**31), 2**31, (late.numel(),), generator=generator, dtype=torch.int64).to(torch.int32)
+    return RoundPlan(tuple(order), late, wrong, _words(arena, poisoned, order, _PROBE_WORDS, generator))
+
+
+def _words(arena: Arena, fields: list[Field], order: list[int], budget: int, generator: torch.Generator) -> torch.Tensor:
+    """Random 32-bit word positions, spread over `fields` of all slots of the round; at least one per slot and field."""
+    fields = [field for field in fields if field.tensor.size_bytes >= 4]  # noqa: PLR2004 - a whole word
+    if not fields or not order:
+        return torch.empty(0, dtype=torch.int64)
+    per_field = max(1, min(_MAX_WORDS_PER_SLOT, budget // (len(order) * len(fields))))
+    origins = torch.tensor([arena.layout.origin(slot) for slot in order], dtype=torch.int64)
+    chosen = []
+    for field in fields:
+        words = field.tensor.size_bytes // 4
+        inside = torch.randint(0, words, (len(order), per_field), generator=generator, dtype=torch.int64)
+        chosen.append(((origins + field.offset)[:, None] // 4 + inside).reshape(-1))
+    return torch.cat(chosen)
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """`wall_s`: from the clock's start to the end of the probe. `late_writes`: words that changed after "done"."""
+
+    wall_s: float
+    late_writes: int
+
+
+def run_untimed(place: SidePlace, order: list[int], seed: int, *, phase: Phase, deadline: float) -> float:
+    """One round without a clock to speak of: publish, run, freeze. Seconds it took, roughly."""
+    place.cell.freeze()
+    place.attached.set_order(order)
+    place.attached.publish(max(order) + 1)
+    place.cell.thaw()
+    start = time.perf_counter()
+    place.cell.request(
+        {"type": "run", "calls": len(order), "seed": seed}, "done", phase=phase, deadline=deadline
+    )
+    wall_s = time.perf_counter() - start
+    place.cell.freeze()
+    return wall_s
+
+
+def run_timed(place: SidePlace, plan: RoundPlan, seed: int, cell: Cell, *, deadline: float) -> RoundResult:
+    """One timed round (measurement protocol). `cell` is the place's own, or the null candidate on the same arena.
+
+    On return the cell is frozen. The clock runs from before the late part until after the probe.
+    """
+    arena = place.attached
+    cell.freeze()
+    arena.set_order(list(plan.order))
+    arena.publish(max(plan.order) + 1)
+    shared = arena.shared.bytes.view(torch.int32)
+    image = arena.image.view(torch.int32)
+    right = image[plan.late]
+    shared[plan.late] = plan.late_wrong
+    cell.tell({"type": "run", "calls": len(plan.order), "seed": seed}, phase=Phase.MEASURE)
+    start = time.perf_counter()
+    shared[plan.late] = right
+    cell.thaw()
+    cell.await_answer("done", phase=Phase.MEASURE, deadline=deadline)
+    seen = shared[plan.probe]
+    wall_s = time.perf_counter() - start
+    cell.freeze()
+    still_poison = seen == image[plan.probe]
+    late_writes = int((still_poison & (shared[plan.probe] != image[plan.probe])).sum())
+    return RoundResult(wall_s, late_writes)

@@ -1,0 +1,120 @@
+"""The cell's view of the arena: for every slot, the arguments of one call and the places its outputs go. Untrusted side."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from daemon.executor import tree
+from daemon.executor.protocol import Message
+from daemon.executor.source import KernelFault
+
+
+class Slots:
+    """Tensors over a shared memory map. Each has storage of its own: Triton's interpreter copies whole storages.
+
+    `message`: `slots`, `base`, `stride`, `fields` (dtype, shape, offset inside the slot), `args` (a tree over fields),
+    `outputs` (fields that a returned value is copied into, in leaf order), `returns` (whether the answer is the return value),
+    `structure` (the expected nesting), `names` (what each output is called), `order_offset` (int32 slot numbers).
+    """
+
+    def __init__(self, fd: int, message: Message) -> None:
+        self._memory = mmap.mmap(fd, 0)
+        self._message = message
+        self._returns: bool = message["returns"]
+        self._args: list[list[Any]] = []
+        self._outputs: list[list[torch.Tensor]] = []
+        for slot in range(message["slots"]):
+            origin = message["base"] + slot * message["stride"]
+            fields = [self._tensor(field, origin) for field in message["fields"]]
+            self._args.append(tree.decode(message["args"], fields.__getitem__))
+            self._outputs.append([fields[index] for index in message["outputs"]])
+        self.constant = self._constant() if message.get("identity") else None
+        self._order = torch.frombuffer(
+            self._memory, dtype=torch.int32, count=message["slots"], offset=message["order_offset"]
+        )
+
+    def _tensor(self, field: dict[str, Any], origin: int) -> torch.Tensor:
+        dtype, shape = getattr(torch, field["dtype"]), field["shape"]
+        count = 1
+        for extent in shape:
+            count *= extent
+        if count == 0:
+            return torch.empty(shape, dtype=dtype)
+        flat = torch.frombuffer(self._memory, dtype=dtype, count=count, offset=origin + field["offset"])
+        return flat.reshape(shape)
+
+    def _constant(self) -> Callable[..., Any]:
+        """The null candidate: no work, and an answer of the right nesting that is copied as a kernel's would be."""
+        if not self._returns:
+            return lambda *_: None
+        ready = iter([torch.zeros_like(output) for output in self._outputs[0]])
+        value = _filled(self._message["structure"], ready)
+        return lambda *_: value
+
+    def answer(self, call: Callable[..., Any], slot: int) -> tuple[Any, bool]:
+        """Call on one slot's inputs: the return value and True, or the output arguments and False where it returned None."""
+        value = call(*self._args[slot])
+        if value is None and self._message["output_args"]:
+            return tuple(self._args[slot][index] for index in self._message["output_args"]), False
+        return value, True
+
+    def run(self, call: Callable[..., Any], calls: int) -> None:
+        """One call per slot in the arena's order, answers stored in the slot. This is what is timed."""
+        for slot in self._order[:calls].tolist():
+            value = call(*self._args[slot])
+            if self._returns:
+                self._store(value, slot)
+
+    def _store(self, value: Any, slot: int) -> None:
+        outputs = self._outputs[slot]
+        if type(value) is torch.Tensor and len(outputs) == 1 and value.shape == outputs[0].shape:
+            if value.dtype == outputs[0].dtype:
+                outputs[0].copy_(value)
+                return
+        found = self._leaves(value)
+        for target, leaf, name in zip(outputs, found, self._message["names"], strict=True):
+            _require_same(target, leaf, name)
+            target.copy_(leaf)
+
+    def _leaves(self, value: Any) -> list[torch.Tensor]:
+        """The answer's tensors in order, its nesting checked against the expected one."""
+        found: list[torch.Tensor] = []
+
+        def leaf(item: Any) -> tree.Node | None:
+            if isinstance(item, bool | int | float) and not isinstance(item, torch.Tensor):
+                item = torch.tensor(item)
+            if not isinstance(item, torch.Tensor):
+                return None
+            found.append(item.detach().to_dense() if item.layout is not torch.strided else item.detach())
+            return {"t": len(found) - 1}
+
+        try:
+            node = tree.encode(value, leaf, named=False)
+        except tree.Incomparable as problem:
+            raise KernelFault("wrong_answer", f"the answer cannot be compared: {problem}") from problem
+        if tree.shape_of(node) != self._message["structure"]:
+            raise KernelFault(
+                "wrong_answer",
+                f"the answer is nested differently: expected {self._message['structure']}, got {tree.shape_of(node)}",
+            )
+        return found
+
+
+def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:
+    if isinstance(structure, dict):
+        return {key: _filled(item, ready) for key, item in structure.items()}
+    if isinstance(structure, list):
+        return [_filled(item, ready) for item in structure]
+    return next(ready)
+
+
+def _require_same(target: torch.Tensor, leaf: torch.Tensor, name: str) -> None:
+    if leaf.shape != target.shape:
+        raise KernelFault("wrong_answer", f"shape of {name}: expected {tuple(target.shape)}, got {tuple(leaf.shape)}")
+    if leaf.dtype != target.dtype:
+        expected, got = (str(dtype).removeprefix("torch.") for dtype in (target.dtype, leaf.dtype))
+        raise KernelFault("wrong_answer", f"dtype of {name}: expected {expected}, got {got}")

@@ -1,0 +1,117 @@
+"""What a backend gets and gives, and how bundle code is imported. Runs inside the cell only."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+class KernelFault(Exception):  # noqa: N818 - not our error: the bundle's
+    """The bundle's fault, with the verdict it deserves (`compile_error`, `runtime_error`, `unsupported`, …)."""
+
+    def __init__(self, verdict: str, message: str, *, details: str | None = None) -> None:
+        super().__init__(message)
+        self.verdict = verdict
+        self.message = message
+        self.details = details
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kernel as it lies in the cell. `metadata` and `launch` are the contract's, symbols resolved."""
+
+    path: Path
+    folder: Path
+    artifacts: Path
+    side: str
+    device: str
+    metadata: dict[str, Any]
+    args: tuple[dict[str, Any], ...] = ()
+    launch: dict[str, Any] = field(default_factory=dict)
+    requires: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text("utf-8")
+
+
+@dataclass
+class Kernel:
+    """Something that can be called. `make_inputs` and `module` only where the user's source has them."""
+
+    call: Callable[..., Any]
+    make_inputs: Callable[[], Any] | None = None
+    make_init_inputs: Callable[[], Any] | None = None
+    construct: Callable[[list[Any], dict[str, Any]], Any] | None = None  # returns the nn.Module, if it is one
+    describe: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def import_source(source: Source, names: dict[str, Any]) -> ModuleType:
+    """Execute the user's file as a module, `names` already defined in it. Raises `KernelFault` with the user's own lines.
+
+    The bundle's folder goes to the *end* of the module path: a `statistics.py` in it does not replace the library's.
+    """
+    if str(source.folder) not in sys.path:
+        sys.path.append(str(source.folder))
+    name = f"bundle_{source.path.stem}".replace("-", "_").replace(".", "_")
+    spec = importlib.util.spec_from_file_location(name, source.path)
+    if spec is None or spec.loader is None:
+        raise KernelFault("compile_error", f"{source.path.name} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    module.__dict__.update(names)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except KernelFault:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever import-time code raises is the bundle's
+        raise fault_from(error, source.folder, "compile_error", "while importing") from error
+    return module
+
+
+def fault_from(error: BaseException, folder: Path, verdict: str, doing: str) -> KernelFault:
+    """A fault that shows the user's own frames of `error`, none of ours."""
+    name = type(error).__name__
+    if is_out_of_memory(error):
+        verdict = "out_of_memory"
+    return KernelFault(verdict, f"{name} {doing}: {_first_lines(error)}", details=user_traceback(error, folder))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed. torch's CPU allocator raises a bare RuntimeError: its text is the only sign there is."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return type(error) is RuntimeError and "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def _first_lines(error: BaseException, limit: int = 2000) -> str:
+    return str(error)[:limit] or "(no message)"
+
+
+def user_traceback(error: BaseException, folder: Path) -> str:
+    """The traceback of the innermost cause with user frames: only the frames of files in `folder`, paths relative to it."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__) is not None and cause not in chain:
+        chain.append(cause)
+    for link in reversed(chain):
+        if frames := _user_frames(link, folder):
+            lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)]
+            return _relative("".join(lines + traceback.format_exception_only(link)), folder)
+    return _relative("".join(traceback.format_exception_only(error)), folder)
+
+
+def _user_frames(error: BaseException, folder: Path) -> list[traceback.FrameSummary]:
+    return [
+        frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)
+    ]
+
+
+def _relative(text: str, folder: Path, limit: int = 16_384) -> str:
+    return text.replace(f"{folder}/", "")[:limit]

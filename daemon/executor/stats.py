@@ -1,0 +1,49 @@
+"""Numbers from samples. No torch, no clock."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from daemon.evaluation import RuntimeStats
+
+
+def runtime_stats(samples_ms: Sequence[float]) -> RuntimeStats:
+    """The usual statistics; percentiles interpolate linearly (type 7, as numpy)."""
+    ordered = sorted(samples_ms)
+    return RuntimeStats(
+        mean=statistics.fmean(ordered),
+        std=statistics.stdev(ordered) if len(ordered) > 1 else 0.0,
+        min=ordered[0],
+        max=ordered[-1],
+        median=statistics.median(ordered),
+        percentile_95=percentile(ordered, 0.95),
+        percentile_99=percentile(ordered, 0.99),
+    )
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The value below which `share` of `ordered` (ascending) lies."""
+    position = share * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
+
+
+def relative_standard_error(samples: Sequence[float]) -> float | None:
+    """Standard error of the mean over the mean; None below two samples or at a mean of zero."""
+    if len(samples) < 2 or (mean := statistics.fmean(samples)) == 0:  # noqa: PLR2004
+        return None
+    return statistics.stdev(samples) / math.sqrt(len(samples)) / abs(mean)
+
+
+def fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Least squares `y = intercept + slope * x`; a slope of 0 when all x are equal."""
+    mean_x = statistics.fmean(x for x, _ in points)
+    mean_y = statistics.fmean(y for _, y in points)
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    if spread == 0:
+        return mean_y, 0.0
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
+    return mean_y - slope * mean_x, slope

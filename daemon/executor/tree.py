@@ -1,0 +1,113 @@
+"""Nested Python values as JSON, tensors replaced by numbers: part of the wire format, shared by both sides. No torch.
+
+A node is one of `{"t": index}` (a tensor), `{"t": index, "py": kind}` (a Python scalar carried as a rank-0 tensor),
+`{"l": [...]}`, `{"u": [...]}` (list, tuple), `{"d": [[key, node], ...]}`, `{"v": [kind, text]}` (a value that is passed, never
+compared: int, float, bool, str, none; floats as hex).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Node = dict[str, Any]
+MAX_LEAVES = 4096
+_MAX_DEPTH = 16
+
+
+class Incomparable(Exception):  # noqa: N818 - it says what the value is
+    """A value that has no place in a tree: the message names where and what it is."""
+
+
+def encode(
+    value: Any, tensor: Callable[[Any], Node | None], *, place: str = "", named: bool = True, depth: int = 0
+) -> Node:
+    """Turn `value` into a node. `tensor` returns the node for leaves it takes, None for all others.
+
+    `named`: let int, float, bool, str and None through as `v` nodes. Raises `Incomparable`.
+    """
+    if depth > _MAX_DEPTH:
+        raise Incomparable(f"{place or 'the value'} is nested deeper than {_MAX_DEPTH}")
+    if (node := tensor(value)) is not None:
+        return node
+    if isinstance(value, dict):
+        items = []
+        for key, item in value.items():
+            if not isinstance(key, str | int):
+                raise Incomparable(f"{place or 'the value'} has a key of type {type(key).__name__}")
+            inner = encode(item, tensor, place=f"{place}[{key!r}]", named=named, depth=depth + 1)
+            items.append([key, inner])
+        return {"d": items}
+    if isinstance(value, list | tuple):
+        inner_nodes = [
+            encode(item, tensor, place=f"{place}[{i}]", named=named, depth=depth + 1) for i, item in enumerate(value)
+        ]
+        return {"u" if isinstance(value, tuple) else "l": inner_nodes}
+    if named and (value is None or isinstance(value, bool | int | float | str)):
+        return {"v": _value_out(value)}
+    raise Incomparable(f"{place or 'the value'} is {_describe(value)}")
+
+
+def _describe(value: Any) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}, which cannot be compared"
+
+
+def _value_out(value: float | str | None) -> list[str]:
+    if value is None:
+        return ["none", ""]
+    if isinstance(value, float):
+        return ["float", value.hex()]
+    return [type(value).__name__, str(value)]
+
+
+def decode(node: Node, tensors: Callable[[int], Any]) -> Any:
+    """The value back, `tensors(index)` in place of the numbers. Raises `ValueError` on a malformed node."""
+    if "t" in node:
+        return tensors(int(node["t"]))
+    if "l" in node:
+        return [decode(item, tensors) for item in node["l"]]
+    if "u" in node:
+        return tuple(decode(item, tensors) for item in node["u"])
+    if "d" in node:
+        return {key: decode(item, tensors) for key, item in node["d"]}
+    if "v" in node:
+        return _value_in(*node["v"])
+    raise ValueError("not a tree")
+
+
+def _value_in(kind: str, text: str) -> float | str | None:
+    if kind == "none":
+        return None
+    if kind == "float":
+        return float.fromhex(text)
+    if kind == "bool":
+        return text == "True"
+    return int(text) if kind == "int" else text
+
+
+def shape_of(node: Node) -> Any:
+    """The structure alone, for comparison: leaves become "*", lists and tuples are the same thing."""
+    if "d" in node:
+        return {str(key): shape_of(item) for key, item in node["d"]}
+    for key in ("l", "u"):
+        if key in node:
+            return [shape_of(item) for item in node[key]]
+    return "*"
+
+
+def leaves(node: Node, place: str = "output") -> list[tuple[str, int]]:
+    """Every tensor of the tree in order: (where it stands, its index). Raises `ValueError` past `MAX_LEAVES`."""
+    found: list[tuple[str, int]] = []
+    _collect(node, place, found)
+    return found
+
+
+def _collect(node: Node, place: str, found: list[tuple[str, int]]) -> None:
+    if "t" in node:
+        found.append((place, int(node["t"])))
+        if len(found) > MAX_LEAVES:
+            raise ValueError(f"more than {MAX_LEAVES} tensors")
+    for key, item in node.get("d", ()):
+        _collect(item, f"{place}[{key!r}]", found)
+    for index, item in enumerate(node.get("l", node.get("u", ()))):
+        _collect(item, f"{place}[{index}]", found)

@@ -1,0 +1,314 @@
+"""The bundle inside its cell: unpack, build, load, construct, exchange tensors, run over the arena's slots. Untrusted side."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import mmap
+import os
+import platform
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from daemon.executor import tree
+from daemon.executor.protocol import Message
+from daemon.executor.slots import Slots
+from daemon.executor.source import Kernel, KernelFault, Source, fault_from
+
+_ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
+
+
+class Workload:
+    """State of one cell between messages. `folder` is where the bundle's files lie."""
+
+    def __init__(self, *, threads: int, backend_paths: list[Path]) -> None:
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
+        self._backend_paths = backend_paths
+        self.folder = _ROOT / "bundle"
+        self._source: Source | None = None
+        self._backend: ModuleType | None = None
+        self._kernel: Kernel | None = None
+        self._instance: Any = None
+        self._exported: list[torch.Tensor] = []
+        self._slots: Slots | None = None
+        self._returned = True
+
+    @staticmethod
+    def versions() -> dict[str, str | None]:
+        """What runs here, for the result's `environment`."""
+        triton = importlib.util.find_spec("triton")
+        return {
+            "torch": torch.__version__,
+            "triton": importlib.metadata.version("triton") if triton else None,
+            "python": platform.python_version(),
+        }
+
+    def handle(self, message: Message, fds: list[int]) -> Message:
+        """Answer one message. Raises `KernelFault` for what the bundle did wrong."""
+        handler: Callable[[Message, list[int]], Message] = getattr(self, f"_on_{message['type']}")
+        return handler(message, fds)
+
+    # -- sources ------------------------------------------------------------------------------------------------
+
+    def _unpack(self, message: Message, fds: list[int]) -> Source:
+        _write_files(self.folder, message["files"], fds[0])
+        artifacts = _ROOT / "artifacts"
+        if message.get("artifact_bytes"):
+            with tarfile.open(fileobj=io.BytesIO(_read(fds[1], message["artifact_bytes"]))) as archive:
+                archive.extractall(artifacts, filter="tar")
+        self._backend = _backend(message["kernel_type"], self._backend_paths)
+        self._source = Source(
+            path=self.folder / message["source_file"],
+            folder=self.folder,
+            artifacts=artifacts,
+            side=message["side"],
+            device=message["device"],
+            metadata=message["metadata"],
+            args=tuple(message["args"]),
+            launch=message["launch"],
+            requires=message["requires"],
+        )
+        return self._source
+
+    def _on_build(self, message: Message, fds: list[int]) -> Message:
+        """Compile, then hand back what was built as a tar in the memfd `fds[1]` (as large as `capacity`)."""
+        source = self._unpack(message, fds)
+        assert self._backend is not None  # noqa: S101 - _unpack sets it
+        described = self._backend.build(source) or {}
+        packed = _pack(source.artifacts)
+        if len(packed) > message["capacity"]:
+            raise KernelFault("compile_error", f"the build left {len(packed)} bytes; {message['capacity']} are allowed")
+        os.pwrite(fds[1], packed, 0)
+        return {"type": "built", "artifact_bytes": len(packed), "describe": described}
+
+    def _on_load(self, message: Message, fds: list[int]) -> Message:
+        source = self._unpack(message, fds)
+        assert self._backend is not None  # noqa: S101
+        self._kernel = self._backend.load(source)
+        shutil.rmtree(source.artifacts, ignore_errors=True)
+        return {
+            "type": "loaded",
+            "makes_inputs": self._kernel.make_inputs is not None,
+            "makes_init_inputs": self._kernel.make_init_inputs is not None,
+            "constructs": self._kernel.construct is not None,
+            "describe": self._kernel.describe,
+            "notes": self._kernel.notes,
+        }
+
+    def _on_construct(self, message: Message, fds: list[int]) -> Message:
+        """Make the module, seeded; `init` is a tree of constructor arguments or None for the source's own."""
+        kernel = self._loaded()
+        if kernel.construct is None:
+            return {"type": "constructed"}
+        if message["init"] is not None:
+            given = tree.decode(message["init"], self._tensors_from(message, fds).__getitem__)
+        else:
+            given = self._init_inputs(message["seed"])
+        torch.manual_seed(message["seed"])
+        args, kwargs = ([], given) if isinstance(given, dict) else (list(given), {})
+        self._instance = kernel.construct(args, kwargs)
+        return {"type": "constructed"}
+
+    def _init_inputs(self, seed: int) -> Any:
+        make = self._loaded().make_init_inputs
+        torch.manual_seed(seed)
+        return make() if make else []
+
+    def _loaded(self) -> Kernel:
+        if self._kernel is None:
+            raise KernelFault("harness_error", "no kernel is loaded")
+        return self._kernel
+
+    # -- tensors out and in -------------------------------------------------------------------------------------
+
+    def _on_export(self, message: Message, _fds: list[int]) -> Message:
+        """Describe inputs, init inputs, state or one call's outputs; `write` then copies the tensors out."""
+        outputs = message["what"] == "outputs"
+        value = getattr(self, f"_export_{message['what']}")(message)
+        collector = _Collector(scalars_too=outputs)
+        try:
+            node = tree.encode(value, collector.leaf, named=not outputs)
+        except tree.Incomparable as problem:
+            verdict = "wrong_answer" if outputs else "runtime_error"
+            raise KernelFault(verdict, f"{message['what']}: {problem}") from problem
+        self._exported = collector.tensors
+        shapes = [{"dtype": _dtype_name(item), "shape": list(item.shape)} for item in self._exported]
+        return {"type": "exported", "tree": node, "tensors": shapes, "returned": self._returned}
+
+    def _export_inputs(self, message: Message) -> Any:
+        make = self._loaded().make_inputs
+        if make is None:
+            raise KernelFault("runtime_error", "the source has no get_inputs() and the contract has no io")
+        torch.manual_seed(message["seed"])
+        return self._guarded(make, "in get_inputs()")
+
+    def _export_init(self, message: Message) -> Any:
+        return self._init_inputs(message["seed"])
+
+    def _export_state(self, _message: Message) -> Any:
+        if not isinstance(self._instance, torch.nn.Module):
+            return {}
+        return {name: item for name, item in self._instance.state_dict().items() if isinstance(item, torch.Tensor)}
+
+    def _export_outputs(self, message: Message) -> Any:
+        """One call on slot 0's inputs, to learn what comes back."""
+        slots = self._attached()
+        torch.manual_seed(message["seed"])
+        value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0), "in the call")
+        return value
+
+    def _guarded(self, function: Callable[[], Any], doing: str) -> Any:
+        try:
+            return function()
+        except KernelFault:
+            raise
+        except BaseException as error:  # noqa: BLE001 - user code
+            raise fault_from(error, self.folder, "runtime_error", doing) from error
+
+    def _on_write(self, _message: Message, fds: list[int]) -> Message:
+        """Copy the exported tensors, one after the other at 64-byte steps, into the memfd."""
+        with mmap.mmap(fds[0], 0) as memory:
+            offset = 0
+            for tensor in self._exported:
+                if tensor.numel():
+                    target = torch.frombuffer(memory, dtype=tensor.dtype, count=tensor.numel(), offset=offset)
+                    target.copy_(tensor.reshape(-1))
+                    del target
+                offset += _aligned(tensor.numel() * tensor.element_size())
+        return {"type": "written"}
+
+    def _tensors_from(self, message: Message, fds: list[int]) -> list[torch.Tensor]:
+        """Private copies of the tensors a memfd holds, described by `message["tensors"]`."""
+        specs = message["tensors"]
+        if not specs:
+            return []
+        found, offset = [], 0
+        with mmap.mmap(fds[0], 0) as memory:
+            for spec in specs:
+                dtype = getattr(torch, spec["dtype"])
+                count = _numel(spec["shape"])
+                flat = torch.empty(count, dtype=dtype)
+                if count:
+                    shared = torch.frombuffer(memory, dtype=dtype, count=count, offset=offset)
+                    flat.copy_(shared)
+                    del shared
+                found.append(flat.reshape(spec["shape"]))
+                offset += _aligned(count * flat.element_size())
+        return found
+
+    def _on_adopt(self, message: Message, fds: list[int]) -> Message:
+        """Copy the reference's state into this module where names and shapes match."""
+        if not isinstance(self._instance, torch.nn.Module):
+            return {"type": "adopted", "copied": 0}
+        given = tree.decode(message["tree"], self._tensors_from(message, fds).__getitem__)
+        own = self._instance.state_dict()
+        copied = 0
+        for name, tensor in given.items():
+            if name in own and isinstance(tensor, torch.Tensor) and own[name].shape == tensor.shape:
+                own[name].copy_(tensor)
+                copied += 1
+        return {"type": "adopted", "copied": copied}
+
+    # -- the arena ----------------------------------------------------------------------------------------------
+
+    def _on_attach(self, message: Message, fds: list[int]) -> Message:
+        self._slots = Slots(fds[0], message)
+        return {"type": "attached"}
+
+    def _attached(self) -> Slots:
+        if self._slots is None:
+            raise KernelFault("harness_error", "no arena is attached")
+        return self._slots
+
+    def _on_run(self, message: Message, _fds: list[int]) -> Message:
+        """Call the kernel once per slot, in the order the arena's control words give."""
+        slots = self._attached()
+        call = slots.constant or self._loaded().call
+        torch.manual_seed(message["seed"])
+        self._guarded(lambda: slots.run(call, message["calls"]), "in the call")
+        return {"type": "done"}
+
+
+class _Collector:
+    """Takes the tensors out of a nested value, and its Python numbers too where they are to be compared."""
+
+    def __init__(self, *, scalars_too: bool) -> None:
+        self._scalars_too = scalars_too
+        self.tensors: list[torch.Tensor] = []
+
+    def leaf(self, value: Any) -> tree.Node | None:
+        """The node of a tensor (or number), None for everything else."""
+        if self._scalars_too and isinstance(value, bool | int | float):
+            return self._take(torch.tensor(value)) | {"py": type(value).__name__}
+        return self._take(value) if isinstance(value, torch.Tensor) else None
+
+    def _take(self, tensor: torch.Tensor) -> tree.Node:
+        if tensor.layout is not torch.strided:
+            raise tree.Incomparable(f"a {tensor.layout} tensor, which cannot be compared; return a dense one")
+        self.tensors.append(tensor.detach())
+        return {"t": len(self.tensors) - 1}
+
+
+def _backend(kernel_type: str, folders: list[Path]) -> ModuleType:
+    for folder in folders:
+        path = folder / f"{kernel_type}.py"
+        if path.is_file():
+            spec = importlib.util.spec_from_file_location(f"evald_backend_{kernel_type}", path)
+            if spec is not None and spec.loader is not None:
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                return module
+    return importlib.import_module(f"daemon.executor.backends.{kernel_type}")
+
+
+def _write_files(folder: Path, files: list[list[Any]], fd: int) -> None:
+    offset = 0
+    for name, size in files:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.pread(fd, size, offset))
+        offset += size
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _read(fd: int, size: int) -> bytes:
+    parts, offset = [], 0
+    while offset < size:
+        part = os.pread(fd, size - offset, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+    return b"".join(parts)
+
+
+def _pack(folder: Path) -> bytes:
+    """The folder as a tar, time stamps kept: ninja decides by them what is up to date."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        if folder.is_dir():
+            archive.add(folder, arcname=".")
+    return buffer.getvalue()
+
+
+def _dtype_name(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 64) * 64
+
+
+def _numel(shape: list[int]) -> int:
+    count = 1
+    for extent in shape:
+        count *= extent
+    return count

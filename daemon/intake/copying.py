@@ -1,0 +1,158 @@
+"""A private, verified copy of a bundle, whatever form it was dropped in.
+
+Theory of operation. The sender may still hold open descriptors on what was dropped, and may replace any name in it
+while it is read. So nothing is judged in place: every byte is copied once, through descriptors that were opened
+without following links, and what was copied is what is judged. Only regular files and folders are ever opened; a name
+that turned into something else between the look and the open is refused. Memory does not depend on the bundle. The
+copy is made under a hidden name and renamed when it is complete, so a folder at `destination` is always a whole
+bundle.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon import fsio
+from daemon.config import Limits
+from daemon.errors import BundleError, HarnessError, LostClaim, Problem
+from daemon.intake import archive, folder
+from daemon.intake.admission import Admission
+from daemon.intake.names import Form, bundle_name, form_of, readable
+from daemon.intake.writing import pour
+
+CONTRACT_FILE = "contract.json"
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class CopiedBundle:
+    """A complete copy: `files` are paths relative to `dir`, sorted; `total_bytes` is what they hold together."""
+
+    dir: Path
+    files: tuple[str, ...]
+    total_bytes: int
+
+
+def private_copy(entry: Path, destination: Path, limits: Limits) -> CopiedBundle:
+    """Copy the bundle at `entry` (folder, archive or single JSON file) to the folder `destination`.
+
+    An earlier copy there is replaced. Raises `BundleError` with everything that is wrong with the bundle, `LostClaim`
+    when `entry` is gone, and `HarnessError` when the disk fails. Nothing is left behind then.
+    """
+    staging = destination.with_name(f".{destination.name}.copying")
+    fsio.remove_tree(staging)
+    try:
+        with _destination_faults(destination):
+            staging.mkdir(parents=True, mode=0o755)
+        _copy(entry, staging, limits)
+        with _destination_faults(destination):
+            fsio.remove_tree(destination)
+            fsio.rename(_top(staging), destination)
+    finally:
+        fsio.remove_tree(staging)
+    files = tuple(sorted(_files_below(destination)))
+    return CopiedBundle(destination, files, sum((destination / name).stat().st_size for name in files))
+
+
+def kind_of(mode: int) -> str:
+    """What a file system entry that is neither a regular file nor a folder is, in words."""
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFBLK: "a device",
+        stat.S_IFCHR: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "of an unknown kind")
+
+
+def _copy(entry: Path, staging: Path, limits: Limits) -> None:
+    name = bundle_name(entry.name)
+    mode = _mode_of(entry, name)
+    if stat.S_ISDIR(mode):
+        admission = Admission(name, limits, byte_limit=limits.bundle_bytes, byte_setting="limits.bundle_bytes")
+        folder.copy_folder(entry, staging, admission)
+    elif stat.S_ISREG(mode):
+        admission = _copy_file(entry, name, staging, limits)
+    else:
+        raise _refused(name, f"is {kind_of(mode)}; drop a folder, an archive or a .json file")
+    admission.finish()
+
+
+def _copy_file(entry: Path, name: str, staging: Path, limits: Limits) -> Admission:
+    form = form_of(name)
+    if form is Form.UNKNOWN:
+        raise _refused(name, "is not a bundle; drop a folder, a .tar, .tar.gz, .tgz or .zip of one, or a .json file")
+    with open_regular(entry, name) as descriptor:
+        if form is Form.JSON:
+            byte_limit = min(limits.contract_bytes, limits.bundle_bytes)
+            admission = Admission(name, limits, byte_limit=byte_limit, byte_setting="limits.contract_bytes")
+            pour(admission.counted(folder.chunks(descriptor, name)), staging / CONTRACT_FILE)
+            return admission
+        size_bytes = os.fstat(descriptor).st_size
+        if size_bytes > limits.bundle_bytes:
+            raise _refused(name, f"{size_bytes} bytes, more than {limits.bundle_bytes} (limits.bundle_bytes)")
+        setting = "decompressed, limits.decompressed_bytes"
+        admission = Admission(name, limits, byte_limit=limits.decompressed_bytes, byte_setting=setting)
+        archive.unpack(form, descriptor, staging, admission, limits)
+        return admission
+
+
+@contextmanager
+def open_regular(path: Path, name: str) -> Iterator[int]:
+    """A descriptor of the regular file at `path`, opened without following a link or waiting for a pipe."""
+    try:
+        descriptor = os.open(path, _OPEN_FILE)
+    except FileNotFoundError as error:
+        raise LostClaim(f"{path} is gone") from error
+    except PermissionError as error:
+        raise _refused(name, "cannot be read: permission denied") from error
+    except OSError as error:
+        raise HarnessError(f"cannot open {readable(str(path))}: {error.strerror or error}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _refused(name, "changed into something else while it was opened")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _mode_of(entry: Path, name: str) -> int:
+    try:
+        return entry.lstat().st_mode
+    except FileNotFoundError as error:
+        raise LostClaim(f"{name}: {readable(str(entry))} is gone") from error
+    except OSError as error:
+        raise HarnessError(f"cannot look at {readable(str(entry))}: {error.strerror or error}") from error
+
+
+def _top(staging: Path) -> Path:
+    """The folder that holds the contract: `staging`, or the one leading folder beside `__MACOSX` and hidden names."""
+    if (staging / CONTRACT_FILE).is_file():
+        return staging
+    counted = [path for path in staging.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
+    lone = counted[0] if len(counted) == 1 else staging
+    return lone if (lone / CONTRACT_FILE).is_file() else staging
+
+
+def _files_below(top: Path) -> Iterable[str]:
+    for path in top.rglob("*"):
+        if path.is_file():
+            yield path.relative_to(top).as_posix()
+
+
+@contextmanager
+def _destination_faults(destination: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HarnessError(f"cannot write the copy {destination}: {error.strerror or error}") from error
+
+
+def _refused(name: str, message: str) -> BundleError:
+    return BundleError([Problem(readable(name), "", message)])

@@ -1,0 +1,154 @@
+"""Copying a folder through descriptors: names are opened below an open folder, the kernel never follows a link for us.
+
+A symbolic link that stays inside the bundle becomes a copy of the file it points at; one that leaves it is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.errors import HarnessError, LostClaim
+from daemon.intake.admission import Admission
+from daemon.intake.names import readable
+from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
+
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN_FOLDER = _OPEN_FILE | os.O_DIRECTORY
+_LINK_HOPS = 8
+_BUNDLE_FAULTS = {errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL}
+
+
+def copy_folder(source: Path, target: Path, admission: Admission, *, durable: bool = False) -> None:
+    """Copy the tree at `source` into the folder `target`, telling `admission` what is in it and what is wrong."""
+    try:
+        root = os.open(source, _OPEN_FOLDER)
+    except FileNotFoundError as error:
+        raise LostClaim(f"{source} is gone") from error
+    except OSError as error:
+        if error.errno in _BUNDLE_FAULTS:
+            admission.stop(f"cannot be opened: {error.strerror}")
+        raise HarnessError(f"cannot open {readable(str(source))}: {error.strerror or error}") from error
+    try:
+        _FolderCopy(root, target, admission, durable).copy_level(root, "")
+    finally:
+        os.close(root)
+
+
+def chunks(descriptor: int, name: str) -> Iterator[bytes]:
+    """The content of an open file, piece by piece, until its end."""
+    while True:
+        try:
+            chunk = os.read(descriptor, CHUNK_BYTES)
+        except OSError as error:
+            raise HarnessError(f"cannot read {readable(name)}: {error.strerror or error}") from error
+        if not chunk:
+            return
+        yield chunk
+
+
+@dataclass(frozen=True)
+class _FolderCopy:
+    root: int
+    target: Path
+    admission: Admission
+    durable: bool
+
+    def copy_level(self, level: int, prefix: str) -> None:
+        """Copy what is directly in the open folder `level`, then what is below. Depth is capped by the path rules."""
+        with os.scandir(level) as entries:
+            for entry in entries:
+                raw = prefix + entry.name
+                with self._faults(raw):
+                    mode = os.stat(entry.name, dir_fd=level, follow_symlinks=False).st_mode
+                    self._copy_entry(level, entry.name, raw, mode)
+
+    def _copy_entry(self, level: int, name: str, raw: str, mode: int) -> None:
+        path = self.admission.admit(raw, is_folder=stat.S_ISDIR(mode))
+        if path is None:
+            return
+        if stat.S_ISDIR(mode):
+            make_folder(self.target / path)
+            with _opened(name, _OPEN_FOLDER, level) as below:
+                self.copy_level(below, f"{raw}/")
+        elif stat.S_ISREG(mode):
+            with _opened(name, _OPEN_FILE, level) as source:
+                self._copy_open_file(source, path)
+        elif stat.S_ISLNK(mode):
+            self._copy_linked(path, os.readlink(name, dir_fd=level))
+        else:
+            self.admission.refuse(raw, "is a pipe, a socket or a device; only files and folders are taken")
+
+    def _copy_open_file(self, source: int, path: str) -> None:
+        if not stat.S_ISREG(os.fstat(source).st_mode):
+            self.admission.refuse(path, "is not a regular file, or changed while it was opened")
+            return
+        pour(self.admission.counted(chunks(source, path)), self.target / path, durable=self.durable)
+
+    def _copy_linked(self, path: str, points_at: str) -> None:
+        """Copy what the link at `path` points at, resolving it by hand from the bundle's top."""
+        here = path
+        for _ in range(_LINK_HOPS):
+            place = posixpath.normpath(posixpath.join(posixpath.dirname(here), points_at))
+            if points_at.startswith("/") or place == ".." or place.startswith("../"):
+                self.admission.refuse(path, f"is a link to {readable(points_at)}, which leaves the bundle")
+                return
+            following = self._copy_link_target(path, place)
+            if following is None:
+                return
+            here, points_at = place, following
+        self.admission.refuse(path, f"is a link through more than {_LINK_HOPS} links")
+
+    def _copy_link_target(self, path: str, place: str) -> str | None:
+        """Copy the file at `place`; where that is a link itself, return what it points at."""
+        *folders, name = place.split("/")
+        with self._faults(path), self._descended(folders) as level:
+            mode = os.stat(name, dir_fd=level, follow_symlinks=False).st_mode
+            if stat.S_ISLNK(mode):
+                return os.readlink(name, dir_fd=level)
+            if stat.S_ISREG(mode):
+                with _opened(name, _OPEN_FILE, level) as source:
+                    self._copy_open_file(source, path)
+            else:
+                self.admission.refuse(path, f"is a link to {readable(place)}, which is not a file")
+        return None
+
+    @contextmanager
+    def _descended(self, folders: list[str]) -> Iterator[int]:
+        """The folder `folders` below the top, opened one step at a time; a link on the way is an error."""
+        level = os.dup(self.root)
+        try:
+            for name in folders:
+                below = os.open(name, _OPEN_FOLDER, dir_fd=level)
+                os.close(level)
+                level = below
+            yield level
+        finally:
+            os.close(level)
+
+    @contextmanager
+    def _faults(self, raw: str) -> Iterator[None]:
+        """Blame what a sender can cause (no permission, a name that vanished) on the bundle, the rest on the disk."""
+        try:
+            yield
+        except FileNotFoundError:
+            self.admission.refuse(raw, "is a link to nothing, or vanished while the bundle was read")
+        except OSError as error:
+            if error.errno not in _BUNDLE_FAULTS:
+                raise HarnessError(f"cannot read {readable(raw)}: {error.strerror or error}") from error
+            self.admission.refuse(raw, f"cannot be opened: {error.strerror}")
+
+
+@contextmanager
+def _opened(name: str, flags: int, level: int) -> Iterator[int]:
+    descriptor = os.open(name, flags, dir_fd=level)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

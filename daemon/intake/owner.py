@@ -1,0 +1,70 @@
+"""Who holds a claimed bundle, and how that is written into a name: `NAME@host-boot-pid-jobid`."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.intake import names
+
+_HOST_LIMIT = 40
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_ENTRY = re.compile(
+    r"(?P<name>.+)@(?P<host>[A-Za-z0-9._-]{1,40})-(?P<boot>[0-9a-z]{1,8})-(?P<pid>[0-9]{1,10})-(?P<job_id>[0-9a-f]{32})",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One daemon process. `host` and `boot_id` are cut down to what fits in a file name."""
+
+    host: str
+    boot_id: str
+    pid: int
+
+    def __post_init__(self) -> None:
+        host = re.sub(r"[^A-Za-z0-9._-]", "_", self.host)[:_HOST_LIMIT] or "host"
+        boot_id = re.sub(r"[^0-9a-z]", "", self.boot_id.lower())[:8] or "0"
+        object.__setattr__(self, "host", host)
+        object.__setattr__(self, "boot_id", boot_id)
+
+    @classmethod
+    def current(cls) -> Owner:
+        """This process on this boot of this host."""
+        boot_id = _BOOT_ID.read_text("ascii").strip() if _BOOT_ID.exists() else ""
+        return cls(socket.gethostname(), boot_id, os.getpid())
+
+    @property
+    def tag(self) -> str:
+        return f"{self.host}-{self.boot_id}-{self.pid}"
+
+
+@dataclass(frozen=True)
+class WorkName:
+    """A parsed entry of `work/`. `own_id` is True when the sender chose the job id, so the dropped name carried it."""
+
+    dropped_name: str
+    own_id: bool
+    owner: Owner
+    job_id: str
+
+    @property
+    def text(self) -> str:
+        """The entry's name. A sender's job id stays in it (`NAME@jobid@owner-jobid`): a restart must still know."""
+        suffix = f"@{self.owner.tag}-{self.job_id}"
+        return names.fit(self.dropped_name, f"@{self.job_id}{suffix}" if self.own_id else suffix)
+
+    @classmethod
+    def parse(cls, entry_name: str) -> WorkName | None:
+        """The parts of an entry's name, None when it is not one of ours."""
+        match = _ENTRY.fullmatch(entry_name)
+        if match is None:
+            return None
+        name, chosen = names.split_job_id(match["name"])
+        own_id = chosen == match["job_id"]
+        owner = Owner(match["host"], match["boot"], int(match["pid"]))
+        return cls(name if own_id else match["name"], own_id, owner, match["job_id"])

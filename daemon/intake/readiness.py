@@ -1,0 +1,193 @@
+"""Which entries of the inbox are complete and may be claimed.
+
+Theory of operation. A rename into the inbox is one step: what the watcher saw arrive that way is ready at once.
+Anything else may still be being written, so it is looked at again and again: it is ready when its content says that
+it is whole and two looks `stable_s` apart saw the same, or when nothing in it changed for `quiet_s`. What certainly
+misses something (a folder without contract) is never ready by being quiet; unchanged for `torn_after_s`, it is torn.
+
+Time is our own monotonic clock between our own looks. A file's mtime is only compared with what it was before, never
+with a clock: on NFS the other host's clock may be an hour off.
+
+A scan lists all names, but looks deeply at no more than `limit` entries, and for about a second. Entries that were
+looked at before and entries that were not take turns, both oldest first, so neither can starve the other; each entry
+says itself when its next look is due. Names are kept with a few numbers each, and forgotten when they vanish. A name
+whose inode changed is another entry: the bundle before it was claimed in the meantime.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import stat
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice, zip_longest
+from math import inf
+from pathlib import Path
+
+from daemon.errors import HarnessError
+from daemon.intake import tree
+from daemon.intake.names import is_ignored
+
+_REST_LIMIT_S = 5.0
+_SCAN_BUDGET_S = 1.0
+
+
+class EntryState(StrEnum):
+    """Whether an inbox entry may be claimed: READY to be judged, TORN to be quarantined."""
+
+    READY = "ready"
+    WAITING = "waiting"
+    TORN = "torn"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One entry of the inbox at one scan. `reason` says why it waits, is torn or is ignored; empty when it is ready."""
+
+    name: str
+    state: EntryState
+    reason: str
+
+
+@dataclass(slots=True)
+class _Track:
+    """What is known about one entry; times are monotonic seconds."""
+
+    inode: int
+    first_s: float
+    due_s: float
+    looked: bool = False
+    tree: int = 0
+    tree_since_s: float = 0.0
+    core: int = 0
+    core_since_s: float = 0.0
+    state: EntryState = EntryState.WAITING
+    reason: str = "new"
+
+
+class Readiness:
+    """Remembers the inbox from scan to scan. Not for several threads at once."""
+
+    def __init__(
+        self, inbox: Path, *, quiet_s: float, torn_after_s: float, stable_s: float = 0.5, limit: int = 256
+    ) -> None:
+        self._inbox = inbox
+        self._quiet_s = quiet_s
+        self._torn_after_s = torn_after_s
+        self._stable_s = min(stable_s, quiet_s)
+        self._limit = max(2, limit)
+        self._tracks: dict[str, _Track] = {}
+
+    def look(self, moved_in: Collection[str], now_s: float) -> list[Seen]:
+        """Scan the inbox once and say what is there, first seen first.
+
+        `moved_in`: names that the watcher saw arrive by a rename. `now_s`: `time.monotonic()`. Raises `HarnessError`
+        when the inbox cannot be listed; nothing is forgotten then.
+        """
+        ignored = self._scan(now_s)
+        for name in moved_in:
+            if name in self._tracks:
+                self._settle(self._tracks[name], EntryState.READY, "")
+                self._tracks[name].due_s = inf
+        started_s = time.monotonic()
+        for name in self._due(now_s):
+            self._look_at(name, self._tracks[name], now_s)
+            if time.monotonic() - started_s > _SCAN_BUDGET_S:
+                break
+        seen = [Seen(name, track.state, track.reason) for name, track in self._tracks.items()]
+        return seen + [Seen(name, EntryState.IGNORED, "hidden or temporary name") for name in ignored]
+
+    def forget(self, name: str) -> None:
+        """Drop what is known about a name, because it was claimed: the next entry of that name is a new one."""
+        self._tracks.pop(name, None)
+
+    @property
+    def _rest_s(self) -> float:
+        return max(self._quiet_s, _REST_LIMIT_S)
+
+    def _scan(self, now_s: float) -> list[str]:
+        """Bring the tracks in line with what is in the inbox; returns the ignored names."""
+        ignored: list[str] = []
+        present: dict[str, int] = {}
+        try:
+            with os.scandir(self._inbox) as entries:
+                for entry in entries:
+                    if is_ignored(entry.name):
+                        ignored.append(entry.name)
+                    else:
+                        present[entry.name] = entry.inode()
+        except OSError as error:
+            hint = "does the folder exist, and may this user read it?"
+            raise HarnessError(f"cannot list {self._inbox}: {error.strerror or error}", hint=hint) from error
+        for name in [name for name, track in self._tracks.items() if present.get(name) != track.inode]:
+            del self._tracks[name]
+        for name, inode in present.items():
+            if name not in self._tracks:
+                self._tracks[name] = _Track(inode, first_s=now_s, due_s=now_s)
+        return ignored
+
+    def _due(self, now_s: float) -> list[str]:
+        """The names to look at in this scan: both kinds in turn, as long as there are any."""
+        due = [(track.due_s, track.first_s, name) for name, track in self._tracks.items() if track.due_s <= now_s]
+        again = heapq.nsmallest(self._limit, (item for item in due if self._tracks[item[2]].looked))
+        fresh = heapq.nsmallest(self._limit, (item for item in due if not self._tracks[item[2]].looked))
+        in_turn = (item for pair in zip_longest(again, fresh) for item in pair if item is not None)
+        return [name for _, _, name in islice(in_turn, self._limit)]
+
+    def _look_at(self, name: str, track: _Track, now_s: float) -> None:
+        path = self._inbox / name
+        try:
+            mode = path.lstat().st_mode
+            if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+                self._settle(track, EntryState.READY, "")  # claiming does not open it, copying rejects it
+                track.due_s = now_s + self._rest_s
+                return
+            look = tree.look_at(path, mode)
+        except FileNotFoundError:
+            track.due_s = now_s
+            return
+        except OSError as error:
+            look = tree.Look(0, 0, False, True, f"cannot be read: {error.strerror or error}")
+        self._weigh(track, look, now_s)
+
+    def _weigh(self, track: _Track, look: tree.Look, now_s: float) -> None:
+        """Compare a look with the one before and decide."""
+        if not track.looked or look.tree != track.tree:
+            track.tree, track.tree_since_s = look.tree, now_s
+        if not track.looked or look.core != track.core:
+            track.core, track.core_since_s = look.core, now_s
+        track.looked = True
+        unchanged_s = now_s - track.tree_since_s
+        core_unchanged_s = now_s - track.core_since_s
+        if self._is_ready(look, unchanged_s, core_unchanged_s):
+            self._settle(track, EntryState.READY, "")
+            track.due_s = now_s + self._rest_s
+        elif unchanged_s >= self._torn_after_s:
+            reason = f"{look.reason or 'incomplete'}, unchanged for {unchanged_s:.0f} s"
+            self._settle(track, EntryState.TORN, reason)
+            track.due_s = now_s + self._rest_s
+        else:
+            self._settle(track, EntryState.WAITING, look.reason or "complete; must hold still for a moment")
+            track.due_s = now_s + self._pause_s(look, unchanged_s)
+
+    def _is_ready(self, look: tree.Look, unchanged_s: float, core_unchanged_s: float) -> bool:
+        if look.blocked:
+            return False
+        if look.complete and (unchanged_s >= self._stable_s or core_unchanged_s >= self._quiet_s):
+            return True
+        return unchanged_s >= self._quiet_s
+
+    def _pause_s(self, look: tree.Look, unchanged_s: float) -> float:
+        """Seconds until the next look: soon while it may become ready, less often the longer nothing happens."""
+        if not look.blocked:
+            return self._stable_s
+        until_torn_s = max(0.0, self._torn_after_s - unchanged_s)
+        return min(max(self._stable_s, unchanged_s / 4), _REST_LIMIT_S, max(self._stable_s, until_torn_s))
+
+    @staticmethod
+    def _settle(track: _Track, state: EntryState, reason: str) -> None:
+        track.state, track.reason = state, reason

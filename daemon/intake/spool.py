@@ -1,0 +1,250 @@
+"""The folders a bundle moves through, one durable rename at a time.
+
+Theory of operation. A bundle is in exactly one folder at any moment, because every move is one rename:
+
+    inbox/NAME -> work/NAME@host-boot-pid-jobid -> archive/NAME@jobid
+                                                -> rejected/NAME@jobid/NAME     with reason.txt beside it
+                                                -> quarantine/NAME@jobid/NAME   with reason.txt beside it
+                                                -> inbox/NAME                   given back
+
+The name in `work/` is unique (it ends in a fresh job id, or in one that nobody holds), so of any number of daemons
+that rename the same `inbox/NAME` exactly one succeeds and the others see `FileNotFoundError`. An NFS client may
+repeat a rename whose reply was lost and get an error for one that worked: the answer is therefore read from the disk,
+not from the error. A rename replaces what is at its target, hence no target name is ever used twice. Every method can
+be called again after a kill between any two of its steps, by the same daemon or by another one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from stat import S_ISREG
+
+from daemon import fsio
+from daemon.errors import HarnessError, LostClaim
+from daemon.intake import names
+from daemon.intake.owner import Owner, WorkName
+from daemon.paths import Paths
+
+REASON_FILE = "reason.txt"
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A bundle in `work/`.
+
+    `name` is fit for logs and databases; `path` is what to open. `submitter_uid` is the owner of the dropped entry,
+    `dropped_at` when it appeared (found by `held`: when it was claimed). `size_bytes` is None for a folder.
+    """
+
+    job_id: str
+    name: str
+    path: Path
+    owner: Owner
+    own_id: bool
+    submitter_uid: int
+    dropped_at: datetime
+    size_bytes: int | None
+
+    @property
+    def dropped_name(self) -> str:
+        """The name it was dropped under, as the file system spells it, without a job id."""
+        parsed = WorkName.parse(self.path.name)
+        return parsed.dropped_name if parsed else self.path.name
+
+    @property
+    def settled_name(self) -> str:
+        """`NAME@jobid`, unique among everything ever dropped."""
+        return names.fit(self.dropped_name, f"@{self.job_id}")
+
+
+class Spool:
+    """The moves of bundles between the folders of `paths`, in the name of `owner`. Safe to use from several threads."""
+
+    def __init__(self, paths: Paths, owner: Owner) -> None:
+        self._paths = paths
+        self._lock = threading.Lock()
+        self.owner = owner
+
+    def claim(self, name: str) -> Claimed:
+        """Take `inbox/NAME` for this daemon.
+
+        A name that ends in `@<job id>` keeps that id, unless a claimed bundle already has it: the same name dropped
+        twice is two jobs. Raises `LostClaim` when it is not there (any more), `HarnessError` when the disk refuses.
+        """
+        source = self._entry(self._paths.inbox, name)
+        before = _lstat(source)
+        bare_name, chosen = names.split_job_id(name)
+        with self._lock:  # two threads must not both find a sender's job id free
+            own_id = chosen is not None and not self._holds(chosen)
+            job_id = chosen if chosen is not None and own_id else names.make_job_id()
+            work_name = WorkName(bare_name, own_id, self.owner, job_id)
+            target = self._paths.work / work_name.text
+            _move(source, target)
+        return _claimed(target, work_name, before)
+
+    def take_over(self, claimed: Claimed) -> Claimed:
+        """Take a claimed bundle from another owner (whose lease is over). Raises `LostClaim` when it is gone."""
+        if claimed.owner == self.owner:
+            return claimed
+        before = _lstat(claimed.path)
+        work_name = WorkName(claimed.dropped_name, claimed.own_id, self.owner, claimed.job_id)
+        target = self._paths.work / work_name.text
+        _move(claimed.path, target)
+        return _claimed(target, work_name, before)
+
+    def held(self) -> Iterator[Claimed]:
+        """Everything in `work/`, of every owner; what is not named like a claimed bundle is skipped."""
+        for entry_name in _listing(self._paths.work):
+            work_name = WorkName.parse(entry_name)
+            if work_name is None:
+                continue
+            path = self._paths.work / entry_name
+            try:
+                yield _claimed(path, work_name, _lstat(path))
+            except LostClaim:
+                continue
+
+    def give_back(self, claimed: Claimed) -> str:
+        """Put the bundle back into the inbox, overwriting nothing, and return its name there.
+
+        `NAME` when that is free and the daemon chose the job id; else `NAME@jobid`, so the next claim revives the job.
+        """
+        says_an_id = claimed.own_id or names.split_job_id(claimed.dropped_name)[1] is not None
+        if not says_an_id and self._give_back_exclusively(claimed):
+            return claimed.dropped_name
+        candidates = (claimed.settled_name, names.fit(claimed.dropped_name, f"@{names.make_job_id()}"))
+        free = next(name for name in candidates if not _is_there(self._paths.inbox / name))
+        _move(claimed.path, self._paths.inbox / free)
+        return free
+
+    def archive(self, claimed: Claimed) -> Path:
+        """Move a judged bundle to `archive/NAME@jobid`; already there is fine."""
+        return _settle(claimed, self._paths.archive / claimed.settled_name)
+
+    def reject(self, claimed: Claimed, reason: str) -> Path:
+        """Set a malformed bundle aside as `rejected/NAME@jobid/NAME`, with `reason.txt`. Returns that folder."""
+        return self._set_aside(self._paths.rejected, claimed, reason)
+
+    def quarantine(self, claimed: Claimed, reason: str) -> Path:
+        """Set a bundle that could not be judged aside as `quarantine/NAME@jobid/NAME`, with `reason.txt`."""
+        return self._set_aside(self._paths.quarantine, claimed, reason)
+
+    def _set_aside(self, shelf: Path, claimed: Claimed, reason: str) -> Path:
+        """The reason is written before the bundle moves: a kill in between leaves it in `work/`, to be done again."""
+        folder = shelf / claimed.settled_name
+        inner = claimed.dropped_name if claimed.dropped_name != REASON_FILE else f"dropped-{REASON_FILE}"
+        if not _is_there(claimed.path) and not _is_there(folder / inner):
+            raise LostClaim(f"{claimed.name} ({claimed.job_id}) is no longer in {self._paths.work}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fsio.fsync_dir(shelf)
+            fsio.write_atomic(folder / REASON_FILE, f"{reason.rstrip()}\n".encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise _refused(claimed.path, folder, error) from error
+        _settle(claimed, folder / inner)
+        return folder
+
+    def _give_back_exclusively(self, claimed: Claimed) -> bool:
+        """Rename to `inbox/NAME`; False when NAME is taken or the file system cannot promise to replace nothing."""
+        target = self._paths.inbox / claimed.dropped_name
+        try:
+            fsio.rename_exclusive(claimed.path, target)
+        except FileExistsError:
+            return False
+        except FileNotFoundError as error:
+            raise LostClaim(f"{claimed.path} is gone") from error
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                return False
+            raise _refused(claimed.path, target, error) from error
+        return True
+
+    def _holds(self, job_id: str) -> bool:
+        return any(entry_name.endswith(f"-{job_id}") for entry_name in _listing(self._paths.work))
+
+    @staticmethod
+    def _entry(folder: Path, name: str) -> Path:
+        if not name or name in (".", "..") or "/" in name or "\0" in name:
+            raise ValueError(f"not the name of an entry: {name!r}")
+        return folder / name
+
+
+def _claimed(path: Path, work_name: WorkName, status: os.stat_result) -> Claimed:
+    return Claimed(
+        job_id=work_name.job_id,
+        name=names.readable(work_name.dropped_name),
+        path=path,
+        owner=work_name.owner,
+        own_id=work_name.own_id,
+        submitter_uid=status.st_uid,
+        dropped_at=datetime.fromtimestamp(status.st_ctime, UTC),
+        size_bytes=status.st_size if S_ISREG(status.st_mode) else None,
+    )
+
+
+def _settle(claimed: Claimed, target: Path) -> Path:
+    """Move the claimed entry to `target`, or beside it (`NAME.2`) when another bundle of the same job id is there."""
+    if not _is_there(claimed.path) and _is_there(target):
+        return target
+    place, number = target, 1
+    while _is_there(place):
+        number += 1
+        bare_name, job_id = names.split_job_id(target.name)
+        place = target.with_name(names.fit(bare_name, f".{number}@{job_id}" if job_id else f".{number}"))
+    _move(claimed.path, place)
+    return place
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename durably to a name that is not in use. The disk says whether it happened, whatever the call answered."""
+    try:
+        fsio.rename(source, target)
+    except OSError as error:
+        if _is_there(target):
+            _make_durable(source, target)
+            return
+        if isinstance(error, FileNotFoundError) and target.parent.is_dir() and not _is_there(source):
+            raise LostClaim(f"{source} is gone") from error
+        raise _refused(source, target, error) from error
+
+
+def _make_durable(source: Path, target: Path) -> None:
+    try:
+        fsio.fsync_dir(target.parent)
+        fsio.fsync_dir(source.parent)
+    except OSError as error:
+        raise _refused(source, target, error) from error
+
+
+def _refused(source: Path, target: Path, error: OSError) -> HarnessError:
+    return HarnessError(
+        f"cannot move {names.readable(str(source))} to {names.readable(str(target))}: {error.strerror or error}",
+        hint="evald doctor checks the folders, their owner and the free space",
+    )
+
+
+def _lstat(path: Path) -> os.stat_result:
+    try:
+        return path.lstat()
+    except FileNotFoundError as error:
+        raise LostClaim(f"{path} is gone") from error
+    except OSError as error:
+        raise HarnessError(f"cannot look at {names.readable(str(path))}: {error.strerror or error}") from error
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.lexists(path)
+
+
+def _listing(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except OSError as error:
+        raise HarnessError(f"cannot list {folder}: {error.strerror or error}") from error

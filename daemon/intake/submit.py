@@ -1,0 +1,105 @@
+"""What `evald submit` does: copy a bundle into the inbox under a hidden name and let it appear by one rename.
+
+The name it appears under ends in the job id, so the sender knows what to wait for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon import fsio
+from daemon.config import Limits
+from daemon.errors import OperatorError
+from daemon.intake import folder, names
+from daemon.intake.admission import Admission
+from daemon.intake.copying import open_regular
+from daemon.intake.writing import pour
+
+_UNCAPPED = Limits(file_count=sys.maxsize, bundle_bytes=sys.maxsize)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A submitted bundle: `inbox/NAME@jobid` until a daemon claims it."""
+
+    name: str
+    job_id: str
+
+
+def submit(path: Path, inbox: Path, job_id: str | None = None) -> Dropped:
+    """Drop a complete, durable copy of the folder, archive or JSON file at `path` into `inbox`, overwriting nothing.
+
+    Caps are the daemon's business; what can never be a bundle is refused here. Raises `OperatorError` for a path, an
+    inbox or a job id that cannot be used, `BundleError` for links that leave the folder and the like.
+    """
+    job_id = job_id or names.make_job_id()
+    if not names.JOB_ID.fullmatch(job_id):
+        raise OperatorError(f"{job_id!r} is no job id", hint="a job id is 32 hex digits, lower case")
+    mode = _mode_of(path)
+    target = inbox / names.fit(_visible_name(path), f"@{job_id}")
+    if os.path.lexists(target):
+        raise OperatorError(f"{target.name} is already in the inbox", hint="leave the job id away to get a fresh one")
+    staging = inbox / f".evald-{job_id}.tmp"
+    with _inbox_faults(inbox), _removed_at_the_end(staging):
+        _copy(path, mode, staging)
+        fsio.rename(staging, target)
+    return Dropped(names.readable(names.bundle_name(target.name)), job_id)
+
+
+def _mode_of(path: Path) -> int:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise OperatorError(f"cannot submit {path}: {error.strerror}", hint="check the path") from error
+    if stat.S_ISDIR(mode):
+        return mode
+    if not stat.S_ISREG(mode) or names.form_of(path.name) is names.Form.UNKNOWN:
+        hint = "submit a folder with a contract.json, a .tar, .tar.gz, .tgz or .zip of one, or a .json file"
+        raise OperatorError(f"{path} is not a bundle", hint=hint)
+    return mode
+
+
+def _visible_name(path: Path) -> str:
+    return path.resolve().name.lstrip(".") or "bundle"
+
+
+def _copy(path: Path, mode: int, staging: Path) -> None:
+    source = path.resolve()
+    admission = Admission(path.name, _UNCAPPED, byte_limit=sys.maxsize, byte_setting="no limit")
+    if stat.S_ISDIR(mode):
+        staging.mkdir(mode=0o755)
+        folder.copy_folder(source, staging, admission, durable=True)
+        admission.finish()
+        for below in (*staging.rglob("*"), staging):
+            if below.is_dir():
+                fsio.fsync_dir(below)
+        return
+    with open_regular(source, source.name) as descriptor:
+        pour(folder.chunks(descriptor, source.name), staging, durable=True)
+
+
+@contextmanager
+def _inbox_faults(inbox: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "is this the inbox of a running evald? see --home and evald config"
+        raise OperatorError(f"cannot write to the inbox {inbox}: {error.strerror or error}", hint=hint) from error
+
+
+@contextmanager
+def _removed_at_the_end(staging: Path) -> Iterator[None]:
+    """Leave nothing under the hidden name, however the block ends."""
+    try:
+        yield
+    finally:
+        if staging.is_dir():
+            fsio.remove_tree(staging)
+        else:
+            staging.unlink(missing_ok=True)

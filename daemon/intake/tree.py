@@ -1,0 +1,159 @@
+"""One look at a dropped entry: is it complete, and did it change since the last look?
+
+Sizes are read from an open descriptor: an NFS client may show old ones until a file is opened. Nothing is followed,
+nothing but regular files is opened, and the work is bounded, whatever somebody drops.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from daemon.intake import trailer
+from daemon.intake.names import Form, bundle_name, form_of, is_rsync_temporary
+
+CONTRACT_FILE = "contract.json"
+_NAME_LIKENESS = 0.85
+_ENTRY_LIMIT = 5000
+_DEPTH_LIMIT = 32
+_JSON_LIMIT_BYTES = 1024 * 1024
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look saw.
+
+    `tree` and `core` are fingerprints (sizes, times, names) of everything and of what the contract names. `complete`:
+    all of it is there, as far as its content tells. `blocked`: it is certain that something is missing, so being
+    quiet is no proof.
+    """
+
+    tree: int
+    core: int
+    complete: bool
+    blocked: bool
+    reason: str
+
+
+def look_at(path: Path, mode: int) -> Look:
+    """Look at a folder or a regular file. Raises `OSError` when it cannot be read."""
+    return _look_at_folder(path) if stat.S_ISDIR(mode) else _look_at_file(path)
+
+
+def _look_at_file(path: Path) -> Look:
+    fingerprint = hash(_fingerprint(path))
+    form = form_of(bundle_name(path.name))
+    if form is Form.JSON:
+        complete, reason = _read_json(path) is not None, "not complete JSON yet"
+    elif form is Form.UNKNOWN:
+        complete, reason = False, "not a bundle by its name; taken when it is quiet, to be rejected"
+    else:
+        complete, reason = trailer.is_intact(path, form), "the archive has no end yet"
+    return Look(fingerprint, fingerprint, complete, False, "" if complete else reason)
+
+
+def _look_at_folder(path: Path) -> Look:
+    seen = dict(_walk(path))
+    tree = hash(frozenset(seen.items()))
+    if CONTRACT_FILE not in seen:
+        return _without_contract(seen, tree)
+    document = _read_json(path / CONTRACT_FILE)
+    named = sorted(set(_source_files(document)))
+    missing = [name for name in named if seen.get(name, (0, 0))[0] == 0 and name != CONTRACT_FILE]
+    core = hash(tuple(seen.get(name) for name in (CONTRACT_FILE, *named)))
+    if document is not None and not missing:
+        return Look(tree, core, True, False, "")
+    temporary = next((name for name in seen if is_rsync_temporary(posixpath.basename(name))), None)
+    if temporary:
+        return Look(tree, core, False, True, f"rsync is still writing {temporary}")
+    reason = f"{missing[0]} is not there yet" if missing else f"{CONTRACT_FILE} is not complete JSON yet"
+    return Look(tree, core, False, False, reason)
+
+
+def _without_contract(seen: dict[str, tuple[int, int]], tree: int) -> Look:
+    """A misspelt contract, or one below a leading folder, is taken once quiet; else the contract may still come."""
+    lower = {name.lower(): name for name in seen if not is_rsync_temporary(name)}
+    nearest = get_close_matches(CONTRACT_FILE, lower, n=1, cutoff=_NAME_LIKENESS)
+    below = [name for name in seen if posixpath.basename(name) == CONTRACT_FILE and name.count("/") == 1]
+    if nearest:
+        return Look(tree, tree, False, False, f"no {CONTRACT_FILE}, only {lower[nearest[0]]}")
+    if below:
+        return Look(tree, tree, False, False, f"{CONTRACT_FILE} is one folder down, in {below[0]}")
+    return Look(tree, tree, False, True, f"waits for its {CONTRACT_FILE}")
+
+
+def _walk(top: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Relative path and (size, mtime in ns) of what is below `top`, up to a cap; folders count with size -1."""
+    waiting, count = [""], 0
+    while waiting:
+        prefix = waiting.pop()
+        with os.scandir(top / prefix) as entries:
+            for entry in entries:
+                count += 1
+                if count > _ENTRY_LIMIT:
+                    return
+                name = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    yield name, (-1, 0)
+                    if name.count("/") < _DEPTH_LIMIT:
+                        waiting.append(f"{name}/")
+                else:
+                    yield name, _fingerprint(top / name)
+
+
+def _fingerprint(path: Path) -> tuple[int, int]:
+    """Size in bytes and mtime in ns. What is no regular file counts with size -1, what vanished with zeros."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            return -1, status.st_mtime_ns
+    except FileNotFoundError:
+        return 0, 0
+    try:
+        descriptor = os.open(path, _OPEN_FILE)
+    except OSError:
+        return status.st_size, status.st_mtime_ns
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    return status.st_size, status.st_mtime_ns
+
+
+def _read_json(path: Path) -> Any | None:
+    """The document when the file holds complete JSON of modest size, else None: a large one is taken once quiet."""
+    try:
+        descriptor = os.open(path, _OPEN_FILE)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _JSON_LIMIT_BYTES:
+            return None
+        try:
+            return json.loads(stream.read(_JSON_LIMIT_BYTES))
+        except (ValueError, RecursionError, OSError):
+            return None
+
+
+def _source_files(document: Any) -> Iterator[str]:
+    """Every `source_file` anywhere in the document, as a clean relative path; unsafe ones are judged later."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            waiting.extend(value.values())
+            name = value.get("source_file")
+            path = posixpath.normpath(name) if isinstance(name, str) and name else "/"
+            if not path.startswith(("/", "../")) and path not in (".", ".."):
+                yield path

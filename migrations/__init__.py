@@ -1,0 +1,3 @@
+"""Revisions of the database schema, shipped as the package `daemon.migrations`. Run by `daemon.db.migrate`, never by
+hand.
+"""

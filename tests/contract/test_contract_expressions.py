@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import warnings
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon.contract.expressions import ExpressionError, evaluate, names_in
+
+BIND = {"N": 1000, "M": 7}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1),
+        (" N ", 1000),
+        ("N + M - 1", 1006),
+        ("2 * (N + 1)", 2002),
+        ("N // M", 142),
+        ("-N // M", -143),
+        ("N % M", 6),
+        ("-N", -1000),
+        ("ceildiv(N, 256)", 4),
+        ("ceildiv(N, 250)", 4),
+        ("min(N, M, 3)", 3),
+        ("max(M)", 7),
+        ("max(N, ceildiv(M, 2)) * 2", 2000),
+        ("9223372036854775807", 2**63 - 1),
+    ],
+)
+def test_the_grammar_computes_whole_numbers(text: str, value: int) -> None:
+    assert evaluate(text, BIND) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "N / 2",
+        "N ** 2",
+        "N @ M",
+        "N << 2",
+        "1.5",
+        "1e3",
+        "0x10",
+        "1_000",
+        "1j",
+        "'a'",
+        "True",
+        "N if M else 1",
+        "N and M",
+        "not N",
+        "+N",
+        "~N",
+        "N < M",
+        "lambda: 1",
+        "[N]",
+        "(N, M)",
+        "N.real",
+        "N[0]",
+        "min(*N)",
+        "min(a=1)",
+        "min()",
+        "ceildiv(N)",
+        "abs(N)",
+        "__import__('os')",
+        "min(N)(M)",
+        "N; M",
+        "N\nM",
+        "(",
+        "N N",
+        "\u0661",
+        "\u212a",
+        "N := 1",
+        "#",
+    ],
+)
+def test_nothing_else_is_understood(text: str) -> None:
+    with pytest.raises(ExpressionError):
+        evaluate(text, BIND)
+
+
+def test_an_unbound_name_lists_what_is_bound_and_the_nearest() -> None:
+    with pytest.raises(ExpressionError, match="bound here: M, N_rows") as caught:
+        evaluate("N_row * 2", {"N_rows": 1, "M": 2})
+    assert caught.value.suggestion == "N_rows"
+
+
+def test_a_division_by_one_slash_suggests_two() -> None:
+    with pytest.raises(ExpressionError) as caught:
+        evaluate("N / 2", BIND)
+    assert caught.value.suggestion == "//"
+
+
+@pytest.mark.parametrize("text", ["N // 0", "N % (M - 7)", "ceildiv(1, 0)"])
+def test_a_division_by_zero_is_an_expression_error(text: str) -> None:
+    with pytest.raises(ExpressionError, match="divides by zero"):
+        evaluate(text, BIND)
+
+
+def test_every_intermediate_value_is_capped() -> None:
+    with pytest.raises(ExpressionError, match="64 bits"):
+        evaluate("X * X - X * X", {"X": 2**40})
+    with pytest.raises(ExpressionError, match="64 bits"):
+        evaluate("9223372036854775808", {})
+    with pytest.raises(ExpressionError, match="64 bits"):
+        evaluate("9" * 200, {})
+
+
+def test_length_and_depth_are_capped() -> None:
+    assert evaluate("+".join(["1"] * 30), {}) == 30
+    for text in ("1+" * 200 + "1", "+".join(["1"] * 60), "-" * 100 + "1", "(" * 127 + "1" + ")" * 127, "(" * 250):
+        if text.startswith("((") and text.endswith("))"):
+            assert evaluate(text, {}) == 1  # parentheses alone nest nothing
+            continue
+        with pytest.raises(ExpressionError):
+            evaluate(text, {})
+
+
+def test_names_are_found_without_the_functions() -> None:
+    assert names_in("min(N, ceildiv(K, 2)) + N") == {"N", "K"}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="NM019+-*/%(), \tceildvmnax_.'", max_size=40))
+def test_any_text_is_a_number_within_64_bits_or_an_expression_error(text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            value = evaluate(text, BIND)
+        except ExpressionError:
+            return
+    assert type(value) is int
+    assert abs(value) < 2**63

@@ -1,0 +1,387 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+import pytest
+from contract_samples import (
+    LIMITS,
+    TYPES,
+    changed,
+    compare,
+    cuda_kernel,
+    evaluate,
+    fields,
+    legacy,
+    only,
+    parsed,
+    problems,
+    tensor,
+    triton_kernel,
+    with_args,
+)
+
+from daemon.config import Limits
+from daemon.contract import Check, CompareRequest, EvaluateRequest, KernelTypeSpec, parse_contract
+from daemon.errors import BundleError
+
+
+def test_an_evaluate_contract_becomes_an_evaluate_request() -> None:
+    request = parsed(evaluate()).request
+    assert isinstance(request, EvaluateRequest)
+    assert (request.kind, request.num_trials, request.timeout) == ("evaluate", 10, 60)
+    assert request.candidate is request.kernel
+    assert request.reference is None
+
+
+def test_a_compare_contract_becomes_a_compare_request() -> None:
+    request = parsed(compare()).request
+    assert isinstance(request, CompareRequest)
+    assert request.kind == "compare"
+    assert request.candidate.kernel_type == "triton"
+    assert request.reference is request.ref_kernel
+    assert [case.name for case in request.cases] == ["small", "large"]
+    assert request.checks == (Check.MEMCHECK,)
+    assert request.requires.capability == (9, 0)
+
+
+def test_a_legacy_body_is_a_compare_of_torch_with_torch_cuda_in_thirty_seconds() -> None:
+    request = parsed(legacy()).request
+    assert isinstance(request, CompareRequest)
+    assert (request.ref_kernel.kernel_type, request.custom_kernel.kernel_type) == ("torch", "torch_cuda")
+    assert request.timeout == 30
+    assert parsed({**legacy(), "timeout": 90}).request.timeout == 90
+
+
+def test_absent_fields_take_the_documented_defaults() -> None:
+    request = parsed({"kernel": {"source_code": "x", "kernel_type": "torch"}}).request
+    assert (request.num_trials, request.timeout, request.correctness_trials, request.priority) == (100, 120, 5, 0)
+    assert (request.atol, request.rtol, request.name, request.static_args) == (None, None, None, ())
+    assert (request.timing.mode, request.timing.max_s, request.metrics, request.checks) == ("auto", None, False, ())
+
+
+def test_a_contract_without_cases_has_one_named_default() -> None:
+    for document in (evaluate(), {**evaluate(), "cases": []}, {**evaluate(), "cases": None}):
+        (case,) = parsed(document).request.cases
+        assert (case.name, case.bind) == ("default", {})
+
+
+def test_null_means_not_given_anywhere() -> None:
+    document = changed(evaluate(), "kernel.io.args.0.value", None)
+    document = {
+        **document,
+        "labels": None,
+        "timing": {"mode": None, "max_s": None},
+        "ref_kernel": None,
+        "num_trials": None,
+    }
+    document["kernel"] = {**document["kernel"], "source_file": None}
+    assert parsed(document).request.num_trials == 100
+
+
+def test_numbers_written_as_text_or_with_a_zero_fraction_are_whole_numbers() -> None:
+    assert parsed({**evaluate(), "num_trials": "20"}).request.num_trials == 20
+    assert parsed({**evaluate(), "num_trials": 20.0}).request.num_trials == 20
+    assert fields({**evaluate(), "num_trials": 20.5}) == ["num_trials"]
+    assert fields({**evaluate(), "num_trials": True}) == ["num_trials"]
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({}, "holds no kernel"),
+        ({**evaluate(), **legacy()}, "several forms"),
+        ({**evaluate(), "ref_kernel": cuda_kernel()}, "several forms"),
+    ],
+)
+def test_a_contract_is_exactly_one_form(document: dict[str, object], words: str) -> None:
+    assert words in only(document).message
+
+
+def test_a_misspelt_kernel_key_is_suggested() -> None:
+    assert only({"kernal": cuda_kernel()}).suggestion == "kernel"
+
+
+@pytest.mark.parametrize(("document", "missing"), [(compare(), "ref_kernel"), (legacy(), "custom_code")])
+def test_half_a_pair_is_reported_at_the_missing_half(document: dict[str, object], missing: str) -> None:
+    del document[missing]
+    assert (only(document).field, "is required" in only(document).message) == (missing, True)
+
+
+def test_unknown_top_level_keys_are_notes_with_a_warning() -> None:
+    answer = parsed({**evaluate(), "num_trails": 3, "author": {"id": 7}})
+    assert answer.notes == {"num_trails": 3, "author": {"id": 7}}
+    assert [(warning.field, warning.suggestion) for warning in answer.warnings] == [
+        ("num_trails", "num_trials"),
+        ("author", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "suggestion"),
+    [
+        ("kernel.sorce_code", "source_code"),
+        ("kernel.io.lunch", "launch"),
+        ("kernel.io.args.0.tensor_spec.shpe", "shape"),
+        ("kernel.io.args.0.rol", "role"),
+        ("kernel.io.launch.num_warp", "num_warps"),
+        ("timing.mde", "mode"),
+        ("requires.min_capabilty", "min_capability"),
+    ],
+)
+def test_unknown_keys_inside_an_object_reject_with_the_nearest_name(path: str, suggestion: str) -> None:
+    document = {**evaluate(), "timing": {}, "requires": {}}
+    assert only(changed(document, path, 1)).suggestion == suggestion
+
+
+def test_all_problems_are_reported_at_once_with_field_and_suggestion() -> None:
+    document = compare()
+    document["num_trials"] = 0
+    document["custom_kernel"]["io"]["args"][0]["tensor_spec"]["dtype"] = "fp32"
+    document["custom_kernel"]["io"]["args"][2]["value"] = "M"
+    document["custom_kernel"]["metadata"] = {"kernel_name": 3}
+    document["ref_kernel"]["kernel_type"] = "tritn"
+    document["cases"][0]["bind"]["if"] = 1
+    document["static_args"] = ["xx"]
+    document["checks"] = ["memchek"]
+    found = {problem.field: problem.suggestion for problem in problems(document)}
+    assert found == {
+        "num_trials": None,
+        "checks[0]": "memcheck",
+        "cases[0].bind.if": None,
+        "ref_kernel.kernel_type": "triton",
+        "custom_kernel.io.args[0].tensor_spec.dtype": "float32",
+        "custom_kernel.metadata.kernel_name": None,
+        "custom_kernel.io.args[2].value (case large)": None,
+        "static_args[0]": "x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "accepted", "refused"),
+    [
+        ("num_trials", [1, 10_000], [0, 10_001, "many", [], 1e300]),
+        ("timeout", [5, 600, 7.5], [4.9, 601, "soon", True]),
+        ("correctness_trials", [1, 100], [0, 101]),
+        ("priority", [-100, 100], [-101, 101]),
+        ("contract_version", [1], [0, 2]),
+        ("atol", [0, 1e-3], [-1, "x"]),
+        ("name", ["a b", "x.y", "é" * 100], ["", " ", "a/b", ".a", "a\nb", "x" * 201, "é" * 101, 7]),
+        ("problem", ["level1/3"], ["", "a\tb"]),
+        ("labels", [{"a": "b"}], [{"a": 1}, {"a": {"b": "c"}}, ["a"]]),
+        ("timing", [{"mode": "graph"}, {"target_rse": 0.01}], [{"mode": "fast"}, {"max_s": 0}, {"target_rse": 1}, 3]),
+        ("requires", [{"min_capability": "12.1"}, {"gpus": 2}], [{"min_capability": 9.0}, {"gpus": 0}]),
+        ("metrics", [True, False, ["a.b:c"]], ["all", ["--x"], [1]]),
+        ("checks", [[], ["racecheck", "initcheck", "synccheck"]], [["leak"], "memcheck"]),
+        ("static_args", [[], ["x"]], [["nope"], ["y"], "x"]),
+        (
+            "cases",
+            [[{"name": "a"}]],
+            [{}, [{"bind": {}}], [{"name": "a"}, {"name": "a"}], [3], [{"name": "a", "bind": {"N": 0.5}}]],
+        ),
+    ],
+)
+def test_top_level_fields_keep_their_ranges(field: str, accepted: list[object], refused: list[object]) -> None:
+    for value in accepted:
+        assert fields({**evaluate(), field: value}) == [], value
+    for value in refused:
+        found = fields({**evaluate(), field: value})
+        assert found, value
+        assert all(name.startswith(field) for name in found), (value, found)
+
+
+def test_messages_are_sentences_without_library_wording() -> None:
+    texts = [
+        str(problem)
+        for value in (None, 3, "x", [], {}, 1e9, True)
+        for key in ("num_trials", "name", "labels", "cases", "timing", "checks", "kernel")
+        for problem in problems({**evaluate(), key: value})
+    ]
+    assert texts
+    assert not [text for text in texts if "pydantic" in text or "Input should" in text or "http" in text]
+
+
+def test_a_torch_candidate_needs_no_io_when_the_reference_has_one() -> None:
+    reference = {**triton_kernel(), "metadata": {}}
+    document = {"ref_kernel": reference, "custom_kernel": {"source_code": "x", "kernel_type": "torch"}}
+    assert problems({**document, "cases": [{"name": "a", "bind": {"N": 8}}]}) == ()
+
+
+@pytest.mark.parametrize("kernel_type", ["triton", "cuda", "multi_kernel"])
+def test_types_that_need_io_say_so(kernel_type: str) -> None:
+    kernel = {"source_code": "x", "kernel_type": kernel_type, "metadata": {}}
+    assert "kernel.io" in fields({"kernel": kernel})
+
+
+def test_a_kernel_that_writes_its_answers_needs_an_output_tensor() -> None:
+    args = [tensor("x", [4]), {"name": "n", "type": "int", "value": 4}]
+    kernel = {"source_code": "x", "kernel_type": "cuda", "io": {"args": args}}
+    assert fields({"kernel": kernel}) == ["kernel.io.args"]
+    args[0]["role"] = "inout"
+    assert fields({"kernel": kernel}) == []
+
+
+def test_multi_kernel_needs_its_entry_point() -> None:
+    kernel = {"source_code": "x", "kernel_type": "multi_kernel", "io": {"args": [tensor("x", [4])]}}
+    assert fields({"kernel": kernel}) == ["kernel.metadata.entry_point"]
+    assert (
+        parsed({"kernel": {**kernel, "metadata": {"entry_point": "run"}}}).request.candidate.metadata.entry_point
+        == "run"
+    )
+
+
+def test_metadata_keys_go_by_kernel_type() -> None:
+    document = evaluate()
+    document["kernel"]["metadata"] = {"compile_options": ["-O3"], "kernel_nam": "f", "class_name": "M"}
+    answer = parsed(document)
+    assert answer.request.candidate.metadata.compiler_options == ("-O3",)
+    assert answer.request.candidate.metadata.kernel_name is None
+    assert [(warning.field, warning.suggestion) for warning in answer.warnings] == [
+        ("kernel.metadata.kernel_nam", "kernel_name"),
+        ("kernel.metadata.class_name", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"compile_options": [], "compiler_options": []},
+        {"compiler_options": "-O3"},
+        {"backend": "gcc"},
+        {"kernel_name": ""},
+        {"name_expressions": [3]},
+        [],
+    ],
+)
+def test_metadata_values_are_checked(metadata: object) -> None:
+    found = fields(changed(evaluate(), "kernel.metadata", metadata))
+    assert found
+    assert all(field.startswith("kernel.metadata") for field in found)
+
+
+def test_a_name_that_python_cannot_have_is_refused_for_python_sources_only() -> None:
+    kernel = {"source_code": "x", "kernel_type": "torch", "metadata": {"function_name": "a-b"}}
+    assert fields({"kernel": kernel}) == ["kernel.metadata.function_name"]
+    assert fields(changed(evaluate(), "kernel.metadata.kernel_name", "ns::f<float>")) == []
+
+
+def test_a_sixth_kernel_type_is_one_entry_and_keeps_its_own_keys() -> None:
+    types = {**TYPES, "tile": KernelTypeSpec("tile", metadata_keys=("kernel_name", "tile_size"))}
+    kernel = {"source_code": "x", "kernel_type": "tile", "metadata": {"tile_size": [8, 8], "kernel_name": "k"}}
+    document = json.dumps({"kernel": kernel}).encode()
+    metadata = parse_contract(document, {}, types=types, limits=LIMITS).request.candidate.metadata
+    assert (metadata.kernel_name, metadata.extra) == ("k", {"tile_size": [8, 8]})
+
+
+FILES = {
+    "kernel.cu": b"\xef\xbb\xbfint x;",
+    "src/helper.cu": b"int y;",
+    "blob.bin": b"\xff\xfe",
+    "void.cu": b" ",
+    "nul.cu": b"a\0b",
+}
+
+
+def from_file(path: object) -> dict[str, object]:
+    document = evaluate()
+    del document["kernel"]["source_code"]
+    return changed(document, "kernel.source_file", path)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "source"),
+    [
+        ("kernel.cu", "kernel.cu", "int x;"),
+        ("./kernel.cu", "kernel.cu", "int x;"),
+        ("src//helper.cu", "src/helper.cu", "int y;"),
+    ],
+)
+def test_a_source_file_is_read_from_the_bundle(path: str, name: str, source: str) -> None:
+    kernel = parsed(from_file(path), FILES).request.candidate
+    assert (kernel.source_file, kernel.source) == (name, source)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", "../x.cu", "src/../../x", "a\\b.cu", "", ".", "x\0.cu", "blob.bin", "void.cu", "nul.cu", "src", 7],
+)
+def test_a_source_file_outside_the_bundle_or_not_text_is_refused(path: object) -> None:
+    assert fields(from_file(path), FILES) == ["kernel.source_file"]
+
+
+def test_a_missing_source_file_suggests_the_nearest_name() -> None:
+    assert only(from_file("kernal.cu"), FILES).suggestion == "kernel.cu"
+
+
+def test_only_the_named_file_is_read() -> None:
+    class Counting(Mapping[str, bytes]):
+        read: list[str] = []  # noqa: RUF012 - one instance
+
+        def __getitem__(self, key: str) -> bytes:
+            self.read.append(key)
+            return FILES[key]
+
+        def __contains__(self, key: object) -> bool:
+            return key in FILES
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(FILES)
+
+        def __len__(self) -> int:
+            return len(FILES)
+
+    files = Counting()
+    parsed(from_file("kernel.cu"), files)
+    assert files.read == ["kernel.cu"]
+
+
+def test_a_source_is_given_exactly_once() -> None:
+    both = changed(evaluate(), "kernel.source_file", "kernel.cu")
+    assert fields(both, FILES) == ["kernel"]
+    neither = evaluate()
+    del neither["kernel"]["source_code"]
+    assert fields(neither) == ["kernel"]
+
+
+def test_sizes_and_counts_are_capped() -> None:
+    big = changed(evaluate(), "kernel.source_code", "x" * 101)
+    assert fields(big, limits=Limits(source_bytes=100)) == ["kernel.source_code"]
+    assert fields(from_file("kernel.cu"), FILES, Limits(source_bytes=5)) == ["kernel.source_file"]
+    assert "limit is 10" in only(evaluate() and b" " * 11, limits=Limits(contract_bytes=10)).message
+    cases = [{"name": f"c{index}"} for index in range(3)]
+    assert fields({**evaluate(), "cases": cases}, limits=Limits(cases=2)) == ["cases"]
+    assert fields({**evaluate(), "cases": cases}, limits=Limits(cases=3)) == []
+
+
+def test_tensor_bytes_are_capped_per_case() -> None:
+    document = with_args(tensor("x", ["N"]), tensor("y", ["N"], role="output"))
+    document["cases"] = [{"name": "a", "bind": {"N": 100}}, {"name": "b", "bind": {"N": 101}}]
+    assert fields(document, limits=Limits(tensor_bytes=808)) == []
+    assert fields(document, limits=Limits(tensor_bytes=800)) == ["kernel.io.args (case b)"]
+
+
+def test_the_same_kernels_share_a_source_digest_wherever_their_text_stands() -> None:
+    inline = parsed(changed(evaluate(), "kernel.source_code", "int x;"))
+    filed = parsed({**from_file("kernel.cu"), "name": "other"}, FILES)
+    assert inline.source_sha256 == filed.source_sha256
+    assert inline.contract_sha256 != filed.contract_sha256
+    assert parsed(evaluate()).source_sha256 != inline.source_sha256
+
+
+def test_the_file_name_given_is_the_one_in_the_problems() -> None:
+    with pytest.raises(BundleError) as caught:
+        parse_contract(b"{}", {}, types=TYPES, limits=LIMITS, contract_file="mine.json")
+    assert [problem.file for problem in caught.value.problems] == ["mine.json"]
+
+
+def test_a_flood_of_problems_is_cut_and_counted() -> None:
+    document = with_args(*({"name": f"a{index}", "type": "int"} for index in range(300)))
+    found = problems(document)
+    assert len(found) == 101
+    assert "200 more" in found[-1].message
+
+
+@pytest.mark.parametrize("make", [evaluate, compare, legacy])
+def test_a_request_survives_its_own_json(make: object) -> None:
+    request = parsed(make()).request  # type: ignore[operator]
+    assert type(request).model_validate_json(request.model_dump_json()) == request

@@ -1,0 +1,231 @@
+"""Questions, statistics and cleanup, the same on SQLite and Postgres."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from db_examples import ENVIRONMENT, new_job, passed, wrong
+from sqlalchemy import update
+
+from daemon.db.connection import Database
+from daemon.db.history import History
+from daemon.db.models import Job
+from daemon.db.records import Description, Published
+from daemon.db.repository import Repository
+from daemon.errors import OperatorError
+from daemon.lifecycle import JobState
+from daemon.verdict import Verdict
+
+
+def judged(
+    repository: Repository, told: Published | None, name: str = "vec_add", problem: str | None = None, uid: int = 1000
+) -> str:
+    """A job with this result (None: waiting); its id."""
+    job = new_job(name, submitter_uid=uid)
+    repository.register(job)
+    repository.describe(
+        job.job_id, Description(kind="compare", kernel_type="triton", problem=problem, labels={"run": name})
+    )
+    if told is not None:
+        lease = repository.lease(job.job_id, "me", 60)
+        assert lease is not None
+        repository.publish(lease, told)
+    return job.job_id
+
+
+def set_times(database: Database, job_id: str, *, created: datetime | None = None, finished: datetime | None = None) -> None:
+    values = {"created_at": created, "finished_at": finished}
+    with database.write() as connection:
+        given = {key: value for key, value in values.items() if value is not None}
+        connection.execute(update(Job).where(Job.id == job_id).values(**given))
+
+
+class TestJobs:
+    def test_a_job_is_found_by_the_beginning_of_its_id(self, repository: Repository, history: History) -> None:
+        ids = ["ab" + "0" * 30, "ab" + "f" * 30, "ac" + "0" * 30]
+        for job_id in ids:
+            repository.register(new_job(job_id=job_id))
+        for prefix, expected in (("ac", ids[2]), ("AB0", ids[0]), ("abf", ids[1]), (ids[1], ids[1])):
+            found = history.job(prefix)
+            assert found is not None
+            assert found.job_id == expected
+        assert history.job("ad") is None
+        assert history.job("not hex") is None
+        with pytest.raises(OperatorError, match="begin with 'ab'"):
+            history.job("ab")
+
+    def test_the_newest_of_a_name_is_found(self, repository: Repository, history: History, database: Database) -> None:
+        first, second = judged(repository, passed()), judged(repository, wrong())
+        set_times(database, first, created=datetime(2020, 1, 1, tzinfo=UTC))
+        found = history.newest("vec_add")
+        assert found is not None
+        assert found.job_id == second
+        assert found.document is not None
+        assert history.newest("nothing") is None
+
+    def test_pages_hold_every_job_once_newest_first(
+        self, repository: Repository, history: History, database: Database
+    ) -> None:
+        moment = datetime(2024, 1, 1, tzinfo=UTC)
+        ids = []
+        for number in range(7):
+            ids.append(judged(repository, None))
+            set_times(database, ids[-1], created=moment + timedelta(seconds=number // 2))  # some at the same time
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = history.jobs(limit=3, cursor=cursor)
+            seen += [job.job_id for job in page.jobs]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        assert sorted(seen) == sorted(ids)
+        assert seen[0] == ids[6]
+
+    def test_filters_narrow(self, repository: Repository, history: History, database: Database) -> None:
+        waiting = judged(repository, None, "a", "p")
+        done = judged(repository, passed(), "b", "p")
+        failed = judged(repository, wrong(), "b", "q")
+        set_times(database, waiting, created=datetime(2020, 1, 1, tzinfo=UTC))
+
+        def ids(**filters: object) -> set[str]:
+            return {job.job_id for job in history.jobs(**filters).jobs}  # type: ignore[arg-type]
+
+        assert ids() == {waiting, done, failed}
+        assert ids(state=JobState.QUEUED) == {waiting}
+        assert ids(state=[JobState.QUEUED, JobState.FINISHED]) == {waiting, done, failed}
+        assert ids(name="b") == {done, failed}
+        assert ids(problem="p") == {waiting, done}
+        assert ids(verdict=Verdict.WRONG_ANSWER) == {failed}
+        assert ids(label=("run", "a")) == {waiting}
+        assert ids(label=("run", "zzz")) == set()
+        assert ids(label=("none", "a")) == set()
+        assert ids(since=datetime(2021, 1, 1, tzinfo=UTC)) == {done, failed}
+
+    def test_a_foreign_cursor_is_refused(self, history: History) -> None:
+        for cursor in ("", "yesterday/ab", "2024-01-01T00:00:00/ab", "2024-01-01T00:00:00+00:00/' OR 1"):
+            with pytest.raises(OperatorError):
+                history.jobs(cursor=cursor)
+
+    def test_counts_name_every_state(self, repository: Repository, history: History) -> None:
+        judged(repository, None)
+        judged(repository, passed())
+        counts = history.counts_by_state()
+        assert set(counts) == set(JobState)
+        assert (counts[JobState.QUEUED], counts[JobState.FINISHED], counts[JobState.BROKEN]) == (1, 1, 0)
+        assert history.waiting_counts() == {0: 1}
+
+
+class TestStats:
+    def test_figures_are_those_of_passed_jobs(self, repository: Repository, history: History) -> None:
+        for mean_ms in (4.0, 1.0, 2.0, 8.0):
+            judged(repository, passed(mean_ms=mean_ms, speedup=mean_ms), problem="p")
+        judged(repository, wrong(), problem="p")
+        judged(repository, None, problem="p")
+        (row,) = history.stats(by="problem")
+        assert (row.key, row.count, row.passed, row.pass_share) == ("p", 5, 4, 0.8)
+        assert (row.best_runtime_ms, row.median_runtime_ms) == (1.0, 3.0)
+        assert row.best_speedup == pytest.approx(8.0)
+        assert (row.mean_evaluate_ms, row.median_queue_ms, row.p95_queue_ms) == (321.0, 40.0, 40.0)
+
+    @pytest.mark.parametrize(
+        ("by", "keys"),
+        [
+            ("verdict", ["passed", "wrong_answer"]),
+            ("problem", [None, "p"]),
+            ("name", ["x", "y"]),
+            ("kernel_type", ["triton"]),
+            ("day", ["2024-03-02", "2024-03-01"]),
+            ("submitter", ["1", "2"]),
+        ],
+    )
+    def test_groups(
+        self, repository: Repository, history: History, database: Database, by: str, keys: list[str | None]
+    ) -> None:
+        late = datetime(2024, 3, 1, 23, 59, 59, 999999, tzinfo=UTC)
+        for told, name, problem, uid, finished in (
+            (passed(), "x", None, 1, late),
+            (passed(), "x", None, 1, late),
+            (wrong(), "y", "p", 2, late + timedelta(microseconds=1)),
+        ):
+            set_times(database, judged(repository, told, name, problem, uid), finished=finished)
+        rows = history.stats(by=by)
+        assert [row.key for row in rows] == keys
+        assert sum(row.count for row in rows) == 3
+
+    def test_since_counts_from_the_end_of_a_job(
+        self, repository: Repository, history: History, database: Database
+    ) -> None:
+        set_times(database, judged(repository, passed()), finished=datetime(2020, 1, 1, tzinfo=UTC))
+        judged(repository, passed())
+        assert [row.count for row in history.stats(since=datetime(2021, 1, 1, tzinfo=UTC))] == [1]
+        assert history.stats(since=datetime(2100, 1, 1, tzinfo=UTC)) == ()
+
+    def test_an_unknown_grouping_is_answered_with_the_nearest(self, history: History) -> None:
+        with pytest.raises(OperatorError) as caught:
+            history.stats(by="problems")
+        assert caught.value.hint == "did you mean problem?"
+
+    def test_the_leaderboard_holds_the_best_of_each_name(self, repository: Repository, history: History) -> None:
+        judged(repository, passed(mean_ms=3.0), "a", "p")
+        best = judged(repository, passed(mean_ms=1.0), "a", "p")
+        gpu = ENVIRONMENT.model_copy(update={"device_name": "H200"})
+        other = judged(repository, passed(mean_ms=2.0, environment=gpu), "b", "p")
+        judged(repository, wrong(), "c", "p")
+        judged(repository, passed(mean_ms=0.1), "d", "q")
+        board = history.leaderboard("p")
+        assert [(one.rank, one.job_id, one.runtime_ms) for one in board] == [(1, best, 1.0), (2, other, 2.0)]
+        assert [one.name for one in history.leaderboard("p", device_name="H200")] == ["b"]
+
+
+class TestCleanup:
+    def test_the_best_of_each_problem_and_what_is_not_finished_stay(
+        self, repository: Repository, history: History, database: Database
+    ) -> None:
+        long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+        slow = judged(repository, passed(mean_ms=3.0), "a", "p")
+        best = judged(repository, passed(mean_ms=1.0), "b", "p")
+        bad = judged(repository, wrong(), "a", "p")
+        nameless = judged(repository, passed(mean_ms=9.0), "a", None)
+        waiting = judged(repository, None, "a", "p")
+        recent = judged(repository, wrong(), "a", "p")
+        for job_id in (slow, best, bad, nameless):
+            set_times(database, job_id, finished=long_ago)
+        planned = repository.cleanup(timedelta(days=30), 1, dry_run=True)
+        assert set(planned.job_ids) == {slow, bad}
+        assert (planned.evaluations, planned.kept_best, planned.dry_run) == (2, 2, True)
+        assert history.job(slow) is not None
+        report = repository.cleanup(timedelta(days=30), 1)
+        assert (set(report.job_ids), report.evaluations) == ({slow, bad}, 2)
+        assert {job.job_id for job in history.jobs().jobs} == {best, nameless, waiting, recent}
+        assert history.evaluations(slow) == ()
+        assert repository.cleanup(timedelta(days=30), 1).job_ids == ()
+        assert set(repository.cleanup(timedelta(days=30), 0).job_ids) == {best, nameless}
+
+    def test_broken_jobs_go_too_and_batches_add_up(self, repository: Repository, database: Database) -> None:
+        ids = []
+        for _ in range(3):
+            job = new_job(job_id=uuid.uuid4().hex)
+            repository.register(job)
+            lease = repository.lease(job.job_id, "me", 60)
+            assert lease is not None
+            repository.retry(lease, "why", max_attempts=1)
+            set_times(database, job.job_id, finished=datetime(2020, 1, 1, tzinfo=UTC))
+            ids.append(job.job_id)
+        assert set(repository.cleanup(timedelta(0), 5).job_ids) == set(ids)
+
+
+def test_a_question_imports_neither_alembic_nor_torch() -> None:
+    code = "import sys, daemon.db.history; print({'alembic', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_room_itself_imports_no_sqlalchemy() -> None:
+    code = "import sys, daemon.db, daemon.db.records; print('sqlalchemy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,489 @@
+"""Registering, leasing, publishing, giving back: the same on SQLite and Postgres."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from db_examples import DROPPED, ENVIRONMENT, new_job, passed, passed_case, published, wrong
+from sqlalchemy import text, update
+
+from daemon.db.connection import Database
+from daemon.db.errors import StorageRefused
+from daemon.db.history import History
+from daemon.db.models import Job
+from daemon.db.records import AttemptOutcome, Description, Lease, Metric, Published
+from daemon.db.repository import Repository
+from daemon.errors import HarnessError, LostClaim
+from daemon.evaluation import Evaluation
+from daemon.lifecycle import MOVES, JobState
+from daemon.verdict import Phase, Side, Verdict
+
+LEASE_S = 60.0
+
+
+def leased(repository: Repository, owner: str = "me") -> Lease:
+    job = new_job()
+    repository.register(job)
+    lease = repository.lease(job.job_id, owner, LEASE_S)
+    assert lease is not None
+    return lease
+
+
+def let_run_out(database: Database, lease: Lease) -> None:
+    """Move the end of the lease into the database's past."""
+    with database.write() as connection:
+        past = datetime.now(UTC) - timedelta(hours=1)
+        connection.execute(update(Job).where(Job.id == lease.job_id).values(lease_until=past))
+
+
+class TestRegister:
+    def test_a_registered_job_waits_in_the_queue(self, repository: Repository, history: History) -> None:
+        job = new_job(priority=3)
+        assert repository.register(job)
+        found = history.job(job.job_id)
+        assert found is not None
+        assert (found.state, found.priority, found.attempts) == (JobState.QUEUED, 3, 0)
+        assert found.dropped_at == DROPPED, "microseconds and the time zone are kept"
+
+    def test_registering_twice_is_one_job(self, repository: Repository, history: History) -> None:
+        job = new_job()
+        assert repository.register(job)
+        assert not repository.register(job)
+        assert history.counts_by_state()[JobState.QUEUED] == 1
+
+    def test_one_entry_in_work_belongs_to_one_job(self, repository: Repository) -> None:
+        job = new_job()
+        repository.register(job)
+        with pytest.raises(StorageRefused):
+            repository.register(new_job(work_name=job.work_name))
+
+    def test_an_id_that_is_not_32_digits_is_refused(self, repository: Repository) -> None:
+        with pytest.raises(StorageRefused):
+            repository.register(new_job(job_id="abc"))
+
+    def test_a_withdrawn_job_is_revived_with_its_new_place_in_work(
+        self, repository: Repository, history: History
+    ) -> None:
+        job = new_job()
+        repository.register(job)
+        assert repository.withdraw(job.job_id)
+        assert repository.register(replace(job, work_name="elsewhere"))
+        found = history.job(job.job_id)
+        assert found is not None
+        assert (found.state, found.work_name) == (JobState.QUEUED, "elsewhere")
+
+    def test_a_finished_job_is_not_revived(self, repository: Repository) -> None:
+        job = new_job()
+        repository.register(job)
+        lease = repository.lease(job.job_id, "me", LEASE_S)
+        assert lease is not None
+        repository.publish(lease, passed())
+        assert not repository.register(job)
+
+    def test_a_description_is_kept(self, repository: Repository, history: History) -> None:
+        job = new_job()
+        repository.register(job)
+        description = Description(
+            kind="compare",
+            kernel_type="triton",
+            ref_kernel_type="torch",
+            name="softmax",
+            problem="softmax-4k",
+            labels={"team": "a\0b"},
+            priority=7,
+            source_sha256="a" * 64,
+        )
+        assert repository.describe(job.job_id, description)
+        found = history.job(job.job_id)
+        assert found is not None
+        assert (found.name, found.problem, found.priority, found.kernel_type) == ("softmax", "softmax-4k", 7, "triton")
+        assert found.source_sha256 == "a" * 64
+        assert found.labels == {"team": "a\\x00b"}, "what a database cannot hold is escaped"
+
+    def test_a_finished_job_is_not_described(self, repository: Repository) -> None:
+        lease = leased(repository)
+        repository.publish(lease, passed())
+        assert not repository.describe(lease.job_id, Description(kind="evaluate", kernel_type="torch"))
+
+    def test_hostile_names_are_cut_and_escaped(self, repository: Repository, history: History) -> None:
+        job = new_job(name="x\0\ud800" + "y" * 9000, work_name="w")
+        repository.register(job)
+        found = history.job(job.job_id)
+        assert found is not None
+        assert len(found.name) == 255
+        assert found.name.startswith("x\\x00\\ud800y")
+
+
+class TestLease:
+    def test_the_highest_priority_goes_first_then_the_oldest(self, repository: Repository, database: Database) -> None:
+        jobs = [new_job(name, priority=priority) for name, priority in (("a", 0), ("b", 5), ("c", 5), ("d", -1))]
+        for seconds, job in enumerate(jobs):
+            repository.register(job)
+            with database.write() as connection:
+                created = DROPPED - timedelta(seconds=seconds)  # the later registered, the older
+                connection.execute(update(Job).where(Job.id == job.job_id).values(created_at=created))
+        names = []
+        while (lease := repository.lease_next("me", LEASE_S)) is not None:
+            names.append(lease.name)
+        assert names == ["c", "b", "a", "d"]
+
+    def test_a_lease_ends_by_the_database_clock(self, repository: Repository, database: Database) -> None:
+        lease = leased(repository)
+        assert (lease.lease_until - lease.claimed_at).total_seconds() == pytest.approx(LEASE_S, abs=0.5)
+        assert (lease.fence, lease.attempt, lease.state) == (1, 1, JobState.CLAIMED)
+
+    def test_a_leased_job_is_not_leased_again(self, repository: Repository) -> None:
+        lease = leased(repository)
+        assert repository.lease(lease.job_id, "other", LEASE_S) is None
+        assert repository.lease_next("other", LEASE_S) is None
+
+    def test_an_unknown_job_is_not_leased(self, repository: Repository) -> None:
+        assert repository.lease("0" * 32, "me", LEASE_S) is None
+
+    def test_only_a_daemon_that_offers_the_gpu_gets_the_job(self, repository: Repository) -> None:
+        job = new_job()
+        repository.register(job)
+        repository.describe(job.job_id, Description(kind="evaluate", kernel_type="cuda", requires_gpu="H200"))
+        assert repository.lease_next("cpu", LEASE_S, capabilities=()) is None
+        assert repository.lease_next("l4", LEASE_S, capabilities=["l4"]) is None
+        lease = repository.lease_next("h200", LEASE_S, capabilities=["h200"])
+        assert lease is not None
+        assert lease.job_id == job.job_id
+
+    def test_held_by_lists_the_leases_of_one_owner(self, repository: Repository) -> None:
+        mine, other = leased(repository, "me"), leased(repository, "other")
+        assert repository.held_by("me") == (mine,)
+        assert repository.held_by("other") == (other,)
+        assert repository.held_by("nobody") == ()
+
+
+class TestHold:
+    def test_starting_twice_changes_nothing(self, repository: Repository, history: History) -> None:
+        lease = leased(repository)
+        repository.start(lease)
+        repository.start(lease)
+        found = history.job(lease.job_id)
+        assert found is not None
+        assert found.state is JobState.RUNNING
+        assert [event.kind for event in history.events(lease.job_id)] == ["registered", "leased", "started"]
+
+    def test_a_heartbeat_extends_the_lease_and_tells_progress(self, repository: Repository, history: History) -> None:
+        lease = leased(repository)
+        until = repository.heartbeat(lease, 1000, progress="checking 3/5")
+        assert until > lease.lease_until
+        found = history.job(lease.job_id)
+        assert found is not None
+        assert (found.progress, found.lease_until) == ("checking 3/5", until)
+
+    @pytest.mark.parametrize("action", ["start", "heartbeat", "publish", "retry", "withdraw"])
+    def test_an_older_fence_changes_nothing(
+        self, repository: Repository, database: Database, history: History, action: str
+    ) -> None:
+        stale = leased(repository)
+        let_run_out(database, stale)
+        repository.expire()
+        current = repository.lease(stale.job_id, "next", LEASE_S)
+        assert current is not None
+        before = history.job(stale.job_id)
+        attempts = {
+            "start": lambda: repository.start(stale),
+            "heartbeat": lambda: repository.heartbeat(stale, LEASE_S),
+            "publish": lambda: repository.publish(stale, passed()),
+            "retry": lambda: repository.retry(stale, "why"),
+            "withdraw": lambda: repository.withdraw(stale),
+        }
+        with pytest.raises(LostClaim):
+            attempts[action]()
+        assert history.job(stale.job_id) == before
+        assert history.evaluations(stale.job_id) == ()
+        assert repository.publish(current, passed()), "the current lease is not disturbed"
+
+
+class TestPublish:
+    def test_everything_is_kept(self, repository: Repository, history: History) -> None:
+        lease = leased(repository)
+        repository.start(lease)
+        told = passed(mean_ms=0.125, speedup=4.0)
+        metric = Metric(0, "dram_bytes", 1e9, "byte", Side.CANDIDATE)
+        assert repository.publish(lease, replace(told, metrics=(metric,)))
+        job = history.job(lease.job_id)
+        assert job is not None
+        assert (job.state, job.verdict, job.phase) == (JobState.FINISHED, Verdict.PASSED, Phase.REPORT)
+        assert (job.runtime_ms, job.ref_runtime_ms, job.speedup, job.queue_ms) == (0.125, 0.5, pytest.approx(4.0), 40.0)
+        assert job.document == told.document
+        assert (job.lease_owner, job.lease_until) == (None, None)
+        (case,) = history.evaluations(lease.job_id)
+        assert (case.case_name, case.bind, case.correct, case.max_abs_error) == ("default", {"N": 4096}, True, 1e-7)
+        by_side = {one.side: one for one in case.samples}
+        assert by_side[Side.CANDIDATE].samples_ms == (0.125, 0.125 / 3, 0.25), "samples are exact"
+        assert by_side[Side.CANDIDATE].calls == (1, 2, 4)
+        assert {one.name: one.value for one in case.metrics} == {
+            "build.registers": 32.0,
+            "build.spills": 0.0,
+            "dram_bytes": 1e9,
+        }
+        (attempt,) = history.attempts(lease.job_id)
+        assert (attempt.outcome, attempt.number) == (AttemptOutcome.PUBLISHED, 1)
+
+    def test_publishing_again_with_the_same_lease_does_nothing(self, repository: Repository, history: History) -> None:
+        lease = leased(repository)
+        assert repository.publish(lease, passed())
+        before = history.job(lease.job_id)
+        assert not repository.publish(lease, wrong())
+        assert history.job(lease.job_id) == before
+        assert len(history.evaluations(lease.job_id)) == 1
+
+    def test_a_finished_job_never_changes(self, repository: Repository, history: History) -> None:
+        lease = leased(repository)
+        repository.publish(lease, passed())
+        before = history.job(lease.job_id)
+        for action in (
+            lambda: repository.start(lease),
+            lambda: repository.heartbeat(lease, LEASE_S),
+            lambda: repository.retry(lease, "why"),
+            lambda: repository.withdraw(lease),
+            lambda: repository.withdraw(lease.job_id),
+        ):
+            with pytest.raises(LostClaim):
+                action()
+        assert repository.expire() == ()
+        assert history.job(lease.job_id) == before
+
+    def test_several_cases_make_one_headline(self, repository: Repository, history: History) -> None:
+        lease = leased(repository)
+        cases = (passed_case("small", 0.25, 2.0), passed_case("large", 0.75, 8.0))
+        repository.publish(lease, published(cases=cases))
+        job = history.job(lease.job_id)
+        assert job is not None
+        assert (job.runtime_ms, job.speedup) == (1.0, pytest.approx(4.0))
+        assert [case.case_name for case in history.evaluations(lease.job_id)] == ["small", "large"]
+
+    def test_a_case_without_a_figure_leaves_the_headline_empty(self, repository: Repository, history: History) -> None:
+        lease = leased(repository)
+        cases = (passed_case("small"), passed_case("large").model_copy(update={"timing": None, "speedup": None}))
+        repository.publish(lease, published(cases=cases))
+        job = history.job(lease.job_id)
+        assert job is not None
+        assert (job.runtime_ms, job.speedup) == (None, None)
+
+    def test_equal_environments_are_one_row(self, repository: Repository, database: Database) -> None:
+        clocks = ENVIRONMENT.model_copy(update={"clocks": {"sm_mhz": 900.0}})
+        other = ENVIRONMENT.model_copy(update={"driver": "580"})
+        for environment in (ENVIRONMENT, clocks, other):
+            repository.publish(leased(repository), passed(environment=environment))
+        with database.read() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM environment")) == 2
+
+    def test_a_document_with_nan_publishes_nothing(self, repository: Repository, history: History) -> None:
+        lease = leased(repository)
+        with pytest.raises(HarnessError):
+            repository.publish(lease, replace(passed(), document={"runtime": float("nan")}))
+        job = history.job(lease.job_id)
+        assert job is not None
+        assert job.state is JobState.CLAIMED
+        assert repository.publish(lease, passed())
+
+    def test_hostile_text_is_stored_escaped(self, repository: Repository, history: History) -> None:
+        lease = leased(repository)
+        told = wrong("got \0 and \ud800 and \x1b[31m")
+        repository.publish(lease, replace(told, document={"stdout": "a\0\ud800"}))
+        job = history.job(lease.job_id)
+        assert job is not None
+        assert job.message == "got \\x00 and \\ud800 and \x1b[31m"
+        assert job.document == json.loads('{"stdout": "a\\u0000\\ud800"}')
+
+    def test_a_failure_halfway_stores_nothing(
+        self, repository: Repository, history: History, database: Database
+    ) -> None:
+        lease = leased(repository)
+        huge = passed_case().model_copy(update={"trials_total": 2**80})
+        with pytest.raises((StorageRefused, OverflowError)):
+            repository.publish(lease, published(cases=(passed_case(), huge)))
+        job = history.job(lease.job_id)
+        assert job is not None
+        assert job.state is JobState.CLAIMED
+        with database.read() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM evaluation")) == 0
+
+    def test_a_rejected_bundle_needs_no_lease(self, repository: Repository, history: History) -> None:
+        job = new_job()
+        repository.register(job)
+        told = Published(
+            Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message="no contract.json"), {"status": "failed"}
+        )
+        assert repository.reject(job.job_id, told)
+        assert not repository.reject(job.job_id, told)
+        found = history.job(job.job_id)
+        assert found is not None
+        assert (found.verdict, found.message, found.queue_ms) == (Verdict.REJECTED, "no contract.json", None)
+
+    def test_a_leased_job_is_not_rejected_behind_its_holder(self, repository: Repository) -> None:
+        lease = leased(repository)
+        with pytest.raises(LostClaim):
+            repository.reject(lease.job_id, wrong())
+        assert repository.publish(lease, passed())
+
+
+class TestGiveBack:
+    def test_a_retried_job_waits_again_until_its_attempts_are_used_up(
+        self, repository: Repository, history: History
+    ) -> None:
+        job = new_job()
+        repository.register(job)
+        states = []
+        for _ in range(3):
+            lease = repository.lease(job.job_id, "me", LEASE_S)
+            assert lease is not None
+            states.append(repository.retry(lease, "the judge died"))
+            assert repository.retry(lease, "the judge died") == states[-1], "the answer was lost: ask again"
+        assert states == [JobState.QUEUED, JobState.QUEUED, JobState.BROKEN]
+        found = history.job(job.job_id)
+        assert found is not None
+        assert (found.verdict, found.message) == (Verdict.HARNESS_ERROR, "the judge died")
+        assert [attempt.number for attempt in history.attempts(job.job_id)] == [1, 2, 3]
+        assert repository.lease(job.job_id, "me", LEASE_S) is None
+
+    def test_a_broken_job_gets_its_result_document_once(self, repository: Repository, history: History) -> None:
+        lease = leased(repository)
+        assert not repository.attach_result(lease.job_id, {"verdict": "harness_error"})
+        repository.retry(lease, "why", max_attempts=1)
+        assert repository.attach_result(lease.job_id, {"verdict": "harness_error"})
+        assert not repository.attach_result(lease.job_id, {"verdict": "passed"})
+        found = history.job(lease.job_id)
+        assert found is not None
+        assert found.document == {"verdict": "harness_error"}
+
+    def test_a_withdrawn_attempt_does_not_count(self, repository: Repository, history: History) -> None:
+        job = new_job()
+        repository.register(job)
+        for _ in range(5):
+            lease = repository.lease(job.job_id, "me", LEASE_S)
+            assert lease is not None
+            repository.start(lease)
+            assert repository.withdraw(lease)
+            assert not repository.withdraw(lease)
+            assert repository.register(job)
+        assert [attempt.number for attempt in history.attempts(job.job_id)] == [None] * 5
+        found = history.job(job.job_id)
+        assert found is not None
+        assert (found.attempts, found.fence) == (0, 10)
+
+    def test_withdrawing_by_id_takes_the_job_from_its_holder(self, repository: Repository) -> None:
+        lease = leased(repository)
+        assert repository.withdraw(lease.job_id)
+        with pytest.raises(LostClaim):
+            repository.publish(lease, passed())
+
+    def test_an_unknown_job_cannot_be_withdrawn(self, repository: Repository) -> None:
+        with pytest.raises(LostClaim):
+            repository.withdraw("0" * 32)
+
+    def test_only_leases_that_are_over_expire(self, repository: Repository, database: Database) -> None:
+        alive, over = leased(repository, "alive"), leased(repository, "dead")
+        let_run_out(database, over)
+        (expired,) = repository.expire()
+        assert (expired.job_id, expired.owner, expired.fence, expired.state) == (
+            over.job_id,
+            "dead",
+            1,
+            JobState.QUEUED,
+        )
+        assert repository.expire() == ()
+        assert repository.held_by("alive") == (alive,)
+        again = repository.lease(over.job_id, "next", LEASE_S)
+        assert again is not None
+        assert again.fence > over.fence
+        assert again.attempt == 2
+
+    def test_expiring_one_owner_leaves_the_others(self, repository: Repository, database: Database) -> None:
+        mine, other = leased(repository, "mine"), leased(repository, "other")
+        let_run_out(database, mine)
+        let_run_out(database, other)
+        assert [one.job_id for one in repository.expire("mine")] == [mine.job_id]
+
+    def test_a_lease_that_ran_out_for_the_last_time_breaks_the_job(
+        self, repository: Repository, database: Database, history: History
+    ) -> None:
+        job = new_job()
+        repository.register(job)
+        for _ in range(3):
+            lease = repository.lease(job.job_id, "killer", LEASE_S)
+            assert lease is not None
+            let_run_out(database, lease)
+            (expired,) = repository.expire()
+        assert expired.state is JobState.BROKEN
+        with pytest.raises(LostClaim):
+            repository.retry(lease, "thawed")
+        found = history.job(job.job_id)
+        assert found is not None
+        assert found.verdict is Verdict.HARNESS_ERROR
+
+    def test_a_dead_owner_is_not_waited_for(self, repository: Repository) -> None:
+        mine, other = leased(repository, "dead"), leased(repository, "alive")
+        assert [one.job_id for one in repository.abandon("dead")] == [mine.job_id]
+        assert repository.held_by("alive") == (other,)
+
+    def test_many_leases_expire_at_once(self, repository: Repository, database: Database) -> None:
+        for _ in range(5):
+            leased(repository, "dead")
+        with database.write() as connection:
+            connection.execute(text("UPDATE job SET lease_until = '2020-01-01 00:00:00.000000'"))
+        assert len(repository.expire()) == 5
+
+
+def test_moves_that_the_lifecycle_forbids_are_impossible(repository: Repository, database: Database) -> None:
+    from daemon.db import repository_rows
+
+    for old in JobState:
+        for new in JobState:
+            with database.write() as connection:
+                if (old, new) in MOVES:
+                    assert not repository_rows.move(connection, "0" * 32, (old,), new, held_fence=1)
+                    continue
+                with pytest.raises(ValueError, match="may not move"):
+                    repository_rows.move(connection, "0" * 32, (old,), new, held_fence=1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "state = 'finished'",
+        "state = 'running', lease_until = NULL",
+        "state = 'asleep'",
+        "lease_owner = NULL",
+        "verdict = 'passed'",
+        "fence = -1",
+        "phase = 'lunch'",
+    ],
+)
+def test_the_database_itself_refuses_broken_rows(repository: Repository, database: Database, change: str) -> None:
+    lease = leased(repository)
+    with pytest.raises(StorageRefused), database.write() as connection:
+        connection.execute(text(f"UPDATE job SET {change} WHERE id = '{lease.job_id}'"))  # noqa: S608
+    with database.write() as connection:
+        connection.execute(text(f"UPDATE job SET progress = 'fine' WHERE id = '{lease.job_id}'"))  # noqa: S608
+
+
+def test_two_attempts_cannot_share_a_number(repository: Repository, database: Database) -> None:
+    lease = leased(repository)
+    with pytest.raises(StorageRefused), database.write() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO attempt (job_id, fence, number, owner, leased_at) "  # noqa: S608
+                f"SELECT job_id, fence + 1, number, owner, leased_at FROM attempt WHERE job_id = '{lease.job_id}'"
+            )
+        )
+
+
+def test_events_are_appended(repository: Repository, history: History) -> None:
+    lease = leased(repository)
+    repository.event(lease.job_id, "note", "hello \0")
+    repository.event(None, "daemon started", "host")
+    assert history.events(lease.job_id)[-1].detail == "hello \\x00"
+    (event,) = history.events(None)
+    assert event.kind == "daemon started"
+    with pytest.raises(StorageRefused):
+        repository.event("0" * 32, "note")

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from intake_bundles import CONTRACT, SOURCE, bundle_members, write_bundle, write_tar, write_zip
+
+from daemon.config import Limits
+from daemon.errors import HarnessError
+from daemon.intake import tree
+from daemon.intake.copying import private_copy
+from daemon.intake.readiness import EntryState, Readiness, Seen
+
+QUIET_S, TORN_S, STABLE_S = 10.0, 100.0, 1.0
+
+
+class Looker:
+    """Drives a `Readiness` with a clock of its own."""
+
+    def __init__(self, inbox: Path, **options: int) -> None:
+        self.readiness = Readiness(inbox, quiet_s=QUIET_S, torn_after_s=TORN_S, stable_s=STABLE_S, **options)
+        self.now_s = 1000.0
+
+    def after(self, seconds: float, *moved_in: str) -> dict[str, Seen]:
+        self.now_s += seconds
+        return {seen.name: seen for seen in self.readiness.look(frozenset(moved_in), self.now_s)}
+
+    def state_after(self, seconds: float, *moved_in: str) -> EntryState:
+        (seen,) = self.after(seconds, *moved_in).values()
+        return seen.state
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+@pytest.fixture
+def looker(inbox: Path) -> Looker:
+    return Looker(inbox)
+
+
+def test_what_was_moved_in_is_ready_at_once(inbox: Path, looker: Looker) -> None:
+    (inbox / "anything").mkdir()
+    assert looker.state_after(0, "anything", "long gone") is EntryState.READY
+    assert looker.state_after(TORN_S * 2) is EntryState.READY
+
+
+def test_a_whole_folder_is_ready_after_two_equal_looks_and_not_after_one(inbox: Path, looker: Looker) -> None:
+    write_bundle(inbox / "b")
+    assert looker.state_after(0) is EntryState.WAITING
+    assert looker.state_after(STABLE_S / 2) is EntryState.WAITING
+    assert looker.state_after(STABLE_S / 2) is EntryState.READY
+
+
+def test_two_looks_in_quick_succession_prove_nothing(inbox: Path, looker: Looker) -> None:
+    write_bundle(inbox / "b")
+    assert {looker.state_after(0.001) for _ in range(50)} == {EntryState.WAITING}
+
+
+def test_a_source_that_is_still_growing_is_waited_for(inbox: Path, looker: Looker) -> None:
+    write_bundle(inbox / "b")
+    for number in range(30):
+        with (inbox / "b" / "kernel.py").open("a") as stream:
+            stream.write(f"# {number}\n")
+        assert looker.state_after(STABLE_S) is EntryState.WAITING
+    assert looker.state_after(STABLE_S) is EntryState.READY
+
+
+def test_a_named_file_that_is_missing_or_empty_is_waited_for_until_all_is_quiet(inbox: Path, looker: Looker) -> None:
+    write_bundle(inbox / "b")
+    (inbox / "b" / "kernel.py").write_text("")
+    for _ in range(9):
+        seen = looker.after(STABLE_S)["b"]
+        assert (seen.state, seen.reason) == (EntryState.WAITING, "kernel.py is not there yet")
+    (inbox / "b" / "kernel.py").unlink()
+    assert looker.state_after(STABLE_S) is EntryState.WAITING
+    assert looker.state_after(QUIET_S) is EntryState.READY
+
+
+def test_source_files_named_anywhere_in_the_contract_are_waited_for(inbox: Path, looker: Looker) -> None:
+    (inbox / "b" / "src").mkdir(parents=True)
+    sides = {"ref_kernel": {"source_file": "ref.py"}, "custom_kernel": {"source_file": "./src/own.py"}}
+    (inbox / "b" / "contract.json").write_text(json.dumps([{"deep": [sides]}, {"source_file": "/etc/passwd"}]))
+    (inbox / "b" / "ref.py").write_text("x")
+    looker.after(0)
+    assert looker.after(STABLE_S)["b"].reason == "src/own.py is not there yet"
+    (inbox / "b" / "src" / "own.py").write_text("x")
+    looker.after(STABLE_S)
+    assert looker.state_after(STABLE_S) is EntryState.READY
+
+
+def test_a_whole_bundle_is_taken_although_something_beside_it_keeps_changing(inbox: Path, looker: Looker) -> None:
+    write_bundle(inbox / "b")
+    states = []
+    for number in range(12):
+        (inbox / "b" / "log").write_text("x" * number)
+        states.append(looker.state_after(STABLE_S))
+    assert states[:10] == [EntryState.WAITING] * 10
+    assert states[-1] is EntryState.READY
+
+
+def test_a_folder_without_contract_waits_with_its_reason_and_is_torn_in_the_end(inbox: Path, looker: Looker) -> None:
+    (inbox / "b").mkdir()
+    (inbox / "b" / "kernel.py").write_text("x")
+    for _ in range(9):
+        seen = looker.after(QUIET_S)["b"]
+        assert (seen.state, seen.reason) == (EntryState.WAITING, "waits for its contract.json")
+    looker.after(QUIET_S)
+    seen = looker.after(QUIET_S)["b"]
+    assert seen.state is EntryState.TORN
+    assert "waits for its contract.json, unchanged for" in seen.reason
+    write_bundle(inbox / "b")
+    assert looker.state_after(QUIET_S) is EntryState.WAITING
+    assert looker.state_after(QUIET_S) is EntryState.READY
+
+
+def test_a_slow_upload_that_still_moves_is_never_torn(inbox: Path, looker: Looker) -> None:
+    (inbox / "b").mkdir()
+    for number in range(30):
+        (inbox / "b" / f"part{number}").write_text("x")
+        assert looker.state_after(TORN_S / 2) is EntryState.WAITING
+
+
+@pytest.mark.parametrize("name", ["Contract.json", "contract.jsn", "inner/contract.json"])
+def test_a_misplaced_contract_is_taken_once_quiet_so_the_sender_hears_of_it(
+    inbox: Path, looker: Looker, name: str
+) -> None:
+    (inbox / "b" / name).parent.mkdir(parents=True)
+    (inbox / "b" / name).write_text("{}")
+    assert looker.state_after(0) is EntryState.WAITING
+    assert looker.state_after(QUIET_S) is EntryState.READY
+
+
+def test_a_partial_rsync_file_keeps_an_incomplete_folder_waiting(inbox: Path, looker: Looker) -> None:
+    write_bundle(inbox / "b")
+    (inbox / "b" / "kernel.py").rename(inbox / "b" / ".kernel.py.Ab12Cd")
+    looker.after(0)
+    seen = looker.after(QUIET_S)["b"]
+    assert (seen.state, seen.reason) == (EntryState.WAITING, "rsync is still writing .kernel.py.Ab12Cd")
+
+
+def test_a_single_json_is_ready_when_it_is_whole_and_stable_or_quiet(inbox: Path, looker: Looker) -> None:
+    text = json.dumps(CONTRACT)
+    (inbox / "k.json").write_text(text[:20])
+    for _ in range(5):
+        assert looker.state_after(STABLE_S) is EntryState.WAITING
+    (inbox / "k.json").write_text(text)
+    assert looker.state_after(STABLE_S) is EntryState.WAITING
+    assert looker.state_after(STABLE_S) is EntryState.READY
+    (inbox / "k.json").write_text(text[:30])
+    assert looker.state_after(QUIET_S) is EntryState.WAITING
+    assert looker.state_after(QUIET_S) is EntryState.READY
+
+
+@pytest.mark.parametrize("form", ["b.tar", "b.tgz", "b.zip"])
+def test_an_archive_is_ready_when_its_end_is_there(inbox: Path, looker: Looker, form: str, tmp_path: Path) -> None:
+    write = (
+        write_zip if form == "b.zip" else lambda path, what: write_tar(path, what, "w" if form == "b.tar" else "w:gz")
+    )
+    content = write(tmp_path / form, bundle_members() | {"zeros": bytes(5000) + b"end"}).read_bytes()
+    inside = (
+        content.rfind(b"end") // 512 * 512 if form == "b.tar" else len(content) // 2
+    )  # after zeros, on a block's border
+    for size in (10, inside, len(content.rstrip(b"\0")) - 30):
+        (inbox / form).write_bytes(content[:size])
+        looker.after(STABLE_S)
+        assert looker.after(STABLE_S)[form].reason == "the archive has no end yet"
+    (inbox / form).write_bytes(content)
+    looker.after(STABLE_S)
+    assert looker.state_after(STABLE_S) is EntryState.READY
+
+
+def test_links_and_special_files_are_handed_over_to_be_rejected(inbox: Path, looker: Looker) -> None:
+    (inbox / "link.json").symlink_to("/etc/passwd")
+    os.mkfifo(inbox / "pipe.json")
+    assert {seen.state for seen in looker.after(0).values()} == {EntryState.READY}
+
+
+def test_pipes_and_links_inside_a_folder_do_not_block_a_look(inbox: Path, looker: Looker) -> None:
+    (inbox / "b").mkdir()
+    os.mkfifo(inbox / "b" / "contract.json")
+    (inbox / "b" / "loop").symlink_to(".")
+    looker.after(0)
+    assert looker.state_after(QUIET_S) is EntryState.READY
+
+
+def test_hidden_and_temporary_names_are_counted_and_never_ready(inbox: Path, looker: Looker) -> None:
+    for name in (".hidden", "x.tmp", "x.part", "x~", ".nfs01"):
+        write_bundle(inbox / name)
+    looker.after(0)
+    seen = looker.after(TORN_S, ".hidden", "x.tmp")
+    assert len(seen) == 5
+    assert {entry.state for entry in seen.values()} == {EntryState.IGNORED}
+
+
+def test_an_hour_of_clock_skew_changes_nothing(inbox: Path, looker: Looker) -> None:
+    write_bundle(inbox / "b")
+    for name in ("contract.json", "kernel.py"):
+        os.utime(inbox / "b" / name, (time.time() + 3600, time.time() + 3600))
+    assert looker.state_after(0) is EntryState.WAITING
+    assert looker.state_after(STABLE_S) is EntryState.READY
+
+
+def test_the_next_entry_of_a_claimed_name_starts_from_nothing(inbox: Path, looker: Looker, tmp_path: Path) -> None:
+    write_bundle(inbox / "b")
+    looker.after(0)
+    assert looker.state_after(STABLE_S) is EntryState.READY
+    (inbox / "b").rename(tmp_path / "claimed")
+    (inbox / "b").mkdir()
+    assert looker.state_after(0.01) is EntryState.WAITING
+
+
+def test_a_ready_bundle_that_is_written_to_again_has_to_wait_again(inbox: Path, looker: Looker) -> None:
+    write_bundle(inbox / "b")
+    looker.after(0)
+    assert looker.state_after(STABLE_S) is EntryState.READY
+    (inbox / "b" / "kernel.py").write_text("half of")
+    assert looker.state_after(QUIET_S) is EntryState.WAITING
+
+
+def test_a_vanished_inbox_is_our_fault_and_nothing_is_forgotten(inbox: Path, looker: Looker, tmp_path: Path) -> None:
+    write_bundle(inbox / "b")
+    looker.after(0)
+    inbox.rename(tmp_path / "elsewhere")
+    with pytest.raises(HarnessError):
+        looker.after(0.1)
+    (tmp_path / "elsewhere").rename(inbox)
+    assert looker.state_after(STABLE_S) is EntryState.READY
+
+
+def test_hostile_json_is_no_danger(inbox: Path, looker: Looker) -> None:
+    (inbox / "deep.json").write_text("[" * 900_000)
+    (inbox / "number.json").write_text("9" * 900_000)
+    (inbox / "bytes.json").write_bytes(b"\xff\xfe{}")
+    looker.after(0)
+    looker.after(QUIET_S)
+    assert {seen.state for seen in looker.after(QUIET_S).values()} == {EntryState.READY}
+
+
+def test_ten_thousand_entries_are_all_taken_with_few_looks_each(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(10_000):
+        (inbox / f"k{number}.json").write_text("{}")
+    looks, largest = 0, 0
+    look_at: Callable[[Path, int], tree.Look] = tree.look_at
+
+    def counted(path: Path, mode: int) -> tree.Look:
+        nonlocal looks
+        looks += 1
+        return look_at(path, mode)
+
+    monkeypatch.setattr(tree, "look_at", counted)
+    looker, ready = Looker(inbox, limit=1000), set()
+    for _ in range(40):
+        before = looks
+        for name, seen in looker.after(STABLE_S).items():
+            if seen.state is EntryState.READY and name not in ready:
+                ready.add(name)
+                (inbox / name).unlink()
+        largest = max(largest, looks - before)
+        if len(ready) == 10_000:
+            break
+    assert len(ready) == 10_000
+    assert largest <= 1000
+    assert looks <= 25_000
+    assert looker.after(1) == {}
+
+
+def test_many_incomplete_entries_do_not_starve_a_whole_one(inbox: Path) -> None:
+    for number in range(100):
+        (inbox / f"a{number:03}").mkdir()
+    looker = Looker(inbox, limit=4)
+    for _ in range(3):
+        looker.after(STABLE_S)
+    write_bundle(inbox / "whole")
+    states = [looker.after(STABLE_S)["whole"].state for _ in range(150)]
+    assert EntryState.READY in states
+
+
+def test_a_hundred_thousand_names_take_flat_memory_each(inbox: Path) -> None:
+    source = inbox.parent / "one"
+    source.write_text("{}")
+    for number in range(20_000):  # the same per name as for 100,000
+        os.link(source, inbox / f"k{number}.json")
+    looker = Looker(inbox, limit=64)
+    tracemalloc.start()
+    try:
+        looker.after(1)
+        looker.after(1)
+        assert tracemalloc.get_traced_memory()[0] / 20_000 < 1000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("tool", ["cp", "rsync", "scp", "tar"])
+def test_what_real_tools_drop_in_place_is_taken_whole(tool: str, inbox: Path, looker: Looker, tmp_path: Path) -> None:
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    source = write_bundle(tmp_path / "b", SOURCE + "#" * 300_000)
+    write_tar(tmp_path / "b.tar", {"b/contract.json": b"{}"}, "w")
+    commands = {
+        "cp": ["cp", "-r", str(source), str(inbox)],
+        "rsync": ["rsync", "-a", str(source), str(inbox)],
+        "scp": ["scp", "-q", "-r", str(source), str(inbox)],
+        "tar": ["tar", "xf", str(tmp_path / "whole.tar"), "-C", str(inbox)],
+    }
+    if tool == "tar":
+        subprocess.run(["tar", "cf", str(tmp_path / "whole.tar"), "-C", str(tmp_path), "b"], check=True)
+    process = subprocess.Popen(commands[tool])
+    while process.poll() is None:
+        assert "b" not in looker.after(0.0) or looker.after(0.0)["b"].state is EntryState.WAITING
+    assert process.returncode == 0
+    looker.after(STABLE_S)
+    assert looker.state_after(STABLE_S) is EntryState.READY
+    copied = private_copy(inbox / "b", tmp_path / "copy", Limits())
+    assert (copied.dir / "kernel.py").read_text() == (source / "kernel.py").read_text()

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from intake_bundles import SOURCE, bundle_members, write_bundle, write_tar, write_zip
+
+from daemon.config import Limits
+from daemon.errors import BundleError, OperatorError
+from daemon.intake.copying import private_copy
+from daemon.intake.spool import Spool
+from daemon.intake.submit import submit
+from daemon.paths import Paths
+
+JOB = "0198c0ffee00700080000000000000bb"
+
+
+@pytest.mark.parametrize("form", ["folder", "b.tar", "b.zip", "b.json"])
+def test_a_submitted_bundle_is_claimed_under_the_id_its_sender_knows(
+    form: str, paths: Paths, spool: Spool, tmp_path: Path
+) -> None:
+    if form == "folder":
+        source = write_bundle(tmp_path / "vec_add")
+    elif form == "b.json":
+        source = tmp_path / form
+        source.write_text('{"kernel": {}}')
+    else:
+        write = write_zip if form == "b.zip" else write_tar
+        source = write(tmp_path / form, bundle_members())
+    dropped = submit(source, paths.inbox)
+    assert [entry.name for entry in paths.inbox.iterdir()] == [f"{source.name}@{dropped.job_id}"]
+    claimed = spool.claim(f"{source.name}@{dropped.job_id}")
+    assert (claimed.job_id, claimed.name) == (dropped.job_id, dropped.name) == (dropped.job_id, source.name)
+    assert "contract.json" in private_copy(claimed.path, paths.jobs / claimed.job_id, Limits()).files
+    assert source.exists()
+
+
+def test_a_job_id_can_be_given_once_and_nothing_is_overwritten(paths: Paths, tmp_path: Path) -> None:
+    source = write_bundle(tmp_path / "b")
+    assert submit(source, paths.inbox, JOB).job_id == JOB
+    (source / "kernel.py").write_text("other")
+    with pytest.raises(OperatorError, match="already in the inbox"):
+        submit(source, paths.inbox, JOB)
+    assert (paths.inbox / f"b@{JOB}" / "kernel.py").read_text() == SOURCE
+    assert len(list(paths.inbox.iterdir())) == 1
+
+
+def test_hidden_and_long_names_become_visible_ones_that_fit(paths: Paths, tmp_path: Path) -> None:
+    (tmp_path / ".hidden.json").write_text("{}")
+    (tmp_path / ("n" * 250 + ".json")).write_text("{}")
+    assert submit(tmp_path / ".hidden.json", paths.inbox).name == "hidden.json"
+    assert submit(tmp_path / ("n" * 250 + ".json"), paths.inbox).name.endswith("n.json")
+
+
+def test_the_current_folder_can_be_submitted(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write_bundle(tmp_path / "vec_add"))
+    assert submit(Path(), paths.inbox).name == "vec_add"
+
+
+def test_what_cannot_be_submitted_is_refused_with_what_to_do_and_leaves_nothing(paths: Paths, tmp_path: Path) -> None:
+    (tmp_path / "kernel.py").write_text("x")
+    os.mkfifo(tmp_path / "pipe.json")
+    sound = write_bundle(tmp_path / "sound")
+    cases = [
+        (tmp_path / "never", paths.inbox, None),
+        (tmp_path / "kernel.py", paths.inbox, None),
+        (tmp_path / "pipe.json", paths.inbox, None),
+        (sound, tmp_path / "no-inbox", None),
+        (sound, paths.inbox, "not an id"),
+    ]
+    for path, inbox, job_id in cases:
+        with pytest.raises(OperatorError) as caught:
+            submit(path, inbox, job_id)
+        assert caught.value.hint
+    (sound / "out").symlink_to("/etc/passwd")
+    with pytest.raises(BundleError):
+        submit(sound, paths.inbox)
+    assert list(paths.inbox.iterdir()) == []

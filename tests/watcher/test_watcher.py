@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon import watcher as watcher_module
+from daemon.watcher import Hints, Mount, Watcher, mount_of
+
+LIMIT_S = 20.0
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+@pytest.fixture
+def watching(inbox: Path) -> Iterator[Watcher]:
+    with Watcher(inbox, polling="never", scan_interval_s=0.2) as watcher:
+        yield watcher
+
+
+def gather(watcher: Watcher, until: Callable[[set[str]], bool]) -> set[str]:
+    """All names moved in until the condition holds; fails when it never does."""
+    names: set[str] = set()
+    deadline_s = time.monotonic() + LIMIT_S
+    while not until(names):
+        assert time.monotonic() < deadline_s, f"only saw {names}"
+        names |= watcher.wait(0.5).moved_in
+    return names
+
+
+def marker(watcher: Watcher, inbox: Path, number: int = 0) -> set[str]:
+    """What was moved in up to a marker that is moved in now."""
+    outside = inbox.parent / f"outside-{number}"
+    outside.write_text("")
+    outside.rename(inbox / f"marker-{number}")
+    return gather(watcher, lambda names: f"marker-{number}" in names) - {f"marker-{number}"}
+
+
+def test_files_and_folders_renamed_into_the_inbox_are_moved_in(watching: Watcher, inbox: Path) -> None:
+    assert watching.mode == "inotify"
+    (inbox.parent / "folder").mkdir()
+    (inbox.parent / "folder").rename(inbox / "folder")
+    (inbox / ".upload.tmp").write_text("x")
+    (inbox / ".upload.tmp").rename(inbox / "upload.json")
+    odd = os.fsdecode(b"odd\xff\n")
+    (inbox.parent / odd).write_text("x")
+    (inbox.parent / odd).rename(inbox / odd)
+    assert marker(watching, inbox) == {"folder", "upload.json", odd}
+
+
+def test_what_is_created_or_written_in_place_only_wakes(watching: Watcher, inbox: Path) -> None:
+    (inbox / "made").mkdir()
+    (inbox / "written.json").write_text("x")
+    (inbox / "made" / "inner").write_text("x")
+    (inbox / "made" / "inner").rename(inbox / "made" / "renamed")
+    assert marker(watching, inbox) == set()
+
+
+def test_a_hint_is_dropped_when_its_name_is_made_anew(watching: Watcher, inbox: Path) -> None:
+    (inbox.parent / "x").write_text("whole")
+    (inbox.parent / "x").rename(inbox / "k.json")
+    (inbox / "k.json").rename(inbox.parent / "claimed")
+    (inbox / "k.json").write_text("ha")
+    (inbox.parent / "last").write_text("")
+    (inbox.parent / "last").rename(inbox / "last")
+    time_s = time.monotonic() + LIMIT_S
+    while "last" not in watching._hints._names:
+        assert time.monotonic() < time_s
+        watching._sleep(0.05)
+    assert watching.wait(0).moved_in == {"last"}
+
+
+def test_a_hint_waits_until_it_is_fetched_and_is_given_once(watching: Watcher, inbox: Path) -> None:
+    assert marker(watching, inbox) == set()
+    assert watching.wait(0.0).moved_in == frozenset()
+
+
+def test_wait_ends_after_the_scan_interval_when_nothing_happens(watching: Watcher) -> None:
+    hints = [watching.wait(60) for _ in range(4)]
+    assert hints[-1] == Hints(frozenset(), woke=False)
+
+
+@pytest.mark.parametrize("polling", ["always", "never"])
+def test_wake_ends_a_wait_from_a_thread_and_from_a_signal_handler(polling: str, inbox: Path) -> None:
+    with Watcher(inbox, polling=polling, scan_interval_s=LIMIT_S) as watcher:  # type: ignore[arg-type]
+        watcher.wait(0)
+        threading.Timer(0.05, watcher.wake).start()
+        assert watcher.wait(LIMIT_S).woke
+        old = signal.signal(signal.SIGUSR1, lambda *_: watcher.wake())
+        try:
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+            assert watcher.wait(LIMIT_S).woke
+            signal.raise_signal(signal.SIGUSR1)
+            assert watcher.wait(LIMIT_S).woke
+        finally:
+            signal.signal(signal.SIGUSR1, old)
+    watcher.wake()
+
+
+def test_an_inbox_that_vanishes_and_returns_is_watched_again(watching: Watcher, inbox: Path) -> None:
+    for number in range(2):
+        inbox.rename(inbox.parent / f"gone-{number}")
+        watching.wait(0)
+        assert watching.mode == "polling (no inbox)"
+        inbox.mkdir()
+        watching.wait(0)
+        assert watching.mode == "inotify"
+        marker(watching, inbox, number)
+    inbox.rename(inbox.parent / "gone")
+    inbox.mkdir()
+    watching.wait(0)
+    marker(watching, inbox, 7)
+
+
+def test_a_missing_inbox_at_the_start_is_waited_for(tmp_path: Path) -> None:
+    with Watcher(tmp_path / "later", polling="never", scan_interval_s=0.1) as watcher:
+        assert watcher.mode == "polling (no inbox)"
+        (tmp_path / "later").mkdir()
+        watcher.wait(0)
+        marker(watcher, tmp_path / "later")
+
+
+def test_an_inbox_that_is_a_link_to_a_folder_is_watched(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "inbox").symlink_to("real")
+    with Watcher(tmp_path / "inbox", polling="never") as watcher:
+        marker(watcher, tmp_path / "inbox")
+
+
+def test_a_dead_observer_thread_is_replaced(watching: Watcher, inbox: Path) -> None:
+    first = watching._observer
+    assert first is not None
+    first._observer.stop()
+    first._observer.join(LIMIT_S)
+    watching.wait(0)
+    assert watching._observer is not first
+    marker(watching, inbox)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EMFILE])
+def test_an_exhausted_inotify_limit_means_polling_and_is_tried_again(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    real = watcher_module.InotifyObserver
+
+    def exhausted(**_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(watcher_module, "InotifyObserver", exhausted)
+    with Watcher(inbox, polling="never", scan_interval_s=0.01) as watcher:
+        assert watcher.mode == f"polling (inotify: {os.strerror(code)})"
+        monkeypatch.setattr(watcher_module, "InotifyObserver", real)
+        watcher.wait(0)
+        assert watcher.mode.startswith("polling")
+        watcher._retry_at_s = 0.0
+        watcher.wait(0)
+        assert watcher.mode == "inotify"
+
+
+def test_a_flood_of_renames_keeps_the_hints_bounded(
+    watching: Watcher, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher_module, "_HINT_LIMIT", 50)
+    for number in range(500):
+        (inbox.parent / "x").write_text("")
+        (inbox.parent / "x").rename(inbox / f"k{number}")
+    deadline_s = time.monotonic() + LIMIT_S
+    while len(watching._hints._names) < 50:
+        assert time.monotonic() < deadline_s
+        watching._sleep(0.05)
+    hints = watching.wait(1)
+    assert len(hints.moved_in) <= 50
+
+
+def test_stopping_leaves_no_thread_and_no_descriptor(inbox: Path) -> None:
+    def resources() -> tuple[int, int]:
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    with Watcher(inbox, polling="never"):
+        pass
+    before = resources()
+    for _ in range(3):
+        with Watcher(inbox, polling="never"):
+            pass
+    assert resources() == before
+
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 22 0:40 / /mnt/my\\040share rw - nfs4 server:/export rw,vers=4.2
+31 22 0:41 / /mnt/ssh rw master:1 - fuse.sshfs user@host: rw
+32 22 0:42 / /mnt rw - ext4 /dev/vdb rw
+33 22 0:43 / /mnt/hidden rw - cifs //server/share rw
+34 22 0:44 / /mnt/hidden rw - xfs /dev/vdc rw
+broken line
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("/mnt/my share/inbox", Mount("/mnt/my share", "nfs4")),
+        ("/mnt/ssh", Mount("/mnt/ssh", "fuse.sshfs")),
+        ("/mnt/sshfoo", Mount("/mnt", "ext4")),
+        ("/mnt/hidden/x", Mount("/mnt/hidden", "xfs")),
+        ("/home/x", Mount("/", "ext4")),
+    ],
+)
+def test_the_mount_that_holds_a_path_is_found(tmp_path: Path, place: str, expected: Mount) -> None:
+    (tmp_path / "mountinfo").write_text(MOUNTS)
+    assert mount_of(Path(place), tmp_path / "mountinfo") == expected
+
+
+def test_network_file_systems_are_told_from_local_ones() -> None:
+    network = ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "fuse.glusterfs", "9p", "lustre", "beegfs", "gpfs", "ceph")
+    assert all(Mount("/", fstype).is_network for fstype in network)
+    assert not any(Mount("/", fstype).is_network for fstype in ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs"))
+
+
+def test_an_inbox_on_a_network_file_system_is_polled_unless_told_otherwise(
+    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher_module, "mount_of", lambda _: Mount("/", "nfs4"))
+    with Watcher(inbox, scan_interval_s=0.01) as watcher:
+        assert watcher.mode == "polling (nfs4)"
+        assert not watcher.wait(60).woke
+    with Watcher(inbox, polling="never") as watcher:
+        assert watcher.mode == "inotify"
+    with Watcher(inbox, polling="always") as watcher:
+        assert watcher.mode == "polling (as configured)"
+
+
+def test_this_machines_own_mounts_can_be_read(inbox: Path) -> None:
+    mount = mount_of(inbox)
+    assert mount is not None
+    assert mount.fstype
