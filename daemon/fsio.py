@@ -85,11 +85,30 @@ def point_at(link: Path, target: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove `folder` and all below it; already gone is fine. Never follows links."""
+    """Remove `folder` and all below it, however deep; already gone is fine. Never follows links."""
     try:
         shutil.rmtree(folder)
     except FileNotFoundError:
         return
+    except (RecursionError, OSError):
+        _remove_deep(folder)
+
+
+def _remove_deep(folder: Path) -> None:
+    """Lift every inner folder to the top before emptying it: no path grows long and nothing recurses."""
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        for entry in list(os.scandir(current)):
+            if entry.is_dir(follow_symlinks=False):
+                lifted = folder / f".{uuid.uuid4().hex}"
+                os.rename(entry.path, lifted)  # noqa: PTH104 - this is the place
+                waiting.append(lifted)
+            else:
+                os.unlink(entry.path)  # noqa: PTH108
+        if current != folder:
+            current.rmdir()
+    folder.rmdir()
 
 
 @contextmanager

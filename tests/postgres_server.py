@@ -1,7 +1,7 @@
 """A real Postgres for tests: a fresh cluster in a temporary folder, on a unix socket, thrown away at the end.
 
-Usage: `with running() as server: url = server.create_database()`. As root, the server runs as `postgres` or `nobody`, because
-Postgres refuses to run as root. Raises `PostgresMissing` with the reason when there is none to start.
+Usage: `with running() as server: url = server.create_database()`. As root, the server runs as `postgres` or `nobody`,
+because Postgres refuses to run as root. Raises `PostgresMissing` with the reason when there is none to start.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def running() -> Iterator[PostgresServer]:
     binaries = _binaries()
     user = _unprivileged()
     # A unix socket's path may have 107 bytes: a short folder, whatever pytest's temporary folder is called.
-    folder = Path(tempfile.mkdtemp(prefix="evald-pg-", dir="/tmp"))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="evald-pg-", dir="/tmp"))
     try:
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
@@ -79,11 +79,13 @@ def running() -> Iterator[PostgresServer]:
 def _binaries() -> Path:
     found = shutil.which("postgres")
     folders = [Path(found).resolve().parent] if found else []
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: _version(path), reverse=True)
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
     for folder in folders:
         if (folder / "postgres").exists() and (folder / "initdb").exists():
             return folder
-    raise PostgresMissing("no Postgres binaries: looked on PATH and in /usr/lib/postgresql/*/bin (apt install postgresql)")
+    raise PostgresMissing(
+        "no Postgres binaries: looked on PATH and in /usr/lib/postgresql/*/bin (apt install postgresql)"
+    )
 
 
 def _version(folder: Path) -> int:

@@ -70,7 +70,7 @@ class Repository:
         are skipped.
         """
         with self._database.write() as connection:
-            job_id = leases.next_waiting(connection, self.max_attempts, capabilities)
+            job_id = connection.scalar(leases.next_waiting(self.max_attempts, capabilities))
             return None if job_id is None else leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 
     def lease(self, job_id: str, owner: str, lease_s: float) -> Lease | None:

@@ -14,27 +14,26 @@ from daemon.db.records import CleanupReport
 from daemon.db.sqlfunctions import now
 from daemon.verdict import Verdict
 
-BATCH = 200
+DELETE_BATCH = 200
+COUNT_BATCH = 5000
 
 
 def cleanup(database: Database, older_than: timedelta, keep_best: int, *, dry_run: bool) -> CleanupReport:
     """Delete the rows of jobs that ended more than `older_than` ago; see `Repository.cleanup`."""
     with database.read() as connection:
         cutoff = connection.execute(select(now(-older_than.total_seconds()))).scalar_one()
-        best = _best(keep_best).cte("best")
-        is_old = _is_old(cutoff)
-        victims = connection.scalars(
-            select(Job.id).where(is_old, Job.id.not_in(select(best.c.id))).order_by(Job.finished_at, Job.id)
-        ).all()
-        kept = connection.scalar(select(func.count()).select_from(Job).where(is_old, Job.id.in_(select(best.c.id))))
-    batches = [victims[start : start + BATCH] for start in range(0, len(victims), BATCH)]
+        best = set(connection.scalars(_best(keep_best)))
+        ended = connection.scalars(select(Job.id).where(_is_old(cutoff)).order_by(Job.finished_at, Job.id)).all()
+    victims = [job_id for job_id in ended if job_id not in best]
     gone: list[str] = []
     evaluations = 0
-    for batch in batches:
+    step = COUNT_BATCH if dry_run else DELETE_BATCH
+    for start in range(0, len(victims), step):
+        batch = victims[start : start + step]
         job_ids, count = _count(database, batch) if dry_run else _delete(database, batch, cutoff)
         gone.extend(job_ids)
         evaluations += count
-    return CleanupReport(tuple(gone), evaluations, kept or 0, dry_run)
+    return CleanupReport(tuple(gone), evaluations, len(ended) - len(victims), dry_run)
 
 
 def _is_old(cutoff: datetime) -> ColumnElement[bool]:
@@ -42,7 +41,7 @@ def _is_old(cutoff: datetime) -> ColumnElement[bool]:
     return Job.finished_at < cutoff
 
 
-def _best(keep_best: int) -> Select[tuple[str]]:
+def _best(keep_best: int) -> Select[str]:
     """The fastest `keep_best` passed jobs of each problem, or of each name where no problem is given."""
     group = func.coalesce(literal("problem ") + Job.problem, literal("name ") + Job.name)
     # NULLs sort first on SQLite and last on Postgres, so say it.

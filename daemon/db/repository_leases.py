@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, insert, or_, select, text, true, update
+from sqlalchemy import ColumnElement, Connection, Select, insert, or_, select, true, update
 
 from daemon.db import repository_rows as rows
 from daemon.db.models import IS_QUEUED, Attempt, Job
@@ -44,11 +44,10 @@ def lost(lease: Lease) -> LostClaim:
     return LostClaim(f"job {lease.job_id}: lease {lease.fence} of {lease.owner} no longer counts")
 
 
-def next_waiting(connection: Connection, max_attempts: int, capabilities: Iterable[str] | None) -> str | None:
-    """The job to lease next, locked where the database can do that."""
+def next_waiting(max_attempts: int, capabilities: Iterable[str] | None) -> Select[str]:
+    """The query for the job to lease next, which locks it where the database can do that."""
     pick = select(Job.id).where(IS_QUEUED, Job.attempts < max_attempts, _suits(capabilities))
-    pick = pick.order_by(text("priority DESC"), Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True)
-    return connection.scalar(pick)
+    return pick.order_by(Job.priority.desc(), Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True)
 
 
 def _suits(capabilities: Iterable[str] | None) -> ColumnElement[bool]:

@@ -62,6 +62,7 @@ def _read(path: Path) -> BackendSpec:
         metadata_required=tuple(literal.get("metadata_required", ())),
         metadata_aliases=dict(literal.get("metadata_aliases", {})),
         is_python=bool(literal.get("python", True)),
+        writes_outputs=literal.get("answers") == "args",
     )
     return BackendSpec(
         contract,

@@ -196,32 +196,24 @@ def _create_job() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
         sa.UniqueConstraint("work_name", name=op.f("uq_job_work_name")),
     )
+    _create_job_indexes()
+
+
+def _create_job_indexes() -> None:
+    is_queued, is_finished = sa.text("state = 'queued'"), sa.text("finished_at IS NOT NULL")
+    following = ["state", sa.text("priority DESC"), "created_at", "id"]
+    op.create_index("ix_job_next", "job", following, sqlite_where=is_queued, postgresql_where=is_queued)
     op.create_index("ix_job_created_at", "job", ["created_at", "id"])
-    op.create_index(
-        "ix_job_finished_at",
-        "job",
-        ["finished_at", "verdict", "runtime_ms", "speedup", "evaluate_ms", "queue_ms", "kernel_type", "submitter_uid"],
-    )
+    op.create_index("ix_job_name", "job", ["name", "created_at", "id"])
+    op.create_index("ix_job_problem", "job", ["problem", "created_at", "id"])
+    op.create_index("ix_job_state", "job", ["state", "created_at", "id"])
     op.create_index("ix_job_lease_owner", "job", ["lease_owner"])
     op.create_index("ix_job_lease_until", "job", ["lease_until"])
-    op.create_index(
-        "ix_job_name",
-        "job",
-        ["name", "created_at", "id", "verdict", "runtime_ms", "speedup", "evaluate_ms", "queue_ms", "finished_at"],
-    )
-    op.create_index(
-        "ix_job_problem",
-        "job",
-        ["problem", "created_at", "verdict", "runtime_ms", "speedup", "evaluate_ms", "queue_ms", "finished_at"],
-    )
-    op.create_index(
-        "ix_job_next",
-        "job",
-        [sa.text("priority DESC"), "created_at", "id"],
-        sqlite_where=sa.text("state = 'queued'"),
-        postgresql_where=sa.text("state = 'queued'"),
-    )
-    op.create_index("ix_job_state", "job", ["state", "created_at", "id"])
+    figures = ["verdict", "runtime_ms", "speedup", "evaluate_ms", "queue_ms"]
+    for key in ("verdict", "problem", "name", "kernel_type", "submitter_uid", "finished_at"):
+        columns = list(dict.fromkeys([key, *figures, "finished_at"]))
+        name = f"ix_job_stats_{key}"
+        op.create_index(name, "job", columns, sqlite_where=is_finished, postgresql_where=is_finished)
 
 
 def _create_attempt() -> None:

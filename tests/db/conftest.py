@@ -10,11 +10,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import postgres_server  # noqa: E402 - found by the line above
-from daemon.db import migrate  # noqa: E402
-from daemon.db.connection import Database  # noqa: E402
-from daemon.db.history import History  # noqa: E402
-from daemon.db.repository import Repository  # noqa: E402
+import postgres_server
+
+from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.history import History
+from daemon.db.repository import Repository
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,9 @@ def judged(
     return job.job_id
 
 
-def set_times(database: Database, job_id: str, *, created: datetime | None = None, finished: datetime | None = None) -> None:
+def set_times(
+    database: Database, job_id: str, *, created: datetime | None = None, finished: datetime | None = None
+) -> None:
     values = {"created_at": created, "finished_at": finished}
     with database.write() as connection:
         given = {key: value for key, value in values.items() if value is not None}

@@ -10,6 +10,7 @@ import pytest
 from db_examples import DROPPED, ENVIRONMENT, new_job, passed, passed_case, published, wrong
 from sqlalchemy import text, update
 
+from daemon.db import repository_rows
 from daemon.db.connection import Database
 from daemon.db.errors import StorageRefused
 from daemon.db.history import History
@@ -435,8 +436,6 @@ class TestGiveBack:
 
 
 def test_moves_that_the_lifecycle_forbids_are_impossible(repository: Repository, database: Database) -> None:
-    from daemon.db import repository_rows
-
     for old in JobState:
         for new in JobState:
             with database.write() as connection:

@@ -7,6 +7,7 @@ import json
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 CONTRACT = {"kernel": {"kernel_type": "torch", "source_file": "kernel.py"}, "num_trials": 3}
 SOURCE = "class Model: pass\n"
@@ -20,7 +21,7 @@ def write_bundle(folder: Path, source: str = SOURCE) -> Path:
     return folder
 
 
-def write_tar(path: Path, members: dict[str, bytes], mode: str = "w:gz") -> Path:
+def write_tar(path: Path, members: dict[str, bytes], mode: Literal["w", "w:gz"] = "w:gz") -> Path:
     """A tar of plain files under exactly these names."""
     with tarfile.open(path, mode) as tar:
         for name, content in members.items():

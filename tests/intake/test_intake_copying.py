@@ -5,6 +5,7 @@ import socket
 import stat
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from intake_bundles import SOURCE, bundle_members, write_bundle, write_tar, write_zip
@@ -31,7 +32,7 @@ def make(form: str, folder: Path) -> Path:
         return write_bundle(folder / "b")
     if form.endswith(".zip"):
         return write_zip(folder / form, bundle_members("lead/" if "lead" in form else ""))
-    mode = "w" if form.endswith(".tar") else "w:gz"
+    mode: Literal["w", "w:gz"] = "w" if form.endswith(".tar") else "w:gz"
     return write_tar(folder / form, bundle_members("lead/" if "lead" in form else ""), mode)
 
 

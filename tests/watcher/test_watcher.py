@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from watchdog.observers.inotify import InotifyObserver
 
 from daemon import watcher as watcher_module
 from daemon.watcher import Hints, Mount, Watcher, mount_of
@@ -151,7 +152,7 @@ def test_a_dead_observer_thread_is_replaced(watching: Watcher, inbox: Path) -> N
 def test_an_exhausted_inotify_limit_means_polling_and_is_tried_again(
     inbox: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    real = watcher_module.InotifyObserver
+    real = InotifyObserver
 
     def exhausted(**_: object) -> None:
         raise OSError(code, os.strerror(code))

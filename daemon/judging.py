@@ -1,0 +1,248 @@
+"""One job's way: claimed from the inbox, registered, leased, judged, staged, published, put away.
+
+Theory of operation: every step is durable before the next begins and can be done again after a kill. The order is
+rename into work/ -> job row -> lease -> private copy -> judge -> result staged in the outbox -> one database transaction that only
+the holder of the current fence can win -> result released -> bundle archived. `reconcile` finishes whatever a kill interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from daemon import fsio, log, results
+from daemon.config import Settings
+from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
+from daemon.db.records import Description, Lease, NewJob, Published
+from daemon.db.repository import Repository
+from daemon.engine import Engine, JobSpec, Progress
+from daemon.errors import BundleError, HarnessError, LostClaim
+from daemon.evaluation import Evaluation
+from daemon.intake.copying import private_copy
+from daemon.intake.owner import WorkName
+from daemon.intake.reading import read_bundle
+from daemon.intake.spool import Claimed, Spool
+from daemon.lifecycle import JobState
+from daemon.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is told to people when a job ends."""
+
+    job_id: str
+    name: str
+    evaluation: Evaluation
+
+
+class Desk:
+    """Does everything to a bundle that is not the judging itself. Safe to use from several threads, one job each."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Spool,
+        repository: Repository,
+        engine: Engine,
+        types: Mapping[str, KernelTypeSpec],
+    ) -> None:
+        self._settings = settings
+        self._paths = settings.paths
+        self._spool = spool
+        self._repository = repository
+        self._engine = engine
+        self._types = types
+
+    # -- in -----------------------------------------------------------------------------------------------------
+
+    def take_in(self, name: str) -> Claimed:
+        """Claim `inbox/NAME` and queue it. Raises `LostClaim` when somebody else has it."""
+        claimed = self._spool.claim(name)
+        self.register(claimed)
+        log.story("claimed", job=claimed.job_id, name=claimed.name)
+        return claimed
+
+    def register(self, claimed: Claimed) -> bool:
+        """Queue a claimed bundle. Idempotent."""
+        return self._repository.register(
+            NewJob(
+                job_id=claimed.job_id,
+                name=claimed.name,
+                work_name=claimed.path.name,
+                submitter_uid=claimed.submitter_uid,
+                dropped_at=claimed.dropped_at,
+                size_bytes=claimed.size_bytes or 0,
+            )
+        )
+
+    def refuse(self, claimed: Claimed, reason: str) -> None:
+        """Finish a bundle that is not even judged (torn for too long): quarantined with its reason and a result."""
+        lease = self._repository.lease(claimed.job_id, self._spool.owner.tag, self._settings.lease_s)
+        if lease is None:
+            return
+        self._publish(lease, results.rejected(reason), None)
+        self._spool.quarantine(claimed, reason)
+
+    # -- judge --------------------------------------------------------------------------------------------------
+
+    def judge(self, lease: Lease, on_progress: Callable[[Progress], None]) -> Finished | None:
+        """Judge one leased job to its end. None: the lease was lost or the job goes back to the queue.
+
+        Raises `HarnessError` when the database cannot be told: the result is then in the outbox.
+        """
+        try:
+            evaluation, parsed = self._evaluate(lease, on_progress)
+        except LostClaim:
+            log.story("lost", level=30, job=lease.job_id, name=lease.name)
+            return None
+        except HarnessError as error:
+            return self._after_fault(lease, error)
+        finally:
+            fsio.remove_tree(self._paths.jobs / lease.job_id)
+        try:
+            return self._finish(lease, evaluation, parsed)
+        except LostClaim:
+            log.story("lost", level=30, job=lease.job_id, name=lease.name)
+            return None
+
+    def _evaluate(
+        self, lease: Lease, on_progress: Callable[[Progress], None]
+    ) -> tuple[Evaluation, ParsedContract | None]:
+        claimed = self._claimed(lease)
+        folder = self._paths.jobs / lease.job_id
+        fsio.remove_tree(folder)
+        try:
+            bundle = private_copy(claimed.path, folder, self._settings.limits)
+            parsed = read_bundle(bundle.dir, self._types, self._settings.limits)
+        except BundleError as error:
+            return results.rejected(error.message), None
+        self._repository.describe(lease.job_id, description(parsed))
+        self._repository.start(lease)
+        name = parsed.request.name or lease.name
+        log.story("running", job=lease.job_id, name=name, attempt=lease.attempt)
+        return self._engine.evaluate(JobSpec(lease.job_id, name, bundle.dir), on_progress), parsed
+
+    def _claimed(self, lease: Lease) -> Claimed:
+        """The bundle of a lease. Raises `HarnessError` when it is not where the database says."""
+        if lease.work_name is not None and WorkName.parse(lease.work_name) is not None:
+            for claimed in self._spool.held():
+                if claimed.job_id == lease.job_id:
+                    return claimed
+        raise HarnessError(f"the bundle of job {lease.job_id} is not in {self._paths.work} (any more)")
+
+    def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | None:
+        """Our fault: try again, or give up after the last attempt with a result that says so."""
+        state = self._repository.retry(lease, str(error))
+        log.story("harness fault", level=40, job=lease.job_id, name=lease.name, attempt=lease.attempt, reason=error)
+        if state is not JobState.BROKEN:
+            return None
+        return self.give_up(lease.job_id, lease.name, lease.fence, str(error))
+
+    def give_up(self, job_id: str, name: str, fence: int, reason: str) -> Finished:
+        """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
+        evaluation = results.broken(f"evald could not judge this bundle: {reason}")
+        now = datetime.now(UTC)
+        result = results.document(results.Subject(job_id, name), evaluation, now)
+        self._repository.attach_result(job_id, result)
+        results.release(self._paths, results.stage(self._paths, result, evaluation, fence), now, name)
+        for claimed in self._spool.held():
+            if claimed.job_id == job_id:
+                self._spool.quarantine(claimed, reason)
+        return Finished(job_id, name, evaluation)
+
+    # -- out ----------------------------------------------------------------------------------------------------
+
+    def _finish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> Finished:
+        name = (parsed.request.name if parsed else None) or lease.name
+        self._publish(lease, evaluation, parsed)
+        self.put_away(lease.job_id, evaluation.verdict, evaluation.message or "")
+        log.story("finished", job=lease.job_id, name=name, verdict=evaluation.verdict, reason=_first_line(evaluation))
+        return Finished(lease.job_id, name, evaluation)
+
+    def _publish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> None:
+        """Stage, tell the database, release. Raises `LostClaim` when this lease no longer counts."""
+        now = datetime.now(UTC)
+        queue_ms = max((lease.claimed_at - lease.dropped_at).total_seconds() * 1e3, 0.0)
+        subject = _subject(lease, parsed, queue_ms)
+        result = results.document(subject, evaluation, now)
+        waiting = results.stage(self._paths, result, evaluation, lease.fence)
+        try:
+            self._repository.publish(lease, Published(evaluation, result, queue_ms))
+        except LostClaim:
+            results.discard(waiting)
+            raise
+        results.release(self._paths, waiting, now, subject.name)
+
+    def put_away(self, job_id: str, verdict: Verdict, message: str) -> None:
+        """Move a judged bundle out of `work/`: archived, or set aside with its reason when it was rejected."""
+        for claimed in self._spool.held():
+            if claimed.job_id != job_id:
+                continue
+            if verdict is Verdict.REJECTED:
+                self._spool.reject(claimed, message)
+            else:
+                self._spool.archive(claimed)
+
+    # -- back ---------------------------------------------------------------------------------------------------
+
+    def give_back(self, claimed: Claimed) -> str | None:
+        """Put an unfinished bundle back into the inbox. None when its job is finished or somebody else's now."""
+        try:
+            self._repository.withdraw(claimed.job_id)
+        except LostClaim:
+            return None
+        name = self._spool.give_back(claimed)
+        log.story("given back", job=claimed.job_id, name=name)
+        return name
+
+
+def description(parsed: ParsedContract) -> Description:
+    """What the database keeps of a contract."""
+    request = parsed.request
+    compare = isinstance(request, CompareRequest)
+    requires = request.requires
+    return Description(
+        kind=request.kind,
+        kernel_type=request.candidate.kernel_type,
+        ref_kernel_type=request.reference.kernel_type if compare and request.reference else None,
+        name=request.name,
+        problem=request.problem,
+        labels=request.labels,
+        priority=request.priority,
+        source_sha256=parsed.source_sha256,
+        contract_sha256=parsed.contract_sha256,
+        contract_json=request.model_dump_json(exclude_none=True),
+        requires_gpu=requires.gpu.lower() if requires and requires.gpu else None,
+    )
+
+
+def _subject(lease: Lease, parsed: ParsedContract | None, queue_ms: float) -> results.Subject:
+    if parsed is None:
+        return results.Subject(lease.job_id, lease.name, queue_ms=queue_ms)
+    request = parsed.request
+    return results.Subject(
+        job_id=lease.job_id,
+        name=request.name or lease.name,
+        problem=request.problem,
+        labels=request.labels,
+        source_sha256=parsed.source_sha256,
+        contract_sha256=parsed.contract_sha256,
+        queue_ms=queue_ms,
+    )
+
+
+def _first_line(evaluation: Evaluation) -> str | None:
+    return evaluation.message.splitlines()[0][:200] if evaluation.message else None
+
+
+def process_is_alive(pid: int) -> bool:
+    """Whether a process of this host runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,165 @@
+"""The only code that compares disk, database and results, and repairs what a kill left half done.
+
+Runs at start and every so often. Each repair is one idempotent step, so any number of daemons may reconcile at once and be killed at
+any point. What it looks at, in this order:
+
+1. outbox: results the database has not acknowledged are told to it again, or dropped when their lease no longer counts;
+2. leases: of dead daemons on this host at once, of any daemon when they have run out;
+3. work/: bundles without a job are queued; bundles of finished jobs are put away; bundles of broken jobs are quarantined;
+4. private copies of jobs nobody is judging are removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from daemon import fsio, log, results
+from daemon.db.history import History
+from daemon.db.records import JobRecord, Lease, Published
+from daemon.db.repository import Repository
+from daemon.errors import LostClaim
+from daemon.intake.owner import Owner
+from daemon.intake.spool import Claimed, Spool
+from daemon.judging import Desk, process_is_alive
+from daemon.lifecycle import JobState
+from daemon.paths import Paths
+from daemon.verdict import Verdict
+
+
+@dataclass
+class Repairs:
+    """What was found and mended, for the log and for tests."""
+
+    published: int = 0
+    released: int = 0
+    discarded: int = 0
+    requeued: int = 0
+    registered: int = 0
+    put_away: int = 0
+    copies_removed: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(vars(self).values())
+
+
+class Reconciler:
+    """Repairs one home. `desk` does the moves; nothing here decides a verdict."""
+
+    def __init__(self, paths: Paths, spool: Spool, repository: Repository, history: History, desk: Desk) -> None:
+        self._paths = paths
+        self._spool = spool
+        self._repository = repository
+        self._history = history
+        self._desk = desk
+
+    def run(self) -> Repairs:
+        """One pass. Raises `HarnessError` when database or disk cannot be reached; nothing is lost then."""
+        repairs = Repairs()
+        self._replay_outbox(repairs)
+        self._take_back_leases(repairs)
+        for claimed in self._spool.held():
+            self._settle(claimed, repairs)
+        self._remove_copies(repairs)
+        if repairs.total:
+            found = {name: count for name, count in vars(repairs).items() if count}
+            log.story("reconciled", **found)
+        return repairs
+
+    # -- results ------------------------------------------------------------------------------------------------
+
+    def _replay_outbox(self, repairs: Repairs) -> None:
+        for waiting in results.staged(self._paths):
+            job = self._history.job(waiting.job_id)
+            if job is not None and job.fence == waiting.fence:
+                self._replay(waiting, job, repairs)
+            elif job is None or not self._is_fresh(job):
+                results.discard(waiting)
+                repairs.discarded += 1
+
+    def _is_fresh(self, job: JobRecord) -> bool:
+        """Whether somebody may be publishing this job right now: its own staged result is then not ours to touch."""
+        return job.state in (JobState.CLAIMED, JobState.RUNNING) and job.lease_owner == self._spool.owner.tag
+
+    def _replay(self, waiting: results.Staged, job: JobRecord, repairs: Repairs) -> None:
+        if job.state in (JobState.CLAIMED, JobState.RUNNING):
+            if job.lease_owner is not None and self._owner_lives(job.lease_owner):
+                return
+            try:
+                self._repository.publish(_lease_of(job), Published(waiting.evaluation(), waiting.document()))
+                repairs.published += 1
+            except LostClaim:
+                results.discard(waiting)
+                repairs.discarded += 1
+                return
+        elif not job.state.final:
+            results.discard(waiting)
+            repairs.discarded += 1
+            return
+        document = waiting.document()
+        finished_at = datetime.fromisoformat(document["finished_at"])
+        results.release(self._paths, waiting, finished_at, str(document["name"]))
+        repairs.released += 1
+
+    # -- leases -------------------------------------------------------------------------------------------------
+
+    def _take_back_leases(self, repairs: Repairs) -> None:
+        here = self._spool.owner
+        for claimed in list(self._spool.held()):
+            owner = claimed.owner
+            if owner.host == here.host and owner != here and not self._is_alive(owner):
+                repairs.requeued += len(self._repository.abandon(owner.tag))
+        repairs.requeued += len(self._repository.expire())
+
+    def _is_alive(self, owner: Owner) -> bool:
+        """Whether a daemon of this host still runs: same boot and its pid is there (a reused pid only delays us to the lease)."""
+        return owner.boot_id == self._spool.owner.boot_id and process_is_alive(owner.pid)
+
+    def _owner_lives(self, tag: str) -> bool:
+        """Whether the owner of a lease may still be at work. Other hosts always may: their lease decides."""
+        here = self._spool.owner
+        host, boot, pid = tag.rsplit("-", 2)
+        if tag == here.tag:
+            return True
+        return host != here.host or self._is_alive(Owner(host, boot, int(pid)))
+
+    # -- bundles ------------------------------------------------------------------------------------------------
+
+    def _settle(self, claimed: Claimed, repairs: Repairs) -> None:
+        job = self._history.job(claimed.job_id)
+        if job is None or job.state is JobState.WITHDRAWN:
+            if claimed.owner == self._spool.owner or not self._owner_lives(claimed.owner.tag):
+                repairs.registered += self._desk.register(claimed)
+        elif job.state is JobState.FINISHED:
+            self._desk.put_away(job.job_id, job.verdict or Verdict.REJECTED, job.message or "")
+            repairs.put_away += 1
+        elif job.state is JobState.BROKEN:
+            self._desk.give_up(job.job_id, job.name, job.fence, job.message or "every attempt ended with its daemon's death")
+            repairs.put_away += 1
+
+    def _remove_copies(self, repairs: Repairs) -> None:
+        for folder in self._paths.jobs.iterdir():
+            job = self._history.job(folder.name.strip(".").partition(".")[0])
+            if job is not None and job.state in (JobState.CLAIMED, JobState.RUNNING):
+                continue
+            fsio.remove_tree(folder)
+            repairs.copies_removed += 1
+
+
+def _lease_of(job: JobRecord) -> Lease:
+    """The lease a dead daemon held, to publish in its name: the fence decides whether that still counts."""
+    now = datetime.now(UTC)
+    return Lease(
+        job_id=job.job_id,
+        fence=job.fence,
+        attempt=job.attempts,
+        owner=job.lease_owner or "",
+        lease_until=job.lease_until or now,
+        state=job.state,
+        name=job.name,
+        work_name=job.work_name,
+        priority=job.priority,
+        dropped_at=job.dropped_at,
+        claimed_at=job.claimed_at or now,
+    )

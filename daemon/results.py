@@ -1,0 +1,225 @@
+"""Result files: composed, staged, and released so that a reader sees all of a result or none of it.
+
+A finished evaluation is first staged as `results/.outbox/JOB.FENCE/`, complete and on disk. When the database has acknowledged it,
+the folder is renamed to `results/YYYY-MM/JOB/` and `results/by-name/NAME` points at it. While the database is away the outbox keeps
+what it has to be told.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from daemon import fsio
+from daemon.evaluation import CaseEvaluation, Evaluation, RuntimeStats, Timing
+from daemon.paths import Paths
+from daemon.verdict import Phase, Side, Verdict
+
+RESULT_FILE = "result.json"
+SAMPLES_FILE = "samples.json"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Which job a result is about. Times in milliseconds."""
+
+    job_id: str
+    name: str
+    problem: str | None = None
+    labels: Mapping[str, str] | None = None
+    source_sha256: str | None = None
+    contract_sha256: str | None = None
+    queue_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A complete result in the outbox."""
+
+    folder: Path
+    job_id: str
+    fence: int
+
+    def document(self) -> dict[str, Any]:
+        """The result as it was staged."""
+        loaded: dict[str, Any] = json.loads((self.folder / RESULT_FILE).read_text("utf-8"))
+        return loaded
+
+    def evaluation(self) -> Evaluation:
+        """What the engine had answered, to tell the database again."""
+        return Evaluation.model_validate_json((self.folder / ".evaluation.json").read_text("utf-8"))
+
+
+def document(subject: Subject, evaluation: Evaluation, finished_at: datetime) -> dict[str, Any]:
+    """The result document of contract section 4. Milliseconds, full precision; what is absent is None."""
+    first = evaluation.cases[0] if evaluation.cases else None
+    environment = evaluation.environment
+    return {
+        "job_id": subject.job_id,
+        "name": subject.name,
+        "problem": subject.problem,
+        "labels": dict(subject.labels or {}),
+        "status": "success" if evaluation.verdict.carried_out else "error",
+        "verdict": str(evaluation.verdict),
+        "phase": str(evaluation.phase),
+        "message": evaluation.message,
+        "finished_at": finished_at.isoformat(),
+        "pod_name": socket.gethostname(),
+        "pod_ip": _own_address(),
+        "gpu_type": environment.device_name if environment.device != "cpu" else "cpu",
+        "kernel_exec_result": _kernel_exec_result(evaluation, first),
+        "ref_runtime": _stats(first.ref_timing) if first else None,
+        "speedup": first.speedup if first else None,
+        "comparison": first.comparison if first else None,
+        "cases": [_case(case) for case in evaluation.cases],
+        "compile_ms": evaluation.compile_ms,
+        "queue_ms": subject.queue_ms,
+        "evaluate_ms": evaluation.evaluate_ms,
+        "environment": environment.model_dump(mode="json"),
+        "source_sha256": subject.source_sha256,
+        "contract_sha256": subject.contract_sha256,
+        "notes": list(evaluation.notes),
+    }
+
+
+def _own_address() -> str | None:
+    with suppress(OSError):
+        return socket.gethostbyname(socket.gethostname())
+    return None
+
+
+def _kernel_exec_result(evaluation: Evaluation, first: CaseEvaluation | None) -> dict[str, Any]:
+    """The shape existing clients read. With several cases: the first one's times, and all cases' correctness."""
+    verdict = evaluation.verdict
+    compiled = all(case.compiled for case in evaluation.cases) if evaluation.cases else False
+    compared = [case.correctness for case in evaluation.cases if case.correctness is not None]
+    message = evaluation.message
+    return {
+        "compiled": compiled,
+        "correctness": all(compared) if compared else None,
+        "runtime": first.timing.stats.mean if first and first.timing else None,
+        "runtime_stats": _stats(first.timing) if first else None,
+        "compilation_error": message if verdict is Verdict.COMPILE_ERROR else None,
+        "validation_error": message if verdict not in (Verdict.PASSED, Verdict.COMPILE_ERROR) else None,
+        "metadata": {"gpu_id": None if evaluation.environment.device == "cpu" else 0, "device_metrics": {}},
+    }
+
+
+def _stats(timing: Timing | None) -> dict[str, float] | None:
+    if timing is None:
+        return None
+    stats: RuntimeStats = timing.stats
+    return stats.model_dump()
+
+
+def _case(case: CaseEvaluation) -> dict[str, Any]:
+    dumped: dict[str, Any] = case.model_dump(mode="json", exclude={"timing", "ref_timing"})
+    dumped["timing"] = _timing(case.timing)
+    dumped["ref_timing"] = _timing(case.ref_timing)
+    return dumped
+
+
+def _timing(timing: Timing | None) -> dict[str, Any] | None:
+    return None if timing is None else timing.model_dump(mode="json", exclude={"samples_ms", "calls"})
+
+
+def _samples(evaluation: Evaluation) -> list[dict[str, Any]]:
+    return [
+        {"case": case.name, "side": str(side), "samples_ms": timing.samples_ms, "calls": timing.calls}
+        for case in evaluation.cases
+        for side, timing in ((Side.CANDIDATE, case.timing), (Side.REFERENCE, case.ref_timing))
+        if timing is not None
+    ]
+
+
+def stage(paths: Paths, result: Mapping[str, Any], evaluation: Evaluation, fence: int) -> Staged:
+    """Put a complete result on disk, in the outbox. Staging the same job and fence again replaces what was staged."""
+    job_id = str(result["job_id"])
+    folder = paths.outbox / f"{job_id}.{fence}"
+    fsio.remove_tree(folder)
+    with fsio.new_folder(folder) as draft:
+        (draft / RESULT_FILE).write_text(as_json(result), "utf-8")
+        (draft / SAMPLES_FILE).write_text(as_json(_samples(evaluation)), "utf-8")
+        (draft / ".evaluation.json").write_text(evaluation.model_dump_json(), "utf-8")
+    return Staged(folder, job_id, fence)
+
+
+def as_json(value: object) -> str:
+    """JSON text for files and screens: indented, no NaN, no Infinity."""
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def staged(paths: Paths) -> Iterator[Staged]:
+    """Everything in the outbox."""
+    for folder in sorted(paths.outbox.iterdir()):
+        job_id, _, fence = folder.name.partition(".")
+        if fence.isdigit() and (folder / RESULT_FILE).is_file():
+            yield Staged(folder, job_id, int(fence))
+
+
+def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> Path:
+    """Make a published result visible: `results/YYYY-MM/JOB/`. Idempotent."""
+    final = folder_of(paths, waiting.job_id, finished_at)
+    if final.exists():
+        fsio.remove_tree(waiting.folder)
+    else:
+        (waiting.folder / ".evaluation.json").unlink(missing_ok=True)
+        final.parent.mkdir(exist_ok=True)
+        fsio.rename(waiting.folder, final)
+    by_name = paths.results / "by-name"
+    by_name.mkdir(exist_ok=True)
+    fsio.point_at(by_name / file_name(name), final)
+    return final
+
+
+def discard(waiting: Staged) -> None:
+    """Drop a staged result whose lease no longer counts."""
+    fsio.remove_tree(waiting.folder)
+
+
+def folder_of(paths: Paths, job_id: str, finished_at: datetime) -> Path:
+    """Where the result of a job that ended at `finished_at` lies."""
+    return paths.results / f"{finished_at:%Y-%m}" / job_id
+
+
+def file_name(name: str) -> str:
+    """`name` as one harmless path component."""
+    cleaned = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in name).lstrip(".") or "_"
+    return cleaned.encode("utf-8", "replace")[:200].decode("utf-8", "ignore")
+
+
+def remove(paths: Paths, job_id: str) -> bool:
+    """Delete the result files of a job, wherever they are. True when there were some."""
+    found = False
+    for month in paths.results.glob("[0-9]*-[0-9]*"):
+        folder = month / job_id
+        if folder.is_dir():
+            fsio.remove_tree(folder)
+            found = True
+    return found
+
+
+def drop_dangling_names(paths: Paths) -> int:
+    """Remove `by-name` links whose result is gone. Returns how many."""
+    by_name = paths.results / "by-name"
+    dangling = [link for link in by_name.iterdir() if not link.exists()] if by_name.is_dir() else []
+    for link in dangling:
+        link.unlink(missing_ok=True)
+    return len(dangling)
+
+
+def rejected(message: str, phase: Phase = Phase.INTAKE) -> Evaluation:
+    """The answer about a bundle that never ran."""
+    return Evaluation(verdict=Verdict.REJECTED, phase=phase, message=message)
+
+
+def broken(message: str) -> Evaluation:
+    """The answer about a job that evald itself could not judge, after every attempt."""
+    return Evaluation(verdict=Verdict.HARNESS_ERROR, phase=Phase.REPORT, message=message)
+

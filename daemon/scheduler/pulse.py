@@ -1,0 +1,79 @@
+"""Keeps leases alive while their jobs run, and tells when one is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from daemon.errors import HarnessError, LostClaim
+
+
+class Held(Protocol):
+    """What a lease must say here."""
+
+    @property
+    def job_id(self) -> str: ...
+
+
+Lease = TypeVar("Lease", bound=Held)
+
+
+@dataclass
+class _Beat(Generic[Lease]):
+    lease: Lease
+    progress: str | None
+    due_s: float
+
+
+class Pulse(Generic[Lease]):
+    """Heartbeats of all running jobs, sent by whoever calls `beat` (the main loop), a third of the lease apart.
+
+    `extend(lease, progress)` raises `LostClaim` when the lease is gone: `on_lost` is then called and the lease forgotten.
+    A storage fault is left alone: the lease may run out, and publishing will find out.
+    """
+
+    def __init__(
+        self, every_s: float, extend: Callable[[Lease, str | None], object], on_lost: Callable[[Lease], None]
+    ) -> None:
+        self._every_s = every_s
+        self._extend = extend
+        self._on_lost = on_lost
+        self._beats: dict[str, _Beat[Lease]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, lease: Lease) -> None:
+        with self._lock:
+            self._beats[lease.job_id] = _Beat(lease, None, time.monotonic() + self._every_s)
+
+    def remove(self, job_id: str) -> None:
+        with self._lock:
+            self._beats.pop(job_id, None)
+
+    def note(self, job_id: str, progress: str) -> None:
+        """What to tell with the next heartbeat."""
+        with self._lock:
+            if (beat := self._beats.get(job_id)) is not None:
+                beat.progress = progress
+
+    @property
+    def leases(self) -> list[Lease]:
+        with self._lock:
+            return [beat.lease for beat in self._beats.values()]
+
+    def beat(self) -> None:
+        """Send what is due."""
+        now_s = time.monotonic()
+        with self._lock:
+            due = [beat for beat in self._beats.values() if beat.due_s <= now_s]
+        for beat in due:
+            beat.due_s = now_s + self._every_s
+            try:
+                self._extend(beat.lease, beat.progress)
+            except LostClaim:
+                self.remove(beat.lease.job_id)
+                self._on_lost(beat.lease)
+            except HarnessError:
+                continue

@@ -1,0 +1,96 @@
+"""Threads that do jobs: one per slot, each alive as long as the service.
+
+A judge's parent-death signal belongs to the thread that started it, so the threads are never replaced. What a job is, where it comes
+from and what doing it means are given as functions: this room knows no database, no disk and no engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from daemon import log
+from daemon.errors import HarnessError
+
+Job = TypeVar("Job")
+_IDLE_LIMIT_S = 1.0
+_PAUSE_AFTER_FAULT_S = 2.0
+
+
+class Workers(Generic[Job]):
+    """`take` answers the next job or None; `work` does it and handles its own outcomes.
+
+    `HarnessError` from either pauses the thread for a moment. Any other exception is a bug: it is logged and the thread goes on.
+    """
+
+    def __init__(self, slots: int, take: Callable[[], Job | None], work: Callable[[Job], None]) -> None:
+        self._take = take
+        self._work = work
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._paused = False
+        self._busy = 0
+        self._wakes = 0
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"slot-{slot}", daemon=True) for slot in range(slots)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def busy(self) -> int:
+        """How many jobs are being done now."""
+        return self._busy
+
+    def wake(self) -> None:
+        """There may be something to take."""
+        with self._changed:
+            self._wakes += 1
+            self._changed.notify_all()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Take nothing more and wait for what is being done. True when all threads have ended in time."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _serve(self) -> None:
+        while not self._stopping:
+            seen = self._wakes
+            try:
+                if not self._one():
+                    self._rest(seen)
+            except HarnessError as error:
+                log.story("cannot take or finish a job now", level=30, reason=error)
+                self._pause()
+            except Exception:  # noqa: BLE001 - the scheduler's per-job wall: a bug must not cost the slot
+                log.LOGGER.exception("a job ended with a bug in evald")
+                self._pause()
+
+    def _one(self) -> bool:
+        with self._changed:
+            self._busy += 1
+        try:
+            job = self._take()
+            if job is not None:
+                self._work(job)
+            return job is not None
+        finally:
+            with self._changed:
+                self._busy -= 1
+
+    def _rest(self, seen: int) -> None:
+        with self._changed:
+            if self._wakes == seen and not self._stopping:
+                self._changed.wait(_IDLE_LIMIT_S)
+
+    def _pause(self) -> None:
+        with self._changed:
+            if not self._stopping:
+                self._changed.wait(_PAUSE_AFTER_FAULT_S)

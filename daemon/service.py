@@ -1,0 +1,283 @@
+"""The composition root: builds the rooms from settings and runs them until told to stop.
+
+Theory of operation: the main thread watches the inbox, claims what is ready (a bounded number ahead), sends heartbeats and reconciles.
+One thread per device slot leases jobs and judges them. A stop cancels what runs, gives every unfinished bundle back to the inbox and
+ends; a kill at any point is repaired by the next start.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Protocol
+
+from daemon import log
+from daemon.config import Settings
+from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.history import History
+from daemon.db.records import Lease
+from daemon.db.repository import Repository
+from daemon.engine import Engine, Progress
+from daemon.errors import HarnessError, LostClaim
+from daemon.executor import catalog
+from daemon.executor.local import LocalEngine
+from daemon.intake.owner import Owner
+from daemon.intake.readiness import EntryState, Readiness, Seen
+from daemon.intake.spool import Spool
+from daemon.judging import Desk, Finished
+from daemon.lifecycle import JobState
+from daemon.reconcile import Reconciler
+from daemon.scheduler.pulse import Pulse
+from daemon.scheduler.workers import Workers
+from daemon.watcher import Watcher
+
+_RECONCILE_EVERY_S = 30.0
+_BACK_OFF_S = 2.0
+
+
+class Listener(Protocol):
+    """Who wants to see what happens: the command line's progress, the notifier. Called from several threads."""
+
+    def claimed(self, job_id: str, name: str) -> None: ...
+    def started(self, job_id: str, name: str) -> None: ...
+    def progress(self, progress: Progress) -> None: ...
+    def finished(self, finished: Finished) -> None: ...
+
+
+class Silence:
+    """A listener that does not listen."""
+
+    def claimed(self, job_id: str, name: str) -> None:
+        """A bundle was claimed from the inbox."""
+
+    def started(self, job_id: str, name: str) -> None:
+        """A job was leased and is being judged."""
+
+    def progress(self, progress: Progress) -> None:
+        """A job came further."""
+
+    def finished(self, finished: Finished) -> None:
+        """A job ended with a result."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did: how many jobs ended, and how many of them passed."""
+
+    judged: int
+    passed: int
+
+
+class Service:
+    """One daemon over one home. Use `opened`."""
+
+    def __init__(self, settings: Settings, engine: Engine, listener: Listener) -> None:
+        self._settings = settings
+        self._paths = settings.paths
+        self._engine = engine
+        self._listener = listener
+        self._database = Database(settings.database_url)
+        self._repository = Repository(self._database, max_attempts=settings.max_attempts)
+        self._history = History(self._database)
+        self._spool = Spool(self._paths, Owner.current())
+        types = catalog.contract_types(catalog.load(settings.backend_paths))
+        self._desk = Desk(settings, self._spool, self._repository, engine, types)
+        self._reconciler = Reconciler(self._paths, self._spool, self._repository, self._history, self._desk)
+        self._readiness = Readiness(
+            self._paths.inbox, quiet_s=settings.quiet_s, torn_after_s=settings.torn_after_s
+        )
+        self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
+        self._workers: Workers[Lease] = Workers(engine.slots, self._take, self._work)
+        self._pulse: Pulse[Lease] = Pulse(
+            settings.lease_s / 3,
+            lambda lease, progress: self._repository.heartbeat(lease, settings.lease_s, progress),
+            lambda lease: self._engine.cancel(lease.job_id),
+        )
+        self._stop = threading.Event()
+        self._counts_lock = threading.Lock()
+        self._judged = 0
+        self._passed = 0
+        self._next_reconcile_s = 0.0
+        self._retry_at_s = 0.0
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def run(self) -> Summary:
+        """Judge what comes until `stop`."""
+        return self._main(until_idle=False)
+
+    def sweep(self) -> Summary:
+        """Judge what is waiting, then end. What is still being written when all else is done stays for the next time."""
+        return self._main(until_idle=True)
+
+    def stop(self) -> None:
+        """End soon. May be called from a signal handler."""
+        self._stop.set()
+        self._watcher.wake()
+
+    def _main(self, *, until_idle: bool) -> Summary:
+        self._reconciler.run()
+        self._next_reconcile_s = time.monotonic() + _RECONCILE_EVERY_S
+        with self._watcher:
+            log.story("watching", inbox=self._paths.inbox, mode=self._watcher.mode, slots=self._engine.slots)
+            self._workers.start()
+            try:
+                self._loop(until_idle=until_idle)
+            finally:
+                self._shut_down()
+        return Summary(self._judged, self._passed)
+
+    def _loop(self, *, until_idle: bool) -> None:
+        quiet_since_s: float | None = None
+        hints = self._watcher.wait(0)
+        while not self._stop.is_set():
+            now_s = time.monotonic()
+            waiting = self._tick(hints.moved_in, now_s)
+            if until_idle:
+                if self._has_work():
+                    quiet_since_s = None
+                elif waiting == 0 or (quiet_since_s is not None and now_s - quiet_since_s > self._settings.quiet_s + 1):
+                    return
+                else:
+                    quiet_since_s = quiet_since_s or now_s
+            hints = self._watcher.wait(min(self._settings.scan_interval_s, 0.2) if waiting else self._settings.scan_interval_s)
+
+    def _tick(self, moved_in: frozenset[str], now_s: float) -> int:
+        """One turn: claim, beat, reconcile. Returns how many entries wait in the inbox. Storage faults are waited out."""
+        self._pulse.beat()
+        if now_s < self._retry_at_s:
+            return 1
+        try:
+            waiting = self._claim_ready(self._readiness.look(moved_in, now_s))
+            if now_s >= self._next_reconcile_s:
+                self._reconciler.run()
+                self._next_reconcile_s = time.monotonic() + _RECONCILE_EVERY_S
+        except HarnessError as error:
+            self._retry_at_s = now_s + _BACK_OFF_S
+            log.story("waiting for storage", level=30, reason=error)
+            return 1
+        return waiting
+
+    def _claim_ready(self, entries: list[Seen]) -> int:
+        """Claim what is ready while there is room ahead. Returns how many visible entries stay in the inbox."""
+        room = self._settings.claim_ahead - self._queued() if entries else 0
+        waiting = 0
+        for entry in entries:
+            if entry.state is EntryState.IGNORED:
+                continue
+            if room > 0 and entry.state in (EntryState.READY, EntryState.TORN):
+                room -= self._claim(entry)
+            else:
+                waiting += 1
+        return waiting
+
+    def _claim(self, entry: Seen) -> int:
+        try:
+            claimed = self._desk.take_in(entry.name)
+        except LostClaim:
+            return 0
+        finally:
+            self._readiness.forget(entry.name)
+        self._listener.claimed(claimed.job_id, claimed.name)
+        if entry.state is EntryState.TORN:
+            self._desk.refuse(claimed, f"the bundle never became complete: {entry.reason}")
+        else:
+            self._workers.wake()
+        return 1
+
+    def _queued(self) -> int:
+        return self._history.counts_by_state().get(JobState.QUEUED, 0)
+
+    def _has_work(self) -> bool:
+        try:
+            counts = self._history.counts_by_state()
+        except HarnessError:
+            return True
+        return self._workers.busy > 0 or counts.get(JobState.QUEUED, 0) > 0
+
+    # -- one job, in a slot's thread ------------------------------------------------------------------------------
+
+    def _take(self) -> Lease | None:
+        if self._stop.is_set():
+            return None
+        return self._repository.lease_next(self._spool.owner.tag, self._settings.lease_s)
+
+    def _work(self, lease: Lease) -> None:
+        self._pulse.add(lease)
+        self._listener.started(lease.job_id, lease.name)
+        try:
+            finished = self._desk.judge(lease, self._on_progress)
+        finally:
+            self._pulse.remove(lease.job_id)
+        if finished is not None:
+            with self._counts_lock:
+                self._judged += 1
+                self._passed += finished.evaluation.verdict.value == "passed"
+            self._listener.finished(finished)
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._pulse.note(progress.job_id, progress.text)
+        self._listener.progress(progress)
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def _shut_down(self) -> None:
+        """Cancel what runs, end the threads, give back what is unfinished."""
+        self._stop.set()
+        for lease in self._pulse.leases:
+            self._engine.cancel(lease.job_id)
+        self._workers.wake()
+        ended = self._workers.stop(self._settings.deadlines.stop_s)
+        self._engine.close()
+        if not ended:
+            self._workers.stop(self._settings.deadlines.stop_s)
+        self._give_back()
+        self._database.close()
+
+    def _give_back(self) -> None:
+        """Every bundle this daemon holds whose job is not finished goes back to the inbox."""
+        try:
+            for claimed in list(self._spool.held()):
+                if claimed.owner == self._spool.owner:
+                    self._desk.give_back(claimed)
+        except HarnessError as error:
+            log.story("could not give bundles back; the next start will", level=30, reason=error)
+
+
+@contextmanager
+def opened(settings: Settings, listener: Listener | None = None) -> Iterator[Service]:
+    """A service ready to run: folders made, database ready, a judge started and its sandbox tried.
+
+    Raises `OperatorError` when this host or these settings cannot judge.
+    """
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    engine = LocalEngine(settings)
+    try:
+        engine.start()
+        yield Service(settings, engine, listener or Silence())
+    finally:
+        engine.close()
+
+
+@contextmanager
+def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM call `stop` once; a second one ends the process at once, and the next start repairs."""
+
+    def first(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        log.story("stopping: giving unfinished bundles back (again to end at once)")
+        stop()
+
+    before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

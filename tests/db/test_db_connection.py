@@ -1,0 +1,218 @@
+"""URLs, pragmas, transactions, and how storage faults look from outside."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from db_examples import new_job, passed
+from postgres_server import PostgresServer
+from sqlalchemy import select, text
+
+from daemon.db import connection as room
+from daemon.db import migrate, samples
+from daemon.db.connection import Database, normalised
+from daemon.db.errors import StorageRefused, StorageUnavailable
+from daemon.db.filesystem import FUSE_MAGIC, network_kind, refuse_network, statfs_magic
+from daemon.db.history import History
+from daemon.db.repository import Repository
+from daemon.db.sqlfunctions import now
+from daemon.errors import HarnessError, OperatorError
+
+EXT4_MAGIC, NFS_MAGIC, CIFS_MAGIC, SMB2_MAGIC = 0xEF53, 0x6969, 0xFF534D42, 0xFE534D42
+
+
+class TestUrl:
+    @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+    def test_postgres_is_reached_by_psycopg_3(self, scheme: str) -> None:
+        assert normalised(f"{scheme}://me:secret@host/name").drivername == "postgresql+psycopg"
+
+    @pytest.mark.parametrize("url", ["mysql://host/name", "postgresql+asyncpg://host/name", "no url at all", ""])
+    def test_other_databases_are_refused(self, url: str) -> None:
+        with pytest.raises(OperatorError) as caught:
+            normalised(url)
+        assert caught.value.hint is not None
+
+    @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
+    def test_sqlite_needs_a_file(self, url: str) -> None:
+        with pytest.raises(OperatorError):
+            Database(url)
+
+    def test_a_missing_folder_or_file_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(OperatorError, match="nowhere"):
+            Database(f"sqlite:///{tmp_path / 'nowhere' / 'evald.sqlite3'}")
+        with pytest.raises(OperatorError, match="no database at"):
+            Database(f"sqlite:///{tmp_path / 'evald.sqlite3'}", must_exist=True)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_password_is_not_shown(self) -> None:
+        database = Database("postgresql://me:secret@localhost:1/name")
+        assert "secret" not in database.name
+        with pytest.raises(StorageUnavailable) as caught, database.read():
+            pass
+        assert "secret" not in str(caught.value)
+
+
+class TestSqlite:
+    def test_every_connection_is_durable_and_checked(self, sqlite_url: str) -> None:
+        with Database(sqlite_url).read() as connection:
+            found = {
+                name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
+            }
+        assert found == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 10_000, "foreign_keys": 1}
+
+    def test_a_write_takes_the_lock_at_once_and_a_read_never_does(
+        self, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(room, "BUSY_TIMEOUT_MS", 1)
+        database, rival = Database(sqlite_url), Database(sqlite_url)
+        with database.write():
+            with rival.read() as reader:
+                assert reader.scalar(text("SELECT 1")) == 1
+            with pytest.raises(StorageUnavailable), rival.write():
+                pass
+        with rival.write():
+            pass
+
+    def test_a_failed_write_leaves_nothing_and_no_lock(self, sqlite_url: str) -> None:
+        database = Database(sqlite_url)
+        with pytest.raises(ZeroDivisionError), database.write() as connection:
+            connection.execute(text("CREATE TABLE t (a INTEGER)"))
+            raise ZeroDivisionError
+        with database.write() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM sqlite_master")) == 0
+
+    def test_a_file_that_is_no_database_is_a_storage_fault(self, tmp_path: Path) -> None:
+        path = tmp_path / "evald.sqlite3"
+        path.write_bytes(b"this is not a database, it only looks like one to an optimist" * 100)
+        with pytest.raises(HarnessError), Database(f"sqlite:///{path}").read():
+            pass
+
+
+class TestNetworkFileSystem:
+    @pytest.mark.parametrize("magic", [NFS_MAGIC, CIFS_MAGIC, SMB2_MAGIC])
+    def test_sqlite_on_it_is_refused(self, tmp_path: Path, magic: int) -> None:
+        with pytest.raises(OperatorError, match="network file system") as caught:
+            refuse_network(tmp_path / "evald.sqlite3", magic=magic)
+        assert "Postgres" in str(caught.value.hint)
+
+    def test_a_local_disk_is_fine(self, tmp_path: Path) -> None:
+        refuse_network(tmp_path / "evald.sqlite3", magic=EXT4_MAGIC)
+        refuse_network(tmp_path / "evald.sqlite3")
+        assert statfs_magic(tmp_path / "not" / "yet" / "there") == statfs_magic(tmp_path)
+
+    def test_fuse_is_judged_by_what_is_behind_it(self, tmp_path: Path) -> None:
+        assert network_kind(tmp_path, magic=FUSE_MAGIC, fuse_type="fuse.sshfs") == "fuse.sshfs"
+        assert network_kind(tmp_path, magic=FUSE_MAGIC, fuse_type="fuseblk") is None
+
+    def test_opening_looks(self, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("daemon.db.filesystem.statfs_magic", lambda _path: NFS_MAGIC)
+        with pytest.raises(OperatorError, match="nfs"):
+            Database(sqlite_url)
+
+
+class TestPostgres:
+    def test_every_connection_has_its_timeouts(self, postgres_url: str) -> None:
+        with Database(postgres_url).read() as connection:
+            for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+                assert connection.exec_driver_sql(f"SHOW {name}").scalar() not in ("0", None), name
+            assert connection.exec_driver_sql("SHOW TimeZone").scalar() == "UTC"
+
+    def test_a_session_killed_in_the_middle_is_a_storage_fault_and_heals(
+        self, postgres: PostgresServer, postgres_url: str
+    ) -> None:
+        migrate.upgrade(postgres_url)
+        database = Database(postgres_url)
+        repository, job = Repository(database), new_job()
+        with pytest.raises(StorageUnavailable), database.write() as connection:
+            connection.execute(text("UPDATE job SET priority = 1"))
+            pid = connection.scalar(text("SELECT pg_backend_pid()"))
+            with psycopg.connect(postgres_url, autocommit=True) as admin:
+                admin.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            connection.execute(text("UPDATE job SET priority = 2"))
+        assert repository.register(job)
+
+    def test_pooled_connections_that_died_meanwhile_are_replaced(self, postgres_url: str) -> None:
+        migrate.upgrade(postgres_url)
+        database = Database(postgres_url)
+        with database.read() as connection:
+            pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        with psycopg.connect(postgres_url, autocommit=True) as admin:
+            admin.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        assert Repository(database).register(new_job())
+
+
+def test_the_database_clock_is_utc_and_can_be_offset(database: Database) -> None:
+    with database.read() as connection:
+        here, later = connection.execute(select(now(), now(3600.5))).one()
+    assert abs((here - datetime.now(UTC)).total_seconds()) < 60
+    assert (later - here).total_seconds() == pytest.approx(3600.5, abs=0.01)
+
+
+def test_a_commit_whose_answer_is_lost_is_not_done_twice(
+    repository: Repository, database: Database, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = new_job()
+    repository.register(job)
+    lease = repository.lease(job.job_id, "me", 60)
+    assert lease is not None
+    real_write = Database.write
+
+    def write_without_answer(self: Database) -> object:
+        class Losing:
+            def __enter__(inner) -> object:  # noqa: N805
+                inner.real = real_write(self)
+                return inner.real.__enter__()
+
+            def __exit__(inner, *error: object) -> None:  # noqa: N805
+                inner.real.__exit__(*error)
+                raise StorageUnavailable("the connection broke after COMMIT was sent")
+
+        return Losing()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "write", write_without_answer)
+        with pytest.raises(StorageUnavailable):
+            repository.publish(lease, passed())
+    assert not repository.publish(lease, passed()), "it had been published"
+    assert len(history.evaluations(job.job_id)) == 1
+    assert [event.kind for event in history.events(job.job_id)].count("published") == 1
+
+
+def test_a_database_without_tables_is_a_storage_fault_not_a_sqlalchemy_one(url: str) -> None:
+    with pytest.raises((StorageRefused, StorageUnavailable)):
+        History(Database(url)).counts_by_state()
+
+
+def test_threads_may_share_a_database(database: Database) -> None:
+    seen: list[int] = []
+
+    def ask() -> None:
+        with database.read() as connection:
+            seen.append(connection.scalar(text("SELECT 1")))
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert seen == [1] * 16
+
+
+def test_packed_samples_are_exact_and_torn_ones_refused() -> None:
+    figures = (0.1, 1e-300, 5e-324, 123456.789)
+    assert samples.unpack_ms(samples.pack_ms(figures)) == figures
+    assert samples.pack_ms((1.0,)) == b"\0\0\0\0\0\0\xf0\x3f", "little-endian float64"
+    assert samples.unpack_calls(samples.pack_calls((1, 256))) == (1, 256)
+    assert samples.unpack_ms(b"") == ()
+    with pytest.raises(ValueError, match="not a whole number"):
+        samples.unpack_ms(b"1234567")
+
+
+def test_sqlite_is_new_enough_for_the_statements_used() -> None:
+    assert sqlite3.sqlite_version_info >= (3, 35)
