@@ -1,7 +1,7 @@
 """Settings: defaults < TOML file < `EVALD_*` environment < flags, each value with the place it came from.
 
-Every field here is read somewhere; `evald config` prints the effective values. A key nobody knows is an error that names the
-file and the line.
+Every field here is read somewhere; `evald config` prints the effective values. A key nobody knows is an error that
+names the file and the line.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from daemon.errors import OperatorError
 from daemon.paths import Paths
@@ -33,67 +34,88 @@ class _Section(BaseModel):
 class Limits(_Section):
     """What a bundle may hold before it is rejected. Sizes in bytes."""
 
-    bundle_bytes: PositiveInt = 256 * MIB
-    file_count: PositiveInt = 1000
-    source_bytes: PositiveInt = 4 * MIB
-    contract_bytes: PositiveInt = 64 * MIB
-    decompressed_bytes: PositiveInt = 1 * GIB
-    tensor_bytes: PositiveInt = 8 * GIB
-    cases: PositiveInt = 64
+    bundle_bytes: PositiveInt = Field(256 * MIB, description="Largest bundle, as it was dropped, bytes")
+    file_count: PositiveInt = Field(1000, description="Most files and folders in a bundle")
+    source_bytes: PositiveInt = Field(4 * MIB, description="Largest source file of a kernel, bytes")
+    contract_bytes: PositiveInt = Field(64 * MIB, description="Largest contract, bytes")
+    decompressed_bytes: PositiveInt = Field(
+        1 * GIB, description="Most an archive, or the embedded tensors of a kernel, may unpack to, bytes"
+    )
+    tensor_bytes: PositiveInt = Field(8 * GIB, description="Most the tensors of one kernel may take in one case, bytes")
+    cases: PositiveInt = Field(64, description="Most cases in a contract")
 
 
 class Sandbox(_Section):
     """What one cell (one kernel under test) may use."""
 
-    memory_bytes: PositiveInt = 4 * GIB
-    processes: PositiveInt = 256
-    cpu_cores: Annotated[float, Field(gt=0)] | None = None
-    open_files: PositiveInt = 1024
-    tmp_bytes: PositiveInt = 512 * MIB
-    tmp_inodes: PositiveInt = 20_000
-    file_bytes: PositiveInt = 512 * MIB
-    output_keep_bytes: PositiveInt = 64 * 1024
-    uid_base: PositiveInt = 61_000
+    memory_bytes: PositiveInt = Field(4 * GIB, description="Memory of a cell, bytes")
+    processes: PositiveInt = Field(256, description="Processes and threads of a cell")
+    cpu_cores: Annotated[float, Field(gt=0)] | None = Field(None, description="CPU cores of a cell; all when not set")
+    open_files: PositiveInt = Field(1024, description="Open files of a process in a cell")
+    tmp_bytes: PositiveInt = Field(512 * MIB, description="Size of the private /tmp of a cell, bytes")
+    tmp_inodes: PositiveInt = Field(20_000, description="Files in the private /tmp of a cell")
+    file_bytes: PositiveInt = Field(512 * MIB, description="Largest single file a cell may write, bytes")
+    output_keep_bytes: PositiveInt = Field(
+        64 * 1024, description="How much of stdout and of stderr is kept, bytes (the end counts)"
+    )
+    uid_base: PositiveInt = Field(
+        61_000, description="First of the user ids that cells run under when evald runs as root"
+    )
 
 
 class Deadlines(_Section):
     """Wall-clock limits of the stages the contract's own `timeout` does not cover, seconds."""
 
-    build_s: Seconds = 300
-    start_s: Seconds = 60
-    stop_s: Seconds = 5
+    build_s: Seconds = Field(300, description="Compiling one kernel, seconds")
+    start_s: Seconds = Field(60, description="Starting a cell, seconds")
+    stop_s: Seconds = Field(5, description="Waiting for running jobs when the daemon stops, seconds")
 
 
 class TimingDefaults(_Section):
     """When to stop measuring and how much memory to measure in, unless the contract says otherwise."""
 
-    max_s: Seconds = 2.0
-    target_rse: Annotated[float, Field(gt=0, lt=1)] = 0.005
-    min_rounds: Annotated[int, Field(ge=5)] = 7
-    max_calls: PositiveInt = 2048
-    arena_bytes: PositiveInt = 128 * MIB
+    max_s: Seconds = Field(
+        2.0, description="Stop measuring one case after so many seconds, unless the contract says otherwise"
+    )
+    target_rse: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.005, description="Stop measuring at this relative standard error, unless the contract says otherwise"
+    )
+    min_rounds: Annotated[int, Field(ge=5)] = Field(7, description="Fewest rounds timed")
+    max_calls: PositiveInt = Field(2048, description="Most calls in one round")
+    arena_bytes: PositiveInt = Field(
+        128 * MIB, description="Memory to measure in, bytes: many copies of the inputs, so that caches do not help"
+    )
 
 
 class Settings(_Section):
     """Everything that can be set, with its default."""
 
-    home: Path = Path("evald-home")
-    inbox: Path | None = None
-    results: Path | None = None
-    state: Path | None = None
-    database: str | None = None
-    device: Literal["auto", "cpu"] = "auto"
-    isolation: Literal["bubblewrap", "none"] = "bubblewrap"
-    slots: PositiveInt = 1
-    backend_paths: tuple[Path, ...] = ()
-    claim_ahead: PositiveInt = 64
-    scan_interval_s: Seconds = 1.0
-    quiet_s: Seconds = 2.0
-    torn_after_s: Seconds = 3600
-    polling: Literal["auto", "always", "never"] = "auto"
-    lease_s: Seconds = 60
-    max_attempts: PositiveInt = 3
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    home: Path = Field(Path("evald-home"), description="Folder that holds inbox/, results/ and state/")
+    inbox: Path | None = Field(None, description="Inbox; work/, archive/, rejected/ and quarantine/ lie beside it")
+    results: Path | None = Field(None, description="Folder of the result files")
+    state: Path | None = Field(None, description="Folder of database, cache and private copies, on a local disk")
+    database: str | None = Field(
+        None, description="SQLite or Postgres URL; a SQLite file in the state folder when not set"
+    )
+    device: Literal["auto", "cpu"] = Field("auto", description="Where to judge")
+    isolation: Literal["bubblewrap", "none"] = Field(
+        "bubblewrap", description="How bundles are confined; none is only for debugging your own code"
+    )
+    slots: PositiveInt = Field(1, description="How many jobs are judged at the same time")
+    backend_paths: tuple[Path, ...] = Field((), description="Folders with further kernel types")
+    claim_ahead: PositiveInt = Field(64, description="How many bundles may be claimed before they can be judged")
+    scan_interval_s: Seconds = Field(1.0, description="Pause between two scans of the inbox, seconds")
+    quiet_s: Seconds = Field(2.0, description="An entry that does not change for so long is taken, seconds")
+    torn_after_s: Seconds = Field(
+        3600, description="An incomplete entry that does not change for so long is quarantined, seconds"
+    )
+    polling: Literal["auto", "always", "never"] = Field(
+        "auto", description="Whether to rely on scans alone; auto: on network file systems"
+    )
+    lease_s: Seconds = Field(60, description="How long a job stays with a daemon that gives no sign of life, seconds")
+    min_free_bytes: PositiveInt = 256 * MIB
+    max_attempts: PositiveInt = Field(3, description="How often evald tries a job when evald itself fails")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Which story lines are written")
     limits: Limits = Limits()
     sandbox: Sandbox = Sandbox()
     deadlines: Deadlines = Deadlines()
@@ -116,7 +138,9 @@ class Settings(_Section):
 
 @dataclass(frozen=True)
 class LoadedSettings:
-    """Settings together with where each dotted key (`limits.bundle_bytes`) came from: default, file:line, variable or flag."""
+    """Settings together with where each dotted key (`limits.bundle_bytes`) came from: default, file:line, variable or
+    flag.
+    """
 
     settings: Settings
     sources: Mapping[str, str]
@@ -158,6 +182,22 @@ def _config_path(flags: Mapping[str, Any], explicit: Path | None, environ: Mappi
     home = Path(flags.get("home") or environ.get("EVALD_HOME") or Settings().home)
     candidate = home.expanduser() / "evald.toml"
     return candidate if candidate.is_file() else None
+
+
+def known_key(key: str) -> str:
+    """`key` when it is the dotted key of a setting. Raises `OperatorError` with the nearest one."""
+    known = set(_dotted_keys())
+    if key not in known:
+        raise OperatorError(f"unknown setting {key!r}", hint=_nearest_hint(key, known))
+    return key
+
+
+def describe() -> Iterator[tuple[str, FieldInfo]]:
+    """Every dotted key with its field: default, annotation, description."""
+    for key in _dotted_keys():
+        section, _, name = key.rpartition(".")
+        model = type(Settings.model_fields[section].default) if section else Settings
+        yield key, model.model_fields[name]
 
 
 def _dotted_keys() -> Iterator[str]:

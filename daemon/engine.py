@@ -1,4 +1,6 @@
-"""The seam between "which job next" and "how a job is judged". Local and distributed engines share this and one test suite."""
+"""The seam between "which job next" and "how a job is judged". Local and distributed engines share this and one test
+suite.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from daemon.evaluation import Evaluation
 
 @dataclass(frozen=True)
 class JobSpec:
-    """One job to judge. `bundle_dir` is a private, verified copy: `contract.json` and the files it names, nothing writes to it."""
+    """One job to judge. `bundle_dir` is a private, verified copy: `contract.json` and the files it names, nothing
+    writes to it.
+    """
 
     job_id: str
     name: str
@@ -21,7 +25,9 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an evaluation is now, for people: `text` is short ("checking 3/5"), `case` names the case if there are several."""
+    """Where an evaluation is now, for people: `text` is short ("checking 3/5"), `case` names the case if there are
+    several.
+    """
 
     job_id: str
     text: str

@@ -31,9 +31,9 @@ class RuntimeStats(_Frozen):
 class Timing(_Frozen):
     """How one kernel was timed by the judge's clock, and what came out.
 
-    `samples_ms` holds one (T(n) - c0)/n figure per round, in the order taken; `calls` the n of each round. `c0_us` is the null
-    candidate's time for a round of one call and `c0_slope_us` what it adds per call. `rse` is the relative standard error
-    reached; `stop` names the rule that ended the measurement: "precision", "time" or "rounds".
+    `samples_ms` holds one (T(n) - c0)/n figure per round, in the order taken; `calls` the n of each round. `c0_us` is
+    the null candidate's time for a round of one call and `c0_slope_us` what it adds per call. `rse` is the relative
+    standard error reached; `stop` names the rule that ended the measurement: "precision", "time" or "rounds".
     """
 
     stats: RuntimeStats

@@ -1,8 +1,9 @@
 """One job's way: claimed from the inbox, registered, leased, judged, staged, published, put away.
 
 Theory of operation: every step is durable before the next begins and can be done again after a kill. The order is
-rename into work/ -> job row -> lease -> private copy -> judge -> result staged in the outbox -> one database transaction that only
-the holder of the current fence can win -> result released -> bundle archived. `reconcile` finishes whatever a kill interrupted.
+rename into work/ -> job row -> lease -> private copy -> judge -> result staged in the outbox -> one database
+transaction that only the holder of the current fence can win -> result released -> bundle archived. `reconcile`
+finishes whatever a kill interrupted.
 """
 
 from __future__ import annotations
@@ -99,6 +100,8 @@ class Desk:
             return None
         except HarnessError as error:
             return self._after_fault(lease, error)
+        except OSError as error:
+            return self._after_fault(lease, HarnessError(f"this host's disk: {error}"))
         finally:
             fsio.remove_tree(self._paths.jobs / lease.job_id)
         try:
@@ -167,7 +170,10 @@ class Desk:
         queue_ms = max((lease.claimed_at - lease.dropped_at).total_seconds() * 1e3, 0.0)
         subject = _subject(lease, parsed, queue_ms)
         result = results.document(subject, evaluation, now)
-        waiting = results.stage(self._paths, result, evaluation, lease.fence)
+        try:
+            waiting = results.stage(self._paths, result, evaluation, lease.fence)
+        except OSError as error:
+            raise HarnessError(f"cannot write the result of job {lease.job_id}: {error}") from error
         try:
             self._repository.publish(lease, Published(evaluation, result, queue_ms))
         except LostClaim:

@@ -13,7 +13,9 @@ _JOURNAL_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logg
 
 
 class _StoryFormatter(logging.Formatter):
-    """`12:00:01 info  job 0192… claimed name=vec_add`; under journald the clock is left out and `<6>` stands in front."""
+    """`12:00:01 info  job 0192… claimed name=vec_add`; under journald the clock is left out and `<6>` stands in
+    front.
+    """
 
     def __init__(self, *, journal: bool) -> None:
         super().__init__()

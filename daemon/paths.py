@@ -1,7 +1,7 @@
 """Where things lie. One home folder by default; inbox, results and state can each be set on their own.
 
-`work`, `archive`, `rejected` and `quarantine` are siblings of the inbox: bundles move between them by rename, so they share
-its file system. `state` (database, caches, locks, private copies) belongs on a local disk.
+`work`, `archive`, `rejected` and `quarantine` are siblings of the inbox: bundles move between them by rename, so they
+share its file system. `state` (database, caches, locks, private copies) belongs on a local disk.
 """
 
 from __future__ import annotations

@@ -1,16 +1,18 @@
 """The only code that compares disk, database and results, and repairs what a kill left half done.
 
-Runs at start and every so often. Each repair is one idempotent step, so any number of daemons may reconcile at once and be killed at
-any point. What it looks at, in this order:
+Runs at start and every so often. Each repair is one idempotent step, so any number of daemons may reconcile at once and
+be killed at any point. What it looks at, in this order:
 
 1. outbox: results the database has not acknowledged are told to it again, or dropped when their lease no longer counts;
 2. leases: of dead daemons on this host at once, of any daemon when they have run out;
-3. work/: bundles without a job are queued; bundles of finished jobs are put away; bundles of broken jobs are quarantined;
+3. work/: bundles without a job are queued; those of finished jobs are put away, those of broken jobs quarantined;
 4. private copies of jobs nobody is judging are removed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -47,12 +49,22 @@ class Repairs:
 class Reconciler:
     """Repairs one home. `desk` does the moves; nothing here decides a verdict."""
 
-    def __init__(self, paths: Paths, spool: Spool, repository: Repository, history: History, desk: Desk) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        spool: Spool,
+        repository: Repository,
+        history: History,
+        desk: Desk,
+        is_busy: Callable[[str], bool],
+    ) -> None:
+        """`is_busy(job_id)`: whether this very process is judging or publishing that job now."""
         self._paths = paths
         self._spool = spool
         self._repository = repository
         self._history = history
         self._desk = desk
+        self._is_busy = is_busy
 
     def run(self) -> Repairs:
         """One pass. Raises `HarnessError` when database or disk cannot be reached; nothing is lost then."""
@@ -71,20 +83,26 @@ class Reconciler:
 
     def _replay_outbox(self, repairs: Repairs) -> None:
         for waiting in results.staged(self._paths):
-            job = self._history.job(waiting.job_id)
-            if job is not None and job.fence == waiting.fence:
-                self._replay(waiting, job, repairs)
-            elif job is None or not self._is_fresh(job):
-                results.discard(waiting)
-                repairs.discarded += 1
+            if not self._is_busy(waiting.job_id):
+                with suppress(FileNotFoundError):  # another daemon was faster
+                    self._replay_one(waiting, repairs)
 
-    def _is_fresh(self, job: JobRecord) -> bool:
-        """Whether somebody may be publishing this job right now: its own staged result is then not ours to touch."""
-        return job.state in (JobState.CLAIMED, JobState.RUNNING) and job.lease_owner == self._spool.owner.tag
+    def _replay_one(self, waiting: results.Staged, repairs: Repairs) -> None:
+        job = self._history.job(waiting.job_id)
+        if job is not None and job.fence == waiting.fence:
+            self._replay(waiting, job, repairs)
+        elif job is None or not self._is_held_elsewhere(job):
+            results.discard(waiting)
+            repairs.discarded += 1
+
+    def _is_held_elsewhere(self, job: JobRecord) -> bool:
+        """Whether a living daemon may be publishing this job right now: its staged result is then not ours to touch."""
+        held = job.state in (JobState.CLAIMED, JobState.RUNNING) and job.lease_owner is not None
+        return held and job.lease_owner != self._spool.owner.tag and self._owner_lives(str(job.lease_owner))
 
     def _replay(self, waiting: results.Staged, job: JobRecord, repairs: Repairs) -> None:
         if job.state in (JobState.CLAIMED, JobState.RUNNING):
-            if job.lease_owner is not None and self._owner_lives(job.lease_owner):
+            if self._is_held_elsewhere(job):
                 return
             try:
                 self._repository.publish(_lease_of(job), Published(waiting.evaluation(), waiting.document()))
@@ -113,7 +131,9 @@ class Reconciler:
         repairs.requeued += len(self._repository.expire())
 
     def _is_alive(self, owner: Owner) -> bool:
-        """Whether a daemon of this host still runs: same boot and its pid is there (a reused pid only delays us to the lease)."""
+        """Whether a daemon of this host still runs: same boot and its pid is there (a reused pid only delays us to
+        the lease).
+        """
         return owner.boot_id == self._spool.owner.boot_id and process_is_alive(owner.pid)
 
     def _owner_lives(self, tag: str) -> bool:
@@ -135,7 +155,9 @@ class Reconciler:
             self._desk.put_away(job.job_id, job.verdict or Verdict.REJECTED, job.message or "")
             repairs.put_away += 1
         elif job.state is JobState.BROKEN:
-            self._desk.give_up(job.job_id, job.name, job.fence, job.message or "every attempt ended with its daemon's death")
+            self._desk.give_up(
+                job.job_id, job.name, job.fence, job.message or "every attempt ended with its daemon's death"
+            )
             repairs.put_away += 1
 
     def _remove_copies(self, repairs: Repairs) -> None:

@@ -1,8 +1,8 @@
 """Result files: composed, staged, and released so that a reader sees all of a result or none of it.
 
-A finished evaluation is first staged as `results/.outbox/JOB.FENCE/`, complete and on disk. When the database has acknowledged it,
-the folder is renamed to `results/YYYY-MM/JOB/` and `results/by-name/NAME` points at it. While the database is away the outbox keeps
-what it has to be told.
+A finished evaluation is first staged as `results/.outbox/JOB.FENCE/`, complete and on disk. When the database has
+acknowledged it, the folder is renamed to `results/YYYY-MM/JOB/` and `results/by-name/NAME` points at it. While the
+database is away the outbox keeps what it has to be told.
 """
 
 from __future__ import annotations
@@ -166,12 +166,15 @@ def staged(paths: Paths) -> Iterator[Staged]:
 def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> Path:
     """Make a published result visible: `results/YYYY-MM/JOB/`. Idempotent."""
     final = folder_of(paths, waiting.job_id, finished_at)
-    if final.exists():
-        fsio.remove_tree(waiting.folder)
-    else:
-        (waiting.folder / ".evaluation.json").unlink(missing_ok=True)
-        final.parent.mkdir(exist_ok=True)
+    (waiting.folder / ".evaluation.json").unlink(missing_ok=True)
+    final.parent.mkdir(exist_ok=True)
+    try:
         fsio.rename(waiting.folder, final)
+    except OSError:
+        # Released already, by us before a kill or by another daemon just now: then the staged one is the spare.
+        if not (final / RESULT_FILE).is_file():
+            raise
+        fsio.remove_tree(waiting.folder)
     by_name = paths.results / "by-name"
     by_name.mkdir(exist_ok=True)
     fsio.point_at(by_name / file_name(name), final)
@@ -222,4 +225,3 @@ def rejected(message: str, phase: Phase = Phase.INTAKE) -> Evaluation:
 def broken(message: str) -> Evaluation:
     """The answer about a job that evald itself could not judge, after every attempt."""
     return Evaluation(verdict=Verdict.HARNESS_ERROR, phase=Phase.REPORT, message=message)
-

@@ -1,12 +1,13 @@
 """The composition root: builds the rooms from settings and runs them until told to stop.
 
-Theory of operation: the main thread watches the inbox, claims what is ready (a bounded number ahead), sends heartbeats and reconciles.
-One thread per device slot leases jobs and judges them. A stop cancels what runs, gives every unfinished bundle back to the inbox and
-ends; a kill at any point is repaired by the next start.
+Theory of operation: the main thread watches the inbox, claims what is ready (a bounded number ahead), sends heartbeats
+and reconciles. One thread per device slot leases jobs and judges them. A stop cancels what runs, gives every unfinished
+bundle back to the inbox and ends; a kill at any point is repaired by the next start.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 import time
@@ -31,7 +32,6 @@ from daemon.intake.owner import Owner
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.intake.spool import Spool
 from daemon.judging import Desk, Finished
-from daemon.lifecycle import JobState
 from daemon.reconcile import Reconciler
 from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.workers import Workers
@@ -39,6 +39,7 @@ from daemon.watcher import Watcher
 
 _RECONCILE_EVERY_S = 30.0
 _BACK_OFF_S = 2.0
+_COMPLAIN_EVERY_S = 60.0
 
 
 class Listener(Protocol):
@@ -88,10 +89,15 @@ class Service:
         self._spool = Spool(self._paths, Owner.current())
         types = catalog.contract_types(catalog.load(settings.backend_paths))
         self._desk = Desk(settings, self._spool, self._repository, engine, types)
-        self._reconciler = Reconciler(self._paths, self._spool, self._repository, self._history, self._desk)
-        self._readiness = Readiness(
-            self._paths.inbox, quiet_s=settings.quiet_s, torn_after_s=settings.torn_after_s
+        self._reconciler = Reconciler(
+            self._paths,
+            self._spool,
+            self._repository,
+            self._history,
+            self._desk,
+            is_busy=lambda job_id: any(lease.job_id == job_id for lease in self._pulse.leases),
         )
+        self._readiness = Readiness(self._paths.inbox, quiet_s=settings.quiet_s, torn_after_s=settings.torn_after_s)
         self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
         self._workers: Workers[Lease] = Workers(engine.slots, self._take, self._work)
         self._pulse: Pulse[Lease] = Pulse(
@@ -105,6 +111,7 @@ class Service:
         self._passed = 0
         self._next_reconcile_s = 0.0
         self._retry_at_s = 0.0
+        self._next_complaint_s = 0.0
 
     # -- running ------------------------------------------------------------------------------------------------
 
@@ -146,10 +153,14 @@ class Service:
                     return
                 else:
                     quiet_since_s = quiet_since_s or now_s
-            hints = self._watcher.wait(min(self._settings.scan_interval_s, 0.2) if waiting else self._settings.scan_interval_s)
+            hints = self._watcher.wait(
+                min(self._settings.scan_interval_s, 0.2) if waiting else self._settings.scan_interval_s
+            )
 
     def _tick(self, moved_in: frozenset[str], now_s: float) -> int:
-        """One turn: claim, beat, reconcile. Returns how many entries wait in the inbox. Storage faults are waited out."""
+        """One turn: claim, beat, reconcile. Returns how many entries wait in the inbox. Storage faults are waited
+        out.
+        """
         self._pulse.beat()
         if now_s < self._retry_at_s:
             return 1
@@ -158,7 +169,7 @@ class Service:
             if now_s >= self._next_reconcile_s:
                 self._reconciler.run()
                 self._next_reconcile_s = time.monotonic() + _RECONCILE_EVERY_S
-        except HarnessError as error:
+        except (HarnessError, OSError) as error:
             self._retry_at_s = now_s + _BACK_OFF_S
             log.story("waiting for storage", level=30, reason=error)
             return 1
@@ -166,7 +177,7 @@ class Service:
 
     def _claim_ready(self, entries: list[Seen]) -> int:
         """Claim what is ready while there is room ahead. Returns how many visible entries stay in the inbox."""
-        room = self._settings.claim_ahead - self._queued() if entries else 0
+        room = self._settings.claim_ahead - self._queued() if entries and self._has_disk() else 0
         waiting = 0
         for entry in entries:
             if entry.state is EntryState.IGNORED:
@@ -192,19 +203,38 @@ class Service:
         return 1
 
     def _queued(self) -> int:
-        return self._history.counts_by_state().get(JobState.QUEUED, 0)
+        return sum(self._history.waiting_counts().values())
 
     def _has_work(self) -> bool:
         try:
-            counts = self._history.counts_by_state()
+            return self._workers.busy > 0 or self._queued() > 0
         except HarnessError:
             return True
-        return self._workers.busy > 0 or counts.get(JobState.QUEUED, 0) > 0
+
+    def _has_disk(self) -> bool:
+        """Whether there is room to judge and to keep results. Below the mark nothing is claimed or begun; nothing is
+        lost.
+        """
+        for folder in (self._paths.state, self._paths.results, self._paths.work):
+            free_bytes = shutil.disk_usage(folder).free
+            if free_bytes < self._settings.min_free_bytes:
+                self._complain(
+                    f"{folder} has {free_bytes >> 20} MiB free, {self._settings.min_free_bytes >> 20} are wanted"
+                )
+                return False
+        return True
+
+    def _complain(self, reason: str) -> None:
+        """The same complaint once a minute, not at every turn."""
+        now_s = time.monotonic()
+        if now_s >= self._next_complaint_s:
+            self._next_complaint_s = now_s + _COMPLAIN_EVERY_S
+            log.story("waiting", level=30, reason=reason)
 
     # -- one job, in a slot's thread ------------------------------------------------------------------------------
 
     def _take(self) -> Lease | None:
-        if self._stop.is_set():
+        if self._stop.is_set() or not self._has_disk():
             return None
         return self._repository.lease_next(self._spool.owner.tag, self._settings.lease_s)
 
@@ -241,12 +271,16 @@ class Service:
         self._database.close()
 
     def _give_back(self) -> None:
-        """Every bundle this daemon holds whose job is not finished goes back to the inbox."""
+        """Every bundle this daemon claimed whose job is not finished, nor leased by another daemon, goes back to the
+        inbox.
+        """
         try:
             for claimed in list(self._spool.held()):
-                if claimed.owner == self._spool.owner:
+                job = self._history.job(claimed.job_id)
+                elsewhere = job is not None and job.lease_owner not in (None, self._spool.owner.tag)
+                if claimed.owner == self._spool.owner and not elsewhere:
                     self._desk.give_back(claimed)
-        except HarnessError as error:
+        except (HarnessError, OSError) as error:
             log.story("could not give bundles back; the next start will", level=30, reason=error)
 
 

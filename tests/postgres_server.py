@@ -37,21 +37,25 @@ class PostgresServer:
     socket_folder: Path
     process: subprocess.Popen[bytes]
 
-    def create_database(self) -> str:
-        """The URL of a new, empty database."""
+    def create_database(self, template_url: str | None = None) -> str:
+        """The URL of a new database: empty, or a copy of the one at `template_url`, to which nobody is connected."""
         name = f"test_{uuid.uuid4().hex}"
+        template = "template1" if template_url is None else _database_name(template_url)
         with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return f"postgresql://evald@/{name}?host={self.socket_folder}"
 
     def drop_database(self, url: str) -> None:
         """Drop what `create_database` made, whoever is connected."""
-        name = url.rpartition("@/")[2].partition("?")[0]
         with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+            connection.execute(f'DROP DATABASE IF EXISTS "{_database_name(url)}" WITH (FORCE)')
 
     def _conninfo(self, database: str) -> str:
         return f"host={self.socket_folder} user=evald dbname={database}"
+
+
+def _database_name(url: str) -> str:
+    return url.rpartition("@/")[2].partition("?")[0]
 
 
 @contextmanager

@@ -37,11 +37,11 @@ def translated(database: str) -> Iterator[None]:
         raise StorageUnavailable(
             f"database {database} is not available: {_cause(error)}", hint="evald doctor checks the database"
         ) from error
-    except exc.SQLAlchemyError as error:
+    except (exc.SQLAlchemyError, OverflowError) as error:  # a number beyond 64 bits: sqlite3 raises it bare
         raise StorageRefused(f"database {database} refused: {_cause(error)}") from error
 
 
-def _cause(error: exc.SQLAlchemyError) -> str:
+def _cause(error: Exception) -> str:
     cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
     lines = str(cause).strip().splitlines()
     return lines[0] if lines else type(cause).__name__

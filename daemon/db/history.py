@@ -1,4 +1,4 @@
-"""Questions about jobs. Reads only; each answer is one state of the database. Imports neither alembic nor torch."""
+"""Questions about jobs. Reads only. Imports neither alembic nor torch."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class History:
             row = connection.execute(statement).one_or_none()
         return None if row is None else _job_with_document(row)
 
-    def jobs(  # noqa: PLR0913 - filters, each by name
+    def jobs(
         self,
         *,
         state: JobState | Sequence[JobState] | None = None,

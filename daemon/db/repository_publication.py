@@ -25,6 +25,7 @@ from daemon.verdict import Side
 
 METRIC_NAME_CHARS = 200
 UNIT_CHARS = 24
+FIGURE_LIMIT = 1e300
 
 
 def publish(connection: Connection, lease: Lease, published: Published) -> bool:
@@ -161,7 +162,7 @@ def _case_row(case: CaseEvaluation) -> dict[str, Any]:
 
 def _write_timing(connection: Connection, key: dict[str, Any], timing: Timing) -> None:
     stats = {f"{name}_ms": value for name, value in timing.stats.model_dump().items()}
-    plain = timing.model_dump(exclude={"stats", "samples_ms", "calls", "labels"})
+    plain = timing.model_dump(include={column.key for column in Statistics.__table__.columns} - {"labels"})
     count = len(timing.samples_ms)
     connection.execute(
         insert(Statistics).values(**key, **stats, **plain, sample_count=count, labels=list(timing.labels))
@@ -178,12 +179,10 @@ def _metric_rows(
     """
     seen: set[tuple[Side, str]] = set()
     given = [(m.side, m.name, m.value, m.unit) for m in published.metrics if m.case_index == position]
-    built = [
-        (Side.CANDIDATE, f"build.{key}", float(value), "")
-        for key, value in case.build.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    ]
+    built = [(Side.CANDIDATE, f"build.{key}", value, "") for key, value in case.build.items()]
     for side, name, value, unit in given + built:
+        if not _is_figure(value):
+            continue
         key = (side, rows.clipped(name, METRIC_NAME_CHARS))
         if key in seen:
             continue
@@ -192,6 +191,11 @@ def _metric_rows(
             "evaluation_id": evaluation_id,
             "side": side,
             "name": key[1],
-            "value": value,
+            "value": float(value),
             "unit": rows.clipped(unit, UNIT_CHARS),
         }
+
+
+def _is_figure(value: object) -> bool:
+    """A number that both databases can hold: neither NaN nor infinite, nor an integer beyond all floats."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < FIGURE_LIMIT

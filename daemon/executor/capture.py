@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_TWO_DIGITS = 256
 
 
 class Capture:
@@ -29,13 +30,22 @@ class Capture:
         """What was kept, printable: control characters and invalid UTF-8 are escaped, the gap is named."""
         tail = self._tail[-self._keep_bytes :]
         dropped = self.total_bytes - len(self._head) - len(tail)
-        parts = [_printable(bytes(self._head))]
+        parts = [_decoded(bytes(self._head))]
         if dropped > 0:
             parts.append(f"\n[… {dropped} bytes dropped …]\n")
-        parts.append(_printable(bytes(tail)))
+        parts.append(_decoded(bytes(tail)))
         return "".join(parts)
 
 
-def _printable(data: bytes) -> str:
-    text = data.decode("utf-8", errors="backslashreplace")
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}" if ord(match[0]) < 256 else f"\\u{ord(match[0]):04x}", text)  # noqa: PLR2004
+def _decoded(data: bytes) -> str:
+    return printable(data.decode("utf-8", errors="backslashreplace"))
+
+
+def printable(text: str) -> str:
+    """`text` with control characters, direction marks and lone surrogates escaped: fit for a terminal, JSON and a database."""
+    return _CONTROL.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < _TWO_DIGITS else f"\\u{code:04x}"

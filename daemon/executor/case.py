@@ -11,7 +11,6 @@ from typing import Any
 from daemon.config import Settings
 from daemon.contract import CaseSpec, CompareRequest, IOContract, KernelSpec, TensorSpec
 from daemon.evaluation import CaseEvaluation, Failure, Timing
-from daemon.executor import tree
 from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build
 from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of
 from daemon.executor.catalog import BackendSpec
@@ -264,7 +263,9 @@ class CaseJudge:
             if self._backend(side).answers == "either":
                 self._discover_answer(place, drawer)
             if not place.wiring.answer:
-                failure = Failure(phase=Phase.CHECK, side=side, message="the kernel has no outputs: nothing can be judged")
+                failure = Failure(
+                    phase=Phase.CHECK, side=side, message="the kernel has no outputs: nothing can be judged"
+                )
                 raise CellFailed(Verdict.WRONG_ANSWER, failure)
         if Side.REFERENCE in self._places:
             problem = mismatch(self._places[Side.CANDIDATE], self._places[Side.REFERENCE])
@@ -288,7 +289,9 @@ class CaseJudge:
             return [Logical(f"input{i}", shape, None) for i, shape in enumerate(export.shapes)], export
         if candidate_io is not None:
             return logical_from_io(_inputs_only(candidate_io), static), None
-        raise CannotWire("nothing says what to call the kernel with: add get_inputs() to the source or io to the contract")
+        raise CannotWire(
+            "nothing says what to call the kernel with: add get_inputs() to the source or io to the contract"
+        )
 
     def _wirings(self, logicals: list[Logical], source: Export | None) -> dict[Side, Wiring]:
         reference_io, candidate_io = self._io(Side.REFERENCE), self._io(Side.CANDIDATE)
@@ -300,7 +303,7 @@ class CaseJudge:
             elif source is not None:
                 wirings[Side.REFERENCE] = wire_tree(source.node, logicals)
             else:
-                assert candidate_io is not None  # noqa: S101 - the inputs came from there
+                assert candidate_io is not None
                 parameters = self._loaded[Side.REFERENCE].get("describe", {}).get("parameters")
                 wirings[Side.REFERENCE] = wire_call(candidate_io, by_name, parameters)
         if candidate_io is not None:
@@ -315,7 +318,9 @@ class CaseJudge:
 
     def _content(self, io: IOContract, content: dict[str, int], logicals: list[Logical]) -> dict[str, int]:
         """Add outputs that start with given content (accumulators): their own logical input."""
-        content = {name: index for name, index in content.items() if any(a.name == name and a.is_input for a in io.args)}
+        content = {
+            name: index for name, index in content.items() if any(a.name == name and a.is_input for a in io.args)
+        }
         for arg in io.args:
             spec = arg.tensor_spec
             if spec is not None and not arg.is_input and (spec.init is not None or spec.data is not None):
@@ -439,7 +444,9 @@ class CaseJudge:
         if failure.side is Side.REFERENCE and verdict is not Verdict.UNSUPPORTED:
             verdict, failure = (
                 Verdict.REJECTED,
-                failure.model_copy(update={"message": f"the reference is at fault ({outcome.verdict}): {failure.message}"}),
+                failure.model_copy(
+                    update={"message": f"the reference is at fault ({outcome.verdict}): {failure.message}"}
+                ),
             )
         if verdict is Verdict.RUNTIME_ERROR and failure.phase in (Phase.BUILD, Phase.LOAD):
             verdict = Verdict.COMPILE_ERROR
@@ -476,7 +483,9 @@ class CaseJudge:
             notes=tuple(self._notes),
             stdout_tail=candidate.stdout.text() if candidate else "",
             stderr_tail=candidate.stderr.text() if candidate else "",
-            build=dict(list(artifact.describe.items())[:_REPORTED_BUILD_KEYS], cached=artifact.cached) if artifact else {},
+            build=dict(list(artifact.describe.items())[:_REPORTED_BUILD_KEYS], cached=artifact.cached)
+            if artifact
+            else {},
         )
 
     def _correctness(self, verdict: Verdict) -> bool | None:
@@ -516,7 +525,7 @@ def _speedup(timing: Timing | None, ref_timing: Timing | None) -> float | None:
 
 
 def _memfd(data: bytes) -> int:
-    import os  # noqa: PLC0415
+    import os
 
     fd = os.memfd_create("artifact", os.MFD_CLOEXEC)
     view = memoryview(data)
@@ -526,7 +535,7 @@ def _memfd(data: bytes) -> int:
 
 
 def _close(fds: list[int]) -> None:
-    import os  # noqa: PLC0415
+    import os
 
     for fd in fds:
         os.close(fd)

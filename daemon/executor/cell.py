@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.executor import protocol
-from daemon.executor.sandbox.confine import confine
+from daemon.executor.sandbox.confine import confine, die_with_parent
 
 
 def main(argv: list[str]) -> int:
@@ -26,15 +26,13 @@ def main(argv: list[str]) -> int:
     if walls.get("limits"):
         confine(walls["limits"])
     else:
-        from daemon.executor.supervise import die_with_parent  # noqa: PLC0415 - without a sandbox only
-
         die_with_parent()
     channel = socket.socket(fileno=int(argv[0]))
     os.set_inheritable(channel.fileno(), False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
     for name in ("HOME", "TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"):
         Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
-    from daemon.executor.workload import Workload  # noqa: PLC0415 - imports torch: only behind the walls
+    from daemon.executor.workload import Workload
 
     workload = Workload(threads=int(walls["threads"]), backend_paths=[Path(path) for path in walls["backend_paths"]])
     protocol.send(channel, {"type": "hello", "protocol": protocol.VERSION, **workload.versions()})
@@ -44,7 +42,7 @@ def main(argv: list[str]) -> int:
 
 def serve(channel: socket.socket, workload: Any) -> None:
     """Answer messages until the judge closes the channel."""
-    from daemon.executor.source import KernelFault, fault_from  # noqa: PLC0415
+    from daemon.executor.source import KernelFault, fault_from
 
     reader = protocol.Reader(protocol.MAX_TO_CELL)
     while True:

@@ -20,13 +20,14 @@ from pathlib import Path
 from daemon.errors import HarnessError
 from daemon.evaluation import Failure
 from daemon.executor import protocol
-from daemon.executor.capture import Capture
+from daemon.executor.capture import Capture, printable
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import CellLimits, Policy, cell_environment, readable_folders
 from daemon.executor.supervise import Ended, PlainProgram, SandboxedProgram, start_plain, start_sandboxed
 from daemon.verdict import Phase, Side, Verdict
 
 _CHUNK = 1 << 18
+_ADDRESS_OVERHEAD = 4 << 30  # torch maps this much before it holds anything
 _NUMBERS = itertools.count()  # one count per process: it names cgroups
 
 
@@ -78,7 +79,7 @@ class Cells:
         environment = cell_environment(threads=settings.threads, interpret=settings.interpret)
         argv = [sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.cell", str(channel_fd)]
         if settings.isolation == "none":
-            return start_plain([*argv, json.dumps(self._walls(None))], _without_walls(environment), keep_fds=(channel_fd,))
+            return start_plain([*argv, json.dumps(self._walls(None))], environment, keep_fds=(channel_fd,))
         number = next(_NUMBERS)
         policy = Policy(
             uid=settings.uid_base + settings.slot,
@@ -86,22 +87,20 @@ class Cells:
             environment=environment,
             limits=settings.limits,
         )
-        group = self._group(f"{os.getpid()}-{number}")
+        group = self._group(number)
         program = [*argv, json.dumps(self._walls(settings.limits))]
         try:
-            return start_sandboxed(
-                policy, program, group=group, keep_fds=(channel_fd,), timeout_s=settings.start_s
-            )
+            return start_sandboxed(policy, program, group=group, keep_fds=(channel_fd,), timeout_s=settings.start_s)
         except HarnessError:
             if group is not None:
                 group.remove()
             raise
 
-    def _group(self, name: str) -> cgroup.CellGroup | None:
+    def _group(self, number: int) -> cgroup.CellGroup | None:
         if self._groups is None:
             return None
         try:
-            return self._groups.create(name, self.settings.limits)
+            return self._groups.create(number, self.settings.limits)
         except OSError as error:
             raise HarnessError(f"cannot make a cgroup: {error}", hint="evald doctor") from error
 
@@ -112,26 +111,22 @@ class Cells:
         }
         if limits is None:
             return walls
+        missing = ("memory", "pids") if self._groups is None else self._groups.missing
         rlimits = {
-            "processes": limits.processes,
+            # Behind the group's limit where there is one: the group counts what it refused, an rlimit does not.
+            "processes": limits.processes if "pids" in missing else 2 * limits.processes,
             "open_files": limits.open_files,
             "file_bytes": limits.file_bytes,
             "cpu_s": limits.cpu_s,
         }
-        if self._groups is None or "memory" in self._groups.missing:
+        if "memory" in missing:
             rlimits["address_bytes"] = limits.memory_bytes + _ADDRESS_OVERHEAD
         return walls | {"limits": rlimits}
 
 
-_ADDRESS_OVERHEAD = 4 << 30  # torch maps this much before it holds anything
-
-
-def _without_walls(environment: dict[str, str]) -> dict[str, str]:
-    """Without a sandbox there is no private /tmp: give the process a folder of its own."""
-    import tempfile  # noqa: PLC0415 - debugging mode only
-
-    folder = tempfile.mkdtemp(prefix="evald-unsandboxed-")
-    return {name: value.replace("/tmp", folder, 1) for name, value in environment.items()}  # noqa: S108
+_NOT_FOR_A_CELL_TO_SAY = frozenset({Verdict.PASSED, Verdict.HARNESS_ERROR, Verdict.REJECTED})
+_BEFORE_A_CALL = frozenset({Phase.BUILD, Phase.LOAD})
+_SHORT_OF = "; it ran into its limit of {} processes and threads"
 
 
 class Cell:
@@ -150,6 +145,7 @@ class Cell:
         self.versions: dict[str, str | None] = {}
         self.ended: Ended | None = None
         self._frozen = False
+        self._phase = Phase.LOAD
         self._started_at = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._selector.register(channel, selectors.EVENT_READ, None)
@@ -175,35 +171,64 @@ class Cell:
         Raises `CellFailed` with the verdict for everything else: the cell's own report of a fault, silence, a crash, nonsense.
         """
         if self._frozen:
+            self.require_silence()
             self.thaw()
-        self.tell(message, phase=phase, fds=fds)
+        self.tell(message, phase=phase, deadline=deadline, fds=fds)
         return self.await_answer(expected, phase=phase, deadline=deadline)
 
-    def tell(self, message: protocol.Message, *, phase: Phase, fds: tuple[int, ...] = ()) -> None:
-        """Send without waiting. Raises `CellFailed` when the cell is gone."""
+    def tell(
+        self, message: protocol.Message, *, phase: Phase, deadline: float, fds: tuple[int, ...] = ()
+    ) -> None:
+        """Send without waiting for an answer. Raises `CellFailed` when the cell is gone or does not take it until `deadline`."""
+        self._phase = phase
+        self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
             protocol.send(self._channel, message, fds)
+        except TimeoutError as error:
+            raise self._too_slow(phase) from error
         except (protocol.ClosedError, OSError) as error:
             raise self._died(phase) from error
+
+    def require_silence(self) -> None:
+        """While the cell is frozen: nothing may lie in the channel, for every request had its one answer.
+
+        A "done" sent ahead of time would otherwise be taken for the next round's.
+        """
+        with suppress(protocol.ClosedError):
+            self._drain(0)
+        if self._reader.pending:
+            self.kill()
+            raise self._failed(
+                Verdict.INTEGRITY_VIOLATION,
+                self._phase,
+                f"wrote into the judge's channel: {self._reader.pending} bytes came unasked",
+            )
+
+    def _too_slow(self, phase: Phase) -> CellFailed:
+        self.kill()
+        return self._failed(Verdict.TIMEOUT, phase, "the time limit was over; everything it had started was killed")
 
     def await_answer(self, expected: str, *, phase: Phase, deadline: float) -> protocol.Message:
         """Wait for the answer to what was told."""
         try:
             answer = self._receive(deadline)
         except TimeoutError as error:
-            self.kill()
-            raise self._failed(Verdict.TIMEOUT, phase, "the time limit was over; everything it had started was killed") from error
+            raise self._too_slow(phase) from error
         except protocol.ClosedError as error:
             raise self._died(phase) from error
         except protocol.ProtocolError as error:
             self.kill()
-            raise self._failed(Verdict.INTEGRITY_VIOLATION, phase, f"wrote into the judge's channel: {error}") from error
+            raise self._failed(
+                Verdict.INTEGRITY_VIOLATION, phase, f"wrote into the judge's channel: {error}"
+            ) from error
         if answer["type"] == "failed":
             raise self._reported(answer, phase)
         if answer["type"] != expected:
             self.kill()
             raise self._failed(
-                Verdict.INTEGRITY_VIOLATION, phase, f"wrote into the judge's channel: {answer['type'][:80]!r} came unasked"
+                Verdict.INTEGRITY_VIOLATION,
+                phase,
+                f"wrote into the judge's channel: {answer['type'][:80]!r} came unasked",
             )
         return answer
 
@@ -213,14 +238,16 @@ class Cell:
             verdict = Verdict(answer.get("verdict"))
         except ValueError:
             verdict = Verdict.RUNTIME_ERROR
-        if verdict in (Verdict.PASSED, Verdict.HARNESS_ERROR, Verdict.REJECTED):
+        if verdict in _NOT_FOR_A_CELL_TO_SAY or (verdict is Verdict.UNSUPPORTED and phase not in _BEFORE_A_CALL):
             verdict = Verdict.RUNTIME_ERROR
+        ended = self.kill()
         text = answer.get("traceback")
+        message = printable(str(answer.get("message"))[:8192])
         failure = Failure(
             phase=phase,
             side=self.side,
-            message=str(answer.get("message"))[:8192],
-            traceback=str(text)[:16_384] if text else None,
+            message=message + self._limit_hit(ended),
+            traceback=printable(str(text)[:16_384]) if text else None,
         )
         return CellFailed(verdict, failure)
 
@@ -236,10 +263,16 @@ class Cell:
             return self._failed(
                 Verdict.OUT_OF_MEMORY, phase, f"killed: used more than the {limit_mib} MiB of memory it may use"
             )
-        if ended.signal == "SIGXCPU":
-            return self._failed(Verdict.TIMEOUT, phase, "killed: used up its processor time")
+        if ended.signal == "SIGXFSZ":
+            limit_mib = self._settings.limits.file_bytes >> 20
+            return self._failed(Verdict.RUNTIME_ERROR, phase, f"killed: wrote a file beyond the {limit_mib} MiB it may have")
         how = f"was killed by {ended.signal}" if ended.signal else f"ended with exit code {ended.exit_code}"
         return self._failed(Verdict.RUNTIME_ERROR, phase, f"the process {how} before it had answered")
+
+    def _limit_hit(self, ended: Ended | None) -> str:
+        if ended is None or not ended.processes_refused:
+            return ""
+        return _SHORT_OF.format(self._settings.limits.processes)
 
     def _failed(self, verdict: Verdict, phase: Phase, message: str) -> CellFailed:
         ended = self.ended
@@ -247,7 +280,7 @@ class Cell:
         failure = Failure(
             phase=phase,
             side=self.side,
-            message=message,
+            message=message + self._limit_hit(ended),
             traceback=crash,
             exit_code=ended.exit_code if ended else None,
             signal=ended.signal if ended else None,
@@ -293,8 +326,12 @@ class Cell:
             self._selector.unregister(fd)
 
     def freeze(self) -> None:
-        """Stop everything in the cell where it stands."""
-        self.program.freeze()
+        """Stop everything in the cell where it stands. Raises `CellFailed` when it cannot be stopped: it is dead then."""
+        try:
+            self.program.freeze()
+        except HarnessError as error:
+            self.kill()
+            raise self._failed(Verdict.INTEGRITY_VIOLATION, self._phase, "could not be stopped between two calls") from error
         self._frozen = True
 
     def thaw(self) -> None:

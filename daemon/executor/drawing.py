@@ -49,7 +49,7 @@ class Drawer:
         return values
 
     def _from_source(self, purpose: str, number: int, slot: int, deadline: float) -> dict[int, torch.Tensor]:
-        assert self._source is not None  # noqa: S101 - the caller looked
+        assert self._source is not None
         tensors = self._source.tensors(self._secret.seed("inputs", purpose, number, slot), deadline)
         return dict(enumerate(tensors))
 
@@ -57,7 +57,7 @@ class Drawer:
         if index in self._kept:
             return self._kept[index]
         logical = self._logicals[index]
-        assert logical.spec is not None  # noqa: S101 - otherwise the source draws it
+        assert logical.spec is not None
         declared = logical.spec.init.seed if logical.spec.init else None
         if purpose == "check" and number == 0 and declared is not None:
             generator = torch.Generator().manual_seed(declared)
@@ -93,7 +93,9 @@ class Export:
         self._cell.freeze()
         node, shapes = _checked(answer, self._limit_bytes)
         if self.node and (node, shapes) != (self.node, self.shapes):
-            raise CannotWire(f"{self._what} changed their shapes or values that are no tensors from one call to the next")
+            raise CannotWire(
+                f"{self._what} changed their shapes or values that are no tensors from one call to the next"
+            )
         self.node, self.shapes = node, shapes
         self.returned = bool(answer.get("returned", True))
 

@@ -80,9 +80,13 @@ class Inspector:
                     )
 
     def _compared(self, slot: int, phase: Phase) -> None:
-        assert self.reference is not None  # noqa: S101 - the caller looked
+        assert self.reference is not None
         pairs = zip(
-            self.candidate.answers(slot), self.reference.answers(slot), self.candidate.answer_fields(), self.tolerances, strict=True
+            self.candidate.answers(slot),
+            self.reference.answers(slot),
+            self.candidate.answer_fields(),
+            self.tolerances,
+            strict=True,
         )
         for (name, got), (_, expected), placed, tolerance in pairs:
             if got.numel() == 0:

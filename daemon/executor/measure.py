@@ -113,7 +113,7 @@ class Measurement:
                 fill_slot(place, slot, values)
 
     def _order(self, slots: int, calls: int) -> list[int]:
-        import torch  # noqa: PLC0415 - only the permutation
+        import torch
 
         return [int(slot) for slot in torch.randperm(slots, generator=self._random)[:calls]]
 
@@ -172,7 +172,12 @@ class Measurement:
             worst = self._worst_rse()
             progress(f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
             calls = sum(count for count, _ in self._series[0].rounds)
-            if done >= rules.min_rounds and calls >= rules.min_calls and worst is not None and worst <= rules.target_rse:
+            if (
+                done >= rules.min_rounds
+                and calls >= rules.min_calls
+                and worst is not None
+                and worst <= rules.target_rse
+            ):
                 return "precision"
             if time.monotonic() - start >= rules.max_s and done >= _MIN_ROUNDS_IN_A_HURRY:
                 return "time"
@@ -180,7 +185,7 @@ class Measurement:
                 return "time"
 
     def _one_round(self, slots: int, deadline: float) -> None:
-        import torch  # noqa: PLC0415
+        import torch
 
         calls = int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
         order = self._order(slots, calls)

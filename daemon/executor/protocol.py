@@ -54,6 +54,11 @@ class Reader:
         """Add what recv returned."""
         self._buffer += data
 
+    @property
+    def pending(self) -> int:
+        """Bytes that came and were not taken yet."""
+        return len(self._buffer)
+
     def next(self) -> Message | None:
         """The next whole message, or None. Raises `ProtocolError`."""
         if len(self._buffer) < _HEADER.size:
@@ -71,7 +76,7 @@ class Reader:
 def parse(body: bytes) -> Message:
     """Decode one message body. Raises `ProtocolError` for anything but a shallow object with a `type`."""
     try:
-        message = json.loads(body)
+        message = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {type(error).__name__}") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
@@ -79,6 +84,10 @@ def parse(body: bytes) -> Message:
     if _deeper_than(message, _MAX_DEPTH):
         raise ProtocolError(f"nested deeper than {_MAX_DEPTH}")
     return message
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _deeper_than(value: Any, depth: int) -> bool:

@@ -68,9 +68,7 @@ class SidePlace:
             self.arena = None
 
 
-def attach(
-    cell: Cell, wiring: Wiring, arena: Arena, *, phase: Phase, deadline: float, identity: bool = False
-) -> None:
+def attach(cell: Cell, wiring: Wiring, arena: Arena, *, phase: Phase, deadline: float, identity: bool = False) -> None:
     """Tell `cell` to map `arena`, and leave it frozen.
 
     `identity` makes it the null candidate: no kernel, answers copied as a kernel's would be.
@@ -107,7 +105,9 @@ def plan_round(arena: Arena, secret_fields: list[Field], order: list[int], gener
     return RoundPlan(tuple(order), late, wrong, _words(arena, poisoned, order, _PROBE_WORDS, generator))
 
 
-def _words(arena: Arena, fields: list[Field], order: list[int], budget: int, generator: torch.Generator) -> torch.Tensor:
+def _words(
+    arena: Arena, fields: list[Field], order: list[int], budget: int, generator: torch.Generator
+) -> torch.Tensor:
     """Random 32-bit word positions, spread over `fields` of all slots of the round; at least one per slot and field."""
     fields = [field for field in fields if field.tensor.size_bytes >= 4]  # noqa: PLR2004 - a whole word
     if not fields or not order:
@@ -137,9 +137,7 @@ def run_untimed(place: SidePlace, order: list[int], seed: int, *, phase: Phase, 
     place.attached.publish(max(order) + 1)
     place.cell.thaw()
     start = time.perf_counter()
-    place.cell.request(
-        {"type": "run", "calls": len(order), "seed": seed}, "done", phase=phase, deadline=deadline
-    )
+    place.cell.request({"type": "run", "calls": len(order), "seed": seed}, "done", phase=phase, deadline=deadline)
     wall_s = time.perf_counter() - start
     place.cell.freeze()
     return wall_s

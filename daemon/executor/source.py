@@ -71,7 +71,7 @@ def import_source(source: Source, names: dict[str, Any]) -> ModuleType:
         spec.loader.exec_module(module)
     except KernelFault:
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever import-time code raises is the bundle's
+    except BaseException as error:
         raise fault_from(error, source.folder, "compile_error", "while importing") from error
     return module
 
@@ -108,9 +108,7 @@ def user_traceback(error: BaseException, folder: Path) -> str:
 
 
 def _user_frames(error: BaseException, folder: Path) -> list[traceback.FrameSummary]:
-    return [
-        frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)
-    ]
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)]
 
 
 def _relative(text: str, folder: Path, limit: int = 16_384) -> str:

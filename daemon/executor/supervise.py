@@ -2,10 +2,11 @@
 
 Theory of operation
 -------------------
-A sandboxed program is pid 1's child in its own pid namespace. Killing it means SIGKILL to that pid 1, which the kernel turns into
+A sandboxed program is pid 1's child in its own pid namespace. Killing it means SIGKILL to that pid 1 (by pidfd: its number may
+have been reused by then), which the kernel turns into
 the death of every process in the namespace before pid 1 itself is reaped; then we wait for bubblewrap, and only then is anything
 the program left looked at. Freezing uses the cgroup freezer; without one, SIGSTOP to every process whose pid namespace is the
-cell's, repeated until a pass finds nobody running (a stopped process cannot fork).
+cell's, repeated until a pass finds no thread running (a stopped process cannot fork).
 
 Without a sandbox (`isolation = "none"`, for debugging one's own code) the program leads its own process group, and that is killed.
 
@@ -14,36 +15,40 @@ Start from a thread that outlives the program: the parent-death signal that prot
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from daemon import fsio
 from daemon.errors import HarnessError
+from daemon.executor import owner
 from daemon.executor.sandbox import bubblewrap
 from daemon.executor.sandbox.cgroup import CellGroup
 from daemon.executor.sandbox.policy import Policy
 
-_PR_SET_PDEATHSIG = 1
 _FREEZE_LIMIT_S = 2.0
-_STOPPED_STATES = ("T", "t", "Z", "X")
+_KILL_LIMIT_S = 30.0
+_STOPPED_STATES = frozenset("TtZX")
+_FOLDER_PREFIX = "evald-unsandboxed-"
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended: its exit code, or the signal that killed it."""
+    """How a program ended: its exit code, or the signal that killed it; and which limits of its group it ran into."""
 
     exit_code: int | None
     signal: str | None
     oom_killed: bool = False
+    processes_refused: int = 0
 
 
 class Program(Protocol):
@@ -65,18 +70,17 @@ class Program(Protocol):
         """Kill all of it, wait until nothing is left, say how the program had ended."""
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that started it ends. For the child's side."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def _ended(return_code: int, oom_killed: bool) -> Ended:
+def _ended(return_code: int, group: CellGroup | None = None) -> Ended:
     """bubblewrap reports a signal of its child as 128 + number, as a shell does."""
-    if return_code < 0:
-        return Ended(None, signal.Signals(-return_code).name, oom_killed)
-    if return_code > 128 and return_code - 128 in iter(signal.Signals):  # noqa: PLR2004
-        return Ended(None, signal.Signals(return_code - 128).name, oom_killed)
-    return Ended(return_code, None, oom_killed)
+    oom_killed = group is not None and group.oom_killed()
+    refused = group.processes_refused() if group is not None else 0
+    number = -return_code if return_code < 0 else return_code - 128
+    if number > 0 and number in _SIGNAL_NAMES:
+        return Ended(None, _SIGNAL_NAMES[number], oom_killed, refused)
+    return Ended(return_code, None, oom_killed, refused)
+
+
+_SIGNAL_NAMES = {int(number): number.name for number in signal.Signals}
 
 
 class _Base:
@@ -92,6 +96,13 @@ class _Base:
         for stream in self._streams:
             stream.close()
 
+    def wait_until_dead(self) -> None:
+        """Raises `HarnessError` when something in the kernel keeps it: the slot is not fit for another cell then."""
+        try:
+            self._process.wait(_KILL_LIMIT_S)
+        except subprocess.TimeoutExpired as error:
+            raise HarnessError(f"process {self._process.pid} does not die") from error
+
 
 class SandboxedProgram(_Base):
     """A program behind bubblewrap. `init_pid` is pid 1 of its namespace as the host counts."""
@@ -99,6 +110,7 @@ class SandboxedProgram(_Base):
     def __init__(self, process: subprocess.Popen[bytes], init_pid: int, group: CellGroup | None) -> None:
         super().__init__(process)
         self._init_pid = init_pid
+        self._init_fd = os.pidfd_open(init_pid)
         self._pid_namespace = _namespace_of(init_pid)
         self._group = group
         self._ended: Ended | None = None
@@ -115,7 +127,7 @@ class SandboxedProgram(_Base):
         """Send SIGSTOP to every member still running; True when there was one."""
         found = False
         for pid in self._members():
-            if _state_of(pid) not in _STOPPED_STATES:
+            if not _all_stopped(pid):
                 found = True
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSTOP)
@@ -135,37 +147,36 @@ class SandboxedProgram(_Base):
 
     def poll(self) -> Ended | None:
         code = self._process.poll()
-        return None if code is None else _ended(code, self._oom_killed())
-
-    def _oom_killed(self) -> bool:
-        return self._group is not None and self._group.oom_killed()
+        return None if code is None else _ended(code, self._group)
 
     def kill(self) -> Ended:
         if self._ended is None:
             before = self.poll()
             with suppress(ProcessLookupError):
-                os.kill(self._init_pid, signal.SIGKILL)
+                signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
             if self._group is not None:
                 self._group.thaw()  # cgroup v1: a frozen process dies only when thawed
-            self._process.wait()
-            self._ended = before or _ended(self._process.returncode, self._oom_killed())
+            self.wait_until_dead()
+            self._ended = before or _ended(self._process.returncode, self._group)
             self.close_streams()
+            os.close(self._init_fd)
             if self._group is not None:
                 self._group.remove()
         return self._ended
 
 
 class PlainProgram(_Base):
-    """A program without a sandbox, leading its own process group."""
+    """A program without a sandbox, leading its own process group. `folder` is its own and goes with it."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path | None = None) -> None:
         super().__init__(process)
+        self._folder = folder
         self._ended: Ended | None = None
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
         deadline = time.monotonic() + _FREEZE_LIMIT_S
-        while self._process.poll() is None and _state_of(self._process.pid) not in _STOPPED_STATES:
+        while self._process.poll() is None and not _all_stopped(self._process.pid):
             if time.monotonic() > deadline:
                 raise HarnessError("a cell could not be frozen")
 
@@ -178,21 +189,25 @@ class PlainProgram(_Base):
 
     def poll(self) -> Ended | None:
         code = self._process.poll()
-        return None if code is None else _ended(code, oom_killed=False)
+        return None if code is None else _ended(code)
 
     def kill(self) -> Ended:
         if self._ended is None:
             before = self.poll()
             self._signal(signal.SIGKILL)
-            self._process.wait()
-            self._ended = before or _ended(self._process.returncode, oom_killed=False)
+            self.wait_until_dead()
+            self._ended = before or _ended(self._process.returncode)
             self.close_streams()
+            if self._folder is not None:
+                fsio.remove_tree(self._folder)
         return self._ended
 
 
 def start_plain(program: list[str], environment: dict[str, str], *, keep_fds: tuple[int, ...]) -> PlainProgram:
-    """Start `program` without walls. It must call `die_with_parent` itself."""
-    process = subprocess.Popen(  # noqa: S603 - the argv is ours
+    """Start `program` without walls, every /tmp of `environment` a folder of its own. It must call `die_with_parent` itself."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{owner.tag()}."))
+    environment = {name: value.replace("/tmp", str(folder), 1) for name, value in environment.items()}  # noqa: S108
+    process = subprocess.Popen(
         program,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -201,13 +216,26 @@ def start_plain(program: list[str], environment: dict[str, str], *, keep_fds: tu
         env=environment,
         start_new_session=True,
     )
-    return PlainProgram(process)
+    return PlainProgram(process, folder)
+
+
+def sweep_folders() -> None:
+    """Remove the folders of unsandboxed programs whose judge is dead."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        if owner.is_dead(folder.name.removeprefix(_FOLDER_PREFIX).partition(".")[0]):
+            fsio.remove_tree(folder)
 
 
 def start_judge(program: list[str], *, keep_fds: tuple[int, ...]) -> PlainProgram:
     """Start a trusted judge with our environment; what it prints goes where our own messages go. It calls `die_with_parent`."""
-    process = subprocess.Popen(  # noqa: S603 - the argv is ours
-        program, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=keep_fds, start_new_session=True
+    process = subprocess.Popen(
+        program,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=keep_fds,
+        # The judge's own threads sleep when they wait: spinning, they would take the processor from the kernel it times.
+        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+        start_new_session=True,
     )
     return PlainProgram(process)
 
@@ -229,7 +257,7 @@ def start_sandboxed(
     argv = bubblewrap.command(
         policy, program, info_fd=info_write, gate_fd=gate_read, userns_fd=userns_read if as_root else None
     )
-    process = subprocess.Popen(  # noqa: S603 - the argv is ours
+    process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -284,9 +312,17 @@ def _namespace_of(pid: int) -> str | None:
         return None
 
 
-def _state_of(pid: int) -> str:
-    """One letter from /proc/PID/stat; "X" once the process is gone."""
+def _all_stopped(pid: int) -> bool:
+    """Whether no thread of `pid` can run. Every thread is looked at: a leader that has exited shows Z while others go on."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
+        return all(_state_of(task) in _STOPPED_STATES for task in Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return True
+
+
+def _state_of(task: Path) -> str:
+    """One letter from the task's stat file (proc(5)); "X" once it is gone."""
+    try:
+        return (task / "stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
         return "X"

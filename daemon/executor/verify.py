@@ -80,7 +80,9 @@ def _errors(got: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
     """|got - expected| as float64; infinity where exactly one is NaN or the infinities differ; 0 where they agree."""
     if not got.dtype.is_floating_point:
         # Subtract as floats: the difference of two int64 may not fit one. Equal stays exactly 0.
-        return torch.where(got == expected, 0.0, (got.to(torch.float64) - expected.to(torch.float64)).abs().clamp_min(1.0))
+        return torch.where(
+            got == expected, 0.0, (got.to(torch.float64) - expected.to(torch.float64)).abs().clamp_min(1.0)
+        )
     same = (got == expected) | (got.isnan() & expected.isnan())
     error = (got - expected).abs()
     broken = error.isnan() | error.isinf() | expected.isinf() | got.isinf()

@@ -71,9 +71,7 @@ class Wiring:
         """The same side, its answer returned in the nesting of `node`: one more field per returned tensor."""
         places = tree.leaves(node)
         first = len(self.fields)
-        added = tuple(
-            SideField(name, tensors[index], logical=None, is_output=True) for name, index in places
-        )
+        added = tuple(SideField(name, tensors[index], logical=None, is_output=True) for name, index in places)
         return replace(
             self,
             fields=self.fields + added,
@@ -148,7 +146,7 @@ def pair_inputs(candidate: IOContract, logicals: list[Logical]) -> dict[str, int
             f"({', '.join(arg.name for arg in wanted) or 'none'}); give them the same names or the same number"
         )
     for arg in wanted:
-        assert arg.tensor_spec is not None  # noqa: S101 - chosen above
+        assert arg.tensor_spec is not None
         mine, theirs = tensor_shape(arg.tensor_spec), logicals[pairs[arg.name]]
         if mine != theirs.tensor:
             raise CannotWire(
@@ -175,4 +173,6 @@ def wire_call(io: IOContract, content: dict[str, int], parameters: list[str] | N
         chosen = tensors
     inputs_only = tuple(arg.model_copy(update={"role": "input"}) for arg in chosen)
     wired = wire_io(io.model_copy(update={"args": inputs_only}), content)
-    return replace(wired, fields=tuple(replace(f, is_output=False) for f in wired.fields), answer=(), names=(), returns=True)
+    return replace(
+        wired, fields=tuple(replace(f, is_output=False) for f in wired.fields), answer=(), names=(), returns=True
+    )

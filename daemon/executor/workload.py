@@ -81,7 +81,7 @@ class Workload:
     def _on_build(self, message: Message, fds: list[int]) -> Message:
         """Compile, then hand back what was built as a tar in the memfd `fds[1]` (as large as `capacity`)."""
         source = self._unpack(message, fds)
-        assert self._backend is not None  # noqa: S101 - _unpack sets it
+        assert self._backend is not None
         described = self._backend.build(source) or {}
         packed = _pack(source.artifacts)
         if len(packed) > message["capacity"]:
@@ -91,7 +91,7 @@ class Workload:
 
     def _on_load(self, message: Message, fds: list[int]) -> Message:
         source = self._unpack(message, fds)
-        assert self._backend is not None  # noqa: S101
+        assert self._backend is not None
         self._kernel = self._backend.load(source)
         shutil.rmtree(source.artifacts, ignore_errors=True)
         return {
@@ -170,7 +170,7 @@ class Workload:
             return function()
         except KernelFault:
             raise
-        except BaseException as error:  # noqa: BLE001 - user code
+        except BaseException as error:
             raise fault_from(error, self.folder, "runtime_error", doing) from error
 
     def _on_write(self, _message: Message, fds: list[int]) -> Message:

@@ -31,8 +31,8 @@ class _Beat(Generic[Lease]):
 class Pulse(Generic[Lease]):
     """Heartbeats of all running jobs, sent by whoever calls `beat` (the main loop), a third of the lease apart.
 
-    `extend(lease, progress)` raises `LostClaim` when the lease is gone: `on_lost` is then called and the lease forgotten.
-    A storage fault is left alone: the lease may run out, and publishing will find out.
+    `extend(lease, progress)` raises `LostClaim` when the lease is gone: `on_lost` is then called and the lease
+    forgotten. A storage fault is left alone: the lease may run out, and publishing will find out.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Threads that do jobs: one per slot, each alive as long as the service.
 
-A judge's parent-death signal belongs to the thread that started it, so the threads are never replaced. What a job is, where it comes
-from and what doing it means are given as functions: this room knows no database, no disk and no engine.
+A judge's parent-death signal belongs to the thread that started it, so the threads are never replaced. What a job is,
+where it comes from and what doing it means are given as functions: this room knows no database, no disk and no engine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _PAUSE_AFTER_FAULT_S = 2.0
 class Workers(Generic[Job]):
     """`take` answers the next job or None; `work` does it and handles its own outcomes.
 
-    `HarnessError` from either pauses the thread for a moment. Any other exception is a bug: it is logged and the thread goes on.
+    `HarnessError` and `OSError` from either pause the thread for a moment. Any other exception is a bug: it is logged and the thread
+    goes on.
     """
 
     def __init__(self, slots: int, take: Callable[[], Job | None], work: Callable[[Job], None]) -> None:
@@ -29,7 +30,6 @@ class Workers(Generic[Job]):
         self._work = work
         self._changed = threading.Condition()
         self._stopping = False
-        self._paused = False
         self._busy = 0
         self._wakes = 0
         self._threads = [
@@ -66,7 +66,7 @@ class Workers(Generic[Job]):
             try:
                 if not self._one():
                     self._rest(seen)
-            except HarnessError as error:
+            except (HarnessError, OSError) as error:
                 log.story("cannot take or finish a job now", level=30, reason=error)
                 self._pause()
             except Exception:  # noqa: BLE001 - the scheduler's per-job wall: a bug must not cost the slot

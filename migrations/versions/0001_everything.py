@@ -201,7 +201,7 @@ def _create_job() -> None:
 
 def _create_job_indexes() -> None:
     is_queued, is_finished = sa.text("state = 'queued'"), sa.text("finished_at IS NOT NULL")
-    following = ["state", sa.text("priority DESC"), "created_at", "id"]
+    following: list[str | sa.TextClause] = ["state", sa.text("priority DESC"), "created_at", "id"]
     op.create_index("ix_job_next", "job", following, sqlite_where=is_queued, postgresql_where=is_queued)
     op.create_index("ix_job_created_at", "job", ["created_at", "id"])
     op.create_index("ix_job_name", "job", ["name", "created_at", "id"])

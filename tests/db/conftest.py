@@ -1,7 +1,8 @@
-"""Both databases for every test that asks for `url`, `database`, `repository` or `history`."""
+"""Both databases for every test that asks for `url`, `ready_url`, `database`, `repository` or `history`."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,10 +48,43 @@ def url(request: pytest.FixtureRequest) -> str:
     return found
 
 
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "evald.sqlite3"
+    migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: postgres_server.PostgresServer) -> str:
+    url = postgres.create_database()
     migrate.upgrade(url)
-    opened = Database(url)
+    return url
+
+
+@pytest.fixture
+def ready_sqlite_url(sqlite_template: Path, sqlite_url: str, tmp_path: Path) -> str:
+    shutil.copy(sqlite_template, tmp_path)
+    return sqlite_url
+
+
+@pytest.fixture
+def ready_postgres_url(postgres: postgres_server.PostgresServer, postgres_template: str) -> Iterator[str]:
+    url = postgres.create_database(postgres_template)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ready_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database with every table and no rows, once on each kind."""
+    found: str = request.getfixturevalue(f"ready_{request.param}_url")
+    return found
+
+
+@pytest.fixture
+def database(ready_url: str) -> Iterator[Database]:
+    opened = Database(ready_url)
     yield opened
     opened.close()
 

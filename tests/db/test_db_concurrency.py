@@ -51,11 +51,11 @@ def test_threads_lease_each_job_once(repository: Repository) -> None:
     assert Counter(lease.job_id for lease in taken) == Counter(job.job_id for job in jobs)
 
 
-def test_processes_lease_and_publish_each_job_once(url: str, repository: Repository, history: History) -> None:
+def test_processes_lease_and_publish_each_job_once(ready_url: str, repository: Repository, history: History) -> None:
     jobs = [new_job() for _ in range(JOBS)]
     for job in jobs:
         repository.register(job)
-    workers = [start_worker("judge_all", url, f"process-{number}") for number in range(PROCESSES)]
+    workers = [start_worker("judge_all", ready_url, f"process-{number}") for number in range(PROCESSES)]
     leased: list[str] = []
     for worker in workers:
         out, _ = worker.communicate(timeout=LIMIT_S)
@@ -146,14 +146,14 @@ def test_equal_environments_published_at_once_are_one_row(repository: Repository
 
 @pytest.mark.parametrize("repetition", range(2))
 def test_a_process_killed_inside_a_transaction_leaves_nothing_behind(
-    url: str, repository: Repository, database: Database, history: History, repetition: int
+    ready_url: str, repository: Repository, database: Database, history: History, repetition: int
 ) -> None:
     job = new_job()
     repository.register(job)
     lease = repository.lease(job.job_id, "me", 60)
     assert lease is not None
     before, events = history.job(job.job_id), history.events(job.job_id)
-    worker = start_worker("stop_inside", url, job.job_id)
+    worker = start_worker("stop_inside", ready_url, job.job_id)
     assert worker.stdout is not None
     assert worker.stdout.readline() == "inside\n"
     worker.kill()

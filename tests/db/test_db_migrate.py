@@ -187,8 +187,8 @@ def test_frequent_questions_are_index_lookups(sqlite_url: str, sql: str) -> None
     questions = {
         "lease": "SELECT id FROM job WHERE lease_until < :a",
         "next": str(waiting.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})),
-        "newest": f"SELECT id FROM job WHERE name = :a {order}",  # noqa: S608
-        "problem": f"SELECT id FROM job WHERE problem = :a {order}",  # noqa: S608
+        "newest": f"SELECT id FROM job WHERE name = :a {order}",
+        "problem": f"SELECT id FROM job WHERE problem = :a {order}",
         "finished": "SELECT id FROM job WHERE finished_at >= :a ORDER BY finished_at LIMIT 1",
         "prefix": "SELECT id FROM job WHERE id BETWEEN :a AND :a ORDER BY id",
     }

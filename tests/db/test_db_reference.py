@@ -83,7 +83,8 @@ def test_a_case_is_a_row_and_unfinished_jobs_are_not(filled: Database) -> None:
     with filled.read() as connection:
         found = connection.execute(
             text(
-                "SELECT name, job_verdict, verdict, message, correct, runtime_ms, isolation FROM results ORDER BY 1, 2, 6"
+                "SELECT name, job_verdict, verdict, message, correct, runtime_ms, isolation "
+                "FROM results ORDER BY name, job_verdict, runtime_ms"
             )
         ).all()
     assert [tuple(row) for row in found] == [

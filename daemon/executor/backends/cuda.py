@@ -51,11 +51,15 @@ def _kernel_name(source: Source) -> str:
     wanted = source.metadata.get("kernel_name")
     listed = ", ".join(kernels) or "none"
     if wanted:
-        if re.split(r"[<:]", wanted)[0] not in kernels and wanted not in (source.metadata.get("name_expressions") or ()):
+        if re.split(r"[<:]", wanted)[0] not in kernels and wanted not in (
+            source.metadata.get("name_expressions") or ()
+        ):
             raise KernelFault("compile_error", f"no __global__ function {wanted!r} in the source; it has {listed}")
         return str(wanted)
     if len(kernels) != 1:
-        raise KernelFault("compile_error", f"set metadata.kernel_name: the source has these __global__ functions: {listed}")
+        raise KernelFault(
+            "compile_error", f"set metadata.kernel_name: the source has these __global__ functions: {listed}"
+        )
     return kernels[0]
 
 
@@ -81,7 +85,9 @@ def _choose(wanted: str | None) -> str:
         if here and not wanted:
             return name
     missing = wanted or "nvcc or NVRTC"
-    raise KernelFault("unsupported", f"no {missing} on this machine: install the CUDA toolkit to compile `cuda` kernels")
+    raise KernelFault(
+        "unsupported", f"no {missing} on this machine: install the CUDA toolkit to compile `cuda` kernels"
+    )
 
 
 def _with_nvcc(source: Source, options: list[str]) -> str:
@@ -89,8 +95,8 @@ def _with_nvcc(source: Source, options: list[str]) -> str:
     if unit != source.path:
         unit.write_text(source.text, "utf-8")
     argv = ["nvcc", "-cubin", f"-arch={_architecture(source)}", "-Xptxas", "-v", f"-I{source.folder}", *options]
-    done = subprocess.run(  # noqa: S603 - inside the cell, options checked
-        [*argv, "-o", str(source.artifacts / "kernel.cubin"), str(unit)],  # noqa: S607
+    done = subprocess.run(
+        [*argv, "-o", str(source.artifacts / "kernel.cubin"), str(unit)],
         capture_output=True,
         text=True,
         errors="replace",
@@ -115,7 +121,7 @@ def _nvrtc_library() -> str | None:
 
 
 def _site_folders() -> list[str]:
-    import site  # noqa: PLC0415 - only when looking for NVRTC
+    import site
 
     return site.getsitepackages()
 
@@ -124,9 +130,7 @@ def _with_nvrtc(source: Source, options: list[str]) -> str:
     """nvrtcCreateProgram, nvrtcCompileProgram, nvrtcGetCUBIN (NVRTC user guide, "User Interface")."""
     nvrtc = ctypes.CDLL(_nvrtc_library())
     handle = ctypes.c_void_p()
-    nvrtc.nvrtcCreateProgram(
-        ctypes.byref(handle), source.text.encode(), source.path.name.encode(), 0, None, None
-    )
+    nvrtc.nvrtcCreateProgram(ctypes.byref(handle), source.text.encode(), source.path.name.encode(), 0, None, None)
     flags = [f"--gpu-architecture={_architecture(source)}", f"-I{source.folder}", *options]
     encoded = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
     status = nvrtc.nvrtcCompileProgram(handle, len(flags), encoded)

@@ -45,7 +45,7 @@ def from_module(module: ModuleType, source: Source) -> Kernel:
     def construct(args: list[Any], kwargs: dict[str, Any]) -> Any:
         try:
             instance = model_class(*args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 - the user's constructor
+        except BaseException as error:
             raise fault_from(error, source.folder, "compile_error", f"constructing {model_class.__name__}") from error
         # Calling the instance runs hooks, as users of nn.Module expect.
         kernel.call = instance if method == "forward" and isinstance(instance, nn.Module) else getattr(instance, method)

@@ -50,14 +50,18 @@ def _launchable(module: ModuleType, name: str) -> Any:
     found = getattr(module, name, None)
     if found is None or not hasattr(found, "__getitem__") or not hasattr(found, "run"):
         names = [key for key, value in vars(module).items() if hasattr(value, "run") and hasattr(value, "__getitem__")]
-        raise KernelFault("compile_error", f"no Triton kernel {name!r} in the source; it has {', '.join(names) or 'none'}")
+        raise KernelFault(
+            "compile_error", f"no Triton kernel {name!r} in the source; it has {', '.join(names) or 'none'}"
+        )
     return found
 
 
 def _only_entry(source: Source) -> str:
     """The one decorated kernel no other kernel calls. Several, or none: an error that lists them."""
     kernels = {
-        node.name: node for node in ast.parse(source.text).body if isinstance(node, ast.FunctionDef) and _decorated(node)
+        node.name: node
+        for node in ast.parse(source.text).body
+        if isinstance(node, ast.FunctionDef) and _decorated(node)
     }
     called = {
         name.id
@@ -71,7 +75,8 @@ def _only_entry(source: Source) -> str:
     if not kernels:
         raise KernelFault("compile_error", "no function decorated with @triton.jit in the source")
     raise KernelFault(
-        "compile_error", f"several kernels could be the entry: {', '.join(entries or kernels)}; set metadata.kernel_name"
+        "compile_error",
+        f"several kernels could be the entry: {', '.join(entries or kernels)}; set metadata.kernel_name",
     )
 
 

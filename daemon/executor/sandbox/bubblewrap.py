@@ -53,7 +53,11 @@ def _view(policy: Policy, *, own_tmpfs: bool) -> list[str]:
             argv += ["--ro-bind", str(link), str(link)]
     argv += ["--proc", "/proc", "--dev", "/dev"]
     for mount in policy.writable_tmpfs:
-        argv += ["--perms", "1777", "--size", str(policy.limits.tmp_bytes), "--tmpfs", mount] if own_tmpfs else ["--dir", mount]
+        argv += (
+            ["--perms", "1777", "--size", str(policy.limits.tmp_bytes), "--tmpfs", mount]
+            if own_tmpfs
+            else ["--dir", mount]
+        )
     return [*argv, "--remount-ro", "/"]
 
 

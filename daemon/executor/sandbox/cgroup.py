@@ -3,21 +3,28 @@
 Theory of operation: each cell gets its own group below the daemon's. The sandbox waits at its gate until its first process is a
 member, so nothing it ever starts is outside. Memory and process limits are the kernel's; `oom_killed` tells a memory kill from
 any other SIGKILL. Removing the group needs it empty: the caller has killed pid 1 of the pid namespace and waited before that.
+
+A judge that is killed leaves its cells frozen, and a member of a frozen v1 group does not die of a SIGKILL until it is thawed. So
+every group carries the tag of the judge that made it (`owner`), and `sweep` thaws, kills and removes the groups of dead judges:
+the engine calls it whenever it has killed a judge, a judge when it starts.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from daemon.executor import owner
 from daemon.executor.sandbox.policy import CellLimits
 
 _ROOT = Path("/sys/fs/cgroup")
 _GROUP = "evald"
+_LEAF = f"{_GROUP}-main"
 _V1_CONTROLLERS = ("memory", "pids", "freezer", "cpu")
 _PERIOD_US = 100_000
 _FREEZE_LIMIT_S = 2.0
@@ -38,8 +45,8 @@ class CellGroup(Protocol):
     def oom_killed(self) -> bool:
         """Whether the kernel killed a member for want of memory."""
 
-    def peak_bytes(self) -> int | None:
-        """The most memory the members held at once, where the kernel counts it."""
+    def processes_refused(self) -> int:
+        """How often a member was refused a new process or thread because of the group's limit."""
 
     def remove(self) -> None:
         """Delete the group. Its members must be gone."""
@@ -57,17 +64,74 @@ class Cgroups:
         """Controllers that are not enforced here."""
         return tuple(name for name in ("memory", "pids", "cpu") if name not in self.bases)
 
-    def create(self, name: str, limits: CellLimits) -> CellGroup:
-        """Make the group `name` with `limits`. Raises `OSError` when the kernel refuses."""
+    def create(self, number: int, limits: CellLimits) -> CellGroup:
+        """Make this process's group `number` with `limits`. Raises `OSError` when the kernel refuses."""
+        name = f"{owner.tag()}-{number}"
         return _V2Group(self.bases, name, limits) if self.version == 2 else _V1Group(self.bases, name, limits)  # noqa: PLR2004
 
     def sweep(self) -> None:
-        """Remove empty groups that judges killed earlier left behind. Groups in use refuse to go."""
-        for base in set(self.bases.values()):
+        """Kill and remove what dead judges left behind. Groups of living ones are not touched."""
+        for base in sorted(set(self.bases.values())):
             for folder in base.iterdir():
-                if folder.is_dir():
-                    with suppress(OSError):
-                        folder.rmdir()
+                if folder.is_dir() and owner.is_dead(folder.name.rpartition("-")[0]):
+                    _destroy(folder)
+
+
+def existing() -> Cgroups | None:
+    """The cgroups a judge of ours has made, without making any; None where there are none."""
+    memberships = _own_memberships()
+    if (base := _v2_base(memberships)) is not None and base.is_dir():
+        return Cgroups(2, {"freezer": base})
+    bases = {name: _v1_base(name, memberships) for name in _V1_CONTROLLERS if name in memberships}
+    found = {name: base for name, base in bases.items() if base.is_dir()}
+    return Cgroups(1, found) if found else None
+
+
+def _destroy(folder: Path) -> None:
+    """Thaw and kill every member, then remove the group, under every controller it exists for."""
+    deadline = time.monotonic() + _FREEZE_LIMIT_S
+    folders = {folder}
+    while pids := _members(folder):
+        for pid in pids:
+            folders |= _groups_of(pid, folder.name)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for group in folders:
+            _thaw(group)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.005)
+    for group in folders:
+        with suppress(OSError):
+            _remove(group)
+
+
+def _members(folder: Path) -> list[int]:
+    try:
+        return [int(word) for word in _words(folder / "cgroup.procs")]
+    except OSError:
+        return []
+
+
+def _groups_of(pid: int, name: str) -> set[Path]:
+    """Every group called `name` that `pid` is in: v1 has one per controller."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text("ascii").splitlines()
+    except OSError:
+        return set()
+    found = set()
+    for line in lines:
+        _, controller, path = line.split(":", 2)
+        if path.endswith(f"/{name}"):
+            found.add(_ROOT / controller / path.lstrip("/"))
+    return found
+
+
+def _thaw(folder: Path) -> None:
+    for name, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+        if (folder / name).exists():
+            with suppress(OSError):
+                (folder / name).write_text(word, "ascii")
 
 
 def find() -> Cgroups | None:
@@ -87,15 +151,15 @@ def _own_memberships() -> dict[str, str]:
 
 
 def _find_v2(memberships: dict[str, str]) -> Cgroups | None:
-    if "" not in memberships or not (_ROOT / "cgroup.controllers").exists():
+    base = _v2_base(memberships)
+    if base is None:
         return None
-    own = _ROOT / memberships[""].lstrip("/")
-    base = (own.parent if own.name == _GROUP else own) / f"{_GROUP}-cells"
+    top = base.parent
     try:
         base.mkdir(exist_ok=True)
-        _leave_inner_node(own, base)
-        wanted = [name for name in ("memory", "pids", "cpu") if name in _words(own / "cgroup.controllers")]
-        for node in (own, base):
+        _leave_inner_node(top)
+        wanted = [name for name in ("memory", "pids", "cpu") if name in _words(top / "cgroup.controllers")]
+        for node in (top, base):
             for name in wanted:
                 (node / "cgroup.subtree_control").write_text(f"+{name}", "ascii")
     except OSError:
@@ -104,13 +168,21 @@ def _find_v2(memberships: dict[str, str]) -> Cgroups | None:
     return Cgroups(2, {name: base for name in (*enabled, "freezer")})
 
 
-def _leave_inner_node(own: Path, base: Path) -> None:
+def _v2_base(memberships: dict[str, str]) -> Path | None:
+    """Where cells go. A process that was already moved to the leaf counts from the group above it."""
+    if "" not in memberships or not (_ROOT / "cgroup.controllers").exists():
+        return None
+    own = _ROOT / memberships[""].lstrip("/")
+    return (own.parent if own.name == _LEAF else own) / f"{_GROUP}-cells"
+
+
+def _leave_inner_node(top: Path) -> None:
     """v2 allows controllers only below a group without processes: move ourselves (and siblings in it) to a leaf."""
-    if own == _ROOT:
+    if top == _ROOT:
         return
-    leaf = base.parent / f"{_GROUP}-main"
+    leaf = top / _LEAF
     leaf.mkdir(exist_ok=True)
-    for pid in _words(own / "cgroup.procs"):
+    for pid in _words(top / "cgroup.procs"):
         (leaf / "cgroup.procs").write_text(pid, "ascii")
 
 
@@ -119,8 +191,7 @@ def _find_v1(memberships: dict[str, str]) -> Cgroups | None:
     for controller in _V1_CONTROLLERS:
         if controller not in memberships:
             continue
-        own = _ROOT / controller / memberships[controller].lstrip("/")
-        base = own / f"{_GROUP}-cells"
+        base = _v1_base(controller, memberships)
         try:
             base.mkdir(exist_ok=True)
             probe = base / f"probe-{os.getpid()}"
@@ -130,6 +201,10 @@ def _find_v1(memberships: dict[str, str]) -> Cgroups | None:
             continue
         bases[controller] = base
     return Cgroups(1, bases) if bases else None
+
+
+def _v1_base(controller: str, memberships: dict[str, str]) -> Path:
+    return _ROOT / controller / memberships[controller].lstrip("/") / f"{_GROUP}-cells"
 
 
 def _words(path: Path) -> list[str]:
@@ -196,9 +271,8 @@ class _V2Group:
     def oom_killed(self) -> bool:
         return "memory" in self._bases and _counter(self._folder / "memory.events", "oom_kill") > 0
 
-    def peak_bytes(self) -> int | None:
-        peak = self._folder / "memory.peak"
-        return int(peak.read_text("ascii")) if peak.exists() else None
+    def processes_refused(self) -> int:
+        return _counter(self._folder / "pids.events", "max") if "pids" in self._bases else 0
 
     def remove(self) -> None:
         _remove(self._folder)
@@ -239,9 +313,9 @@ class _V1Group:
         folder = self._folders.get("memory")
         return folder is not None and _counter(folder / "memory.oom_control", "oom_kill") > 0
 
-    def peak_bytes(self) -> int | None:
-        folder = self._folders.get("memory")
-        return int((folder / "memory.max_usage_in_bytes").read_text("ascii")) if folder else None
+    def processes_refused(self) -> int:
+        folder = self._folders.get("pids")
+        return _counter(folder / "pids.events", "max") if folder else 0
 
     def remove(self) -> None:
         for folder in self._folders.values():

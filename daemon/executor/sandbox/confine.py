@@ -1,15 +1,25 @@
-"""The first thing a cell does to itself, before it reads a byte of any bundle: limits and filter, or it does not start."""
+"""What a started process does to itself first: a cell sets its limits and its call filter, or it does not start."""
 
 from __future__ import annotations
 
+import ctypes
 import resource
+import signal
 from pathlib import Path
 
 from daemon.executor.sandbox import seccomp
 
 
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the thread that started it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def confine(limits: dict[str, int]) -> None:
-    """Set hard rlimits from `limits` (processes, open_files, file_bytes, cpu_s, memory_bytes), then the call filter.
+    """Set hard rlimits from `limits` (processes, open_files, file_bytes, cpu_s, and address_bytes where no cgroup is), then the call filter.
 
     Hard limits cannot be raised again: the cell has no capabilities. Raises `OSError` or `RuntimeError` when a wall is
     missing: the cell must then exit.

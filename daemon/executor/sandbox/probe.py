@@ -46,7 +46,7 @@ def assess(isolation: str, groups: Cgroups | None) -> Isolation:
 
 
 def _try_namespaces() -> None:
-    done = subprocess.run(  # noqa: S603 - fixed words
+    done = subprocess.run(
         [bubblewrap.BWRAP, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--", "/bin/true"],
         capture_output=True,
         text=True,

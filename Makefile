@@ -1,0 +1,80 @@
+# Two commands do everything on a bare Debian or Ubuntu: `make demo` and `make test`.
+
+VENV ?= .venv
+PYTHON ?= python3
+DEMO_HOME ?= demo-home
+# Two workers per default: CI has two cores, and each evaluation keeps about one busy.
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.evald-installed
+PACKAGES := bubblewrap g++ python3-dev python3-venv util-linux
+TEST_PACKAGES := postgresql
+
+.PHONY: help demo test check install system test-system gpu-test bench docs constraints clean
+
+help:
+	@echo "make demo     judge the bundles in examples/ and print the table of verdicts"
+	@echo "make test     check style, types and architecture, then run the whole test suite"
+	@echo "make check    style, types and architecture only"
+	@echo "make install  the virtual environment in $(VENV), with evald in it"
+	@echo "make docs     regenerate the reference pages that come from the code"
+	@echo "make clean    remove what these commands made"
+
+# -- the machine ------------------------------------------------------------------------------------------------
+
+# Debian packages are installed when we may; otherwise we say the line to type. $(1): packages, $(2): exit status without them.
+define need_packages
+	@command -v dpkg >/dev/null || exit 0; missing=""; \
+	for package in $(1); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -q >/dev/null && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing >/dev/null; \
+	else \
+	  echo "system packages are missing; type: sudo apt-get install -y$$missing" >&2; exit $(2); \
+	fi
+endef
+
+system:
+	$(call need_packages,$(PACKAGES),1)
+
+# Without Postgres its tests are skipped, and say so.
+test-system: system
+	$(call need_packages,$(TEST_PACKAGES),0)
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt | system
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: $(STAMP)
+
+# -- the two commands -------------------------------------------------------------------------------------------
+
+demo: $(STAMP)
+	@rm -rf $(DEMO_HOME)
+	@$(BIN)/python examples/demo.py $(DEMO_HOME)
+
+test: check test-system
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# -- the rest ---------------------------------------------------------------------------------------------------
+
+docs: $(STAMP)
+	$(BIN)/python -m daemon.cli.reference
+
+constraints: $(STAMP)
+	@$(BIN)/python -m pip freeze --exclude-editable
+
+clean:
+	rm -rf $(VENV) $(DEMO_HOME) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,51 @@
+"""`90s`, `15m`, `12h`, `7d`, `4w` and ISO dates, as options take them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from daemon.errors import OperatorError
+
+_SPAN = re.compile(r"(\d{1,9})\s*(s|m|h|d|w)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_HINT = "write 90s, 15m, 12h, 7d, 4w or a date such as 2026-01-31 or 2026-01-31T12:00"
+
+
+def parse_span(text: str, option: str) -> timedelta:
+    """How long. A date counts from then to now. Raises `OperatorError` naming `option`."""
+    if (span := _span(text, option)) is not None:
+        return span
+    since = datetime.now(UTC) - _moment(text, option)
+    if since < timedelta(0):
+        raise OperatorError(f"{option} {text!r} is in the future", hint=_HINT)
+    return since
+
+
+def parse_since(text: str, option: str) -> datetime:
+    """The moment so long ago, or the date itself (UTC unless it says otherwise). Raises `OperatorError` naming `option`."""
+    span = _span(text, option)
+    if span is None:
+        return _moment(text, option)
+    try:
+        return datetime.now(UTC) - span
+    except OverflowError as error:
+        raise OperatorError(f"{option} {text!r} is before the calendar begins", hint=_HINT) from error
+
+
+def _span(text: str, option: str) -> timedelta | None:
+    match = _SPAN.fullmatch(text.strip().lower())
+    if match is None:
+        return None
+    try:
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError as error:
+        raise OperatorError(f"{option} {text!r} is too long", hint=_HINT) from error
+
+
+def _moment(text: str, option: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise OperatorError(f"{option} {text!r} is neither a duration nor a date", hint=_HINT) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,89 @@
+"""From an exception to what a person reads and the exit code a script reads. The only place that does so.
+
+0 fine (judged and passed), 1 judged and not passed, 2 could not, 130 interrupted, 141 nobody reads the output any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from daemon.cli.root import evald
+from daemon.errors import BundleError, EvaldError
+
+NOT_PASSED, COULD_NOT, INTERRUPTED, NO_READER = 1, 2, 130, 141
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and answer its exit code. Messages go to stderr; with --json an error goes to stdout."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in args
+    try:
+        code = _invoke(args, as_json=as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        return NO_READER
+    return code
+
+
+def _invoke(args: list[str], *, as_json: bool) -> int:
+    try:
+        code = evald.main(args=args, prog_name="evald", standalone_mode=False)
+    except click.ClickException as error:
+        return _usage_fault(error, as_json=as_json)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("evald: interrupted", err=True)
+        return INTERRUPTED
+    except EvaldError as error:
+        return report(error, as_json=as_json)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return report(EvaldError(f"{place}{error.strerror or error}"), as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def report(error: EvaldError, *, as_json: bool) -> int:
+    """Print one error and answer exit code 2."""
+    if as_json:
+        click.echo(json.dumps(as_document(error), indent=2))
+        return COULD_NOT
+    first, *more = error.message.splitlines() or [type(error).__name__]
+    click.echo(f"{click.style('evald:', fg='red', bold=True) if _colour() else 'evald:'} {first}", err=True)
+    for line in more:
+        click.echo(f"  {line}", err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)
+    return COULD_NOT
+
+
+def as_document(error: EvaldError) -> dict[str, Any]:
+    """An error as --json prints it; a bundle's problems one by one."""
+    document: dict[str, Any] = {"error": error.message, "hint": error.hint}
+    if isinstance(error, BundleError):
+        document["problems"] = [vars(problem) for problem in error.problems]
+    return document
+
+
+def _usage_fault(error: click.ClickException, *, as_json: bool) -> int:
+    context = getattr(error, "ctx", None)
+    hint = f"type: {context.command_path} --help" if context is not None else None
+    return report(EvaldError(error.format_message(), hint=hint), as_json=as_json)
+
+
+def _colour() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _silence_stdout() -> None:
+    """Python flushes stdout at exit: give it somewhere to go."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,102 @@
+"""Options that many commands share: where evald's home is, single settings, and --json."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from daemon.config import LoadedSettings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """An option that sets one setting. `metavar` is what the help shows for the value."""
+
+    option: str
+    metavar: str
+    help: str
+    multiple: bool = False
+
+
+_PLACES = {
+    "home": Flag("--home", "DIR", "Folder that holds inbox/, results/ and state/ (default: ./evald-home)."),
+    "inbox": Flag("--inbox", "DIR", "Inbox, when it is not in the home."),
+    "results": Flag("--results", "DIR", "Result files, when they are not in the home."),
+    "state": Flag("--state", "DIR", "Database, cache and locks, on a local disk, when not in the home."),
+    "database": Flag("--database", "URL", "sqlite:////path/evald.sqlite3 or postgresql://user@host/name."),
+}
+_MORE = {
+    "device": Flag("--device", "DEVICE", "Where to judge: auto or cpu."),
+    "isolation": Flag("--isolation", "HOW", "bubblewrap, or none: only to debug your own code."),
+    "slots": Flag("--slots", "N", "How many jobs to judge at the same time."),
+    "log_level": Flag("--log-level", "LEVEL", "debug, info, warning or error."),
+    "backend_paths": Flag("--backend-path", "DIR", "Folder with further kernel types; may be repeated.", multiple=True),
+}
+
+
+def settings_options(*more: str) -> Callable[[Function], Function]:
+    """Give a command the options that say which settings to use, and the settings themselves as argument `loaded`.
+
+    `more` names settings that get an option of their own here, beside the places every command knows.
+    """
+    flags = {**_PLACES, **{key: _MORE[key] for key in more}}
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def command(*args: Any, **given: Any) -> Any:
+            chosen = {key: given.pop(key) for key in flags}
+            loaded = _load(chosen, given.pop("config"), given.pop("assignments"))
+            return function(*args, loaded=loaded, **given)
+
+        decorated: Any = command
+        decorated = _ASSIGN(decorated)
+        for key in reversed(flags):
+            decorated = _option(key, flags[key])(decorated)
+        return _with_config_file(decorated)  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def _option(key: str, flag: Flag) -> Callable[[Any], Any]:
+    return click.option(flag.option, key, metavar=flag.metavar, multiple=flag.multiple, help=flag.help)
+
+
+def _with_config_file(function: Any) -> Any:
+    return click.option("--config", metavar="FILE", help="Settings file (default: HOME/evald.toml if it is there).")(
+        function
+    )
+
+
+_ASSIGN = click.option(
+    "--set",
+    "assignments",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Any setting, such as timing.max_s=5; may be repeated. evald config lists them.",
+)
+
+
+def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ...]) -> LoadedSettings:
+    from daemon import config as settings  # noqa: PLC0415 - pydantic takes longer to import than --help may take
+
+    root = click.get_current_context().find_root().params
+    chosen["home"] = chosen["home"] or root.get("home")
+    file = config or root.get("config")
+    flags = {key: value for key, value in chosen.items() if value not in (None, ())}
+    for assignment in assignments:
+        key, found, value = assignment.partition("=")
+        if not found:
+            raise click.UsageError(f"--set {assignment!r} is not KEY=VALUE", ctx=click.get_current_context())
+        flags[settings.known_key(key.strip())] = value.split(os.pathsep) if key == "backend_paths" else value
+    return settings.load(flags, config_file=Path(file) if file else None)

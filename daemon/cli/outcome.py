@@ -1,0 +1,113 @@
+"""Verdicts on the screen and in the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from daemon.cli import figures
+from daemon.cli.failing import COULD_NOT, NOT_PASSED
+from daemon.cli.screen import Cell, Column
+from daemon.verdict import Verdict
+
+if TYPE_CHECKING:
+    from daemon.db.records import JobRecord
+    from daemon.evaluation import Evaluation
+
+_LINE_LIMIT = 160
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """0 when all passed (or there is none), 2 when one could not be judged, else 1."""
+    found = set(verdicts)
+    if any(not verdict.carried_out for verdict in found):
+        return COULD_NOT
+    return NOT_PASSED if found - {Verdict.PASSED} else 0
+
+
+def coloured(verdict: str | None) -> Cell:
+    """The verdict in its colour."""
+    if verdict is None:
+        return Cell(figures.ABSENT)
+    known = Verdict(verdict)
+    style = "green" if known is Verdict.PASSED else "red" if known.carried_out else "magenta"
+    return Cell(str(known), style)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One judged job in a table of verdicts, and in the JSON of commands that judge several."""
+
+    job_id: str
+    name: str
+    verdict: Verdict
+    phase: str | None
+    message: str | None
+    runtime_ms: float | None
+    ref_runtime_ms: float | None
+    speedup: float | None
+    comparison: str | None
+
+    @classmethod
+    def of_evaluation(cls, job_id: str, name: str, evaluation: Evaluation) -> Line:
+        """From what the engine answered; figures of the first case."""
+        first = evaluation.cases[0] if evaluation.cases else None
+        return cls(
+            job_id=job_id,
+            name=name,
+            verdict=evaluation.verdict,
+            phase=str(evaluation.phase),
+            message=evaluation.message,
+            runtime_ms=first.timing.stats.mean if first and first.timing else None,
+            ref_runtime_ms=first.ref_timing.stats.mean if first and first.ref_timing else None,
+            speedup=first.speedup if first else None,
+            comparison=str(first.comparison) if first and first.comparison else None,
+        )
+
+    @classmethod
+    def of_record(cls, job: JobRecord) -> Line:
+        """From a job of the database that has ended."""
+        document: Mapping[str, Any] = job.document or {}
+        return cls(
+            job_id=job.job_id,
+            name=job.name,
+            verdict=job.verdict or Verdict.HARNESS_ERROR,
+            phase=str(job.phase) if job.phase else None,
+            message=job.message,
+            runtime_ms=job.runtime_ms,
+            ref_runtime_ms=job.ref_runtime_ms,
+            speedup=job.speedup,
+            comparison=document.get("comparison"),
+        )
+
+    def as_document(self) -> dict[str, Any]:
+        return {**vars(self), "verdict": str(self.verdict)}
+
+    def cells(self) -> list[str]:
+        """The row of `COLUMNS`."""
+        remark = self.comparison if self.verdict is Verdict.PASSED else first_line(self.message)
+        return [
+            self.name,
+            coloured(self.verdict),
+            figures.milliseconds(self.runtime_ms),
+            figures.milliseconds(self.ref_runtime_ms),
+            figures.ratio(self.speedup),
+            remark or "",
+        ]
+
+
+COLUMNS = (
+    Column("NAME"),
+    Column("VERDICT"),
+    Column("TIME", right=True),
+    Column("REFERENCE", right=True),
+    Column("SPEEDUP", right=True),
+    Column("", flexible=True),
+)
+
+
+def first_line(message: str | None) -> str:
+    """The first line of a message, cut to fit a table."""
+    text = message.strip().splitlines()[0] if message and message.strip() else ""
+    return text if len(text) <= _LINE_LIMIT else f"{text[: _LINE_LIMIT - 1]}…"

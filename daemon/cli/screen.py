@@ -1,0 +1,153 @@
+"""What reaches people and scripts: data on stdout, messages on stderr; tables by rich on a terminal, plain text in a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_NARROW = 40
+
+
+class Cell(str):
+    """Text with a style for terminals ("green", "bold red"). In a pipe it is just its text."""
+
+    __slots__ = ("style",)
+    style: str
+
+    def __new__(cls, text: object, style: str = "") -> Cell:
+        cell = super().__new__(cls, "" if text is None else str(text))
+        cell.style = style
+        return cell
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table. `right`: figures. `flexible`: the one that is cut or folded where the screen is narrow."""
+
+    title: str
+    right: bool = False
+    flexible: bool = False
+
+
+def on_terminal(stream: TextIO | None = None) -> bool:
+    """Whether a person looks at `stream` (default stdout)."""
+    stream = sys.stdout if stream is None else stream
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def console(*, err: bool = False) -> Console:
+    """A rich console on stdout or stderr. It honours NO_COLOR."""
+    from rich.console import Console  # noqa: PLC0415 - only for terminals
+
+    return Console(stderr=err, highlight=False, soft_wrap=False)
+
+
+def document(value: object) -> None:
+    """One JSON document on stdout. Raises `ValueError` for NaN and Infinity."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n")
+
+
+def line(text: str = "") -> None:
+    """One line of data."""
+    if isinstance(text, Cell) and text.style and on_terminal():
+        console().print(_rich(text), soft_wrap=True)
+        return
+    sys.stdout.write(f"{text}\n")
+
+
+def heading(text: str) -> None:
+    """The title of a section, after an empty line."""
+    line()
+    line(Cell(text, "bold"))
+
+
+def say(text: str) -> None:
+    """A message: what is going on, what to type next."""
+    sys.stderr.write(f"{text}\n")
+
+
+def warn(text: str) -> None:
+    """A message nobody should miss."""
+    if on_terminal(sys.stderr):
+        console(err=True).print(_rich(Cell(f"evald: warning: {text}", "yellow")), soft_wrap=True)
+    else:
+        say(f"evald: warning: {text}")
+
+
+def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, indent: int = 0) -> None:
+    """A table on stdout; nothing at all for no rows."""
+    rows = [[_one_line(cell) for cell in row] for row in rows]
+    if not rows:
+        return
+    if on_terminal():
+        _rich_table(columns, rows, indent)
+    else:
+        _plain_table(columns, rows, indent)
+
+
+def fields(pairs: Iterable[tuple[str, str | None]], *, indent: int = 0) -> None:
+    """`name   value` lines, aligned; a value of None is left out, further lines of a value are indented below it."""
+    known = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        first, *more = value.split("\n") or [""]
+        pad = " " * indent
+        if on_terminal():
+            from rich.text import Text  # noqa: PLC0415
+
+            text = Text(f"{pad}{name.ljust(width)}  ", style="dim")
+            text.append(first, style=getattr(value, "style", "") or "not dim")
+            console().print(text, soft_wrap=True)
+        else:
+            sys.stdout.write(f"{pad}{name.ljust(width)}  {first}".rstrip() + "\n")
+        for further in more:
+            sys.stdout.write(f"{pad}{' ' * width}  {further}\n")
+
+
+def _one_line(cell: str) -> str:
+    """Control characters of a bundle's own texts must not drive the terminal."""
+    if cell.isprintable():
+        return cell
+    clean = "".join(c if c.isprintable() else " " for c in cell)
+    return Cell(clean, cell.style) if isinstance(cell, Cell) else clean
+
+
+def _plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: int) -> None:
+    titles = [column.title for column in columns]
+    widths = [max(len(row[i]) for row in [titles, *rows]) for i in range(len(columns))]
+    for row in [titles, *rows]:
+        parts = [
+            cell.rjust(width) if column.right else cell.ljust(width)
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        ]
+        sys.stdout.write(" " * indent + "  ".join(parts).rstrip() + "\n")
+
+
+def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: int) -> None:
+    from rich.padding import Padding  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for column in columns:
+        grid.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=not column.flexible,
+            overflow="ellipsis" if not column.flexible else "fold",
+        )
+    for row in rows:
+        grid.add_row(*(_rich(cell) for cell in row))
+    console().print(Padding(grid, (0, 0, 0, indent)))
+
+
+def _rich(cell: str) -> Any:
+    from rich.text import Text  # noqa: PLC0415
+
+    return Text(cell, style=getattr(cell, "style", ""))

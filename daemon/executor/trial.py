@@ -1,0 +1,65 @@
+"""Starting one real cell and ending it again: what `evald doctor` asks before any bundle is there. Trusted side, no torch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from daemon.config import Settings
+from daemon.executor.cells import Cells, CellSettings
+from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.policy import CellLimits
+from daemon.executor.sandbox.probe import assess
+from daemon.verdict import Side
+
+_UID_STEP = 3000  # beside the uids of candidates, references and null candidates
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How cells are held here, what is weaker than it should be, what a cell reported, and how long it took to start."""
+
+    level: str
+    weaker: tuple[str, ...]
+    versions: dict[str, str | None]
+    start_s: float
+
+
+def try_cell(settings: Settings) -> Trial:
+    """Start a cell as the judge would and wait for its greeting.
+
+    Raises `OperatorError` when a sandbox is wanted and cannot be had, `HarnessError` when the cell does not come up.
+    """
+    groups = cgroup.find() if settings.isolation != "none" else None
+    isolation = assess(settings.isolation, groups)
+    start = time.monotonic()
+    cell = Cells(_cell_settings(settings), groups).start(Side.CANDIDATE)
+    try:
+        cell.greet()
+        return Trial(isolation.level, isolation.weaker, cell.versions, time.monotonic() - start)
+    finally:
+        cell.kill()
+
+
+def _cell_settings(settings: Settings) -> CellSettings:
+    sandbox = settings.sandbox
+    limits = CellLimits(
+        memory_bytes=sandbox.memory_bytes,
+        processes=sandbox.processes,
+        open_files=sandbox.open_files,
+        file_bytes=sandbox.file_bytes,
+        tmp_bytes=sandbox.tmp_bytes,
+        tmp_inodes=sandbox.tmp_inodes,
+        cpu_cores=sandbox.cpu_cores,
+    )
+    return CellSettings(
+        isolation=settings.isolation,
+        limits=limits,
+        uid_base=sandbox.uid_base + _UID_STEP,
+        slot=0,
+        threads=1,
+        interpret=True,
+        backend_paths=settings.backend_paths,
+        output_keep_bytes=sandbox.output_keep_bytes,
+        start_s=settings.deadlines.start_s,
+    )

@@ -1,0 +1,94 @@
+"""What lies in the inbox, for people: names, whether each is complete, and why not. Claims nothing, remembers nothing."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from daemon.errors import HarnessError
+from daemon.intake import names, tree
+
+
+@dataclass(frozen=True)
+class WaitingEntry:
+    """One entry: `name` as people gave it, `job_id` when its sender chose one, `reason` empty when it is complete."""
+
+    entry: str
+    name: str
+    job_id: str | None
+    since: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """`entries`: the longest waiting; `total`: how many wait; `ignored`: hidden and temporary names."""
+
+    entries: tuple[WaitingEntry, ...]
+    total: int
+    ignored: int
+
+
+def look(inbox: Path, *, limit: int = 20, name: str | None = None) -> Inbox:
+    """Look at `inbox`; with `name` only at entries of that bundle or entry name. A missing folder is an empty inbox.
+
+    Raises `HarnessError` when it cannot be listed.
+    """
+    found: list[tuple[float, str]] = []
+    ignored = 0
+    try:
+        with os.scandir(inbox) as entries:
+            for entry in entries:
+                if names.is_ignored(entry.name):
+                    ignored += 1
+                elif name is None or name in (entry.name, *names.split_job_id(entry.name), _stem(entry.name)):
+                    found.append((_changed_s(entry), entry.name))
+    except FileNotFoundError:
+        return Inbox((), 0, 0)
+    except OSError as error:
+        raise HarnessError(f"cannot list {inbox}: {error.strerror or error}") from error
+    oldest = heapq.nsmallest(limit, found)
+    return Inbox(tuple(_entry(inbox, entry, changed_s) for changed_s, entry in oldest), len(found), ignored)
+
+
+def entry_of(inbox: Path, job_id: str) -> str | None:
+    """The entry that carries `job_id`, None when there is none (any more)."""
+    try:
+        with os.scandir(inbox) as entries:
+            return next((entry.name for entry in entries if entry.name.endswith(f"@{job_id}")), None)
+    except OSError as error:
+        raise HarnessError(f"cannot list {inbox}: {error.strerror or error}") from error
+
+
+def _stem(entry: str) -> str:
+    bare = names.bundle_name(entry)
+    return bare.removesuffix(names.ending_of(bare))
+
+
+def _changed_s(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat(follow_symlinks=False).st_ctime
+    except OSError:
+        return 0.0
+
+
+def _entry(inbox: Path, entry: str, changed_s: float) -> WaitingEntry:
+    bare, job_id = names.split_job_id(entry)
+    since = datetime.fromtimestamp(changed_s, UTC)
+    return WaitingEntry(entry, names.readable(bare), job_id, since, _reason(inbox / entry))
+
+
+def _reason(path: Path) -> str:
+    try:
+        mode = path.lstat().st_mode
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+            return "neither a file nor a folder: it will be rejected"
+        return tree.look_at(path, mode).reason
+    except FileNotFoundError:
+        return "just taken"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"

@@ -1,0 +1,75 @@
+"""Settings: layers, where a value came from, and errors that name the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon import config
+from daemon.errors import OperatorError
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_later_layers_win_and_each_value_names_its_source(tmp_path: Path) -> None:
+    file = write(tmp_path / "evald.toml", "slots = 2\nlease_s = 30\n[limits]\nfile_count = 7\n")
+    loaded = config.load(
+        {"slots": 4}, config_file=file, environ={"EVALD_LEASE_S": "40", "EVALD_LIMITS_CASES": "3", "HOME": "/x"}
+    )
+    settings = loaded.settings
+    assert (settings.slots, settings.lease_s, settings.limits.file_count, settings.limits.cases) == (4, 40, 7, 3)
+    assert loaded.sources["slots"] == "flag --slots"
+    assert loaded.sources["lease_s"] == "environment EVALD_LEASE_S"
+    assert loaded.sources["limits.file_count"] == f"{file}:4"
+    assert loaded.sources["max_attempts"] == "default"
+
+
+def test_a_flag_that_was_not_given_changes_nothing(tmp_path: Path) -> None:
+    assert config.load({"slots": None}, environ={}).settings.slots == config.Settings().slots
+
+
+def test_the_file_in_the_home_is_read_without_being_named(tmp_path: Path) -> None:
+    write(tmp_path / "evald.toml", "slots = 3\n")
+    assert config.load({"home": str(tmp_path)}, environ={}).settings.slots == 3
+    assert config.load(environ={"EVALD_HOME": str(tmp_path)}).settings.slots == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = 1\nslotz = 2\n", [":1:", "'a'"]),
+        ("slots = 1\n[limits]\nfile_cuont = 2\n", [":3:", "limits.file_cuont", "limits.file_count"]),
+        ("[limit]\ncases = 2\n", [":2:", "limit.cases", "limits.cases"]),
+        ("slots = 0\n", [":1", "slots", "greater than 0", "got 0"]),
+        ("slots = [\n", ["not valid TOML"]),
+        ('isolation = "docker"\n', [":1", "isolation", "docker"]),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_line(tmp_path: Path, text: str, words: list[str]) -> None:
+    file = write(tmp_path / "mistake.toml", text)
+    with pytest.raises(OperatorError) as caught:
+        config.load(config_file=file, environ={})
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_an_unknown_variable_is_an_error_that_knows_the_nearest_name() -> None:
+    with pytest.raises(OperatorError, match="EVALD_SLOTS"):
+        config.load(environ={"EVALD_SLOT": "1"})
+
+
+def test_a_settings_file_that_is_named_but_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="no settings file"):
+        config.load(config_file=tmp_path / "nowhere.toml", environ={})
+
+
+def test_folders_follow_the_home_and_each_can_be_set_on_its_own(tmp_path: Path) -> None:
+    paths = config.load({"home": str(tmp_path), "inbox": str(tmp_path / "nfs" / "in")}, environ={}).settings.paths
+    assert paths.results == tmp_path / "results"
+    assert paths.inbox == tmp_path / "nfs" / "in"
+    assert paths.work == tmp_path / "nfs" / "work"
+    assert paths.default_database_url == f"sqlite:///{tmp_path}/state/evald.sqlite3"

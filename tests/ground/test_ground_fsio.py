@@ -1,0 +1,73 @@
+"""Durable file operations on a real disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon import fsio
+
+
+def test_an_atomic_write_replaces_the_content_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    fsio.write_atomic(target, b"one")
+    fsio.write_atomic(target, b"two", mode=0o600)
+    assert target.read_bytes() == b"two"
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failed_atomic_write_keeps_the_old_content(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    with pytest.raises(OSError, match="folder"):
+        fsio.write_atomic(target, b"data")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with fsio.new_folder(tmp_path / "whole") as draft:
+        (draft / "a").write_text("1", "utf-8")
+        assert not (tmp_path / "whole").exists()
+    assert (tmp_path / "whole" / "a").read_text("utf-8") == "1"
+    with pytest.raises(RuntimeError), fsio.new_folder(tmp_path / "never"):
+        raise RuntimeError
+    assert [entry.name for entry in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_link_can_be_pointed_at_something_else(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        fsio.point_at(tmp_path / "newest", tmp_path / name)
+        assert (tmp_path / "newest").resolve() == (tmp_path / name).resolve()
+
+
+def test_renaming_what_is_gone_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        fsio.rename(tmp_path / "gone", tmp_path / "target")
+
+
+def test_a_tree_deeper_than_any_path_can_name_is_removed(tmp_path: Path) -> None:
+    top = tmp_path / "deep"
+    top.mkdir()
+    level = os.open(top, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("a" * 60, dir_fd=level)
+        inner = os.open("a" * 60, os.O_RDONLY, dir_fd=level)
+        os.close(level)
+        level = inner
+    os.close(level)
+    fsio.remove_tree(top)
+    assert not top.exists()
+    fsio.remove_tree(top)
+
+
+def test_removing_a_tree_follows_no_links(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").touch()
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "link").symlink_to(tmp_path / "kept")
+    fsio.remove_tree(tmp_path / "gone")
+    assert (tmp_path / "kept" / "file").exists()

@@ -1,0 +1,36 @@
+"""Story lines: one line each, whatever is in the fields."""
+
+from __future__ import annotations
+
+import pytest
+
+from daemon import log
+
+
+def test_a_story_is_one_line_with_its_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("info")
+    log.story("claimed", job="0123", name="two words", nothing=None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith('info    claimed job=0123 name="two words"')
+
+
+def test_a_field_cannot_forge_a_second_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("info")
+    log.story("claimed", name="a\nb\x1b[31m")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a\\nb\\x1b[31m" in line
+
+
+def test_under_the_journal_a_priority_stands_in_front(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    log.setup("info")
+    log.story("trouble", level=40, job="1")
+    assert capsys.readouterr().err == "<3>trouble job=1\n"
+
+
+def test_below_the_level_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("warning")
+    log.story("detail")
+    assert capsys.readouterr().err == ""

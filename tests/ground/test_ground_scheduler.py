@@ -1,0 +1,94 @@
+"""Worker threads and heartbeats, with plain functions in place of database and engine."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass
+
+from daemon.errors import HarnessError, LostClaim
+from daemon.scheduler.pulse import Pulse
+from daemon.scheduler.workers import Workers
+
+LIMIT_S = 20.0
+
+
+def take_from(jobs: queue.SimpleQueue[int]) -> int | None:
+    try:
+        return jobs.get_nowait()
+    except queue.Empty:
+        return None
+
+
+def test_every_job_is_done_once_and_a_bug_in_one_does_not_cost_the_slot() -> None:
+    jobs: queue.SimpleQueue[int] = queue.SimpleQueue()
+    done: list[int] = []
+    finished = threading.Event()
+
+    def work(job: int) -> None:
+        if job == 1:
+            raise ValueError("a bug")
+        done.append(job)
+        if len(done) == 3:
+            finished.set()
+
+    workers = Workers(2, lambda: take_from(jobs), work)
+    workers.start()
+    for job in range(4):
+        jobs.put(job)
+    workers.wake()
+    assert finished.wait(LIMIT_S)
+    assert workers.stop(LIMIT_S)
+    assert sorted(done) == [0, 2, 3]
+    assert workers.busy == 0
+
+
+def test_a_storage_fault_while_taking_is_waited_out() -> None:
+    attempts = threading.Semaphore(0)
+    outcomes = iter([HarnessError("away"), 7])
+    done = threading.Event()
+
+    def take() -> int | None:
+        attempts.release()
+        outcome = next(outcomes, None)
+        if isinstance(outcome, HarnessError):
+            raise outcome
+        return outcome
+
+    workers = Workers(1, take, lambda job: done.set() if job == 7 else None)
+    workers.start()
+    assert attempts.acquire(timeout=LIMIT_S)
+    workers.wake()
+    assert done.wait(LIMIT_S)
+    assert workers.stop(LIMIT_S)
+
+
+@dataclass(frozen=True)
+class Right:
+    job_id: str
+
+
+def test_a_heartbeat_carries_the_newest_progress_and_a_lost_lease_is_told_and_forgotten() -> None:
+    beats: list[tuple[str, str | None]] = []
+    lost: list[str] = []
+
+    def extend(lease: Right, progress: str | None) -> None:
+        if lease.job_id == "gone":
+            raise LostClaim("gone")
+        if lease.job_id == "unheard":
+            raise HarnessError("the database is away")
+        beats.append((lease.job_id, progress))
+
+    pulse: Pulse[Right] = Pulse(0.0, extend, lambda lease: lost.append(lease.job_id))
+    for name in ("kept", "gone", "unheard"):
+        pulse.add(Right(name))
+    pulse.note("kept", "checking 1/5")
+    pulse.note("kept", "checking 2/5")
+    pulse.note("nobody", "ignored")
+    pulse.beat()
+    assert beats == [("kept", "checking 2/5")]
+    assert lost == ["gone"]
+    assert {lease.job_id for lease in pulse.leases} == {"kept", "unheard"}
+    pulse.remove("kept")
+    pulse.remove("kept")
+    assert {lease.job_id for lease in pulse.leases} == {"unheard"}

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def start(home: Path) -> Iterator[Start]:
+    """Start `evald COMMAND` on the home as a real process; whatever still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw") or 0)
+
+    def run(*command: str, **variables: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "EVALD_HOME": str(home), "EVALD_QUIET_S": "0.5", **variables}
+        environment["EVALD_SANDBOX_UID_BASE"] = str(200_000 + 10_000 * worker + 10 * len(started))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "daemon", *command],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()

@@ -1,0 +1,242 @@
+"""What a kill can leave behind, built by hand on a real disk and a real database, and what reconciling makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from service_bundles import write_bundle
+
+from daemon import results
+from daemon.config import Settings
+from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.errors import StorageUnavailable
+from daemon.db.history import History
+from daemon.db.records import Lease, Published
+from daemon.db.repository import Repository
+from daemon.engine import JobSpec
+from daemon.errors import HarnessError
+from daemon.evaluation import Evaluation
+from daemon.executor import catalog
+from daemon.intake.owner import Owner
+from daemon.intake.spool import Claimed, Spool
+from daemon.judging import Desk
+from daemon.lifecycle import JobState
+from daemon.reconcile import Reconciler, Repairs
+from daemon.verdict import Phase, Verdict
+
+PASSED = Evaluation(verdict=Verdict.PASSED, phase=Phase.REPORT)
+DEAD = Owner(Owner.current().host, Owner.current().boot_id, 2**22 + 1)
+
+
+class BrokenEngine:
+    """An engine whose judge always dies."""
+
+    slots = 1
+
+    def evaluate(self, job: JobSpec, on_progress: object) -> Evaluation:
+        raise HarnessError("the judge died")
+
+    def cancel(self, job_id: str) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Home:
+    """One home with everything a daemon would have, and daemons that are dead."""
+
+    settings: Settings
+    repository: Repository
+    history: History
+
+    def desk(self, owner: Owner) -> Desk:
+        types = catalog.contract_types(catalog.load())
+        return Desk(self.settings, Spool(self.settings.paths, owner), self.repository, BrokenEngine(), types)
+
+    def claim(self, name: str, owner: Owner = DEAD) -> Claimed:
+        write_bundle(self.settings.paths.inbox / name)
+        return Spool(self.settings.paths, owner).claim(name)
+
+    def lease(self, claimed: Claimed, owner: Owner = DEAD) -> Lease:
+        self.desk(owner).register(claimed)
+        lease = self.repository.lease(claimed.job_id, owner.tag, 60)
+        assert lease is not None
+        self.repository.start(lease)
+        return lease
+
+    def stage(self, lease: Lease, fence: int | None = None) -> results.Staged:
+        result = results.document(results.Subject(lease.job_id, lease.name), PASSED, datetime.now(UTC))
+        return results.stage(self.settings.paths, result, PASSED, lease.fence if fence is None else fence)
+
+    def reconcile(self, busy: frozenset[str] = frozenset()) -> Repairs:
+        me = Owner.current()
+        spool = Spool(self.settings.paths, me)
+        desk = self.desk(me)
+        paths = self.settings.paths
+        return Reconciler(paths, spool, self.repository, self.history, desk, busy.__contains__).run()
+
+    def published(self) -> list[str]:
+        return [path.parent.name for path in self.settings.paths.results.glob("[0-9]*/*/result.json")]
+
+    def entries(self, folder: str) -> list[str]:
+        return sorted(entry.name for entry in getattr(self.settings.paths, folder).iterdir())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    settings = Settings(home=tmp_path / "home")
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    yield Home(settings, Repository(database), History(database))
+    database.close()
+
+
+def test_a_clean_home_needs_no_repair(home: Home) -> None:
+    assert home.reconcile().total == 0
+
+
+def test_a_bundle_claimed_but_never_registered_is_queued(home: Home) -> None:
+    claimed = home.claim("orphan")
+    assert home.reconcile().registered == 1
+    assert home.history.job(claimed.job_id).state is JobState.QUEUED
+
+
+def test_a_lease_of_a_dead_daemon_on_this_host_is_taken_back_at_once(home: Home) -> None:
+    lease = home.lease(home.claim("left"))
+    assert home.reconcile().requeued == 1
+    job = home.history.job(lease.job_id)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+    assert job.fence > lease.fence
+
+
+def test_a_lease_of_another_host_is_left_to_run_out(home: Home) -> None:
+    elsewhere = Owner("elsewhere", "abcd", 1)
+    lease = home.lease(home.claim("theirs", elsewhere), elsewhere)
+    assert home.reconcile().total == 0
+    assert home.history.job(lease.job_id).state is JobState.RUNNING
+
+
+def test_a_result_that_the_database_never_heard_of_is_published_from_the_outbox(home: Home) -> None:
+    claimed = home.claim("told")
+    lease = home.lease(claimed)
+    home.stage(lease)
+    repairs = home.reconcile()
+    assert (repairs.published, repairs.released, repairs.put_away) == (1, 1, 1)
+    assert home.history.job(lease.job_id).verdict is Verdict.PASSED
+    assert home.published() == [lease.job_id]
+    assert home.entries("work") == home.entries("outbox") == []
+    assert home.entries("archive") == [f"told@{lease.job_id}"]
+    assert home.reconcile().total == 0
+
+
+def test_a_published_result_that_was_not_released_is_released_once(home: Home) -> None:
+    lease = home.lease(home.claim("quiet"))
+    waiting = home.stage(lease)
+    assert home.repository.publish(lease, Published(PASSED, waiting.document()))
+    repairs = home.reconcile()
+    assert (repairs.published, repairs.released, repairs.put_away) == (0, 1, 1)
+    assert home.published() == [lease.job_id]
+
+
+def test_a_staged_result_of_an_older_fence_is_dropped(home: Home) -> None:
+    lease = home.lease(home.claim("thawed"))
+    home.stage(lease)
+    home.repository.abandon(DEAD.tag)
+    assert home.reconcile().discarded == 1
+    assert home.published() == []
+    assert home.history.job(lease.job_id).state is JobState.QUEUED
+
+
+def test_a_result_this_process_is_publishing_right_now_is_not_touched(home: Home) -> None:
+    me = Owner.current()
+    lease = home.lease(home.claim("mine", me), me)
+    home.stage(lease)
+    assert home.reconcile(frozenset({lease.job_id})).total == 0
+    assert home.reconcile().published == 1
+
+
+def test_a_finished_bundle_left_in_work_is_put_where_its_verdict_says(home: Home) -> None:
+    passed, refused = home.lease(home.claim("passed")), home.lease(home.claim("refused"))
+    rejection = results.rejected("no kernel")
+    for lease, evaluation in ((passed, PASSED), (refused, rejection)):
+        document = results.document(results.Subject(lease.job_id, lease.name), evaluation, datetime.now(UTC))
+        home.repository.publish(lease, Published(evaluation, document))
+    assert home.reconcile().put_away == 2
+    assert home.entries("archive") == [f"passed@{passed.job_id}"]
+    assert home.entries("rejected") == [f"refused@{refused.job_id}"]
+
+
+def test_a_private_copy_that_nobody_uses_is_removed_and_one_in_use_is_kept(home: Home) -> None:
+    me = Owner.current()
+    lease = home.lease(home.claim("used", me), me)
+    for name in (lease.job_id, "0" * 32, f".{'1' * 32}.copying"):
+        (home.settings.paths.jobs / name).mkdir()
+    assert home.reconcile().copies_removed == 2
+    assert home.entries("jobs") == [lease.job_id]
+
+
+def test_a_job_whose_judge_always_dies_ends_broken_after_its_attempts_with_a_result_and_its_files(home: Home) -> None:
+    me = Owner.current()
+    claimed = home.claim("unlucky", me)
+    desk = home.desk(me)
+    desk.register(claimed)
+    for attempt in range(home.repository.max_attempts):
+        lease = home.repository.lease_next(me.tag, 60)
+        assert lease is not None
+        assert lease.attempt == attempt + 1
+        finished = desk.judge(lease, lambda _: None)
+    assert finished is not None
+    assert finished.evaluation.verdict is Verdict.HARNESS_ERROR
+    assert home.repository.lease_next(me.tag, 60) is None
+    assert home.history.job(claimed.job_id).state is JobState.BROKEN
+    assert home.published() == [claimed.job_id]
+    (place,) = home.settings.paths.quarantine.iterdir()
+    assert "the judge died" in (place / "reason.txt").read_text("utf-8")
+    assert (place / "unlucky" / "contract.json").is_file()
+
+
+def test_a_result_stays_in_the_outbox_while_the_database_is_away(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    me = Owner.current()
+    desk = home.desk(me)
+    claimed = home.claim("outage", me)
+    (claimed.path / "contract.json").write_text("{}", "utf-8")
+    desk.register(claimed)
+    lease = home.repository.lease_next(me.tag, 60)
+
+    def unavailable(*_: object) -> bool:
+        raise StorageUnavailable("the database is away")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(home.repository, "publish", unavailable)
+        with pytest.raises(StorageUnavailable):
+            desk.judge(lease, lambda _: None)
+    assert len(home.entries("outbox")) == 1
+    assert home.published() == []
+    assert home.reconcile().published == 1
+    assert home.published() == [claimed.job_id]
+    assert home.history.job(claimed.job_id).verdict is Verdict.REJECTED
+
+
+def test_a_lost_lease_publishes_nothing(home: Home) -> None:
+    me = Owner.current()
+    desk = home.desk(me)
+    claimed = home.claim("stale", me)
+    (claimed.path / "contract.json").write_text("{}", "utf-8")
+    desk.register(claimed)
+    lease = home.repository.lease_next(me.tag, 60)
+    home.repository.abandon(me.tag)
+    assert desk.judge(lease, lambda _: None) is None
+    assert home.published() == home.entries("outbox") == []
+    assert home.history.job(claimed.job_id).state is JobState.QUEUED
+
+
+def test_a_withdrawn_bundle_still_in_work_is_queued_again(home: Home) -> None:
+    lease = home.lease(home.claim("halfway"))
+    home.repository.withdraw(lease)
+    assert home.reconcile().registered == 1
+    assert home.history.job(lease.job_id).state is JobState.QUEUED
