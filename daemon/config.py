@@ -113,7 +113,7 @@ class Settings(_Section):
         "auto", description="Whether to rely on scans alone; auto: on network file systems"
     )
     lease_s: Seconds = Field(60, description="How long a job stays with a daemon that gives no sign of life, seconds")
-    min_free_bytes: PositiveInt = 256 * MIB
+    min_free_bytes: PositiveInt = Field(256 * MIB, description="Free space below which no new bundle is claimed, bytes")
     max_attempts: PositiveInt = Field(3, description="How often evald tries a job when evald itself fails")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Which story lines are written")
     limits: Limits = Limits()

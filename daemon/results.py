@@ -8,8 +8,10 @@ database is away the outbox keeps what it has to be told.
 from __future__ import annotations
 
 import json
+import math
 import socket
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,7 +60,7 @@ class Staged:
 
 def document(subject: Subject, evaluation: Evaluation, finished_at: datetime) -> dict[str, Any]:
     """The result document of contract section 4. Milliseconds, full precision; what is absent is None."""
-    first = evaluation.cases[0] if evaluation.cases else None
+    only = evaluation.cases[0] if len(evaluation.cases) == 1 else None
     environment = evaluation.environment
     return {
         "job_id": subject.job_id,
@@ -73,10 +75,10 @@ def document(subject: Subject, evaluation: Evaluation, finished_at: datetime) ->
         "pod_name": socket.gethostname(),
         "pod_ip": _own_address(),
         "gpu_type": environment.device_name if environment.device != "cpu" else "cpu",
-        "kernel_exec_result": _kernel_exec_result(evaluation, first),
-        "ref_runtime": _stats(first.ref_timing) if first else None,
-        "speedup": first.speedup if first else None,
-        "comparison": first.comparison if first else None,
+        "kernel_exec_result": _kernel_exec_result(evaluation, only),
+        "ref_runtime": _stats(only.ref_timing) if only else None,
+        "speedup": speedup(evaluation.cases),
+        "comparison": only.comparison if only else None,
         "cases": [_case(case) for case in evaluation.cases],
         "compile_ms": evaluation.compile_ms,
         "queue_ms": subject.queue_ms,
@@ -94,8 +96,20 @@ def _own_address() -> str | None:
     return None
 
 
-def _kernel_exec_result(evaluation: Evaluation, first: CaseEvaluation | None) -> dict[str, Any]:
-    """The shape existing clients read. With several cases: the first one's times, and all cases' correctness."""
+def speedup(cases: Sequence[CaseEvaluation]) -> float | None:
+    """The geometric mean over all cases; None unless every case has one."""
+    found = [case.speedup for case in cases if case.speedup is not None]
+    return statistics.geometric_mean(found) if found and len(found) == len(cases) else None
+
+
+def runtime_ms(cases: Sequence[CaseEvaluation]) -> float | None:
+    """The sum of the cases' means; None unless every case was timed. One case alone would be a target to tune for."""
+    found = [case.timing.stats.mean for case in cases if case.timing is not None]
+    return math.fsum(found) if found and len(found) == len(cases) else None
+
+
+def _kernel_exec_result(evaluation: Evaluation, only: CaseEvaluation | None) -> dict[str, Any]:
+    """The shape existing clients read. Over all cases where there are several; statistics then stand per case only."""
     verdict = evaluation.verdict
     compiled = all(case.compiled for case in evaluation.cases) if evaluation.cases else False
     compared = [case.correctness for case in evaluation.cases if case.correctness is not None]
@@ -103,8 +117,8 @@ def _kernel_exec_result(evaluation: Evaluation, first: CaseEvaluation | None) ->
     return {
         "compiled": compiled,
         "correctness": all(compared) if compared else None,
-        "runtime": first.timing.stats.mean if first and first.timing else None,
-        "runtime_stats": _stats(first.timing) if first else None,
+        "runtime": runtime_ms(evaluation.cases),
+        "runtime_stats": _stats(only.timing) if only else None,
         "compilation_error": message if verdict is Verdict.COMPILE_ERROR else None,
         "validation_error": message if verdict not in (Verdict.PASSED, Verdict.COMPILE_ERROR) else None,
         "metadata": {"gpu_id": None if evaluation.environment.device == "cpu" else 0, "device_metrics": {}},

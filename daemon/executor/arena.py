@@ -60,7 +60,7 @@ class Arena:
         self.layout = layout
         self.shared = SharedMemory(layout.total_bytes)
         self.image = torch.zeros(self.shared.bytes.numel(), dtype=torch.uint8)
-        self._guards = _guard_mask(layout)
+        self._protected = _protected(layout)
 
     def close(self) -> None:
         self.shared.close()
@@ -94,52 +94,68 @@ class Arena:
         """What the judge put there."""
         return region(self.image, self.layout, slot, field)
 
-    def damaged_guard(self, slots: int) -> str | None:
-        """The first place outside every field that was written, in words; None when all guards stand."""
-        for slot in range(slots):
-            start = self.layout.origin(slot)
-            ours = self.image[start : start + self.layout.stride]
-            theirs = self.shared.bytes[start : start + self.layout.stride]
-            for first, last in self._guards:
-                if not torch.equal(ours[first:last], theirs[first:last]):
-                    return self._name_guard(first)
-        return None
+    def outputs(self, slots: list[int], field: Field) -> torch.Tensor:
+        """What the cell left in one field of several slots: a private copy, [len(slots), *shape]."""
+        return _gathered(self.layout, self.shared.bytes, slots, field)
 
-    def _name_guard(self, offset: int) -> str:
-        before = [field for field in self.layout.fields if field.offset < offset]
-        return f"behind {before[-1].name}" if before else f"before {self.layout.fields[0].name}"
+    def pristines(self, slots: list[int], field: Field) -> torch.Tensor:
+        """What the judge put there, as `outputs`."""
+        return _gathered(self.layout, self.image, slots, field)
 
-    def changed_input(self, slots: int) -> str | None:
-        """The name of a read-only field the kernel changed, or None."""
-        for field in self.layout.fields:
-            if field.writable:
+    def damage(self, slots: int) -> str | None:
+        """Words for the first thing that was written and must not be (a guard, a read-only field); None when all stands."""
+        ours, theirs = _grid(self.layout, self.image, slots), _grid(self.layout, self.shared.bytes, slots)
+        for first, last in self._protected:
+            if torch.equal(ours[:, first:last], theirs[:, first:last]):
                 continue
-            for slot in range(slots):
-                ours, theirs = self.pristine(slot, field), self.output(slot, field)
-                if not torch.equal(_raw(ours), _raw(theirs)):
-                    return field.name
+            changed = (ours[:, first:last] != theirs[:, first:last]).any(dim=0)
+            return self._name(first + int(changed.to(torch.uint8).argmax()))
         return None
 
-    def unwritten(self, slot: int, field: Field) -> int:
-        """How many elements of a poisoned field still hold the poison (one-byte elements may match by chance: see `verify`)."""
-        return int((_raw(self.output(slot, field)) == _raw(self.pristine(slot, field))).sum())
+    def _name(self, offset: int) -> str:
+        before = [field for field in self.layout.fields if field.offset <= offset]
+        if not before:
+            return f"wrote outside its tensors, before {self.layout.fields[0].name}"
+        nearest = before[-1]
+        if offset < nearest.offset + nearest.tensor.size_bytes:
+            return f"changed input {nearest.name}, which its contract does not call inout"
+        return f"wrote outside its tensors, behind {nearest.name}"
+
+    def unwritten(self, slots: list[int], field: Field) -> int:
+        """How many elements of a poisoned field still hold the poison (one may match by chance: see `findings.by_chance`)."""
+        return int((raw(self.outputs(slots, field)) == raw(self.pristines(slots, field))).sum())
+
+
+def _grid(layout: Layout, buffer: torch.Tensor, slots: int) -> torch.Tensor:
+    """The first `slots` as rows of bytes."""
+    return buffer[layout.base : layout.origin(slots)].view(slots, layout.stride)
+
+
+def _gathered(layout: Layout, buffer: torch.Tensor, slots: list[int], field: Field) -> torch.Tensor:
+    dtype = getattr(torch, field.tensor.dtype)
+    shape = (len(slots), *field.tensor.shape)
+    if field.tensor.count == 0:
+        return torch.empty(shape, dtype=dtype)
+    rows = _grid(layout, buffer, layout.slots)[:, field.offset : field.offset + field.tensor.size_bytes]
+    return rows[torch.tensor(slots)].contiguous().view(dtype).reshape(shape)
 
 
 _RAW_TYPES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def _raw(tensor: torch.Tensor) -> torch.Tensor:
+def raw(tensor: torch.Tensor) -> torch.Tensor:
     """The same memory as integers: compares bit by bit, NaN and all."""
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     return tensor.view(_RAW_TYPES[tensor.element_size()])
 
 
-def _guard_mask(layout: Layout) -> list[tuple[int, int]]:
-    """(first, last) byte ranges inside a slot that belong to no field."""
+def _protected(layout: Layout) -> list[tuple[int, int]]:
+    """(first, last) byte ranges inside a slot that no kernel may change: all but its writable fields."""
     ranges, cursor = [], 0
     for field in layout.fields:
-        ranges.append((cursor, field.offset))
-        cursor = field.offset + field.tensor.size_bytes
+        if field.writable:
+            ranges.append((cursor, field.offset))
+            cursor = field.offset + field.tensor.size_bytes
     ranges.append((cursor, layout.stride))
     return ranges

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
-from daemon.contract import InitSpec, TensorSpec, decode_tensor
+from daemon.contract import InitKind, InitSpec, TensorSpec, decode_tensor
 
 _INT64_RANGE = 1_000_000
 
@@ -40,14 +42,7 @@ def draw(spec: TensorSpec, generator: torch.Generator) -> torch.Tensor:
         return _embedded(spec, dtype, shape)
     if spec.init is None:
         return torch.zeros(shape, dtype=dtype)
-    drawer = {
-        "randn": _randn,
-        "uniform": _uniform,
-        "zeros": lambda *_: torch.zeros(shape, dtype=dtype),
-        "ones": lambda *_: torch.ones(shape, dtype=dtype),
-        "full": lambda *_: _full(spec.init, shape, dtype),
-        "arange": lambda *_: _arange(spec.init, shape, dtype),
-    }[str(spec.init.kind)]
+    drawer = _DRAWERS[spec.init.kind]
     return drawer(spec.init, shape, dtype, generator)
 
 
@@ -97,16 +92,40 @@ def _uniform(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generat
     return (unit * (high_f - low_f) + low_f).to(dtype)
 
 
-def _full(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Exact for every dtype: integers never pass through a float."""
-    return torch.full(shape, init.fill_value, dtype=dtype)  # type: ignore[arg-type]
+def _zeros(_: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, __: torch.Generator) -> torch.Tensor:
+    return torch.zeros(shape, dtype=dtype)
 
 
-def _arange(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+def _ones(_: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, __: torch.Generator) -> torch.Tensor:
+    return torch.ones(shape, dtype=dtype)
+
+
+def _full(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, _: torch.Generator) -> torch.Tensor:
+    """Exact for every dtype: integers never pass through a float, and uint64 keeps its upper half."""
+    value: Any = init.fill_value
+    if dtype is torch.uint64:
+        value = int(value)
+        signed = value - (1 << 64) if value >> 63 else value
+        return torch.full(shape, signed, dtype=torch.int64).view(torch.uint64)
+    return torch.full(shape, value, dtype=dtype)
+
+
+def _arange(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, _: torch.Generator) -> torch.Tensor:
     """start, start + step, … along the last dimension, the same in every row."""
+    start: Any = init.start or 0
+    step: Any = 1 if init.step is None else init.step
     if not shape:
-        return torch.tensor(init.start or 0).to(dtype)
-    start, step = init.start or 0, 1 if init.step is None else init.step
-    exact = all(isinstance(value, int) for value in (start, step))
-    row = torch.arange(shape[-1], dtype=torch.int64 if exact else torch.float64) * step + start
-    return row.to(dtype).expand(shape).contiguous()
+        return torch.tensor(start).to(dtype)
+    exact = isinstance(start, int) and isinstance(step, int)
+    row: torch.Tensor = torch.arange(shape[-1], dtype=torch.int64 if exact else torch.float64)
+    return (row * step + start).to(dtype).expand(shape).contiguous()
+
+
+_DRAWERS: dict[InitKind, Callable[[InitSpec, tuple[int, ...], torch.dtype, torch.Generator], torch.Tensor]] = {
+    InitKind.RANDN: _randn,
+    InitKind.UNIFORM: _uniform,
+    InitKind.ZEROS: _zeros,
+    InitKind.ONES: _ones,
+    InitKind.FULL: _full,
+    InitKind.ARANGE: _arange,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 
 import torch
 
@@ -25,7 +26,14 @@ class RoundPlan:
     order: tuple[int, ...]
     late: torch.Tensor  # int64 indices of 32-bit words, in fields whose content is secret
     late_wrong: torch.Tensor  # what stands there until the clock runs
-    probe: torch.Tensor  # int64 indices of 32-bit words in poisoned fields
+    probe: torch.Tensor  # int64 indices of 32-bit words in fields the kernel writes
+
+
+class NullKernel(StrEnum):
+    """What the null candidate does: the bare loop over the slots, or also the copy of a returned answer into each slot."""
+
+    LOOP = "loop"
+    COPY = "copy"
 
 
 class SidePlace:
@@ -68,11 +76,10 @@ class SidePlace:
             self.arena = None
 
 
-def attach(cell: Cell, wiring: Wiring, arena: Arena, *, phase: Phase, deadline: float, identity: bool = False) -> None:
-    """Tell `cell` to map `arena`, and leave it frozen.
-
-    `identity` makes it the null candidate: no kernel, answers copied as a kernel's would be.
-    """
+def attach(
+    cell: Cell, wiring: Wiring, arena: Arena, *, phase: Phase, deadline: float, null: NullKernel | None = None
+) -> None:
+    """Tell `cell` to map `arena`, and leave it frozen. `null` makes it a null candidate: no kernel runs."""
     layout = arena.layout
     fields = [
         {"dtype": field.tensor.dtype, "shape": list(field.tensor.shape), "offset": field.offset}
@@ -89,9 +96,9 @@ def attach(cell: Cell, wiring: Wiring, arena: Arena, *, phase: Phase, deadline: 
         "outputs": list(wiring.answer),
         "output_args": list(wiring.output_args),
         "names": list(wiring.names),
-        "returns": wiring.returns,
+        "returns": wiring.returns and null is not NullKernel.LOOP,
         "structure": wiring.structure,
-        "identity": identity,
+        "null": null is not None,
     }
     cell.request(message, "attached", phase=phase, deadline=deadline, fds=(arena.shared.fd,))
     cell.freeze()
@@ -99,24 +106,27 @@ def attach(cell: Cell, wiring: Wiring, arena: Arena, *, phase: Phase, deadline: 
 
 def plan_round(arena: Arena, secret_fields: list[Field], order: list[int], generator: torch.Generator) -> RoundPlan:
     """Draw the secret positions of one round. `secret_fields`: inputs whose content the contract does not fix."""
-    poisoned = [field for field in arena.layout.fields if field.poisoned]
+    written = [field for field in arena.layout.fields if field.writable]
     late = _words(arena, secret_fields, order, _LATE_WORDS, generator)
     wrong = torch.randint(-(2**31), 2**31, (late.numel(),), generator=generator, dtype=torch.int64).to(torch.int32)
-    return RoundPlan(tuple(order), late, wrong, _words(arena, poisoned, order, _PROBE_WORDS, generator))
+    return RoundPlan(tuple(order), late, wrong, _words(arena, written, order, _PROBE_WORDS, generator))
 
 
 def _words(
     arena: Arena, fields: list[Field], order: list[int], budget: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Random 32-bit word positions, spread over `fields` of all slots of the round; at least one per slot and field."""
-    fields = [field for field in fields if field.tensor.size_bytes >= 4]  # noqa: PLR2004 - a whole word
+    """Random 32-bit word positions, spread over `fields` of all slots of the round; at least one per slot and field.
+
+    A word at the end of a field may reach into the guard behind it: harmless, both keep what the image says.
+    """
+    fields = [field for field in fields if field.tensor.count]
     if not fields or not order:
         return torch.empty(0, dtype=torch.int64)
     per_field = max(1, min(_MAX_WORDS_PER_SLOT, budget // (len(order) * len(fields))))
     origins = torch.tensor([arena.layout.origin(slot) for slot in order], dtype=torch.int64)
     chosen = []
     for field in fields:
-        words = field.tensor.size_bytes // 4
+        words = -(-field.tensor.size_bytes // 4)
         inside = torch.randint(0, words, (len(order), per_field), generator=generator, dtype=torch.int64)
         chosen.append(((origins + field.offset)[:, None] // 4 + inside).reshape(-1))
     return torch.cat(chosen)
@@ -124,7 +134,7 @@ def _words(
 
 @dataclass(frozen=True)
 class RoundResult:
-    """`wall_s`: from the clock's start to the end of the probe. `late_writes`: words that changed after "done"."""
+    """`wall_s`: from the clock's start to the end of the probe. `late_writes`: sampled words that changed after "done"."""
 
     wall_s: float
     late_writes: int
@@ -133,13 +143,14 @@ class RoundResult:
 def run_untimed(place: SidePlace, order: list[int], seed: int, *, phase: Phase, deadline: float) -> float:
     """One round without a clock to speak of: publish, run, freeze. Seconds it took, roughly."""
     place.cell.freeze()
+    place.cell.require_silence()
     place.attached.set_order(order)
     place.attached.publish(max(order) + 1)
-    place.cell.thaw()
     start = time.perf_counter()
     place.cell.request({"type": "run", "calls": len(order), "seed": seed}, "done", phase=phase, deadline=deadline)
     wall_s = time.perf_counter() - start
     place.cell.freeze()
+    place.cell.require_silence()
     return wall_s
 
 
@@ -150,13 +161,14 @@ def run_timed(place: SidePlace, plan: RoundPlan, seed: int, cell: Cell, *, deadl
     """
     arena = place.attached
     cell.freeze()
+    cell.require_silence()
     arena.set_order(list(plan.order))
     arena.publish(max(plan.order) + 1)
     shared = arena.shared.bytes.view(torch.int32)
     image = arena.image.view(torch.int32)
     right = image[plan.late]
     shared[plan.late] = plan.late_wrong
-    cell.tell({"type": "run", "calls": len(plan.order), "seed": seed}, phase=Phase.MEASURE)
+    cell.tell({"type": "run", "calls": len(plan.order), "seed": seed}, phase=Phase.MEASURE, deadline=deadline)
     start = time.perf_counter()
     shared[plan.late] = right
     cell.thaw()
@@ -164,6 +176,5 @@ def run_timed(place: SidePlace, plan: RoundPlan, seed: int, cell: Cell, *, deadl
     seen = shared[plan.probe]
     wall_s = time.perf_counter() - start
     cell.freeze()
-    still_poison = seen == image[plan.probe]
-    late_writes = int((still_poison & (shared[plan.probe] != image[plan.probe])).sum())
-    return RoundResult(wall_s, late_writes)
+    cell.require_silence()
+    return RoundResult(wall_s, int((seen != shared[plan.probe]).sum()))

@@ -18,7 +18,7 @@ class Slots:
 
     `message`: `slots`, `base`, `stride`, `fields` (dtype, shape, offset inside the slot), `args` (a tree over fields),
     `outputs` (fields that a returned value is copied into, in leaf order), `returns` (whether the answer is the return value),
-    `structure` (the expected nesting), `names` (what each output is called), `order_offset` (int32 slot numbers).
+    `structure` (the expected nesting), `null` (no kernel will run: see `constant`), `names` (what each output is called), `order_offset` (int32 slot numbers).
     """
 
     def __init__(self, fd: int, message: Message) -> None:
@@ -32,7 +32,7 @@ class Slots:
             fields = [self._tensor(field, origin) for field in message["fields"]]
             self._args.append(tree.decode(message["args"], fields.__getitem__))
             self._outputs.append([fields[index] for index in message["outputs"]])
-        self.constant = self._constant() if message.get("identity") else None
+        self.constant = self._constant() if message.get("null") else None
         self._order = torch.frombuffer(
             self._memory, dtype=torch.int32, count=message["slots"], offset=message["order_offset"]
         )
@@ -71,10 +71,9 @@ class Slots:
 
     def _store(self, value: Any, slot: int) -> None:
         outputs = self._outputs[slot]
-        if type(value) is torch.Tensor and len(outputs) == 1 and value.shape == outputs[0].shape:
-            if value.dtype == outputs[0].dtype:
-                outputs[0].copy_(value)
-                return
+        if type(value) is torch.Tensor and len(outputs) == 1 and _same(value, outputs[0]):
+            outputs[0].copy_(value)
+            return
         found = self._leaves(value)
         for target, leaf, name in zip(outputs, found, self._message["names"], strict=True):
             _require_same(target, leaf, name)
@@ -110,6 +109,10 @@ def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:
     if isinstance(structure, list):
         return [_filled(item, ready) for item in structure]
     return next(ready)
+
+
+def _same(value: torch.Tensor, target: torch.Tensor) -> bool:
+    return value.shape == target.shape and value.dtype == target.dtype and value.layout is torch.strided
 
 
 def _require_same(target: torch.Tensor, leaf: torch.Tensor, name: str) -> None:

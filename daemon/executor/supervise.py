@@ -206,7 +206,7 @@ class PlainProgram(_Base):
 def start_plain(program: list[str], environment: dict[str, str], *, keep_fds: tuple[int, ...]) -> PlainProgram:
     """Start `program` without walls, every /tmp of `environment` a folder of its own. It must call `die_with_parent` itself."""
     folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{owner.tag()}."))
-    environment = {name: value.replace("/tmp", str(folder), 1) for name, value in environment.items()}  # noqa: S108
+    environment = {name: _below(folder, value) if name != "PATH" else value for name, value in environment.items()}
     process = subprocess.Popen(
         program,
         stdin=subprocess.DEVNULL,
@@ -217,6 +217,11 @@ def start_plain(program: list[str], environment: dict[str, str], *, keep_fds: tu
         start_new_session=True,
     )
     return PlainProgram(process, folder)
+
+
+def _below(folder: Path, value: str) -> str:
+    inside = value == "/tmp" or value.startswith("/tmp/")  # noqa: S108 - a path inside a cell
+    return f"{folder}{value[4:]}" if inside else value
 
 
 def sweep_folders() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 Node = dict[str, Any]
 MAX_LEAVES = 4096
 _MAX_DEPTH = 16
+_MAX_PLACE = 200
 
 
 class Incomparable(Exception):  # noqa: N818 - it says what the value is
@@ -32,9 +33,10 @@ def encode(
         return node
     if isinstance(value, dict):
         items = []
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str | int):
                 raise Incomparable(f"{place or 'the value'} has a key of type {type(key).__name__}")
+        for key, item in sorted(value.items(), key=lambda pair: str(pair[0])):  # two sides may fill a dict in any order
             inner = encode(item, tensor, place=f"{place}[{key!r}]", named=named, depth=depth + 1)
             items.append([key, inner])
         return {"d": items}
@@ -96,7 +98,7 @@ def shape_of(node: Node) -> Any:
 
 
 def leaves(node: Node, place: str = "output") -> list[tuple[str, int]]:
-    """Every tensor of the tree in order: (where it stands, its index). Raises `ValueError` past `MAX_LEAVES`."""
+    """Every tensor of the tree in order: (where it stands, at most 200 characters, its index). Raises `ValueError` past `MAX_LEAVES`."""
     found: list[tuple[str, int]] = []
     _collect(node, place, found)
     return found
@@ -104,10 +106,11 @@ def leaves(node: Node, place: str = "output") -> list[tuple[str, int]]:
 
 def _collect(node: Node, place: str, found: list[tuple[str, int]]) -> None:
     if "t" in node:
-        found.append((place, int(node["t"])))
+        found.append((place[:_MAX_PLACE], int(node["t"])))
         if len(found) > MAX_LEAVES:
             raise ValueError(f"more than {MAX_LEAVES} tensors")
     for key, item in node.get("d", ()):
         _collect(item, f"{place}[{key!r}]", found)
-    for index, item in enumerate(node.get("l", node.get("u", ()))):
+    items: Any = node.get("l", node.get("u", ()))
+    for index, item in enumerate(items):
         _collect(item, f"{place}[{index}]", found)

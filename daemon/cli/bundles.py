@@ -1,0 +1,86 @@
+"""Bundles named on the command line: finding them, copying them to a private place, reading their contract."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.config import Settings
+from daemon.contract import ParsedContract
+from daemon.errors import OperatorError
+from daemon.executor import catalog
+from daemon.intake import names
+from daemon.intake.copying import private_copy
+from daemon.intake.reading import read_bundle
+
+_SOURCES = {".py": "torch-compare", ".cu": "cuda", ".cuh": "cuda", ".cpp": "torch_cuda"}
+
+
+@dataclass(frozen=True)
+class ReadBundle:
+    """A private copy in `dir`, and what its contract says. `name` is the contract's, else the file's or folder's."""
+
+    dir: Path
+    name: str
+    parsed: ParsedContract
+
+
+def existing(text: str) -> Path:
+    """The bundle at a path. Raises `OperatorError` saying what is nearby, or what to type for a bare source file."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if not path.exists():
+        raise OperatorError(f"there is no {text}", hint=_nearby(path))
+    kind = _SOURCES.get(path.suffix.lower())
+    if kind is not None:
+        hint = f"type: evald new {kind} {path.stem}   then put the source into that folder"
+        raise OperatorError(f"{text} is a source file; a bundle also says how to call it, in a contract.json", hint=hint)
+    if names.form_of(path.name) is names.Form.UNKNOWN:
+        hint = "a bundle is a folder with a contract.json, a .tar, .tar.gz, .tgz or .zip of one, or a .json file"
+        raise OperatorError(f"{text} is not a bundle", hint=hint)
+    if path.name == "contract.json" and path.is_file():
+        return path.resolve().parent
+    return path.resolve()
+
+
+def dropped_name(path: Path) -> str:
+    """What a bundle at `path` is called when its contract gives no name."""
+    return names.readable(names.bundle_name(path.name))
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder of our own that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="evald-") as folder:
+        yield Path(folder)
+
+
+def read(path: Path, folder: Path, settings: Settings) -> ReadBundle:
+    """Copy the bundle at `path` to `folder/bundle` and read its contract; nothing of it is run.
+
+    Raises `BundleError` with everything that is wrong with it.
+    """
+    copied = private_copy(path, folder / "bundle", settings.limits)
+    types = catalog.contract_types(catalog.load(settings.backend_paths))
+    parsed = read_bundle(copied.dir, types, settings.limits)
+    return ReadBundle(copied.dir, parsed.request.name or dropped_name(path), parsed)
+
+
+def _nearby(path: Path) -> str:
+    folder = path.parent
+    while not folder.is_dir():
+        folder = folder.parent
+    there = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+    wanted = path.name if folder == path.parent else path.relative_to(folder).parts[0]
+    near = difflib.get_close_matches(wanted, there, n=3, cutoff=0.5)
+    place = "here" if folder == Path() else f"in {folder}"
+    if near:
+        return f"did you mean {', '.join(str(folder / name) for name in near)}?"
+    if not there:
+        return f"there is nothing {place}"
+    return f"there is {place}: {', '.join(sorted(there)[:8])}{', …' if len(there) > 8 else ''}"  # noqa: PLR2004

@@ -1,0 +1,93 @@
+"""`evald eval`: one bundle, here and now."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import screen
+from daemon.cli.options import json_option, settings_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from daemon.cli.bundles import ReadBundle
+    from daemon.config import LoadedSettings, Settings
+    from daemon.evaluation import Evaluation
+    from daemon.results import Subject
+
+
+@click.command("eval")
+@settings_options("device", "isolation", "log_level", "backend_paths")
+@json_option
+@click.argument("path")
+def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
+    """Judge the bundle at PATH here and now: no inbox, no database, nothing is left behind.
+
+    PATH is a folder with a contract.json, an archive of one, or a .json file. With --json the result document is printed,
+    the same as in result.json. Exit code 0: passed. 1: judged and not passed. 2: could not be judged.
+    """
+    from daemon import log, results  # noqa: PLC0415
+    from daemon.cli import bundles, outcome, report  # noqa: PLC0415
+    from daemon.cli.judging import warn_without_sandbox  # noqa: PLC0415
+    from daemon.errors import BundleError  # noqa: PLC0415
+
+    log.setup(loaded.settings.log_level if loaded.sources["log_level"] != "default" else "warning")
+    warn_without_sandbox(loaded.settings)
+    place = bundles.existing(path)
+    with bundles.private_folder() as folder:
+        try:
+            bundle = bundles.read(place, folder, loaded.settings)
+        except BundleError as error:
+            evaluation, subject = results.rejected(error.message), _subject(bundles.dropped_name(place), None)
+        else:
+            subject = _subject(bundle.name, bundle)
+            evaluation = _judge(bundle, subject.job_id, _settings_for(loaded.settings, folder))
+    document = results.document(subject, evaluation, datetime.now(UTC))
+    if as_json:
+        screen.document(document)
+    else:
+        report.show(document)
+    return outcome.exit_code([evaluation.verdict])
+
+
+def _subject(name: str, bundle: ReadBundle | None) -> Subject:
+    from daemon.intake.names import make_job_id  # noqa: PLC0415
+    from daemon.results import Subject  # noqa: PLC0415
+
+    if bundle is None:
+        return Subject(make_job_id(), name)
+    request = bundle.parsed.request
+    return Subject(
+        job_id=make_job_id(),
+        name=name,
+        problem=request.problem,
+        labels=request.labels,
+        source_sha256=bundle.parsed.source_sha256,
+        contract_sha256=bundle.parsed.contract_sha256,
+    )
+
+
+def _settings_for(settings: Settings, folder: Path) -> Settings:
+    """The same settings, and where there is no cache that we may write, a state folder that is gone afterwards."""
+    cache = settings.paths.cache
+    if cache.is_dir() and os.access(cache, os.W_OK):
+        return settings
+    return settings.model_copy(update={"state": folder / "state", "slots": 1})
+
+
+def _judge(bundle: ReadBundle, job_id: str, settings: Settings) -> Evaluation:
+    from daemon.cli.live import spinner  # noqa: PLC0415
+    from daemon.engine import JobSpec  # noqa: PLC0415
+    from daemon.executor.local import LocalEngine  # noqa: PLC0415
+
+    engine = LocalEngine(settings)
+    try:
+        with spinner(bundle.name) as on_progress:
+            engine.start()
+            return engine.evaluate(JobSpec(job_id, bundle.name, bundle.dir), on_progress)
+    finally:
+        engine.close()

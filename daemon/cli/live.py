@@ -1,0 +1,114 @@
+"""Progress on a terminal while jobs are judged. In a pipe there is none: story lines tell the same.
+
+The listener is called from the service's threads; rich's display has a lock of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from daemon.cli import screen
+from daemon.engine import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from daemon.judging import Finished
+
+
+class Tally:
+    """A listener that remembers what ended. It shows nothing."""
+
+    def __init__(self) -> None:
+        self.finished_jobs: list[Finished] = []
+
+    def claimed(self, job_id: str, name: str) -> None:
+        """A bundle was claimed from the inbox."""
+
+    def started(self, job_id: str, name: str) -> None:
+        """A job is being judged."""
+
+    def progress(self, progress: Progress) -> None:
+        """A job came further."""
+
+    def finished(self, finished: Finished) -> None:
+        """A job ended with a result."""
+        self.finished_jobs.append(finished)
+
+
+class Board(Tally):
+    """One line per running job: name, case, what is being done, for how long; and how many ended."""
+
+    def __init__(self) -> None:
+        from rich.progress import Progress as Bars  # noqa: PLC0415 - only for terminals
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+        super().__init__()
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("[dim]{task.fields[doing]}"))
+        self.bars = Bars(*columns, TimeElapsedColumn(), console=screen.console(err=True), transient=True)
+        self._tasks: dict[str, TaskID] = {}
+        self._claimed = 0
+        self._total = self.bars.add_task("starting the judge", total=None, doing="")
+
+    def claimed(self, job_id: str, name: str) -> None:
+        self._claimed += 1
+        self._count()
+
+    def started(self, job_id: str, name: str) -> None:
+        self._tasks[job_id] = self.bars.add_task(_escaped(name), total=None, doing="preparing")
+        self._count()
+
+    def progress(self, progress: Progress) -> None:
+        if (task := self._tasks.get(progress.job_id)) is not None:
+            self.bars.update(task, doing=_escaped(described(progress)))
+
+    def finished(self, finished: Finished) -> None:
+        super().finished(finished)
+        if (task := self._tasks.pop(finished.job_id, None)) is not None:
+            self.bars.remove_task(task)
+        self._count()
+
+    def ready(self) -> None:
+        """The judge is there."""
+        self._count()
+
+    def _count(self) -> None:
+        ended = len(self.finished_jobs)
+        self.bars.update(self._total, description=f"{ended} judged", doing=f"{max(0, self._claimed - ended)} to go")
+
+
+def described(progress: Progress) -> str:
+    """`N4096 · checking 3/5`."""
+    return f"{progress.case} · {progress.text}" if progress.case else progress.text
+
+
+@contextmanager
+def board() -> Iterator[Board | Tally]:
+    """A board while the block runs, where a person looks at stderr; else a mere tally."""
+    if not screen.on_terminal(sys.stderr):
+        yield Tally()
+        return
+    shown = Board()
+    with shown.bars:
+        yield shown
+
+
+@contextmanager
+def spinner(name: str) -> Iterator[Callable[[Progress], None]]:
+    """One line about one job while the block runs; where nobody looks, nothing."""
+    if not screen.on_terminal(sys.stderr):
+        yield lambda _: None
+        return
+    with screen.console(err=True).status(f"{_escaped(name)}  [dim]starting the judge") as status:
+        yield lambda progress: status.update(f"{_escaped(name)}  [dim]{_escaped(described(progress))}")
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape  # noqa: PLC0415
+
+    return escape("".join(c if c.isprintable() else " " for c in text))
+
+

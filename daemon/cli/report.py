@@ -1,0 +1,154 @@
+"""One result document (contract section 4) as people read it: `evald eval` and `evald show` print the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from daemon.cli import figures, outcome, screen
+from daemon.cli.screen import Cell, Column
+
+_TAIL_LINES = 20
+Document = Mapping[str, Any]
+
+_CASE_COLUMNS = (
+    Column("CASE"),
+    Column("SIZES", flexible=True),
+    Column("VERDICT"),
+    Column("CHECKS", right=True),
+    Column("MAX ERROR", right=True),
+    Column("TIME", right=True),
+    Column("REFERENCE", right=True),
+    Column("SPEEDUP", right=True),
+    Column(""),
+)
+
+
+def show(document: Document) -> None:
+    """Verdict, message, times, cases, failures with the user's traceback, notes, labels, environment."""
+    screen.fields(
+        [
+            ("name", Cell(document["name"], "bold")),
+            ("verdict", outcome.coloured(document["verdict"])),
+            ("phase", None if document["verdict"] == "passed" else document["phase"]),
+            ("message", document["message"]),
+            *_times(document),
+            ("problem", document.get("problem")),
+            ("labels", _labels(document)),
+            ("on", _environment(document.get("environment") or {})),
+        ]
+    )
+    cases: Sequence[Document] = document.get("cases") or []
+    if len(cases) > 1:
+        screen.line()
+        screen.table(_CASE_COLUMNS, [_case_row(case) for case in cases])
+    for case in cases:
+        _failure(case, named=len(cases) > 1)
+    _notes(document, cases)
+
+
+def _times(document: Document) -> list[tuple[str, str | None]]:
+    """The first case's: with several, the table says the rest."""
+    cases = document.get("cases") or []
+    if not cases:
+        return []
+    first = cases[0]
+    compared = first["speedup"] is not None
+    return [
+        ("checks", _checks(first)),
+        ("time", _timing(first["timing"])),
+        ("reference", _timing(first["ref_timing"])),
+        ("speedup", f"{figures.ratio(first['speedup'])}  ({_words(first['comparison'])})" if compared else None),
+        ("compiled in", figures.milliseconds(document["compile_ms"]) if document["compile_ms"] is not None else None),
+    ]
+
+
+def _words(comparison: str | None) -> str:
+    return (comparison or "not compared").replace("_", " ")
+
+
+def _checks(case: Document) -> str | None:
+    if not case["trials_total"]:
+        return None
+    text = f"{case['trials_passed']} of {case['trials_total']} trials passed"
+    if case["max_abs_error"] is not None:
+        text += f", largest error {figures.plain(case['max_abs_error'])}"
+        text += f" (relative {figures.plain(case['max_rel_error'])})" if case["max_rel_error"] is not None else ""
+    return text
+
+
+def _timing(timing: Document | None) -> str | None:
+    if timing is None:
+        return None
+    text = figures.with_error(timing["stats"]["mean"], timing["rse"])
+    labels = "".join(f"  [{label}]" for label in timing["labels"])
+    return f"{text}   median {figures.milliseconds(timing['stats']['median'])}{labels}"
+
+
+def _labels(document: Document) -> str | None:
+    labels: Mapping[str, str] = document.get("labels") or {}
+    return "  ".join(f"{key}={value}" for key, value in labels.items()) or None
+
+
+def _environment(environment: Document) -> str | None:
+    if not environment.get("torch"):
+        return None
+    device = environment.get("device_name") or environment.get("device")
+    weaker = "".join(f"\nweaker: {text}" for text in environment.get("isolation_weaker") or ())
+    return f"{device}, torch {environment['torch']}, isolation {environment.get('isolation')}{weaker}"
+
+
+def _case_row(case: Document) -> list[str]:
+    timing, reference = case["timing"], case["ref_timing"]
+    return [
+        case["name"],
+        " ".join(f"{symbol}={value}" for symbol, value in case["bind"].items()),
+        outcome.coloured(case["verdict"]),
+        f"{case['trials_passed']}/{case['trials_total']}" if case["trials_total"] else figures.ABSENT,
+        figures.plain(case["max_abs_error"]),
+        figures.milliseconds(timing["stats"]["mean"] if timing else None),
+        figures.milliseconds(reference["stats"]["mean"] if reference else None),
+        figures.ratio(case["speedup"]),
+        _words(case["comparison"]) if case["comparison"] else "",
+    ]
+
+
+def _failure(case: Document, *, named: bool) -> None:
+    """Whose kernel failed, where, and the evidence."""
+    failure = case["failure"]
+    if failure is None:
+        return
+    title = f"{failure['side']} failed in {failure['phase']}"
+    screen.heading(f"case {case['name']}: {title}" if named else title)
+    if named:
+        screen.line(f"  {failure['message']}")
+    if case["worst_index"] is not None:
+        screen.line(f"  worst: {case['worst_output'] or 'output'}{list(case['worst_index'])}")
+    if failure["signal"] or failure["exit_code"] is not None:
+        screen.line(f"  ended by {failure['signal'] or 'exit code ' + str(failure['exit_code'])}")
+    _block("traceback", failure["traceback"])
+    _block("stdout", case["stdout_tail"])
+    _block("stderr", case["stderr_tail"])
+
+
+def _block(title: str, text: str | None) -> None:
+    """The last lines of what a bundle said, indented; control characters are made harmless."""
+    lines = (text or "").rstrip().splitlines()
+    if not lines:
+        return
+    left_out = len(lines) - _TAIL_LINES
+    screen.line(Cell(f"  {title}" + (f" (last {_TAIL_LINES} lines)" if left_out > 0 else ""), "dim"))
+    for line in lines[-_TAIL_LINES:]:
+        screen.line("    " + "".join(c if c.isprintable() else "\t" if c == "\t" else "?" for c in line))
+
+
+def _notes(document: Document, cases: Sequence[Document]) -> None:
+    found = [*document.get("notes", ())]
+    for case in cases:
+        prefix = f"{case['name']}: " if len(cases) > 1 else ""
+        found += [f"{prefix}{note}" for note in (*case["notes"], *case["labels"])]
+    if not found:
+        return
+    screen.heading("notes")
+    for note in dict.fromkeys(found):
+        screen.line(f"  - {note}")

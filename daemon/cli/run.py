@@ -1,0 +1,40 @@
+"""`evald run`: the daemon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import screen
+from daemon.cli.options import json_option, settings_options
+
+if TYPE_CHECKING:
+    from daemon.config import LoadedSettings
+
+
+@click.command("run")
+@settings_options("device", "isolation", "slots", "log_level", "backend_paths")
+@json_option
+def command(*, loaded: LoadedSettings, as_json: bool) -> int:
+    """Judge bundles as they arrive in the inbox, until stopped.
+
+    Drop a bundle by mv, cp, rsync, scp or `evald submit`; its result appears in results/by-name/NAME. SIGINT and SIGTERM
+    stop cleanly: what is not finished goes back to the inbox. One line per event goes to stderr; with --json, what was
+    done is printed at the end.
+    """
+    from daemon import log, service  # noqa: PLC0415 - only this process needs all of evald
+    from daemon.cli.judging import Stopper, warn_without_sandbox  # noqa: PLC0415
+
+    settings = loaded.settings
+    log.setup(settings.log_level)
+    warn_without_sandbox(settings)
+    log.story("starting", home=settings.paths.home, isolation=settings.isolation)
+    stopper = Stopper()
+    with service.stopping_on_signals(stopper), service.opened(settings) as daemon:
+        stopper.attach(daemon.stop)
+        summary = daemon.run()
+    log.story("stopped", judged=summary.judged, passed=summary.passed)
+    if as_json:
+        screen.document({"judged": summary.judged, "passed": summary.passed})
+    return 0

@@ -1,0 +1,78 @@
+"""Opening the history for commands that ask, and finding the job a person means. Imports no torch and no alembic."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from daemon.config import Settings
+from daemon.db import revision
+from daemon.db.connection import Database, normalised
+from daemon.db.history import History
+from daemon.db.records import JobRecord
+from daemon.errors import OperatorError
+from daemon.intake import waiting
+
+_NAMES_COMPARED = 500
+_JOB_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Database]:
+    """The database of `settings`, at the schema of this code. Raises `OperatorError` when it is missing or outdated."""
+    opened = Database(settings.database_url, must_exist=True)
+    try:
+        revision.require_current(opened)
+        yield opened
+    finally:
+        opened.close()
+
+
+@contextmanager
+def history(settings: Settings) -> Iterator[History]:
+    """As `database`, for questions."""
+    with database(settings) as opened:
+        yield History(opened)
+
+
+@contextmanager
+def history_if_any(settings: Settings) -> Iterator[History | None]:
+    """As `history`; None where evald has an inbox but never ran, so there is no database yet."""
+    url = normalised(settings.database_url)
+    missing = url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
+    if missing and settings.paths.inbox.is_dir():
+        yield None
+        return
+    if missing and not settings.database:
+        raise no_home(settings)
+    with history(settings) as found:
+        yield found
+
+
+def no_home(settings: Settings) -> OperatorError:
+    """The error for a place where evald never was."""
+    return OperatorError(
+        f"there is no evald at {settings.paths.home}",
+        hint="type: evald run   (it makes one), or name the folder with --home or EVALD_HOME",
+    )
+
+
+def find(history: History, wanted: str) -> JobRecord | None:
+    """The job with this id or beginning of an id, or the newest of this name; with its result document."""
+    if _JOB_ID.fullmatch(wanted):
+        return history.job(wanted)
+    return history.newest(wanted) or history.job(wanted)
+
+
+def unknown(history: History | None, settings: Settings, wanted: str) -> OperatorError:
+    """The error about a job nobody knows, with the names that come nearest."""
+    inbox = waiting.look(settings.paths.inbox, limit=_NAMES_COMPARED)
+    known = {entry.name for entry in inbox.entries}
+    if history is not None:
+        known.update(job.name for job in history.jobs(limit=_NAMES_COMPARED).jobs)
+    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "evald status lists what there is"
+    return OperatorError(f"no job and no waiting bundle is called {wanted!r}", hint=hint)

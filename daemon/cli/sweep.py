@@ -1,0 +1,86 @@
+"""`evald sweep`: judge what is waiting, then exit."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import screen
+from daemon.cli.options import json_option, settings_options
+
+if TYPE_CHECKING:
+    from daemon.cli.outcome import Line
+    from daemon.config import LoadedSettings
+    from daemon.paths import Paths
+
+
+@click.command("sweep")
+@settings_options("device", "isolation", "slots", "log_level", "backend_paths")
+@json_option
+def command(*, loaded: LoadedSettings, as_json: bool) -> int:
+    """Judge what is waiting in the inbox, then exit: for cron, and for a folder of bundles.
+
+    Exit code 0: all passed, or nothing was waiting. 1: some did not pass. 2: some could not be judged (rejected,
+    unsupported, or evald itself failed). 130: interrupted; what was not finished is back in the inbox.
+    """
+    from daemon.cli import outcome  # noqa: PLC0415
+    from daemon.cli.failing import INTERRUPTED  # noqa: PLC0415
+    from daemon.cli.judging import warn_without_sandbox  # noqa: PLC0415
+
+    settings = loaded.settings
+    warn_without_sandbox(settings)
+    settings.paths.create()
+    if not _anything_to_do(settings.paths):
+        return _print([], as_json=as_json, place=settings.paths.inbox)
+    lines, interrupted = _sweep(loaded)
+    code = _print(lines, as_json=as_json, place=settings.paths.inbox)
+    if interrupted:
+        screen.say("evald: interrupted; what was not finished is back in the inbox")
+        return INTERRUPTED
+    return code or outcome.exit_code(line.verdict for line in lines)
+
+
+def _anything_to_do(paths: Paths) -> bool:
+    """Whether starting a judge can be of use: something in the inbox, claimed, or in the outbox."""
+    from daemon.intake import names  # noqa: PLC0415
+
+    visible = (entry for entry in paths.inbox.iterdir() if not names.is_ignored(entry.name))
+    return any(True for _ in visible) or any(paths.work.iterdir()) or any(paths.outbox.iterdir())
+
+
+def _sweep(loaded: LoadedSettings) -> tuple[list[Line], bool]:
+    from daemon import log, service  # noqa: PLC0415
+    from daemon.cli.judging import Stopper  # noqa: PLC0415
+    from daemon.cli.live import Board, board  # noqa: PLC0415
+    from daemon.cli.outcome import Line  # noqa: PLC0415
+
+    settings = loaded.settings
+    stopper = Stopper()
+    with board() as listener:
+        chosen = loaded.sources["log_level"] != "default"
+        log.setup(settings.log_level if chosen or not screen.on_terminal(sys.stderr) else "warning")
+        with service.stopping_on_signals(stopper), service.opened(settings, listener) as daemon:
+            if isinstance(listener, Board):
+                listener.ready()
+            stopper.attach(daemon.stop)
+            daemon.sweep()
+    lines = [Line.of_evaluation(ended.job_id, ended.name, ended.evaluation) for ended in listener.finished_jobs]
+    return lines, stopper.asked
+
+
+def _print(lines: list[Line], *, as_json: bool, place: object) -> int:
+    from daemon.cli.outcome import COLUMNS  # noqa: PLC0415
+    from daemon.verdict import Verdict  # noqa: PLC0415
+
+    passed = sum(line.verdict is Verdict.PASSED for line in lines)
+    if as_json:
+        screen.document({"judged": len(lines), "passed": passed, "jobs": [line.as_document() for line in lines]})
+        return 0
+    if not lines:
+        screen.say(f"nothing was judged: {place} is empty")
+        return 0
+    screen.table(COLUMNS, [line.cells() for line in lines])
+    screen.say(f"{passed} of {len(lines)} passed")
+    return 0

@@ -1,0 +1,58 @@
+"""What is shipped: a wheel built from this tree holds everything the daemon needs at run time."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    target = tmp_path_factory.mktemp("wheel")
+    copy = tmp_path_factory.mktemp("source")
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in files.decode().split("\0"):
+        if name.startswith(("daemon/", "migrations/")) or name in ("setup.cfg", "pyproject.toml", "README.md"):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(target), str(copy)]
+    subprocess.run(command, check=True, cwd=target)
+    (built,) = target.glob("*.whl")
+    return zipfile.ZipFile(built)
+
+
+def test_the_wheel_holds_every_module_and_every_migration(wheel: zipfile.ZipFile) -> None:
+    shipped = set(wheel.namelist())
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "daemon").rglob("*.py")}
+    revisions = {f"daemon/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "migrations").rglob("*.py")}
+    assert modules - shipped == set()
+    assert revisions - shipped == set()
+    assert any("versions/" in name for name in revisions)
+
+
+def test_every_dependency_is_imported_somewhere() -> None:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    names = {"ninja": "ninja", "psycopg[binary]": "psycopg", "pycuda": "pycuda"}
+    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "daemon").rglob("*.py"))
+    text += "\n".join(path.read_text("utf-8") for path in (ROOT / "migrations").rglob("*.py"))
+    for line in parser["options"]["install_requires"].strip().splitlines():
+        name = line.split(">=")[0].strip()
+        assert names.get(name, name) in text, f"{name} is required but used nowhere"
+
+
+def test_every_pinned_requirement_is_in_the_constraints() -> None:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()}
+    wanted = parser["options"]["install_requires"] + parser["options.extras_require"]["dev"]
+    for line in wanted.strip().splitlines():
+        name = line.split(">=")[0].split("[")[0].strip().lower()
+        assert name in pinned, f"{name} is not pinned in constraints.txt"
