@@ -11,13 +11,14 @@ STAMP := $(VENV)/.evald-installed
 PACKAGES := bubblewrap g++ python3-dev python3-venv util-linux
 TEST_PACKAGES := postgresql
 
-.PHONY: help demo test check install system test-system gpu-test bench docs constraints clean
+.PHONY: help demo test check install system test-system chaos docs constraints clean
 
 help:
 	@echo "make demo     judge the bundles in examples/ and print the table of verdicts"
 	@echo "make test     check style, types and architecture, then run the whole test suite"
 	@echo "make check    style, types and architecture only"
 	@echo "make install  the virtual environment in $(VENV), with evald in it"
+	@echo "make chaos    kill daemons at every step and audit the books (BUNDLES, KILLS, DAEMONS, DB=sqlite|postgres)"
 	@echo "make docs     regenerate the reference pages that come from the code"
 	@echo "make clean    remove what these commands made"
 
@@ -66,6 +67,14 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Daemons killed at every durable step; nothing may be lost or doubled.
+BUNDLES ?= 500
+KILLS ?= 200
+DAEMONS ?= 3
+DB ?= sqlite
+chaos: $(STAMP)
+	$(BIN)/python tests/chaos/chaos.py --bundles $(BUNDLES) --kills $(KILLS) --daemons $(DAEMONS) --db $(DB)
 
 # -- the rest ---------------------------------------------------------------------------------------------------
 

@@ -101,6 +101,10 @@ class Settings(_Section):
     isolation: Literal["bubblewrap", "none"] = Field(
         "bubblewrap", description="How bundles are confined; none is only for debugging your own code"
     )
+    engine: Literal["local", "rehearsal"] = Field(
+        "local", description="rehearsal runs nothing: for trying out a deployment"
+    )
+    rehearsal_s: Seconds = Field(0.1, description="How long a rehearsed job takes, seconds")
     slots: PositiveInt = Field(1, description="How many jobs are judged at the same time")
     backend_paths: tuple[Path, ...] = Field((), description="Folders with further kernel types")
     claim_ahead: PositiveInt = Field(64, description="How many bundles may be claimed before they can be judged")
@@ -113,6 +117,7 @@ class Settings(_Section):
         "auto", description="Whether to rely on scans alone; auto: on network file systems"
     )
     lease_s: Seconds = Field(60, description="How long a job stays with a daemon that gives no sign of life, seconds")
+    reconcile_s: Seconds = Field(30, description="Pause between two repairs of what dead daemons left, seconds")
     min_free_bytes: PositiveInt = Field(256 * MIB, description="Free space below which no new bundle is claimed, bytes")
     max_attempts: PositiveInt = Field(3, description="How often evald tries a job when evald itself fails")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Which story lines are written")

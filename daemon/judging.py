@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from daemon import fsio, log, results
+from daemon import failpoints, fsio, log, results
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
 from daemon.db.records import Description, Lease, NewJob, Published
@@ -60,8 +60,11 @@ class Desk:
 
     def take_in(self, name: str) -> Claimed:
         """Claim `inbox/NAME` and queue it. Raises `LostClaim` when somebody else has it."""
+        failpoints.hit("claim.begin")
         claimed = self._spool.claim(name)
+        failpoints.hit("claim.renamed")
         self.register(claimed)
+        failpoints.hit("claim.registered")
         log.story("claimed", job=claimed.job_id, name=claimed.name)
         return claimed
 
@@ -113,6 +116,7 @@ class Desk:
     def _evaluate(
         self, lease: Lease, on_progress: Callable[[Progress], None]
     ) -> tuple[Evaluation, ParsedContract | None]:
+        failpoints.hit("lease.taken")
         claimed = self._claimed(lease)
         folder = self._paths.jobs / lease.job_id
         fsio.remove_tree(folder)
@@ -121,8 +125,10 @@ class Desk:
             parsed = read_bundle(bundle.dir, self._types, self._settings.limits)
         except BundleError as error:
             return results.rejected(error.message), None
+        failpoints.hit("copy.done")
         self._repository.describe(lease.job_id, description(parsed))
         self._repository.start(lease)
+        failpoints.hit("run.started")
         name = parsed.request.name or lease.name
         log.story("running", job=lease.job_id, name=name, attempt=lease.attempt)
         return self._engine.evaluate(JobSpec(lease.job_id, name, bundle.dir), on_progress), parsed
@@ -158,6 +164,7 @@ class Desk:
     # -- out ----------------------------------------------------------------------------------------------------
 
     def _finish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> Finished:
+        failpoints.hit("run.evaluated")
         name = (parsed.request.name if parsed else None) or lease.name
         self._publish(lease, evaluation, parsed)
         self.put_away(lease.job_id, evaluation.verdict, evaluation.message or "")
@@ -174,12 +181,15 @@ class Desk:
             waiting = results.stage(self._paths, result, evaluation, lease.fence)
         except OSError as error:
             raise HarnessError(f"cannot write the result of job {lease.job_id}: {error}") from error
+        failpoints.hit("result.staged")
         try:
             self._repository.publish(lease, Published(evaluation, result, queue_ms))
         except LostClaim:
             results.discard(waiting)
             raise
+        failpoints.hit("result.published")
         results.release(self._paths, waiting, now, subject.name)
+        failpoints.hit("result.released")
 
     def put_away(self, job_id: str, verdict: Verdict, message: str) -> None:
         """Move a judged bundle out of `work/`: archived, or set aside with its reason when it was rejected."""
@@ -190,6 +200,7 @@ class Desk:
                 self._spool.reject(claimed, message)
             else:
                 self._spool.archive(claimed)
+            failpoints.hit("bundle.archived")
 
     # -- back ---------------------------------------------------------------------------------------------------
 
@@ -199,7 +210,9 @@ class Desk:
             self._repository.withdraw(claimed.job_id)
         except LostClaim:
             return None
+        failpoints.hit("give_back.withdrawn")
         name = self._spool.give_back(claimed)
+        failpoints.hit("give_back.renamed")
         log.story("given back", job=claimed.job_id, name=name)
         return name
 

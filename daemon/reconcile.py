@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from daemon import fsio, log, results
+from daemon import failpoints, fsio, log, results
 from daemon.db.history import History
 from daemon.db.records import JobRecord, Lease, Published
 from daemon.db.repository import Repository
@@ -68,11 +68,14 @@ class Reconciler:
 
     def run(self) -> Repairs:
         """One pass. Raises `HarnessError` when database or disk cannot be reached; nothing is lost then."""
+        failpoints.hit("reconcile.begin")
         repairs = Repairs()
         self._replay_outbox(repairs)
+        failpoints.hit("reconcile.replayed")
         self._take_back_leases(repairs)
         for claimed in self._spool.held():
             self._settle(claimed, repairs)
+        failpoints.hit("reconcile.settled")
         self._remove_copies(repairs)
         if repairs.total:
             found = {name: count for name, count in vars(repairs).items() if count}

@@ -28,6 +28,7 @@ from daemon.engine import Engine, Progress
 from daemon.errors import HarnessError, LostClaim
 from daemon.executor import catalog
 from daemon.executor.local import LocalEngine
+from daemon.executor.rehearsal import RehearsalEngine
 from daemon.intake.owner import Owner
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.intake.spool import Spool
@@ -37,7 +38,6 @@ from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.workers import Workers
 from daemon.watcher import Watcher
 
-_RECONCILE_EVERY_S = 30.0
 _BACK_OFF_S = 2.0
 _COMPLAIN_EVERY_S = 60.0
 
@@ -130,7 +130,7 @@ class Service:
 
     def _main(self, *, until_idle: bool) -> Summary:
         self._reconciler.run()
-        self._next_reconcile_s = time.monotonic() + _RECONCILE_EVERY_S
+        self._next_reconcile_s = time.monotonic() + self._settings.reconcile_s
         with self._watcher:
             log.story("watching", inbox=self._paths.inbox, mode=self._watcher.mode, slots=self._engine.slots)
             self._workers.start()
@@ -168,7 +168,7 @@ class Service:
             waiting = self._claim_ready(self._readiness.look(moved_in, now_s))
             if now_s >= self._next_reconcile_s:
                 self._reconciler.run()
-                self._next_reconcile_s = time.monotonic() + _RECONCILE_EVERY_S
+                self._next_reconcile_s = time.monotonic() + self._settings.reconcile_s
         except (HarnessError, OSError) as error:
             self._retry_at_s = now_s + _BACK_OFF_S
             log.story("waiting for storage", level=30, reason=error)
@@ -292,12 +292,18 @@ def opened(settings: Settings, listener: Listener | None = None) -> Iterator[Ser
     """
     settings.paths.create()
     migrate.ensure_ready(settings.database_url)
-    engine = LocalEngine(settings)
+    engine = _engine(settings)
     try:
         engine.start()
         yield Service(settings, engine, listener or Silence())
     finally:
         engine.close()
+
+
+def _engine(settings: Settings) -> LocalEngine | RehearsalEngine:
+    if settings.engine == "rehearsal":
+        return RehearsalEngine(settings.slots, settings.rehearsal_s)
+    return LocalEngine(settings)
 
 
 @contextmanager

@@ -39,7 +39,9 @@ def existing(text: str) -> Path:
     kind = _SOURCES.get(path.suffix.lower())
     if kind is not None:
         hint = f"type: evald new {kind} {path.stem}   then put the source into that folder"
-        raise OperatorError(f"{text} is a source file; a bundle also says how to call it, in a contract.json", hint=hint)
+        raise OperatorError(
+            f"{text} is a source file; a bundle also says how to call it, in a contract.json", hint=hint
+        )
     if names.form_of(path.name) is names.Form.UNKNOWN:
         hint = "a bundle is a folder with a contract.json, a .tar, .tar.gz, .tgz or .zip of one, or a .json file"
         raise OperatorError(f"{text} is not a bundle", hint=hint)

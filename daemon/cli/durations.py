@@ -23,7 +23,10 @@ def parse_span(text: str, option: str) -> timedelta:
 
 
 def parse_since(text: str, option: str) -> datetime:
-    """The moment so long ago, or the date itself (UTC unless it says otherwise). Raises `OperatorError` naming `option`."""
+    """The moment so long ago, or the date itself (UTC unless it says otherwise).
+
+    Raises `OperatorError` naming `option`.
+    """
     span = _span(text, option)
     if span is None:
         return _moment(text, option)

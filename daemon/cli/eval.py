@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import screen
+from daemon.cli import outcome, screen
+from daemon.cli.judging import warn_of_weakness
 from daemon.cli.options import json_option, settings_options
+from daemon.errors import BundleError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,16 +29,14 @@ if TYPE_CHECKING:
 def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
     """Judge the bundle at PATH here and now: no inbox, no database, nothing is left behind.
 
-    PATH is a folder with a contract.json, an archive of one, or a .json file. With --json the result document is printed,
-    the same as in result.json. Exit code 0: passed. 1: judged and not passed. 2: could not be judged.
+    PATH is a folder with a contract.json, an archive of one, or a .json file. With --json the result document is
+    printed, the same as in result.json. Exit code 0: passed. 1: judged and not passed. 2: could not be judged.
     """
-    from daemon import log, results  # noqa: PLC0415
-    from daemon.cli import bundles, outcome, report  # noqa: PLC0415
-    from daemon.cli.judging import warn_without_sandbox  # noqa: PLC0415
-    from daemon.errors import BundleError  # noqa: PLC0415
+    from daemon import log, results
+    from daemon.cli import bundles, report
 
     log.setup(loaded.settings.log_level if loaded.sources["log_level"] != "default" else "warning")
-    warn_without_sandbox(loaded.settings)
+    warn_of_weakness(loaded.settings)
     place = bundles.existing(path)
     with bundles.private_folder() as folder:
         try:
@@ -55,8 +55,8 @@ def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
 
 
 def _subject(name: str, bundle: ReadBundle | None) -> Subject:
-    from daemon.intake.names import make_job_id  # noqa: PLC0415
-    from daemon.results import Subject  # noqa: PLC0415
+    from daemon.intake.names import make_job_id
+    from daemon.results import Subject
 
     if bundle is None:
         return Subject(make_job_id(), name)
@@ -80,9 +80,9 @@ def _settings_for(settings: Settings, folder: Path) -> Settings:
 
 
 def _judge(bundle: ReadBundle, job_id: str, settings: Settings) -> Evaluation:
-    from daemon.cli.live import spinner  # noqa: PLC0415
-    from daemon.engine import JobSpec  # noqa: PLC0415
-    from daemon.executor.local import LocalEngine  # noqa: PLC0415
+    from daemon.cli.live import spinner
+    from daemon.engine import JobSpec
+    from daemon.executor.local import LocalEngine
 
     engine = LocalEngine(settings)
     try:

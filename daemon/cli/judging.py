@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from daemon.cli import screen
-from daemon.config import Settings
+
+if TYPE_CHECKING:
+    from daemon.config import Settings
 
 
 class Stopper:
@@ -27,7 +30,9 @@ class Stopper:
             stop()
 
 
-def warn_without_sandbox(settings: Settings) -> None:
-    """Say on every start that nothing holds the bundles."""
+def warn_of_weakness(settings: Settings) -> None:
+    """Say on every start that nothing holds the bundles, or that nothing is judged at all."""
+    if settings.engine == "rehearsal":
+        screen.warn("engine is rehearsal: nothing is judged, every result is made up")
     if settings.isolation == "none":
         screen.warn("isolation is none: bundles run as you, with everything you may do; every result says so")

@@ -43,8 +43,8 @@ class Board(Tally):
     """One line per running job: name, case, what is being done, for how long; and how many ended."""
 
     def __init__(self) -> None:
-        from rich.progress import Progress as Bars  # noqa: PLC0415 - only for terminals
-        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.progress import Progress as Bars
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
         super().__init__()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("[dim]{task.fields[doing]}"))
@@ -107,8 +107,6 @@ def spinner(name: str) -> Iterator[Callable[[Progress], None]]:
 
 
 def _escaped(text: str) -> str:
-    from rich.markup import escape  # noqa: PLC0415
+    from rich.markup import escape
 
     return escape("".join(c if c.isprintable() else " " for c in text))
-
-

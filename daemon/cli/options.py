@@ -88,7 +88,7 @@ _ASSIGN = click.option(
 
 
 def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ...]) -> LoadedSettings:
-    from daemon import config as settings  # noqa: PLC0415 - pydantic takes longer to import than --help may take
+    from daemon import config as settings
 
     root = click.get_current_context().find_root().params
     chosen["home"] = chosen["home"] or root.get("home")

@@ -53,8 +53,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in SUMMARIES and not name.startswith("-"):
-            nearest = difflib.get_close_matches(name, SUMMARIES, n=1)
-            tail = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            nearest = difflib.get_close_matches(name, SUMMARIES, n=2, cutoff=0.7)
+            tail = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
             raise click.UsageError(f"No such command {name!r}.{tail}", ctx=ctx)
         return super().resolve_command(ctx, args)
 
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    from daemon.cli.version import evald_version  # noqa: PLC0415 - only when asked for
+    from daemon.cli.version import evald_version
 
     click.echo(f"evald {evald_version()}")
     ctx.exit()
@@ -79,7 +79,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
 @click.option("--config", type=click.Path(), help="Settings file (TOML).")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
 @click.pass_context
-def evald(ctx: click.Context, **_given: Any) -> None:
+def evald(ctx: click.Context, /, **_given: Any) -> None:
     """evald judges GPU kernels: a bundle goes in, a result comes out that can be trusted.
 
     \b

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import screen
+from daemon.cli.judging import Stopper, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
@@ -19,16 +20,15 @@ if TYPE_CHECKING:
 def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     """Judge bundles as they arrive in the inbox, until stopped.
 
-    Drop a bundle by mv, cp, rsync, scp or `evald submit`; its result appears in results/by-name/NAME. SIGINT and SIGTERM
-    stop cleanly: what is not finished goes back to the inbox. One line per event goes to stderr; with --json, what was
-    done is printed at the end.
+    Drop a bundle by mv, cp, rsync, scp or `evald submit`; its result appears in results/by-name/NAME. SIGINT and
+    SIGTERM stop cleanly: what is not finished goes back to the inbox. One line per event goes to stderr; with --json,
+    what was done is printed at the end. Exit code 0 when stopped, 2 when it cannot start.
     """
-    from daemon import log, service  # noqa: PLC0415 - only this process needs all of evald
-    from daemon.cli.judging import Stopper, warn_without_sandbox  # noqa: PLC0415
+    from daemon import log, service
 
     settings = loaded.settings
     log.setup(settings.log_level)
-    warn_without_sandbox(settings)
+    warn_of_weakness(settings)
     log.story("starting", home=settings.paths.home, isolation=settings.isolation)
     stopper = Stopper()
     with service.stopping_on_signals(stopper), service.opened(settings) as daemon:

@@ -1,4 +1,4 @@
-"""What reaches people and scripts: data on stdout, messages on stderr; tables by rich on a terminal, plain text in a pipe."""
+"""What reaches people and scripts: data on stdout, messages on stderr; rich on a terminal, plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_NARROW = 40
 
 
 class Cell(str):
@@ -44,7 +42,7 @@ def on_terminal(stream: TextIO | None = None) -> bool:
 
 def console(*, err: bool = False) -> Console:
     """A rich console on stdout or stderr. It honours NO_COLOR."""
-    from rich.console import Console  # noqa: PLC0415 - only for terminals
+    from rich.console import Console
 
     return Console(stderr=err, highlight=False, soft_wrap=False)
 
@@ -60,6 +58,18 @@ def line(text: str = "") -> None:
         console().print(_rich(text), soft_wrap=True)
         return
     sys.stdout.write(f"{text}\n")
+
+
+def marked(text: str, length: int, style: str) -> None:
+    """One line of data whose first `length` characters have a style."""
+    if not on_terminal():
+        sys.stdout.write(f"{text}\n")
+        return
+    from rich.text import Text
+
+    shown = Text(text)
+    shown.stylize(style, 0, length)
+    console().print(shown, soft_wrap=True)
 
 
 def heading(text: str) -> None:
@@ -100,7 +110,7 @@ def fields(pairs: Iterable[tuple[str, str | None]], *, indent: int = 0) -> None:
         first, *more = value.split("\n") or [""]
         pad = " " * indent
         if on_terminal():
-            from rich.text import Text  # noqa: PLC0415
+            from rich.text import Text
 
             text = Text(f"{pad}{name.ljust(width)}  ", style="dim")
             text.append(first, style=getattr(value, "style", "") or "not dim")
@@ -131,8 +141,8 @@ def _plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], inden
 
 
 def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: int) -> None:
-    from rich.padding import Padding  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.padding import Padding
+    from rich.table import Table
 
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for column in columns:
@@ -148,6 +158,6 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent
 
 
 def _rich(cell: str) -> Any:
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
     return Text(cell, style=getattr(cell, "style", ""))

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import screen
+from daemon.cli import outcome, screen
+from daemon.cli.failing import INTERRUPTED
+from daemon.cli.judging import Stopper, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
+from daemon.cli.outcome import COLUMNS, Line
+from daemon.verdict import Verdict
 
 if TYPE_CHECKING:
     from daemon.cli.outcome import Line
@@ -25,12 +29,9 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     Exit code 0: all passed, or nothing was waiting. 1: some did not pass. 2: some could not be judged (rejected,
     unsupported, or evald itself failed). 130: interrupted; what was not finished is back in the inbox.
     """
-    from daemon.cli import outcome  # noqa: PLC0415
-    from daemon.cli.failing import INTERRUPTED  # noqa: PLC0415
-    from daemon.cli.judging import warn_without_sandbox  # noqa: PLC0415
 
     settings = loaded.settings
-    warn_without_sandbox(settings)
+    warn_of_weakness(settings)
     settings.paths.create()
     if not _anything_to_do(settings.paths):
         return _print([], as_json=as_json, place=settings.paths.inbox)
@@ -44,17 +45,15 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
 
 def _anything_to_do(paths: Paths) -> bool:
     """Whether starting a judge can be of use: something in the inbox, claimed, or in the outbox."""
-    from daemon.intake import names  # noqa: PLC0415
+    from daemon.intake import names
 
     visible = (entry for entry in paths.inbox.iterdir() if not names.is_ignored(entry.name))
     return any(True for _ in visible) or any(paths.work.iterdir()) or any(paths.outbox.iterdir())
 
 
 def _sweep(loaded: LoadedSettings) -> tuple[list[Line], bool]:
-    from daemon import log, service  # noqa: PLC0415
-    from daemon.cli.judging import Stopper  # noqa: PLC0415
-    from daemon.cli.live import Board, board  # noqa: PLC0415
-    from daemon.cli.outcome import Line  # noqa: PLC0415
+    from daemon import log, service
+    from daemon.cli.live import Board, board
 
     settings = loaded.settings
     stopper = Stopper()
@@ -71,8 +70,6 @@ def _sweep(loaded: LoadedSettings) -> tuple[list[Line], bool]:
 
 
 def _print(lines: list[Line], *, as_json: bool, place: object) -> int:
-    from daemon.cli.outcome import COLUMNS  # noqa: PLC0415
-    from daemon.verdict import Verdict  # noqa: PLC0415
 
     passed = sum(line.verdict is Verdict.PASSED for line in lines)
     if as_json:

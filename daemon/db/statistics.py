@@ -52,7 +52,14 @@ def group_by(wanted: str) -> GroupBy:
 def stats(connection: Connection, since: datetime | None, by: GroupBy | str) -> tuple[StatsRow, ...]:
     """See `History.stats`."""
     wanted = group_by(by)
-    key: Label[Any] = _KEYS[wanted].label("key")
+    return grouped(connection, since, _KEYS[wanted], latest_first=wanted is GroupBy.DAY)
+
+
+def grouped(
+    connection: Connection, since: datetime | None, by: SQLColumnExpression[Any], *, latest_first: bool = False
+) -> tuple[StatsRow, ...]:
+    """As `stats`, by any expression over jobs."""
+    key: Label[Any] = by.label("key")
     is_passed = Job.verdict == literal_column(f"'{Verdict.PASSED}'")
     passed_runtime = case((is_passed, Job.runtime_ms))
     statement = (
@@ -68,7 +75,7 @@ def stats(connection: Connection, since: datetime | None, by: GroupBy | str) -> 
         )
         .where(Job.finished_at >= (since or _EVER))
         .group_by(literal_column("1"))
-        .order_by(desc(key) if wanted is GroupBy.DAY else desc("jobs"), key)
+        .order_by(desc(key) if latest_first else desc("jobs"), key)
     )
     return tuple(_row(row) for row in connection.execute(statement))
 

@@ -1,9 +1,9 @@
 """Shared memory between judge and cell, and the judge's private image of what must be in it.
 
-Theory of operation: the arena is one memfd per side, sealed against shrinking so that a cell cannot pull it from under the judge.
-Before a round the judge composes the whole truth in a private *image* (fresh inputs, random poison in the outputs, random guard
-bars), then copies it into the arena while the cell is frozen. After the round the same image tells what was touched: guards and
-read-only inputs must equal it, outputs must not.
+Theory of operation: the arena is one memfd per side, sealed against shrinking so that a cell cannot pull it from
+under the judge. Before a round the judge composes the whole truth in a private *image* (fresh inputs, random poison
+in the outputs, random guard bars), then copies it into the arena while the cell is frozen. After the round the same
+image tells what was touched: guards and read-only inputs must equal it, outputs must not.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class SharedMemory:
 
 
 def region(buffer: torch.Tensor, layout: Layout, slot: int, field: Field) -> torch.Tensor:
-    """The bytes of one field as a tensor of its dtype and shape, over `buffer` (flat uint8 of the arena or its image)."""
+    """The bytes of one field as a tensor of its dtype and shape, over `buffer` (flat uint8 of the arena or its
+    image)."""
     dtype = getattr(torch, field.tensor.dtype)
     if field.tensor.count == 0:
         return torch.empty(field.tensor.shape, dtype=dtype)
@@ -66,7 +67,8 @@ class Arena:
         self.shared.close()
 
     def compose(self, secret: torch.Generator, slots: int) -> None:
-        """Fill the image of the first `slots` with secret random bytes: guards and poison; inputs are then written over them."""
+        """Fill the image of the first `slots` with secret random bytes: guards and poison; inputs are then written
+        over them."""
         end = self.layout.origin(slots)
         words = self.image[self.layout.base : end].view(torch.int64)
         # 62 random bits a word: no byte pattern a kernel could know.
@@ -103,7 +105,8 @@ class Arena:
         return _gathered(self.layout, self.image, slots, field)
 
     def damage(self, slots: int) -> str | None:
-        """Words for the first thing that was written and must not be (a guard, a read-only field); None when all stands."""
+        """Words for the first thing that was written and must not be (a guard, a read-only field); None when all
+        stands."""
         ours, theirs = _grid(self.layout, self.image, slots), _grid(self.layout, self.shared.bytes, slots)
         for first, last in self._protected:
             if torch.equal(ours[:, first:last], theirs[:, first:last]):
@@ -122,7 +125,8 @@ class Arena:
         return f"wrote outside its tensors, behind {nearest.name}"
 
     def unwritten(self, slots: list[int], field: Field) -> int:
-        """How many elements of a poisoned field still hold the poison (one may match by chance: see `findings.by_chance`)."""
+        """How many elements of a poisoned field still hold the poison (one may match by chance: see
+        `findings.by_chance`)."""
         return int((raw(self.outputs(slots, field)) == raw(self.pristines(slots, field))).sum())
 
 

@@ -1,7 +1,8 @@
 """The compile stage: a build cell turns sources into an artifact, and the artifact is kept by the content that made it.
 
-The cell hands its artifact back through a memfd of a fixed size; the judge never looks inside, it only stores the bytes under a key
-that covers everything that went in and passes them to a cell of the same sources. A poisoned artifact poisons only its own maker.
+The cell hands its artifact back through a memfd of a fixed size; the judge never looks inside, it only stores the
+bytes under a key that covers everything that went in and passes them to a cell of the same sources. A poisoned
+artifact poisons only its own maker.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def artifact_key(message: Message, files: KernelFiles, toolchain: dict[str, str 
 
 
 def build(cells: Cells, side: Side, message: Message, files: KernelFiles, *, deadline_s: float) -> Artifact:
-    """Compile in a cell of its own. Raises `CellFailed` with the compiler's words, `HarnessError` when no cell starts."""
+    """Compile in a cell of its own. Raises `CellFailed` with the compiler's words, `HarnessError` when no cell
+    starts."""
     cell = cells.start(side)
     result = os.memfd_create("artifact", os.MFD_CLOEXEC)
     try:

@@ -42,7 +42,8 @@ def _decoded(data: bytes) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with control characters, direction marks and lone surrogates escaped: fit for a terminal, JSON and a database."""
+    """`text` with control characters, direction marks and lone surrogates escaped: fit for a terminal, JSON and a
+    database."""
     return _CONTROL.sub(_escaped, text)
 
 

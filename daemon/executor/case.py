@@ -1,16 +1,19 @@
-"""One case of one job, from sources to a `CaseEvaluation`: build, load, wire, check, measure. The judge's story in order."""
+"""One case of one job, from sources to a `CaseEvaluation`: build, load, wire, check, measure. The judge's story in
+order."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
 from daemon.contract import CaseSpec, CompareRequest, IOContract, KernelSpec, TensorSpec
 from daemon.evaluation import CaseEvaluation, Failure, Timing
+from daemon.executor.arena import SharedMemory
 from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build
 from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of
 from daemon.executor.catalog import BackendSpec
@@ -40,7 +43,8 @@ _REPORTED_BUILD_KEYS = 40
 
 @dataclass(frozen=True)
 class Bench:
-    """What the judge lends to a case: cells to start, the null candidate, the artifact cache, the settings, the kernel types."""
+    """What the judge lends to a case: cells to start, the null candidate, the artifact cache, the settings, the
+    kernel types."""
 
     settings: Settings
     cells: Mapping[Side, Cells]
@@ -96,8 +100,9 @@ class CaseJudge:
         self._refuse_what_cannot_run()
         self._progress("compiling")
         self._build()
-        self._deadline = time.monotonic() + self._request.timeout
         self._enter(Phase.LOAD)
+        self._start_cells()
+        self._deadline = time.monotonic() + self._request.timeout  # starting our own processes is not the bundle's time
         self._load()
         self._enter(Phase.INPUTS)
         drawer = self._wire()
@@ -173,7 +178,6 @@ class CaseJudge:
         return files, message
 
     def _load(self) -> None:
-        self._start_cells()
         for side in self._cells:
             self._load_one(side)
         seed = self._secret.seed("init")
@@ -181,18 +185,24 @@ class CaseJudge:
         for side, cell in self._cells.items():
             own = side is Side.REFERENCE or init is None or self._loaded[side]["makes_init_inputs"]
             message: Message = {"type": "construct", "seed": seed, "init": None, "tensors": []}
-            fds: tuple[int, ...] = ()
+            given: SharedMemory | None = None
             if not own and init is not None:
                 message |= {"init": init.node, **init.as_message()}
-                fds = (init.fetch(self._deadline).fd,)
-            cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline, fds=fds)
+                given = init.fetch(self._deadline)
+            try:
+                fds = (given.fd,) if given is not None else ()
+                cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline, fds=fds)
+            finally:
+                if given is not None:
+                    given.close()
             if side is Side.REFERENCE and self._loaded[side]["makes_init_inputs"]:
                 init = self._export(cell, "init", Phase.LOAD)
                 init.describe(seed, self._deadline)
         self._share_state()
 
     def _start_cells(self) -> None:
-        """Both cells at once: they import torch side by side. An evaluate that makes its own inputs gets a twin to make them."""
+        """Both cells at once: they import torch side by side. An evaluate that makes its own inputs gets a twin to
+        make them."""
         sides = list(self._sides)
         kernel = kernel_of(self._request, Side.CANDIDATE)
         if isinstance(self._request, CompareRequest) or kernel.io is None:
@@ -237,13 +247,17 @@ class CaseJudge:
         state.describe(0, self._deadline)
         if not state.shapes:
             return
-        self._cells[Side.CANDIDATE].request(
-            {"type": "adopt", "tree": state.node, **state.as_message()},
-            "adopted",
-            phase=Phase.LOAD,
-            deadline=self._deadline,
-            fds=(state.fetch(self._deadline).fd,),
-        )
+        memory = state.fetch(self._deadline)
+        try:
+            self._cells[Side.CANDIDATE].request(
+                {"type": "adopt", "tree": state.node, **state.as_message()},
+                "adopted",
+                phase=Phase.LOAD,
+                deadline=self._deadline,
+                fds=(memory.fd,),
+            )
+        finally:
+            memory.close()
 
     def _export(self, cell: Cell, what: str, phase: Phase) -> Export:
         export = Export(cell, what, self._bench.settings.limits.tensor_bytes, phase)
@@ -332,14 +346,16 @@ class CaseJudge:
         """Call once to learn what comes back: the nesting, shapes and dtypes of the answer."""
         arena = place.attach(1, phase=Phase.CHECK, deadline=self._deadline)
         arena.compose(self._secret.generator("discover"), 1)
-        fill_slot(place, 0, drawer.draw("discover", 0, 0, deadline=self._deadline))
+        fill_slot(place, 0, drawer.draw("discover", 0, [0], deadline=self._deadline)[0])
         arena.publish(1)
         export = self._export(place.cell, "outputs", Phase.CHECK)
-        export.describe(self._secret.seed("discover"), self._deadline)
+        try:
+            export.describe(self._secret.seed("discover"), self._deadline)
+        except CannotWire as problem:
+            failure = Failure(phase=Phase.CHECK, side=place.cell.side, message=f"the answer: {problem}")
+            raise CellFailed(Verdict.WRONG_ANSWER, failure) from problem
         if export.returned:
-            place.wiring = replace(place.wiring, fields=_inputs_again(place.wiring)).with_returned(
-                export.node, export.shapes
-            )
+            place.wiring = place.wiring.with_returned(export.node, export.shapes)
 
     # -- check and measure --------------------------------------------------------------------------------------
 
@@ -380,7 +396,7 @@ class CaseJudge:
         return fastest_s
 
     def _trial(self, drawer: Drawer, trial: int) -> float:
-        values = drawer.draw("check", trial, 0, deadline=self._deadline)
+        values = drawer.draw("check", trial, [0], deadline=self._deadline)[0]
         slowest_s = 0.0
         for place in self._places.values():
             place.attached.compose(self._secret.generator("poison", trial, place.cell.side), 1)
@@ -391,6 +407,8 @@ class CaseJudge:
         return slowest_s
 
     def _weak_controls(self, inspector: Inspector, drawer: Drawer) -> None:
+        if not any(drawer.is_secret(index) for index in range(len(drawer.logicals))):
+            self._labels.append("fixed_inputs")
         if inspector.reference is None:
             return
         arena, wiring = inspector.reference.attached, inspector.reference.wiring
@@ -402,8 +420,6 @@ class CaseJudge:
         if accepted := weak_controls(inspector.reference, inspector.tolerances, inputs):
             self._labels.append("weak_check")
             self._notes.append(f"a trivial answer would pass the check too: {', '.join(accepted)}")
-        if not any(drawer.is_secret(index) for index in range(len(drawer.logicals))):
-            self._labels.append("fixed_inputs")
 
     def _measure(self, drawer: Drawer, inspector: Inspector, estimate_s: float) -> None:
         self._enter(Phase.MEASURE)
@@ -419,22 +435,18 @@ class CaseJudge:
             max_calls=defaults.max_calls,
             arena_bytes=defaults.arena_bytes,
         )
+        start = time.monotonic()
+        null = self._bench.null()
+        self._deadline += time.monotonic() - start
         measurement = Measurement(
             places,
-            self._bench.null(),
+            null,
             drawer,
             self._secret,
             rules,
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
         )
         self._timings = measurement.run(estimate_s, self._deadline, self._progress)
-        if measurement.late_writes:
-            failure = Failure(
-                phase=Phase.MEASURE,
-                side=Side.CANDIDATE,
-                message=f"{measurement.late_writes} sampled output words changed after the kernel had said it was done",
-            )
-            raise CellFailed(Verdict.INTEGRITY_VIOLATION, failure)
 
     # -- the report ---------------------------------------------------------------------------------------------
 
@@ -513,11 +525,6 @@ def _inputs_only(io: IOContract) -> IOContract:
     return io.model_copy(update={"args": tuple(arg for arg in io.args if arg.is_input)})
 
 
-def _inputs_again(wiring: Wiring) -> tuple[Any, ...]:
-    """Fields of a side that returns its answer: the output arguments it was passed are scratch, not answers."""
-    return tuple(replace(field, is_output=field.logical is None) for field in wiring.fields)
-
-
 def _speedup(timing: Timing | None, ref_timing: Timing | None) -> float | None:
     if timing is None or ref_timing is None or timing.stats.mean <= 0:
         return None
@@ -525,8 +532,6 @@ def _speedup(timing: Timing | None, ref_timing: Timing | None) -> float | None:
 
 
 def _memfd(data: bytes) -> int:
-    import os
-
     fd = os.memfd_create("artifact", os.MFD_CLOEXEC)
     view = memoryview(data)
     while view:
@@ -535,7 +540,5 @@ def _memfd(data: bytes) -> int:
 
 
 def _close(fds: list[int]) -> None:
-    import os
-
     for fd in fds:
         os.close(fd)

@@ -1,4 +1,5 @@
-"""The kernel types there are, read from the backend files without importing them: the trusted side never runs a backend.
+"""The kernel types there are, read from the backend files without importing them: the trusted side never runs a
+backend.
 
 Each backend file holds `SPEC = {...}`, a literal. Its file name is the type's name.
 """

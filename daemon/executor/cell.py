@@ -1,9 +1,10 @@
-"""The process that runs one kernel. The only file that touches bundle code; nothing it says is believed by the judge but "done",
-and that only after the judge has looked.
+"""The process that runs one kernel. The only file that touches bundle code; nothing it says is believed by the judge
+but "done", and that only after the judge has looked.
 
-Theory of operation: confined first (limits, system call filter), then torch is imported, then messages are served one at a time:
-`load` -> `construct` -> `export`/`write`/`adopt` (tensors out and in through memfds) -> `attach` (the arena) -> `run` … until the
-judge kills it. A cell serves one kernel of one evaluation and is never reused.
+Theory of operation: confined first (limits, system call filter), then torch is imported, then messages are served one
+at a time:
+`load` -> `construct` -> `export`/`write`/`adopt` (tensors out and in through memfds) -> `attach` (the arena) -> `run`
+… until the judge kills it. A cell serves one kernel of one evaluation and is never reused.
 """
 
 from __future__ import annotations

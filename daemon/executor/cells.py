@@ -1,7 +1,8 @@
 """Starting cells and talking to them: one request, one answer, one deadline, and a verdict for every way to end.
 
-Theory of operation: the judge is single-threaded. While it waits for an answer it also drains the cell's stdout and stderr, so a
-cell can neither fill a pipe to stall itself nor fill memory to hurt the judge. Whatever a cell answers is data about itself only.
+Theory of operation: the judge is single-threaded. While it waits for an answer it also drains the cell's stdout and
+stderr, so a cell can neither fill a pipe to stall itself nor fill memory to hurt the judge. Whatever a cell answers
+is data about itself only.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ class Cell:
         self._selector.register(program.stderr_fd, selectors.EVENT_READ, self.stderr)
 
     def greet(self) -> None:
-        """Wait until the cell has put up its walls and imported torch. Raises `HarnessError`: nothing of a bundle ran yet."""
+        """Wait until the cell has put up its walls and imported torch. Raises `HarnessError`: nothing of a bundle ran
+        yet."""
         try:
             hello = self._receive(self._started_at + self._settings.start_s)
         except (protocol.ClosedError, protocol.ProtocolError, TimeoutError) as error:
@@ -166,9 +168,11 @@ class Cell:
     def request(
         self, message: protocol.Message, expected: str, *, phase: Phase, deadline: float, fds: tuple[int, ...] = ()
     ) -> protocol.Message:
-        """Send `message`, wait for the answer of type `expected` until `deadline` (monotonic). A frozen cell is thawed for it.
+        """Send `message`, wait for the answer of type `expected` until `deadline` (monotonic). A frozen cell is
+        thawed for it.
 
-        Raises `CellFailed` with the verdict for everything else: the cell's own report of a fault, silence, a crash, nonsense.
+        Raises `CellFailed` with the verdict for everything else: the cell's own report of a fault, silence, a crash,
+        nonsense.
         """
         if self._frozen:
             self.require_silence()
@@ -176,10 +180,9 @@ class Cell:
         self.tell(message, phase=phase, deadline=deadline, fds=fds)
         return self.await_answer(expected, phase=phase, deadline=deadline)
 
-    def tell(
-        self, message: protocol.Message, *, phase: Phase, deadline: float, fds: tuple[int, ...] = ()
-    ) -> None:
-        """Send without waiting for an answer. Raises `CellFailed` when the cell is gone or does not take it until `deadline`."""
+    def tell(self, message: protocol.Message, *, phase: Phase, deadline: float, fds: tuple[int, ...] = ()) -> None:
+        """Send without waiting for an answer. Raises `CellFailed` when the cell is gone or does not take it until
+        `deadline`."""
         self._phase = phase
         self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
@@ -235,7 +238,7 @@ class Cell:
     def _reported(self, answer: protocol.Message, phase: Phase) -> CellFailed:
         """A fault in the cell's own words. A claim can only hurt its owner: no word for "passed" is accepted."""
         try:
-            verdict = Verdict(answer.get("verdict"))
+            verdict = Verdict(str(answer.get("verdict")))
         except ValueError:
             verdict = Verdict.RUNTIME_ERROR
         if verdict in _NOT_FOR_A_CELL_TO_SAY or (verdict is Verdict.UNSUPPORTED and phase not in _BEFORE_A_CALL):
@@ -265,7 +268,9 @@ class Cell:
             )
         if ended.signal == "SIGXFSZ":
             limit_mib = self._settings.limits.file_bytes >> 20
-            return self._failed(Verdict.RUNTIME_ERROR, phase, f"killed: wrote a file beyond the {limit_mib} MiB it may have")
+            return self._failed(
+                Verdict.RUNTIME_ERROR, phase, f"killed: wrote a file beyond the {limit_mib} MiB it may have"
+            )
         how = f"was killed by {ended.signal}" if ended.signal else f"ended with exit code {ended.exit_code}"
         return self._failed(Verdict.RUNTIME_ERROR, phase, f"the process {how} before it had answered")
 
@@ -326,12 +331,15 @@ class Cell:
             self._selector.unregister(fd)
 
     def freeze(self) -> None:
-        """Stop everything in the cell where it stands. Raises `CellFailed` when it cannot be stopped: it is dead then."""
+        """Stop everything in the cell where it stands. Raises `CellFailed` when it cannot be stopped: it is dead
+        then."""
         try:
             self.program.freeze()
         except HarnessError as error:
             self.kill()
-            raise self._failed(Verdict.INTEGRITY_VIOLATION, self._phase, "could not be stopped between two calls") from error
+            raise self._failed(
+                Verdict.INTEGRITY_VIOLATION, self._phase, "could not be stopped between two calls"
+            ) from error
         self._frozen = True
 
     def thaw(self) -> None:

@@ -16,6 +16,7 @@ from daemon.executor.verify import Tolerance
 from daemon.verdict import Phase, Side, Verdict
 
 _CHANCE_SIGMAS = 6.0
+_RARE = 1e-4
 
 
 @dataclass
@@ -47,70 +48,59 @@ class Inspector:
 
     def inspect(self, order: list[int], phase: Phase) -> None:
         """All slots of the round just run. Both cells must be frozen. Raises `CellFailed`."""
-        self._guards(max(order) + 1, phase)
-        for slot in order:
-            if self.reference is None:
-                self._written(slot, phase)
-            else:
-                self._compared(slot, phase)
-
-    def _guards(self, slots: int, phase: Phase) -> None:
         for place in (self.reference, self.candidate):
-            if place is None:
+            if place is not None and (what := place.attached.damage(max(order) + 1)):
+                raise _fault(place, phase, what)
+        if self.reference is None:
+            self._written(order, phase)
+        else:
+            self._compared(self.reference, order, phase)
+
+    def _written(self, order: list[int], phase: Phase) -> None:
+        for placed in self.candidate.answer_fields():
+            if untouched := self._untouched(order, placed):
+                total = placed.tensor.count * len(order)
+                message = f"{placed.name}: {untouched} of {total} elements were never written"
+                raise _fault(self.candidate, phase, message)
+
+    def _untouched(self, order: list[int], placed: Field) -> int:
+        """Elements that still hold the poison, beyond what chance explains; 0 for a field that was not poisoned."""
+        if not placed.poisoned:
+            return 0
+        untouched = self.candidate.attached.unwritten(order, placed)
+        return untouched if untouched > by_chance(placed, len(order)) else 0
+
+    def _compared(self, reference: SidePlace, order: list[int], phase: Phase) -> None:
+        names = self.candidate.wiring.names
+        fields = zip(self.candidate.answer_fields(), reference.answer_fields(), strict=True)
+        for (mine, theirs), name, tolerance in zip(fields, names, self.tolerances, strict=True):
+            if mine.tensor.count == 0:
                 continue
-            if where := place.attached.damaged_guard(slots):
-                raise self._fault(place, phase, f"wrote outside its tensors, {where}")
-            if name := place.attached.changed_input(slots):
-                raise self._fault(place, phase, f"changed input {name}, which its contract does not call inout")
-
-    def _fault(self, place: SidePlace, phase: Phase, message: str) -> CellFailed:
-        side = place.cell.side
-        return CellFailed(Verdict.WRONG_ANSWER, Failure(phase=phase, side=side, message=message))
-
-    def _written(self, slot: int, phase: Phase) -> None:
-        for index in self.candidate.wiring.answer:
-            placed = self.candidate.attached.layout.fields[index]
-            if placed.poisoned:
-                untouched = self.candidate.attached.unwritten(slot, placed)
-                if untouched > by_chance(placed):
-                    raise self._fault(
-                        self.candidate,
-                        phase,
-                        f"{placed.name}: {untouched} of {placed.tensor.count} elements were never written",
-                    )
-
-    def _compared(self, slot: int, phase: Phase) -> None:
-        assert self.reference is not None
-        pairs = zip(
-            self.candidate.answers(slot),
-            self.reference.answers(slot),
-            self.candidate.answer_fields(),
-            self.tolerances,
-            strict=True,
-        )
-        for (name, got), (_, expected), placed, tolerance in pairs:
-            if got.numel() == 0:
-                continue
-            difference = verify.compare(got, expected, tolerance)
+            got = self.candidate.attached.outputs(order, mine)
+            expected = reference.attached.outputs(order, theirs)
+            difference = verify.compare(got, expected, tolerance).without_leading_index()
             self.errors.note(name, difference)
             if difference.wrong:
-                raise self._wrong(slot, placed, name, difference, tolerance, phase)
-
-    def _wrong(
-        self, slot: int, placed: Field, name: str, difference: verify.Difference, tolerance: Tolerance, phase: Phase
-    ) -> CellFailed:
-        message = verify.describe(name, difference, placed.tensor.count, tolerance)
-        untouched = self.candidate.attached.unwritten(slot, placed) if placed.poisoned else 0
-        if untouched > by_chance(placed):
-            message += f"; {untouched} elements were never written"
-        return self._fault(self.candidate, phase, message)
+                message = verify.describe(name, difference, got.numel(), tolerance)
+                if untouched := self._untouched(order, mine):
+                    message += f"; {untouched} elements were never written"
+                raise _fault(self.candidate, phase, message)
 
 
-def by_chance(placed: Field) -> int:
-    """How many elements may equal the poison they replaced: chance 2/256**size each, six sigmas, three more where it is likely."""
+def _fault(place: SidePlace, phase: Phase, message: str) -> CellFailed:
+    return CellFailed(Verdict.WRONG_ANSWER, Failure(phase=phase, side=place.cell.side, message=message))
+
+
+def by_chance(placed: Field, slots: int) -> int:
+    """How many elements of `slots` slots may equal the poison they replaced: six sigmas over the expectation.
+
+    An element of `size` bytes does so with a chance of at most 2 in 256**size (twice, for values such as 0 and 1 are
+    common).
+    """
     size = placed.tensor.size_bytes // max(placed.tensor.count, 1)
-    expected = placed.tensor.count * 2 / 256.0**size
-    return math.floor(expected + _CHANCE_SIGMAS * math.sqrt(expected)) + (3 if expected > 1e-4 else 0)  # noqa: PLR2004
+    expected = slots * placed.tensor.count * 2 / 256.0**size
+    likely = 3 if expected > _RARE else 0
+    return math.floor(expected + _CHANCE_SIGMAS * math.sqrt(expected)) + likely
 
 
 def mismatch(ours: SidePlace, theirs: SidePlace) -> CellFailed | None:
@@ -120,6 +110,8 @@ def mismatch(ours: SidePlace, theirs: SidePlace) -> CellFailed | None:
     message = None
     if len(mine) != len(expected):
         message = f"{len(mine)} outputs, the reference has {len(expected)}"
+    elif ours.wiring.returns and theirs.wiring.returns and ours.wiring.structure != theirs.wiring.structure:
+        message = "the outputs are nested differently from the reference's"
     for got, wanted in zip(mine, expected, strict=False):
         if message is None and got.tensor.shape != wanted.tensor.shape:
             message = f"shape of {got.name}: expected {list(wanted.tensor.shape)}, got {list(got.tensor.shape)}"

@@ -1,4 +1,5 @@
-"""Drawing tensors from a contract's init, each with a generator of its own. Trusted side: seeds are the judge's secret."""
+"""Drawing tensors from a contract's init, each with a generator of its own. Trusted side: seeds are the judge's
+secret."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from daemon.contract import InitKind, InitSpec, TensorSpec, decode_tensor
@@ -15,7 +17,8 @@ _INT64_RANGE = 1_000_000
 
 
 class Secret:
-    """The evaluation's seed: drawn here, kept in this process, never sent. Every derived seed depends on all of `path`."""
+    """The evaluation's seed: drawn here, kept in this process, never sent. Every derived seed depends on all of
+    `path`."""
 
     def __init__(self) -> None:
         self._key = os.urandom(32)
@@ -84,12 +87,24 @@ def _uniform(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generat
     if not (dtype.is_floating_point or dtype.is_complex):
         low = 0 if init.low is None else int(init.low)
         high = 100 if init.high is None else int(init.high)
+        if high >= torch.iinfo(torch.int64).max:
+            return _wide_range(low, high, shape, dtype, generator)
         return torch.randint(low, high + 1, shape, generator=generator, dtype=torch.int64).to(dtype)
     low_f = 0.0 if init.low is None else float(init.low)
     high_f = 1.0 if init.high is None else float(init.high)
     wide = torch.float64 if dtype is torch.float64 else torch.float32
     unit = torch.rand(shape, generator=generator, dtype=wide)
     return (unit * (high_f - low_f) + low_f).to(dtype)
+
+
+def _wide_range(
+    low: int, high: int, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator
+) -> torch.Tensor:
+    """Bounds that torch.randint cannot hold: it wants `high + 1` as int64."""
+    seed = int(torch.randint(0, 2**62, (), generator=generator))
+    unsigned = dtype is torch.uint64
+    drawn = np.random.default_rng(seed).integers(low, high, shape, np.uint64 if unsigned else np.int64, endpoint=True)
+    return torch.from_numpy(np.asarray(drawn).reshape(shape)).to(dtype)
 
 
 def _zeros(_: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, __: torch.Generator) -> torch.Tensor:
@@ -118,7 +133,8 @@ def _arange(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, _: torch
         return torch.tensor(start).to(dtype)
     exact = isinstance(start, int) and isinstance(step, int)
     row: torch.Tensor = torch.arange(shape[-1], dtype=torch.int64 if exact else torch.float64)
-    return (row * step + start).to(dtype).expand(shape).contiguous()
+    filled: torch.Tensor = (row * step + start).to(dtype)
+    return filled.expand(shape).contiguous()
 
 
 _DRAWERS: dict[InitKind, Callable[[InitSpec, tuple[int, ...], torch.dtype, torch.Generator], torch.Tensor]] = {

@@ -1,8 +1,8 @@
 """The judge: a trusted process that owns inputs, expected answers, the clock and the verdict. It runs no user code.
 
-Theory of operation: one judge per device slot, started by `local`, spoken to over a socket pair. It serves one job at a time and
-lives long, so torch is imported once. When its parent dies the kernel kills it, and with it, through bubblewrap, its cells. The null
-candidate's cell is started at the first measurement and kept: it never sees a bundle.
+Theory of operation: one judge per device slot, started by `local`, spoken to over a socket pair. It serves one job at
+a time and lives long, so torch is imported once. When its parent dies the kernel kills it, and with it, through
+bubblewrap, its cells. The null candidate's cell is started at the first measurement and kept: it never sees a bundle.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from pathlib import Path
 
 from daemon import log
 from daemon.config import Settings
-from daemon.contract import ParsedContract, bind_case, parse_contract
+from daemon.contract import CaseSpec, CompareRequest, ParsedContract, bind_case, parse_contract
 from daemon.errors import BundleError, HarnessError
 from daemon.evaluation import CaseEvaluation, Evaluation
 from daemon.executor import catalog, environment, protocol
 from daemon.executor.build import ArtifactCache
+from daemon.executor.bundle import Request
 from daemon.executor.case import Bench, CaseJudge
 from daemon.executor.cells import Cell, Cells, CellSettings
 from daemon.executor.sandbox import cgroup
@@ -135,9 +136,8 @@ class Judge:
         several = len(request.cases) > 1
         evaluations = []
         for case in request.cases:
-            bound = bind_case(request, case)
             name = case.name if several else None
-            judge = CaseJudge(self._bench, bound, case, bundle_dir, lambda text, name=name: progress(text, name))  # type: ignore[misc]
+            judge = CaseJudge(self._bench, _bound(request, case), case, bundle_dir, _named(progress, name))
             evaluations.append(judge.judge())
         return evaluations
 
@@ -157,11 +157,22 @@ class Judge:
             self._null_cell.kill()
 
 
+def _bound(request: Request, case: CaseSpec) -> Request:
+    """`bind_case` gives back the kind of request it gets, which its type variable can only state one kind at a time."""
+    if isinstance(request, CompareRequest):
+        return bind_case(request, case)
+    return bind_case(request, case)
+
+
+def _named(progress: Callable[[str, str | None], None], name: str | None) -> Callable[[str], None]:
+    return lambda text: progress(text, name)
+
+
 def _threads(settings: Settings) -> int:
     """Threads of a cell's pool: one core fewer than there are, unless the settings say otherwise.
 
-    A pool as wide as the machine waits, at every parallel region, for the one thread that shares its core with the judge or with
-    anything else: on two busy cores a copy of 1 MB took 6 ms with two threads and 0.15 ms with one.
+    A pool as wide as the machine waits, at every parallel region, for the one thread that shares its core with the
+    judge or with anything else: on two busy cores a copy of 1 MB took 6 ms with two threads and 0.15 ms with one.
     """
     import os
 

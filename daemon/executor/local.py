@@ -1,9 +1,10 @@
 """The engine on this host: one judge process per slot, one job per judge.
 
-Theory of operation: a slot's judge is started by the thread that first uses the slot and belongs to it for the parent-death signal,
-so `evaluate` must be called from threads that live as long as the engine. A judge that fails or is cancelled is killed with its cells
-and replaced at the next job. The judge has its own deadlines for everything a bundle does; the engine's hard limit only catches a judge
-that hangs itself.
+Theory of operation: judges are started by one thread that lives as long as the engine, for the parent-death signal
+belongs to the thread that started a process. A judge that fails or is cancelled is killed and replaced at the next
+job. Its cells die with it, save those that were frozen: they, their cgroups and folders are swept right after. The
+judge has its own deadlines for everything a bundle does; the engine's hard limit only catches a judge that hangs
+itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from daemon.config import Settings
@@ -21,7 +23,8 @@ from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError, LostClaim, OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import protocol
-from daemon.executor.supervise import PlainProgram, start_judge
+from daemon.executor.sandbox import cgroup
+from daemon.executor.supervise import PlainProgram, start_judge, sweep_folders
 
 _START_LIMIT_S = 120.0
 _SILENCE_LIMIT_S = 900.0
@@ -35,9 +38,15 @@ class JudgeProcess:
         self._settings = settings
         ours, theirs = socket.socketpair()
         argv = [sys.executable, "-I", "-m", "daemon.executor.judge"]
-        argv += [str(theirs.fileno()), settings.model_dump_json(), str(slot)]
-        self.program: PlainProgram = start_judge(argv, keep_fds=(theirs.fileno(),))
-        theirs.close()
+        told = settings.model_copy(update={"database": None})  # an argv is public, a database URL holds a password
+        argv += [str(theirs.fileno()), told.model_dump_json(), str(slot)]
+        try:
+            self.program: PlainProgram = start_judge(argv, keep_fds=(theirs.fileno(),))
+        except OSError as error:
+            ours.close()
+            raise HarnessError(f"cannot start a judge: {error}") from error
+        finally:
+            theirs.close()
         self._channel = ours
         self._reader = protocol.Reader(_MAX_EVALUATION)
 
@@ -72,8 +81,11 @@ class JudgeProcess:
             raise HarnessError(f"the judge died: {error}") from error
 
     def kill(self) -> None:
-        """Kill the judge; its cells die with it."""
+        """Kill the judge, its cells, and what they leave."""
         self.program.kill()
+        if (groups := cgroup.existing()) is not None:
+            groups.sweep()
+        sweep_folders()
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         self._channel.close()
@@ -91,6 +103,7 @@ class LocalEngine:
         self._running: dict[str, int] = {}
         self._cancelled: set[str] = set()
         self._lock = threading.Lock()
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge-starter")
         self._closed = False
 
     @property
@@ -98,7 +111,8 @@ class LocalEngine:
         return self._settings.slots
 
     def start(self) -> None:
-        """Start a judge and wait until it is ready: fails early where this host cannot judge. Raises `OperatorError`."""
+        """Start a judge and wait until it is ready: fails early where this host cannot judge. Raises
+        `OperatorError`."""
         slot = self._free.get()
         try:
             self._judge(slot)
@@ -111,29 +125,51 @@ class LocalEngine:
             with self._lock:
                 self._running[job.job_id] = slot
             start = time.monotonic()
-            evaluation = self._judge(slot).evaluate(job, on_progress)
+            judge = self._judge(slot)
+            if self._stopped(job.job_id):
+                raise HarnessError("stopped before it had begun")
+            evaluation = judge.evaluate(job, on_progress)
             return evaluation.model_copy(update={"evaluate_ms": (time.monotonic() - start) * 1e3})
         except (HarnessError, OperatorError) as error:
             self._discard(slot)
-            if job.job_id in self._cancelled or self._closed:
+            if self._stopped(job.job_id):
                 raise LostClaim(f"job {job.job_id} was cancelled") from error
             raise HarnessError(str(error)) from error
+        except BaseException:  # on_progress raised, or Ctrl-C: the judge is in the middle of this job
+            self._discard(slot)
+            raise
         finally:
             with self._lock:
                 self._running.pop(job.job_id, None)
                 self._cancelled.discard(job.job_id)
             self._free.put(slot)
 
+    def _stopped(self, job_id: str) -> bool:
+        with self._lock:
+            return self._closed or job_id in self._cancelled
+
     def _judge(self, slot: int) -> JudgeProcess:
-        judge = self._judges.get(slot)
-        if judge is None or judge.program.poll() is not None:
-            judge = JudgeProcess(self._settings, slot)
+        with self._lock:
+            judge = self._judges.get(slot)
+        if judge is not None and judge.program.poll() is None:
+            return judge
+        self._discard(slot)
+        try:
+            judge = self._starter.submit(JudgeProcess, self._settings, slot).result()
+        except RuntimeError as error:  # the starter was shut down
+            raise HarnessError("the engine is closed") from error
+        with self._lock:
             self._judges[slot] = judge
-            judge.await_ready()
+            closed = self._closed
+        if closed:
+            raise HarnessError("the engine is closed")
+        judge.await_ready()
         return judge
 
     def _discard(self, slot: int) -> None:
-        if (judge := self._judges.pop(slot, None)) is not None:
+        with self._lock:
+            judge = self._judges.pop(slot, None)
+        if judge is not None:
             judge.kill()
 
     def cancel(self, job_id: str) -> None:
@@ -147,8 +183,9 @@ class LocalEngine:
             judge.kill()
 
     def close(self) -> None:
-        self._closed = True
         with self._lock:
+            self._closed = True
             judges = list(self._judges.values())
         for judge in judges:
             judge.kill()
+        self._starter.shutdown(wait=True)

@@ -1,9 +1,15 @@
-"""The timing protocol: random rounds of the candidate (and the reference between them), the null candidate before and after.
+"""The timing protocol: random rounds of the candidate (and the reference between them), the null candidate before and
+after.
 
-Theory of operation: see the measurement explanation in docs/. One round: fresh secret content in every slot, the cell frozen; the
-clock starts; a last secret part is written; the cell thaws and calls its kernel once per slot; "done" arrives; random words of every
-output are read; the clock stops; everything is compared. The figure of a round is (T(n) - c0(n)) / n, where c0 is what the same
-round costs with no kernel in it.
+Theory of operation: see the measurement explanation in docs/. One round: fresh secret content in every slot, the cell
+frozen; the clock starts; a last secret part is written; the cell thaws and calls its kernel once per slot; "done"
+arrives; random words of every output are read; the clock stops; everything is compared. The figure of a round is
+(T(n) - c0(n)) / n, where c0 is what the same round costs with no kernel in it.
+
+Copying a returned answer into its slot happens in the cell, where the kernel could do without it (write into the
+slot, return that) and still have it subtracted. So it is not: it stays in the figure, and `copy_ms` says what it
+costs. Only the copy of a reference that returns, beside a candidate that writes its outputs itself, is subtracted:
+that can only hurt the candidate.
 """
 
 from __future__ import annotations
@@ -13,18 +19,35 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from daemon.evaluation import Timing
+import torch
+
+from daemon.errors import HarnessError
+from daemon.evaluation import Failure, Timing
 from daemon.executor import stats
-from daemon.executor.cells import Cell
+from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.drawing import Drawer
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import Field
-from daemon.executor.side import RoundPlan, SidePlace, attach, plan_round, run_timed, run_untimed
-from daemon.verdict import Comparison, Phase
+from daemon.executor.side import (
+    NullKernel,
+    RoundPlan,
+    RoundResult,
+    SidePlace,
+    attach,
+    plan_round,
+    run_timed,
+    run_untimed,
+)
+from daemon.verdict import Comparison, Phase, Verdict
 
 _TARGET_ROUND_S = 0.05
 _NULL_ROUNDS = 3
+_NULL_LIMIT_S = 60.0
 _SIZING_CALLS = 16
+_LEAST_SHARE = 0.05  # of a sizing round that its calls take at least, whatever the null candidate says
+_ISOLATED_ROUNDS = 5
+_BATCHED = 2.0
+_CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
 _APART = 0.005
 _MIN_ROUNDS_IN_A_HURRY = 5
 
@@ -43,14 +66,18 @@ class MeasureRules:
 
 @dataclass
 class Series:
-    """The rounds of one side: (calls, wall seconds)."""
+    """What was measured of one side: (calls, wall seconds) of its rounds, of the null candidate's bare loop and its
+    copying loop on the same arena; wall seconds of rounds of one call."""
 
     rounds: list[tuple[int, float]] = field(default_factory=list)
+    isolated_s: list[float] = field(default_factory=list)
+    null: dict[NullKernel, list[tuple[int, float]]] = field(default_factory=lambda: {kind: [] for kind in NullKernel})
 
 
 @dataclass(frozen=True)
 class NullCost:
-    """What a round costs without a kernel: intercept and slope (seconds), and how far null rounds scatter around the line."""
+    """What a round costs without a kernel: intercept and slope (seconds), and how far null rounds scatter around the
+    line."""
 
     base_s: float
     per_call_s: float
@@ -64,7 +91,8 @@ Check = Callable[[int, list[int]], None]
 
 
 class Measurement:
-    """Times the places of one case. `check(round, slots)` compares all outputs of the round; it raises what it finds."""
+    """Times the places of one case. `check(round, slots)` compares all outputs of the round; it raises what it
+    finds."""
 
     def __init__(
         self, places: list[SidePlace], null: Cell, drawer: Drawer, secret: Secret, rules: MeasureRules, check: Check
@@ -76,25 +104,29 @@ class Measurement:
         self._rules = rules
         self._check = check
         self._series = [Series() for _ in places]
-        self._null_rounds: list[list[tuple[int, float]]] = [[] for _ in places]
         self._random = secret.generator("rounds")
         self._round = 0
-        self.late_writes = 0
 
     def run(self, estimate_s: float, deadline: float, progress: Callable[[str], None]) -> list[Timing]:
-        """Rounds until precise enough or out of time; one `Timing` per place, in order."""
+        """Rounds until precise enough or out of time; one `Timing` per place, in order.
+
+        Raises `CellFailed` for what a kernel did, `HarnessError` when the null candidate failed.
+        """
         start = time.monotonic()
         few = min(_SIZING_CALLS, self._choose_slots(estimate_s / _SIZING_CALLS, deadline))
-        slots = self._choose_slots(self._warm_up(few, deadline) / few, deadline)
+        slots = self._choose_slots(self._warm_up(few, deadline), deadline)
         if slots != few:
             self._warm_up(slots, deadline)
-        self._calibrate(slots, deadline)
+        self._calibrate(NullKernel.LOOP, slots)
+        self._calibrate(NullKernel.COPY, slots)
         stop = self._rounds(slots, start, deadline, progress)
-        self._calibrate(slots, deadline)
+        self._isolated(slots, deadline)
+        self._calibrate(NullKernel.LOOP, slots)
         return [self._timing(index, slots, stop) for index in range(len(self._places))]
 
     def _choose_slots(self, estimate_s: float, deadline: float) -> int:
-        """Calls per round: long enough to dwarf the overhead, small enough for memory and for drawing fresh content in time."""
+        """Calls per round: long enough to dwarf the overhead, small enough for memory and for drawing fresh content
+        in time."""
         rules = self._rules
         stride = max(place.wiring.stride() for place in self._places)
         by_time = max(1, round(_TARGET_ROUND_S / max(estimate_s, 1e-9)))
@@ -107,20 +139,17 @@ class Measurement:
         """Fresh guards, poison and inputs for every place, the same inputs on all of them."""
         for place in self._places:
             place.attached.compose(self._random, max(slots) + 1)
-        for slot in slots:
-            values = self._drawer.draw(purpose, self._round, slot, deadline=deadline)
+        for slot, values in zip(slots, self._drawer.draw(purpose, self._round, slots, deadline=deadline), strict=True):
             for place in self._places:
                 fill_slot(place, slot, values)
 
     def _order(self, slots: int, calls: int) -> list[int]:
-        import torch
-
         return [int(slot) for slot in torch.randperm(slots, generator=self._random)[:calls]]
 
     def _warm_up(self, slots: int, deadline: float) -> float:
         """Every page of every slot touched once, and the kernel warm, on content nothing depends on.
 
-        Returns the seconds of a second pass, by the slowest place: how large rounds have to be.
+        Returns the seconds one call of the slowest place takes in a second pass, about: how large rounds have to be.
         """
         order = list(range(slots))
         for place in self._places:
@@ -131,24 +160,29 @@ class Measurement:
             for _ in range(2):
                 wall_s = run_untimed(place, order, self._secret.seed("warm"), phase=Phase.MEASURE, deadline=deadline)
             slowest_s = max(slowest_s, wall_s)
-        return slowest_s
+        overhead_s = min(self._null_rounds(self._places[0], NullKernel.LOOP, slots, [slots] * 2))
+        return max(slowest_s - overhead_s, _LEAST_SHARE * slowest_s) / slots
 
-    def _calibrate(self, slots: int, deadline: float) -> None:
+    def _calibrate(self, kind: NullKernel, slots: int) -> None:
         """Null rounds at one call, at half and at all of them, on each place's own arena."""
-        for index, place in enumerate(self._places):
-            attach(
-                self._null,
-                place.wiring,
-                place.attached,
-                phase=Phase.MEASURE,
-                deadline=deadline,
-                identity=True,
-            )
-            for _ in range(_NULL_ROUNDS):
-                for calls in sorted({1, max(1, slots // 2), slots}):
-                    plan = self._plan(place, self._order(slots, calls))
-                    result = run_timed(place, plan, 0, self._null, deadline=deadline)
-                    self._null_rounds[index].append((calls, result.wall_s))
+        sizes = sorted({1, max(1, slots // 2), slots}) * _NULL_ROUNDS
+        for place, series in zip(self._places, self._series, strict=True):
+            if kind is NullKernel.LOOP or place.wiring.returns:
+                series.null[kind] += zip(sizes, self._null_rounds(place, kind, slots, sizes), strict=True)
+
+    def _null_rounds(self, place: SidePlace, kind: NullKernel, slots: int, sizes: list[int]) -> list[float]:
+        """Wall seconds of rounds of these sizes without a kernel, after one that touches every page of the null's own
+        map."""
+        deadline = time.monotonic() + _NULL_LIMIT_S
+        try:
+            attach(self._null, place.wiring, place.attached, phase=Phase.MEASURE, deadline=deadline, null=kind)
+            walls = []
+            for calls in [slots, *sizes]:
+                plan = self._plan(place, self._order(slots, calls))
+                walls.append(run_timed(place, plan, 0, self._null, deadline=deadline).wall_s)
+        except CellFailed as failed:
+            raise HarnessError(f"the null candidate failed: {failed}") from failed
+        return walls[1:]
 
     def _plan(self, place: SidePlace, order: list[int]) -> RoundPlan:
         return plan_round(place.attached, self._secret_fields(place), order, self._random)
@@ -185,8 +219,6 @@ class Measurement:
                 return "time"
 
     def _one_round(self, slots: int, deadline: float) -> None:
-        import torch
-
         calls = int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
         order = self._order(slots, calls)
         self._fill(order, "round", deadline)
@@ -194,27 +226,57 @@ class Measurement:
         if self._round % 4 in (2, 3):  # A B B A
             sequence.reverse()
         for index in sequence:
-            place = self._places[index]
-            seed = self._secret.seed("call", self._round)
-            result = run_timed(place, self._plan(place, order), seed, place.cell, deadline=deadline)
+            result = self._timed(self._places[index], order, deadline)
             self._series[index].rounds.append((calls, result.wall_s))
-            if index == 0:
-                self.late_writes += result.late_writes
         self._check(self._round, order)
 
-    def _null_cost(self, index: int) -> NullCost:
-        """A line through the fastest half of the null rounds: what disturbs a round only ever makes it longer."""
+    def _timed(self, place: SidePlace, order: list[int], deadline: float) -> RoundResult:
+        """One timed round of the place's own cell. Raises `CellFailed` when outputs changed after "done"."""
+        seed = self._secret.seed("call", self._round)
+        result = run_timed(place, self._plan(place, order), seed, place.cell, deadline=deadline)
+        if result.late_writes:
+            message = f"{result.late_writes} sampled output words changed after the kernel had said it was done"
+            failure = Failure(phase=Phase.MEASURE, side=place.cell.side, message=message)
+            raise CellFailed(Verdict.INTEGRITY_VIOLATION, failure)
+        return result
+
+    def _isolated(self, slots: int, deadline: float) -> None:
+        """Rounds of one call: what a call costs that cannot share work with its neighbours."""
+        for _ in range(_ISOLATED_ROUNDS):
+            if time.monotonic() + 1.0 > deadline:
+                return
+            self._round += 1
+            order = self._order(slots, 1)
+            self._fill(order, "isolated", deadline)
+            for place, series in zip(self._places, self._series, strict=True):
+                series.isolated_s.append(self._timed(place, order, deadline).wall_s)
+            self._check(self._round, order)
+
+    def _null_cost(self, index: int, kind: NullKernel) -> NullCost:
+        """A line through the medians of the null rounds of each size."""
+        rounds = self._series[index].null[kind]
         by_calls: dict[int, list[float]] = {}
-        for calls, wall_s in self._null_rounds[index]:
+        for calls, wall_s in rounds:
             by_calls.setdefault(calls, []).append(wall_s)
         points = [(float(calls), statistics.median(walls)) for calls, walls in by_calls.items()]
         base_s, per_call_s = stats.fit_line(points)
-        scatter = [abs(wall_s - base_s - per_call_s * calls) for calls, wall_s in self._null_rounds[index]]
-        return NullCost(base_s, max(per_call_s, 0.0), statistics.median(scatter) if scatter else 0.0)
+        scatter = statistics.median(abs(wall_s - base_s - per_call_s * calls) for calls, wall_s in rounds)
+        return NullCost(base_s, max(per_call_s, 0.0), scatter)
+
+    def _copy_s(self, index: int) -> float | None:
+        """What copying a returned answer adds to a call; None for a side that returns nothing."""
+        if not self._series[index].null[NullKernel.COPY]:
+            return None
+        copying, bare = (self._null_cost(index, kind) for kind in (NullKernel.COPY, NullKernel.LOOP))
+        return max(copying.per_call_s - bare.per_call_s, 0.0)
+
+    def _subtracts_copy(self, index: int) -> bool:
+        return index > 0 and self._places[index].wiring.returns and not self._places[0].wiring.returns
 
     def _samples_s(self, index: int) -> list[float]:
-        null = self._null_cost(index)
-        return [(wall_s - null.of(calls)) / calls for calls, wall_s in self._series[index].rounds]
+        null = self._null_cost(index, NullKernel.LOOP)
+        copy_s = (self._copy_s(index) or 0.0) if self._subtracts_copy(index) else 0.0
+        return [(wall_s - null.of(calls)) / calls - copy_s for calls, wall_s in self._series[index].rounds]
 
     def _worst_rse(self) -> float | None:
         found = [stats.relative_standard_error(self._samples_s(index)) for index in range(len(self._places))]
@@ -222,17 +284,11 @@ class Measurement:
         return max(known) if len(known) == len(found) else None
 
     def _timing(self, index: int, slots: int, stop: str) -> Timing:
-        null = self._null_cost(index)
+        null = self._null_cost(index, NullKernel.LOOP)
         raw_s = self._samples_s(index)
         rounds = self._series[index].rounds
-        labels = []
-        floor_s = null.scatter_s / max(calls for calls, _ in rounds)
-        if statistics.median(raw_s) <= floor_s:
-            labels.append("below_resolution")
         samples_ms = [max(value, 0.0) * 1e3 for value in raw_s]
-        if len(rounds) < _MIN_ROUNDS_IN_A_HURRY:
-            labels.append("few_rounds")
-        place = self._places[index]
+        copy_s, isolated_s = self._copy_s(index), self._isolated_s(index)
         return Timing(
             stats=stats.runtime_stats(samples_ms),
             mode="stream",
@@ -243,18 +299,39 @@ class Measurement:
             rse=stats.relative_standard_error(samples_ms),
             target_rse=self._rules.target_rse,
             stop=stop,
-            copy_ms=null.per_call_s * 1e3 if place.wiring.returns else None,
+            isolated_ms=None if isolated_s is None else isolated_s * 1e3,
+            copy_ms=None if copy_s is None else copy_s * 1e3,
             line_fit_residual=_line_residual(rounds, null) if slots > 1 else None,
-            footprint_bytes=place.attached.layout.footprint_bytes,
-            labels=tuple(labels),
+            footprint_bytes=self._places[index].attached.layout.footprint_bytes,
+            labels=tuple(self._labels(index, raw_s)),
         )
 
+    def _isolated_s(self, index: int) -> float | None:
+        walls = self._series[index].isolated_s
+        alone = [wall_s for calls, wall_s in self._series[index].null[NullKernel.LOOP] if calls == 1]
+        return max(statistics.median(walls) - statistics.median(alone), 0.0) if walls and alone else None
 
-def fill_slot(place: SidePlace, slot: int, values: list[object]) -> None:
+    def _labels(self, index: int, raw_s: list[float]) -> list[str]:
+        series, null = self._series[index], self._null_cost(index, NullKernel.LOOP)
+        labels = []
+        if statistics.median(raw_s) <= null.scatter_s / max(calls for calls, _ in series.rounds):
+            labels.append("below_resolution")
+        if len(raw_s) < _MIN_ROUNDS_IN_A_HURRY:
+            labels.append("few_rounds")
+        if self._places[index].wiring.returns:
+            labels.append("copy_subtracted" if self._subtracts_copy(index) else "copy_included")
+        if series.isolated_s:
+            least_alone_s = min(series.isolated_s) - null.of(1) - 5 * null.scatter_s
+            if least_alone_s > _BATCHED * max(statistics.median(raw_s), 0.0) + _CALL_NOISE_S:
+                labels.append("batched")
+        return labels
+
+
+def fill_slot(place: SidePlace, slot: int, values: list[torch.Tensor]) -> None:
     """Write one set of logical inputs into a slot's image."""
     for wired, placed in zip(place.wiring.fields, place.attached.layout.fields, strict=True):
         if wired.logical is not None:
-            place.attached.place(slot, placed, values[wired.logical])  # type: ignore[arg-type]
+            place.attached.place(slot, placed, values[wired.logical])
 
 
 def _line_residual(rounds: list[tuple[int, float]], null: NullCost) -> float:
@@ -269,7 +346,8 @@ def _percent(value: float | None) -> str:
 
 
 def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
-    """Faster or slower only when the intervals [min, q3] are apart by half a percent; the same when they overlap and are tight."""
+    """Faster or slower only when the intervals [min, q3] are apart by half a percent; the same when they overlap and
+    are tight."""
     ours, theirs = _interval(candidate), _interval(reference)
     if ours[1] < theirs[0] * (1 - _APART):
         return Comparison.FASTER

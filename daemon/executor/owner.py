@@ -1,4 +1,5 @@
-"""Who made something outside this process (a cgroup, a folder), so that whoever comes later knows whether the maker still lives.
+"""Who made something outside this process (a cgroup, a folder), so that whoever comes later knows whether the maker
+still lives.
 
 A tag is `<pid namespace>-<pid>-<start time>`: a pid alone is reused, and another pid namespace counts its own.
 """
@@ -15,7 +16,8 @@ def tag() -> str:
 
 
 def is_dead(owner: str) -> bool:
-    """True only when the process of `owner` is provably gone; False for what is no tag or comes from another pid namespace."""
+    """True only when the process of `owner` is provably gone; False for what is no tag or comes from another pid
+    namespace."""
     namespace, _, rest = owner.partition("-")
     pid, _, started = rest.partition("-")
     if namespace != _namespace() or not pid.isdigit() or not started.isdigit():
@@ -28,7 +30,8 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Field 22 of /proc/PID/stat (proc(5)): clock ticks since boot. None when there is no such process, or only its zombie."""
+    """Field 22 of /proc/PID/stat (proc(5)): clock ticks since boot. None when there is no such process, or only its
+    zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:

@@ -30,7 +30,8 @@ class RoundPlan:
 
 
 class NullKernel(StrEnum):
-    """What the null candidate does: the bare loop over the slots, or also the copy of a returned answer into each slot."""
+    """What the null candidate does: the bare loop over the slots, or also the copy of a returned answer into each
+    slot."""
 
     LOOP = "loop"
     COPY = "copy"
@@ -134,7 +135,8 @@ def _words(
 
 @dataclass(frozen=True)
 class RoundResult:
-    """`wall_s`: from the clock's start to the end of the probe. `late_writes`: sampled words that changed after "done"."""
+    """`wall_s`: from the clock's start to the end of the probe. `late_writes`: sampled words that changed after
+    "done"."""
 
     wall_s: float
     late_writes: int

@@ -1,4 +1,5 @@
-"""The cell's view of the arena: for every slot, the arguments of one call and the places its outputs go. Untrusted side."""
+"""The cell's view of the arena: for every slot, the arguments of one call and the places its outputs go. Untrusted
+side."""
 
 from __future__ import annotations
 
@@ -17,8 +18,10 @@ class Slots:
     """Tensors over a shared memory map. Each has storage of its own: Triton's interpreter copies whole storages.
 
     `message`: `slots`, `base`, `stride`, `fields` (dtype, shape, offset inside the slot), `args` (a tree over fields),
-    `outputs` (fields that a returned value is copied into, in leaf order), `returns` (whether the answer is the return value),
-    `structure` (the expected nesting), `null` (no kernel will run: see `constant`), `names` (what each output is called), `order_offset` (int32 slot numbers).
+    `outputs` (fields that a returned value is copied into, in leaf order), `returns` (whether the answer is the
+    return value),
+    `structure` (the expected nesting), `null` (no kernel will run: see `constant`), `names` (what each output is
+    called), `order_offset` (int32 slot numbers).
     """
 
     def __init__(self, fd: int, message: Message) -> None:
@@ -56,7 +59,8 @@ class Slots:
         return lambda *_: value
 
     def answer(self, call: Callable[..., Any], slot: int) -> tuple[Any, bool]:
-        """Call on one slot's inputs: the return value and True, or the output arguments and False where it returned None."""
+        """Call on one slot's inputs: the return value and True, or the output arguments and False where it returned
+        None."""
         value = call(*self._args[slot])
         if value is None and self._message["output_args"]:
             return tuple(self._args[slot][index] for index in self._message["output_args"]), False

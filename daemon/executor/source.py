@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import os
+import resource
 import sys
 import traceback
 from collections.abc import Callable
@@ -54,7 +57,8 @@ class Kernel:
 
 
 def import_source(source: Source, names: dict[str, Any]) -> ModuleType:
-    """Execute the user's file as a module, `names` already defined in it. Raises `KernelFault` with the user's own lines.
+    """Execute the user's file as a module, `names` already defined in it. Raises `KernelFault` with the user's own
+    lines.
 
     The bundle's folder goes to the *end* of the module path: a `statistics.py` in it does not replace the library's.
     """
@@ -81,11 +85,26 @@ def fault_from(error: BaseException, folder: Path, verdict: str, doing: str) -> 
     name = type(error).__name__
     if is_out_of_memory(error):
         verdict = "out_of_memory"
-    return KernelFault(verdict, f"{name} {doing}: {_first_lines(error)}", details=user_traceback(error, folder))
+    message = f"{name} {doing}: {_first_lines(error)}{_limit_hit(error)}"
+    return KernelFault(verdict, message, details=user_traceback(error, folder))
+
+
+def _limit_hit(error: BaseException) -> str:
+    """Which of the cell's own limits an OSError speaks of, by its number."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EMFILE:
+        return f" (the limit of {resource.getrlimit(resource.RLIMIT_NOFILE)[0]} open files)"
+    if number == errno.EFBIG:
+        return f" (the limit of {resource.getrlimit(resource.RLIMIT_FSIZE)[0]} bytes for one file)"
+    if number == errno.ENOSPC:
+        usage = os.statvfs(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
+        return f" (/tmp may hold {usage.f_blocks * usage.f_frsize} bytes in {usage.f_files} files)"
+    return ""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed. torch's CPU allocator raises a bare RuntimeError: its text is the only sign there is."""
+    """Whether an allocation failed. torch's CPU allocator raises a bare RuntimeError: its text is the only sign there
+    is."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return type(error) is RuntimeError and "DefaultCPUAllocator: can't allocate memory" in str(error)
@@ -96,7 +115,8 @@ def _first_lines(error: BaseException, limit: int = 2000) -> str:
 
 
 def user_traceback(error: BaseException, folder: Path) -> str:
-    """The traceback of the innermost cause with user frames: only the frames of files in `folder`, paths relative to it."""
+    """The traceback of the innermost cause with user frames: only the frames of files in `folder`, paths relative to
+    it."""
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__) is not None and cause not in chain:
         chain.append(cause)

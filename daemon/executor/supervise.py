@@ -2,15 +2,17 @@
 
 Theory of operation
 -------------------
-A sandboxed program is pid 1's child in its own pid namespace. Killing it means SIGKILL to that pid 1 (by pidfd: its number may
-have been reused by then), which the kernel turns into
-the death of every process in the namespace before pid 1 itself is reaped; then we wait for bubblewrap, and only then is anything
-the program left looked at. Freezing uses the cgroup freezer; without one, SIGSTOP to every process whose pid namespace is the
-cell's, repeated until a pass finds no thread running (a stopped process cannot fork).
+A sandboxed program is pid 1's child in its own pid namespace. Killing it means SIGKILL to that pid 1 (by pidfd: its
+number may have been reused by then), which the kernel turns into
+the death of every process in the namespace before pid 1 itself is reaped; then we wait for bubblewrap, and only then
+is anything the program left looked at. Freezing uses the cgroup freezer; without one, SIGSTOP to every process whose
+pid namespace is the cell's, repeated until a pass finds no thread running (a stopped process cannot fork).
 
-Without a sandbox (`isolation = "none"`, for debugging one's own code) the program leads its own process group, and that is killed.
+Without a sandbox (`isolation = "none"`, for debugging one's own code) the program leads its own process group, and
+that is killed.
 
-Start from a thread that outlives the program: the parent-death signal that protects against orphans belongs to the thread.
+Start from a thread that outlives the program: the parent-death signal that protects against orphans belongs to the
+thread.
 """
 
 from __future__ import annotations
@@ -204,7 +206,8 @@ class PlainProgram(_Base):
 
 
 def start_plain(program: list[str], environment: dict[str, str], *, keep_fds: tuple[int, ...]) -> PlainProgram:
-    """Start `program` without walls, every /tmp of `environment` a folder of its own. It must call `die_with_parent` itself."""
+    """Start `program` without walls, every /tmp of `environment` a folder of its own. It must call `die_with_parent`
+    itself."""
     folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{owner.tag()}."))
     environment = {name: _below(folder, value) if name != "PATH" else value for name, value in environment.items()}
     process = subprocess.Popen(
@@ -232,13 +235,15 @@ def sweep_folders() -> None:
 
 
 def start_judge(program: list[str], *, keep_fds: tuple[int, ...]) -> PlainProgram:
-    """Start a trusted judge with our environment; what it prints goes where our own messages go. It calls `die_with_parent`."""
+    """Start a trusted judge with our environment; what it prints goes where our own messages go. It calls
+    `die_with_parent`."""
     process = subprocess.Popen(
         program,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=keep_fds,
-        # The judge's own threads sleep when they wait: spinning, they would take the processor from the kernel it times.
+        # The judge's own threads sleep when they wait: spinning, they would take the processor from the kernel it
+        # times.
         env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
         start_new_session=True,
     )
@@ -318,7 +323,8 @@ def _namespace_of(pid: int) -> str | None:
 
 
 def _all_stopped(pid: int) -> bool:
-    """Whether no thread of `pid` can run. Every thread is looked at: a leader that has exited shows Z while others go on."""
+    """Whether no thread of `pid` can run. Every thread is looked at: a leader that has exited shows Z while others go
+    on."""
     try:
         return all(_state_of(task) in _STOPPED_STATES for task in Path(f"/proc/{pid}/task").iterdir())
     except OSError:

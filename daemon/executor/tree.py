@@ -1,8 +1,8 @@
 """Nested Python values as JSON, tensors replaced by numbers: part of the wire format, shared by both sides. No torch.
 
 A node is one of `{"t": index}` (a tensor), `{"t": index, "py": kind}` (a Python scalar carried as a rank-0 tensor),
-`{"l": [...]}`, `{"u": [...]}` (list, tuple), `{"d": [[key, node], ...]}`, `{"v": [kind, text]}` (a value that is passed, never
-compared: int, float, bool, str, none; floats as hex).
+`{"l": [...]}`, `{"u": [...]}` (list, tuple), `{"d": [[key, node], ...]}`, `{"v": [kind, text]}` (a value that is
+passed, never compared: int, float, bool, str, none; floats as hex).
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def shape_of(node: Node) -> Any:
 
 
 def leaves(node: Node, place: str = "output") -> list[tuple[str, int]]:
-    """Every tensor of the tree in order: (where it stands, at most 200 characters, its index). Raises `ValueError` past `MAX_LEAVES`."""
+    """Every tensor of the tree in order: (where it stands, at most 200 characters, its index). Raises `ValueError`
+    past `MAX_LEAVES`."""
     found: list[tuple[str, int]] = []
     _collect(node, place, found)
     return found

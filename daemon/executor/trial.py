@@ -1,4 +1,5 @@
-"""Starting one real cell and ending it again: what `evald doctor` asks before any bundle is there. Trusted side, no torch."""
+"""Starting one real cell and ending it again: what `evald doctor` asks before any bundle is there. Trusted side, no
+torch."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ _UID_STEP = 3000  # beside the uids of candidates, references and null candidate
 
 @dataclass(frozen=True)
 class Trial:
-    """How cells are held here, what is weaker than it should be, what a cell reported, and how long it took to start."""
+    """How cells are held here, what is weaker than it should be, what a cell reported, and how long it took to
+    start."""
 
     level: str
     weaker: tuple[str, ...]

@@ -1,14 +1,18 @@
-"""Is this the right answer? Element by element, in the judge, against the reference's output for the same secret inputs."""
+"""Is this the right answer? Element by element, in the judge, against the reference's output for the same secret
+inputs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from daemon.contract import default_tolerance
 
 _CHUNK = 1 << 22
+_LARGEST = torch.finfo(torch.float64).max
+_SMALLEST = torch.finfo(torch.float64).tiny
+_EXACT_IN_FLOAT = 2.0**52
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,10 @@ class Difference:
     got: float | None = None
     expected: float | None = None
 
+    def without_leading_index(self) -> Difference:
+        """The same for a stack of tensors: `worst` inside the one it is in."""
+        return self if self.worst is None else replace(self, worst=self.worst[1:])
+
 
 def tolerance_for(dtype: str, atol: float | None, rtol: float | None) -> Tolerance:
     """The contract's tolerance, else the default of the dtype; each of the two on its own."""
@@ -40,63 +48,77 @@ def tolerance_for(dtype: str, atol: float | None, rtol: float | None) -> Toleran
 def compare(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> Difference:
     """Compare two tensors of one dtype and shape.
 
-    NaN must meet NaN, and an infinity the same infinity: anything else there is wrong with an error of infinity, which is
-    reported as the largest finite float. Integers and bool are compared exactly unless the tolerance says otherwise.
+    NaN must meet NaN, and an infinity the same infinity: anything else there is wrong with an error of infinity,
+    which is reported as the largest finite float. Integers and bool are compared exactly unless the tolerance says
+    otherwise, complex numbers by the modulus of their difference.
     """
-    flat_got, flat_expected = _comparable(got), _comparable(expected)
+    flat_got, flat_expected = got.reshape(-1), expected.reshape(-1)
     wrong, max_abs, max_rel, worst_excess, worst_at = 0, 0.0, 0.0, -1.0, -1
     for start in range(0, flat_got.numel(), _CHUNK):
-        part_got = flat_got[start : start + _CHUNK]
-        part_expected = flat_expected[start : start + _CHUNK]
-        error = _errors(part_got, part_expected)
-        magnitude = part_expected.abs().to(torch.float64).nan_to_num(0.0, posinf=0.0)
-        excess = error - (tolerance.atol + tolerance.rtol * magnitude)
+        error, magnitude = _errors(flat_got[start : start + _CHUNK], flat_expected[start : start + _CHUNK])
+        allowance = (tolerance.atol + tolerance.rtol * magnitude).clamp_max(_LARGEST)  # never infinite: NaN would pass
+        excess = error - allowance
         wrong += int((excess > 0).sum())
         max_abs = max(max_abs, float(error.max()))
-        relative = torch.where(error > 0, error / magnitude.clamp_min(torch.finfo(torch.float64).tiny), error)
+        relative = torch.where(error > 0, error / magnitude.clamp_min(_SMALLEST), error)
         max_rel = max(max_rel, float(relative.max()))
         at = int(excess.argmax())
         if float(excess[at]) > worst_excess:
             worst_excess, worst_at = float(excess[at]), start + at
     if worst_at < 0 or wrong == 0:
         return Difference(wrong, _finite(max_abs), _finite(max_rel), None)
-    index = _unravel(worst_at, expected.shape, parts=2 if expected.is_complex() else 1)
-    return Difference(
-        wrong, _finite(max_abs), _finite(max_rel), index, float(flat_got[worst_at]), float(flat_expected[worst_at])
-    )
+    index = _unravel(worst_at, expected.shape)
+    seen, wanted = _number_of(flat_got[worst_at]), _number_of(flat_expected[worst_at])
+    return Difference(wrong, _finite(max_abs), _finite(max_rel), index, seen, wanted)
 
 
-def _comparable(tensor: torch.Tensor) -> torch.Tensor:
-    """Flat, in a type wide enough to subtract: float64 for floats, int64 for integers (uint64 keeps its order)."""
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor)
-    flat = tensor.reshape(-1)
-    if flat.dtype.is_floating_point:
-        return flat.to(torch.float64)
-    return flat.to(torch.int64)
+def _errors(got: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(|got - expected|, |expected|) as float64, the second 0 where it is not finite.
 
-
-def _errors(got: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
-    """|got - expected| as float64; infinity where exactly one is NaN or the infinities differ; 0 where they agree."""
-    if not got.dtype.is_floating_point:
-        # Subtract as floats: the difference of two int64 may not fit one. Equal stays exactly 0.
-        return torch.where(
-            got == expected, 0.0, (got.to(torch.float64) - expected.to(torch.float64)).abs().clamp_min(1.0)
-        )
+    The error is infinite where exactly one is NaN or the infinities differ, and 0 where they agree.
+    """
+    if expected.is_complex():
+        parts = _errors(torch.view_as_real(got), torch.view_as_real(expected))
+        return torch.hypot(*parts[0].unbind(-1)), torch.hypot(*parts[1].unbind(-1))
+    if not expected.dtype.is_floating_point:
+        return _integer_errors(got, expected)
+    got, expected = got.to(torch.float64), expected.to(torch.float64)
     same = (got == expected) | (got.isnan() & expected.isnan())
     error = (got - expected).abs()
-    broken = error.isnan() | error.isinf() | expected.isinf() | got.isinf()
-    error = torch.where(broken, torch.full_like(error, torch.inf), error)
-    return torch.where(same, torch.zeros_like(error), error)
+    error = torch.where(error.isnan() | expected.isinf() | got.isinf(), torch.inf, error)
+    return torch.where(same, 0.0, error), expected.abs().nan_to_num(0.0, posinf=0.0)
+
+
+def _integer_errors(got: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Equal is exactly 0. The difference of two 64-bit integers may not fit one, so it is taken in floats, at least
+    1."""
+    wide_got, wide_expected = got.to(torch.int64), expected.to(torch.int64)
+    unsigned = expected.dtype is torch.uint64
+    as_float = [_unsigned(wide) if unsigned else wide.to(torch.float64) for wide in (wide_got, wide_expected)]
+    near = (
+        wide_got - wide_expected
+    )  # exact for neighbours, where floats would see no difference; wraps for the far apart
+    exact = near.abs().to(torch.float64)
+    rough = (as_float[0] - as_float[1]).abs()
+    error = torch.where(rough < _EXACT_IN_FLOAT, exact, rough)
+    return torch.where(wide_got == wide_expected, 0.0, error.clamp_min(1.0)), as_float[1].abs()
+
+
+def _unsigned(bits: torch.Tensor) -> torch.Tensor:
+    """int64 read as uint64, as float64."""
+    return torch.where(bits < 0, bits.to(torch.float64) + 2.0**64, bits.to(torch.float64))
+
+
+def _number_of(element: torch.Tensor) -> float:
+    return abs(complex(element.item())) if element.is_complex() else float(element.to(torch.float64))
 
 
 def _finite(value: float) -> float:
     """JSON has no infinity: the largest float stands for it."""
-    return min(value, torch.finfo(torch.float64).max)
+    return min(value, _LARGEST)
 
 
-def _unravel(flat: int, shape: torch.Size, parts: int) -> tuple[int, ...]:
-    flat //= parts
+def _unravel(flat: int, shape: torch.Size) -> tuple[int, ...]:
     index: list[int] = []
     for extent in reversed(shape):
         index.append(flat % extent)
@@ -107,8 +129,9 @@ def _unravel(flat: int, shape: torch.Size, parts: int) -> tuple[int, ...]:
 def describe(name: str, difference: Difference, count: int, tolerance: Tolerance) -> str:
     """One sentence a person can act on."""
     where = f"[{', '.join(map(str, difference.worst))}]" if difference.worst else ""
+    allowed = f"atol {tolerance.atol:g}, rtol {tolerance.rtol:g}"
     return (
-        f"{name}: {difference.wrong} of {count} elements differ beyond atol {tolerance.atol:g}, rtol {tolerance.rtol:g}; "
+        f"{name}: {difference.wrong} of {count} elements differ beyond {allowed}; "
         f"worst {name}{where}: got {_number(difference.got)}, expected {_number(difference.expected)}"
     )
 

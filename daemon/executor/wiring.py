@@ -1,7 +1,8 @@
-"""Which tensor goes where: from two kernels' contracts and what their cells report to fields, arguments and answers. Pure.
+"""Which tensor goes where: from two kernels' contracts and what their cells report to fields, arguments and answers.
+Pure.
 
-A *logical input* is content both sides get. A *field* is one tensor of one side's slot: the copy of a logical input, or an output.
-Arguments are a tree over fields.
+A *logical input* is content both sides get. A *field* is one tensor of one side's slot: the copy of a logical input,
+or an output. Arguments are a tree over fields.
 """
 
 from __future__ import annotations
@@ -159,8 +160,8 @@ def pair_inputs(candidate: IOContract, logicals: list[Logical]) -> dict[str, int
 def wire_call(io: IOContract, content: dict[str, int], parameters: list[str] | None) -> Wiring:
     """A Python reference without a contract of its own, called with the custom kernel's inputs.
 
-    By parameter name where the reference's parameters are all arguments of the contract; else the input tensors in order, and
-    the scalars too where the number of parameters asks for them.
+    By parameter name where the reference's parameters are all arguments of the contract; else the input tensors in
+    order, and the scalars too where the number of parameters asks for them.
     """
     given = [arg for arg in io.args if not arg.is_meta and (arg.tensor_spec is None or arg.is_input)]
     by_name = {arg.name: arg for arg in given}

@@ -1,4 +1,5 @@
-"""The bundle inside its cell: unpack, build, load, construct, exchange tensors, run over the arena's slots. Untrusted side."""
+"""The bundle inside its cell: unpack, build, load, construct, exchange tensors, run over the arena's slots. Untrusted
+side."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import io
 import mmap
 import os
 import platform
+import random
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
 from daemon.executor import tree
@@ -40,6 +43,7 @@ class Workload:
         self._exported: list[torch.Tensor] = []
         self._slots: Slots | None = None
         self._returned = True
+        self._described: dict[str, tuple[tree.Node, list[Message]]] = {}
 
     @staticmethod
     def versions() -> dict[str, str | None]:
@@ -112,14 +116,14 @@ class Workload:
             given = tree.decode(message["init"], self._tensors_from(message, fds).__getitem__)
         else:
             given = self._init_inputs(message["seed"])
-        torch.manual_seed(message["seed"])
+        _seed(message["seed"])
         args, kwargs = ([], given) if isinstance(given, dict) else (list(given), {})
         self._instance = kernel.construct(args, kwargs)
         return {"type": "constructed"}
 
     def _init_inputs(self, seed: int) -> Any:
         make = self._loaded().make_init_inputs
-        torch.manual_seed(seed)
+        _seed(seed)
         return make() if make else []
 
     def _loaded(self) -> Kernel:
@@ -131,23 +135,37 @@ class Workload:
 
     def _on_export(self, message: Message, _fds: list[int]) -> Message:
         """Describe inputs, init inputs, state or one call's outputs; `write` then copies the tensors out."""
-        outputs = message["what"] == "outputs"
         value = getattr(self, f"_export_{message['what']}")(message)
+        node, shapes = self._described[message["what"]] = self._encoded(value, message["what"])
+        return {"type": "exported", "tree": node, "tensors": shapes, "returned": self._returned}
+
+    def _encoded(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
+        """The nesting of `value` and what its tensors are; the tensors themselves are kept for writing."""
+        outputs = what == "outputs"
         collector = _Collector(scalars_too=outputs)
         try:
             node = tree.encode(value, collector.leaf, named=not outputs)
         except tree.Incomparable as problem:
             verdict = "wrong_answer" if outputs else "runtime_error"
-            raise KernelFault(verdict, f"{message['what']}: {problem}") from problem
+            raise KernelFault(verdict, f"{what}: {problem}") from problem
         self._exported = collector.tensors
-        shapes = [{"dtype": _dtype_name(item), "shape": list(item.shape)} for item in self._exported]
-        return {"type": "exported", "tree": node, "tensors": shapes, "returned": self._returned}
+        return node, [{"dtype": _dtype_name(item), "shape": list(item.shape)} for item in self._exported]
+
+    def _on_produce(self, message: Message, fds: list[int]) -> Message:
+        """get_inputs() once per seed, all sets one after the other in the memfd, each as it was described before."""
+        with mmap.mmap(fds[0], 0) as memory:
+            offset = 0
+            for seed in message["seeds"]:
+                if self._encoded(self._export_inputs({"seed": seed}), "inputs") != self._described["inputs"]:
+                    return {"type": "produced", "same": False}
+                offset = self._write_exported(memory, offset)
+        return {"type": "produced", "same": True}
 
     def _export_inputs(self, message: Message) -> Any:
         make = self._loaded().make_inputs
         if make is None:
             raise KernelFault("runtime_error", "the source has no get_inputs() and the contract has no io")
-        torch.manual_seed(message["seed"])
+        _seed(message["seed"])
         return self._guarded(make, "in get_inputs()")
 
     def _export_init(self, message: Message) -> Any:
@@ -161,7 +179,7 @@ class Workload:
     def _export_outputs(self, message: Message) -> Any:
         """One call on slot 0's inputs, to learn what comes back."""
         slots = self._attached()
-        torch.manual_seed(message["seed"])
+        _seed(message["seed"])
         value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0), "in the call")
         return value
 
@@ -174,16 +192,20 @@ class Workload:
             raise fault_from(error, self.folder, "runtime_error", doing) from error
 
     def _on_write(self, _message: Message, fds: list[int]) -> Message:
-        """Copy the exported tensors, one after the other at 64-byte steps, into the memfd."""
         with mmap.mmap(fds[0], 0) as memory:
-            offset = 0
-            for tensor in self._exported:
-                if tensor.numel():
-                    target = torch.frombuffer(memory, dtype=tensor.dtype, count=tensor.numel(), offset=offset)
-                    target.copy_(tensor.reshape(-1))
-                    del target
-                offset += _aligned(tensor.numel() * tensor.element_size())
+            self._write_exported(memory, 0)
         return {"type": "written"}
+
+    def _write_exported(self, memory: mmap.mmap, offset: int) -> int:
+        """Copy the exported tensors to `offset`, one after the other at 64-byte steps. Returns where the next set
+        goes."""
+        for tensor in self._exported:
+            if tensor.numel():
+                target = torch.frombuffer(memory, dtype=tensor.dtype, count=tensor.numel(), offset=offset)
+                target.copy_(tensor.reshape(-1))
+                del target
+            offset += _aligned(tensor.numel() * tensor.element_size())
+        return offset
 
     def _tensors_from(self, message: Message, fds: list[int]) -> list[torch.Tensor]:
         """Private copies of the tensors a memfd holds, described by `message["tensors"]`."""
@@ -232,9 +254,16 @@ class Workload:
         """Call the kernel once per slot, in the order the arena's control words give."""
         slots = self._attached()
         call = slots.constant or self._loaded().call
-        torch.manual_seed(message["seed"])
+        _seed(message["seed"])
         self._guarded(lambda: slots.run(call, message["calls"]), "in the call")
         return {"type": "done"}
+
+
+def _seed(seed: int) -> None:
+    """Every generator a source is likely to draw from."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
 
 
 class _Collector:

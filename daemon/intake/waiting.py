@@ -1,4 +1,4 @@
-"""What lies in the inbox, for people: names, whether each is complete, and why not. Claims nothing, remembers nothing."""
+"""What lies in the inbox, for people: names, whether each is complete, and why not. Claims and remembers nothing."""
 
 from __future__ import annotations
 

@@ -25,14 +25,16 @@ _DEFAULT_ARCHITECTURE = "sm_80"
 _GLOBAL = re.compile(r"__global__\b[^;{]*?\b(\w+)\s*\(", re.DOTALL)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _ALLOWED_OPTION = re.compile(
-    r"-(std=c\+\+\d\d|D\w+(=[\w.+-]*)?|U\w+|I[\w./-]+|O[0-3]|lineinfo|G|-use_fast_math|use_fast_math|-fmad=(true|false)|fmad=(true|false)"
+    r"-(std=c\+\+\d\d|D\w+(=[\w.+-]*)?|U\w+|I[\w./-]+|O[0-3]|lineinfo|G|-use_fast_math|use_fast_math"
+    r"|-fmad=(true|false)|fmad=(true|false)"
     r"|-ftz=(true|false)|-prec-div=(true|false)|-prec-sqrt=(true|false)|-maxrregcount=\d+|maxrregcount=\d+"
     r"|-extra-device-vectorization|-expt-relaxed-constexpr|-extended-lambda|-gpu-architecture=\w+|arch=\w+)$"
 )
 
 
 def build(source: Source) -> dict[str, Any]:
-    """Compile to a cubin in `source.artifacts`. Returns what is known of it; raises `KernelFault` with the compiler's words."""
+    """Compile to a cubin in `source.artifacts`. Returns what is known of it; raises `KernelFault` with the compiler's
+    words."""
     name = _kernel_name(source)
     options = _checked_options(source)
     source.artifacts.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def _kernel_name(source: Source) -> str:
         raise KernelFault(
             "compile_error", f"set metadata.kernel_name: the source has these __global__ functions: {listed}"
         )
-    return kernels[0]
+    return str(kernels[0])
 
 
 def _checked_options(source: Source) -> list[str]:

@@ -1,7 +1,8 @@
 """`torch_cuda`: a `torch` source that compiles an extension with `load_inline` or `load` when it is imported.
 
-The build cell imports it once with its own TORCH_EXTENSIONS_DIR; that folder is the artifact. The candidate cell gets the folder
-back at the same path with the same time stamps, so the import there finds everything up to date and compiles nothing.
+The build cell imports it once with its own TORCH_EXTENSIONS_DIR; that folder is the artifact. The candidate cell gets
+the folder back at the same path with the same time stamps, so the import there finds everything up to date and
+compiles nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""`triton`: kernels launched by contract. Without a GPU, Triton's interpreter runs them (TRITON_INTERPRET is in the environment)."""
+"""`triton`: kernels launched by contract. Without a GPU, Triton's interpreter runs them (TRITON_INTERPRET is in the
+environment)."""
 
 from __future__ import annotations
 
@@ -102,7 +103,8 @@ def _supplied_names(kernel: Any) -> frozenset[str]:
 
 
 def _first_config(kernel: Any) -> tuple[Any, dict[str, Any]]:
-    """The kernel without `@autotune`, and the values of its first config: tuning times on a GPU, the interpreter has none."""
+    """The kernel without `@autotune`, and the values of its first config: tuning times on a GPU, the interpreter has
+    none."""
     if isinstance(kernel, Autotuner):
         inner, config = _first_config(kernel.fn)
         return inner, {**(kernel.configs[0].kwargs if kernel.configs else {}), **config}

@@ -19,7 +19,8 @@ def running_as_root() -> bool:
 
 
 def command(policy: Policy, program: list[str], *, info_fd: int, gate_fd: int, userns_fd: int | None) -> list[str]:
-    """The full argv. bubblewrap reports its child on `info_fd` and waits for a byte on `gate_fd` before it runs `program`.
+    """The full argv. bubblewrap reports its child on `info_fd` and waits for a byte on `gate_fd` before it runs
+    `program`.
 
     `userns_fd` is given as root: bubblewrap waits there until the user map is written.
     """

@@ -1,12 +1,13 @@
 """Limits for a whole cell: cgroup v2 where we may write it, v1 where that is mounted, and an honest None otherwise.
 
-Theory of operation: each cell gets its own group below the daemon's. The sandbox waits at its gate until its first process is a
-member, so nothing it ever starts is outside. Memory and process limits are the kernel's; `oom_killed` tells a memory kill from
-any other SIGKILL. Removing the group needs it empty: the caller has killed pid 1 of the pid namespace and waited before that.
+Theory of operation: each cell gets its own group below the daemon's. The sandbox waits at its gate until its first
+process is a member, so nothing it ever starts is outside. Memory and process limits are the kernel's; `oom_killed`
+tells a memory kill from any other SIGKILL. Removing the group needs it empty: the caller has killed pid 1 of the pid
+namespace and waited before that.
 
-A judge that is killed leaves its cells frozen, and a member of a frozen v1 group does not die of a SIGKILL until it is thawed. So
-every group carries the tag of the judge that made it (`owner`), and `sweep` thaws, kills and removes the groups of dead judges:
-the engine calls it whenever it has killed a judge, a judge when it starts.
+A judge that is killed leaves its cells frozen, and a member of a frozen v1 group does not die of a SIGKILL until it
+is thawed. So every group carries the tag of the judge that made it (`owner`), and `sweep` thaws, kills and removes
+the groups of dead judges: the engine calls it whenever it has killed a judge, a judge when it starts.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class Cgroups:
     def create(self, number: int, limits: CellLimits) -> CellGroup:
         """Make this process's group `number` with `limits`. Raises `OSError` when the kernel refuses."""
         name = f"{owner.tag()}-{number}"
-        return _V2Group(self.bases, name, limits) if self.version == 2 else _V1Group(self.bases, name, limits)  # noqa: PLR2004
+        kind = _V1Group if self.version == 1 else _V2Group
+        return kind(self.bases, name, limits)
 
     def sweep(self) -> None:
         """Kill and remove what dead judges left behind. Groups of living ones are not touched."""

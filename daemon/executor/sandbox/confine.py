@@ -9,7 +9,6 @@ from pathlib import Path
 
 from daemon.executor.sandbox import seccomp
 
-
 _PR_SET_PDEATHSIG = 1
 
 
@@ -19,7 +18,8 @@ def die_with_parent() -> None:
 
 
 def confine(limits: dict[str, int]) -> None:
-    """Set hard rlimits from `limits` (processes, open_files, file_bytes, cpu_s, and address_bytes where no cgroup is), then the call filter.
+    """Set hard rlimits from `limits` (processes, open_files, file_bytes, cpu_s, and address_bytes where no cgroup
+    is), then the call filter.
 
     Hard limits cannot be raised again: the cell has no capabilities. Raises `OSError` or `RuntimeError` when a wall is
     missing: the cell must then exit.

@@ -39,7 +39,8 @@ class Policy:
 
 
 def readable_folders(extra: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """What a Python cell needs: the system's programs and libraries, the interpreter, its environment, and this package."""
+    """What a Python cell needs: the system's programs and libraries, the interpreter, its environment, and this
+    package."""
     system = [Path("/usr"), Path("/etc/ld.so.cache"), Path("/etc/alternatives"), Path("/etc/localtime")]
     system += [Path("/sys/devices/system")]
     interpreter = [Path(sys.base_prefix), Path(sys.prefix), Path(daemon.__file__).parent]

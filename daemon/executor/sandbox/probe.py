@@ -1,4 +1,5 @@
-"""Can this host build the sandbox, and what would be weaker here than it should be? Asked once at start, stated in every result."""
+"""Can this host build the sandbox, and what would be weaker here than it should be? Asked once at start, stated in
+every result."""
 
 from __future__ import annotations
 

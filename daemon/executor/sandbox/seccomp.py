@@ -1,7 +1,8 @@
 """The system call filter of a cell, as a classic BPF program.
 
-Refused (EPERM): new namespaces, mounts, tracing and reading other processes, kernel keyrings, bpf, io_uring, userfaultfd,
-perf, modules, clocks, every socket family but AF_UNIX (a cell has no network, but vsock and alg sockets ignore namespaces).
+Refused (EPERM): new namespaces, mounts, tracing and reading other processes, kernel keyrings, bpf, io_uring,
+userfaultfd, perf, modules, clocks, every socket family but AF_UNIX (a cell has no network, but vsock and alg sockets
+ignore namespaces).
 `clone3` answers ENOSYS, so the C library falls back to `clone`, whose flags a filter can read.
 
 Layout of `struct seccomp_data`, which the program loads from: nr at 0, arch at 4, args at 16 (linux/seccomp.h).

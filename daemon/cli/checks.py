@@ -1,0 +1,220 @@
+"""What `evald doctor` looks at. Each check answers what it found and what to type; none changes anything."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import daemon
+from daemon.cli import figures
+from daemon.cli.version import evald_version, version_of
+from daemon.config import LoadedSettings, Settings
+from daemon.errors import EvaldError, HarnessError, OperatorError
+
+_NEEDED_PYTHON = (3, 11)
+_LOW_BYTES = 5 * 1024**3
+_CUDA_BIN = Path("/usr/local/cuda/bin")
+
+
+class Status(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor. `hint`: what to type or change."""
+
+    name: str
+    status: Status
+    message: str
+    hint: str | None = None
+
+
+def all_checks(loaded: LoadedSettings) -> Iterator[Check]:
+    """Every check, the cheap ones first."""
+    settings = loaded.settings
+    yield _python()
+    yield from _judging_packages()
+    yield _package_owner()
+    yield from _compilers()
+    yield _device(settings)
+    yield _home(settings)
+    yield _same_file_system(settings)
+    yield _inbox_watching(settings)
+    yield from _free_space(settings)
+    yield _database(settings)
+    yield from _sandbox(settings)
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < _NEEDED_PYTHON:
+        return Check("python", Status.FAIL, found, "evald needs Python 3.11 or later")
+    return Check("python", Status.OK, f"{found} ({sys.executable}), evald {evald_version()}")
+
+
+def _judging_packages() -> Iterator[Check]:
+    torch, triton = version_of("torch"), version_of("triton")
+    if torch is None:
+        yield Check("torch", Status.FAIL, "not installed", "pip install torch")
+    else:
+        yield Check("torch", Status.OK, torch)
+    if triton is None:
+        yield Check("triton", Status.WARN, "not installed: triton bundles cannot be judged", "pip install triton")
+    else:
+        yield Check("triton", Status.OK, triton)
+
+
+def _package_owner() -> Check:
+    """PyPI's python-daemon installs the same import package and overwrites ours."""
+    hint = "pip uninstall python-daemon && pip install --force-reinstall --no-deps evald"
+    place = Path(daemon.__file__).parent
+    others = [owner for owner in _owners_of_daemon() if owner.lower() != "evald"]
+    if others:
+        return Check("package daemon", Status.FAIL, f"also installed by {', '.join(others)}, which overwrites it", hint)
+    if not (place / "cli" / "root.py").is_file():
+        return Check("package daemon", Status.FAIL, f"{place} is not evald's", hint)
+    if version_of("evald") is None:
+        return Check(
+            "package daemon", Status.WARN, f"evald is not installed, only found in {place}", "pip install -e ."
+        )
+    return Check("package daemon", Status.OK, f"evald's own, {place}")
+
+
+def _owners_of_daemon() -> set[str]:
+    """Names of the installed distributions whose list of files holds the package `daemon`."""
+    owners = set()
+    for distribution in importlib.metadata.distributions():
+        name = distribution.metadata["Name"] or "?"
+        top_level = (distribution.read_text("top_level.txt") or "").split()
+        record = distribution.read_text("RECORD") or ""
+        if "daemon" in top_level or any(line.startswith("daemon/") for line in record.splitlines()):
+            owners.add(name)
+    return owners
+
+
+def _compilers() -> Iterator[Check]:
+    scripts = Path(sys.executable).parent
+    path = os.pathsep.join([str(scripts), os.environ.get("PATH", os.defpath), str(_CUDA_BIN)])
+    for name, purpose, hint in (
+        ("g++", "extensions of torch_cuda bundles are not built", "sudo apt-get install g++"),
+        ("ninja", "extensions of torch_cuda bundles are not built", "pip install ninja"),
+        ("nvcc", "CUDA sources are not compiled by nvcc", "install the CUDA toolkit, if you judge CUDA"),
+    ):
+        found = shutil.which(name, path=path)
+        yield Check(name, Status.OK, found) if found else Check(name, Status.WARN, f"not found: {purpose}", hint)
+
+
+def _device(settings: Settings) -> Check:
+    gpus = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    if not gpus:
+        return Check("device", Status.OK, f"no GPU here; device = {settings.device} judges on the CPU")
+    return Check("device", Status.WARN, f"{len(gpus)} GPU here, not used: this version judges on the CPU")
+
+
+def _home(settings: Settings) -> Check:
+    paths = settings.paths
+    if not paths.home.exists() and not paths.inbox.exists():
+        return Check("home", Status.OK, f"{paths.home} is not there yet; evald run makes it")
+    unwritable = [str(folder) for folder in (*paths.spool, paths.results, paths.state) if _is_refused(folder)]
+    if unwritable:
+        hint = f"sudo chown -R {os.getuid()} {' '.join(unwritable)}"
+        return Check("home", Status.FAIL, f"this user may not write to {', '.join(unwritable)}", hint)
+    return Check("home", Status.OK, str(paths.home))
+
+
+def _is_refused(folder: Path) -> bool:
+    return folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+
+
+def _same_file_system(settings: Settings) -> Check:
+    paths = settings.paths
+    devices = {folder.name: _existing(folder).stat().st_dev for folder in paths.spool}
+    apart = [name for name, device in devices.items() if device != devices[paths.inbox.name]]
+    if apart:
+        message = f"{', '.join(apart)} and the inbox are on different file systems: bundles cannot be moved by rename"
+        return Check("spool", Status.FAIL, message, f"keep all of them directly in {paths.inbox.parent}")
+    return Check("spool", Status.OK, f"inbox, work and archive share a file system ({paths.inbox.parent})")
+
+
+def _inbox_watching(settings: Settings) -> Check:
+    from daemon.watcher import mount_of
+
+    mount = mount_of(settings.paths.inbox)
+    kind = mount.fstype if mount else "unknown"
+    network = mount is not None and mount.is_network
+    if settings.polling == "never" and network:
+        hint = 'set polling = "auto"'
+        return Check("watching", Status.WARN, f"the inbox is on {kind}, where inotify sees no other host", hint)
+    if network or settings.polling == "always":
+        return Check("watching", Status.OK, f"scans every {settings.scan_interval_s:g} s (inbox on {kind})")
+    return Check("watching", Status.OK, f"inotify, and scans every {settings.scan_interval_s:g} s (inbox on {kind})")
+
+
+def _free_space(settings: Settings) -> Iterator[Check]:
+    paths = settings.paths
+    seen: set[int] = set()
+    for name, folder in (("state", paths.state), ("inbox", paths.inbox), ("results", paths.results)):
+        place = _existing(folder)
+        if place.stat().st_dev in seen:
+            continue
+        seen.add(place.stat().st_dev)
+        free = shutil.disk_usage(place).free
+        low = settings.min_free_bytes
+        status = Status.FAIL if free < low else Status.WARN if free < _LOW_BYTES else Status.OK
+        hint = None if status is Status.OK else "evald cleanup --dry-run   shows what could go"
+        yield Check(f"space for {name}", status, f"{figures.size(free)} free at {place}", hint)
+
+
+def _database(settings: Settings) -> Check:
+    from daemon.db import revision
+    from daemon.db.connection import Database, normalised
+    from daemon.db.filesystem import refuse_network
+
+    try:
+        url = normalised(settings.database_url)
+        file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+        if file is not None and not file.exists():
+            refuse_network(file)
+            return Check("database", Status.OK, f"{file} is not there yet; evald run makes it")
+        database = Database(settings.database_url, must_exist=True)
+        try:
+            if revision.current(database) is None:
+                return Check("database", Status.OK, f"{database.name} is empty; evald run fills it")
+            revision.require_current(database)
+        finally:
+            database.close()
+    except (OperatorError, HarnessError) as error:
+        return Check("database", Status.FAIL, error.message, error.hint)
+    return Check("database", Status.OK, f"{database.name}, schema {revision.REVISION}")
+
+
+def _sandbox(settings: Settings) -> Iterator[Check]:
+    from daemon.executor.trial import try_cell
+
+    if settings.isolation == "none":
+        message = "isolation is none: bundles run as you, with everything you may do"
+        yield Check("sandbox", Status.WARN, message, 'set isolation = "bubblewrap" for any code that is not your own')
+    try:
+        trial = try_cell(settings)
+    except EvaldError as error:
+        yield Check("sandbox", Status.FAIL, error.message, error.hint)
+        return
+    versions = ", ".join(f"{name} {version}" for name, version in trial.versions.items() if version)
+    yield Check("cell", Status.OK, f"{trial.level}, ready in {trial.start_s:.1f} s ({versions})")
+    for text in trial.weaker:
+        yield Check("cell", Status.WARN, f"weaker than it should be: {text}")
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder

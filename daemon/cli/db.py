@@ -1,0 +1,65 @@
+"""`evald db`: the schema of the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import screen
+from daemon.cli.options import json_option, settings_options
+
+if TYPE_CHECKING:
+    from daemon.config import LoadedSettings
+
+
+@click.group("db", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Look at the schema of the database, or bring it to the one this evald needs."""
+
+
+@command.command("current")
+@settings_options()
+@json_option
+def current(*, loaded: LoadedSettings, as_json: bool) -> int:
+    """Print the schema revision of the database and the one this evald needs. Exit code 2 when they differ."""
+    from daemon.db import revision
+    from daemon.db.connection import Database
+
+    database = Database(loaded.settings.database_url, must_exist=True)
+    try:
+        found = revision.current(database)
+    finally:
+        database.close()
+    ready = found == revision.REVISION
+    if as_json:
+        screen.document({"database": database.name, "current": found, "needed": revision.REVISION, "ready": ready})
+    else:
+        screen.fields([("database", database.name), ("current", found or "empty"), ("needed", revision.REVISION)])
+        if not ready:
+            screen.say("type: evald db upgrade   (stop every daemon and make a backup before)")
+    return 0 if ready else 2
+
+
+@command.command("upgrade")
+@settings_options()
+@json_option
+def upgrade(*, loaded: LoadedSettings, as_json: bool) -> int:
+    """Bring the database to the schema this evald needs; an empty or missing one is created.
+
+    Stop every daemon that uses it and make a backup before. There is no downgrade.
+    """
+    from daemon.db import migrate
+    from daemon.db.connection import normalised
+
+    settings = loaded.settings
+    url = normalised(settings.database_url)
+    if not settings.database:
+        settings.paths.create()
+    reached = migrate.upgrade(settings.database_url)
+    name = url.render_as_string(hide_password=True)
+    if as_json:
+        screen.document({"database": name, "current": reached})
+    else:
+        screen.line(f"{name} is at revision {reached}")
+    return 0

@@ -1,0 +1,48 @@
+"""`evald doctor`: is this machine fit to judge, and what to type where it is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import screen
+from daemon.cli.options import json_option, settings_options
+
+if TYPE_CHECKING:
+    from daemon.cli.checks import Check
+    from daemon.config import LoadedSettings
+
+
+@click.command("doctor")
+@settings_options("device", "isolation", "backend_paths")
+@json_option
+def command(*, loaded: LoadedSettings, as_json: bool) -> int:
+    """Check Python, packages, compilers, folders, disk, database and the sandbox; a real cell is started.
+
+    Every line is ok, warn (works, but weaker or slower) or FAIL (cannot judge), with what to type. Exit code 0, or 2
+    when a check failed. Nothing is changed.
+    """
+    from daemon.cli.checks import Status, all_checks
+
+    found = []
+    for check in all_checks(loaded):
+        found.append(check)
+        if not as_json:
+            _show(check)
+    failed = sum(check.status is Status.FAIL for check in found)
+    if as_json:
+        screen.document({"ok": not failed, "checks": [{**vars(check), "status": str(check.status)} for check in found]})
+    elif failed:
+        screen.say(f"\n{failed} of {len(found)} checks failed: evald cannot judge here yet")
+    return 2 if failed else 0
+
+
+def _show(check: Check) -> None:
+    from daemon.cli.checks import Status
+
+    style = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}[check.status]
+    text = f"{check.status:<4}  {check.name:<17}  {check.message}"
+    screen.marked(text, len(check.status), style)
+    if check.hint and check.status is not Status.OK:
+        screen.line(f"{'':25}{check.hint}")

@@ -1,0 +1,76 @@
+"""`evald new`: a working bundle to start from."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daemon.cli import screen
+from daemon.cli.options import json_option
+from daemon.cli.starters import STARTERS
+from daemon.errors import OperatorError
+
+
+@click.command("new", context_settings={"ignore_unknown_options": False})
+@json_option
+@click.argument("kind", required=False)
+@click.argument("name", required=False)
+def command(*, as_json: bool, kind: str | None, name: str | None) -> int:
+    """Write a bundle of KIND into the folder NAME: small, commented, and correct as it is. Nothing is overwritten.
+
+    Without arguments the kinds are listed.
+    """
+
+    if kind is None:
+        kinds = {known: starter.summary for known, starter in STARTERS.items()}
+        if as_json:
+            screen.document({"kinds": kinds})
+        else:
+            screen.fields(kinds.items())
+            screen.say("\ntype: evald new KIND NAME")
+        return 0
+    _check_kind(kind, name)
+    if name is None:
+        raise click.UsageError(f"Missing argument NAME: evald new {kind} NAME", ctx=click.get_current_context())
+    folder = Path(name).expanduser()
+    files = _files(kind, folder)
+    _write(folder, files)
+    if as_json:
+        screen.document({"kind": kind, "path": str(folder), "files": sorted(files)})
+        return 0
+    screen.line(f"wrote {', '.join(str(folder / file) for file in files)}")
+    screen.say(f"type: evald eval {folder}")
+    return 0
+
+
+def _check_kind(kind: str, name: str | None) -> None:
+
+    if kind in STARTERS:
+        return
+    if name in STARTERS:
+        raise OperatorError(f"{kind!r} is not a kind of bundle", hint=f"type: evald new {name} {kind}")
+    nearest = difflib.get_close_matches(kind, STARTERS, n=1)
+    guess = f"did you mean {nearest[0]}? " if nearest else ""
+    raise OperatorError(f"{kind!r} is not a kind of bundle", hint=f"{guess}kinds: {', '.join(STARTERS)}")
+
+
+def _files(kind: str, folder: Path) -> dict[str, str]:
+
+    starter, name = STARTERS[kind], folder.resolve().name.lstrip(".") or kind
+    return {"contract.json": starter.contract_text(name), **starter.files, "README.md": starter.readme(kind, name)}
+
+
+def _write(folder: Path, files: dict[str, Any]) -> None:
+    """All files, or none: the folder must not exist yet."""
+
+    try:
+        folder.mkdir(parents=False)
+    except FileExistsError as error:
+        raise OperatorError(f"{folder} is already there; nothing was written", hint="choose another name") from error
+    except FileNotFoundError as error:
+        raise OperatorError(f"there is no folder {folder.parent}", hint=f"type: mkdir -p {folder.parent}") from error
+    for name, text in files.items():
+        (folder / name).write_text(text, "utf-8")

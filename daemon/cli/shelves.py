@@ -1,0 +1,31 @@
+"""Which entry of archive, rejected, quarantine, work or inbox belongs to a job: every name there ends in its id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from daemon.paths import Paths
+
+_ID_DIGITS = 32
+
+
+def settled(paths: Paths, job_id: str) -> Path | None:
+    """Where the bundle of a job lies now, None when it is nowhere (any more)."""
+    shelves = (paths.archive, paths.rejected, paths.quarantine, paths.work, paths.inbox)
+    return next((entry for shelf in shelves for entry in _entries(shelf, {job_id})), None)
+
+
+def put_away(paths: Paths, job_ids: Collection[str]) -> list[Path]:
+    """The entries of ended jobs in archive, rejected and quarantine. Work and inbox are not looked at."""
+    wanted = frozenset(job_ids)
+    return [entry for shelf in (paths.archive, paths.rejected, paths.quarantine) for entry in _entries(shelf, wanted)]
+
+
+def _entries(shelf: Path, job_ids: Collection[str]) -> Iterator[Path]:
+    with suppress(FileNotFoundError), os.scandir(shelf) as entries:
+        for entry in entries:
+            if entry.name[-_ID_DIGITS:] in job_ids and entry.name[-_ID_DIGITS - 1 : -_ID_DIGITS] in ("@", "-"):
+                yield Path(entry.path)

@@ -1,0 +1,178 @@
+"""`evald show`: everything about one job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daemon.cli import figures, screen
+from daemon.cli.options import json_option, settings_options
+from daemon.cli.records import as_document
+from daemon.cli.screen import Column
+from daemon.cli.shelves import settled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from daemon.config import LoadedSettings
+    from daemon.db.records import AttemptRecord, EvaluationRecord, EventRecord, JobRecord
+    from daemon.paths import Paths
+
+
+@click.command("show")
+@settings_options()
+@json_option
+@click.argument("wanted", metavar="JOB|NAME")
+def command(*, loaded: LoadedSettings, as_json: bool, wanted: str) -> int:
+    """Everything about one job: cases, errors, timing, attempts, events, environment, and where its files are.
+
+    JOB is an id or its first digits; a NAME stands for its newest job.
+    """
+    from daemon.cli import store
+
+    settings = loaded.settings
+    with store.history_if_any(settings) as history:
+        job = store.find(history, wanted) if history is not None else None
+        if history is None or job is None:
+            raise store.unknown(history, settings, wanted)
+        attempts, events = history.attempts(job.job_id), history.events(job.job_id)
+        evaluations = history.evaluations(job.job_id)
+    places = _places(settings.paths, job)
+    if as_json:
+        screen.document(_document(job, attempts, events, evaluations, places))
+        return 0
+    _job(job)
+    if job.document is not None:
+        from daemon.cli import report
+
+        screen.line()
+        report.show({**job.document})
+    _samples(evaluations)
+    _attempts(attempts)
+    _events(events)
+    screen.heading("files")
+    screen.fields(places.items(), indent=2)
+    return 0
+
+
+def _document(
+    job: JobRecord,
+    attempts: tuple[AttemptRecord, ...],
+    events: tuple[EventRecord, ...],
+    evaluations: tuple[EvaluationRecord, ...],
+    places: Mapping[str, str],
+) -> dict[str, Any]:
+
+    return {
+        "job": as_document(job, leave_out=("document",)),
+        "result": job.document,
+        "evaluations": [as_document(evaluation) for evaluation in evaluations],
+        "attempts": [as_document(attempt) for attempt in attempts],
+        "events": [as_document(event) for event in events],
+        "files": dict(places),
+    }
+
+
+def _job(job: JobRecord) -> None:
+
+    kernel = " against ".join(kind for kind in (job.kernel_type, job.ref_kernel_type) if kind)
+    screen.fields(
+        [
+            ("job", job.job_id),
+            ("name", job.name if job.document is None else None),
+            ("state", str(job.state)),
+            ("now", job.progress if not job.state.final else None),
+            ("by", job.lease_owner),
+            ("kind", f"{job.kind}: {kernel}" if job.kind else None),
+            ("priority", str(job.priority) if job.priority else None),
+            ("submitter", f"uid {job.submitter_uid}" if job.submitter_uid is not None else None),
+            ("dropped", figures.clock(job.dropped_at)),
+            ("started", figures.clock(job.started_at) if job.started_at else None),
+            ("ended", figures.clock(job.finished_at) if job.finished_at else None),
+            ("queued for", figures.milliseconds(job.queue_ms) if job.queue_ms is not None else None),
+            ("judged in", figures.milliseconds(job.evaluate_ms) if job.evaluate_ms is not None else None),
+            ("source", job.source_sha256),
+            ("contract", job.contract_sha256),
+        ]
+    )
+
+
+def _samples(evaluations: tuple[EvaluationRecord, ...]) -> None:
+
+    rows = [
+        (
+            evaluation.case_name,
+            str(sample.side),
+            str(len(sample.samples_ms)),
+            str(sum(sample.calls)),
+            figures.milliseconds(min(sample.samples_ms)),
+            figures.milliseconds(max(sample.samples_ms)),
+            figures.sparkline(list(sample.samples_ms)[-40:]) if screen.on_terminal() else "",
+        )
+        for evaluation in evaluations
+        for sample in evaluation.samples
+        if sample.samples_ms
+    ]
+    if not rows:
+        return
+    screen.heading("samples")
+    columns = (
+        Column("CASE"),
+        Column("SIDE"),
+        Column("ROUNDS", right=True),
+        Column("CALLS", right=True),
+        Column("MIN", right=True),
+        Column("MAX", right=True),
+        Column(""),
+    )
+    screen.table(columns, rows, indent=2)
+
+
+def _attempts(attempts: tuple[AttemptRecord, ...]) -> None:
+
+    rows = [
+        (
+            figures.ABSENT if attempt.number is None else str(attempt.number),
+            figures.clock(attempt.leased_at),
+            str(attempt.outcome or "under way"),
+            attempt.owner,
+            attempt.reason or "",
+        )
+        for attempt in attempts
+    ]
+    if rows:
+        screen.heading("attempts")
+        columns = (
+            Column("NO", right=True),
+            Column("BEGAN"),
+            Column("OUTCOME"),
+            Column("BY"),
+            Column("", flexible=True),
+        )
+        screen.table(columns, rows, indent=2)
+
+
+def _events(events: tuple[EventRecord, ...]) -> None:
+
+    rows = [(figures.clock(event.at), event.kind, event.detail or "") for event in events]
+    if rows:
+        screen.heading("events")
+        screen.table((Column("AT"), Column("WHAT"), Column("", flexible=True)), rows, indent=2)
+
+
+def _places(paths: Paths, job: JobRecord) -> dict[str, str]:
+    """Where the files of a job are, those that are there."""
+    from daemon import results
+
+    found = {}
+    if job.finished_at is not None:
+        moment = (job.document or {}).get("finished_at")
+        folder = results.folder_of(paths, job.job_id, datetime.fromisoformat(moment) if moment else job.finished_at)
+        for name, file in (("result", folder / results.RESULT_FILE), ("samples", folder / results.SAMPLES_FILE)):
+            if file.exists():
+                found[name] = str(file)
+    if (bundle := settled(paths, job.job_id)) is not None:
+        found["bundle"] = str(bundle)
+    return found

@@ -1,0 +1,157 @@
+"""`evald stats`: figures over finished jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import durations, figures, outcome, screen
+from daemon.cli.options import json_option, settings_options
+from daemon.cli.records import as_document
+from daemon.cli.screen import Column
+from daemon.errors import OperatorError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from daemon.config import LoadedSettings
+    from daemon.db.connection import Database
+    from daemon.db.records import Standing, StatsRow
+
+_BAR = 16
+
+
+@click.command("stats")
+@settings_options()
+@click.option("--since", metavar="WHEN", help="Only jobs that ended since: 12h, 7d, or a date.")
+@click.option(
+    "--by",
+    default="verdict",
+    metavar="WHAT",
+    show_default=True,
+    help="verdict, problem, name, kernel_type, day, submitter, or label:KEY.",
+)
+@click.option("--problem", metavar="NAME", help="The fastest passed kernels of this problem instead.")
+@click.option("--device", metavar="NAME", help="With --problem: only on this device.")
+@click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show so many lines.")
+@json_option
+def command(
+    *,
+    loaded: LoadedSettings,
+    since: str | None,
+    by: str,
+    problem: str | None,
+    device: str | None,
+    limit: int,
+    as_json: bool,
+) -> int:
+    """Count and summarise finished jobs in groups; or, with --problem, rank the kernels of one problem."""
+    from daemon.cli import store
+    from daemon.db.history import History
+
+    moment = durations.parse_since(since, "--since") if since else None
+    with store.database(loaded.settings) as database:
+        if problem is not None:
+            standings = History(database).leaderboard(problem, device_name=device, limit=limit)
+            if as_json:
+                screen.document({"problem": problem, "leaderboard": [as_document(one) for one in standings]})
+            else:
+                _leaderboard(problem, standings)
+            return 0
+        rows = _rows(database, moment, by)
+    if as_json:
+        found = [as_document(row) for row in rows]
+        screen.document({"by": by, "since": moment.isoformat() if moment else None, "groups": found})
+    else:
+        _table(rows, by, limit)
+    return 0
+
+
+def _rows(database: Database, since: datetime | None, by: str) -> tuple[StatsRow, ...]:
+    from daemon.db.history import History
+    from daemon.db.label_statistics import stats_by_label
+
+    kind, is_label, key = by.partition(":")
+    if kind != "label":
+        return History(database).stats(since, by)
+    if not is_label or not key:
+        raise OperatorError("--by label needs the label's key", hint="write --by label:KEY, such as label:author")
+    return stats_by_label(database, key, since)
+
+
+def _table(rows: tuple[StatsRow, ...], by: str, limit: int) -> None:
+
+    if not rows:
+        screen.say("no job has ended yet in that time")
+        return
+    drawn = screen.on_terminal()
+    most = max(row.count for row in rows)
+    columns = (
+        Column(by.upper()),
+        Column("JOBS", right=True),
+        *((Column(""),) if drawn else ()),
+        Column("PASSED", right=True),
+        Column("BEST", right=True),
+        Column("MEDIAN", right=True),
+        Column("SPEEDUP", right=True),
+        Column("JUDGED IN", right=True),
+        Column("QUEUED", right=True),
+    )
+    screen.table(
+        columns,
+        [
+            (
+                outcome.coloured(row.key) if by == "verdict" else row.key or "(none)",
+                str(row.count),
+                *((figures.bar(row.count / most, _BAR),) if drawn else ()),
+                figures.percent(row.pass_share),
+                figures.milliseconds(row.best_runtime_ms),
+                figures.milliseconds(row.median_runtime_ms),
+                figures.ratio(row.best_speedup),
+                figures.milliseconds(row.mean_evaluate_ms),
+                figures.milliseconds(row.median_queue_ms),
+            )
+            for row in rows[:limit]
+        ],
+    )
+    if len(rows) > limit:
+        screen.say(f"and {len(rows) - limit} more; --limit {len(rows)} shows all")
+    if drawn and by == "day" and len(rows) > 1:
+        screen.line()
+        screen.line(f"{rows[-1].key}  {figures.sparkline([float(row.count) for row in reversed(rows)])}  {rows[0].key}")
+
+
+def _leaderboard(problem: str, standings: tuple[Standing, ...]) -> None:
+
+    if not standings:
+        screen.say(f"no kernel has passed problem {problem!r} yet; evald stats --by problem lists the problems")
+        return
+    drawn = screen.on_terminal()
+    columns = (
+        Column("", right=True),
+        Column("NAME"),
+        Column("TIME", right=True),
+        *((Column(""),) if drawn else ()),
+        Column("SPEEDUP", right=True),
+        Column("DEVICE", flexible=True),
+        Column("JOB"),
+        Column("ENDED"),
+    )
+    slowest = max(one.runtime_ms for one in standings) or 1.0
+    screen.table(
+        columns,
+        [
+            (
+                str(one.rank),
+                one.name,
+                figures.milliseconds(one.runtime_ms),
+                *((figures.bar(one.runtime_ms / slowest, _BAR),) if drawn else ()),
+                figures.ratio(one.speedup),
+                one.device_name or "",
+                figures.short(one.job_id),
+                figures.ago(one.finished_at),
+            )
+            for one in standings
+        ],
+    )

@@ -1,0 +1,195 @@
+"""`evald status`: the whole place, or one job."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daemon.cli import figures, outcome, screen
+from daemon.cli.options import json_option, settings_options
+from daemon.cli.records import as_document
+from daemon.cli.screen import Column
+from daemon.lifecycle import JobState
+
+if TYPE_CHECKING:
+    from daemon.config import LoadedSettings, Settings
+    from daemon.db.history import History
+    from daemon.db.records import JobRecord
+    from daemon.intake.waiting import Inbox
+
+_SHOWN = 10
+
+
+@click.command("status")
+@settings_options()
+@json_option
+@click.argument("wanted", metavar="[NAME|JOB]", required=False)
+def command(*, loaded: LoadedSettings, as_json: bool, wanted: str | None) -> int:
+    """What waits in the inbox and why, what is being judged, and what ended last.
+
+    With NAME or JOB (an id, or its first digits): that job, the newest of that name, or the bundle of that name in the
+    inbox.
+    """
+    from daemon.cli import store
+    from daemon.intake import waiting
+
+    settings = loaded.settings
+    inbox = waiting.look(settings.paths.inbox, limit=_SHOWN, name=wanted)
+    with store.history_if_any(settings) as history:
+        if wanted is None:
+            _overview(settings, history, inbox, as_json=as_json)
+            return 0
+        job = store.find(history, wanted) if history is not None else None
+        if job is None and not inbox.entries:
+            raise store.unknown(history, settings, wanted)
+    if as_json:
+        screen.document(
+            {"inbox": _inbox_document(inbox)["entries"], "job": None if job is None else _job_document(job)}
+        )
+    else:
+        _one(job, inbox)
+    return 0
+
+
+def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_json: bool) -> None:
+
+    counts = history.counts_by_state() if history else dict.fromkeys(JobState, 0)
+    held = (JobState.CLAIMED, JobState.RUNNING)
+    running = history.jobs(state=held, limit=_SHOWN).jobs if history and any(counts[s] for s in held) else ()
+    last = history.jobs(state=(JobState.FINISHED, JobState.BROKEN), limit=_SHOWN).jobs if history else ()
+    if as_json:
+        screen.document(
+            {
+                "home": str(settings.paths.home),
+                "inbox": _inbox_document(inbox),
+                "jobs": {str(state): count for state, count in counts.items()},
+                "running": [_job_document(job) for job in running],
+                "last_finished": [_job_document(job) for job in last],
+            }
+        )
+        return
+    ignored = f" (and {inbox.ignored} with hidden or temporary names)" if inbox.ignored else ""
+    known = " · ".join(f"{count} {state}" for state, count in counts.items() if count) or "none yet"
+    screen.fields([("inbox", f"{inbox.total} waiting in {settings.paths.inbox}{ignored}"), ("jobs", known)])
+    _running_table(running)
+    _inbox_table(inbox)
+    _last_table(last)
+
+
+def _running_table(jobs: tuple[JobRecord, ...]) -> None:
+
+    if not jobs:
+        return
+    screen.heading("being judged")
+    columns = (Column("NAME"), Column("JOB"), Column("NOW", flexible=True), Column("SINCE"), Column("BY"))
+    screen.table(
+        columns,
+        [
+            (
+                job.name,
+                figures.short(job.job_id),
+                job.progress or str(job.state),
+                figures.ago(job.started_at or job.claimed_at),
+                _holder(job),
+            )
+            for job in jobs
+        ],
+    )
+
+
+def _holder(job: JobRecord) -> str:
+
+    if job.lease_owner is None:
+        return ""
+    lost = job.lease_until is not None and job.lease_until < datetime.now(UTC)
+    return f"{job.lease_owner}{' (no sign of life)' if lost else ''}"
+
+
+def _inbox_table(inbox: Inbox) -> None:
+
+    if not inbox.entries:
+        return
+    screen.heading("waiting in the inbox")
+    columns = (Column("NAME"), Column("SINCE"), Column("WHY", flexible=True))
+    screen.table(
+        columns,
+        [
+            (entry.name, figures.ago(entry.since), entry.reason or "complete, waits to be taken")
+            for entry in inbox.entries
+        ],
+    )
+    if inbox.total > len(inbox.entries):
+        screen.line(f"and {inbox.total - len(inbox.entries)} more")
+
+
+def _last_table(jobs: tuple[JobRecord, ...]) -> None:
+
+    if not jobs:
+        return
+    screen.heading("ended last")
+    columns = (
+        Column("NAME"),
+        Column("JOB"),
+        Column("VERDICT"),
+        Column("TIME", right=True),
+        Column("SPEEDUP", right=True),
+        Column("ENDED"),
+    )
+    screen.table(
+        columns,
+        [
+            (
+                job.name,
+                figures.short(job.job_id),
+                outcome.coloured(job.verdict),
+                figures.milliseconds(job.runtime_ms),
+                figures.ratio(job.speedup),
+                figures.ago(job.finished_at),
+            )
+            for job in jobs
+        ],
+    )
+
+
+def _one(job: JobRecord | None, inbox: Inbox) -> None:
+
+    _inbox_table(inbox)
+    if job is None:
+        return
+    if inbox.entries:
+        screen.heading("judged before")
+    ended = job.state.final
+    screen.fields(
+        [
+            ("name", job.name),
+            ("job", job.job_id),
+            ("state", str(job.state)),
+            ("now", None if ended else job.progress),
+            ("by", None if ended else _holder(job) or None),
+            ("verdict", outcome.coloured(job.verdict) if ended else None),
+            ("phase", str(job.phase) if ended and job.phase and job.message else None),
+            ("message", job.message if ended else None),
+            ("time", figures.milliseconds(job.runtime_ms) if job.runtime_ms is not None else None),
+            ("reference", figures.milliseconds(job.ref_runtime_ms) if job.ref_runtime_ms is not None else None),
+            ("speedup", figures.ratio(job.speedup) if job.speedup is not None else None),
+            ("dropped", figures.ago(job.dropped_at)),
+            ("ended", figures.ago(job.finished_at) if ended else None),
+            ("more", f"evald show {figures.short(job.job_id)}"),
+        ]
+    )
+
+
+def _inbox_document(inbox: Inbox) -> dict[str, Any]:
+    entries = [
+        {"name": entry.name, "entry": entry.entry, "job_id": entry.job_id, "since": entry.since.isoformat(),
+         "complete": not entry.reason, "reason": entry.reason or None}
+        for entry in inbox.entries
+    ]  # fmt: skip
+    return {"waiting": inbox.total, "ignored": inbox.ignored, "entries": entries}
+
+
+def _job_document(job: JobRecord) -> dict[str, Any]:
+
+    return as_document(job, leave_out=("document",))

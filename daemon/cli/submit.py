@@ -1,0 +1,105 @@
+"""`evald submit`: drop bundles into the inbox, and wait for their results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daemon.cli import failing, outcome, screen
+from daemon.cli.failing import COULD_NOT, as_document
+from daemon.cli.options import json_option, settings_options
+from daemon.cli.outcome import COLUMNS
+from daemon.errors import EvaldError
+
+if TYPE_CHECKING:
+    from daemon.cli.outcome import Line
+    from daemon.config import LoadedSettings, Settings
+    from daemon.errors import EvaldError
+    from daemon.intake.submit import Dropped
+
+
+@click.command("submit")
+@settings_options()
+@click.option("--wait", is_flag=True, help="Wait until every bundle has its result.")
+@click.option("--timeout", type=float, metavar="S", help="With --wait: give up waiting after so many seconds.")
+@json_option
+@click.argument("paths", nargs=-1, required=True)
+def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_json: bool, paths: tuple[str, ...]) -> int:
+    """Drop complete copies of the bundles at PATHS into the inbox, and print their names and job ids.
+
+    A running `evald run` judges them. Exit code with --wait: 0 all passed, 1 some did not, 2 some could not be judged
+    or the time was up. Interrupting stops the waiting only: the bundles stay where they are.
+    """
+    dropped, faults = _drop(loaded.settings, paths)
+    if not wait or not dropped:
+        _print_dropped(dropped, faults, as_json=as_json)
+        return _code(faults)
+    if not as_json:
+        _print_dropped(dropped, faults, as_json=False)
+    from daemon.cli import waiting
+
+    try:
+        lines = waiting.wait_for(loaded.settings, dropped, timeout)
+    except KeyboardInterrupt:
+        screen.say("evald: no longer waiting; the bundles stay in the queue. evald status shows them")
+        raise
+    missing = len(dropped) - len(lines)
+    if as_json:
+        screen.document(_document(dropped, faults) | {"results": [line.as_document() for line in lines]})
+    else:
+        _print_results(lines)
+    if missing:
+        screen.say(f"evald: {missing} not judged after {timeout:g} s; they stay in the queue. evald status shows them")
+        return 2
+    return _code(faults) or outcome.exit_code(line.verdict for line in lines)
+
+
+def _drop(settings: Settings, paths: tuple[str, ...]) -> tuple[list[Dropped], list[EvaldError]]:
+    """Drop what can be dropped; one that cannot does not hold up the others."""
+    from daemon.cli import bundles, store
+    from daemon.intake.submit import submit
+
+    if not settings.paths.inbox.is_dir():
+        raise store.no_home(settings)
+    places, faults, dropped = [], [], []
+    for path in paths:
+        try:
+            places.append(bundles.existing(path))
+        except EvaldError as error:
+            faults.append(error)
+    for place in places:
+        try:
+            dropped.append(submit(place, settings.paths.inbox))
+        except EvaldError as error:
+            faults.append(error)
+    return dropped, faults
+
+
+def _code(faults: list[EvaldError]) -> int:
+
+    return COULD_NOT if faults else 0
+
+
+def _document(dropped: list[Dropped], faults: list[EvaldError]) -> dict[str, Any]:
+
+    submitted = [{"name": one.name, "job_id": one.job_id} for one in dropped]
+    return {"submitted": submitted, "errors": [as_document(fault) for fault in faults]}
+
+
+def _print_dropped(dropped: list[Dropped], faults: list[EvaldError], *, as_json: bool) -> None:
+
+    if as_json:
+        screen.document(_document(dropped, faults))
+        return
+    for one in dropped:
+        screen.line(f"{one.job_id}  {one.name}")
+    for fault in faults:
+        failing.report(fault, as_json=False)
+
+
+def _print_results(lines: list[Line]) -> None:
+
+    if lines:
+        screen.line()
+        screen.table(COLUMNS, [line.cells() for line in lines])

@@ -1,0 +1,105 @@
+"""Following submitted jobs until they have ended, by asking the database.
+
+The bundle moves under our eyes: in the inbox, then claimed and in the database, perhaps back in the inbox when its
+daemon stopped. A daemon that is at work always shows in the database: as a job with a lease. When nothing shows, we say
+so, once.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from daemon.cli import screen, store
+from daemon.cli.outcome import Line
+from daemon.errors import HarnessError
+from daemon.lifecycle import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from daemon.config import Settings
+    from daemon.db.history import History
+    from daemon.db.records import JobRecord
+    from daemon.intake.submit import Dropped
+
+_PAUSE_S = 0.2
+_PATIENCE_S = 5.0
+
+
+def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None) -> list[Line]:
+    """Wait until every job has ended, or `timeout_s` is over; the jobs that have ended, in the order dropped."""
+    ended: dict[str, Line] = {}
+    started_s = time.monotonic()
+    alone_since_s: float | None = started_s
+    told = False
+    with _display(len(dropped)) as show:
+        while True:
+            waiting = [one for one in dropped if one.job_id not in ended]
+            states, served = _look(settings, waiting, ended)
+            now_s = time.monotonic()
+            if len(ended) == len(dropped) or (timeout_s is not None and now_s - started_s > timeout_s):
+                break
+            show(len(ended), states)
+            alone_since_s = None if served else alone_since_s or now_s
+            if not told and alone_since_s is not None and now_s - alone_since_s > _PATIENCE_S:
+                told = True
+                _say_nobody_is_there(settings)
+            time.sleep(_PAUSE_S)
+    return [ended[one.job_id] for one in dropped if one.job_id in ended]
+
+
+def _look(settings: Settings, waiting: list[Dropped], ended: dict[str, Line]) -> tuple[list[str], bool]:
+    """One look at the jobs: what they are doing, and whether any daemon is at work. A storage fault is waited out."""
+    try:
+        with store.history_if_any(settings) as history:
+            if history is None:
+                return [], False
+            states = [state for one in waiting if (state := _state(history, one, ended)) is not None]
+            return states, _anybody_at_work(history)
+    except HarnessError:
+        return [], True
+
+
+def _state(history: History, one: Dropped, ended: dict[str, Line]) -> str | None:
+    job = history.job(one.job_id)
+    if job is None:
+        return None
+    if job.state.final and job.document is not None:
+        ended[one.job_id] = Line.of_record(job)
+        return None
+    return f"{job.name}: {job.progress or job.state}" if _leased(job) else None
+
+
+def _leased(job: JobRecord) -> bool:
+    return job.lease_until is not None and job.lease_until > datetime.now(UTC)
+
+
+def _anybody_at_work(history: History) -> bool:
+    held = history.jobs(state=(JobState.CLAIMED, JobState.RUNNING), limit=20).jobs
+    return any(_leased(job) for job in held)
+
+
+def _say_nobody_is_there(settings: Settings) -> None:
+    screen.say("evald: nothing has happened for a while; no daemon seems to be running")
+    screen.say(f"  type in another terminal: evald run --home {settings.paths.home}   (or evald sweep, once)")
+
+
+@contextmanager
+def _display(total: int) -> Iterator[Callable[[int, list[str]], None]]:
+    if not screen.on_terminal(sys.stderr):
+        yield lambda _done, _states: None
+        return
+    from rich.markup import escape
+
+    with screen.console(err=True).status("waiting") as status:
+
+        def show(done: int, states: list[str]) -> None:
+            now = escape(" · ".join(states[:3])) if states else "waiting for a daemon"
+            status.update(f"{done} of {total} judged  [dim]{now}")
+
+        yield show

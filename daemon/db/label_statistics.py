@@ -1,0 +1,20 @@
+"""Aggregates over finished jobs by the value of one label."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from daemon.db.columns import storable
+from daemon.db.connection import Database
+from daemon.db.models import Job
+from daemon.db.records import StatsRow
+from daemon.db.statistics import grouped
+
+
+def stats_by_label(database: Database, key: str, since: datetime | None = None) -> tuple[StatsRow, ...]:
+    """As `History.stats`, one group per value of the label `key`; jobs without it are the group None.
+
+    Raises `StorageUnavailable` and `StorageRefused`.
+    """
+    with database.read() as connection:
+        return grouped(connection, since, Job.labels[storable(key)].as_string())

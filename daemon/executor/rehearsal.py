@@ -1,0 +1,62 @@
+"""An engine that runs nothing: for trying out a deployment (inbox, NFS, Postgres, systemd) before trusting it with
+work.
+
+Every bundle goes the whole way through claim, lease, copy, parse, publish and archive; the answer is `unsupported`
+with a message that says it was a rehearsal. It can never say `passed`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from daemon.engine import JobSpec, Progress
+from daemon.errors import LostClaim
+from daemon.evaluation import Environment, Evaluation
+from daemon.verdict import Phase, Verdict
+
+MESSAGE = "rehearsal: the bundle was taken, read and put away; nothing of it was run"
+
+
+class RehearsalEngine:
+    """`Engine` that waits `pause_s` instead of judging."""
+
+    def __init__(self, slots: int, pause_s: float) -> None:
+        self._slots = slots
+        self._pause_s = pause_s
+        self._cancelled: dict[str, threading.Event] = {}
+        self._closed = False
+
+    @property
+    def slots(self) -> int:
+        return self._slots
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
+        """Wait, then say that nothing was run. Raises `LostClaim` when cancelled."""
+        event = self._cancelled.setdefault(job.job_id, threading.Event())
+        start = time.monotonic()
+        on_progress(Progress(job.job_id, "rehearsing"))
+        cancelled = event.wait(self._pause_s) or self._closed
+        self._cancelled.pop(job.job_id, None)
+        if cancelled:
+            raise LostClaim(f"job {job.job_id} was cancelled")
+        return Evaluation(
+            verdict=Verdict.UNSUPPORTED,
+            phase=Phase.BUILD,
+            message=MESSAGE,
+            evaluate_ms=(time.monotonic() - start) * 1e3,
+            environment=Environment(device="none", isolation="rehearsal"),
+        )
+
+    def cancel(self, job_id: str) -> None:
+        if (event := self._cancelled.get(job_id)) is not None:
+            event.set()
+
+    def close(self) -> None:
+        self._closed = True
+        for event in list(self._cancelled.values()):
+            event.set()

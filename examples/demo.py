@@ -1,0 +1,42 @@
+"""`make demo`: judge every example in a home of its own, then say whether each verdict is the one it was written for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parent
+EVALD = [sys.executable, "-m", "daemon"]
+
+
+def main(home: Path) -> int:
+    """Submit, sweep, compare. Exit 0 when every verdict is the expected one."""
+    expected: dict[str, str] = json.loads((EXAMPLES / "expected.json").read_text("utf-8"))
+    bundles = [str(EXAMPLES / name) for name in expected]
+    submit = [*EVALD, "submit", "--home", str(home), "--json", *bundles]
+    dropped = json.loads(subprocess.run(submit, check=True, stdout=subprocess.PIPE).stdout)
+    print(f"{len(bundles)} bundles dropped into {home / 'inbox'}", flush=True)
+    status = subprocess.run([*EVALD, "sweep", "--home", str(home)], check=False).returncode
+    if status not in (0, 1):  # 1: some did not pass, as they should not
+        return status
+    surprises = 0
+    for (name, verdict), drop in zip(expected.items(), dropped["submitted"], strict=True):
+        found = verdict_of(home, drop["job_id"])
+        if found != verdict:
+            surprises += 1
+            print(f"{name}: expected {verdict}, got {found}")
+    print(f"{len(expected) - surprises} of {len(expected)} verdicts as expected; results in {home / 'results'}")
+    return 1 if surprises else 0
+
+
+def verdict_of(home: Path, job_id: str) -> str:
+    """The published verdict of a job."""
+    for path in (home / "results").glob(f"[0-9]*/{job_id}/result.json"):
+        return str(json.loads(path.read_text("utf-8"))["verdict"])
+    return "no result"
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

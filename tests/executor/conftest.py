@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from executor_bundles import Doc, Judged, JudgeOne, write_bundle
+
+from daemon.config import Deadlines, Sandbox, Settings, TimingDefaults
+from daemon.engine import JobSpec
+from daemon.executor.local import LocalEngine
+
+MIB = 1024 * 1024
+
+
+def worker_number() -> int:
+    """0 without xdist: every worker gets uids of its own, for two cells of one uid could signal each other's files."""
+    return int("".join(filter(str.isdigit, os.environ.get("PYTEST_XDIST_WORKER", ""))) or 0)
+
+
+def small_settings(home: Path, **changes: object) -> Settings:
+    """Small limits and short measurements: what a test needs to see, no more."""
+    sandbox: dict[str, object] = {
+        "uid_base": 61_000 + 10 * worker_number(),
+        "memory_bytes": 1024 * MIB,
+        "processes": 64,
+        "open_files": 256,
+        "tmp_bytes": 64 * MIB,
+        "tmp_inodes": 2000,
+        "file_bytes": 32 * MIB,
+        **changes.pop("sandbox", {}),  # type: ignore[dict-item]
+    }
+    values: dict[str, object] = {
+        "home": home,
+        "sandbox": Sandbox.model_validate(sandbox),
+        "deadlines": Deadlines(build_s=120, start_s=60),
+        "timing": TimingDefaults(max_s=0.3, target_rse=0.05, min_rounds=5, max_calls=64, arena_bytes=8 * MIB),
+        **changes,
+    }
+    settings = Settings.model_validate(values)
+    settings.paths.create()
+    return settings
+
+
+@pytest.fixture(scope="session")
+def engine_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evald")
+
+
+@pytest.fixture(scope="session")
+def engine(engine_home: Path) -> Iterator[LocalEngine]:
+    """One engine for all tests of a worker: its judge lives on, every evaluation has its own cells."""
+    engine = LocalEngine(small_settings(engine_home))
+    engine.start()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def judge_in() -> Callable[[LocalEngine, Path], JudgeOne]:
+    """Evaluate contracts in a given engine."""
+
+    def bound(engine: LocalEngine, folder: Path) -> JudgeOne:
+        def judge(doc: Doc, **files: str) -> Judged:
+            bundle = write_bundle(folder, doc, files)
+            return Judged(engine.evaluate(JobSpec(bundle.name, "test", bundle), lambda _: None))
+
+        return judge
+
+    return bound
+
+
+@pytest.fixture
+def judge(engine: LocalEngine, tmp_path: Path, judge_in: Callable[[LocalEngine, Path], JudgeOne]) -> JudgeOne:
+    """Evaluate one contract with the session's engine; `files` are further files of the bundle, `__` for the dot."""
+    return judge_in(engine, tmp_path)

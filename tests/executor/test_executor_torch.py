@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import base64
+
+import pytest
+from executor_bundles import ADD, FAST, JudgeOne, compare, evaluate, forward, io, kernel, scalar, tensor
+
+from daemon.verdict import Verdict
+
+pytestmark = pytest.mark.sandbox
+
+FLOATS = "def get_inputs():\n    return [torch.randn(16, 8)]\n"
+
+
+def model(body: str, *, init: str = "") -> str:
+    made = f"    def __init__(self):\n        super().__init__()\n        {init}\n" if init else ""
+    return f"class Model(nn.Module):\n{made}    def forward(self, x):\n        return {body}\n{FLOATS}"
+
+
+def test_a_correct_module_passes_with_figures_of_both_sides(judge: JudgeOne) -> None:
+    case = judge(compare(forward("return torch.add(a, b)"))).passed().case
+    assert case.correctness is True
+    assert case.compiled
+    assert case.timing is not None and case.ref_timing is not None
+    assert case.timing.stats.mean >= 0
+    assert len(case.timing.samples_ms) == len(case.timing.calls) >= 5
+    assert case.trials_passed == case.trials_total == 2
+
+
+def test_a_wrong_module_is_a_wrong_answer_that_names_the_worst_element(judge: JudgeOne) -> None:
+    judged = judge(compare(forward("c = a + b\nc[3, 2] += 1\nreturn c"))).ended(Verdict.WRONG_ANSWER, "output[3, 2]")
+    assert judged.case.correctness is False
+    assert judged.case.worst_index == (3, 2)
+    assert judged.case.max_abs_error == pytest.approx(1.0, abs=1e-3)
+    assert judged.case.timing is None
+
+
+def test_a_function_and_a_method_can_be_the_target(judge: JudgeOne) -> None:
+    source = "class K:\n    def work(self, a, b):\n        return b + a\ndef get_inputs():\n    return []\n"
+    method = kernel(source, metadata={"class_name": "K", "method_name": "work"})
+    function = kernel(
+        "def add(a, b):\n    return a + b\ndef get_inputs():\n    return [torch.randn(4), torch.randn(4)]\n",
+        metadata={"function_name": "add"},
+    )
+    judge(compare(method, function)).passed()
+
+
+@pytest.mark.parametrize(
+    ("layer", "body"),
+    [
+        ("self.f = nn.Linear(8, 4)", "self.f(x)"),
+        ("self.f = nn.BatchNorm1d(8)\n        self.g = nn.Linear(8, 3)", "self.g(self.f(x))"),
+    ],
+    ids=["linear", "batchnorm"],
+)
+def test_modules_with_parameters_get_the_same_weights(judge: JudgeOne, layer: str, body: str) -> None:
+    # The candidate draws from the generator first: only copied weights make it agree.
+    judge(compare(model(body, init="torch.randn(7); " + layer), model(body, init=layer))).passed()
+
+
+def test_a_convolution_with_get_init_inputs_agrees(judge: JudgeOne) -> None:
+    source = """
+        class Model(nn.Module):
+            def __init__(self, channels, size):
+                super().__init__()
+                self.f = nn.Conv2d(3, channels, size)
+            def forward(self, x):
+                return self.f(x)
+        def get_init_inputs():
+            return [4, 3]
+        def get_inputs():
+            return [torch.randn(1, 3, 8, 8)]
+        """
+    judge(compare(source, source)).passed()
+
+
+def test_nested_outputs_and_scalars_are_all_compared(judge: JudgeOne) -> None:
+    answer = "{'a': [x + 1, (x * 2, int(x.numel()))], 'b': float(x.sum().item()), 'c': bool(x.sum() > 0)}"
+    shuffled = "{'c': bool(x.sum() > 0), 'b': float(x.sum().item()), 'a': [x + 1, (x * 2, int(x.numel()))]}"
+    judge(compare(model(shuffled), model(answer))).passed()
+    judge(compare(model(answer.replace("x.numel()", "x.numel() + 1")), model(answer))).ended(Verdict.WRONG_ANSWER)
+    judge(compare(model("(x + 1, x * 2)"), model("{'a': x + 1, 'b': x * 2}"))).ended(Verdict.WRONG_ANSWER, "nested")
+
+
+@pytest.mark.parametrize("answer", ["None", "[]", "{}", "'text'", "object()", "x.to_sparse()"])
+def test_answers_that_cannot_be_compared_fail_with_the_reason(judge: JudgeOne, answer: str) -> None:
+    judged = judge(compare(model(answer), model("x + 1")))
+    assert judged.verdict is Verdict.WRONG_ANSWER
+    assert judged.message
+
+
+def test_none_from_both_sides_is_the_references_fault(judge: JudgeOne) -> None:
+    judge(compare(model("None"), model("None"))).ended(Verdict.REJECTED, "reference is at fault", "None")
+
+
+def test_shape_and_dtype_mismatches_say_what_was_expected(judge: JudgeOne) -> None:
+    judge(compare(model("x[:4] + 1"), model("x + 1"))).ended(Verdict.WRONG_ANSWER, "shape", "[16, 8]", "[4, 8]")
+    judge(compare(model("(x + 1).half()"), model("x + 1"))).ended(Verdict.WRONG_ANSWER, "dtype", "float32", "float16")
+
+
+def test_odd_but_correct_answers_pass(judge: JudgeOne) -> None:
+    odd = "torch.empty(8, 16).t().copy_(x + 1)"  # not contiguous, and made by writing into an empty tensor
+    judge(compare(model(odd), model("x + 1"))).passed()
+    judge(compare(model("nn.Parameter(x * 2)"), model("x + x"))).passed()
+    judge(compare(model("(x.double() * 3).float().conj()"), model("x * 3"))).passed()
+
+
+def test_inputs_are_derived_from_annotations_when_nothing_else_says(judge: JudgeOne) -> None:
+    source = "class Model(nn.Module):\n    def forward(self, x: torch.Tensor, k: int = 2):\n        return x * k\n"
+    judge(compare(source.replace("Model", "ModelNew"), source)).passed()
+    bare = "class Model(nn.Module):\n    def forward(self, x):\n        return x\n"
+    judge(compare(bare, bare)).ended(Verdict.REJECTED, "get_inputs")
+
+
+def test_evaluate_runs_with_io_and_with_get_inputs_and_compares_nothing(judge: JudgeOne) -> None:
+    own = judge(evaluate(ADD)).passed().case
+    assert own.correctness is None
+    contract = kernel(
+        "class Model(nn.Module):\n    def forward(self, a, k):\n        return a * k\n",
+        io=io(tensor("a", [8, 4]), scalar("k", "float", 2.5)),
+    )
+    case = judge(evaluate(contract)).passed().case
+    assert case.timing is not None
+
+
+def test_several_cases_bind_symbols_and_the_worst_is_the_verdict(judge: JudgeOne) -> None:
+    source = "class Model(nn.Module):\n    def forward(self, a):\n        return a + 1\n"
+    custom = "class Model(nn.Module):\n    def forward(self, a):\n        return a + (1 if a.shape[0] < 6 else 2)\n"
+    contract = io(tensor("a", ["N", "2*N"]))
+    cases = [{"name": "small", "bind": {"N": 4}}, {"name": "large", "bind": {"N": 8}}]
+    doc = compare(kernel(custom, io=contract), kernel(source, io=contract), cases=cases)
+    evaluation = judge(doc).evaluation
+    assert [case.verdict for case in evaluation.cases] == [Verdict.PASSED, Verdict.WRONG_ANSWER]
+    assert evaluation.verdict is Verdict.WRONG_ANSWER
+    assert evaluation.message is not None and "case large" in evaluation.message
+
+
+def test_embedded_data_static_args_and_tolerances_of_one_output(judge: JudgeOne) -> None:
+    data = base64.b64encode(bytes(range(16))).decode()
+    contract = io(
+        tensor("t", [16], "uint8", data={"data_b64": data}),
+        tensor("w", [16], init={"kind": "randn"}),
+    )
+    source = "class Model(nn.Module):\n    def forward(self, t, w):\n        return t.float() + w{}\n"
+    doc = compare(kernel(source.format(" + 0.5"), io=contract), kernel(source.format(""), io=contract))
+    judge({**doc, "static_args": ["w"], "atol": 1.0}).passed()
+    judge({**doc, "atol": 0.1}).ended(Verdict.WRONG_ANSWER)
+
+
+def test_the_legacy_form_is_a_compare(judge: JudgeOne) -> None:
+    doc = {"ref_code": kernel(ADD)["source_code"], "custom_code": forward("return a + b")}
+    judge({key: value for key, value in FAST.items() if key != "timeout"} | doc).passed()
+
+
+def test_inputs_that_ignore_the_seed_are_said_to_be_fixed(judge: JudgeOne) -> None:
+    fixed = "class Model(nn.Module):\n    def forward(self, a):\n        return a * 2\ndef get_inputs():\n    return [torch.ones(8)]\n"
+    assert "fixed_inputs" in judge(compare(fixed, fixed)).passed().case.labels
+    assert "fixed_inputs" not in judge(compare(forward("return a + b"))).passed().case.labels
+
+
+def test_sources_drawing_from_numpy_and_random_get_fresh_inputs_too(judge: JudgeOne) -> None:
+    source = (
+        "import random\nimport numpy as np\nclass Model(nn.Module):\n    def forward(self, a, b):\n        return a * b\n"
+        "def get_inputs():\n    return [torch.from_numpy(np.random.rand(8)), torch.tensor(random.random())]\n"
+    )
+    assert "fixed_inputs" not in judge(compare(source, source)).passed().case.labels
+
+
+def test_an_answer_trivial_to_guess_is_labelled(judge: JudgeOne) -> None:
+    assert "weak_check" in judge(compare(model("x * 0"), model("x * 0"))).passed().case.labels

@@ -1,0 +1,127 @@
+"""The result document and its way to the reader."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from daemon import results
+from daemon.evaluation import CaseEvaluation, Environment, Evaluation, Failure, RuntimeStats, Timing
+from daemon.paths import Paths
+from daemon.verdict import Phase, Side, Verdict
+
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    made = Paths(tmp_path, tmp_path / "inbox", tmp_path / "results", tmp_path / "state")
+    made.create()
+    return made
+
+
+def timing(mean_ms: float) -> Timing:
+    stats = RuntimeStats(
+        mean=mean_ms, std=0.0, min=mean_ms, max=mean_ms, median=mean_ms, percentile_95=mean_ms, percentile_99=mean_ms
+    )
+    return Timing(
+        stats=stats, mode="stream", samples_ms=(mean_ms,), calls=(1,), c0_us=1.0, c0_slope_us=0.0,
+        rse=None, target_rse=0.01, stop="time",
+    )  # fmt: skip
+
+
+def case(name: str, mean_ms: float, speedup: float) -> CaseEvaluation:
+    return CaseEvaluation(
+        name=name, verdict=Verdict.PASSED, phase=Phase.REPORT, compiled=True, correctness=True,
+        timing=timing(mean_ms), ref_timing=timing(mean_ms * speedup), speedup=speedup,
+    )  # fmt: skip
+
+
+def passed(*cases: CaseEvaluation) -> Evaluation:
+    return Evaluation(verdict=Verdict.PASSED, phase=Phase.REPORT, cases=cases, environment=Environment(evald="1"))
+
+
+def test_a_single_case_gives_the_fields_existing_clients_read() -> None:
+    document = results.document(results.Subject("1" * 32, "add"), passed(case("default", 0.00123456789, 2.0)), NOW)
+    executed = document["kernel_exec_result"]
+    assert (document["status"], document["verdict"], document["gpu_type"]) == ("success", "passed", "cpu")
+    assert (executed["compiled"], executed["correctness"], executed["runtime"]) == (True, True, 0.00123456789)
+    assert executed["runtime_stats"]["percentile_95"] == 0.00123456789
+    assert document["ref_runtime"]["mean"] == pytest.approx(0.00246913578)
+    assert document["speedup"] == 2.0
+
+
+def test_several_cases_give_the_sum_of_times_and_the_geometric_mean_of_speedups() -> None:
+    document = results.document(results.Subject("1" * 32, "add"), passed(case("a", 1.0, 2.0), case("b", 3.0, 8.0)), NOW)
+    assert document["kernel_exec_result"]["runtime"] == 4.0
+    assert document["kernel_exec_result"]["runtime_stats"] is None
+    assert document["speedup"] == pytest.approx(4.0)
+    assert [entry["name"] for entry in document["cases"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "compilation", "validation"),
+    [
+        (Verdict.COMPILE_ERROR, "success", "why", None),
+        (Verdict.WRONG_ANSWER, "success", None, "why"),
+        (Verdict.TIMEOUT, "success", None, "why"),
+        (Verdict.REJECTED, "error", None, "why"),
+        (Verdict.UNSUPPORTED, "error", None, "why"),
+        (Verdict.HARNESS_ERROR, "error", None, "why"),
+    ],
+)
+def test_every_failure_says_why_in_the_field_its_clients_look_at(
+    verdict: Verdict, status: str, compilation: str | None, validation: str | None
+) -> None:
+    failure = Failure(phase=Phase.CHECK, side=Side.CANDIDATE, message="why")
+    failed = CaseEvaluation(name="default", verdict=verdict, phase=Phase.CHECK, failure=failure)
+    evaluation = Evaluation(verdict=verdict, phase=Phase.CHECK, message="why", cases=(failed,))
+    document = results.document(results.Subject("1" * 32, "add"), evaluation, NOW)
+    executed = document["kernel_exec_result"]
+    assert (document["status"], executed["compilation_error"], executed["validation_error"]) == (
+        status, compilation, validation,
+    )  # fmt: skip
+    assert executed["runtime"] is None
+    assert document["speedup"] is None
+
+
+def test_a_result_cannot_hold_what_json_cannot_say() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        results.as_json({"value": math.nan})
+
+
+def test_a_staged_result_is_invisible_until_released_and_releasing_twice_is_harmless(paths: Paths) -> None:
+    document = results.document(results.Subject("1" * 32, "na/me"), passed(case("default", 1.0, 1.0)), NOW)
+    waiting = results.stage(paths, document, passed(), 3)
+    assert [found.fence for found in results.staged(paths)] == [3]
+    assert waiting.evaluation() == passed()
+    assert not list(paths.results.glob("[0-9]*"))
+    final = results.release(paths, waiting, NOW, "na/me")
+    assert final == paths.results / "2026-01" / ("1" * 32)
+    assert json.loads((paths.results / "by-name" / "na_me" / "result.json").read_text("utf-8")) == document
+    assert sorted(file.name for file in final.iterdir()) == ["result.json", "samples.json"]
+    again = results.stage(paths, document, passed(), 4)
+    assert results.release(paths, again, NOW, "na/me") == final
+    assert list(results.staged(paths)) == []
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../../etc", "a\nb", "x" * 500, "é" * 300, "\udcff"])
+def test_any_name_becomes_one_harmless_path_component(name: str) -> None:
+    cleaned = results.file_name(name)
+    assert cleaned not in ("", ".", "..")
+    assert "/" not in cleaned
+    assert len(cleaned.encode()) <= 200
+
+
+def test_removing_a_result_leaves_others_and_their_names(paths: Paths) -> None:
+    for number, name in (("1", "one"), ("2", "two")):
+        document = results.document(results.Subject(number * 32, name), passed(), NOW)
+        results.release(paths, results.stage(paths, document, passed(), 1), NOW, name)
+    assert results.remove(paths, "1" * 32)
+    assert not results.remove(paths, "1" * 32)
+    assert results.drop_dangling_names(paths) == 1
+    assert [link.name for link in (paths.results / "by-name").iterdir()] == ["two"]
