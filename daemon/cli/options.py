@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+SHARED = frozenset(("home", "config", "inbox", "results", "state", "database", "assignments", "as_json"))
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -62,8 +64,8 @@ def settings_options(*more: str) -> Callable[[Function], Function]:
         decorated: Any = command
         decorated = _ASSIGN(decorated)
         for key in reversed(flags):
-            decorated = _option(key, flags[key])(decorated)
-        return _with_config_file(decorated)  # type: ignore[no-any-return]
+            decorated = _option(key, flags[key])(_with_config_file(decorated) if key == "home" else decorated)
+        return decorated  # type: ignore[no-any-return]
 
     return decorate
 

@@ -51,18 +51,20 @@ class Line:
 
     @classmethod
     def of_evaluation(cls, job_id: str, name: str, evaluation: Evaluation) -> Line:
-        """From what the engine answered; figures of the first case."""
-        first = evaluation.cases[0] if evaluation.cases else None
+        """From what the engine answered, its figures as in the result document."""
+        from daemon import results
+
+        only = evaluation.cases[0] if len(evaluation.cases) == 1 else None
         return cls(
             job_id=job_id,
             name=name,
             verdict=evaluation.verdict,
             phase=str(evaluation.phase),
             message=evaluation.message,
-            runtime_ms=first.timing.stats.mean if first and first.timing else None,
-            ref_runtime_ms=first.ref_timing.stats.mean if first and first.ref_timing else None,
-            speedup=first.speedup if first else None,
-            comparison=str(first.comparison) if first and first.comparison else None,
+            runtime_ms=results.runtime_ms(evaluation.cases),
+            ref_runtime_ms=only.ref_timing.stats.mean if only and only.ref_timing else None,
+            speedup=results.speedup(evaluation.cases),
+            comparison=str(only.comparison) if only and only.comparison else None,
         )
 
     @classmethod

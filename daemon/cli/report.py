@@ -42,25 +42,39 @@ def show(document: Document) -> None:
     if len(cases) > 1:
         screen.line()
         screen.table(_CASE_COLUMNS, [_case_row(case) for case in cases])
-    for case in cases:
-        _failure(case, named=len(cases) > 1)
+    _failures(cases)
     _notes(document, cases)
 
 
 def _times(document: Document) -> list[tuple[str, str | None]]:
-    """The first case's: with several, the table says the rest."""
+    """Of one case, everything; of several, what stands for all of them: the table says the rest."""
     cases = document.get("cases") or []
     if not cases:
         return []
-    first = cases[0]
-    compared = first["speedup"] is not None
+    compiled = ("compiled in", _if_known(document["compile_ms"]))
+    if len(cases) > 1:
+        runtime, speedup = document["kernel_exec_result"]["runtime"], document["speedup"]
+        return [
+            (
+                "time",
+                f"{figures.milliseconds(runtime)}  (sum over {len(cases)} cases)" if runtime is not None else None,
+            ),
+            ("speedup", f"{figures.ratio(speedup)}  (geometric mean)" if speedup is not None else None),
+            compiled,
+        ]
+    only = cases[0]
+    compared = only["speedup"] is not None
     return [
-        ("checks", _checks(first)),
-        ("time", _timing(first["timing"])),
-        ("reference", _timing(first["ref_timing"])),
-        ("speedup", f"{figures.ratio(first['speedup'])}  ({_words(first['comparison'])})" if compared else None),
-        ("compiled in", figures.milliseconds(document["compile_ms"]) if document["compile_ms"] is not None else None),
+        ("checks", _checks(only)),
+        ("time", _timing(only["timing"])),
+        ("reference", _timing(only["ref_timing"])),
+        ("speedup", f"{figures.ratio(only['speedup'])}  ({_words(only['comparison'])})" if compared else None),
+        compiled,
     ]
+
+
+def _if_known(value: float | None) -> str | None:
+    return None if value is None else figures.milliseconds(value)
 
 
 def _words(comparison: str | None) -> str:
@@ -113,15 +127,33 @@ def _case_row(case: Document) -> list[str]:
     ]
 
 
-def _failure(case: Document, *, named: bool) -> None:
-    """Whose kernel failed, where, and the evidence."""
+def _failures(cases: Sequence[Document]) -> None:
+    """Whose kernel failed, where, and the evidence. What several cases only repeat is said once."""
+    told: set[tuple[str, str, str]] = set()
+    for case in cases:
+        failure = case["failure"]
+        if failure is None:
+            continue
+        words = (failure["side"], failure["phase"], failure["message"])
+        if not (_has_evidence(case) or (len(cases) > 1 and words not in told)):
+            continue
+        told.add(words)
+        title = f"{case['verdict']}: the {failure['side']}, in {failure['phase']}"
+        screen.heading(f"case {case['name']}: {title}" if len(cases) > 1 else title)
+        if len(cases) > 1:
+            screen.line(f"  {failure['message']}")
+        _evidence(case)
+
+
+def _has_evidence(case: Document) -> bool:
     failure = case["failure"]
-    if failure is None:
-        return
-    title = f"{failure['side']} failed in {failure['phase']}"
-    screen.heading(f"case {case['name']}: {title}" if named else title)
-    if named:
-        screen.line(f"  {failure['message']}")
+    ended = failure["signal"] or failure["exit_code"] is not None
+    said = failure["traceback"] or case["stdout_tail"] or case["stderr_tail"]
+    return bool(ended or said or case["worst_index"] is not None)
+
+
+def _evidence(case: Document) -> None:
+    failure = case["failure"]
     if case["worst_index"] is not None:
         screen.line(f"  worst: {case['worst_output'] or 'output'}{list(case['worst_index'])}")
     if failure["signal"] or failure["exit_code"] is not None:

@@ -10,7 +10,7 @@ README = """# {name}
     evald eval {name}        judge it here and now
     evald submit {name}      put a copy into the inbox of a running evald
 
-`contract.json` says what is judged; `evald schema` prints its JSON Schema for your editor. evald does not read this file.
+`contract.json` says what is judged; `evald schema` prints its JSON Schema for your editor. evald does not read this.
 """
 
 TORCH = '''"""The kernel: evald builds Model(*get_init_inputs()) once and times Model.forward(*get_inputs())."""
@@ -81,7 +81,7 @@ def get_inputs():
     return [torch.randn(256, 256)]
 '''
 
-RELU_EXTENSION = '''"""The kernel that is judged: a C++ extension. It is compiled before anything is timed, and then kept.
+RELU_EXTENSION = '''"""The kernel that is judged: a C++ extension. It is compiled once, before anything is timed.
 
 For a GPU, put the kernel into cuda_sources and its launch into cpp_sources.
 """
@@ -130,7 +130,7 @@ def add_kernel(x, y, out, n, BLOCK: tl.constexpr):
     tl.store(out + at, tl.load(x + at, mask=inside) + tl.load(y + at, mask=inside), mask=inside)
 '''
 
-SCALE_CUDA = """// The kernel that is judged. Arguments come in the order of io.args, scalars with the C types declared here.
+SCALE_CUDA = """// The kernel that is judged. Arguments come in the order of io.args, scalars as the C types here.
 
 extern "C" __global__ void scale(const float* x, float* y, float factor, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;

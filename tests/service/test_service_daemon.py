@@ -12,6 +12,7 @@ from service_bundles import RIGHT, SLOW, WRONG, contract, drop, result_of, wait_
 
 from daemon.config import Settings
 from daemon.db.connection import Database
+from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import JobRecord
 from daemon.lifecycle import JobState
@@ -20,16 +21,19 @@ pytestmark = pytest.mark.sandbox
 
 
 def jobs_of(home: Path) -> tuple[JobRecord, ...]:
+    """All jobs; none while the daemon has not made its database yet."""
+    if not (home / "state" / "evald.sqlite3").exists():
+        return ()
     database = Database(Settings(home=home).database_url)
     try:
         return History(database).jobs(limit=1000).jobs
+    except StorageUnavailable:  # the file is there, its tables not yet
+        return ()
     finally:
         database.close()
 
 
 def is_running(home: Path, name: str) -> bool:
-    if not (home / "state" / "evald.sqlite3").exists():
-        return False
     return any(job.name == name and job.state is JobState.RUNNING for job in jobs_of(home))
 
 
@@ -77,18 +81,14 @@ def test_an_interrupted_daemon_puts_its_bundles_back_into_the_inbox_under_their_
     drop(home, "long", SLOW)
     drop(home, "waiting", RIGHT)
     daemon = start("run")
-    wait_for(lambda: any(job.state is JobState.RUNNING for job in _jobs_or_none(home)), "a job to run")
-    wait_for(lambda: len(_jobs_or_none(home)) == 2, "both claimed")
+    wait_for(lambda: any(job.state is JobState.RUNNING for job in jobs_of(home)), "a job to run")
+    wait_for(lambda: len(jobs_of(home)) == 2, "both claimed")
     daemon.send_signal(signal.SIGINT)
     assert daemon.wait(60) == 0, daemon.stdout.read()
     assert files_in(home / "inbox") == ["long", "waiting"]
     assert files_in(home / "work") == []
     assert {job.state for job in jobs_of(home)} == {JobState.WITHDRAWN}
     assert not list((home / "results").glob("[0-9]*/*"))
-
-
-def _jobs_or_none(home: Path) -> tuple[JobRecord, ...]:
-    return jobs_of(home) if (home / "state" / "evald.sqlite3").exists() else ()
 
 
 def test_the_same_name_dropped_twice_is_two_jobs_that_share_their_source_hash(home: Path, start) -> None:

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from executor_bundles import Doc, JudgeOne, compare, evaluate, forward, io, kernel, scalar, tensor, write_bundle
+from executor_settings import small_settings
+
+from daemon.engine import JobSpec
+from daemon.executor.local import LocalEngine
+from daemon.verdict import Phase, Verdict
+
+pytestmark = pytest.mark.sandbox
+
+HEAD = "import triton\nimport triton.language as tl\n"
+VECTOR_ADD = """
+    @triton.jit
+    def add(a, b, out, n, BLOCK: tl.constexpr):
+        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        mask = at < n
+        tl.store(out + at, tl.load(a + at, mask=mask) + tl.load(b + at, mask=mask), mask=mask)
+    """
+PLUS = "class Model(nn.Module):\n    def forward(self, a, b):\n        return a + b\n"
+
+
+def vectors(n: int | str = 200, *, block: bool = True, **launch: object) -> Doc:
+    args = [tensor("a", [n]), tensor("b", [n]), tensor("out", [n], role="output"), scalar("n", "int", n)]
+    if block:
+        args.append(scalar("BLOCK", "int", 64, is_meta=True))
+    return io(*args, **{"grid": 4, **launch})
+
+
+def triton(source: str, contract: Doc, **rest: object) -> Doc:
+    return kernel(HEAD + kernel(source)["source_code"], "triton", io=contract, **rest)
+
+
+def test_a_triton_kernel_runs_in_the_interpreter_and_the_result_says_so(judge: JudgeOne) -> None:
+    judged = judge(compare(triton(VECTOR_ADD, vectors(num_warps=2, num_stages=1)), PLUS)).passed()
+    assert any("interpreter" in note for note in judged.case.notes)
+
+
+def test_a_wrong_triton_kernel_is_a_wrong_answer_also_when_it_only_skips_the_tail(judge: JudgeOne) -> None:
+    wrong = triton(VECTOR_ADD.replace("tl.load(a + at, mask=mask) +", "2 *"), vectors())
+    judge(compare(wrong, PLUS)).ended(Verdict.WRONG_ANSWER, "out")
+    short = triton(VECTOR_ADD, vectors(grid=3))  # 192 of 200
+    judge(compare(short, PLUS)).ended(Verdict.WRONG_ANSWER, "8 elements were never written")
+
+
+def test_a_two_dimensional_grid_a_helper_and_heuristics_work(judge: JudgeOne) -> None:
+    source = """
+        @triton.jit
+        def double(x):
+            return x * 2
+        @triton.heuristics({"BLOCK": lambda args: 16})
+        @triton.jit
+        def scale(x, out, columns, BLOCK: tl.constexpr):
+            row = tl.program_id(0)
+            at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+            mask = at < columns
+            tl.store(out + row * columns + at, double(tl.load(x + row * columns + at, mask=mask)), mask=mask)
+        """
+    contract = io(
+        tensor("x", ["R", "C"]),
+        tensor("out", ["R", "C"], role="output"),
+        scalar("columns", "int", "C"),
+        grid={"x": "R", "y": "ceildiv(C, 16)"},
+    )
+    reference = "class Model(nn.Module):\n    def forward(self, x):\n        return x * 2\n"
+    judge(compare(triton(source, contract), reference, cases=[{"name": "c", "bind": {"R": 5, "C": 40}}])).passed()
+
+
+def test_an_autotuned_kernel_is_found_and_run_with_its_first_config(judge: JudgeOne) -> None:
+    tuned = '@triton.autotune(configs=[triton.Config({"BLOCK": 64})], key=["n"])\n'
+    source = tuned + kernel(VECTOR_ADD)["source_code"].lstrip()
+    judge(compare(triton(source, vectors(block=False)), PLUS)).passed()
+
+
+def test_a_triton_kernel_over_nothing_passes(judge: JudgeOne) -> None:
+    judge(compare(triton(VECTOR_ADD, vectors(0, grid=1)), PLUS)).passed()
+
+
+def test_an_inout_accumulator_is_given_its_content_and_compared(judge: JudgeOne) -> None:
+    source = """
+        @triton.jit
+        def accumulate(x, total, n, BLOCK: tl.constexpr):
+            at = tl.arange(0, BLOCK)
+            tl.store(total + at, tl.load(total + at) + tl.load(x + at))
+        """
+    contract = io(
+        tensor("x", [64]),
+        tensor("total", [64], role="inout", init={"kind": "randn"}),
+        scalar("n", "int", 64),
+        scalar("BLOCK", "int", 64, is_meta=True),
+    )
+    reference = "def run(x, total):\n    return total + x\n"
+    named = kernel(reference, metadata={"function_name": "run"})
+    judge(compare(triton(source, contract), named)).passed()
+    judge(compare(triton(source.replace(" + tl.load(x + at)", ""), contract), named)).ended(
+        Verdict.WRONG_ANSWER, "total"
+    )
+
+
+def test_two_entries_without_a_name_are_listed(judge: JudgeOne) -> None:
+    source = kernel(VECTOR_ADD)["source_code"]
+    both = source + source.replace("def add", "def plus")
+    judged = judge(evaluate(triton(both, vectors()))).ended(Verdict.COMPILE_ERROR, "add", "plus", "kernel_name")
+    assert judged.failure.phase is Phase.LOAD
+    judge(evaluate(triton(both, vectors(), metadata={"kernel_name": "plus"}))).passed()
+
+
+def test_a_multi_kernel_answers_by_return_value_or_by_output_arguments(judge: JudgeOne) -> None:
+    contract = io(tensor("a", [32]), tensor("b", [32]), tensor("out", [32], role="output"))
+    writes = "def main(a, b, out):\n    torch.add(a, b, out=out)\n"
+    returns = "def main(a, b, out):\n    return a + b\n"
+    entry = {"entry_point": "main"}
+    judge(compare(kernel(writes, "multi_kernel", io=contract, metadata=entry), PLUS)).passed()
+    judge(compare(kernel(returns, "multi_kernel", io=contract, metadata=entry), PLUS)).passed()
+    idle = kernel("def main(a, b, out):\n    pass\n", "multi_kernel", io=contract, metadata=entry)
+    judge(compare(idle, PLUS)).ended(Verdict.WRONG_ANSWER, "never written")
+    judge(compare(kernel(writes, "multi_kernel", io=contract, metadata={"entry_point": "mian"}), PLUS)).ended(
+        Verdict.COMPILE_ERROR, "mian", "main"
+    )
+
+
+def test_a_cpp_extension_is_built_once_and_its_artifact_reused(judge: JudgeOne) -> None:
+    source = """
+        from torch.utils.cpp_extension import load_inline
+        code = "torch::Tensor plus(torch::Tensor a, torch::Tensor b) { return a + b; }"
+        extension = load_inline(name="plus_ext", cpp_sources=code, functions=["plus"])
+        class ModelNew(nn.Module):
+            def forward(self, a, b):
+                return extension.plus(a, b)
+        """
+    doc = compare(kernel(source, "torch_cuda"), timeout=60)
+    first = judge(doc).passed().case
+    second = judge(doc).passed().case
+    assert (first.build["cached"], second.build["cached"]) == (False, True)
+    broken = kernel(source.replace("return a + b;", "return a + ;"), "torch_cuda")
+    failed = judge(compare(broken)).ended(Verdict.COMPILE_ERROR, "error:")
+    assert failed.failure.phase is Phase.BUILD
+
+
+CUDA = 'extern "C" __global__ void twice(const float* x, float* out, int n) { out[0] = 2.0f * x[0]; }\n'
+
+
+def cuda(source: str, **metadata: object) -> Doc:
+    contract = io(tensor("x", [4]), tensor("out", [4], role="output"), scalar("n", "int", 4))
+    return evaluate(kernel(source, "cuda", io=contract, metadata=metadata), timeout=60)
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on this machine")
+def test_a_cuda_kernel_is_compiled_and_reported_as_not_run(judge: JudgeOne) -> None:
+    judged = judge(cuda(CUDA, backend="nvcc")).ended(Verdict.UNSUPPORTED, "compiled, not run", "GPU")
+    assert judged.case.compiled
+    assert judged.case.build["compiler"] == "nvcc"
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on this machine")
+def test_a_cuda_kernel_that_does_not_compile_is_a_compile_error_with_the_compilers_words(judge: JudgeOne) -> None:
+    judge(cuda(CUDA.replace("2.0f *", "2.0f oops"), backend="nvcc")).ended(Verdict.COMPILE_ERROR, "error", "oops")
+    judge(cuda(CUDA + '#include "/etc/shadow"\n', backend="nvcc")).ended(Verdict.COMPILE_ERROR, "shadow")
+    judge(cuda(CUDA, compiler_options=["-Xcompiler=-fplugin=x.so"])).ended(Verdict.COMPILE_ERROR, "not allowed")
+    judge(cuda(CUDA + CUDA.replace("twice", "thrice"))).ended(Verdict.COMPILE_ERROR, "twice", "thrice", "kernel_name")
+
+
+def test_a_sixth_kernel_type_is_one_file_and_a_missing_compiler_is_unsupported(
+    tmp_path: Path, judge_in: Callable[[LocalEngine, Path], JudgeOne]
+) -> None:
+    folder = tmp_path / "backends"
+    folder.mkdir()
+    spec = '{"io_required": True, "metadata_keys": ["factor"], "python": False, "build": %s, "answers": "args", "devices": ["cpu"]}'
+    (folder / "recipe.py").write_text(
+        "from daemon.executor.source import Kernel\n"
+        f"SPEC = {spec % 'False'}\n"
+        "def load(source):\n"
+        "    factor = float(source.text) * source.metadata.get('factor', 1)\n"
+        "    return Kernel(lambda x, out: out.copy_(x * factor))\n"
+    )
+    (folder / "toolless.py").write_text(
+        "from daemon.executor.source import KernelFault\n"
+        f"SPEC = {spec % 'True'}\n"
+        "def build(source):\n    raise KernelFault('unsupported', 'no compiler here: install one')\n"
+    )
+    engine = LocalEngine(small_settings(tmp_path / "home", backend_paths=(folder,), sandbox={"uid_base": 61_600}))
+    try:
+        judge = judge_in(engine, tmp_path)
+        contract = io(tensor("x", [8]), tensor("out", [8], role="output"))
+        reference = "class Model(nn.Module):\n    def forward(self, x):\n        return x * 6\n"
+        judge(compare(kernel("3.0", "recipe", io=contract, metadata={"factor": 2}), reference)).passed()
+        judge(evaluate(kernel("x", "toolless", io=contract))).ended(Verdict.UNSUPPORTED, "no compiler here")
+        unknown = write_bundle(tmp_path, evaluate(kernel("x", "recipee", io=contract)), {})
+        evaluation = engine.evaluate(JobSpec("u", "u", unknown), lambda _: None)
+        assert evaluation.verdict is Verdict.REJECTED
+        assert evaluation.message is not None and "recipe" in evaluation.message
+    finally:
+        engine.close()
+
+
+def test_a_folder_of_the_bundle_can_be_imported_but_does_not_replace_the_standard_library(judge: JudgeOne) -> None:
+    custom = kernel(
+        forward("import statistics\nimport extra\nassert statistics.fmean([1, 3]) == 2\nreturn a + b + extra.ZERO")
+    )
+    judge(compare(custom), extra__py="ZERO = 0\n", statistics__py="fmean = None\n").passed()
