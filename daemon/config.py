@@ -1,4 +1,4 @@
-"""Settings: defaults < TOML file < `EVALD_*` environment < flags, each value with the place it came from.
+"""Settings: defaults < systemd credential < TOML file < `EVALD_*` environment < flags, each value with its source.
 
 Every field here is read somewhere; `evald config` prints the effective values. A key nobody knows is an error that
 names the file and the line.
@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from daemon.errors import OperatorError
 from daemon.paths import Paths
 
+DATABASE_CREDENTIAL = "evald-database-url"
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
@@ -97,6 +98,10 @@ class Settings(_Section):
     database: str | None = Field(
         None, description="SQLite or Postgres URL; a SQLite file in the state folder when not set"
     )
+    database_file: Path | None = Field(
+        None, description="File that holds the database URL, when `database` is not set: keeps a password out of sight"
+    )
+    metrics_file: Path | None = Field(None, description="File to keep current with figures for Prometheus")
     device: Literal["auto", "cpu"] = Field("auto", description="Where to judge")
     isolation: Literal["bubblewrap", "none"] = Field(
         "bubblewrap", description="How bundles are confined; none is only for debugging your own code"
@@ -138,6 +143,9 @@ class Settings(_Section):
 
     @property
     def database_url(self) -> str:
+        """Raises `OperatorError` when `database_file` holds no URL."""
+        if self.database is None and self.database_file is not None:
+            return _url_in(self.database_file)
         return self.database or self.paths.default_database_url
 
 
@@ -157,7 +165,7 @@ def load(
     config_file: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> LoadedSettings:
-    """Merge the four layers.
+    """Merge the layers.
 
     `flags` maps dotted keys to values; None values count as not given. `config_file` defaults to `EVALD_CONFIG`, then
     `<home>/evald.toml` if it exists. Raises `OperatorError` naming the place of anything unknown or malformed.
@@ -166,7 +174,8 @@ def load(
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     values: dict[str, Any] = {}
     sources = dict.fromkeys(_dotted_keys(), "default")
-    layers = (
+    layers: tuple[dict[str, tuple[Any, str]], ...] = (
+        _credential_layer(environ),
         _file_layer(_config_path(given, config_file, environ)),
         _environment_layer(environ),
         {key: (value, f"flag --{key.replace('_', '-')}") for key, value in given.items()},
@@ -187,6 +196,26 @@ def _config_path(flags: Mapping[str, Any], explicit: Path | None, environ: Mappi
     home = Path(flags.get("home") or environ.get("EVALD_HOME") or Settings().home)
     candidate = home.expanduser() / "evald.toml"
     return candidate if candidate.is_file() else None
+
+
+def _credential_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    """What systemd's `LoadCredential=` laid down for us, if it did."""
+    path = Path(environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent", DATABASE_CREDENTIAL)
+    return {"database_file": (path, f"credential {DATABASE_CREDENTIAL}")} if path.is_file() else {}
+
+
+def _url_in(path: Path) -> str:
+    try:
+        lines = path.expanduser().read_text("utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise OperatorError(f"cannot read database_file {path}: {reason}", hint="check its place and mode") from error
+    if len(lines) != 1:
+        raise OperatorError(
+            f"database_file {path} holds {len(lines)} words, not one URL",
+            hint="one line: postgresql://user:password@host/name",
+        )
+    return lines[0]
 
 
 def known_key(key: str) -> str:

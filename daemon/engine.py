@@ -41,6 +41,13 @@ class Engine(Protocol):
     def slots(self) -> int:
         """How many jobs may be evaluated at the same time."""
 
+    def ready(self) -> None:
+        """Make sure that a job could be judged now; cheap when nothing has failed since the last call.
+
+        Raises `HarnessError` or `OperatorError` with the reason. Called before a job is leased, so that a host that
+        cannot judge burns nobody's attempts.
+        """
+
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         """Judge `job`. Blocks until judged.
 

@@ -1,7 +1,8 @@
 """Named places where a test may kill this process, at every durable step. Silent unless EVALD_TEST_FAILPOINTS is set.
 
-`EVALD_TEST_FAILPOINTS="staged=0.1,published=1"` kills with SIGKILL at these points with these probabilities: as abrupt as a power
-cut of the process can be. Every name is listed in `STEPS`; `hit` refuses one that is not, so a test cannot wait for a step in vain.
+`EVALD_TEST_FAILPOINTS="staged=0.1,published=1"` kills with SIGKILL at these points with these probabilities: as abrupt
+as a power cut of the process can be. Every name is listed in `STEPS`; `hit` refuses one that is not, so a test cannot
+wait for a step in vain.
 """
 
 from __future__ import annotations

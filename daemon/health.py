@@ -1,8 +1,8 @@
 """How the service is, told to systemd and written as a Prometheus text file.
 
-Theory of operation: the main loop calls `turn` after each of its turns, the slots call `asking`, and the engine they use is
-wrapped so that every message of a judge counts. What counts as proof, and who may wait for how long, is decided here; what
-follows from it, in `notify`.
+Theory of operation: the main loop calls `turn` after each of its turns, the slots call `asking`, and the engine they
+use is wrapped so that every message of a judge counts. What counts as proof, and who may wait for how long, is decided
+here; what follows from it, in `notify`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import faulthandler
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ TURN_LIMIT_S = 60.0
 STORAGE_STEP_LIMIT_S = 300.0  # copying and unpacking a large bundle
 JUDGING_LIMIT_S = 1200.0  # the engine itself gives a judge up after 900 s of silence
 _REPORT_EVERY_S = 10.0
+_CHANGED_EVERY_S = 1.0
 _COMPLAIN_EVERY_S = 60.0
 
 
@@ -53,7 +54,11 @@ class Health:
         finished_s = self.last_finished.timestamp() if self.last_finished else 0
         gauges: list[tuple[str, str, list[tuple[str, float]]]] = [
             ("up", "1 while the daemon runs, 0 after a clean stop.", [("", up)]),
-            ("health_timestamp_seconds", "When this file was written; old: the daemon is gone or waits.", [("", now_s)]),
+            (
+                "health_timestamp_seconds",
+                "When this file was written; old: the daemon is gone or waits.",
+                [("", now_s)],
+            ),
             ("start_time_seconds", "When the daemon started.", [("", started_s)]),
             ("waiting_for_storage", "1 while database or file system do not answer.", [("", self.trouble is not None)]),
             ("slots", "Jobs this daemon may judge at once.", [("", self.slots)]),
@@ -86,7 +91,8 @@ class Monitor:
         self._turn_limit_s = notifier.watchdog_s or TURN_LIMIT_S
         self._health = Health(slots)
         self._started_s = time.time()
-        self._due_s = 0.0
+        self._reported_s = -_REPORT_EVERY_S
+        self._trouble: str | None = None
         self._next_complaint_s = 0.0
 
     @contextmanager
@@ -112,14 +118,15 @@ class Monitor:
     def turn(self, *, inbox: int, running: int, judged: int, trouble: str | None) -> None:
         """The main loop completed a turn: it has scanned, or found that it cannot (`trouble`) and will try again."""
         self.working("watching the inbox")
-        now_s = time.monotonic()
         was = self._health
-        changed = (was.trouble is None) != (trouble is None) or (was.running, was.judged) != (running, judged)
-        if not (self._notifier.is_heard or self._metrics_file) or (now_s < self._due_s and not changed):
+        changed = (was.running, was.judged, self._trouble) != (running, judged, trouble)
+        age_s = time.monotonic() - self._reported_s
+        listened = self._notifier.is_heard or self._metrics_file is not None
+        if not listened or age_s < (_CHANGED_EVERY_S if changed else _REPORT_EVERY_S):
             return
-        self._due_s = now_s + _REPORT_EVERY_S
+        self._reported_s, self._trouble = time.monotonic(), trouble
         self._health = self._measured(Health(was.slots, running, judged, inbox, was.jobs, was.last_finished, trouble))
-        self._keeper.status = self._health.status()
+        self._keeper.say(self._health.status())
         self._write(up=True)
 
     def asking(self) -> None:
@@ -142,8 +149,8 @@ class Monitor:
         try:
             jobs, last = self._history.counts_by_state(), self._history.last_finished_at()
         except HarnessError as error:
-            return Health(**{**vars(health), "trouble": error.message})
-        return Health(**{**vars(health), "jobs": jobs, "last_finished": last})
+            return replace(health, trouble=error.message)
+        return replace(health, jobs=jobs, last_finished=last)
 
     def _write(self, *, up: bool) -> None:
         if self._metrics_file is None:
@@ -167,6 +174,10 @@ class _WatchedEngine:
     @property
     def slots(self) -> int:
         return self._engine.slots
+
+    def ready(self) -> None:
+        self._vigil.mark("starting a judge", JUDGING_LIMIT_S)
+        self._engine.ready()
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         def noted(progress: Progress) -> None:

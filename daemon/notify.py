@@ -1,16 +1,17 @@
 """Tells systemd how the daemon is: the sd_notify protocol, and the watchdog that is fed only on proof of progress.
 
-Theory of operation. `Notifier` sends datagrams to the socket that the environment names; without one it does nothing. Who feeds the
-watchdog is `Keeper`, a thread that sleeps, looks at `Vigil` and pings only when that is content. Nobody else pings.
+Theory of operation. `Notifier` sends datagrams to the socket that the environment names; without one it does nothing.
+Who feeds the watchdog is `Keeper`, a thread that sleeps, looks at `Vigil` and pings only when that is content. Nobody
+else pings.
 
-The threads that matter (main loop, one per slot) mark what they do *when they have done something*: a turn with a scan, a database
-round trip, a message from a judge. Each mark says for how long it is good. When one is too old, the kernel is asked what the thread
-is doing (`/proc/self/task`), and that separates two things that look the same from inside:
+The threads that matter (main loop, one per slot) mark what they do *when they have done something*: a turn with a scan,
+a database round trip, a message from a judge. Each mark says for how long it is good. When one is too old, the kernel
+is asked what the thread is doing (`/proc/self/task`), and that separates two things that look the same from inside:
 
-- *honestly waiting*: the thread does storage work and sleeps in a system call (a disk, a file server, a database that does not
-  answer). A restart would not help, so the pings go on and STATUS says what is waited for;
-- *wedged*: it runs (an endless loop), waits for a lock of this process (a deadlock), has ended, or waits for a judge beyond
-  every deadline. Then nothing is sent, and systemd restarts the service.
+- *honestly waiting*: the thread does storage work and sleeps in a system call (a disk, a file server, a database that
+  does not answer). A restart would not help, so the pings go on and STATUS says what is waited for;
+- *wedged*: it runs (an endless loop), waits for a lock of this process (a deadlock), has ended, or waits for a judge
+  beyond every deadline. Then nothing is sent, and systemd restarts the service.
 
 A thread that never gives the interpreter back, and a stopped process, stop the keeper itself: nothing is sent either.
 """
@@ -44,8 +45,9 @@ class Notifier:
     """The service manager's end of the line. Every message may be sent from any thread; none raises."""
 
     def __init__(self, address: str = "", watchdog_s: float | None = None) -> None:
-        """`address`: path of a datagram socket, `@name` for an abstract one, empty for nobody. `watchdog_s`: how long the
-        service manager waits for a ping, None when it wants none."""
+        """`address`: path of a datagram socket, `@name` for an abstract one, empty for nobody. `watchdog_s`: how long
+        the service manager waits for a ping, None when it wants none.
+        """
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_s = watchdog_s if address else None
 
@@ -151,8 +153,9 @@ class Vigil:
         self._lock = threading.Lock()
 
     def mark(self, doing: str, limit_s: float, *, storage: bool = False) -> None:
-        """The calling thread has come so far, and begins `doing`. That is good for `limit_s`, and for as long as it sleeps in the
-        kernel where `storage` says that this is what it does."""
+        """The calling thread has come so far, and begins `doing`. That is good for `limit_s`, and, where `storage` says
+        that it waits for disk or database, for as long as it sleeps in the kernel.
+        """
         mark = _Mark(threading.current_thread().name, doing, time.monotonic(), limit_s, storage)
         with self._lock:
             self._marks[threading.get_native_id()] = mark
@@ -184,7 +187,7 @@ class Keeper:
         self._notifier = notifier
         self._vigil = vigil
         self._every_s = min((notifier.watchdog_s or math.inf) / _PINGS_PER_PERIOD, _SLOWEST_TURN_S)
-        self.status = ""
+        self._status = ""
         self._sent = ""
         self._moved = 0
         self._complained = False
@@ -202,6 +205,11 @@ class Keeper:
         if self._thread.is_alive():
             self._thread.join(_SEND_LIMIT_S)
 
+    def say(self, status: str) -> None:
+        """What STATUS shall say from now on."""
+        self._status = status
+        self._tell(status)
+
     def stopping(self, status: str) -> None:
         """From now on progress buys time for the stop instead of feeding the watchdog."""
         self._stopping = True
@@ -215,17 +223,17 @@ class Keeper:
                 self._notifier.extend(_EXTENSION_S)
             self._moved = look.moved
             return False
-        self._tell("; ".join((*look.wedged, *(f"waiting: {text}" for text in look.waiting), self.status)))
+        self._tell("; ".join((*look.wedged, *(f"waiting: {text}" for text in look.waiting), self._status)))
         if look.wedged:
             if not self._complained:
                 log.story("wedged: no more pings for the watchdog", level=40, reason="; ".join(look.wedged))
             self._complained = True
             return False
         self._complained = False
-        return self._notifier.alive()
+        return look.moved > 0 and self._notifier.alive()
 
     def _tell(self, text: str) -> None:
-        if text != self._sent and self._notifier.status(text):
+        if text and text != self._sent and self._notifier.status(text):
             self._sent = text
 
     def _serve(self) -> None:

@@ -25,14 +25,16 @@ from daemon.db.history import History
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, Progress
-from daemon.errors import HarnessError, LostClaim
+from daemon.errors import EvaldError, HarnessError, LostClaim, OperatorError
 from daemon.executor import catalog
 from daemon.executor.local import LocalEngine
 from daemon.executor.rehearsal import RehearsalEngine
+from daemon.health import Monitor
 from daemon.intake.owner import Owner
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.intake.spool import Spool
 from daemon.judging import Desk, Finished
+from daemon.notify import Notifier
 from daemon.reconcile import Reconciler
 from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.workers import Workers
@@ -78,7 +80,9 @@ class Summary:
 class Service:
     """One daemon over one home. Use `opened`."""
 
-    def __init__(self, settings: Settings, engine: Engine, listener: Listener) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, listener: Listener, notifier: Notifier | None = None
+    ) -> None:
         self._settings = settings
         self._paths = settings.paths
         self._engine = engine
@@ -86,9 +90,13 @@ class Service:
         self._database = Database(settings.database_url)
         self._repository = Repository(self._database, max_attempts=settings.max_attempts)
         self._history = History(self._database)
+        self._monitor = Monitor(
+            notifier or Notifier(), self._history, slots=engine.slots, metrics_file=settings.metrics_file
+        )
         self._spool = Spool(self._paths, Owner.current())
         types = catalog.contract_types(catalog.load(settings.backend_paths))
-        self._desk = Desk(settings, self._spool, self._repository, engine, types)
+        self._watched = self._monitor.watched(engine)
+        self._desk = Desk(settings, self._spool, self._repository, self._watched, types)
         self._reconciler = Reconciler(
             self._paths,
             self._spool,
@@ -112,6 +120,9 @@ class Service:
         self._next_reconcile_s = 0.0
         self._retry_at_s = 0.0
         self._next_complaint_s = 0.0
+        self._until_idle = False
+        self._unfit: EvaldError | None = None
+        self._trouble: str | None = None
 
     # -- running ------------------------------------------------------------------------------------------------
 
@@ -120,7 +131,8 @@ class Service:
         return self._main(until_idle=False)
 
     def sweep(self) -> Summary:
-        """Judge what is waiting, then end. What is still being written when all else is done stays for the next time."""
+        """Judge what is waiting, then end. What is still being written when all else is done stays for the next time.
+        """
         return self._main(until_idle=True)
 
     def stop(self) -> None:
@@ -129,11 +141,19 @@ class Service:
         self._watcher.wake()
 
     def _main(self, *, until_idle: bool) -> Summary:
-        self._reconciler.run()
-        self._next_reconcile_s = time.monotonic() + self._settings.reconcile_s
+        self._until_idle = until_idle
+        with self._monitor.watching():
+            summary = self._watch(until_idle=until_idle)
+        if self._unfit is not None:
+            raise self._unfit
+        return summary
+
+    def _watch(self, *, until_idle: bool) -> Summary:
+        self._reconcile()
         with self._watcher:
             log.story("watching", inbox=self._paths.inbox, mode=self._watcher.mode, slots=self._engine.slots)
             self._workers.start()
+            self._monitor.ready()
             try:
                 self._loop(until_idle=until_idle)
             finally:
@@ -146,6 +166,9 @@ class Service:
         while not self._stop.is_set():
             now_s = time.monotonic()
             waiting = self._tick(hints.moved_in, now_s)
+            self._monitor.turn(
+                inbox=waiting, running=len(self._pulse.leases), judged=self._judged, trouble=self._trouble
+            )
             if until_idle:
                 if self._has_work():
                     quiet_since_s = None
@@ -167,13 +190,19 @@ class Service:
         try:
             waiting = self._claim_ready(self._readiness.look(moved_in, now_s))
             if now_s >= self._next_reconcile_s:
-                self._reconciler.run()
-                self._next_reconcile_s = time.monotonic() + self._settings.reconcile_s
+                self._reconcile()
         except (HarnessError, OSError) as error:
             self._retry_at_s = now_s + _BACK_OFF_S
+            self._trouble = str(error)
             log.story("waiting for storage", level=30, reason=error)
             return 1
+        self._trouble = None
         return waiting
+
+    def _reconcile(self) -> None:
+        self._monitor.working("repairing what dead daemons left")
+        self._reconciler.run()
+        self._next_reconcile_s = time.monotonic() + self._settings.reconcile_s
 
     def _claim_ready(self, entries: list[Seen]) -> int:
         """Claim what is ready while there is room ahead. Returns how many visible entries stay in the inbox."""
@@ -189,6 +218,7 @@ class Service:
         return waiting
 
     def _claim(self, entry: Seen) -> int:
+        self._monitor.working(f"claiming {entry.name}")
         try:
             claimed = self._desk.take_in(entry.name)
         except LostClaim:
@@ -234,11 +264,25 @@ class Service:
     # -- one job, in a slot's thread ------------------------------------------------------------------------------
 
     def _take(self) -> Lease | None:
-        if self._stop.is_set() or not self._has_disk():
+        self._monitor.asking()
+        if self._stop.is_set() or not self._has_disk() or not self._can_judge():
             return None
         return self._repository.lease_next(self._spool.owner.tag, self._settings.lease_s)
 
+    def _can_judge(self) -> bool:
+        """Whether the engine is fit. A host that is not leases nothing: no job's attempts are burned on it."""
+        try:
+            self._watched.ready()
+        except (HarnessError, OperatorError) as error:
+            self._complain(f"this host cannot judge now: {error}")
+            if self._until_idle and not self._stop.is_set():
+                self._unfit = error
+                self.stop()
+            return False
+        return True
+
     def _work(self, lease: Lease) -> None:
+        self._monitor.taking(lease.name)
         self._pulse.add(lease)
         self._listener.started(lease.job_id, lease.name)
         try:
@@ -259,6 +303,7 @@ class Service:
 
     def _shut_down(self) -> None:
         """Cancel what runs, end the threads, give back what is unfinished."""
+        self._monitor.stopping()
         self._stop.set()
         for lease in self._pulse.leases:
             self._engine.cancel(lease.job_id)
@@ -278,6 +323,7 @@ class Service:
             for claimed in list(self._spool.held()):
                 job = self._history.job(claimed.job_id)
                 elsewhere = job is not None and job.lease_owner not in (None, self._spool.owner.tag)
+                self._monitor.working(f"giving {claimed.name} back")
                 if claimed.owner == self._spool.owner and not elsewhere:
                     self._desk.give_back(claimed)
         except (HarnessError, OSError) as error:
@@ -290,12 +336,14 @@ def opened(settings: Settings, listener: Listener | None = None) -> Iterator[Ser
 
     Raises `OperatorError` when this host or these settings cannot judge.
     """
+    notifier = Notifier.from_environment()
+    notifier.status("opening the database and starting the judge")
     settings.paths.create()
     migrate.ensure_ready(settings.database_url)
     engine = _engine(settings)
     try:
         engine.start()
-        yield Service(settings, engine, listener or Silence())
+        yield Service(settings, engine, listener or Silence(), notifier)
     finally:
         engine.close()
 

@@ -14,12 +14,13 @@ EVALD = [sys.executable, "-m", "daemon"]
 def main(home: Path) -> int:
     """Submit, sweep, compare. Exit 0 when every verdict is the expected one."""
     expected: dict[str, str] = json.loads((EXAMPLES / "expected.json").read_text("utf-8"))
+    (home / "inbox").mkdir(parents=True, exist_ok=True)
     bundles = [str(EXAMPLES / name) for name in expected]
     submit = [*EVALD, "submit", "--home", str(home), "--json", *bundles]
     dropped = json.loads(subprocess.run(submit, check=True, stdout=subprocess.PIPE).stdout)
     print(f"{len(bundles)} bundles dropped into {home / 'inbox'}", flush=True)
     status = subprocess.run([*EVALD, "sweep", "--home", str(home)], check=False).returncode
-    if status not in (0, 1):  # 1: some did not pass, as they should not
+    if status not in (0, 1, 2):  # 1: some did not pass, 2: one cannot be judged without a GPU; as it should be
         return status
     surprises = 0
     for (name, verdict), drop in zip(expected.items(), dropped["submitted"], strict=True):

@@ -54,7 +54,7 @@ def upgrade(*, loaded: LoadedSettings, as_json: bool) -> int:
 
     settings = loaded.settings
     url = normalised(settings.database_url)
-    if not settings.database:
+    if settings.database_url == settings.paths.default_database_url:
         settings.paths.create()
     reached = migrate.upgrade(settings.database_url)
     name = url.render_as_string(hide_password=True)

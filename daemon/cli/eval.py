@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from daemon.config import LoadedSettings, Settings
     from daemon.evaluation import Evaluation
     from daemon.results import Subject
+
+_PAUSE_S = 0.1
 
 
 @click.command("eval")
@@ -80,14 +83,24 @@ def _settings_for(settings: Settings, folder: Path) -> Settings:
 
 
 def _judge(bundle: ReadBundle, job_id: str, settings: Settings) -> Evaluation:
+    """Judge in a thread of its own, so that an interrupt never hits the engine halfway through starting a process."""
     from daemon.cli.live import spinner
     from daemon.engine import JobSpec
     from daemon.executor.local import LocalEngine
 
     engine = LocalEngine(settings)
-    try:
+
+    def work() -> Evaluation:
         with spinner(bundle.name) as on_progress:
             engine.start()
             return engine.evaluate(JobSpec(job_id, bundle.name, bundle.dir), on_progress)
-    finally:
-        engine.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        judging = pool.submit(work)
+        try:
+            return judging.result()
+        finally:
+            engine.close()
+            while not judging.done():  # it may just be starting another judge
+                wait([judging], _PAUSE_S)
+                engine.close()

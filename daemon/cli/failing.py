@@ -34,7 +34,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def _invoke(args: list[str], *, as_json: bool) -> int:
     try:
-        code = evald.main(args=args, prog_name="evald", standalone_mode=False)
+        code = _call(args)
     except click.ClickException as error:
         return _usage_fault(error, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
@@ -48,6 +48,17 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
         place = f"{error.filename}: " if error.filename else ""
         return report(EvaldError(f"{place}{error.strerror or error}"), as_json=as_json)
     return code if isinstance(code, int) else 0
+
+
+def _call(args: list[str]) -> object:
+    """What the command answers. Not `evald.main`: it turns a closed pipe into exit code 1, which is taken."""
+    if "_EVALD_COMPLETE" in os.environ:
+        return evald.main(args=args, prog_name="evald", standalone_mode=False)
+    try:
+        with evald.make_context("evald", args) as context:
+            return evald.invoke(context)
+    except click.exceptions.Exit as ending:
+        return ending.exit_code
 
 
 def report(error: EvaldError, *, as_json: bool) -> int:

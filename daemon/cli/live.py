@@ -77,7 +77,7 @@ class Board(Tally):
 
     def _count(self) -> None:
         ended = len(self.finished_jobs)
-        self.bars.update(self._total, description=f"{ended} judged", doing=f"{max(0, self._claimed - ended)} to go")
+        self.bars.update(self._total, description=f"{ended} judged", doing=f"· {max(0, self._claimed - ended)} to go")
 
 
 def described(progress: Progress) -> str:

@@ -30,6 +30,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "config": "every setting, its value, and where it came from",
         "cleanup": "forget jobs that ended long ago",
         "db": "look at or upgrade the database",
+        "install-service": "put systemd units (or a cron file) in place",
         "version": "print the versions",
     },
 }
@@ -45,7 +46,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in SUMMARIES:
             return None
-        command: click.Command = importlib.import_module(f"daemon.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"daemon.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(

@@ -9,6 +9,9 @@ import click
 from daemon.cli import screen
 from daemon.cli.judging import Stopper, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
+from daemon.errors import EvaldError, HarnessError
+
+TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
 
 if TYPE_CHECKING:
     from daemon.config import LoadedSettings
@@ -22,7 +25,8 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
 
     Drop a bundle by mv, cp, rsync, scp or `evald submit`; its result appears in results/by-name/NAME. SIGINT and
     SIGTERM stop cleanly: what is not finished goes back to the inbox. One line per event goes to stderr; with --json,
-    what was done is printed at the end. Exit code 0 when stopped, 2 when it cannot start.
+    what was done is printed at the end. Exit code 0 when stopped; 2 when it cannot start and trying
+    again would not help (settings, sandbox); 75 when it may (database, file server).
     """
     from daemon import log, service
 
@@ -31,9 +35,15 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     warn_of_weakness(settings)
     log.story("starting", home=settings.paths.home, isolation=settings.isolation)
     stopper = Stopper()
-    with service.stopping_on_signals(stopper), service.opened(settings) as daemon:
-        stopper.attach(daemon.stop)
-        summary = daemon.run()
+    try:
+        with service.stopping_on_signals(stopper), service.opened(settings) as daemon:
+            stopper.attach(daemon.stop)
+            summary = daemon.run()
+    except (HarnessError, OSError) as error:
+        from daemon.cli import failing
+
+        failing.report(error if isinstance(error, HarnessError) else EvaldError(str(error)), as_json=as_json)
+        return TRY_AGAIN
     log.story("stopped", judged=summary.judged, passed=summary.passed)
     if as_json:
         screen.document({"judged": summary.judged, "passed": summary.passed})

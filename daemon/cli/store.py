@@ -46,7 +46,7 @@ def history_if_any(settings: Settings) -> Iterator[History | None]:
     if missing and settings.paths.inbox.is_dir():
         yield None
         return
-    if missing and not settings.database:
+    if missing and settings.database_url == settings.paths.default_database_url:
         raise no_home(settings)
     with history(settings) as found:
         yield found

@@ -35,11 +35,11 @@ def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_jso
     if not wait or not dropped:
         _print_dropped(dropped, faults, as_json=as_json)
         return _code(faults)
-    if not as_json:
-        _print_dropped(dropped, faults, as_json=False)
-    from daemon.cli import waiting
-
     try:
+        if not as_json:
+            _print_dropped(dropped, faults, as_json=False)
+        from daemon.cli import waiting
+
         lines = waiting.wait_for(loaded.settings, dropped, timeout)
     except KeyboardInterrupt:
         screen.say("evald: no longer waiting; the bundles stay in the queue. evald status shows them")

@@ -150,6 +150,11 @@ class History:
             found = connection.execute(statement.order_by(Job.priority.desc())).all()
         return {priority: count for priority, count in found}
 
+    def last_finished_at(self) -> datetime | None:
+        """When a job ended last; None: none has."""
+        with self._database.read() as connection:
+            return connection.scalar(select(func.max(Job.finished_at)).where(Job.finished_at.is_not(None)))
+
     def stats(self, since: datetime | None = None, by: GroupBy | str = GroupBy.VERDICT) -> tuple[StatsRow, ...]:
         """Finished and broken jobs in groups, the largest first (days: the latest first). Aggregated by the database.
 

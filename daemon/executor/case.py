@@ -291,13 +291,17 @@ class CaseJudge:
         return kernel_of(self._request, side).io if side in self._sides else None
 
     def _logical_inputs(self) -> tuple[list[Logical], Export | None]:
-        """From the reference's io, else its get_inputs(), else the candidate's io."""
+        """From the reference's io, else its get_inputs(), else the candidate's io, else what a signature suggests."""
         static = frozenset(self._request.static_args)
         reference_io, candidate_io = self._io(Side.REFERENCE), self._io(Side.CANDIDATE)
         if reference_io is not None:
             return logical_from_io(_inputs_only(reference_io), static), None
         maker = self._cells.get(Side.REFERENCE)
-        if maker is not None and self._loaded[Side.REFERENCE]["makes_inputs"]:
+        loaded = self._loaded.get(Side.REFERENCE, {})
+        guessed = bool(loaded.get("guesses_inputs"))
+        if maker is not None and loaded.get("makes_inputs") and not (guessed and candidate_io is not None):
+            if guessed:
+                self._notes.append("no get_inputs() and no io: inputs were derived from the signature")
             export = self._export(maker, "inputs", Phase.INPUTS)
             export.describe(self._secret.seed("shape"), self._deadline)
             return [Logical(f"input{i}", shape, None) for i, shape in enumerate(export.shapes)], export
@@ -318,7 +322,8 @@ class CaseJudge:
                 wirings[Side.REFERENCE] = wire_tree(source.node, logicals)
             else:
                 assert candidate_io is not None
-                parameters = self._loaded[Side.REFERENCE].get("describe", {}).get("parameters")
+                told = self._loaded[Side.REFERENCE].get("parameters")
+                parameters = [str(name) for name in told] if isinstance(told, list) else None
                 wirings[Side.REFERENCE] = wire_call(candidate_io, by_name, parameters)
         if candidate_io is not None:
             content = by_name if len(self._sides) == 1 else pair_inputs(candidate_io, logicals)

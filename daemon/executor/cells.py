@@ -127,7 +127,6 @@ class Cells:
 
 _NOT_FOR_A_CELL_TO_SAY = frozenset({Verdict.PASSED, Verdict.HARNESS_ERROR, Verdict.REJECTED})
 _BEFORE_A_CALL = frozenset({Phase.BUILD, Phase.LOAD})
-_SHORT_OF = "; it ran into its limit of {} processes and threads"
 
 
 class Cell:
@@ -244,6 +243,8 @@ class Cell:
         if verdict in _NOT_FOR_A_CELL_TO_SAY or (verdict is Verdict.UNSUPPORTED and phase not in _BEFORE_A_CALL):
             verdict = Verdict.RUNTIME_ERROR
         ended = self.kill()
+        if ended.oom_killed:  # a compiler of its, say: what came of that is only the consequence
+            verdict = Verdict.OUT_OF_MEMORY
         text = answer.get("traceback")
         message = printable(str(answer.get("message"))[:8192])
         failure = Failure(
@@ -262,10 +263,7 @@ class Cell:
                 self._drain(0.01)
         ended = self.kill()
         if ended.oom_killed:
-            limit_mib = self._settings.limits.memory_bytes >> 20
-            return self._failed(
-                Verdict.OUT_OF_MEMORY, phase, f"killed: used more than the {limit_mib} MiB of memory it may use"
-            )
+            return self._failed(Verdict.OUT_OF_MEMORY, phase, "killed for want of memory")
         if ended.signal == "SIGXFSZ":
             limit_mib = self._settings.limits.file_bytes >> 20
             return self._failed(
@@ -275,9 +273,11 @@ class Cell:
         return self._failed(Verdict.RUNTIME_ERROR, phase, f"the process {how} before it had answered")
 
     def _limit_hit(self, ended: Ended | None) -> str:
-        if ended is None or not ended.processes_refused:
+        if ended is None:
             return ""
-        return _SHORT_OF.format(self._settings.limits.processes)
+        limits = self._settings.limits
+        hit = f"; it ran into its limit of {limits.processes} processes and threads" if ended.processes_refused else ""
+        return hit + (f"; it used more than the {limits.memory_bytes >> 20} MiB it may use" if ended.oom_killed else "")
 
     def _failed(self, verdict: Verdict, phase: Phase, message: str) -> CellFailed:
         ended = self.ended

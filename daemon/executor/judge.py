@@ -92,6 +92,13 @@ class Judge:
             self._null_cell.greet()
         return self._null_cell
 
+    def prove(self) -> None:
+        """Start a real cell, the null candidate's: a host that cannot must find out before it takes a bundle.
+
+        Raises `HarnessError` with what the cell said.
+        """
+        self._null()
+
     def evaluate(self, bundle_dir: Path, progress: Callable[[str, str | None], None]) -> Evaluation:
         """Judge the bundle in `bundle_dir`. Raises `HarnessError` only."""
         start = time.perf_counter()
@@ -195,6 +202,7 @@ def main(argv: list[str]) -> int:
     log.setup(settings.log_level)
     try:
         judge = Judge(settings, int(argv[2]))
+        judge.prove()
     except Exception as error:  # noqa: BLE001 - the judge's main: its parent must hear why it could not start
         protocol.send(channel, {"type": "unusable", "message": str(error)})
         return 1

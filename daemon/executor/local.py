@@ -96,7 +96,7 @@ class LocalEngine:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._free: queue.LifoQueue[int] = queue.LifoQueue()  # the slot proved last is taken next
         for slot in range(settings.slots):
             self._free.put(slot)
         self._judges: dict[int, JudgeProcess] = {}
@@ -118,6 +118,9 @@ class LocalEngine:
             self._judge(slot)
         finally:
             self._free.put(slot)
+
+    def ready(self) -> None:
+        self.start()
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         slot = self._free.get()

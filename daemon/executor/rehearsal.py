@@ -35,6 +35,9 @@ class RehearsalEngine:
     def start(self) -> None:
         """Nothing to start."""
 
+    def ready(self) -> None:
+        """Always."""
+
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         """Wait, then say that nothing was run. Raises `LostClaim` when cancelled."""
         event = self._cancelled.setdefault(job.job_id, threading.Event())

@@ -46,12 +46,18 @@ class Source:
 
 @dataclass
 class Kernel:
-    """Something that can be called. `make_inputs` and `module` only where the user's source has them."""
+    """Something that can be called. `make_inputs` and `construct` only where the source has something for them.
+
+    `guesses_inputs`: `make_inputs` was derived from a signature; anything the contract says stands above it.
+    `parameters`: the names a call requires, in order, where Python can tell.
+    """
 
     call: Callable[..., Any]
     make_inputs: Callable[[], Any] | None = None
     make_init_inputs: Callable[[], Any] | None = None
     construct: Callable[[list[Any], dict[str, Any]], Any] | None = None  # returns the nn.Module, if it is one
+    guesses_inputs: bool = False
+    parameters: list[str] | None = None
     describe: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

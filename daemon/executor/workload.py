@@ -101,6 +101,8 @@ class Workload:
         return {
             "type": "loaded",
             "makes_inputs": self._kernel.make_inputs is not None,
+            "guesses_inputs": self._kernel.guesses_inputs,
+            "parameters": self._kernel.parameters,
             "makes_init_inputs": self._kernel.make_init_inputs is not None,
             "constructs": self._kernel.construct is not None,
             "describe": self._kernel.describe,

@@ -33,8 +33,8 @@ _ENDINGS = {".json": Form.JSON, ".tar": Form.TAR, ".tar.gz": Form.TAR, ".tgz": F
 
 
 def is_ignored(name: str) -> bool:
-    """True for hidden and temporary names: never a bundle, whatever they hold."""
-    return name.startswith(".") or name.lower().endswith(_IGNORED_ENDINGS)
+    """True for hidden and temporary names, and for the note that explains an inbox: never a bundle."""
+    return name.startswith(".") or name == "README.md" or name.lower().endswith(_IGNORED_ENDINGS)
 
 
 def is_rsync_temporary(name: str) -> bool:

@@ -155,8 +155,8 @@ def _mistakes(words: list[str]) -> list[str]:
     context = click.Context(evald)
     known = {option for parameter in evald.params for option in parameter.opts}
     for word in words:
-        if word.startswith("["):
-            continue  # usage lines: [OPTIONS]
+        if word.startswith("[") or word == "COMMAND":
+            continue  # usage lines: [OPTIONS] COMMAND [ARGS]...
         if word.startswith("-") and word != "-":
             if word.partition("=")[0] not in known | {"--help", "-h", "--version"}:
                 wrong.append(word)

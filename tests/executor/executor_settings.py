@@ -19,7 +19,7 @@ def small_settings(home: Path, **changes: object) -> Settings:
     """Small limits and short measurements: what a test needs to see, no more."""
     sandbox: dict[str, object] = {
         "uid_base": 61_000 + 10 * worker_number(),
-        "memory_bytes": 1024 * MIB,
+        "memory_bytes": 2560 * MIB,
         "processes": 64,
         "open_files": 256,
         "tmp_bytes": 64 * MIB,

@@ -90,7 +90,7 @@ def test_the_evaluation_after_a_crash_is_not_disturbed(judge: JudgeOne) -> None:
 
 
 def test_more_memory_than_allowed_is_out_of_memory_and_names_the_limit(judge: JudgeOne) -> None:
-    judge(compare(ends("x = [bytearray(1 << 24) for _ in range(100)]"))).ended(Verdict.OUT_OF_MEMORY, "1024 MiB")
+    judge(compare(ends("x = [bytearray(1 << 24) for _ in range(250)]"))).ended(Verdict.OUT_OF_MEMORY, "2560 MiB")
     judge(compare(ends("x = torch.empty(1 << 40, dtype=torch.float32)"))).ended(Verdict.OUT_OF_MEMORY)
 
 

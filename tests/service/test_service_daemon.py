@@ -153,3 +153,12 @@ def test_a_host_that_cannot_judge_refuses_to_start_and_touches_nothing(home: Pat
     assert daemon.wait(60) == 2
     assert "bubblewrap" in daemon.stdout.read()
     assert files_in(home / "inbox") == ["untouched"]
+
+
+def test_a_host_whose_cells_do_not_start_ends_a_sweep_and_burns_no_attempts(home: Path, start) -> None:
+    drop(home, "spared", RIGHT)
+    sweep = start("sweep", EVALD_DEADLINES_START_S="0.01")
+    assert sweep.wait(120) == 2
+    assert "did not start" in sweep.stdout.read()
+    assert files_in(home / "inbox") == ["spared"]
+    assert jobs_of(home) == ()

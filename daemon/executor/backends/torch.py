@@ -34,13 +34,12 @@ def from_module(module: ModuleType, source: Source) -> Kernel:
     make_init = getattr(module, "get_init_inputs", None)
     if name := source.metadata.get("function_name"):
         function = _find(module, name, "function")
-        return Kernel(function, make_inputs=make_inputs or derived_inputs(function, source))
+        return _with_inputs(Kernel(function, make_inputs=make_inputs), function, source)
     model_class = _find_class(module, source)
     method = source.metadata.get("method_name") or "forward"
     _require_method(model_class, method, module)
     kernel = Kernel(_not_constructed, make_inputs=make_inputs, make_init_inputs=make_init)
-    if kernel.make_inputs is None:
-        kernel.make_inputs = derived_inputs(getattr(model_class, method), source)
+    _with_inputs(kernel, getattr(model_class, method), source)
 
     def construct(args: list[Any], kwargs: dict[str, Any]) -> Any:
         try:
@@ -102,20 +101,38 @@ def _defined(module: ModuleType) -> str:
     return ", ".join(own) or "nothing callable"
 
 
+def _with_inputs(kernel: Kernel, function: Callable[..., Any], source: Source) -> Kernel:
+    """Add what the signature of `function` tells: required parameters, and inputs where the source makes none."""
+    kernel.parameters = [parameter.name for parameter in _required(function) or ()] or None
+    if kernel.make_inputs is None:
+        kernel.make_inputs = derived_inputs(function, source)
+        kernel.guesses_inputs = kernel.make_inputs is not None
+    return kernel
+
+
+def _required(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """Parameters without a default, `self` left out; None where there is no signature to read."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        parameter
+        for parameter in parameters
+        if parameter.name != "self" and parameter.kind not in variadic and parameter.default is parameter.empty
+    ]
+
+
 def derived_inputs(function: Callable[..., Any], source: Source) -> Callable[[], Any] | None:
     """Inputs from annotations and defaults, where every required parameter has one that says enough; else None."""
     if source.args:
         return None
-    makers: list[Callable[[], Any]] = []
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
+    required = _required(function)
+    if required is None:
         return None
-    for parameter in parameters:
-        if parameter.name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        if parameter.default is not parameter.empty:
-            break  # this one and all after it have defaults
+    makers: list[Callable[[], Any]] = []
+    for parameter in required:
         maker = _maker_for(parameter.annotation)
         if maker is None:
             return None

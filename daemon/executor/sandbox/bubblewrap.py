@@ -32,18 +32,24 @@ def command(policy: Policy, program: list[str], *, info_fd: int, gate_fd: int, u
         argv += [word for capability in _STAGE_CAPABILITIES for word in ("--cap-add", capability)]
     else:
         argv += ["--uid", str(OVERFLOW_UID), "--gid", str(OVERFLOW_UID)]
-    argv += _view(policy, own_tmpfs=userns_fd is None)
+    argv += _view(policy)
     argv += ["--clearenv"]
     argv += [word for name, value in policy.environment.items() for word in ("--setenv", name, value)]
     argv += ["--chdir", "/", "--"]
     return argv + (_privileged_stage(policy) if userns_fd is not None else []) + program
 
 
-def _view(policy: Policy, *, own_tmpfs: bool) -> list[str]:
-    """The file system as the cell sees it: read-only binds, fresh /proc and /dev, tmpfs where it may write."""
-    argv: list[str] = []
+def _view(policy: Policy) -> list[str]:
+    """The file system as the cell sees it: tmpfs where it may write, read-only binds, fresh /proc and /dev.
+
+    The tmpfs come before the binds: an environment that lies below /tmp must stay visible in it.
+    """
+    argv = ["--proc", "/proc", "--dev", "/dev"]
+    for mount in policy.writable_tmpfs:
+        argv += ["--perms", "1777", "--size", str(policy.limits.tmp_bytes), "--tmpfs", mount]
     for folder in _parents(policy.read_only):
-        argv += ["--perms", "0755", "--dir", str(folder)]
+        if str(folder) not in policy.writable_tmpfs:
+            argv += ["--perms", "0755", "--dir", str(folder)]
     for path in policy.read_only:
         argv += ["--ro-bind", str(path), str(path)]
     for name in _USR_LINKS:
@@ -52,13 +58,6 @@ def _view(policy: Policy, *, own_tmpfs: bool) -> list[str]:
             argv += ["--symlink", os.readlink(link).lstrip("/"), str(link)]  # noqa: PTH115 - the text of the link
         elif link.is_dir():
             argv += ["--ro-bind", str(link), str(link)]
-    argv += ["--proc", "/proc", "--dev", "/dev"]
-    for mount in policy.writable_tmpfs:
-        argv += (
-            ["--perms", "1777", "--size", str(policy.limits.tmp_bytes), "--tmpfs", mount]
-            if own_tmpfs
-            else ["--dir", mount]
-        )
     return [*argv, "--remount-ro", "/"]
 
 
@@ -73,9 +72,9 @@ def _parents(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def _privileged_stage(policy: Policy) -> list[str]:
-    """Mount tmpfs with an inode cap (bubblewrap's own has only a size), then become `uid` for good and run "$@"."""
-    options = f"size={policy.limits.tmp_bytes},nr_inodes={policy.limits.tmp_inodes},mode=1777,nosuid,nodev"
-    mounts = [f"mount -t tmpfs -o {options} tmpfs {shlex.quote(mount)}" for mount in policy.writable_tmpfs]
+    """Cap the inodes of the tmpfs (bubblewrap only knows a size), then become `uid` for good and run "$@"."""
+    options = f"remount,size={policy.limits.tmp_bytes},nr_inodes={policy.limits.tmp_inodes},nosuid,nodev"
+    mounts = [f"mount -o {options} {shlex.quote(mount)}" for mount in policy.writable_tmpfs]
     drop = (
         f"exec setpriv --reuid {policy.uid} --regid {policy.uid} --clear-groups --no-new-privs"
         ' --inh-caps=-all --ambient-caps=-all --bounding-set=-all -- "$@"'

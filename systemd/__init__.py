@@ -1,0 +1,1 @@
+"""Unit files and their companions: templates that `evald install-service` fills in (`@NAME@`)."""

@@ -1,0 +1,149 @@
+"""A home with a past: jobs that ended, made without judging anything."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import update
+
+from daemon import results
+from daemon.config import Settings
+from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.models import Job
+from daemon.db.records import Description, Lease, NewJob, Published
+from daemon.db.repository import Repository
+from daemon.evaluation import CaseEvaluation, Environment, Evaluation, Failure, RuntimeStats, Timing
+from daemon.intake.names import make_job_id
+from daemon.verdict import Comparison, Phase, Side, Verdict
+
+TORCH_PAIR = {
+    "ref_kernel": {
+        "kernel_type": "torch",
+        "source_code": "class Model(nn.Module):\n    def forward(self, a):\n        return a + 1\n"
+        "def get_inputs():\n    return [torch.randn(64, 64)]\n",
+    },
+    "custom_kernel": {
+        "kernel_type": "torch",
+        "source_code": "class ModelNew(nn.Module):\n    def forward(self, a):\n        return torch.add(a, 1)\n",
+    },
+    "timing": {"max_s": 0.3, "target_rse": 0.5},
+    "correctness_trials": 1,
+}
+
+
+def bundle(folder: Path, body: str = "return torch.add(a, 1)", **more: object) -> Path:
+    """A compare of two torch kernels in `folder`; `body` is the candidate's."""
+    folder.mkdir(parents=True)
+    source = f"class ModelNew(nn.Module):\n    def forward(self, a):\n        {body}\n"
+    custom = {**TORCH_PAIR["custom_kernel"], "source_code": source}
+    (folder / "contract.json").write_text(json.dumps({**TORCH_PAIR, "custom_kernel": custom, **more}))
+    return folder
+
+
+def timing(mean_ms: float) -> Timing:
+    stats = RuntimeStats(
+        mean=mean_ms, std=0.1, min=mean_ms, max=mean_ms, median=mean_ms, percentile_95=mean_ms, percentile_99=mean_ms
+    )
+    return Timing(
+        stats=stats,
+        mode="stream",
+        samples_ms=(mean_ms, mean_ms),
+        calls=(4, 4),
+        c0_us=1.0,
+        c0_slope_us=0.0,
+        rse=0.004,
+        target_rse=0.005,
+        stop="precision",
+    )
+
+
+def passed(mean_ms: float = 1.0) -> Evaluation:
+    case = CaseEvaluation(
+        name="default",
+        verdict=Verdict.PASSED,
+        phase=Phase.REPORT,
+        compiled=True,
+        correctness=True,
+        trials_passed=5,
+        trials_total=5,
+        max_abs_error=0.0,
+        max_rel_error=0.0,
+        timing=timing(mean_ms),
+        ref_timing=timing(2.0),
+        speedup=2.0 / mean_ms,
+        comparison=Comparison.FASTER,
+    )
+    environment = Environment(device_name="test cpu", torch="2", isolation="bubblewrap", evald="0")
+    return Evaluation(
+        verdict=Verdict.PASSED, phase=Phase.REPORT, cases=(case,), environment=environment, evaluate_ms=50.0
+    )
+
+
+def wrong() -> Evaluation:
+    failure = Failure(
+        phase=Phase.CHECK, side=Side.CANDIDATE, message="output differs", traceback='File "kernel.py", line 3'
+    )
+    case = CaseEvaluation(
+        name="default",
+        verdict=Verdict.WRONG_ANSWER,
+        phase=Phase.CHECK,
+        failure=failure,
+        compiled=True,
+        correctness=False,
+        trials_total=5,
+        max_abs_error=3.5,
+        worst_output="out",
+        worst_index=(1, 2),
+        stderr_tail="\x1b[31mhello from the kernel",
+    )
+    return Evaluation(verdict=Verdict.WRONG_ANSWER, phase=Phase.CHECK, message="output differs", cases=(case,))
+
+
+@dataclass
+class PastHome:
+    """A home, and how to put jobs into its past."""
+
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        self.settings.paths.create()
+        migrate.ensure_ready(self.settings.database_url)
+        self.database = Database(self.settings.database_url)
+        self.repository = Repository(self.database)
+
+    def queued(self, name: str) -> str:
+        """A job that waits to be judged, its bundle in `work/`."""
+        job_id = make_job_id()
+        work_name = f"{name}@host-boot-1-{job_id}"
+        (self.settings.paths.work / work_name).mkdir()
+        self.repository.register(NewJob(job_id, name, work_name, 1000, datetime.now(UTC), 10))
+        return job_id
+
+    def leased(self, name: str) -> Lease:
+        """A job that is being judged."""
+        lease = self.repository.lease(self.queued(name), "host-boot-1", 600)
+        assert lease is not None
+        self.repository.start(lease)
+        self.repository.heartbeat(lease, 600, "checking 3/5")
+        return lease
+
+    def ended(self, name: str, evaluation: Evaluation, *, days_ago: float = 0, problem: str | None = None) -> str:
+        """A job that ended, with result files and its bundle in the archive."""
+        lease = self.repository.lease(self.queued(name), "host-boot-1", 600)
+        assert lease is not None
+        paths, job_id = self.settings.paths, lease.job_id
+        labels = {"author": "anna"}
+        self.repository.describe(job_id, Description("compare", "torch", "torch", problem=problem, labels=labels))
+        moment = datetime.now(UTC) - timedelta(days=days_ago)
+        document = results.document(results.Subject(job_id, name, problem, labels), evaluation, moment)
+        staged = results.stage(paths, document, evaluation, lease.fence)
+        self.repository.publish(lease, Published(evaluation, document, 12.0))
+        results.release(paths, staged, moment, name)
+        (paths.work / f"{name}@host-boot-1-{job_id}").rename(paths.archive / f"{name}@{job_id}")
+        with self.database.write() as connection:
+            connection.execute(update(Job).where(Job.id == job_id).values(finished_at=moment))
+        return job_id

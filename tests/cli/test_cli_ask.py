@@ -1,0 +1,144 @@
+"""status, show, stats: as text and as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_homes import PastHome, bundle, passed, wrong
+from conftest import Evald
+
+
+def test_status_shows_counts_what_runs_what_waits_and_what_ended(evald: Evald, past: PastHome) -> None:
+    past.ended("done", passed())
+    past.ended("off", wrong())
+    past.queued("later")
+    lease = past.leased("busy")
+    (past.settings.paths.inbox / "torn").mkdir()
+    (past.settings.paths.inbox / ".hidden").mkdir()
+    bundle(past.settings.paths.inbox / "whole")
+
+    text = evald("status").out
+    for words in (
+        "2 waiting",
+        "1 with hidden",
+        "2 finished",
+        "1 queued",
+        "checking 3/5",
+        "host-boot-1",
+        "wrong_answer",
+    ):
+        assert words in text
+    assert "waits for its contract.json" in text
+    assert "complete, waits to be taken" in text
+
+    told = evald("status", "--json").document()
+    assert told["jobs"]["finished"] == 2
+    assert told["inbox"]["waiting"] == 2
+    assert {entry["name"]: entry["complete"] for entry in told["inbox"]["entries"]} == {"torn": False, "whole": True}
+    assert [(job["job_id"], job["progress"]) for job in told["running"]] == [(lease.job_id, "checking 3/5")]
+    assert [job["name"] for job in told["last_finished"]] == ["off", "done"]
+
+
+def test_status_works_before_the_first_run(evald: Evald, tmp_path: Path) -> None:
+    bundle(tmp_path / "evald-home" / "inbox" / "mine")
+    ran = evald("status")
+    assert ran.code == 0
+    assert "none yet" in ran.out
+    assert evald("status", "mine").code == 0
+    assert "did you mean mine" in evald("status", "mina").err
+
+
+def test_status_finds_a_job_by_name_by_id_and_by_the_first_digits(evald: Evald, past: PastHome) -> None:
+    past.ended("same", wrong())
+    newest = past.ended("same", passed())
+    for wanted in ("same", newest, newest[:16]):
+        ran = evald("status", wanted)
+        assert ran.code == 0
+        assert newest in ran.out
+        assert "passed" in ran.out
+    told = evald("status", "same", "--json").document()
+    assert told["job"]["job_id"] == newest
+    assert told["inbox"] == []
+
+
+def test_status_of_a_name_shows_the_bundle_that_still_waits(evald: Evald, past: PastHome) -> None:
+    past.ended("mine", passed())
+    (past.settings.paths.inbox / "mine.json").write_text("{")
+    told = evald("status", "mine", "--json").document()
+    assert told["job"]["verdict"] == "passed"
+    assert told["inbox"][0]["reason"] == "not complete JSON yet"
+    assert "judged before" in evald("status", "mine").out
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(evald: Evald, past: PastHome) -> None:
+    past.ended("softmax_v1", passed())
+    for command in ("status", "show"):
+        ran = evald(command, "softmx_v1")
+        assert ran.code == 2
+        assert "softmax_v1" in ran.err
+
+
+def test_show_tells_everything_about_a_job(evald: Evald, past: PastHome) -> None:
+    job_id = past.ended("off", wrong(), problem="sums")
+    text = evald("show", job_id).out
+    for words in (
+        job_id,
+        "wrong_answer",
+        "output differs",
+        'File "kernel.py", line 3',
+        "worst: out[1, 2]",
+        "author=anna",
+        "sums",
+        "published",
+        "result.json",
+        f"off@{job_id}",
+    ):
+        assert words in text
+    assert "\x1b" not in text
+
+    told = evald("show", "off", "--json").document()
+    assert set(told) == {"job", "result", "evaluations", "attempts", "events", "files"}
+    assert told["result"]["verdict"] == "wrong_answer"
+    assert all(Path(place).exists() for place in told["files"].values())
+    assert [event["kind"] for event in told["events"]][-1] == "published"
+
+
+def test_show_of_a_running_job_says_where_it_is(evald: Evald, past: PastHome) -> None:
+    lease = past.leased("busy")
+    text = evald("show", lease.job_id).out
+    assert "checking 3/5" in text
+    assert str(past.settings.paths.work) in text
+
+
+@pytest.mark.parametrize("by", ["verdict", "problem", "name", "kernel_type", "day", "submitter", "label:author"])
+def test_stats_groups_by(evald: Evald, past: PastHome, by: str) -> None:
+    past.ended("a", passed(), problem="sums")
+    past.ended("b", wrong(), problem="sums")
+    groups = evald("stats", "--by", by, "--json").document()["groups"]
+    assert sum(group["count"] for group in groups) == 2
+    assert sum(group["passed"] for group in groups) == 1
+    assert str(groups[0]["key"]) in evald("stats", "--by", by).out
+
+
+def test_stats_since_leaves_out_what_ended_before(evald: Evald, past: PastHome) -> None:
+    past.ended("a", passed(), days_ago=10)
+    past.ended("b", passed())
+    assert evald("stats", "--since", "7d", "--json").document()["groups"][0]["count"] == 1
+    assert evald("stats", "--json").document()["groups"][0]["count"] == 2
+
+
+def test_stats_by_something_else_is_answered_with_what_there_is(evald: Evald, past: PastHome) -> None:
+    assert "did you mean problem" in evald("stats", "--by", "problems").err
+    assert "label:author" in evald("stats", "--by", "label").err
+
+
+def test_the_leaderboard_ranks_the_fastest_of_each_name(evald: Evald, past: PastHome) -> None:
+    past.ended("slow", passed(3.0), problem="sums")
+    past.ended("fast", passed(1.0), problem="sums")
+    past.ended("fast", passed(2.0), problem="sums")
+    past.ended("else", passed(0.1), problem="products")
+    board = evald("stats", "--problem", "sums", "--json").document()["leaderboard"]
+    assert [(one["rank"], one["name"], one["runtime_ms"]) for one in board] == [(1, "fast", 1.0), (2, "slow", 3.0)]
+    assert evald("stats", "--problem", "sums").out.count("fast") == 1
+    assert "no kernel has passed" in evald("stats", "--problem", "quotients").err

@@ -1,0 +1,192 @@
+"""new, validate, schema, config, db, version, doctor."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from cli_homes import PastHome, bundle
+from conftest import Evald
+
+from daemon.cli import checks
+from daemon.cli.starters import STARTERS
+
+
+@pytest.mark.parametrize("kind", list(STARTERS))
+def test_every_starter_is_valid_without_a_warning(evald: Evald, kind: str) -> None:
+    ran = evald("new", kind, "mine")
+    assert ran.code == 0
+    assert "evald eval mine" in ran.err
+    told = evald("validate", "mine", "--json").document()
+    assert told["valid"] is True
+    assert told["bundles"][0]["name"] == "mine"
+    assert told["bundles"][0]["warnings"] == []
+
+
+def test_new_overwrites_nothing(evald: Evald, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").write_text("x")
+    ran = evald("new", "torch", "mine")
+    assert ran.code == 2
+    assert "already there" in ran.err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious"]
+
+
+def test_new_helps_with_kinds(evald: Evald, tmp_path: Path) -> None:
+    assert set(evald("new", "--json").document()["kinds"]) == set(STARTERS)
+    assert "triton" in evald("new", "trition", "mine").err
+    assert "evald new cuda mine" in evald("new", "mine", "cuda").err
+    assert "mkdir" in evald("new", "torch", "a/b").err
+    assert "NAME" in evald("new", "torch").err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_validate_lists_every_problem_with_file_field_and_suggestion(evald: Evald, tmp_path: Path) -> None:
+    kernel = {"kernel_type": "tritn", "source_file": "kernl.py", "sorce": 1}
+    contract = {"kernel": kernel, "num_trials": 0, "extra": True, "problm": "x"}
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    (folder / "kernel.py").write_text("")
+    (folder / "contract.json").write_text(json.dumps(contract))
+    bundle(tmp_path / "good", unknown=1)
+
+    ran = evald("validate", "bad", "good", "--json")
+
+    assert ran.code == 2
+    bad, good = ran.document()["bundles"]
+    assert not bad["valid"]
+    assert {problem["field"] for problem in bad["problems"]} >= {"kernel.kernel_type", "kernel.sorce", "num_trials"}
+    assert "triton" in {problem["suggestion"] for problem in bad["problems"]}
+    assert all(problem["file"] == "contract.json" for problem in bad["problems"])
+    assert good["valid"]
+    assert [warning["field"] for warning in good["warnings"]] == ["unknown"]
+    text = evald("validate", "bad", "good").out
+    assert "did you mean 'triton'?" in text
+    assert "good: ok" in text
+    assert "warning: contract.json: unknown" in text
+
+
+def test_validate_reads_folders_archives_and_single_files(evald: Evald, tmp_path: Path) -> None:
+    text = (bundle(tmp_path / "mine") / "contract.json").read_bytes()
+    (tmp_path / "one.json").write_bytes(text)
+    with tarfile.open(tmp_path / "packed.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo("packed/contract.json")
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text))
+    (tmp_path / "broken.zip").write_bytes(b"PK nonsense")
+    assert evald("validate", "mine", "mine/contract.json", "one.json", "packed.tar.gz").code == 0
+    assert evald("validate", "one.json", "broken.zip").code == 2
+
+
+def test_validate_runs_nothing_of_the_bundle(evald: Evald, tmp_path: Path) -> None:
+    kernel = {"kernel_type": "torch", "source_code": f"open({str(tmp_path / 'ran')!r}, 'w')"}
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "contract.json").write_text(json.dumps({"kernel": kernel}))
+    evald("validate", "mine")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_schema_is_json_and_knows_the_kernel_types(evald: Evald) -> None:
+    told = evald("schema").document()
+    assert told == evald("schema", "--json").document()
+    assert "multi_kernel" in json.dumps(told)
+
+
+def test_config_says_where_every_value_came_from(evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "e.toml").write_text("slots = 3\n\n[timing]\nmax_s = 7\n\n[limits]\ncases = 9\n")
+    monkeypatch.setenv("EVALD_SLOTS", "4")
+    monkeypatch.setenv("EVALD_LIMITS_CASES", "5")
+    told = evald("config", "--config", "e.toml", "--slots", 2, "--set", "quiet_s=0.5", "--json").document()
+    found = {key: (one["value"], one["source"]) for key, one in told["settings"].items()}
+    assert found["slots"] == (2, "flag --slots")
+    assert found["limits.cases"] == (5, "environment EVALD_LIMITS_CASES")
+    assert found["timing.max_s"] == (7.0, "e.toml:4")
+    assert found["quiet_s"][0] == 0.5
+    assert found["polling"] == ("auto", "default")
+    text = evald("config", "--config", "e.toml").out
+    assert "e.toml:4" in text
+    assert "environment EVALD_SLOTS" in text
+
+
+def test_home_and_config_may_stand_before_the_command(evald: Evald, tmp_path: Path) -> None:
+    told = evald("--home", tmp_path / "there", "config", "--json").document()
+    assert told["settings"]["home"]["value"] == str(tmp_path / "there")
+
+
+def test_a_password_is_not_printed(evald: Evald) -> None:
+    url = "postgresql://evald:secret@host/name"
+    for extra in ([], ["--json"]):
+        ran = evald("config", "--database", url, *extra)
+        assert ran.code == 0
+        assert "secret" not in ran.out
+        assert "evald:***@host" in ran.out
+
+
+def test_db_upgrade_creates_and_current_tells(evald: Evald, tmp_path: Path) -> None:
+    assert evald("db", "upgrade").code == 0
+    told = evald("db", "current", "--json").document()
+    assert told["ready"] is True
+    assert told["current"] == told["needed"]
+    assert evald("db", "upgrade", "--json").document()["current"] == told["needed"]
+    assert "current" in evald("db", "current").out
+
+
+def test_version_in_text_and_json(evald: Evald) -> None:
+    told = evald("version", "--json").document()
+    assert told["evald"] in evald("version").out
+    assert told["evald"] in evald("--version").out
+    assert told["torch"]
+
+
+@pytest.mark.sandbox
+def test_the_doctor_starts_a_real_cell_and_leaves_nothing(evald: Evald, tmp_path: Path) -> None:
+    ran = evald("doctor", "--json")
+    told = ran.document()
+    by_name = {check["name"]: check for check in told["checks"]}
+    assert told["ok"] is (ran.code == 0)
+    assert by_name["cell"]["status"] == "ok", by_name
+    assert by_name["package daemon"]["status"] == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_finds_another_owner_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checks._package_owner().status is checks.Status.OK
+    metadata = tmp_path / "python_daemon-3.1.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: python-daemon\nVersion: 3.1.2\n")
+    (metadata / "RECORD").write_text("daemon/__init__.py,,\ndaemon/daemon.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = checks._package_owner()
+    assert found.status is checks.Status.FAIL
+    assert "python-daemon" in found.message
+    assert found.hint is not None
+    assert "pip uninstall python-daemon" in found.hint
+
+
+def test_the_doctor_fails_where_the_sandbox_cannot_be_had(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    ran = evald("doctor")
+    assert ran.code == 2
+    assert "bubblewrap is not installed" in ran.out
+    assert "apt-get install bubblewrap" in ran.out
+    assert "schema" in ran.out
+
+
+def test_the_doctor_refuses_a_full_disk_and_an_outdated_database(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with past.database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+    ran = evald("doctor", "--set", f"min_free_bytes={1 << 60}")
+    failed = [line.split()[1] for line in ran.out.splitlines() if line.startswith("FAIL")]
+    assert {"space", "database", "sandbox"} <= set(failed)
+    assert "evald db upgrade" in ran.out

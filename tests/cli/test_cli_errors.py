@@ -1,0 +1,108 @@
+"""Every mistake gets a line, what to type, and its exit code; never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_homes import PastHome, bundle, passed
+from conftest import Evald, Start
+
+from daemon.cli import failing
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("stauts",), ("stauts", "status")),
+        (("db", "uprade"), ("uprade", "upgrade")),
+        (("status", "--hoem", "x"), ("--hoem", "--home")),
+        (("eval",), ("PATH",)),
+        (("status", "--set", "timing.max=3"), ("timing.max", "timing.max_s")),
+        (("status", "--set", "timing.max_s"), ("KEY=VALUE",)),
+        (("sweep", "--isolation", "docker"), ("--isolation", "docker", "bubblewrap")),
+        (("status", "--config", "nowhere.toml"), ("nowhere.toml", "--config")),
+        (("status",), ("there is no evald", "evald run")),
+        (("submit", "x"), ("there is no evald", "evald run")),
+        (("stats",), ("no database", "evald run")),
+        (("stats", "--since", "yesterday"), ("--since", "yesterday", "7d")),
+        (("db", "current"), ("evald db upgrade",)),
+        (("status", "--database", "mysql://x/y"), ("mysql", "postgresql://")),
+    ],
+)
+def test_a_mistake_is_named_with_what_to_type(evald: Evald, args: tuple[str, ...], words: tuple[str, ...]) -> None:
+    ran = evald(*args)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith("evald: ")
+    assert "Traceback" not in ran.err
+    for word in words:
+        assert word in ran.err
+
+
+@pytest.mark.parametrize("args", [("stauts", "--json"), ("status", "--json"), ("eval", "nothing", "--json")])
+def test_with_json_an_error_is_one_document(evald: Evald, args: tuple[str, ...]) -> None:
+    ran = evald(*args)
+    assert ran.code == 2
+    assert ran.err == ""
+    assert set(ran.document()) == {"error", "hint"}
+
+
+def test_a_wrong_path_says_what_is_nearby(evald: Evald, tmp_path: Path) -> None:
+    bundle(tmp_path / "relu_fast")
+    for command in ("eval", "validate"):
+        ran = evald(command, "relu_fst")
+        assert ran.code == 2
+        assert "relu_fast" in ran.out + ran.err
+
+
+def test_a_bare_source_file_says_what_to_type(evald: Evald, tmp_path: Path) -> None:
+    (tmp_path / "fast.cu").write_text("__global__ void k() {}")
+    (tmp_path / "fast.py").write_text("")
+    (tmp_path / "fast.rs").write_text("")
+    assert "evald new cuda fast" in evald("eval", "fast.cu").err
+    assert "evald new torch-compare fast" in evald("eval", "fast.py").err
+    assert "is not a bundle" in evald("eval", "fast.rs").err
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(evald: Evald, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ran = evald("sweep", "--home", tmp_path / "file")
+    assert ran.code == 2
+    assert str(tmp_path / "file") in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_an_outdated_database_is_refused_with_the_line_to_type(evald: Evald, past: PastHome) -> None:
+    with past.database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+    ran = evald("status")
+    assert ran.code == 2
+    assert "evald db upgrade" in ran.err
+
+
+def test_a_reader_that_goes_away_is_no_error(past: PastHome) -> None:
+    past.ended("done", passed())
+    read, write = os.pipe()
+    os.close(read)
+    argv = [sys.executable, "-m", "daemon", "schema"]
+    done = subprocess.run(argv, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(write)
+    assert done.returncode == failing.NO_READER
+    assert done.stderr == ""
+
+
+def test_an_interrupt_while_waiting_leaves_the_bundle_and_says_so(start: Start, past: PastHome, tmp_path: Path) -> None:
+    waiting = start("submit", bundle(tmp_path / "mine"), "--wait")
+    assert waiting.stdout is not None
+    assert "mine" in waiting.stdout.readline()
+    waiting.send_signal(signal.SIGINT)
+    _, err = waiting.communicate(timeout=30)
+    assert waiting.returncode == failing.INTERRUPTED
+    assert "stay in the queue" in err
+    assert "Traceback" not in err
+    assert len(list(past.settings.paths.inbox.iterdir())) == 1

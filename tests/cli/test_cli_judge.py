@@ -1,0 +1,173 @@
+"""Judging from the command line, with real processes and a real sandbox. Each evaluation costs seconds: few tests."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_homes import PastHome, bundle
+from conftest import Evald, Start
+
+LIMIT_S = 60.0
+pytestmark = pytest.mark.sandbox
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait for something `process` does."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def stopped(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str, str]:
+    process.send_signal(number)
+    out, err = process.communicate(timeout=LIMIT_S)
+    return process.returncode, out, err
+
+
+def test_sweep_judges_what_waits_and_prints_the_verdicts(process: Evald, tmp_path: Path) -> None:
+    inbox = tmp_path / "evald-home" / "inbox"
+    bundle(inbox / "right")
+    bundle(inbox / "off", "return a + 2", name="wrong-one")
+    ran = process("sweep", "--json")
+    told = ran.document()
+    assert ran.code == 1, ran.err
+    assert (told["judged"], told["passed"]) == (2, 1)
+    verdicts = {job["name"]: job["verdict"] for job in told["jobs"]}
+    assert verdicts == {"right": "passed", "wrong-one": "wrong_answer"}
+    assert "finished" in ran.err
+    for name, verdict in verdicts.items():
+        result = json.loads((tmp_path / "evald-home" / "results" / "by-name" / name / "result.json").read_text())
+        assert result["verdict"] == verdict
+    assert "wrong_answer" in process("status", "wrong-one").out
+
+
+def test_a_rejected_bundle_makes_a_sweep_exit_2_and_is_in_its_table(
+    process: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALD_ENGINE", "rehearsal")
+    inbox = tmp_path / "evald-home" / "inbox"
+    bundle(inbox / "bad", num_trials=0)
+    ran = process("sweep")
+    assert ran.code == 2
+    assert "rejected" in ran.out
+    assert "num_trials" in ran.out
+    assert "nothing is judged" in ran.err
+
+
+def test_sweep_of_an_empty_inbox_is_quick_and_fine(evald: Evald, tmp_path: Path) -> None:
+    ran = evald("sweep", "--json")
+    assert ran.code == 0
+    assert ran.document() == {"judged": 0, "passed": 0, "jobs": []}
+    assert "empty" in evald("sweep").err
+    assert (tmp_path / "evald-home" / "inbox").is_dir()
+
+
+def test_eval_prints_the_result_and_leaves_nothing_behind(process: Evald, tmp_path: Path) -> None:
+    bundle(tmp_path / "mine", labels={"author": "anna"})
+    ran = process("eval", "mine", "--json")
+    assert ran.code == 0, ran.err
+    told = ran.document()
+    assert (told["verdict"], told["name"], told["labels"]) == ("passed", "mine", {"author": "anna"})
+    assert told["kernel_exec_result"]["runtime"] > 0
+    assert told["ref_runtime"]["mean"] > 0
+    assert ran.err == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_eval_shows_the_traceback_of_a_kernel_that_fails(process: Evald, tmp_path: Path) -> None:
+    bundle(tmp_path / "mine", "raise ValueError('no such luck')")
+    ran = process("eval", "mine")
+    assert ran.code == 1
+    assert "runtime_error" in ran.out
+    assert "no such luck" in ran.out
+    assert "raise ValueError" in ran.out
+
+
+def test_eval_of_a_malformed_bundle_is_rejected_with_its_problems(evald: Evald, tmp_path: Path) -> None:
+    bundle(tmp_path / "mine", num_trials=0)
+    ran = evald("eval", "mine", "--json")
+    assert ran.code == 2
+    assert ran.document()["verdict"] == "rejected"
+    assert "num_trials" in ran.document()["message"]
+    assert "num_trials" in evald("eval", "mine").out
+
+
+def test_eval_can_be_interrupted(start: Start, tmp_path: Path) -> None:
+    running = start("eval", bundle(tmp_path / "mine", "\n        while True: pass"))
+    tasks = Path(f"/proc/{running.pid}/task")
+    wait_until(lambda: any((task / "children").read_text() for task in tasks.iterdir()), running)
+    code, out, err = stopped(running, signal.SIGINT)
+    assert (code, out) == (130, "")
+    assert "Traceback" not in err
+
+
+def test_submit_waits_for_the_verdict_of_a_running_daemon(start: Start, process: Evald, tmp_path: Path) -> None:
+    running = start("run")
+    wait_until((tmp_path / "evald-home" / "inbox").is_dir, running)
+    ran = process("submit", bundle(tmp_path / "mine"), "--wait", "--timeout", LIMIT_S, "--json")
+    assert ran.code == 0, ran.err
+    told = ran.document()
+    assert told["results"][0]["verdict"] == "passed"
+    assert told["results"][0]["job_id"] == told["submitted"][0]["job_id"]
+    code, out, err = stopped(running, signal.SIGTERM)
+    assert (code, out) == (0, "")
+    for words in ("watching", "claimed", "finished", "stopped"):
+        assert words in err
+
+
+def test_a_daemon_told_to_stop_while_it_starts_stops(start: Start, tmp_path: Path) -> None:
+    running = start("run", "--json")
+    wait_until((tmp_path / "evald-home" / "inbox").is_dir, running)
+    code, out, _ = stopped(running, signal.SIGINT)
+    assert code == 0
+    assert json.loads(out) == {"judged": 0, "passed": 0}
+
+
+def test_a_missing_sandbox_is_said_on_every_start(start: Start, tmp_path: Path) -> None:
+    running = start("run", "--isolation", "none", "--set", "engine=rehearsal")
+    wait_until((tmp_path / "evald-home" / "state" / "evald.sqlite3").exists, running)
+    _, _, err = stopped(running, signal.SIGTERM)
+    assert "isolation is none" in err
+
+
+def test_an_interrupted_sweep_leaves_the_bundle_in_the_inbox(start: Start, tmp_path: Path) -> None:
+    inbox = tmp_path / "evald-home" / "inbox"
+    bundle(inbox / "slow")
+    running = start("sweep", "--set", "engine=rehearsal", "--set", "rehearsal_s=600")
+    wait_until(lambda: not (inbox / "slow").exists(), running)
+    code, _, err = stopped(running, signal.SIGINT)
+    assert code == 130
+    assert "back in the inbox" in err
+    assert [path.name.partition("@")[0] for path in inbox.iterdir()] == ["slow"]
+
+
+def test_waiting_without_a_daemon_says_so_and_what_to_type(
+    evald: Evald, past: PastHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.cli.waiting._PATIENCE_S", 0.2)
+    ran = evald("submit", bundle(tmp_path / "mine"), "--wait", "--timeout", "1")
+    assert ran.code == 2
+    assert "no daemon seems to be running" in ran.err
+    assert "evald run --home" in ran.err
+    assert "stay in the queue" in ran.err
+
+
+def test_submit_drops_what_it_can_and_names_what_it_cannot(evald: Evald, past: PastHome, tmp_path: Path) -> None:
+    bundle(tmp_path / "mine")
+    ran = evald("submit", "mine", "mone", "--json")
+    told = ran.document()
+    assert ran.code == 2
+    assert [one["name"] for one in told["submitted"]] == ["mine"]
+    assert "mone" in told["errors"][0]["error"]
+    assert "mine" in told["errors"][0]["hint"]
+    dropped = [path.name for path in past.settings.paths.inbox.iterdir()]
+    assert dropped == [f"mine@{told['submitted'][0]['job_id']}"]
+    assert evald("submit", "mine").out.split()[1] == "mine"

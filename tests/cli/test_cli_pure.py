@@ -1,0 +1,72 @@
+"""Durations, figures, exit codes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from daemon.cli import durations, figures, outcome
+from daemon.errors import OperatorError
+from daemon.verdict import Verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        ("12h", timedelta(hours=12)),
+        ("7d", timedelta(days=7)),
+        (" 4W ", timedelta(weeks=4)),
+    ],
+)
+def test_a_span_is_a_number_and_a_unit(text: str, span: timedelta) -> None:
+    assert durations.parse_span(text, "--older-than") == span
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7 years", "2026-13-01", "tomorrow", "999999999w"])
+def test_what_is_neither_span_nor_date_names_the_option_and_shows_what_to_write(text: str) -> None:
+    with pytest.raises(OperatorError, match="--since") as caught:
+        durations.parse_since(text, "--since")
+    assert caught.value.hint
+    assert "7d" in caught.value.hint
+
+
+def test_a_date_without_a_zone_is_utc() -> None:
+    assert durations.parse_since("2026-01-31", "--since") == datetime(2026, 1, 31, tzinfo=UTC)
+    assert durations.parse_since("2026-01-31T12:00+02:00", "--since") == datetime(2026, 1, 31, 10, tzinfo=UTC)
+
+
+def test_an_age_cannot_lie_in_the_future() -> None:
+    with pytest.raises(OperatorError, match="future"):
+        durations.parse_span("2999-01-01", "--older-than")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (0.0123, "12.3 µs"), (12.74, "12.7 ms"), (1234.0, "1.23 s"), (0.0, "0 ns"), (0.00042, "420 ns")],
+)
+def test_times_have_three_digits_and_a_unit(value: float | None, text: str) -> None:
+    assert figures.milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ([], 0),
+        ([Verdict.PASSED, Verdict.PASSED], 0),
+        ([Verdict.PASSED, Verdict.WRONG_ANSWER], 1),
+        ([Verdict.WRONG_ANSWER, Verdict.REJECTED], 2),
+        ([Verdict.HARNESS_ERROR], 2),
+        ([Verdict.UNSUPPORTED, Verdict.PASSED], 2),
+    ],
+)
+def test_the_worst_verdict_is_the_exit_code(verdicts: list[Verdict], code: int) -> None:
+    assert outcome.exit_code(verdicts) == code
+
+
+def test_a_sparkline_has_one_mark_per_value_and_the_highest_is_full() -> None:
+    assert figures.sparkline([0.0, 5.0, 10.0]) == "▁▄█"
+    assert figures.sparkline([]) == ""
+    assert figures.bar(0.5, 4) == "██"

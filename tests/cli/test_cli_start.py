@@ -1,0 +1,51 @@
+"""Commands start light: nothing imports torch unless it judges, and the help imports next to nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_homes import PastHome, bundle, passed
+
+HEAVY = {"torch", "triton", "sqlalchemy", "pydantic", "rich", "alembic", "watchdog"}
+
+
+def imported(*args: object) -> set[str]:
+    """Top-level packages a command line imports, as `-X importtime` tells."""
+    argv = [sys.executable, "-X", "importtime", "-m", "daemon", *map(str, args)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+@pytest.mark.parametrize("args", [("--help",), ("--version",), (), ("eval", "--help"), ("status", "--help")])
+def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
+    found = imported(*args)
+    assert "click" in found
+    assert not found & HEAVY
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("status",),
+        ("status", "done"),
+        ("show", "done"),
+        ("stats", "--by", "label:author"),
+        ("submit", "mine"),
+        ("cleanup",),
+        ("config",),
+        ("validate", "mine"),
+        ("schema",),
+        ("db", "current"),
+    ],
+)
+def test_commands_that_ask_never_import_torch_or_alembic(args: tuple[str, ...], past: PastHome, tmp_path: Path) -> None:
+    past.ended("done", passed())
+    bundle(tmp_path / "mine")
+    found = imported(*args)
+    assert "pydantic" in found
+    assert not found & {"torch", "triton", "alembic", "watchdog", "rich"}

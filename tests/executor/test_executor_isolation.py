@@ -1,0 +1,289 @@
+"""What code in a cell can reach. One kernel tries everything and prints what happened; each test reads one line of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from executor_bundles import JudgeOne, compare, forward
+from executor_settings import worker_number
+
+from daemon.executor.local import LocalEngine
+from daemon.verdict import Verdict
+
+pytestmark = pytest.mark.sandbox
+
+PROBES = r"""
+import ctypes, errno, os, resource, signal, socket, sys
+from pathlib import Path
+libc = ctypes.CDLL(None, use_errno=True)
+
+def attempt(name, action):
+    try:
+        result = action()
+        text = "allowed:" + repr(result)
+    except OSError as error:
+        text = "refused:" + errno.errorcode.get(error.errno, str(error.errno))
+    except BaseException as error:
+        text = "refused:" + type(error).__name__
+    print(name + "=" + text.replace("\n", " ")[:300], flush=True)
+
+def syscall(number, *args):
+    result = libc.syscall(number, *args)
+    if result == -1:
+        raise OSError(ctypes.get_errno(), "")
+    return result
+
+def listing(path):
+    return os.listdir(path)
+
+def written(path):
+    with open(path, "w") as stream:
+        stream.write("x")
+
+def raised(which, value):
+    resource.setrlimit(which, (value, value))
+
+def probe(secret):
+    attempt("root", lambda: listing("/root/.cargo"))
+    attempt("shadow", lambda: open("/etc/shadow").read())
+    attempt("home", lambda: listing("/home"))
+    attempt("state", lambda: listing(secret))
+    attempt("postgres", lambda: listing("/var/run/postgresql"))
+    attempt("var", lambda: listing("/var"))
+    attempt("cgroupfs", lambda: listing("/sys/fs/cgroup"))
+    for place in ("/", "/usr", "/etc", "/root", "/dev", os.path.dirname(torch.__file__)):
+        attempt("write " + place.replace(os.path.dirname(torch.__file__), "torch"), lambda: written(place + "/evil"))
+    for name, family in (("inet", 2), ("inet6", 10), ("netlink", 16), ("packet", 17), ("alg", 38), ("vsock", 40)):
+        attempt("socket " + name, lambda: socket.socket(family, socket.SOCK_STREAM if family in (2, 10, 40) else socket.SOCK_RAW))
+    attempt("ptrace", lambda: syscall(101, 16, 1, 0, 0))
+    attempt("process_vm_readv", lambda: syscall(310, 1, 0, 0, 0, 0, 0))
+    attempt("mount", lambda: syscall(165, b"tmpfs", b"/tmp", b"tmpfs", 0, 0))
+    attempt("unshare", lambda: syscall(272, 0x10000000))
+    attempt("clone newuser", lambda: syscall(56, 0x10000000 | 17, 0, 0, 0, 0))
+    attempt("clone3", lambda: syscall(435, 0, 0))
+    attempt("bpf", lambda: syscall(321, 0, 0, 0))
+    attempt("io_uring", lambda: syscall(425, 1, 0))
+    attempt("userfaultfd", lambda: syscall(323, 0))
+    attempt("keyctl", lambda: syscall(250, 0, 0, 0, 0, 0))
+    attempt("perf", lambda: syscall(298, 0, 0, -1, -1, 0))
+    attempt("setns", lambda: syscall(308, 0, 0))
+    attempt("setuid", lambda: os.setuid(0))
+    attempt("setgid", lambda: os.setgid(0))
+    attempt("nofile", lambda: raised(resource.RLIMIT_NOFILE, 100000))
+    attempt("nproc", lambda: raised(resource.RLIMIT_NPROC, 100000))
+    attempt("core", lambda: raised(resource.RLIMIT_CORE, 1 << 20))
+    attempt("kill init", lambda: os.kill(1, signal.SIGKILL))
+    attempt("mem of init", lambda: open("/proc/1/mem", "rb").read(1))
+    attempt("environ of init", lambda: open("/proc/1/environ", "rb").read())
+    status = dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
+    for key in ("Uid", "Gid", "Groups", "CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp"):
+        print("status " + key + "=" + status.get(key, "").strip().replace("\t", " "))
+    names = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            names.append(Path("/proc/" + pid + "/comm").read_text().strip())
+        except OSError:
+            pass
+    print("processes=" + ",".join(sorted(names)))
+    print("environment=" + ",".join(sorted(os.environ)))
+    open_now = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            open_now[int(fd)] = os.readlink("/proc/self/fd/" + fd)
+        except OSError:
+            pass
+    print("descriptors=" + "|".join(sorted(target.split(":")[0] + (":" + target.split(":", 1)[1] if "memfd" in target else "") for target in open_now.values())))
+    print("interfaces=" + ",".join(socket.if_nameindex()[0][1:2]))
+    print("hostname=" + socket.gethostname())
+    print("leftovers=" + ",".join(sorted(os.listdir("/tmp") + os.listdir("/dev/shm"))))
+    open("/tmp/left-behind", "w").close(); open("/dev/shm/left-behind", "w").close()
+"""
+
+
+def source(secret: Path) -> str:
+    body = f"if not hasattr(self, 'tried'):\n    self.tried = True\n    probe({str(secret)!r})\nreturn a + b"
+    return forward(body, before=PROBES)
+
+
+@pytest.fixture(scope="module")
+def report(
+    engine: LocalEngine,
+    engine_home: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    judge_in: Callable[[LocalEngine, Path], JudgeOne],
+) -> dict[str, str]:
+    judged = judge_in(engine, tmp_path_factory.mktemp("probes"))(compare(source(engine_home / "state")))
+    judged.passed()
+    return judged.report
+
+
+@pytest.mark.parametrize("name", ["root", "shadow", "home", "state", "postgres", "var", "cgroupfs", "mem of init"])
+def test_files_of_the_host_cannot_be_read(report: dict[str, str], name: str) -> None:
+    assert report[name].startswith("refused:"), report[name]
+
+
+@pytest.mark.parametrize("place", ["/", "/usr", "/etc", "/root", "/dev", "torch"])
+def test_nothing_outside_tmp_can_be_written(report: dict[str, str], place: str) -> None:
+    assert report[f"write {place}"].startswith("refused:"), report[f"write {place}"]
+
+
+@pytest.mark.parametrize("family", ["inet", "inet6", "netlink", "packet", "alg", "vsock"])
+def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: str) -> None:
+    assert report[f"socket {family}"] == "refused:EPERM"
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["ptrace", "process_vm_readv", "mount", "unshare", "clone newuser", "bpf", "io_uring", "userfaultfd", "keyctl"]
+    + ["perf", "setns"],
+)
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
+def test_a_dangerous_system_call_is_refused(report: dict[str, str], call: str) -> None:
+    assert report[call] == "refused:EPERM"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
+def test_clone3_does_not_exist_so_that_clones_flags_can_be_read(report: dict[str, str]) -> None:
+    assert report["clone3"] == "refused:ENOSYS"
+
+
+@pytest.mark.parametrize("what", ["setuid", "setgid", "nofile", "nproc", "core", "kill init"])
+def test_no_privilege_or_limit_can_be_raised(report: dict[str, str], what: str) -> None:
+    assert report[what].startswith("refused:"), report[what]
+
+
+def test_a_cell_has_no_capability_no_group_and_a_uid_of_its_own(report: dict[str, str]) -> None:
+    assert all(int(report[f"status {name}"], 16) == 0 for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb"))
+    assert report["status NoNewPrivs"] == "1"
+    assert report["status Seccomp"] == "2"
+    assert report["status Groups"] == ""
+    if os.geteuid() == 0:
+        assert report["status Uid"] == " ".join([str(61_000 + 10 * worker_number())] * 4)
+
+
+def test_a_cell_sees_only_its_own_processes(report: dict[str, str]) -> None:
+    assert set(report["processes"].split(",")) <= {"bwrap", "python", "python3", "pt_main_thread"}
+
+
+def test_the_environment_is_built_from_nothing(report: dict[str, str]) -> None:
+    ours = "HOME LANG MAX_JOBS OMP_NUM_THREADS PATH PWD TMPDIR TORCHINDUCTOR_CACHE_DIR TORCH_EXTENSIONS_DIR"
+    assert set(report["environment"].split(",")) <= {*ours.split(), "TRITON_CACHE_DIR", "TRITON_INTERPRET", "USER"} | {
+        name for name in report["environment"].split(",") if name.startswith(("KMP_", "LC_", "TORCHINDUCTOR_"))
+    }
+
+
+def test_a_cell_holds_its_streams_and_one_channel_and_nothing_else(report: dict[str, str]) -> None:
+    held = [name for name in report["descriptors"].split("|") if not name.startswith("/proc/")]
+    kinds = sorted(name.split(" ")[0] for name in held if not name.startswith(("/memfd:", "anon_inode")))
+    assert kinds == ["/dev/null", "pipe", "pipe", "socket"], report["descriptors"]
+    assert all("evald" in name for name in held if name.startswith("/memfd:"))
+
+
+def test_a_cell_has_a_network_of_its_own_and_no_name_of_the_host(report: dict[str, str]) -> None:
+    assert report["hostname"] == "cell"
+    assert "lo" in report["interfaces"] or report["interfaces"] == ""
+
+
+def test_what_one_cell_leaves_behind_the_next_does_not_see(
+    report: dict[str, str], engine_home: Path, judge: JudgeOne
+) -> None:
+    assert "left-behind" not in judge(compare(source(engine_home))).passed().report["leftovers"]
+
+
+def test_killing_everything_in_reach_ends_only_the_cell(judge: JudgeOne) -> None:
+    judge(
+        compare(forward("import os\nos.kill(-1, 9)\nreturn a + b"))
+    ).passed()  # -1 spares the caller, and nobody else is there
+    judge(compare(forward("import os\nos.kill(0, 9)\nreturn a + b"))).ended(Verdict.RUNTIME_ERROR, "SIGKILL")
+
+
+def test_a_daemonised_grandchild_does_not_outlive_its_cell(judge: JudgeOne) -> None:
+    name = f"evald{os.getpid()}x"
+    body = f"""
+        import os, time
+        if not hasattr(self, "left"):
+            self.left = True
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    open("/proc/self/comm", "w").write({name!r})
+                    for fd in range(100):
+                        try: os.close(fd)
+                        except OSError: pass
+                    time.sleep(1000)
+                os._exit(0)
+        return a + b
+        """
+    judge(compare(forward(body))).passed()
+    assert name not in subprocess.run(["ps", "-eo", "comm"], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_arena_cannot_be_truncated_under_the_judge(judge: JudgeOne) -> None:
+    body = """
+        import os
+        for fd in os.listdir("/proc/self/fd"):
+            try:
+                if "memfd" in os.readlink("/proc/self/fd/" + fd):
+                    os.ftruncate(int(fd), 0)
+                    print("truncated=" + fd)
+            except OSError as error:
+                print("refused=" + str(error.errno))
+        for line in open("/proc/self/maps"):
+            if "memfd:evald" in line:
+                first, last = (int(x, 16) for x in line.split()[0].split("-"))
+                try:
+                    fd = os.open(f"/proc/self/map_files/{first:x}-{last:x}", os.O_RDWR)
+                    os.ftruncate(fd, 0)
+                    print("truncated=map")
+                except OSError as error:
+                    print("refused map=" + str(error.errno))
+        return a + b
+        """
+    assert "truncated" not in judge(compare(forward(body))).passed().report
+
+
+def test_the_reference_cannot_be_found_by_its_candidate(judge: JudgeOne) -> None:
+    body = """
+        import os
+        found = []
+        for folder, _, files in os.walk("/tmp"):
+            for name in files:
+                try:
+                    text = open(os.path.join(folder, name), errors="replace").read()
+                except OSError:
+                    continue
+                if "the reference's own words" in text:
+                    found.append(name)
+        print("found=" + ",".join(found))
+        return a + b
+        """
+    reference = (
+        "class Model(nn.Module):\n    '''the reference\\'s own words'''\n    def forward(self, a, b):\n        return a + b\n"
+        "def get_inputs():\n    return [torch.randn(4), torch.randn(4)]\n"
+    )
+    assert judge(compare(forward(body), reference)).passed().report["found"] == ""
+
+
+def test_nothing_on_the_host_changed_and_no_group_of_ours_is_left(judge: JudgeOne) -> None:
+    judge(compare(forward("return a + b"))).passed()
+    deadline = time.monotonic() + 10
+    uid = 61_000 + 10 * worker_number()
+    while owned_by(uid) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert owned_by(uid) == []
+
+
+def owned_by(uid: int) -> list[str]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and folder.stat().st_uid == uid:
+                found.append((folder / "comm").read_text().strip())
+        except OSError:
+            continue
+    return found
