@@ -79,7 +79,7 @@ chaos: $(STAMP)
 # -- the rest ---------------------------------------------------------------------------------------------------
 
 docs: $(STAMP)
-	$(BIN)/python -m daemon.cli.reference
+	$(BIN)/python -m daemon.cli.reference write docs/reference
 
 constraints: $(STAMP)
 	@$(BIN)/python -m pip freeze --exclude-editable

@@ -81,13 +81,19 @@ class Desk:
             )
         )
 
-    def refuse(self, claimed: Claimed, reason: str) -> None:
-        """Finish a bundle that is not even judged (torn for too long): quarantined with its reason and a result."""
+    def refuse(self, claimed: Claimed, reason: str) -> Finished | None:
+        """Finish a bundle that is not even judged (torn for too long): quarantined with its reason and a result.
+
+        None when somebody else has leased it in the meantime and will find out by reading it.
+        """
         lease = self._repository.lease(claimed.job_id, self._spool.owner.tag, self._settings.lease_s)
         if lease is None:
-            return
-        self._publish(lease, results.rejected(reason), None)
+            return None
+        evaluation = results.rejected(reason)
+        self._publish(lease, evaluation, None)
         self._spool.quarantine(claimed, reason)
+        log.story("refused", job=lease.job_id, name=lease.name, reason=reason)
+        return Finished(lease.job_id, lease.name, evaluation)
 
     # -- judge --------------------------------------------------------------------------------------------------
 

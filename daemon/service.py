@@ -21,6 +21,7 @@ from daemon import log
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
+from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
@@ -38,6 +39,7 @@ from daemon.notify import Notifier
 from daemon.reconcile import Reconciler
 from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.workers import Workers
+from daemon.verdict import Verdict
 from daemon.watcher import Watcher
 
 _BACK_OFF_S = 2.0
@@ -223,14 +225,25 @@ class Service:
             claimed = self._desk.take_in(entry.name)
         except LostClaim:
             return 0
+        except StorageUnavailable:
+            raise
+        except HarnessError as error:  # this entry only, say a folder of another user: the others must not wait for it
+            self._complain(f"cannot claim {entry.name}: {error}")
+            return 0
         finally:
             self._readiness.forget(entry.name)
         self._listener.claimed(claimed.job_id, claimed.name)
-        if entry.state is EntryState.TORN:
-            self._desk.refuse(claimed, f"the bundle never became complete: {entry.reason}")
-        else:
+        if entry.state is not EntryState.TORN:
             self._workers.wake()
+        elif finished := self._desk.refuse(claimed, f"the bundle never became complete: {entry.reason}"):
+            self._count(finished)
         return 1
+
+    def _count(self, finished: Finished) -> None:
+        with self._counts_lock:
+            self._judged += 1
+            self._passed += finished.evaluation.verdict is Verdict.PASSED
+        self._listener.finished(finished)
 
     def _queued(self) -> int:
         return sum(self._history.waiting_counts().values())
@@ -290,10 +303,7 @@ class Service:
         finally:
             self._pulse.remove(lease.job_id)
         if finished is not None:
-            with self._counts_lock:
-                self._judged += 1
-                self._passed += finished.evaluation.verdict.value == "passed"
-            self._listener.finished(finished)
+            self._count(finished)
 
     def _on_progress(self, progress: Progress) -> None:
         self._pulse.note(progress.job_id, progress.text)

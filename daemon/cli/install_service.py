@@ -18,8 +18,9 @@ from daemon.errors import OperatorError
 
 CONFIG = "/etc/evald/evald.toml"
 STATE = "/var/lib/evald"
-# Cells as root get uids of their own (SETUID, SETGID); bundles and their folders belong to whoever dropped them.
-ROOT_CAPABILITIES = "CAP_DAC_OVERRIDE CAP_FOWNER CAP_SETGID CAP_SETUID"
+# Cells as root get uids of their own (SETUID, SETGID; SETFCAP because root is in the map, too); bundles and their
+# folders belong to whoever dropped them.
+ROOT_CAPABILITIES = "CAP_DAC_OVERRIDE CAP_FOWNER CAP_SETFCAP CAP_SETGID CAP_SETUID"
 ROOT_CLEANUP_CAPABILITIES = "CAP_DAC_OVERRIDE CAP_FOWNER"
 _UNITS = (
     "evald.service",
@@ -28,8 +29,9 @@ _UNITS = (
     "evald-cleanup.service",
     "evald-cleanup.timer",
 )
-_BACK_OFF = "evald.service.d/10-back-off.conf"
+_BACK_OFF, _SHOW_GPU = "10-back-off.conf", "20-gpu.conf"
 _BACK_OFF_SINCE = 254
+_GPU = Path("/dev/nvidiactl")
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./+@=-]*")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _PRIVATE_PLACES = (Path("/home"), Path("/root"), Path("/run/user"))
@@ -65,16 +67,17 @@ class File:
 @click.command("install-service")
 @click.option("--prefix", default="/", metavar="DIR", help="Write below DIR instead of / (for packages, for a look).")
 @click.option("--user", default="root", show_default=True, help="Run as this user; root gives cells uids of their own.")
+@click.option("--gpu/--no-gpu", default=None, help="Show NVIDIA devices to the service (default: if there are any).")
 @click.option("--cron", is_flag=True, help="Write a cron file instead of units.")
 @click.option("--force", is_flag=True, help="Replace files that differ.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be written.")
 @json_option
-def command(*, prefix: str, user: str, cron: bool, force: bool, dry_run: bool, as_json: bool) -> int:
+def command(*, prefix: str, user: str, gpu: bool | None, cron: bool, force: bool, dry_run: bool, as_json: bool) -> int:
     """Install evald as a service: systemd units, sysusers and tmpfiles, and a first /etc/evald/evald.toml.
 
     Nothing is started; what to type next is printed. Files that differ are not touched without --force, settings never.
     """
-    wanted = files(Path(prefix).absolute(), user, cron=cron)
+    wanted = files(Path(prefix).absolute(), user, gpu=_GPU.exists() if gpu is None else gpu, cron=cron)
     outcomes = {file.path: file.outcome() for file in wanted}
     _refuse_changes(outcomes, force=force)
     if not dry_run:
@@ -91,7 +94,7 @@ def command(*, prefix: str, user: str, cron: bool, force: bool, dry_run: bool, a
     return 0
 
 
-def files(prefix: Path, user: str, *, cron: bool = False, systemd: int | None = None) -> list[File]:
+def files(prefix: Path, user: str, *, gpu: bool = False, cron: bool = False, systemd: int | None = None) -> list[File]:
     """What belongs below `prefix` for this installation. `systemd`: its version, when not this host's.
 
     Raises `OperatorError` when this installation cannot run as `user` or lies where units cannot name it.
@@ -101,9 +104,14 @@ def files(prefix: Path, user: str, *, cron: bool = False, systemd: int | None = 
     settings = File(etc / "evald" / "evald.toml", _filled("evald.toml", values), settings=True)
     if cron:
         return [File(etc / "cron.d" / "evald", _filled("evald.cron", values)), settings]
-    units = [File(etc / "systemd" / "system" / name, _filled(name, values)) for name in _UNITS]
+    system = etc / "systemd" / "system"
+    units = [File(system / name, _filled(name, values)) for name in _UNITS]
     if (_systemd_version() if systemd is None else systemd) >= _BACK_OFF_SINCE:
-        units.append(File(etc / "systemd" / "system" / _BACK_OFF, _filled(_BACK_OFF, values)))
+        units.append(File(system / "evald.service.d" / _BACK_OFF, _drop_in(_BACK_OFF)))
+    if gpu:
+        units += [
+            File(system / f"{unit}.service.d" / _SHOW_GPU, _drop_in(_SHOW_GPU)) for unit in ("evald", "evald-sweep")
+        ]
     companions = [File(etc / f"{kind}.d" / "evald.conf", _filled(f"{kind}.conf", values)) for kind in _COMPANIONS]
     return [*units, *companions, settings]
 
@@ -120,6 +128,10 @@ def templates() -> Path:
     if found is None:
         raise OperatorError(f"the unit files are missing beside {package}", hint="install evald again")
     return found
+
+
+def _drop_in(name: str) -> str:
+    return (templates() / "evald.service.d" / name).read_text("utf-8")
 
 
 def _filled(name: str, values: dict[str, str]) -> str:

@@ -88,7 +88,9 @@ class Line:
 
     def cells(self) -> list[str]:
         """The row of `COLUMNS`."""
-        remark = (self.comparison or "").replace("_", " ") if self.verdict is Verdict.PASSED else first_line(self.message)
+        remark = (
+            (self.comparison or "").replace("_", " ") if self.verdict is Verdict.PASSED else first_line(self.message)
+        )
         return [
             self.name,
             coloured(self.verdict),

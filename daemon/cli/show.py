@@ -109,7 +109,9 @@ def _samples(evaluations: tuple[EvaluationRecord, ...]) -> None:
             str(sum(sample.calls)),
             figures.milliseconds(min(sample.samples_ms)),
             figures.milliseconds(max(sample.samples_ms)),
-            figures.sparkline(list(sample.samples_ms)[-40:]) if screen.on_terminal() else "",
+            figures.sparkline([one - min(sample.samples_ms) for one in sample.samples_ms[-40:]])
+            if screen.on_terminal()
+            else "",
         )
         for evaluation in evaluations
         for sample in evaluation.samples

@@ -34,13 +34,15 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     warn_of_weakness(settings)
     settings.paths.create()
     if not _anything_to_do(settings.paths):
-        return _print([], as_json=as_json, place=settings.paths.inbox)
+        _print([], as_json=as_json, place=settings.paths.inbox)
+        return 0
     lines, interrupted = _sweep(loaded)
-    code = _print(lines, as_json=as_json, place=settings.paths.inbox)
+    if lines or as_json or not interrupted:
+        _print(lines, as_json=as_json, place=settings.paths.inbox)
     if interrupted:
         screen.say("evald: interrupted; what was not finished is back in the inbox")
         return INTERRUPTED
-    return code or outcome.exit_code(line.verdict for line in lines)
+    return outcome.exit_code(line.verdict for line in lines)
 
 
 def _anything_to_do(paths: Paths) -> bool:
@@ -69,15 +71,14 @@ def _sweep(loaded: LoadedSettings) -> tuple[list[Line], bool]:
     return lines, stopper.asked
 
 
-def _print(lines: list[Line], *, as_json: bool, place: object) -> int:
+def _print(lines: list[Line], *, as_json: bool, place: object) -> None:
 
     passed = sum(line.verdict is Verdict.PASSED for line in lines)
     if as_json:
         screen.document({"judged": len(lines), "passed": passed, "jobs": [line.as_document() for line in lines]})
-        return 0
+        return
     if not lines:
-        screen.say(f"nothing was judged: {place} is empty")
-        return 0
+        screen.say(f"nothing was judged: nothing is ready in {place}")
+        return
     screen.table(COLUMNS, [line.cells() for line in lines])
     screen.say(f"{passed} of {len(lines)} passed")
-    return 0

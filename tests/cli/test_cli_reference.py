@@ -29,7 +29,9 @@ def test_the_generated_pages_are_fresh(file: str, page: Any) -> None:
 
 def test_every_command_file_is_listed_and_documented() -> None:
     text = (DOCS / "cli.md").read_text("utf-8")
-    with_commands = {path.stem for path in (PACKAGE / "cli").glob("*.py") if "\n@click." in path.read_text()} - {"root"}
+    with_commands = {
+        path.stem.replace("_", "-") for path in (PACKAGE / "cli").glob("*.py") if "\n@click." in path.read_text()
+    } - {"root"}
     assert with_commands == set(SUMMARIES) == {name for section in SECTIONS.values() for name in section}
     for name in SUMMARIES:
         assert f"## evald {name}\n" in text

@@ -80,7 +80,7 @@ def test_finishing_in_a_thread_after_done_is_seen(judge: JudgeOne) -> None:
     # Returns an untouched tensor at once; a thread finds the slot and writes the answer into it later.
     body = """
         import gc, threading
-        slots = next(o for o in gc.get_objects() if type(o).__name__ == "Slots")
+        slots = [o for o in gc.get_objects() if type(o).__name__ == "Slots"][-1]
         for args, outputs in zip(slots._args, slots._outputs):
             if args[0] is a:
                 target = outputs[0]
@@ -97,7 +97,7 @@ def test_finishing_in_a_thread_after_done_is_seen(judge: JudgeOne) -> None:
 def test_finishing_in_a_forked_process_after_done_is_seen(judge: JudgeOne) -> None:
     body = """
         import gc, os
-        slots = next(o for o in gc.get_objects() if type(o).__name__ == "Slots")
+        slots = [o for o in gc.get_objects() if type(o).__name__ == "Slots"][-1]
         for args, outputs in zip(slots._args, slots._outputs):
             if args[0] is a:
                 if os.fork() == 0:
@@ -170,7 +170,7 @@ def test_correct_in_the_checks_and_wrong_in_timed_rounds_is_a_wrong_answer(judge
 
 def test_one_wrong_call_in_a_hundred_is_a_wrong_answer(judge: JudgeOne) -> None:
     body = "self.n = getattr(self, 'n', 0) + 1\nreturn a if self.n % 100 == 99 else a + b"
-    judge(compare(forward(body), num_trials=300)).ended(Verdict.WRONG_ANSWER)
+    judge(compare(forward(body), num_trials=300, timing={"max_s": 10})).ended(Verdict.WRONG_ANSWER)
 
 
 def test_changing_an_input_is_a_wrong_answer(judge: JudgeOne) -> None:
@@ -189,9 +189,10 @@ def test_writing_beyond_a_tensor_is_a_wrong_answer(judge: JudgeOne, offset: str,
 def test_writing_into_the_slots_of_other_calls_gains_nothing(judge: JudgeOne) -> None:
     body = """
         import gc
-        slots = next(o for o in gc.get_objects() if type(o).__name__ == "Slots")
+        slots = [o for o in gc.get_objects() if type(o).__name__ == "Slots"][-1]
         for outputs in slots._outputs:
-            outputs[0].fill_(1.0)
+            for output in outputs:
+                output.fill_(1.0)
         return a + b
         """
     # In the checks there is one slot; in a round the later calls overwrite what the earlier ones spoiled, or it is wrong.

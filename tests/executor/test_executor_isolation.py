@@ -98,7 +98,7 @@ def probe(secret):
         except OSError:
             pass
     print("descriptors=" + "|".join(sorted(target.split(":")[0] + (":" + target.split(":", 1)[1] if "memfd" in target else "") for target in open_now.values())))
-    print("interfaces=" + ",".join(socket.if_nameindex()[0][1:2]))
+    print("interfaces=" + ",".join(line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line))
     print("hostname=" + socket.gethostname())
     print("leftovers=" + ",".join(sorted(os.listdir("/tmp") + os.listdir("/dev/shm"))))
     open("/tmp/left-behind", "w").close(); open("/dev/shm/left-behind", "w").close()
@@ -186,7 +186,7 @@ def test_a_cell_holds_its_streams_and_one_channel_and_nothing_else(report: dict[
 
 def test_a_cell_has_a_network_of_its_own_and_no_name_of_the_host(report: dict[str, str]) -> None:
     assert report["hostname"] == "cell"
-    assert "lo" in report["interfaces"] or report["interfaces"] == ""
+    assert report["interfaces"] == "lo"
 
 
 def test_what_one_cell_leaves_behind_the_next_does_not_see(
@@ -196,9 +196,8 @@ def test_what_one_cell_leaves_behind_the_next_does_not_see(
 
 
 def test_killing_everything_in_reach_ends_only_the_cell(judge: JudgeOne) -> None:
-    judge(
-        compare(forward("import os\nos.kill(-1, 9)\nreturn a + b"))
-    ).passed()  # -1 spares the caller, and nobody else is there
+    body = "import os\ntry:\n    os.kill(-1, 9)\nexcept ProcessLookupError:\n    pass  # nobody is there\nreturn a + b"
+    judge(compare(forward(body))).passed()
     judge(compare(forward("import os\nos.kill(0, 9)\nreturn a + b"))).ended(Verdict.RUNTIME_ERROR, "SIGKILL")
 
 
@@ -257,7 +256,7 @@ def test_the_reference_cannot_be_found_by_its_candidate(judge: JudgeOne) -> None
                     text = open(os.path.join(folder, name), errors="replace").read()
                 except OSError:
                     continue
-                if "the reference's own words" in text:
+                if "the reference's own " + "words" in text:
                     found.append(name)
         print("found=" + ",".join(found))
         return a + b

@@ -29,6 +29,8 @@ cp -a "$units" "$root/run/systemd/system"
 cd "$root"
 pivot_root . tmp/outside
 umount -l /tmp/outside
+# In a container systemd leaves this to whoever started it; without, credentials never reach their service.
+mount --make-rshared /
 exec env -i container=evald-test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     SYSTEMD_UNIT_PATH=/run/systemd/system:/etc/systemd/system:/usr/lib/systemd/system \
     SYSTEMD_PROC_CMDLINE="systemd.unit=evald-test.target systemd.unified_cgroup_hierarchy=1" \

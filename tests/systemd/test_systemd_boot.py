@@ -81,7 +81,6 @@ def test_the_service_is_ready_judges_tells_its_counts_and_writes_metrics(machine
     machine.wait_for(
         lambda: 'evald_jobs{state="finished"} 1' in (machine.read(f"{HOME}/metrics/evald.prom") or ""), "the metrics"
     )
-    assert "Supplementary" not in machine.journal()
     machine.run("systemctl", "stop", "evald")
     assert machine.show("evald", "Result") == "success"
     assert "evald_up 0" in str(machine.read(f"{HOME}/metrics/evald.prom"))
@@ -153,7 +152,7 @@ def test_the_database_url_comes_from_a_credential_that_only_root_can_read(machin
     machine.write("/etc/credstore/evald-database-url", f"sqlite:///{HOME}/state/elsewhere.sqlite3\n")
     machine.run("chmod", "-R", "go=", "/etc/credstore")
     machine.run("systemctl", "start", "evald")
-    assert machine.read(f"{HOME}/state/elsewhere.sqlite3") is not None
+    assert machine.run("ls", f"{HOME}/state").stdout.split().count("elsewhere.sqlite3") == 1
     machine.run("systemctl", "stop", "evald")
 
 
