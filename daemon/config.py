@@ -164,13 +164,16 @@ def load(
     *,
     config_file: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> LoadedSettings:
     """Merge the layers.
 
-    `flags` maps dotted keys to values; None values count as not given. `config_file` defaults to `EVALD_CONFIG`, then
+    `flags` maps dotted keys to values; None values count as not given. `options` says which option gave a key, where
+    that is not `--key`: it is what a message names. `config_file` defaults to `EVALD_CONFIG`, then
     `<home>/evald.toml` if it exists. Raises `OperatorError` naming the place of anything unknown or malformed.
     """
     environ = os.environ if environ is None else environ
+    options = options or {}
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     values: dict[str, Any] = {}
     sources = dict.fromkeys(_dotted_keys(), "default")
@@ -178,7 +181,7 @@ def load(
         _credential_layer(environ),
         _file_layer(_config_path(given, config_file, environ)),
         _environment_layer(environ),
-        {key: (value, f"flag --{key.replace('_', '-')}") for key, value in given.items()},
+        {key: (value, f"flag {options.get(key) or '--' + key.replace('_', '-')}") for key, value in given.items()},
     )
     for layer in layers:
         for key, (value, source) in layer.items():

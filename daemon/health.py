@@ -26,6 +26,7 @@ from daemon.notify import Keeper, Notifier, Vigil
 TURN_LIMIT_S = 60.0
 STORAGE_STEP_LIMIT_S = 300.0  # copying and unpacking a large bundle
 JUDGING_LIMIT_S = 1200.0  # the engine itself gives a judge up after 900 s of silence
+_WATCHING = "watching the inbox"
 _REPORT_EVERY_S = 10.0
 _CHANGED_EVERY_S = 1.0
 _COMPLAIN_EVERY_S = 60.0
@@ -117,7 +118,7 @@ class Monitor:
 
     def turn(self, *, inbox: int, running: int, judged: int, trouble: str | None) -> None:
         """The main loop completed a turn: it has scanned, or found that it cannot (`trouble`) and will try again."""
-        self.working("watching the inbox")
+        self.working(_WATCHING)
         was = self._health
         changed = (was.running, was.judged, self._trouble) != (running, judged, trouble)
         age_s = time.monotonic() - self._reported_s
@@ -128,6 +129,7 @@ class Monitor:
         self._health = self._measured(Health(was.slots, running, judged, inbox, was.jobs, was.last_finished, trouble))
         self._keeper.say(self._health.status())
         self._write(up=True)
+        self.working(_WATCHING)
 
     def asking(self) -> None:
         """A slot has finished what it had and asks for work."""

@@ -98,7 +98,7 @@ def _own_address() -> str | None:
 
 def speedup(cases: Sequence[CaseEvaluation]) -> float | None:
     """The geometric mean over all cases; None unless every case has one."""
-    found = [case.speedup for case in cases if case.speedup is not None]
+    found = [case.speedup for case in cases if case.speedup]
     return statistics.geometric_mean(found) if found and len(found) == len(cases) else None
 
 

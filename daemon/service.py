@@ -7,6 +7,7 @@ bundle back to the inbox and ends; a kill at any point is repaired by the next s
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
 import threading
@@ -20,7 +21,7 @@ from typing import Protocol
 from daemon import log
 from daemon.config import Settings
 from daemon.db import migrate
-from daemon.db.connection import Database
+from daemon.db.connection import Database, normalised
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import Lease
@@ -35,7 +36,9 @@ from daemon.intake.owner import Owner
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.intake.spool import Spool
 from daemon.judging import Desk, Finished
+from daemon.lifecycle import JobState
 from daemon.notify import Notifier
+from daemon.presence import Presence
 from daemon.reconcile import Reconciler
 from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.workers import Workers
@@ -99,6 +102,14 @@ class Service:
         types = catalog.contract_types(catalog.load(settings.backend_paths))
         self._watched = self._monitor.watched(engine)
         self._desk = Desk(settings, self._spool, self._repository, self._watched, types)
+        self._presence = Presence(
+            self._repository,
+            self._history,
+            self._spool.owner,
+            slots=engine.slots,
+            inbox=self._paths.inbox,
+            lease_s=settings.lease_s,
+        )
         self._reconciler = Reconciler(
             self._paths,
             self._spool,
@@ -151,7 +162,7 @@ class Service:
         return summary
 
     def _watch(self, *, until_idle: bool) -> Summary:
-        self._reconcile()
+        self._reconcile_at_start()
         with self._watcher:
             log.story("watching", inbox=self._paths.inbox, mode=self._watcher.mode, slots=self._engine.slots)
             self._workers.start()
@@ -172,6 +183,8 @@ class Service:
                 inbox=waiting, running=len(self._pulse.leases), judged=self._judged, trouble=self._trouble
             )
             if until_idle:
+                if self._presence.is_drained and self._workers.busy == 0:
+                    return
                 if self._has_work():
                     quiet_since_s = None
                 elif waiting == 0 or (quiet_since_s is not None and now_s - quiet_since_s > self._settings.quiet_s + 1):
@@ -190,16 +203,31 @@ class Service:
         if now_s < self._retry_at_s:
             return 1
         try:
+            self._presence.tell(now_s, self._drain_changed)
             waiting = self._claim_ready(self._readiness.look(moved_in, now_s))
             if now_s >= self._next_reconcile_s:
                 self._reconcile()
         except (HarnessError, OSError) as error:
-            self._retry_at_s = now_s + _BACK_OFF_S
+            self._retry_at_s = now_s + _back_off_s()
+            if self._trouble is None or now_s >= self._next_complaint_s:
+                self._next_complaint_s = now_s + _COMPLAIN_EVERY_S
+                log.story("waiting for storage", level=30, reason=error)
+            self._trouble = str(error)
+            return 1
+        if self._trouble is not None:
+            self._trouble = None
+            log.story("storage is back")
+        return waiting
+
+    def _reconcile_at_start(self) -> None:
+        """A sweep ends when the database does not answer; a daemon tries again at its first turn."""
+        try:
+            self._reconcile()
+        except StorageUnavailable as error:
+            if self._until_idle:
+                raise
             self._trouble = str(error)
             log.story("waiting for storage", level=30, reason=error)
-            return 1
-        self._trouble = None
-        return waiting
 
     def _reconcile(self) -> None:
         self._monitor.working("repairing what dead daemons left")
@@ -208,7 +236,8 @@ class Service:
 
     def _claim_ready(self, entries: list[Seen]) -> int:
         """Claim what is ready while there is room ahead. Returns how many visible entries stay in the inbox."""
-        room = self._settings.claim_ahead - self._queued() if entries and self._has_disk() else 0
+        may_claim = bool(entries) and self._presence.takes_jobs and self._has_disk()
+        room = self._settings.claim_ahead - self._queued() if may_claim else 0
         waiting = 0
         for entry in entries:
             if entry.state is EntryState.IGNORED:
@@ -278,7 +307,7 @@ class Service:
 
     def _take(self) -> Lease | None:
         self._monitor.asking()
-        if self._stop.is_set() or not self._has_disk() or not self._can_judge():
+        if self._stop.is_set() or not self._presence.takes_jobs or not self._has_disk() or not self._can_judge():
             return None
         return self._repository.lease_next(self._spool.owner.tag, self._settings.lease_s)
 
@@ -323,7 +352,19 @@ class Service:
         if not ended:
             self._workers.stop(self._settings.deadlines.stop_s)
         self._give_back()
+        self._presence.leave(keep=not self._until_idle)
         self._database.close()
+
+    def _drain_changed(self) -> None:
+        """This host was drained, or takes jobs again."""
+        if self._presence.takes_jobs:
+            self._workers.wake()
+            return
+        for claimed in list(self._spool.held()):
+            job = self._history.job(claimed.job_id)
+            waits = job is not None and job.state is JobState.QUEUED
+            if claimed.owner == self._spool.owner and waits:
+                self._desk.give_back(claimed)
 
     def _give_back(self) -> None:
         """Every bundle this daemon claimed whose job is not finished, nor leased by another daemon, goes back to the
@@ -341,21 +382,53 @@ class Service:
 
 
 @contextmanager
-def opened(settings: Settings, listener: Listener | None = None) -> Iterator[Service]:
+def opened(
+    settings: Settings, listener: Listener | None = None, stopped: Callable[[], bool] | None = None
+) -> Iterator[Service]:
     """A service ready to run: folders made, database ready, a judge started and its sandbox tried.
 
-    Raises `OperatorError` when this host or these settings cannot judge.
+    With `stopped`, a database server that does not answer is waited for until `stopped()`; the service then has no
+    judge and is only good for being stopped. Raises `OperatorError` when this host or these settings cannot judge,
+    `StorageUnavailable`.
     """
     notifier = Notifier.from_environment()
     notifier.status("opening the database and starting the judge")
     settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
+    ready = _database_ready(settings.database_url, notifier, stopped)
     engine = _engine(settings)
     try:
-        engine.start()
+        if ready:
+            engine.start()
         yield Service(settings, engine, listener or Silence(), notifier)
     finally:
         engine.close()
+
+
+def _database_ready(url: str, notifier: Notifier, stopped: Callable[[], bool] | None) -> bool:
+    """Make the database ready. False: it never answered until `stopped()`. SQLite is not waited for: it has no server
+    that could come back.
+    """
+    complain_at_s = 0.0
+    while stopped is None or not stopped():
+        try:
+            migrate.ensure_ready(url)
+        except StorageUnavailable as error:
+            if stopped is None or normalised(url).get_backend_name() == "sqlite":
+                raise
+            if time.monotonic() >= complain_at_s:
+                complain_at_s = time.monotonic() + _COMPLAIN_EVERY_S
+                log.story("waiting for the database, nothing is claimed", level=30, reason=error)
+            notifier.status(f"waiting for the database: {error.message}")
+            notifier.extend(_COMPLAIN_EVERY_S)
+            time.sleep(_back_off_s())
+        else:
+            return True
+    return False
+
+
+def _back_off_s() -> float:
+    """Not all daemons at the same moment."""
+    return _BACK_OFF_S * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
 
 def _engine(settings: Settings) -> LocalEngine | RehearsalEngine:

@@ -5,17 +5,17 @@ It answers two smaller questions earlier: "is it worth scanning now?", and "whic
 complete?".
 
 - watchdog's inotify events are hints. They may be late, lost in an overflow, or missing for what was there before;
-whoever
-  relies on `wait` alone scans at least every `scan_interval_s`. A hint is kept until it is fetched. It is dropped again
-  when its name is created, deleted or renamed away after that: then it speaks about another entry.
+  whoever relies on `wait` alone scans at least every `scan_interval_s`. A hint is kept until it is fetched. It is
+  dropped again when its name is created or deleted after that: then it speaks about another entry.
 - Only renames to a name directly in the inbox count as moved in, whether from outside or from a hidden name inside.
-Created
-  and modified entries only wake the loop: somebody may still be writing them.
-- inotify does not see what other hosts do. On a network file system (`auto`), `wait` sleeps from scan to scan
-instead. - Threads: watchdog's own threads call `_Handler`, which only adds to a bounded set under a lock and wakes
-the loop; when
-  the set is full, further names are dropped and the loop is just woken. The owner calls `wait` from one thread, and
-  every call looks after the observer: a dead thread, an inbox that vanished, came back or was replaced, and an
+  Created and modified entries only wake the loop: somebody may still be writing them.
+- Renames away are not asked for: watchdog holds each of them, and every event behind it, back for half a second to
+  find its other half. Every claim is one, so the next bundle would wait for it. They say nothing we need: a name
+  that is gone is not in the scan, and one that comes back in place is created.
+- inotify does not see what other hosts do. On a network file system (`auto`), `wait` sleeps from scan to scan instead.
+- Threads: watchdog's own threads call `_Handler`, which only adds to a bounded set under a lock and wakes the loop;
+  when the set is full, further names are dropped and the loop is just woken. The owner calls `wait` from one thread,
+  and every call looks after the observer: a dead thread, an inbox that vanished, came back or was replaced, and an
   exhausted inotify limit lead to a fresh observer, or to polling until one can be had.
 - `wake` may be called from a signal handler, so it takes no lock: it writes to an eventfd, on which `wait` sleeps.
   A `threading.Event` would not do: a handler that runs inside its `wait` could wait for itself.
@@ -45,7 +45,8 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers.inotify import InotifyObserver
+from watchdog.observers.inotify import InotifyFullEmitter, InotifyObserver
+from watchdog.observers.inotify_c import InotifyConstants, Mask
 from watchdog.utils import BaseThread
 
 from daemon.log import story
@@ -67,22 +68,8 @@ _STOP_S = 5.0
 _POINT_FIELD = 4
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _NETWORK_TYPES = frozenset(
-    (
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "9p",
-        "virtiofs",
-        "vboxsf",
-        "lustre",
-        "beegfs",
-        "gpfs",
-        "ceph",
-        "glusterfs",
-    )
-) | {"afs", "ocfs2", "gfs2", "fuse"}
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "vboxsf", "lustre", "beegfs", "gpfs", "ceph")
+) | {"glusterfs", "afs", "ocfs2", "gfs2", "fuse"}
 
 
 @dataclass(frozen=True)
@@ -278,6 +265,13 @@ class _Handler(FileSystemEventHandler):
         return name if folder == self._folder else None
 
 
+class _Emitter(InotifyFullEmitter):
+    """watchdog's own, but deaf to renames away (see the top)."""
+
+    def get_event_mask_from_filter(self) -> Mask:
+        return Mask(super().get_event_mask_from_filter() & ~InotifyConstants.IN_MOVED_FROM)
+
+
 class _Observer:
     """One watchdog observer on one folder, with the threads it started. Raises `OSError` when inotify is exhausted."""
 
@@ -286,7 +280,8 @@ class _Observer:
         status = Path(folder).stat()
         self._identity = (status.st_dev, status.st_ino)
         before = set(threading.enumerate())
-        self._observer = InotifyObserver(generate_full_events=True)
+        self._observer = InotifyObserver()
+        self._observer._emitter_class = _Emitter
         try:
             self._observer.schedule(_Handler(folder, hints, wake), folder, event_filter=_EVENTS)
             self._observer.start()

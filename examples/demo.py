@@ -20,7 +20,8 @@ def main(home: Path) -> int:
     dropped = json.loads(subprocess.run(submit, check=True, stdout=subprocess.PIPE).stdout)
     print(f"{len(bundles)} bundles dropped into {home / 'inbox'}", flush=True)
     status = subprocess.run([*EVALD, "sweep", "--home", str(home)], check=False).returncode
-    if status not in (0, 1, 2):  # 1: some did not pass, 2: one cannot be judged without a GPU; as it should be
+    # 1: some did not pass, 2: one cannot be judged without a GPU; as it should be. No result at all: it has said why.
+    if status not in (0, 1, 2) or not (home / "results" / "by-name").is_dir():
         return status
     surprises = 0
     for (name, verdict), drop in zip(expected.items(), dropped["submitted"], strict=True):

@@ -34,6 +34,8 @@ def existing(text: str) -> Path:
     path = Path(text).expanduser()
     if path.is_dir():
         return path.resolve()
+    if path.is_symlink() and not path.exists():
+        raise OperatorError(f"{text} is a link to {path.readlink()}, which is not there", hint="repair the link")
     if not path.exists():
         raise OperatorError(f"there is no {text}", hint=_nearby(path))
     kind = _SOURCES.get(path.suffix.lower())

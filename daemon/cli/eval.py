@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import outcome, screen
-from daemon.cli.judging import warn_of_weakness
+from daemon.cli.judging import interrupted_by_any_end, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 from daemon.errors import BundleError
 
@@ -95,7 +95,7 @@ def _judge(bundle: ReadBundle, job_id: str, settings: Settings) -> Evaluation:
             engine.start()
             return engine.evaluate(JobSpec(job_id, bundle.name, bundle.dir), on_progress)
 
-    with ThreadPoolExecutor(1) as pool:
+    with interrupted_by_any_end(), ThreadPoolExecutor(1) as pool:
         judging = pool.submit(work)
         try:
             return judging.result()

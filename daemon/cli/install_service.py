@@ -66,7 +66,13 @@ class File:
 
 @click.command("install-service")
 @click.option("--prefix", default="/", metavar="DIR", help="Write below DIR instead of / (for packages, for a look).")
-@click.option("--user", default="root", show_default=True, help="Run as this user; root gives cells uids of their own.")
+@click.option(
+    "--user",
+    default="root",
+    metavar="NAME",
+    show_default=True,
+    help="Run as this user; root gives cells uids of their own.",
+)
 @click.option("--gpu/--no-gpu", default=None, help="Show NVIDIA devices to the service (default: if there are any).")
 @click.option("--cron", is_flag=True, help="Write a cron file instead of units.")
 @click.option("--force", is_flag=True, help="Replace files that differ.")

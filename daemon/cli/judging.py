@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from daemon.cli import screen
@@ -28,6 +31,26 @@ class Stopper:
         self._stop = stop
         if self.asked:
             stop()
+
+
+@contextmanager
+def interrupted_by_any_end() -> Iterator[None]:
+    """SIGTERM, and SIGHUP unless it is ignored (nohup), end the block as Ctrl-C does: what is cleaned up then is cleaned
+    up always.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ours = [number for number, handler in before.items() if handler == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def warn_of_weakness(settings: Settings) -> None:

@@ -96,9 +96,12 @@ def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ..
     chosen["home"] = chosen["home"] or root.get("home")
     file = config or root.get("config")
     flags = {key: value for key, value in chosen.items() if value not in (None, ())}
+    options = {key: flag.option for key, flag in {**_PLACES, **_MORE}.items()}
     for assignment in assignments:
         key, found, value = assignment.partition("=")
         if not found:
             raise click.UsageError(f"--set {assignment!r} is not KEY=VALUE", ctx=click.get_current_context())
-        flags[settings.known_key(key.strip())] = value.split(os.pathsep) if key == "backend_paths" else value
-    return settings.load(flags, config_file=Path(file) if file else None)
+        known = settings.known_key(key.strip())
+        flags[known] = value.split(os.pathsep) if known == "backend_paths" else value
+        options[known] = f"--set {known}"
+    return settings.load(flags, config_file=Path(file) if file else None, options=options)

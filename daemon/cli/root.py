@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Looking after evald": {
         "doctor": "check this machine, and say what to type",
         "config": "every setting, its value, and where it came from",
+        "drain": "let the daemons of a host finish and take nothing new",
         "cleanup": "forget jobs that ended long ago",
         "db": "look at or upgrade the database",
         "install-service": "put systemd units (or a cron file) in place",

@@ -36,7 +36,7 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     log.story("starting", home=settings.paths.home, isolation=settings.isolation)
     stopper = Stopper()
     try:
-        with service.stopping_on_signals(stopper), service.opened(settings) as daemon:
+        with service.stopping_on_signals(stopper), service.opened(settings, stopped=lambda: stopper.asked) as daemon:
             stopper.attach(daemon.stop)
             summary = daemon.run()
     except (HarnessError, OSError) as error:

@@ -16,10 +16,11 @@ from daemon.lifecycle import JobState
 if TYPE_CHECKING:
     from daemon.config import LoadedSettings, Settings
     from daemon.db.history import History
-    from daemon.db.records import JobRecord
+    from daemon.db.records import DaemonRecord, JobRecord
     from daemon.intake.waiting import Inbox
 
 _SHOWN = 10
+_RUNNING_SHOWN = 100
 
 
 @click.command("status")
@@ -57,7 +58,9 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
 
     counts = history.counts_by_state() if history else dict.fromkeys(JobState, 0)
     held = (JobState.CLAIMED, JobState.RUNNING)
-    running = history.jobs(state=held, limit=_SHOWN).jobs if history and any(counts[s] for s in held) else ()
+    running = history.jobs(state=held, limit=_RUNNING_SHOWN).jobs if history and any(counts[s] for s in held) else ()
+    daemons = history.daemons() if history else ()
+    drained = history.drained_hosts() if history else {}
     last = history.jobs(state=(JobState.FINISHED, JobState.BROKEN), limit=_SHOWN).jobs if history else ()
     if as_json:
         screen.document(
@@ -65,6 +68,8 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
                 "home": str(settings.paths.home),
                 "inbox": _inbox_document(inbox),
                 "jobs": {str(state): count for state, count in counts.items()},
+                "daemons": [_daemon_document(daemon, running) for daemon in daemons],
+                "drained_hosts": {host: since.isoformat() for host, since in drained.items()},
                 "running": [_job_document(job) for job in running],
                 "last_finished": [_job_document(job) for job in last],
             }
@@ -73,9 +78,63 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
     ignored = f" (and {inbox.ignored} with hidden or temporary names)" if inbox.ignored else ""
     known = " · ".join(f"{count} {state}" for state, count in counts.items() if count) or "none yet"
     screen.fields([("inbox", f"{inbox.total} waiting in {settings.paths.inbox}{ignored}"), ("jobs", known)])
+    _daemons_table(daemons, running)
+    idle = set(drained) - {daemon.host for daemon in daemons}
+    for host in sorted(idle):
+        screen.line(f"{host} is drained and has no daemon")
     _running_table(running)
     _inbox_table(inbox)
     _last_table(last)
+
+
+def _daemons_table(daemons: tuple[DaemonRecord, ...], running: tuple[JobRecord, ...]) -> None:
+
+    if not daemons:
+        return
+    screen.heading("daemons")
+    columns = (
+        Column("HOST"),
+        Column("PID"),
+        Column("STATE"),
+        Column("SLOTS", right=True),
+        Column("SEEN"),
+        Column("INBOX", flexible=True),
+    )
+    screen.table(
+        columns,
+        [
+            (
+                daemon.host,
+                str(daemon.pid),
+                _state_of(daemon, running),
+                f"{len(_held_by(daemon, running))}/{daemon.slots}",
+                figures.ago(daemon.seen_at),
+                daemon.inbox,
+            )
+            for daemon in daemons
+        ],
+    )
+
+
+def _state_of(daemon: DaemonRecord, running: tuple[JobRecord, ...]) -> str:
+    """`draining` becomes `drained` when nothing runs there any more."""
+    if daemon.is_missing:
+        return f"no sign of life for longer than its lease ({daemon.lease_s:g} s)"
+    if daemon.state != "draining":
+        return f"{daemon.state}{', to be drained' if daemon.is_drained and daemon.state == 'running' else ''}"
+    return "draining" if _held_by(daemon, running) else "drained"
+
+
+def _held_by(daemon: DaemonRecord, running: tuple[JobRecord, ...]) -> list[JobRecord]:
+    return [job for job in running if job.lease_owner == daemon.owner]
+
+
+def _daemon_document(daemon: DaemonRecord, running: tuple[JobRecord, ...]) -> dict[str, Any]:
+    leases = [
+        {"job_id": job.job_id, "name": job.name, "lease_until": job.lease_until and job.lease_until.isoformat()}
+        for job in _held_by(daemon, running)
+    ]
+    return {**as_document(daemon), "judging": leases}
 
 
 def _running_table(jobs: tuple[JobRecord, ...]) -> None:
@@ -83,7 +142,14 @@ def _running_table(jobs: tuple[JobRecord, ...]) -> None:
     if not jobs:
         return
     screen.heading("being judged")
-    columns = (Column("NAME"), Column("JOB"), Column("NOW", flexible=True), Column("SINCE"), Column("BY"))
+    columns = (
+        Column("NAME"),
+        Column("JOB"),
+        Column("NOW", flexible=True),
+        Column("SINCE"),
+        Column("LEASE"),
+        Column("BY"),
+    )
     screen.table(
         columns,
         [
@@ -92,11 +158,20 @@ def _running_table(jobs: tuple[JobRecord, ...]) -> None:
                 figures.short(job.job_id),
                 job.progress or str(job.state),
                 figures.ago(job.started_at or job.claimed_at),
+                _time_left(job),
                 _holder(job),
             )
             for job in jobs
         ],
     )
+
+
+def _time_left(job: JobRecord) -> str:
+    """Until when its daemon has to give a sign of life."""
+    if job.lease_until is None:
+        return ""
+    left_s = (job.lease_until - datetime.now(UTC)).total_seconds()
+    return f"{figures.span(left_s)} left" if left_s > 0 else "over"
 
 
 def _holder(job: JobRecord) -> str:

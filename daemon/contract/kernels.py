@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from daemon.config import Limits
 from daemon.contract.kernel_types import KernelTypeSpec
-from daemon.contract.problems import ProblemLog, child, nearest, read_model, shown
+from daemon.contract.problems import ProblemLog, child, nearest, read_model, shown, without_unknown_keys
 from daemon.contract.request import KernelMetadata, KernelSpec
 from daemon.contract.rules import checked_arg
 from daemon.contract.sources import file_source, inline_source
@@ -142,7 +142,7 @@ class KernelReader:
                 if name in draft.names:
                     self.log.add(child(where, "name"), f"{shown(name)} is the name of an earlier argument")
                 draft.names.append(name)
-            arg = read_model(ArgSpec, item, where, self.log)
+            arg = read_model(ArgSpec, item, where, self.log) or without_unknown_keys(ArgSpec, item)
             if arg is not None:
                 draft.args[index] = checked_arg(arg, where, self.log)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import reprlib
 from collections.abc import Iterable
@@ -107,6 +108,26 @@ def read_model(model: type[M], raw: object, path: str, log: ProblemLog) -> M | N
             field, message, suggestion = _explained(model, detail)
             log.add(_joined(path, field), message, suggestion)
         return None
+
+
+def without_unknown_keys(model: type[M], raw: object) -> M | None:
+    """`raw` as a `model` when leaving out its unknown keys is all it takes: what else is wrong with it can then be found
+    too.
+    """
+    known = copy.deepcopy(raw)
+    try:
+        return model.model_validate(known)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    if not all(detail["type"] == "extra_forbidden" for detail in details):
+        return None
+    for detail in details:
+        *steps, key = detail["loc"]
+        holder: Any = known
+        for step in steps:
+            holder = holder[step]
+        del holder[key]
+    return model.model_validate(known)
 
 
 def _joined(path: str, steps: tuple[str | int, ...]) -> str:

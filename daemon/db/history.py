@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select, tuple_
@@ -13,10 +13,12 @@ from sqlalchemy import Row, Select, func, select, tuple_
 from daemon.db import samples
 from daemon.db.columns import storable
 from daemon.db.connection import Database
-from daemon.db.models import Attempt, Bundle, Evaluation, Event, Job, Sample
+from daemon.db.models import Attempt, Bundle, Daemon, Drain, Evaluation, Event, Job, Sample
 from daemon.db.models import Metric as MetricRow
 from daemon.db.records import (
     AttemptRecord,
+    DaemonRecord,
+    DaemonState,
     EvaluationRecord,
     EventRecord,
     JobPage,
@@ -26,6 +28,7 @@ from daemon.db.records import (
     Standing,
     StatsRow,
 )
+from daemon.db.sqlfunctions import now
 from daemon.db.statistics import GroupBy, leaderboard, stats
 from daemon.errors import OperatorError
 from daemon.lifecycle import JobState
@@ -78,6 +81,19 @@ class History:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def daemons(self) -> tuple[DaemonRecord, ...]:
+        """Every daemon that is known, by host, the latest start first."""
+        drained = select(Drain.host).where(Drain.host == Daemon.host).exists()
+        columns = (*Daemon.__table__.columns, now().label("read_at"), drained.label("is_drained"))
+        statement = select(*columns).order_by(Daemon.host, Daemon.started_at.desc(), Daemon.owner)
+        with self._database.read() as connection:
+            return tuple(_daemon(row) for row in connection.execute(statement))
+
+    def drained_hosts(self) -> dict[str, datetime]:
+        """Hosts that take no new jobs, and since when; also those without any daemon."""
+        with self._database.read() as connection:
+            return {row.host: row.since for row in connection.execute(select(Drain.host, Drain.since))}
 
     def job(self, job_id: str) -> JobRecord | None:
         """The job with this id, or the only one whose id begins so; with its result document. None: there is none.
@@ -200,6 +216,12 @@ class History:
 
 
 _EVALUATION_FIELDS = set(EvaluationRecord.__dataclass_fields__) - {"samples", "metrics"}
+
+
+def _daemon(row: Row[Any]) -> DaemonRecord:
+    values = dict(row._mapping)
+    silent = values.pop("read_at") - row.seen_at > timedelta(seconds=row.lease_s)
+    return DaemonRecord(**values, is_missing=silent and row.state is not DaemonState.STOPPED)
 
 
 def _jobs_with_document() -> Select[Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, MetaData
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column
 
 from daemon.db.columns import RowId, SafeJson, SafeText, UtcDateTime, choice
-from daemon.db.records import AttemptOutcome
+from daemon.db.records import AttemptOutcome, DaemonState
 from daemon.lifecycle import JobState
 from daemon.verdict import Comparison, Phase, Side, Verdict
 
@@ -264,6 +264,32 @@ class Metric(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[float]
     unit: Mapped[str] = mapped_column(String(24))
+
+
+class Daemon(Base):
+    """One daemon process, as it last told about itself. `owner` is what its leases carry; times are the database's."""
+
+    __tablename__ = "daemon"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str] = mapped_column(index=True)
+    pid: Mapped[int]
+    version: Mapped[str]
+    slots: Mapped[int]
+    inbox: Mapped[str]
+    lease_s: Mapped[float]
+    state: Mapped[DaemonState] = mapped_column(choice(DaemonState, "state"))
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+class Drain(Base):
+    """A host whose daemons take no new jobs. It stays one while they are restarted."""
+
+    __tablename__ = "drain"
+
+    host: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
 
 
 class Event(Base):

@@ -102,6 +102,49 @@ class AttemptOutcome(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class DaemonState(StrEnum):
+    """What a daemon said last about itself. One that was killed says nothing more: look at `seen_at`."""
+
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class DaemonNote:
+    """What a daemon tells about itself. `owner` is what its leases carry (host-boot-pid); `lease_s`: how long after
+    its last sign of life it counts as gone, seconds.
+    """
+
+    owner: str
+    host: str
+    pid: int
+    version: str
+    slots: int
+    inbox: str
+    lease_s: float
+
+
+@dataclass(frozen=True)
+class DaemonRecord:
+    """One daemon as the database knows it. `is_missing`: not stopped, and silent for longer than its lease.
+    `is_drained`: somebody drained its host, whether it has noticed yet or not.
+    """
+
+    owner: str
+    host: str
+    pid: int
+    version: str
+    slots: int
+    inbox: str
+    lease_s: float
+    state: DaemonState
+    started_at: datetime
+    seen_at: datetime
+    is_missing: bool
+    is_drained: bool
+
+
 @dataclass(frozen=True)
 class Expired:
     """A job taken back from `owner`, who let its lease run out. `state`: queued, or broken when no attempt was left."""

@@ -19,19 +19,20 @@ point.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
 
+from daemon.db import repository_daemons as daemons
 from daemon.db import repository_leases as leases
 from daemon.db import repository_publication as publication
 from daemon.db import repository_registration as registration
 from daemon.db import repository_rows as rows
 from daemon.db.connection import Database
 from daemon.db.models import Job
-from daemon.db.records import CleanupReport, Description, Expired, Lease, NewJob, Published
+from daemon.db.records import CleanupReport, DaemonNote, Description, Expired, Lease, NewJob, Published
 from daemon.db.repository_cleanup import cleanup
 from daemon.db.sqlfunctions import now
 from daemon.lifecycle import JobState
@@ -170,6 +171,33 @@ class Repository:
         """Note that something happened, to a job or (None) to the service. `kind`: at most 40 characters."""
         with self._database.write() as connection:
             rows.note(connection, job_id, kind, detail)
+
+    def report_daemon(self, note: DaemonNote) -> bool:
+        """Write down that this daemon lives, now by the database's clock. True: its host is drained, so that it shall
+        take nothing new; it is then shown as draining.
+        """
+        with self._database.write() as connection:
+            return daemons.report(connection, note)
+
+    def daemon_stopped(self, owner: str) -> None:
+        """This daemon ends and holds nothing any more."""
+        with self._database.write() as connection:
+            daemons.leave(connection, owner)
+
+    def forget_daemons(self, owners: Collection[str]) -> int:
+        """Drop the rows of daemons that nobody needs to see any more. Their jobs and leases are not touched."""
+        with self._database.write() as connection:
+            return daemons.forget(connection, owners)
+
+    def drain(self, host: str) -> bool:
+        """From now on the daemons of `host` take no new jobs, also those that start later. False: it was so before."""
+        with self._database.write() as connection:
+            return daemons.drain(connection, host)
+
+    def undo_drain(self, host: str) -> bool:
+        """The daemons of `host` take jobs again. False: it was not drained."""
+        with self._database.write() as connection:
+            return daemons.undo_drain(connection, host)
 
     def cleanup(self, older_than: timedelta, keep_best: int = 1, *, dry_run: bool = False) -> CleanupReport:
         """Forget finished and broken jobs that ended more than `older_than` ago; never one that is not finished.

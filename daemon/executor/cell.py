@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from daemon.executor.sandbox.confine import confine, die_with_parent
 def main(argv: list[str]) -> int:
     """`argv`: the descriptor of the channel, and the JSON of the walls to put up (empty without a sandbox)."""
     walls: dict[str, Any] = json.loads(argv[1])
+    _close_all_but(int(argv[0]))
     if walls.get("limits"):
         confine(walls["limits"])
     else:
@@ -39,6 +41,12 @@ def main(argv: list[str]) -> int:
     protocol.send(channel, {"type": "hello", "protocol": protocol.VERSION, **workload.versions()})
     serve(channel, workload)
     return 0
+
+
+def _close_all_but(channel_fd: int) -> None:
+    """Whatever the way here left open: bubblewrap passes one of its own pipes on."""
+    os.closerange(3, channel_fd)
+    os.closerange(channel_fd + 1, max(channel_fd + 2, os.sysconf("SC_OPEN_MAX")))
 
 
 def serve(channel: socket.socket, workload: Any) -> None:
@@ -60,7 +68,15 @@ def serve(channel: socket.socket, workload: Any) -> None:
         finally:
             for fd in fds:
                 os.close(fd)
+        _flush()
         protocol.send(channel, answer)
+
+
+def _flush() -> None:
+    """What the kernel printed, out before the judge may freeze or kill us. Its own streams: it may have broken them."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError, TypeError):
+            stream.flush()
 
 
 def _failed(fault: Any) -> protocol.Message:

@@ -49,6 +49,7 @@ _ISOLATED_ROUNDS = 5
 _BATCHED = 2.0
 _CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
 _APART = 0.005
+_CLOCK_TICK_S = 1e-9
 _MIN_ROUNDS_IN_A_HURRY = 5
 
 
@@ -287,7 +288,8 @@ class Measurement:
         null = self._null_cost(index, NullKernel.LOOP)
         raw_s = self._samples_s(index)
         rounds = self._series[index].rounds
-        samples_ms = [max(value, 0.0) * 1e3 for value in raw_s]
+        # What lies below the resolution is reported as the resolution: an upper bound, never a zero to rank first with.
+        samples_ms = [max(value, self._resolution_s(index)) * 1e3 for value in raw_s]
         copy_s, isolated_s = self._copy_s(index), self._isolated_s(index)
         return Timing(
             stats=stats.runtime_stats(samples_ms),
@@ -306,6 +308,11 @@ class Measurement:
             labels=tuple(self._labels(index, raw_s)),
         )
 
+    def _resolution_s(self, index: int) -> float:
+        """The shortest call that can be told from no call at all: the null rounds' scatter over the calls of a round."""
+        scatter_s = self._null_cost(index, NullKernel.LOOP).scatter_s
+        return max(scatter_s / max(calls for calls, _ in self._series[index].rounds), _CLOCK_TICK_S)
+
     def _isolated_s(self, index: int) -> float | None:
         walls = self._series[index].isolated_s
         alone = [wall_s for calls, wall_s in self._series[index].null[NullKernel.LOOP] if calls == 1]
@@ -314,7 +321,7 @@ class Measurement:
     def _labels(self, index: int, raw_s: list[float]) -> list[str]:
         series, null = self._series[index], self._null_cost(index, NullKernel.LOOP)
         labels = []
-        if statistics.median(raw_s) <= null.scatter_s / max(calls for calls, _ in series.rounds):
+        if statistics.median(raw_s) <= self._resolution_s(index):
             labels.append("below_resolution")
         if len(raw_s) < _MIN_ROUNDS_IN_A_HURRY:
             labels.append("few_rounds")

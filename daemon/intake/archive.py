@@ -50,6 +50,8 @@ def unpack(form: Form, descriptor: int, target: Path, admission: Admission, limi
     """Unpack the open archive into the folder `target`. Raises `BundleError` where going on makes no sense."""
     with os.fdopen(os.dup(descriptor), "rb", buffering=CHUNK_BYTES) as raw:
         head = _read(raw, 3)
+        if not head:
+            admission.stop("is empty: 0 bytes")
         packer = _OTHER_PACKERS.get(head)
         if packer:
             admission.stop(f"is packed with {packer}; use .tar, .tar.gz, .tgz or .zip")

@@ -24,6 +24,9 @@ from daemon.cli import failing
         (("eval",), ("PATH",)),
         (("status", "--set", "timing.max=3"), ("timing.max", "timing.max_s")),
         (("status", "--set", "timing.max_s"), ("KEY=VALUE",)),
+        (("status", "--set", "timing.max_s=soon"), ("--set timing.max_s", "soon")),
+        (("status", "--set", "min_free_bytes=x"), ("--set min_free_bytes",)),
+        (("sweep", "--slots", "0"), ("flag --slots",)),
         (("sweep", "--isolation", "docker"), ("--isolation", "docker", "bubblewrap")),
         (("status", "--config", "nowhere.toml"), ("nowhere.toml", "--config")),
         (("status",), ("there is no evald", "evald run")),
@@ -58,6 +61,15 @@ def test_a_wrong_path_says_what_is_nearby(evald: Evald, tmp_path: Path) -> None:
         ran = evald(command, "relu_fst")
         assert ran.code == 2
         assert "relu_fast" in ran.out + ran.err
+
+
+def test_a_link_to_nothing_is_named_as_one(evald: Evald, tmp_path: Path) -> None:
+    (tmp_path / "mine").symlink_to("nowhere")
+    for command in ("eval", "validate"):
+        ran = evald(command, "mine")
+        assert ran.code == 2
+        assert "link to nowhere" in ran.out + ran.err
+        assert "did you mean" not in ran.out + ran.err
 
 
 def test_a_bare_source_file_says_what_to_type(evald: Evald, tmp_path: Path) -> None:

@@ -100,13 +100,19 @@ def test_eval_of_a_malformed_bundle_is_rejected_with_its_problems(evald: Evald, 
     assert "num_trials" in evald("eval", "mine").out
 
 
-def test_eval_can_be_interrupted(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_eval_can_be_interrupted_and_leaves_nothing_behind(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     running = start("eval", bundle(tmp_path / "mine", "\n        while True: pass"))
     tasks = Path(f"/proc/{running.pid}/task")
     wait_until(lambda: any((task / "children").read_text() for task in tasks.iterdir()), running)
-    code, out, err = stopped(running, signal.SIGINT)
+    code, out, err = stopped(running, number)
     assert (code, out) == (130, "")
     assert "Traceback" not in err
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_submit_waits_for_the_verdict_of_a_running_daemon(start: Start, process: Evald, tmp_path: Path) -> None:

@@ -385,3 +385,10 @@ def test_a_flood_of_problems_is_cut_and_counted() -> None:
 def test_a_request_survives_its_own_json(make: object) -> None:
     request = parsed(make()).request  # type: ignore[operator]
     assert type(request).model_validate_json(request.model_dump_json()) == request
+
+
+def test_an_unknown_key_in_an_argument_does_not_hide_what_else_is_wrong_with_it() -> None:
+    negative = tensor("x", [-3], init={"kind": "randn", "men": 2})
+    found = fields(with_args({**negative, "rolle": "input"}))
+    where = "kernel.io.args[0]"
+    assert sorted(found) == [f"{where}.rolle", f"{where}.tensor_spec.init.men", f"{where}.tensor_spec.shape[0]"]

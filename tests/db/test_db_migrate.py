@@ -84,7 +84,7 @@ def test_readers_are_told_what_is_wrong_without_alembic(url: str) -> None:
     migrate.upgrade(url)
     revision.require_current(database)
     set_revision(url, "0000")
-    with pytest.raises(OperatorError, match="needs 0001"):
+    with pytest.raises(OperatorError, match=f"needs {revision.REVISION}"):
         revision.require_current(database)
 
 

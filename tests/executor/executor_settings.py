@@ -10,15 +10,15 @@ from daemon.config import Deadlines, Sandbox, Settings, TimingDefaults
 MIB = 1024 * 1024
 
 
-def worker_number() -> int:
-    """0 without xdist: every worker gets uids of its own, for two cells of one uid could signal each other's files."""
-    return int("".join(filter(str.isdigit, os.environ.get("PYTEST_XDIST_WORKER", ""))) or 0)
+def cell_uid(engine: int = 0) -> int:
+    """The first uid of the cells of one engine of this test process: no two engines on this machine share any."""
+    return 1_000_000 + 10_000 * (os.getpid() % 100_000) + 10 * engine
 
 
 def small_settings(home: Path, **changes: object) -> Settings:
     """Small limits and short measurements: what a test needs to see, no more."""
     sandbox: dict[str, object] = {
-        "uid_base": 61_000 + 10 * worker_number(),
+        "uid_base": cell_uid(),
         "memory_bytes": 2560 * MIB,
         "processes": 64,
         "open_files": 256,

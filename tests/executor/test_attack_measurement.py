@@ -195,9 +195,12 @@ def test_writing_into_the_slots_of_other_calls_gains_nothing(judge: JudgeOne) ->
                 output.fill_(1.0)
         return a + b
         """
-    # In the checks there is one slot; in a round the later calls overwrite what the earlier ones spoiled, or it is wrong.
     judged = judge(compare(forward(body)))
-    assert judged.verdict in {Verdict.WRONG_ANSWER, Verdict.INTEGRITY_VIOLATION}
+    if judged.verdict is Verdict.PASSED:  # a busy machine may choose rounds of one call: nothing was spoiled then
+        assert judged.case.timing is not None
+        assert set(judged.case.timing.calls) == {1}
+    else:
+        assert judged.verdict in {Verdict.WRONG_ANSWER, Verdict.INTEGRITY_VIOLATION}
 
 
 def test_a_direct_write_into_the_slot_does_not_have_the_copy_subtracted(judge: JudgeOne) -> None:

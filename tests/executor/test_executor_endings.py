@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from executor_bundles import ADD, JudgeOne, compare, evaluate, forward, kernel
-from executor_settings import small_settings, worker_number
+from executor_settings import cell_uid, small_settings
 
 from daemon.executor.local import LocalEngine
 from daemon.verdict import Phase, Side, Verdict
@@ -183,7 +183,7 @@ def test_a_reference_at_fault_rejects_the_bundle_and_the_candidate_is_not_blamed
 @pytest.fixture
 def hurried(tmp_path: Path, judge_in: Callable[[LocalEngine, Path], JudgeOne]) -> Iterator[JudgeOne]:
     settings = small_settings(
-        tmp_path / "home", deadlines={"build_s": 3, "start_s": 60}, sandbox={"uid_base": 61_700 + 10 * worker_number()}
+        tmp_path / "home", deadlines={"build_s": 3, "start_s": 60}, sandbox={"uid_base": cell_uid(1)}
     )
     engine = LocalEngine(settings)
     yield judge_in(engine, tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from executor_bundles import JudgeOne, compare, forward
-from executor_settings import worker_number
+from executor_settings import cell_uid
 
 from daemon.executor.local import LocalEngine
 from daemon.verdict import Verdict
@@ -163,7 +163,7 @@ def test_a_cell_has_no_capability_no_group_and_a_uid_of_its_own(report: dict[str
     assert report["status Seccomp"] == "2"
     assert report["status Groups"] == ""
     if os.geteuid() == 0:
-        assert report["status Uid"] == " ".join([str(61_000 + 10 * worker_number())] * 4)
+        assert report["status Uid"] == " ".join([str(cell_uid())] * 4)
 
 
 def test_a_cell_sees_only_its_own_processes(report: dict[str, str]) -> None:
@@ -271,7 +271,7 @@ def test_the_reference_cannot_be_found_by_its_candidate(judge: JudgeOne) -> None
 def test_nothing_on_the_host_changed_and_no_group_of_ours_is_left(judge: JudgeOne) -> None:
     judge(compare(forward("return a + b"))).passed()
     deadline = time.monotonic() + 10
-    uid = 61_000 + 10 * worker_number()
+    uid = cell_uid()
     while owned_by(uid) and time.monotonic() < deadline:
         os.sched_yield()
     assert owned_by(uid) == []

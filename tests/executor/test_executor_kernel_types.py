@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from executor_bundles import Doc, JudgeOne, compare, evaluate, forward, io, kernel, scalar, tensor, write_bundle
-from executor_settings import small_settings
+from executor_settings import cell_uid, small_settings
 
 from daemon.engine import JobSpec
 from daemon.executor.local import LocalEngine
@@ -183,7 +183,7 @@ def test_a_sixth_kernel_type_is_one_file_and_a_missing_compiler_is_unsupported(
         f"SPEC = {spec % 'True'}\n"
         "def build(source):\n    raise KernelFault('unsupported', 'no compiler here: install one')\n"
     )
-    engine = LocalEngine(small_settings(tmp_path / "home", backend_paths=(folder,), sandbox={"uid_base": 61_600}))
+    engine = LocalEngine(small_settings(tmp_path / "home", backend_paths=(folder,), sandbox={"uid_base": cell_uid(2)}))
     try:
         judge = judge_in(engine, tmp_path)
         contract = io(tensor("x", [8]), tensor("out", [8], role="output"))

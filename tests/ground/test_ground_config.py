@@ -73,3 +73,23 @@ def test_folders_follow_the_home_and_each_can_be_set_on_its_own(tmp_path: Path) 
     assert paths.inbox == tmp_path / "nfs" / "in"
     assert paths.work == tmp_path / "nfs" / "work"
     assert paths.default_database_url == f"sqlite:///{tmp_path}/state/evald.sqlite3"
+
+
+def test_the_database_url_can_lie_in_a_file_or_a_credential_and_a_written_one_wins(tmp_path: Path) -> None:
+    credential = write(tmp_path / "evald-database-url", "postgresql://evald:secret@db/evald\n")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    loaded = config.load(environ=environ)
+    assert loaded.settings.database_url == "postgresql://evald:secret@db/evald"
+    assert loaded.sources["database_file"] == "credential evald-database-url"
+    assert "secret" not in loaded.settings.model_dump_json()
+    assert config.load({"database": "sqlite:////x"}, environ=environ).settings.database_url == "sqlite:////x"
+    other = write(tmp_path / "other", "sqlite:////y\n")
+    assert config.load({"database_file": other}, environ=environ).settings.database_url == "sqlite:////y"
+    credential.unlink()
+    assert config.load({"home": "/h"}, environ=environ).settings.database_url == "sqlite:////h/state/evald.sqlite3"
+
+
+def test_a_database_file_that_holds_no_url_is_named(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "missing", "cannot read"), (write(tmp_path / "empty", "\n"), "holds 0 words")):
+        with pytest.raises(OperatorError, match=reason):
+            _ = config.load({"database_file": path}, environ={}).settings.database_url

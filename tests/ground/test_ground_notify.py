@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.notify import KernelView, Keeper, Notifier, Vigil, kernel_view
+from daemon.notify import Keeper, KernelView, Notifier, Vigil, kernel_view
 
 
 class Listener:

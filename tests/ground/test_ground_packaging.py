@@ -17,12 +17,32 @@ ROOT = Path(__file__).parents[2]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     target = tmp_path_factory.mktemp("wheel")
     copy = tmp_path_factory.mktemp("source")
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
     for name in files.decode().split("\0"):
-        if name.startswith(("daemon/", "migrations/")) or name in ("setup.cfg", "pyproject.toml", "README.md"):
+        if name.startswith(("daemon/", "migrations/", "systemd/")) or name in (
+            "setup.cfg",
+            "pyproject.toml",
+            "README.md",
+        ):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(target), str(copy)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(target),
+        str(copy),
+    ]
     subprocess.run(command, check=True, cwd=target)
     (built,) = target.glob("*.whl")
     return zipfile.ZipFile(built)
@@ -35,6 +55,15 @@ def test_the_wheel_holds_every_module_and_every_migration(wheel: zipfile.ZipFile
     assert modules - shipped == set()
     assert revisions - shipped == set()
     assert any("versions/" in name for name in revisions)
+
+
+def test_the_wheel_holds_every_unit_file(wheel: zipfile.ZipFile) -> None:
+    units = {
+        f"daemon/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "systemd").rglob("*.*") if path.is_file()
+    }
+    units = {name for name in units if "__pycache__" not in name}
+    assert units - set(wheel.namelist()) == set()
+    assert "daemon/systemd/evald.service.d/20-gpu.conf" in units
 
 
 def test_every_dependency_is_imported_somewhere() -> None:

@@ -270,3 +270,10 @@ def test_archives_made_by_the_real_tools_are_read(tool: str, tmp_path: Path) -> 
         subprocess.run(command, cwd=tmp_path, check=True)
         entry = tmp_path / next(word for word in command if "." in word and len(word) > 1)
         assert private_copy(entry, tmp_path / "copy", LIMITS).files == ("contract.json", "kernel.py")
+
+
+@pytest.mark.parametrize("name", ["k.zip", "k.tar", "k.tar.gz", "k.tgz"])
+def test_an_empty_archive_is_called_empty(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(BundleError, match="is empty"):
+        private_copy(tmp_path / name, tmp_path / "copy", LIMITS)

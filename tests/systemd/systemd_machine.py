@@ -1,7 +1,7 @@
 """A really booted systemd in namespaces, over a throw-away copy of this machine's root.
 
-`boot.sh` says how. The units that would touch the kernel of the host are masked. What a test does inside leaves nothing: the root is
-an overlay on a tmpfs, and the whole thing dies with its first process.
+`boot.sh` says how. The units that would touch the kernel of the host are masked. What a test does inside leaves
+nothing: the root is an overlay on a tmpfs, and the whole thing dies with its first process.
 """
 
 from __future__ import annotations
@@ -83,13 +83,14 @@ class Machine:
         self._cgroup.mkdir()
         self._console = (folder / "console").open("wb")
         self._console_path = folder / "console"
+        argv = (SCRIPT, scratch, self.shared, units)
+        joined = 'echo $$ >"$1/cgroup.procs" && shift && exec unshare "$@"'
+        namespaces = ("--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup")
         self._outer = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--cgroup"]
-            + ["/bin/sh", str(SCRIPT), str(scratch), str(self.shared), str(units)],
+            ["/bin/sh", "-c", joined, "sh", str(self._cgroup), *namespaces, "/bin/sh", *map(str, argv)],
             stdin=subprocess.DEVNULL,
             stdout=self._console,
             stderr=self._console,
-            preexec_fn=lambda: (self._cgroup / "cgroup.procs").write_text(str(os.getpid()), "ascii"),
         )
         self._pid = 0
 

@@ -1,4 +1,4 @@
-"""evald under a really booted systemd: start, watchdog, crash, stop, timers, credentials, the sandbox inside the unit."""
+"""evald under a really booted systemd: start, watchdog, crash, stop, timers, credentials, the sandbox in the unit."""
 
 from __future__ import annotations
 
@@ -66,6 +66,12 @@ def jobs(machine: Machine) -> list[dict[str, object]]:
 
 def is_judging(machine: Machine) -> bool:
     return "1/1 slots judging" in machine.show("evald", "StatusText")
+
+
+def isolation_of(judged: dict[str, object]) -> str:
+    environment = judged["environment"]
+    assert isinstance(environment, dict)
+    return str(environment["isolation"])
 
 
 REHEARSAL = 'engine = "rehearsal"\nrehearsal_s = {}\n'
@@ -141,8 +147,19 @@ def test_wrong_settings_fail_at_once_and_are_not_tried_again(machine: Machine) -
     assert machine.run("ls", f"{HOME}/inbox").stdout.split() == ["untouched"]
 
 
-def test_a_missing_database_server_is_tried_again(machine: Machine) -> None:
-    install(machine, REHEARSAL.format(1) + 'database = "postgresql://nobody@127.0.0.1:1/evald"\n')
+def test_a_missing_database_server_is_waited_for_beyond_the_start_limit(machine: Machine) -> None:
+    missing = 'database = "postgresql://nobody@127.0.0.1:1/evald"\n'
+    install(machine, REHEARSAL.format(1) + missing, unit="TimeoutStartSec=2\n")
+    machine.run("systemctl", "start", "--no-block", "evald")
+    machine.wait_for(lambda: "waiting for the database" in machine.show("evald", "StatusText"), "the reason in STATUS")
+    pid = machine.show("evald", "MainPID")
+    machine.wait_for(lambda: int(machine.run("ps", "-o", "etimes=", "-p", pid).stdout) > 4, "twice the limit")
+    assert (machine.show("evald", "ActiveState"), machine.show("evald", "NRestarts")) == ("activating", "0")
+    machine.run("systemctl", "stop", "evald", limit_s=30)
+
+
+def test_a_folder_that_cannot_be_made_is_tried_again(machine: Machine) -> None:
+    install(machine, REHEARSAL.format(1) + 'results = "/proc/nowhere"\n')
     machine.run("systemctl", "start", "--no-block", "evald")
     machine.wait_for(lambda: int(machine.show("evald", "NRestarts")) >= 2, "a second attempt")
 
@@ -198,5 +215,5 @@ def test_bubblewrap_works_inside_the_hardened_unit(machine: Machine, user: str) 
     judged = result(machine, "real")
     assert judged is not None
     assert judged["verdict"] == "passed", judged
-    assert "bubblewrap" in json.dumps(judged)
+    assert isolation_of(judged).startswith("bubblewrap+uid" if user == "root" else "bubblewrap")
     machine.run("systemctl", "stop", "evald")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from watchdog.observers import inotify_move_event_grouper
 from watchdog.observers.inotify import InotifyObserver
 
 from daemon import watcher as watcher_module
@@ -79,6 +80,14 @@ def test_a_hint_is_dropped_when_its_name_is_made_anew(watching: Watcher, inbox: 
         assert time.monotonic() < time_s
         watching._sleep(0.05)
     assert watching.wait(0).moved_in == {"last"}
+
+
+def test_a_bundle_taken_away_does_not_hold_up_the_next_one(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inotify_move_event_grouper.InotifyMoveEventGrouper, "delay", 3600.0)
+    with Watcher(inbox, polling="never") as watching:
+        for number in range(3):
+            assert marker(watching, inbox, number) == set()
+            (inbox / f"marker-{number}").rename(inbox.parent / "claimed")
 
 
 def test_a_hint_waits_until_it_is_fetched_and_is_given_once(watching: Watcher, inbox: Path) -> None:

@@ -1,0 +1,62 @@
+"""`evald drain`: let the daemons of a host finish what runs and take nothing new."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import screen
+from daemon.cli.options import json_option, settings_options
+
+if TYPE_CHECKING:
+    from daemon.config import LoadedSettings
+    from daemon.db.history import History
+
+
+@click.command("drain")
+@settings_options()
+@click.option("--undo", is_flag=True, help="Let the daemons of HOST take jobs again.")
+@json_option
+@click.argument("host", metavar="HOST")
+def command(*, loaded: LoadedSettings, host: str, undo: bool, as_json: bool) -> int:
+    """Let the daemons of HOST finish what they are judging and take nothing new; they stay alive.
+
+    What they had claimed and not begun goes back to the inbox. They notice within a third of their lease (20 s, unless
+    the setting lease_s says otherwise), and so do daemons that are started there later. `evald status` shows the hosts
+    by name, and who still judges something.
+    """
+    from daemon.cli import store
+    from daemon.db.history import History
+    from daemon.db.repository import Repository
+
+    with store.database(loaded.settings) as database:
+        history, repository = History(database), Repository(database)
+        _require_known(history, host)
+        changed = repository.undo_drain(host) if undo else repository.drain(host)
+        daemons = [daemon for daemon in history.daemons() if daemon.host == host and daemon.state != "stopped"]
+        at_work = sum(len(repository.held_by(daemon.owner)) for daemon in daemons)
+    if as_json:
+        screen.document(
+            {"host": host, "drained": not undo, "changed": changed, "daemons": len(daemons), "judging": at_work}
+        )
+        return 0
+    if undo:
+        screen.line(f"{host} takes jobs again" if changed else f"{host} was not drained")
+    else:
+        screen.line(
+            f"{host} is {'drained from now on' if changed else 'drained already'}; {at_work} jobs still run there"
+        )
+    return 0
+
+
+def _require_known(history: History, host: str) -> None:
+    from daemon.errors import OperatorError
+
+    known = {daemon.host for daemon in history.daemons()} | set(history.drained_hosts())
+    if host in known:
+        return
+    near = difflib.get_close_matches(host, known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "evald status lists the daemons and their hosts"
+    raise OperatorError(f"no daemon of a host {host!r} has ever used this database", hint=hint)

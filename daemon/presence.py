@@ -1,0 +1,95 @@
+"""What this daemon tells the others about itself, and what it hears back: whether its host is drained.
+
+Nobody is told to take or to leave a job here: leases alone decide that. A row of `daemon` that is old or wrong misleads
+people, never a job.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from daemon import log
+from daemon.db.history import History
+from daemon.db.records import DaemonNote, DaemonState
+from daemon.db.repository import Repository
+from daemon.errors import HarnessError
+from daemon.intake.owner import Owner
+from daemon.judging import process_is_alive
+
+
+class Presence:
+    """The signs of life of one daemon. Belongs to the main thread; any thread may ask `takes_jobs`."""
+
+    def __init__(
+        self, repository: Repository, history: History, owner: Owner, *, slots: int, inbox: Path, lease_s: float
+    ) -> None:
+        self._repository = repository
+        self._history = history
+        self._owner = owner
+        self._note = DaemonNote(owner.tag, owner.host, owner.pid, _version(), slots, str(inbox), lease_s)
+        self._every_s = lease_s / 3
+        self._due_s = 0.0
+        self._drained: bool | None = None
+
+    @property
+    def takes_jobs(self) -> bool:
+        """False on a drained host, and until the database has answered for the first time."""
+        return self._drained is False
+
+    @property
+    def is_drained(self) -> bool:
+        return self._drained is True
+
+    def tell(self, now_s: float, on_change: Callable[[], object]) -> None:
+        """Tell when it is time to; `on_change` is called when this daemon may take jobs from now on, or no more.
+
+        Raises `StorageUnavailable`.
+        """
+        if now_s < self._due_s:
+            return
+        if self._drained is None:
+            self._forget_the_dead()
+        drained = self._repository.report_daemon(self._note)
+        self._due_s = time.monotonic() + self._every_s
+        changed, was, self._drained = drained is not self._drained, self._drained, drained
+        if changed and (drained or was is not None):
+            log.story("draining: takes nothing new" if drained else "no longer drained", host=self._owner.host)
+        if changed:
+            on_change()
+
+    def leave(self, *, keep: bool) -> None:
+        """The last word: stopped, or (without `keep`, for a sweep) nothing at all. Its failure costs nobody a job."""
+        if self._drained is None:
+            return
+        try:
+            if keep:
+                self._repository.daemon_stopped(self._owner.tag)
+            else:
+                self._repository.forget_daemons([self._owner.tag])
+        except HarnessError as error:
+            log.story("could not tell the others that this daemon ends", level=30, reason=error)
+
+    def _forget_the_dead(self) -> None:
+        """Daemons of this host that watched this inbox and are no more: this one takes their place."""
+        here = [daemon for daemon in self._history.daemons() if daemon.host == self._owner.host]
+        gone = [
+            daemon.owner
+            for daemon in here
+            if daemon.inbox == self._note.inbox and daemon.owner != self._owner.tag and not self._lives(daemon.owner)
+        ]
+        gone += [one.owner for one in here if one.state is DaemonState.STOPPED and one.inbox == self._note.inbox]
+        self._repository.forget_daemons(set(gone) - {self._owner.tag})
+
+    def _lives(self, tag: str) -> bool:
+        _, boot_id, pid = tag.rsplit("-", 2)
+        return boot_id == self._owner.boot_id and process_is_alive(int(pid))
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("evald")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

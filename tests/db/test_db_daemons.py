@@ -1,0 +1,65 @@
+"""What daemons tell about themselves, and drained hosts, on SQLite and Postgres."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sqlalchemy import text
+
+from daemon.db.connection import Database
+from daemon.db.history import History
+from daemon.db.records import DaemonNote, DaemonState
+from daemon.db.repository import Repository
+
+NOTE = DaemonNote("here-boot-1", "here", 1, "0.1.0", slots=2, inbox="/srv/inbox", lease_s=60)
+OTHER = dataclasses.replace(NOTE, owner="there-boot-1", host="there")
+
+
+def test_a_daemon_is_one_row_that_keeps_its_start_and_renews_when_it_was_seen(
+    repository: Repository, history: History
+) -> None:
+    repository.report_daemon(NOTE)
+    (first,) = history.daemons()
+    repository.report_daemon(dataclasses.replace(NOTE, slots=3))
+    (second,) = history.daemons()
+    assert (second.started_at, second.slots, second.state) == (first.started_at, 3, DaemonState.RUNNING)
+    assert second.seen_at >= first.seen_at
+    assert not second.is_missing
+    assert not second.is_drained
+
+
+def test_a_silent_daemon_is_missing_and_a_stopped_one_is_not(
+    repository: Repository, history: History, database: Database
+) -> None:
+    for note in (NOTE, OTHER):
+        repository.report_daemon(note)
+    repository.daemon_stopped(OTHER.owner)
+    with database.write() as connection:
+        connection.execute(text("UPDATE daemon SET lease_s = -1"))
+    here, there = history.daemons()
+    assert (here.host, here.is_missing, here.state) == ("here", True, DaemonState.RUNNING)
+    assert (there.host, there.is_missing, there.state) == ("there", False, DaemonState.STOPPED)
+
+
+def test_a_drain_holds_for_every_daemon_of_the_host_until_it_is_undone(
+    repository: Repository, history: History
+) -> None:
+    repository.report_daemon(NOTE)
+    assert [repository.drain("here"), repository.drain("here")] == [True, False]
+    assert list(history.drained_hosts()) == ["here"]
+    assert (history.daemons()[0].is_drained, history.daemons()[0].state) == (True, DaemonState.RUNNING)
+    assert repository.report_daemon(NOTE)
+    assert repository.report_daemon(dataclasses.replace(NOTE, owner="here-boot-2"))
+    assert not repository.report_daemon(OTHER)
+    assert [daemon.state for daemon in history.daemons()] == [DaemonState.DRAINING] * 2 + [DaemonState.RUNNING]
+    assert [repository.undo_drain("here"), repository.undo_drain("here")] == [True, False]
+    assert not repository.report_daemon(NOTE)
+    assert history.drained_hosts() == {}
+
+
+def test_daemons_are_forgotten_by_name(repository: Repository, history: History) -> None:
+    for note in (NOTE, OTHER):
+        repository.report_daemon(note)
+    assert repository.forget_daemons([]) == 0
+    assert repository.forget_daemons([NOTE.owner, "nobody"]) == 1
+    assert [daemon.owner for daemon in history.daemons()] == [OTHER.owner]

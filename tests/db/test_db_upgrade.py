@@ -1,0 +1,101 @@
+"""Databases of earlier revisions, frozen with rows in them, become what this code needs and keep every row."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import inspect, text
+
+from daemon.db import migrate, revision
+from daemon.db.connection import Database
+from daemon.db.history import History
+from daemon.db.repository import Repository
+from daemon.errors import OperatorError
+from daemon.lifecycle import JobState
+
+FROZEN = Path(__file__).parent / "frozen"
+EARLIER = sorted(
+    script.revision
+    for script in migrate.ScriptDirectory.from_config(migrate._config()).walk_revisions()
+    if script.revision != migrate.head()
+)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def thawed(request: pytest.FixtureRequest, earlier: str) -> str:
+    """The URL of a database as it was at revision `earlier`."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    if request.param == "sqlite":
+        with gzip.open(FROZEN / f"{earlier}.sqlite3.gz") as frozen, Path(url.removeprefix("sqlite:///")).open("wb") as live:
+            shutil.copyfileobj(frozen, live)
+    else:
+        with psycopg.connect(url) as connection:
+            connection.execute(gzip.decompress((FROZEN / f"{earlier}.sql.gz").read_bytes()))
+    return url
+
+
+def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table but the revision's."""
+    with database.read() as connection:
+        tables = set(inspect(connection).get_table_names()) - {revision.VERSION_TABLE}
+        return {
+            table: sorted(
+                (dict(row._mapping) for row in connection.execute(text(f'SELECT * FROM "{table}"'))), key=repr
+            )
+            for table in tables
+        }
+
+
+def test_every_revision_but_the_newest_is_frozen_for_both_databases() -> None:
+    kept = {path.name for path in FROZEN.iterdir()}
+    assert EARLIER, "0001 is earlier"
+    assert {f"{number}.{kind}.gz" for number in EARLIER for kind in ("sqlite3", "sql")} <= kept
+
+
+@pytest.mark.parametrize("earlier", EARLIER)
+def test_an_upgrade_keeps_every_row(thawed: str, earlier: str) -> None:
+    database = Database(thawed)
+    assert revision.current(database) == earlier
+    before = rows(database)
+    assert {"job", "bundle", "attempt", "evaluation", "sample", "event"} <= {name for name, kept in before.items() if kept}
+    with pytest.raises(OperatorError) as refused:
+        migrate.ensure_ready(thawed)
+    assert "evald db upgrade" in str(refused.value.hint)
+    assert migrate.upgrade(thawed) == migrate.head()
+    after = rows(database)
+    for table, kept in before.items():
+        assert len(after[table]) == len(kept)
+        for old, new in zip(kept, after[table], strict=True):
+            assert old.items() <= new.items(), table
+    assert before["job"] != [], "the comparison has something to compare"
+    database.close()
+
+
+@pytest.mark.parametrize("earlier", EARLIER)
+def test_an_upgraded_database_answers_and_goes_on_judging(thawed: str, earlier: str) -> None:
+    migrate.upgrade(thawed)
+    database = Database(thawed)
+    history, repository = History(database), Repository(database)
+    with database.read() as connection:
+        verdicts = connection.execute(text("SELECT name, verdict FROM results ORDER BY name, verdict")).all()
+    assert [tuple(row) for row in verdicts] == [
+        ("torn", "rejected"),
+        ("unlucky", "harness_error"),
+        ("vec_add", "passed"),
+        ("vec_add", "passed"),
+        ("vec_add", "wrong_answer"),
+    ]
+    assert history.counts_by_state() == {
+        JobState.QUEUED: 1, JobState.CLAIMED: 0, JobState.RUNNING: 1, JobState.FINISHED: 4, JobState.BROKEN: 1,
+        JobState.WITHDRAWN: 1,
+    }  # fmt: skip
+    assert [job.name for job in repository.abandon("host-boot-1")] == ["running"]
+    leased = {repository.lease_next("me", 60).name for _ in range(2)}  # type: ignore[union-attr]
+    assert leased == {"running", "waiting"}
+    assert history.daemons() == ()
+    database.close()

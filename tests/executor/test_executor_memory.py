@@ -1,0 +1,108 @@
+"""Layout and arena: where tensors lie, what surrounds them, and how a stray write is seen."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.executor.arena import Arena, SharedMemory
+from daemon.executor.findings import by_chance
+from daemon.executor.layout import GUARD_BYTES, ITEM_BYTES, TensorShape, plan, slot_stride
+
+SLOTS = 3
+shapes = st.lists(st.integers(0, 9), max_size=3).map(tuple)
+tensors = st.lists(st.builds(TensorShape, st.sampled_from(sorted(ITEM_BYTES)), shapes), min_size=1, max_size=6)
+
+
+@given(tensors, st.integers(1, 20))
+def test_no_two_fields_touch_and_guards_stand_around_each(fields: list[TensorShape], slots: int) -> None:
+    layout = plan([(f"f{i}", tensor, True, True) for i, tensor in enumerate(fields)], slots)
+    cursor = 0
+    for field in layout.fields:
+        assert field.offset >= cursor + GUARD_BYTES
+        assert field.offset % 256 == 0
+        cursor = field.offset + field.tensor.size_bytes
+    assert layout.stride >= cursor + GUARD_BYTES
+    assert layout.stride == slot_stride(fields)
+    assert layout.base >= 4 * slots
+    assert layout.total_bytes == layout.base + slots * layout.stride
+
+
+@pytest.fixture
+def arena() -> Iterator[Arena]:
+    fields = [
+        ("x", TensorShape("float32", (5,)), False, False),
+        ("out", TensorShape("float32", (5,)), True, True),
+        ("empty", TensorShape("float32", (0,)), True, True),
+        ("flag", TensorShape("bool", ()), True, True),
+    ]
+    arena = Arena(plan(fields, SLOTS))
+    arena.compose(torch.Generator().manual_seed(1), SLOTS)
+    for slot in range(SLOTS):
+        arena.place(slot, arena.layout.fields[0], torch.arange(5.0) + slot)
+    arena.publish(SLOTS)
+    yield arena
+    arena.close()
+
+
+def test_an_untouched_arena_shows_no_damage_and_no_answer(arena: Arena) -> None:
+    x, out, empty, _ = arena.layout.fields
+    assert arena.damage(SLOTS) is None
+    assert arena.output(1, x).tolist() == [1, 2, 3, 4, 5]
+    assert arena.unwritten([0, 1, 2], out) == 15
+    assert arena.unwritten([0], empty) == 0
+    assert arena.outputs([2, 0], x).tolist() == [[2, 3, 4, 5, 6], [0, 1, 2, 3, 4]]
+
+
+def test_written_outputs_are_no_damage_and_no_longer_poison(arena: Arena) -> None:
+    out = arena.layout.fields[1]
+    arena.output(1, out).fill_(1.0)
+    assert arena.damage(SLOTS) is None
+    assert arena.unwritten([0, 1, 2], out) == 10
+
+
+@pytest.mark.parametrize("slot", range(SLOTS))
+@pytest.mark.parametrize(
+    ("field", "offset", "words"),
+    [(0, -1, "outside its tensors, before x"), (0, 0, "changed input x"), (0, 19, "changed input x")]
+    + [(0, 20, "outside its tensors, behind x"), (1, 20, "behind out"), (3, 1, "behind flag"), (3, 200, "behind flag")],
+)
+def test_one_flipped_bit_anywhere_else_is_seen_and_named(
+    arena: Arena, slot: int, field: int, offset: int, words: str
+) -> None:
+    at = arena.layout.origin(slot) + arena.layout.fields[field].offset + offset
+    arena.shared.bytes[at] ^= 1
+    assert words in (arena.damage(SLOTS) or "")
+
+
+def test_poison_differs_from_round_to_round(arena: Arena) -> None:
+    out = arena.layout.fields[1]
+    before = arena.pristine(0, out).clone().view(torch.int32)
+    arena.compose(torch.Generator().manual_seed(2), SLOTS)
+    assert not torch.equal(before, arena.pristine(0, out).view(torch.int32))
+
+
+def test_shared_memory_cannot_be_resized_by_whoever_holds_its_descriptor() -> None:
+    memory = SharedMemory(10_000)
+    for size in (0, 100_000):
+        with pytest.raises(PermissionError):
+            os.ftruncate(memory.fd, size)
+    with pytest.raises(PermissionError):
+        fcntl.fcntl(memory.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    memory.close()
+
+
+def test_chance_explains_some_equal_bytes_and_no_equal_words() -> None:
+    def field(dtype: str, count: int):  # type: ignore[no-untyped-def]
+        return plan([("o", TensorShape(dtype, (count,)), True, True)], 1).fields[0]
+
+    assert by_chance(field("float32", 1000), 10) == 0
+    assert 8 < by_chance(field("bool", 1000), 1) < 40
+    assert by_chance(field("bool", 1000), 1) < 1000
+    assert by_chance(field("bool", 1), 1) < 5

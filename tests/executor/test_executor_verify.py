@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.contract import DTYPES
+from daemon.executor.verify import Tolerance, compare, describe, passes_by_accident, tolerance_for
+
+FLOATS = ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
+INTEGERS = ["int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64"]
+EXACT = Tolerance(0.0, 0.0)
+
+
+def of(dtype: str, values: list[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64).to(getattr(torch, dtype))
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES])
+def test_equal_tensors_pass_in_every_dtype(dtype: str) -> None:
+    tensor = torch.tensor([1, 0, 1, 1]).to(getattr(torch, dtype)).reshape(2, 2)
+    difference = compare(tensor.clone(), tensor, tolerance_for(dtype, None, None))
+    assert (difference.wrong, difference.max_abs, difference.worst) == (0, 0.0, None)
+
+
+@pytest.mark.parametrize("dtype", [name for name in DTYPES if name != "bool"])
+def test_a_difference_of_one_fails_in_every_dtype(dtype: str) -> None:
+    expected = torch.ones(6).to(getattr(torch, dtype)).reshape(2, 3)
+    got = torch.tensor([1, 1, 1, 1, 2, 1]).to(getattr(torch, dtype)).reshape(2, 3)
+    difference = compare(got, expected, tolerance_for(dtype, None, None))
+    assert difference.wrong == 1
+    assert difference.worst == (1, 1)
+    assert difference.max_abs == pytest.approx(1.0)
+
+
+def test_booleans_are_exact() -> None:
+    assert compare(torch.tensor([True, False]), torch.tensor([True, True]), EXACT).wrong == 1
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "float8_e5m2"])
+@pytest.mark.parametrize(
+    ("got", "expected", "wrong"),
+    [
+        (math.nan, math.nan, 0),
+        (math.nan, 1.0, 1),
+        (1.0, math.nan, 1),
+        (math.inf, math.inf, 0),
+        (math.inf, -math.inf, 1),
+        (math.inf, 1.0, 1),
+        (1.0, math.inf, 1),
+        (0.0, -0.0, 0),
+    ],
+)
+def test_what_is_not_finite_must_meet_its_like(dtype: str, got: float, expected: float, wrong: int) -> None:
+    difference = compare(of(dtype, [got]), of(dtype, [expected]), Tolerance(0.5, 0.5))
+    assert difference.wrong == wrong
+    assert math.isfinite(difference.max_abs) and math.isfinite(difference.max_rel)
+
+
+def test_a_tolerance_that_overflows_lets_no_nan_through() -> None:
+    huge = Tolerance(1e308, 1e308)
+    assert compare(of("float64", [math.nan]), of("float64", [1e10]), huge).wrong == 1
+    assert compare(of("float64", [5.0]), of("float64", [1e10]), huge).wrong == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "left", "right"),
+    [
+        (torch.int64, 2**63 - 1, 2**63 - 2),
+        (torch.int64, -(2**63), 2**63 - 1),
+        (torch.int64, 2**53, 2**53 + 1),
+        (torch.int32, 2**31 - 1, -(2**31)),
+    ],
+)
+def test_integers_at_the_edge_are_told_apart(dtype: torch.dtype, left: int, right: int) -> None:
+    assert compare(torch.tensor([left], dtype=dtype), torch.tensor([right], dtype=dtype), EXACT).wrong == 1
+    assert compare(torch.tensor([left], dtype=dtype), torch.tensor([left], dtype=dtype), EXACT).wrong == 0
+
+
+def test_uint64_keeps_its_order_beyond_the_sign_bit() -> None:
+    half = torch.tensor([-(2**63)]).view(torch.uint64)  # 2**63
+    below = torch.tensor([2**63 - 1]).view(torch.uint64)
+    assert compare(half, below, EXACT).max_abs == 1.0
+    assert compare(half, below, Tolerance(1.0, 0.0)).wrong == 0
+    zero = torch.zeros(1, dtype=torch.uint64)
+    assert compare(half, zero, EXACT).max_abs == 2.0**63
+
+
+def test_complex_numbers_are_compared_by_the_modulus_of_their_difference() -> None:
+    expected = torch.tensor([3 + 4j, 1 + 0j], dtype=torch.complex64)
+    got = torch.tensor([3 + 4j, 1 + 0.5j], dtype=torch.complex64)
+    difference = compare(got, expected, Tolerance(0.1, 0.0))
+    assert (difference.wrong, difference.worst) == (1, (1,))
+    assert difference.max_abs == pytest.approx(0.5)
+    nan = torch.tensor([complex(math.nan, 0)], dtype=torch.complex64)
+    assert compare(nan, torch.tensor([0j]), Tolerance(9.0, 9.0)).wrong == 1
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
+def test_it_agrees_with_allclose(values: list[float], atol: float, rtol: float) -> None:
+    expected = torch.tensor(values, dtype=torch.float64)
+    got = expected + torch.linspace(-1, 1, len(values), dtype=torch.float64)
+    close = torch.isclose(got, expected, atol=atol, rtol=rtol)
+    assert compare(got, expected, Tolerance(atol, rtol)).wrong == int((~close).sum())
+
+
+def test_the_default_tolerance_of_each_dtype_is_its_own_and_each_part_can_be_given() -> None:
+    assert tolerance_for("float32", None, None) == Tolerance(1e-4, 1e-4)
+    assert tolerance_for("float16", 0.5, None) == Tolerance(0.5, 1e-2)
+    assert tolerance_for("int32", None, None) == EXACT
+
+
+def test_the_sentence_names_count_place_and_values() -> None:
+    difference = compare(of("float32", [1, 2, 9]), of("float32", [1, 2, 3]), tolerance_for("float32", None, None))
+    text = describe("out", difference, 3, tolerance_for("float32", None, None))
+    assert text.startswith("out: 1 of 3 elements differ")
+    assert "out[2]: got 9, expected 3" in text
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "bool", "complex64"])
+def test_trivial_answers_are_recognised_in_every_dtype(dtype: str) -> None:
+    zeros = torch.zeros(4).to(getattr(torch, dtype))
+    inputs = [torch.ones(4), torch.zeros(4, dtype=torch.int32)]
+    found = passes_by_accident(zeros, inputs, tolerance_for(dtype, None, None))
+    assert {"zeros", "a constant", "input 1 passed on"} <= found
+    varied = torch.tensor([0, 1, 0, 1]).to(getattr(torch, dtype))
+    assert passes_by_accident(varied, [], tolerance_for(dtype, None, None)) == set()

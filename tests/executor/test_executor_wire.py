@@ -1,0 +1,303 @@
+"""What crosses the wall: frames, trees, captured output. And small pure parts: statistics, the call filter, wiring."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.contract import ArgSpec, ArgType, IOContract, Role, TensorSpec
+from daemon.executor import protocol, stats, tree
+from daemon.executor.capture import Capture, printable
+from daemon.executor.drawing import _checked
+from daemon.executor.layout import TensorShape
+from daemon.executor.measure import compare_speed
+from daemon.executor.owner import is_dead, tag
+from daemon.executor.protocol import ClosedError, ProtocolError, Reader
+from daemon.executor.sandbox import seccomp
+from daemon.executor.wiring import CannotWire, Logical, pair_inputs, wire_call, wire_io, wire_tree
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(json_values, st.integers(1, 50))
+def test_a_message_arrives_as_it_was_sent_however_it_is_cut(value: Any, step: int) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        protocol.send(ours, {"type": "x", "value": value})
+        data = theirs.recv(1 << 20)
+    reader = Reader(1 << 20)
+    for start in range(0, len(data) - step, step):
+        reader.feed(data[start : start + step])
+        if start + step < len(data):
+            assert reader.next() is None
+    reader.feed(data[((len(data) - 1) // step) * step :] if len(data) > step else data)
+    rebuilt = Reader(1 << 20)
+    rebuilt.feed(data)
+    assert rebuilt.next() == {"type": "x", "value": value}
+    assert rebuilt.next() is None
+    assert rebuilt.pending == 0
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_messages_or_a_protocol_error_and_nothing_else(data: bytes) -> None:
+    reader = Reader(1000)
+    reader.feed(data)
+    try:
+        while (message := reader.next()) is not None:
+            assert isinstance(message["type"], str)
+    except ProtocolError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"1", b"{}", b'{"type": 1}', b"\xff", b"[" * 50_000, b'{"type": "x", "y": NaN}', b'{"type":"x"} {}']
+    + [json.dumps({"type": "x", "y": "[" * 3}).encode()[:-1], b'{"type": "x", "y": ' + b"[" * 60 + b"]" * 60 + b"}"],
+)
+def test_a_hostile_body_is_a_protocol_error(body: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        protocol.parse(body)
+
+
+def test_a_length_beyond_the_cap_is_refused_before_anything_is_kept() -> None:
+    reader = Reader(100)
+    reader.feed(struct.pack(">I", 101))
+    with pytest.raises(ProtocolError, match="101"):
+        reader.next()
+
+
+def test_descriptors_from_a_cell_do_not_arrive() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        before = set(os.listdir("/proc/self/fd"))
+        body = b'{"type": "done"}'
+        socket.send_fds(theirs, [struct.pack(">I", len(body)) + body], [0, 1, 2])
+        assert protocol.receive(ours, Reader(100)) == {"type": "done"}
+        assert set(os.listdir("/proc/self/fd")) <= before | {str(max(map(int, before)) + 1)}
+        theirs.close()
+        with pytest.raises(ClosedError):
+            protocol.receive(ours, Reader(100))
+
+
+plain = st.recursive(
+    st.integers() | st.floats(allow_nan=False) | st.booleans() | st.text(max_size=5) | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=10,
+)
+
+
+@given(plain)
+def test_a_tree_comes_back_as_it_went(value: Any) -> None:
+    node = json.loads(json.dumps(tree.encode(value, lambda _: None)))
+    assert tree.decode(node, lambda _: None) == value
+
+
+def test_dicts_filled_in_another_order_are_the_same_tree() -> None:
+    def encoded(value: Any) -> tuple[Any, list[int]]:
+        seen: list[int] = []
+
+        def leaf(item: Any) -> dict[str, int] | None:
+            if isinstance(item, int):
+                seen.append(item)
+                return {"t": len(seen) - 1}
+            return None
+
+        return tree.encode(value, leaf), seen
+
+    assert encoded({"a": 1, "b": 2}) == encoded({"b": 2, "a": 1})
+
+
+def test_what_cannot_be_in_a_tree_is_named_by_place_and_type() -> None:
+    with pytest.raises(tree.Incomparable, match=r"\[0\]\['k'\] is of type object"):
+        tree.encode([{"k": object()}], lambda _: None)
+    deep: list[Any] = []
+    for _ in range(40):
+        deep = [deep]
+    with pytest.raises(tree.Incomparable, match="deeper"):
+        tree.encode(deep, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"tree": {"t": 0}, "tensors": []},
+        {"tree": {"t": 0}, "tensors": [{"dtype": "quint8", "shape": [1]}]},
+        {"tree": {"t": 0}, "tensors": [{"dtype": "int8", "shape": [-1]}]},
+        {"tree": {"t": 0}, "tensors": [{"dtype": "int8", "shape": [2**62, 2**62]}]},
+        {"tree": {"t": 0}, "tensors": [{"dtype": "int8", "shape": [10**4000] * 9}]},
+        {"tree": {"t": 0}, "tensors": [{"dtype": "int8", "shape": [2000]}]},
+        {"tree": {"t": "x"}, "tensors": [{"dtype": "int8", "shape": [1]}]},
+        {"tree": {"l": 7}, "tensors": []},
+        {"tree": {"d": [[1]]}, "tensors": []},
+        {"tree": [], "tensors": []},
+        {"tree": {"l": [{"t": 0}, {"t": 0}]}, "tensors": [{"dtype": "int8", "shape": [1]}]},
+        {"tree": {"t": 0}, "tensors": "x"},
+    ],
+    ids=str,
+)
+def test_a_lying_description_of_tensors_is_refused(answer: Any) -> None:
+    with pytest.raises(CannotWire):
+        _checked(answer, 1000)
+
+
+def test_a_true_description_is_taken() -> None:
+    _, shapes = _checked({"tree": {"t": 0}, "tensors": [{"dtype": "int8", "shape": [2, 3]}]}, 6)
+    assert shapes == [TensorShape("int8", (2, 3))]
+
+
+@given(st.lists(st.binary(max_size=50)), st.integers(1, 20))
+def test_capture_keeps_both_ends_and_counts_the_rest(chunks: list[bytes], keep: int) -> None:
+    capture = Capture(keep)
+    for chunk in chunks:
+        capture.feed(chunk)
+    everything = b"".join(chunks)
+    assert capture.total_bytes == len(everything)
+    if len(everything) > 2 * keep:
+        assert f"{len(everything) - 2 * keep} bytes dropped" in capture.text()
+    capture.text().encode("utf-8")
+
+
+@given(st.text())
+def test_printable_text_fits_a_terminal_json_and_a_database(text: str) -> None:
+    shown = printable(text + "\x00\x1b\ud800\u202e")
+    shown.encode("utf-8")
+    assert not {"\x00", "\x1b", "\u202e"} & set(shown)
+
+
+def test_statistics_are_the_usual_ones() -> None:
+    found = stats.runtime_stats([3.0, 1.0, 2.0, 4.0])
+    assert (found.mean, found.min, found.max, found.median) == (2.5, 1.0, 4.0, 2.5)
+    assert found.std == pytest.approx(1.2909944)
+    assert found.percentile_95 == pytest.approx(3.85)
+    assert stats.relative_standard_error([1.0]) is None
+    assert stats.relative_standard_error([2.0, 2.0]) == 0
+    assert stats.fit_line([(1, 3.0), (2, 5.0), (3, 7.0)]) == pytest.approx((1.0, 2.0))
+    assert stats.fit_line([(2, 3.0), (2, 5.0)]) == (4.0, 0.0)
+
+
+def timing(samples: list[float]) -> Any:
+    from daemon.evaluation import Timing
+
+    return Timing(
+        stats=stats.runtime_stats(samples), mode="stream", samples_ms=tuple(samples), calls=(1,) * len(samples),
+        c0_us=0, c0_slope_us=0, rse=stats.relative_standard_error(samples), target_rse=0.005, stop="precision",
+    )  # fmt: skip
+
+
+def test_faster_needs_intervals_apart() -> None:
+    slow, fast, wide = timing([2.0, 2.001, 2.002]), timing([1.0, 1.001, 1.002]), timing([0.5, 2.0, 3.0])
+    assert [compare_speed(*pair).value for pair in ((fast, slow), (slow, fast), (slow, slow), (slow, wide))] == [
+        "faster", "slower", "same", "cannot_tell",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_never_jumps_out_of_itself_and_ends_by_allowing(machine: str) -> None:
+    code = seccomp.program(machine)
+    instructions = list(struct.iter_unpack("HBBI", code))
+    for index, (operation, yes, no, _) in enumerate(instructions):
+        if operation & 0x07 == 0x05:
+            assert index + 1 + max(yes, no) < len(instructions)
+    assert instructions[-1] == (0x06, 0, 0, 0x7FFF0000)
+    assert len(instructions) < 4096
+
+
+def verdict_of(machine: str, number: int, arg0: int = 0, architecture: int | None = None) -> int:
+    """Run the program as the kernel would, on the four loads it makes."""
+    known = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+    data = {0: number, 4: known[machine] if architecture is None else architecture, 16: arg0}
+    accumulator, at = 0, 0
+    program = list(struct.iter_unpack("HBBI", seccomp.program(machine)))
+    while True:
+        operation, yes, no, value = program[at]
+        at += 1
+        if operation == 0x20:
+            accumulator = data[value]
+        elif operation == 0x06:
+            return int(value)
+        else:
+            taken = {0x15: accumulator == value, 0x35: accumulator >= value, 0x45: bool(accumulator & value)}[operation]
+            at += yes if taken else no
+
+
+ALLOW, EPERM, KILL = 0x7FFF0000, 0x00050001, 0x80000000
+
+
+@pytest.mark.parametrize(
+    ("number", "arg0", "expected"),
+    [
+        (0, 0, ALLOW), (101, 0, EPERM), (321, 0, EPERM), (425, 0, EPERM), (272, 0, EPERM), (435, 0, 0x00050026),
+        (56, 0x11, ALLOW), (56, 0x003D0F00, ALLOW), (56, 0x10000011, EPERM), (56, 0x20000011, EPERM), (41, 1, ALLOW),
+        (41, 2, EPERM), (41, 40, EPERM), (41, 16, EPERM), (53, 1, ALLOW), (0x40000000 | 101, 0, KILL),
+    ],
+)  # fmt: skip
+def test_the_filter_decides_by_number_and_argument(number: int, arg0: int, expected: int) -> None:
+    assert verdict_of("x86_64", number, arg0) == expected
+
+
+def test_another_architecture_is_killed() -> None:
+    assert verdict_of("x86_64", 11, architecture=0x40000003) == KILL
+
+
+def argument(name: str, role: str = "input", shape: tuple[int, ...] = (4,)) -> ArgSpec:
+    return ArgSpec(
+        name=name, type=ArgType.TENSOR, role=Role(role), tensor_spec=TensorSpec(shape=shape, dtype="float32")
+    )
+
+
+FOUR = TensorShape("float32", (4,))
+
+
+def test_inputs_are_paired_by_name_then_by_position_and_must_agree() -> None:
+    logicals = [Logical("a", FOUR, None), Logical("b", FOUR, None)]
+    by_name = IOContract(args=(argument("b"), argument("a"), argument("o", "output")))
+    assert pair_inputs(by_name, logicals) == {"b": 1, "a": 0}
+    by_place = IOContract(args=(argument("x"), argument("y")))
+    assert pair_inputs(by_place, logicals) == {"x": 0, "y": 1}
+    with pytest.raises(CannotWire, match="2 input tensors"):
+        pair_inputs(IOContract(args=(argument("x"),)), logicals)
+    with pytest.raises(CannotWire, match=r"float32\[5\]"):
+        pair_inputs(IOContract(args=(argument("x", shape=(5,)), argument("y"))), logicals)
+
+
+def test_outputs_become_poisoned_fields_and_inputs_read_only_ones() -> None:
+    wiring = wire_io(
+        IOContract(args=(argument("a"), argument("o", "output"), argument("c", "inout"))), {"a": 0, "c": 1}
+    )
+    fields = {field.name: (field.writable, field.poisoned) for field in wiring.layout(2).fields}
+    assert fields == {"a": (False, False), "o": (True, True), "c": (True, False)}
+    assert wiring.names == ("o", "c")
+
+
+def test_a_reference_without_io_is_called_with_the_tensors_or_by_name() -> None:
+    io = IOContract(args=(argument("a"), ArgSpec(name="n", type=ArgType.INT, value=4), argument("o", "output")))
+    assert len(wire_call(io, {"a": 0}, None).args["u"]) == 1
+    assert len(wire_call(io, {"a": 0}, ["a", "n"]).args["u"]) == 2
+
+
+def test_a_returned_tree_adds_one_field_per_tensor() -> None:
+    base = wire_tree({"l": [{"t": 0}]}, [Logical("a", FOUR, None)])
+    wiring = base.with_returned({"d": [["x", {"t": 0}], ["y", {"u": [{"t": 1}]}]]}, [FOUR, FOUR])
+    assert wiring.names == ("output['x']", "output['y'][0]")
+    assert wiring.structure == {"x": "*", "y": ["*"]}
+
+
+def test_an_owner_is_dead_only_when_that_is_certain() -> None:
+    namespace, pid, started = tag().split("-")
+    assert not is_dead(tag())
+    assert is_dead(f"{namespace}-{pid}-{int(started) + 1}")
+    assert is_dead(f"{namespace}-999999999-1")
+    assert not is_dead(f"1-{pid}-1")
+    assert not is_dead("15576") and not is_dead("") and not is_dead("x-y-z")

@@ -1,0 +1,158 @@
+"""Daemons that rehearse: real processes over a real database that run no kernel, and the books about them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service_bundles import result_of
+
+from daemon.config import Settings
+from daemon.db.connection import Database
+from daemon.db.history import History
+from daemon.db.records import JobRecord
+from daemon.errors import EvaldError
+
+SOURCE = "class Model(nn.Module):\n    def forward(self):\n        return torch.ones(1)\n"
+FAST = {
+    "ENGINE": "rehearsal",
+    "REHEARSAL_S": "0.05",
+    "QUIET_S": "0.3",
+    "SCAN_INTERVAL_S": "0.1",
+    "RECONCILE_S": "0.5",
+    "LEASE_S": "6",
+    "MIN_FREE_BYTES": "1",
+}
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """One process and what it wrote so far."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def story(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """The exit code after SIGTERM."""
+        self.process.terminate()
+        return self.process.wait(60)
+
+
+@dataclass
+class Place:
+    """One evald home on one database (its own SQLite file, or `url`)."""
+
+    home: Path
+    url: str | None = None
+    started: list[Daemon] = field(default_factory=list)
+
+    @property
+    def database_url(self) -> str:
+        return self.url or Settings(home=self.home).database_url
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        given = {**FAST, **({"DATABASE": self.url} if self.url else {}), **settings}
+        return {**os.environ, "EVALD_HOME": str(self.home), **{f"EVALD_{key}": value for key, value in given.items()}}
+
+    def start(self, command: str = "run", **settings: str) -> Daemon:
+        log = self.home / f"daemon{len(self.started)}.log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "daemon", command],
+                env=self.environment(**settings),
+                stdout=stream,
+                stderr=stream,
+            )
+        self.started.append(Daemon(process, log))
+        return self.started[-1]
+
+    def evald(self, *argv: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "daemon", *argv],
+            env=self.environment(**settings),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def drop(self, *names: str) -> None:
+        """Rename one contract for each name into the inbox."""
+        outside, inbox = self.home / "outside", self.home / "inbox"
+        for folder in (outside, inbox):
+            folder.mkdir(exist_ok=True)
+        for name in names:
+            document = {"name": name, "kernel": {"kernel_type": "torch", "source_code": SOURCE}}
+            (outside / name).write_text(json.dumps(document), "utf-8")
+            (outside / name).rename(inbox / f"{name}.json")
+
+    def jobs(self) -> dict[str, JobRecord]:
+        """The jobs by name; none while there is no database to ask."""
+        try:
+            database = Database(self.database_url, must_exist=True)
+            try:
+                return {job.name: job for job in History(database).jobs(limit=1000).jobs}
+            finally:
+                database.close()
+        except EvaldError:
+            return {}
+
+    def state(self, name: str) -> str:
+        job = self.jobs().get(name)
+        return str(job.state) if job else "unknown"
+
+    def has_results(self, *names: str) -> bool:
+        return all(result_of(self.home, name) for name in names)
+
+    def faults(self, *names: str) -> list[str]:
+        """What is wrong when exactly `names` should have been judged, each once, with nothing left behind."""
+        database = Database(self.database_url, must_exist=True)
+        history = History(database)
+        jobs = history.jobs(limit=1000).jobs
+        found = [f"{job.name} is {job.state}" for job in jobs if job.state != "finished"]
+        if sorted(job.name for job in jobs) != sorted(names):
+            found.append(f"jobs are {sorted(job.name for job in jobs)}")
+        for job in jobs:
+            published = [event for event in history.events(job.job_id) if event.kind == "published"]
+            if len(published) != 1:
+                found.append(f"{job.name} was published {len(published)} times")
+        database.close()
+        files = Counter(path.parent.name for path in (self.home / "results").glob("[0-9]*/*/result.json"))
+        if files != Counter(job.job_id for job in jobs):
+            found.append(f"result files {files}")
+        folders = [self.home / name for name in ("inbox", "work", "results/.outbox", "state/jobs")]
+        return found + [f"left behind: {entry}" for folder in folders for entry in folder.iterdir()]
+
+
+@contextmanager
+def place(home: Path, url: str | None = None) -> Iterator[Place]:
+    """A place whose daemons are killed at the end."""
+    home.mkdir(exist_ok=True)
+    found = Place(home, url)
+    try:
+        yield found
+    finally:
+        for daemon in found.started:
+            daemon.signal(signal.SIGCONT)
+            daemon.signal(signal.SIGKILL)
+            daemon.process.wait(30)

@@ -1,0 +1,74 @@
+"""A daemon that is frozen past its lease and thaws again: its job belongs to another by then."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from service_bundles import wait_for
+from service_rehearsal import Place, place
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import postgres_server
+
+SHORT_LEASE = {"LEASE_S": "1.5"}
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[postgres_server.PostgresServer]:
+    try:
+        with postgres_server.running() as server:
+            yield server
+    except postgres_server.PostgresMissing as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    url = None if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()
+    with place(tmp_path / "home", url) as found:
+        yield found
+
+
+# How long the frozen daemon judges. A long judgement is cancelled by the heartbeat after the thaw; a short one is over at
+# the thaw, so its publication races with the heartbeat and must be refused.
+TIMES = {"cancelled by its heartbeat": "9", "refused at publication": "3"}
+
+
+@pytest.mark.parametrize("frozen_s", TIMES.values(), ids=TIMES.keys())
+def test_a_thawed_daemon_publishes_nothing_stays_alive_and_goes_on(here: Place, frozen_s: str) -> None:
+    here.drop("taken-over")
+    first = here.start(REHEARSAL_S=frozen_s, **SHORT_LEASE)
+    wait_for(lambda: here.state("taken-over") == "running", "the first daemon to judge")
+    first.signal(signal.SIGSTOP)
+    second = here.start(**SHORT_LEASE)
+    wait_for(lambda: here.has_results("taken-over"), "the second daemon to publish")
+    assert second.stop() == 0
+    first.signal(signal.SIGCONT)
+    wait_for(lambda: " lost " in first.story, "the thawed daemon to notice")
+    assert here.jobs()["taken-over"].attempts == 2
+    here.drop("afterwards")
+    wait_for(lambda: here.has_results("afterwards"), "the thawed daemon to judge again")
+    assert first.stop() == 0
+    assert here.faults("taken-over", "afterwards") == []
+    assert "verdict" not in "".join(line for line in first.story.splitlines() if "taken-over" in line)
+
+
+def test_a_daemon_that_thaws_while_another_judges_its_job_does_not_disturb(here: Place) -> None:
+    here.drop("contested")
+    first = here.start(REHEARSAL_S="3", **SHORT_LEASE)
+    wait_for(lambda: here.state("contested") == "running", "the first daemon to judge")
+    first.signal(signal.SIGSTOP)
+    here.start(REHEARSAL_S="5", **SHORT_LEASE)
+    wait_for(lambda: here.jobs()["contested"].attempts == 2 and here.state("contested") == "running", "the takeover")
+    first.signal(signal.SIGCONT)
+    wait_for(lambda: " lost " in first.story, "the thawed daemon to notice")
+    assert not here.has_results("contested")
+    wait_for(lambda: here.has_results("contested"), "the second daemon to publish")
+    wait_for(lambda: here.faults("contested") == [], "everything put away")
+    assert all(daemon.is_alive for daemon in here.started)
+    assert here.jobs()["contested"].attempts == 2
