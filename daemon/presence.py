@@ -13,7 +13,7 @@ from pathlib import Path
 
 from daemon import log
 from daemon.db.history import History
-from daemon.db.records import DaemonNote, DaemonState
+from daemon.db.records import DaemonNote
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError
 from daemon.intake.owner import Owner
@@ -73,15 +73,9 @@ class Presence:
             log.story("could not tell the others that this daemon ends", level=30, reason=error)
 
     def _forget_the_dead(self) -> None:
-        """Daemons of this host that watched this inbox and are no more: this one takes their place."""
-        here = [daemon for daemon in self._history.daemons() if daemon.host == self._owner.host]
-        gone = [
-            daemon.owner
-            for daemon in here
-            if daemon.inbox == self._note.inbox and daemon.owner != self._owner.tag and not self._lives(daemon.owner)
-        ]
-        gone += [one.owner for one in here if one.state is DaemonState.STOPPED and one.inbox == self._note.inbox]
-        self._repository.forget_daemons(set(gone) - {self._owner.tag})
+        """Daemons of this host that are no more: nobody needs to see them once another has started."""
+        here = {daemon.owner for daemon in self._history.daemons() if daemon.host == self._owner.host}
+        self._repository.forget_daemons({owner for owner in here - {self._owner.tag} if not self._lives(owner)})
 
     def _lives(self, tag: str) -> bool:
         _, boot_id, pid = tag.rsplit("-", 2)

@@ -144,8 +144,7 @@ class Service:
         return self._main(until_idle=False)
 
     def sweep(self) -> Summary:
-        """Judge what is waiting, then end. What is still being written when all else is done stays for the next time.
-        """
+        """Judge what is waiting, then end. What is still being written when all else is done stays for the next time."""
         return self._main(until_idle=True)
 
     def stop(self) -> None:

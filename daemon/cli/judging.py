@@ -35,9 +35,7 @@ class Stopper:
 
 @contextmanager
 def interrupted_by_any_end() -> Iterator[None]:
-    """SIGTERM, and SIGHUP unless it is ignored (nohup), end the block as Ctrl-C does: what is cleaned up then is cleaned
-    up always.
-    """
+    """SIGTERM, and SIGHUP unless it is ignored (nohup), end the block as Ctrl-C does: nothing is left behind."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -111,9 +111,7 @@ def read_model(model: type[M], raw: object, path: str, log: ProblemLog) -> M | N
 
 
 def without_unknown_keys(model: type[M], raw: object) -> M | None:
-    """`raw` as a `model` when leaving out its unknown keys is all it takes: what else is wrong with it can then be found
-    too.
-    """
+    """`raw` as a `model` when leaving out its unknown keys is all it takes: so what else is wrong is found too."""
     known = copy.deepcopy(raw)
     try:
         return model.model_validate(known)

@@ -18,6 +18,7 @@ from typing import Any
 
 from daemon import fsio
 from daemon.executor.bundle import KernelFiles
+from daemon.executor.capture import printable
 from daemon.executor.cells import Cells
 from daemon.executor.protocol import Message
 from daemon.verdict import Phase, Side
@@ -53,7 +54,7 @@ class ArtifactCache:
                 data = stream.read()
         except (FileNotFoundError, ValueError):
             return None
-        if hashlib.sha256(data).hexdigest() != header.get("sha256"):
+        if not isinstance(header, dict) or hashlib.sha256(data).hexdigest() != header.get("sha256"):
             return None
         os.utime(path)
         return Artifact(data, header.get("describe", {}), float(header.get("build_ms", 0.0)), cached=True)
@@ -127,4 +128,15 @@ def _contents(fd: int, claimed: object) -> bytes:
 
 def _described(answer: Message) -> dict[str, Any]:
     described = answer.get("describe")
-    return described if isinstance(described, dict) and len(json.dumps(described)) < _HEADER_LIMIT // 16 else {}
+    if not isinstance(described, dict) or len(json.dumps(described)) >= _HEADER_LIMIT // 16:
+        return {}
+    return {printable(str(key)): _cleaned(value) for key, value in described.items()}
+
+
+def _cleaned(value: Any) -> Any:
+    """A cell's words, fit for JSON and a database."""
+    if isinstance(value, dict):
+        return {printable(str(key)): _cleaned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return printable(value) if isinstance(value, str) else value

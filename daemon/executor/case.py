@@ -16,6 +16,7 @@ from daemon.evaluation import CaseEvaluation, Failure, Timing
 from daemon.executor.arena import SharedMemory
 from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build
 from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of
+from daemon.executor.capture import printable
 from daemon.executor.catalog import BackendSpec
 from daemon.executor.cells import Cell, CellFailed, Cells
 from daemon.executor.drawing import Drawer, Export
@@ -55,6 +56,31 @@ class Bench:
     toolchain: dict[str, str | None]
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What a cell says its kernel has. A cell may say anything: whatever is not of the right type counts as unsaid."""
+
+    makes_inputs: bool
+    guesses_inputs: bool
+    makes_init_inputs: bool
+    constructs: bool
+    parameters: list[str] | None
+    notes: list[str]
+
+    @classmethod
+    def of(cls, answer: Message) -> Loaded:
+        notes, names = answer.get("notes"), answer.get("parameters")
+        known = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return cls(
+            makes_inputs=answer.get("makes_inputs") is True,
+            guesses_inputs=answer.get("guesses_inputs") is True,
+            makes_init_inputs=answer.get("makes_init_inputs") is True,
+            constructs=answer.get("constructs") is True,
+            parameters=names if known else None,
+            notes=[printable(str(note)[:500]) for note in notes[:20]] if isinstance(notes, list) else [],
+        )
+
+
 class CaseJudge:
     """Judges one case. `request` has its symbols resolved. Use once."""
 
@@ -68,7 +94,7 @@ class CaseJudge:
         self._progress = progress
         self._secret = Secret()
         self._cells: dict[Side, Cell] = {}
-        self._loaded: dict[Side, Message] = {}
+        self._loaded: dict[Side, Loaded] = {}
         self._exports: list[Export] = []
         self._places: dict[Side, SidePlace] = {}
         self._artifacts: dict[Side, Artifact] = {}
@@ -183,7 +209,7 @@ class CaseJudge:
         seed = self._secret.seed("init")
         init: Export | None = None
         for side, cell in self._cells.items():
-            own = side is Side.REFERENCE or init is None or self._loaded[side]["makes_init_inputs"]
+            own = side is Side.REFERENCE or init is None or self._loaded[side].makes_init_inputs
             message: Message = {"type": "construct", "seed": seed, "init": None, "tensors": []}
             given: SharedMemory | None = None
             if not own and init is not None:
@@ -195,7 +221,7 @@ class CaseJudge:
             finally:
                 if given is not None:
                     given.close()
-            if side is Side.REFERENCE and self._loaded[side]["makes_init_inputs"]:
+            if side is Side.REFERENCE and self._loaded[side].makes_init_inputs:
                 init = self._export(cell, "init", Phase.LOAD)
                 init.describe(seed, self._deadline)
         self._share_state()
@@ -224,7 +250,7 @@ class CaseJudge:
             if artifact is not None and artifact.data:
                 fds.append(_memfd(artifact.data))
             try:
-                self._loaded[role] = self._cells[role].request(
+                answer = self._cells[role].request(
                     message | {"type": "load", "artifact_bytes": len(artifact.data) if artifact else 0},
                     "loaded",
                     phase=Phase.LOAD,
@@ -233,15 +259,16 @@ class CaseJudge:
                 )
             finally:
                 _close(fds[1:])
+        self._loaded[role] = Loaded.of(answer)
         if role is Side.CANDIDATE:
             self._compile_ms += (time.perf_counter() - start) * 1e3
-            self._notes += [str(note)[:500] for note in self._loaded[role].get("notes", ())][:20]
+            self._notes += self._loaded[role].notes
 
     def _share_state(self) -> None:
         """The reference's weights into the candidate's module, where names and shapes match."""
-        if not isinstance(self._request, CompareRequest) or not self._loaded[Side.REFERENCE]["constructs"]:
+        if not isinstance(self._request, CompareRequest) or not self._loaded[Side.REFERENCE].constructs:
             return
-        if not self._loaded[Side.CANDIDATE]["constructs"]:
+        if not self._loaded[Side.CANDIDATE].constructs:
             return
         state = self._export(self._cells[Side.REFERENCE], "state", Phase.LOAD)
         state.describe(0, self._deadline)
@@ -297,9 +324,10 @@ class CaseJudge:
         if reference_io is not None:
             return logical_from_io(_inputs_only(reference_io), static), None
         maker = self._cells.get(Side.REFERENCE)
-        loaded = self._loaded.get(Side.REFERENCE, {})
-        guessed = bool(loaded.get("guesses_inputs"))
-        if maker is not None and loaded.get("makes_inputs") and not (guessed and candidate_io is not None):
+        loaded = self._loaded.get(Side.REFERENCE)
+        guessed = loaded is not None and loaded.guesses_inputs
+        makes = loaded is not None and loaded.makes_inputs
+        if maker is not None and makes and not (guessed and candidate_io is not None):
             if guessed:
                 self._notes.append("no get_inputs() and no io: inputs were derived from the signature")
             export = self._export(maker, "inputs", Phase.INPUTS)
@@ -322,9 +350,7 @@ class CaseJudge:
                 wirings[Side.REFERENCE] = wire_tree(source.node, logicals)
             else:
                 assert candidate_io is not None
-                told = self._loaded[Side.REFERENCE].get("parameters")
-                parameters = [str(name) for name in told] if isinstance(told, list) else None
-                wirings[Side.REFERENCE] = wire_call(candidate_io, by_name, parameters)
+                wirings[Side.REFERENCE] = wire_call(candidate_io, by_name, self._loaded[Side.REFERENCE].parameters)
         if candidate_io is not None:
             content = by_name if len(self._sides) == 1 else pair_inputs(candidate_io, logicals)
             wirings[Side.CANDIDATE] = wire_io(candidate_io, self._content(candidate_io, content, logicals))

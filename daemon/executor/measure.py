@@ -309,7 +309,7 @@ class Measurement:
         )
 
     def _resolution_s(self, index: int) -> float:
-        """The shortest call that can be told from no call at all: the null rounds' scatter over the calls of a round."""
+        """The shortest call that can be told from none: the null rounds' scatter over the calls of a round."""
         scatter_s = self._null_cost(index, NullKernel.LOOP).scatter_s
         return max(scatter_s / max(calls for calls, _ in self._series[index].rounds), _CLOCK_TICK_S)
 

@@ -25,7 +25,7 @@ from daemon.executor.protocol import Message
 from daemon.executor.slots import Slots
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from
 
-# Our own archive, in the cell of its own maker. Python before 3.11.4 has no filters, later ones have a stricter default.
+# Our own archive, in the cell of its maker. Python before 3.11.4 has no filters, later ones have a stricter default.
 _KEEP_AS_PACKED: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
 _ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
 
@@ -69,7 +69,7 @@ class Workload:
         artifacts = _ROOT / "artifacts"
         if message.get("artifact_bytes"):
             with tarfile.open(fileobj=io.BytesIO(_read(fds[1], message["artifact_bytes"]))) as archive:
-                archive.extractall(artifacts, **_KEEP_AS_PACKED)
+                archive.extractall(artifacts, **_KEEP_AS_PACKED)  # noqa: S202 - its maker's own cell
         self._backend = _backend(message["kernel_type"], self._backend_paths)
         self._source = Source(
             path=self.folder / message["source_file"],

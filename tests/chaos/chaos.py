@@ -1,8 +1,9 @@
-"""`make chaos`: several daemons on one inbox, killed at every durable step, frozen and thawed; then the books are checked.
+"""`make chaos`: several daemons on one inbox, killed at every durable step, frozen and thawed; then the books are
+checked.
 
-Every bundle carries a serial number. At the end each must have been judged and published exactly once and lie in exactly one shelf,
-and nothing may be left behind anywhere else. The engine is the shipped rehearsal engine: what is under test is everything around the
-judging. Prints what it did; exit 0 when nothing was lost and nothing doubled.
+Every bundle carries a serial number. At the end each must have been judged and published exactly once and lie in
+exactly one shelf, and nothing may be left behind anywhere else. The engine is the shipped rehearsal engine: what is
+under test is everything around the judging. Prints what it did; exit 0 when nothing was lost and nothing doubled.
 
     python tests/chaos/chaos.py --bundles 500 --kills 200 --daemons 3 --db postgres --seed 7
 """
@@ -141,7 +142,7 @@ class Chaos:
         folder.mkdir()
         (folder / "contract.json").write_text(document, "utf-8")
         if kind in ("folder", "twin"):
-            # Twins share one dropped name; the earlier may still be in the inbox under it, so make the move fail rather than nest.
+            # Twins share one dropped name: while the earlier is still in the inbox, the move fails and is tried again.
             target = inbox / ("twin" if kind == "twin" else name)
             while True:
                 with contextlib.suppress(OSError):
@@ -198,18 +199,23 @@ class Chaos:
 
     def audit(self) -> list[str]:
         """Everything that is wrong, in words."""
-        faults: list[str] = []
         settings = Settings(home=self.home)
-        paths = settings.paths
         database = Database(self.database or settings.database_url)
-        history = History(database)
+        try:
+            return self._audit_jobs(History(database), settings) + self._audit_folders(settings)
+        finally:
+            database.close()
+
+    def _audit_jobs(self, history: History, settings: Settings) -> list[str]:
+        """Every job finished, with one result and one publication."""
+        faults: list[str] = []
         page = history.jobs(limit=100_000)
         states = Counter(job.state for job in page.jobs)
         if set(states) - {JobState.FINISHED}:
             faults.append(f"jobs not finished: {dict(states)}")
         if len(page.jobs) != len(self.books.dropped):
             faults.append(f"{len(self.books.dropped)} dropped, {len(page.jobs)} jobs")
-        published = Counter(path.parent.name for path in paths.results.glob("[0-9]*/*/result.json"))
+        published = Counter(path.parent.name for path in settings.paths.results.glob("[0-9]*/*/result.json"))
         known = {job.job_id for job in page.jobs}
         faults += [f"job {job_id} has no result" for job_id in known - set(published)]
         faults += [f"result {job_id} has no job" for job_id in set(published) - known]
@@ -218,9 +224,14 @@ class Chaos:
             publications = [event for event in history.events(job.job_id) if event.kind in ("published", "finished")]
             if len(publications) > 1:
                 faults.append(f"job {job.job_id}: {len(publications)} publication events")
-        shelved = Counter(
-            serial_of(entry.name) for shelf in (paths.archive, paths.rejected, paths.quarantine) for entry in shelf.iterdir()
-        )
+        return faults
+
+    def _audit_folders(self, settings: Settings) -> list[str]:
+        """Every bundle on exactly one shelf, nothing anywhere else."""
+        faults: list[str] = []
+        paths = settings.paths
+        shelves = (paths.archive, paths.rejected, paths.quarantine)
+        shelved = Counter(serial_of(entry.name) for shelf in shelves for entry in shelf.iterdir())
         twins = sum(kind == "twin" for kind in self.books.dropped.values())
         for serial, kind in self.books.dropped.items():
             if kind != "twin" and shelved[serial] != 1:
@@ -229,13 +240,12 @@ class Chaos:
             faults.append(f"{twins} twins dropped, {shelved[-1]} put away")
         for folder in (paths.inbox, paths.work, paths.outbox, paths.jobs):
             faults += [f"left behind: {entry}" for entry in folder.iterdir()]
-        database.close()
         return faults
 
 
 def serial_of(name: str) -> int:
     """The serial number in a shelf entry's name; -1 for a twin."""
-    stem = name.split("@")[0].split(".")[0]
+    stem = name.partition("@")[0].partition(".")[0]
     return -1 if stem == "twin" else int(stem.removeprefix("bundle"))
 
 
@@ -245,7 +255,8 @@ def contract(serial: int) -> dict[str, object]:
         "labels": {"serial": str(serial)},
         "kernel": {
             "kernel_type": "torch",
-            "source_code": f"# {serial}\nclass Model(nn.Module):\n    def forward(self):\n        return torch.ones(1)\n",
+            "source_code": f"# {serial}\nclass Model(nn.Module):\n    def forward(self):\n        return
+            torch.ones(1)\n",
         },
     }
 
@@ -260,34 +271,42 @@ def chosen_database(kind: str) -> Iterator[str | None]:
         yield server.create_database()
 
 
-def main() -> int:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundles", type=int, default=60)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--daemons", type=int, default=3)
     parser.add_argument("--db", choices=("sqlite", "postgres"), default="sqlite")
-    parser.add_argument("--seed", type=int, default=None)
-    arguments = parser.parse_args()
-    seed = arguments.seed if arguments.seed is not None else random.randrange(10**6)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    return parser.parse_args()
+
+
+def storm(chaos: Chaos, bundles: int, kills: int) -> None:
+    """Drop bundles and hurt daemons until there were enough of both."""
+    serial = 0
+    while serial < bundles or chaos.books.kills < kills:
+        chaos.tend(deadly=True)
+        for _ in range(chaos.dice.randint(1, 4)):
+            if serial < bundles:
+                chaos.drop(serial)
+                serial += 1
+        time.sleep(chaos.dice.random() * 0.6)
+        if chaos.dice.random() < 0.5:
+            chaos.hurt()
+    for process in chaos.running:
+        if process is not None:
+            process.kill()
+
+
+def main() -> int:
+    arguments = parse()
     base = Path(tempfile.mkdtemp(prefix="evald-chaos-"))
-    print(f"chaos: {vars(arguments)} seed {seed} in {base}", flush=True)
+    print(f"chaos: {vars(arguments)} in {base}", flush=True)
     started = time.monotonic()
     with chosen_database(arguments.db) as database:
-        chaos = Chaos(base / "home", database, arguments.daemons, random.Random(seed))
+        chaos = Chaos(base / "home", database, arguments.daemons, random.Random(arguments.seed))
         try:
-            serial = 0
-            while serial < arguments.bundles or chaos.books.kills < arguments.kills:
-                chaos.tend(deadly=True)
-                for _ in range(chaos.dice.randint(1, 4)):
-                    if serial < arguments.bundles:
-                        chaos.drop(serial)
-                        serial += 1
-                time.sleep(chaos.dice.random() * 0.6)
-                if chaos.dice.random() < 0.5:
-                    chaos.hurt()
-            for process in chaos.running:
-                if process is not None:
-                    process.kill()
+            storm(chaos, arguments.bundles, arguments.kills)
             chaos.drain()
             chaos.stop_all()
             faults = chaos.audit()

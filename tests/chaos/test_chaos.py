@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from chaos import Chaos, chosen_database
+from postgres_server import PostgresMissing
 
 from daemon.config import Settings
 from daemon.db import migrate
-from postgres_server import PostgresMissing
 
 SCRIPT = Path(__file__).with_name("chaos.py")
 

@@ -46,7 +46,8 @@ def fill(url: str) -> None:
     for told in (passed(), passed(mean_ms=0.75), wrong()):
         lease = leased("vec_add")
         repository.describe(
-            lease.job_id, Description("compare", "cuda", "torch", problem="add", labels={"team": "a"}, contract_json="{}")
+            lease.job_id,
+            Description("compare", "cuda", "torch", problem="add", labels={"team": "a"}, contract_json="{}"),
         )
         repository.publish(lease, told)
     torn = Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message="no contract.json")

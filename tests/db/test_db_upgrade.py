@@ -31,7 +31,10 @@ def thawed(request: pytest.FixtureRequest, earlier: str) -> str:
     """The URL of a database as it was at revision `earlier`."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     if request.param == "sqlite":
-        with gzip.open(FROZEN / f"{earlier}.sqlite3.gz") as frozen, Path(url.removeprefix("sqlite:///")).open("wb") as live:
+        with (
+            gzip.open(FROZEN / f"{earlier}.sqlite3.gz") as frozen,
+            Path(url.removeprefix("sqlite:///")).open("wb") as live,
+        ):
             shutil.copyfileobj(frozen, live)
     else:
         with psycopg.connect(url) as connection:
@@ -62,7 +65,9 @@ def test_an_upgrade_keeps_every_row(thawed: str, earlier: str) -> None:
     database = Database(thawed)
     assert revision.current(database) == earlier
     before = rows(database)
-    assert {"job", "bundle", "attempt", "evaluation", "sample", "event"} <= {name for name, kept in before.items() if kept}
+    assert {"job", "bundle", "attempt", "evaluation", "sample", "event"} <= {
+        name for name, kept in before.items() if kept
+    }
     with pytest.raises(OperatorError) as refused:
         migrate.ensure_ready(thawed)
     assert "evald db upgrade" in str(refused.value.hint)

@@ -347,3 +347,18 @@ def test_guessing_the_judges_seeds_does_not_give_the_inputs(judge: JudgeOne) -> 
         return a + b
         """
     assert "guessed" not in judge(compare(forward(body))).passed().report
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"type": "loaded"}',
+        '{"type": "loaded", "notes": 7, "describe": [], "makes_inputs": "yes", "constructs": {}, "parameters": 3}',
+        '{"type": "loaded", "notes": ["\\ud800\\x00"], "parameters": [1], "constructs": True}',
+    ],
+    ids=["bare", "types", "text"],
+)
+def test_a_forged_answer_to_load_is_never_a_harness_error(judge: JudgeOne, answer: str) -> None:
+    before = CHANNEL + f"\nos.write(channel(), frame({answer}))\n"
+    judged = judge(compare(forward("return a - b", before=before), timeout=5))
+    assert judged.verdict in {*NOT_PASSED, Verdict.COMPILE_ERROR}

@@ -77,8 +77,16 @@ def test_randn_on_integers_is_uniform_over_the_range(dtype: str) -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "value"),
-    [("int64", 2**63 - 1), ("int64", -(2**63)), ("uint64", 2**64 - 1), ("float32", math.inf), ("float16", math.nan)]
-    + [("bool", True), ("uint8", 255), ("float64", 0.1)],
+    [
+        ("int64", 2**63 - 1),
+        ("int64", -(2**63)),
+        ("uint64", 2**64 - 1),
+        ("float32", math.inf),
+        ("float16", math.nan),
+        ("bool", True),
+        ("uint8", 255),
+        ("float64", 0.1),
+    ],
 )
 def test_full_is_exact(dtype: str, value: float) -> None:
     element = drawn(dtype, "full", (2,), fill_value=value)[0]

@@ -139,8 +139,19 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
 
 @pytest.mark.parametrize(
     "call",
-    ["ptrace", "process_vm_readv", "mount", "unshare", "clone newuser", "bpf", "io_uring", "userfaultfd", "keyctl"]
-    + ["perf", "setns"],
+    [
+        "ptrace",
+        "process_vm_readv",
+        "mount",
+        "unshare",
+        "clone newuser",
+        "bpf",
+        "io_uring",
+        "userfaultfd",
+        "keyctl",
+        "perf",
+        "setns",
+    ],
 )
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
 def test_a_dangerous_system_call_is_refused(report: dict[str, str], call: str) -> None:

@@ -70,8 +70,15 @@ def test_written_outputs_are_no_damage_and_no_longer_poison(arena: Arena) -> Non
 @pytest.mark.parametrize("slot", range(SLOTS))
 @pytest.mark.parametrize(
     ("field", "offset", "words"),
-    [(0, -1, "outside its tensors, before x"), (0, 0, "changed input x"), (0, 19, "changed input x")]
-    + [(0, 20, "outside its tensors, behind x"), (1, 20, "behind out"), (3, 1, "behind flag"), (3, 200, "behind flag")],
+    [
+        (0, -1, "outside its tensors, before x"),
+        (0, 0, "changed input x"),
+        (0, 19, "changed input x"),
+        (0, 20, "outside its tensors, behind x"),
+        (1, 20, "behind out"),
+        (3, 1, "behind flag"),
+        (3, 200, "behind flag"),
+    ],
 )
 def test_one_flipped_bit_anywhere_else_is_seen_and_named(
     arena: Arena, slot: int, field: int, offset: int, words: str

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,8 +62,19 @@ def test_any_bytes_give_messages_or_a_protocol_error_and_nothing_else(data: byte
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"1", b"{}", b'{"type": 1}', b"\xff", b"[" * 50_000, b'{"type": "x", "y": NaN}', b'{"type":"x"} {}']
-    + [json.dumps({"type": "x", "y": "[" * 3}).encode()[:-1], b'{"type": "x", "y": ' + b"[" * 60 + b"]" * 60 + b"}"],
+    [
+        b"",
+        b"[]",
+        b"1",
+        b"{}",
+        b'{"type": 1}',
+        b"\xff",
+        b"[" * 50000,
+        b'{"type": "x", "y": NaN}',
+        b'{"type":"x"} {}',
+        json.dumps({"type": "x", "y": "[" * 3}).encode()[:-1],
+        b'{"type": "x", "y": ' + b"[" * 60 + b"]" * 60 + b"}",
+    ],
 )
 def test_a_hostile_body_is_a_protocol_error(body: bytes) -> None:
     with pytest.raises(ProtocolError):
@@ -80,11 +91,11 @@ def test_a_length_beyond_the_cap_is_refused_before_anything_is_kept() -> None:
 def test_descriptors_from_a_cell_do_not_arrive() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        before = set(os.listdir("/proc/self/fd"))
+        before = {path.name for path in Path("/proc/self/fd").iterdir()}
         body = b'{"type": "done"}'
         socket.send_fds(theirs, [struct.pack(">I", len(body)) + body], [0, 1, 2])
         assert protocol.receive(ours, Reader(100)) == {"type": "done"}
-        assert set(os.listdir("/proc/self/fd")) <= before | {str(max(map(int, before)) + 1)}
+        assert {path.name for path in Path("/proc/self/fd").iterdir()} <= before | {str(max(map(int, before)) + 1)}
         theirs.close()
         with pytest.raises(ClosedError):
             protocol.receive(ours, Reader(100))

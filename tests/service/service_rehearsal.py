@@ -125,10 +125,12 @@ class Place:
         return all(result_of(self.home, name) for name in names)
 
     def faults(self, *names: str) -> list[str]:
-        """What is wrong when exactly `names` should have been judged, each once, with nothing left behind."""
+        """What is wrong when exactly `names` should have been judged, each once, with nothing left behind. A job that
+        was given back stays as withdrawn; its bundle comes again as another.
+        """
         database = Database(self.database_url, must_exist=True)
         history = History(database)
-        jobs = history.jobs(limit=1000).jobs
+        jobs = [job for job in history.jobs(limit=1000).jobs if job.state != "withdrawn"]
         found = [f"{job.name} is {job.state}" for job in jobs if job.state != "finished"]
         if sorted(job.name for job in jobs) != sorted(names):
             found.append(f"jobs are {sorted(job.name for job in jobs)}")

@@ -83,13 +83,13 @@ def test_a_daemon_that_gives_no_sign_of_life_is_marked_and_replaced_by_the_next(
 
 def test_a_drained_host_finishes_what_runs_gives_the_rest_back_and_goes_on_when_undone(here: Place) -> None:
     here.drop("runs")
-    daemon = here.start(REHEARSAL_S="4", **SHORT_LEASE)
+    daemon = here.start(REHEARSAL_S="8", **SHORT_LEASE)
     wait_for(lambda: here.state("runs") == "running", "the job to run")
     here.drop("claimed")
-    wait_for(lambda: here.state("claimed") == "queued", "the second bundle to be claimed")
+    wait_for(lambda: here.state("claimed.json") == "queued", "the second bundle to be claimed")
     done = here.evald("drain", HOST)
     assert (done.returncode, "drained from now on" in done.stdout) == (0, True), done.stderr
-    wait_for(lambda: (here.home / "inbox" / "claimed.json").exists(), "the second bundle to be given back")
+    wait_for((here.home / "inbox" / "claimed.json").exists, "the second bundle to be given back")
     assert here.state("runs") == "running"
     assert daemon_of(here, daemon)["state"] == "draining"
     wait_for(lambda: here.has_results("runs"), "the running job to be finished")
@@ -103,7 +103,7 @@ def test_a_drained_host_finishes_what_runs_gives_the_rest_back_and_goes_on_when_
     wait_for(lambda: here.has_results("claimed"), "the second bundle to be judged")
     assert daemon.stop() == 0
     assert here.faults("runs", "claimed") == []
-    assert {job.attempts for job in here.jobs().values()} == {1}
+    assert {name: job.attempts for name, job in here.jobs().items()} == {"runs": 1, "claimed": 1, "claimed.json": 0}
 
 
 def test_a_host_nobody_knows_is_refused_with_the_nearest_name(here: Place) -> None:

@@ -34,8 +34,8 @@ def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield found
 
 
-# How long the frozen daemon judges. A long judgement is cancelled by the heartbeat after the thaw; a short one is over at
-# the thaw, so its publication races with the heartbeat and must be refused.
+# How long the frozen daemon judges. A long judgement is cancelled by the heartbeat after the thaw; a short one is over
+# at the thaw, so its publication races with the heartbeat and must be refused.
 TIMES = {"cancelled by its heartbeat": "9", "refused at publication": "3"}
 
 

@@ -91,6 +91,7 @@ def test_a_server_that_goes_while_the_daemon_idles_is_waited_for(
     here.drop("before")
     daemon = here.start()
     wait_for(lambda: here.has_results("before"), "the first result")
+    assert here.faults("before", "never dropped"), "the books can be wrong"
     postgres.down(how)
     wait_for(lambda: WAITS in daemon.story, "the daemon to say what it waits for")
     here.drop("meanwhile")

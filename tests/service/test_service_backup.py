@@ -1,0 +1,118 @@
+"""The page `back-up-and-restore.md`: copies made while a daemon runs, restored into another home, judge nothing twice."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from service_bundles import wait_for
+from service_rehearsal import Place, place
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import postgres_server
+
+from daemon.intake.owner import Owner
+
+HOST = Owner(socket.gethostname(), "", 0).host
+OLD = ("old0", "old1", "old2")
+Copy = Callable[[Place], str | None]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[postgres_server.PostgresServer]:
+    try:
+        with postgres_server.running() as server:
+            yield server
+    except postgres_server.PostgresMissing as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    url = None if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()
+    with place(tmp_path / "home", url) as found:
+        yield found
+
+
+@pytest.fixture
+def copied_to(here: Place, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Callable[[Path], str | None]]:
+    """Copies the database as the page says; what it answers restores that copy for a home, and answers its URL."""
+
+    def sqlite() -> Callable[[Path], str | None]:
+        with sqlite3.connect(here.home / "state" / "evald.sqlite3") as connection:
+            connection.execute(f"VACUUM INTO '{tmp_path / 'backup.sqlite3'}'")
+
+        def restore(home: Path) -> None:
+            (home / "state").mkdir(parents=True)
+            shutil.copy(tmp_path / "backup.sqlite3", home / "state" / "evald.sqlite3")
+
+        return restore
+
+    def dumped() -> Callable[[Path], str | None]:
+        binaries, dump = postgres_server._binaries(), tmp_path / "evald.dump"
+        subprocess.run([binaries / "pg_dump", "--format=custom", f"--file={dump}", here.url or ""], check=True)
+
+        def restore(home: Path) -> str:
+            home.mkdir(parents=True, exist_ok=True)
+            url: str = request.getfixturevalue("postgres").create_database()
+            subprocess.run([binaries / "pg_restore", "--no-owner", f"--dbname={url}", dump], check=True)
+            return url
+
+        return restore
+
+    return dumped if here.url else sqlite
+
+
+def test_a_drained_backup_restores_everything_and_judges_what_waited_once(
+    here: Place, copied_to: Callable[[], Callable[[Path], str | None]], tmp_path: Path
+) -> None:
+    here.drop(*OLD)
+    daemon = here.start(LEASE_S="1.5")
+    wait_for(lambda: here.has_results(*OLD), "the results")
+    assert here.evald("drain", HOST).returncode == 0
+    wait_for(lambda: "drained" in here.evald("status").stdout, "the host to be drained")
+    here.drop("waits")
+    restore = copied_to()
+    shutil.copytree(here.home, tmp_path / "restored", ignore=shutil.ignore_patterns("state"), symlinks=True)
+    assert daemon.is_alive
+    assert here.evald("drain", HOST, "--undo").returncode == 0
+    wait_for(lambda: here.has_results("waits"), "the old home to go on")
+    assert daemon.stop() == 0
+    with place(tmp_path / "restored", restore(tmp_path / "restored")) as there:
+        status = there.evald("status")
+        assert (status.returncode, "3 finished" in status.stdout, "1 waiting" in status.stdout) == (0, True, True)
+        assert there.evald("drain", HOST, "--undo").returncode == 0
+        there.start()
+        wait_for(lambda: there.has_results("waits"), "what waited to be judged")
+        wait_for(lambda: there.faults(*OLD, "waits") == [], "everything put away")
+        assert {job.attempts for job in there.jobs().values()} == {1}
+
+
+def test_a_copy_of_the_history_made_at_work_restores_and_judges_nothing_twice(
+    here: Place, copied_to: Callable[[], Callable[[Path], str | None]], tmp_path: Path
+) -> None:
+    here.drop(*OLD)
+    here.start(REHEARSAL_S="0.1")
+    wait_for(lambda: here.has_results(*OLD), "the results")
+    wait_for(lambda: here.faults(*OLD) == [], "everything put away")
+    here.started[0].stop()
+    here.drop("unfinished")
+    here.start(REHEARSAL_S="60", LEASE_S="2")
+    wait_for(lambda: here.state("unfinished") == "running", "a job to run")
+    restore = copied_to()
+    shutil.copytree(here.home / "results", tmp_path / "restored" / "results", symlinks=True)
+    with place(tmp_path / "restored", restore(tmp_path / "restored")) as there:
+        assert there.evald("status").returncode == 0
+        assert there.has_results(*OLD)
+        there.start(LEASE_S="2")
+        wait_for(lambda: there.state("unfinished") == "broken", "the job without a bundle to end", 60)
+        states = {name: (str(job.state), str(job.verdict)) for name, job in there.jobs().items()}
+        assert states == {**dict.fromkeys(OLD, ("finished", "unsupported")), "unfinished": ("broken", "harness_error")}
+        assert {there.jobs()[name].attempts for name in OLD} == {1}
