@@ -106,7 +106,7 @@ class Environment(_Frozen):
     cpu: str | None = None
     cpu_count: int | None = None
     clocks: dict[str, float] = {}
-    isolation: str = "none"
+    isolation: str = "not run"
     isolation_weaker: tuple[str, ...] = ()  # what this host could not enforce, in words
     evald: str = ""
 

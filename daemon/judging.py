@@ -104,8 +104,8 @@ class Desk:
         """
         try:
             evaluation, parsed = self._evaluate(lease, on_progress)
-        except LostClaim:
-            log.story("lost", level=30, job=lease.job_id, name=lease.name)
+        except LostClaim as error:  # also how a stop ends it: the reason tells which
+            log.story("let go", job=lease.job_id, name=lease.name, reason=error)
             return None
         except HarnessError as error:
             return self._after_fault(lease, error)
@@ -115,8 +115,8 @@ class Desk:
             fsio.remove_tree(self._paths.jobs / lease.job_id)
         try:
             return self._finish(lease, evaluation, parsed)
-        except LostClaim:
-            log.story("lost", level=30, job=lease.job_id, name=lease.name)
+        except LostClaim as error:
+            log.story("lost", level=30, job=lease.job_id, name=lease.name, reason=error)
             return None
 
     def _evaluate(

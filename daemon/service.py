@@ -76,10 +76,11 @@ class Silence:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: how many jobs ended, and how many of them passed."""
+    """What a run did: how many jobs ended, how many of them passed, how often evald failed before a job's end."""
 
     judged: int
     passed: int
+    failed: int
 
 
 class Service:
@@ -130,6 +131,7 @@ class Service:
         self._counts_lock = threading.Lock()
         self._judged = 0
         self._passed = 0
+        self._failed = 0
         self._next_reconcile_s = 0.0
         self._retry_at_s = 0.0
         self._next_complaint_s = 0.0
@@ -144,7 +146,7 @@ class Service:
         return self._main(until_idle=False)
 
     def sweep(self) -> Summary:
-        """Judge what is waiting, then end. What is still being written when all else is done stays for the next time."""
+        """Judge what is waiting, then end. What is still being written when all else is done stays for next time."""
         return self._main(until_idle=True)
 
     def stop(self) -> None:
@@ -170,7 +172,7 @@ class Service:
                 self._loop(until_idle=until_idle)
             finally:
                 self._shut_down()
-        return Summary(self._judged, self._passed)
+        return Summary(self._judged, self._passed, self._failed)
 
     def _loop(self, *, until_idle: bool) -> None:
         quiet_since_s: float | None = None
@@ -326,10 +328,14 @@ class Service:
         self._monitor.taking(lease.name)
         self._pulse.add(lease)
         self._listener.started(lease.job_id, lease.name)
+        ended = False
         try:
             finished = self._desk.judge(lease, self._on_progress)
+            ended = True
         finally:
             self._pulse.remove(lease.job_id)
+            with self._counts_lock:
+                self._failed += not ended
         if finished is not None:
             self._count(finished)
 

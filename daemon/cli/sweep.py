@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import outcome, screen
-from daemon.cli.failing import INTERRUPTED
+from daemon.cli.failing import COULD_NOT, INTERRUPTED
 from daemon.cli.judging import Stopper, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.outcome import COLUMNS, Line
@@ -36,12 +36,15 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     if not _anything_to_do(settings.paths):
         _print([], as_json=as_json, place=settings.paths.inbox)
         return 0
-    lines, interrupted = _sweep(loaded)
+    lines, interrupted, failed = _sweep(loaded)
     if lines or as_json or not interrupted:
         _print(lines, as_json=as_json, place=settings.paths.inbox)
     if interrupted:
         screen.say("evald: interrupted; what was not finished is back in the inbox")
         return INTERRUPTED
+    if failed:
+        screen.say(f"evald: {failed} jobs could not be brought to their end; their bundles are kept for the next sweep")
+        return COULD_NOT
     return outcome.exit_code(line.verdict for line in lines)
 
 
@@ -53,7 +56,7 @@ def _anything_to_do(paths: Paths) -> bool:
     return any(True for _ in visible) or any(paths.work.iterdir()) or any(paths.outbox.iterdir())
 
 
-def _sweep(loaded: LoadedSettings) -> tuple[list[Line], bool]:
+def _sweep(loaded: LoadedSettings) -> tuple[list[Line], bool, int]:
     from daemon import log, service
     from daemon.cli.live import Board, board
 
@@ -66,9 +69,9 @@ def _sweep(loaded: LoadedSettings) -> tuple[list[Line], bool]:
             if isinstance(listener, Board):
                 listener.ready()
             stopper.attach(daemon.stop)
-            daemon.sweep()
+            failed = daemon.sweep().failed
     lines = [Line.of_evaluation(ended.job_id, ended.name, ended.evaluation) for ended in listener.finished_jobs]
-    return lines, stopper.asked
+    return lines, stopper.asked, failed
 
 
 def _print(lines: list[Line], *, as_json: bool, place: object) -> None:

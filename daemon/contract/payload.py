@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
-from daemon.contract.tensors import Compression, TensorData, numel, tensor_bytes
+from daemon.contract.tensors import Compression, TensorData, tensor_bytes
 from daemon.errors import BundleError, Problem
 
 _CHUNK = 1 << 18
@@ -44,11 +44,6 @@ def check_payload(data: TensorData, expected_bytes: int) -> None:
     """Decode without keeping anything. Raises `PayloadError` unless exactly `expected_bytes` come out."""
     for _ in _chunks(data, expected_bytes):
         pass
-
-
-def payload_elements(data: TensorData) -> int | None:
-    """How many elements the payload says it holds, or None when it leaves that to the tensor_spec."""
-    return None if data.shape is None else numel(data.shape)
 
 
 def _chunks(data: TensorData, expected_bytes: int) -> Iterator[bytes]:

@@ -196,6 +196,13 @@ def _message(worst: CaseEvaluation, count: int) -> str | None:
 
 def main(argv: list[str]) -> int:
     """`argv`: the channel's descriptor, the settings as JSON, the slot's number."""
+    try:
+        return _main(argv)
+    except protocol.ClosedError:  # the daemon is gone: nobody to tell, and the cells die with us
+        return 1
+
+
+def _main(argv: list[str]) -> int:
     die_with_parent()
     channel = socket.socket(fileno=int(argv[0]))
     settings = Settings.model_validate_json(argv[1])
@@ -226,6 +233,8 @@ def serve(channel: socket.socket, judge: Judge) -> None:
                 lambda text, case: protocol.send(channel, {"type": "progress", "text": text, "case": case}),
             )
             answer = {"type": "evaluation", "evaluation": json.loads(evaluation.model_dump_json())}
+        except protocol.ClosedError:
+            raise
         except HarnessError as error:
             answer = {"type": "failed", "message": str(error)}
         except Exception as error:  # noqa: BLE001 - the judge's main: a bug in evald is never the bundle's fault

@@ -55,15 +55,6 @@ def look(inbox: Path, *, limit: int = 20, name: str | None = None) -> Inbox:
     return Inbox(tuple(_entry(inbox, entry, changed_s) for changed_s, entry in oldest), len(found), ignored)
 
 
-def entry_of(inbox: Path, job_id: str) -> str | None:
-    """The entry that carries `job_id`, None when there is none (any more)."""
-    try:
-        with os.scandir(inbox) as entries:
-            return next((entry.name for entry in entries if entry.name.endswith(f"@{job_id}")), None)
-    except OSError as error:
-        raise HarnessError(f"cannot list {inbox}: {error.strerror or error}") from error
-
-
 def _stem(entry: str) -> str:
     bare = names.bundle_name(entry)
     return bare.removesuffix(names.ending_of(bare))

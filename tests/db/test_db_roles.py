@@ -32,7 +32,9 @@ def urls(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterator[d
         for role in ("evald_owner", "evald_writer", "evald_reader")
     }
     # `evald` is the administrator of the test server: the page's writer has another name here.
-    roles, grants, existing = (re.sub(r"\bevald(?=[;,]| LOGIN)", "evald_writer", text) for text in (ROLES, GRANTS, EXISTING))
+    roles, grants, existing = (
+        re.sub(r"\bevald(?=[;,]| LOGIN)", "evald_writer", text) for text in (ROLES, GRANTS, EXISTING)
+    )
     try:
         with psycopg.connect(f"{admin}postgres", autocommit=True) as connection:
             for statement in filter(str.strip, roles.split(";")):

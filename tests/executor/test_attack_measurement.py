@@ -55,7 +55,12 @@ def test_writing_done_before_the_work_is_seen(judge: JudgeOne) -> None:
 
 
 def test_writing_done_in_timed_rounds_only_is_seen(judge: JudgeOne) -> None:
-    body = "self.n = getattr(self, 'n', 0) + 1\nif self.n > 40:\n    os.write(channel(), frame({'type': 'done'}))\nreturn work(a, b)"
+    body = """
+        self.n = getattr(self, "n", 0) + 1
+        if self.n > 40:
+            os.write(channel(), frame({"type": "done"}))
+        return work(a, b)
+        """
     judged = judge(compare(forward(body, before=CHANNEL + WORK), SLOW))
     assert judged.verdict in NOT_PASSED
 
@@ -148,7 +153,13 @@ def test_work_before_go_by_a_thread_polling_the_arena_gains_nothing(judge: Judge
     ],
 )
 def test_replaying_an_earlier_answer_is_a_wrong_answer(judge: JudgeOne, key: str) -> None:
-    body = f"self.kept = getattr(self, 'kept', {{}})\nkey = {key}\nif key not in self.kept:\n    self.kept[key] = a + b\nreturn self.kept[key]"
+    body = f"""
+        self.kept = getattr(self, "kept", {{}})
+        key = {key}
+        if key not in self.kept:
+            self.kept[key] = a + b
+        return self.kept[key]
+        """
     judged = judge(compare(forward(body)))
     if key.startswith(("float", "hash")):  # content that never repeats: every call is computed, and right
         judged.passed()
@@ -209,7 +220,8 @@ def test_a_direct_write_into_the_slot_does_not_have_the_copy_subtracted(judge: J
         import gc
         if not hasattr(self, "where") or a.data_ptr() not in self.where:
             slots = [o for o in gc.get_objects() if type(o).__name__ == "Slots"][-1]
-            self.where = {args[0].data_ptr(): outputs[0] for args, outputs in zip(slots._args, slots._outputs) if outputs}
+            pairs = zip(slots._args, slots._outputs)
+            self.where = {args[0].data_ptr(): outputs[0] for args, outputs in pairs if outputs}
         return torch.tanh(a + b, out=self.where[a.data_ptr()]) if a.data_ptr() in self.where else torch.tanh(a + b)
         """
     timing = judge(compare(forward(body), source)).passed().case.timing

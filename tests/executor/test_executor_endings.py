@@ -109,8 +109,9 @@ def test_too_many_open_files_is_an_error_that_names_the_limit(judge: JudgeOne) -
 @pytest.mark.parametrize(
     "body",
     [
-        "import os\nchildren = []\nwhile True:\n    child = os.fork()\n    if child == 0:\n        import time; time.sleep(60); os._exit(0)",
-        "import threading, time\nfor _ in range(5000):\n    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+        "import os, time\nwhile True:\n    if os.fork() == 0:\n        time.sleep(60)\n        os._exit(0)",
+        "import threading, time\nfor _ in range(5000):\n"
+        "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
     ],
     ids=["fork", "thread"],
 )
@@ -155,7 +156,7 @@ def test_what_does_not_end_is_a_timeout_in_its_phase_and_everything_is_killed(
 
 
 def test_an_endless_get_inputs_is_a_timeout(judge: JudgeOne) -> None:
-    endless = "class Model(nn.Module):\n    def forward(self, a):\n        return a\ndef get_inputs():\n    while True: pass\n"
+    endless = "class Model(nn.Module):\n    def forward(self, a): return a\ndef get_inputs():\n    while True: pass\n"
     judged = judge(evaluate(endless, timeout=5)).ended(Verdict.TIMEOUT)
     assert judged.failure.phase is Phase.INPUTS
 

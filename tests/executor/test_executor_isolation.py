@@ -1,4 +1,4 @@
-"""What code in a cell can reach. One kernel tries everything and prints what happened; each test reads one line of it."""
+"""What code in a cell can reach. One kernel tries everything and prints what happened; each test reads one line."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def probe(secret):
     for place in ("/", "/usr", "/etc", "/root", "/dev", os.path.dirname(torch.__file__)):
         attempt("write " + place.replace(os.path.dirname(torch.__file__), "torch"), lambda: written(place + "/evil"))
     for name, family in (("inet", 2), ("inet6", 10), ("netlink", 16), ("packet", 17), ("alg", 38), ("vsock", 40)):
-        attempt("socket " + name, lambda: socket.socket(family, socket.SOCK_STREAM if family in (2, 10, 40) else socket.SOCK_RAW))
+        kind = socket.SOCK_STREAM if family in (2, 10, 40) else socket.SOCK_RAW
+        attempt("socket " + name, lambda: socket.socket(family, kind))
     attempt("ptrace", lambda: syscall(101, 16, 1, 0, 0))
     attempt("process_vm_readv", lambda: syscall(310, 1, 0, 0, 0, 0, 0))
     attempt("mount", lambda: syscall(165, b"tmpfs", b"/tmp", b"tmpfs", 0, 0))
@@ -97,7 +98,8 @@ def probe(secret):
             open_now[int(fd)] = os.readlink("/proc/self/fd/" + fd)
         except OSError:
             pass
-    print("descriptors=" + "|".join(sorted(target.split(":")[0] + (":" + target.split(":", 1)[1] if "memfd" in target else "") for target in open_now.values())))
+    held = [target if "memfd" in target else target.split(":")[0] for target in open_now.values()]
+    print("descriptors=" + "|".join(sorted(held)))
     print("interfaces=" + ",".join(line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line))
     print("hostname=" + socket.gethostname())
     print("leftovers=" + ",".join(sorted(os.listdir("/tmp") + os.listdir("/dev/shm"))))
@@ -273,7 +275,8 @@ def test_the_reference_cannot_be_found_by_its_candidate(judge: JudgeOne) -> None
         return a + b
         """
     reference = (
-        "class Model(nn.Module):\n    '''the reference\\'s own words'''\n    def forward(self, a, b):\n        return a + b\n"
+        "class Model(nn.Module):\n    '''the reference\\'s own words'''\n"
+        "    def forward(self, a, b):\n        return a + b\n"
         "def get_inputs():\n    return [torch.randn(4), torch.randn(4)]\n"
     )
     assert judge(compare(forward(body), reference)).passed().report["found"] == ""

@@ -170,7 +170,7 @@ def test_a_sixth_kernel_type_is_one_file_and_a_missing_compiler_is_unsupported(
 ) -> None:
     folder = tmp_path / "backends"
     folder.mkdir()
-    spec = '{"io_required": True, "metadata_keys": ["factor"], "python": False, "build": %s, "answers": "args", "devices": ["cpu"]}'
+    spec = '{"io_required": True, "metadata_keys": ["factor"], "python": False, "build": %s, "answers": "args"}'
     (folder / "recipe.py").write_text(
         "from daemon.executor.source import Kernel\n"
         f"SPEC = {spec % 'False'}\n"

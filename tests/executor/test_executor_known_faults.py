@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from executor_bundles import ADD, JudgeOne, compare, evaluate, forward, io, kernel, scalar, tensor
 
-from daemon.contract import KernelTypeSpec, LaunchSpec
+from daemon.contract import KernelTypeSpec
 from daemon.executor import catalog
 from daemon.verdict import Phase, Side, Verdict
 
@@ -61,8 +61,7 @@ def test_fault_7_launch_options_reach_the_triton_kernel_and_tuned_ones_are_found
     contract = io(tensor("x", [32]), tensor("out", [32], role="output"), num_warps=4, num_stages=3)
     case = judge(evaluate(kernel(source, "triton", io=contract))).passed().case
     assert case.timing is not None
-    assert LaunchSpec(num_warps=4).num_warps == 4
-    # That nvcc builds, and that warps and stages take effect, is the compiler's to show: see the kernel type tests.
+    # That warps and stages take effect needs a GPU; that they are passed without complaint is seen here.
 
 
 def test_fault_8_a_source_may_hold_several_kernels(judge: JudgeOne) -> None:
@@ -122,7 +121,6 @@ def test_fault_11_tolerances_go_with_the_dtype(judge: JudgeOne) -> None:
 
 
 def test_fault_12_inputs_differ_in_every_call_and_every_timed_answer_is_checked(judge: JudgeOne) -> None:
-    body = "self.n = getattr(self, 'n', 0) + 1\nreturn a + b if self.n < 5 else self.kept\nself.kept = a + b"
     body = "self.n = getattr(self, 'n', 0) + 1\nc = a + b if self.n < 5 else self.kept\nself.kept = c\nreturn c"
     judged = judge(compare(forward(body))).ended(Verdict.WRONG_ANSWER)
     assert judged.failure.phase in (Phase.CHECK, Phase.MEASURE)

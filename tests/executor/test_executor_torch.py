@@ -153,14 +153,17 @@ def test_the_legacy_form_is_a_compare(judge: JudgeOne) -> None:
 
 
 def test_inputs_that_ignore_the_seed_are_said_to_be_fixed(judge: JudgeOne) -> None:
-    fixed = "class Model(nn.Module):\n    def forward(self, a):\n        return a * 2\ndef get_inputs():\n    return [torch.ones(8)]\n"
+    fixed = (
+        "class Model(nn.Module):\n    def forward(self, a): return a * 2\ndef get_inputs(): return [torch.ones(8)]\n"
+    )
     assert "fixed_inputs" in judge(compare(fixed, fixed)).passed().case.labels
     assert "fixed_inputs" not in judge(compare(forward("return a + b"))).passed().case.labels
 
 
 def test_sources_drawing_from_numpy_and_random_get_fresh_inputs_too(judge: JudgeOne) -> None:
     source = (
-        "import random\nimport numpy as np\nclass Model(nn.Module):\n    def forward(self, a, b):\n        return a * b\n"
+        "import random\nimport numpy as np\n"
+        "class Model(nn.Module):\n    def forward(self, a, b):\n        return a * b\n"
         "def get_inputs():\n    return [torch.from_numpy(np.random.rand(8)), torch.tensor(random.random())]\n"
     )
     assert "fixed_inputs" not in judge(compare(source, source)).passed().case.labels

@@ -1,4 +1,4 @@
-"""The page `back-up-and-restore.md`: copies made while a daemon runs, restored into another home, judge nothing twice."""
+"""The page `back-up-and-restore.md`: copies made while a daemon runs judge nothing twice in another home."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from daemon.intake.owner import Owner
 
 HOST = Owner(socket.gethostname(), "", 0).host
 OLD = ("old0", "old1", "old2")
-Copy = Callable[[Place], str | None]
+Restore = Callable[[Path], str | None]
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,10 @@ def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.fixture
-def copied_to(here: Place, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Callable[[Path], str | None]]:
+def copied_to(here: Place, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Restore]:
     """Copies the database as the page says; what it answers restores that copy for a home, and answers its URL."""
 
-    def sqlite() -> Callable[[Path], str | None]:
+    def sqlite() -> Restore:
         with sqlite3.connect(here.home / "state" / "evald.sqlite3") as connection:
             connection.execute(f"VACUUM INTO '{tmp_path / 'backup.sqlite3'}'")
 
@@ -55,7 +55,7 @@ def copied_to(here: Place, request: pytest.FixtureRequest, tmp_path: Path) -> Ca
 
         return restore
 
-    def dumped() -> Callable[[Path], str | None]:
+    def dumped() -> Restore:
         binaries, dump = postgres_server._binaries(), tmp_path / "evald.dump"
         subprocess.run([binaries / "pg_dump", "--format=custom", f"--file={dump}", here.url or ""], check=True)
 
@@ -71,7 +71,7 @@ def copied_to(here: Place, request: pytest.FixtureRequest, tmp_path: Path) -> Ca
 
 
 def test_a_drained_backup_restores_everything_and_judges_what_waited_once(
-    here: Place, copied_to: Callable[[], Callable[[Path], str | None]], tmp_path: Path
+    here: Place, copied_to: Callable[[], Restore], tmp_path: Path
 ) -> None:
     here.drop(*OLD)
     daemon = here.start(LEASE_S="1.5")
@@ -96,7 +96,7 @@ def test_a_drained_backup_restores_everything_and_judges_what_waited_once(
 
 
 def test_a_copy_of_the_history_made_at_work_restores_and_judges_nothing_twice(
-    here: Place, copied_to: Callable[[], Callable[[Path], str | None]], tmp_path: Path
+    here: Place, copied_to: Callable[[], Restore], tmp_path: Path
 ) -> None:
     here.drop(*OLD)
     here.start(REHEARSAL_S="0.1")

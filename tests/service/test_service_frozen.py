@@ -49,7 +49,7 @@ def test_a_thawed_daemon_publishes_nothing_stays_alive_and_goes_on(here: Place, 
     wait_for(lambda: here.has_results("taken-over"), "the second daemon to publish")
     assert second.stop() == 0
     first.signal(signal.SIGCONT)
-    wait_for(lambda: " lost " in first.story, "the thawed daemon to notice")
+    wait_for(lambda: " lost " in first.story or " let go " in first.story, "the thawed daemon to notice")
     assert here.jobs()["taken-over"].attempts == 2
     here.drop("afterwards")
     wait_for(lambda: here.has_results("afterwards"), "the thawed daemon to judge again")
@@ -66,7 +66,7 @@ def test_a_daemon_that_thaws_while_another_judges_its_job_does_not_disturb(here:
     here.start(REHEARSAL_S="5", **SHORT_LEASE)
     wait_for(lambda: here.jobs()["contested"].attempts == 2 and here.state("contested") == "running", "the takeover")
     first.signal(signal.SIGCONT)
-    wait_for(lambda: " lost " in first.story, "the thawed daemon to notice")
+    wait_for(lambda: " lost " in first.story or " let go " in first.story, "the thawed daemon to notice")
     assert not here.has_results("contested")
     wait_for(lambda: here.has_results("contested"), "the second daemon to publish")
     wait_for(lambda: here.faults("contested") == [], "everything put away")
