@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from daemon import failpoints, fsio, log, results
 from daemon.config import Settings
@@ -112,7 +113,7 @@ class Desk:
         except OSError as error:
             return self._after_fault(lease, HarnessError(f"this host's disk: {error}"))
         finally:
-            fsio.remove_tree(self._paths.jobs / lease.job_id)
+            fsio.remove_tree(self._copy_of(lease))
         try:
             return self._finish(lease, evaluation, parsed)
         except LostClaim as error:
@@ -124,7 +125,7 @@ class Desk:
     ) -> tuple[Evaluation, ParsedContract | None]:
         failpoints.hit("lease.taken")
         claimed = self._claimed(lease)
-        folder = self._paths.jobs / lease.job_id
+        folder = self._copy_of(lease)
         fsio.remove_tree(folder)
         try:
             bundle = private_copy(claimed.path, folder, self._settings.limits)
@@ -138,6 +139,10 @@ class Desk:
         name = parsed.request.name or lease.name
         log.story("running", job=lease.job_id, name=name, attempt=lease.attempt)
         return self._engine.evaluate(JobSpec(lease.job_id, name, bundle.dir), on_progress), parsed
+
+    def _copy_of(self, lease: Lease) -> Path:
+        """The private copy's folder. The fence is in its name: a thawed daemon removes only what was its own."""
+        return self._paths.jobs / f"{lease.job_id}.{lease.fence}"
 
     def _claimed(self, lease: Lease) -> Claimed:
         """The bundle of a lease. Raises `HarnessError` when it is not where the database says."""

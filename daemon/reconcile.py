@@ -165,8 +165,10 @@ class Reconciler:
 
     def _remove_copies(self, repairs: Repairs) -> None:
         for folder in self._paths.jobs.iterdir():
-            job = self._history.job(folder.name.strip(".").partition(".")[0])
-            if job is not None and job.state in (JobState.CLAIMED, JobState.RUNNING):
+            job_id, fence, *_ = [*folder.name.strip(".").split("."), ""]
+            job = self._history.job(job_id)
+            held = job is not None and job.state in (JobState.CLAIMED, JobState.RUNNING)
+            if job is not None and held and fence == str(job.fence):
                 continue
             fsio.remove_tree(folder)
             repairs.copies_removed += 1

@@ -30,6 +30,7 @@ class Workers(Generic[Job]):
         self._work = work
         self._changed = threading.Condition()
         self._stopping = False
+        self._last_fault = ""
         self._busy = 0
         self._wakes = 0
         self._threads = [
@@ -67,7 +68,9 @@ class Workers(Generic[Job]):
                 if not self._one():
                     self._rest(seen)
             except (HarnessError, OSError) as error:
-                log.story("cannot take or finish a job now", level=30, reason=error)
+                if str(error) != self._last_fault:  # an outage is told once, not at every try
+                    log.story("cannot take or finish a job now", level=30, reason=error)
+                self._last_fault = str(error)
                 self._pause()
             except Exception:  # noqa: BLE001 - the scheduler's per-job wall: a bug must not cost the slot
                 log.LOGGER.exception("a job ended with a bug in evald")

@@ -255,8 +255,7 @@ def contract(serial: int) -> dict[str, object]:
         "labels": {"serial": str(serial)},
         "kernel": {
             "kernel_type": "torch",
-            "source_code": f"# {serial}\nclass Model(nn.Module):\n    def forward(self):\n        return
-            torch.ones(1)\n",
+            "source_code": f"# {serial}\nclass Model(nn.Module):\n    def forward(self): return torch.ones(1)\n",
         },
     }
 

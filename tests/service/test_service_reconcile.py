@@ -174,10 +174,11 @@ def test_a_finished_bundle_left_in_work_is_put_where_its_verdict_says(home: Home
 def test_a_private_copy_that_nobody_uses_is_removed_and_one_in_use_is_kept(home: Home) -> None:
     me = Owner.current()
     lease = home.lease(home.claim("used", me), me)
-    for name in (lease.job_id, "0" * 32, f".{'1' * 32}.copying"):
+    in_use = [f".{lease.job_id}.{lease.fence}.copying", f"{lease.job_id}.{lease.fence}"]
+    for name in (*in_use, f"{lease.job_id}.{lease.fence - 1}", f"{'0' * 32}.1", f".{'1' * 32}.1.copying"):
         (home.settings.paths.jobs / name).mkdir()
-    assert home.reconcile().copies_removed == 2
-    assert home.entries("jobs") == [lease.job_id]
+    assert home.reconcile().copies_removed == 3
+    assert home.entries("jobs") == in_use
 
 
 def test_a_job_whose_judge_always_dies_ends_broken_after_its_attempts_with_a_result_and_its_files(home: Home) -> None:
