@@ -21,8 +21,8 @@ _PAUSE_AFTER_FAULT_S = 2.0
 class Workers(Generic[Job]):
     """`take` answers the next job or None; `work` does it and handles its own outcomes.
 
-    `HarnessError` and `OSError` from either pause the thread for a moment. Any other exception is a bug: it is logged and the thread
-    goes on.
+    `HarnessError` and `OSError` from either pause the thread for a moment. Any other exception is a bug: it is logged
+    and the thread goes on.
     """
 
     def __init__(self, slots: int, take: Callable[[], Job | None], work: Callable[[Job], None]) -> None:

@@ -71,8 +71,8 @@ def cell_environment(*, threads: int, interpret: bool) -> dict[str, str]:
         "TORCHINDUCTOR_CACHE_DIR": "/tmp/inductor",  # noqa: S108
         "OMP_NUM_THREADS": str(threads),
         "MAX_JOBS": str(threads),
-        # Memory once touched stays with the process: otherwise a kernel pays page faults for every fresh output, and one
-        # whose constructor had allocated and freed would not (measured: 1.6 times between identical kernels).
+        # Memory once touched stays with the process: otherwise a kernel pays page faults for every fresh output, and
+        # one whose constructor had allocated and freed would not (seen: 1.6 times between identical kernels).
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": str(2**62),
     }
