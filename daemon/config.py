@@ -102,7 +102,6 @@ class Settings(_Section):
         None, description="File that holds the database URL, when `database` is not set: keeps a password out of sight"
     )
     metrics_file: Path | None = Field(None, description="File to keep current with figures for Prometheus")
-    device: Literal["auto", "cpu"] = Field("auto", description="Where to judge")
     isolation: Literal["bubblewrap", "none"] = Field(
         "bubblewrap", description="How bundles are confined; none is only for debugging your own code"
     )

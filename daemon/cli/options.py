@@ -39,7 +39,6 @@ _PLACES = {
     "database": Flag("--database", "URL", "sqlite:////path/evald.sqlite3 or postgresql://user@host/name."),
 }
 _MORE = {
-    "device": Flag("--device", "DEVICE", "Where to judge: auto or cpu."),
     "isolation": Flag("--isolation", "HOW", "bubblewrap, or none: only to debug your own code."),
     "slots": Flag("--slots", "N", "How many jobs to judge at the same time."),
     "log_level": Flag("--log-level", "LEVEL", "debug, info, warning or error."),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("sweep")
-@settings_options("device", "isolation", "slots", "log_level", "backend_paths")
+@settings_options("isolation", "slots", "log_level", "backend_paths")
 @json_option
 def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     """Judge what is waiting in the inbox, then exit: for cron, and for a folder of bundles.

@@ -206,7 +206,7 @@ def test_the_kernel_type_of_the_how_to_page_judges_the_bundle_of_the_page(tmp_pa
     (contract,) = _blocks(NEW_TYPE_PAGE, "json")
     (bundle / "contract.json").write_text(contract, "utf-8")
     backends = _write_new_type(visible)
-    settings = Settings(home=tmp_path / "home", device="cpu", backend_paths=(backends,))
+    settings = Settings(home=tmp_path / "home", backend_paths=(backends,))
     settings.paths.create()
     engine = LocalEngine(settings)
     try:
