@@ -53,7 +53,7 @@ def test_every_kernel_type_has_an_example() -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[LocalEngine]:
-    settings = Settings(home=tmp_path / "home", device="cpu", sandbox=Sandbox(uid_base=180_000))
+    settings = Settings(home=tmp_path / "home", sandbox=Sandbox(uid_base=180_000))
     settings.paths.create()
     engine = LocalEngine(settings)
     engine.start()
