@@ -22,8 +22,9 @@ from daemon.evaluation import CaseEvaluation, Evaluation
 from daemon.executor import catalog, environment, protocol
 from daemon.executor.build import ArtifactCache
 from daemon.executor.bundle import Request
-from daemon.executor.case import Bench, CaseJudge
+from daemon.executor.case import CaseJudge
 from daemon.executor.cells import Cell, Cells, CellSettings
+from daemon.executor.preparation import Bench
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.sandbox.policy import CellLimits

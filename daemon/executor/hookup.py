@@ -1,0 +1,141 @@
+"""What both kernels of a case are called with, and how they answer: from contracts and reports to places."""
+
+from __future__ import annotations
+
+from daemon.contract import IOContract
+from daemon.evaluation import Failure
+from daemon.executor.bundle import Request
+from daemon.executor.cells import CellFailed
+from daemon.executor.drawing import Drawer, Export
+from daemon.executor.findings import mismatch
+from daemon.executor.inputs import Secret
+from daemon.executor.measure import fill_slot
+from daemon.executor.preparation import Preparation
+from daemon.executor.side import SidePlace
+from daemon.executor.wiring import (
+    CannotWire,
+    Logical,
+    Wiring,
+    logical_from_io,
+    pair_inputs,
+    tensor_shape,
+    wire_call,
+    wire_io,
+    wire_tree,
+)
+from daemon.verdict import Phase, Side, Verdict
+
+
+class Hookup:
+    """Joins the kernels of `ready` to arenas. `connect` once: `places` holds one per running side, until `close`."""
+
+    def __init__(self, ready: Preparation, request: Request, secret: Secret, deadline: float) -> None:
+        self._ready = ready
+        self._request = request
+        self._secret = secret
+        self._deadline = deadline
+        self.places: dict[Side, SidePlace] = {}
+
+    def connect(self) -> Drawer:
+        """Decide what both sides are called with and learn how they answer. Raises `CannotWire` and `CellFailed`."""
+        logicals, source = self._logical_inputs()
+        wirings = self._wirings(logicals, source)
+        drawer = Drawer(logicals, self._secret, source)
+        for side, wiring in wirings.items():
+            place = SidePlace(self._ready.cells[side], wiring)
+            self.places[side] = place
+            if self._ready.backend(side).answers == "either":
+                self._discover_answer(place, drawer)
+            if not place.wiring.answer:
+                failure = Failure(
+                    phase=Phase.CHECK, side=side, message="the kernel has no outputs: nothing can be judged"
+                )
+                raise CellFailed(Verdict.WRONG_ANSWER, failure)
+        if Side.REFERENCE in self.places:
+            problem = mismatch(self.places[Side.CANDIDATE], self.places[Side.REFERENCE])
+            if problem is not None:
+                raise problem
+        return drawer
+
+    def _logical_inputs(self) -> tuple[list[Logical], Export | None]:
+        """From the reference's io, else its get_inputs(), else the candidate's io, else what a signature suggests."""
+        static = frozenset(self._request.static_args)
+        reference_io, candidate_io = self._ready.io(Side.REFERENCE), self._ready.io(Side.CANDIDATE)
+        if reference_io is not None:
+            return logical_from_io(_inputs_only(reference_io), static), None
+        maker = self._ready.cells.get(Side.REFERENCE)
+        loaded = self._ready.loaded.get(Side.REFERENCE)
+        guessed = loaded is not None and loaded.guesses_inputs
+        makes = loaded is not None and loaded.makes_inputs
+        if maker is not None and makes and not (guessed and candidate_io is not None):
+            if guessed:
+                self._ready.notes.append("no get_inputs() and no io: inputs were derived from the signature")
+            export = self._ready.export(maker, "inputs", Phase.INPUTS)
+            export.describe(self._secret.seed("shape"), self._deadline)
+            return [Logical(f"input{i}", shape, None) for i, shape in enumerate(export.shapes)], export
+        if candidate_io is not None:
+            return logical_from_io(_inputs_only(candidate_io), static), None
+        raise CannotWire(
+            "nothing says what to call the kernel with: add get_inputs() to the source or io to the contract"
+        )
+
+    def _wirings(self, logicals: list[Logical], source: Export | None) -> dict[Side, Wiring]:
+        reference_io, candidate_io = self._ready.io(Side.REFERENCE), self._ready.io(Side.CANDIDATE)
+        by_name = {item.name: index for index, item in enumerate(logicals)}
+        wirings: dict[Side, Wiring] = {}
+        if Side.REFERENCE in self._ready.sides:
+            if reference_io is not None:
+                wirings[Side.REFERENCE] = wire_io(reference_io, self._content(reference_io, by_name, logicals))
+            elif source is not None:
+                wirings[Side.REFERENCE] = wire_tree(source.node, logicals)
+            else:
+                assert candidate_io is not None
+                wirings[Side.REFERENCE] = wire_call(
+                    candidate_io, by_name, self._ready.loaded[Side.REFERENCE].parameters
+                )
+        if candidate_io is not None:
+            content = by_name if len(self._ready.sides) == 1 else pair_inputs(candidate_io, logicals)
+            wirings[Side.CANDIDATE] = wire_io(candidate_io, self._content(candidate_io, content, logicals))
+        elif source is not None:
+            wirings[Side.CANDIDATE] = wire_tree(source.node, logicals)
+        else:
+            # A Python candidate without io is called as the reference is, its outputs returned or written.
+            wirings[Side.CANDIDATE] = wirings[Side.REFERENCE]
+        return wirings
+
+    def _content(self, io: IOContract, content: dict[str, int], logicals: list[Logical]) -> dict[str, int]:
+        """Add outputs that start with given content (accumulators): their own logical input."""
+        content = {
+            name: index for name, index in content.items() if any(a.name == name and a.is_input for a in io.args)
+        }
+        for arg in io.args:
+            spec = arg.tensor_spec
+            if spec is not None and not arg.is_input and (spec.init is not None or spec.data is not None):
+                content[arg.name] = len(logicals)
+                logicals.append(Logical(arg.name, tensor_shape(spec), spec, static=True))
+        return content
+
+    def _discover_answer(self, place: SidePlace, drawer: Drawer) -> None:
+        """Call once to learn what comes back: the nesting, shapes and dtypes of the answer."""
+        arena = place.attach(1, phase=Phase.CHECK, deadline=self._deadline)
+        arena.compose(self._secret.generator("discover"), 1)
+        fill_slot(place, 0, drawer.draw("discover", 0, [0], deadline=self._deadline)[0])
+        arena.publish(1)
+        export = self._ready.export(place.cell, "outputs", Phase.CHECK)
+        try:
+            export.describe(self._secret.seed("discover"), self._deadline)
+        except CannotWire as problem:
+            failure = Failure(phase=Phase.CHECK, side=place.cell.side, message=f"the answer: {problem}")
+            raise CellFailed(Verdict.WRONG_ANSWER, failure) from problem
+        if export.returned:
+            place.wiring = place.wiring.with_returned(export.node, export.shapes)
+
+    def close(self) -> None:
+        """Let go of the arenas."""
+        for place in self.places.values():
+            place.close()
+
+
+def _inputs_only(io: IOContract) -> IOContract:
+    """Without pure outputs: those that start with content get theirs from `Hookup._content`."""
+    return io.model_copy(update={"args": tuple(arg for arg in io.args if arg.is_input)})

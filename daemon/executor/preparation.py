@@ -1,0 +1,268 @@
+"""From sources to kernels that stand ready in their cells: built, started, loaded, constructed, with equal weights."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.config import Settings
+from daemon.contract import CompareRequest, IOContract, KernelSpec
+from daemon.evaluation import Failure
+from daemon.executor.arena import SharedMemory
+from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build
+from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of
+from daemon.executor.capture import printable
+from daemon.executor.catalog import BackendSpec
+from daemon.executor.cells import Cell, CellFailed, Cells
+from daemon.executor.drawing import Export
+from daemon.executor.inputs import Secret
+from daemon.executor.protocol import Message
+from daemon.verdict import Phase, Side, Verdict
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the judge lends to a case: cells to start, the null candidate, the artifact cache, the settings, the
+    kernel types."""
+
+    settings: Settings
+    cells: Mapping[Side, Cells]
+    null: Callable[[], Cell]
+    cache: ArtifactCache
+    backends: Mapping[str, BackendSpec]
+    device: str
+    toolchain: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a cell says its kernel has. A cell may say anything: whatever is not of the right type counts as unsaid."""
+
+    makes_inputs: bool
+    guesses_inputs: bool
+    makes_init_inputs: bool
+    constructs: bool
+    parameters: list[str] | None
+    notes: list[str]
+
+    @classmethod
+    def of(cls, answer: Message) -> Loaded:
+        notes, names = answer.get("notes"), answer.get("parameters")
+        known = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return cls(
+            makes_inputs=answer.get("makes_inputs") is True,
+            guesses_inputs=answer.get("guesses_inputs") is True,
+            makes_init_inputs=answer.get("makes_init_inputs") is True,
+            constructs=answer.get("constructs") is True,
+            parameters=names if known else None,
+            notes=[printable(str(note)[:500]) for note in notes[:20]] if isinstance(notes, list) else [],
+        )
+
+
+class Preparation:
+    """The cells of one case and what is in them. `build`, `start`, `load` in this order, then `close`.
+
+    All raise `CellFailed` for what a kernel did and `HarnessError` when no cell can be had.
+    """
+
+    def __init__(self, bench: Bench, request: Request, bundle_dir: Path, secret: Secret) -> None:
+        self._bench = bench
+        self._request = request
+        self._bundle_dir = bundle_dir
+        self._secret = secret
+        self._exports: list[Export] = []
+        self._deadline = 0.0
+        self.cells: dict[Side, Cell] = {}
+        self.loaded: dict[Side, Loaded] = {}
+        self.artifacts: dict[Side, Artifact] = {}
+        self.compile_ms = 0.0
+        self.notes: list[str] = []
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The reference first: when it fails, the candidate is not to blame, whatever it would have done."""
+        compare = isinstance(self._request, CompareRequest)
+        return (Side.REFERENCE, Side.CANDIDATE) if compare else (Side.CANDIDATE,)
+
+    def backend(self, side: Side) -> BackendSpec:
+        """What is known of the kernel type of one side."""
+        return self._bench.backends[kernel_of(self._request, side).kernel_type]
+
+    def io(self, side: Side) -> IOContract | None:
+        """The contract of one side's arguments; None where it has none, or the side is not there."""
+        return kernel_of(self._request, side).io if side in self.sides else None
+
+    def build(self) -> None:
+        """Compile what has to be compiled, without a cell that will be measured."""
+        self._refuse_what_cannot_run()
+        for side in self.sides:
+            if self.backend(side).build:
+                self.artifacts[side] = self._built(side)
+                self.compile_ms += self.artifacts[side].build_ms if side is Side.CANDIDATE else 0.0
+        for side in self.sides:
+            if self._bench.device not in self.backend(side).devices:
+                kind = kernel_of(self._request, side).kernel_type
+                done = "compiled, not run" if side in self.artifacts else "not run"
+                raise self._unsupported(side, f"{done}: a {kind} kernel needs a GPU, this host judges on the CPU")
+
+    def _refuse_what_cannot_run(self) -> None:
+        requires = self._request.requires
+        if requires is not None and self._bench.device == "cpu":
+            wanted = requires.model_dump(exclude_none=True, exclude_defaults=True)
+            runnable = all(self._bench.device in self.backend(side).devices for side in self.sides)
+            if wanted and runnable:
+                raise self._unsupported(Side.CANDIDATE, f"the contract requires {wanted}; this host judges on the CPU")
+
+    def _unsupported(self, side: Side, message: str) -> CellFailed:
+        return CellFailed(Verdict.UNSUPPORTED, Failure(phase=Phase.BUILD, side=side, message=message))
+
+    def _built(self, side: Side) -> Artifact:
+        files, message = self._sources(side)
+        key = artifact_key(message, files, self._bench.toolchain)
+        if (cached := self._bench.cache.get(key)) is not None:
+            return cached
+        artifact = build(
+            self._bench.cells[side], side, message, files, deadline_s=self._bench.settings.deadlines.build_s
+        )
+        self._bench.cache.put(key, artifact)
+        return artifact
+
+    def _sources(self, side: Side) -> tuple[KernelFiles, Message]:
+        """The files for one side's cell and the message that explains them."""
+        kernel = kernel_of(self._request, side)
+        spec = self.backend(side)
+        files = files_for(self._request, side, self._bundle_dir, suffix=".py" if spec.contract.is_python else ".cu")
+        launch = kernel.io.launch if kernel.io else None
+        requires = self._request.requires
+        message: Message = {
+            "kernel_type": kernel.kernel_type,
+            "source_file": files.source_file,
+            "files": files.listing,
+            "metadata": _metadata(kernel),
+            "side": str(side),
+            "device": self._bench.device,
+            "args": [{"name": arg.name, "is_meta": arg.is_meta} for arg in (kernel.io.args if kernel.io else ())],
+            "launch": launch.model_dump(mode="json") if launch else {},
+            "requires": requires.model_dump(mode="json", exclude_none=True) if requires else {},
+        }
+        return files, message
+
+    def start(self) -> None:
+        """Both cells at once: they import torch side by side. An evaluate that makes its own inputs gets a twin to
+        make them."""
+        sides = list(self.sides)
+        kernel = kernel_of(self._request, Side.CANDIDATE)
+        if isinstance(self._request, CompareRequest) or kernel.io is None:
+            sides = [Side.REFERENCE, Side.CANDIDATE]
+        for side in sides:
+            self.cells[side] = self._bench.cells[side].start(side)
+        for cell in self.cells.values():
+            cell.greet()
+        if not isinstance(self._request, CompareRequest) and Side.REFERENCE in self.cells:
+            self.cells[Side.REFERENCE].side = Side.CANDIDATE  # the twin runs the candidate's own source
+
+    def load(self, deadline: float) -> None:
+        """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic)."""
+        self._deadline = deadline
+        for side in self.cells:
+            self._load_one(side)
+        seed = self._secret.seed("init")
+        init: Export | None = None
+        for side, cell in self.cells.items():
+            own = side is Side.REFERENCE or init is None or self.loaded[side].makes_init_inputs
+            message: Message = {"type": "construct", "seed": seed, "init": None, "tensors": []}
+            given: SharedMemory | None = None
+            if not own and init is not None:
+                message |= {"init": init.node, **init.as_message()}
+                given = init.fetch(self._deadline)
+            try:
+                fds = (given.fd,) if given is not None else ()
+                cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline, fds=fds)
+            finally:
+                if given is not None:
+                    given.close()
+            if side is Side.REFERENCE and self.loaded[side].makes_init_inputs:
+                init = self.export(cell, "init", Phase.LOAD)
+                init.describe(seed, self._deadline)
+        self._share_state()
+
+    def _load_one(self, role: Side) -> None:
+        side = role if isinstance(self._request, CompareRequest) else Side.CANDIDATE
+        files, message = self._sources(side)
+        artifact = self.artifacts.get(side)
+        start = time.perf_counter()
+        with files.as_memfd() as sources:
+            fds = [sources]
+            if artifact is not None and artifact.data:
+                fds.append(_memfd(artifact.data))
+            try:
+                answer = self.cells[role].request(
+                    message | {"type": "load", "artifact_bytes": len(artifact.data) if artifact else 0},
+                    "loaded",
+                    phase=Phase.LOAD,
+                    deadline=self._deadline,
+                    fds=tuple(fds),
+                )
+            finally:
+                _close(fds[1:])
+        self.loaded[role] = Loaded.of(answer)
+        if role is Side.CANDIDATE:
+            self.compile_ms += (time.perf_counter() - start) * 1e3
+            self.notes += self.loaded[role].notes
+
+    def _share_state(self) -> None:
+        """The reference's weights into the candidate's module, where names and shapes match."""
+        if not isinstance(self._request, CompareRequest) or not self.loaded[Side.REFERENCE].constructs:
+            return
+        if not self.loaded[Side.CANDIDATE].constructs:
+            return
+        state = self.export(self.cells[Side.REFERENCE], "state", Phase.LOAD)
+        state.describe(0, self._deadline)
+        if not state.shapes:
+            return
+        memory = state.fetch(self._deadline)
+        try:
+            self.cells[Side.CANDIDATE].request(
+                {"type": "adopt", "tree": state.node, **state.as_message()},
+                "adopted",
+                phase=Phase.LOAD,
+                deadline=self._deadline,
+                fds=(memory.fd,),
+            )
+        finally:
+            memory.close()
+
+    def export(self, cell: Cell, what: str, phase: Phase) -> Export:
+        """Tensors out of `cell`, closed with the case."""
+        export = Export(cell, what, self._bench.settings.limits.tensor_bytes, phase)
+        self._exports.append(export)
+        return export
+
+    def close(self) -> None:
+        """Kill the cells and let go of shared memory. Idempotent."""
+        for cell in self.cells.values():
+            cell.kill()
+        for export in self._exports:
+            export.close()
+
+
+def _metadata(kernel: KernelSpec) -> dict[str, Any]:
+    given = kernel.metadata.model_dump(mode="json", exclude_none=True)
+    return {**given.pop("extra", {}), **given}
+
+
+def _memfd(data: bytes) -> int:
+    fd = os.memfd_create("artifact", os.MFD_CLOEXEC)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    return fd
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
