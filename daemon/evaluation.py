@@ -33,7 +33,7 @@ class Timing(_Frozen):
 
     `samples_ms` holds one (T(n) - c0)/n figure per round, in the order taken; `calls` the n of each round. `c0_us` is
     the null candidate's time for a round of one call and `c0_slope_us` what it adds per call. `rse` is the relative
-    standard error reached; `stop` names the rule that ended the measurement: "precision", "time" or "rounds".
+    standard error reached; `stop` names the rule that ended the measurement: "precision" or "time".
     """
 
     stats: RuntimeStats
@@ -48,7 +48,7 @@ class Timing(_Frozen):
     isolated_ms: float | None = None
     line_fit_residual: float | None = None
     inside_ms: float | None = None  # taken inside the cell by its own clock: unverified, never ranked on
-    copy_ms: float | None = None  # calibrated cost of copying fresh outputs into the slots, already subtracted
+    copy_ms: float | None = None  # what copying a returned answer costs; the labels say whether it is in the figure
     footprint_bytes: int = 0
     labels: tuple[str, ...] = ()
 
