@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from typing import Any
 
 LOGGER = logging.getLogger("evald")
@@ -49,3 +50,18 @@ def setup(level: str) -> None:
 def story(message: str, *, level: int = logging.INFO, **fields: object) -> None:
     """Log one state change with its fields (`job`, `name`, `verdict`, …)."""
     LOGGER.log(level, message, extra={"fields": {key: value for key, value in fields.items() if value is not None}})
+
+
+class Complaint:
+    """Says why nothing happens, at most once a minute."""
+
+    def __init__(self, every_s: float = 60.0) -> None:
+        self._every_s = every_s
+        self._next_s = 0.0
+
+    def say(self, reason: str) -> None:
+        """Log `reason` as a warning, unless something was said less than a minute ago."""
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + self._every_s
+            story("waiting", level=logging.WARNING, reason=reason)

@@ -8,7 +8,6 @@ bundle back to the inbox and ends; a kill at any point is repaired by the next s
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import threading
 import time
@@ -27,18 +26,18 @@ from daemon.db.history import History
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, Progress
-from daemon.errors import EvaldError, HarnessError, LostClaim, OperatorError
+from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.executor import catalog
 from daemon.executor.local import LocalEngine
 from daemon.executor.rehearsal import RehearsalEngine
 from daemon.health import Monitor
 from daemon.intake.owner import Owner
-from daemon.intake.readiness import EntryState, Readiness, Seen
-from daemon.intake.spool import Spool
+from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Desk, Finished
 from daemon.lifecycle import JobState
 from daemon.notify import Notifier
 from daemon.presence import Presence
+from daemon.reception import Doorbell, Reception
 from daemon.reconcile import Reconciler
 from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.workers import Workers
@@ -119,7 +118,12 @@ class Service:
             self._desk,
             is_busy=lambda job_id: any(lease.job_id == job_id for lease in self._pulse.leases),
         )
-        self._readiness = Readiness(self._paths.inbox, quiet_s=settings.quiet_s, torn_after_s=settings.torn_after_s)
+        self._reception = Reception(
+            settings,
+            self._desk,
+            self._history,
+            Doorbell(lambda name: self._monitor.working(f"claiming {name}"), self._claimed, self._count),
+        )
         self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
         self._workers: Workers[Lease] = Workers(engine.slots, self._take, self._work)
         self._pulse: Pulse[Lease] = Pulse(
@@ -135,6 +139,7 @@ class Service:
         self._next_reconcile_s = 0.0
         self._retry_at_s = 0.0
         self._next_complaint_s = 0.0
+        self._complaint = log.Complaint()
         self._until_idle = False
         self._unfit: EvaldError | None = None
         self._trouble: str | None = None
@@ -205,7 +210,7 @@ class Service:
             return 1
         try:
             self._presence.tell(now_s, self._drain_changed)
-            waiting = self._claim_ready(self._readiness.look(moved_in, now_s))
+            waiting = self._reception.turn(moved_in, now_s, may_claim=self._presence.takes_jobs)
             if now_s >= self._next_reconcile_s:
                 self._reconcile()
         except (HarnessError, OSError) as error:
@@ -233,41 +238,12 @@ class Service:
     def _reconcile(self) -> None:
         self._monitor.working("repairing what dead daemons left")
         self._reconciler.run()
+        self._monitor.working("watching the inbox")
         self._next_reconcile_s = time.monotonic() + self._settings.reconcile_s
 
-    def _claim_ready(self, entries: list[Seen]) -> int:
-        """Claim what is ready while there is room ahead. Returns how many visible entries stay in the inbox."""
-        may_claim = bool(entries) and self._presence.takes_jobs and self._has_disk()
-        room = self._settings.claim_ahead - self._queued() if may_claim else 0
-        waiting = 0
-        for entry in entries:
-            if entry.state is EntryState.IGNORED:
-                continue
-            if room > 0 and entry.state in (EntryState.READY, EntryState.TORN):
-                room -= self._claim(entry)
-            else:
-                waiting += 1
-        return waiting
-
-    def _claim(self, entry: Seen) -> int:
-        self._monitor.working(f"claiming {entry.name}")
-        try:
-            claimed = self._desk.take_in(entry.name)
-        except LostClaim:
-            return 0
-        except StorageUnavailable:
-            raise
-        except HarnessError as error:  # this entry only, say a folder of another user: the others must not wait for it
-            self._complain(f"cannot claim {entry.name}: {error}")
-            return 0
-        finally:
-            self._readiness.forget(entry.name)
+    def _claimed(self, claimed: Claimed) -> None:
         self._listener.claimed(claimed.job_id, claimed.name)
-        if entry.state is not EntryState.TORN:
-            self._workers.wake()
-        elif finished := self._desk.refuse(claimed, f"the bundle never became complete: {entry.reason}"):
-            self._count(finished)
-        return 1
+        self._workers.wake()
 
     def _count(self, finished: Finished) -> None:
         with self._counts_lock:
@@ -275,40 +251,22 @@ class Service:
             self._passed += finished.evaluation.verdict is Verdict.PASSED
         self._listener.finished(finished)
 
-    def _queued(self) -> int:
-        return sum(self._history.waiting_counts().values())
-
     def _has_work(self) -> bool:
         try:
-            return self._workers.busy > 0 or self._queued() > 0
+            return self._workers.busy > 0 or self._reception.queued() > 0
         except HarnessError:
             return True
-
-    def _has_disk(self) -> bool:
-        """Whether there is room to judge and to keep results. Below the mark nothing is claimed or begun; nothing is
-        lost.
-        """
-        for folder in (self._paths.state, self._paths.results, self._paths.work):
-            free_bytes = shutil.disk_usage(folder).free
-            if free_bytes < self._settings.min_free_bytes:
-                self._complain(
-                    f"{folder} has {free_bytes >> 20} MiB free, {self._settings.min_free_bytes >> 20} are wanted"
-                )
-                return False
-        return True
-
-    def _complain(self, reason: str) -> None:
-        """The same complaint once a minute, not at every turn."""
-        now_s = time.monotonic()
-        if now_s >= self._next_complaint_s:
-            self._next_complaint_s = now_s + _COMPLAIN_EVERY_S
-            log.story("waiting", level=30, reason=reason)
 
     # -- one job, in a slot's thread ------------------------------------------------------------------------------
 
     def _take(self) -> Lease | None:
         self._monitor.asking()
-        if self._stop.is_set() or not self._presence.takes_jobs or not self._has_disk() or not self._can_judge():
+        if (
+            self._stop.is_set()
+            or not self._presence.takes_jobs
+            or not self._reception.has_disk()
+            or not self._can_judge()
+        ):
             return None
         return self._repository.lease_next(self._spool.owner.tag, self._settings.lease_s)
 
@@ -317,7 +275,7 @@ class Service:
         try:
             self._watched.ready()
         except (HarnessError, OperatorError) as error:
-            self._complain(f"this host cannot judge now: {error}")
+            self._complaint.say(f"this host cannot judge now: {error}")
             if self._until_idle and not self._stop.is_set():
                 self._unfit = error
                 self.stop()

@@ -184,7 +184,7 @@ def test_a_cell_sees_only_its_own_processes(report: dict[str, str]) -> None:
 
 
 def test_the_environment_is_built_from_nothing(report: dict[str, str]) -> None:
-    ours = "HOME LANG MAX_JOBS OMP_NUM_THREADS PATH PWD TMPDIR TORCHINDUCTOR_CACHE_DIR TORCH_EXTENSIONS_DIR"
+    ours = "HOME LANG MALLOC_MMAP_MAX_ MALLOC_TRIM_THRESHOLD_ MAX_JOBS OMP_NUM_THREADS PATH PWD TMPDIR TORCHINDUCTOR_CACHE_DIR TORCH_EXTENSIONS_DIR"
     assert set(report["environment"].split(",")) <= {*ours.split(), "TRITON_CACHE_DIR", "TRITON_INTERPRET", "USER"} | {
         name for name in report["environment"].split(",") if name.startswith(("KMP_", "LC_", "TORCHINDUCTOR_"))
     }
@@ -261,10 +261,10 @@ def test_the_arena_cannot_be_truncated_under_the_judge(judge: JudgeOne) -> None:
 
 def test_the_reference_cannot_be_found_by_its_candidate(judge: JudgeOne) -> None:
     body = """
-        import os
+        import os, sys
         found = []
         for folder, _, files in os.walk("/tmp"):
-            for name in files:
+            for name in files if not folder.startswith(sys.prefix) else []:
                 try:
                     text = open(os.path.join(folder, name), errors="replace").read()
                 except OSError:

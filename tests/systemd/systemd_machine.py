@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,8 @@ def missing() -> str | None:
     tools = [tool for tool in ("unshare", "nsenter", "pivot_root", "systemctl") if shutil.which(tool) is None]
     if tools or not SYSTEMD.exists():
         return f"not installed: {', '.join(tools) or 'systemd'}"
+    if Path(sys.prefix).is_relative_to("/tmp"):
+        return "this installation lies below /tmp, which a unit with a /tmp of its own cannot see"
     if cgroup_root() is None:
         return "no writable cgroup v2 hierarchy"
     return None
