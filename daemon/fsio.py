@@ -115,9 +115,9 @@ def _remove_deep(folder: Path) -> None:
 def new_folder(final: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `final`; when the block ends well it is fsynced and renamed to `final`.
 
-    On an exception nothing is left. `final` must not exist.
+    On an exception nothing is left; after a kill `.tmp-FINAL-…` is. `final` must not exist.
     """
-    temporary = final.with_name(f".tmp-{uuid.uuid4().hex}")
+    temporary = final.with_name(f".tmp-{final.name}-{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
     try:
         yield temporary

@@ -90,6 +90,13 @@ class Reconciler:
                 with suppress(FileNotFoundError):  # another daemon was faster
                     self._replay_one(waiting, repairs)
 
+        for torn in results.half_staged(self._paths):
+            job = self._history.job(torn.job_id)
+            in_use = job is not None and job.fence == torn.fence and self._is_held_elsewhere(job)
+            if not in_use and not self._is_busy(torn.job_id):
+                results.discard(torn)
+                repairs.discarded += 1
+
     def _replay_one(self, waiting: results.Staged, repairs: Repairs) -> None:
         job = self._history.job(waiting.job_id)
         if job is not None and job.fence == waiting.fence:

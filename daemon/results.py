@@ -177,6 +177,14 @@ def staged(paths: Paths) -> Iterator[Staged]:
             yield Staged(folder, job_id, int(fence))
 
 
+def half_staged(paths: Paths) -> Iterator[Staged]:
+    """What a kill interrupted in `stage`: temporary folders, never read, only removed."""
+    for folder in sorted(paths.outbox.glob(".tmp-*")):
+        job_id, _, rest = folder.name.removeprefix(".tmp-").partition(".")
+        fence = rest.partition("-")[0]
+        yield Staged(folder, job_id, int(fence) if fence.isdigit() else -1)
+
+
 def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> Path:
     """Make a published result visible: `results/YYYY-MM/JOB/`. Idempotent."""
     final = folder_of(paths, waiting.job_id, finished_at)

@@ -152,6 +152,16 @@ def test_a_staged_result_of_an_older_fence_is_dropped(home: Home) -> None:
     assert home.history.job(lease.job_id).state is JobState.QUEUED
 
 
+def test_a_result_whose_writing_a_kill_interrupted_is_removed_and_one_being_written_is_kept(home: Home) -> None:
+    me = Owner.current()
+    dead, mine = home.lease(home.claim("dead")), home.lease(home.claim("mine", me), me)
+    for lease in (dead, mine):
+        (home.settings.paths.outbox / f".tmp-{lease.job_id}.{lease.fence}-{'a' * 32}").mkdir()
+    (home.settings.paths.outbox / ".tmp-something").mkdir()
+    assert home.reconcile(frozenset({mine.job_id})).discarded == 2
+    assert home.entries("outbox") == [f".tmp-{mine.job_id}.{mine.fence}-{'a' * 32}"]
+
+
 def test_a_result_this_process_is_publishing_right_now_is_not_touched(home: Home) -> None:
     me = Owner.current()
     lease = home.lease(home.claim("mine", me), me)
