@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,19 +28,22 @@ class KernelFiles:
     @contextmanager
     def as_memfd(self) -> Iterator[int]:
         """A descriptor that holds all contents one after the other."""
-        fd = os.memfd_create("bundle", os.MFD_CLOEXEC)
-        try:
-            for _, data in self.contents:
-                _write_all(fd, data)
+        with memfd(data for _, data in self.contents) as fd:
             yield fd
-        finally:
-            os.close(fd)
 
 
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+@contextmanager
+def memfd(parts: Iterable[bytes]) -> Iterator[int]:
+    """A descriptor of memory that holds `parts` one after the other, to be passed to a cell."""
+    fd = os.memfd_create("bundle", os.MFD_CLOEXEC)
+    try:
+        for part in parts:
+            view = memoryview(part)
+            while view:
+                view = view[os.write(fd, view) :]
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def kernel_of(request: Request, side: Side) -> KernelSpec:

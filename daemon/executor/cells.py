@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.config import Settings
 from daemon.errors import HarnessError
 from daemon.evaluation import Failure
 from daemon.executor import protocol
@@ -54,6 +55,31 @@ class CellSettings:
     backend_paths: tuple[Path, ...]
     output_keep_bytes: int
     start_s: float
+
+    @classmethod
+    def of(cls, settings: Settings, *, uid_step: int, slot: int, threads: int) -> CellSettings:
+        """What `settings` say about cells; `uid_step` keeps the cells of one slot apart."""
+        sandbox = settings.sandbox
+        limits = CellLimits(
+            memory_bytes=sandbox.memory_bytes,
+            processes=sandbox.processes,
+            open_files=sandbox.open_files,
+            file_bytes=sandbox.file_bytes,
+            tmp_bytes=sandbox.tmp_bytes,
+            tmp_inodes=sandbox.tmp_inodes,
+            cpu_cores=sandbox.cpu_cores,
+        )
+        return cls(
+            isolation=settings.isolation,
+            limits=limits,
+            uid_base=sandbox.uid_base + uid_step,
+            slot=slot,
+            threads=threads,
+            interpret=True,
+            backend_paths=settings.backend_paths,
+            output_keep_bytes=sandbox.output_keep_bytes,
+            start_s=settings.deadlines.start_s,
+        )
 
 
 class Cells:

@@ -11,7 +11,7 @@ from daemon.executor import tree
 from daemon.executor.arena import SharedMemory, raw
 from daemon.executor.cells import Cell
 from daemon.executor.inputs import Secret, draw, is_fixed
-from daemon.executor.layout import TensorShape
+from daemon.executor.layout import TensorShape, aligned
 from daemon.executor.protocol import Message
 from daemon.executor.wiring import CannotWire, Logical
 from daemon.verdict import Phase
@@ -170,7 +170,7 @@ class Export:
 
 
 def _padded(shape: TensorShape) -> int:
-    return -(-shape.size_bytes // _EXPORT_STEP) * _EXPORT_STEP
+    return aligned(shape.size_bytes, _EXPORT_STEP)
 
 
 def _checked(answer: Message, limit_bytes: int) -> tuple[tree.Node, list[TensorShape]]:

@@ -2,7 +2,8 @@
 
 Theory of operation: one judge per device slot, started by `local`, spoken to over a socket pair. It serves one job at
 a time and lives long, so torch is imported once. When its parent dies the kernel kills it, and with it, through
-bubblewrap, its cells. The null candidate's cell is started at the first measurement and kept: it never sees a bundle.
+bubblewrap, its cells. The null candidate's cell is started first, as proof that cells start here, and kept: it never
+sees a bundle.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from daemon.executor.cells import Cell, Cells, CellSettings
 from daemon.executor.preparation import Bench
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.confine import die_with_parent
-from daemon.executor.sandbox.policy import CellLimits
 from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.verdict import Phase, Side, Verdict
 
@@ -64,28 +64,8 @@ class Judge:
         )
 
     def _cells(self, uid_step: int) -> Cells:
-        sandbox = self._settings.sandbox
-        limits = CellLimits(
-            memory_bytes=sandbox.memory_bytes,
-            processes=sandbox.processes,
-            open_files=sandbox.open_files,
-            file_bytes=sandbox.file_bytes,
-            tmp_bytes=sandbox.tmp_bytes,
-            tmp_inodes=sandbox.tmp_inodes,
-            cpu_cores=sandbox.cpu_cores,
-        )
-        settings = CellSettings(
-            isolation=self._settings.isolation,
-            limits=limits,
-            uid_base=sandbox.uid_base + uid_step,
-            slot=self._slot,
-            threads=_threads(self._settings),
-            interpret=True,
-            backend_paths=self._settings.backend_paths,
-            output_keep_bytes=sandbox.output_keep_bytes,
-            start_s=self._settings.deadlines.start_s,
-        )
-        return Cells(settings, self._groups)
+        threads = _threads(self._settings)
+        return Cells(CellSettings.of(self._settings, uid_step=uid_step, slot=self._slot, threads=threads), self._groups)
 
     def _null(self) -> Cell:
         if self._null_cell is None or self._null_cell.program.poll() is not None:

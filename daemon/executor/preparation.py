@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from daemon.contract import CompareRequest, IOContract, KernelSpec
 from daemon.evaluation import Failure
 from daemon.executor.arena import SharedMemory
 from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build
-from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of
+from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of, memfd
 from daemon.executor.capture import printable
 from daemon.executor.catalog import BackendSpec
 from daemon.executor.cells import Cell, CellFailed, Cells
@@ -195,20 +194,15 @@ class Preparation:
         files, message = self._sources(side)
         artifact = self.artifacts.get(side)
         start = time.perf_counter()
-        with files.as_memfd() as sources:
-            fds = [sources]
-            if artifact is not None and artifact.data:
-                fds.append(_memfd(artifact.data))
-            try:
-                answer = self.cells[role].request(
-                    message | {"type": "load", "artifact_bytes": len(artifact.data) if artifact else 0},
-                    "loaded",
-                    phase=Phase.LOAD,
-                    deadline=self._deadline,
-                    fds=tuple(fds),
-                )
-            finally:
-                _close(fds[1:])
+        built = artifact.data if artifact is not None else b""
+        with files.as_memfd() as sources, memfd([built]) as packed:
+            answer = self.cells[role].request(
+                message | {"type": "load", "artifact_bytes": len(built)},
+                "loaded",
+                phase=Phase.LOAD,
+                deadline=self._deadline,
+                fds=(sources, packed),
+            )
         self.loaded[role] = Loaded.of(answer)
         if role is Side.CANDIDATE:
             self.compile_ms += (time.perf_counter() - start) * 1e3
@@ -253,16 +247,3 @@ class Preparation:
 def _metadata(kernel: KernelSpec) -> dict[str, Any]:
     given = kernel.metadata.model_dump(mode="json", exclude_none=True)
     return {**given.pop("extra", {}), **given}
-
-
-def _memfd(data: bytes) -> int:
-    fd = os.memfd_create("artifact", os.MFD_CLOEXEC)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-    return fd
-
-
-def _close(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)

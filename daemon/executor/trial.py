@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from daemon.config import Settings
 from daemon.executor.cells import Cells, CellSettings
 from daemon.executor.sandbox import cgroup
-from daemon.executor.sandbox.policy import CellLimits
 from daemon.executor.sandbox.probe import assess
 from daemon.verdict import Side
 
@@ -35,33 +34,9 @@ def try_cell(settings: Settings) -> Trial:
     groups = cgroup.find() if settings.isolation != "none" else None
     isolation = assess(settings.isolation, groups)
     start = time.monotonic()
-    cell = Cells(_cell_settings(settings), groups).start(Side.CANDIDATE)
+    cell = Cells(CellSettings.of(settings, uid_step=_UID_STEP, slot=0, threads=1), groups).start(Side.CANDIDATE)
     try:
         cell.greet()
         return Trial(isolation.level, isolation.weaker, cell.versions, time.monotonic() - start)
     finally:
         cell.kill()
-
-
-def _cell_settings(settings: Settings) -> CellSettings:
-    sandbox = settings.sandbox
-    limits = CellLimits(
-        memory_bytes=sandbox.memory_bytes,
-        processes=sandbox.processes,
-        open_files=sandbox.open_files,
-        file_bytes=sandbox.file_bytes,
-        tmp_bytes=sandbox.tmp_bytes,
-        tmp_inodes=sandbox.tmp_inodes,
-        cpu_cores=sandbox.cpu_cores,
-    )
-    return CellSettings(
-        isolation=settings.isolation,
-        limits=limits,
-        uid_base=sandbox.uid_base + _UID_STEP,
-        slot=0,
-        threads=1,
-        interpret=True,
-        backend_paths=settings.backend_paths,
-        output_keep_bytes=sandbox.output_keep_bytes,
-        start_s=settings.deadlines.start_s,
-    )
