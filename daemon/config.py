@@ -24,6 +24,8 @@ DATABASE_CREDENTIAL = "evald-database-url"
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
+_LIST_SEPARATORS = {"backend_paths": os.pathsep, "gpus": ","}
+
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -50,6 +52,7 @@ class Sandbox(_Section):
     """What one cell (one kernel under test) may use."""
 
     memory_bytes: PositiveInt = Field(4 * GIB, description="Memory of a cell, bytes")
+    gpu_memory_bytes: PositiveInt = Field(16 * GIB, description="Host memory of a cell that has a GPU, bytes")
     processes: PositiveInt = Field(256, description="Processes and threads of a cell")
     cpu_cores: Annotated[float, Field(gt=0)] | None = Field(None, description="CPU cores of a cell; all when not set")
     open_files: PositiveInt = Field(1024, description="Open files of a process in a cell")
@@ -86,6 +89,7 @@ class TimingDefaults(_Section):
     arena_bytes: PositiveInt = Field(
         128 * MIB, description="Memory to measure in, bytes: many copies of the inputs, so that caches do not help"
     )
+    gpu_arena_bytes: PositiveInt = Field(4 * GIB, description="The same on a GPU, bytes")
 
 
 class Settings(_Section):
@@ -109,7 +113,15 @@ class Settings(_Section):
         "local", description="rehearsal runs nothing: for trying out a deployment"
     )
     rehearsal_s: Seconds = Field(0.1, description="How long a rehearsed job takes, seconds")
-    slots: PositiveInt = Field(1, description="How many jobs are judged at the same time")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="What kernels are judged on; auto: on GPUs where there are any, else on the CPU"
+    )
+    gpus: tuple[str, ...] = Field(
+        (), description="GPUs to judge on, by index or by the beginning of their UUID; all when not set"
+    )
+    slots: PositiveInt = Field(
+        1, description="How many jobs are judged on the CPU at the same time; of GPUs, each judges one"
+    )
     backend_paths: tuple[Path, ...] = Field((), description="Folders with further kernel types")
     claim_ahead: PositiveInt = Field(64, description="How many bundles may be claimed before they can be judged")
     scan_interval_s: Seconds = Field(1.0, description="Pause between two scans of the inbox, seconds")
@@ -297,7 +309,8 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]
             raise OperatorError(
                 f"environment: unknown variable {variable}", hint=_nearest_hint(variable, set(by_variable))
             )
-        layer[key] = (value.split(os.pathsep) if key == "backend_paths" else value, f"environment {variable}")
+        separator = _LIST_SEPARATORS.get(key)
+        layer[key] = (value.split(separator) if separator else value, f"environment {variable}")
     return layer
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from daemon.contract import Requirements
 from daemon.evaluation import Evaluation
 
 
@@ -34,12 +35,29 @@ class Progress:
     case: str | None = None
 
 
+@dataclass(frozen=True)
+class DeviceState:
+    """One device that jobs are judged on, as it is now. `reason`: why it takes no job; None while it does."""
+
+    slot: int
+    kind: str  # "cpu" or "cuda"
+    name: str
+    uuid: str | None
+    reason: str | None = None
+
+
 class Engine(Protocol):
     """Judges one job at a time per call; `evaluate` may be called from several threads, up to `slots` at once."""
 
     @property
     def slots(self) -> int:
         """How many jobs may be evaluated at the same time."""
+
+    def devices(self) -> tuple[DeviceState, ...]:
+        """What this engine judges on, one per slot, in the order of the slots. Never blocks."""
+
+    def refusal(self, requires: Requirements) -> str | None:
+        """Why no device of this engine can ever serve `requires`, in words for people; None when one can."""
 
     def ready(self) -> None:
         """Make sure that a job could be judged now; cheap when nothing has failed since the last call.

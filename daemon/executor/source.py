@@ -38,6 +38,7 @@ class Source:
     args: tuple[dict[str, Any], ...] = ()
     launch: dict[str, Any] = field(default_factory=dict)
     requires: dict[str, Any] = field(default_factory=dict)
+    architecture: str = ""  # compute capability of the GPU it will run on ("9.0"), empty where it will run on a CPU
 
     @property
     def text(self) -> str:
@@ -49,7 +50,8 @@ class Kernel:
     """Something that can be called. `make_inputs` and `construct` only where the source has something for them.
 
     `guesses_inputs`: `make_inputs` was derived from a signature; anything the contract says stands above it.
-    `parameters`: the names a call requires, in order, where Python can tell.
+    `parameters`: the names a call requires, in order, where Python can tell. On a GPU a call only queues work: the
+    caller waits for the device.
     """
 
     call: Callable[..., Any]
@@ -60,6 +62,8 @@ class Kernel:
     parameters: list[str] | None = None
     describe: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    report: Callable[[], dict[str, Any]] | None = None  # what is known only after calls, say the config that tuning chose
+    stream: Any = None  # torch.cuda.Stream that a graph of its launches must be captured on; None: any
 
 
 def import_source(source: Source, names: dict[str, Any]) -> ModuleType:

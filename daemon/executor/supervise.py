@@ -250,6 +250,20 @@ def start_judge(program: list[str], *, keep_fds: tuple[int, ...]) -> PlainProgra
     return PlainProgram(process)
 
 
+def output_of(program: list[str], *, timeout_s: float) -> str:
+    """What a trusted program of ours prints on stdout. Raises `HarnessError` with its last words when it fails,
+    `TimeoutError` when it hangs: it is killed then, and not waited for if it does not die."""
+    process = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        printed, complaint = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        raise TimeoutError(f"{program[0]} was still running after {timeout_s:g} s") from error
+    if process.returncode:
+        raise HarnessError(complaint.decode("utf-8", "replace").strip()[-500:] or f"exit code {process.returncode}")
+    return printed.decode("utf-8", "replace")
+
+
 def start_sandboxed(
     policy: Policy, program: list[str], *, group: CellGroup | None, keep_fds: tuple[int, ...], timeout_s: float
 ) -> SandboxedProgram:
