@@ -24,7 +24,7 @@ DATABASE_CREDENTIAL = "evald-database-url"
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
-_LIST_SEPARATORS = {"backend_paths": os.pathsep, "gpus": ","}
+LIST_SEPARATORS = {"backend_paths": os.pathsep, "gpus": ","}
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -309,7 +309,7 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]
             raise OperatorError(
                 f"environment: unknown variable {variable}", hint=_nearest_hint(variable, set(by_variable))
             )
-        separator = _LIST_SEPARATORS.get(key)
+        separator = LIST_SEPARATORS.get(key)
         layer[key] = (value.split(separator) if separator else value, f"environment {variable}")
     return layer
 

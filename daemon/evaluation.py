@@ -97,6 +97,7 @@ class Environment(_Frozen):
 
     device: str = "cpu"
     device_name: str | None = None
+    device_index: int | None = None  # as NVML counts
     device_uuid: str | None = None
     driver: str | None = None
     cuda: str | None = None

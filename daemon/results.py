@@ -121,7 +121,7 @@ def _kernel_exec_result(evaluation: Evaluation, only: CaseEvaluation | None) -> 
         "runtime_stats": _stats(only.timing) if only else None,
         "compilation_error": message if verdict is Verdict.COMPILE_ERROR else None,
         "validation_error": message if verdict not in (Verdict.PASSED, Verdict.COMPILE_ERROR) else None,
-        "metadata": {"gpu_id": None if evaluation.environment.device == "cpu" else 0, "device_metrics": {}},
+        "metadata": {"gpu_id": evaluation.environment.device_index, "device_metrics": {}},
     }
 
 

@@ -1,4 +1,4 @@
-"""`make demo`: judge every example in a home of its own, then say whether each verdict is the one it was written for."""
+"""`make demo`: judge every example in a home of its own, then say whether each got the verdict it was written for."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+from daemon.config import load
+from daemon.errors import EvaldError
+from daemon.executor.devices import Device, choose
+
 EXAMPLES = Path(__file__).parent
 EVALD = [sys.executable, "-m", "daemon"]
 
 
 def main(home: Path) -> int:
     """Submit, sweep, compare. Exit 0 when every verdict is the expected one."""
-    expected: dict[str, str] = json.loads((EXAMPLES / "expected.json").read_text("utf-8"))
+    device = judged_on()
+    print(f"judging on {device}", flush=True)
+    expected = expected_on(device.kind)
     (home / "inbox").mkdir(parents=True, exist_ok=True)
     bundles = [str(EXAMPLES / name) for name in expected]
     submit = [*EVALD, "submit", "--home", str(home), "--json", *bundles]
@@ -31,6 +37,20 @@ def main(home: Path) -> int:
             print(f"{name}: expected {verdict}, got {found}")
     print(f"{len(expected) - surprises} of {len(expected)} verdicts as expected; results in {home / 'results'}")
     return 1 if surprises else 0
+
+
+def expected_on(device: str) -> dict[str, str]:
+    """The verdict each example was written for; some depend on what it is judged on ("cpu", "cuda")."""
+    written: dict[str, str | dict[str, str]] = json.loads((EXAMPLES / "expected.json").read_text("utf-8"))
+    return {name: verdict if isinstance(verdict, str) else verdict[device] for name, verdict in written.items()}
+
+
+def judged_on() -> Device:
+    """What `evald sweep` will judge on here: a GPU where there is one. Ends with what to type when it cannot say."""
+    try:
+        return choose(load().settings)[0]
+    except EvaldError as error:
+        sys.exit(f"evald: {error}")
 
 
 def verdict_of(home: Path, job_id: str) -> str:

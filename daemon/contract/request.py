@@ -35,6 +35,14 @@ class TimingMode(StrEnum):
     STREAM = "stream"
 
 
+class MatmulPrecision(StrEnum):
+    """How exact float32 matrix products and convolutions of torch are, as torch.set_float32_matmul_precision says."""
+
+    HIGHEST = "highest"
+    HIGH = "high"
+    MEDIUM = "medium"
+
+
 class CudaBackend(StrEnum):
     NVRTC = "nvrtc"
     NVCC = "nvcc"
@@ -143,6 +151,9 @@ class RequestFields(Frozen):
     )
     timing: TimingSpec = Field(TimingSpec(), description="how to time")
     requires: Requirements = Field(Requirements(), description="who may run it")
+    matmul_precision: MatmulPrecision = Field(
+        MatmulPrecision.HIGHEST, description="float32 products in torch: highest (no TF32), high or medium"
+    )
     metrics: Sections = Field(False, description="hardware counters: true, or the sections to collect")
     checks: Annotated[tuple[Check, ...], Field(max_length=16)] = Field((), description="memory checkers to run")
 

@@ -1,47 +1,20 @@
 """Shared memory between judge and cell, and the judge's private image of what must be in it.
 
-Theory of operation: the arena is one memfd per side, sealed against shrinking so that a cell cannot pull it from
-under the judge. Before a round the judge composes the whole truth in a private *image* (fresh inputs, random poison
+Theory of operation: the arena is one piece of shared memory per side (`memory`), on the device that is judged on.
+Before a round the judge composes the whole truth in a private *image* on the same device (fresh inputs, random poison
 in the outputs, random guard bars), then copies it into the arena while the cell is frozen. After the round the same
-image tells what was touched: guards and read-only inputs must equal it, outputs must not.
+image tells what was touched: guards and read-only inputs must equal it, outputs must not. On a GPU all of this is
+queued work: `settle` waits for it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import mmap
-import os
-
 import torch
 
-from daemon.errors import HarnessError
 from daemon.executor.layout import Field, Layout
+from daemon.executor.memory import SharedMemory
 
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-
-
-class SharedMemory:
-    """A sealed memfd and the judge's map of it, as a flat uint8 tensor. `fd` may be sent to a cell."""
-
-    def __init__(self, size_bytes: int) -> None:
-        self.fd = os.memfd_create("evald", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.ftruncate(self.fd, max(size_bytes, mmap.PAGESIZE))
-            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)
-            self._map = mmap.mmap(self.fd, 0)
-        except OSError as error:
-            os.close(self.fd)
-            raise HarnessError(f"cannot share {size_bytes} bytes of memory: {error}") from error
-        self.bytes = torch.frombuffer(self._map, dtype=torch.uint8)
-
-    def close(self) -> None:
-        """Let go of the memory. Tensors made from `bytes` must not be used after this."""
-        del self.bytes
-        os.close(self.fd)
-        try:
-            self._map.close()
-        except BufferError:
-            return  # a tensor still points here: the map goes with it
+_COMPARED_AT_ONCE = 256 << 20
 
 
 def region(buffer: torch.Tensor, layout: Layout, slot: int, field: Field) -> torch.Tensor:
@@ -49,30 +22,47 @@ def region(buffer: torch.Tensor, layout: Layout, slot: int, field: Field) -> tor
     image)."""
     dtype = getattr(torch, field.tensor.dtype)
     if field.tensor.count == 0:
-        return torch.empty(field.tensor.shape, dtype=dtype)
+        return torch.empty(field.tensor.shape, dtype=dtype, device=buffer.device)
     start = layout.origin(slot) + field.offset
     return buffer[start : start + field.tensor.size_bytes].view(dtype).reshape(field.tensor.shape)
 
 
 class Arena:
-    """One side's slots: the shared memory and the private image of the same size."""
+    """One side's slots, laid out in `shared`, and the private image of the same size."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, shared: SharedMemory) -> None:
         self.layout = layout
-        self.shared = SharedMemory(layout.total_bytes)
-        self.image = torch.zeros(self.shared.bytes.numel(), dtype=torch.uint8)
+        self.shared = shared
+        self.image = torch.zeros(layout.total_bytes, dtype=torch.uint8, device=shared.bytes.device)
         self._protected = _protected(layout)
 
-    def close(self) -> None:
-        self.shared.close()
+    @property
+    def device(self) -> torch.device:
+        return self.image.device
 
-    def compose(self, secret: torch.Generator, slots: int) -> None:
-        """Fill the image of the first `slots` with secret random bytes: guards and poison; inputs are then written
-        over them."""
-        end = self.layout.origin(slots)
-        words = self.image[self.layout.base : end].view(torch.int64)
+    @property
+    def words(self) -> torch.Tensor:
+        """The shared memory as 32-bit words."""
+        return self.shared.bytes[: self.layout.total_bytes].view(torch.int32)
+
+    def settle(self) -> None:
+        """Wait until everything asked for here has happened."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def compose(self, secret: torch.Generator, slots: list[int]) -> None:
+        """Fill the image of `slots` with secret random bytes: guards and poison; inputs are then written over them.
+
+        The other slots keep what they had: a kernel may be called on them at any time without finding nonsense.
+        """
+        rows = _grid(self.layout, self.image, self.layout.slots).view(torch.int64)
+        first, count = min(slots), len(slots)
         # 62 random bits a word: no byte pattern a kernel could know.
-        words.random_(generator=secret)
+        if max(slots) - first + 1 == count:
+            rows[first : first + count].random_(generator=secret)
+        else:
+            drawn = torch.empty((count, rows.shape[1]), dtype=torch.int64, device=self.device)
+            rows[torch.tensor(slots, device=self.device)] = drawn.random_(generator=secret)
 
     def place(self, slot: int, field: Field, value: torch.Tensor) -> None:
         """Write one input's content into the image."""
@@ -86,7 +76,8 @@ class Arena:
 
     def set_order(self, order: list[int]) -> None:
         """The slot numbers of the next round's calls, in order."""
-        self.image[: 4 * len(order)].view(torch.int32).copy_(torch.tensor(order, dtype=torch.int32))
+        numbers = torch.tensor(order, dtype=torch.int32)
+        self.image[: 4 * len(order)].view(torch.int32).copy_(numbers)
 
     def output(self, slot: int, field: Field) -> torch.Tensor:
         """What the cell left in a field. The cell must be frozen while this is used."""
@@ -97,7 +88,7 @@ class Arena:
         return region(self.image, self.layout, slot, field)
 
     def outputs(self, slots: list[int], field: Field) -> torch.Tensor:
-        """What the cell left in one field of several slots: a private copy, [len(slots), *shape]."""
+        """What the cell left in one field of several slots, [len(slots), *shape]: a copy, of one slot a view."""
         return _gathered(self.layout, self.shared.bytes, slots, field)
 
     def pristines(self, slots: list[int], field: Field) -> torch.Tensor:
@@ -109,10 +100,9 @@ class Arena:
         stands."""
         ours, theirs = _grid(self.layout, self.image, slots), _grid(self.layout, self.shared.bytes, slots)
         for first, last in self._protected:
-            if torch.equal(ours[:, first:last], theirs[:, first:last]):
-                continue
-            changed = (ours[:, first:last] != theirs[:, first:last]).any(dim=0)
-            return self._name(first + int(changed.to(torch.uint8).argmax()))
+            changed = _first_change(ours[:, first:last], theirs[:, first:last])
+            if changed is not None:
+                return self._name(first + changed)
         return None
 
     def _name(self, offset: int) -> str:
@@ -135,13 +125,28 @@ def _grid(layout: Layout, buffer: torch.Tensor, slots: int) -> torch.Tensor:
     return buffer[layout.base : layout.origin(slots)].view(slots, layout.stride)
 
 
+def _first_change(ours: torch.Tensor, theirs: torch.Tensor) -> int | None:
+    """The first column, in order of rows taken a piece at a time, in which two grids of bytes differ."""
+    height, width = ours.shape
+    rows = max(1, _COMPARED_AT_ONCE // max(width, 1))
+    for top in range(0, height, rows):
+        for left in range(0, width, _COMPARED_AT_ONCE):
+            piece = slice(top, top + rows), slice(left, left + _COMPARED_AT_ONCE)
+            if not torch.equal(ours[piece], theirs[piece]):
+                changed = (ours[piece] != theirs[piece]).any(dim=0)
+                return left + int(changed.to(torch.uint8).argmax())
+    return None
+
+
 def _gathered(layout: Layout, buffer: torch.Tensor, slots: list[int], field: Field) -> torch.Tensor:
     dtype = getattr(torch, field.tensor.dtype)
     shape = (len(slots), *field.tensor.shape)
     if field.tensor.count == 0:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device=buffer.device)
+    if len(slots) == 1:
+        return region(buffer, layout, slots[0], field).unsqueeze(0)
     rows = _grid(layout, buffer, layout.slots)[:, field.offset : field.offset + field.tensor.size_bytes]
-    return rows[torch.tensor(slots)].contiguous().view(dtype).reshape(shape)
+    return rows[torch.tensor(slots, device=buffer.device)].contiguous().view(dtype).reshape(shape)
 
 
 _RAW_TYPES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}

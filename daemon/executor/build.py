@@ -112,7 +112,7 @@ def build(cells: Cells, side: Side, message: Message, files: KernelFiles, *, dea
             )
         build_ms = (time.perf_counter() - start) * 1e3
         cell.kill()  # nothing may write to the memfd while it is read
-        return Artifact(_contents(result, answer.get("artifact_bytes")), _described(answer), build_ms)
+        return Artifact(_contents(result, answer.get("artifact_bytes")), described(answer), build_ms)
     finally:
         cell.kill()
         os.close(result)
@@ -126,7 +126,8 @@ def _contents(fd: int, claimed: object) -> bytes:
         return memory[:size]
 
 
-def _described(answer: Message) -> dict[str, Any]:
+def described(answer: Message) -> dict[str, Any]:
+    """What a cell says of its kernel (`describe`), bounded and printable; nothing where it says nonsense."""
     described = answer.get("describe")
     if not isinstance(described, dict) or len(json.dumps(described)) >= _HEADER_LIMIT // 16:
         return {}

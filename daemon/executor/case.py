@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from daemon.contract import CaseSpec, CompareRequest, TensorSpec
+import torch
+
+from daemon.contract import CaseSpec, CompareRequest, TensorSpec, TimingMode
 from daemon.evaluation import CaseEvaluation, Failure, Timing
 from daemon.executor.bundle import Request
 from daemon.executor.cells import CellFailed
 from daemon.executor.drawing import Drawer
 from daemon.executor.findings import Errors, Inspector, weak_controls
+from daemon.executor.fullness import blamed, device_full
 from daemon.executor.hookup import Hookup
 from daemon.executor.inputs import Secret
 from daemon.executor.measure import Measurement, MeasureRules, compare_speed, fill_slot
+from daemon.executor.memory import DeviceFull
 from daemon.executor.preparation import Bench, Preparation
 from daemon.executor.side import SidePlace, run_untimed
 from daemon.executor.verify import Tolerance, tolerance_for
@@ -34,13 +39,14 @@ class CaseJudge:
         self._request = request
         self._case = case
         self._progress = progress
-        self._secret = Secret()
+        self._secret = Secret(bench.device.kind)
         self._ready = Preparation(bench, request, bundle_dir, self._secret)
         self._places: dict[Side, SidePlace] = {}
         self._errors = Errors()
         self._deadline = 0.0
         self._trials = 0
         self._labels: list[str] = []
+        self._build: dict[str, Any] = {}
         self._timings: list[Timing] = []
 
     def judge(self) -> CaseEvaluation:
@@ -58,17 +64,25 @@ class CaseJudge:
 
     def _story(self) -> None:
         self._progress("compiling")
-        self._ready.build()
-        self._ready.start()
+        self._ready.prepare()
         self._deadline = time.monotonic() + self._request.timeout  # starting our own processes is not the bundle's time
-        self._ready.load(self._deadline)
         hookup = Hookup(self._ready, self._request, self._secret, self._deadline)
         self._places = hookup.places
         try:
+            self._ready.load(self._deadline)
             drawer = hookup.connect()
             inspector = self._inspector()
-            self._measure(drawer, inspector, self._check(drawer, inspector))
+            if self._bench.device.is_gpu:
+                self._tune(drawer)
+            estimate_s = self._check(drawer, inspector)
+            self._build = self._ready.report()
+            self._measure(drawer, inspector, estimate_s)
+        except (DeviceFull, torch.OutOfMemoryError) as error:
+            raise device_full(self._ready.cells, error) from error
+        except CellFailed as failed:
+            raise blamed(failed, self._ready.cells) if self._bench.device.is_gpu else failed from None
         finally:
+            self._ready.kill()  # before memory is given back that they have mapped
             hookup.close()
 
     # -- check and measure --------------------------------------------------------------------------------------
@@ -108,11 +122,21 @@ class CaseJudge:
                 self._weak_controls(inspector, drawer)
         return fastest_s
 
+    def _tune(self, drawer: Drawer) -> None:
+        """A call whose answer nobody looks at: kernels are compiled and tuned in it, which may call them many times on
+        the same memory."""
+        self._progress("tuning")
+        start = time.monotonic()
+        for place in self._places.values():
+            place.attach(1, phase=Phase.CHECK, deadline=self._deadline)
+        self._trial(drawer, -1)
+        self._ready.compile_ms += (time.monotonic() - start) * 1e3
+
     def _trial(self, drawer: Drawer, trial: int) -> float:
         values = drawer.draw("check", trial, [0], deadline=self._deadline)[0]
         slowest_s = 0.0
         for place in self._places.values():
-            place.attached.compose(self._secret.generator("poison", trial, place.cell.side), 1)
+            place.attached.compose(self._secret.generator("poison", trial, place.cell.side), [0])
             fill_slot(place, 0, values)
             seed = self._secret.seed("call", "check", trial)
             wall_s = run_untimed(place, [0], seed, phase=Phase.CHECK, deadline=self._deadline)
@@ -140,12 +164,13 @@ class CaseJudge:
             places.append(self._places[Side.REFERENCE])
         defaults, wanted = self._bench.settings.timing, self._request.timing
         rules = MeasureRules(
-            max_s=(wanted.max_s if wanted else None) or defaults.max_s,
-            target_rse=(wanted.target_rse if wanted else None) or defaults.target_rse,
+            max_s=wanted.max_s or defaults.max_s,
+            target_rse=wanted.target_rse or defaults.target_rse,
             min_rounds=defaults.min_rounds,
             min_calls=self._request.num_trials,
             max_calls=defaults.max_calls,
-            arena_bytes=defaults.arena_bytes,
+            arena_bytes=defaults.gpu_arena_bytes if self._bench.device.is_gpu else defaults.arena_bytes,
+            graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
         )
         start = time.monotonic()
         null = self._bench.null()
@@ -159,6 +184,8 @@ class CaseJudge:
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
         )
         self._timings = measurement.run(estimate_s, self._deadline, self._progress)
+        if measurement.not_captured is not None:
+            self._ready.notes.append(f"timed call by call, not as a CUDA graph: {measurement.not_captured}")
 
     # -- the report ---------------------------------------------------------------------------------------------
 
@@ -177,12 +204,10 @@ class CaseJudge:
         return self._report(verdict, failure)
 
     def _report(self, verdict: Verdict, failure: Failure | None) -> CaseEvaluation:
-        for cell in self._ready.cells.values():
-            cell.kill()
+        self._ready.kill()
         candidate = self._ready.cells.get(Side.CANDIDATE)
         timing = self._timings[0] if self._timings and verdict is Verdict.PASSED else None
         ref_timing = self._timings[1] if timing and len(self._timings) > 1 else None
-        artifact = self._ready.artifacts.get(Side.CANDIDATE)
         phase = failure.phase if failure else Phase.REPORT
         return CaseEvaluation(
             name=self._case.name,
@@ -207,9 +232,7 @@ class CaseJudge:
             notes=tuple(self._ready.notes),
             stdout_tail=candidate.stdout.text() if candidate else "",
             stderr_tail=candidate.stderr.text() if candidate else "",
-            build=dict(list(artifact.describe.items())[:_REPORTED_BUILD_KEYS], cached=artifact.cached)
-            if artifact
-            else {},
+            build=dict(list((self._build or self._ready.report()).items())[:_REPORTED_BUILD_KEYS]),
         )
 
     def _compiled(self, verdict: Verdict) -> bool:

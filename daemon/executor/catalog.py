@@ -24,10 +24,13 @@ _KNOWN = frozenset(
 
 @dataclass(frozen=True)
 class BackendSpec:
-    """One kernel type. `answers`: "args" (outputs are arguments), "either" (a return value, else output arguments)."""
+    """One kernel type. `answers`: "args" (outputs are arguments), "either" (a return value, else output arguments).
+
+    `build`: the devices it has a build stage for; `devices`: those it can run on.
+    """
 
     contract: KernelTypeSpec
-    build: bool
+    build: tuple[str, ...]
     answers: str
     devices: tuple[str, ...]
 
@@ -65,11 +68,12 @@ def _read(path: Path) -> BackendSpec:
         is_python=bool(literal.get("python", True)),
         writes_outputs=literal.get("answers") == "args",
     )
+    devices = tuple(literal.get("devices", ("cpu",)))
     return BackendSpec(
         contract,
-        build=bool(literal.get("build", False)),
+        build=devices if literal.get("build") is True else tuple(literal.get("build") or ()),
         answers=str(literal.get("answers", "either")),
-        devices=tuple(literal.get("devices", ("cpu",))),
+        devices=devices,
     )
 
 

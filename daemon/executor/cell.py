@@ -9,6 +9,7 @@ at a time:
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -37,7 +38,10 @@ def main(argv: list[str]) -> int:
         Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
     from daemon.executor.workload import Workload
 
-    workload = Workload(threads=int(walls["threads"]), backend_paths=[Path(path) for path in walls["backend_paths"]])
+    paths = [Path(path) for path in walls["backend_paths"]]
+    workload = Workload(threads=int(walls["threads"]), backend_paths=paths, device=walls["device"])
+    gc.collect()
+    gc.freeze()  # what was imported is not looked through again in the middle of a timed call
     protocol.send(channel, {"type": "hello", "protocol": protocol.VERSION, **workload.versions()})
     serve(channel, workload)
     return 0

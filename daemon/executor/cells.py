@@ -23,8 +23,16 @@ from daemon.errors import HarnessError
 from daemon.evaluation import Failure
 from daemon.executor import protocol
 from daemon.executor.capture import Capture, printable
+from daemon.executor.devices import Device
 from daemon.executor.sandbox import cgroup
-from daemon.executor.sandbox.policy import CellLimits, Policy, cell_environment, readable_folders
+from daemon.executor.sandbox.policy import (
+    CellLimits,
+    Policy,
+    cell_environment,
+    gpu_environment,
+    gpu_folders,
+    readable_folders,
+)
 from daemon.executor.supervise import Ended, PlainProgram, SandboxedProgram, start_plain, start_sandboxed
 from daemon.verdict import Phase, Side, Verdict
 
@@ -51,17 +59,21 @@ class CellSettings:
     uid_base: int
     slot: int
     threads: int
-    interpret: bool
+    device: Device
+    sees_device: bool
     backend_paths: tuple[Path, ...]
     output_keep_bytes: int
     start_s: float
 
     @classmethod
-    def of(cls, settings: Settings, *, uid_step: int, slot: int, threads: int) -> CellSettings:
-        """What `settings` say about cells; `uid_step` keeps the cells of one slot apart."""
+    def of(
+        cls, settings: Settings, device: Device, *, uid_step: int, slot: int, threads: int, sees_device: bool = True
+    ) -> CellSettings:
+        """What `settings` say about cells; `uid_step` keeps the cells of one slot apart. Without `sees_device` they
+        build for `device` and cannot use it."""
         sandbox = settings.sandbox
         limits = CellLimits(
-            memory_bytes=sandbox.memory_bytes,
+            memory_bytes=sandbox.gpu_memory_bytes if device.is_gpu else sandbox.memory_bytes,
             processes=sandbox.processes,
             open_files=sandbox.open_files,
             file_bytes=sandbox.file_bytes,
@@ -75,7 +87,8 @@ class CellSettings:
             uid_base=sandbox.uid_base + uid_step,
             slot=slot,
             threads=threads,
-            interpret=True,
+            device=device,
+            sees_device=sees_device,
             backend_paths=settings.backend_paths,
             output_keep_bytes=sandbox.output_keep_bytes,
             start_s=settings.deadlines.start_s,
@@ -103,16 +116,17 @@ class Cells:
 
     def _start_program(self, channel_fd: int) -> SandboxedProgram | PlainProgram:
         settings = self.settings
-        environment = cell_environment(threads=settings.threads, interpret=settings.interpret)
+        environment = self._environment()
         argv = [sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.cell", str(channel_fd)]
         if settings.isolation == "none":
             return start_plain([*argv, json.dumps(self._walls(None))], environment, keep_fds=(channel_fd,))
         number = next(_NUMBERS)
         policy = Policy(
             uid=settings.uid_base + settings.slot,
-            read_only=readable_folders(settings.backend_paths),
+            read_only=readable_folders((*settings.backend_paths, *(gpu_folders() if self._uses_gpu else ()))),
             environment=environment,
             limits=settings.limits,
+            device_nodes=settings.device.nodes if self._uses_gpu else (),
         )
         group = self._group(number)
         program = [*argv, json.dumps(self._walls(settings.limits))]
@@ -122,6 +136,17 @@ class Cells:
             if group is not None:
                 group.remove()
             raise
+
+    @property
+    def _uses_gpu(self) -> bool:
+        return self.settings.device.is_gpu and self.settings.sees_device
+
+    def _environment(self) -> dict[str, str]:
+        device = self.settings.device
+        environment = cell_environment(threads=self.settings.threads, interpret=not device.is_gpu)
+        if device.is_gpu:
+            environment |= gpu_environment(device.uuid if self._uses_gpu else None, device.architecture)
+        return environment
 
     def _group(self, number: int) -> cgroup.CellGroup | None:
         if self._groups is None:
@@ -134,6 +159,7 @@ class Cells:
     def _walls(self, limits: CellLimits | None) -> dict[str, object]:
         walls: dict[str, object] = {
             "threads": self.settings.threads,
+            "device": "cuda" if self._uses_gpu else "cpu",
             "backend_paths": [str(path) for path in self.settings.backend_paths],
         }
         if limits is None:
@@ -146,7 +172,7 @@ class Cells:
             "file_bytes": limits.file_bytes,
             "cpu_s": limits.cpu_s,
         }
-        if "memory" in missing:
+        if "memory" in missing and not self._uses_gpu:  # CUDA reserves more addresses than any machine has memory
             rlimits["address_bytes"] = limits.memory_bytes + _ADDRESS_OVERHEAD
         return walls | {"limits": rlimits}
 
@@ -172,7 +198,6 @@ class Cell:
         self.ended: Ended | None = None
         self._frozen = False
         self._phase = Phase.LOAD
-        self._started_at = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._selector.register(channel, selectors.EVENT_READ, None)
         self._selector.register(program.stdout_fd, selectors.EVENT_READ, self.stdout)
@@ -182,7 +207,7 @@ class Cell:
         """Wait until the cell has put up its walls and imported torch. Raises `HarnessError`: nothing of a bundle ran
         yet."""
         try:
-            hello = self._receive(self._started_at + self._settings.start_s)
+            hello = self._receive(time.monotonic() + self._settings.start_s)
         except (protocol.ClosedError, protocol.ProtocolError, TimeoutError) as error:
             ended = self.kill()
             raise HarnessError(

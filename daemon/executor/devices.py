@@ -13,6 +13,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from daemon.config import Settings
 from daemon.contract import Requirements
@@ -39,6 +40,21 @@ class Device:
     capability: tuple[int, int] = (0, 0)
     driver: str | None = None
     cuda: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name} (GPU {self.index})" if self.is_gpu else "the CPU"
+
+    @classmethod
+    def from_json(cls, text: str) -> Device:
+        """The device that `as_json` wrote."""
+        return cls._of(json.loads(text))
+
+    @classmethod
+    def _of(cls, item: dict[str, Any]) -> Device:
+        return cls(**{**item, "capability": tuple(item["capability"])})
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
 
     @property
     def is_gpu(self) -> bool:
@@ -71,7 +87,9 @@ def choose(settings: Settings) -> tuple[Device, ...]:
     gpus = found()
     if not gpus:
         if settings.device == "cuda":
-            raise OperatorError('device is "cuda" and this host has no NVIDIA GPU', hint="evald doctor; or --device cpu")
+            raise OperatorError(
+                'device is "cuda" and this host has no NVIDIA GPU', hint="evald doctor; or --device cpu"
+            )
         return (CPU,) * settings.slots
     _require_cuda_torch()
     return _chosen(gpus, settings.gpus)
@@ -123,14 +141,11 @@ def cuda_of_torch() -> str | None:
         if not path.is_file():
             continue
         for node in ast.parse(path.read_text("utf-8")).body:
-            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if _assigns(node) else None
-            if isinstance(target, ast.Name) and target.id == "cuda" and isinstance(node.value, ast.Constant):
-                return node.value.value if isinstance(node.value.value, str) else None
+            if isinstance(node, ast.AnnAssign | ast.Assign) and isinstance(node.value, ast.Constant):
+                target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+                if isinstance(target, ast.Name) and target.id == "cuda":
+                    return node.value.value if isinstance(node.value.value, str) else None
     return None
-
-
-def _assigns(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign)
 
 
 def refusal(requires: Requirements, devices: tuple[Device, ...]) -> str | None:
@@ -162,7 +177,7 @@ def found() -> tuple[Device, ...]:
     """Every NVIDIA GPU of this host. Raises `HarnessError` when NVML fails or does not answer."""
     try:
         text = output_of([sys.executable, "-I", "-m", "daemon.executor.devices"], timeout_s=_ASK_LIMIT_S)
-        return tuple(Device(**{**item, "capability": tuple(item["capability"])}) for item in json.loads(text))
+        return tuple(Device._of(item) for item in json.loads(text))
     except TimeoutError as error:
         raise HarnessError(f"NVML did not answer within {_ASK_LIMIT_S:.0f} s", hint="nvidia-smi") from error
     except (ValueError, TypeError, KeyError) as error:

@@ -8,15 +8,17 @@ import time
 import torch
 
 from daemon.executor import tree
-from daemon.executor.arena import SharedMemory, raw
+from daemon.executor.arena import raw
 from daemon.executor.cells import Cell
 from daemon.executor.inputs import Secret, draw, is_fixed
 from daemon.executor.layout import TensorShape, aligned
+from daemon.executor.memory import SharedMemory, share
 from daemon.executor.protocol import Message
 from daemon.executor.wiring import CannotWire, Logical
 from daemon.verdict import Phase
 
 _EXPORT_STEP = 64
+_KEPT_BYTES = 1 << 30  # shared memory that is kept for the next round
 _MAX_RANK = 64
 _MAX_EXTENT = 1 << 48
 
@@ -30,7 +32,7 @@ class Drawer:
         self._secret = secret
         self._source = source
         self._kept: dict[int, torch.Tensor] = {}
-        self._first: list[torch.Tensor] = []
+        self._first: list[int] = []
         self._varying: set[int] = set()
         self.cost_s = 0.0
 
@@ -72,11 +74,13 @@ class Drawer:
         return [tensors + [self._from_spec(index, purpose, number, 0) for index in extra] for tensors in sets]
 
     def _note_varying(self, tensors: list[torch.Tensor]) -> None:
-        if not self._first:
-            self._first = tensors
-        for index, (first, tensor) in enumerate(zip(self._first, tensors, strict=True)):
-            if index not in self._varying and not torch.equal(raw(first), raw(tensor)):
-                self._varying.add(index)
+        if len(self._varying) == len(tensors):
+            return
+        sums = [_checksum(tensor) for tensor in tensors]
+        self._first = self._first or sums
+        self._varying.update(
+            index for index, pair in enumerate(zip(self._first, sums, strict=True)) if len(set(pair)) > 1
+        )
 
     def _from_spec(self, index: int, purpose: str, number: int, slot: int) -> torch.Tensor:
         if index in self._kept:
@@ -85,7 +89,7 @@ class Drawer:
         assert logical.spec is not None  # otherwise the source draws it
         declared = logical.spec.init.seed if logical.spec.init else None
         if purpose == "check" and number == 0 and declared is not None:
-            generator = torch.Generator().manual_seed(declared)
+            generator = torch.Generator(self._secret.device).manual_seed(declared)
         else:
             generator = self._secret.generator("input", purpose, number, slot, index)
         value = draw(logical.spec, generator)
@@ -94,15 +98,24 @@ class Drawer:
         return value
 
 
+def _checksum(tensor: torch.Tensor) -> int:
+    """Equal for equal bits; for fresh random ones different but by chance. Keeping the tensors would double them."""
+    bits = raw(tensor).reshape(-1)
+    return int(bits.sum(dtype=torch.int64)) if bits.numel() else 0
+
+
 class Export:
-    """Tensors out of a cell through a memfd: inputs, constructor arguments, state. Sizes are checked before any
+    """Tensors out of a cell through shared memory: inputs, constructor arguments, state. Sizes are checked before any
     memory is made.
 
     The cell is frozen after each answer: while another one is measured it must not run.
     """
 
-    def __init__(self, cell: Cell, what: str, limit_bytes: int, phase: Phase = Phase.INPUTS) -> None:
+    def __init__(
+        self, cell: Cell, what: str, limit_bytes: int, phase: Phase = Phase.INPUTS, *, device: str = "cpu"
+    ) -> None:
         self._cell = cell
+        self._device = device
         self._what = what
         self._limit_bytes = limit_bytes
         self._phase = phase
@@ -123,10 +136,13 @@ class Export:
         size = self._set_bytes()
         self._reserve(size * len(seeds))
         assert self._memory is not None
-        answer = self._request({"type": "produce", "seeds": seeds}, "produced", deadline, self._memory.fd)
+        answer = self._request({"type": "produce", "seeds": seeds}, "produced", deadline, self._memory)
         if answer.get("same") is not True:
             raise CannotWire(f"{self._what} changed shapes, or values that are no tensors, from one call to the next")
-        return [self._tensors_at(self._memory, number * size) for number in range(len(seeds))]
+        sets = [self._tensors_at(self._memory, number * size) for number in range(len(seeds))]
+        if self._memory.bytes.numel() > _KEPT_BYTES:
+            self.close()
+        return sets
 
     def _tensors_at(self, memory: SharedMemory, offset: int) -> list[torch.Tensor]:
         found = []
@@ -142,9 +158,12 @@ class Export:
     def _reserve(self, size_bytes: int) -> None:
         if self._memory is None or self._memory.bytes.numel() < size_bytes:
             self.close()
-            self._memory = SharedMemory(size_bytes)
+            self._memory = share(self._device, size_bytes)
 
-    def _request(self, message: Message, expected: str, deadline: float, *fds: int) -> Message:
+    def _request(self, message: Message, expected: str, deadline: float, memory: SharedMemory | None = None) -> Message:
+        fds = memory.fds if memory else ()
+        if memory is not None:
+            message = message | {"memory": memory.as_message()}
         answer = self._cell.request(message, expected, phase=self._phase, deadline=deadline, fds=fds)
         self._cell.freeze()
         return answer
@@ -154,8 +173,8 @@ class Export:
         one."""
         self._reserve(self._set_bytes())
         assert self._memory is not None
-        self._request({"type": "write"}, "written", deadline, self._memory.fd)
-        copy = SharedMemory(self._memory.bytes.numel())
+        self._request({"type": "write"}, "written", deadline, self._memory)
+        copy = share(self._device, self._memory.bytes.numel())
         copy.bytes.copy_(self._memory.bytes)
         return copy
 

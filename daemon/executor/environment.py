@@ -8,20 +8,29 @@ import platform
 from pathlib import Path
 
 from daemon.evaluation import Environment
+from daemon.executor.devices import Device
+from daemon.executor.sandbox.probe import Isolation
 
 
-def describe(device: str, isolation: str, weaker: tuple[str, ...], versions: dict[str, str | None]) -> Environment:
+def describe(
+    device: Device, isolation: Isolation, versions: dict[str, str | None], clocks: dict[str, float]
+) -> Environment:
     """The environment of results judged here. `versions`: torch, triton, python as the cells report them."""
     return Environment(
-        device=device,
-        device_name=cpu_name() if device == "cpu" else None,
+        device=device.kind,
+        device_name=device.name if device.is_gpu else cpu_name(),
+        device_index=device.index if device.is_gpu else None,
+        device_uuid=device.uuid,
+        driver=device.driver,
+        cuda=device.cuda,
+        clocks=clocks,
         torch=versions.get("torch"),
         triton=versions.get("triton"),
         python=versions.get("python") or platform.python_version(),
         cpu=cpu_name(),
         cpu_count=os.cpu_count(),
-        isolation=isolation,
-        isolation_weaker=weaker,
+        isolation=isolation.level,
+        isolation_weaker=isolation.weaker,
         evald=evald_version(),
     )
 

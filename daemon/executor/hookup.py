@@ -42,7 +42,7 @@ class Hookup:
         wirings = self._wirings(logicals, source)
         drawer = Drawer(logicals, self._secret, source)
         for side, wiring in wirings.items():
-            place = SidePlace(self._ready.cells[side], wiring)
+            place = SidePlace(self._ready.cells[side], wiring, self._secret.device)
             self.places[side] = place
             if self._ready.backend(side).answers == "either":
                 self._discover_answer(place, drawer)
@@ -118,7 +118,7 @@ class Hookup:
     def _discover_answer(self, place: SidePlace, drawer: Drawer) -> None:
         """Call once to learn what comes back: the nesting, shapes and dtypes of the answer."""
         arena = place.attach(1, phase=Phase.CHECK, deadline=self._deadline)
-        arena.compose(self._secret.generator("discover"), 1)
+        arena.compose(self._secret.generator("discover"), [0])
         fill_slot(place, 0, drawer.draw("discover", 0, [0], deadline=self._deadline)[0])
         arena.publish(1)
         export = self._ready.export(place.cell, "outputs", Phase.CHECK)
@@ -131,7 +131,7 @@ class Hookup:
             place.wiring = place.wiring.with_returned(export.node, export.shapes)
 
     def close(self) -> None:
-        """Let go of the arenas."""
+        """Let go of the arenas. The cells must be dead."""
         for place in self.places.values():
             place.close()
 

@@ -18,10 +18,11 @@ _INT64_RANGE = 1_000_000
 
 class Secret:
     """The evaluation's seed: drawn here, kept in this process, never sent. Every derived seed depends on all of
-    `path`."""
+    `path`. `device` ("cpu", "cuda") is where content is drawn."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         self._key = os.urandom(32)
+        self.device = device
 
     def seed(self, *path: object) -> int:
         """A 63-bit seed for one purpose, e.g. ("input", round, slot, name)."""
@@ -29,6 +30,11 @@ class Secret:
         return int.from_bytes(digest, "little") >> 1
 
     def generator(self, *path: object) -> torch.Generator:
+        """A generator on the device."""
+        return torch.Generator(self.device).manual_seed(self.seed(*path))
+
+    def host_generator(self, *path: object) -> torch.Generator:
+        """A generator for what the judge decides: orders, counts, positions."""
         return torch.Generator().manual_seed(self.seed(*path))
 
 
@@ -38,15 +44,15 @@ def is_fixed(spec: TensorSpec) -> bool:
 
 
 def draw(spec: TensorSpec, generator: torch.Generator) -> torch.Tensor:
-    """One tensor of `spec.shape` and `spec.dtype` (symbols resolved)."""
+    """One tensor of `spec.shape` and `spec.dtype` (symbols resolved), on the generator's device."""
     dtype = getattr(torch, spec.dtype)
     shape = spec.dims
     if spec.data is not None:
-        return _embedded(spec, dtype, shape)
+        return _embedded(spec, dtype, shape).to(generator.device)
     if spec.init is None:
-        return torch.zeros(shape, dtype=dtype)
-    drawer = _DRAWERS[spec.init.kind]
-    return drawer(spec.init, shape, dtype, generator)
+        return torch.zeros(shape, dtype=dtype, device=generator.device)
+    with generator.device:
+        return _DRAWERS[spec.init.kind](spec.init, shape, dtype, generator)
 
 
 def _embedded(spec: TensorSpec, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
@@ -104,7 +110,7 @@ def _wide_range(
     seed = int(torch.randint(0, 2**62, (), generator=generator))
     unsigned = dtype is torch.uint64
     drawn = np.random.default_rng(seed).integers(low, high, shape, np.uint64 if unsigned else np.int64, endpoint=True)
-    return torch.from_numpy(np.asarray(drawn).reshape(shape)).to(dtype)
+    return torch.from_numpy(np.asarray(drawn).reshape(shape)).to(generator.device, dtype)
 
 
 def _zeros(_: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, __: torch.Generator) -> torch.Tensor:

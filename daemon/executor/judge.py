@@ -25,10 +25,13 @@ from daemon.executor.build import ArtifactCache
 from daemon.executor.bundle import Request
 from daemon.executor.case import CaseJudge
 from daemon.executor.cells import Cell, Cells, CellSettings
+from daemon.executor.devices import Device
 from daemon.executor.preparation import Bench
+from daemon.executor.proof import prove
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.sandbox.probe import Isolation, assess
+from daemon.executor.telemetry import Telemetry
 from daemon.verdict import Phase, Side, Verdict
 
 _CACHE_BYTES = 4 << 30
@@ -40,32 +43,44 @@ _WORST_FIRST = tuple(reversed(Verdict))
 class Judge:
     """Judges jobs one after the other on one device slot."""
 
-    def __init__(self, settings: Settings, slot: int) -> None:
+    def __init__(self, settings: Settings, slot: int, device: Device) -> None:
         import torch
 
         torch.set_grad_enabled(False)
         self._settings = settings
         self._slot = slot
+        self._device = device
+        if device.is_gpu:
+            torch.zeros(1, device="cuda")  # a judge that cannot use its GPU ends here, with torch's reason
+        self._telemetry = Telemetry(device)
         self._groups = cgroup.find() if settings.isolation != "none" else None
         if self._groups is not None:
             self._groups.sweep()
-        self._isolation: Isolation = assess(settings.isolation, self._groups)
+        self._isolation: Isolation = assess(settings.isolation, self._groups, gpu=device.is_gpu)
         self._backends = catalog.load(settings.backend_paths)
         self._null_cell: Cell | None = None
         self._versions: dict[str, str | None] = {"torch": torch.__version__, "triton": catalog.version_of("triton")}
         self._bench = Bench(
             settings=settings,
             cells={side: self._cells(step) for side, step in _UID_STEP.items()},
+            builders={side: self._cells(step, sees_device=False) for side, step in _UID_STEP.items()},
             null=self._null,
             cache=ArtifactCache(settings.paths.cache, _CACHE_BYTES),
             backends=self._backends,
-            device="cpu",
-            toolchain=self._versions,
+            device=device,
+            toolchain=self._versions | {"cuda": torch.version.cuda},
         )
 
-    def _cells(self, uid_step: int) -> Cells:
-        threads = _threads(self._settings)
-        return Cells(CellSettings.of(self._settings, uid_step=uid_step, slot=self._slot, threads=threads), self._groups)
+    def _cells(self, uid_step: int, *, sees_device: bool = True) -> Cells:
+        cell_settings = CellSettings.of(
+            self._settings,
+            self._device,
+            uid_step=uid_step,
+            slot=self._slot,
+            threads=1 if self._device.is_gpu and sees_device else _threads(self._settings),
+            sees_device=sees_device,
+        )
+        return Cells(cell_settings, self._groups)
 
     def _null(self) -> Cell:
         if self._null_cell is None or self._null_cell.program.poll() is not None:
@@ -74,20 +89,23 @@ class Judge:
         return self._null_cell
 
     def prove(self) -> None:
-        """Start a real cell, the null candidate's: a host that cannot must find out before it takes a bundle.
+        """Start a real cell, the null candidate's, and have it answer through shared memory: a host that cannot must
+        find out before it takes a bundle.
 
-        Raises `HarnessError` with what the cell said.
+        Raises `HarnessError` with what the cell said, or did not do.
         """
-        self._null()
+        prove(self._null(), self._device.kind)
 
     def evaluate(self, bundle_dir: Path, progress: Callable[[str, str | None], None]) -> Evaluation:
         """Judge the bundle in `bundle_dir`. Raises `HarnessError` only."""
         start = time.perf_counter()
+        self._telemetry.require_healthy()
         try:
             parsed = self._parse(bundle_dir)
         except BundleError as error:
             return Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message=error.message)
         cases = self._judge_cases(parsed, bundle_dir, progress)
+        self._telemetry.require_healthy()
         worst = min(cases, key=lambda case: _WORST_FIRST.index(case.verdict))
         compile_ms = [case.compile_ms for case in cases if case.compile_ms is not None]
         return Evaluation(
@@ -97,9 +115,7 @@ class Judge:
             cases=tuple(cases),
             compile_ms=sum(compile_ms) if compile_ms else None,
             evaluate_ms=(time.perf_counter() - start) * 1e3,
-            environment=environment.describe(
-                self._bench.device, self._isolation.level, self._isolation.weaker, self._versions
-            ),
+            environment=environment.describe(self._device, self._isolation, self._versions, self._telemetry.clocks()),
             notes=tuple(str(warning) for warning in parsed.warnings) + self._unmet(parsed),
         )
 
@@ -130,13 +146,13 @@ class Judge:
         return evaluations
 
     def _unmet(self, parsed: ParsedContract) -> tuple[str, ...]:
-        """What the contract asked for that a CPU cannot do, said plainly."""
+        """What the contract asked for that was not done, said plainly."""
         notes = []
         if parsed.request.metrics:
-            notes.append("metrics: hardware counters need a GPU; none were taken")
+            notes.append("metrics: this version takes no hardware counters")
         if parsed.request.checks:
-            notes.append("checks: compute-sanitizer needs a GPU; none were run")
-        if parsed.request.timing and parsed.request.timing.mode == "graph":
+            notes.append("checks: this version does not run compute-sanitizer")
+        if parsed.request.timing.mode == "graph" and not self._device.is_gpu:
             notes.append("timing.mode graph needs a GPU; stream was used")
         return tuple(notes)
 
@@ -176,7 +192,7 @@ def _message(worst: CaseEvaluation, count: int) -> str | None:
 
 
 def main(argv: list[str]) -> int:
-    """`argv`: the channel's descriptor, the settings as JSON, the slot's number."""
+    """`argv`: the channel's descriptor, the settings as JSON, the slot's number, its device as JSON."""
     try:
         return _main(argv)
     except protocol.ClosedError:  # the daemon is gone: nobody to tell, and the cells die with us
@@ -189,7 +205,7 @@ def _main(argv: list[str]) -> int:
     settings = Settings.model_validate_json(argv[1])
     log.setup(settings.log_level)
     try:
-        judge = Judge(settings, int(argv[2]))
+        judge = Judge(settings, int(argv[2]), Device.from_json(argv[3]))
         judge.prove()
     except Exception as error:  # noqa: BLE001 - the judge's main: its parent must hear why it could not start
         protocol.send(channel, {"type": "unusable", "message": str(error)})

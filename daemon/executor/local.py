@@ -17,31 +17,35 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 
+from daemon import log
 from daemon.config import Settings
-from daemon.engine import JobSpec, Progress
-from daemon.errors import HarnessError, LostClaim, OperatorError
+from daemon.contract import Requirements
+from daemon.engine import DeviceState, JobSpec, Progress
+from daemon.errors import EvaldError, HarnessError, LostClaim, OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import protocol
+from daemon.executor.devices import Device, choose, refusal
 from daemon.executor.sandbox import cgroup
 from daemon.executor.supervise import PlainProgram, start_judge, sweep_folders
 
 _START_LIMIT_S = 120.0
 _SILENCE_LIMIT_S = 900.0
 _MAX_EVALUATION = 64 * 1024 * 1024
+_SICK_S = 60.0
 
 
 class JudgeProcess:
     """One judge and the channel to it."""
 
-    def __init__(self, settings: Settings, slot: int) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, slot: int, device: Device) -> None:
         ours, theirs = socket.socketpair()
         argv = [sys.executable, "-I", "-m", "daemon.executor.judge"]
         told = settings.model_copy(update={"database": None})  # an argv is public, a database URL holds a password
-        argv += [str(theirs.fileno()), told.model_dump_json(), str(slot)]
+        argv += [str(theirs.fileno()), told.model_dump_json(), str(slot), device.as_json()]
         try:
-            self.program: PlainProgram = start_judge(argv, keep_fds=(theirs.fileno(),))
+            self.program: PlainProgram = start_judge(argv, gpu=device.uuid, keep_fds=(theirs.fileno(),))
         except OSError as error:
             ours.close()
             raise HarnessError(f"cannot start a judge: {error}") from error
@@ -91,14 +95,26 @@ class JudgeProcess:
         self._channel.close()
 
 
+@dataclass(frozen=True)
+class Sickness:
+    """Why a slot takes no jobs, and when (monotonic) it is looked at again."""
+
+    reason: str
+    until_s: float
+
+
 class LocalEngine:
-    """`Engine` on this host."""
+    """`Engine` on this host: one judge per device."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises `OperatorError` when the settings ask for devices that are not here, `HarnessError` when the driver
+        does not say which are."""
         self._settings = settings
+        self._devices = choose(settings)
         self._free: queue.LifoQueue[int] = queue.LifoQueue()  # the slot proved last is taken next
-        for slot in range(settings.slots):
+        for slot in reversed(range(len(self._devices))):
             self._free.put(slot)
+        self._sick: dict[int, Sickness] = {}
         self._judges: dict[int, JudgeProcess] = {}
         self._running: dict[str, int] = {}
         self._cancelled: set[str] = set()
@@ -108,19 +124,71 @@ class LocalEngine:
 
     @property
     def slots(self) -> int:
-        return self._settings.slots
+        return len(self._devices)
+
+    def devices(self) -> tuple[DeviceState, ...]:
+        with self._lock:
+            sick = {slot: sickness.reason for slot, sickness in self._sick.items()}
+        return tuple(
+            DeviceState(slot, device.kind, device.name, device.uuid, sick.get(slot))
+            for slot, device in enumerate(self._devices)
+        )
+
+    def refusal(self, requires: Requirements) -> str | None:
+        return refusal(requires, self._devices)
 
     def start(self) -> None:
         """Start a judge and wait until it is ready: fails early where this host cannot judge. Raises
         `OperatorError`."""
-        slot = self._free.get()
-        try:
-            self._judge(slot)
-        finally:
-            self._free.put(slot)
+        self.ready()
 
     def ready(self) -> None:
-        self.start()
+        """A GPU whose judge cannot be started is set aside, to be tried again later, and the next one is asked."""
+        self._revive()
+        while True:
+            try:
+                slot = self._free.get_nowait()
+            except queue.Empty:
+                self._require_one_at_work()
+                return
+            try:
+                self._judge(slot)
+            except (HarnessError, OperatorError) as error:
+                self._set_aside(slot, error)
+                if not self._sick:
+                    raise
+            else:
+                self._free.put(slot)
+                return
+
+    def _revive(self) -> None:
+        """Sick slots whose time has come are free again: the next `ready` finds out how they are."""
+        now_s = time.monotonic()
+        with self._lock:
+            due = [slot for slot, sickness in self._sick.items() if sickness.until_s <= now_s]
+            for slot in due:
+                del self._sick[slot]
+        for slot in due:
+            self._free.put(slot)
+
+    def _set_aside(self, slot: int, error: EvaldError) -> None:
+        """A CPU is not sick: what fails there fails for all slots, and is tried again at once."""
+        self._discard(slot)
+        if not self._devices[slot].is_gpu:
+            self._free.put(slot)
+            return
+        with self._lock:
+            self._sick[slot] = Sickness(error.message, time.monotonic() + _SICK_S)
+        device = self._devices[slot]
+        log.story("device set aside", level=40, device=device.name, uuid=device.uuid, reason=error)
+
+    def _require_one_at_work(self) -> None:
+        """No slot is free. Raises `HarnessError` when none will be, for all that are not at work are sick."""
+        with self._lock:
+            if not self._sick or len(self._running) + len(self._sick) < len(self._devices):
+                return
+            reasons = "; ".join(f"{self._devices[slot].name}: {one.reason}" for slot, one in self._sick.items())
+        raise HarnessError(f"no device is fit to judge: {reasons}", hint="evald doctor")
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         slot = self._free.get()
@@ -158,7 +226,7 @@ class LocalEngine:
             return judge
         self._discard(slot)
         try:
-            judge = self._starter.submit(JudgeProcess, self._settings, slot).result()
+            judge = self._starter.submit(JudgeProcess, self._settings, slot, self._devices[slot]).result()
         except RuntimeError as error:  # the starter was shut down
             raise HarnessError("the engine is closed") from error
         with self._lock:

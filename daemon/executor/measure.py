@@ -34,6 +34,8 @@ from daemon.executor.side import (
     RoundResult,
     SidePlace,
     attach,
+    capture,
+    detach,
     plan_round,
     run_timed,
     run_untimed,
@@ -63,6 +65,7 @@ class MeasureRules:
     min_calls: int
     max_calls: int
     arena_bytes: int
+    graph: bool = False  # time launches of CUDA graphs, where every kernel lets itself be captured
 
 
 @dataclass
@@ -105,8 +108,11 @@ class Measurement:
         self._rules = rules
         self._check = check
         self._series = [Series() for _ in places]
-        self._random = secret.generator("rounds")
+        self._random = secret.host_generator("rounds")
+        self._content = secret.generator("content")
         self._round = 0
+        self._replay = False
+        self.not_captured: str | None = None
 
     def run(self, estimate_s: float, deadline: float, progress: Callable[[str], None]) -> list[Timing]:
         """Rounds until precise enough or out of time; one `Timing` per place, in order.
@@ -115,7 +121,11 @@ class Measurement:
         """
         start = time.monotonic()
         few = min(_SIZING_CALLS, self._choose_slots(estimate_s / _SIZING_CALLS, deadline))
-        slots = self._choose_slots(self._warm_up(few, deadline), deadline)
+        needed_s = self._warm_up(few, deadline)
+        if self._rules.graph:
+            self._replay = self._can_replay(few, deadline)
+            needed_s = self._warm_up(few, deadline) if self._replay else needed_s
+        slots = self._choose_slots(needed_s, deadline)
         if slots != few:
             self._warm_up(slots, deadline)
         self._calibrate(NullKernel.LOOP, slots)
@@ -139,7 +149,7 @@ class Measurement:
     def _fill(self, slots: list[int], purpose: str, deadline: float) -> None:
         """Fresh guards, poison and inputs for every place, the same inputs on all of them."""
         for place in self._places:
-            place.attached.compose(self._random, max(slots) + 1)
+            place.attached.compose(self._content, slots)
         for slot, values in zip(slots, self._drawer.draw(purpose, self._round, slots, deadline=deadline), strict=True):
             for place in self._places:
                 fill_slot(place, slot, values)
@@ -159,10 +169,31 @@ class Measurement:
         slowest_s = 0.0
         for place in self._places:
             for _ in range(2):
-                wall_s = run_untimed(place, order, self._secret.seed("warm"), phase=Phase.MEASURE, deadline=deadline)
+                seed = self._secret.seed("warm")
+                wall_s = run_untimed(place, order, seed, phase=Phase.MEASURE, deadline=deadline, replay=self._replay)
             slowest_s = max(slowest_s, wall_s)
         overhead_s = min(self._null_rounds(self._places[0], NullKernel.LOOP, slots, [slots] * 2))
         return max(slowest_s - overhead_s, _LEAST_SHARE * slowest_s) / slots
+
+    def _can_replay(self, slots: int, deadline: float) -> bool:
+        """Whether every kernel can be captured as a CUDA graph whose launch gives right answers.
+
+        Work that a kernel puts on a stream of its own choosing (the default one, say) is not captured, and its slots
+        keep the poison: only the answers tell.
+        """
+        order, seed = list(range(slots)), self._secret.seed("capture")
+        for place in self._places:
+            self.not_captured = capture(place.cell, order, seed, phase=Phase.MEASURE, deadline=deadline)
+            if self.not_captured is not None:
+                return False
+        self._fill(order, "capture", deadline)
+        for place in self._places:
+            run_untimed(place, order, seed, phase=Phase.MEASURE, deadline=deadline, replay=True)
+        try:
+            self._check(0, order)
+        except CellFailed as failed:
+            self.not_captured = f"a launch of the captured graph does not do what the calls do: {failed}"
+        return self.not_captured is None
 
     def _calibrate(self, kind: NullKernel, slots: int) -> None:
         """Null rounds at one call, at half and at all of them, on each place's own arena."""
@@ -181,12 +212,14 @@ class Measurement:
             for calls in [slots, *sizes]:
                 plan = self._plan(place, self._order(slots, calls))
                 walls.append(run_timed(place, plan, 0, self._null, deadline=deadline).wall_s)
+            detach(self._null, phase=Phase.MEASURE, deadline=deadline)
         except CellFailed as failed:
             raise HarnessError(f"the null candidate failed: {failed}") from failed
         return walls[1:]
 
     def _plan(self, place: SidePlace, order: list[int]) -> RoundPlan:
-        return plan_round(place.attached, self._secret_fields(place), order, self._random)
+        secret_fields = self._secret_fields(place)
+        return plan_round(place.attached, secret_fields, order, self._random, replay=self._replay)
 
     def _secret_fields(self, place: SidePlace) -> list[Field]:
         return [
@@ -226,19 +259,18 @@ class Measurement:
         sequence = list(range(len(self._places)))
         if self._round % 4 in (2, 3):  # A B B A
             sequence.reverse()
-        for index in sequence:
-            result = self._timed(self._places[index], order, deadline)
+        results = [(self._places[index], self._timed(index, order, deadline)) for index in sequence]
+        for index, (_, result) in zip(sequence, results, strict=True):
             self._series[index].rounds.append((calls, result.wall_s))
         self._check(self._round, order)
+        for place, result in results:
+            _require_unchanged(place, result)
 
-    def _timed(self, place: SidePlace, order: list[int], deadline: float) -> RoundResult:
+    def _timed(self, index: int, order: list[int], deadline: float) -> RoundResult:
         """One timed round of the place's own cell. Raises `CellFailed` when outputs changed after "done"."""
-        seed = self._secret.seed("call", self._round)
+        place, seed = self._places[index], self._secret.seed("call", self._round)
         result = run_timed(place, self._plan(place, order), seed, place.cell, deadline=deadline)
-        if result.late_writes:
-            message = f"{result.late_writes} sampled output words changed after the kernel had said it was done"
-            failure = Failure(phase=Phase.MEASURE, side=place.cell.side, message=message)
-            raise CellFailed(Verdict.INTEGRITY_VIOLATION, failure)
+        _require_unchanged(place, result)
         return result
 
     def _isolated(self, slots: int, deadline: float) -> None:
@@ -249,9 +281,12 @@ class Measurement:
             self._round += 1
             order = self._order(slots, 1)
             self._fill(order, "isolated", deadline)
-            for place, series in zip(self._places, self._series, strict=True):
-                series.isolated_s.append(self._timed(place, order, deadline).wall_s)
+            results = [self._timed(index, order, deadline) for index in range(len(self._places))]
+            for series, result in zip(self._series, results, strict=True):
+                series.isolated_s.append(result.wall_s)
             self._check(self._round, order)
+            for place, result in zip(self._places, results, strict=True):
+                _require_unchanged(place, result)
 
     def _null_cost(self, index: int, kind: NullKernel) -> NullCost:
         """A line through the medians of the null rounds of each size."""
@@ -293,7 +328,7 @@ class Measurement:
         copy_s, isolated_s = self._copy_s(index), self._isolated_s(index)
         return Timing(
             stats=stats.runtime_stats(samples_ms),
-            mode="stream",
+            mode="graph" if self._replay else "stream",
             samples_ms=tuple(samples_ms),
             calls=tuple(calls for calls, _ in rounds),
             c0_us=null.of(1) * 1e6,
@@ -332,6 +367,15 @@ class Measurement:
             if least_alone_s > _BATCHED * max(statistics.median(raw_s), 0.0) + _CALL_NOISE_S:
                 labels.append("batched")
         return labels
+
+
+def _require_unchanged(place: SidePlace, result: RoundResult) -> None:
+    """Raises `CellFailed` when outputs changed after "done"."""
+    if changed := result.late_writes(place.attached):
+        message = f"{changed} sampled output words changed after the kernel had said it was done"
+        raise CellFailed(
+            Verdict.INTEGRITY_VIOLATION, Failure(phase=Phase.MEASURE, side=place.cell.side, message=message)
+        )
 
 
 def fill_slot(place: SidePlace, slot: int, values: list[torch.Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
-from daemon.contract import CompareRequest, IOContract, KernelSpec
+from daemon.contract import ArgSpec, CompareRequest, IOContract, KernelSpec
 from daemon.evaluation import Failure
-from daemon.executor.arena import SharedMemory
-from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build
+from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build, described
 from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of, memfd
 from daemon.executor.capture import printable
 from daemon.executor.catalog import BackendSpec
 from daemon.executor.cells import Cell, CellFailed, Cells
+from daemon.executor.devices import Device
 from daemon.executor.drawing import Export
 from daemon.executor.inputs import Secret
+from daemon.executor.memory import SharedMemory
 from daemon.executor.protocol import Message
 from daemon.verdict import Phase, Side, Verdict
 
@@ -26,15 +28,21 @@ from daemon.verdict import Phase, Side, Verdict
 @dataclass(frozen=True)
 class Bench:
     """What the judge lends to a case: cells to start, the null candidate, the artifact cache, the settings, the
-    kernel types."""
+    kernel types. `builders` start cells without a device."""
 
     settings: Settings
     cells: Mapping[Side, Cells]
+    builders: Mapping[Side, Cells]
     null: Callable[[], Cell]
     cache: ArtifactCache
     backends: Mapping[str, BackendSpec]
-    device: str
+    device: Device
     toolchain: dict[str, str | None]
+
+    @property
+    def tensor_bytes(self) -> int:
+        """The most the tensors of one kernel may take here: what the settings say, on a GPU at least a third of it."""
+        return max(self.settings.limits.tensor_bytes, self.device.memory_bytes // 3)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Loaded:
 
 
 class Preparation:
-    """The cells of one case and what is in them. `build`, `start`, `load` in this order, then `close`.
+    """The cells of one case and what is in them. `prepare`, `load` in this order, then `close`.
 
     All raise `CellFailed` for what a kernel did and `HarnessError` when no cell can be had.
     """
@@ -95,26 +103,28 @@ class Preparation:
         """The contract of one side's arguments; None where it has none, or the side is not there."""
         return kernel_of(self._request, side).io if side in self.sides else None
 
-    def build(self) -> None:
-        """Compile what has to be compiled, without a cell that will be measured."""
-        self._refuse_what_cannot_run()
+    def prepare(self) -> None:
+        """Cells that stand ready, and what has to be compiled for them: the one goes on beside the other."""
+        if self._can_run():
+            self._start()
+        self._build()
+        for cell in self.cells.values():
+            cell.greet()
+
+    def _can_run(self) -> bool:
+        return all(self._bench.device.kind in self.backend(side).devices for side in self.sides)
+
+    def _build(self) -> None:
+        """Compile what has to be compiled, in cells without a device."""
         for side in self.sides:
-            if self.backend(side).build:
+            if self._bench.device.kind in self.backend(side).build:
                 self.artifacts[side] = self._built(side)
                 self.compile_ms += self.artifacts[side].build_ms if side is Side.CANDIDATE else 0.0
         for side in self.sides:
-            if self._bench.device not in self.backend(side).devices:
+            if self._bench.device.kind not in self.backend(side).devices:
                 kind = kernel_of(self._request, side).kernel_type
                 done = "compiled, not run" if side in self.artifacts else "not run"
                 raise self._unsupported(side, f"{done}: a {kind} kernel needs a GPU, this host judges on the CPU")
-
-    def _refuse_what_cannot_run(self) -> None:
-        requires = self._request.requires
-        if requires is not None and self._bench.device == "cpu":
-            wanted = requires.model_dump(exclude_none=True, exclude_defaults=True)
-            runnable = all(self._bench.device in self.backend(side).devices for side in self.sides)
-            if wanted and runnable:
-                raise self._unsupported(Side.CANDIDATE, f"the contract requires {wanted}; this host judges on the CPU")
 
     def _unsupported(self, side: Side, message: str) -> CellFailed:
         return CellFailed(Verdict.UNSUPPORTED, Failure(phase=Phase.BUILD, side=side, message=message))
@@ -125,7 +135,7 @@ class Preparation:
         if (cached := self._bench.cache.get(key)) is not None:
             return cached
         artifact = build(
-            self._bench.cells[side], side, message, files, deadline_s=self._bench.settings.deadlines.build_s
+            self._bench.builders[side], side, message, files, deadline_s=self._bench.settings.deadlines.build_s
         )
         self._bench.cache.put(key, artifact)
         return artifact
@@ -143,14 +153,16 @@ class Preparation:
             "files": files.listing,
             "metadata": _metadata(kernel),
             "side": str(side),
-            "device": self._bench.device,
-            "args": [{"name": arg.name, "is_meta": arg.is_meta} for arg in (kernel.io.args if kernel.io else ())],
+            "matmul_precision": str(self._request.matmul_precision),
+            "device": self._bench.device.kind,
+            "architecture": self._bench.device.architecture if self._bench.device.is_gpu else "",
+            "args": [_argument(arg) for arg in (kernel.io.args if kernel.io else ())],
             "launch": launch.model_dump(mode="json") if launch else {},
             "requires": requires.model_dump(mode="json", exclude_none=True) if requires else {},
         }
         return files, message
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Both cells at once: they import torch side by side. An evaluate that makes its own inputs gets a twin to
         make them."""
         sides = list(self.sides)
@@ -159,8 +171,6 @@ class Preparation:
             sides = [Side.REFERENCE, Side.CANDIDATE]
         for side in sides:
             self.cells[side] = self._bench.cells[side].start(side)
-        for cell in self.cells.values():
-            cell.greet()
         if not isinstance(self._request, CompareRequest) and Side.REFERENCE in self.cells:
             self.cells[Side.REFERENCE].side = Side.CANDIDATE  # the twin runs the candidate's own source
 
@@ -178,8 +188,9 @@ class Preparation:
             if not own and init is not None:
                 message |= {"init": init.node, **init.as_message()}
                 given = init.fetch(self._deadline)
+                message["memory"] = given.as_message()
             try:
-                fds = (given.fd,) if given is not None else ()
+                fds = given.fds if given is not None else ()
                 cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline, fds=fds)
             finally:
                 if given is not None:
@@ -221,27 +232,53 @@ class Preparation:
         memory = state.fetch(self._deadline)
         try:
             self.cells[Side.CANDIDATE].request(
-                {"type": "adopt", "tree": state.node, **state.as_message()},
+                {"type": "adopt", "tree": state.node, "memory": memory.as_message(), **state.as_message()},
                 "adopted",
                 phase=Phase.LOAD,
                 deadline=self._deadline,
-                fds=(memory.fd,),
+                fds=memory.fds,
             )
         finally:
             memory.close()
 
     def export(self, cell: Cell, what: str, phase: Phase) -> Export:
         """Tensors out of `cell`, closed with the case."""
-        export = Export(cell, what, self._bench.settings.limits.tensor_bytes, phase)
+        device = self._bench.device.kind
+        export = Export(cell, what, self._bench.tensor_bytes, phase, device=device)
         self._exports.append(export)
         return export
 
-    def close(self) -> None:
-        """Kill the cells and let go of shared memory. Idempotent."""
+    def report(self) -> dict[str, Any]:
+        """What is known of the candidate's build, and of its kernel now that it has been called: the tuned config."""
+        artifact = self.artifacts.get(Side.CANDIDATE)
+        known = {**artifact.describe, "cached": artifact.cached} if artifact else {}
+        cell = self.cells.get(Side.CANDIDATE)
+        if cell is None or cell.ended is not None or Side.CANDIDATE not in self.loaded:
+            return known
+        answer = cell.request({"type": "report"}, "reported", phase=Phase.CHECK, deadline=self._deadline)
+        cell.freeze()
+        return known | described(answer)
+
+    def kill(self) -> None:
+        """Kill the cells. Idempotent."""
         for cell in self.cells.values():
             cell.kill()
+
+    def close(self) -> None:
+        """Kill the cells and let go of shared memory. Idempotent."""
+        self.kill()
         for export in self._exports:
             export.close()
+
+
+def _argument(arg: ArgSpec) -> dict[str, Any]:
+    """What a backend may know of one argument. Content stays with the judge."""
+    spec = arg.tensor_spec
+    shown: dict[str, Any] = {"name": arg.name, "is_meta": arg.is_meta, "type": str(arg.type)}
+    if spec is not None:
+        return shown | {"dtype": spec.dtype, "shape": list(spec.dims)}
+    infinite = isinstance(arg.value, float) and not math.isfinite(arg.value)  # JSON has no word for it
+    return shown | {"value": str(arg.value) if infinite else arg.value}
 
 
 def _metadata(kernel: KernelSpec) -> dict[str, Any]:

@@ -8,16 +8,20 @@ from enum import StrEnum
 
 import torch
 
+from daemon.evaluation import Failure
 from daemon.executor.arena import Arena
-from daemon.executor.cells import Cell
+from daemon.executor.capture import printable
+from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.layout import Field
+from daemon.executor.memory import SharedMemory, share
 from daemon.executor.wiring import Wiring
-from daemon.verdict import Phase
+from daemon.verdict import Phase, Verdict
 
 _PROBE_WORDS = 4096
 _LATE_WORDS = 4096
 _MAX_WORDS_PER_SLOT = 64
 _ROUSING_CALLS = 4
+_REASON_LIMIT = 500
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class RoundPlan:
     late: torch.Tensor  # int64 indices of 32-bit words, in fields whose content is secret
     late_wrong: torch.Tensor  # what stands there until the clock runs
     probe: torch.Tensor  # int64 indices of 32-bit words in fields the kernel writes
+    replay: bool  # the cell captures its calls as a CUDA graph first; what is timed is one launch of it
 
 
 class NullKernel(StrEnum):
@@ -41,16 +46,28 @@ class NullKernel(StrEnum):
 class SidePlace:
     """Cell, wiring and arena together. `attach` may be called again with more slots."""
 
-    def __init__(self, cell: Cell, wiring: Wiring) -> None:
+    def __init__(self, cell: Cell, wiring: Wiring, device: str = "cpu") -> None:
         self.cell = cell
         self.wiring = wiring
+        self._device = device
+        self._shared: SharedMemory | None = None
         self.arena: Arena | None = None
 
     def attach(self, slots: int, *, phase: Phase, deadline: float) -> Arena:
-        """A fresh arena of `slots` slots, mapped by the cell."""
-        self.close()
-        self.arena = Arena(self.wiring.layout(slots))
-        attach(self.cell, self.wiring, self.arena, phase=phase, deadline=deadline)
+        """An arena of `slots` slots, mapped by the cell: in the memory there is, where that is large enough."""
+        layout = self.wiring.layout(slots)
+        self.arena = None
+        previous = self._shared
+        if previous is None or previous.bytes.numel() < layout.total_bytes:
+            self._shared = share(self._device, layout.total_bytes)
+        assert self._shared is not None
+        try:
+            self.arena = Arena(layout, self._shared)
+            is_new = self._shared is not previous
+            attach(self.cell, self.wiring, self.arena, phase=phase, deadline=deadline, is_new=is_new)
+        finally:
+            if previous is not None and previous is not self._shared:
+                previous.close()
         return self.arena
 
     def answers(self, slot: int) -> list[tuple[str, torch.Tensor]]:
@@ -73,15 +90,27 @@ class SidePlace:
         return [self.attached.layout.fields[index] for index in self.wiring.answer]
 
     def close(self) -> None:
-        if self.arena is not None:
-            self.arena.close()
-            self.arena = None
+        """Let go of the memory. The cell must be dead: on a GPU, memory that is mapped elsewhere may not be freed."""
+        self.arena = None
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
 
 
 def attach(
-    cell: Cell, wiring: Wiring, arena: Arena, *, phase: Phase, deadline: float, null: NullKernel | None = None
+    cell: Cell,
+    wiring: Wiring,
+    arena: Arena,
+    *,
+    phase: Phase,
+    deadline: float,
+    null: NullKernel | None = None,
+    is_new: bool = True,
 ) -> None:
-    """Tell `cell` to map `arena`, and leave it frozen. `null` makes it a null candidate: no kernel runs."""
+    """Tell `cell` to map `arena`, and leave it frozen. `null` makes it a null candidate: no kernel runs.
+
+    Not `is_new`: the memory is the one it has mapped already.
+    """
     layout = arena.layout
     fields = [
         {"dtype": field.tensor.dtype, "shape": list(field.tensor.shape), "offset": field.offset}
@@ -101,17 +130,27 @@ def attach(
         "returns": wiring.returns and null is not NullKernel.LOOP,
         "structure": wiring.structure,
         "null": null is not None,
+        "memory": arena.shared.as_message() if is_new else None,
     }
-    cell.request(message, "attached", phase=phase, deadline=deadline, fds=(arena.shared.fd,))
+    cell.request(message, "attached", phase=phase, deadline=deadline, fds=arena.shared.fds if is_new else ())
     cell.freeze()
 
 
-def plan_round(arena: Arena, secret_fields: list[Field], order: list[int], generator: torch.Generator) -> RoundPlan:
+def detach(cell: Cell, *, phase: Phase, deadline: float) -> None:
+    """Tell `cell` to unmap its arena: another one's memory is about to be freed under it."""
+    cell.request({"type": "detach"}, "detached", phase=phase, deadline=deadline)
+    cell.freeze()
+
+
+def plan_round(
+    arena: Arena, secret_fields: list[Field], order: list[int], generator: torch.Generator, *, replay: bool = False
+) -> RoundPlan:
     """Draw the secret positions of one round. `secret_fields`: inputs whose content the contract does not fix."""
     written = [field for field in arena.layout.fields if field.writable]
     late = _words(arena, secret_fields, order, _LATE_WORDS, generator)
     wrong = torch.randint(-(2**31), 2**31, (late.numel(),), generator=generator, dtype=torch.int64).to(torch.int32)
-    return RoundPlan(tuple(order), late, wrong, _words(arena, written, order, _PROBE_WORDS, generator))
+    probe = _words(arena, written, order, _PROBE_WORDS, generator)
+    return RoundPlan(tuple(order), late.to(arena.device), wrong.to(arena.device), probe.to(arena.device), replay)
 
 
 def _words(
@@ -136,35 +175,69 @@ def _words(
 
 @dataclass(frozen=True)
 class RoundResult:
-    """`wall_s`: from the clock's start to the end of the probe. `late_writes`: sampled words that changed after
-    "done"."""
+    """`wall_s`: from the clock's start to the end of the probe. `seen`: the sampled output words as they were then."""
 
     wall_s: float
-    late_writes: int
+    plan: RoundPlan
+    seen: torch.Tensor
+
+    def late_writes(self, arena: Arena) -> int:
+        """How many of the sampled words have changed since "done". A frozen cell's GPU may still be at work: ask
+        again when everything else has been looked at."""
+        arena.settle()
+        return int((arena.words[self.plan.probe] != self.seen).sum())
 
 
-def run_untimed(place: SidePlace, order: list[int], seed: int, *, phase: Phase, deadline: float) -> float:
+def run_untimed(
+    place: SidePlace, order: list[int], seed: int, *, phase: Phase, deadline: float, replay: bool = False
+) -> float:
     """One round without a clock to speak of: publish, run, freeze. Seconds it took, roughly."""
     place.cell.freeze()
     place.cell.require_silence()
+    if replay:
+        _require_captured(capture(place.cell, order, seed, phase=phase, deadline=deadline), place.cell, phase)
     place.attached.set_order(order)
     place.attached.publish(max(order) + 1)
+    place.attached.settle()
     start = time.perf_counter()
-    place.cell.request({"type": "run", "calls": len(order), "seed": seed}, "done", phase=phase, deadline=deadline)
+    message = {"type": "run", "calls": len(order), "seed": seed, "replay": replay}
+    place.cell.request(message, "done", phase=phase, deadline=deadline)
     wall_s = time.perf_counter() - start
     place.cell.freeze()
     place.cell.require_silence()
     return wall_s
 
 
-def _rouse(cell: Cell, calls: int, seed: int, deadline: float) -> None:
+def capture(cell: Cell, order: list[int], seed: int, *, phase: Phase, deadline: float) -> str | None:
+    """Have `cell` capture its calls on these slots as a CUDA graph; nothing runs yet. Why it could not, or None."""
+    answer = cell.request({"type": "capture", "order": order, "seed": seed}, "captured", phase=phase, deadline=deadline)
+    cell.freeze()
+    cell.require_silence()
+    reason = answer.get("reason")
+    return None if reason is None else printable(str(reason)[:_REASON_LIMIT])
+
+
+def _require_captured(reason: str | None, cell: Cell, phase: Phase) -> None:
+    if reason is not None:
+        message = f"a round like others before could not be captured as a CUDA graph: {reason}"
+        raise CellFailed(Verdict.RUNTIME_ERROR, Failure(phase=phase, side=cell.side, message=message))
+
+
+def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float) -> None:
     """A few calls on what the last round left, then frozen again.
 
     A cell that slept while another one worked finds its code and pages out of the caches: without this the side whose
     get_inputs() had just run looked 1.7 times as fast as its equal, at 16 us a call. A round of few calls gets none.
+    A graph is captured and launched once: its first launch uploads it.
     """
-    few = min(_ROUSING_CALLS, calls // 8)
-    cell.request({"type": "run", "calls": few, "seed": seed}, "done", phase=Phase.MEASURE, deadline=deadline)
+    calls = len(plan.order)
+    if plan.replay:
+        reason = capture(cell, list(plan.order), seed, phase=Phase.MEASURE, deadline=deadline)
+        _require_captured(reason, cell, Phase.MEASURE)
+    else:
+        calls = min(_ROUSING_CALLS, calls // 8)
+    message = {"type": "run", "calls": calls, "seed": seed, "replay": plan.replay}
+    cell.request(message, "done", phase=Phase.MEASURE, deadline=deadline)
     cell.freeze()
     cell.require_silence()
 
@@ -175,20 +248,23 @@ def run_timed(place: SidePlace, plan: RoundPlan, seed: int, cell: Cell, *, deadl
     On return the cell is frozen. The clock runs from before the late part until after the probe.
     """
     arena = place.attached
-    _rouse(cell, len(plan.order), seed, deadline)
+    _rouse(cell, plan, seed, deadline)
     arena.set_order(list(plan.order))
     arena.publish(max(plan.order) + 1)
-    shared = arena.shared.bytes.view(torch.int32)
-    image = arena.image.view(torch.int32)
-    right = image[plan.late]
+    shared = arena.words
+    right = arena.image.view(torch.int32)[plan.late]
     shared[plan.late] = plan.late_wrong
-    cell.tell({"type": "run", "calls": len(plan.order), "seed": seed}, phase=Phase.MEASURE, deadline=deadline)
+    arena.settle()
+    message = {"type": "run", "calls": len(plan.order), "seed": seed, "replay": plan.replay}
+    cell.tell(message, phase=Phase.MEASURE, deadline=deadline)
     start = time.perf_counter()
     shared[plan.late] = right
+    arena.settle()
     cell.thaw()
     cell.await_answer("done", phase=Phase.MEASURE, deadline=deadline)
     seen = shared[plan.probe]
+    arena.settle()
     wall_s = time.perf_counter() - start
     cell.freeze()
     cell.require_silence()
-    return RoundResult(wall_s, int((seen != shared[plan.probe]).sum()))
+    return RoundResult(wall_s, plan, seen)

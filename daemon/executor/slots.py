@@ -3,19 +3,19 @@ side."""
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from daemon.executor import tree
+from daemon.executor.mapping import Mapping
 from daemon.executor.protocol import Message
 from daemon.executor.source import KernelFault
 
 
 class Slots:
-    """Tensors over a shared memory map. Each has storage of its own: Triton's interpreter copies whole storages.
+    """Tensors over shared memory, and the calls on them: one by one, or captured as a CUDA graph and launched at once.
 
     `message`: `slots`, `base`, `stride`, `fields` (dtype, shape, offset inside the slot), `args` (a tree over fields),
     `outputs` (fields that a returned value is copied into, in leaf order), `returns` (whether the answer is the
@@ -24,8 +24,8 @@ class Slots:
     called), `order_offset` (int32 slot numbers).
     """
 
-    def __init__(self, fd: int, message: Message) -> None:
-        self._memory = mmap.mmap(fd, 0)
+    def __init__(self, memory: Mapping, message: Message) -> None:
+        self._memory = memory
         self._message = message
         self._returns: bool = message["returns"]
         self._args: list[list[Any]] = []
@@ -36,19 +36,11 @@ class Slots:
             self._args.append(tree.decode(message["args"], fields.__getitem__))
             self._outputs.append([fields[index] for index in message["outputs"]])
         self.constant = self._constant() if message.get("null") else None
-        self._order = torch.frombuffer(
-            self._memory, dtype=torch.int32, count=message["slots"], offset=message["order_offset"]
-        )
+        self._order = memory.tensor(torch.int32, (message["slots"],), message["order_offset"])
+        self._graph: torch.cuda.CUDAGraph | None = None
 
     def _tensor(self, field: dict[str, Any], origin: int) -> torch.Tensor:
-        dtype, shape = getattr(torch, field["dtype"]), field["shape"]
-        count = 1
-        for extent in shape:
-            count *= extent
-        if count == 0:
-            return torch.empty(shape, dtype=dtype)
-        flat = torch.frombuffer(self._memory, dtype=dtype, count=count, offset=origin + field["offset"])
-        return flat.reshape(shape)
+        return self._memory.tensor(getattr(torch, field["dtype"]), field["shape"], origin + field["offset"])
 
     def _constant(self) -> Callable[..., Any]:
         """The null candidate: no work, and an answer of the right nesting that is copied as a kernel's would be."""
@@ -67,11 +59,43 @@ class Slots:
         return value, True
 
     def run(self, call: Callable[..., Any], calls: int) -> None:
-        """One call per slot in the arena's order, answers stored in the slot. This is what is timed."""
-        for slot in self._order[:calls].tolist():
+        """One call per slot in the arena's order, answers stored in the slot, the device idle again. This is what is
+        timed."""
+        self._call_all(call, self._order[:calls].tolist())
+        self._settle()
+
+    def _call_all(self, call: Callable[..., Any], order: list[int]) -> None:
+        for slot in order:
             value = call(*self._args[slot])
             if self._returns:
                 self._store(value, slot)
+
+    def _settle(self) -> None:
+        if self._memory.device == "cuda":
+            torch.cuda.synchronize()
+
+    def capture(self, call: Callable[..., Any], order: list[int], stream: Any) -> None:
+        """Record one call per slot as a CUDA graph; nothing runs. Raises whatever makes that impossible."""
+        self._graph = None  # its memory is free for the next one
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            if self.constant is not None:
+                self._order[:1].add_(0)  # a graph without any node cannot be launched
+            self._call_all(call, order)
+        self._graph = graph
+
+    def replay(self) -> None:
+        """Launch what was captured and wait for it. This is what is timed."""
+        if self._graph is None:
+            raise KernelFault("harness_error", "no graph was captured")
+        self._graph.replay()
+        self._settle()
+
+    def forget(self) -> None:
+        """Let go of the graph and of every tensor over the memory."""
+        self._graph = self.constant = None
+        self._args, self._outputs = [], []
+        del self._order
 
     def _store(self, value: Any, slot: int) -> None:
         outputs = self._outputs[slot]

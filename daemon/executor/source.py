@@ -62,7 +62,7 @@ class Kernel:
     parameters: list[str] | None = None
     describe: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    report: Callable[[], dict[str, Any]] | None = None  # what is known only after calls, say the config that tuning chose
+    report: Callable[[], dict[str, Any]] | None = None  # what only calls tell, say the config that tuning chose
     stream: Any = None  # torch.cuda.Stream that a graph of its launches must be captured on; None: any
 
 
@@ -112,16 +112,23 @@ def _limit_hit(error: BaseException) -> str:
     return ""
 
 
+_OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})  # torch's and CuPy's; PyCUDA's
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed. torch's CPU allocator raises a bare RuntimeError: its text is the only sign there
     is."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, MemoryError) or type(error).__name__ in _OUT_OF_MEMORY:
         return True
     return type(error) is RuntimeError and "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _first_lines(error: BaseException, limit: int = 2000) -> str:
-    return str(error)[:limit] or "(no message)"
+    """The message, without the advice that torch gives after a CUDA error's name."""
+    text = str(error)
+    if type(error).__name__ == "AcceleratorError":
+        text = text.partition("\n")[0]
+    return text[:limit] or "(no message)"
 
 
 def user_traceback(error: BaseException, folder: Path) -> str:
@@ -134,7 +141,7 @@ def user_traceback(error: BaseException, folder: Path) -> str:
         if frames := _user_frames(link, folder):
             lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)]
             return _relative("".join(lines + traceback.format_exception_only(link)), folder)
-    return _relative("".join(traceback.format_exception_only(error)), folder)
+    return _relative(f"{type(error).__name__}: {_first_lines(error)}\n", folder)
 
 
 def _user_frames(error: BaseException, folder: Path) -> list[traceback.FrameSummary]:

@@ -234,9 +234,9 @@ def sweep_folders() -> None:
             fsio.remove_tree(folder)
 
 
-def start_judge(program: list[str], *, keep_fds: tuple[int, ...]) -> PlainProgram:
-    """Start a trusted judge with our environment; what it prints goes where our own messages go. It calls
-    `die_with_parent`."""
+def start_judge(program: list[str], *, gpu: str | None, keep_fds: tuple[int, ...]) -> PlainProgram:
+    """Start a trusted judge with our environment; what it prints goes where our own messages go. Of the GPUs it sees
+    the one with UUID `gpu`. It calls `die_with_parent`."""
     process = subprocess.Popen(
         program,
         stdin=subprocess.DEVNULL,
@@ -244,7 +244,7 @@ def start_judge(program: list[str], *, keep_fds: tuple[int, ...]) -> PlainProgra
         pass_fds=keep_fds,
         # The judge's own threads sleep when they wait: spinning, they would take the processor from the kernel it
         # times.
-        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": gpu or ""},
         start_new_session=True,
     )
     return PlainProgram(process)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from daemon.config import Settings
 from daemon.executor.cells import Cells, CellSettings
+from daemon.executor.devices import Device
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.probe import assess
 from daemon.verdict import Side
@@ -26,15 +27,16 @@ class Trial:
     start_s: float
 
 
-def try_cell(settings: Settings) -> Trial:
-    """Start a cell as the judge would and wait for its greeting.
+def try_cell(settings: Settings, device: Device) -> Trial:
+    """Start a cell for `device` as the judge would and wait for its greeting: on a GPU it has used the device by then.
 
     Raises `OperatorError` when a sandbox is wanted and cannot be had, `HarnessError` when the cell does not come up.
     """
     groups = cgroup.find() if settings.isolation != "none" else None
-    isolation = assess(settings.isolation, groups)
+    isolation = assess(settings.isolation, groups, gpu=device.is_gpu)
     start = time.monotonic()
-    cell = Cells(CellSettings.of(settings, uid_step=_UID_STEP, slot=0, threads=1), groups).start(Side.CANDIDATE)
+    cell_settings = CellSettings.of(settings, device, uid_step=_UID_STEP, slot=device.index, threads=1)
+    cell = Cells(cell_settings, groups).start(Side.CANDIDATE)
     try:
         cell.greet()
         return Trial(isolation.level, isolation.weaker, cell.versions, time.monotonic() - start)

@@ -6,13 +6,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
-import mmap
 import os
 import platform
 import random
 import shutil
 import tarfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from daemon.executor import tree
+from daemon.executor.mapping import Mapping
 from daemon.executor.protocol import Message
 from daemon.executor.slots import Slots
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from
@@ -33,10 +34,14 @@ _ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's privat
 class Workload:
     """State of one cell between messages. `folder` is where the bundle's files lie."""
 
-    def __init__(self, *, threads: int, backend_paths: list[Path]) -> None:
+    def __init__(self, *, threads: int, backend_paths: list[Path], device: str) -> None:
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self._backend_paths = backend_paths
+        self._device = device
+        if device != "cpu":
+            torch.zeros(1, device=device)  # starting the device is not the kernel's time
+        self._memory: Mapping | None = None
         self.folder = _ROOT / "bundle"
         self._source: Source | None = None
         self._backend: ModuleType | None = None
@@ -71,12 +76,14 @@ class Workload:
             with tarfile.open(fileobj=io.BytesIO(_read(fds[1], message["artifact_bytes"]))) as archive:
                 archive.extractall(artifacts, **_KEEP_AS_PACKED)  # noqa: S202 - its maker's own cell
         self._backend = _backend(message["kernel_type"], self._backend_paths)
+        _set_precision(message["matmul_precision"])
         self._source = Source(
             path=self.folder / message["source_file"],
             folder=self.folder,
             artifacts=artifacts,
             side=message["side"],
             device=message["device"],
+            architecture=message["architecture"],
             metadata=message["metadata"],
             args=tuple(message["args"]),
             launch=message["launch"],
@@ -122,13 +129,21 @@ class Workload:
             given = self._init_inputs(message["seed"])
         _seed(message["seed"])
         args, kwargs = ([], given) if isinstance(given, dict) else (list(given), {})
-        self._instance = kernel.construct(args, kwargs)
+        with self._on_device():
+            self._instance = kernel.construct(args, kwargs)
+        if self._device != "cpu" and isinstance(self._instance, torch.nn.Module):
+            self._instance.to(self._device)
         return {"type": "constructed"}
 
     def _init_inputs(self, seed: int) -> Any:
         make = self._loaded().make_init_inputs
         _seed(seed)
-        return make() if make else []
+        with self._on_device():
+            return make() if make else []
+
+    def _on_device(self) -> AbstractContextManager[Any]:
+        """New tensors of the source on the GPU, where there is one: drawing gigabytes on a CPU takes seconds."""
+        return nullcontext() if self._device == "cpu" else torch.device(self._device)
 
     def _loaded(self) -> Kernel:
         if self._kernel is None:
@@ -146,7 +161,7 @@ class Workload:
     def _encoded(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
         """The nesting of `value` and what its tensors are; the tensors themselves are kept for writing."""
         outputs = what == "outputs"
-        collector = _Collector(scalars_too=outputs)
+        collector = _Collector(scalars_too=outputs, device=self._device)
         try:
             node = tree.encode(value, collector.leaf, named=not outputs)
         except tree.Incomparable as problem:
@@ -156,8 +171,8 @@ class Workload:
         return node, [{"dtype": _dtype_name(item), "shape": list(item.shape)} for item in self._exported]
 
     def _on_produce(self, message: Message, fds: list[int]) -> Message:
-        """get_inputs() once per seed, all sets one after the other in the memfd, each as it was described before."""
-        with mmap.mmap(fds[0], 0) as memory:
+        """get_inputs() once per seed, all sets one after the other in the memory, each as it was described before."""
+        with closing(Mapping(message["memory"], fds)) as memory:
             offset = 0
             for seed in message["seeds"]:
                 if self._encoded(self._export_inputs({"seed": seed}), "inputs") != self._described["inputs"]:
@@ -170,7 +185,8 @@ class Workload:
         if make is None:
             raise KernelFault("runtime_error", "the source has no get_inputs() and the contract has no io")
         _seed(message["seed"])
-        return self._guarded(make, "in get_inputs()")
+        with self._on_device():
+            return self._guarded(make, "in get_inputs()")
 
     def _export_init(self, message: Message) -> Any:
         return self._init_inputs(message["seed"])
@@ -195,39 +211,36 @@ class Workload:
         except BaseException as error:
             raise fault_from(error, self.folder, "runtime_error", doing) from error
 
-    def _on_write(self, _message: Message, fds: list[int]) -> Message:
-        with mmap.mmap(fds[0], 0) as memory:
+    def _on_write(self, message: Message, fds: list[int]) -> Message:
+        with closing(Mapping(message["memory"], fds)) as memory:
             self._write_exported(memory, 0)
         return {"type": "written"}
 
-    def _write_exported(self, memory: mmap.mmap, offset: int) -> int:
+    def _write_exported(self, memory: Mapping, offset: int) -> int:
         """Copy the exported tensors to `offset`, one after the other at 64-byte steps. Returns where the next set
         goes."""
         for tensor in self._exported:
             if tensor.numel():
-                target = torch.frombuffer(memory, dtype=tensor.dtype, count=tensor.numel(), offset=offset)
-                target.copy_(tensor.reshape(-1))
-                del target
+                memory.tensor(tensor.dtype, (tensor.numel(),), offset).copy_(tensor.reshape(-1))
             offset += _aligned(tensor.numel() * tensor.element_size())
+        self._settle()
         return offset
 
+    def _settle(self) -> None:
+        if self._device != "cpu":
+            torch.cuda.synchronize()
+
     def _tensors_from(self, message: Message, fds: list[int]) -> list[torch.Tensor]:
-        """Private copies of the tensors a memfd holds, described by `message["tensors"]`."""
+        """Private copies of the tensors that shared memory holds, described by `message["tensors"]`."""
         specs = message["tensors"]
         if not specs:
             return []
         found, offset = [], 0
-        with mmap.mmap(fds[0], 0) as memory:
+        with closing(Mapping(message["memory"], fds)) as memory:
             for spec in specs:
-                dtype = getattr(torch, spec["dtype"])
-                count = _numel(spec["shape"])
-                flat = torch.empty(count, dtype=dtype)
-                if count:
-                    shared = torch.frombuffer(memory, dtype=dtype, count=count, offset=offset)
-                    flat.copy_(shared)
-                    del shared
-                found.append(flat.reshape(spec["shape"]))
-                offset += _aligned(count * flat.element_size())
+                tensor = memory.tensor(getattr(torch, spec["dtype"]), spec["shape"], offset).clone()
+                found.append(tensor)
+                offset += _aligned(tensor.numel() * tensor.element_size())
         return found
 
     def _on_adopt(self, message: Message, fds: list[int]) -> Message:
@@ -246,21 +259,66 @@ class Workload:
     # -- the arena ----------------------------------------------------------------------------------------------
 
     def _on_attach(self, message: Message, fds: list[int]) -> Message:
-        self._slots = Slots(fds[0], message)
+        if message["memory"] is not None:
+            self._detach()
+            self._memory = Mapping(message["memory"], fds)
+        elif self._slots is not None:
+            self._slots.forget()
+        if self._memory is None:
+            raise KernelFault("harness_error", "no memory to attach")
+        self._slots = Slots(self._memory, message)
         return {"type": "attached"}
+
+    def _on_detach(self, _message: Message, _fds: list[int]) -> Message:
+        self._detach()
+        return {"type": "detached"}
+
+    def _detach(self) -> None:
+        if self._slots is not None:
+            self._slots.forget()
+            self._slots = None
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
 
     def _attached(self) -> Slots:
         if self._slots is None:
             raise KernelFault("harness_error", "no arena is attached")
         return self._slots
 
-    def _on_run(self, message: Message, _fds: list[int]) -> Message:
-        """Call the kernel once per slot, in the order the arena's control words give."""
+    def _on_capture(self, message: Message, _fds: list[int]) -> Message:
+        """Record the calls on the slots of `order`. Not every kernel lets itself be captured: `reason` says why."""
         slots = self._attached()
         call = slots.constant or self._loaded().call
         _seed(message["seed"])
-        self._guarded(lambda: slots.run(call, message["calls"]), "in the call")
+        stream = self._kernel.stream if self._kernel else None
+        try:
+            slots.capture(call, message["order"], stream)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the kernel is then timed call by call
+            return {"type": "captured", "reason": f"{type(error).__name__}: {error}"[:2000]}
+        return {"type": "captured", "reason": None}
+
+    def _on_run(self, message: Message, _fds: list[int]) -> Message:
+        """Call the kernel once per slot, in the order the arena's control words give; or launch what was captured."""
+        slots = self._attached()
+        if message["replay"]:  # seeded when it was captured
+            self._guarded(slots.replay, "in the call")
+        else:
+            _seed(message["seed"])
+            call = slots.constant or self._loaded().call
+            self._guarded(lambda: slots.run(call, message["calls"]), "in the call")
         return {"type": "done"}
+
+    def _on_report(self, _message: Message, _fds: list[int]) -> Message:
+        """What the backend knows of the kernel now that it has been called."""
+        kernel = self._loaded()
+        return {"type": "reported", "describe": self._guarded(kernel.report, "reporting") if kernel.report else {}}
+
+
+def _set_precision(wanted: str) -> None:
+    """How exact float32 matrix products and convolutions are; "highest": no TF32 anywhere."""
+    torch.set_float32_matmul_precision(wanted)
+    torch.backends.cudnn.allow_tf32 = wanted != "highest"
 
 
 def _seed(seed: int) -> None:
@@ -273,8 +331,9 @@ def _seed(seed: int) -> None:
 class _Collector:
     """Takes the tensors out of a nested value, and its Python numbers too where they are to be compared."""
 
-    def __init__(self, *, scalars_too: bool) -> None:
+    def __init__(self, *, scalars_too: bool, device: str) -> None:
         self._scalars_too = scalars_too
+        self._device = device
         self.tensors: list[torch.Tensor] = []
 
     def leaf(self, value: Any) -> tree.Node | None:
@@ -286,7 +345,7 @@ class _Collector:
     def _take(self, tensor: torch.Tensor) -> tree.Node:
         if tensor.layout is not torch.strided:
             raise tree.Incomparable(f"a {tensor.layout} tensor, which cannot be compared; return a dense one")
-        self.tensors.append(tensor.detach())
+        self.tensors.append(tensor.detach().to(self._device))
         return {"t": len(self.tensors) - 1}
 
 
@@ -338,10 +397,3 @@ def _dtype_name(tensor: torch.Tensor) -> str:
 
 def _aligned(size: int) -> int:
     return -(-size // 64) * 64
-
-
-def _numel(shape: list[int]) -> int:
-    count = 1
-    for extent in shape:
-        count *= extent
-    return count

@@ -18,7 +18,8 @@ from daemon.intake.reading import read_bundle
 from daemon.verdict import Verdict
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-EXPECTED: dict[str, str] = json.loads((EXAMPLES / "expected.json").read_text("utf-8"))
+WRITTEN: dict[str, str | dict[str, str]] = json.loads((EXAMPLES / "expected.json").read_text("utf-8"))
+EXPECTED = {name: verdict if isinstance(verdict, str) else verdict["cpu"] for name, verdict in WRITTEN.items()}
 SLOW = {"relu-torch-cuda"}  # half a minute of g++: `make demo` judges it
 TYPES = catalog.contract_types(catalog.load())
 
@@ -27,6 +28,8 @@ def test_expected_json_names_every_example_and_real_verdicts() -> None:
     entries = {entry.name for entry in EXAMPLES.iterdir()} - {"README.md", "expected.json", "demo.py", "__pycache__"}
     assert set(EXPECTED) == entries
     assert set(EXPECTED.values()) <= set(Verdict)
+    by_device = [verdict for verdict in WRITTEN.values() if not isinstance(verdict, str)]
+    assert all(set(verdicts) == {"cpu", "cuda"} and set(verdicts.values()) <= set(Verdict) for verdicts in by_device)
 
 
 def test_the_readme_explains_every_example() -> None:
@@ -53,7 +56,7 @@ def test_every_kernel_type_has_an_example() -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[LocalEngine]:
-    settings = Settings(home=tmp_path / "home", sandbox=Sandbox(uid_base=180_000))
+    settings = Settings(home=tmp_path / "home", device="cpu", sandbox=Sandbox(uid_base=180_000))
     settings.paths.create()
     engine = LocalEngine(settings)
     engine.start()

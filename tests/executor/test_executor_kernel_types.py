@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,3 +204,20 @@ def test_a_folder_of_the_bundle_can_be_imported_but_does_not_replace_the_standar
         forward("import statistics\nimport extra\nassert statistics.fmean([1, 3]) == 2\nreturn a + b + extra.ZERO")
     )
     judge(compare(custom), extra__py="ZERO = 0\n", statistics__py="fmean = None\n").passed()
+
+
+def test_a_bool_that_is_no_constexpr_reaches_an_interpreted_kernel(judge: JudgeOne) -> None:
+    source = """
+    @triton.jit
+    def choose(x, out, double, n, SIZE: tl.constexpr):
+        at = tl.arange(0, SIZE)
+        value = tl.load(x + at, mask=at < n)
+        if double:
+            value = value * 2
+        tl.store(out + at, value, mask=at < n)
+    """
+    args = [tensor("x", [8]), tensor("out", [8], role="output"), scalar("double", "bool", True)]
+    args += [scalar("n", "int", 8), scalar("SIZE", "int", 8, is_meta=True)]
+    reference = "class Model(nn.Module):\n    def forward(self, x):\n        return x * 2\n"
+    judged = judge(compare(kernel(HEAD + textwrap.dedent(source), "triton", io=io(*args)), reference))
+    assert judged.verdict is Verdict.PASSED, judged.evaluation

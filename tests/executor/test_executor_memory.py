@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.executor.arena import Arena, SharedMemory
+from daemon.executor.arena import Arena
 from daemon.executor.findings import by_chance
 from daemon.executor.layout import GUARD_BYTES, ITEM_BYTES, TensorShape, plan, slot_stride
+from daemon.executor.memory import HostMemory
 
 SLOTS = 3
 shapes = st.lists(st.integers(0, 9), max_size=3).map(tuple)
@@ -42,13 +43,15 @@ def arena() -> Iterator[Arena]:
         ("empty", TensorShape("float32", (0,)), True, True),
         ("flag", TensorShape("bool", ()), True, True),
     ]
-    arena = Arena(plan(fields, SLOTS))
-    arena.compose(torch.Generator().manual_seed(1), SLOTS)
+    layout = plan(fields, SLOTS)
+    memory = HostMemory(layout.total_bytes + 5000)  # as it is used again: larger than this layout needs
+    arena = Arena(layout, memory)
+    arena.compose(torch.Generator().manual_seed(1), list(range(SLOTS)))
     for slot in range(SLOTS):
         arena.place(slot, arena.layout.fields[0], torch.arange(5.0) + slot)
     arena.publish(SLOTS)
     yield arena
-    arena.close()
+    memory.close()
 
 
 def test_an_untouched_arena_shows_no_damage_and_no_answer(arena: Arena) -> None:
@@ -91,12 +94,12 @@ def test_one_flipped_bit_anywhere_else_is_seen_and_named(
 def test_poison_differs_from_round_to_round(arena: Arena) -> None:
     out = arena.layout.fields[1]
     before = arena.pristine(0, out).clone().view(torch.int32)
-    arena.compose(torch.Generator().manual_seed(2), SLOTS)
+    arena.compose(torch.Generator().manual_seed(2), list(range(SLOTS)))
     assert not torch.equal(before, arena.pristine(0, out).view(torch.int32))
 
 
 def test_shared_memory_cannot_be_resized_by_whoever_holds_its_descriptor() -> None:
-    memory = SharedMemory(10_000)
+    memory = HostMemory(10_000)
     for size in (0, 100_000):
         with pytest.raises(PermissionError):
             os.ftruncate(memory.fd, size)

@@ -1,15 +1,24 @@
-"""`cuda`: device code. Compiled here by nvcc or NVRTC to a cubin; running it needs a GPU."""
+"""`cuda`: device code, compiled to a cubin by NVRTC or nvcc and launched through PyCUDA.
+
+The build cell compiles and asks the compiler for the kernel's symbol and parameters (`_cuda_probe`); both travel with
+the cubin. Where there is no GPU that is all that happens.
+"""
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
-import re
-import shutil
-import subprocess
-from pathlib import Path
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
+from daemon.executor.backends import _nvcc, _nvrtc
+from daemon.executor.backends._compiler_log import first_error_first
+from daemon.executor.backends._cuda_arguments import Packer
+from daemon.executor.backends._cuda_options import architecture, check
+from daemon.executor.backends._cuda_probe import Interface, Parameter, read_interface, with_probe
+from daemon.executor.backends._cuda_source import choose_kernel, find_kernels, no_such_kernel
+from daemon.executor.backends._cuda_toolkit import CompilerRefused, nvcc, nvrtc_library
 from daemon.executor.source import Kernel, KernelFault, Source
 
 SPEC = {
@@ -17,135 +26,104 @@ SPEC = {
     "metadata_keys": ["kernel_name", "compiler_options", "backend", "name_expressions"],
     "metadata_aliases": {"compile_options": "compiler_options"},
     "python": False,
-    "build": True,
+    "build": ["cpu", "cuda"],
     "answers": "args",
     "devices": ["cuda"],
 }
-_DEFAULT_ARCHITECTURE = "sm_80"
-_GLOBAL = re.compile(r"__global__\b[^;{]*?\b(\w+)\s*\(", re.DOTALL)
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_ALLOWED_OPTION = re.compile(
-    r"-(std=c\+\+\d\d|D\w+(=[\w.+-]*)?|U\w+|I[\w./-]+|O[0-3]|lineinfo|G|-use_fast_math|use_fast_math"
-    r"|-fmad=(true|false)|fmad=(true|false)"
-    r"|-ftz=(true|false)|-prec-div=(true|false)|-prec-sqrt=(true|false)|-maxrregcount=\d+|maxrregcount=\d+"
-    r"|-extra-device-vectorization|-expt-relaxed-constexpr|-extended-lambda|-gpu-architecture=\w+|arch=\w+)$"
-)
+_DEFAULT_CAPABILITY = "8.0"
+_Compile = Callable[[str], tuple[bytes, str]]
 
 
 def build(source: Source) -> dict[str, Any]:
     """Compile to a cubin in `source.artifacts`. Returns what is known of it; raises `KernelFault` with the compiler's
-    words."""
-    name = _kernel_name(source)
-    options = _checked_options(source)
+    words, or where the contract's arguments are not the kernel's."""
+    expression = choose_kernel(source.text, source.metadata)
+    target, compilers = _compilers(source)
+    compiler, cubin, log, notes = _first_that_compiles(compilers, source, expression)
+    try:
+        interface = read_interface(cubin)
+    except ValueError as error:
+        raise KernelFault("compile_error", f"{compiler}: {expression}: {error}", details=log[:8000]) from error
+    notes += Packer(expression, interface.parameters, source.args).notes
+    built = {"kernel": expression, "architecture": target, "notes": notes, **asdict(interface)}
     source.artifacts.mkdir(parents=True, exist_ok=True)
-    compiler = _choose(source.metadata.get("backend"))
-    log = _with_nvcc(source, options) if compiler == "nvcc" else _with_nvrtc(source, options)
-    return {"kernel": name, "compiler": compiler, "architecture": _architecture(source), "log": log[-4096:]}
+    (source.artifacts / "kernel.cubin").write_bytes(cubin)
+    (source.artifacts / "kernel.json").write_text(json.dumps(built), "utf-8")
+    return {**built, "compiler": compiler, "log": log[-4096:]}
 
 
 def load(source: Source) -> Kernel:
-    """Running device code needs a GPU, which this cell does not have."""
-    raise KernelFault("unsupported", f"{source.path.name} needs a GPU to run")
+    """Load the cubin into the context torch uses. Raises `KernelFault`: `unsupported` without PyCUDA or a GPU,
+    `compile_error` for a cubin this GPU does not take, `runtime_error` for a launch it cannot do."""
+    if source.device != "cuda":
+        raise KernelFault("unsupported", f"{source.path.name} needs a GPU to run")
+    from daemon.executor.backends._cuda_launch import prepare
 
-
-def _kernel_name(source: Source) -> str:
-    kernels = list(dict.fromkeys(_GLOBAL.findall(_COMMENT.sub("", source.text))))
-    wanted = source.metadata.get("kernel_name")
-    listed = ", ".join(kernels) or "none"
-    if wanted:
-        if re.split(r"[<:]", wanted)[0] not in kernels and wanted not in (
-            source.metadata.get("name_expressions") or ()
-        ):
-            raise KernelFault("compile_error", f"no __global__ function {wanted!r} in the source; it has {listed}")
-        return str(wanted)
-    if len(kernels) != 1:
-        raise KernelFault(
-            "compile_error", f"set metadata.kernel_name: the source has these __global__ functions: {listed}"
-        )
-    return str(kernels[0])
-
-
-def _checked_options(source: Source) -> list[str]:
-    options = [str(option) for option in source.metadata.get("compiler_options") or ()]
-    for option in options:
-        if not _ALLOWED_OPTION.match(option) or ".." in option or option.startswith("-I/"):
-            raise KernelFault("compile_error", f"compiler option {option!r} is not allowed")
-    return options
-
-
-def _architecture(source: Source) -> str:
-    capability = source.requires.get("min_capability")
-    return f"sm_{str(capability).replace('.', '')}" if capability else _DEFAULT_ARCHITECTURE
-
-
-def _choose(wanted: str | None) -> str:
-    """The compiler to use: the one asked for, or NVRTC, or nvcc, whichever is here."""
-    found = {"nvrtc": _nvrtc_library() is not None, "nvcc": shutil.which("nvcc") is not None}
-    if wanted and found[wanted]:
-        return wanted
-    for name, here in found.items():
-        if here and not wanted:
-            return name
-    missing = wanted or "nvcc or NVRTC"
-    raise KernelFault(
-        "unsupported", f"no {missing} on this machine: install the CUDA toolkit to compile `cuda` kernels"
+    built = json.loads((source.artifacts / "kernel.json").read_text("utf-8"))
+    parameters = tuple(Parameter(**parameter) for parameter in built["parameters"])
+    packer = Packer(built["kernel"], parameters, source.args)
+    cubin = (source.artifacts / "kernel.cubin").read_bytes()
+    try:
+        launch = prepare(cubin, Interface(built["symbol"], parameters), packer, source, built)
+    except KernelFault as fault:
+        if fault.verdict != "runtime_error":
+            raise
+        return Kernel(partial(_refuse, fault))  # a launch that cannot work is a mistake of the call, not of the source
+    return Kernel(
+        launch.call,
+        describe={"kernel": built["kernel"], "architecture": built["architecture"]},
+        notes=list(built["notes"]),
+        report=lambda: {"resources": launch.resources},
+        stream=launch.stream,
     )
 
 
-def _with_nvcc(source: Source, options: list[str]) -> str:
-    unit = source.path if source.path.suffix == ".cu" else source.artifacts / "kernel.cu"
-    if unit != source.path:
-        unit.write_text(source.text, "utf-8")
-    argv = ["nvcc", "-cubin", f"-arch={_architecture(source)}", "-Xptxas", "-v", f"-I{source.folder}", *options]
-    done = subprocess.run(
-        [*argv, "-o", str(source.artifacts / "kernel.cubin"), str(unit)],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    log = (done.stdout + done.stderr).replace(f"{source.folder}/", "").replace(f"{source.artifacts}/", "")
-    if done.returncode:
-        raise KernelFault("compile_error", f"nvcc: {log.strip()[:8000]}")
-    return log
+def _refuse(fault: KernelFault, *_: Any) -> None:
+    raise fault
 
 
-def _nvrtc_library() -> str | None:
-    """Where NVRTC is: the toolkit's, or the one that comes with a CUDA build of torch."""
-    if found := ctypes.util.find_library("nvrtc"):
-        return found
-    places = [Path("/usr/local/cuda/lib64")]
-    places += [Path(path) / "nvidia" / "cuda_nvrtc" / "lib" for path in _site_folders()]
-    for place in places:
-        for library in sorted(place.glob("libnvrtc.so*")):
-            return str(library)
-    return None
+def _compilers(source: Source) -> tuple[str, dict[str, _Compile]]:
+    """The architecture to compile for, and the compilers to try, in order."""
+    options = check(source.metadata.get("compiler_options") or (), source.folder)
+    capability = source.architecture or str(source.requires.get("min_capability") or _DEFAULT_CAPABILITY)
+    target = architecture(options, capability)
+    folders = list(dict.fromkeys((source.path.parent, source.folder)))
+    wanted = source.metadata.get("backend")
+    found: dict[str, _Compile] = {}
+    if wanted != "nvcc" and (library := nvrtc_library()) is not None:
+        words = options.spelled("nvrtc")
+        found["nvrtc"] = partial(_nvrtc.compile_cubin, library, source.path.name, target, words, folders)
+    if wanted != "nvrtc" and (program := nvcc()) is not None:
+        words = options.spelled("nvcc")
+        found["nvcc"] = partial(_nvcc.compile_cubin, program, source.path.name, target, words, folders)
+    if not found:
+        missing = wanted or "nvcc or NVRTC"
+        hint = "install the CUDA toolkit to compile `cuda` kernels"
+        raise KernelFault("unsupported", f"no {missing} on this machine: {hint}")
+    return target, found
 
 
-def _site_folders() -> list[str]:
-    import site
-
-    return site.getsitepackages()
-
-
-def _with_nvrtc(source: Source, options: list[str]) -> str:
-    """nvrtcCreateProgram, nvrtcCompileProgram, nvrtcGetCUBIN (NVRTC user guide, "User Interface")."""
-    nvrtc = ctypes.CDLL(_nvrtc_library())
-    handle = ctypes.c_void_p()
-    nvrtc.nvrtcCreateProgram(ctypes.byref(handle), source.text.encode(), source.path.name.encode(), 0, None, None)
-    flags = [f"--gpu-architecture={_architecture(source)}", f"-I{source.folder}", *options]
-    encoded = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
-    status = nvrtc.nvrtcCompileProgram(handle, len(flags), encoded)
-    log = _nvrtc_bytes(nvrtc, handle, "ProgramLog").decode("utf-8", "replace").rstrip("\0")
-    if status:
-        raise KernelFault("compile_error", f"NVRTC: {log.strip()[:8000]}")
-    (source.artifacts / "kernel.cubin").write_bytes(_nvrtc_bytes(nvrtc, handle, "CUBIN"))
-    return log
+def _first_that_compiles(
+    compilers: dict[str, _Compile], source: Source, expression: str
+) -> tuple[str, bytes, str, list[str]]:
+    """The compiler's name, its cubin, its log, and why an earlier one was passed over: NVRTC has no host headers and
+    takes no host code, nvcc has both."""
+    notes: list[str] = []
+    for name, compile_text in compilers.items():
+        try:
+            return name, *_compiled(compile_text, source.text, expression), notes
+        except CompilerRefused as refusal:
+            said = first_error_first(str(refusal))
+            details = str(refusal)[:16_000]
+            notes.append(f"{name} does not take this source: {said.partition(chr(10))[0][:300]}")
+            fault = KernelFault("compile_error", f"{name}: {said}", details=details)
+    raise fault
 
 
-def _nvrtc_bytes(nvrtc: ctypes.CDLL, handle: ctypes.c_void_p, what: str) -> bytes:
-    size = ctypes.c_size_t()
-    getattr(nvrtc, f"nvrtcGet{what}Size")(handle, ctypes.byref(size))
-    buffer = ctypes.create_string_buffer(size.value)
-    getattr(nvrtc, f"nvrtcGet{what}")(handle, buffer)
-    return buffer.raw
+def _compiled(compile_text: _Compile, text: str, expression: str) -> tuple[bytes, str]:
+    """The cubin of the source and its probe. Where only the probe does not compile, the kernel's name is at fault."""
+    try:
+        return compile_text(with_probe(text, expression))
+    except CompilerRefused as refusal:
+        compile_text(text)
+        raise no_such_kernel(expression, find_kernels(text), str(refusal)) from refusal

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import nn
 
+from daemon.executor.backends._primary_context import has_pycuda, share_primary_context
 from daemon.executor.source import Kernel, KernelFault, Source, import_source
 
 SPEC = {
@@ -12,7 +15,7 @@ SPEC = {
     "metadata_keys": ["entry_point"],
     "metadata_required": ["entry_point"],
     "python": True,
-    "build": False,
+    "build": [],
     "answers": "either",
     "devices": ["cpu", "cuda"],
 }
@@ -20,6 +23,9 @@ SPEC = {
 
 def load(source: Source) -> Kernel:
     """Import the file and take its entry point. Its return value, or its output arguments, are the answer."""
+    if source.device == "cuda" and has_pycuda():
+        with suppress(KernelFault):  # a source that does not use PyCUDA does not need one that works
+            share_primary_context()
     module = import_source(source, {"torch": torch, "nn": nn})
     name = source.metadata["entry_point"]
     entry = getattr(module, name, None)

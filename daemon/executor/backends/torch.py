@@ -16,7 +16,7 @@ SPEC = {
     "io_required": False,
     "metadata_keys": ["function_name", "class_name", "method_name"],
     "python": True,
-    "build": False,
+    "build": [],
     "answers": "either",
     "devices": ["cpu", "cuda"],
 }

@@ -45,6 +45,7 @@ def _view(policy: Policy) -> list[str]:
     The tmpfs come before the binds: an environment that lies below /tmp must stay visible in it.
     """
     argv = ["--proc", "/proc", "--dev", "/dev"]
+    argv += [word for node in policy.device_nodes for word in ("--dev-bind", str(node), str(node))]
     for mount in policy.writable_tmpfs:
         argv += ["--perms", "1777", "--size", str(policy.limits.tmp_bytes), "--tmpfs", mount]
     for folder in _parents(policy.read_only):

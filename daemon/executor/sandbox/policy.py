@@ -10,6 +10,8 @@ from pathlib import Path
 import daemon
 
 OVERFLOW_UID = 65534
+_PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
+_GPU_SYSTEM = (Path("/sys/bus/pci/devices"), Path("/sys/devices"), Path("/sys/module/nvidia"))
 
 
 @dataclass(frozen=True)
@@ -28,23 +30,26 @@ class CellLimits:
 
 @dataclass(frozen=True)
 class Policy:
-    """One cell: its uid on the host, the folders it may read, its environment, its limits."""
+    """One cell: its uid on the host, the folders it may read, its environment, its limits, the device nodes it may
+    use."""
 
     uid: int
     read_only: tuple[Path, ...]
     environment: dict[str, str]
     limits: CellLimits
     hostname: str = "cell"
+    device_nodes: tuple[Path, ...] = ()
     writable_tmpfs: tuple[str, ...] = field(default=("/tmp", "/dev/shm"))  # noqa: S108 - paths inside the cell
 
 
 def readable_folders(extra: tuple[Path, ...] = ()) -> tuple[Path, ...]:
-    """What a Python cell needs: the system's programs and libraries, the interpreter, its environment, and this
-    package."""
+    """What a Python cell needs: the system's programs and libraries, the interpreter, its environment (which may
+    borrow packages from another one), and this package."""
     system = [Path("/usr"), Path("/etc/ld.so.cache"), Path("/etc/alternatives"), Path("/etc/localtime")]
     system += [Path("/sys/devices/system")]
     interpreter = [Path(sys.base_prefix), Path(sys.prefix), Path(daemon.__file__).parent]
     interpreter += [Path(os.path.realpath(sys.executable)).parent.parent]
+    interpreter += [Path(entry) for entry in sys.path if Path(entry).name in _PACKAGE_FOLDERS]
     folders = [folder for folder in (*system, *interpreter, *extra) if folder.exists()]
     return tuple(_without_nested(folders))
 
@@ -56,6 +61,11 @@ def _without_nested(folders: list[Path]) -> list[Path]:
         if not any(folder != other and folder.is_relative_to(other) for other in folders):
             kept.append(folder)
     return kept
+
+
+def gpu_folders() -> tuple[Path, ...]:
+    """What the CUDA driver's library reads besides: where the GPU sits on the bus, and how memory is near it."""
+    return tuple(folder for folder in _GPU_SYSTEM if folder.exists())
 
 
 def cell_environment(*, threads: int, interpret: bool) -> dict[str, str]:
@@ -81,3 +91,24 @@ def cell_environment(*, threads: int, interpret: bool) -> dict[str, str]:
     scripts = str(Path(sys.executable).parent)  # ninja lives beside the interpreter
     environment["PATH"] = f"{scripts}:{environment['PATH']}"
     return environment
+
+
+def gpu_environment(uuid: str | None, architecture: str) -> dict[str, str]:
+    """What a cell needs to know of the GPU it works for. `uuid` None: it builds for it and cannot see it."""
+    environment = {
+        "CUDA_VISIBLE_DEVICES": uuid or "",
+        "CUDA_CACHE_PATH": "/tmp/cuda",  # noqa: S108 - inside the cell
+        "CUDA_HOME": "/usr/local/cuda",
+        "TORCH_CUDA_ARCH_LIST": architecture,
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # in its own process: a pool of compilers would outlive the call
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "0",
+    }
+    if libraries := _library_path():
+        environment["LD_LIBRARY_PATH"] = libraries
+    return environment
+
+
+def _library_path() -> str:
+    """Where this host says its driver lies, as far as cells may look there."""
+    entries = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    return os.pathsep.join(entry for entry in entries if entry.startswith("/usr/") and Path(entry).is_dir())

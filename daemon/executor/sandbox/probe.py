@@ -22,7 +22,7 @@ class Isolation:
     weaker: tuple[str, ...]
 
 
-def assess(isolation: str, groups: Cgroups | None) -> Isolation:
+def assess(isolation: str, groups: Cgroups | None, *, gpu: bool = False) -> Isolation:
     """What cells on this host are held by.
 
     Raises `OperatorError` when a sandbox is wanted and cannot be had: evald then runs no bundle.
@@ -40,6 +40,8 @@ def assess(isolation: str, groups: Cgroups | None) -> Isolation:
         weaker.append("no writable cgroup: memory and processes are limited per process by rlimits only")
     elif groups.missing:
         weaker.append(f"cgroup controllers not available: {', '.join(groups.missing)}")
+    if gpu and (groups is None or "memory" in groups.missing):
+        weaker.append("host memory of cells with a GPU is not limited: that takes a memory cgroup")
     level = "bubblewrap"
     level += "+uid" if bubblewrap.running_as_root() else ""
     level += f"+cgroup{groups.version}" if groups is not None else ""

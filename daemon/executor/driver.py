@@ -1,0 +1,101 @@
+"""The few calls of the CUDA driver that torch has no word for: memory of our own, and sharing it with another process.
+
+Both sides use it. The context is torch's primary one: it must be current, which any CUDA call of torch sees to.
+Source of all signatures: CUDA Driver API, "Memory Management".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+
+GRANULARITY = 2 << 20  # a share is a whole allocation: a smaller one would show its neighbours
+_LAZY_PEER_ACCESS = 1
+_OUT_OF_MEMORY = 2
+
+
+class DriverError(Exception):
+    """A driver call failed. `code` is the CUresult."""
+
+    def __init__(self, call: str, code: int) -> None:
+        super().__init__(f"{call}: {_name_of(code)}")
+        self.code = code
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        return self.code == _OUT_OF_MEMORY
+
+
+class _IpcHandle(ctypes.Structure):
+    _fields_ = (("reserved", ctypes.c_ubyte * 64),)
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    torch.zeros(1, device="cuda")  # makes the primary context, and makes it current
+    return ctypes.CDLL("libcuda.so.1")
+
+
+def _name_of(code: int) -> str:
+    text = ctypes.c_char_p()
+    _library().cuGetErrorName(code, ctypes.byref(text))
+    return text.value.decode() if text.value else f"CUresult {code}"
+
+
+def _call(name: str, *args: Any) -> None:
+    if code := getattr(_library(), name)(*args):
+        raise DriverError(name, code)
+
+
+def allocate(size_bytes: int) -> int:
+    """A dedicated allocation of at least `size_bytes`, its address. Raises `DriverError`."""
+    address = ctypes.c_uint64()
+    whole = -(-size_bytes // GRANULARITY) * GRANULARITY
+    _call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(whole))
+    return address.value
+
+
+def free(address: int) -> None:
+    """Give an allocation back."""
+    _call("cuMemFree_v2", ctypes.c_uint64(address))
+
+
+def export(address: int) -> bytes:
+    """The 64 bytes with which another process opens this allocation."""
+    handle = _IpcHandle()
+    _call("cuIpcGetMemHandle", ctypes.byref(handle), ctypes.c_uint64(address))
+    return bytes(handle.reserved)
+
+
+def open_export(handle: bytes) -> int:
+    """Map another process's allocation, its address here. Raises `DriverError`."""
+    address = ctypes.c_uint64()
+    given = _IpcHandle((ctypes.c_ubyte * 64)(*handle))
+    _call("cuIpcOpenMemHandle_v2", ctypes.byref(address), given, ctypes.c_uint(_LAZY_PEER_ACCESS))
+    return address.value
+
+
+def close_export(address: int) -> None:
+    """Unmap it."""
+    _call("cuIpcCloseMemHandle", ctypes.c_uint64(address))
+
+
+class _Span:
+    """Device memory as other libraries describe it to torch (CUDA Array Interface, version 3)."""
+
+    def __init__(self, address: int, size_bytes: int) -> None:
+        self.__cuda_array_interface__ = {
+            "shape": (size_bytes,),
+            "typestr": "|u1",
+            "data": (address, False),
+            "strides": None,
+            "version": 3,
+        }
+
+
+def as_bytes(address: int, size_bytes: int) -> torch.Tensor:
+    """A flat uint8 tensor over device memory it does not own."""
+    return torch.as_tensor(_Span(address, size_bytes), device="cuda")

@@ -1,0 +1,79 @@
+"""Clocks, temperature, power and trouble of one GPU, as NVML tells its judge. Trusted side.
+
+An Xid is the driver's report of a GPU error (NVIDIA, "XID Errors"). Those that a kernel's own mistake brings about
+say nothing about the GPU; any other makes it unfit until somebody has looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from daemon.errors import HarnessError
+from daemon.executor.devices import Device
+
+_BY_A_KERNEL = frozenset({13, 31, 43, 45})  # exception in a kernel, MMU fault, channel stopped, channel torn down
+
+
+class Telemetry:
+    """NVML's view of `device`. Empty answers on a CPU, and for what a GPU does not tell."""
+
+    def __init__(self, device: Device) -> None:
+        self._handle: Any = None
+        self._events: Any = None
+        if device.is_gpu:
+            self._open(device)
+
+    def _open(self, device: Device) -> None:
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(device.uuid)
+            with suppress(pynvml.NVMLError):  # not every virtual GPU reports errors
+                events = pynvml.nvmlEventSetCreate()
+                pynvml.nvmlDeviceRegisterEvents(self._handle, pynvml.nvmlEventTypeXidCriticalError, events)
+                self._events = events
+        except pynvml.NVMLError as error:
+            raise HarnessError(f"NVML does not know {device.name} ({device.uuid}): {error}") from error
+
+    def clocks(self) -> dict[str, float]:
+        """SM and memory clock (MHz), temperature (degrees Celsius), power (watts), now."""
+        if self._handle is None:
+            return {}
+        import pynvml
+
+        asked: dict[str, Callable[[], float]] = {
+            "sm_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(self._handle, pynvml.NVML_CLOCK_SM),
+            "memory_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(self._handle, pynvml.NVML_CLOCK_MEM),
+            "temperature_c": lambda: pynvml.nvmlDeviceGetTemperature(self._handle, pynvml.NVML_TEMPERATURE_GPU),
+            "power_w": lambda: pynvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3,
+        }
+        found = {}
+        for name, ask in asked.items():
+            with suppress(pynvml.NVMLError):
+                found[name] = float(ask())
+        return found
+
+    def require_healthy(self) -> None:
+        """Raises `HarnessError` when the driver has reported an error that no kernel brings about."""
+        if self._events is None:
+            return
+        import pynvml
+
+        while True:
+            try:
+                event = pynvml.nvmlEventSetWait_v2(self._events, 0)
+            except pynvml.NVMLError_Timeout:
+                return
+            except pynvml.NVMLError as error:
+                raise HarnessError(f"NVML: {error}") from error
+            number = int(event.eventData)
+            if event.eventType == pynvml.nvmlEventTypeXidCriticalError and is_the_gpus_fault(number):
+                raise HarnessError(f"the driver reports Xid {number} for this GPU", hint="dmesg | grep -i xid")
+
+
+def is_the_gpus_fault(xid: int) -> bool:
+    """Whether this Xid says that the GPU, its memory or its driver is sick."""
+    return xid not in _BY_A_KERNEL
