@@ -11,11 +11,12 @@ STAMP := $(VENV)/.evald-installed
 PACKAGES := bubblewrap g++ python3-dev python3-venv util-linux
 TEST_PACKAGES := postgresql
 
-.PHONY: help demo test check install system test-system chaos docs constraints clean
+.PHONY: help demo test test-gpu check install system test-system chaos docs constraints clean
 
 help:
 	@echo "make demo     judge the bundles in examples/ and print the table of verdicts"
 	@echo "make test     check style, types and architecture, then run the whole test suite"
+	@echo "make test-gpu every kernel type on this host's GPU; skipped where there is none"
 	@echo "make check    style, types and architecture only"
 	@echo "make install  the virtual environment in $(VENV), with evald in it"
 	@echo "make chaos    kill daemons at every step and audit the books (BUNDLES, KILLS, DAEMONS, DB=sqlite|postgres)"
@@ -61,6 +62,10 @@ demo: $(STAMP)
 
 test: check test-system
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+# One process: the tests share one judge, and a GPU measures one thing at a time.
+test-gpu: $(STAMP)
+	$(BIN)/python -m pytest tests/gpu $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,0 +1,7 @@
+// Line 6 does not compile.
+
+__global__ void add(const float* x, const float* y, float* out, int n)
+{
+    const int at = blockIdx.x * blockDim.x + threadIdx.x;
+    if (at < n) out[at] = x[at] + undeclared_factor * y[at];
+}
