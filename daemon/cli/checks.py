@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import daemon
 from daemon.cli import figures
 from daemon.cli.version import evald_version, version_of
 from daemon.config import LoadedSettings, Settings
 from daemon.errors import EvaldError, HarnessError, OperatorError
+
+if TYPE_CHECKING:
+    from daemon.executor.devices import Device
 
 _NEEDED_PYTHON = (3, 11)
 _LOW_BYTES = 5 * 1024**3
@@ -45,13 +49,12 @@ def all_checks(loaded: LoadedSettings) -> Iterator[Check]:
     yield from _judging_packages()
     yield _package_owner()
     yield from _compilers()
-    yield _device()
     yield _home(settings)
     yield _same_file_system(settings)
     yield _inbox_watching(settings)
     yield from _free_space(settings)
     yield _database(settings)
-    yield from _sandbox(settings)
+    yield from _devices(settings)
 
 
 def _python() -> Check:
@@ -111,13 +114,6 @@ def _compilers() -> Iterator[Check]:
     ):
         found = shutil.which(name, path=path)
         yield Check(name, Status.OK, found) if found else Check(name, Status.WARN, f"not found: {purpose}", hint)
-
-
-def _device() -> Check:
-    gpus = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
-    if not gpus:
-        return Check("device", Status.OK, "no GPU here; this version judges on the CPU")
-    return Check("device", Status.WARN, f"{len(gpus)} GPU here, not used: this version judges on the CPU")
 
 
 def _home(settings: Settings) -> Check:
@@ -197,14 +193,45 @@ def _database(settings: Settings) -> Check:
     return Check("database", Status.OK, f"{database.name}, schema {revision.REVISION}")
 
 
-def _sandbox(settings: Settings) -> Iterator[Check]:
-    from daemon.executor.trial import try_cell
+def _devices(settings: Settings) -> Iterator[Check]:
+    """What is judged on here, and a real cell on each of it."""
+    from daemon.executor.devices import choose
 
     if settings.isolation == "none":
         message = "isolation is none: bundles run as you, with everything you may do"
         yield Check("sandbox", Status.WARN, message, 'set isolation = "bubblewrap" for any code that is not your own')
     try:
-        trial = try_cell(settings)
+        devices = choose(settings)
+    except EvaldError as error:
+        yield Check("device", Status.FAIL, error.message, error.hint)
+        return
+    for device in dict.fromkeys(devices):
+        yield _device(device)
+        yield from _cell(settings, device)
+    if any(device.is_gpu for device in devices):
+        yield _pycuda()
+
+
+def _device(device: Device) -> Check:
+    if not device.is_gpu:
+        return Check("device", Status.OK, "kernels are judged on the CPU")
+    about = f"GPU {device.index}: {device.name}, {figures.size(device.memory_bytes)}, driver {device.driver}"
+    return Check("device", Status.OK, f"{about}, CUDA {device.cuda}, {device.uuid}")
+
+
+def _pycuda() -> Check:
+    version = version_of("pycuda")
+    if version is None:
+        hint = "pip install 'evald[gpu]'"
+        return Check("pycuda", Status.WARN, "not installed: cuda bundles are compiled, not run", hint)
+    return Check("pycuda", Status.OK, version)
+
+
+def _cell(settings: Settings, device: Device) -> Iterator[Check]:
+    from daemon.executor.trial import try_cell
+
+    try:
+        trial = try_cell(settings, device)
     except EvaldError as error:
         yield Check("sandbox", Status.FAIL, error.message, error.hint)
         return

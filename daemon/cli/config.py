@@ -17,7 +17,7 @@ _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@]*@")
 
 
 @click.command("config")
-@settings_options("isolation", "slots", "log_level", "backend_paths")
+@settings_options("isolation", "device", "gpus", "slots", "log_level", "backend_paths")
 @json_option
 def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     """Every setting, its effective value, and where it came from: default, file:line, environment or flag.

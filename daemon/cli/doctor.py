@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor")
-@settings_options("isolation", "backend_paths")
+@settings_options("isolation", "device", "gpus", "backend_paths")
 @json_option
 def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     """Check Python, packages, compilers, folders, disk, database and the sandbox; a real cell is started.

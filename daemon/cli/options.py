@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,8 @@ _PLACES = {
 _MORE = {
     "isolation": Flag("--isolation", "HOW", "bubblewrap, or none: only to debug your own code."),
     "slots": Flag("--slots", "N", "How many jobs to judge at the same time."),
+    "device": Flag("--device", "KIND", "auto, cpu or cuda: GPUs where there are any, unless you say otherwise."),
+    "gpus": Flag("--gpu", "GPU", "Index, or beginning of the UUID, of a GPU to use; may be repeated.", multiple=True),
     "log_level": Flag("--log-level", "LEVEL", "debug, info, warning or error."),
     "backend_paths": Flag("--backend-path", "DIR", "Folder with further kernel types; may be repeated.", multiple=True),
 }
@@ -101,6 +102,7 @@ def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ..
         if not found:
             raise click.UsageError(f"--set {assignment!r} is not KEY=VALUE", ctx=click.get_current_context())
         known = settings.known_key(key.strip())
-        flags[known] = value.split(os.pathsep) if known == "backend_paths" else value
+        separator = settings.LIST_SEPARATORS.get(known)
+        flags[known] = value.split(separator) if separator else value
         options[known] = f"--set {known}"
     return settings.load(flags, config_file=Path(file) if file else None, options=options)
