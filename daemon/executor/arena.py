@@ -64,10 +64,18 @@ class Arena:
             drawn = torch.empty((count, rows.shape[1]), dtype=torch.int64, device=self.device)
             rows[torch.tensor(slots, device=self.device)] = drawn.random_(generator=secret)
 
-    def place(self, slot: int, field: Field, value: torch.Tensor) -> None:
-        """Write one input's content into the image."""
-        if field.tensor.count:
-            region(self.image, self.layout, slot, field).copy_(value)
+    def place(self, slots: list[int], field: Field, values: torch.Tensor) -> None:
+        """Write one input's content, [slots, *shape], into the image."""
+        if field.tensor.count == 0:
+            return
+        rows = _lanes(_columns(self.layout, self.image, field))
+        if values.stride(0) == 0:  # one content for all
+            values = values[:1]
+        lanes = _lanes(values.contiguous().reshape(values.shape[0], -1).view(torch.uint8))
+        if len(slots) == 1:
+            rows[slots[0]].copy_(lanes[0])
+        else:
+            rows[torch.tensor(slots, device=self.device)] = lanes
 
     def publish(self, slots: int) -> None:
         """Copy the image of the first `slots` into the shared memory. The cell must be frozen."""
@@ -125,6 +133,19 @@ def _grid(layout: Layout, buffer: torch.Tensor, slots: int) -> torch.Tensor:
     return buffer[layout.base : layout.origin(slots)].view(slots, layout.stride)
 
 
+def _columns(layout: Layout, buffer: torch.Tensor, field: Field) -> torch.Tensor:
+    """One field of every slot, as rows of bytes."""
+    return _grid(layout, buffer, layout.slots)[:, field.offset : field.offset + field.tensor.size_bytes]
+
+
+def _lanes(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of bytes as rows of the widest integers that fit: fewer to move."""
+    for dtype in (torch.int64, torch.int32, torch.int16):
+        if rows.shape[-1] % dtype.itemsize == 0:
+            return rows.view(dtype)
+    return rows
+
+
 def _first_change(ours: torch.Tensor, theirs: torch.Tensor) -> int | None:
     """The first column, in order of rows taken a piece at a time, in which two grids of bytes differ."""
     height, width = ours.shape
@@ -145,8 +166,8 @@ def _gathered(layout: Layout, buffer: torch.Tensor, slots: list[int], field: Fie
         return torch.empty(shape, dtype=dtype, device=buffer.device)
     if len(slots) == 1:
         return region(buffer, layout, slots[0], field).unsqueeze(0)
-    rows = _grid(layout, buffer, layout.slots)[:, field.offset : field.offset + field.tensor.size_bytes]
-    return rows[torch.tensor(slots, device=buffer.device)].contiguous().view(dtype).reshape(shape)
+    rows = _lanes(_columns(layout, buffer, field))[torch.tensor(slots, device=buffer.device)]
+    return rows.contiguous().view(torch.uint8).view(dtype).reshape(shape)
 
 
 _RAW_TYPES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}

@@ -18,7 +18,7 @@ from daemon.executor.findings import Errors, Inspector, weak_controls
 from daemon.executor.fullness import blamed, device_full
 from daemon.executor.hookup import Hookup
 from daemon.executor.inputs import Secret
-from daemon.executor.measure import Measurement, MeasureRules, compare_speed, fill_slot
+from daemon.executor.measure import Measurement, MeasureRules, compare_speed, fill
 from daemon.executor.memory import DeviceFull
 from daemon.executor.preparation import Bench, Preparation
 from daemon.executor.side import SidePlace, run_untimed
@@ -133,11 +133,11 @@ class CaseJudge:
         self._ready.compile_ms += (time.monotonic() - start) * 1e3
 
     def _trial(self, drawer: Drawer, trial: int) -> float:
-        values = drawer.draw("check", trial, [0], deadline=self._deadline)[0]
+        values = drawer.draw("check", trial, [0], deadline=self._deadline)
         slowest_s = 0.0
         for place in self._places.values():
             place.attached.compose(self._secret.generator("poison", trial, place.cell.side), [0])
-            fill_slot(place, 0, values)
+            fill(place, [0], values)
             seed = self._secret.seed("call", "check", trial)
             wall_s = run_untimed(place, [0], seed, phase=Phase.CHECK, deadline=self._deadline)
             slowest_s = max(slowest_s, wall_s)

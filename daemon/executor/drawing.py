@@ -50,58 +50,55 @@ class Drawer:
             return index in self._varying
         return not logical.static and not is_fixed(logical.spec)
 
-    def draw(self, purpose: str, number: int, slots: list[int], *, deadline: float) -> list[list[torch.Tensor]]:
-        """One set of inputs per slot. Equal arguments give equal content within one evaluation. `cost_s`: seconds per
-        set."""
-        start = time.perf_counter()
-        drawn = self._from_source(purpose, number, slots, deadline) if self._source else [[] for _ in slots]
-        sets = [
-            given or [self._from_spec(index, purpose, number, slot) for index in range(len(self._logicals))]
-            for slot, given in zip(slots, drawn, strict=True)
-        ]
-        self.cost_s = (time.perf_counter() - start) / len(slots)
-        return sets
+    def draw(self, purpose: str, number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
+        """Every logical input for every slot: one tensor [slots, *shape] each, of constants an expanded one.
 
-    def _from_source(self, purpose: str, number: int, slots: list[int], deadline: float) -> list[list[torch.Tensor]]:
-        """All logical inputs are the source's, save outputs that start with given content, which come after them."""
+        Equal arguments give equal content within one evaluation. `cost_s`: seconds per slot.
+        """
+        start = time.perf_counter()
+        drawn = self._from_source(purpose, number, slots, deadline) if self._source else []
+        # Outputs that start with given content come after what the source makes.
+        drawn += [self._from_spec(i, purpose, number, len(slots)) for i in range(len(drawn), len(self._logicals))]
+        self.cost_s = (time.perf_counter() - start) / len(slots)
+        return drawn
+
+    def _from_source(self, purpose: str, number: int, slots: list[int], deadline: float) -> list[torch.Tensor]:
         assert self._source is not None
         seeds = [self._secret.seed("inputs", purpose, number, slot) for slot in slots]
-        sets = self._source.sets(seeds, deadline)
-        for tensors in sets:
-            self._note_varying(tensors)
-        count = len(sets[0])
-        extra = range(count, len(self._logicals))
-        return [tensors + [self._from_spec(index, purpose, number, 0) for index in extra] for tensors in sets]
+        tensors = self._source.sets(seeds, deadline)
+        self._note_varying(tensors)
+        return tensors
 
     def _note_varying(self, tensors: list[torch.Tensor]) -> None:
         if len(self._varying) == len(tensors):
             return
-        sums = [_checksum(tensor) for tensor in tensors]
-        self._first = self._first or sums
-        self._varying.update(
-            index for index, pair in enumerate(zip(self._first, sums, strict=True)) if len(set(pair)) > 1
-        )
+        sums = [_checksums(tensor) for tensor in tensors]
+        self._first = self._first or [found[0] for found in sums]
+        for index, (first, found) in enumerate(zip(self._first, sums, strict=True)):
+            if set(found) != {first}:
+                self._varying.add(index)
 
-    def _from_spec(self, index: int, purpose: str, number: int, slot: int) -> torch.Tensor:
-        if index in self._kept:
-            return self._kept[index]
+    def _from_spec(self, index: int, purpose: str, number: int, count: int) -> torch.Tensor:
         logical = self._logicals[index]
-        assert logical.spec is not None  # otherwise the source draws it
-        declared = logical.spec.init.seed if logical.spec.init else None
+        spec = logical.spec
+        assert spec is not None  # otherwise the source draws it
+        declared = spec.init.seed if spec.init else None
         if purpose == "check" and number == 0 and declared is not None:
             generator = torch.Generator(self._secret.device).manual_seed(declared)
         else:
-            generator = self._secret.generator("input", purpose, number, slot, index)
-        value = draw(logical.spec, generator)
-        if logical.static or is_fixed(logical.spec):
-            self._kept[index] = value
-        return value
+            generator = self._secret.generator("input", purpose, number, index)
+        if not (logical.static or is_fixed(spec)):
+            return draw(spec, generator, count)
+        if index not in self._kept:
+            self._kept[index] = draw(spec, generator)
+        return self._kept[index].expand(count, *spec.dims)
 
 
-def _checksum(tensor: torch.Tensor) -> int:
-    """Equal for equal bits; for fresh random ones different but by chance. Keeping the tensors would double them."""
-    bits = raw(tensor).reshape(-1)
-    return int(bits.sum(dtype=torch.int64)) if bits.numel() else 0
+def _checksums(tensors: torch.Tensor) -> list[int]:
+    """One number per slot: equal for equal bits, for fresh random ones different but by chance. Keeping the tensors to
+    compare them would double them."""
+    bits = raw(tensors).reshape(tensors.shape[0], -1)
+    return [int(number) for number in bits.sum(dim=1, dtype=torch.int64)]
 
 
 class Export:
@@ -131,24 +128,26 @@ class Export:
         self.node, self.shapes = node, shapes
         self.returned = bool(answer.get("returned", True))
 
-    def sets(self, seeds: list[int], deadline: float) -> list[list[torch.Tensor]]:
-        """One set of tensors per seed, all as described: private copies."""
+    def sets(self, seeds: list[int], deadline: float) -> list[torch.Tensor]:
+        """The tensors of one set per seed, all as described: private copies, [seeds, *shape] each."""
         size = self._set_bytes()
         self._reserve(size * len(seeds))
         assert self._memory is not None
         answer = self._request({"type": "produce", "seeds": seeds}, "produced", deadline, self._memory)
         if answer.get("same") is not True:
             raise CannotWire(f"{self._what} changed shapes, or values that are no tensors, from one call to the next")
-        sets = [self._tensors_at(self._memory, number * size) for number in range(len(seeds))]
+        tensors = self._stacked(self._memory.bytes[: size * len(seeds)].view(len(seeds), size))
         if self._memory.bytes.numel() > _KEPT_BYTES:
             self.close()
-        return sets
+        return tensors
 
-    def _tensors_at(self, memory: SharedMemory, offset: int) -> list[torch.Tensor]:
-        found = []
+    def _stacked(self, sets: torch.Tensor) -> list[torch.Tensor]:
+        """Copies out of rows of bytes, one row a set."""
+        found, offset = [], 0
         for shape in self.shapes:
-            part = memory.bytes[offset : offset + shape.size_bytes].clone()
-            found.append(part.view(getattr(torch, shape.dtype)).reshape(shape.shape))
+            part = sets[:, offset : offset + shape.size_bytes].contiguous()
+            part = part.clone() if part.data_ptr() == sets[:, offset:].data_ptr() else part
+            found.append(part.view(getattr(torch, shape.dtype)).reshape(sets.shape[0], *shape.shape))
             offset += _padded(shape)
         return found
 

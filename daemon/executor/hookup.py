@@ -9,7 +9,7 @@ from daemon.executor.cells import CellFailed
 from daemon.executor.drawing import Drawer, Export
 from daemon.executor.findings import mismatch
 from daemon.executor.inputs import Secret
-from daemon.executor.measure import fill_slot
+from daemon.executor.measure import fill
 from daemon.executor.preparation import Preparation
 from daemon.executor.side import SidePlace
 from daemon.executor.wiring import (
@@ -119,7 +119,7 @@ class Hookup:
         """Call once to learn what comes back: the nesting, shapes and dtypes of the answer."""
         arena = place.attach(1, phase=Phase.CHECK, deadline=self._deadline)
         arena.compose(self._secret.generator("discover"), [0])
-        fill_slot(place, 0, drawer.draw("discover", 0, [0], deadline=self._deadline)[0])
+        fill(place, [0], drawer.draw("discover", 0, [0], deadline=self._deadline))
         arena.publish(1)
         export = self._ready.export(place.cell, "outputs", Phase.CHECK)
         try:

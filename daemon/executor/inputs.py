@@ -43,10 +43,11 @@ def is_fixed(spec: TensorSpec) -> bool:
     return spec.data is not None or spec.init is None or spec.init.kind not in ("randn", "uniform")
 
 
-def draw(spec: TensorSpec, generator: torch.Generator) -> torch.Tensor:
-    """One tensor of `spec.shape` and `spec.dtype` (symbols resolved), on the generator's device."""
+def draw(spec: TensorSpec, generator: torch.Generator, *count: int) -> torch.Tensor:
+    """One tensor [*count, *spec.shape] of `spec.dtype` (symbols resolved), on the generator's device. With a count the
+    spec must be random: what is fixed is drawn once."""
     dtype = getattr(torch, spec.dtype)
-    shape = spec.dims
+    shape = (*count, *spec.dims)
     if spec.data is not None:
         return _embedded(spec, dtype, shape).to(generator.device)
     if spec.init is None:

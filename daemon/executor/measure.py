@@ -150,9 +150,9 @@ class Measurement:
         """Fresh guards, poison and inputs for every place, the same inputs on all of them."""
         for place in self._places:
             place.attached.compose(self._content, slots)
-        for slot, values in zip(slots, self._drawer.draw(purpose, self._round, slots, deadline=deadline), strict=True):
-            for place in self._places:
-                fill_slot(place, slot, values)
+        values = self._drawer.draw(purpose, self._round, slots, deadline=deadline)
+        for place in self._places:
+            fill(place, slots, values)
 
     def _order(self, slots: int, calls: int) -> list[int]:
         return [int(slot) for slot in torch.randperm(slots, generator=self._random)[:calls]]
@@ -378,11 +378,11 @@ def _require_unchanged(place: SidePlace, result: RoundResult) -> None:
         )
 
 
-def fill_slot(place: SidePlace, slot: int, values: list[torch.Tensor]) -> None:
-    """Write one set of logical inputs into a slot's image."""
+def fill(place: SidePlace, slots: list[int], values: list[torch.Tensor]) -> None:
+    """Write logical inputs, [slots, *shape] each, into the image of these slots."""
     for wired, placed in zip(place.wiring.fields, place.attached.layout.fields, strict=True):
         if wired.logical is not None:
-            place.attached.place(slot, placed, values[wired.logical])
+            place.attached.place(slots, placed, values[wired.logical])
 
 
 def _line_residual(rounds: list[tuple[int, float]], null: NullCost) -> float:

@@ -28,6 +28,7 @@ from daemon.executor.source import Kernel, KernelFault, Source, fault_from
 
 # Our own archive, in the cell of its maker. Python before 3.11.4 has no filters, later ones have a stricter default.
 _KEEP_AS_PACKED: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
+_LONG_AGO_S = 1_000_000_000
 _ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
 
 
@@ -367,6 +368,7 @@ def _write_files(folder: Path, files: list[list[Any]], fd: int) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(os.pread(fd, size, offset))
+        os.utime(path, (_LONG_AGO_S, _LONG_AGO_S))  # older than anything that was built from it in another cell
         offset += size
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -383,11 +385,15 @@ def _read(fd: int, size: int) -> bytes:
 
 
 def _pack(folder: Path) -> bytes:
-    """The folder as a tar, time stamps kept: ninja decides by them what is up to date."""
+    """The folder as a tar, time stamps kept in whole seconds: ninja decides by them what is up to date.
+
+    A tar's fractions of a second are floats, which round up as well as down. A file that comes back a nanosecond
+    younger than ninja remembers is built again, and that takes half a minute of a GPU's time.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         if folder.is_dir():
-            archive.add(folder, arcname=".")
+            archive.add(folder, arcname=".", filter=lambda item: item.replace(mtime=int(item.mtime)))
     return buffer.getvalue()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from daemon.executor.arena import Arena
-from daemon.executor.layout import TensorShape, plan
+from daemon.executor.arena import Arena, raw
+from daemon.executor.layout import ITEM_BYTES, TensorShape, plan
 from daemon.executor.memory import HostMemory
 
 
@@ -16,8 +17,7 @@ def test_slots_outside_a_round_keep_their_inputs() -> None:
     [index] = layout.fields
     secret = torch.Generator().manual_seed(1)
     arena.compose(secret, list(range(5)))
-    for slot in range(5):
-        arena.place(slot, index, torch.tensor([0, 1, 2, 3]))
+    arena.place([4, 1, 0, 2, 3], index, torch.tensor([0, 1, 2, 3]).expand(5, 4))
     arena.compose(secret, [3, 0])
     assert [arena.pristine(slot, index).tolist() == [0, 1, 2, 3] for slot in range(5)] == [
         False,
@@ -29,4 +29,22 @@ def test_slots_outside_a_round_keep_their_inputs() -> None:
     guard = arena.image[layout.origin(3) : layout.origin(3) + 256].clone()
     arena.compose(secret, [3])
     assert not torch.equal(guard, arena.image[layout.origin(3) : layout.origin(3) + 256])
+    memory.close()
+
+
+@pytest.mark.parametrize("dtype", sorted(ITEM_BYTES))
+@pytest.mark.parametrize("shape", [(), (3,), (2, 5), (0, 4)])
+def test_contents_of_every_dtype_land_in_the_slots_they_are_for(dtype: str, shape: tuple[int, ...]) -> None:
+    layout = plan([("x", TensorShape(dtype, shape), False, False), ("y", TensorShape(dtype, shape), True, True)], 6)
+    memory = HostMemory(layout.total_bytes)
+    arena = Arena(layout, memory)
+    field = layout.fields[0]
+    order = [5, 0, 3]
+    content = torch.arange(256, dtype=torch.uint8).repeat(20)[: 3 * field.tensor.size_bytes]
+    values = content.view(getattr(torch, dtype)).reshape(3, *shape) if field.tensor.count else torch.empty(3, *shape)
+    arena.place(order, field, values)
+    arena.publish(6)
+    for number, slot in enumerate(order):
+        assert torch.equal(raw(arena.output(slot, field)), raw(values[number].to(arena.output(slot, field).dtype)))
+    assert torch.equal(raw(arena.outputs(order, field)), raw(values.to(arena.outputs(order, field).dtype)))
     memory.close()

@@ -1,0 +1,80 @@
+"""What a build cell made must be up to date in the cell that runs it: compiled twice, it would be on the GPU's time."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from executor_bundles import JudgeOne, evaluate, kernel
+
+from daemon.executor import workload
+from daemon.verdict import Verdict
+
+NINJA = Path(sys.executable).parent / "ninja"
+RULES = """
+rule compile
+  command = c++ -MMD -MF $out.d -c $in -o $out
+  depfile = $out.d
+  deps = gcc
+rule link
+  command = c++ -shared $in -o $out
+build part.o: compile part.cpp
+build part.so: link part.o
+"""
+
+
+def restored(folder: Path) -> None:
+    """`folder` packed and unpacked at the same place, as from one cell to another."""
+    packed = workload._pack(folder)
+    shutil.rmtree(folder)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(folder, **workload._KEEP_AS_PACKED)
+
+
+@pytest.mark.parametrize("fraction_ns", [1, 512_036_085, 337_437_391, 999_999_999])
+def test_ninja_finds_a_moved_build_up_to_date_whatever_its_time_stamps(tmp_path: Path, fraction_ns: int) -> None:
+    folder = tmp_path / "build"
+    folder.mkdir()
+    (folder / "build.ninja").write_text(RULES)
+    (folder / "part.cpp").write_text("int part() { return 1; }\n")
+    subprocess.run([NINJA], cwd=folder, check=True, capture_output=True)
+    for name in ("part.o", "part.so"):  # a moment that no float holds exactly, not later than ninja's own note of it
+        moment_ns = (folder / name).stat().st_mtime_ns // 10**9 * 10**9 - 10**9 + fraction_ns
+        os.utime(folder / name, ns=(moment_ns, moment_ns))
+    os.utime(folder / "part.cpp", (10**9, 10**9))
+    restored(folder)
+    said = subprocess.run([NINJA, "-n"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    assert "no work to do" in said
+
+
+def test_unpacked_files_are_never_younger_than_they_were(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    moments_ns = [1_795_627_138_512_036_085, 1_795_627_142_337_437_391, 1_795_627_142_563_216_447]
+    for number, moment_ns in enumerate(moments_ns):
+        (folder / str(number)).write_text("x")
+        os.utime(folder / str(number), ns=(moment_ns, moment_ns))
+    restored(folder)
+    found = [(folder / str(number)).stat().st_mtime_ns for number in range(3)]
+    assert all(now <= before for now, before in zip(found, moments_ns, strict=True))
+    assert found == sorted(found)
+
+
+@pytest.mark.sandbox
+def test_a_bundles_files_are_older_than_anything_built_from_them(judge: JudgeOne) -> None:
+    source = """
+    from pathlib import Path
+    assert Path(__file__).stat().st_mtime == 10**9
+    class Model(nn.Module):
+        def forward(self, a):
+            return a + 1
+    def get_inputs():
+        return [torch.randn(4)]
+    """
+    assert judge(evaluate(kernel(source))).verdict is Verdict.PASSED
