@@ -123,6 +123,10 @@ class Settings(_Section):
         1, description="How many jobs are judged on the CPU at the same time; of GPUs, each judges one"
     )
     backend_paths: tuple[Path, ...] = Field((), description="Folders with further kernel types")
+    submitter_quota: PositiveInt | None = Field(
+        None,
+        description="How many bundles of one submitter may be claimed and not finished; the rest wait in the inbox",
+    )
     claim_ahead: PositiveInt = Field(64, description="How many bundles may be claimed before they can be judged")
     scan_interval_s: Seconds = Field(1.0, description="Pause between two scans of the inbox, seconds")
     quiet_s: Seconds = Field(2.0, description="An entry that does not change for so long is taken, seconds")

@@ -12,16 +12,19 @@ from typing import Protocol
 from daemon.contract import Requirements
 from daemon.evaluation import Evaluation
 
+ANY_DEVICE = Requirements()
+
 
 @dataclass(frozen=True)
 class JobSpec:
     """One job to judge. `bundle_dir` is a private, verified copy: `contract.json` and the files it names, nothing
-    writes to it.
+    writes to it. `requires`: which device may judge it, where there are several.
     """
 
     job_id: str
     name: str
     bundle_dir: Path
+    requires: Requirements = ANY_DEVICE
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class DeviceState:
     """One device that jobs are judged on, as it is now. `reason`: why it takes no job; None while it does."""
 
     slot: int
-    kind: str  # "cpu" or "cuda"
+    kind: str  # "cpu", "cuda", or "none" where nothing is judged
     name: str
     uuid: str | None
     reason: str | None = None

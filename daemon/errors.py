@@ -54,5 +54,12 @@ class HarnessError(EvaldError):
     """Sandbox, judge, device or storage failed. Retried and alarmed, never blamed on the bundle."""
 
 
+class DeviceError(HarnessError):
+    """The device is sick: it takes no jobs until it has been looked at again.
+
+    The attempt still counts. A bundle that makes devices sick would otherwise do so for ever.
+    """
+
+
 class LostClaim(EvaldError):  # noqa: N818 - an expected outcome of a race, not an error
     """Somebody else holds this job now: stop touching it. No alarm."""

@@ -17,6 +17,7 @@ STEPS = (
     "claim.registered",
     "lease.taken",
     "copy.done",
+    "run.deferred",
     "run.started",
     "run.evaluated",
     "result.staged",

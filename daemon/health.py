@@ -16,8 +16,9 @@ from datetime import datetime
 from pathlib import Path
 
 from daemon import fsio, log
+from daemon.contract import Requirements
 from daemon.db.history import History
-from daemon.engine import Engine, JobSpec, Progress
+from daemon.engine import DeviceState, Engine, JobSpec, Progress
 from daemon.errors import HarnessError
 from daemon.evaluation import Evaluation
 from daemon.lifecycle import JobState
@@ -34,7 +35,9 @@ _COMPLAIN_EVERY_S = 60.0
 
 @dataclass(frozen=True)
 class Health:
-    """One moment. `jobs`: of all daemons on this database; `running`, `judged`: of this one, since it started."""
+    """One moment. `jobs`: of all daemons on this database; `running`, `judged`: of this one, since it started;
+    `drained`: those of its devices, one per slot, that take no job.
+    """
 
     slots: int
     running: int = 0
@@ -43,11 +46,13 @@ class Health:
     jobs: Mapping[JobState, int] = field(default_factory=dict)
     last_finished: datetime | None = None
     trouble: str | None = None
+    drained: int = 0
 
     def status(self) -> str:
         """One line for people."""
         counts = f"{self.running}/{self.slots} slots judging, {self.jobs.get(JobState.QUEUED, 0)} queued, "
         counts += f"{self.inbox} in the inbox, {self.judged} judged"
+        counts += f", {self.drained} of {self.slots} devices drained" if self.drained else ""
         return f"waiting: {self.trouble}; {counts}" if self.trouble else counts
 
     def prometheus(self, *, up: bool, started_s: float, now_s: float) -> str:
@@ -64,6 +69,8 @@ class Health:
             ("waiting_for_storage", "1 while database or file system do not answer.", [("", self.trouble is not None)]),
             ("slots", "Jobs this daemon may judge at once.", [("", self.slots)]),
             ("slots_busy", "Jobs this daemon is judging.", [("", self.running)]),
+            ("devices_fit", "Devices of this daemon that take jobs.", [("", self.slots - self.drained)]),
+            ("devices_drained", "Devices of this daemon that are sick and take none.", [("", self.drained)]),
             ("inbox_waiting", "Bundles in the inbox that nobody has claimed.", [("", self.inbox)]),
             ("jobs", "Jobs in the database by state.", [(f'{{state="{s}"}}', self.jobs.get(s, 0)) for s in JobState]),
             ("last_finished_timestamp_seconds", "When a job ended last; 0: none yet.", [("", finished_s)]),
@@ -116,17 +123,18 @@ class Monitor:
         """The main loop came so far and begins `doing`, which may wait for storage."""
         self._vigil.mark(doing, self._turn_limit_s, storage=True)
 
-    def turn(self, *, inbox: int, running: int, judged: int, trouble: str | None) -> None:
+    def turn(self, *, inbox: int, running: int, judged: int, drained: int, trouble: str | None) -> None:
         """The main loop completed a turn: it has scanned, or found that it cannot (`trouble`) and will try again."""
         self.working(_WATCHING)
         was = self._health
-        changed = (was.running, was.judged, self._trouble) != (running, judged, trouble)
+        changed = (was.running, was.judged, was.drained, self._trouble) != (running, judged, drained, trouble)
         age_s = time.monotonic() - self._reported_s
         listened = self._notifier.is_heard or self._metrics_file is not None
         if not listened or age_s < (_CHANGED_EVERY_S if changed else _REPORT_EVERY_S):
             return
         self._reported_s, self._trouble = time.monotonic(), trouble
-        self._health = self._measured(Health(was.slots, running, judged, inbox, was.jobs, was.last_finished, trouble))
+        told = replace(was, running=running, judged=judged, inbox=inbox, drained=drained, trouble=trouble)
+        self._health = self._measured(told)
         self._keeper.say(self._health.status())
         self._write(up=True)
         self.working(_WATCHING)
@@ -176,6 +184,12 @@ class _WatchedEngine:
     @property
     def slots(self) -> int:
         return self._engine.slots
+
+    def devices(self) -> tuple[DeviceState, ...]:
+        return self._engine.devices()
+
+    def refusal(self, requires: Requirements) -> str | None:
+        return self._engine.refusal(requires)
 
     def ready(self) -> None:
         self._vigil.mark("starting a judge", JUDGING_LIMIT_S)

@@ -39,6 +39,15 @@ class Finished:
     evaluation: Evaluation
 
 
+@dataclass(frozen=True)
+class Deferred:
+    """What is told to people when a job goes back to the queue because no device of this host can ever serve it."""
+
+    job_id: str
+    name: str
+    reason: str
+
+
 class Desk:
     """Does everything to a bundle that is not the judging itself. Safe to use from several threads, one job each."""
 
@@ -98,13 +107,14 @@ class Desk:
 
     # -- judge --------------------------------------------------------------------------------------------------
 
-    def judge(self, lease: Lease, on_progress: Callable[[Progress], None]) -> Finished | None:
-        """Judge one leased job to its end. None: the lease was lost or the job goes back to the queue.
+    def judge(self, lease: Lease, on_progress: Callable[[Progress], None]) -> Finished | Deferred | None:
+        """Judge one leased job to its end, or leave it to another host. None: the lease was lost, or evald failed and
+        the job is tried again.
 
         Raises `HarnessError` when the database cannot be told: the result is then in the outbox.
         """
         try:
-            evaluation, parsed = self._evaluate(lease, on_progress)
+            outcome = self._evaluate(lease, on_progress)
         except LostClaim as error:  # also how a stop ends it: the reason tells which
             log.story("let go", job=lease.job_id, name=lease.name, reason=error)
             return None
@@ -114,15 +124,17 @@ class Desk:
             return self._after_fault(lease, HarnessError(f"this host's disk: {error}"))
         finally:
             fsio.remove_tree(self._copy_of(lease))
+        if isinstance(outcome, Deferred):
+            return outcome
         try:
-            return self._finish(lease, evaluation, parsed)
+            return self._finish(lease, *outcome)
         except LostClaim as error:
             log.story("lost", level=30, job=lease.job_id, name=lease.name, reason=error)
             return None
 
     def _evaluate(
         self, lease: Lease, on_progress: Callable[[Progress], None]
-    ) -> tuple[Evaluation, ParsedContract | None]:
+    ) -> tuple[Evaluation, ParsedContract | None] | Deferred:
         failpoints.hit("lease.taken")
         claimed = self._claimed(lease)
         folder = self._copy_of(lease)
@@ -134,11 +146,21 @@ class Desk:
             return results.rejected(error.message), None
         failpoints.hit("copy.done")
         self._repository.describe(lease.job_id, description(parsed))
+        name = parsed.request.name or lease.name
+        if (reason := self._engine.refusal(parsed.request.requires)) is not None:
+            return self._defer(lease, name, reason)
         self._repository.start(lease)
         failpoints.hit("run.started")
-        name = parsed.request.name or lease.name
         log.story("running", job=lease.job_id, name=name, attempt=lease.attempt)
-        return self._engine.evaluate(JobSpec(lease.job_id, name, bundle.dir), on_progress), parsed
+        job = JobSpec(lease.job_id, name, bundle.dir, parsed.request.requires)
+        return self._engine.evaluate(job, on_progress), parsed
+
+    def _defer(self, lease: Lease, name: str, reason: str) -> Deferred:
+        """Back to the queue, for a daemon that can serve it."""
+        self._repository.defer(lease, reason)
+        failpoints.hit("run.deferred")
+        log.story("waits for another host", job=lease.job_id, name=name, reason=reason)
+        return Deferred(lease.job_id, name, reason)
 
     def _copy_of(self, lease: Lease) -> Path:
         """The private copy's folder. The fence is in its name: a thawed daemon removes only what was its own."""
@@ -215,14 +237,16 @@ class Desk:
 
     # -- back ---------------------------------------------------------------------------------------------------
 
-    def give_back(self, claimed: Claimed) -> str | None:
-        """Put an unfinished bundle back into the inbox. None when its job is finished or somebody else's now."""
+    def give_back(self, claimed: Claimed, *, keep_id: bool = False) -> str | None:
+        """Put an unfinished bundle back into the inbox, with `keep_id` under a name that says its job. None when its
+        job is finished or somebody else's now.
+        """
         try:
             self._repository.withdraw(claimed.job_id)
         except LostClaim:
             return None
         failpoints.hit("give_back.withdrawn")
-        name = self._spool.give_back(claimed)
+        name = self._spool.give_back(claimed, keep_id=keep_id)
         failpoints.hit("give_back.renamed")
         log.story("given back", job=claimed.job_id, name=name)
         return name

@@ -4,6 +4,7 @@
 queued -> claimed -> running -> finished          finished and broken rows never change
    ^         |          |
    +---------+-- retry -+--> broken               after a harness fault, counted, capped
+   +- defer -+                                    no device of this daemon can serve it: another may, not counted
    |         |
  withdrawn <-+  the daemon was stopped and the bundle went back to the inbox; claiming it again revives the job
 ```

@@ -40,6 +40,11 @@ class Paths:
         return self.inbox.parent / "quarantine"
 
     @property
+    def pause(self) -> Path:
+        """While this file is there nothing is claimed or begun by any daemon of this inbox. Its text is the reason."""
+        return self.inbox.parent / "pause"
+
+    @property
     def outbox(self) -> Path:
         """Complete results that the database has not acknowledged yet."""
         return self.results / ".outbox"

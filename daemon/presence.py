@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from daemon import log
 from daemon.db.history import History
 from daemon.db.records import DaemonNote
 from daemon.db.repository import Repository
+from daemon.engine import DeviceState
 from daemon.errors import HarnessError
 from daemon.intake.owner import Owner
 from daemon.judging import process_is_alive
@@ -24,12 +26,20 @@ class Presence:
     """The signs of life of one daemon. Belongs to the main thread; any thread may ask `takes_jobs`."""
 
     def __init__(
-        self, repository: Repository, history: History, owner: Owner, *, slots: int, inbox: Path, lease_s: float
+        self,
+        repository: Repository,
+        history: History,
+        owner: Owner,
+        devices: Callable[[], tuple[DeviceState, ...]],
+        *,
+        inbox: Path,
+        lease_s: float,
     ) -> None:
         self._repository = repository
         self._history = history
         self._owner = owner
-        self._note = DaemonNote(owner.tag, owner.host, owner.pid, _version(), slots, str(inbox), lease_s)
+        self._devices = devices
+        self._note = DaemonNote(owner.tag, owner.host, owner.pid, _version(), len(devices()), str(inbox), lease_s)
         self._every_s = lease_s / 3
         self._due_s = 0.0
         self._drained: bool | None = None
@@ -52,7 +62,7 @@ class Presence:
             return
         if self._drained is None:
             self._forget_the_dead()
-        drained = self._repository.report_daemon(self._note)
+        drained = self._repository.report_daemon(replace(self._note, devices=self._devices()))
         self._due_s = time.monotonic() + self._every_s
         changed, was, self._drained = drained is not self._drained, self._drained, drained
         if changed and (drained or was is not None):
@@ -73,9 +83,12 @@ class Presence:
             log.story("could not tell the others that this daemon ends", level=30, reason=error)
 
     def _forget_the_dead(self) -> None:
-        """Daemons of this host that are no more: nobody needs to see them once another has started."""
+        """Daemons of this host that are no more: nobody needs to see them once another has started. Among them may be
+        one with this very tag, for in a container every start can have the same pid; what it deferred is not ours.
+        """
         here = {daemon.owner for daemon in self._history.daemons() if daemon.host == self._owner.host}
-        self._repository.forget_daemons({owner for owner in here - {self._owner.tag} if not self._lives(owner)})
+        dead = {owner for owner in here if not self._lives(owner)}
+        self._repository.forget_daemons(dead | {self._owner.tag})
 
     def _lives(self, tag: str) -> bool:
         _, boot_id, pid = tag.rsplit("-", 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from daemon import log
@@ -11,6 +11,8 @@ from daemon.config import Settings
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.errors import HarnessError, LostClaim
+from daemon.intake.fairness import in_turns, within_quota
+from daemon.intake.pause import pause_reason
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.intake.spool import Claimed
 from daemon.judging import Desk, Finished
@@ -26,10 +28,12 @@ class Doorbell:
 
 
 class Reception:
-    """Claims bundles for one daemon. For the main loop's thread; `has_disk` for any."""
+    """Claims bundles for one daemon. For the main loop's thread; `is_open` for any."""
 
-    def __init__(self, settings: Settings, desk: Desk, history: History, doorbell: Doorbell) -> None:
+    def __init__(self, settings: Settings, desk: Desk, history: History, owner: str, doorbell: Doorbell) -> None:
+        """`owner`: what this daemon's leases carry."""
         self._settings = settings
+        self._owner = owner
         self._paths = settings.paths
         self._desk = desk
         self._history = history
@@ -42,18 +46,24 @@ class Reception:
 
         `moved_in`: names the watcher saw arrive by a rename. Raises `HarnessError` when inbox or database are away.
         """
-        entries = self._readiness.look(moved_in, now_s)
-        may_claim = may_claim and bool(entries) and self.has_disk()
+        entries = [entry for entry in self._readiness.look(moved_in, now_s) if entry.state is not EntryState.IGNORED]
+        may_claim = may_claim and bool(entries) and self.is_open()
         room = self._settings.claim_ahead - self.queued() if may_claim else 0
-        waiting = 0
-        for entry in entries:
-            if entry.state is EntryState.IGNORED:
-                continue
-            if room > 0 and entry.state in (EntryState.READY, EntryState.TORN):
-                room -= self._claim(entry)
-            else:
-                waiting += 1
-        return waiting
+        left = len(entries)
+        for entry in self._next(entries) if room > 0 else ():
+            taken = self._claim(entry)
+            room -= taken
+            left -= taken
+            if room <= 0:
+                break
+        return left
+
+    def _next(self, entries: list[Seen]) -> Iterator[Seen]:
+        """What may be claimed, in order: submitters take turns."""
+        ready = (entry for entry in entries if entry.state in (EntryState.READY, EntryState.TORN))
+        quota = self._settings.submitter_quota
+        on_the_way = self._history.unfinished_by_submitter() if quota is not None else {}
+        return within_quota(in_turns(ready), on_the_way, quota)
 
     def _claim(self, entry: Seen) -> int:
         self._doorbell.looking_at(entry.name)
@@ -76,8 +86,18 @@ class Reception:
         return 1
 
     def queued(self) -> int:
-        """How many jobs wait in the database."""
-        return sum(self._history.waiting_counts().values())
+        """How many jobs wait in the database that this daemon may judge. One it had to defer takes nobody's place."""
+        return self._history.waiting_for(self._owner)
+
+    def is_open(self) -> bool:
+        """Whether bundles may be claimed and jobs begun: not while an operator has paused it, nor without disk."""
+        return not self._is_paused() and self.has_disk()
+
+    def _is_paused(self) -> bool:
+        reason = pause_reason(self._paths)
+        if reason is not None:
+            self._complaint.say(f"paused by {self._paths.pause}{f': {reason}' if reason else ''}")
+        return reason is not None
 
     def has_disk(self) -> bool:
         """Whether there is room to judge and to keep results. Below the mark nothing is claimed or begun; nothing is

@@ -33,13 +33,14 @@ from daemon.executor.rehearsal import RehearsalEngine
 from daemon.health import Monitor
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
-from daemon.judging import Desk, Finished
+from daemon.judging import Deferred, Desk, Finished
 from daemon.lifecycle import JobState
 from daemon.notify import Notifier
 from daemon.presence import Presence
 from daemon.reception import Doorbell, Reception
 from daemon.reconcile import Reconciler
 from daemon.scheduler.pulse import Pulse
+from daemon.scheduler.turns import Turns
 from daemon.scheduler.workers import Workers
 from daemon.verdict import Verdict
 from daemon.watcher import Watcher
@@ -55,6 +56,7 @@ class Listener(Protocol):
     def started(self, job_id: str, name: str) -> None: ...
     def progress(self, progress: Progress) -> None: ...
     def finished(self, finished: Finished) -> None: ...
+    def deferred(self, deferred: Deferred) -> None: ...
 
 
 class Silence:
@@ -71,6 +73,9 @@ class Silence:
 
     def finished(self, finished: Finished) -> None:
         """A job ended with a result."""
+
+    def deferred(self, deferred: Deferred) -> None:
+        """A job waits for another host, that has a device for it."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class Service:
             self._repository,
             self._history,
             self._spool.owner,
-            slots=engine.slots,
+            engine.devices,
             inbox=self._paths.inbox,
             lease_s=settings.lease_s,
         )
@@ -116,12 +121,13 @@ class Service:
             self._repository,
             self._history,
             self._desk,
-            is_busy=lambda job_id: any(lease.job_id == job_id for lease in self._pulse.leases),
+            is_busy=lambda job_id: job_id in self._at_work,
         )
         self._reception = Reception(
             settings,
             self._desk,
             self._history,
+            self._spool.owner.tag,
             Doorbell(lambda name: self._monitor.working(f"claiming {name}"), self._claimed, self._count),
         )
         self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
@@ -131,6 +137,7 @@ class Service:
             lambda lease, progress: self._repository.heartbeat(lease, settings.lease_s, progress),
             lambda lease: self._engine.cancel(lease.job_id),
         )
+        self._at_work: set[str] = set()  # also jobs whose lease is lost while a slot still has its hands on them
         self._stop = threading.Event()
         self._counts_lock = threading.Lock()
         self._judged = 0
@@ -140,6 +147,7 @@ class Service:
         self._retry_at_s = 0.0
         self._next_complaint_s = 0.0
         self._complaint = log.Complaint()
+        self._turns = Turns()
         self._until_idle = False
         self._unfit: EvaldError | None = None
         self._trouble: str | None = None
@@ -186,7 +194,11 @@ class Service:
             now_s = time.monotonic()
             waiting = self._tick(hints.moved_in, now_s)
             self._monitor.turn(
-                inbox=waiting, running=len(self._pulse.leases), judged=self._judged, trouble=self._trouble
+                inbox=waiting,
+                running=len(self._pulse.leases),
+                judged=self._judged,
+                drained=sum(device.reason is not None for device in self._engine.devices()),
+                trouble=self._trouble,
             )
             if until_idle:
                 if self._presence.is_drained and self._workers.busy == 0:
@@ -264,11 +276,14 @@ class Service:
         if (
             self._stop.is_set()
             or not self._presence.takes_jobs
-            or not self._reception.has_disk()
+            or not self._reception.is_open()
             or not self._can_judge()
         ):
             return None
-        return self._repository.lease_next(self._spool.owner.tag, self._settings.lease_s)
+        lease = self._repository.lease_next(self._spool.owner.tag, self._settings.lease_s, self._turns.order)
+        if lease is not None:
+            self._turns.served(lease.submitter_uid)
+        return lease
 
     def _can_judge(self) -> bool:
         """Whether the engine is fit. A host that is not leases nothing: no job's attempts are burned on it."""
@@ -284,18 +299,22 @@ class Service:
 
     def _work(self, lease: Lease) -> None:
         self._monitor.taking(lease.name)
+        self._at_work.add(lease.job_id)
         self._pulse.add(lease)
         self._listener.started(lease.job_id, lease.name)
         ended = False
         try:
-            finished = self._desk.judge(lease, self._on_progress)
+            outcome = self._desk.judge(lease, self._on_progress)
             ended = True
         finally:
             self._pulse.remove(lease.job_id)
+            self._at_work.discard(lease.job_id)
             with self._counts_lock:
                 self._failed += not ended
-        if finished is not None:
-            self._count(finished)
+        if isinstance(outcome, Deferred):
+            self._listener.deferred(outcome)
+        elif outcome is not None:
+            self._count(outcome)
 
     def _on_progress(self, progress: Progress) -> None:
         self._pulse.note(progress.job_id, progress.text)
@@ -314,7 +333,7 @@ class Service:
         self._engine.close()
         if not ended:
             self._workers.stop(self._settings.deadlines.stop_s)
-        self._give_back()
+        self._give_back_all()
         self._presence.leave(keep=not self._until_idle)
         self._database.close()
 
@@ -327,9 +346,13 @@ class Service:
             job = self._history.job(claimed.job_id)
             waits = job is not None and job.state is JobState.QUEUED
             if claimed.owner == self._spool.owner and waits:
-                self._desk.give_back(claimed)
+                self._give_back(claimed)
 
-    def _give_back(self) -> None:
+    def _give_back(self, claimed: Claimed) -> None:
+        """One that was deferred keeps its job: whoever looks into the inbox can then tell why it waits."""
+        self._desk.give_back(claimed, keep_id=bool(self._history.deferrals(claimed.job_id)))
+
+    def _give_back_all(self) -> None:
         """Every bundle this daemon claimed whose job is not finished, nor leased by another daemon, goes back to the
         inbox.
         """
@@ -339,7 +362,7 @@ class Service:
                 elsewhere = job is not None and job.lease_owner not in (None, self._spool.owner.tag)
                 self._monitor.working(f"giving {claimed.name} back")
                 if claimed.owner == self._spool.owner and not elsewhere:
-                    self._desk.give_back(claimed)
+                    self._give_back(claimed)
         except (HarnessError, OSError) as error:
             log.story("could not give bundles back; the next start will", level=30, reason=error)
 
@@ -396,7 +419,7 @@ def _back_off_s() -> float:
 
 def _engine(settings: Settings) -> LocalEngine | RehearsalEngine:
     if settings.engine == "rehearsal":
-        return RehearsalEngine(settings.slots, settings.rehearsal_s)
+        return RehearsalEngine(settings.slots, settings.rehearsal_s, has_gpu=settings.device != "cpu")
     return LocalEngine(settings)
 
 

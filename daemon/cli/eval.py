@@ -12,7 +12,7 @@ import click
 from daemon.cli import outcome, screen
 from daemon.cli.judging import interrupted_by_any_end, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
-from daemon.errors import BundleError
+from daemon.errors import BundleError, OperatorError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,14 +26,15 @@ _PAUSE_S = 0.1
 
 
 @click.command("eval")
-@settings_options("isolation", "log_level", "backend_paths")
+@settings_options("isolation", "device", "gpus", "log_level", "backend_paths")
 @json_option
 @click.argument("path")
 def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
     """Judge the bundle at PATH here and now: no inbox, no database, nothing is left behind.
 
     PATH is a folder with a contract.json, an archive of one, or a .json file. With --json the result document is
-    printed, the same as in result.json. Exit code 0: passed. 1: judged and not passed. 2: could not be judged.
+    printed, the same as in result.json. Exit code 0: passed. 1: judged and not passed. 2: could not be judged, also
+    for want of a device that the bundle requires.
     """
     from daemon import log, results
     from daemon.cli import bundles, report
@@ -83,12 +84,20 @@ def _settings_for(settings: Settings, folder: Path) -> Settings:
 
 
 def _judge(bundle: ReadBundle, job_id: str, settings: Settings) -> Evaluation:
-    """Judge in a thread of its own, so that an interrupt never hits the engine halfway through starting a process."""
+    """Judge in a thread of its own, so that an interrupt never hits the engine halfway through starting a process.
+
+    Raises `OperatorError` when no device of this host can serve the bundle.
+    """
     from daemon.cli.live import spinner
     from daemon.engine import JobSpec
     from daemon.executor.local import LocalEngine
 
     engine = LocalEngine(settings)
+    if (reason := engine.refusal(bundle.parsed.request.requires)) is not None:
+        raise OperatorError(
+            f"{bundle.name} cannot be judged here: {reason}",
+            hint="evald doctor names the devices of this host; evald submit leaves the bundle for a host that has one",
+        )
 
     def work() -> Evaluation:
         with spinner(bundle.name) as on_progress:

@@ -16,14 +16,15 @@ from daemon.engine import Progress
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from daemon.judging import Finished
+    from daemon.judging import Deferred, Finished
 
 
 class Tally:
-    """A listener that remembers what ended. It shows nothing."""
+    """A listener that remembers what ended, and what was left to other hosts. It shows nothing."""
 
     def __init__(self) -> None:
         self.finished_jobs: list[Finished] = []
+        self.deferred_jobs: dict[str, Deferred] = {}
 
     def claimed(self, job_id: str, name: str) -> None:
         """A bundle was claimed from the inbox."""
@@ -37,6 +38,10 @@ class Tally:
     def finished(self, finished: Finished) -> None:
         """A job ended with a result."""
         self.finished_jobs.append(finished)
+
+    def deferred(self, deferred: Deferred) -> None:
+        """A job waits for another host."""
+        self.deferred_jobs[deferred.job_id] = deferred
 
 
 class Board(Tally):
@@ -67,7 +72,14 @@ class Board(Tally):
 
     def finished(self, finished: Finished) -> None:
         super().finished(finished)
-        if (task := self._tasks.pop(finished.job_id, None)) is not None:
+        self._remove(finished.job_id)
+
+    def deferred(self, deferred: Deferred) -> None:
+        super().deferred(deferred)
+        self._remove(deferred.job_id)
+
+    def _remove(self, job_id: str) -> None:
+        if (task := self._tasks.pop(job_id, None)) is not None:
             self.bars.remove_task(task)
         self._count()
 
@@ -77,7 +89,8 @@ class Board(Tally):
 
     def _count(self) -> None:
         ended = len(self.finished_jobs)
-        self.bars.update(self._total, description=f"{ended} judged", doing=f"· {max(0, self._claimed - ended)} to go")
+        left = max(0, self._claimed - ended - len(self.deferred_jobs))
+        self.bars.update(self._total, description=f"{ended} judged", doing=f"· {left} to go")
 
 
 def described(progress: Progress) -> str:

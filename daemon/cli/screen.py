@@ -47,6 +47,12 @@ def console(*, err: bool = False) -> Console:
     return Console(stderr=err, highlight=False, soft_wrap=False)
 
 
+def clear() -> None:
+    """An empty screen with the cursor at its top; in a pipe nothing."""
+    if on_terminal():
+        sys.stdout.write("\x1b[H\x1b[2J")
+
+
 def document(value: object) -> None:
     """One JSON document on stdout. Raises `ValueError` for NaN and Infinity."""
     sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.cli import figures, outcome, screen
+from daemon.cli import deferred, figures, hosts, outcome, screen
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
@@ -16,23 +18,37 @@ from daemon.lifecycle import JobState
 if TYPE_CHECKING:
     from daemon.config import LoadedSettings, Settings
     from daemon.db.history import History
-    from daemon.db.records import DaemonRecord, JobRecord
+    from daemon.db.records import DeferralRecord, JobRecord
     from daemon.intake.waiting import Inbox
 
 _SHOWN = 10
 _RUNNING_SHOWN = 100
+_DEFERRALS_READ = 100
 
 
 @click.command("status")
 @settings_options()
 @json_option
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
+@click.option(
+    "--every", default=2.0, show_default=True, metavar="S", type=click.FloatRange(min=0.1), help="With --watch."
+)
 @click.argument("wanted", metavar="[NAME|JOB]", required=False)
-def command(*, loaded: LoadedSettings, as_json: bool, wanted: str | None) -> int:
+def command(*, loaded: LoadedSettings, as_json: bool, watch: bool, every: float, wanted: str | None) -> int:
     """What waits in the inbox and why, what is being judged, and what ended last.
 
     With NAME or JOB (an id, or its first digits): that job, the newest of that name, or the bundle of that name in the
     inbox.
     """
+    while watch:
+        screen.clear()
+        _show(loaded, wanted, as_json=as_json)
+        sys.stdout.flush()
+        time.sleep(every)
+    return _show(loaded, wanted, as_json=as_json)
+
+
+def _show(loaded: LoadedSettings, wanted: str | None, *, as_json: bool) -> int:
     from daemon.cli import store
     from daemon.intake import waiting
 
@@ -45,31 +61,44 @@ def command(*, loaded: LoadedSettings, as_json: bool, wanted: str | None) -> int
         job = store.find(history, wanted) if history is not None else None
         if job is None and not inbox.entries:
             raise store.unknown(history, settings, wanted)
+        refused = deferred.in_inbox(history, inbox)
+        deferrals = deferred.of_job(history, job) if history is not None and job is not None else ()
     if as_json:
         screen.document(
-            {"inbox": _inbox_document(inbox)["entries"], "job": None if job is None else _job_document(job)}
+            {
+                "inbox": _inbox_document(inbox, refused)["entries"],
+                "job": None if job is None else _job_document(job),
+                "deferrals": [as_document(one) for one in deferrals],
+            }
         )
     else:
-        _one(job, inbox)
+        _one(job, deferrals, inbox, refused)
     return 0
 
 
 def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_json: bool) -> None:
 
+    from daemon.intake.pause import pause_reason
+
+    paused = pause_reason(settings.paths)
     counts = history.counts_by_state() if history else dict.fromkeys(JobState, 0)
     held = (JobState.CLAIMED, JobState.RUNNING)
     running = history.jobs(state=held, limit=_RUNNING_SHOWN).jobs if history and any(counts[s] for s in held) else ()
     daemons = history.daemons() if history else ()
     drained = history.drained_hosts() if history else {}
+    deferrals = history.deferrals(limit=_DEFERRALS_READ) if history and counts[JobState.QUEUED] else ()
+    refused = deferred.in_inbox(history, inbox)
     last = history.jobs(state=(JobState.FINISHED, JobState.BROKEN), limit=_SHOWN).jobs if history else ()
     if as_json:
         screen.document(
             {
                 "home": str(settings.paths.home),
-                "inbox": _inbox_document(inbox),
+                "paused": paused,
+                "inbox": _inbox_document(inbox, refused),
                 "jobs": {str(state): count for state, count in counts.items()},
-                "daemons": [_daemon_document(daemon, running) for daemon in daemons],
+                "daemons": [hosts.document(daemon, running) for daemon in daemons],
                 "drained_hosts": {host: since.isoformat() for host, since in drained.items()},
+                "deferrals": [as_document(one) for one in deferrals],
                 "running": [_job_document(job) for job in running],
                 "last_finished": [_job_document(job) for job in last],
             }
@@ -77,64 +106,18 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
         return
     ignored = f" (and {inbox.ignored} with hidden or temporary names)" if inbox.ignored else ""
     known = " · ".join(f"{count} {state}" for state, count in counts.items() if count) or "none yet"
-    screen.fields([("inbox", f"{inbox.total} waiting in {settings.paths.inbox}{ignored}"), ("jobs", known)])
-    _daemons_table(daemons, running)
+    fields = [("inbox", f"{inbox.total} waiting in {settings.paths.inbox}{ignored}"), ("jobs", known)]
+    if paused is not None:
+        fields.append(("paused", f"{paused or 'no reason given'} (remove {settings.paths.pause} to go on)"))
+    screen.fields(fields)
+    hosts.show(daemons, running)
     idle = set(drained) - {daemon.host for daemon in daemons}
     for host in sorted(idle):
         screen.line(f"{host} is drained and has no daemon")
     _running_table(running)
-    _inbox_table(inbox)
+    deferred.table(deferrals, _SHOWN)
+    _inbox_table(inbox, refused)
     _last_table(last)
-
-
-def _daemons_table(daemons: tuple[DaemonRecord, ...], running: tuple[JobRecord, ...]) -> None:
-
-    if not daemons:
-        return
-    screen.heading("daemons")
-    columns = (
-        Column("HOST"),
-        Column("PID"),
-        Column("STATE"),
-        Column("SLOTS", right=True),
-        Column("SEEN"),
-        Column("INBOX", flexible=True),
-    )
-    screen.table(
-        columns,
-        [
-            (
-                daemon.host,
-                str(daemon.pid),
-                _state_of(daemon, running),
-                f"{len(_held_by(daemon, running))}/{daemon.slots}",
-                figures.ago(daemon.seen_at),
-                daemon.inbox,
-            )
-            for daemon in daemons
-        ],
-    )
-
-
-def _state_of(daemon: DaemonRecord, running: tuple[JobRecord, ...]) -> str:
-    """`draining` becomes `drained` when nothing runs there any more."""
-    if daemon.is_missing:
-        return f"no sign of life for longer than its lease ({daemon.lease_s:g} s)"
-    if daemon.state != "draining":
-        return f"{daemon.state}{', to be drained' if daemon.is_drained and daemon.state == 'running' else ''}"
-    return "draining" if _held_by(daemon, running) else "drained"
-
-
-def _held_by(daemon: DaemonRecord, running: tuple[JobRecord, ...]) -> list[JobRecord]:
-    return [job for job in running if job.lease_owner == daemon.owner]
-
-
-def _daemon_document(daemon: DaemonRecord, running: tuple[JobRecord, ...]) -> dict[str, Any]:
-    leases = [
-        {"job_id": job.job_id, "name": job.name, "lease_until": job.lease_until and job.lease_until.isoformat()}
-        for job in _held_by(daemon, running)
-    ]
-    return {**as_document(daemon), "judging": leases}
 
 
 def _running_table(jobs: tuple[JobRecord, ...]) -> None:
@@ -182,7 +165,7 @@ def _holder(job: JobRecord) -> str:
     return f"{job.lease_owner}{' (no sign of life)' if lost else ''}"
 
 
-def _inbox_table(inbox: Inbox) -> None:
+def _inbox_table(inbox: Inbox, refused: dict[str, str]) -> None:
 
     if not inbox.entries:
         return
@@ -191,7 +174,11 @@ def _inbox_table(inbox: Inbox) -> None:
     screen.table(
         columns,
         [
-            (entry.name, figures.ago(entry.since), entry.reason or "complete, waits to be taken")
+            (
+                entry.name,
+                figures.ago(entry.since),
+                entry.reason or refused.get(entry.entry, "complete, waits to be taken"),
+            )
             for entry in inbox.entries
         ],
     )
@@ -228,13 +215,13 @@ def _last_table(jobs: tuple[JobRecord, ...]) -> None:
     )
 
 
-def _one(job: JobRecord | None, inbox: Inbox) -> None:
+def _one(job: JobRecord | None, deferrals: tuple[DeferralRecord, ...], inbox: Inbox, refused: dict[str, str]) -> None:
 
-    _inbox_table(inbox)
+    _inbox_table(inbox, refused)
     if job is None:
         return
     if inbox.entries:
-        screen.heading("judged before")
+        screen.heading("judged before" if job.state.final else "taken before")
     ended = job.state.final
     screen.fields(
         [
@@ -242,6 +229,7 @@ def _one(job: JobRecord | None, inbox: Inbox) -> None:
             ("job", job.job_id),
             ("state", str(job.state)),
             ("now", None if ended else job.progress),
+            ("waits", "\n".join(("for a device", *deferred.sentences(deferrals))) if deferrals else None),
             ("by", None if ended else _holder(job) or None),
             ("verdict", outcome.coloured(job.verdict) if ended else None),
             ("phase", str(job.phase) if ended and job.phase and job.message else None),
@@ -256,10 +244,10 @@ def _one(job: JobRecord | None, inbox: Inbox) -> None:
     )
 
 
-def _inbox_document(inbox: Inbox) -> dict[str, Any]:
+def _inbox_document(inbox: Inbox, refused: dict[str, str]) -> dict[str, Any]:
     entries = [
         {"name": entry.name, "entry": entry.entry, "job_id": entry.job_id, "since": entry.since.isoformat(),
-         "complete": not entry.reason, "reason": entry.reason or None}
+         "complete": not entry.reason, "reason": entry.reason or refused.get(entry.entry)}
         for entry in inbox.entries
     ]  # fmt: skip
     return {"waiting": inbox.total, "ignored": inbox.ignored, "entries": entries}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -17,35 +19,46 @@ from daemon.verdict import Verdict
 if TYPE_CHECKING:
     from daemon.cli.outcome import Line
     from daemon.config import LoadedSettings
+    from daemon.judging import Deferred
     from daemon.paths import Paths
 
 
 @click.command("sweep")
-@settings_options("isolation", "slots", "log_level", "backend_paths")
+@settings_options("isolation", "device", "gpus", "slots", "log_level", "backend_paths")
 @json_option
 def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     """Judge what is waiting in the inbox, then exit: for cron, and for a folder of bundles.
 
     Exit code 0: all passed, or nothing was waiting. 1: some did not pass. 2: some could not be judged (rejected,
-    unsupported, or evald itself failed). 130: interrupted; what was not finished is back in the inbox.
+    unsupported, or evald itself failed). 130: interrupted; what was not finished is back in the inbox. Bundles that
+    require a device this host does not have stay in the inbox and change nothing about the exit code.
     """
 
     settings = loaded.settings
     warn_of_weakness(settings)
     settings.paths.create()
     if not _anything_to_do(settings.paths):
-        _print([], as_json=as_json, place=settings.paths.inbox)
+        _print(Swept(), as_json=as_json, place=settings.paths.inbox)
         return 0
-    lines, interrupted, failed = _sweep(loaded)
-    if lines or as_json or not interrupted:
-        _print(lines, as_json=as_json, place=settings.paths.inbox)
-    if interrupted:
+    swept, failed = _sweep(loaded)
+    if swept.lines or as_json or not swept.interrupted:
+        _print(swept, as_json=as_json, place=settings.paths.inbox)
+    if swept.interrupted:
         screen.say("evald: interrupted; what was not finished is back in the inbox")
         return INTERRUPTED
     if failed:
         screen.say(f"evald: {failed} jobs could not be brought to their end; their bundles are kept for the next sweep")
         return COULD_NOT
-    return outcome.exit_code(line.verdict for line in lines)
+    return outcome.exit_code(line.verdict for line in swept.lines)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep did: the jobs that ended, and those this host has no device for."""
+
+    lines: tuple[Line, ...] = ()
+    waiting: tuple[Deferred, ...] = ()
+    interrupted: bool = False
 
 
 def _anything_to_do(paths: Paths) -> bool:
@@ -56,7 +69,8 @@ def _anything_to_do(paths: Paths) -> bool:
     return any(True for _ in visible) or any(paths.work.iterdir()) or any(paths.outbox.iterdir())
 
 
-def _sweep(loaded: LoadedSettings) -> tuple[list[Line], bool, int]:
+def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
+    """What was done, and how many jobs evald failed to bring to their end."""
     from daemon import log, service
     from daemon.cli.live import Board, board
 
@@ -70,18 +84,24 @@ def _sweep(loaded: LoadedSettings) -> tuple[list[Line], bool, int]:
                 listener.ready()
             stopper.attach(daemon.stop)
             failed = daemon.sweep().failed
-    lines = [Line.of_evaluation(ended.job_id, ended.name, ended.evaluation) for ended in listener.finished_jobs]
-    return lines, stopper.asked, failed
+    lines = tuple(Line.of_evaluation(ended.job_id, ended.name, ended.evaluation) for ended in listener.finished_jobs)
+    return Swept(lines, tuple(listener.deferred_jobs.values()), stopper.asked), failed
 
 
-def _print(lines: list[Line], *, as_json: bool, place: object) -> None:
-
+def _print(swept: Swept, *, as_json: bool, place: object) -> None:
+    lines, waiting = swept.lines, swept.waiting
     passed = sum(line.verdict is Verdict.PASSED for line in lines)
     if as_json:
-        screen.document({"judged": len(lines), "passed": passed, "jobs": [line.as_document() for line in lines]})
-        return
-    if not lines:
-        screen.say(f"nothing was judged: nothing is ready in {place}")
+        jobs = [line.as_document() for line in lines]
+        screen.document(
+            {"judged": len(lines), "passed": passed, "jobs": jobs, "waiting": [vars(one) for one in waiting]}
+        )
         return
     screen.table(COLUMNS, [line.cells() for line in lines])
-    screen.say(f"{passed} of {len(lines)} passed")
+    if lines:
+        screen.say(f"{passed} of {len(lines)} passed")
+    elif not waiting:
+        screen.say(f"nothing was judged: nothing is ready in {place}")
+    for reason, count in Counter(one.reason for one in waiting).items():
+        bundles = "1 bundle waits" if count == 1 else f"{count} bundles wait"
+        screen.say(f"{bundles} for another host: {reason}")

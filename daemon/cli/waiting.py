@@ -1,8 +1,8 @@
 """Following submitted jobs until they have ended, by asking the database.
 
 The bundle moves under our eyes: in the inbox, then claimed and in the database, perhaps back in the inbox when its
-daemon stopped. A daemon that is at work always shows in the database: as a job with a lease. When nothing shows, we say
-so, once.
+daemon stopped. A daemon that is at work always shows in the database: as a job with a lease, or as the reason why it
+cannot serve one. When nothing shows, we say so, once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from daemon.config import Settings
     from daemon.db.history import History
-    from daemon.db.records import JobRecord
+    from daemon.db.records import DeferralRecord, JobRecord
     from daemon.intake.submit import Dropped
 
 _PAUSE_S = 0.2
@@ -37,10 +37,12 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
     started_s = time.monotonic()
     alone_since_s: float | None = started_s
     told = False
+    explained: set[str] = set()
     with _display(len(dropped)) as show:
         while True:
             waiting = [one for one in dropped if one.job_id not in ended]
-            states, served = _look(settings, waiting, ended)
+            states, deferrals, served = _look(settings, waiting, ended)
+            _explain(deferrals, explained)
             now_s = time.monotonic()
             if len(ended) == len(dropped) or (timeout_s is not None and now_s - started_s > timeout_s):
                 break
@@ -53,16 +55,30 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
     return [ended[one.job_id] for one in dropped if one.job_id in ended]
 
 
-def _look(settings: Settings, waiting: list[Dropped], ended: dict[str, Line]) -> tuple[list[str], bool]:
-    """One look at the jobs: what they are doing, and whether any daemon is at work. A storage fault is waited out."""
+def _look(
+    settings: Settings, waiting: list[Dropped], ended: dict[str, Line]
+) -> tuple[list[str], list[DeferralRecord], bool]:
+    """One look at the jobs: what they are doing, which of them wait for a device, and whether any daemon is there. A
+    storage fault is waited out.
+    """
     try:
         with store.history_if_any(settings) as history:
             if history is None:
-                return [], False
+                return [], [], False
             states = [state for one in waiting if (state := _state(history, one, ended)) is not None]
-            return states, _anybody_at_work(history)
+            left = [one for one in waiting if one.job_id not in ended]
+            deferrals = [deferral for one in left for deferral in history.deferrals(one.job_id)]
+            return states, deferrals, bool(deferrals) or _anybody_at_work(history)
     except HarnessError:
-        return [], True
+        return [], [], True
+
+
+def _explain(deferrals: list[DeferralRecord], explained: set[str]) -> None:
+    """Say once about each job why it waits although a daemon is there."""
+    for one in deferrals:
+        if one.job_id not in explained:
+            screen.say(f"evald: {one.name} waits for a host that can judge it; {one.host} cannot: {one.reason}")
+    explained.update(one.job_id for one in deferrals)
 
 
 def _state(history: History, one: Dropped, ended: dict[str, Line]) -> str | None:

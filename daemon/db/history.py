@@ -13,12 +13,25 @@ from sqlalchemy import Row, Select, func, select, tuple_
 from daemon.db import samples
 from daemon.db.columns import storable
 from daemon.db.connection import Database
-from daemon.db.models import Attempt, Bundle, Daemon, Drain, Evaluation, Event, Job, Sample
+from daemon.db.models import (
+    IS_QUEUED,
+    Attempt,
+    Bundle,
+    Daemon,
+    Deferral,
+    Drain,
+    Evaluation,
+    Event,
+    Job,
+    Sample,
+    is_deferred_by,
+)
 from daemon.db.models import Metric as MetricRow
 from daemon.db.records import (
     AttemptRecord,
     DaemonRecord,
     DaemonState,
+    DeferralRecord,
     EvaluationRecord,
     EventRecord,
     JobPage,
@@ -27,9 +40,11 @@ from daemon.db.records import (
     SampleRecord,
     Standing,
     StatsRow,
+    host_of,
 )
 from daemon.db.sqlfunctions import now
 from daemon.db.statistics import GroupBy, leaderboard, stats
+from daemon.engine import DeviceState
 from daemon.errors import OperatorError
 from daemon.lifecycle import JobState
 from daemon.verdict import Verdict
@@ -159,12 +174,29 @@ class History:
             found = connection.execute(select(Job.state, func.count()).group_by(Job.state)).all()
         return dict.fromkeys(JobState, 0) | {state: count for state, count in found}
 
-    def waiting_counts(self) -> dict[int, int]:
-        """How many queued jobs there are at each priority, highest first."""
-        statement = select(Job.priority, func.count()).where(Job.state == JobState.QUEUED).group_by(Job.priority)
+    def waiting_for(self, owner: str) -> int:
+        """How many queued jobs the daemon `owner` may yet lease: those that it has not deferred."""
         with self._database.read() as connection:
-            found = connection.execute(statement.order_by(Job.priority.desc())).all()
-        return {priority: count for priority, count in found}
+            statement = select(func.count()).select_from(Job).where(IS_QUEUED, ~is_deferred_by(owner))
+            return connection.scalar(statement) or 0
+
+    def unfinished_by_submitter(self) -> dict[int | None, int]:
+        """How many claimed bundles of each submitter (uid) have no result yet."""
+        states = (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)
+        statement = select(Job.submitter_uid, func.count()).where(Job.state.in_(states)).group_by(Job.submitter_uid)
+        with self._database.read() as connection:
+            return {uid: count for uid, count in connection.execute(statement)}
+
+    def deferrals(self, job_id: str | None = None, *, limit: int = 1000) -> tuple[DeferralRecord, ...]:
+        """Why queued jobs (or that one) are passed over, and by whom: in the order the jobs would be leased."""
+        columns = (Deferral.job_id, Job.name, Deferral.owner, Deferral.reason, Deferral.at)
+        statement = select(*columns).join(Job, Job.id == Deferral.job_id).where(IS_QUEUED)
+        if job_id is not None:
+            statement = statement.where(Job.id == job_id)
+        order = (Job.priority.desc(), Job.created_at, Job.id, Deferral.owner)
+        with self._database.read() as connection:
+            found = connection.execute(statement.order_by(*order).limit(limit)).all()
+        return tuple(DeferralRecord(**row._mapping, host=host_of(row.owner)) for row in found)
 
     def last_finished_at(self) -> datetime | None:
         """When a job ended last; None: none has."""
@@ -221,7 +253,8 @@ _EVALUATION_FIELDS = set(EvaluationRecord.__dataclass_fields__) - {"samples", "m
 def _daemon(row: Row[Any]) -> DaemonRecord:
     values = dict(row._mapping)
     silent = values.pop("read_at") - row.seen_at > timedelta(seconds=row.lease_s)
-    return DaemonRecord(**values, is_missing=silent and row.state is not DaemonState.STOPPED)
+    devices = tuple(DeviceState(**device) for device in values.pop("devices") or ())
+    return DaemonRecord(**values, devices=devices, is_missing=silent and row.state is not DaemonState.STOPPED)
 
 
 def _jobs_with_document() -> Select[Any]:

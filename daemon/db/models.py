@@ -10,7 +10,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, String, UniqueConstraint, text
+from sqlalchemy import (
+    CheckConstraint,
+    Exists,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+    exists,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column
 
 from daemon.db.columns import RowId, SafeJson, SafeText, UtcDateTime, choice
@@ -267,7 +278,10 @@ class Metric(Base):
 
 
 class Daemon(Base):
-    """One daemon process, as it last told about itself. `owner` is what its leases carry; times are the database's."""
+    """One daemon process, as it last told about itself. `owner` is what its leases carry; times are the database's.
+
+    `devices`: a list of `DeviceState` as JSON; NULL in a row that was written before there was this column.
+    """
 
     __tablename__ = "daemon"
 
@@ -281,6 +295,23 @@ class Daemon(Base):
     state: Mapped[DaemonState] = mapped_column(choice(DaemonState, "state"))
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+    devices: Mapped[list[Any] | None]
+
+
+class Deferral(Base):
+    """A job that the daemon `owner` gave back to the queue because none of its devices can ever serve it."""
+
+    __tablename__ = "deferral"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    owner: Mapped[str] = mapped_column(primary_key=True, index=True)
+    reason: Mapped[str]
+    at: Mapped[datetime]
+
+
+def is_deferred_by(owner: str) -> Exists:
+    """Whether `owner` has deferred the job of the query around this."""
+    return exists().where(Deferral.job_id == Job.id, Deferral.owner == owner)
 
 
 class Drain(Base):

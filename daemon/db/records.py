@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from daemon.engine import DeviceState
 from daemon.evaluation import Evaluation
 from daemon.lifecycle import JobState
 from daemon.verdict import Phase, Side, Verdict
@@ -32,8 +33,8 @@ class Description:
     """What the contract says, once it was parsed. `kind`: evaluate, compare or legacy. A None `name` leaves the
     dropped name.
 
-    `contract_json` is kept up to 1 MiB. `requires_gpu` (lower case, "h200"): only a daemon that offers it may lease
-    the job.
+    `contract_json` is kept up to 1 MiB. `requires_gpu` (lower case, "h200") is for people who ask what waits for which
+    GPU; whether a host can serve the job, its engine says.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Lease:
     priority: int
     dropped_at: datetime
     claimed_at: datetime
+    submitter_uid: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class AttemptOutcome(StrEnum):
     BROKEN = "broken"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
+    DEFERRED = "deferred"
 
 
 class DaemonState(StrEnum):
@@ -113,7 +116,7 @@ class DaemonState(StrEnum):
 @dataclass(frozen=True)
 class DaemonNote:
     """What a daemon tells about itself. `owner` is what its leases carry (host-boot-pid); `lease_s`: how long after
-    its last sign of life it counts as gone, seconds.
+    its last sign of life it counts as gone, seconds; `devices`: one per slot.
     """
 
     owner: str
@@ -123,6 +126,7 @@ class DaemonNote:
     slots: int
     inbox: str
     lease_s: float
+    devices: tuple[DeviceState, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,26 @@ class DaemonRecord:
     state: DaemonState
     started_at: datetime
     seen_at: datetime
+    devices: tuple[DeviceState, ...]
     is_missing: bool
     is_drained: bool
+
+
+def host_of(owner: str) -> str:
+    """The host in the name of a lease's owner (host-boot-pid)."""
+    return owner.rsplit("-", 2)[0]
+
+
+@dataclass(frozen=True)
+class DeferralRecord:
+    """A waiting job that the daemon `owner` cannot serve, why, and since when it knows. Another daemon may serve it."""
+
+    job_id: str
+    name: str
+    owner: str
+    host: str
+    reason: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -217,7 +239,7 @@ class JobPage:
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One try at a job. `number` is None for one that did not count (withdrawn)."""
+    """One try at a job. `number` is None for one that did not count (withdrawn, deferred)."""
 
     job_id: str
     fence: int

@@ -19,7 +19,7 @@ point.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,16 +62,17 @@ class Repository:
         with self._database.write() as connection:
             return registration.describe(connection, job_id, description)
 
-    def lease_next(self, owner: str, lease_s: float, capabilities: Iterable[str] | None = None) -> Lease | None:
+    def lease_next(self, owner: str, lease_s: float, turns: Sequence[int] = ()) -> Lease | None:
         """Lease the waiting job of highest priority, of these the oldest: queued -> claimed. None: nothing to do.
 
+        `turns`: submitters (uids) in the order in which they come at equal priority, after all who are not named.
+
         Every job goes to exactly one caller. `owner` names the process (host-boot-pid); the lease lasts `lease_s`
-        seconds by the database's clock. With `capabilities` ("h200") only jobs that require none or one of these are
-        considered. Jobs that used up `max_attempts` are passed over. On Postgres, rows another caller is just leasing
-        are skipped.
+        seconds by the database's clock. Passed over are jobs that `owner` has deferred, jobs that used up
+        `max_attempts`, and, on Postgres, rows another caller is just leasing.
         """
         with self._database.write() as connection:
-            job_id = connection.scalar(leases.next_waiting(self.max_attempts, capabilities))
+            job_id = connection.scalar(leases.next_waiting(owner, self.max_attempts, turns))
             return None if job_id is None else leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 
     def lease(self, job_id: str, owner: str, lease_s: float) -> Lease | None:
@@ -130,6 +131,16 @@ class Repository:
         with self._database.write() as connection:
             return leases.retry(connection, lease, reason, limit)
 
+    def defer(self, lease: Lease, reason: str) -> bool:
+        """Back to queued: no device of this lease's owner can ever serve the job, and `reason` says why.
+
+        The attempt does not count. That owner does not get the job from `lease_next` again while it lives, any other
+        may; a deferral ends with its daemon, and when the bundle goes back to the inbox. False when this very lease had
+        been deferred before. Raises `LostClaim` when it no longer counts.
+        """
+        with self._database.write() as connection:
+            return leases.defer(connection, lease, reason)
+
     def withdraw(self, held: Lease | str) -> bool:
         """Queued, claimed or running -> withdrawn: the bundle went back to the inbox. The attempt does not count.
 
@@ -180,12 +191,14 @@ class Repository:
             return daemons.report(connection, note)
 
     def daemon_stopped(self, owner: str) -> None:
-        """This daemon ends and holds nothing any more."""
+        """This daemon ends and holds nothing any more. What it has deferred is as if it had never seen it."""
         with self._database.write() as connection:
             daemons.leave(connection, owner)
 
     def forget_daemons(self, owners: Collection[str]) -> int:
-        """Drop the rows of daemons that nobody needs to see any more. Their jobs and leases are not touched."""
+        """Drop the rows of daemons that nobody needs to see any more, and what they have deferred. Their jobs and
+        leases are not touched.
+        """
         with self._database.write() as connection:
             return daemons.forget(connection, owners)
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from daemon.db import repository_rows as rows
-from daemon.db.models import Daemon, Drain
+from daemon.db.models import Daemon, Deferral, Drain
 from daemon.db.records import DaemonNote, DaemonState
 from daemon.db.sqlfunctions import now
 
@@ -18,7 +18,8 @@ def report(connection: Connection, note: DaemonNote) -> bool:
     drained = bool(connection.scalar(select(exists().where(Drain.host == note.host))))
     state = DaemonState.DRAINING if drained else DaemonState.RUNNING
     build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    told = {**vars(note), "state": state, "seen_at": now()}
+    devices = [vars(device) for device in note.devices]
+    told = {**vars(note), "devices": devices, "state": state, "seen_at": now()}
     statement = build(Daemon).values(**told, started_at=now())
     connection.execute(statement.on_conflict_do_update(index_elements=[Daemon.owner.key], set_=told))
     return drained
@@ -27,10 +28,12 @@ def report(connection: Connection, note: DaemonNote) -> bool:
 def leave(connection: Connection, owner: str) -> None:
     """See `Repository.daemon_stopped`."""
     connection.execute(update(Daemon).where(Daemon.owner == owner).values(state=DaemonState.STOPPED, seen_at=now()))
+    connection.execute(delete(Deferral).where(Deferral.owner == owner))
 
 
 def forget(connection: Connection, owners: Collection[str]) -> int:
     """See `Repository.forget_daemons`."""
+    connection.execute(delete(Deferral).where(Deferral.owner.in_(owners)))
     return connection.execute(delete(Daemon).where(Daemon.owner.in_(owners))).rowcount
 
 

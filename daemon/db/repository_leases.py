@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, case, delete, insert, select, update
 
 from daemon.db import repository_rows as rows
-from daemon.db.models import IS_QUEUED, Attempt, Job
+from daemon.db.models import IS_QUEUED, Attempt, Deferral, Job, is_deferred_by
 from daemon.db.records import AttemptOutcome, Expired, Lease
 from daemon.db.repository_rows import HELD, UNLEASED
 from daemon.db.sqlfunctions import now
@@ -27,6 +27,7 @@ LEASE_COLUMNS = (
     Job.name,
     Job.work_name,
     Job.priority,
+    Job.submitter_uid,
     Job.dropped_at,
     Job.claimed_at,
 )
@@ -44,16 +45,14 @@ def lost(lease: Lease) -> LostClaim:
     return LostClaim(f"job {lease.job_id}: lease {lease.fence} of {lease.owner} no longer counts")
 
 
-def next_waiting(max_attempts: int, capabilities: Iterable[str] | None) -> Select[str]:
-    """The query for the job to lease next, which locks it where the database can do that."""
-    pick = select(Job.id).where(IS_QUEUED, Job.attempts < max_attempts, _suits(capabilities))
-    return pick.order_by(Job.priority.desc(), Job.created_at, Job.id).limit(1).with_for_update(skip_locked=True)
-
-
-def _suits(capabilities: Iterable[str] | None) -> ColumnElement[bool]:
-    if capabilities is None:
-        return true()
-    return or_(Job.requires_gpu.is_(None), Job.requires_gpu.in_([name.lower() for name in capabilities]))
+def next_waiting(owner: str, max_attempts: int, turns: Sequence[int] = ()) -> Select[str]:
+    """The query for the job `owner` may lease next, which locks it where the database can do that."""
+    pick = select(Job.id).where(IS_QUEUED, Job.attempts < max_attempts, ~is_deferred_by(owner))
+    order: list[ColumnElement[Any]] = [Job.priority.desc(), Job.created_at.asc(), Job.id.asc()]
+    if turns:
+        place = {uid: number for number, uid in enumerate(turns, start=1)}
+        order.insert(1, case(place, value=Job.submitter_uid, else_=0))
+    return pick.order_by(*order).limit(1).with_for_update(skip_locked=True)
 
 
 def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_attempts: int) -> Lease | None:
@@ -102,7 +101,7 @@ def retry(connection: Connection, lease: Lease, reason: str, max_attempts: int) 
 
 def _retried_before(connection: Connection, lease: Lease) -> JobState:
     outcome = rows.outcome_of(connection, lease.job_id, lease.fence)
-    if outcome is AttemptOutcome.RETRIED:
+    if outcome in (AttemptOutcome.RETRIED, AttemptOutcome.DEFERRED):
         return JobState.QUEUED
     if outcome is AttemptOutcome.BROKEN:
         return JobState.BROKEN
@@ -138,6 +137,20 @@ def take_back(connection: Connection, which: ColumnElement[bool], reason: str, m
     return taken
 
 
+def defer(connection: Connection, lease: Lease, reason: str) -> bool:
+    """See `Repository.defer`."""
+    values = {**UNLEASED, "fence": lease.fence + 1, "attempts": Job.attempts - 1}
+    if not rows.move(connection, lease.job_id, HELD, JobState.QUEUED, held_fence=lease.fence, **values):
+        if rows.outcome_of(connection, lease.job_id, lease.fence) is AttemptOutcome.DEFERRED:
+            return False
+        raise lost(lease)
+    rows.end_attempt(connection, lease.job_id, lease.fence, AttemptOutcome.DEFERRED, reason)
+    connection.execute(delete(Deferral).where(Deferral.job_id == lease.job_id, Deferral.owner == lease.owner))
+    connection.execute(insert(Deferral).values(job_id=lease.job_id, owner=lease.owner, reason=reason, at=now()))
+    rows.note(connection, lease.job_id, "deferred", f"{lease.owner}: {reason}")
+    return True
+
+
 def withdraw(connection: Connection, held: Lease | str) -> bool:
     """See `Repository.withdraw`."""
     job_id = held if isinstance(held, str) else held.job_id
@@ -157,5 +170,6 @@ def withdraw(connection: Connection, held: Lease | str) -> bool:
         raise LostClaim(f"job {job_id} changed hands while it was being withdrawn")
     if leased:
         rows.end_attempt(connection, job_id, found.fence, AttemptOutcome.WITHDRAWN)
+    connection.execute(delete(Deferral).where(Deferral.job_id == job_id))  # it may come back with another contract
     rows.note(connection, job_id, "withdrawn")
     return True

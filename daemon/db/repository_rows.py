@@ -20,6 +20,7 @@ from daemon.errors import HarnessError
 from daemon.lifecycle import JobState, may_move
 
 HELD = (JobState.CLAIMED, JobState.RUNNING)
+UNCOUNTED = (AttemptOutcome.WITHDRAWN, AttemptOutcome.DEFERRED)
 UNLEASED: Mapping[str, Any] = {"lease_owner": None, "lease_until": None, "progress": None}
 NAME_CHARS = 255  # names are indexed, and Postgres refuses index entries over 2.7 kB
 
@@ -50,9 +51,9 @@ def insert_missing(
 def end_attempt(
     connection: Connection, job_id: str, fence: int, outcome: AttemptOutcome, reason: str | None = None
 ) -> None:
-    """Write down how the attempt that held `fence` ended. One that was withdrawn gives its number back."""
+    """Write down how the attempt that held `fence` ended. One that does not count gives its number back."""
     values: dict[str, Any] = {"outcome": outcome, "ended_at": now(), "reason": reason}
-    if outcome is AttemptOutcome.WITHDRAWN:
+    if outcome in UNCOUNTED:
         values["number"] = None
     connection.execute(update(Attempt).where(Attempt.job_id == job_id, Attempt.fence == fence).values(**values))
 

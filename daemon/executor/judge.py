@@ -18,7 +18,7 @@ from pathlib import Path
 from daemon import log
 from daemon.config import Settings
 from daemon.contract import CaseSpec, CompareRequest, ParsedContract, bind_case, parse_contract
-from daemon.errors import BundleError, HarnessError
+from daemon.errors import BundleError, DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, Evaluation
 from daemon.executor import catalog, environment, protocol
 from daemon.executor.build import ArtifactCache
@@ -233,10 +233,12 @@ def serve(channel: socket.socket, judge: Judge) -> None:
         except protocol.ClosedError:
             raise
         except HarnessError as error:
-            answer = {"type": "failed", "message": str(error)}
+            answer = {"type": "failed", "message": error.message, "sick": isinstance(error, DeviceError)}
         except Exception as error:  # noqa: BLE001 - the judge's main: a bug in evald is never the bundle's fault
             log.LOGGER.exception("the judge failed")
-            answer = {"type": "failed", "message": f"{type(error).__name__}: {error}"}
+            # torch's name for an error of CUDA; in this process, which runs no bundle's kernel, it is the device's.
+            sick = type(error).__name__ == "AcceleratorError"
+            answer = {"type": "failed", "message": f"{type(error).__name__}: {error}", "sick": sick}
         protocol.send(channel, answer)
 
 

@@ -9,7 +9,6 @@ itself.
 
 from __future__ import annotations
 
-import queue
 import socket
 import sys
 import threading
@@ -17,23 +16,22 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 
 from daemon import log
 from daemon.config import Settings
 from daemon.contract import Requirements
 from daemon.engine import DeviceState, JobSpec, Progress
-from daemon.errors import EvaldError, HarnessError, LostClaim, OperatorError
+from daemon.errors import DeviceError, EvaldError, HarnessError, LostClaim, OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import protocol
 from daemon.executor.devices import Device, choose, refusal
+from daemon.executor.roster import Roster
 from daemon.executor.sandbox import cgroup
 from daemon.executor.supervise import PlainProgram, start_judge, sweep_folders
 
 _START_LIMIT_S = 120.0
 _SILENCE_LIMIT_S = 900.0
 _MAX_EVALUATION = 64 * 1024 * 1024
-_SICK_S = 60.0
 
 
 class JudgeProcess:
@@ -61,7 +59,7 @@ class JudgeProcess:
             raise OperatorError(str(message["message"]))
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
-        """Judge `job`. Raises `HarnessError`."""
+        """Judge `job`. Raises `HarnessError`, for a sick device `DeviceError`."""
         try:
             protocol.send(self._channel, {"type": "evaluate", "job_id": job.job_id, "bundle_dir": str(job.bundle_dir)})
         except protocol.ClosedError as error:
@@ -73,7 +71,8 @@ class JudgeProcess:
             elif message["type"] == "evaluation":
                 return Evaluation.model_validate(message["evaluation"])
             else:
-                raise HarnessError(str(message.get("message", "the judge failed")))
+                kind = DeviceError if message.get("sick") else HarnessError
+                raise kind(str(message.get("message", "the judge failed")))
 
     def _receive(self, limit_s: float) -> protocol.Message:
         self._channel.settimeout(limit_s)
@@ -95,14 +94,6 @@ class JudgeProcess:
         self._channel.close()
 
 
-@dataclass(frozen=True)
-class Sickness:
-    """Why a slot takes no jobs, and when (monotonic) it is looked at again."""
-
-    reason: str
-    until_s: float
-
-
 class LocalEngine:
     """`Engine` on this host: one judge per device."""
 
@@ -110,11 +101,7 @@ class LocalEngine:
         """Raises `OperatorError` when the settings ask for devices that are not here, `HarnessError` when the driver
         does not say which are."""
         self._settings = settings
-        self._devices = choose(settings)
-        self._free: queue.LifoQueue[int] = queue.LifoQueue()  # the slot proved last is taken next
-        for slot in reversed(range(len(self._devices))):
-            self._free.put(slot)
-        self._sick: dict[int, Sickness] = {}
+        self._roster = Roster(choose(settings))
         self._judges: dict[int, JudgeProcess] = {}
         self._running: dict[str, int] = {}
         self._cancelled: set[str] = set()
@@ -124,18 +111,13 @@ class LocalEngine:
 
     @property
     def slots(self) -> int:
-        return len(self._devices)
+        return len(self._roster.devices)
 
     def devices(self) -> tuple[DeviceState, ...]:
-        with self._lock:
-            sick = {slot: sickness.reason for slot, sickness in self._sick.items()}
-        return tuple(
-            DeviceState(slot, device.kind, device.name, device.uuid, sick.get(slot))
-            for slot, device in enumerate(self._devices)
-        )
+        return self._roster.states()
 
     def refusal(self, requires: Requirements) -> str | None:
-        return refusal(requires, self._devices)
+        return refusal(requires, self._roster.devices)
 
     def start(self) -> None:
         """Start a judge and wait until it is ready: fails early where this host cannot judge. Raises
@@ -144,54 +126,28 @@ class LocalEngine:
 
     def ready(self) -> None:
         """A GPU whose judge cannot be started is set aside, to be tried again later, and the next one is asked."""
-        self._revive()
-        while True:
-            try:
-                slot = self._free.get_nowait()
-            except queue.Empty:
-                self._require_one_at_work()
-                return
+        self._roster.revive()
+        while (slot := self._roster.take_idle()) is not None:
             try:
                 self._judge(slot)
             except (HarnessError, OperatorError) as error:
-                self._set_aside(slot, error)
-                if not self._sick:
+                self._discard(slot)
+                if not self._roster.devices[slot].is_gpu:  # what fails on a CPU fails for all slots
+                    self._roster.give_back(slot)
                     raise
+                self._set_aside(slot, error)
             else:
-                self._free.put(slot)
+                self._roster.give_back(slot)
                 return
-
-    def _revive(self) -> None:
-        """Sick slots whose time has come are free again: the next `ready` finds out how they are."""
-        now_s = time.monotonic()
-        with self._lock:
-            due = [slot for slot, sickness in self._sick.items() if sickness.until_s <= now_s]
-            for slot in due:
-                del self._sick[slot]
-        for slot in due:
-            self._free.put(slot)
 
     def _set_aside(self, slot: int, error: EvaldError) -> None:
-        """A CPU is not sick: what fails there fails for all slots, and is tried again at once."""
-        self._discard(slot)
-        if not self._devices[slot].is_gpu:
-            self._free.put(slot)
-            return
-        with self._lock:
-            self._sick[slot] = Sickness(error.message, time.monotonic() + _SICK_S)
-        device = self._devices[slot]
+        self._roster.set_aside(slot, error.message)
+        device = self._roster.devices[slot]
         log.story("device set aside", level=40, device=device.name, uuid=device.uuid, reason=error)
 
-    def _require_one_at_work(self) -> None:
-        """No slot is free. Raises `HarnessError` when none will be, for all that are not at work are sick."""
-        with self._lock:
-            if not self._sick or len(self._running) + len(self._sick) < len(self._devices):
-                return
-            reasons = "; ".join(f"{self._devices[slot].name}: {one.reason}" for slot, one in self._sick.items())
-        raise HarnessError(f"no device is fit to judge: {reasons}", hint="evald doctor")
-
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
-        slot = self._free.get()
+        slot = self._roster.take(lambda device: refusal(job.requires, (device,)) is None)
+        sickness: DeviceError | None = None
         try:
             with self._lock:
                 self._running[job.job_id] = slot
@@ -205,6 +161,7 @@ class LocalEngine:
             self._discard(slot)
             if self._stopped(job.job_id):
                 raise LostClaim(f"job {job.job_id} was cancelled") from error
+            sickness = error if isinstance(error, DeviceError) else None
             raise HarnessError(str(error)) from error
         except BaseException:  # on_progress raised, or Ctrl-C: the judge is in the middle of this job
             self._discard(slot)
@@ -213,7 +170,10 @@ class LocalEngine:
             with self._lock:
                 self._running.pop(job.job_id, None)
                 self._cancelled.discard(job.job_id)
-            self._free.put(slot)
+            if sickness is None:
+                self._roster.give_back(slot)
+            else:
+                self._set_aside(slot, sickness)
 
     def _stopped(self, job_id: str) -> bool:
         with self._lock:
@@ -226,7 +186,7 @@ class LocalEngine:
             return judge
         self._discard(slot)
         try:
-            judge = self._starter.submit(JudgeProcess, self._settings, slot, self._devices[slot]).result()
+            judge = self._starter.submit(JudgeProcess, self._settings, slot, self._roster.devices[slot]).result()
         except RuntimeError as error:  # the starter was shut down
             raise HarnessError("the engine is closed") from error
         with self._lock:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from daemon.errors import HarnessError
+from daemon.errors import DeviceError, HarnessError
 from daemon.executor import driver
 from daemon.executor.protocol import Message
 
@@ -84,7 +84,7 @@ class DeviceMemory:
         except driver.DriverError as error:
             if error.is_out_of_memory:
                 raise DeviceFull(f"no {size_bytes / 2**30:.1f} GiB of device memory to be had") from error
-            raise HarnessError(f"cannot share device memory: {error}") from error
+            raise DeviceError(f"cannot share device memory: {error}") from error
         self.bytes = driver.as_bytes(self._address, size_bytes)
 
     @property

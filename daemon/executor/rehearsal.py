@@ -2,7 +2,8 @@
 work.
 
 Every bundle goes the whole way through claim, lease, copy, parse, publish and archive; the answer is `unsupported`
-with a message that says it was a rehearsal. It can never say `passed`.
+with a message that says it was a rehearsal. It can never say `passed`. With the setting `device = "cpu"` it plays a
+host without a GPU: bundles that require one wait for another host.
 """
 
 from __future__ import annotations
@@ -11,26 +12,35 @@ import threading
 import time
 from collections.abc import Callable
 
-from daemon.engine import JobSpec, Progress
+from daemon.contract import Requirements
+from daemon.engine import DeviceState, JobSpec, Progress
 from daemon.errors import LostClaim
 from daemon.evaluation import Environment, Evaluation
+from daemon.executor.devices import CPU, refusal
 from daemon.verdict import Phase, Verdict
 
 MESSAGE = "rehearsal: the bundle was taken, read and put away; nothing of it was run"
 
 
 class RehearsalEngine:
-    """`Engine` that waits `pause_s` instead of judging."""
+    """`Engine` that waits `pause_s` instead of judging. Without `has_gpu` it refuses bundles that require a GPU."""
 
-    def __init__(self, slots: int, pause_s: float) -> None:
+    def __init__(self, slots: int, pause_s: float, *, has_gpu: bool = True) -> None:
         self._slots = slots
         self._pause_s = pause_s
+        self._has_gpu = has_gpu
         self._cancelled: dict[str, threading.Event] = {}
         self._closed = False
 
     @property
     def slots(self) -> int:
         return self._slots
+
+    def devices(self) -> tuple[DeviceState, ...]:
+        return tuple(DeviceState(slot, "none", "rehearsal", None) for slot in range(self._slots))
+
+    def refusal(self, requires: Requirements) -> str | None:
+        return None if self._has_gpu else refusal(requires, (CPU,))
 
     def start(self) -> None:
         """Nothing to start."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from daemon.errors import HarnessError
+from daemon.errors import DeviceError
 from daemon.executor.devices import Device
 
 _BY_A_KERNEL = frozenset({13, 31, 43, 45})  # exception in a kernel, MMU fault, channel stopped, channel torn down
@@ -36,7 +36,7 @@ class Telemetry:
                 pynvml.nvmlDeviceRegisterEvents(self._handle, pynvml.nvmlEventTypeXidCriticalError, events)
                 self._events = events
         except pynvml.NVMLError as error:
-            raise HarnessError(f"NVML does not know {device.name} ({device.uuid}): {error}") from error
+            raise DeviceError(f"NVML does not know {device.name} ({device.uuid}): {error}") from error
 
     def clocks(self) -> dict[str, float]:
         """SM and memory clock (MHz), temperature (degrees Celsius), power (watts), now."""
@@ -57,7 +57,7 @@ class Telemetry:
         return found
 
     def require_healthy(self) -> None:
-        """Raises `HarnessError` when the driver has reported an error that no kernel brings about."""
+        """Raises `DeviceError` when the driver has reported an error that no kernel brings about."""
         if self._events is None:
             return
         import pynvml
@@ -68,10 +68,10 @@ class Telemetry:
             except pynvml.NVMLError_Timeout:
                 return
             except pynvml.NVMLError as error:
-                raise HarnessError(f"NVML: {error}") from error
+                raise DeviceError(f"NVML: {error}") from error
             number = int(event.eventData)
             if event.eventType == pynvml.nvmlEventTypeXidCriticalError and is_the_gpus_fault(number):
-                raise HarnessError(f"the driver reports Xid {number} for this GPU", hint="dmesg | grep -i xid")
+                raise DeviceError(f"the driver reports Xid {number} for this GPU", hint="dmesg | grep -i xid")
 
 
 def is_the_gpus_fault(xid: int) -> bool:

@@ -46,11 +46,13 @@ class EntryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One entry of the inbox at one scan. `reason` says why it waits, is torn or is ignored; empty when it is ready."""
+    """One entry of the inbox at one scan. `reason` says why it waits, is torn or is ignored; empty when it is ready.
+    `submitter_uid`: whose it is, None when nobody has looked yet."""
 
     name: str
     state: EntryState
     reason: str
+    submitter_uid: int | None = None
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class _Track:
     core_since_s: float = 0.0
     state: EntryState = EntryState.WAITING
     reason: str = "new"
+    submitter_uid: int | None = None
 
 
 class Readiness:
@@ -93,13 +96,20 @@ class Readiness:
             if name in self._tracks:
                 self._settle(self._tracks[name], EntryState.READY, "")
                 self._tracks[name].due_s = inf
+                self._tracks[name].submitter_uid = self._owner_of(name)
         started_s = time.monotonic()
         for name in self._due(now_s):
             self._look_at(name, self._tracks[name], now_s)
             if time.monotonic() - started_s > _SCAN_BUDGET_S:
                 break
-        seen = [Seen(name, track.state, track.reason) for name, track in self._tracks.items()]
+        seen = [Seen(name, track.state, track.reason, track.submitter_uid) for name, track in self._tracks.items()]
         return seen + [Seen(name, EntryState.IGNORED, "hidden or temporary name") for name in ignored]
+
+    def _owner_of(self, name: str) -> int | None:
+        try:
+            return (self._inbox / name).lstat().st_uid
+        except OSError:
+            return None
 
     def forget(self, name: str) -> None:
         """Drop what is known about a name, because it was claimed: the next entry of that name is a new one."""
@@ -141,7 +151,8 @@ class Readiness:
     def _look_at(self, name: str, track: _Track, now_s: float) -> None:
         path = self._inbox / name
         try:
-            mode = path.lstat().st_mode
+            status = path.lstat()
+            mode, track.submitter_uid = status.st_mode, status.st_uid
             if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
                 self._settle(track, EntryState.READY, "")  # claiming does not open it, copying rejects it
                 track.due_s = now_s + self._rest_s

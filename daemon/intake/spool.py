@@ -110,12 +110,13 @@ class Spool:
             except LostClaim:
                 continue
 
-    def give_back(self, claimed: Claimed) -> str:
+    def give_back(self, claimed: Claimed, *, keep_id: bool = False) -> str:
         """Put the bundle back into the inbox, overwriting nothing, and return its name there.
 
-        `NAME` when that is free and the daemon chose the job id; else `NAME@jobid`, so the next claim revives the job.
+        `NAME` when that is free and the daemon chose the job id; else, and with `keep_id`, `NAME@jobid`, so the next
+        claim revives the job.
         """
-        says_an_id = claimed.own_id or names.split_job_id(claimed.dropped_name)[1] is not None
+        says_an_id = keep_id or claimed.own_id or names.split_job_id(claimed.dropped_name)[1] is not None
         if not says_an_id and self._give_back_exclusively(claimed):
             return claimed.dropped_name
         candidates = (claimed.settled_name, names.fit(claimed.dropped_name, f"@{names.make_job_id()}"))

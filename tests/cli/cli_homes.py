@@ -131,6 +131,13 @@ class PastHome:
         self.repository.heartbeat(lease, 600, "checking 3/5")
         return lease
 
+    def deferred(self, name: str, reason: str, owner: str = "host-boot-1") -> str:
+        """A job that waits for a device which the host of `owner` does not have."""
+        lease = self.repository.lease(self.queued(name), owner, 600)
+        assert lease is not None
+        self.repository.defer(lease, reason)
+        return lease.job_id
+
     def ended(self, name: str, evaluation: Evaluation, *, days_ago: float = 0, problem: str | None = None) -> str:
         """A job that ended, with result files and its bundle in the archive."""
         lease = self.repository.lease(self.queued(name), "host-boot-1", 600)

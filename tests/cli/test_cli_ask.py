@@ -8,6 +8,9 @@ import pytest
 from cli_homes import PastHome, bundle, passed, wrong
 from conftest import Evald
 
+from daemon.db.records import DaemonNote
+from daemon.engine import DeviceState
+
 
 def test_status_shows_counts_what_runs_what_waits_and_what_ended(evald: Evald, past: PastHome) -> None:
     past.ended("done", passed())
@@ -38,6 +41,47 @@ def test_status_shows_counts_what_runs_what_waits_and_what_ended(evald: Evald, p
     assert {entry["name"]: entry["complete"] for entry in told["inbox"]["entries"]} == {"torn": False, "whole": True}
     assert [(job["job_id"], job["progress"]) for job in told["running"]] == [(lease.job_id, "checking 3/5")]
     assert [job["name"] for job in told["last_finished"]] == ["off", "done"]
+
+
+def test_status_shows_what_waits_for_a_device_where_and_why(evald: Evald, past: PastHome) -> None:
+    past.queued("ordinary")
+    assert "waiting for a device" not in evald("status").out
+    job_id = past.deferred("picky", "it requires H200, this host has L4")
+    text = evald("status").out
+    for words in ("waiting for a device", "NOT ON", "2 queued", "picky", "it requires H200, this host has L4"):
+        assert words in text
+    (told,) = evald("status", "--json").document()["deferrals"]
+    assert (told["job_id"], told["name"], told["host"]) == (job_id, "picky", "host")
+    for wanted in ("picky", job_id):
+        assert "host: it requires H200, this host has L4" in evald("status", wanted).out
+        (told,) = evald("status", wanted, "--json").document()["deferrals"]
+        assert (told["owner"], told["reason"]) == ("host-boot-1", "it requires H200, this host has L4")
+    assert evald("status", "ordinary", "--json").document()["deferrals"] == []
+    assert "deferred" in evald("show", job_id).out
+
+
+def test_status_counts_what_it_does_not_show_of_many_that_wait_for_a_device(evald: Evald, past: PastHome) -> None:
+    for number in range(12):
+        past.deferred(f"picky{number}", "it requires a GPU")
+    assert "and 2 more" in evald("status").out
+
+
+def test_status_shows_devices_unless_all_are_fit_cpus(evald: Evald, past: PastHome) -> None:
+    cpu = DeviceState(0, "cpu", "cpu", None)
+    note = DaemonNote("plain-boot-1", "plain", 1, "0", 1, "/srv/inbox", 60, (cpu,))
+    past.repository.report_daemon(note)
+    assert "\ndevices\n" not in evald("status").out
+    fit = DeviceState(0, "cuda", "NVIDIA H200", "GPU-1f")
+    sick = DeviceState(1, "cuda", "NVIDIA H200", "GPU-2f", "Xid 79: it fell off the bus")
+    past.repository.report_daemon(DaemonNote("gpus-boot-1", "gpus", 2, "0", 2, "/srv/inbox", 60, (fit, sick)))
+    text = evald("status").out
+    for words in ("\ndevices\n", "NVIDIA H200 (GPU-1f)", "ready", "drained: Xid 79: it fell off the bus"):
+        assert words in text
+    first, second = evald("status", "--json").document()["daemons"]
+    assert [device["reason"] for device in first["devices"]] == [None, "Xid 79: it fell off the bus"]
+    assert [device["kind"] for device in second["devices"]] == ["cpu"]
+    past.repository.daemon_stopped("gpus-boot-1")
+    assert "Xid 79" not in evald("status").out, "nobody knows how it is by now"
 
 
 def test_status_works_before_the_first_run(evald: Evald, tmp_path: Path) -> None:

@@ -62,10 +62,35 @@ def test_a_rejected_bundle_makes_a_sweep_exit_2_and_is_in_its_table(
     assert "nothing is judged" in ran.err
 
 
+def test_a_sweep_leaves_what_requires_another_device_in_the_inbox_and_says_so(
+    process: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALD_ENGINE", "rehearsal")
+    monkeypatch.setenv("EVALD_DEVICE", "cpu")
+    inbox = tmp_path / "evald-home" / "inbox"
+    bundle(inbox / "first", requires={"gpu": "H200"})
+    bundle(inbox / "second", requires={"gpu": "H200"})
+    ran = process("sweep")
+    assert ran.code == 0, ran.err
+    assert "2 bundles wait for another host: it requires a GPU (H200)" in ran.err
+    assert "nothing was judged" not in ran.err
+    told = process("sweep", "--json").document()
+    assert (told["judged"], sorted(one["name"] for one in told["waiting"])) == (0, ["first", "second"])
+    assert sorted(path.name.partition("@")[0] for path in inbox.iterdir()) == ["first", "second"]
+    bundle(inbox / "third")
+    ran = process("sweep")
+    assert ran.code == 2, "the rehearsed one counts"
+    assert "third" in ran.out
+    assert "2 bundles wait" in ran.err
+    (entry, _) = process("status", "--json").document()["inbox"]["entries"]
+    assert "it requires a GPU" in entry["reason"]
+    assert "it requires a GPU" in process("status", "first").out
+
+
 def test_sweep_of_an_empty_inbox_is_quick_and_fine(evald: Evald, tmp_path: Path) -> None:
     ran = evald("sweep", "--json")
     assert ran.code == 0
-    assert ran.document() == {"judged": 0, "passed": 0, "jobs": []}
+    assert ran.document() == {"judged": 0, "passed": 0, "jobs": [], "waiting": []}
     assert "nothing was judged" in evald("sweep").err
     assert (tmp_path / "evald-home" / "inbox").is_dir()
 
@@ -98,6 +123,17 @@ def test_eval_of_a_malformed_bundle_is_rejected_with_its_problems(evald: Evald, 
     assert ran.document()["verdict"] == "rejected"
     assert "num_trials" in ran.document()["message"]
     assert "num_trials" in evald("eval", "mine").out
+
+
+def test_eval_of_a_bundle_no_device_here_can_serve_judges_nothing_and_says_what_to_do(
+    evald: Evald, tmp_path: Path
+) -> None:
+    bundle(tmp_path / "mine", requires={"min_capability": "9.0"})
+    ran = evald("eval", "mine", "--device", "cpu")
+    assert (ran.code, ran.out) == (2, "")
+    assert "mine cannot be judged here: it requires a GPU" in ran.err
+    assert "evald submit" in ran.err
+    assert "it requires a GPU" in evald("eval", "mine", "--device", "cpu", "--json").document()["error"]
 
 
 def test_eval_can_be_interrupted(start: Start, tmp_path: Path) -> None:
@@ -173,6 +209,22 @@ def test_waiting_without_a_daemon_says_so_and_what_to_type(
     assert "no daemon seems to be running" in ran.err
     assert "evald run --home" in ran.err
     assert "stay in the queue" in ran.err
+
+
+def test_waiting_for_the_verdict_of_a_bundle_that_waits_for_a_device_tells_why(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALD_ENGINE", "rehearsal")
+    monkeypatch.setenv("EVALD_DEVICE", "cpu")
+    running = start("run")
+    wait_until((tmp_path / "evald-home" / "inbox").is_dir, running)
+    waiting = start("submit", bundle(tmp_path / "mine", requires={"gpu": "H200"}), "--wait", "--timeout", LIMIT_S)
+    assert waiting.stderr is not None
+    line = waiting.stderr.readline()
+    assert "mine waits for a host that can judge it" in line
+    assert "it requires a GPU (H200)" in line
+    _, _, err = stopped(waiting, signal.SIGINT)
+    assert "no daemon" not in err
 
 
 def test_submit_drops_what_it_can_and_names_what_it_cannot(evald: Evald, past: PastHome, tmp_path: Path) -> None:

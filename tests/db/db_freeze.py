@@ -19,7 +19,7 @@ from db_examples import new_job, passed, wrong
 
 from daemon.db import migrate, revision
 from daemon.db.connection import Database
-from daemon.db.records import Description, Lease, NewJob, Published
+from daemon.db.records import DaemonNote, Description, Lease, NewJob, Published
 from daemon.db.repository import Repository
 from daemon.evaluation import Evaluation
 from daemon.verdict import Phase, Verdict
@@ -28,7 +28,7 @@ FROZEN = Path(__file__).parent / "frozen"
 
 
 def fill(url: str) -> None:
-    """A job in every state."""
+    """A job in every state, a daemon, and a drained host."""
     migrate.upgrade(url)
     database = Database(url)
     repository = Repository(database)
@@ -62,6 +62,8 @@ def fill(url: str) -> None:
     repository.withdraw(registered("withdrawn").job_id)
     registered("waiting")
     repository.event(None, "service", "note")
+    repository.report_daemon(DaemonNote("host-boot-1", "host", 1, "0.1.0", slots=2, inbox="/srv/inbox", lease_s=60))
+    repository.drain("elsewhere")
     database.close()
 
 

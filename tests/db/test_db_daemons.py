@@ -10,6 +10,7 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import DaemonNote, DaemonState
 from daemon.db.repository import Repository
+from daemon.engine import DeviceState
 
 NOTE = DaemonNote("here-boot-1", "here", 1, "0.1.0", slots=2, inbox="/srv/inbox", lease_s=60)
 OTHER = dataclasses.replace(NOTE, owner="there-boot-1", host="there")
@@ -26,6 +27,17 @@ def test_a_daemon_is_one_row_that_keeps_its_start_and_renews_when_it_was_seen(
     assert second.seen_at >= first.seen_at
     assert not second.is_missing
     assert not second.is_drained
+
+
+def test_a_daemon_tells_its_devices_anew_each_time(repository: Repository, history: History) -> None:
+    fit = DeviceState(0, "cuda", "NVIDIA H200", "GPU-1")
+    sick = dataclasses.replace(fit, slot=1, uuid="GPU-2", reason="fell off the bus\0")
+    repository.report_daemon(dataclasses.replace(NOTE, devices=(fit,)))
+    repository.report_daemon(dataclasses.replace(NOTE, devices=(fit, sick)))
+    repository.report_daemon(OTHER)
+    here, there = history.daemons()
+    assert here.devices == (fit, dataclasses.replace(sick, reason="fell off the bus\\x00"))
+    assert there.devices == ()
 
 
 def test_a_silent_daemon_is_missing_and_a_stopped_one_is_not(

@@ -182,7 +182,7 @@ def test_foreign_keys_are_on_again_after_an_upgrade(sqlite_url: str) -> None:
 @pytest.mark.parametrize("sql", ["lease", "next", "newest", "problem", "finished", "prefix"])
 def test_frequent_questions_are_index_lookups(sqlite_url: str, sql: str) -> None:
     migrate.upgrade(sqlite_url)
-    waiting = leases.next_waiting(3, ["h200"])
+    waiting = leases.next_waiting("me", 3)
     order = "ORDER BY created_at DESC, id DESC LIMIT 1"
     questions = {
         "lease": "SELECT id FROM job WHERE lease_until < :a",

@@ -26,7 +26,9 @@ def examples() -> list[str]:
 
 @pytest.fixture
 def filled(repository: Repository, database: Database) -> Database:
-    """A job that passed twice, one that is wrong, one rejected, one retried, one being judged, one waiting."""
+    """A job that passed twice, one that is wrong, one rejected, one retried and being judged, one waiting, one waiting
+    for a device.
+    """
     for told in (passed(), passed(mean_ms=0.75), wrong()):
         job = new_job()
         repository.register(job)
@@ -45,6 +47,11 @@ def filled(repository: Repository, database: Database) -> Database:
     repository.retry(lease, "the judge died")
     repository.lease(retried.job_id, "me", 60)
     repository.register(new_job("waiting"))
+    unserved = new_job("unserved")
+    repository.register(unserved)
+    lease = repository.lease(unserved.job_id, "me", 60)
+    assert lease is not None
+    repository.defer(lease, "it requires a GPU")
     return database
 
 

@@ -144,16 +144,6 @@ class TestLease:
     def test_an_unknown_job_is_not_leased(self, repository: Repository) -> None:
         assert repository.lease("0" * 32, "me", LEASE_S) is None
 
-    def test_only_a_daemon_that_offers_the_gpu_gets_the_job(self, repository: Repository) -> None:
-        job = new_job()
-        repository.register(job)
-        repository.describe(job.job_id, Description(kind="evaluate", kernel_type="cuda", requires_gpu="H200"))
-        assert repository.lease_next("cpu", LEASE_S, capabilities=()) is None
-        assert repository.lease_next("l4", LEASE_S, capabilities=["l4"]) is None
-        lease = repository.lease_next("h200", LEASE_S, capabilities=["h200"])
-        assert lease is not None
-        assert lease.job_id == job.job_id
-
     def test_held_by_lists_the_leases_of_one_owner(self, repository: Repository) -> None:
         mine, other = leased(repository, "me"), leased(repository, "other")
         assert repository.held_by("me") == (mine,)
@@ -186,7 +176,7 @@ class TestHold:
         assert found is not None
         assert found.work_name == "vec_add@other-host"
 
-    @pytest.mark.parametrize("action", ["start", "heartbeat", "relocate", "publish", "retry", "withdraw"])
+    @pytest.mark.parametrize("action", ["start", "heartbeat", "relocate", "publish", "retry", "defer", "withdraw"])
     def test_an_older_fence_changes_nothing(
         self, repository: Repository, database: Database, history: History, action: str
     ) -> None:
@@ -202,6 +192,7 @@ class TestHold:
             "relocate": lambda: repository.relocate(stale, "mine"),
             "publish": lambda: repository.publish(stale, passed()),
             "retry": lambda: repository.retry(stale, "why"),
+            "defer": lambda: repository.defer(stale, "why"),
             "withdraw": lambda: repository.withdraw(stale),
         }
         with pytest.raises(LostClaim):

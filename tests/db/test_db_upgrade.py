@@ -14,6 +14,7 @@ from sqlalchemy import inspect, text
 from daemon.db import migrate, revision
 from daemon.db.connection import Database
 from daemon.db.history import History
+from daemon.db.records import AttemptOutcome
 from daemon.db.repository import Repository
 from daemon.errors import OperatorError
 from daemon.lifecycle import JobState
@@ -100,7 +101,10 @@ def test_an_upgraded_database_answers_and_goes_on_judging(thawed: str, earlier: 
         JobState.WITHDRAWN: 1,
     }  # fmt: skip
     assert [job.name for job in repository.abandon("host-boot-1")] == ["running"]
-    leased = {repository.lease_next("me", 60).name for _ in range(2)}  # type: ignore[union-attr]
-    assert leased == {"running", "waiting"}
-    assert history.daemons() == ()
+    leases = [repository.lease_next("me", 60) for _ in range(2)]
+    assert {lease.name for lease in leases if lease is not None} == {"running", "waiting"}
+    assert leases[0] is not None
+    repository.defer(leases[0], "it requires a GPU")
+    assert history.attempts(leases[0].job_id)[-1].outcome is AttemptOutcome.DEFERRED
+    assert [daemon.devices for daemon in history.daemons()] == ([] if earlier == "0001" else [()])
     database.close()

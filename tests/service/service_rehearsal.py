@@ -77,7 +77,7 @@ class Place:
         log = self.home / f"daemon{len(self.started)}.log"
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "daemon", command],
+                [sys.executable, "-m", "daemon", *command.split()],
                 env=self.environment(**settings),
                 stdout=stream,
                 stderr=stream,
@@ -96,13 +96,13 @@ class Place:
             check=False,
         )
 
-    def drop(self, *names: str) -> None:
-        """Rename one contract for each name into the inbox."""
+    def drop(self, *names: str, **fields: object) -> None:
+        """Rename one contract for each name into the inbox, with these `fields` beside its name and kernel."""
         outside, inbox = self.home / "outside", self.home / "inbox"
         for folder in (outside, inbox):
             folder.mkdir(exist_ok=True)
         for name in names:
-            document = {"name": name, "kernel": {"kernel_type": "torch", "source_code": SOURCE}}
+            document = {"name": name, "kernel": {"kernel_type": "torch", "source_code": SOURCE}, **fields}
             (outside / name).write_text(json.dumps(document), "utf-8")
             (outside / name).rename(inbox / f"{name}.json")
 

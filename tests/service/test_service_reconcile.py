@@ -18,7 +18,7 @@ from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import Lease, Published
 from daemon.db.repository import Repository
-from daemon.engine import JobSpec
+from daemon.engine import DeviceState, JobSpec
 from daemon.errors import HarnessError
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
@@ -37,6 +37,12 @@ class BrokenEngine:
     """An engine whose judge always dies."""
 
     slots = 1
+
+    def devices(self) -> tuple[DeviceState, ...]:
+        return (DeviceState(0, "cpu", "cpu", None),)
+
+    def refusal(self, requires: object) -> None: ...
+    def ready(self) -> None: ...
 
     def evaluate(self, job: JobSpec, on_progress: object) -> Evaluation:
         raise HarnessError("the judge died")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -125,7 +126,8 @@ def test_health_is_one_line_for_people_and_valid_text_for_prometheus() -> None:
     finished = datetime(2026, 1, 31, 12, tzinfo=UTC)
     health = Health(2, 1, 7, 3, {JobState.QUEUED: 4, JobState.FINISHED: 9}, finished)
     assert health.status() == "1/2 slots judging, 4 queued, 3 in the inbox, 7 judged"
-    text = health.prometheus(up=True, started_s=1, now_s=1769860801.25)
+    assert replace(health, drained=1).status().endswith("7 judged, 1 of 2 devices drained")
+    text = replace(health, drained=1).prometheus(up=True, started_s=1, now_s=1769860801.25)
     samples = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert samples['evald_jobs{state="queued"}'] == "4"
     assert samples['evald_jobs{state="broken"}'] == "0"
@@ -136,5 +138,6 @@ def test_health_is_one_line_for_people_and_valid_text_for_prometheus() -> None:
         "3",
         "0",
     )
+    assert (samples["evald_devices_fit"], samples["evald_devices_drained"]) == ("1", "1")
     typed = {line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert typed == {name.partition("{")[0] for name in samples}

@@ -1,0 +1,90 @@
+"""Which device slots are idle, at work, or set aside because they are sick. No torch.
+
+Several threads take and give back; a slot is held by one of them at a time. Of the idle ones the slot given back last
+is taken first: its judge was at work a moment ago.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daemon.engine import DeviceState
+from daemon.errors import HarnessError
+from daemon.executor.devices import Device
+
+_SICK_S = 60.0
+
+
+@dataclass(frozen=True)
+class Sickness:
+    """Why a slot takes no jobs, and when (monotonic) it is looked at again."""
+
+    reason: str
+    until_s: float
+
+
+class Roster:
+    """The slots of `devices`, by number."""
+
+    def __init__(self, devices: tuple[Device, ...]) -> None:
+        self.devices = devices
+        self._idle = list(reversed(range(len(devices))))
+        self._sick: dict[int, Sickness] = {}
+        self._changed = threading.Condition()
+
+    def take(self, suits: Callable[[Device], bool]) -> int:
+        """An idle slot whose device suits; waits for one. Raises `HarnessError` when all that suit are set aside."""
+        with self._changed:
+            while True:
+                for slot in reversed(self._idle):
+                    if suits(self.devices[slot]):
+                        self._idle.remove(slot)
+                        return slot
+                suiting = [slot for slot, device in enumerate(self.devices) if suits(device)]
+                if all(slot in self._sick for slot in suiting):
+                    raise HarnessError(f"no device is fit to judge this: {self._reasons()}", hint="evald doctor")
+                self._changed.wait()
+
+    def take_idle(self) -> int | None:
+        """Any idle slot, or None while all others are at work. Raises `HarnessError` when all are set aside."""
+        with self._changed:
+            if self._idle:
+                return self._idle.pop()
+            if len(self._sick) == len(self.devices):
+                raise HarnessError(f"no device is fit to judge: {self._reasons()}", hint="evald doctor")
+            return None
+
+    def give_back(self, slot: int) -> None:
+        with self._changed:
+            self._idle.append(slot)
+            self._changed.notify_all()
+
+    def set_aside(self, slot: int, reason: str) -> None:
+        """A taken slot is sick: nobody gets it for a minute."""
+        with self._changed:
+            self._sick[slot] = Sickness(reason, time.monotonic() + _SICK_S)
+            self._changed.notify_all()
+
+    def revive(self) -> None:
+        """Sick slots whose time has come are idle again: whoever takes them finds out how they are."""
+        now_s = time.monotonic()
+        with self._changed:
+            for slot in [slot for slot, sickness in self._sick.items() if sickness.until_s <= now_s]:
+                del self._sick[slot]
+                self._idle.insert(0, slot)
+            self._changed.notify_all()
+
+    def states(self) -> tuple[DeviceState, ...]:
+        """Every slot's device as it is now."""
+        with self._changed:
+            sick = {slot: sickness.reason for slot, sickness in self._sick.items()}
+        return tuple(
+            DeviceState(slot, device.kind, device.name, device.uuid, sick.get(slot))
+            for slot, device in enumerate(self.devices)
+        )
+
+    def _reasons(self) -> str:
+        return "; ".join(f"{self.devices[slot].name}: {sickness.reason}" for slot, sickness in self._sick.items())

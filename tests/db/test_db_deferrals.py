@@ -1,0 +1,188 @@
+"""Jobs that one daemon cannot serve and another may, on SQLite and Postgres."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from db_examples import new_job, passed
+from sqlalchemy import text
+
+from daemon.db.connection import Database
+from daemon.db.history import History
+from daemon.db.records import AttemptOutcome, Lease
+from daemon.db.repository import Repository
+from daemon.errors import LostClaim
+from daemon.lifecycle import JobState
+
+LEASE_S = 60.0
+CPU, GPU = "here-boot-1", "there-boot-2"
+WHY = "it requires a GPU, this host has none"
+
+
+def leased(repository: Repository, owner: str = CPU, **changes: object) -> Lease:
+    job = new_job(**changes)
+    repository.register(job)
+    lease = repository.lease(job.job_id, owner, LEASE_S)
+    assert lease is not None
+    return lease
+
+
+def deferred(repository: Repository, **changes: object) -> Lease:
+    lease = leased(repository, **changes)
+    assert repository.defer(lease, WHY)
+    return lease
+
+
+def test_a_deferred_job_waits_again_and_its_attempt_does_not_count(repository: Repository, history: History) -> None:
+    lease = leased(repository)
+    repository.start(lease)
+    assert repository.defer(lease, WHY)
+    job = history.job(lease.job_id)
+    assert job is not None
+    assert (job.state, job.attempts, job.lease_owner, job.fence) == (JobState.QUEUED, 0, None, lease.fence + 1)
+    (attempt,) = history.attempts(lease.job_id)
+    assert (attempt.outcome, attempt.number, attempt.reason) == (AttemptOutcome.DEFERRED, None, WHY)
+    assert history.events(lease.job_id)[-1].kind == "deferred"
+
+
+def test_whoever_deferred_a_job_is_passed_over_and_any_other_gets_it(repository: Repository, history: History) -> None:
+    lease = deferred(repository)
+    assert repository.lease_next(CPU, LEASE_S) is None
+    assert (history.waiting_for(CPU), history.waiting_for(GPU)) == (0, 1)
+    taken = repository.lease_next(GPU, LEASE_S)
+    assert taken is not None
+    assert (taken.job_id, taken.attempt) == (lease.job_id, 1)
+    assert history.deferrals() == (), "it waits no more"
+    assert repository.publish(taken, passed())
+
+
+def test_a_deferred_job_does_not_hold_up_those_behind_it(repository: Repository, history: History) -> None:
+    deferred(repository, priority=9)
+    behind = new_job("behind")
+    repository.register(behind)
+    assert history.waiting_for(CPU) == 1
+    lease = repository.lease_next(CPU, LEASE_S)
+    assert lease is not None
+    assert lease.job_id == behind.job_id
+
+
+def test_who_deferred_and_why_is_told_in_the_order_of_the_queue(repository: Repository, history: History) -> None:
+    low, high = deferred(repository, name="low"), deferred(repository, name="high", priority=5)
+    other = repository.lease(low.job_id, GPU, LEASE_S)
+    assert other is not None
+    repository.defer(other, "it requires H200, this host has L4")
+    assert [(one.name, one.host, one.reason) for one in history.deferrals()] == [
+        ("high", "here", WHY),
+        ("low", "here", WHY),
+        ("low", "there", "it requires H200, this host has L4"),
+    ]
+    assert [one.job_id for one in history.deferrals(high.job_id)] == [high.job_id]
+    assert len(history.deferrals(limit=2)) == 2
+
+
+def test_deferring_again_changes_nothing(repository: Repository, history: History) -> None:
+    lease = deferred(repository)
+    before, events = history.job(lease.job_id), history.events(lease.job_id)
+    assert not repository.defer(lease, "another reason")
+    assert (history.job(lease.job_id), history.events(lease.job_id)) == (before, events)
+    assert [one.reason for one in history.deferrals()] == [WHY]
+
+
+def test_a_fault_told_after_a_deferral_whose_answer_was_lost_costs_no_attempt(
+    repository: Repository, history: History
+) -> None:
+    lease = deferred(repository)
+    assert repository.retry(lease, "the database did not answer") is JobState.QUEUED
+    job = history.job(lease.job_id)
+    assert job is not None
+    assert job.attempts == 0
+
+
+def test_a_lease_that_no_longer_counts_defers_nothing(repository: Repository, history: History) -> None:
+    lease = leased(repository)
+    repository.withdraw(lease)
+    with pytest.raises(LostClaim):
+        repository.defer(lease, WHY)
+    done = leased(repository)
+    repository.publish(done, passed())
+    with pytest.raises(LostClaim):
+        repository.defer(done, WHY)
+    assert history.deferrals() == ()
+
+
+@pytest.mark.parametrize("ending", ["forgotten", "stopped"])
+def test_a_deferral_ends_with_its_daemon(repository: Repository, history: History, ending: str) -> None:
+    lease = deferred(repository)
+    other = repository.lease(lease.job_id, GPU, LEASE_S)
+    assert other is not None
+    repository.defer(other, WHY)
+    if ending == "forgotten":
+        repository.forget_daemons([CPU])
+    else:
+        repository.daemon_stopped(CPU)
+    assert [one.owner for one in history.deferrals()] == [GPU]
+    assert repository.lease_next(GPU, LEASE_S) is None
+    assert repository.lease_next(CPU, LEASE_S) is not None
+
+
+def test_a_bundle_that_comes_back_from_the_inbox_is_looked_at_anew(repository: Repository, history: History) -> None:
+    job = new_job()
+    repository.register(job)
+    lease = repository.lease(job.job_id, CPU, LEASE_S)
+    assert lease is not None
+    repository.defer(lease, WHY)
+    repository.withdraw(job.job_id)
+    assert history.deferrals() == ()
+    repository.register(job)
+    again = repository.lease_next(CPU, LEASE_S)
+    assert again is not None
+    assert again.attempt == 1
+    assert repository.defer(again, WHY)
+
+
+def test_a_job_of_two_slots_of_one_daemon_may_be_deferred_twice(repository: Repository, history: History) -> None:
+    lease = deferred(repository)
+    again = repository.lease(lease.job_id, CPU, LEASE_S)
+    assert again is not None
+    assert repository.defer(again, "still none")
+    assert [one.reason for one in history.deferrals()] == ["still none"]
+
+
+def test_cleanup_takes_the_deferrals_of_a_job_with_it(repository: Repository, database: Database) -> None:
+    deferred(repository)
+    taken = repository.lease_next(GPU, LEASE_S)
+    assert taken is not None
+    repository.publish(taken, passed())
+    assert repository.cleanup(timedelta(0), keep_best=0).job_ids == (taken.job_id,)
+    with database.read() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM deferral")) == 0
+
+
+def test_slots_of_a_mixed_fleet_share_the_queue_without_losing_or_doubling(
+    repository: Repository, history: History
+) -> None:
+    """Every second job only the host with the GPU can serve; all slots work at once."""
+    jobs = [new_job(name) for name in ("any", "gpu") * 15]
+    for job in jobs:
+        repository.register(job)
+
+    def work(owner: str) -> list[tuple[str, str]]:
+        served = []
+        while (lease := repository.lease_next(owner, LEASE_S)) is not None:
+            if owner == CPU and lease.name == "gpu":
+                repository.defer(lease, WHY)
+                continue
+            assert repository.publish(lease, passed())
+            served.append((lease.job_id, lease.name))
+        return served
+
+    with ThreadPoolExecutor(4) as pool:
+        by_cpu = [pool.submit(work, CPU) for _ in range(2)]
+        by_gpu = [pool.submit(work, GPU) for _ in range(2)]
+    served = [one for slot in (*by_cpu, *by_gpu) for one in slot.result()]
+    served += work(GPU)  # what a slot of the other host deferred just after ours had found nothing
+    assert sorted(job_id for job_id, _ in served) == sorted(job.job_id for job in jobs)
+    assert {name for slot in by_cpu for _, name in slot.result()} <= {"any"}
+    assert history.counts_by_state()[JobState.FINISHED] == len(jobs)

@@ -1,0 +1,43 @@
+"""Submitters take turns at equal priority, on SQLite and Postgres."""
+
+from __future__ import annotations
+
+from db_examples import new_job
+
+from daemon.db.history import History
+from daemon.db.records import Description
+from daemon.db.repository import Repository
+from daemon.scheduler.turns import Turns
+
+
+def served_in_turn(repository: Repository) -> list[str]:
+    turns, names = Turns(), []
+    while (lease := repository.lease_next("me", 60, turns.order)) is not None:
+        turns.served(lease.submitter_uid)
+        names.append(lease.name)
+    return names
+
+
+def test_submitters_are_served_in_turn_and_each_in_the_order_of_its_bundles(repository: Repository) -> None:
+    for name, uid in (("a1", 1), ("a2", 1), ("a3", 1), ("b1", 2), ("b2", 2), ("c1", None)):
+        repository.register(new_job(name, submitter_uid=uid))
+    assert served_in_turn(repository) == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+def test_priority_stands_above_turns(repository: Repository) -> None:
+    for name, uid, priority in (("a1", 1, 0), ("a2", 1, 5), ("a3", 1, 5), ("b1", 2, 0)):
+        job = new_job(name, submitter_uid=uid)
+        repository.register(job)
+        repository.describe(job.job_id, Description(kind="evaluate", kernel_type="torch", priority=priority))
+    assert served_in_turn(repository) == ["a2", "a3", "b1", "a1"]
+
+
+def test_unfinished_bundles_are_counted_by_submitter(repository: Repository, history: History) -> None:
+    assert history.unfinished_by_submitter() == {}
+    for uid in (1, 1, 2, None):
+        repository.register(new_job(submitter_uid=uid))
+    lease = repository.lease_next("me", 60)
+    assert lease is not None
+    assert history.unfinished_by_submitter() == {1: 2, 2: 1, None: 1}
+    repository.withdraw(lease)
+    assert history.unfinished_by_submitter() == {1: 1, 2: 1, None: 1}

@@ -1,0 +1,79 @@
+"""Submitters take turns, and have a quota."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.intake.fairness import in_turns, within_quota
+from daemon.intake.readiness import EntryState, Readiness, Seen
+from daemon.scheduler.turns import Turns
+
+
+def seen(name: str, uid: int | None) -> Seen:
+    return Seen(name, EntryState.READY, "", uid)
+
+
+entries = st.lists(st.sampled_from([None, 0, 1000, 1001]), max_size=30).map(
+    lambda uids: [seen(f"b{number}", uid) for number, uid in enumerate(uids)]
+)
+
+
+def test_one_who_drops_many_does_not_hold_up_one_who_drops_few() -> None:
+    given_ = [seen(f"a{i}", 1) for i in range(5)] + [seen("b0", 2), seen("b1", 2), seen("c0", 3)]
+    assert [entry.name for entry in in_turns(given_)] == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"]
+
+
+@given(entries)
+def test_turns_lose_and_double_nothing_and_keep_everybodys_own_order(found: list[Seen]) -> None:
+    ordered = list(in_turns(found))
+    assert Counter(ordered) == Counter(found)
+    for uid in {entry.submitter_uid for entry in found}:
+        own = [entry for entry in found if entry.submitter_uid == uid]
+        assert [entry for entry in ordered if entry.submitter_uid == uid] == own
+
+
+@given(entries, st.integers(1, 5))
+def test_nobody_gets_more_than_the_quota_and_nobody_less_than_there_is(found: list[Seen], quota: int) -> None:
+    on_the_way = {1000: 2}
+    taken = Counter(entry.submitter_uid for entry in within_quota(found, on_the_way, quota))
+    for uid, count in Counter(entry.submitter_uid for entry in found).items():
+        assert taken[uid] == min(count, max(0, quota - on_the_way.get(uid, 0)))
+
+
+def test_without_a_quota_everything_may_be_claimed() -> None:
+    found = [seen(f"a{i}", 1) for i in range(100)]
+    assert list(within_quota(found, {1: 1000}, None)) == found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_scan_knows_whose_an_entry_is_however_it_came(tmp_path: Path) -> None:
+    for name, uid in (("moved.json", 4001), ("written.json", 4002)):
+        (tmp_path / name).write_text("{}")
+        os.chown(tmp_path / name, uid, uid)
+    readiness = Readiness(tmp_path, quiet_s=0.01, torn_after_s=100)
+    found = {entry.name: entry.submitter_uid for entry in readiness.look({"moved.json"}, time.monotonic())}
+    assert found == {"moved.json": 4001, "written.json": 4002}
+
+
+def test_who_was_served_last_comes_last() -> None:
+    turns = Turns()
+    assert turns.order == ()
+    for uid in (1, 2, 3, 1):
+        turns.served(uid)
+    turns.served(None)
+    assert turns.order == (2, 3, 1)
+
+
+def test_turns_remember_no_more_than_they_need() -> None:
+    turns = Turns()
+    for uid in range(1000):
+        turns.served(uid)
+    assert len(turns.order) <= 64
+    assert turns.order[-1] == 999
