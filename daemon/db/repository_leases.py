@@ -145,6 +145,9 @@ def defer(connection: Connection, lease: Lease, reason: str) -> bool:
             return False
         raise lost(lease)
     rows.end_attempt(connection, lease.job_id, lease.fence, AttemptOutcome.DEFERRED, reason)
+    # Of those that do not count the newest says enough: a sweep every minute would leave a thousand a day.
+    before = (Attempt.job_id == lease.job_id, Attempt.outcome == AttemptOutcome.DEFERRED, Attempt.fence < lease.fence)
+    connection.execute(delete(Attempt).where(*before))
     connection.execute(delete(Deferral).where(Deferral.job_id == lease.job_id, Deferral.owner == lease.owner))
     connection.execute(insert(Deferral).values(job_id=lease.job_id, owner=lease.owner, reason=reason, at=now()))
     rows.note(connection, lease.job_id, "deferred", f"{lease.owner}: {reason}")

@@ -186,3 +186,16 @@ def test_slots_of_a_mixed_fleet_share_the_queue_without_losing_or_doubling(
     assert sorted(job_id for job_id, _ in served) == sorted(job.job_id for job in jobs)
     assert {name for slot in by_cpu for _, name in slot.result()} <= {"any"}
     assert history.counts_by_state()[JobState.FINISHED] == len(jobs)
+
+
+def test_a_job_that_is_deferred_every_minute_does_not_fill_the_database(
+    repository: Repository, history: History
+) -> None:
+    first = deferred(repository)
+    for sweep in range(5):
+        lease = repository.lease_next(f"sweep-{sweep}", LEASE_S)
+        assert lease is not None
+        assert repository.defer(lease, WHY)
+    (attempt,) = history.attempts(first.job_id)
+    assert (attempt.owner, attempt.outcome) == ("sweep-4", AttemptOutcome.DEFERRED)
+    assert not repository.defer(lease, WHY), "the newest is still known when its reply was lost"
