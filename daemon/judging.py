@@ -23,6 +23,7 @@ from daemon.engine import Engine, JobSpec, Progress
 from daemon.errors import BundleError, HarnessError, LostClaim
 from daemon.evaluation import Evaluation
 from daemon.intake.copying import private_copy
+from daemon.intake.glance import priority_of
 from daemon.intake.owner import WorkName
 from daemon.intake.reading import read_bundle
 from daemon.intake.spool import Claimed, Spool
@@ -88,6 +89,7 @@ class Desk:
                 submitter_uid=claimed.submitter_uid,
                 dropped_at=claimed.dropped_at,
                 size_bytes=claimed.size_bytes or 0,
+                priority=priority_of(claimed.path),
             )
         )
 

@@ -280,7 +280,10 @@ class Service:
             or not self._can_judge()
         ):
             return None
-        lease = self._repository.lease_next(self._spool.owner.tag, self._settings.lease_s, self._turns.order)
+        oldest = self._turns.is_for_the_oldest()
+        lease = self._repository.lease_next(
+            self._spool.owner.tag, self._settings.lease_s, self._turns.order, oldest=oldest
+        )
         if lease is not None:
             self._turns.served(lease.submitter_uid)
         return lease
@@ -353,15 +356,16 @@ class Service:
         self._desk.give_back(claimed, keep_id=bool(self._history.deferrals(claimed.job_id)))
 
     def _give_back_all(self) -> None:
-        """Every bundle this daemon claimed whose job is not finished, nor leased by another daemon, goes back to the
-        inbox.
+        """Every bundle this daemon claimed, or took over from a dead one, whose job is not finished, nor leased by
+        another daemon, goes back to the inbox.
         """
         try:
             for claimed in list(self._spool.held()):
                 job = self._history.job(claimed.job_id)
-                elsewhere = job is not None and job.lease_owner not in (None, self._spool.owner.tag)
+                leased_by = job.lease_owner if job is not None else None
+                is_ours = claimed.owner == self._spool.owner and leased_by is None
                 self._monitor.working(f"giving {claimed.name} back")
-                if claimed.owner == self._spool.owner and not elsewhere:
+                if is_ours or leased_by == self._spool.owner.tag:
                     self._give_back(claimed)
         except (HarnessError, OSError) as error:
             log.story("could not give bundles back; the next start will", level=30, reason=error)

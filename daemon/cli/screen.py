@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -85,8 +86,10 @@ def heading(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A message: what is going on, what to type next."""
-    sys.stderr.write(f"{text}\n")
+    """A message: what is going on, what to type next. Where it cannot be written, say to a full disk, it is lost."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def warn(text: str) -> None:

@@ -62,9 +62,12 @@ class Repository:
         with self._database.write() as connection:
             return registration.describe(connection, job_id, description)
 
-    def lease_next(self, owner: str, lease_s: float, turns: Sequence[int] = ()) -> Lease | None:
+    def lease_next(
+        self, owner: str, lease_s: float, turns: Sequence[int] = (), *, oldest: bool = False
+    ) -> Lease | None:
         """Lease the waiting job of highest priority, of these the oldest: queued -> claimed. None: nothing to do.
 
+        With `oldest` the oldest of all, whatever its priority.
         `turns`: submitters (uids) in the order in which they come at equal priority, after all who are not named.
 
         Every job goes to exactly one caller. `owner` names the process (host-boot-pid); the lease lasts `lease_s`
@@ -72,7 +75,7 @@ class Repository:
         `max_attempts`, and, on Postgres, rows another caller is just leasing.
         """
         with self._database.write() as connection:
-            job_id = connection.scalar(leases.next_waiting(owner, self.max_attempts, turns))
+            job_id = connection.scalar(leases.next_waiting(owner, self.max_attempts, turns, oldest=oldest))
             return None if job_id is None else leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 
     def lease(self, job_id: str, owner: str, lease_s: float) -> Lease | None:

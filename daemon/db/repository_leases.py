@@ -45,11 +45,13 @@ def lost(lease: Lease) -> LostClaim:
     return LostClaim(f"job {lease.job_id}: lease {lease.fence} of {lease.owner} no longer counts")
 
 
-def next_waiting(owner: str, max_attempts: int, turns: Sequence[int] = ()) -> Select[str]:
+def next_waiting(owner: str, max_attempts: int, turns: Sequence[int] = (), *, oldest: bool = False) -> Select[str]:
     """The query for the job `owner` may lease next, which locks it where the database can do that."""
     pick = select(Job.id).where(IS_QUEUED, Job.attempts < max_attempts, ~is_deferred_by(owner))
     order: list[ColumnElement[Any]] = [Job.priority.desc(), Job.created_at.asc(), Job.id.asc()]
-    if turns:
+    if oldest:
+        del order[0]
+    elif turns:
         place = {uid: number for number, uid in enumerate(turns, start=1)}
         order.insert(1, case(place, value=Job.submitter_uid, else_=0))
     return pick.order_by(*order).limit(1).with_for_update(skip_locked=True)

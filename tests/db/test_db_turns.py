@@ -41,3 +41,11 @@ def test_unfinished_bundles_are_counted_by_submitter(repository: Repository, his
     assert history.unfinished_by_submitter() == {1: 2, 2: 1, None: 1}
     repository.withdraw(lease)
     assert history.unfinished_by_submitter() == {1: 1, 2: 1, None: 1}
+
+
+def test_the_oldest_can_be_asked_for_whatever_its_priority(repository: Repository) -> None:
+    for name, priority in (("old and low", -5), ("new and high", 50)):
+        repository.register(new_job(name, priority=priority))
+    lease = repository.lease_next("me", 60, oldest=True)
+    assert lease is not None
+    assert lease.name == "old and low"

@@ -150,6 +150,14 @@ def test_give_back_keeps_the_job_id_the_sender_waits_for(spool: Spool, paths: Pa
     assert spool.give_back(spool.claim(f"k.json@{JOB}")) == f"k.json@{JOB}"
 
 
+def test_give_back_can_keep_the_job_id_so_that_the_next_claim_goes_on_with_the_job(spool: Spool, paths: Paths) -> None:
+    (paths.inbox / "k.json").write_text("{}")
+    claimed = spool.claim("k.json")
+    back = spool.give_back(claimed, keep_id=True)
+    assert back == f"k.json@{claimed.job_id}"
+    assert spool.claim(back).job_id == claimed.job_id
+
+
 def test_where_the_file_system_cannot_promise_it_give_back_uses_the_unique_name(
     spool: Spool, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

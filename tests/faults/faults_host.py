@@ -1,0 +1,57 @@
+"""What a host shows of the cells that are, or were, on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from executor_settings import cell_uid
+
+from daemon.executor import owner
+from daemon.executor.sandbox import cgroup
+
+SIDES = (0, 1000, 2000)  # candidate, reference, null candidate
+
+
+def processes_of(uid: int) -> list[int]:
+    """Every process on this host that runs under `uid`."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and folder.stat().st_uid == uid:
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def candidates(engine: int = 20) -> list[int]:
+    """Processes of the candidate's and the reference's cells of an engine of this test process."""
+    return [pid for side in SIDES[:2] for pid in processes_of(cell_uid(engine) + side)]
+
+
+def groups_of_the_dead() -> list[Path]:
+    """Control groups whose judge is gone."""
+    found = cgroup.existing()
+    bases = found.bases.values() if found is not None else ()
+    return [folder for base in bases for folder in base.iterdir() if owner.is_dead(folder.name.rpartition("-")[0])]
+
+
+def shared_memory_bytes() -> int:
+    """What tmpfs and shared memory hold on this whole host."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines())
+    return int(lines["Shmem"].split()[0]) * 1024
+
+
+def eventually(condition: Callable[[], object], what: str, limit_s: float = 30.0) -> None:
+    """Ask again and again; fails naming `what` when it never holds."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {limit_s:g} s in vain for: {what}"
+        time.sleep(0.02)
+
+
+def can_be_root() -> bool:
+    return os.geteuid() == 0

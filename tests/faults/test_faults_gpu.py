@@ -1,0 +1,285 @@
+"""GPU trouble where there is no GPU: a driver that hangs, a made-up NVML, a device that is not there."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from executor_bundles import compare, forward, write_bundle
+from executor_settings import cell_uid, small_settings
+from faults_host import eventually
+
+from daemon.config import Settings
+from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.history import History
+from daemon.db.repository import Repository
+from daemon.engine import JobSpec
+from daemon.errors import DeviceError, HarnessError
+from daemon.evaluation import Evaluation
+from daemon.executor import catalog, devices, local
+from daemon.executor.devices import CPU, Device
+from daemon.executor.local import LocalEngine
+from daemon.executor.supervise import output_of
+from daemon.executor.telemetry import Telemetry
+from daemon.intake.owner import Owner
+from daemon.intake.spool import Spool
+from daemon.judging import Desk
+from daemon.lifecycle import JobState
+from daemon.verdict import Verdict
+
+ABSENT = Device(
+    kind="cuda", index=0, name="NVIDIA H200", uuid="GPU-00000000-0", capability=(9, 0), memory_bytes=1 << 37
+)
+without_gpu = pytest.mark.skipif(any(Path("/dev").glob("nvidia[0-9]*")), reason="this host has a GPU: see tests/gpu")
+
+
+def silent(_: object) -> None: ...
+
+
+# -- nvidia-smi, or what evald asks in its place, hangs ------------------------------------------------------------
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Put a shell script in the place of the process that asks NVML. It leaves its pid in the file returned."""
+
+    def install(script: str) -> Path:
+        asked, program = tmp_path / "asked", tmp_path / "asks-nvml"
+        program.write_text(f"#!/bin/sh\necho $$ > {asked}.new; mv {asked}.new {asked}\n{script}\n", "ascii")
+        program.chmod(0o755)
+        monkeypatch.setattr(devices, "sys", types.SimpleNamespace(executable=str(program)))
+        return asked
+
+    return install
+
+
+def test_a_driver_that_hangs_is_given_up_after_the_limit_and_whoever_asked_it_is_killed(
+    driver: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = driver("exec sleep 1000")
+    monkeypatch.setattr(devices, "_ASK_LIMIT_S", 2.0)
+    with pytest.raises(HarnessError, match="NVML did not answer within 2 s") as raised:
+        devices.found()
+    assert raised.value.hint == "nvidia-smi"
+    pid = int(asked.read_text("ascii"))
+    eventually(lambda: not Path(f"/proc/{pid}").exists() or is_dead(pid), "the asking process to end")
+
+
+def is_dead(pid: int) -> bool:
+    return " Z " in Path(f"/proc/{pid}/stat").read_text("ascii", "replace") or not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 'not json'", "answered something else"),
+        ("echo '[{\"surprise\": 1}]'", "answered something else"),
+        ("echo '{}' | head -c 1", "answered something else"),
+        ("echo 'NVMLError_DriverNotLoaded' >&2; exit 1", "DriverNotLoaded"),
+        ("kill -9 $$", "exit code -9"),
+    ],
+    ids=["text", "other fields", "half", "error", "killed"],
+)
+def test_a_driver_that_answers_nonsense_or_dies_is_our_fault_in_words(
+    driver: Callable[[str], Path], script: str, words: str
+) -> None:
+    driver(script)
+    with pytest.raises(HarnessError, match=words):
+        devices.found()
+
+
+def test_a_driver_that_says_there_is_nothing_means_no_gpu(driver: Callable[[str], Path]) -> None:
+    driver("echo '[]'")
+    assert devices.found() == ()
+
+
+def test_a_trusted_program_that_hangs_is_killed_at_its_limit_and_one_that_asks_us_something_gets_nothing() -> None:
+    with pytest.raises(TimeoutError, match="still running after 1 s"):
+        output_of(["/bin/sleep", "1000"], timeout_s=1)
+    assert output_of(["/bin/cat"], timeout_s=60) == ""
+
+
+# -- Xid, ECC, a GPU that is gone: through the telemetry of the judge -----------------------------------------------
+
+
+class MadeUpNvml(types.ModuleType):
+    """NVML as far as `Telemetry` asks it: a list of Xids to report, then silence or an error."""
+
+    NVMLError = type("NVMLError", (Exception,), {})
+    nvmlEventTypeXidCriticalError = 8  # noqa: N815 - NVML's own name
+
+    def __init__(self) -> None:
+        super().__init__("pynvml")
+        self.NVMLError_Timeout = type("NVMLError_Timeout", (self.NVMLError,), {})
+        self.xids: list[int] = []
+        self.gone: str | None = None
+
+    def nvmlInit(self) -> None: ...
+
+    def nvmlDeviceGetHandleByUUID(self, _: str) -> int:
+        if self.gone:
+            raise self.NVMLError(self.gone)
+        return 1
+
+    def nvmlEventSetCreate(self) -> int:
+        return 2
+
+    def nvmlDeviceRegisterEvents(self, *_: object) -> None: ...
+
+    def nvmlEventSetWait_v2(self, _: int, timeout_ms: int) -> object:
+        assert timeout_ms == 0, "a health check must not wait"
+        if self.gone:
+            raise self.NVMLError(self.gone)
+        if not self.xids:
+            raise self.NVMLError_Timeout
+        return types.SimpleNamespace(eventType=8, eventData=self.xids.pop(0))
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> MadeUpNvml:
+    made_up = MadeUpNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", made_up)
+    return made_up
+
+
+@pytest.mark.parametrize("xid", [48, 63, 79, 94, 95], ids=lambda xid: f"Xid {xid}")
+def test_an_error_of_memory_bus_or_driver_behind_a_kernels_own_mistakes_makes_the_gpu_unfit(
+    nvml: MadeUpNvml, xid: int
+) -> None:
+    telemetry = Telemetry(ABSENT)
+    nvml.xids = [13, 31, 43]
+    telemetry.require_healthy()
+    assert nvml.xids == [], "all of them were looked at"
+    nvml.xids = [31, xid]
+    with pytest.raises(HarnessError, match=f"Xid {xid}"):
+        telemetry.require_healthy()
+
+
+def test_a_gpu_that_falls_off_the_bus_is_our_fault_before_and_while_it_is_used(nvml: MadeUpNvml) -> None:
+    telemetry = Telemetry(ABSENT)
+    telemetry.require_healthy()
+    nvml.gone = "GPU is lost"
+    with pytest.raises(HarnessError, match="GPU is lost"):
+        telemetry.require_healthy()
+    with pytest.raises(HarnessError, match=r"does not know NVIDIA H200 .* GPU is lost"):
+        Telemetry(ABSENT)
+
+
+# -- a device whose judge does not start ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def engine_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., LocalEngine]]:
+    engines: list[LocalEngine] = []
+
+    def start(*chosen: Device) -> LocalEngine:
+        monkeypatch.setattr(local, "choose", lambda _: chosen)
+        settings = small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(30 + len(engines))})
+        engines.append(LocalEngine(settings))
+        return engines[-1]
+
+    yield start
+    for engine in engines:
+        engine.close()
+
+
+@without_gpu
+@pytest.mark.sandbox
+def test_a_gpu_whose_judge_does_not_start_is_set_aside_with_its_reason_and_the_other_device_is_used(
+    engine_on: Callable[..., LocalEngine], tmp_path: Path
+) -> None:
+    engine = engine_on(ABSENT, CPU)
+    engine.ready()
+    sick, fit = engine.devices()
+    assert (sick.name, sick.uuid, fit.reason) == (ABSENT.name, ABSENT.uuid, None)
+    assert sick.reason is not None and len(sick.reason) > 10
+    bundle = write_bundle(tmp_path, compare(forward("return a + b"), timeout=120), {})
+    assert engine.evaluate(JobSpec("j", "x", bundle), silent).verdict is Verdict.PASSED
+    engine.ready()
+    assert engine.devices()[0].reason == sick.reason
+
+
+@without_gpu
+def test_with_no_device_left_the_engine_is_not_ready_names_each_with_its_reason(
+    engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_on(ABSENT, replace(ABSENT, index=1, name="NVIDIA A100", uuid="GPU-99999999-9"))
+    monkeypatch.setattr(local, "JudgeProcess", StubJudge)
+    monkeypatch.setattr(StubJudge, "fault", "no CUDA-capable device is detected")
+    with pytest.raises(HarnessError, match="no device is fit to judge") as raised:
+        engine.ready()
+    assert "NVIDIA H200" in str(raised.value) and "NVIDIA A100" in str(raised.value)
+    assert [device.reason for device in engine.devices()] == [StubJudge.fault] * 2
+
+
+class StubJudge:
+    """In the place of a judge process: starts or does not, and fails every job as a sick GPU would."""
+
+    fault: str | None = None
+
+    def __init__(self, *_: object) -> None:
+        self.program = types.SimpleNamespace(poll=lambda: None)
+
+    def await_ready(self) -> None:
+        if self.fault:
+            raise HarnessError(self.fault)
+
+    def evaluate(self, *_: object) -> Evaluation:
+        raise DeviceError("the driver reports Xid 79 for this GPU", hint="dmesg | grep -i xid")
+
+    def kill(self) -> None: ...
+
+
+@pytest.fixture
+def sick(engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
+    """An engine whose only GPU starts its judge and then reports an Xid in every job."""
+    engine = engine_on(ABSENT)
+    monkeypatch.setattr(local, "JudgeProcess", StubJudge)
+    monkeypatch.setattr(StubJudge, "fault", None)
+    return engine
+
+
+def test_a_job_on_a_gpu_that_reports_an_xid_is_not_answered_with_a_verdict(sick: LocalEngine, tmp_path: Path) -> None:
+    sick.ready()
+    with pytest.raises(HarnessError, match="Xid 79"):
+        sick.evaluate(JobSpec("j", "x", tmp_path), silent)
+
+
+def test_a_gpu_that_reports_an_xid_is_drained_and_takes_no_further_job(sick: LocalEngine, tmp_path: Path) -> None:
+    sick.ready()
+    assert sick.devices()[0].reason is None
+    with pytest.raises(HarnessError):
+        sick.evaluate(JobSpec("j", "x", tmp_path), silent)
+    assert "Xid 79" in (sick.devices()[0].reason or "")
+    with pytest.raises(HarnessError, match="no device is fit to judge"):
+        sick.ready()
+
+
+def test_the_job_of_a_sick_gpu_waits_again_without_a_verdict_and_one_attempt_is_all_it_costs(
+    sick: LocalEngine, tmp_path: Path
+) -> None:
+    settings = Settings(home=tmp_path / "books")
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database, me = Database(settings.database_url), Owner.current()
+    try:
+        repository, spool = Repository(database), Spool(settings.paths, me)
+        types_known = catalog.contract_types(catalog.load())
+        desk = Desk(settings, spool, repository, sick, types_known)
+        write_bundle(tmp_path, compare(forward("return a + b"), timeout=120), {}).rename(settings.paths.inbox / "job")
+        claimed = desk.take_in("job")
+        lease = repository.lease_next(me.tag, 60)
+        assert lease is not None
+        assert desk.judge(lease, silent) is None
+        job = History(database).job(claimed.job_id)
+        assert job is not None
+        assert (job.state, job.verdict, job.attempts) == (JobState.QUEUED, None, 1)
+        with pytest.raises(HarnessError):
+            sick.ready()  # asked before every lease: nothing more is burned on this host
+    finally:
+        database.close()

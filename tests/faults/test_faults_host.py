@@ -1,0 +1,86 @@
+"""Hosts that cannot confine as they should: they refuse, or say in every result what is weaker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from executor_bundles import compare, forward, write_bundle
+from executor_settings import cell_uid, small_settings
+from faults_host import can_be_root
+from service_rehearsal import Place
+
+from daemon.errors import OperatorError
+from daemon.executor.local import LocalEngine
+from daemon.executor.sandbox import probe
+from daemon.executor.sandbox.cgroup import Cgroups
+
+pytestmark = pytest.mark.sandbox
+
+
+def bubblewrap_that(folder: Path, script: str) -> Path:
+    folder.mkdir()
+    (folder / "bwrap").write_text(f"#!/bin/sh\n{script}\n", "ascii")
+    (folder / "bwrap").chmod(0o755)
+    return folder
+
+
+def test_a_host_without_user_namespaces_judges_nothing_and_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "bwrap: No permissions to create new namespace"
+    monkeypatch.setenv("PATH", str(bubblewrap_that(tmp_path / "bin", f"echo '{words}' >&2; exit 1")))
+    engine = LocalEngine(small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(40)}))
+    try:
+        with pytest.raises(OperatorError, match="No permissions to create new namespace"):
+            engine.start()
+    finally:
+        engine.close()
+    with pytest.raises(OperatorError) as raised:
+        probe.assess("bubblewrap", None)
+    assert "user.max_user_namespaces" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (None, "no writable cgroup"),
+        (Cgroups(1, {"freezer": Path("/x")}), "controllers not available: memory, pids, cpu"),
+    ],
+    ids=["none", "freezer only"],
+)
+def test_what_a_host_without_cgroups_cannot_limit_is_said(groups: Cgroups | None, words: str) -> None:
+    isolation = probe.assess("bubblewrap", groups)
+    assert any(words in reason for reason in isolation.weaker), isolation
+    assert "cgroup" not in isolation.level or groups is not None
+    if groups is not None:
+        assert isolation.level.endswith("cgroup1")
+
+
+@pytest.mark.skipif(not can_be_root(), reason="hiding the cgroups takes a mount namespace of root's")
+def test_without_cgroups_a_bundle_is_judged_inside_its_walls_with_rlimits_and_the_result_says_so(
+    tmp_path: Path, here: Place
+) -> None:
+    """A real host without them, made by hiding /sys/fs/cgroup from evald and all it starts."""
+    bomb = forward("kept = [bytearray(1 << 24) for _ in range(1000)]\nreturn a + b")
+    bundle = write_bundle(tmp_path, compare(bomb, timeout=120), {})
+    hidden = "mount -t tmpfs -o ro none /sys/fs/cgroup && exec " + " ".join(
+        [sys.executable, "-m", "daemon", "eval", str(bundle), "--json"]
+    )
+    uid = str(cell_uid(41))
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", hidden],
+        env=here.environment(ENGINE="local", SANDBOX_MEMORY_BYTES=str(1 << 30), SANDBOX_UID_BASE=uid, DEVICE="cpu"),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    result = json.loads(done.stdout)
+    assert result["verdict"] == "out_of_memory", result
+    environment = result["environment"]
+    assert environment["isolation"] == "bubblewrap+uid"
+    assert any("no writable cgroup" in reason for reason in environment["isolation_weaker"])

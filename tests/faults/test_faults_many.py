@@ -1,0 +1,137 @@
+"""Very many bundles at once: none missed, memory flat, the queue bounded, priorities honoured."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service_bundles import wait_for
+from service_rehearsal import FAST, SOURCE, Daemon, Place
+
+from daemon.config import Settings
+from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.records import NewJob
+from daemon.db.repository import Repository
+
+WAITING = 100_000  # names in the inbox at once; only the first few are judged here
+BATCH = 150  # bundles judged to the last one, half of them dropped while nobody was there
+AHEAD = 16
+
+
+def memory_bytes(daemon: Daemon, what: str = "VmHWM") -> int:
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text("ascii")
+    found = re.search(rf"{what}:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) * 1024
+
+
+def archived(here: Place) -> int:
+    return len(list((here.home / "archive").glob("*")))
+
+
+def test_a_hundred_thousand_bundles_at_once_are_claimed_a_few_at_a_time_in_flat_memory(here: Place) -> None:
+    document = {"kernel": {"kernel_type": "torch", "source_code": SOURCE}}
+    inbox, one = here.home / "inbox", here.home / "one"
+    inbox.mkdir()
+    daemon = here.start(CLAIM_AHEAD=str(AHEAD), REHEARSAL_S="0.01")
+    wait_for(lambda: "watching" in daemon.story, "the daemon to watch")
+    at_rest = memory_bytes(daemon)
+    for number in range(WAITING):
+        if number % 50_000 == 0:  # ext4 has at most 65,000 names for one file
+            one.unlink(missing_ok=True)
+            one.write_text(json.dumps(document), "utf-8")
+        os.link(one, inbox / f"b{number}.json")
+    try:
+        wait_for(lambda: archived(here) >= 3 * AHEAD, "a few to be judged", 240)
+        assert memory_bytes(daemon) < at_rest + WAITING * 1500
+        states = [str(job.state) for job in here.jobs().values()]
+        assert states.count("queued") <= AHEAD
+        daemon.signal(signal.SIGKILL)
+        daemon.process.wait(30)
+        places = ("inbox", "work", "archive", "rejected", "quarantine")
+        assert sum(len(list((here.home / place).iterdir())) for place in places) == WAITING
+    finally:
+        for number in range(WAITING):
+            (inbox / f"b{number}.json").unlink(missing_ok=True)
+
+
+def test_none_of_a_batch_is_missed_half_of_it_dropped_while_the_daemon_was_down(here: Place) -> None:
+    names = [f"b{number}" for number in range(BATCH)]
+    settings = {"SLOTS": "4", "REHEARSAL_S": "0.01", "CLAIM_AHEAD": "32", "MAX_ATTEMPTS": "100"}
+    first = here.start(**settings)
+    here.drop(*names[: BATCH // 2])
+    wait_for(lambda: archived(here) > 0, "the first result")
+    first.signal(signal.SIGKILL)
+    first.process.wait(30)
+    here.drop(*names[BATCH // 2 :])
+    second = here.start(**settings)
+    wait_for(lambda: here.has_results(*names), "every result", 240)
+    wait_for(lambda: here.faults(*names) == [], "everything put away")
+    assert second.stop() == 0
+
+
+def job(name: str, priority: int) -> NewJob:
+    job_id = uuid.uuid4().hex
+    return NewJob(job_id, name, f"{name}@host-boot-1-{job_id}", 1000, datetime.now(UTC), 10, priority=priority)
+
+
+def test_of_what_waits_in_the_database_the_highest_priority_is_leased_first(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    try:
+        repository = Repository(database)
+        for name, priority in (("low", -5), ("plain", 0), ("high", 5), ("plain again", 0)):
+            assert repository.register(job(name, priority))
+        order = [lease.name for _ in range(4) if (lease := repository.lease_next("me", 60)) is not None]
+    finally:
+        database.close()
+    assert order == ["high", "plain", "plain again", "low"]
+
+
+def test_a_bundle_of_high_priority_overtakes_those_that_wait(here: Place) -> None:
+    names = [f"low{number}" for number in range(4)]
+    daemon = here.start(REHEARSAL_S="4", LEASE_S="60")
+    drop(here, "first", 0)
+    wait_for(lambda: here.state("first") == "running", "the first to be judged")
+    for name, priority in (*((name, 0) for name in names), ("urgent", 9)):
+        drop(here, name, priority)
+        wait_for(lambda name=name: f"{name}.json" in here.jobs(), f"{name} to be queued")
+    wait_for(lambda: here.has_results("first"), "the first to be finished")
+    wait_for(lambda: "running" in {str(job.state) for job in here.jobs().values()}, "the next to be judged")
+    running = [job.name for job in here.jobs().values() if str(job.state) == "running"]
+    daemon.signal(signal.SIGKILL)
+    assert running == ["urgent"]
+
+
+def drop(here: Place, name: str, priority: int) -> None:
+    assert FAST["ENGINE"] == "rehearsal"
+    document = {"name": name, "priority": priority, "kernel": {"kernel_type": "torch", "source_code": SOURCE}}
+    outside, inbox = here.home / "outside", here.home / "inbox"
+    for folder in (outside, inbox):
+        folder.mkdir(exist_ok=True)
+    (outside / name).write_text(json.dumps(document), "utf-8")
+    (outside / name).rename(inbox / f"{name}.json")
+
+
+def test_work_of_low_priority_is_taken_in_the_end_where_nothing_better_waits(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    try:
+        repository = Repository(database)
+        repository.register(job("low", -5))
+        for number in range(3):
+            repository.register(job(f"high{number}", 5))
+        order = [lease.name for _ in range(5) if (lease := repository.lease_next("me", 60)) is not None]
+    finally:
+        database.close()
+    assert order[-1] == "low" and len(order) == 4

@@ -1,0 +1,60 @@
+"""How urgent a bundle says it is, read without trusting it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon.intake.glance import priority_of
+from daemon.scheduler.turns import Turns
+
+
+def test_the_priority_of_a_folder_and_of_a_file_is_seen(tmp_path: Path) -> None:
+    folder, file = tmp_path / "bundle@host-1", tmp_path / "bundle.json@host-1"
+    folder.mkdir()
+    (folder / "contract.json").write_text(json.dumps({"priority": 7}))
+    file.write_text(json.dumps({"priority": -100}))
+    assert (priority_of(folder), priority_of(file)) == (7, -100)
+
+
+NO_PRIORITY = [
+    "",
+    "{",
+    "[1]",
+    '{"priority": "9"}',
+    '{"priority": true}',
+    '{"priority": 101}',
+    '{"priority": 1.5}',
+    "{}",
+]
+DEEP = '{"priority": 5, "deep": ' + "[" * 200_000 + "]" * 200_000 + "}"
+LARGE = '{"priority": 5, "x": "' + "y" * 2_000_000 + '"}'
+
+
+@pytest.mark.parametrize("text", [*NO_PRIORITY, DEEP, LARGE], ids=range(10))
+def test_whatever_is_no_priority_counts_as_none(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "bundle.json"
+    file.write_text(text)
+    assert priority_of(file) == 0
+
+
+def test_links_pipes_and_missing_files_are_not_followed_nor_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_text('{"priority": 3}')
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "contract.json")
+    found = [priority_of(tmp_path / name) for name in ("link.json", "pipe.json", "folder", "nothing")]
+    assert found == [0, 0, 0, 0]
+
+
+def test_every_eighth_turn_is_for_the_oldest() -> None:
+    turns = Turns()
+    found = []
+    for _ in range(17):
+        found.append(turns.is_for_the_oldest())
+        turns.served(None)
+    assert [number for number, oldest in enumerate(found, start=1) if oldest] == [8, 16]
