@@ -1,7 +1,7 @@
 """A glance at a bundle that has just been claimed: how urgent it says it is. Nothing of it is checked here.
 
-The contract is read for good when the job is leased. When that is, its priority decides, which therefore has to be known
-before. A bundle that cannot be read at a glance (an archive, a large contract, nonsense) waits at priority 0.
+The contract is read for good when the job is leased. When that is, its priority decides: it has to be known before. A
+bundle that cannot be read at a glance (an archive, a large contract, nonsense) waits at priority 0.
 """
 
 from __future__ import annotations

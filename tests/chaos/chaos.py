@@ -3,7 +3,8 @@ checked.
 
 Every bundle carries a serial number. At the end each must have been judged and published exactly once and lie in
 exactly one shelf, and nothing may be left behind anywhere else. The engine is the shipped rehearsal engine: what is
-under test is everything around the judging. Prints what it did; exit 0 when nothing was lost and nothing doubled.
+under test is everything around the judging. Where there are several daemons, the first plays a host without a GPU, and
+some bundles require one. Prints what it did; exit 0 when nothing was lost and nothing doubled.
 
     python tests/chaos/chaos.py --bundles 500 --kills 200 --daemons 3 --db postgres --seed 7
 """
@@ -38,7 +39,7 @@ from daemon.lifecycle import JobState
 
 LEASE_S = 3.0
 DRAIN_LIMIT_S = 240.0
-KINDS = ("folder", "folder", "folder", "archive", "json", "slow", "rejected", "corrupt", "torn", "twin")
+KINDS = ("folder", "folder", "folder", "archive", "json", "slow", "rejected", "corrupt", "torn", "twin", "gpu", "gpu")
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Chaos:
 
     # -- daemons ----------------------------------------------------------------------------------------------
 
-    def start(self, *, deadly: bool) -> subprocess.Popen[bytes]:
+    def start(self, *, deadly: bool, has_gpu: bool = True) -> subprocess.Popen[bytes]:
         variables = {
             "EVALD_HOME": str(self.home),
             "EVALD_ENGINE": "rehearsal",
@@ -79,6 +80,7 @@ class Chaos:
             "EVALD_CLAIM_AHEAD": "16",
             "EVALD_MIN_FREE_BYTES": "1",
             "EVALD_SLOTS": "2",
+            "EVALD_DEVICE": "auto" if has_gpu else "cpu",
         }
         if self.database:
             variables["EVALD_DATABASE"] = self.database
@@ -101,7 +103,7 @@ class Chaos:
                 self.books.kills += 1
             elif process is not None and process.returncode not in (0, -signal.SIGTERM):  # -15: it had not begun yet
                 raise SystemExit(f"a daemon ended with {process.returncode}; see {self.log.name}")
-            self.running[slot] = self.start(deadly=deadly)
+            self.running[slot] = self.start(deadly=deadly, has_gpu=slot > 0 or len(self.running) == 1)
 
     def hurt(self) -> None:
         """Kill, stop or freeze a random daemon."""
@@ -136,12 +138,13 @@ class Chaos:
         self.books.dropped[serial] = kind
         inbox, outside = self.home / "inbox", self.home.parent / "outside"
         outside.mkdir(exist_ok=True)
-        document = json.dumps(contract(serial))
+        requires = {"requires": {"gpu": "H200"}} if kind == "gpu" else {}
+        document = json.dumps(contract(serial) | requires)
         name = f"twin{serial}" if kind == "twin" else f"bundle{serial}"
         folder = outside / name
         folder.mkdir()
         (folder / "contract.json").write_text(document, "utf-8")
-        if kind in ("folder", "twin"):
+        if kind in ("folder", "twin", "gpu"):
             # Twins share one dropped name: while the earlier is still in the inbox, the move fails and is tried again.
             target = inbox / ("twin" if kind == "twin" else name)
             while True:
