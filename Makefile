@@ -10,13 +10,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.evald-installed
 PACKAGES := bubblewrap g++ python3-dev python3-venv util-linux
 TEST_PACKAGES := postgresql
+NFS_PACKAGES := user-mode-linux kmod iproute2 e2fsprogs
 
-.PHONY: help demo test test-gpu check install system test-system chaos docs constraints clean
+.PHONY: help demo test test-gpu test-nfs check install system test-system chaos docs constraints clean
 
 help:
 	@echo "make demo     judge the bundles in examples/ and print the table of verdicts"
 	@echo "make test     check style, types and architecture, then run the whole test suite"
 	@echo "make test-gpu every kernel type on this host's GPU; skipped where there is none"
+	@echo "make test-nfs two daemons on an NFS share whose server reboots, in user-mode Linux (x86-64, root)"
 	@echo "make check    style, types and architecture only"
 	@echo "make install  the virtual environment in $(VENV), with evald in it"
 	@echo "make chaos    kill daemons at every step and audit the books (BUNDLES, KILLS, DAEMONS, DB=sqlite|postgres)"
@@ -66,6 +68,11 @@ test: check test-system
 # One process: the tests share one judge, and a GPU measures one thing at a time.
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest tests/gpu $(ARGS)
+
+# A file server and two clients of their own; two to four minutes. Fails where no lab can be booted.
+test-nfs: $(STAMP) test-system
+	$(call need_packages,$(NFS_PACKAGES),1)
+	EVALD_TEST_NFS=1 $(BIN)/python -m pytest tests/nfs $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -193,7 +194,8 @@ class Desk:
         results.release(self._paths, results.stage(self._paths, result, evaluation, fence), now, name)
         for claimed in self._spool.held():
             if claimed.job_id == job_id:
-                self._spool.quarantine(claimed, reason)
+                with suppress(LostClaim):
+                    self._spool.quarantine(claimed, reason)
         return Finished(job_id, name, evaluation)
 
     # -- out ----------------------------------------------------------------------------------------------------
@@ -231,10 +233,11 @@ class Desk:
         for claimed in self._spool.held():
             if claimed.job_id != job_id:
                 continue
-            if verdict is Verdict.REJECTED:
-                self._spool.reject(claimed, message)
-            else:
-                self._spool.archive(claimed)
+            with suppress(LostClaim):  # another daemon, repairing, was faster
+                if verdict is Verdict.REJECTED:
+                    self._spool.reject(claimed, message)
+                else:
+                    self._spool.archive(claimed)
             failpoints.hit("bundle.archived")
 
     # -- back ---------------------------------------------------------------------------------------------------

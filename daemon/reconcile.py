@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 from daemon import failpoints, fsio, log, results
 from daemon.db.history import History
-from daemon.db.records import JobRecord, Lease, Published
+from daemon.db.records import DaemonState, JobRecord, Lease, Published
 from daemon.db.repository import Repository
 from daemon.errors import LostClaim
 from daemon.intake.owner import Owner
@@ -74,7 +74,8 @@ class Reconciler:
         failpoints.hit("reconcile.replayed")
         self._take_back_leases(repairs)
         for claimed in self._spool.held():
-            self._settle(claimed, repairs)
+            with suppress(LostClaim):  # another daemon has put it away in the meantime
+                self._settle(claimed, repairs)
         failpoints.hit("reconcile.settled")
         self._remove_copies(repairs)
         if repairs.total:
@@ -154,12 +155,20 @@ class Reconciler:
             return True
         return host != here.host or self._is_alive(Owner(host, boot, int(pid)))
 
+    def _may_yet_register(self, owner: Owner) -> bool:
+        """Whether a daemon may still queue what it has claimed. No lease says so: of another host it is what that
+        daemon tells of itself, which it does before it claims anything. Queueing twice is harmless."""
+        if owner.host == self._spool.owner.host:
+            return self._owner_lives(owner.tag)
+        known = [daemon for daemon in self._history.daemons() if daemon.owner == owner.tag]
+        return any(not daemon.is_missing and daemon.state is not DaemonState.STOPPED for daemon in known)
+
     # -- bundles ------------------------------------------------------------------------------------------------
 
     def _settle(self, claimed: Claimed, repairs: Repairs) -> None:
         job = self._history.job(claimed.job_id)
         if job is None or job.state is JobState.WITHDRAWN:
-            if claimed.owner == self._spool.owner or not self._owner_lives(claimed.owner.tag):
+            if claimed.owner == self._spool.owner or not self._may_yet_register(claimed.owner):
                 repairs.registered += self._desk.register(claimed)
         elif job.state is JobState.FINISHED:
             self._desk.put_away(job.job_id, job.verdict or Verdict.REJECTED, job.message or "")

@@ -36,6 +36,16 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
 _WRITE = "evald_write"
 
 
+# A network that swallows packets is given up after about a minute, not after TCP's quarter of an hour.
+_TCP_LIMITS = {
+    "keepalives": 1,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 45_000,
+}
+
+
 class Database:
     """One database, opened lazily. Safe to share between threads; not across `fork`."""
 
@@ -132,9 +142,10 @@ def _open(url: URL) -> Engine:
         "TimeZone": "UTC",
     }
     options = " ".join(f"-c {key}={value}" for key, value in settings.items())
-    given = {key: url.query[key] for key in ("options", "connect_timeout", "application_name") if key in url.query}
-    connect_args: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "evald"} | given
-    connect_args["options"] = f"{options} {given['options']}" if "options" in given else options
+    defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "evald", **_TCP_LIMITS}
+    connect_args: dict[str, Any] = {key: url.query.get(key, value) for key, value in defaults.items()}
+    given = url.query.get("options")
+    connect_args["options"] = f"{options} {given}" if given else options
     return create_engine(url, connect_args=connect_args, pool_pre_ping=True)
 
 

@@ -216,3 +216,18 @@ def test_packed_samples_are_exact_and_torn_ones_refused() -> None:
 
 def test_sqlite_is_new_enough_for_the_statements_used() -> None:
     assert sqlite3.sqlite_version_info >= (3, 35)
+
+
+def test_a_silent_network_is_given_up_soon_and_the_url_decides_how_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, object]] = []
+    original = room.create_engine
+
+    def noted(url: object, **options: object) -> object:
+        made.append(options["connect_args"])  # type: ignore[arg-type]
+        return original(url, **options)
+
+    monkeypatch.setattr(room, "create_engine", noted)
+    for query in ("", "?tcp_user_timeout=5000&connect_timeout=3"):
+        Database(f"postgresql://me@nowhere/db{query}").close()
+    assert (made[0]["tcp_user_timeout"], made[0]["keepalives"]) == (45_000, 1)
+    assert (made[1]["tcp_user_timeout"], made[1]["connect_timeout"]) == ("5000", "3")

@@ -16,10 +16,10 @@ from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
-from daemon.db.records import Lease, Published
+from daemon.db.records import DaemonNote, Lease, Published
 from daemon.db.repository import Repository
 from daemon.engine import DeviceState, JobSpec
-from daemon.errors import HarnessError
+from daemon.errors import HarnessError, LostClaim
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
 from daemon.intake.owner import Owner
@@ -257,3 +257,52 @@ def test_a_withdrawn_bundle_still_in_work_is_queued_again(home: Home) -> None:
     home.repository.withdraw(lease)
     assert home.reconcile().registered == 1
     assert home.history.job(lease.job_id).state is JobState.QUEUED
+
+
+ELSEWHERE = Owner("elsewhere", "abcd", 1)
+
+
+def told(home: Home, lease_s: float = 60) -> None:
+    note = DaemonNote(ELSEWHERE.tag, "elsewhere", 1, "1", 1, str(home.settings.paths.inbox), lease_s)
+    home.repository.report_daemon(note)
+
+
+def test_what_another_host_claimed_and_never_queued_is_left_to_it_while_it_lives(home: Home) -> None:
+    home.claim("theirs", ELSEWHERE)
+    told(home)
+    assert home.reconcile().registered == 0
+
+
+@pytest.mark.parametrize("how", ["never told", "stopped", "silent"])
+def test_what_another_host_claimed_and_never_queued_is_queued_when_it_is_gone(home: Home, how: str) -> None:
+    claimed = home.claim("theirs", ELSEWHERE)
+    if how != "never told":
+        told(home, lease_s=0.001 if how == "silent" else 60)
+    if how == "stopped":
+        home.repository.daemon_stopped(ELSEWHERE.tag)
+    assert home.reconcile().registered == 1
+    job = home.history.job(claimed.job_id)
+    assert job is not None
+    assert job.state is JobState.QUEUED
+
+
+def test_a_bundle_that_another_daemon_puts_away_first_stops_no_repair(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):
+        lease = home.lease(home.claim(name))
+        results.release(home.settings.paths, home.stage(lease), datetime.now(UTC), name)
+        home.repository.publish(lease, Published(PASSED, {}))
+    archive, raced = Spool.archive, []
+
+    def slower(spool: Spool, claimed: Claimed) -> Path:
+        if not raced:
+            raced.append(claimed.name)
+            archive(Spool(home.settings.paths, DEAD), claimed)
+            raise LostClaim(f"{claimed.path} is gone")
+        return archive(spool, claimed)
+
+    monkeypatch.setattr(Spool, "archive", slower)
+    home.reconcile()
+    assert home.entries("work") == []
+    assert len(home.entries("archive")) == 2
