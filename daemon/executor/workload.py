@@ -393,7 +393,7 @@ def _pack(folder: Path) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         if folder.is_dir():
-            archive.add(folder, arcname=".", filter=lambda item: item.replace(mtime=int(item.mtime)))
+            archive.add(folder, arcname=".", filter=lambda item: item.replace(mtime=int(item.mtime), deep=False))
     return buffer.getvalue()
 
 

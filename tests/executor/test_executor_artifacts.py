@@ -66,6 +66,16 @@ def test_unpacked_files_are_never_younger_than_they_were(tmp_path: Path) -> None
     assert found == sorted(found)
 
 
+def test_a_build_of_many_files_is_packed_file_by_file(tmp_path: Path) -> None:
+    """A deep copy of one entry copies the archive, and with it every entry before: that does not end."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for number in range(500):
+        (folder / str(number)).write_text(str(number))
+    restored(folder)
+    assert {int(path.name) for path in folder.iterdir()} == set(range(500))
+
+
 @pytest.mark.sandbox
 def test_a_bundles_files_are_older_than_anything_built_from_them(judge: JudgeOne) -> None:
     source = """
