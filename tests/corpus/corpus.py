@@ -1,0 +1,282 @@
+"""The corpus: bundles that are good, wrong, broken or hostile, each with the verdict it must get and the reason.
+
+    python tests/corpus/corpus.py [--device auto|cpu|cuda] [--only TEXT] [--table FILE]
+
+A case is a folder `<class>/<name>/` that holds a bundle and `expected.json`; a folder `after/` inside it is a second
+bundle, judged right after the first. What counts beside the verdict: a hostile kernel that stays correct must not look
+faster than the honest reference beside it, which does the same work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.config import Deadlines, Sandbox, Settings, TimingDefaults
+from daemon.engine import JobSpec
+from daemon.evaluation import CaseEvaluation, Evaluation
+from daemon.executor.local import LocalEngine
+from daemon.verdict import Verdict
+
+FOLDER = Path(__file__).parent
+CLASSES = ("good", "wrong", "broken", "hostile")
+AFTER = "after"
+# How much faster than the honest reference a hostile kernel may look. What these attacks try to win is a factor of ten
+# and more; a CPU that others use as well leaves room for noise.
+GAIN_LIMIT = {"cpu": 3.0, "cuda": 1.05}
+_NOT_OF_THE_BUNDLE = ("expected.json", AFTER, "__pycache__")
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What `expected.json` says, for one kind of device (its `cuda` and `cpu` objects override the rest).
+
+    `tries`: what a hostile case attempts, or what makes a good one look suspicious. `why`: the reason for the verdict.
+    `devices`: where it means anything. `message`: texts that must be in the failure's message. `labels`, `no_labels`:
+    what the result must and must not be labelled. `honest_time`: the candidate stays correct, and does no better than
+    the reference. `needs`: packages without which the case is left out. `prints`: texts that must be in its stdout,
+    `prints_not`: that must not.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    why: str
+    tries: str = ""
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    message: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    no_labels: tuple[str, ...] = ()
+    honest_time: bool = False
+    needs: tuple[str, ...] = ()
+    prints: tuple[str, ...] = ()
+    prints_not: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path, device: str) -> Expected:
+        """Raises TypeError for a key that means nothing, ValueError for a verdict there is not."""
+        written: dict[str, Any] = json.loads((folder / "expected.json").read_text("utf-8"))
+        by_device = {kind: written.pop(kind, {}) for kind in ("cpu", "cuda")}
+        written |= by_device[device]
+        verdicts = tuple(Verdict(word) for word in _listed(written.pop("verdict")))
+        lists = {key: tuple(_listed(value)) for key, value in written.items() if isinstance(value, list)}
+        return cls(verdicts=verdicts, **(written | lists))
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class Case:
+    """One folder of the corpus."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.relative_to(FOLDER).as_posix()
+
+    @property
+    def after(self) -> Case | None:
+        return Case(self.folder / AFTER) if (self.folder / AFTER).is_dir() else None
+
+    def expected(self, device: str) -> Expected:
+        return Expected.read(self.folder, device)
+
+    def left_out(self, device: str) -> str | None:
+        """Why it cannot be judged here, or None."""
+        expected = self.expected(device)
+        if device not in expected.devices:
+            return f"only on {', '.join(expected.devices)}"
+        lacking = [name for name in expected.needs if importlib.util.find_spec(name) is None]
+        return f"needs {', '.join(lacking)}" if lacking else None
+
+
+@functools.cache
+def cases() -> tuple[Case, ...]:
+    """Every case, class by class. Raises FileNotFoundError for a folder without a contract."""
+    found = [Case(path.parent) for kind in CLASSES for path in sorted((FOLDER / kind).glob("*/expected.json"))]
+    for case in found:
+        (case.folder / "contract.json").stat()
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A case that was judged. `problems`: in words, what is not as expected."""
+
+    case: Case
+    evaluation: Evaluation
+    problems: tuple[str, ...]
+    wall_s: float
+
+    @property
+    def gain(self) -> float | None:
+        """How many times faster than the reference the candidate looked."""
+        return gain(self.evaluation.cases[0]) if self.evaluation.cases else None
+
+
+def gain(case: CaseEvaluation) -> float | None:
+    """The reference's median over the candidate's; None unless both were timed."""
+    if case.timing is None or case.ref_timing is None:
+        return None
+    return case.ref_timing.stats.median / case.timing.stats.median
+
+
+def problems(expected: Expected, evaluation: Evaluation, device: str) -> Iterator[str]:
+    """What is not as `expected`."""
+    case = evaluation.cases[0] if evaluation.cases else None
+    if evaluation.verdict not in expected.verdicts:
+        wanted = " or ".join(expected.verdicts)
+        yield f"verdict {evaluation.verdict} instead of {wanted}: {evaluation.message}"
+    if evaluation.verdict is Verdict.HARNESS_ERROR:
+        yield "evald itself failed"
+    said = evaluation.message or ""
+    if evaluation.verdict is not Verdict.PASSED:
+        yield from (f"the message lacks {text!r}: {said}" for text in expected.message if text not in said)
+    if case is None:
+        return
+    labels = {*case.labels, *(case.timing.labels if case.timing else ())}
+    yield from (f"label {label} is missing" for label in expected.labels if label not in labels)
+    yield from (f"label {label} is there" for label in expected.no_labels if label in labels)
+    yield from (f"did not print {text!r}" for text in expected.prints if text not in case.stdout_tail)
+    yield from (f"printed {text!r}" for text in expected.prints_not if text in case.stdout_tail)
+    won = gain(case)
+    if expected.honest_time and evaluation.verdict is Verdict.PASSED:
+        if won is None:
+            yield "nothing was timed"
+        elif won > GAIN_LIMIT[device]:
+            yield f"looked {won:.3f} times as fast as the honest kernel"
+
+
+class Bench:
+    """One engine for all cases: what one bundle does to it, the next one would notice."""
+
+    def __init__(self, home: Path, device: str = "auto", uid_step: int = 8_000) -> None:
+        self.engine = LocalEngine(corpus_settings(home, device, uid_step))
+        self.engine.start()
+        self.device = "cuda" if self.engine.devices()[0].uuid else "cpu"
+        self._home = home
+
+    def judge(self, case: Case) -> list[Outcome]:
+        """The case, and what comes after it."""
+        outcomes = [self._one(case)]
+        if case.after is not None:
+            outcomes.append(self._one(case.after))
+        return outcomes
+
+    def _one(self, case: Case) -> Outcome:
+        folder = Path(tempfile.mkdtemp(dir=self._home)) / "bundle"
+        shutil.copytree(case.folder, folder, ignore=shutil.ignore_patterns(*_NOT_OF_THE_BUNDLE))
+        start = time.monotonic()
+        evaluation = self.engine.evaluate(JobSpec(case.name, case.name, folder), lambda _: None)
+        found = tuple(problems(case.expected(self.device), evaluation, self.device))
+        return Outcome(case, evaluation, found, time.monotonic() - start)
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def corpus_settings(home: Path, device: str, uid_step: int) -> Settings:
+    """Small limits and short measurements: what a verdict needs. On a GPU long enough to tell five per cent."""
+    on_cpu = device == "cpu"
+    timing = {"max_s": 0.4, "target_rse": 0.05, "max_calls": 64, "arena_bytes": 8 * _MIB}
+    if not on_cpu:
+        timing |= {"max_s": 1.5, "target_rse": 0.005, "max_calls": 1024, "gpu_arena_bytes": 1024 * _MIB}
+    settings = Settings.model_validate(
+        {
+            "home": home,
+            "device": device,
+            "sandbox": Sandbox(
+                uid_base=1_000_000 + 10_000 * (os.getpid() % 100_000) + uid_step,
+                memory_bytes=2560 * _MIB,
+                processes=64,
+                open_files=256,
+                tmp_bytes=64 * _MIB,
+                tmp_inodes=2000,
+                file_bytes=32 * _MIB,
+            ),
+            "deadlines": Deadlines(build_s=120, start_s=60),
+            "timing": TimingDefaults(min_rounds=5, **timing),
+        }
+    )
+    settings.paths.create()
+    return settings
+
+
+def table(outcomes: list[Outcome], device: str) -> str:
+    """A Markdown table of what came out."""
+    rows = [("case", "verdict", "us", "honest us", "gain", "labels"), ("---",) * 6]
+    for outcome in outcomes:
+        case = outcome.evaluation.cases[0] if outcome.evaluation.cases else None
+        timing, honest = (case.timing, case.ref_timing) if case else (None, None)
+        labels = (*case.labels, *(timing.labels if timing else ())) if case else ()
+        shows_gain = outcome.gain is not None and outcome.case.expected(device).honest_time
+        row = (
+            outcome.case.name,
+            str(outcome.evaluation.verdict) + (" (!)" if outcome.problems else ""),
+            f"{timing.stats.median * 1e3:.4g}" if timing else "",
+            f"{honest.stats.median * 1e3:.4g}" if honest else "",
+            f"{outcome.gain:.3f}" if shows_gain else "",
+            ", ".join(dict.fromkeys(labels)),
+        )
+        rows.append(row)
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Judge the corpus and compare every verdict with the expected one.")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write a Markdown table of the outcomes there")
+    parser.add_argument("--say", action="store_true", help="print the message, the labels and the output of each case")
+    asked = parser.parse_args(argv)
+    chosen = [case for case in cases() if asked.only in case.name]
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="evald-corpus-") as home:
+        bench = Bench(Path(home), asked.device)
+        try:
+            for case in chosen:
+                if reason := case.left_out(bench.device):
+                    print(f"  {'left out':18} {case.name}: {reason}")
+                    continue
+                for outcome in bench.judge(case):
+                    outcomes.append(outcome)
+                    _print(outcome, say=asked.say)
+        finally:
+            bench.close()
+    if asked.table:
+        asked.table.write_text(table(outcomes, bench.device), "utf-8")
+    failed = sum(bool(outcome.problems) for outcome in outcomes)
+    print(f"{len(outcomes) - failed} passed, {failed} failed")
+    return 1 if failed or not outcomes else 0
+
+
+def _print(outcome: Outcome, *, say: bool) -> None:
+    mark = "!" if outcome.problems else " "
+    won = "" if outcome.gain is None else f", {outcome.gain:.2f} x the honest speed"
+    print(f"{mark} {outcome.evaluation.verdict:18} {outcome.case.name} ({outcome.wall_s:.1f} s{won})", flush=True)
+    for problem in outcome.problems:
+        print(f"    {problem}", flush=True)
+    if say:
+        case = outcome.evaluation.cases[0] if outcome.evaluation.cases else None
+        print(f"    message: {outcome.evaluation.message}")
+        if case is not None:
+            labels = (*case.labels, *(case.timing.labels if case.timing else ()))
+            print(f"    labels: {', '.join(labels)}; notes: {case.notes}")
+            print(f"    stdout: {case.stdout_tail!r}\n    stderr: {case.stderr_tail!r}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

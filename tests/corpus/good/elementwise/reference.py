@@ -1,0 +1,11 @@
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def forward(self, a, b):
+        return torch.tanh(a) * b
+
+
+def get_inputs():
+    return [torch.randn(512, 512), torch.randn(512, 512)]
