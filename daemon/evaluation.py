@@ -33,10 +33,14 @@ class Timing(_Frozen):
 
     `samples_ms` holds one (T(n) - c0)/n figure per round, in the order taken; `calls` the n of each round. `c0_us` is
     the null candidate's time for a round of one call and `c0_slope_us` what it adds per call. `rse` is the relative
-    standard error reached; `stop` names the rule that ended the measurement: "precision" or "time".
+    standard error reached; `stop` names the rule that ended the measurement: "precision" or "time". `interval_ms` is
+    [minimum, third quartile]: what two kernels are compared by. `sm_mhz`: the SM clock right after each round, empty
+    where it is not known; `clocks`: medians over the rounds. `dropped_rounds`: taken while the hardware held its clocks
+    down to protect itself, and not in the figures.
     """
 
     stats: RuntimeStats
+    interval_ms: tuple[float, float]
     mode: str
     samples_ms: tuple[float, ...]
     calls: tuple[int, ...]
@@ -46,11 +50,32 @@ class Timing(_Frozen):
     target_rse: float
     stop: str
     isolated_ms: float | None = None
+    launched_ms: float | None = None  # launched call by call, where the figure is from graphs
     line_fit_residual: float | None = None
     inside_ms: float | None = None  # taken inside the cell by its own clock: unverified, never ranked on
     copy_ms: float | None = None  # what copying a returned answer costs; the labels say whether it is in the figure
     footprint_bytes: int = 0
+    dropped_rounds: int = 0
+    clocks: dict[str, float] = {}
+    sm_mhz: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
+
+
+class Numerics(_Frozen):
+    """How exact the candidate is. `differing_elements` and `max_abs_spread`: between two of its runs on the same
+    inputs. Errors are against the reference run in float64, the `ref_` ones those of the reference as it is: largest
+    absolute error, and the root mean square of the error over that of the exact answer. None, and a `note`, where that
+    could not be had. `rounding`: the spacing of the answer's floats at 1.
+    """
+
+    differing_elements: int
+    max_abs_spread: float
+    rounding: float
+    max_abs_error: float | None = None
+    rms_error: float | None = None
+    ref_max_abs_error: float | None = None
+    ref_rms_error: float | None = None
+    note: str | None = None
 
 
 class Failure(_Frozen):
@@ -80,6 +105,7 @@ class CaseEvaluation(_Frozen):
     max_rel_error: float | None = None
     worst_output: str | None = None
     worst_index: tuple[int, ...] | None = None
+    numerics: Numerics | None = None
     timing: Timing | None = None
     ref_timing: Timing | None = None
     speedup: float | None = None

@@ -140,12 +140,18 @@ def _case(case: CaseEvaluation) -> dict[str, Any]:
 
 
 def _timing(timing: Timing | None) -> dict[str, Any] | None:
-    return None if timing is None else timing.model_dump(mode="json", exclude={"samples_ms", "calls"})
+    return None if timing is None else timing.model_dump(mode="json", exclude={"samples_ms", "calls", "sm_mhz"})
 
 
 def _samples(evaluation: Evaluation) -> list[dict[str, Any]]:
     return [
-        {"case": case.name, "side": str(side), "samples_ms": timing.samples_ms, "calls": timing.calls}
+        {
+            "case": case.name,
+            "side": str(side),
+            "samples_ms": timing.samples_ms,
+            "calls": timing.calls,
+            "sm_mhz": timing.sm_mhz,
+        }
         for case in evaluation.cases
         for side, timing in ((Side.CANDIDATE, case.timing), (Side.REFERENCE, case.ref_timing))
         if timing is not None

@@ -137,7 +137,17 @@ def _write_cases(connection: Connection, job_id: str, published: Published) -> N
 
 def _case_row(case: CaseEvaluation) -> dict[str, Any]:
     failure = case.failure
-    details = {"labels", "notes", "build", "worst_output", "worst_index", "stdout_tail", "stderr_tail", "failure"}
+    details = {
+        "labels",
+        "notes",
+        "numerics",
+        "build",
+        "worst_output",
+        "worst_index",
+        "stdout_tail",
+        "stderr_tail",
+        "failure",
+    }
     return {
         "case_name": case.name,
         "bind": dict(case.bind),
@@ -174,13 +184,13 @@ def _write_timing(connection: Connection, key: dict[str, Any], timing: Timing) -
 def _metric_rows(
     evaluation_id: int, position: int, case: CaseEvaluation, published: Published
 ) -> Iterator[dict[str, Any]]:
-    """The metrics of one case: those handed over, and every number the compiler reported (`build.<key>`). First one
-    wins.
+    """The metrics of one case: those handed over, what the judge found beside the times (`numerics.<key>`,
+    `clocks.<key>`, …), and every number the compiler reported (`build.<key>`). First one wins.
     """
     seen: set[tuple[Side, str]] = set()
     given = [(m.side, m.name, m.value, m.unit) for m in published.metrics if m.case_index == position]
     built = [(Side.CANDIDATE, f"build.{key}", value, "") for key, value in case.build.items()]
-    for side, name, value, unit in given + built:
+    for side, name, value, unit in given + list(_found_beside(case)) + built:
         if not _is_figure(value):
             continue
         key = (side, rows.clipped(name, METRIC_NAME_CHARS))
@@ -194,6 +204,18 @@ def _metric_rows(
             "value": float(value),
             "unit": rows.clipped(unit, UNIT_CHARS),
         }
+
+
+def _found_beside(case: CaseEvaluation) -> Iterator[tuple[Side, str, Any, str]]:
+    if case.numerics is not None:
+        for key, value in case.numerics.model_dump(exclude={"note", "rounding"}).items():
+            yield Side.CANDIDATE, f"numerics.{key}", value, ""
+    for side, timing in ((Side.CANDIDATE, case.timing), (Side.REFERENCE, case.ref_timing)):
+        if timing is not None:
+            yield side, "launched", timing.launched_ms, "ms"
+            yield side, "dropped_rounds", timing.dropped_rounds, ""
+            for key, value in timing.clocks.items():
+                yield side, f"clocks.{key}", value, ""
 
 
 def _is_figure(value: object) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from daemon.contract import CaseSpec, CompareRequest, TensorSpec, TimingMode
-from daemon.evaluation import CaseEvaluation, Failure, Timing
+from daemon.evaluation import CaseEvaluation, Failure, Numerics, Timing
+from daemon.executor import numerics
 from daemon.executor.bundle import Request
 from daemon.executor.cells import CellFailed
 from daemon.executor.drawing import Drawer
@@ -18,15 +19,19 @@ from daemon.executor.findings import Errors, Inspector, weak_controls
 from daemon.executor.fullness import blamed, device_full
 from daemon.executor.hookup import Hookup
 from daemon.executor.inputs import Secret
-from daemon.executor.measure import Measurement, MeasureRules, compare_speed, fill
+from daemon.executor.measure import Measurement, MeasureRules, fill
 from daemon.executor.memory import DeviceFull
 from daemon.executor.preparation import Bench, Preparation
 from daemon.executor.side import SidePlace, run_untimed
+from daemon.executor.timings import compare_speed
 from daemon.executor.verify import Tolerance, tolerance_for
 from daemon.executor.wiring import CannotWire
 from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
+_NUMERICS_BYTES = 1 << 30
+_NUMERICS_TRIAL = 1 << 20
+_EXACT_LIMIT_S = 10.0
 
 
 class CaseJudge:
@@ -48,6 +53,7 @@ class CaseJudge:
         self._labels: list[str] = []
         self._build: dict[str, Any] = {}
         self._timings: list[Timing] = []
+        self._numerics: Numerics | None = None
 
     def judge(self) -> CaseEvaluation:
         """The whole case. Raises `HarnessError` only: everything a bundle does ends in an evaluation."""
@@ -77,6 +83,7 @@ class CaseJudge:
             estimate_s = self._check(drawer, inspector)
             self._build = self._ready.report()
             self._measure(drawer, inspector, estimate_s)
+            self._assess_numerics(drawer, inspector)
         except (DeviceFull, torch.OutOfMemoryError) as error:
             raise device_full(self._ready.cells, error) from error
         except CellFailed as failed:
@@ -181,11 +188,32 @@ class CaseJudge:
             drawer,
             self._secret,
             rules,
+            self._bench.conditions,
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
         )
         self._timings = measurement.run(estimate_s, self._deadline, self._progress)
         if measurement.not_captured is not None:
             self._ready.notes.append(f"timed call by call, not as a CUDA graph: {measurement.not_captured}")
+
+    def _assess_numerics(self, drawer: Drawer, inspector: Inspector) -> None:
+        """Two more runs on fresh inputs, and the reference's in float64, after the clock has stopped."""
+        self._progress("numerics")
+        candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
+        if sum(place.wiring.layout(1).footprint_bytes for place in self._places.values()) > _NUMERICS_BYTES:
+            self._ready.notes.append("numerics: not assessed, the tensors of a call are too large to hold copies")
+            return
+        runs = []
+        for _ in range(2):
+            self._trial(drawer, _NUMERICS_TRIAL)
+            inspector.inspect([0], Phase.MEASURE)
+            runs.append(numerics.answers_of(candidate))
+        self._numerics = numerics.spread_of(*runs)
+        if reference is not None:
+            limit = min(self._deadline, time.monotonic() + _EXACT_LIMIT_S)
+            exact = self._ready.export(reference.cell, "exact", Phase.MEASURE)
+            answers = numerics.answers_of(reference)
+            self._numerics = numerics.against_exact(self._numerics, runs[1], answers, exact, limit)
+        self._labels += numerics.labels(self._numerics)
 
     # -- the report ---------------------------------------------------------------------------------------------
 
@@ -223,6 +251,7 @@ class CaseJudge:
             max_rel_error=self._errors.max_rel,
             worst_output=self._errors.worst_output,
             worst_index=self._errors.worst_index,
+            numerics=self._numerics if verdict is Verdict.PASSED else None,
             timing=timing,
             ref_timing=ref_timing,
             speedup=_speedup(timing, ref_timing),

@@ -83,6 +83,11 @@ def close_export(address: int) -> None:
     _call("cuIpcCloseMemHandle", ctypes.c_uint64(address))
 
 
+def forget_persisting_lines() -> None:
+    """Let lines that somebody had the L2 keep be replaced like any other."""
+    _call("cuCtxResetPersistingL2Cache")
+
+
 class _Span:
     """Device memory as other libraries describe it to torch (CUDA Array Interface, version 3)."""
 

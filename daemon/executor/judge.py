@@ -25,6 +25,7 @@ from daemon.executor.build import ArtifactCache
 from daemon.executor.bundle import Request
 from daemon.executor.case import CaseJudge
 from daemon.executor.cells import Cell, Cells, CellSettings
+from daemon.executor.conditions import GpuConditions, HostConditions
 from daemon.executor.devices import Device
 from daemon.executor.preparation import Bench
 from daemon.executor.proof import prove
@@ -68,6 +69,7 @@ class Judge:
             cache=ArtifactCache(settings.paths.cache, _CACHE_BYTES),
             backends=self._backends,
             device=device,
+            conditions=GpuConditions(self._telemetry) if device.is_gpu else HostConditions(),
             toolchain=self._versions | {"cuda": torch.version.cuda},
         )
 

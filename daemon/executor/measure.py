@@ -2,29 +2,23 @@
 after.
 
 Theory of operation: see the measurement explanation in docs/. One round: fresh secret content in every slot, the cell
-frozen; the clock starts; a last secret part is written; the cell thaws and calls its kernel once per slot; "done"
-arrives; random words of every output are read; the clock stops; everything is compared. The figure of a round is
-(T(n) - c0(n)) / n, where c0 is what the same round costs with no kernel in it.
-
-Copying a returned answer into its slot happens in the cell, where the kernel could do without it (write into the
-slot, return that) and still have it subtracted. So it is not: it stays in the figure, and `copy_ms` says what it
-costs. Only the copy of a reference that returns, beside a candidate that writes its outputs itself, is subtracted:
-that can only hurt the candidate.
+frozen, the GPU idle and its caches cold; the clock starts; a last secret part is written; the cell thaws and calls its
+kernel once per slot; "done" arrives; random words of every output are read; the clock stops; everything is compared.
+What the walls of all rounds come to is `timings`.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from daemon.errors import HarnessError
 from daemon.evaluation import Failure, Timing
-from daemon.executor import stats
 from daemon.executor.cells import Cell, CellFailed
+from daemon.executor.conditions import Conditions, Surroundings
 from daemon.executor.drawing import Drawer
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import Field
@@ -40,7 +34,8 @@ from daemon.executor.side import (
     run_timed,
     run_untimed,
 )
-from daemon.verdict import Comparison, Phase, Verdict
+from daemon.executor.timings import FEWEST_ROUNDS, Account, Round, Series, kept
+from daemon.verdict import Phase, Verdict
 
 _TARGET_ROUND_S = 0.05
 _NULL_ROUNDS = 3
@@ -48,11 +43,9 @@ _NULL_LIMIT_S = 60.0
 _SIZING_CALLS = 16
 _LEAST_SHARE = 0.05  # of a sizing round that its calls take at least, whatever the null candidate says
 _ISOLATED_ROUNDS = 5
-_BATCHED = 2.0
-_CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
-_APART = 0.005
-_CLOCK_TICK_S = 1e-9
-_MIN_ROUNDS_IN_A_HURRY = 5
+_EXTRA_ROUNDS = 3  # of equal contents; of calls one by one
+_CALLS_ONE_BY_ONE = 256
+_TIME_LEFT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,29 +61,6 @@ class MeasureRules:
     graph: bool = False  # time launches of CUDA graphs, where every kernel lets itself be captured
 
 
-@dataclass
-class Series:
-    """What was measured of one side: (calls, wall seconds) of its rounds, of the null candidate's bare loop and its
-    copying loop on the same arena; wall seconds of rounds of one call."""
-
-    rounds: list[tuple[int, float]] = field(default_factory=list)
-    isolated_s: list[float] = field(default_factory=list)
-    null: dict[NullKernel, list[tuple[int, float]]] = field(default_factory=lambda: {kind: [] for kind in NullKernel})
-
-
-@dataclass(frozen=True)
-class NullCost:
-    """What a round costs without a kernel: intercept and slope (seconds), and how far null rounds scatter around the
-    line."""
-
-    base_s: float
-    per_call_s: float
-    scatter_s: float
-
-    def of(self, calls: int) -> float:
-        return self.base_s + self.per_call_s * calls
-
-
 Check = Callable[[int, list[int]], None]
 
 
@@ -99,13 +69,21 @@ class Measurement:
     finds."""
 
     def __init__(
-        self, places: list[SidePlace], null: Cell, drawer: Drawer, secret: Secret, rules: MeasureRules, check: Check
+        self,
+        places: list[SidePlace],
+        null: Cell,
+        drawer: Drawer,
+        secret: Secret,
+        rules: MeasureRules,
+        conditions: Conditions,
+        check: Check,
     ) -> None:
         self._places = places
         self._null = null
         self._drawer = drawer
         self._secret = secret
         self._rules = rules
+        self._surroundings = Surroundings(conditions, [place.cell for place in places])
         self._check = check
         self._series = [Series() for _ in places]
         self._random = secret.host_generator("rounds")
@@ -132,8 +110,10 @@ class Measurement:
         self._calibrate(NullKernel.COPY, slots)
         stop = self._rounds(slots, start, deadline, progress)
         self._isolated(slots, deadline)
+        self._equal_contents(slots, deadline)
+        self._one_by_one(slots, deadline)
         self._calibrate(NullKernel.LOOP, slots)
-        return [self._timing(index, slots, stop) for index in range(len(self._places))]
+        return [self._timing(index, stop) for index in range(len(self._places))]
 
     def _choose_slots(self, estimate_s: float, deadline: float) -> int:
         """Calls per round: long enough to dwarf the overhead, small enough for memory and for drawing fresh content
@@ -146,11 +126,14 @@ class Measurement:
         by_drawing = max(1, int(budget_s / (rules.min_rounds * max(self._drawer.cost_s, 1e-7))))
         return min(by_time, by_memory, by_drawing, rules.max_calls)
 
-    def _fill(self, slots: list[int], purpose: str, deadline: float) -> None:
-        """Fresh guards, poison and inputs for every place, the same inputs on all of them."""
+    def _fill(self, slots: list[int], purpose: str, deadline: float, *, equal: bool = False) -> None:
+        """Fresh guards, poison and inputs for every place, the same inputs on all of them; `equal`: the same in every
+        slot."""
         for place in self._places:
             place.attached.compose(self._content, slots)
-        values = self._drawer.draw(purpose, self._round, slots, deadline=deadline)
+        values = self._drawer.draw(purpose, self._round, slots[:1] if equal else slots, deadline=deadline)
+        if equal:
+            values = [value.expand(len(slots), *value.shape[1:]) for value in values]
         for place in self._places:
             fill(place, slots, values)
 
@@ -202,7 +185,9 @@ class Measurement:
             if kind is NullKernel.LOOP or place.wiring.returns:
                 series.null[kind] += zip(sizes, self._null_rounds(place, kind, slots, sizes), strict=True)
 
-    def _null_rounds(self, place: SidePlace, kind: NullKernel, slots: int, sizes: list[int]) -> list[float]:
+    def _null_rounds(
+        self, place: SidePlace, kind: NullKernel, slots: int, sizes: list[int], *, replay: bool | None = None
+    ) -> list[float]:
         """Wall seconds of rounds of these sizes without a kernel, after one that touches every page of the null's own
         map."""
         deadline = time.monotonic() + _NULL_LIMIT_S
@@ -210,16 +195,17 @@ class Measurement:
             attach(self._null, place.wiring, place.attached, phase=Phase.MEASURE, deadline=deadline, null=kind)
             walls = []
             for calls in [slots, *sizes]:
-                plan = self._plan(place, self._order(slots, calls))
-                walls.append(run_timed(place, plan, 0, self._null, deadline=deadline).wall_s)
+                plan = self._plan(place, self._order(slots, calls), replay=replay)
+                walls.append(run_timed(place, plan, 0, self._null, self._surroundings, deadline=deadline).wall_s)
             detach(self._null, phase=Phase.MEASURE, deadline=deadline)
         except CellFailed as failed:
             raise HarnessError(f"the null candidate failed: {failed}") from failed
         return walls[1:]
 
-    def _plan(self, place: SidePlace, order: list[int]) -> RoundPlan:
-        secret_fields = self._secret_fields(place)
-        return plan_round(place.attached, secret_fields, order, self._random, replay=self._replay)
+    def _plan(self, place: SidePlace, order: list[int], *, replay: bool | None = None) -> RoundPlan:
+        """`replay` as the whole measurement has it, unless said otherwise."""
+        secret_fields, as_graph = self._secret_fields(place), self._replay if replay is None else replay
+        return plan_round(place.attached, secret_fields, order, self._random, replay=as_graph)
 
     def _secret_fields(self, place: SidePlace) -> list[Field]:
         return [
@@ -232,141 +218,108 @@ class Measurement:
         rules = self._rules
         longest_s = 0.0
         while True:
-            self._round += 1
             began = time.monotonic()
-            self._one_round(slots, deadline)
+            calls = int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
+            for series, one in zip(self._series, self._one_round(slots, calls, "round", deadline), strict=True):
+                series.rounds.append(one)
             longest_s = max(longest_s, time.monotonic() - began)
-            done = len(self._series[0].rounds)
             worst = self._worst_rse()
             progress(f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
-            calls = sum(count for count, _ in self._series[0].rounds)
-            if (
-                done >= rules.min_rounds
-                and calls >= rules.min_calls
-                and worst is not None
-                and worst <= rules.target_rse
-            ):
+            counted = self._account(0).counted
+            enough = len(counted) >= rules.min_rounds and sum(one.calls for one in counted) >= rules.min_calls
+            if enough and worst is not None and worst <= rules.target_rse:
                 return "precision"
-            if time.monotonic() - start >= rules.max_s and done >= _MIN_ROUNDS_IN_A_HURRY:
+            if time.monotonic() - start >= rules.max_s and len(self._series[0].rounds) >= FEWEST_ROUNDS:
                 return "time"
-            if time.monotonic() + 2 * longest_s + 1.0 > deadline:
+            if time.monotonic() + 2 * longest_s + _TIME_LEFT_S > deadline:
                 return "time"
 
-    def _one_round(self, slots: int, deadline: float) -> None:
-        calls = int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
+    def _one_round(
+        self,
+        slots: int,
+        calls: int,
+        purpose: str,
+        deadline: float,
+        *,
+        equal: bool = False,
+        replay: bool | None = None,
+    ) -> list[Round]:
+        """One timed round of every place, all on the same contents, all answers compared."""
+        self._round += 1
         order = self._order(slots, calls)
-        self._fill(order, "round", deadline)
+        self._fill(order, purpose, deadline, equal=equal)
         sequence = list(range(len(self._places)))
         if self._round % 4 in (2, 3):  # A B B A
             sequence.reverse()
-        results = [(self._places[index], self._timed(index, order, deadline)) for index in sequence]
-        for index, (_, result) in zip(sequence, results, strict=True):
-            self._series[index].rounds.append((calls, result.wall_s))
+        results = {index: self._timed(index, order, deadline, replay=replay) for index in sequence}
         self._check(self._round, order)
-        for place, result in results:
-            _require_unchanged(place, result)
+        for index in sequence:
+            _require_unchanged(self._places[index], results[index])
+        return [_as_round(results[index]) for index in range(len(self._places))]
 
-    def _timed(self, index: int, order: list[int], deadline: float) -> RoundResult:
+    def _timed(self, index: int, order: list[int], deadline: float, *, replay: bool | None = None) -> RoundResult:
         """One timed round of the place's own cell. Raises `CellFailed` when outputs changed after "done"."""
         place, seed = self._places[index], self._secret.seed("call", self._round)
-        result = run_timed(place, self._plan(place, order), seed, place.cell, deadline=deadline)
+        plan = self._plan(place, order, replay=replay)
+        result = run_timed(place, plan, seed, place.cell, self._surroundings, deadline=deadline)
         _require_unchanged(place, result)
         return result
 
     def _isolated(self, slots: int, deadline: float) -> None:
         """Rounds of one call: what a call costs that cannot share work with its neighbours."""
         for _ in range(_ISOLATED_ROUNDS):
-            if time.monotonic() + 1.0 > deadline:
+            if time.monotonic() + _TIME_LEFT_S > deadline:
                 return
-            self._round += 1
-            order = self._order(slots, 1)
-            self._fill(order, "isolated", deadline)
-            results = [self._timed(index, order, deadline) for index in range(len(self._places))]
-            for series, result in zip(self._series, results, strict=True):
-                series.isolated_s.append(result.wall_s)
-            self._check(self._round, order)
-            for place, result in zip(self._places, results, strict=True):
-                _require_unchanged(place, result)
+            for series, one in zip(self._series, self._one_round(slots, 1, "isolated", deadline), strict=True):
+                series.alone.append(one)
 
-    def _null_cost(self, index: int, kind: NullKernel) -> NullCost:
-        """A line through the medians of the null rounds of each size."""
-        rounds = self._series[index].null[kind]
-        by_calls: dict[int, list[float]] = {}
-        for calls, wall_s in rounds:
-            by_calls.setdefault(calls, []).append(wall_s)
-        points = [(float(calls), statistics.median(walls)) for calls, walls in by_calls.items()]
-        base_s, per_call_s = stats.fit_line(points)
-        scatter = statistics.median(abs(wall_s - base_s - per_call_s * calls) for calls, wall_s in rounds)
-        return NullCost(base_s, max(per_call_s, 0.0), scatter)
+    def _equal_contents(self, slots: int, deadline: float) -> None:
+        """Rounds with one content in every slot: what remembers contents is faster there."""
+        if slots == 1 or not any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))):
+            return
+        for _ in range(_EXTRA_ROUNDS):
+            if time.monotonic() + _TIME_LEFT_S > deadline:
+                return
+            rounds = self._one_round(slots, slots, "equal", deadline, equal=True)
+            for series, one in zip(self._series, rounds, strict=True):
+                series.equal.append(one)
 
-    def _copy_s(self, index: int) -> float | None:
-        """What copying a returned answer adds to a call; None for a side that returns nothing."""
-        if not self._series[index].null[NullKernel.COPY]:
-            return None
-        copying, bare = (self._null_cost(index, kind) for kind in (NullKernel.COPY, NullKernel.LOOP))
-        return max(copying.per_call_s - bare.per_call_s, 0.0)
+    def _one_by_one(self, slots: int, deadline: float) -> None:
+        """What a call costs that is launched from its own language, where the figure is that of a graph's launch."""
+        if not self._replay:
+            return
+        calls = min(slots, _CALLS_ONE_BY_ONE)
+        for _ in range(_EXTRA_ROUNDS):
+            if time.monotonic() + _TIME_LEFT_S > deadline:
+                return
+            rounds = self._one_round(slots, calls, "called", deadline, replay=False)
+            for series, one in zip(self._series, rounds, strict=True):
+                series.called.append(one)
+        for place, series in zip(self._places, self._series, strict=True):
+            walls = self._null_rounds(place, NullKernel.LOOP, slots, [calls] * _EXTRA_ROUNDS, replay=False)
+            series.called_null += [(calls, wall_s) for wall_s in walls]
 
-    def _subtracts_copy(self, index: int) -> bool:
-        return index > 0 and self._places[index].wiring.returns and not self._places[0].wiring.returns
-
-    def _samples_s(self, index: int) -> list[float]:
-        null = self._null_cost(index, NullKernel.LOOP)
-        copy_s = (self._copy_s(index) or 0.0) if self._subtracts_copy(index) else 0.0
-        return [(wall_s - null.of(calls)) / calls - copy_s for calls, wall_s in self._series[index].rounds]
+    def _account(self, index: int) -> Account:
+        wirings = [place.wiring for place in self._places]
+        subtracts_copy = index > 0 and wirings[index].returns and not wirings[0].returns
+        return Account(self._series[index], kept(self._series), wirings[index].returns, subtracts_copy)
 
     def _worst_rse(self) -> float | None:
-        found = [stats.relative_standard_error(self._samples_s(index)) for index in range(len(self._places))]
+        found = [self._account(index).rse for index in range(len(self._places))]
         known = [value for value in found if value is not None]
         return max(known) if len(known) == len(found) else None
 
-    def _timing(self, index: int, slots: int, stop: str) -> Timing:
-        null = self._null_cost(index, NullKernel.LOOP)
-        raw_s = self._samples_s(index)
-        rounds = self._series[index].rounds
-        # What lies below the resolution is reported as the resolution: an upper bound, never a zero to rank first with.
-        samples_ms = [max(value, self._resolution_s(index)) * 1e3 for value in raw_s]
-        copy_s, isolated_s = self._copy_s(index), self._isolated_s(index)
-        return Timing(
-            stats=stats.runtime_stats(samples_ms),
+    def _timing(self, index: int, stop: str) -> Timing:
+        return self._account(index).timing(
             mode="graph" if self._replay else "stream",
-            samples_ms=tuple(samples_ms),
-            calls=tuple(calls for calls, _ in rounds),
-            c0_us=null.of(1) * 1e6,
-            c0_slope_us=null.per_call_s * 1e6,
-            rse=stats.relative_standard_error(samples_ms),
-            target_rse=self._rules.target_rse,
             stop=stop,
-            isolated_ms=None if isolated_s is None else isolated_s * 1e3,
-            copy_ms=None if copy_s is None else copy_s * 1e3,
-            line_fit_residual=_line_residual(rounds, null) if slots > 1 else None,
+            target_rse=self._rules.target_rse,
             footprint_bytes=self._places[index].attached.layout.footprint_bytes,
-            labels=tuple(self._labels(index, raw_s)),
         )
 
-    def _resolution_s(self, index: int) -> float:
-        """The shortest call that can be told from none: the null rounds' scatter over the calls of a round."""
-        scatter_s = self._null_cost(index, NullKernel.LOOP).scatter_s
-        return max(scatter_s / max(calls for calls, _ in self._series[index].rounds), _CLOCK_TICK_S)
 
-    def _isolated_s(self, index: int) -> float | None:
-        walls = self._series[index].isolated_s
-        alone = [wall_s for calls, wall_s in self._series[index].null[NullKernel.LOOP] if calls == 1]
-        return max(statistics.median(walls) - statistics.median(alone), 0.0) if walls and alone else None
-
-    def _labels(self, index: int, raw_s: list[float]) -> list[str]:
-        series, null = self._series[index], self._null_cost(index, NullKernel.LOOP)
-        labels = []
-        if statistics.median(raw_s) <= self._resolution_s(index):
-            labels.append("below_resolution")
-        if len(raw_s) < _MIN_ROUNDS_IN_A_HURRY:
-            labels.append("few_rounds")
-        if self._places[index].wiring.returns:
-            labels.append("copy_subtracted" if self._subtracts_copy(index) else "copy_included")
-        if series.isolated_s:
-            least_alone_s = min(series.isolated_s) - null.of(1) - 5 * null.scatter_s
-            if least_alone_s > _BATCHED * max(statistics.median(raw_s), 0.0) + _CALL_NOISE_S:
-                labels.append("batched")
-        return labels
+def _as_round(result: RoundResult) -> Round:
+    return Round(len(result.plan.order), result.wall_s, result.inside_s, result.reading)
 
 
 def _require_unchanged(place: SidePlace, result: RoundResult) -> None:
@@ -385,28 +338,5 @@ def fill(place: SidePlace, slots: list[int], values: list[torch.Tensor]) -> None
             place.attached.place(slots, placed, values[wired.logical])
 
 
-def _line_residual(rounds: list[tuple[int, float]], null: NullCost) -> float:
-    """How far rounds lie from one line through the null candidate's intercept: relative, root mean square."""
-    slope = sum(calls * (wall_s - null.base_s) for calls, wall_s in rounds) / sum(calls**2 for calls, _ in rounds)
-    residuals = [(wall_s - null.base_s - slope * calls) / wall_s for calls, wall_s in rounds]
-    return float(statistics.fmean(value**2 for value in residuals) ** 0.5)
-
-
 def _percent(value: float | None) -> str:
     return "?" if value is None else f"{value * 100:.2g} %"
-
-
-def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
-    """Faster or slower only when the intervals [min, q3] are apart by half a percent; the same when they overlap and
-    are tight."""
-    ours, theirs = _interval(candidate), _interval(reference)
-    if ours[1] < theirs[0] * (1 - _APART):
-        return Comparison.FASTER
-    if theirs[1] < ours[0] * (1 - _APART):
-        return Comparison.SLOWER
-    tight = all(timing.rse is not None and timing.rse <= 2 * timing.target_rse for timing in (candidate, reference))
-    return Comparison.SAME if tight else Comparison.CANNOT_TELL
-
-
-def _interval(timing: Timing) -> tuple[float, float]:
-    return timing.stats.min, stats.percentile(sorted(timing.samples_ms), 0.75)

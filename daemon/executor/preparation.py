@@ -17,6 +17,7 @@ from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of, m
 from daemon.executor.capture import printable
 from daemon.executor.catalog import BackendSpec
 from daemon.executor.cells import Cell, CellFailed, Cells
+from daemon.executor.conditions import Conditions
 from daemon.executor.devices import Device
 from daemon.executor.drawing import Export
 from daemon.executor.inputs import Secret
@@ -28,7 +29,7 @@ from daemon.verdict import Phase, Side, Verdict
 @dataclass(frozen=True)
 class Bench:
     """What the judge lends to a case: cells to start, the null candidate, the artifact cache, the settings, the
-    kernel types. `builders` start cells without a device."""
+    kernel types, the device and its conditions. `builders` start cells without a device."""
 
     settings: Settings
     cells: Mapping[Side, Cells]
@@ -37,6 +38,7 @@ class Bench:
     cache: ArtifactCache
     backends: Mapping[str, BackendSpec]
     device: Device
+    conditions: Conditions
     toolchain: dict[str, str | None]
 
     @property

@@ -12,8 +12,10 @@ from daemon.evaluation import Failure
 from daemon.executor.arena import Arena
 from daemon.executor.capture import printable
 from daemon.executor.cells import Cell, CellFailed
+from daemon.executor.conditions import Reading, Surroundings
 from daemon.executor.layout import Field
 from daemon.executor.memory import SharedMemory, share
+from daemon.executor.protocol import Message
 from daemon.executor.wiring import Wiring
 from daemon.verdict import Phase, Verdict
 
@@ -22,6 +24,7 @@ _LATE_WORDS = 4096
 _MAX_WORDS_PER_SLOT = 64
 _ROUSING_CALLS = 4
 _REASON_LIMIT = 500
+_LONGEST_CLAIM_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -175,11 +178,14 @@ def _words(
 
 @dataclass(frozen=True)
 class RoundResult:
-    """`wall_s`: from the clock's start to the end of the probe. `seen`: the sampled output words as they were then."""
+    """`wall_s`: from the clock's start to the end of the probe. `seen`: the sampled output words as they were then.
+    `inside_s`: what the cell claims its calls took. `reading`: the device's clocks right after."""
 
     wall_s: float
     plan: RoundPlan
     seen: torch.Tensor
+    inside_s: float | None
+    reading: Reading
 
     def late_writes(self, arena: Arena) -> int:
         """How many of the sampled words have changed since "done". A frozen cell's GPU may still be at work: ask
@@ -242,29 +248,41 @@ def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float) -> None:
     cell.require_silence()
 
 
-def run_timed(place: SidePlace, plan: RoundPlan, seed: int, cell: Cell, *, deadline: float) -> RoundResult:
+def run_timed(
+    place: SidePlace, plan: RoundPlan, seed: int, cell: Cell, surroundings: Surroundings, *, deadline: float
+) -> RoundResult:
     """One timed round (measurement protocol). `cell` is the place's own, or the null candidate on the same arena.
 
     On return the cell is frozen. The clock runs from before the late part until after the probe.
     """
     arena = place.attached
     _rouse(cell, plan, seed, deadline)
+    surroundings.require_idle()
     arena.set_order(list(plan.order))
     arena.publish(max(plan.order) + 1)
     shared = arena.words
     right = arena.image.view(torch.int32)[plan.late]
     shared[plan.late] = plan.late_wrong
     arena.settle()
+    surroundings.conditions.cool()
+    surroundings.require_idle()
     message = {"type": "run", "calls": len(plan.order), "seed": seed, "replay": plan.replay}
     cell.tell(message, phase=Phase.MEASURE, deadline=deadline)
     start = time.perf_counter()
     shared[plan.late] = right
     arena.settle()
     cell.thaw()
-    cell.await_answer("done", phase=Phase.MEASURE, deadline=deadline)
+    answer = cell.await_answer("done", phase=Phase.MEASURE, deadline=deadline)
     seen = shared[plan.probe]
     arena.settle()
     wall_s = time.perf_counter() - start
     cell.freeze()
+    reading = surroundings.conditions.read()
     cell.require_silence()
-    return RoundResult(wall_s, plan, seen)
+    return RoundResult(wall_s, plan, seen, _claimed_s(answer), reading)
+
+
+def _claimed_s(answer: Message) -> float | None:
+    """What the cell says its calls took: any number it likes, so nothing is decided by it."""
+    claim = answer.get("inside_s")
+    return float(claim) if isinstance(claim, int | float) and 0 < claim < _LONGEST_CLAIM_S else None

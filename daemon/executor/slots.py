@@ -3,6 +3,7 @@ side."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,6 +39,9 @@ class Slots:
         self.constant = self._constant() if message.get("null") else None
         self._order = memory.tensor(torch.int32, (message["slots"],), message["order_offset"])
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._events: tuple[Any, Any] | None = None
+        if memory.device == "cuda":
+            self._events = (_event(), _event())
 
     def _tensor(self, field: dict[str, Any], origin: int) -> torch.Tensor:
         return self._memory.tensor(getattr(torch, field["dtype"]), field["shape"], origin + field["offset"])
@@ -50,19 +54,19 @@ class Slots:
         value = _filled(self._message["structure"], ready)
         return lambda *_: value
 
-    def answer(self, call: Callable[..., Any], slot: int) -> tuple[Any, bool]:
-        """Call on one slot's inputs: the return value and True, or the output arguments and False where it returned
-        None."""
-        value = call(*self._args[slot])
+    def answer(self, call: Callable[..., Any], slot: int, *, exact: bool = False) -> tuple[Any, bool]:
+        """Call on one slot's inputs, `exact`: as float64. The return value and True, or the output arguments and False
+        where it returned None."""
+        args = [_in_double(arg) for arg in self._args[slot]] if exact else self._args[slot]
+        value = call(*args)
         if value is None and self._message["output_args"]:
             return tuple(self._args[slot][index] for index in self._message["output_args"]), False
         return value, True
 
-    def run(self, call: Callable[..., Any], calls: int) -> None:
+    def run(self, call: Callable[..., Any], calls: int) -> float | None:
         """One call per slot in the arena's order, answers stored in the slot, the device idle again. This is what is
-        timed."""
-        self._call_all(call, self._order[:calls].tolist())
-        self._settle()
+        timed. Returns what this process's own clock says, seconds."""
+        return self._clocked(lambda: self._call_all(call, self._order[:calls].tolist()))
 
     def _call_all(self, call: Callable[..., Any], order: list[int]) -> None:
         for slot in order:
@@ -70,9 +74,21 @@ class Slots:
             if self._returns:
                 self._store(value, slot)
 
-    def _settle(self) -> None:
-        if self._memory.device == "cuda":
-            torch.cuda.synchronize()
+    def _clocked(self, work: Callable[[], None]) -> float | None:
+        """Do it and wait for it. Seconds by CUDA events on a GPU: None where the kernel left no use for them."""
+        if self._events is None:
+            start = time.perf_counter()
+            work()
+            return time.perf_counter() - start
+        first, last = self._events
+        first.record()
+        work()
+        last.record()
+        torch.cuda.synchronize()
+        try:
+            return float(first.elapsed_time(last)) / 1e3
+        except (RuntimeError, TypeError, ValueError):
+            return None
 
     def capture(self, call: Callable[..., Any], order: list[int], stream: Any) -> None:
         """Record one call per slot as a CUDA graph; nothing runs. Raises whatever makes that impossible."""
@@ -84,12 +100,11 @@ class Slots:
             self._call_all(call, order)
         self._graph = graph
 
-    def replay(self) -> None:
-        """Launch what was captured and wait for it. This is what is timed."""
+    def replay(self) -> float | None:
+        """Launch what was captured and wait for it: as `run`."""
         if self._graph is None:
             raise KernelFault("harness_error", "no graph was captured")
-        self._graph.replay()
-        self._settle()
+        return self._clocked(self._graph.replay)
 
     def forget(self) -> None:
         """Let go of the graph and of every tensor over the memory."""
@@ -149,3 +164,18 @@ def _require_same(target: torch.Tensor, leaf: torch.Tensor, name: str) -> None:
     if leaf.dtype != target.dtype:
         expected, got = (str(dtype).removeprefix("torch.") for dtype in (target.dtype, leaf.dtype))
         raise KernelFault("wrong_answer", f"dtype of {name}: expected {expected}, got {got}")
+
+
+def _in_double(value: Any) -> Any:
+    """`value` with every float tensor in it as float64."""
+    if isinstance(value, torch.Tensor):
+        return value.double() if value.dtype.is_floating_point else value
+    if isinstance(value, dict):
+        return {key: _in_double(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_in_double(item) for item in value)
+    return value
+
+
+def _event() -> Any:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

@@ -47,3 +47,15 @@ def fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
         return mean_y, 0.0
     slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
     return mean_y - slope * mean_x, slope
+
+
+def intercept_error(points: Sequence[tuple[float, float]]) -> float | None:
+    """Standard error of the intercept of `fit_line`; None where three points of different x are missing."""
+    count = len(points)
+    mean_x = statistics.fmean(x for x, _ in points)
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    if count < 3 or spread == 0:  # noqa: PLR2004
+        return None
+    intercept, slope = fit_line(points)
+    squares = sum((y - intercept - slope * x) ** 2 for x, y in points)
+    return math.sqrt(squares / (count - 2) * (1 / count + mean_x**2 / spread))

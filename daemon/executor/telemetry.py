@@ -8,12 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from daemon.errors import DeviceError
 from daemon.executor.devices import Device
 
 _BY_A_KERNEL = frozenset({13, 31, 43, 45})  # exception in a kernel, MMU fault, channel stopped, channel torn down
+
+# NVML's clock event reasons (nvml.h) for which the hardware or the driver slows a GPU down to protect it.
+_SLOWDOWNS = {0x08: "hardware", 0x20: "software, thermal", 0x40: "hardware, thermal", 0x80: "power brake"}
+_POWER_CAP = 0x04
+
+
+@dataclass(frozen=True)
+class ClockLimits:
+    """What holds the clocks down now. `slowed`: protection, in words. `capped`: the power limit, where a heavy kernel
+    belongs."""
+
+    slowed: tuple[str, ...] = ()
+    capped: bool = False
+
+    @classmethod
+    def of(cls, reasons: int) -> ClockLimits:
+        """From NVML's bit mask."""
+        slowed = tuple(word for bit, word in _SLOWDOWNS.items() if reasons & bit)
+        return cls(slowed, bool(reasons & _POWER_CAP))
 
 
 class Telemetry:
@@ -55,6 +75,17 @@ class Telemetry:
             with suppress(pynvml.NVMLError):
                 found[name] = float(ask())
         return found
+
+    def clock_limits(self) -> ClockLimits:
+        """What holds the clocks down now; nothing where NVML does not say."""
+        if self._handle is None:
+            return ClockLimits()
+        import pynvml
+
+        try:
+            return ClockLimits.of(int(pynvml.nvmlDeviceGetCurrentClocksEventReasons(self._handle)))
+        except pynvml.NVMLError:
+            return ClockLimits()
 
     def require_healthy(self) -> None:
         """Raises `DeviceError` when the driver has reported an error that no kernel brings about."""

@@ -154,14 +154,15 @@ class Workload:
     # -- tensors out and in -------------------------------------------------------------------------------------
 
     def _on_export(self, message: Message, _fds: list[int]) -> Message:
-        """Describe inputs, init inputs, state or one call's outputs; `write` then copies the tensors out."""
+        """Describe inputs, init inputs, state or one call's outputs, exact or not; `write` then copies the tensors
+        out."""
         value = getattr(self, f"_export_{message['what']}")(message)
         node, shapes = self._described[message["what"]] = self._encoded(value, message["what"])
         return {"type": "exported", "tree": node, "tensors": shapes, "returned": self._returned}
 
     def _encoded(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
         """The nesting of `value` and what its tensors are; the tensors themselves are kept for writing."""
-        outputs = what == "outputs"
+        outputs = what in ("outputs", "exact")
         collector = _Collector(scalars_too=outputs, device=self._device)
         try:
             node = tree.encode(value, collector.leaf, named=not outputs)
@@ -202,6 +203,18 @@ class Workload:
         slots = self._attached()
         _seed(message["seed"])
         value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0), "in the call")
+        return value
+
+    def _export_exact(self, _message: Message) -> Any:
+        """The call on slot 0's inputs with every float a float64: the module's, the arguments', and new ones'. The cell
+        is of no other use after it."""
+        slots = self._attached()
+        torch.set_default_dtype(torch.float64)
+        if isinstance(self._instance, torch.nn.Module):
+            self._instance.double()
+        value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0, exact=True), "in float64")
+        if not self._returned:
+            raise KernelFault("unsupported", "it writes its answer into arguments, which have a dtype of their own")
         return value
 
     def _guarded(self, function: Callable[[], Any], doing: str) -> Any:
@@ -303,12 +316,12 @@ class Workload:
         """Call the kernel once per slot, in the order the arena's control words give; or launch what was captured."""
         slots = self._attached()
         if message["replay"]:  # seeded when it was captured
-            self._guarded(slots.replay, "in the call")
+            inside_s = self._guarded(slots.replay, "in the call")
         else:
             _seed(message["seed"])
             call = slots.constant or self._loaded().call
-            self._guarded(lambda: slots.run(call, message["calls"]), "in the call")
-        return {"type": "done"}
+            inside_s = self._guarded(lambda: slots.run(call, message["calls"]), "in the call")
+        return {"type": "done", "inside_s": inside_s}
 
     def _on_report(self, _message: Message, _fds: list[int]) -> Message:
         """What the backend knows of the kernel now that it has been called."""

@@ -50,6 +50,7 @@ def timing(mean_ms: float) -> Timing:
     )
     return Timing(
         stats=stats,
+        interval_ms=(mean_ms, mean_ms),
         mode="stream",
         samples_ms=(mean_ms, mean_ms),
         calls=(4, 4),

@@ -27,13 +27,13 @@ from daemon.config import Deadlines, Sandbox, Settings, TimingDefaults
 from daemon.engine import JobSpec
 from daemon.evaluation import CaseEvaluation, Evaluation
 from daemon.executor.local import LocalEngine
-from daemon.verdict import Verdict
+from daemon.verdict import Comparison, Verdict
 
 FOLDER = Path(__file__).parent
 CLASSES = ("good", "wrong", "broken", "hostile")
 AFTER = "after"
-# How much faster than the honest reference a hostile kernel may look. What these attacks try to win is a factor of ten
-# and more; a CPU that others use as well leaves room for noise.
+# How much faster than the honest reference evald may call a hostile kernel. What these attacks try to win is a factor of
+# ten and more; a CPU that others use as well leaves room for noise.
 GAIN_LIMIT = {"cpu": 3.0, "cuda": 1.05}
 _NOT_OF_THE_BUNDLE = ("expected.json", AFTER, "__pycache__")
 _MIB = 1 << 20
@@ -156,7 +156,7 @@ def problems(expected: Expected, evaluation: Evaluation, device: str) -> Iterato
     if expected.honest_time and evaluation.verdict is Verdict.PASSED:
         if won is None:
             yield "nothing was timed"
-        elif won > GAIN_LIMIT[device]:
+        elif won > GAIN_LIMIT[device] and case.comparison is Comparison.FASTER:
             yield f"looked {won:.3f} times as fast as the honest kernel"
 
 

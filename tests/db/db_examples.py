@@ -38,6 +38,7 @@ def timing(mean_ms: float) -> Timing:
     )
     return Timing(
         stats=stats,
+        interval_ms=(mean_ms / 3, mean_ms * 2),
         mode="stream",
         samples_ms=(mean_ms, mean_ms / 3, mean_ms * 2),
         calls=(1, 2, 4),

@@ -17,10 +17,10 @@ from daemon.executor import protocol, stats, tree
 from daemon.executor.capture import Capture, printable
 from daemon.executor.drawing import _checked
 from daemon.executor.layout import TensorShape
-from daemon.executor.measure import compare_speed
 from daemon.executor.owner import is_dead, tag
 from daemon.executor.protocol import ClosedError, ProtocolError, Reader
 from daemon.executor.sandbox import seccomp
+from daemon.executor.timings import compare_speed
 from daemon.executor.wiring import CannotWire, Logical, pair_inputs, wire_call, wire_io, wire_tree
 
 json_values = st.recursive(
@@ -202,7 +202,8 @@ def timing(samples: list[float]) -> Any:
     from daemon.evaluation import Timing
 
     return Timing(
-        stats=stats.runtime_stats(samples), mode="stream", samples_ms=tuple(samples), calls=(1,) * len(samples),
+        stats=stats.runtime_stats(samples), interval_ms=(min(samples), stats.percentile(sorted(samples), 0.75)),
+        mode="stream", samples_ms=tuple(samples), calls=(1,) * len(samples),
         c0_us=0, c0_slope_us=0, rse=stats.relative_standard_error(samples), target_rse=0.005, stop="precision",
     )  # fmt: skip
 

@@ -29,7 +29,8 @@ def timing(mean_ms: float) -> Timing:
         mean=mean_ms, std=0.0, min=mean_ms, max=mean_ms, median=mean_ms, percentile_95=mean_ms, percentile_99=mean_ms
     )
     return Timing(
-        stats=stats, mode="stream", samples_ms=(mean_ms,), calls=(1,), c0_us=1.0, c0_slope_us=0.0,
+        stats=stats, interval_ms=(mean_ms, mean_ms),
+        mode="stream", samples_ms=(mean_ms,), calls=(1,), c0_us=1.0, c0_slope_us=0.0,
         rse=None, target_rse=0.01, stop="time",
     )  # fmt: skip
 

@@ -1,0 +1,111 @@
+"""How exact the answers are, beside how fast: against the reference run in float64, and from one run to the next.
+Trusted side.
+
+A tolerance says whether an answer is right enough; it does not tell a kernel that computes in half the precision from
+an honest one. So the reference is run once more in float64 where it can be, and both errors against that are shown side
+by side: the candidate's and the one the honest computation makes itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+
+from daemon.evaluation import Numerics
+from daemon.executor.arena import raw
+from daemon.executor.cells import CellFailed
+from daemon.executor.drawing import Export
+from daemon.executor.side import SidePlace
+from daemon.executor.wiring import CannotWire
+
+_WORSE = 8.0
+_TINY = torch.finfo(torch.float64).tiny
+_LARGEST = torch.finfo(torch.float64).max
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """Sums over all elements that are finite in the exact answer."""
+
+    max_abs: float
+    squares: float
+    exact_squares: float
+
+    @property
+    def relative_rms(self) -> float:
+        """Root mean square of the error over that of the exact answer; as it is where that is zero."""
+        return min(math.sqrt(self.squares / max(self.exact_squares, _TINY)), _LARGEST)
+
+
+def spread_of(first: list[torch.Tensor], second: list[torch.Tensor]) -> Numerics:
+    """How far two runs of one kernel on the same inputs are apart."""
+    differing, largest, rounding = 0, 0.0, 0.0
+    for one, other in zip(first, second, strict=True):
+        differing += int((raw(one) != raw(other)).sum())
+        if one.dtype.is_floating_point and one.numel():
+            apart = (one.to(torch.float64) - other.to(torch.float64)).abs().nan_to_num(0.0, posinf=0.0)
+            largest, rounding = max(largest, float(apart.max())), max(rounding, torch.finfo(one.dtype).eps)
+    return Numerics(differing_elements=differing, max_abs_spread=largest, rounding=rounding)
+
+
+def against_exact(
+    known: Numerics, candidate: list[torch.Tensor], reference: list[torch.Tensor], exact: Export, deadline: float
+) -> Numerics:
+    """`known`, and the errors of both sides' answers against `exact`: the reference on the same inputs in float64.
+
+    Never raises for what the reference's cell does: where it cannot be run in float64, a note says so.
+    """
+    try:
+        exact.describe(0, deadline)
+        answers = exact.tensors(deadline)
+    except (CellFailed, CannotWire) as problem:
+        return known.model_copy(update={"note": f"the reference cannot be run in float64: {problem}"[:500]})
+    if any(not _comparable(*pair) for pair in itertools.zip_longest(reference, answers)):
+        return known.model_copy(update={"note": "run in float64, the reference answers in other shapes or dtypes"})
+    ours, theirs = _gap(candidate, answers), _gap(reference, answers)
+    figures = {
+        "max_abs_error": ours.max_abs,
+        "rms_error": ours.relative_rms,
+        "ref_max_abs_error": theirs.max_abs,
+        "ref_rms_error": theirs.relative_rms,
+    }
+    return known.model_copy(update=figures)
+
+
+def _comparable(answer: torch.Tensor | None, exact: torch.Tensor | None) -> bool:
+    if answer is None or exact is None or answer.shape != exact.shape:
+        return False
+    return exact.dtype is (torch.float64 if answer.dtype.is_floating_point else answer.dtype)
+
+
+def labels(numerics: Numerics) -> list[str]:
+    """Short words: answers that change from run to run, and errors far beyond the honest computation's own."""
+    found = []
+    if numerics.differing_elements:
+        found.append("nondeterministic")
+    ours, theirs = numerics.rms_error, numerics.ref_rms_error
+    if ours is not None and theirs is not None and ours > _WORSE * max(theirs, _TINY) and ours > numerics.rounding:
+        found.append("less_exact")
+    return found
+
+
+def answers_of(place: SidePlace) -> list[torch.Tensor]:
+    """Copies of slot 0's answer."""
+    return [tensor.clone() for _, tensor in place.answers(0)]
+
+
+def _gap(answers: list[torch.Tensor], exact: list[torch.Tensor]) -> _Gap:
+    largest, squares, exact_squares = 0.0, 0.0, 0.0
+    for got, wanted in zip(answers, exact, strict=True):
+        if not got.dtype.is_floating_point or not got.numel():
+            continue
+        target = wanted.to(torch.float64)
+        counts = target.isfinite()
+        error = torch.where(counts, got.to(torch.float64) - target, 0.0).nan_to_num(_LARGEST**0.25)
+        largest = max(largest, float(error.abs().max()))
+        squares += float((error * error).sum())
+        exact_squares += float(torch.where(counts, target, 0.0).square().sum())
+    return _Gap(largest, squares, exact_squares)

@@ -1,0 +1,276 @@
+"""From wall clocks of rounds to the figures of a result. No clock and no cell here: only arithmetic.
+
+The figure of a round is (T(n) - c0(n)) / n, where c0 is what the same round costs with no kernel in it. Copying a
+returned answer into its slot happens in the cell, where the kernel could do without it (write into the slot, return
+that) and still have it subtracted. So it is not: it stays in the figure, and `copy_ms` says what it costs. Only the
+copy of a reference that returns, beside a candidate that writes its outputs itself, is subtracted: that can only hurt
+the candidate.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from daemon.evaluation import Timing
+from daemon.executor import stats
+from daemon.executor.conditions import UNKNOWN, Reading
+from daemon.executor.side import NullKernel
+from daemon.verdict import Comparison
+
+FEWEST_ROUNDS = 5
+_BATCHED = 2.0
+_CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
+_CACHED = 0.7
+_LAUNCH_BOUND = 1.5
+_OFF_THE_LINE = 0.1
+_SIGMAS = 4.0
+_APART = 0.005
+_CLOCK_TICK_S = 1e-9
+
+
+@dataclass(frozen=True)
+class Round:
+    """One timed round of one side: `inside_s` is the cell's own claim."""
+
+    calls: int
+    wall_s: float
+    inside_s: float | None = None
+    reading: Reading = UNKNOWN
+
+
+@dataclass
+class Series:
+    """What was measured of one side. `alone`: rounds of one call. `equal`: rounds with the same content in every slot.
+    `called`: rounds timed call by call of a kernel that is otherwise timed as a graph; `called_null` without a kernel.
+    `null`: (calls, wall seconds) of the null candidate's bare loop and its copying loop on the same arena."""
+
+    rounds: list[Round] = field(default_factory=list)
+    alone: list[Round] = field(default_factory=list)
+    equal: list[Round] = field(default_factory=list)
+    called: list[Round] = field(default_factory=list)
+    called_null: list[tuple[int, float]] = field(default_factory=list)
+    null: dict[NullKernel, list[tuple[int, float]]] = field(default_factory=lambda: {kind: [] for kind in NullKernel})
+
+
+@dataclass(frozen=True)
+class NullCost:
+    """What a round costs without a kernel: intercept and slope (seconds), and how far null rounds scatter around the
+    line."""
+
+    base_s: float
+    per_call_s: float
+    scatter_s: float
+
+    def of(self, calls: int) -> float:
+        return self.base_s + self.per_call_s * calls
+
+    @classmethod
+    def through(cls, rounds: Sequence[tuple[int, float]]) -> NullCost:
+        """A line through the medians of the rounds of each size."""
+        by_calls: dict[int, list[float]] = {}
+        for calls, wall_s in rounds:
+            by_calls.setdefault(calls, []).append(wall_s)
+        points = [(float(calls), statistics.median(walls)) for calls, walls in by_calls.items()]
+        base_s, per_call_s = stats.fit_line(points)
+        scatter = statistics.median(abs(wall_s - base_s - per_call_s * calls) for calls, wall_s in rounds)
+        return cls(base_s, max(per_call_s, 0.0), scatter)
+
+
+def kept(all_series: Sequence[Series]) -> list[int]:
+    """Which rounds count, by number: those in which no side's device was slowed down to protect it; all, where too few
+    would be left."""
+    count = len(all_series[0].rounds)
+    calm = [number for number in range(count) if not any(series.rounds[number].reading.slowed for series in all_series)]
+    return calm if len(calm) >= FEWEST_ROUNDS else list(range(count))
+
+
+@dataclass(frozen=True)
+class Account:
+    """The figures of one side. `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the
+    slots; `subtracts_copy`: and the copy does not count."""
+
+    series: Series
+    rounds: Sequence[int]
+    returns: bool
+    subtracts_copy: bool
+
+    @property
+    def null(self) -> NullCost:
+        return NullCost.through(self.series.null[NullKernel.LOOP])
+
+    @property
+    def counted(self) -> list[Round]:
+        return [self.series.rounds[number] for number in self.rounds]
+
+    @property
+    def copy_s(self) -> float | None:
+        """What copying a returned answer adds to a call; None for a side that returns nothing."""
+        copying = self.series.null[NullKernel.COPY]
+        return max(NullCost.through(copying).per_call_s - self.null.per_call_s, 0.0) if copying else None
+
+    def per_call_s(self, rounds: Sequence[Round], null: NullCost | None = None) -> list[float]:
+        """Seconds per call of each of `rounds`."""
+        cost = null or self.null
+        copy_s = (self.copy_s or 0.0) if self.subtracts_copy else 0.0
+        return [(one.wall_s - cost.of(one.calls)) / one.calls - copy_s for one in rounds]
+
+    @property
+    def samples_s(self) -> list[float]:
+        return self.per_call_s(self.counted)
+
+    @property
+    def resolution_s(self) -> float:
+        """The shortest call that can be told from none: the null rounds' scatter over the calls of a round."""
+        return max(self.null.scatter_s / max(one.calls for one in self.series.rounds), _CLOCK_TICK_S)
+
+    @property
+    def rse(self) -> float | None:
+        return stats.relative_standard_error(self.samples_s)
+
+    def timing(self, *, mode: str, stop: str, target_rse: float, footprint_bytes: int) -> Timing:
+        """Everything the result says. What lies below the resolution is reported as the resolution: an upper bound,
+        never a zero to rank first with."""
+        samples_ms = [max(value, self.resolution_s) * 1e3 for value in self.samples_s]
+        ordered = sorted(samples_ms)
+        several = max(one.calls for one in self.counted) > 1
+        return Timing(
+            stats=stats.runtime_stats(samples_ms),
+            interval_ms=(ordered[0], stats.percentile(ordered, 0.75)),
+            mode=mode,
+            samples_ms=tuple(samples_ms),
+            calls=tuple(one.calls for one in self.counted),
+            c0_us=self.null.of(1) * 1e6,
+            c0_slope_us=self.null.per_call_s * 1e6,
+            rse=stats.relative_standard_error(samples_ms),
+            target_rse=target_rse,
+            stop=stop,
+            isolated_ms=_ms(self._isolated_s()),
+            launched_ms=_ms(self._called_s()),
+            inside_ms=_ms(self._inside_s()),
+            copy_ms=_ms(self.copy_s),
+            line_fit_residual=self._line_residual() if several else None,
+            footprint_bytes=footprint_bytes,
+            dropped_rounds=len(self.series.rounds) - len(self.rounds),
+            clocks=_medians([one.reading for one in self.counted]),
+            sm_mhz=_known([one.reading.sm_mhz for one in self.counted]),
+            labels=tuple(self._labels()),
+        )
+
+    def _isolated_s(self) -> float | None:
+        alone = [wall_s for calls, wall_s in self.series.null[NullKernel.LOOP] if calls == 1]
+        if not self.series.alone or not alone:
+            return None
+        return max(statistics.median(one.wall_s for one in self.series.alone) - statistics.median(alone), 0.0)
+
+    def _called_s(self) -> float | None:
+        if not self.series.called or not self.series.called_null:
+            return None
+        null = NullCost.through(self.series.called_null)
+        return max(statistics.median(self.per_call_s(self.series.called, null)), 0.0)
+
+    def _inside_s(self) -> float | None:
+        claims = [one.inside_s / one.calls for one in self.counted if one.inside_s is not None]
+        return statistics.median(claims) if claims else None
+
+    def _line_residual(self) -> float:
+        """How far rounds lie from one line through the null candidate's intercept: relative, root mean square."""
+        base_s, rounds = self.null.base_s, self.counted
+        slope = sum(one.calls * (one.wall_s - base_s) for one in rounds) / sum(one.calls**2 for one in rounds)
+        residuals = [(one.wall_s - base_s - slope * one.calls) / one.wall_s for one in rounds]
+        return float(statistics.fmean(value**2 for value in residuals) ** 0.5)
+
+    def _labels(self) -> list[str]:
+        usual_s = statistics.median(self.samples_s)
+        found = {
+            "below_resolution": usual_s <= self.resolution_s,
+            "few_rounds": len(self.rounds) < FEWEST_ROUNDS,
+            "copy_subtracted": self.returns and self.subtracts_copy,
+            "copy_included": self.returns and not self.subtracts_copy,
+            "batched": self._is_batched(usual_s),
+            "content_cache": self._is_cached(),
+            "launch_bound": self._is_launch_bound(usual_s),
+            "off_the_line": self._is_off_the_line(),
+            "throttled": any(one.reading.slowed for one in self.counted),
+            "power_capped": sum(one.reading.capped for one in self.counted) * 2 > len(self.counted),
+        }
+        return [label for label, applies in found.items() if applies]
+
+    def _is_off_the_line(self) -> bool:
+        """The rounds' own line does not begin where the null candidate's does: a round costs something that its calls
+        do not explain."""
+        points = [(float(one.calls), one.wall_s) for one in self.counted]
+        error_s = stats.intercept_error(points)
+        if error_s is None:
+            return False
+        apart_s = abs(stats.fit_line(points)[0] - self.null.base_s)
+        usual_s = statistics.fmean(one.wall_s for one in self.counted)
+        return apart_s > max(_OFF_THE_LINE * usual_s, _SIGMAS * error_s)
+
+    def _is_batched(self, usual_s: float) -> bool:
+        """A call alone costs far more than one of many: it may do the work of the others."""
+        if not self.series.alone:
+            return False
+        null = self.null
+        least_s = min(one.wall_s for one in self.series.alone) - null.of(1) - 5 * null.scatter_s
+        return least_s > _BATCHED * max(usual_s, 0.0) + _CALL_NOISE_S
+
+    def _is_cached(self) -> bool:
+        """Calls on equal contents cost less than calls on different ones."""
+        if not self.series.equal:
+            return False
+        return max(self.per_call_s(self.series.equal)) + self.resolution_s < _CACHED * min(self.samples_s)
+
+    def _is_launch_bound(self, usual_s: float) -> bool:
+        """Launched one by one, its kernels take longer to launch than to run."""
+        called_s = self._called_s()
+        return called_s is not None and called_s > _LAUNCH_BOUND * max(usual_s, self.resolution_s)
+
+
+def _ms(value_s: float | None) -> float | None:
+    return None if value_s is None else value_s * 1e3
+
+
+def _known(values: Sequence[float | None]) -> tuple[float, ...]:
+    """All of them, or none where one is missing."""
+    found = tuple(value for value in values if value is not None)
+    return found if len(found) == len(values) else ()
+
+
+def _medians(readings: Sequence[Reading]) -> dict[str, float]:
+    names = ("sm_mhz", "memory_mhz", "temperature_c", "power_w")
+    columns = {name: _known([getattr(reading, name) for reading in readings]) for name in names}
+    return {name: statistics.median(values) for name, values in columns.items() if values}
+
+
+def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
+    """Faster or slower only when the intervals [min, q3] are apart by half a percent, in time and in clock cycles where
+    the clocks are known; the same when they overlap and are tight."""
+    verdicts = {_apart(candidate.interval_ms, reference.interval_ms)}
+    cycles = [_in_cycles(timing) for timing in (candidate, reference)]
+    if cycles[0] is not None and cycles[1] is not None:
+        verdicts.add(_apart(cycles[0], cycles[1]))
+    if len(verdicts) > 1:
+        return Comparison.CANNOT_TELL
+    [verdict] = verdicts
+    if verdict is not None:
+        return verdict
+    tight = all(timing.rse is not None and timing.rse <= 2 * timing.target_rse for timing in (candidate, reference))
+    return Comparison.SAME if tight else Comparison.CANNOT_TELL
+
+
+def _apart(ours: tuple[float, float], theirs: tuple[float, float]) -> Comparison | None:
+    if ours[1] < theirs[0] * (1 - _APART):
+        return Comparison.FASTER
+    if theirs[1] < ours[0] * (1 - _APART):
+        return Comparison.SLOWER
+    return None
+
+
+def _in_cycles(timing: Timing) -> tuple[float, float] | None:
+    """The interval in thousands of cycles of the SM clock; None where the clock of a round is not known."""
+    if len(timing.sm_mhz) != len(timing.samples_ms):
+        return None
+    ordered = sorted(ms * mhz for ms, mhz in zip(timing.samples_ms, timing.sm_mhz, strict=True))
+    return ordered[0], stats.percentile(ordered, 0.75)
