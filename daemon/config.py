@@ -89,7 +89,9 @@ class TimingDefaults(_Section):
     arena_bytes: PositiveInt = Field(
         128 * MIB, description="Memory to measure in, bytes: many copies of the inputs, so that caches do not help"
     )
-    gpu_arena_bytes: PositiveInt = Field(4 * GIB, description="The same on a GPU, bytes")
+    gpu_arena_bytes: PositiveInt = Field(
+        8 * GIB, description="The same on a GPU, bytes; never more than a sixteenth of its memory"
+    )
 
 
 class Settings(_Section):

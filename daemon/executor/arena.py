@@ -70,7 +70,7 @@ class Arena:
             return
         rows = _lanes(_columns(self.layout, self.image, field))
         if values.stride(0) == 0:  # one content for all
-            values = values[:1]
+            values = values[:1].clone(memory_format=torch.contiguous_format)
         lanes = _lanes(values.contiguous().reshape(values.shape[0], -1).view(torch.uint8))
         if len(slots) == 1:
             rows[slots[0]].copy_(lanes[0])

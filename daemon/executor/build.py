@@ -25,6 +25,7 @@ from daemon.verdict import Phase, Side
 
 _CAPACITY = 256 * 1024 * 1024
 _HEADER_LIMIT = 1 << 20
+_DEEPEST = 8
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,12 @@ def described(answer: Message) -> dict[str, Any]:
     return {printable(str(key)): _cleaned(value) for key, value in described.items()}
 
 
-def _cleaned(value: Any) -> Any:
-    """A cell's words, fit for JSON and a database."""
+def _cleaned(value: Any, depth: int = 0) -> Any:
+    """A cell's words, fit for JSON and a database; what is nested too deep to be one is left out."""
+    if isinstance(value, dict | list) and depth == _DEEPEST:
+        return None
     if isinstance(value, dict):
-        return {printable(str(key)): _cleaned(item) for key, item in value.items()}
+        return {printable(str(key)): _cleaned(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_cleaned(item) for item in value]
+        return [_cleaned(item, depth + 1) for item in value]
     return printable(value) if isinstance(value, str) else value

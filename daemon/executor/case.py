@@ -29,6 +29,7 @@ from daemon.executor.wiring import CannotWire
 from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
+_SHARE_OF_DEVICE = 16
 _NUMERICS_BYTES = 1 << 30
 _NUMERICS_TRIAL = 1 << 20
 _EXACT_LIMIT_S = 10.0
@@ -176,7 +177,7 @@ class CaseJudge:
             min_rounds=defaults.min_rounds,
             min_calls=self._request.num_trials,
             max_calls=defaults.max_calls,
-            arena_bytes=defaults.gpu_arena_bytes if self._bench.device.is_gpu else defaults.arena_bytes,
+            arena_bytes=self._arena_bytes(),
             graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
         )
         start = time.monotonic()
@@ -192,8 +193,17 @@ class CaseJudge:
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
         )
         self._timings = measurement.run(estimate_s, self._deadline, self._progress)
+        if drawer.repeats:
+            self._labels.append("repeating_inputs")
+            self._ready.notes.append("get_inputs() draws from few sets of inputs: a kernel may have kept its answers")
         if measurement.not_captured is not None:
             self._ready.notes.append(f"timed call by call, not as a CUDA graph: {measurement.not_captured}")
+
+    def _arena_bytes(self) -> int:
+        device, defaults = self._bench.device, self._bench.settings.timing
+        if not device.is_gpu:
+            return defaults.arena_bytes
+        return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
 
     def _assess_numerics(self, drawer: Drawer, inspector: Inspector) -> None:
         """Two more runs on fresh inputs, and the reference's in float64, after the clock has stopped."""

@@ -261,10 +261,10 @@ class Cell:
         self.kill()
         return self._failed(Verdict.TIMEOUT, phase, "the time limit was over; everything it had started was killed")
 
-    def await_answer(self, expected: str, *, phase: Phase, deadline: float) -> protocol.Message:
-        """Wait for the answer to what was told."""
+    def await_answer(self, expected: str, *, phase: Phase, deadline: float, awake: bool = False) -> protocol.Message:
+        """Wait for the answer to what was told. `awake`: without sleeping meanwhile."""
         try:
-            answer = self._receive(deadline)
+            answer = self._receive(deadline, awake=awake)
         except TimeoutError as error:
             raise self._too_slow(phase) from error
         except protocol.ClosedError as error:
@@ -343,12 +343,12 @@ class Cell:
         )
         return CellFailed(verdict, failure)
 
-    def _receive(self, deadline: float) -> protocol.Message:
+    def _receive(self, deadline: float, *, awake: bool = False) -> protocol.Message:
         while (message := self._reader.next()) is None:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 raise TimeoutError
-            self._drain(remaining)
+            self._drain(0 if awake else remaining)
         return message
 
     def _drain(self, wait_s: float) -> None:

@@ -3,6 +3,7 @@ own cell."""
 
 from __future__ import annotations
 
+import math
 import time
 
 import torch
@@ -20,6 +21,7 @@ from daemon.verdict import Phase
 _EXPORT_STEP = 64
 _KEPT_BYTES = 1 << 30  # shared memory that is kept for the next round
 _MAX_RANK = 64
+_SETS_LOOKED_AT = 256
 _MAX_EXTENT = 1 << 48
 
 
@@ -34,6 +36,9 @@ class Drawer:
         self._kept: dict[int, torch.Tensor] = {}
         self._first: list[int] = []
         self._varying: set[int] = set()
+        self._sets_seen: set[tuple[int, ...]] = set()
+        self._sets_looked_at = 0
+        self._seeds: set[int] = set()
         self.cost_s = 0.0
 
     @property
@@ -49,6 +54,11 @@ class Drawer:
         if logical.spec is None:
             return index in self._varying
         return not logical.static and not is_fixed(logical.spec)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the source drew a set of inputs that it had drawn before, and not only one set for ever."""
+        return 1 < len(self._sets_seen) < self._sets_looked_at
 
     def draw(self, purpose: str, number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
         """Every logical input for every slot: one tensor [slots, *shape] each, of constants an expanded one.
@@ -66,13 +76,18 @@ class Drawer:
         assert self._source is not None
         seeds = [self._secret.seed("inputs", purpose, number, slot) for slot in slots]
         tensors = self._source.sets(seeds, deadline)
-        self._note_varying(tensors)
+        fresh = [number for number, seed in enumerate(seeds) if seed not in self._seeds]
+        self._note_varying(tensors, fresh)
+        self._seeds.update(seeds)
         return tensors
 
-    def _note_varying(self, tensors: list[torch.Tensor]) -> None:
-        if len(self._varying) == len(tensors):
+    def _note_varying(self, tensors: list[torch.Tensor], fresh: list[int]) -> None:
+        """Compare what was drawn with what was drawn before; `fresh`: which of it from seeds never used before."""
+        if self._sets_looked_at >= _SETS_LOOKED_AT:
             return
         sums = [_checksums(tensor) for tensor in tensors]
+        self._sets_seen.update(tuple(found[number] for found in sums) for number in fresh)
+        self._sets_looked_at += len(fresh)
         self._first = self._first or [found[0] for found in sums]
         for index, (first, found) in enumerate(zip(self._first, sums, strict=True)):
             if set(found) != {first}:
@@ -124,7 +139,7 @@ class Export:
     def describe(self, seed: int, deadline: float) -> None:
         """Ask what there is: its nesting, shapes and dtypes."""
         answer = self._request({"type": "export", "what": self._what, "seed": seed}, "exported", deadline)
-        node, shapes = _checked(answer, self._limit_bytes)
+        node, shapes = _checked(answer, self._limit_bytes, named=self._what not in ("outputs", "exact"))
         self.node, self.shapes = node, shapes
         self.returned = bool(answer.get("returned", True))
 
@@ -145,6 +160,10 @@ class Export:
         """Copies out of rows of bytes, one row a set."""
         found, offset = [], 0
         for shape in self.shapes:
+            if not shape.count:
+                empty = (sets.shape[0], *shape.shape)
+                found.append(torch.empty(empty, dtype=getattr(torch, shape.dtype), device=sets.device))
+                continue
             part = sets[:, offset : offset + shape.size_bytes].contiguous()
             part = part.clone() if part.data_ptr() == sets[:, offset:].data_ptr() else part
             found.append(part.view(getattr(torch, shape.dtype)).reshape(sets.shape[0], *shape.shape))
@@ -199,11 +218,11 @@ def _padded(shape: TensorShape) -> int:
     return aligned(shape.size_bytes, _EXPORT_STEP)
 
 
-def _checked(answer: Message, limit_bytes: int) -> tuple[tree.Node, list[TensorShape]]:
+def _checked(answer: Message, limit_bytes: int, *, named: bool) -> tuple[tree.Node, list[TensorShape]]:
     """What a cell said about its tensors, as far as it can be used. Raises `CannotWire`."""
     try:
         shapes = [_shape(item) for item in answer["tensors"][: tree.MAX_LEAVES + 1]]
-        places = tree.leaves(answer["tree"])
+        places = tree.leaves(answer["tree"], named=named)
     except KeyError as error:
         raise CannotWire(f"tensors of dtype {str(error)[:80]} cannot be carried") from error
     except (TypeError, ValueError, AttributeError) as error:
@@ -221,6 +240,6 @@ def _shape(item: Message) -> TensorShape:
     if len(extents) > _MAX_RANK or not all(0 <= extent < _MAX_EXTENT for extent in extents):
         raise ValueError("a shape no tensor has")
     shape = TensorShape(str(item["dtype"]), extents)
-    if shape.size_bytes >= _MAX_EXTENT:
+    if math.prod(max(extent, 1) for extent in extents) >= _MAX_EXTENT or shape.size_bytes >= _MAX_EXTENT:
         raise ValueError("more elements than any memory holds")
     return shape

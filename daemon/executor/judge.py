@@ -36,6 +36,7 @@ from daemon.executor.telemetry import Telemetry
 from daemon.verdict import Phase, Side, Verdict
 
 _CACHE_BYTES = 4 << 30
+_OUTPUT_CHARS = 1 << 20
 _UID_STEP = {Side.CANDIDATE: 0, Side.REFERENCE: 1000}
 _NULL_UID_STEP = 2000
 _WORST_FIRST = tuple(reversed(Verdict))
@@ -144,7 +145,7 @@ class Judge:
         for case in request.cases:
             name = case.name if several else None
             judge = CaseJudge(self._bench, _bound(request, case), case, bundle_dir, _named(progress, name))
-            evaluations.append(judge.judge())
+            evaluations.append(_shortened(judge.judge(), _OUTPUT_CHARS // len(request.cases)))
         return evaluations
 
     def _unmet(self, parsed: ParsedContract) -> tuple[str, ...]:
@@ -161,6 +162,11 @@ class Judge:
     def close(self) -> None:
         if self._null_cell is not None:
             self._null_cell.kill()
+
+
+def _shortened(case: CaseEvaluation, limit: int) -> CaseEvaluation:
+    """The ends of what it printed, so that all cases together fit one message however they are escaped."""
+    return case.model_copy(update={"stdout_tail": case.stdout_tail[-limit:], "stderr_tail": case.stderr_tail[-limit:]})
 
 
 def _bound(request: Request, case: CaseSpec) -> Request:

@@ -9,9 +9,10 @@ What the walls of all rounds come to is `timings`.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -39,10 +40,13 @@ from daemon.verdict import Phase, Verdict
 
 _TARGET_ROUND_S = 0.05
 _NULL_ROUNDS = 3
+_NULLS_BESIDE = 2
 _NULL_LIMIT_S = 60.0
 _SIZING_CALLS = 16
 _LEAST_SHARE = 0.05  # of a sizing round that its calls take at least, whatever the null candidate says
 _ISOLATED_ROUNDS = 5
+_SUSPICIOUSLY_MANY = 4
+_GRAPH_NOISE_S, _STREAM_NOISE_S = 2e-6, 5e-5
 _EXTRA_ROUNDS = 3  # of equal contents; of calls one by one
 _CALLS_ONE_BY_ONE = 256
 _TIME_LEFT_S = 1.0
@@ -185,6 +189,14 @@ class Measurement:
             if kind is NullKernel.LOOP or place.wiring.returns:
                 series.null[kind] += zip(sizes, self._null_rounds(place, kind, slots, sizes), strict=True)
 
+    def _null_beside(self, slots: int, calls: int) -> None:
+        """Null rounds in between: what a round costs drifts like what it is subtracted from. On a CPU those before and
+        after must do: a round there is long against what it costs."""
+        if self._replay:
+            for place, series in zip(self._places, self._series, strict=True):
+                walls = self._null_rounds(place, NullKernel.LOOP, slots, [calls] * _NULLS_BESIDE)
+                series.null[NullKernel.LOOP] += [(calls, wall_s) for wall_s in walls]
+
     def _null_rounds(
         self, place: SidePlace, kind: NullKernel, slots: int, sizes: list[int], *, replay: bool | None = None
     ) -> list[float]:
@@ -222,6 +234,7 @@ class Measurement:
             calls = int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
             for series, one in zip(self._series, self._one_round(slots, calls, "round", deadline), strict=True):
                 series.rounds.append(one)
+            self._null_beside(slots, calls)
             longest_s = max(longest_s, time.monotonic() - began)
             worst = self._worst_rse()
             progress(f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
@@ -267,11 +280,22 @@ class Measurement:
 
     def _isolated(self, slots: int, deadline: float) -> None:
         """Rounds of one call: what a call costs that cannot share work with its neighbours."""
-        for _ in range(_ISOLATED_ROUNDS):
+        for _ in range(_ISOLATED_ROUNDS * (_SUSPICIOUSLY_MANY if self._looks_batched() else 1)):
             if time.monotonic() + _TIME_LEFT_S > deadline:
                 return
-            for series, one in zip(self._series, self._one_round(slots, 1, "isolated", deadline), strict=True):
+            rounds = self._one_round(slots, 1, "isolated", deadline)
+            for place, series, one in zip(self._places, self._series, rounds, strict=True):
                 series.alone.append(one)
+                series.alone_null += self._null_rounds(place, NullKernel.LOOP, slots, [1])
+        if self._replay and slots >= _SIZING_CALLS:
+            for place, series in zip(self._places, self._series, strict=True):
+                walls = self._null_rounds(place, NullKernel.TOUCH, slots, [slots] * _EXTRA_ROUNDS)
+                series.touch += [(slots, wall_s) for wall_s in walls]
+
+    def _looks_batched(self) -> bool:
+        """Whether the candidate is so much faster than the reference that it is worth a closer look how."""
+        usual_s = [statistics.median(self._account(index).samples_s) for index in range(len(self._places))]
+        return len(usual_s) > 1 and usual_s[0] < usual_s[1] / 2
 
     def _equal_contents(self, slots: int, deadline: float) -> None:
         """Rounds with one content in every slot: what remembers contents is faster there."""
@@ -302,7 +326,13 @@ class Measurement:
     def _account(self, index: int) -> Account:
         wirings = [place.wiring for place in self._places]
         subtracts_copy = index > 0 and wirings[index].returns and not wirings[0].returns
-        return Account(self._series[index], kept(self._series), wirings[index].returns, subtracts_copy)
+        noise_s = _GRAPH_NOISE_S if self._replay else _STREAM_NOISE_S
+        return Account(self._series[index], kept(self._series), wirings[index].returns, subtracts_copy, noise_s)
+
+    def _account_beside(self, index: int) -> Account:
+        """The same, and the other side's with it."""
+        peers = [self._account(other) for other in range(len(self._places)) if other != index]
+        return replace(self._account(index), peer=peers[0] if peers else None)
 
     def _worst_rse(self) -> float | None:
         found = [self._account(index).rse for index in range(len(self._places))]
@@ -310,7 +340,7 @@ class Measurement:
         return max(known) if len(known) == len(found) else None
 
     def _timing(self, index: int, stop: str) -> Timing:
-        return self._account(index).timing(
+        return self._account_beside(index).timing(
             mode="graph" if self._replay else "stream",
             stop=stop,
             target_rse=self._rules.target_rse,

@@ -246,7 +246,11 @@ class Preparation:
     def export(self, cell: Cell, what: str, phase: Phase) -> Export:
         """Tensors out of `cell`, closed with the case."""
         device = self._bench.device.kind
-        export = Export(cell, what, self._bench.tensor_bytes, phase, device=device)
+        limit_bytes = self._bench.tensor_bytes
+        if device == "cpu" and what == "outputs":
+            # An expanded tensor costs the cell nothing; an answer it could have written fits its memory.
+            limit_bytes = min(limit_bytes, self._bench.settings.sandbox.memory_bytes)
+        export = Export(cell, what, limit_bytes, phase, device=device)
         self._exports.append(export)
         return export
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import json
+import math
 import socket
 import struct
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 VERSION = 1
 MAX_FROM_CELL = 4 * 1024 * 1024
 MAX_TO_CELL = 256 * 1024 * 1024
-_MAX_DEPTH = 40
+_MAX_DEPTH = 60
 _MAX_FDS = 8
 _HEADER = struct.Struct(">I")
 
@@ -76,7 +77,7 @@ class Reader:
 def parse(body: bytes) -> Message:
     """Decode one message body. Raises `ProtocolError` for anything but a shallow object with a `type`."""
     try:
-        message = json.loads(body, parse_constant=_refuse_constant)
+        message = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {type(error).__name__}") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
@@ -88,6 +89,13 @@ def parse(body: bytes) -> Message:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """1e999 is JSON, and infinity for whoever reads it."""
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text[:20]} fits no float")
+    return number
 
 
 def _deeper_than(value: Any, depth: int) -> bool:

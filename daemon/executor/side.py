@@ -39,11 +39,12 @@ class RoundPlan:
 
 
 class NullKernel(StrEnum):
-    """What the null candidate does: the bare loop over the slots, or also the copy of a returned answer into each
-    slot."""
+    """What the null candidate does: the bare loop over the slots, also the copy of a returned answer into each slot, or
+    also the launch of the smallest kernel for each."""
 
     LOOP = "loop"
     COPY = "copy"
+    TOUCH = "touch"
 
 
 class SidePlace:
@@ -130,9 +131,9 @@ def attach(
         "outputs": list(wiring.answer),
         "output_args": list(wiring.output_args),
         "names": list(wiring.names),
-        "returns": wiring.returns and null is not NullKernel.LOOP,
+        "returns": wiring.returns and null in (None, NullKernel.COPY),
         "structure": wiring.structure,
-        "null": null is not None,
+        "null": null,
         "memory": arena.shared.as_message() if is_new else None,
     }
     cell.request(message, "attached", phase=phase, deadline=deadline, fds=arena.shared.fds if is_new else ())
@@ -272,7 +273,8 @@ def run_timed(
     shared[plan.late] = right
     arena.settle()
     cell.thaw()
-    answer = cell.await_answer("done", phase=Phase.MEASURE, deadline=deadline)
+    awake = surroundings.conditions.stay_awake
+    answer = cell.await_answer("done", phase=Phase.MEASURE, deadline=deadline, awake=awake)
     seen = shared[plan.probe]
     arena.settle()
     wall_s = time.perf_counter() - start

@@ -36,8 +36,8 @@ class Slots:
             fields = [self._tensor(field, origin) for field in message["fields"]]
             self._args.append(tree.decode(message["args"], fields.__getitem__))
             self._outputs.append([fields[index] for index in message["outputs"]])
-        self.constant = self._constant() if message.get("null") else None
         self._order = memory.tensor(torch.int32, (message["slots"],), message["order_offset"])
+        self.constant = self._constant() if message.get("null") else None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._events: tuple[Any, Any] | None = None
         if memory.device == "cuda":
@@ -47,7 +47,10 @@ class Slots:
         return self._memory.tensor(getattr(torch, field["dtype"]), field["shape"], origin + field["offset"])
 
     def _constant(self) -> Callable[..., Any]:
-        """The null candidate: no work, and an answer of the right nesting that is copied as a kernel's would be."""
+        """The null candidate: no work, or as good as none; an answer of the right nesting that is copied as a kernel's
+        would be."""
+        if self._message["null"] == "touch":
+            return lambda *_: self._order[:1].add_(0)
         if not self._returns:
             return lambda *_: None
         ready = iter([torch.zeros_like(output) for output in self._outputs[0]])
@@ -66,7 +69,7 @@ class Slots:
     def run(self, call: Callable[..., Any], calls: int) -> float | None:
         """One call per slot in the arena's order, answers stored in the slot, the device idle again. This is what is
         timed. Returns what this process's own clock says, seconds."""
-        return self._clocked(lambda: self._call_all(call, self._order[:calls].tolist()))
+        return self._to_the_end(lambda: self._call_all(call, self._order[:calls].tolist()))
 
     def _call_all(self, call: Callable[..., Any], order: list[int]) -> None:
         for slot in order:
@@ -74,7 +77,7 @@ class Slots:
             if self._returns:
                 self._store(value, slot)
 
-    def _clocked(self, work: Callable[[], None]) -> float | None:
+    def _to_the_end(self, work: Callable[[], None]) -> float | None:
         """Do it and wait for it. Seconds by CUDA events on a GPU: None where the kernel left no use for them."""
         if self._events is None:
             start = time.perf_counter()
@@ -95,8 +98,9 @@ class Slots:
         self._graph = None  # its memory is free for the next one
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            if self.constant is not None:
-                self._order[:1].add_(0)  # a graph without any node cannot be launched
+            self._order[:1].add_(
+                0
+            )  # a graph without any node cannot be launched: the null candidate's, an empty batch's
             self._call_all(call, order)
         self._graph = graph
 
@@ -104,7 +108,7 @@ class Slots:
         """Launch what was captured and wait for it: as `run`."""
         if self._graph is None:
             raise KernelFault("harness_error", "no graph was captured")
-        return self._clocked(self._graph.replay)
+        return self._to_the_end(self._graph.replay)
 
     def forget(self) -> None:
         """Let go of the graph and of every tensor over the memory."""
@@ -141,14 +145,15 @@ class Slots:
         if tree.shape_of(node) != self._message["structure"]:
             raise KernelFault(
                 "wrong_answer",
-                f"the answer is nested differently: expected {self._message['structure']}, got {tree.shape_of(node)}",
+                f"the answer is nested differently: expected {tree.in_words(self._message['structure'])}, "
+                f"got {tree.in_words(tree.shape_of(node))}",
             )
         return found
 
 
 def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:
     if isinstance(structure, dict):
-        return {key: _filled(item, ready) for key, item in structure.items()}
+        return dict(zip(structure["keys"], [_filled(item, ready) for item in structure["items"]], strict=True))
     if isinstance(structure, list):
         return [_filled(item, ready) for item in structure]
     return next(ready)

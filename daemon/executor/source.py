@@ -125,7 +125,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _first_lines(error: BaseException, limit: int = 2000) -> str:
     """The message, without the advice that torch gives after a CUDA error's name."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception as problem:  # noqa: BLE001 - the user's own __str__
+        text = f"its text cannot be had: {type(problem).__name__} in __str__"
     if type(error).__name__ == "AcceleratorError":
         text = text.partition("\n")[0]
     return text[:limit] or "(no message)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -47,6 +48,29 @@ def fit_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
         return mean_y, 0.0
     slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
     return mean_y - slope * mean_x, slope
+
+
+def interquartile_mean(values: Sequence[float]) -> float:
+    """The mean of the middle half: as steady as a median, and no step between two samples."""
+    ordered = sorted(values)
+    cut = len(ordered) // 4
+    return statistics.fmean(ordered[cut : len(ordered) - cut])
+
+
+def median_error(values: Sequence[float]) -> float:
+    """Standard error of the median of normally distributed samples, from their median absolute deviation."""
+    middle = statistics.median(values)
+    deviation = 1.4826 * statistics.median(abs(value - middle) for value in values)
+    return 1.2533 * deviation / math.sqrt(len(values))
+
+
+def robust_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Intercept and slope that single outliers do not move: the median slope over all pairs of points (Theil 1950, Sen
+    1968), and the interquartile mean of what is left; a slope of 0 when all x are equal."""
+    pairs = itertools.combinations(points, 2)
+    slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairs if x1 != x2]
+    slope = statistics.median(slopes) if slopes else 0.0
+    return interquartile_mean([y - slope * x for x, y in points]), slope
 
 
 def intercept_error(points: Sequence[tuple[float, float]]) -> float | None:

@@ -116,10 +116,13 @@ class SandboxedProgram(_Base):
         self._pid_namespace = _namespace_of(init_pid)
         self._group = group
         self._ended: Ended | None = None
+        self._by_signal = False  # how it was frozen the last time: a host may have cgroups and no freezer
 
     def freeze(self) -> None:
         if self._group is not None and self._group.freeze():
+            self._by_signal = False
             return
+        self._by_signal = True
         deadline = time.monotonic() + _FREEZE_LIMIT_S
         while self._stop_all_running():
             if time.monotonic() > deadline:
@@ -143,7 +146,7 @@ class SandboxedProgram(_Base):
     def thaw(self) -> None:
         if self._group is not None:
             self._group.thaw()
-        for pid in self._members() if self._group is None else ():
+        for pid in self._members() if self._by_signal else ():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 

@@ -9,6 +9,7 @@ the candidate.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from daemon.verdict import Comparison
 FEWEST_ROUNDS = 5
 _BATCHED = 2.0
 _CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
+_BELOW_A_LAUNCH = 0.6
 _CACHED = 0.7
 _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
@@ -42,12 +44,15 @@ class Round:
 
 @dataclass
 class Series:
-    """What was measured of one side. `alone`: rounds of one call. `equal`: rounds with the same content in every slot.
+    """What was measured of one side. `alone`: rounds of one call; `alone_null`: null rounds beside them; `touch`: null
+    rounds with the smallest of kernels launched for each call. `equal`: rounds with one content in every slot.
     `called`: rounds timed call by call of a kernel that is otherwise timed as a graph; `called_null` without a kernel.
     `null`: (calls, wall seconds) of the null candidate's bare loop and its copying loop on the same arena."""
 
     rounds: list[Round] = field(default_factory=list)
     alone: list[Round] = field(default_factory=list)
+    alone_null: list[float] = field(default_factory=list)
+    touch: list[tuple[int, float]] = field(default_factory=list)
     equal: list[Round] = field(default_factory=list)
     called: list[Round] = field(default_factory=list)
     called_null: list[tuple[int, float]] = field(default_factory=list)
@@ -68,14 +73,12 @@ class NullCost:
 
     @classmethod
     def through(cls, rounds: Sequence[tuple[int, float]]) -> NullCost:
-        """A line through the medians of the rounds of each size."""
-        by_calls: dict[int, list[float]] = {}
-        for calls, wall_s in rounds:
-            by_calls.setdefault(calls, []).append(wall_s)
-        points = [(float(calls), statistics.median(walls)) for calls, walls in by_calls.items()]
-        base_s, per_call_s = stats.fit_line(points)
+        """A line that outliers do not move, for null rounds are disturbed like any other."""
+        base_s, per_call_s = stats.robust_line([(float(calls), wall_s) for calls, wall_s in rounds])
+        if per_call_s < 0:
+            base_s, per_call_s = stats.interquartile_mean([wall_s for _, wall_s in rounds]), 0.0
         scatter = statistics.median(abs(wall_s - base_s - per_call_s * calls) for calls, wall_s in rounds)
-        return cls(base_s, max(per_call_s, 0.0), scatter)
+        return cls(base_s, per_call_s, scatter)
 
 
 def kept(all_series: Sequence[Series]) -> list[int]:
@@ -89,12 +92,15 @@ def kept(all_series: Sequence[Series]) -> list[int]:
 @dataclass(frozen=True)
 class Account:
     """The figures of one side. `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the
-    slots; `subtracts_copy`: and the copy does not count."""
+    slots; `subtracts_copy`: and the copy does not count. `noise_s`: what a call alone may cost beyond one of many for no
+    reason of its own. `peer`: the other side's."""
 
     series: Series
     rounds: Sequence[int]
     returns: bool
     subtracts_copy: bool
+    noise_s: float
+    peer: Account | None = None
 
     @property
     def null(self) -> NullCost:
@@ -159,10 +165,22 @@ class Account:
         )
 
     def _isolated_s(self) -> float | None:
-        alone = [wall_s for calls, wall_s in self.series.null[NullKernel.LOOP] if calls == 1]
-        if not self.series.alone or not alone:
+        if not self.series.alone or not self.series.alone_null:
             return None
-        return max(statistics.median(one.wall_s for one in self.series.alone) - statistics.median(alone), 0.0)
+        alone_s = statistics.median(one.wall_s for one in self.series.alone)
+        return max(alone_s - statistics.median(self.series.alone_null), 0.0)
+
+    @property
+    def excess_s(self) -> tuple[float, float] | None:
+        """What a call alone costs beyond one of many, and the standard error of that."""
+        alone_s = self._isolated_s()
+        if alone_s is None:
+            return None
+        errors = [
+            stats.median_error([one.wall_s for one in self.series.alone]),
+            stats.median_error(self.series.alone_null),
+        ]
+        return alone_s - statistics.median(self.samples_s), math.hypot(*errors)
 
     def _called_s(self) -> float | None:
         if not self.series.called or not self.series.called_null:
@@ -209,12 +227,19 @@ class Account:
         return apart_s > max(_OFF_THE_LINE * usual_s, _SIGMAS * error_s)
 
     def _is_batched(self, usual_s: float) -> bool:
-        """A call alone costs far more than one of many: it may do the work of the others."""
-        if not self.series.alone:
+        """A call alone costs far more than one of many, more than the other side's does so: it may do the work of the
+        others. Or its calls cost less than a kernel's launch in a graph: they have none of their own."""
+        if self.series.touch and usual_s < _BELOW_A_LAUNCH * statistics.median(self._touches_s()):
+            return True
+        if (excess := self.excess_s) is None:
             return False
-        null = self.null
-        least_s = min(one.wall_s for one in self.series.alone) - null.of(1) - 5 * null.scatter_s
-        return least_s > _BATCHED * max(usual_s, 0.0) + _CALL_NOISE_S
+        excess_s, error_s = excess
+        honest_s, honest_error_s = (self.peer.excess_s if self.peer else None) or (_CALL_NOISE_S, 0.0)
+        beyond_s = max(honest_s, 0.0) + _SIGMAS * math.hypot(error_s, honest_error_s) + self.noise_s
+        return excess_s > max((_BATCHED - 1) * usual_s, beyond_s)
+
+    def _touches_s(self) -> list[float]:
+        return [(wall_s - self.null.of(calls)) / calls for calls, wall_s in self.series.touch]
 
     def _is_cached(self) -> bool:
         """Calls on equal contents cost less than calls on different ones."""
@@ -246,7 +271,9 @@ def _medians(readings: Sequence[Reading]) -> dict[str, float]:
 
 def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
     """Faster or slower only when the intervals [min, q3] are apart by half a percent, in time and in clock cycles where
-    the clocks are known; the same when they overlap and are tight."""
+    the clocks are known; the same when they overlap and are tight. Below the resolution nothing can be told."""
+    if any("below_resolution" in timing.labels for timing in (candidate, reference)):
+        return Comparison.CANNOT_TELL
     verdicts = {_apart(candidate.interval_ms, reference.interval_ms)}
     cycles = [_in_cycles(timing) for timing in (candidate, reference)]
     if cycles[0] is not None and cycles[1] is not None:

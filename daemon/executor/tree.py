@@ -12,8 +12,10 @@ from typing import Any
 
 Node = dict[str, Any]
 MAX_LEAVES = 4096
-_MAX_DEPTH = 16
+_MAX_DEPTH = 16  # a dict takes three levels of JSON: see `protocol`
+_MAX_KEY = 1000
 _MAX_PLACE = 200
+_KINDS = {"t", "l", "u", "d", "v"}
 
 
 class Incomparable(Exception):  # noqa: N818 - it says what the value is
@@ -36,6 +38,8 @@ def encode(
         for key in value:
             if not isinstance(key, str | int):
                 raise Incomparable(f"{place or 'the value'} has a key of type {type(key).__name__}")
+            if isinstance(key, str) and len(key) > _MAX_KEY:
+                raise Incomparable(f"{place or 'the value'} has a key of {len(key)} characters; {_MAX_KEY} are allowed")
         for key, item in sorted(value.items(), key=lambda pair: str(pair[0])):  # two sides may fill a dict in any order
             inner = encode(item, tensor, place=f"{place}[{key!r}]", named=named, depth=depth + 1)
             items.append([key, inner])
@@ -88,30 +92,46 @@ def _value_in(kind: str, text: str) -> float | str | None:
 
 
 def shape_of(node: Node) -> Any:
-    """The structure alone, for comparison: leaves become "*", lists and tuples are the same thing."""
+    """The structure alone, for comparison: leaves become "*", lists and tuples are the same thing, a dict is
+    `{"keys": [...], "items": [...]}` (1 and "1" are two keys, and one name in JSON)."""
     if "d" in node:
-        return {str(key): shape_of(item) for key, item in node["d"]}
+        return {"keys": [key for key, _ in node["d"]], "items": [shape_of(item) for _, item in node["d"]]}
     for key in ("l", "u"):
         if key in node:
             return [shape_of(item) for item in node[key]]
     return "*"
 
 
-def leaves(node: Node, place: str = "output") -> list[tuple[str, int]]:
+def in_words(structure: Any) -> str:
+    """What `shape_of` returned, as Python writes it."""
+    if isinstance(structure, dict):
+        pairs = zip(structure["keys"], structure["items"], strict=True)
+        return "{" + ", ".join(f"{key!r}: {in_words(item)}" for key, item in pairs) + "}"
+    if isinstance(structure, list):
+        return "[" + ", ".join(in_words(item) for item in structure) + "]"
+    return "*"
+
+
+def leaves(node: Node, place: str = "output", *, named: bool = True) -> list[tuple[str, int]]:
     """Every tensor of the tree in order: (where it stands, at most 200 characters, its index). Raises `ValueError`
-    past `MAX_LEAVES`."""
+    past `MAX_LEAVES`, for what is no tree, and, unless `named`, for a value that is no tensor."""
     found: list[tuple[str, int]] = []
-    _collect(node, place, found)
+    _collect(node, place, found, _KINDS if named else _KINDS - {"v"})
     return found
 
 
-def _collect(node: Node, place: str, found: list[tuple[str, int]]) -> None:
+def _collect(node: Node, place: str, found: list[tuple[str, int]], kinds: set[str]) -> None:
+    if len(node.keys() & kinds) != 1:
+        raise ValueError(f"{place[:_MAX_PLACE]} is no tree")
     if "t" in node:
         found.append((place[:_MAX_PLACE], int(node["t"])))
         if len(found) > MAX_LEAVES:
             raise ValueError(f"more than {MAX_LEAVES} tensors")
-    for key, item in node.get("d", ()):
-        _collect(item, f"{place}[{key!r}]", found)
+    pairs = node.get("d", ())
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError(f"{place[:_MAX_PLACE]} has a key twice")
+    for key, item in pairs:
+        _collect(item, f"{place}[{key!r}]", found, kinds)
     items: Any = node.get("l", node.get("u", ()))
     for index, item in enumerate(items):
-        _collect(item, f"{place}[{index}]", found)
+        _collect(item, f"{place}[{index}]", found, kinds)

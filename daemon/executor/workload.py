@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.parameter import is_lazy
 
 from daemon.executor import tree
 from daemon.executor.mapping import Mapping
@@ -196,7 +197,7 @@ class Workload:
     def _export_state(self, _message: Message) -> Any:
         if not isinstance(self._instance, torch.nn.Module):
             return {}
-        return {name: item for name, item in self._instance.state_dict().items() if isinstance(item, torch.Tensor)}
+        return {name: item for name, item in self._instance.state_dict().items() if _is_shareable(item)}
 
     def _export_outputs(self, message: Message) -> Any:
         """One call on slot 0's inputs, to learn what comes back."""
@@ -265,7 +266,7 @@ class Workload:
         own = self._instance.state_dict()
         copied = 0
         for name, tensor in given.items():
-            if name in own and isinstance(tensor, torch.Tensor) and own[name].shape == tensor.shape:
+            if _is_shareable(own.get(name)) and isinstance(tensor, torch.Tensor) and own[name].shape == tensor.shape:
                 own[name].copy_(tensor)
                 copied += 1
         return {"type": "adopted", "copied": copied}
@@ -327,6 +328,13 @@ class Workload:
         """What the backend knows of the kernel now that it has been called."""
         kernel = self._loaded()
         return {"type": "reported", "describe": self._guarded(kernel.report, "reporting") if kernel.report else {}}
+
+
+def _is_shareable(item: Any) -> bool:
+    """Whether it is a dense tensor that has a shape yet: not sparse, no parameter of a lazy module."""
+    if not isinstance(item, torch.Tensor) or is_lazy(item):
+        return False
+    return item.layout is torch.strided
 
 
 def _set_precision(wanted: str) -> None:

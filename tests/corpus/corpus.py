@@ -23,8 +23,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daemon import results
 from daemon.config import Deadlines, Sandbox, Settings, TimingDefaults
 from daemon.engine import JobSpec
+from daemon.errors import HarnessError
 from daemon.evaluation import CaseEvaluation, Evaluation
 from daemon.executor.local import LocalEngine
 from daemon.verdict import Comparison, Verdict
@@ -180,7 +182,10 @@ class Bench:
         folder = Path(tempfile.mkdtemp(dir=self._home)) / "bundle"
         shutil.copytree(case.folder, folder, ignore=shutil.ignore_patterns(*_NOT_OF_THE_BUNDLE))
         start = time.monotonic()
-        evaluation = self.engine.evaluate(JobSpec(case.name, case.name, folder), lambda _: None)
+        try:
+            evaluation = self.engine.evaluate(JobSpec(case.name, case.name, folder), lambda _: None)
+        except HarnessError as error:
+            evaluation = results.broken(str(error))
         found = tuple(problems(case.expected(self.device), evaluation, self.device))
         return Outcome(case, evaluation, found, time.monotonic() - start)
 
@@ -193,7 +198,7 @@ def corpus_settings(home: Path, device: str, uid_step: int) -> Settings:
     on_cpu = device == "cpu"
     timing = {"max_s": 0.4, "target_rse": 0.05, "max_calls": 64, "arena_bytes": 8 * _MIB}
     if not on_cpu:
-        timing |= {"max_s": 1.5, "target_rse": 0.005, "max_calls": 1024, "gpu_arena_bytes": 1024 * _MIB}
+        timing |= {"max_s": 0.6, "target_rse": 0.01, "max_calls": 512, "gpu_arena_bytes": 1024 * _MIB}
     settings = Settings.model_validate(
         {
             "home": home,

@@ -72,6 +72,8 @@ def probe(secret):
     attempt("userfaultfd", lambda: syscall(323, 0))
     attempt("keyctl", lambda: syscall(250, 0, 0, 0, 0, 0))
     attempt("perf", lambda: syscall(298, 0, 0, -1, -1, 0))
+    attempt("timer_create", lambda: syscall(222, 1, 0, ctypes.byref(ctypes.c_int())))
+    attempt("f_setsig", lambda: fcntl.fcntl(0, 10, signal.SIGCONT))
     attempt("setns", lambda: syscall(308, 0, 0))
     attempt("setuid", lambda: os.setuid(0))
     attempt("setgid", lambda: os.setgid(0))
@@ -153,6 +155,8 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "keyctl",
         "perf",
         "setns",
+        "timer_create",
+        "f_setsig",
     ],
 )
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")

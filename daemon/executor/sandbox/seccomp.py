@@ -2,7 +2,8 @@
 
 Refused (EPERM): new namespaces, mounts, tracing and reading other processes, kernel keyrings, bpf, io_uring,
 userfaultfd, perf, modules, clocks, every socket family but AF_UNIX (a cell has no network, but vsock and alg sockets
-ignore namespaces).
+ignore namespaces), and what makes the kernel send a signal of one's choice later: a timer that sends SIGCONT would wake
+a process that SIGSTOP has frozen.
 `clone3` answers ENOSYS, so the C library falls back to `clone`, whose flags a filter can read.
 
 Layout of `struct seccomp_data`, which the program loads from: nr at 0, arch at 4, args at 16 (linux/seccomp.h).
@@ -17,7 +18,7 @@ import platform
 import struct
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NR, _ARCH, _ARG0, _ARG0_HIGH = 0, 4, 16, 20
+_NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
 _ALLOW = 0x7FFF0000
 _KILL = 0x80000000
 _ERRNO = 0x00050000
@@ -34,6 +35,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
+    "timer_create": (222, 107),
     "process_madvise": (440, 440),
     "kcmp": (312, 272),
     "pidfd_getfd": (438, 438),
@@ -91,6 +93,8 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
 _CLONE = (56, 220)
 _CLONE3 = 435
 _SOCKET = (41, 198)
+_FCNTL = (72, 25)
+_F_SETSIG = 10
 
 
 def _instruction(code: int, jump_true: int, jump_false: int, value: int) -> bytes:
@@ -120,6 +124,7 @@ def program(machine: str | None = None) -> bytes:
     parts += [_instruction(_JUMP_EQ, 0, 1, _CLONE3), _instruction(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
     parts += _refuse_clone_flags(_CLONE[column], refuse)
     parts += _refuse_foreign_sockets(_SOCKET[column], refuse)
+    parts += _refuse_choice_of_signal(_FCNTL[column], refuse)
     parts.append(_instruction(_RETURN, 0, 0, _ALLOW))
     return b"".join(parts)
 
@@ -140,6 +145,16 @@ def _refuse_foreign_sockets(number: int, refuse: bytes) -> list[bytes]:
         _instruction(_JUMP_EQ, 0, 4, number),
         _instruction(_LOAD, 0, 0, _ARG0),
         _instruction(_JUMP_EQ, 1, 0, _AF_UNIX),
+        refuse,
+        _instruction(_LOAD, 0, 0, _NR),
+    ]
+
+
+def _refuse_choice_of_signal(number: int, refuse: bytes) -> list[bytes]:
+    return [
+        _instruction(_JUMP_EQ, 0, 4, number),
+        _instruction(_LOAD, 0, 0, _ARG1),
+        _instruction(_JUMP_EQ, 0, 1, _F_SETSIG),
         refuse,
         _instruction(_LOAD, 0, 0, _NR),
     ]

@@ -1,0 +1,224 @@
+"""How near evald's figure comes to the hardware's own clock, and how well it repeats itself.
+
+    python bench/accuracy.py [--evaluations 10] [--max-s 1.0] [--device auto|cpu|cuda]
+
+Every rung of `ladder.py` four ways, in one run on one machine: by evald (its whole protocol, `--evaluations` times,
+each in a cell of its own); by a plain process that does the same without evald, a graph of many calls between two
+events; by ncu (`gpu__time_duration` of one call by itself, caches flushed, clocks left alone); and by the usual
+benchmark helper (events around one call, a memset of 256 MiB before it). Without a GPU or ncu those columns are empty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from ladder import LADDER, SMALL, Rung
+
+from daemon.config import Sandbox, Settings, TimingDefaults
+from daemon.engine import JobSpec
+from daemon.evaluation import Timing
+from daemon.executor.local import LocalEngine
+
+HERE = Path(__file__).parent
+FLUSH_BYTES = 256 << 20
+EVENT_CALLS = 50
+GRAPH_CALLS = 1000
+GRAPH_BYTES = 8 << 30
+GRAPH_LAUNCHES = 15
+SEPARATOR = "spin_kernel"
+DURATION = "gpu__time_duration.sum"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Microseconds per call. `evald`: one figure per evaluation; `inside`: what the cells' own clocks said."""
+
+    rung: Rung
+    evald: tuple[float, ...]
+    inside: float | None
+    mode: str
+    graph: float | None
+    events: float | None
+    ncu: float | None
+
+    @property
+    def middle(self) -> float:
+        return statistics.median(self.evald)
+
+    @property
+    def spread(self) -> float | None:
+        """Coefficient of variation over the evaluations."""
+        return statistics.stdev(self.evald) / self.middle if len(self.evald) > 1 else None
+
+
+def by_evald(engine: LocalEngine, rung: Rung, folder: Path, evaluations: int) -> list[Timing]:
+    """One timing per evaluation of the rung's bundle."""
+    bundle = folder / rung.name
+    bundle.mkdir()
+    shutil.copy(HERE / "ladder.py", bundle)
+    (bundle / "contract.json").write_text(json.dumps(rung.contract()), "utf-8")
+    found = []
+    for number in range(evaluations):
+        evaluation = engine.evaluate(JobSpec(f"{rung.name}-{number}", rung.name, bundle), lambda _: None)
+        timing = evaluation.cases[0].timing if evaluation.cases else None
+        if timing is None:
+            raise SystemExit(f"{rung.name}: {evaluation.verdict}: {evaluation.message}")
+        found.append(timing)
+    return found
+
+
+def by_events(rung: Rung) -> float:
+    """The usual helper: flush, record, call, record; the median, microseconds."""
+    tensors, flush = rung.tensors("cuda"), torch.empty(FLUSH_BYTES, dtype=torch.uint8, device="cuda")
+    pairs = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(EVENT_CALLS)]
+    for _ in range(5):
+        rung.function(*tensors)
+    for first, last in pairs:
+        flush.zero_()
+        first.record()
+        rung.function(*tensors)
+        last.record()
+    torch.cuda.synchronize()
+    return statistics.median(first.elapsed_time(last) for first, last in pairs) * 1e3
+
+
+def by_graph(rung: Rung) -> float:
+    """What evald times, without evald: a graph of many calls, each on memory of its own that no cache holds, between
+    two events; the median over launches, microseconds per call."""
+    itemsize = getattr(torch, rung.dtype).itemsize
+    size_bytes = sum(math.prod(shape) for shape in (*rung.inputs, rung.output)) * itemsize
+    slots = [rung.tensors("cuda") for _ in range(max(1, min(GRAPH_CALLS, GRAPH_BYTES // size_bytes)))]
+    flush = torch.ones(FLUSH_BYTES // 8, dtype=torch.int64, device="cuda")
+    for tensors in slots[:3]:
+        rung.function(*tensors)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for tensors in slots:
+            rung.function(*tensors)
+    graph.replay()
+    found = []
+    for _ in range(GRAPH_LAUNCHES):
+        flush.amax()
+        torch.cuda.synchronize()
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first.record()
+        graph.replay()
+        last.record()
+        torch.cuda.synchronize()
+        found.append(first.elapsed_time(last) * 1e3 / len(slots))
+    return statistics.median(found)
+
+
+def by_ncu(rung: Rung) -> float | None:
+    """One call by itself as the hardware counts it, its kernels added up: the median over calls, microseconds."""
+    argv = ["ncu", "--csv", "--page", "raw", "--metrics", DURATION, "--profile-from-start", "off"]
+    argv += ["--cache-control", "all", "--clock-control", "none", "--print-units", "base"]
+    argv += [sys.executable, str(HERE / "ladder.py"), rung.name]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    rows = list(csv.DictReader(line for line in done.stdout.splitlines() if line.startswith('"')))
+    if not rows:
+        print(f"ncu says nothing of {rung.name}: {(done.stderr or done.stdout)[-300:]}", file=sys.stderr)
+    found = list(_calls([row for row in rows if row["ID"]]))  # without the line of units
+    return statistics.median(found) if found else None
+
+
+def _us(row: dict[str, str]) -> float:
+    return float(row[DURATION].replace(",", "")) / 1e3
+
+
+def _calls(rows: Sequence[dict[str, str]]) -> Iterator[float]:
+    """Microseconds per call: the kernels between two separators, added up."""
+    total_us = 0.0
+    for row in rows:
+        if SEPARATOR not in row["Kernel Name"]:
+            total_us += _us(row)
+        elif total_us:
+            yield total_us
+            total_us = 0.0
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown. "apart": evald's figure from that of a plain process with a graph and events."""
+    titles = ("kernel", "evald us", "spread %", "inside us", "graph us", "apart us", "apart %", "ncu us", "events us")
+    lines = [titles, ("---",) * len(titles)]
+    for row in rows:
+        apart = None if row.graph is None else row.middle - row.graph
+        line = (
+            f"{row.rung.name} ({row.mode})",
+            _number(row.middle),
+            "" if row.spread is None else f"{row.spread * 100:.2f}",
+            _number(row.inside),
+            _number(row.graph),
+            "" if apart is None else f"{apart:+.3f}",
+            "" if apart is None or not row.graph else f"{apart / row.graph * 100:+.1f}",
+            _number(row.ncu),
+            _number(row.events),
+        )
+        lines.append(line)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}" if value < 1000 else f"{value:.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="evald's figure against ncu and against events.")
+    parser.add_argument("--evaluations", type=int, default=10)
+    parser.add_argument("--max-s", type=float, default=1.0, help="measuring, per evaluation")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--only", nargs="*", default=[], metavar="RUNG")
+    asked = parser.parse_args()
+    torch.set_grad_enabled(False)
+    with tempfile.TemporaryDirectory(prefix="evald-accuracy-") as home:
+        settings = Settings(
+            home=Path(home),
+            device=asked.device,
+            timing=TimingDefaults(max_s=asked.max_s),
+            sandbox=Sandbox(uid_base=1_000_000 + 10_000 * (os.getpid() % 100_000)),
+        )
+        settings.paths.create()
+        engine = LocalEngine(settings)
+        engine.start()
+        on_gpu = engine.devices()[0].uuid is not None
+        rungs = [rung for rung in (LADDER if on_gpu else SMALL) if not asked.only or rung.name in asked.only]
+        has_ncu = on_gpu and shutil.which("ncu") is not None
+        print(f"on {engine.devices()[0].name}, {asked.evaluations} evaluations of each, {asked.max_s:g} s at most")
+        rows = []
+        for rung in rungs:
+            timings = by_evald(engine, rung, Path(home), asked.evaluations)
+            known = [one.inside_ms * 1e3 for one in timings if one.inside_ms is not None]
+            row = Row(
+                rung,
+                tuple(one.stats.mean * 1e3 for one in timings),
+                statistics.median(known) if known else None,
+                timings[0].mode,
+                by_graph(rung) if on_gpu else None,
+                by_events(rung) if on_gpu else None,
+                by_ncu(rung) if has_ncu else None,
+            )
+            rows.append(row)
+            texts = " ".join(f"{one:.4g}" for one in row.evald)
+            costs = f"c0 {timings[0].c0_us:.0f}"
+            ends = [f"{one.stop}/{len(one.samples_ms)}x{max(one.calls)}" for one in timings[:2]]
+            print(f"{rung.name}: {texts} us; {costs}, {ends}, labels {timings[0].labels}", flush=True)
+        engine.close()
+        print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""Twice the input."""
+
+
+def double(a):
+    return a * 2

@@ -1,0 +1,8 @@
+"""Right, if there were a right answer."""
+
+from torch import nn
+
+
+class ModelNew(nn.Module):
+    def forward(self, a, b):
+        return a @ b.mT

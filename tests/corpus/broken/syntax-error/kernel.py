@@ -1,0 +1,8 @@
+"""A parenthesis is missing."""
+
+from torch import nn
+
+
+class ModelNew(nn.Module):
+    def forward(self, a, b):
+        return (a.tanh() * b

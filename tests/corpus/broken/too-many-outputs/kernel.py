@@ -1,0 +1,8 @@
+"""Answers with five thousand tensors."""
+
+from torch import nn
+
+
+class ModelNew(nn.Module):
+    def forward(self, a, b):
+        return [a.tanh() * b] * 5000

@@ -1,0 +1,13 @@
+"""A gate."""
+
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def forward(self, a, b):
+        return a * torch.sigmoid(b)
+
+
+def get_inputs():
+    return [torch.randn(256, 256), torch.randn(256, 256)]

@@ -1,0 +1,13 @@
+"""A chain of elementwise operations."""
+
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def forward(self, a, b):
+        return torch.tanh(a) * b + torch.sigmoid(a)
+
+
+def get_inputs():
+    return [torch.randn(256, 256), torch.randn(256, 256)]

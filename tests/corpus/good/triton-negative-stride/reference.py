@@ -1,0 +1,7 @@
+"""Reverses a vector."""
+
+import torch
+
+
+def reverse(x):
+    return torch.flip(x, [0])

@@ -1,0 +1,5 @@
+"""Adds to a copy of the accumulator."""
+
+
+def accumulate(total, x):
+    total = total + x

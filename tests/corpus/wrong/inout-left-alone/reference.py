@@ -1,0 +1,5 @@
+"""Adds to an accumulator."""
+
+
+def accumulate(total, x):
+    return total + x

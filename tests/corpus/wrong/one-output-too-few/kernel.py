@@ -1,0 +1,8 @@
+"""Two of the three answers."""
+
+from torch import nn
+
+
+class ModelNew(nn.Module):
+    def forward(self, a, b):
+        return a.tanh(), b.exp()

@@ -1,0 +1,5 @@
+"""A sum."""
+
+
+def add(a, b):
+    return a + b

@@ -1,0 +1,5 @@
+"""A scaled copy."""
+
+
+def scale(x):
+    return x * 2
