@@ -57,13 +57,6 @@ def interquartile_mean(values: Sequence[float]) -> float:
     return statistics.fmean(ordered[cut : len(ordered) - cut])
 
 
-def median_error(values: Sequence[float]) -> float:
-    """Standard error of the median of normally distributed samples, from their median absolute deviation."""
-    middle = statistics.median(values)
-    deviation = 1.4826 * statistics.median(abs(value - middle) for value in values)
-    return 1.2533 * deviation / math.sqrt(len(values))
-
-
 def robust_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Intercept and slope that single outliers do not move: the median slope over all pairs of points (Theil 1950, Sen
     1968), and the interquartile mean of what is left; a slope of 0 when all x are equal."""

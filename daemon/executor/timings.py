@@ -9,7 +9,6 @@ the candidate.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ FEWEST_ROUNDS = 5
 _BATCHED = 2.0
 _CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
 _BELOW_A_LAUNCH = 0.6
+_BEYOND_HONEST = 1.75
 _CACHED = 0.7
 _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
@@ -92,8 +92,8 @@ def kept(all_series: Sequence[Series]) -> list[int]:
 @dataclass(frozen=True)
 class Account:
     """The figures of one side. `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the
-    slots; `subtracts_copy`: and the copy does not count. `noise_s`: what a call alone may cost beyond one of many for no
-    reason of its own. `peer`: the other side's."""
+    slots; `subtracts_copy`: and the copy does not count. `noise_s`: what a call alone may cost beyond one of many for
+    no reason of its own. `peer`: the other side's."""
 
     series: Series
     rounds: Sequence[int]
@@ -171,16 +171,10 @@ class Account:
         return max(alone_s - statistics.median(self.series.alone_null), 0.0)
 
     @property
-    def excess_s(self) -> tuple[float, float] | None:
-        """What a call alone costs beyond one of many, and the standard error of that."""
+    def excess_s(self) -> float | None:
+        """What a call alone costs beyond one of many."""
         alone_s = self._isolated_s()
-        if alone_s is None:
-            return None
-        errors = [
-            stats.median_error([one.wall_s for one in self.series.alone]),
-            stats.median_error(self.series.alone_null),
-        ]
-        return alone_s - statistics.median(self.samples_s), math.hypot(*errors)
+        return None if alone_s is None else alone_s - statistics.median(self.samples_s)
 
     def _called_s(self) -> float | None:
         if not self.series.called or not self.series.called_null:
@@ -231,12 +225,12 @@ class Account:
         others. Or its calls cost less than a kernel's launch in a graph: they have none of their own."""
         if self.series.touch and usual_s < _BELOW_A_LAUNCH * statistics.median(self._touches_s()):
             return True
-        if (excess := self.excess_s) is None:
+        if self.peer is not None and usual_s >= statistics.median(self.peer.samples_s):
+            return False  # whatever it does, it gains nothing by it
+        excess_s, honest_s = self.excess_s, self.peer.excess_s if self.peer else _CALL_NOISE_S
+        if excess_s is None or honest_s is None:
             return False
-        excess_s, error_s = excess
-        honest_s, honest_error_s = (self.peer.excess_s if self.peer else None) or (_CALL_NOISE_S, 0.0)
-        beyond_s = max(honest_s, 0.0) + _SIGMAS * math.hypot(error_s, honest_error_s) + self.noise_s
-        return excess_s > max((_BATCHED - 1) * usual_s, beyond_s)
+        return excess_s > max((_BATCHED - 1) * usual_s, _BEYOND_HONEST * max(honest_s, 0.0) + self.noise_s)
 
     def _touches_s(self) -> list[float]:
         return [(wall_s - self.null.of(calls)) / calls for calls, wall_s in self.series.touch]

@@ -198,7 +198,7 @@ def corpus_settings(home: Path, device: str, uid_step: int) -> Settings:
     on_cpu = device == "cpu"
     timing = {"max_s": 0.4, "target_rse": 0.05, "max_calls": 64, "arena_bytes": 8 * _MIB}
     if not on_cpu:
-        timing |= {"max_s": 0.6, "target_rse": 0.01, "max_calls": 512, "gpu_arena_bytes": 1024 * _MIB}
+        timing |= {"max_s": 0.4, "target_rse": 0.01, "max_calls": 512, "gpu_arena_bytes": 1024 * _MIB}
     settings = Settings.model_validate(
         {
             "home": home,
