@@ -130,6 +130,10 @@ class GpuConditions:
         return Reading(**clocks, slowed=limits.slowed, capped=limits.capped)
 
 
+class LeftRunning(CellFailed):
+    """A frozen cell's work went on, whoever's turn it was."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a timed round happens in: the device, and the cells (frozen, all but the one in its turn) that may have left
@@ -142,7 +146,7 @@ class Surroundings:
         """All cells must be frozen. Where the device is busy nevertheless, the suspects are killed in turn: the one
         with whom the work ends had left it there.
 
-        Raises `CellFailed` for that one, and `DeviceError` when it is none of them.
+        Raises `LeftRunning` for that one, and `DeviceError` when it is none of them.
         """
         if self.conditions.is_idle():
             return
@@ -151,5 +155,5 @@ class Surroundings:
             if self.conditions.is_idle(_AFTER_A_KILL_S):
                 message = "what it had launched was still running on the GPU after it had said it was done"
                 failure = Failure(phase=Phase.MEASURE, side=cell.side, message=message)
-                raise CellFailed(Verdict.INTEGRITY_VIOLATION, failure)
+                raise LeftRunning(Verdict.INTEGRITY_VIOLATION, failure)
         raise DeviceError("something that is not evald's keeps the GPU busy", hint="nvidia-smi")

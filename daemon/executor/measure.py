@@ -19,11 +19,12 @@ import torch
 from daemon.errors import HarnessError
 from daemon.evaluation import Failure, Timing
 from daemon.executor.cells import Cell, CellFailed
-from daemon.executor.conditions import Conditions, Surroundings
+from daemon.executor.conditions import Conditions, LeftRunning, Surroundings
 from daemon.executor.drawing import Drawer
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import Field
 from daemon.executor.side import (
+    NotCaptured,
     NullKernel,
     RoundPlan,
     RoundResult,
@@ -101,10 +102,20 @@ class Measurement:
 
         Raises `CellFailed` for what a kernel did, `HarnessError` when the null candidate failed.
         """
+        try:
+            return self._run(estimate_s, deadline, progress, as_graph=self._rules.graph)
+        except NotCaptured as reason:
+            self.not_captured, self._replay = str(reason), False
+        self._series = [Series() for _ in self._places]
+        return self._run(estimate_s, deadline, progress, as_graph=False)
+
+    def _run(
+        self, estimate_s: float, deadline: float, progress: Callable[[str], None], *, as_graph: bool
+    ) -> list[Timing]:
         start = time.monotonic()
         few = min(_SIZING_CALLS, self._choose_slots(estimate_s / _SIZING_CALLS, deadline))
         needed_s = self._warm_up(few, deadline)
-        if self._rules.graph:
+        if as_graph:
             self._replay = self._can_replay(few, deadline)
             needed_s = self._warm_up(few, deadline) if self._replay else needed_s
         slots = self._choose_slots(needed_s, deadline)
@@ -210,7 +221,9 @@ class Measurement:
                 plan = self._plan(place, self._order(slots, calls), replay=replay)
                 walls.append(run_timed(place, plan, 0, self._null, self._surroundings, deadline=deadline).wall_s)
             detach(self._null, phase=Phase.MEASURE, deadline=deadline)
-        except CellFailed as failed:
+        except LeftRunning:
+            raise
+        except (CellFailed, NotCaptured) as failed:
             raise HarnessError(f"the null candidate failed: {failed}") from failed
         return walls[1:]
 

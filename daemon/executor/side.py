@@ -8,16 +8,15 @@ from enum import StrEnum
 
 import torch
 
-from daemon.evaluation import Failure
 from daemon.executor.arena import Arena
 from daemon.executor.capture import printable
-from daemon.executor.cells import Cell, CellFailed
+from daemon.executor.cells import Cell
 from daemon.executor.conditions import Reading, Surroundings
 from daemon.executor.layout import Field
 from daemon.executor.memory import SharedMemory, share
 from daemon.executor.protocol import Message
 from daemon.executor.wiring import Wiring
-from daemon.verdict import Phase, Verdict
+from daemon.verdict import Phase
 
 _PROBE_WORDS = 4096
 _LATE_WORDS = 4096
@@ -202,7 +201,7 @@ def run_untimed(
     place.cell.freeze()
     place.cell.require_silence()
     if replay:
-        _require_captured(capture(place.cell, order, seed, phase=phase, deadline=deadline), place.cell, phase)
+        _require_captured(capture(place.cell, order, seed, phase=phase, deadline=deadline))
     place.attached.set_order(order)
     place.attached.publish(max(order) + 1)
     place.attached.settle()
@@ -224,10 +223,13 @@ def capture(cell: Cell, order: list[int], seed: int, *, phase: Phase, deadline: 
     return None if reason is None else printable(str(reason)[:_REASON_LIMIT])
 
 
-def _require_captured(reason: str | None, cell: Cell, phase: Phase) -> None:
+class NotCaptured(Exception):  # noqa: N818 - an outcome, not an error
+    """A round could not be captured as a CUDA graph, although others before could; the text says why."""
+
+
+def _require_captured(reason: str | None) -> None:
     if reason is not None:
-        message = f"a round like others before could not be captured as a CUDA graph: {reason}"
-        raise CellFailed(Verdict.RUNTIME_ERROR, Failure(phase=phase, side=cell.side, message=message))
+        raise NotCaptured(reason)
 
 
 def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float) -> None:
@@ -240,7 +242,7 @@ def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float) -> None:
     calls = len(plan.order)
     if plan.replay:
         reason = capture(cell, list(plan.order), seed, phase=Phase.MEASURE, deadline=deadline)
-        _require_captured(reason, cell, Phase.MEASURE)
+        _require_captured(reason)
     else:
         calls = min(_ROUSING_CALLS, calls // 8)
     message = {"type": "run", "calls": calls, "seed": seed, "replay": plan.replay}

@@ -1,6 +1,6 @@
 """The corpus: bundles that are good, wrong, broken or hostile, each with the verdict it must get and the reason.
 
-    python tests/corpus/corpus.py [--device auto|cpu|cuda] [--only TEXT] [--table FILE]
+    python tests/corpus/corpus.py [--device auto|cpu|cuda] [--only TEXT…] [--table FILE]
 
 A case is a folder `<class>/<name>/` that holds a bundle and `expected.json`; a folder `after/` inside it is a second
 bundle, judged right after the first. What counts beside the verdict: a hostile kernel that stays correct must not look
@@ -243,11 +243,11 @@ def table(outcomes: list[Outcome], device: str) -> str:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Judge the corpus and compare every verdict with the expected one.")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name contains TEXT")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="cases whose name contains a TEXT")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write a Markdown table of the outcomes there")
     parser.add_argument("--say", action="store_true", help="print the message, the labels and the output of each case")
     asked = parser.parse_args(argv)
-    chosen = [case for case in cases() if asked.only in case.name]
+    chosen = [case for case in cases() if any(text in case.name for text in asked.only)]
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="evald-corpus-") as home:
         bench = Bench(Path(home), asked.device)

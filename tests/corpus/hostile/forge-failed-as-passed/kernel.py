@@ -2,21 +2,23 @@
 
 import json
 import os
+import socket
 import struct
 import time
-from pathlib import Path
 
 from torch import nn
 
 
 def channel():
-    """The descriptor of the socket to the judge."""
-    for path in Path("/proc/self/fd").iterdir():
+    """The descriptor of the socket to the judge: connected, and not one of CUDA's."""
+    for name in os.listdir("/proc/self/fd"):
         try:
-            if str(path.readlink()).startswith("socket:"):
-                return int(path.name)
+            peer = socket.socket(fileno=os.dup(int(name)))
+            peer.getpeername()
         except OSError:
             continue
+        peer.detach()
+        return int(name)
     raise RuntimeError("no socket")
 
 
