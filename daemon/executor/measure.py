@@ -302,8 +302,9 @@ class Measurement:
                 series.alone_null += self._null_rounds(place, NullKernel.LOOP, slots, [1])
         if self._replay and slots >= _SIZING_CALLS:
             for place, series in zip(self._places, self._series, strict=True):
-                walls = self._null_rounds(place, NullKernel.TOUCH, slots, [slots] * _EXTRA_ROUNDS)
-                series.touch += [(slots, wall_s) for wall_s in walls]
+                if any(field.tensor.count for field in place.answer_fields()):  # nothing to write takes no kernel
+                    walls = self._null_rounds(place, NullKernel.TOUCH, slots, [slots] * _EXTRA_ROUNDS)
+                    series.touch += [(slots, wall_s) for wall_s in walls]
 
     def _looks_batched(self) -> bool:
         """Whether the candidate is so much faster than the reference that it is worth a closer look how."""
