@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--max-s", type=float, default=1.0, help="measuring, per evaluation")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--only", nargs="*", default=[], metavar="RUNG")
+    parser.add_argument("--ncu", action=argparse.BooleanOptionalAction, default=True, help="ten seconds a rung")
     asked = parser.parse_args()
     torch.set_grad_enabled(False)
     with tempfile.TemporaryDirectory(prefix="evald-accuracy-") as home:
@@ -196,7 +197,7 @@ def main() -> None:
         engine.start()
         on_gpu = engine.devices()[0].uuid is not None
         rungs = [rung for rung in (LADDER if on_gpu else SMALL) if not asked.only or rung.name in asked.only]
-        has_ncu = on_gpu and shutil.which("ncu") is not None
+        has_ncu = asked.ncu and on_gpu and shutil.which("ncu") is not None
         print(f"on {engine.devices()[0].name}, {asked.evaluations} evaluations of each, {asked.max_s:g} s at most")
         rows = []
         for rung in rungs:
