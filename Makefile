@@ -12,7 +12,7 @@ PACKAGES := bubblewrap g++ python3-dev python3-venv util-linux
 TEST_PACKAGES := postgresql
 NFS_PACKAGES := user-mode-linux kmod iproute2 e2fsprogs
 
-.PHONY: help demo test test-gpu test-nfs check install system test-system chaos docs constraints clean
+.PHONY: help demo test test-gpu test-nfs check install system test-system chaos corpus docs constraints clean
 
 help:
 	@echo "make demo     judge the bundles in examples/ and print the table of verdicts"
@@ -22,6 +22,7 @@ help:
 	@echo "make check    style, types and architecture only"
 	@echo "make install  the virtual environment in $(VENV), with evald in it"
 	@echo "make chaos    kill daemons at every step and audit the books (BUNDLES, KILLS, DAEMONS, DB=sqlite|postgres)"
+	@echo "make corpus   good, wrong, broken and hostile bundles on this host's GPU, or its CPU; about 6 minutes (ONLY=text)"
 	@echo "make docs     regenerate the reference pages that come from the code"
 	@echo "make clean    remove what these commands made"
 
@@ -89,6 +90,11 @@ chaos: $(STAMP)
 	$(BIN)/python tests/chaos/chaos.py --bundles $(BUNDLES) --kills $(KILLS) --daemons $(DAEMONS) --db $(DB)
 
 # -- the rest ---------------------------------------------------------------------------------------------------
+
+# Every case must get its verdict, and no attack may look faster than the honest kernel beside it.
+ONLY ?= /
+corpus: $(STAMP)
+	$(BIN)/python tests/corpus/corpus.py --only $(ONLY) $(ARGS)
 
 docs: $(STAMP)
 	$(BIN)/python -m daemon.cli.reference write docs/reference

@@ -1,0 +1,97 @@
+"""Errors against the reference in float64, and between runs: shown, never judged by."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from executor_bundles import Judged, JudgeOne, compare, evaluate, forward, kernel
+
+from daemon.evaluation import Numerics
+from daemon.executor.numerics import labels, spread_of
+
+SOFTMAX = """
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.full((1,), 0.7))
+        def forward(self, a, b):
+            return torch.softmax(a * self.scale, dim=-1) @ b
+    def get_inputs():
+        return [torch.randn(32, 64), torch.randn(64, 16)]
+    """
+
+
+def found(judged: Judged) -> Numerics:
+    numerics = judged.passed().case.numerics
+    assert numerics is not None
+    return numerics
+
+
+@pytest.mark.sandbox
+def test_an_honest_kernel_errs_as_its_reference_does(judge: JudgeOne) -> None:
+    judged = judge(compare(SOFTMAX.replace("Model(", "ModelNew("), SOFTMAX))
+    numerics = found(judged)
+    assert numerics.rms_error is not None and numerics.ref_rms_error is not None
+    assert 0 < numerics.ref_rms_error < 1e-6
+    assert numerics.rms_error == pytest.approx(numerics.ref_rms_error, rel=3)
+    assert (numerics.differing_elements, numerics.note) == (0, None)
+    assert "less_exact" not in judged.case.labels
+
+
+@pytest.mark.sandbox
+def test_half_precision_within_tolerance_passes_and_shows(judge: JudgeOne) -> None:
+    half = SOFTMAX.replace("Model(", "ModelNew(").replace(
+        "return torch.softmax(a * self.scale, dim=-1) @ b",
+        "return torch.softmax((a * self.scale).half(), dim=-1).float() @ b.half().float()",
+    )
+    judged = judge(compare(half, SOFTMAX, atol=1e-2, rtol=1e-2))
+    numerics = found(judged)
+    assert numerics.rms_error is not None and numerics.ref_rms_error is not None
+    assert numerics.rms_error > 50 * numerics.ref_rms_error
+    assert "less_exact" in judged.case.labels
+
+
+@pytest.mark.sandbox
+def test_a_kernel_that_answers_differently_each_time_is_labelled(judge: JudgeOne) -> None:
+    body = "import os\nreturn a + b + int.from_bytes(os.urandom(1), 'big') * 1e-8"
+    judged = judge(compare(forward(body), atol=1e-4, rtol=1e-4))
+    numerics = found(judged)
+    assert numerics.differing_elements > 0
+    assert 0 < numerics.max_abs_spread < 1e-4
+    assert "nondeterministic" in judged.case.labels
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("return (a + b).float()", "other shapes or dtypes"), ("return a + b if a.itemsize == 4 else fail()", "fail")],
+    ids=["downcast", "refuses"],
+)
+def test_a_reference_that_float64_does_not_suit_leaves_a_note_and_no_harm(
+    judge: JudgeOne, line: str, words: str
+) -> None:
+    inputs = "def get_inputs():\n    return [torch.randn(64, 8), torch.randn(64, 8)]\n"
+    reference = forward(line).replace("ModelNew", "Model") + inputs
+    numerics = found(judge(compare(forward("return a + b"), kernel(reference))))
+    assert numerics.rms_error is None
+    assert numerics.note is not None and words in numerics.note
+
+
+@pytest.mark.sandbox
+def test_without_a_reference_only_the_spread_is_known(judge: JudgeOne) -> None:
+    source = forward("return a * 2", arguments="a") + "def get_inputs():\n    return [torch.randn(8)]\n"
+    numerics = found(judge(evaluate(source)))
+    assert (numerics.differing_elements, numerics.rms_error, numerics.note) == (0, None, None)
+
+
+def test_equal_bits_are_equal_and_nan_is_no_distance() -> None:
+    first = [torch.tensor([1.0, float("nan"), float("inf")])]
+    assert spread_of(first, [first[0].clone()]).differing_elements == 0
+    apart = spread_of(first, [torch.tensor([1.5, float("nan"), 0.0])])
+    assert (apart.differing_elements, apart.max_abs_spread) == (2, 0.5)
+
+
+def test_rounding_alone_is_not_less_exact() -> None:
+    shown = Numerics(differing_elements=0, max_abs_spread=0, rounding=1e-7, rms_error=9e-8, ref_rms_error=0.0)
+    assert labels(shown) == []
+    assert labels(shown.model_copy(update={"rms_error": 1e-4})) == ["less_exact"]

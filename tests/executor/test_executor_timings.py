@@ -1,0 +1,144 @@
+"""From wall clocks to figures: what is subtracted, what is dropped, what is labelled."""
+
+from __future__ import annotations
+
+import pytest
+
+from daemon.executor import stats
+from daemon.executor.conditions import Reading
+from daemon.executor.side import NullKernel
+from daemon.executor.timings import Account, NullCost, Round, Series, compare_speed, kept
+from daemon.verdict import Comparison
+
+BASE_S, CALL_S = 1e-3, 2e-5
+SLOWED = Reading(sm_mhz=900.0, slowed=("hardware, thermal",))
+
+
+def rounds(per_call_s: float = CALL_S, *, extra_s: float = 0.0, reading: Reading | None = None) -> list[Round]:
+    sizes = (64, 100, 80, 128, 90, 70)
+    known = reading or Reading(sm_mhz=1800.0)
+    return [Round(n, BASE_S + extra_s + n * per_call_s * (1 + k * 1e-4), None, known) for k, n in enumerate(sizes)]
+
+
+def series(per_call_s: float = CALL_S, *, alone_s: float | None = None, **more: float) -> Series:
+    alone = per_call_s if alone_s is None else alone_s
+    return Series(
+        rounds=rounds(per_call_s, **more),
+        alone=[Round(1, BASE_S + alone)] * 5,
+        alone_null=[BASE_S] * 5,
+        null={NullKernel.LOOP: [(n, BASE_S) for n in (1, 64, 128)] * 3, NullKernel.COPY: []},
+    )
+
+
+def account(one: Series, peer: Account | None = None) -> Account:
+    return Account(one, kept([one]), returns=False, subtracts_copy=False, noise_s=2e-6, peer=peer)
+
+
+def labels(one: Series, peer: Account | None = None) -> set[str]:
+    return set(timing(one, peer).labels)
+
+
+def timing(one: Series, peer: Account | None = None):  # type: ignore[no-untyped-def]
+    return account(one, peer).timing(mode="graph", stop="precision", target_rse=0.005, footprint_bytes=1)
+
+
+def test_what_a_round_costs_without_a_kernel_is_subtracted() -> None:
+    one = timing(series())
+    assert one.stats.median == pytest.approx(CALL_S * 1e3, rel=1e-3)
+    assert one.interval_ms[0] == one.stats.min
+    assert one.interval_ms[0] <= one.interval_ms[1] <= one.stats.max
+    assert one.labels == ()
+
+
+def test_one_disturbed_null_round_moves_nothing() -> None:
+    points = [(n, BASE_S + n * 1e-7) for n in (1, 50, 100)] * 3
+    calm, disturbed = NullCost.through(points), NullCost.through([*points[:-1], (100, 50 * BASE_S)])
+    assert disturbed.base_s == pytest.approx(calm.base_s, rel=0.01)
+    assert disturbed.per_call_s == pytest.approx(calm.per_call_s, rel=0.1)
+
+
+def test_rounds_in_which_the_hardware_slowed_itself_down_are_dropped_and_counted() -> None:
+    one = series()
+    one.rounds += rounds(3 * CALL_S, reading=SLOWED)
+    shown = timing(one)
+    assert (shown.dropped_rounds, len(shown.samples_ms)) == (6, 6)
+    assert shown.stats.max < 1.01 * CALL_S * 1e3
+    assert "throttled" not in shown.labels
+
+
+def test_where_hardly_a_round_was_calm_all_count_and_the_label_says_so() -> None:
+    one = series()
+    one.rounds = rounds(reading=SLOWED)[:5] + one.rounds[:3]
+    shown = timing(one)
+    assert (shown.dropped_rounds, len(shown.samples_ms)) == (0, 8)
+    assert "throttled" in shown.labels
+
+
+def test_a_round_of_one_side_is_dropped_with_the_others() -> None:
+    calm, hot = series(), series()
+    hot.rounds[2] = Round(80, 1.0, None, SLOWED)
+    hot.rounds.append(hot.rounds[0])
+    calm.rounds.append(calm.rounds[0])
+    assert kept([calm, hot]) == [0, 1, 3, 4, 5, 6]
+
+
+def test_a_call_that_does_the_work_of_its_neighbours_is_labelled() -> None:
+    honest = account(series(10 * CALL_S, alone_s=11 * CALL_S))
+    assert "batched" in labels(series(CALL_S, alone_s=10 * CALL_S), honest)
+    assert "batched" not in labels(series(CALL_S, alone_s=2.4 * CALL_S), honest)
+
+
+def test_what_gains_nothing_by_it_is_not_called_batched() -> None:
+    faster = account(series(CALL_S / 2))
+    assert "batched" not in labels(series(CALL_S, alone_s=50 * CALL_S), faster)
+
+
+def test_calls_cheaper_than_a_kernels_launch_have_none_of_their_own() -> None:
+    one = series(2e-7)
+    one.touch = [(128, BASE_S + 128 * 8e-7)] * 3
+    assert "batched" in labels(one)
+
+
+def test_equal_contents_that_cost_less_show_a_cache() -> None:
+    one = series()
+    one.equal = [Round(128, BASE_S + 128 * CALL_S / 10)] * 3
+    assert "content_cache" in labels(one)
+    one.equal = [Round(128, BASE_S + 128 * CALL_S * 0.99)] * 3
+    assert "content_cache" not in labels(one)
+
+
+def test_launching_that_takes_longer_than_running_is_labelled() -> None:
+    one = series()
+    one.called = [Round(64, BASE_S + 64 * 5 * CALL_S)] * 3
+    one.called_null = [(64, BASE_S)] * 3
+    shown = timing(one)
+    assert "launch_bound" in shown.labels
+    assert shown.launched_ms == pytest.approx(5 * CALL_S * 1e3)
+
+
+def test_rounds_that_cost_something_their_calls_do_not_explain_lie_off_the_line() -> None:
+    assert "off_the_line" in labels(series(extra_s=BASE_S))
+
+
+def test_times_alone_do_not_make_a_kernel_faster_when_the_clocks_differed() -> None:
+    slow_clock = series(CALL_S)
+    slow_clock.rounds = rounds(CALL_S, reading=Reading(sm_mhz=900.0))
+    fast_clock = series(CALL_S * 0.6)
+    fast_clock.rounds = rounds(CALL_S * 0.6, reading=Reading(sm_mhz=1800.0))
+    assert compare_speed(timing(fast_clock), timing(slow_clock)) is Comparison.CANNOT_TELL
+    assert compare_speed(timing(series(CALL_S / 2)), timing(series())) is Comparison.FASTER
+
+
+def test_nothing_is_faster_below_the_resolution() -> None:
+    tiny = series(1e-12)
+    tiny.null[NullKernel.LOOP] = [(n, BASE_S + k % 3 * 1e-5) for k, n in enumerate((1, 64, 128) * 3)]
+    shown = timing(tiny)
+    assert "below_resolution" in shown.labels
+    assert compare_speed(shown, timing(series())) is Comparison.CANNOT_TELL
+
+
+def test_the_middle_half_decides() -> None:
+    assert stats.interquartile_mean([1.0, 2.0, 3.0, 1000.0]) == 2.5
+    assert stats.robust_line([(0.0, 1.0), (1.0, 3.0), (2.0, 5.0), (3.0, 700.0)])[1] == pytest.approx(2.0, abs=200)
+    assert stats.intercept_error([(1.0, 1.0), (2.0, 2.0)]) is None
+    assert stats.intercept_error([(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]) == pytest.approx(0.0, abs=1e-12)
