@@ -129,6 +129,9 @@ class Settings(_Section):
         None,
         description="How many bundles of one submitter may be claimed and not finished; the rest wait in the inbox",
     )
+    results_for: Literal["everybody", "submitter"] = Field(
+        "everybody", description="Who may read a result file; submitter: whose bundle it was, and the daemon's group"
+    )
     claim_ahead: PositiveInt = Field(64, description="How many bundles may be claimed before they can be judged")
     scan_interval_s: Seconds = Field(1.0, description="Pause between two scans of the inbox, seconds")
     quiet_s: Seconds = Field(2.0, description="An entry that does not change for so long is taken, seconds")

@@ -183,15 +183,15 @@ class Desk:
         log.story("harness fault", level=40, job=lease.job_id, name=lease.name, attempt=lease.attempt, reason=error)
         if state is not JobState.BROKEN:
             return None
-        return self.give_up(lease.job_id, lease.name, lease.fence, str(error))
+        return self.give_up(lease.job_id, lease.name, lease.fence, str(error), lease.submitter_uid)
 
-    def give_up(self, job_id: str, name: str, fence: int, reason: str) -> Finished:
+    def give_up(self, job_id: str, name: str, fence: int, reason: str, submitter_uid: int | None = None) -> Finished:
         """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
         evaluation = results.broken(f"evald could not judge this bundle: {reason}")
         now = datetime.now(UTC)
         result = results.document(results.Subject(job_id, name), evaluation, now)
         self._repository.attach_result(job_id, result)
-        results.release(self._paths, results.stage(self._paths, result, evaluation, fence), now, name)
+        results.release(self._paths, self._stage(result, evaluation, fence, submitter_uid), now, name)
         for claimed in self._spool.held():
             if claimed.job_id == job_id:
                 with suppress(LostClaim):
@@ -208,6 +208,12 @@ class Desk:
         log.story("finished", job=lease.job_id, name=name, verdict=evaluation.verdict, reason=_first_line(evaluation))
         return Finished(lease.job_id, name, evaluation)
 
+    def _stage(
+        self, result: Mapping[str, object], evaluation: Evaluation, fence: int, submitter_uid: int | None
+    ) -> results.Staged:
+        readers = results.Readers(self._settings.results_for == "everybody", submitter_uid)
+        return results.stage(self._paths, result, evaluation, fence, readers)
+
     def _publish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> None:
         """Stage, tell the database, release. Raises `LostClaim` when this lease no longer counts."""
         now = datetime.now(UTC)
@@ -215,7 +221,7 @@ class Desk:
         subject = _subject(lease, parsed, queue_ms)
         result = results.document(subject, evaluation, now)
         try:
-            waiting = results.stage(self._paths, result, evaluation, lease.fence)
+            waiting = self._stage(result, evaluation, lease.fence, lease.submitter_uid)
         except OSError as error:
             raise HarnessError(f"cannot write the result of job {lease.job_id}: {error}") from error
         failpoints.hit("result.staged")

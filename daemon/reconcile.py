@@ -174,9 +174,8 @@ class Reconciler:
             self._desk.put_away(job.job_id, job.verdict or Verdict.REJECTED, job.message or "")
             repairs.put_away += 1
         elif job.state is JobState.BROKEN:
-            self._desk.give_up(
-                job.job_id, job.name, job.fence, job.message or "every attempt ended with its daemon's death"
-            )
+            reason = job.message or "every attempt ended with its daemon's death"
+            self._desk.give_up(job.job_id, job.name, job.fence, reason, job.submitter_uid)
             repairs.put_away += 1
 
     def _remove_copies(self, repairs: Repairs) -> None:

@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from daemon import fsio
+from daemon import access, fsio
 from daemon.evaluation import CaseEvaluation, Evaluation, RuntimeStats, Timing
 from daemon.paths import Paths
 from daemon.verdict import Phase, Side, Verdict
@@ -158,15 +158,36 @@ def _samples(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def stage(paths: Paths, result: Mapping[str, Any], evaluation: Evaluation, fence: int) -> Staged:
-    """Put a complete result on disk, in the outbox. Staging the same job and fence again replaces what was staged."""
+@dataclass(frozen=True)
+class Readers:
+    """Who may read a result beside the daemon and its group: everybody, or one user (None: nobody else)."""
+
+    everybody: bool = True
+    uid: int | None = None
+
+
+EVERYBODY = Readers()
+
+
+def stage(
+    paths: Paths, result: Mapping[str, Any], evaluation: Evaluation, fence: int, readers: Readers = EVERYBODY
+) -> Staged:
+    """Put a complete result on disk, in the outbox. Staging the same job and fence again replaces what was staged.
+
+    Where the file system cannot let a single user in, a result for one is for the daemon's group alone.
+    """
     job_id = str(result["job_id"])
     folder = paths.outbox / f"{job_id}.{fence}"
     fsio.remove_tree(folder)
     with fsio.new_folder(folder) as draft:
+        draft.chmod(0o755 if readers.everybody else 0o700)
         (draft / RESULT_FILE).write_text(as_json(result), "utf-8")
         (draft / SAMPLES_FILE).write_text(as_json(_samples(evaluation)), "utf-8")
         (draft / ".evaluation.json").write_text(evaluation.model_dump_json(), "utf-8")
+        if not readers.everybody:
+            for place in (*draft.iterdir(), draft):
+                with suppress(OSError):
+                    access.share_with(place, readers.uid)
     return Staged(folder, job_id, fence)
 
 

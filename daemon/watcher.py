@@ -82,10 +82,11 @@ class Hints:
 
 @dataclass(frozen=True)
 class Mount:
-    """The mount a path is on: where, and the type of its file system."""
+    """The mount a path is on: where, the type of its file system, and that file system's options."""
 
     point: str
     fstype: str
+    options: frozenset[str] = frozenset()
 
     @property
     def is_network(self) -> bool:
@@ -113,7 +114,7 @@ def _mounts(mountinfo: Path) -> Iterator[Mount]:
         before, separator, after = line.partition(" - ")
         fields, rest = before.split(" "), after.split(" ")
         if separator and len(fields) > _POINT_FIELD:
-            yield Mount(_unescaped(fields[_POINT_FIELD]), rest[0])
+            yield Mount(_unescaped(fields[_POINT_FIELD]), rest[0], frozenset(rest[-1].split(",")))
 
 
 def _unescaped(field: str) -> str:

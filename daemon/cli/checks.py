@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import daemon
+from daemon import access
 from daemon.cli import figures
 from daemon.cli.version import evald_version, version_of
 from daemon.config import LoadedSettings, Settings
@@ -52,6 +54,8 @@ def all_checks(loaded: LoadedSettings) -> Iterator[Check]:
     yield _home(settings)
     yield _same_file_system(settings)
     yield _inbox_watching(settings)
+    yield from _pause(settings)
+    yield from _privacy(settings)
     yield from _free_space(settings)
     yield _database(settings)
     yield from _devices(settings)
@@ -141,6 +145,39 @@ def _same_file_system(settings: Settings) -> Check:
     return Check("spool", Status.OK, f"inbox, work and archive share a file system ({paths.inbox.parent})")
 
 
+def _pause(settings: Settings) -> Iterator[Check]:
+    pause = settings.paths.pause
+    if pause.exists():
+        yield Check("pause", Status.WARN, "no new bundle is claimed while the pause file is there", f"rm {pause}")
+
+
+def _privacy(settings: Settings) -> Iterator[Check]:
+    """Where several users submit: whether they can read what is not theirs."""
+    inbox = settings.paths.inbox
+    if inbox.is_dir() and inbox.stat().st_mode & 0o022:
+        shared = f"{inbox} is shared by several users"
+        if access.keeps_others_out(inbox):
+            yield Check("waiting bundles", Status.OK, f"{shared}, who cannot read each other's bundles")
+        else:
+            hint = f"setfacl -d -m u::rwx,u:{os.getuid()}:rwx,g::---,o::--- {inbox}"
+            yield Check("waiting bundles", Status.WARN, f"{shared}, who can read each other's bundles", hint)
+    if settings.results_for == "submitter":
+        yield _results_for_one(settings.paths.results)
+
+
+def _results_for_one(folder: Path) -> Check:
+    place = _existing(folder)
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".evald-doctor-") as trial:
+            access.share_with(Path(trial.name), os.getuid())
+    except OSError as error:
+        message = (
+            f"a single user cannot be let in at {place} ({error.strerror}): results are for this user's group alone"
+        )
+        return Check("results", Status.WARN, message, "keep results on a file system with POSIX access control lists")
+    return Check("results", Status.OK, f"each for its submitter alone ({place})")
+
+
 def _inbox_watching(settings: Settings) -> Check:
     from daemon.watcher import mount_of
 
@@ -150,6 +187,9 @@ def _inbox_watching(settings: Settings) -> Check:
     if settings.polling == "never" and network:
         hint = 'set polling = "auto"'
         return Check("watching", Status.WARN, f"the inbox is on {kind}, where inotify sees no other host", hint)
+    if mount is not None and mount.options & {"soft", "softerr"}:
+        hint = f"mount {mount.point} with the option hard"
+        return Check("watching", Status.WARN, f"{mount.point} gives up when its server is away (soft)", hint)
     if network or settings.polling == "always":
         return Check("watching", Status.OK, f"scans every {settings.scan_interval_s:g} s (inbox on {kind})")
     return Check("watching", Status.OK, f"inotify, and scans every {settings.scan_interval_s:g} s (inbox on {kind})")

@@ -27,6 +27,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Looking after evald": {
         "doctor": "check this machine, and say what to type",
+        "health": "whether bundles are being judged, as an exit code",
         "config": "every setting, its value, and where it came from",
         "drain": "let the daemons of a host finish and take nothing new",
         "cleanup": "forget jobs that ended long ago",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon import fsio
+from daemon import access, fsio
 from daemon.config import Limits
 from daemon.errors import OperatorError
 from daemon.intake import folder, names
@@ -48,6 +48,8 @@ def submit(path: Path, inbox: Path, job_id: str | None = None) -> Dropped:
     staging = inbox / f".evald-{job_id}.tmp"
     with _inbox_faults(inbox), _removed_at_the_end(staging):
         _copy(path, mode, staging)
+        if access.keeps_others_out(inbox):
+            _close(staging)
         fsio.rename(staging, target)
     return Dropped(names.readable(names.bundle_name(target.name)), job_id)
 
@@ -82,6 +84,12 @@ def _copy(path: Path, mode: int, staging: Path) -> None:
         return
     with open_regular(source, source.name) as descriptor:
         pour(folder.chunks(descriptor, source.name), staging, durable=True)
+
+
+def _close(staging: Path) -> None:
+    """Modes under which the inbox's own access control list decides who may read: plain ones would let everybody."""
+    for place in (*staging.rglob("*"), staging):
+        place.chmod(0o750 if place.is_dir() else 0o640)
 
 
 @contextmanager

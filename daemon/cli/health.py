@@ -1,0 +1,70 @@
+"""`evald health`: whether bundles are being judged, as an exit code for monitors and containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import figures, screen
+from daemon.cli.options import json_option, settings_options
+
+if TYPE_CHECKING:
+    from daemon.config import LoadedSettings
+    from daemon.db.records import DaemonRecord
+
+_UNWELL = 1
+
+
+@click.command("health")
+@settings_options()
+@json_option
+@click.option("--host", metavar="HOST", help="Only the daemons of HOST.")
+def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
+    """Say what is wrong with the daemons of this database, a line each, for a monitor.
+
+    Exit code 0: somebody judges, and no daemon is missing, waits, or has lost a device; a drained host is no fault. 1:
+    something is wrong. 2: the database does not answer.
+    """
+    from daemon.cli import store
+    from daemon.intake.pause import pause_reason
+
+    with store.history_if_any(loaded.settings) as history:
+        daemons = history.daemons() if history is not None else ()
+    wanted = tuple(daemon for daemon in daemons if host is None or daemon.host == host)
+    problems = list(troubles(wanted))
+    if (paused := pause_reason(loaded.settings.paths)) is not None:
+        reason = f" ({paused})" if paused else ""
+        problems.append(f"no new bundle is claimed{reason}: type rm {loaded.settings.paths.pause}")
+    if as_json:
+        screen.document({"healthy": not problems, "problems": problems})
+    else:
+        for problem in problems or [f"healthy: {_serving(wanted)}"]:
+            screen.line(problem)
+    return _UNWELL if problems else 0
+
+
+def troubles(daemons: tuple[DaemonRecord, ...]) -> Iterator[str]:
+    """What is wrong, in words. `daemons`: by host, the latest start first."""
+    there = [daemon for daemon in daemons if daemon.state != "stopped" and not daemon.is_missing]
+    for daemon in daemons:
+        if daemon.is_missing and not any(_replaces(other, daemon) for other in there):
+            yield f"{daemon.host}: no sign of life of process {daemon.pid} since {figures.ago(daemon.seen_at)}"
+    for daemon in there:
+        for device in daemon.devices:
+            if device.reason is not None:
+                yield f"{daemon.host}: device {device.slot} ({device.name}) is drained: {device.reason}"
+    if not any(daemon.state == "running" and not daemon.is_drained for daemon in there):
+        yield "nobody judges: type evald run, or systemctl start evald"
+
+
+def _replaces(daemon: DaemonRecord, dead: DaemonRecord) -> bool:
+    """Whether `daemon` is what was started in place of `dead`."""
+    return (daemon.host, daemon.inbox) == (dead.host, dead.inbox) and daemon.started_at > dead.started_at
+
+
+def _serving(daemons: tuple[DaemonRecord, ...]) -> str:
+    there = [daemon for daemon in daemons if daemon.state == "running" and not daemon.is_missing]
+    slots = sum(daemon.slots for daemon in there)
+    return f"{len(there)} daemon{'s' if len(there) != 1 else ''}, {slots} slot{'s' if slots != 1 else ''}"

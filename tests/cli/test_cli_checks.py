@@ -1,0 +1,76 @@
+"""What `evald doctor` says of a deployment that several users and hosts share."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from daemon import access, watcher
+from daemon.cli import checks
+from daemon.cli.checks import Check, Status
+from daemon.config import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings(home=tmp_path / "home")
+    settings.paths.create()
+    return settings
+
+
+def found(lines: list[Check], name: str) -> Check | None:
+    return next((line for line in lines if line.name == name), None)
+
+
+def test_a_shared_inbox_whose_bundles_everybody_can_read_is_pointed_out(settings: Settings) -> None:
+    assert found(list(checks._privacy(settings)), "waiting bundles") is None
+    settings.paths.inbox.chmod(0o1777)
+    warned = found(list(checks._privacy(settings)), "waiting bundles")
+    assert warned is not None and warned.status is Status.WARN
+    assert warned.hint is not None and warned.hint.startswith("setfacl -d -m ")
+    entries = ((0x01, 7), (0x04, 0), (0x20, 0))
+    packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry, 0xFFFFFFFF) for entry in entries)
+    try:
+        os.setxattr(settings.paths.inbox, "system.posix_acl_default", packed)
+    except OSError:
+        pytest.skip("no access control lists here")
+    closed = found(list(checks._privacy(settings)), "waiting bundles")
+    assert closed is not None and closed.status is Status.OK
+
+
+def test_results_for_one_reader_need_a_file_system_that_can(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = settings.model_copy(update={"results_for": "submitter"})
+    told = found(list(checks._privacy(private)), "results")
+    assert told is not None and told.status in (Status.OK, Status.WARN)
+
+    def refused(path: Path, uid: int | None) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(access, "share_with", refused)
+    warned = found(list(checks._privacy(private)), "results")
+    assert warned is not None and warned.status is Status.WARN
+    assert "group" in warned.message
+    assert list(settings.paths.results.glob("*doctor*")) == []
+
+
+def test_a_pause_file_is_pointed_out_with_the_line_that_ends_it(settings: Settings) -> None:
+    assert list(checks._pause(settings)) == []
+    settings.paths.pause.touch()
+    [warned] = checks._pause(settings)
+    assert warned.hint == f"rm {settings.paths.pause}"
+
+
+def test_a_soft_mount_is_pointed_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    soft = watcher.Mount("/srv/evald", "nfs4", frozenset({"rw", "soft", "vers=4.2"}))
+    monkeypatch.setattr(watcher, "mount_of", lambda _path: soft)
+    warned = checks._inbox_watching(settings)
+    assert warned.status is Status.WARN
+    assert warned.hint == "mount /srv/evald with the option hard"
+    hard = watcher.Mount("/srv/evald", "nfs4", frozenset({"rw", "hard"}))
+    monkeypatch.setattr(watcher, "mount_of", lambda _path: hard)
+    assert checks._inbox_watching(settings).status is Status.OK

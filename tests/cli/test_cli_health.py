@@ -1,0 +1,71 @@
+"""evald health: 0 where bundles are judged, 1 with the reason where they are not, 2 where nobody can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cli_homes import PastHome
+from conftest import Evald
+
+from daemon.cli.health import troubles
+from daemon.db.history import History
+from daemon.db.records import DaemonNote
+from daemon.engine import DeviceState
+
+CPU = DeviceState(0, "cpu", "cpu", None)
+
+
+def note(host: str, number: int, *devices: DeviceState, lease_s: float = 60) -> DaemonNote:
+    return DaemonNote(f"{host}-boot-{number}", host, number, "0", 1, "/srv/inbox", lease_s, devices or (CPU,))
+
+
+def test_where_nobody_judges_the_exit_code_is_one_and_the_line_says_what_to_type(evald: Evald, past: PastHome) -> None:
+    ran = evald("health")
+    assert ran.code == 1
+    assert "systemctl start evald" in ran.out
+
+
+def test_a_daemon_that_runs_is_health(evald: Evald, past: PastHome) -> None:
+    past.repository.report_daemon(note("gpu1", 1))
+    ran = evald("health")
+    assert (ran.code, ran.out.strip()) == (0, "healthy: 1 daemon, 1 slot")
+    assert evald("health", "--json").document() == {"healthy": True, "problems": []}
+    assert evald("health", "--host", "gpu1").code == 0
+    assert evald("health", "--host", "elsewhere").code == 1
+    past.repository.daemon_stopped("gpu1-boot-1")
+    assert evald("health").code == 1
+
+
+def test_a_lost_device_and_a_pause_are_told(evald: Evald, past: PastHome) -> None:
+    past.repository.report_daemon(note("gpu1", 1, DeviceState(0, "cuda", "H200", "GPU-1", "Xid 79")))
+    ran = evald("health")
+    assert ran.code == 1
+    assert "gpu1: device 0 (H200) is drained: Xid 79" in ran.out
+    past.repository.report_daemon(note("gpu1", 1))
+    assert evald("health").code == 0
+    (past.settings.paths.inbox.parent / "pause").write_text("maintenance")
+    ran = evald("health", "--json")
+    assert ran.code == 1
+    assert "maintenance" in ran.document()["problems"][0]
+
+
+def test_a_daemon_that_died_is_missed_until_another_takes_its_place(past: PastHome) -> None:
+    past.repository.report_daemon(note("gpu1", 1, lease_s=1e-9))
+    past.repository.report_daemon(note("gpu2", 1))
+    [told] = troubles(History(past.database).daemons())
+    assert told.startswith("gpu1: no sign of life of process 1")
+    past.repository.report_daemon(note("gpu1", 2))
+    assert list(troubles(History(past.database).daemons())) == []
+
+
+def test_a_drained_host_is_no_fault_as_long_as_another_judges(past: PastHome) -> None:
+    past.repository.report_daemon(note("gpu1", 1))
+    past.repository.report_daemon(note("gpu2", 1))
+    past.repository.drain("gpu2")
+    assert list(troubles(History(past.database).daemons())) == []
+    past.repository.drain("gpu1")
+    assert [told for told in troubles(History(past.database).daemons()) if "nobody judges" in told]
+
+
+def test_a_database_that_does_not_answer_is_exit_code_two(evald: Evald, tmp_path: Path) -> None:
+    assert evald("health", "--database", "postgresql://nobody@127.0.0.1:1/none").code == 2
