@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/faults.md"
 _NAMED = re.compile(r"`([\w/]+\.py)(?:::(\w+))?`")
-_BUNDLE = re.compile(r"`tests/gpu/bundles/([\w-]+)`")
+_BUNDLE = re.compile(r"`(tests/(?:gpu/bundles|corpus/\w+)/[\w-]+)`")
 
 
 def names_in_file(path: Path) -> set[str]:
@@ -25,7 +25,7 @@ def missing(text: str) -> list[str]:
         path = ROOT / "tests" / file
         if not path.is_file() or (test and test not in names_in_file(path)):
             found.append(f"{file}::{test}" if test else file)
-    found += [name for name in _BUNDLE.findall(text) if not (ROOT / "tests/gpu/bundles" / name).is_dir()]
+    found += [name for name in _BUNDLE.findall(text) if not (ROOT / name).is_dir()]
     return found
 
 
@@ -36,8 +36,9 @@ def test_every_test_and_bundle_that_the_page_names_exists() -> None:
 
 
 def test_a_name_that_is_gone_would_be_noticed() -> None:
-    text = "`faults/test_faults_page.py::test_gone` `faults/gone.py` `tests/gpu/bundles/gone`"
-    assert missing(text) == ["faults/test_faults_page.py::test_gone", "faults/gone.py", "gone"]
+    bundles = ["tests/gpu/bundles/gone", "tests/corpus/hostile/gone"]
+    text = "`faults/test_faults_page.py::test_gone` `faults/gone.py` " + " ".join(f"`{name}`" for name in bundles)
+    assert missing(text) == ["faults/test_faults_page.py::test_gone", "faults/gone.py", *bundles]
     assert missing("`faults/test_faults_page.py::test_a_name_that_is_gone_would_be_noticed`") == []
 
 
