@@ -21,7 +21,9 @@ MOUNT_OPTIONS = "vers=4.2,proto=tcp,hard,lookupcache=positive"
 
 
 def _refuse(reason: str) -> None:
-    """Whoever types `make test-nfs` wants to know why it cannot run here."""
+    """Whoever types `make test-nfs` wants to know why it cannot run here; CI takes what its machine can do."""
+    if os.environ["EVALD_TEST_NFS"] == "where-possible":
+        pytest.skip(reason)
     pytest.fail(reason)
 
 
