@@ -18,7 +18,7 @@ from daemon.verdict import Verdict
 pytestmark = pytest.mark.sandbox
 
 PROBES = r"""
-import ctypes, errno, os, resource, signal, socket, sys
+import ctypes, errno, fcntl, os, resource, signal, socket, sys
 from pathlib import Path
 libc = ctypes.CDLL(None, use_errno=True)
 

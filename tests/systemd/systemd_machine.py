@@ -129,7 +129,7 @@ class Machine:
         return done
 
     def journal(self) -> str:
-        return self.run("journalctl", "--no-pager", "-o", "cat", "-u", "evald*", "-n", "60", check=False).stdout
+        return self.run("journalctl", "--no-pager", "-o", "cat", "-u", "evald*", "-n", "400", check=False).stdout
 
     def show(self, unit: str, name: str) -> str:
         """One property of a unit."""
