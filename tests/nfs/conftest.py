@@ -42,7 +42,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         try:
             booted.boot()
         except (OSError, AssertionError) as error:
-            _refuse(f"user-mode Linux does not boot here: {error}")
+            _refuse(f"user-mode Linux does not boot here: {str(error).partition(chr(10))[0]}")
         booted.mount(MOUNT_OPTIONS)
         yield booted
     finally:
