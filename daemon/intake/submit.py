@@ -87,9 +87,10 @@ def _copy(path: Path, mode: int, staging: Path) -> None:
 
 
 def _close(staging: Path) -> None:
-    """Modes under which the inbox's own access control list decides who may read: plain ones would let everybody."""
+    """Modes under which the inbox's own access control list decides: plain ones would let everybody read. Where there
+    is such a list, the group's bits are the most that it can give: the daemon reads, and removes what it archived."""
     for place in (*staging.rglob("*"), staging):
-        place.chmod(0o750 if place.is_dir() else 0o640)
+        place.chmod(0o770 if place.is_dir() else 0o640)
 
 
 @contextmanager

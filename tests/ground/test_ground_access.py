@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ FOR_OTHERS_NOTHING = struct.pack("<I", 2) + b"".join(
 
 
 def attempt(uid: int, what: str, path: Path) -> bool:
-    """Whether user `uid` may "read" or "list" it, or "make" a bundle there."""
+    """Whether user `uid` may "read", "list" or "remove" it, or "make" a bundle there."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -37,7 +38,7 @@ def attempt(uid: int, what: str, path: Path) -> bool:
             os.setgid(uid)
             os.setuid(uid)
             os.umask(0o022)
-            {"read": Path.read_text, "list": os.listdir, "make": _make}[what](path)
+            {"read": Path.read_text, "list": os.listdir, "make": _make, "remove": shutil.rmtree}[what](path)
             os._exit(0)
         finally:
             os._exit(1)
@@ -114,3 +115,10 @@ def test_what_waits_in_a_closed_inbox_is_read_by_its_owner_and_the_daemon(place:
     assert attempt(DAEMON, "read", bundle / "contract.json")
     assert not attempt(STRANGER, "read", bundle / "contract.json")
     assert not attempt(STRANGER, "list", bundle)
+    inbox.chmod(0o1770)
+    os.chown(inbox, DAEMON, DAEMON)
+    archived = place / "archive" / "bundle"
+    archived.parent.mkdir()
+    os.chown(archived.parent, DAEMON, DAEMON)
+    bundle.rename(archived)
+    assert attempt(DAEMON, "remove", archived), "the daemon's clean-up"
