@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -222,6 +223,8 @@ class Measurement:
                 walls.append(run_timed(place, plan, 0, self._null, self._surroundings, deadline=deadline).wall_s)
             detach(self._null, phase=Phase.MEASURE, deadline=deadline)
         except LeftRunning:
+            with suppress(CellFailed):  # the null candidate lives on, and the memory goes with the case
+                detach(self._null, phase=Phase.MEASURE, deadline=deadline)
             raise
         except (CellFailed, NotCaptured) as failed:
             raise HarnessError(f"the null candidate failed: {failed}") from failed
