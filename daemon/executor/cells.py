@@ -258,8 +258,9 @@ class Cell:
             )
 
     def _too_slow(self, phase: Phase) -> CellFailed:
-        self.kill()
-        return self._failed(Verdict.TIMEOUT, phase, "the time limit was over; everything it had started was killed")
+        # Whoever waits for a process that the kernel killed for want of memory may wait for ever.
+        verdict = Verdict.OUT_OF_MEMORY if self.kill().oom_killed else Verdict.TIMEOUT
+        return self._failed(verdict, phase, "the time limit was over; everything it had started was killed")
 
     def await_answer(self, expected: str, *, phase: Phase, deadline: float, awake: bool = False) -> protocol.Message:
         """Wait for the answer to what was told. `awake`: without sleeping meanwhile."""

@@ -84,7 +84,7 @@ def test_a_bomb_that_is_not_defused_is_an_error_that_names_the_limit(judge: Judg
         "    kept[-1].write(b'x' * (1 << 24))",
         "import os\nchildren = []\nfor _ in range(8):\n    child = os.fork()\n    if child == 0:\n"
         "        kept = b'x' * (200 << 20)\n        os.read(os.pipe()[0], 1)\n    children.append(child)\n"
-        "for child in children:\n    assert os.waitpid(child, 0)[1] == 0, 'a child was killed'",
+        "for _ in children:\n    assert os.wait()[1] == 0, 'a child was killed'",
     ],
     ids=["shared mappings", "eight processes of 200 MiB"],
 )
@@ -97,3 +97,11 @@ def test_memory_is_limited_for_all_processes_together_and_is_back_before_the_nex
     assert candidates() == []
     eventually(lambda: shared_memory_bytes() < before + (512 << 20), "the memory to come back")
     assert groups_of_the_dead() == []
+
+
+def test_who_waits_for_a_process_that_was_killed_for_want_of_memory_is_out_of_memory_not_too_slow(
+    judge: JudgeOne,
+) -> None:
+    body = "import os, time\nif os.fork() == 0:\n    kept = b'x' * (2 << 30)\n    os._exit(0)\ntime.sleep(600)"
+    judged = judge({**once(body), "timeout": 6}).ended(Verdict.OUT_OF_MEMORY)
+    assert "1024 MiB" in judged.message
