@@ -24,7 +24,7 @@ def share_with(path: Path, uid: int | None) -> None:
     Raises `OSError` where the file system has no access control lists; the mode alone keeps everybody else out then.
     """
     search = _SEARCH if path.is_dir() else 0
-    path.chmod(0o640 | (0o110 if search else 0))
+    path.chmod(0o750 if search else 0o640)
     if uid is None:
         return
     reading = _READ | search

@@ -180,7 +180,8 @@ def stage(
     folder = paths.outbox / f"{job_id}.{fence}"
     fsio.remove_tree(folder)
     with fsio.new_folder(folder) as draft:
-        draft.chmod(0o755 if readers.everybody else 0o700)
+        if not readers.everybody:
+            draft.chmod(0o700)
         (draft / RESULT_FILE).write_text(as_json(result), "utf-8")
         (draft / SAMPLES_FILE).write_text(as_json(_samples(evaluation)), "utf-8")
         (draft / ".evaluation.json").write_text(evaluation.model_dump_json(), "utf-8")

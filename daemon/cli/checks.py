@@ -146,9 +146,11 @@ def _same_file_system(settings: Settings) -> Check:
 
 
 def _pause(settings: Settings) -> Iterator[Check]:
-    pause = settings.paths.pause
-    if pause.exists():
-        yield Check("pause", Status.WARN, "no new bundle is claimed while the pause file is there", f"rm {pause}")
+    from daemon.intake.pause import pause_reason
+
+    if pause_reason(settings.paths) is not None:
+        hint = f"rm {settings.paths.pause}"
+        yield Check("pause", Status.WARN, "no new bundle is claimed while the pause file is there", hint)
 
 
 def _privacy(settings: Settings) -> Iterator[Check]:

@@ -24,8 +24,8 @@ _UNWELL = 1
 def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
     """Say what is wrong with the daemons of this database, a line each, for a monitor.
 
-    Exit code 0: somebody judges, and no daemon is missing, waits, or has lost a device; a drained host is no fault. 1:
-    something is wrong. 2: the database does not answer.
+    Exit code 0: somebody judges, claims are not paused, no daemon is missing or has lost a device; a drained host is no
+    fault. 1: something is wrong. 2: the database does not answer.
     """
     from daemon.cli import store
     from daemon.intake.pause import pause_reason
@@ -47,10 +47,10 @@ def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
 
 def troubles(daemons: tuple[DaemonRecord, ...]) -> Iterator[str]:
     """What is wrong, in words. `daemons`: by host, the latest start first."""
-    there = [daemon for daemon in daemons if daemon.state != "stopped" and not daemon.is_missing]
+    there = [daemon for daemon in daemons if daemon.is_there]
     for daemon in daemons:
         if daemon.is_missing and not any(_replaces(other, daemon) for other in there):
-            yield f"{daemon.host}: no sign of life of process {daemon.pid} since {figures.ago(daemon.seen_at)}"
+            yield f"{daemon.host}: no sign of life of process {daemon.pid}, seen {figures.ago(daemon.seen_at)}"
     for daemon in there:
         for device in daemon.devices:
             if device.reason is not None:

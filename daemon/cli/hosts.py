@@ -58,7 +58,7 @@ def _daemons_table(daemons: tuple[DaemonRecord, ...], running: tuple[JobRecord, 
 
 def _devices_table(daemons: tuple[DaemonRecord, ...]) -> None:
     """What living daemons judge on. Nothing where that is a CPU everywhere: there is nothing to tell."""
-    living = [daemon for daemon in daemons if daemon.state != "stopped" and not daemon.is_missing]
+    living = [daemon for daemon in daemons if daemon.is_there]
     devices = [(daemon.host, device) for daemon in living for device in daemon.devices]
     if all(device.kind == "cpu" and device.reason is None for _, device in devices):
         return

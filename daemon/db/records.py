@@ -149,6 +149,11 @@ class DaemonRecord:
     is_missing: bool
     is_drained: bool
 
+    @property
+    def is_there(self) -> bool:
+        """Neither stopped nor missing."""
+        return self.state is not DaemonState.STOPPED and not self.is_missing
+
 
 def host_of(owner: str) -> str:
     """The host in the name of a lease's owner (host-boot-pid)."""

@@ -189,20 +189,22 @@ class Export:
     def fetch(self, deadline: float) -> SharedMemory:
         """The described tensors, 64 bytes apart, in memory that this cell never sees again: it may go to another
         one."""
-        self._reserve(self._set_bytes())
-        assert self._memory is not None
-        self._request({"type": "write"}, "written", deadline, self._memory)
-        copy = share(self._device, self._memory.bytes.numel())
-        copy.bytes.copy_(self._memory.bytes)
+        written = self._written(deadline)
+        copy = share(self._device, written.bytes.numel())
+        copy.bytes.copy_(written.bytes)
         return copy
 
     def tensors(self, deadline: float) -> list[torch.Tensor]:
         """Private copies of the described tensors."""
         size = self._set_bytes()
-        self._reserve(size)
+        return [stack.squeeze(0) for stack in self._stacked(self._written(deadline).bytes[:size].view(1, size))]
+
+    def _written(self, deadline: float) -> SharedMemory:
+        """The memory between us, the described tensors in it."""
+        self._reserve(self._set_bytes())
         assert self._memory is not None
         self._request({"type": "write"}, "written", deadline, self._memory)
-        return [stack.squeeze(0) for stack in self._stacked(self._memory.bytes[:size].view(1, size))]
+        return self._memory
 
     def as_message(self) -> Message:
         """How the tensors lie, for the cell that gets them."""

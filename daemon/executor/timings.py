@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from daemon.evaluation import Timing
 from daemon.executor import stats
@@ -91,9 +92,12 @@ def kept(all_series: Sequence[Series]) -> list[int]:
 
 @dataclass(frozen=True)
 class Account:
-    """The figures of one side. `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the
-    slots; `subtracts_copy`: and the copy does not count. `noise_s`: what a call alone may cost beyond one of many for
-    no reason of its own. `peer`: the other side's."""
+    """The figures of one side as they are now: make a new one when rounds have been added.
+
+    `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the slots; `subtracts_copy`: and
+    the copy does not count. `noise_s`: what a call alone may cost beyond one of many for no reason of its own. `peer`:
+    the other side's.
+    """
 
     series: Series
     rounds: Sequence[int]
@@ -102,15 +106,15 @@ class Account:
     noise_s: float
     peer: Account | None = None
 
-    @property
+    @cached_property
     def null(self) -> NullCost:
         return NullCost.through(self.series.null[NullKernel.LOOP])
 
-    @property
+    @cached_property
     def counted(self) -> list[Round]:
         return [self.series.rounds[number] for number in self.rounds]
 
-    @property
+    @cached_property
     def copy_s(self) -> float | None:
         """What copying a returned answer adds to a call; None for a side that returns nothing."""
         copying = self.series.null[NullKernel.COPY]
@@ -122,11 +126,11 @@ class Account:
         copy_s = (self.copy_s or 0.0) if self.subtracts_copy else 0.0
         return [(one.wall_s - cost.of(one.calls)) / one.calls - copy_s for one in rounds]
 
-    @property
+    @cached_property
     def samples_s(self) -> list[float]:
         return self.per_call_s(self.counted)
 
-    @property
+    @cached_property
     def resolution_s(self) -> float:
         """The shortest call that can be told from none: the null rounds' scatter over the calls of a round."""
         return max(self.null.scatter_s / max(one.calls for one in self.series.rounds), _CLOCK_TICK_S)

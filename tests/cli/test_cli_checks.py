@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 from pathlib import Path
 
 import pytest
@@ -31,8 +30,7 @@ def test_a_shared_inbox_whose_bundles_everybody_can_read_is_pointed_out(settings
     warned = found(list(checks._privacy(settings)), "waiting bundles")
     assert warned is not None and warned.status is Status.WARN
     assert warned.hint is not None and warned.hint.startswith("setfacl -d -m ")
-    entries = ((0x01, 7), (0x04, 0), (0x20, 0))
-    packed = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry, 0xFFFFFFFF) for entry in entries)
+    packed = access._packed([(tag, rights, 0xFFFFFFFF) for tag, rights in ((0x01, 7), (0x04, 0), (0x20, 0))])
     try:
         os.setxattr(settings.paths.inbox, "system.posix_acl_default", packed)
     except OSError:

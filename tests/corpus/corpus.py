@@ -13,7 +13,6 @@ import argparse
 import functools
 import importlib.util
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -23,8 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "executor"))
+
+from executor_settings import MIB, cell_uid, small_settings
+
 from daemon import results
-from daemon.config import Deadlines, Sandbox, Settings, TimingDefaults
+from daemon.config import Settings, TimingDefaults
 from daemon.engine import JobSpec
 from daemon.errors import HarnessError
 from daemon.evaluation import CaseEvaluation, Evaluation
@@ -38,7 +41,7 @@ AFTER = "after"
 # ten and more; a CPU that others use as well leaves room for noise.
 GAIN_LIMIT = {"cpu": 3.0, "cuda": 1.05}
 _NOT_OF_THE_BUNDLE = ("expected.json", AFTER, "__pycache__")
-_MIB = 1 << 20
+_ENGINE = 800  # far from those of the executor's tests, which may run in the same process
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,8 @@ def problems(expected: Expected, evaluation: Evaluation, device: str) -> Iterato
 class Bench:
     """One engine for all cases: what one bundle does to it, the next one would notice."""
 
-    def __init__(self, home: Path, device: str = "auto", uid_step: int = 8_000) -> None:
-        self.engine = LocalEngine(corpus_settings(home, device, uid_step))
+    def __init__(self, home: Path, device: str = "auto") -> None:
+        self.engine = LocalEngine(corpus_settings(home, device))
         self.engine.start()
         self.device = "cuda" if self.engine.devices()[0].uuid else "cpu"
         self._home = home
@@ -193,31 +196,13 @@ class Bench:
         self.engine.close()
 
 
-def corpus_settings(home: Path, device: str, uid_step: int) -> Settings:
+def corpus_settings(home: Path, device: str) -> Settings:
     """Small limits and short measurements: what a verdict needs. On a GPU long enough to tell five per cent."""
-    on_cpu = device == "cpu"
-    timing = {"max_s": 0.4, "target_rse": 0.05, "max_calls": 64, "arena_bytes": 8 * _MIB}
-    if not on_cpu:
-        timing |= {"max_s": 0.4, "target_rse": 0.01, "max_calls": 512, "gpu_arena_bytes": 1024 * _MIB}
-    settings = Settings.model_validate(
-        {
-            "home": home,
-            "device": device,
-            "sandbox": Sandbox(
-                uid_base=1_000_000 + 10_000 * (os.getpid() % 100_000) + uid_step,
-                memory_bytes=2560 * _MIB,
-                processes=64,
-                open_files=256,
-                tmp_bytes=64 * _MIB,
-                tmp_inodes=2000,
-                file_bytes=32 * _MIB,
-            ),
-            "deadlines": Deadlines(build_s=120, start_s=60),
-            "timing": TimingDefaults(min_rounds=5, **timing),
-        }
-    )
-    settings.paths.create()
-    return settings
+    timing = {"max_s": 0.4, "target_rse": 0.05, "max_calls": 64, "arena_bytes": 8 * MIB}
+    if device != "cpu":
+        timing |= {"target_rse": 0.01, "max_calls": 512, "gpu_arena_bytes": 1024 * MIB}
+    timing_defaults = TimingDefaults(min_rounds=5, **timing)
+    return small_settings(home, device=device, timing=timing_defaults, sandbox={"uid_base": cell_uid(_ENGINE)})
 
 
 def table(outcomes: list[Outcome], device: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,15 +16,9 @@ from daemon.paths import Paths
 from daemon.results import Readers, rejected, stage
 
 DAEMON, SUBMITTER, STRANGER = 64_001, 64_002, 64_003
-FOR_OTHERS_NOTHING = struct.pack("<I", 2) + b"".join(
-    struct.pack("<HHI", *entry)
-    for entry in (
-        (0x01, 7, 0xFFFFFFFF),
-        (0x02, 7, DAEMON),
-        (0x04, 0, 0xFFFFFFFF),
-        (0x10, 7, 0xFFFFFFFF),
-        (0x20, 0, 0xFFFFFFFF),
-    )
+NOBODY = 0xFFFFFFFF
+FOR_OTHERS_NOTHING = access._packed(
+    [(0x01, 7, NOBODY), (0x02, 7, DAEMON), (0x04, 0, NOBODY), (0x10, 7, NOBODY), (0x20, 0, NOBODY)]
 )
 
 

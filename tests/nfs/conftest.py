@@ -42,7 +42,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         try:
             booted.boot()
         except (OSError, AssertionError) as error:
-            _refuse(f"user-mode Linux does not boot here: {str(error).partition(chr(10))[0]}")
+            reason, _, _ = str(error).partition("\n")
+            _refuse(f"user-mode Linux does not boot here: {reason}")
         booted.mount(MOUNT_OPTIONS)
         yield booted
     finally:
