@@ -22,6 +22,7 @@ STEPS = (
     "run.evaluated",
     "result.staged",
     "result.published",
+    "result.named",
     "result.released",
     "bundle.archived",
     "reconcile.begin",

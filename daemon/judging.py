@@ -82,24 +82,16 @@ class Desk:
 
     def register(self, claimed: Claimed) -> bool:
         """Queue a claimed bundle. Idempotent."""
-        return self._repository.register(
-            NewJob(
-                job_id=claimed.job_id,
-                name=claimed.name,
-                work_name=claimed.path.name,
-                submitter_uid=claimed.submitter_uid,
-                dropped_at=claimed.dropped_at,
-                size_bytes=claimed.size_bytes or 0,
-                priority=priority_of(claimed.path),
-            )
-        )
+        return self._repository.register(_new_job(claimed))
 
-    def refuse(self, claimed: Claimed, reason: str) -> Finished | None:
-        """Finish a bundle that is not even judged (torn for too long): quarantined with its reason and a result.
+    def refuse(self, name: str, reason: str) -> Finished | None:
+        """Claim `inbox/NAME` and finish it unjudged (torn for too long): quarantined with its reason and a result.
 
-        None when somebody else has leased it in the meantime and will find out by reading it.
+        None when it has no attempt left: `reconcile` gives it up. Raises `LostClaim` when somebody else has it. What a
+        kill interrupts here is judged like any other bundle, and rejected by whoever reads it.
         """
-        lease = self._repository.lease(claimed.job_id, self._spool.owner.tag, self._settings.lease_s)
+        claimed = self._spool.claim(name)
+        lease = self._repository.register_leased(_new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
         if lease is None:
             return None
         evaluation = results.rejected(reason)
@@ -261,6 +253,18 @@ class Desk:
         failpoints.hit("give_back.renamed")
         log.story("given back", job=claimed.job_id, name=name)
         return name
+
+
+def _new_job(claimed: Claimed) -> NewJob:
+    return NewJob(
+        job_id=claimed.job_id,
+        name=claimed.name,
+        work_name=claimed.path.name,
+        submitter_uid=claimed.submitter_uid,
+        dropped_at=claimed.dropped_at,
+        size_bytes=claimed.size_bytes or 0,
+        priority=priority_of(claimed.path),
+    )
 
 
 def description(parsed: ParsedContract) -> Description:

@@ -32,7 +32,6 @@ class JobState(StrEnum):
 MOVES: frozenset[tuple[JobState, JobState]] = frozenset(
     {
         (JobState.QUEUED, JobState.CLAIMED),
-        (JobState.QUEUED, JobState.FINISHED),  # rejected at intake: nothing ran
         (JobState.QUEUED, JobState.WITHDRAWN),
         (JobState.CLAIMED, JobState.RUNNING),
         (JobState.CLAIMED, JobState.QUEUED),

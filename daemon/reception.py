@@ -68,7 +68,7 @@ class Reception:
     def _claim(self, entry: Seen) -> int:
         self._doorbell.looking_at(entry.name)
         try:
-            claimed = self._desk.take_in(entry.name)
+            self._take(entry)
         except LostClaim:
             return 0
         except StorageUnavailable:
@@ -78,12 +78,15 @@ class Reception:
             return 0
         finally:
             self._readiness.forget(entry.name)
-        self._doorbell.claimed(claimed)
-        if entry.state is EntryState.TORN:
-            finished = self._desk.refuse(claimed, f"the bundle never became complete: {entry.reason}")
-            if finished is not None:
-                self._doorbell.refused(finished)
         return 1
+
+    def _take(self, entry: Seen) -> None:
+        if entry.state is not EntryState.TORN:
+            self._doorbell.claimed(self._desk.take_in(entry.name))
+            return
+        finished = self._desk.refuse(entry.name, f"the bundle never became complete: {entry.reason}")
+        if finished is not None:
+            self._doorbell.refused(finished)
 
     def queued(self) -> int:
         """How many jobs wait in the database that this daemon may judge. One it had to defer takes nobody's place."""

@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from daemon import access, fsio
+from daemon import access, failpoints, fsio
 from daemon.evaluation import CaseEvaluation, Evaluation, RuntimeStats, Timing
 from daemon.paths import Paths
 from daemon.verdict import Phase, Side, Verdict
@@ -214,10 +214,17 @@ def half_staged(paths: Paths) -> Iterator[Staged]:
 
 
 def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> Path:
-    """Make a published result visible: `results/YYYY-MM/JOB/`. Idempotent."""
+    """Make a published result visible: `results/YYYY-MM/JOB/`. Idempotent.
+
+    The name points there first: once the result has left the outbox, nobody would mend a name that lacks.
+    """
     final = folder_of(paths, waiting.job_id, finished_at)
     (waiting.folder / ".evaluation.json").unlink(missing_ok=True)
     final.parent.mkdir(exist_ok=True)
+    by_name = paths.results / "by-name"
+    by_name.mkdir(exist_ok=True)
+    fsio.point_at(by_name / file_name(name), final)
+    failpoints.hit("result.named")
     try:
         fsio.rename(waiting.folder, final)
     except OSError:
@@ -225,9 +232,6 @@ def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> 
         if not (final / RESULT_FILE).is_file():
             raise
         fsio.remove_tree(waiting.folder)
-    by_name = paths.results / "by-name"
-    by_name.mkdir(exist_ok=True)
-    fsio.point_at(by_name / file_name(name), final)
     return final
 
 
@@ -259,9 +263,11 @@ def remove(paths: Paths, job_id: str) -> bool:
 
 
 def drop_dangling_names(paths: Paths) -> int:
-    """Remove `by-name` links whose result is gone. Returns how many."""
+    """Remove `by-name` links whose result is gone. Returns how many. Not those of a result just being released."""
     by_name = paths.results / "by-name"
-    dangling = [link for link in by_name.iterdir() if not link.exists()] if by_name.is_dir() else []
+    links = [entry for entry in by_name.iterdir() if entry.is_symlink()] if by_name.is_dir() else []
+    on_the_way = {waiting.job_id for waiting in staged(paths)}
+    dangling = [link for link in links if link.readlink().name not in on_the_way and not link.exists()]
     for link in dangling:
         link.unlink(missing_ok=True)
     return len(dangling)

@@ -57,6 +57,12 @@ class Repository:
         with self._database.write() as connection:
             return registration.register(connection, job)
 
+    def register_leased(self, job: NewJob, owner: str, lease_s: float) -> Lease | None:
+        """`register` and `lease` in one step, so that nobody else can lease the job in between. None as for `lease`."""
+        with self._database.write() as connection:
+            registration.register(connection, job)
+            return leases.take(connection, job.job_id, owner, lease_s, self.max_attempts)
+
     def describe(self, job_id: str, description: Description) -> bool:
         """Fill in what the contract says. False when the job is unknown or final: such rows never change."""
         with self._database.write() as connection:
@@ -119,11 +125,6 @@ class Repository:
         """
         with self._database.write() as connection:
             return publication.publish(connection, lease, published)
-
-    def reject(self, job_id: str, published: Published) -> bool:
-        """Queued -> finished without a lease, for a bundle that was refused before anything of it ran. As `publish`."""
-        with self._database.write() as connection:
-            return publication.reject(connection, job_id, published)
 
     def retry(self, lease: Lease, reason: str, max_attempts: int | None = None) -> JobState:
         """After a harness fault: back to queued, or broken when this was the last attempt. Answers which.

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select
 
 from daemon.db import repository_rows as rows
 from daemon.db import samples
-from daemon.db.models import Environment, Evaluation, Job, Metric, Sample, Statistics
+from daemon.db.models import Environment, Evaluation, Metric, Sample, Statistics
 from daemon.db.records import AttemptOutcome, Lease, Published
 from daemon.db.repository_rows import HELD, UNLEASED
 from daemon.db.sqlfunctions import now
@@ -51,24 +51,6 @@ def publish(connection: Connection, lease: Lease, published: Published) -> bool:
     rows.end_attempt(connection, lease.job_id, lease.fence, AttemptOutcome.PUBLISHED)
     _write_cases(connection, lease.job_id, published)
     rows.note(connection, lease.job_id, "published", published.evaluation.verdict)
-    return True
-
-
-def reject(connection: Connection, job_id: str, published: Published) -> bool:
-    """Queued -> finished for a bundle that nothing of was run, so without a lease. False: it is finished already.
-
-    Raises `LostClaim` when the job is leased, withdrawn, broken or unknown.
-    """
-    found = connection.execute(select(Job.state, Job.fence).where(Job.id == job_id).with_for_update()).one_or_none()
-    if found is None:
-        raise LostClaim(f"job {job_id} is not registered")
-    if found.state is JobState.FINISHED:
-        return False
-    values = _finished(connection, job_id, published) | {"queue_ms": published.queue_ms}
-    if not rows.move(connection, job_id, (JobState.QUEUED,), JobState.FINISHED, held_fence=found.fence, **values):
-        raise LostClaim(f"job {job_id} is {found.state}, not queued; nothing published")
-    _write_cases(connection, job_id, published)
-    rows.note(connection, job_id, "published", published.evaluation.verdict)
     return True
 
 

@@ -51,7 +51,7 @@ def fill(url: str) -> None:
         )
         repository.publish(lease, told)
     torn = Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message="no contract.json")
-    repository.reject(registered("torn").job_id, Published(torn, {}))
+    repository.publish(leased("torn"), Published(torn, {}))
     unlucky = registered("unlucky")
     while (attempt := repository.lease(unlucky.job_id, "host-boot-1", 60)) is not None:
         repository.retry(attempt, "the judge died")

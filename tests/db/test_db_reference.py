@@ -37,9 +37,10 @@ def filled(repository: Repository, database: Database) -> Database:
         assert lease is not None
         repository.publish(lease, told)
     rejected = new_job("torn")
-    repository.register(rejected)
+    lease = repository.register_leased(rejected, "me", 60)
+    assert lease is not None
     answer = Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message="no contract.json")
-    repository.reject(rejected.job_id, Published(answer, {}))
+    repository.publish(lease, Published(answer, {}))
     retried = new_job("unlucky")
     repository.register(retried)
     lease = repository.lease(retried.job_id, "me", 60)

@@ -15,10 +15,10 @@ from daemon.db.connection import Database
 from daemon.db.errors import StorageRefused
 from daemon.db.history import History
 from daemon.db.models import Job, Statistics
-from daemon.db.records import AttemptOutcome, Description, Lease, Metric, Published
+from daemon.db.records import AttemptOutcome, Description, Lease, Metric
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim
-from daemon.evaluation import Evaluation, RuntimeStats, Timing
+from daemon.evaluation import RuntimeStats, Timing
 from daemon.lifecycle import MOVES, JobState
 from daemon.verdict import Phase, Side, Verdict
 
@@ -311,22 +311,13 @@ class TestPublish:
         with database.read() as connection:
             assert connection.scalar(text("SELECT count(*) FROM evaluation")) == 0
 
-    def test_a_rejected_bundle_needs_no_lease(self, repository: Repository, history: History) -> None:
+    def test_a_job_may_come_in_leased_so_that_nobody_else_gets_it(self, repository: Repository) -> None:
         job = new_job()
-        repository.register(job)
-        told = Published(
-            Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message="no contract.json"), {"status": "failed"}
-        )
-        assert repository.reject(job.job_id, told)
-        assert not repository.reject(job.job_id, told)
-        found = history.job(job.job_id)
-        assert found is not None
-        assert (found.verdict, found.message, found.queue_ms) == (Verdict.REJECTED, "no contract.json", None)
-
-    def test_a_leased_job_is_not_rejected_behind_its_holder(self, repository: Repository) -> None:
-        lease = leased(repository)
-        with pytest.raises(LostClaim):
-            repository.reject(lease.job_id, wrong())
+        lease = repository.register_leased(job, "me", 60)
+        assert lease is not None
+        assert (lease.job_id, lease.owner, lease.attempt) == (job.job_id, "me", 1)
+        assert repository.lease_next("you", 60) is None
+        assert repository.register_leased(job, "you", 60) is None
         assert repository.publish(lease, passed())
 
 

@@ -126,3 +126,14 @@ def test_removing_a_result_leaves_others_and_their_names(paths: Paths) -> None:
     assert not results.remove(paths, "1" * 32)
     assert results.drop_dangling_names(paths) == 1
     assert [link.name for link in (paths.results / "by-name").iterdir()] == ["two"]
+
+
+def test_the_name_of_a_result_that_a_kill_left_in_the_outbox_stays(paths: Paths) -> None:
+    document = results.document(results.Subject("1" * 32, "one"), passed(), NOW)
+    waiting = results.stage(paths, document, passed(), 1)
+    by_name = paths.results / "by-name"
+    by_name.mkdir()
+    (by_name / "one").symlink_to(f"../2026-01/{'1' * 32}")
+    assert results.drop_dangling_names(paths) == 0
+    results.release(paths, waiting, NOW, "one")
+    assert (by_name / "one" / "result.json").is_file()
