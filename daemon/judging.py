@@ -10,35 +10,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon import failpoints, fsio, log, results
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
-from daemon.db.records import Description, Lease, NewJob, Published
+from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, JobSpec, Progress
 from daemon.errors import BundleError, HarnessError, LostClaim
 from daemon.evaluation import Evaluation
 from daemon.intake.copying import private_copy
-from daemon.intake.glance import priority_of
 from daemon.intake.owner import WorkName
 from daemon.intake.reading import read_bundle
 from daemon.intake.spool import Claimed, Spool
 from daemon.lifecycle import JobState
-from daemon.verdict import Verdict
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What is told to people when a job ends."""
-
-    job_id: str
-    name: str
-    evaluation: Evaluation
+from daemon.publishing import Finished, Publisher, new_job
 
 
 @dataclass(frozen=True)
@@ -67,6 +55,7 @@ class Desk:
         self._repository = repository
         self._engine = engine
         self._types = types
+        self.publisher = Publisher(settings, spool, repository)
 
     # -- in -----------------------------------------------------------------------------------------------------
 
@@ -82,23 +71,7 @@ class Desk:
 
     def register(self, claimed: Claimed) -> bool:
         """Queue a claimed bundle. Idempotent."""
-        return self._repository.register(_new_job(claimed))
-
-    def refuse(self, name: str, reason: str) -> Finished | None:
-        """Claim `inbox/NAME` and finish it unjudged (torn for too long): quarantined with its reason and a result.
-
-        None when it has no attempt left: `reconcile` gives it up. Raises `LostClaim` when somebody else has it. What a
-        kill interrupts here is judged like any other bundle, and rejected by whoever reads it.
-        """
-        claimed = self._spool.claim(name)
-        lease = self._repository.register_leased(_new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
-        if lease is None:
-            return None
-        evaluation = results.rejected(reason)
-        self._publish(lease, evaluation, None)
-        self._spool.quarantine(claimed, reason)
-        log.story("refused", job=lease.job_id, name=lease.name, reason=reason)
-        return Finished(lease.job_id, lease.name, evaluation)
+        return self._repository.register(new_job(claimed))
 
     # -- judge --------------------------------------------------------------------------------------------------
 
@@ -170,73 +143,28 @@ class Desk:
         raise HarnessError(f"the bundle of job {lease.job_id} is not in {self._paths.work} (any more)")
 
     def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | None:
-        """Our fault: try again, or give up after the last attempt with a result that says so."""
-        state = self._repository.retry(lease, str(error))
+        """Our fault: try again, or give up after the last attempt with a result that says so. No fault when the job was
+        taken away in the meantime: its bundle is then gone.
+        """
+        try:
+            state = self._repository.retry(lease, str(error))
+        except LostClaim:
+            log.story("let go", job=lease.job_id, name=lease.name, reason=error)
+            return None
         log.story("harness fault", level=40, job=lease.job_id, name=lease.name, attempt=lease.attempt, reason=error)
         if state is not JobState.BROKEN:
             return None
-        return self.give_up(lease.job_id, lease.name, lease.fence, str(error), lease.submitter_uid)
-
-    def give_up(self, job_id: str, name: str, fence: int, reason: str, submitter_uid: int | None = None) -> Finished:
-        """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
-        evaluation = results.broken(f"evald could not judge this bundle: {reason}")
-        now = datetime.now(UTC)
-        result = results.document(results.Subject(job_id, name), evaluation, now)
-        self._repository.attach_result(job_id, result)
-        results.release(self._paths, self._stage(result, evaluation, fence, submitter_uid), now, name)
-        for claimed in self._spool.held():
-            if claimed.job_id == job_id:
-                with suppress(LostClaim):
-                    self._spool.quarantine(claimed, reason)
-        return Finished(job_id, name, evaluation)
+        return self.publisher.give_up(lease.job_id, lease.name, lease.fence, str(error), lease.submitter_uid)
 
     # -- out ----------------------------------------------------------------------------------------------------
 
     def _finish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> Finished:
         failpoints.hit("run.evaluated")
         name = (parsed.request.name if parsed else None) or lease.name
-        self._publish(lease, evaluation, parsed)
-        self.put_away(lease.job_id, evaluation.verdict, evaluation.message or "")
+        self.publisher.publish(lease, evaluation, parsed)
+        self.publisher.put_away(lease.job_id, evaluation.verdict, evaluation.message or "")
         log.story("finished", job=lease.job_id, name=name, verdict=evaluation.verdict, reason=_first_line(evaluation))
         return Finished(lease.job_id, name, evaluation)
-
-    def _stage(
-        self, result: Mapping[str, object], evaluation: Evaluation, fence: int, submitter_uid: int | None
-    ) -> results.Staged:
-        readers = results.Readers(self._settings.results_for == "everybody", submitter_uid)
-        return results.stage(self._paths, result, evaluation, fence, readers)
-
-    def _publish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> None:
-        """Stage, tell the database, release. Raises `LostClaim` when this lease no longer counts."""
-        now = datetime.now(UTC)
-        queue_ms = max((lease.claimed_at - lease.dropped_at).total_seconds() * 1e3, 0.0)
-        subject = _subject(lease, parsed, queue_ms)
-        result = results.document(subject, evaluation, now)
-        try:
-            waiting = self._stage(result, evaluation, lease.fence, lease.submitter_uid)
-        except OSError as error:
-            raise HarnessError(f"cannot write the result of job {lease.job_id}: {error}") from error
-        failpoints.hit("result.staged")
-        try:
-            self._repository.publish(lease, Published(evaluation, result, queue_ms))
-        except LostClaim:
-            results.discard(waiting)
-            raise
-        failpoints.hit("result.published")
-        results.release(self._paths, waiting, now, subject.name)
-        failpoints.hit("result.released")
-
-    def put_away(self, job_id: str, verdict: Verdict, message: str) -> None:
-        """Move a judged bundle out of `work/`: archived, or set aside with its reason when it was rejected."""
-        for claimed in self._spool.held():
-            if claimed.job_id != job_id:
-                continue
-            with suppress(LostClaim):  # another daemon, repairing, was faster
-                if verdict is Verdict.REJECTED:
-                    self._spool.reject(claimed, message)
-                else:
-                    self._spool.archive(claimed)
-            failpoints.hit("bundle.archived")
 
     # -- back ---------------------------------------------------------------------------------------------------
 
@@ -253,18 +181,6 @@ class Desk:
         failpoints.hit("give_back.renamed")
         log.story("given back", job=claimed.job_id, name=name)
         return name
-
-
-def _new_job(claimed: Claimed) -> NewJob:
-    return NewJob(
-        job_id=claimed.job_id,
-        name=claimed.name,
-        work_name=claimed.path.name,
-        submitter_uid=claimed.submitter_uid,
-        dropped_at=claimed.dropped_at,
-        size_bytes=claimed.size_bytes or 0,
-        priority=priority_of(claimed.path),
-    )
 
 
 def description(parsed: ParsedContract) -> Description:
@@ -284,21 +200,6 @@ def description(parsed: ParsedContract) -> Description:
         contract_sha256=parsed.contract_sha256,
         contract_json=request.model_dump_json(exclude_none=True),
         requires_gpu=requires.gpu.lower() if requires and requires.gpu else None,
-    )
-
-
-def _subject(lease: Lease, parsed: ParsedContract | None, queue_ms: float) -> results.Subject:
-    if parsed is None:
-        return results.Subject(lease.job_id, lease.name, queue_ms=queue_ms)
-    request = parsed.request
-    return results.Subject(
-        job_id=lease.job_id,
-        name=request.name or lease.name,
-        problem=request.problem,
-        labels=request.labels,
-        source_sha256=parsed.source_sha256,
-        contract_sha256=parsed.contract_sha256,
-        queue_ms=queue_ms,
     )
 
 

@@ -15,7 +15,8 @@ from daemon.intake.fairness import in_turns, within_quota
 from daemon.intake.pause import pause_reason
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.intake.spool import Claimed
-from daemon.judging import Desk, Finished
+from daemon.judging import Desk
+from daemon.publishing import Finished
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Reception:
         if entry.state is not EntryState.TORN:
             self._doorbell.claimed(self._desk.take_in(entry.name))
             return
-        finished = self._desk.refuse(entry.name, f"the bundle never became complete: {entry.reason}")
+        finished = self._desk.publisher.refuse(entry.name, f"the bundle never became complete: {entry.reason}")
         if finished is not None:
             self._doorbell.refused(finished)
 

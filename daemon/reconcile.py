@@ -171,11 +171,11 @@ class Reconciler:
             if claimed.owner == self._spool.owner or not self._may_yet_register(claimed.owner):
                 repairs.registered += self._desk.register(claimed)
         elif job.state is JobState.FINISHED:
-            self._desk.put_away(job.job_id, job.verdict or Verdict.REJECTED, job.message or "")
+            self._desk.publisher.put_away(job.job_id, job.verdict or Verdict.REJECTED, job.message or "")
             repairs.put_away += 1
         elif job.state is JobState.BROKEN:
             reason = job.message or "every attempt ended with its daemon's death"
-            self._desk.give_up(job.job_id, job.name, job.fence, reason, job.submitter_uid)
+            self._desk.publisher.give_up(job.job_id, job.name, job.fence, reason, job.submitter_uid)
             repairs.put_away += 1
 
     def _remove_copies(self, repairs: Repairs) -> None:
@@ -183,7 +183,7 @@ class Reconciler:
             job_id, fence, *_ = [*folder.name.strip(".").split("."), ""]
             job = self._history.job(job_id)
             held = job is not None and job.state in (JobState.CLAIMED, JobState.RUNNING)
-            if job is not None and held and fence == str(job.fence):
+            if self._is_busy(job_id) or (job is not None and held and fence == str(job.fence)):
                 continue
             fsio.remove_tree(folder)
             repairs.copies_removed += 1

@@ -33,10 +33,11 @@ from daemon.executor.rehearsal import RehearsalEngine
 from daemon.health import Monitor
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
-from daemon.judging import Deferred, Desk, Finished
+from daemon.judging import Deferred, Desk
 from daemon.lifecycle import JobState
 from daemon.notify import Notifier
 from daemon.presence import Presence
+from daemon.publishing import Finished
 from daemon.reception import Doorbell, Reception
 from daemon.reconcile import Reconciler
 from daemon.scheduler.pulse import Pulse

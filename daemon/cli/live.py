@@ -16,7 +16,8 @@ from daemon.engine import Progress
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from daemon.judging import Deferred, Finished
+    from daemon.judging import Deferred
+    from daemon.publishing import Finished
 
 
 class Tally:

@@ -14,6 +14,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "sweep": "judge what is waiting in the inbox, then exit",
         "eval": "judge one bundle here and now, without inbox or database",
         "submit": "drop bundles into the inbox",
+        "cancel": "end jobs nobody wants any more",
     },
     "Asking": {
         "status": "what waits, what runs, what ended last; or one job",

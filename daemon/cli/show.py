@@ -11,7 +11,7 @@ from daemon.cli import figures, screen
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
-from daemon.cli.shelves import settled
+from daemon.intake.shelves import settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import durations, figures, outcome, screen
+from daemon import durations
+from daemon.cli import figures, outcome, screen
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column

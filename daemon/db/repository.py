@@ -89,6 +89,13 @@ class Repository:
         with self._database.write() as connection:
             return leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 
+    def seize(self, job_id: str, owner: str, lease_s: float) -> Lease | None:
+        """A lease of a job that has not ended, taken from whoever holds it: that attempt does not count. None: it has
+        ended, its bundle is back in the inbox, or nobody knows it.
+        """
+        with self._database.write() as connection:
+            return leases.seize(connection, job_id, owner, lease_s)
+
     def start(self, lease: Lease) -> None:
         """Claimed -> running. Calling it again changes nothing. Raises `LostClaim`."""
         with self._database.write() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -77,6 +78,18 @@ def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_at
     connection.execute(insert(Attempt).values(**attempt, leased_at=lease.claimed_at))
     rows.note(connection, job_id, "leased", owner)
     return lease
+
+
+def seize(connection: Connection, job_id: str, owner: str, lease_s: float) -> Lease | None:
+    """See `Repository.seize`."""
+    found = connection.execute(select(Job.state, Job.fence).where(Job.id == job_id).with_for_update()).one_or_none()
+    if found is None or found.state.final or found.state is JobState.WITHDRAWN:
+        return None
+    if found.state in HELD:
+        values = {**UNLEASED, "fence": found.fence + 1, "attempts": Job.attempts - 1}
+        rows.move(connection, job_id, (found.state,), JobState.QUEUED, held_fence=found.fence, **values)
+        rows.end_attempt(connection, job_id, found.fence, AttemptOutcome.WITHDRAWN, f"taken by {owner}")
+    return take(connection, job_id, owner, lease_s, max_attempts=sys.maxsize)
 
 
 def start(connection: Connection, lease: Lease) -> None:

@@ -88,6 +88,10 @@ class Spool:
             _move(source, target)
         return _claimed(target, work_name, before)
 
+    def waiting_for(self, job_id: str) -> list[str]:
+        """The names in the inbox whose sender chose this job id."""
+        return [name for name in _listing(self._paths.inbox) if names.split_job_id(name)[1] == job_id]
+
     def take_over(self, claimed: Claimed) -> Claimed:
         """Take a claimed bundle from another owner (whose lease is over). Raises `LostClaim` when it is gone."""
         if claimed.owner == self.owner:

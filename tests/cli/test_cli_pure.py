@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.cli import durations, figures, outcome
+from daemon import durations
+from daemon.cli import figures, outcome
 from daemon.errors import OperatorError
 from daemon.verdict import Verdict
 

@@ -306,3 +306,25 @@ def test_a_bundle_that_another_daemon_puts_away_first_stops_no_repair(
     home.reconcile()
     assert home.entries("work") == []
     assert len(home.entries("archive")) == 2
+
+
+def test_the_private_copy_of_a_job_that_was_taken_away_stays_while_this_process_still_judges_it(home: Home) -> None:
+    me = Owner.current()
+    lease = home.lease(home.claim("seized", me), me)
+    copy = home.settings.paths.jobs / f"{lease.job_id}.{lease.fence}"
+    copy.mkdir()
+    home.repository.abandon(me.tag)
+    assert home.reconcile(frozenset({lease.job_id})).copies_removed == 0
+    assert home.reconcile().copies_removed == 1
+    assert not copy.exists()
+
+
+def test_a_bundle_that_vanished_because_its_job_was_cancelled_is_no_fault_of_evald(home: Home) -> None:
+    me = Owner.current()
+    desk = home.desk(me)
+    lease = home.lease(home.claim("gone", me), me)
+    assert desk.publisher.cancel(lease.job_id, "me") is not None
+    assert desk.judge(lease, lambda _progress: None) is None
+    job = home.history.job(lease.job_id)
+    assert (job.verdict, job.message) == (Verdict.REJECTED, "cancelled by me")
+    assert [attempt.number for attempt in home.history.attempts(lease.job_id)] == [None, 1]

@@ -1,0 +1,75 @@
+"""`evald cancel`: end jobs nobody wants any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import screen
+from daemon.cli.options import json_option, settings_options
+from daemon.errors import OperatorError
+
+if TYPE_CHECKING:
+    from daemon.config import LoadedSettings, Settings
+    from daemon.db.history import History
+
+
+@click.command("cancel")
+@settings_options()
+@json_option
+@click.argument("jobs", metavar="JOB|NAME...", nargs=-1, required=True)
+def command(*, loaded: LoadedSettings, jobs: tuple[str, ...], as_json: bool) -> int:
+    """End jobs nobody wants any more, waiting or running. Each gets a result whose verdict is rejected and says why.
+
+    JOB is an id or its first digits; a NAME stands for its newest job. A daemon that is judging one notices within a
+    third of its lease (20 s, unless the setting lease_s says otherwise) and kills it. Exit code 1 when a job had ended
+    before.
+    """
+    from daemon.cli import store
+    from daemon.db.history import History
+    from daemon.db.repository import Repository
+    from daemon.intake.owner import Owner
+    from daemon.intake.spool import Spool
+    from daemon.publishing import Publisher
+
+    settings = loaded.settings
+    with store.database(settings) as database:
+        wanted = [_job_id(settings, History(database), one) for one in jobs]
+        publisher = Publisher(settings, Spool(settings.paths, Owner.current()), Repository(database))
+        ended = {job_id: publisher.cancel(job_id, _who()) is not None for job_id in wanted}
+    if as_json:
+        screen.document({"cancelled": [job for job, done in ended.items() if done], "ended_before": _late(ended)})
+    else:
+        for job_id, done in ended.items():
+            screen.line(f"{job_id}  {'cancelled' if done else 'had ended before'}")
+    return 1 if _late(ended) else 0
+
+
+def _late(ended: dict[str, bool]) -> list[str]:
+    return [job_id for job_id, done in ended.items() if not done]
+
+
+def _job_id(settings: Settings, history: History, wanted: str) -> str:
+    from daemon.cli import store
+    from daemon.intake import waiting
+
+    job = store.find(history, wanted)
+    if job is not None and not job.state.final:
+        return job.job_id
+    inbox = waiting.look(settings.paths.inbox, name=wanted).entries
+    for entry in inbox:
+        if entry.job_id is not None:
+            return entry.job_id
+    if inbox:
+        place = settings.paths.inbox / inbox[0].entry
+        raise OperatorError(f"{wanted} has no job yet: nobody has claimed it", hint=f"remove it: rm -r {place}")
+    if job is None:
+        raise store.unknown(history, settings, wanted)
+    return job.job_id
+
+
+def _who() -> str:
+    import getpass
+
+    return f"{getpass.getuser()} (evald cancel)"

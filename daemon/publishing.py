@@ -1,0 +1,181 @@
+"""How a job's end reaches people: the result staged, told to the database, released, and the bundle put away.
+
+Every end comes through here: of what was judged, what was refused at the door, what its sender no longer wants, and
+what evald could not judge. None of it needs an engine, so a process that is no daemon may end a job as well: the fence
+of the lease decides who does.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from daemon import failpoints, log, results
+from daemon.config import Settings
+from daemon.contract import ParsedContract
+from daemon.db.records import Lease, NewJob, Published
+from daemon.db.repository import Repository
+from daemon.errors import HarnessError, LostClaim
+from daemon.evaluation import Evaluation
+from daemon.intake.glance import priority_of
+from daemon.intake.spool import Claimed, Spool
+from daemon.verdict import Verdict
+
+_BETWEEN_S = 5.0  # a claimed bundle is registered in milliseconds, unless its daemon was killed just then
+_PAUSE_S = 0.05
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is told to people when a job ends."""
+
+    job_id: str
+    name: str
+    evaluation: Evaluation
+
+
+class Publisher:
+    """Ends jobs of one home. Safe to use from several threads, one job each."""
+
+    def __init__(self, settings: Settings, spool: Spool, repository: Repository) -> None:
+        self._settings = settings
+        self._paths = settings.paths
+        self._spool = spool
+        self._repository = repository
+
+    def refuse(self, name: str, reason: str) -> Finished | None:
+        """Claim `inbox/NAME` and finish it unjudged (torn for too long): quarantined with its reason and a result.
+
+        None when it has no attempt left: `reconcile` gives it up. Raises `LostClaim` when somebody else has it. What a
+        kill interrupts here is judged like any other bundle, and rejected by whoever reads it.
+        """
+        claimed = self._spool.claim(name)
+        lease = self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
+        if lease is None:
+            return None
+        evaluation = results.rejected(reason)
+        self.publish(lease, evaluation, None)
+        self._spool.quarantine(claimed, reason)
+        log.story("refused", job=lease.job_id, name=lease.name, reason=reason)
+        return Finished(lease.job_id, lease.name, evaluation)
+
+    def cancel(self, job_id: str, by: str) -> Finished | None:
+        """End a job that its sender no longer wants, wherever it is: its verdict is `rejected`, its reason says why.
+
+        Who was judging it loses its lease, and finds out at its next heartbeat. None: nobody knows the job, or it has
+        ended already.
+        """
+        evaluation = results.rejected(f"cancelled by {by}")
+        while (lease := self._lease_to_end(job_id)) is not None:
+            try:
+                self.publish(lease, evaluation, None)
+            except LostClaim:  # somebody else is cancelling it too
+                time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - no secret
+                continue
+            self.put_away(lease.job_id, evaluation.verdict, evaluation.message or "")
+            log.story("cancelled", job=lease.job_id, name=lease.name, by=by)
+            return Finished(lease.job_id, lease.name, evaluation)
+        return None
+
+    def _lease_to_end(self, job_id: str) -> Lease | None:
+        """A lease of the job whatever its state; a bundle that nobody has claimed yet is claimed for it."""
+        owner, lease_s = self._spool.owner.tag, self._settings.lease_s
+        deadline_s = time.monotonic() + _BETWEEN_S
+        while True:
+            for name in self._spool.waiting_for(job_id):
+                with suppress(LostClaim):
+                    claimed = self._spool.claim(name)
+                    if claimed.job_id == job_id:
+                        return self._repository.register_leased(new_job(claimed), owner, lease_s)
+                    self._repository.register(new_job(claimed))  # the same name again: another job
+            lease = self._repository.seize(job_id, owner, lease_s)
+            if lease is not None or time.monotonic() > deadline_s or not self._is_between(job_id):
+                return lease
+            time.sleep(_PAUSE_S)
+
+    def _is_between(self, job_id: str) -> bool:
+        """Whether a daemon has just claimed the bundle and is about to register it."""
+        return any(claimed.job_id == job_id for claimed in self._spool.held())
+
+    def give_up(self, job_id: str, name: str, fence: int, reason: str, submitter_uid: int | None = None) -> Finished:
+        """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
+        evaluation = results.broken(f"evald could not judge this bundle: {reason}")
+        now = datetime.now(UTC)
+        result = results.document(results.Subject(job_id, name), evaluation, now)
+        self._repository.attach_result(job_id, result)
+        results.release(self._paths, self._stage(result, evaluation, fence, submitter_uid), now, name)
+        for claimed in self._spool.held():
+            if claimed.job_id == job_id:
+                with suppress(LostClaim):
+                    self._spool.quarantine(claimed, reason)
+        return Finished(job_id, name, evaluation)
+
+    def _stage(
+        self, result: Mapping[str, object], evaluation: Evaluation, fence: int, submitter_uid: int | None
+    ) -> results.Staged:
+        readers = results.Readers(self._settings.results_for == "everybody", submitter_uid)
+        return results.stage(self._paths, result, evaluation, fence, readers)
+
+    def publish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> None:
+        """Stage, tell the database, release. Raises `LostClaim` when this lease no longer counts."""
+        now = datetime.now(UTC)
+        queue_ms = max((lease.claimed_at - lease.dropped_at).total_seconds() * 1e3, 0.0)
+        subject = _subject(lease, parsed, queue_ms)
+        result = results.document(subject, evaluation, now)
+        try:
+            waiting = self._stage(result, evaluation, lease.fence, lease.submitter_uid)
+        except OSError as error:
+            raise HarnessError(f"cannot write the result of job {lease.job_id}: {error}") from error
+        failpoints.hit("result.staged")
+        try:
+            self._repository.publish(lease, Published(evaluation, result, queue_ms))
+        except LostClaim:
+            results.discard(waiting)
+            raise
+        failpoints.hit("result.published")
+        results.release(self._paths, waiting, now, subject.name)
+        failpoints.hit("result.released")
+
+    def put_away(self, job_id: str, verdict: Verdict, message: str) -> None:
+        """Move a judged bundle out of `work/`: archived, or set aside with its reason when it was rejected."""
+        for claimed in self._spool.held():
+            if claimed.job_id != job_id:
+                continue
+            with suppress(LostClaim):  # another daemon, repairing, was faster
+                if verdict is Verdict.REJECTED:
+                    self._spool.reject(claimed, message)
+                else:
+                    self._spool.archive(claimed)
+            failpoints.hit("bundle.archived")
+
+
+def new_job(claimed: Claimed) -> NewJob:
+    """What the database is told about a claimed bundle."""
+    return NewJob(
+        job_id=claimed.job_id,
+        name=claimed.name,
+        work_name=claimed.path.name,
+        submitter_uid=claimed.submitter_uid,
+        dropped_at=claimed.dropped_at,
+        size_bytes=claimed.size_bytes or 0,
+        priority=priority_of(claimed.path),
+    )
+
+
+def _subject(lease: Lease, parsed: ParsedContract | None, queue_ms: float) -> results.Subject:
+    if parsed is None:
+        return results.Subject(lease.job_id, lease.name, queue_ms=queue_ms)
+    request = parsed.request
+    return results.Subject(
+        job_id=lease.job_id,
+        name=request.name or lease.name,
+        problem=request.problem,
+        labels=request.labels,
+        source_sha256=parsed.source_sha256,
+        contract_sha256=parsed.contract_sha256,
+        queue_ms=queue_ms,
+    )

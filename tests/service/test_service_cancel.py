@@ -1,0 +1,110 @@
+"""A job that its sender no longer wants ends at once, once, and with a result, wherever it is."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from service_bundles import result_of, wait_for
+from service_rehearsal import SOURCE, Place, place
+
+from daemon.config import Settings
+from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.repository import Repository
+from daemon.intake import names
+from daemon.intake.owner import Owner
+from daemon.intake.spool import Spool
+from daemon.publishing import Publisher
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Place]:
+    home = tmp_path / "home"
+    home.mkdir()
+    with place(home) as made:
+        yield made
+
+
+def dropped(here: Place, name: str) -> str:
+    """The job id of a bundle that waits in the inbox."""
+    job_id = names.make_job_id()
+    document = {"name": name, "kernel": {"kernel_type": "torch", "source_code": SOURCE}}
+    (here.home / f"{name}.part").write_text(json.dumps(document), "utf-8")
+    (here.home / f"{name}.part").rename(here.home / "inbox" / f"{name}.json@{job_id}")
+    return job_id
+
+
+def test_a_running_job_ends_at_once_and_its_daemon_lets_go_of_it(here: Place) -> None:
+    daemon = here.start(REHEARSAL_S="60", LEASE_S="3")
+    here.drop("unwanted")
+    wait_for(lambda: here.state("unwanted") == "running", "the job to run")
+    here.drop("wanted")
+    job_id = here.jobs()["unwanted"].job_id
+    ran = here.evald("cancel", "unwanted", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == {"cancelled": [job_id], "ended_before": []}
+    found = result_of(here.home, "unwanted")
+    assert found is not None
+    assert found["verdict"] == "rejected"
+    assert "cancelled by" in str(found["message"])
+    wait_for(lambda: f"let go job={job_id}" in daemon.story, "the daemon to notice", 30)
+    wait_for(lambda: here.state("wanted") == "running", "the next job to run")
+    assert "cancelled by" in (here.home / "rejected" / f"unwanted.json@{job_id}" / "reason.txt").read_text("utf-8")
+    assert here.evald("cancel", job_id).returncode == 1
+    assert here.evald("cancel", "wanted").returncode == 0
+    wait_for(lambda: here.faults("unwanted", "wanted") == [], "everything put away", 30)
+    assert daemon.stop() == 0
+
+
+def test_a_bundle_nobody_has_claimed_is_taken_out_of_the_inbox(here: Place) -> None:
+    assert here.evald("db", "upgrade").returncode == 0
+    (here.home / "inbox").mkdir(exist_ok=True)
+    job_id = dropped(here, "waiting")
+    assert here.evald("cancel", job_id[:12]).returncode == 2  # first digits name a job, and it is none yet
+    assert here.evald("cancel", "waiting").returncode == 0
+    assert list((here.home / "inbox").glob("*@*")) == []
+    assert here.faults("waiting.json") == []
+    assert here.jobs()["waiting.json"].job_id == job_id
+
+
+def test_a_bundle_without_a_job_is_left_alone_and_the_message_says_what_to_type(here: Place) -> None:
+    assert here.evald("db", "upgrade").returncode == 0
+    (here.home / "inbox").mkdir(exist_ok=True)
+    here.drop("plain")
+    ran = here.evald("cancel", "plain")
+    assert ran.returncode == 2
+    assert f"rm -r {here.home / 'inbox' / 'plain.json'}" in ran.stderr
+    assert (here.home / "inbox" / "plain.json").exists()
+    ran = here.evald("cancel", "plian")
+    assert ran.returncode == 2
+    assert "did you mean plain" in ran.stderr
+
+
+def test_of_many_who_cancel_one_job_at_once_exactly_one_ends_it(here: Place) -> None:
+    settings = Settings(home=here.home, engine="rehearsal")
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    try:
+        repository = Repository(database)
+        job_ids = [dropped(here, f"job{number}") for number in range(5)]
+        ended: list[str] = []
+
+        def cancel_all() -> None:
+            publisher = Publisher(settings, Spool(settings.paths, Owner.current()), repository)
+            for job_id in job_ids:
+                ended.extend([job_id] if publisher.cancel(job_id, "me") else [])
+
+        threads = [threading.Thread(target=cancel_all) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        database.close()
+    assert sorted(ended) == sorted(job_ids)
+    assert here.faults(*(f"job{number}.json" for number in range(5))) == []
