@@ -94,6 +94,28 @@ class TimingDefaults(_Section):
     )
 
 
+class Http(_Section):
+    """What `evald serve` listens on, and how much it takes from whom."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; beyond loopback every caller needs a token")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8720, description="Port to listen on; 0: any that is free")
+    tokens_file: Path | None = Field(
+        None, description="File of the tokens, as `evald token` writes it; state/tokens when not set"
+    )
+    body_bytes: PositiveInt = Field(64 * MIB, description="Largest request body, bytes")
+    bodies_bytes: PositiveInt = Field(
+        512 * MIB, description="Most that request bodies may take together while they arrive, bytes"
+    )
+    body_s: Seconds = Field(30, description="How long a request body may take to arrive, seconds")
+    wait_margin_s: Seconds = Field(
+        60, description="How much longer than the contract's timeout a blocking request waits for its result, seconds"
+    )
+    requests_per_s: Annotated[float, Field(gt=0)] = Field(100, description="Requests one caller may make a second")
+    burst: PositiveInt = Field(500, description="Requests one caller may make at once")
+    jobs_per_token: PositiveInt = Field(10_000, description="Unfinished jobs one caller may have")
+    streams: PositiveInt = Field(500, description="Requests that may wait for jobs at the same time")
+
+
 class Settings(_Section):
     """Everything that can be set, with its default."""
 
@@ -150,6 +172,7 @@ class Settings(_Section):
     sandbox: Sandbox = Sandbox()
     deadlines: Deadlines = Deadlines()
     timing: TimingDefaults = TimingDefaults()
+    http: Http = Http()
 
     @property
     def paths(self) -> Paths:

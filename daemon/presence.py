@@ -6,7 +6,6 @@ people, never a job.
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +19,7 @@ from daemon.engine import DeviceState
 from daemon.errors import HarnessError
 from daemon.intake.owner import Owner
 from daemon.judging import process_is_alive
+from daemon.versions import evald_version
 
 
 class Presence:
@@ -39,7 +39,7 @@ class Presence:
         self._history = history
         self._owner = owner
         self._devices = devices
-        self._note = DaemonNote(owner.tag, owner.host, owner.pid, _version(), len(devices()), str(inbox), lease_s)
+        self._note = DaemonNote(owner.tag, owner.host, owner.pid, evald_version(), len(devices()), str(inbox), lease_s)
         self._every_s = lease_s / 3
         self._due_s = 0.0
         self._drained: bool | None = None
@@ -93,10 +93,3 @@ class Presence:
     def _lives(self, tag: str) -> bool:
         _, boot_id, pid = tag.rsplit("-", 2)
         return boot_id == self._owner.boot_id and process_is_alive(int(pid))
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("evald")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import daemon
 from daemon import access
 from daemon.cli import figures
-from daemon.cli.version import evald_version, version_of
 from daemon.config import LoadedSettings, Settings
 from daemon.errors import EvaldError, HarnessError, OperatorError
+from daemon.versions import evald_version, version_of
 
 if TYPE_CHECKING:
     from daemon.executor.devices import Device

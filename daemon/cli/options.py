@@ -42,6 +42,8 @@ _MORE = {
     "slots": Flag("--slots", "N", "How many jobs to judge at the same time."),
     "device": Flag("--device", "KIND", "auto, cpu or cuda: GPUs where there are any, unless you say otherwise."),
     "gpus": Flag("--gpu", "GPU", "Index, or beginning of the UUID, of a GPU to use; may be repeated.", multiple=True),
+    "http.host": Flag("--host", "ADDRESS", "Address to listen on (default: 127.0.0.1)."),
+    "http.port": Flag("--port", "PORT", "Port to listen on (default: 8720)."),
     "log_level": Flag("--log-level", "LEVEL", "debug, info, warning or error."),
     "backend_paths": Flag("--backend-path", "DIR", "Folder with further kernel types; may be repeated.", multiple=True),
 }
@@ -57,7 +59,7 @@ def settings_options(*more: str) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def command(*args: Any, **given: Any) -> Any:
-            chosen = {key: given.pop(key) for key in flags}
+            chosen = {key: given.pop(_parameter(key)) for key in flags}
             loaded = _load(chosen, given.pop("config"), given.pop("assignments"))
             return function(*args, loaded=loaded, **given)
 
@@ -70,8 +72,13 @@ def settings_options(*more: str) -> Callable[[Function], Function]:
     return decorate
 
 
+def _parameter(key: str) -> str:
+    """The parameter that carries a setting: dots cannot stand in one."""
+    return key.replace(".", "_")
+
+
 def _option(key: str, flag: Flag) -> Callable[[Any], Any]:
-    return click.option(flag.option, key, metavar=flag.metavar, multiple=flag.multiple, help=flag.help)
+    return click.option(flag.option, _parameter(key), metavar=flag.metavar, multiple=flag.multiple, help=flag.help)
 
 
 def _with_config_file(function: Any) -> Any:

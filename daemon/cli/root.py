@@ -14,6 +14,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "sweep": "judge what is waiting in the inbox, then exit",
         "eval": "judge one bundle here and now, without inbox or database",
         "submit": "drop bundles into the inbox",
+        "serve": "take bundles over HTTP, and answer with their results",
         "cancel": "end jobs nobody wants any more",
     },
     "Asking": {
@@ -30,6 +31,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "doctor": "check this machine, and say what to type",
         "health": "whether bundles are being judged, as an exit code",
         "config": "every setting, its value, and where it came from",
+        "token": "say who may use evald serve",
         "drain": "let the daemons of a host finish and take nothing new",
         "cleanup": "forget jobs that ended long ago",
         "db": "look at or upgrade the database",
@@ -72,7 +74,7 @@ class LazyGroup(click.Group):
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    from daemon.cli.version import evald_version
+    from daemon.versions import evald_version
 
     click.echo(f"evald {evald_version()}")
     ctx.exit()

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 
 import click
 
 from daemon.cli import screen
 from daemon.cli.options import json_option
+from daemon.versions import evald_version, version_of
 
 _SHOWN = ("torch", "triton", "pycuda", "sqlalchemy", "psycopg")
-
-
-def version_of(distribution: str) -> str | None:
-    """The installed version, without importing the package; None when it is not installed."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def evald_version() -> str:
-    return version_of("evald") or "unknown (not installed)"
 
 
 @click.command("version")

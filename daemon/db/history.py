@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select, tuple_
 
 from daemon.db import samples
+from daemon.db.activity import activity
 from daemon.db.columns import storable
 from daemon.db.connection import Database
 from daemon.db.models import (
@@ -28,12 +29,14 @@ from daemon.db.models import (
 )
 from daemon.db.models import Metric as MetricRow
 from daemon.db.records import (
+    Activity,
     AttemptRecord,
     DaemonRecord,
     DaemonState,
     DeferralRecord,
     EvaluationRecord,
     EventRecord,
+    Glance,
     JobPage,
     JobRecord,
     Metric,
@@ -51,6 +54,7 @@ from daemon.verdict import Verdict
 
 ID_HEX_DIGITS = 32
 AMBIGUOUS_SHOWN = 5
+_IDS_AT_ONCE = 500
 _HEX = re.compile(r"[0-9a-f]{1,32}")
 
 _JOB_COLUMNS = (
@@ -126,6 +130,23 @@ class History:
             shown = ", ".join(row.job_id for row in found[:AMBIGUOUS_SHOWN])
             raise OperatorError(f"{len(found)} or more jobs begin with {prefix!r}: {shown}", hint="give more digits")
         return _job_with_document(found[0]) if found else None
+
+    def glances(self, job_ids: Collection[str]) -> dict[str, Glance]:
+        """How far these jobs are, by their whole ids; unknown ones are left out."""
+        columns = (Job.id, Job.state, Job.progress, Job.verdict, Job.result_json.is_not(None))
+        wanted, found = list(job_ids), []
+        with self._database.read() as connection:
+            for start in range(0, len(wanted), _IDS_AT_ONCE):
+                some = select(*columns).where(Job.id.in_(wanted[start : start + _IDS_AT_ONCE]))
+                found += [Glance(*row) for row in connection.execute(some)]
+        return {glance.job_id: glance for glance in found}
+
+    def unfinished_ending_in(self, suffix: str) -> int:
+        """How many jobs that have not ended have an id that ends in these hex digits."""
+        states = (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)
+        statement = select(func.count()).select_from(Job).where(Job.state.in_(states), Job.id.endswith(suffix))
+        with self._database.read() as connection:
+            return connection.scalar(statement) or 0
 
     def newest(self, name: str) -> JobRecord | None:
         """The job registered last under this name, with its result document."""
@@ -210,6 +231,11 @@ class History:
         """
         with self._database.read() as connection:
             return stats(connection, since, by)
+
+    def activity(self, window: timedelta) -> Activity:
+        """What was done in the last `window`: how jobs ended, how long the parts took, how busy the daemons were."""
+        with self._database.read() as connection:
+            return activity(connection, window)
 
     def leaderboard(self, problem: str, *, device_name: str | None = None, limit: int = 50) -> tuple[Standing, ...]:
         """The fastest passed job of each name in `problem`, fastest first; of one device, if given."""

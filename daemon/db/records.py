@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -235,6 +235,17 @@ class JobRecord:
 
 
 @dataclass(frozen=True)
+class Glance:
+    """How far a job is. `has_result`: it has ended and its document can be read."""
+
+    job_id: str
+    state: JobState
+    progress: str | None
+    verdict: Verdict | None
+    has_result: bool
+
+
+@dataclass(frozen=True)
 class JobPage:
     """Jobs, newest first. Pass `cursor` on to get the next page; None: there is none."""
 
@@ -314,6 +325,40 @@ class StatsRow:
     mean_evaluate_ms: float | None
     median_queue_ms: float | None
     p95_queue_ms: float | None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a duration was distributed, milliseconds. None: nothing was counted."""
+
+    count: int
+    mean: float | None
+    median: float | None
+    percentile_95: float | None
+
+
+@dataclass(frozen=True)
+class Busy:
+    """How busy one daemon was: the share of the time that its slots spent on jobs, 0 to 1. `devices`: their names."""
+
+    owner: str
+    host: str
+    slots: int
+    devices: tuple[str, ...]
+    share: float
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a service did in the last `window`. `finished`: how many jobs ended in the last minute, hour and so on."""
+
+    window: timedelta
+    verdicts: Mapping[Verdict, int]
+    queue_ms: Spread
+    evaluate_ms: Spread
+    compile_ms: Spread
+    finished: Mapping[str, int]
+    busy: tuple[Busy, ...]
 
 
 @dataclass(frozen=True)

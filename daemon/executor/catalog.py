@@ -7,7 +7,6 @@ Each backend file holds `SPEC = {...}`, a literal. Its file name is the type's n
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,11 +86,3 @@ def _literal(path: Path) -> dict[str, Any]:
             if isinstance(value, dict):
                 return value
     raise OperatorError(f"{path}: a backend file must define SPEC, a literal dict")
-
-
-def version_of(distribution: str) -> str | None:
-    """The installed version of a Python distribution, without importing it."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None

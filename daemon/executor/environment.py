@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from daemon.evaluation import Environment
 from daemon.executor.devices import Device
 from daemon.executor.sandbox.probe import Isolation
+from daemon.versions import evald_version
 
 
 def describe(
@@ -33,13 +33,6 @@ def describe(
         isolation_weaker=isolation.weaker,
         evald=evald_version(),
     )
-
-
-def evald_version() -> str:
-    try:
-        return importlib.metadata.version("evald")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def cpu_name() -> str | None:

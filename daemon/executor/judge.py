@@ -34,6 +34,7 @@ from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.executor.telemetry import Telemetry
 from daemon.verdict import Phase, Side, Verdict
+from daemon.versions import version_of
 
 _CACHE_BYTES = 4 << 30
 _OUTPUT_CHARS = 1 << 20
@@ -61,7 +62,7 @@ class Judge:
         self._isolation: Isolation = assess(settings.isolation, self._groups, gpu=device.is_gpu)
         self._backends = catalog.load(settings.backend_paths)
         self._null_cell: Cell | None = None
-        self._versions: dict[str, str | None] = {"torch": torch.__version__, "triton": catalog.version_of("triton")}
+        self._versions: dict[str, str | None] = {"torch": torch.__version__, "triton": version_of("triton")}
         self._bench = Bench(
             settings=settings,
             cells={side: self._cells(step) for side, step in _UID_STEP.items()},

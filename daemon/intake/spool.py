@@ -92,6 +92,11 @@ class Spool:
         """The names in the inbox whose sender chose this job id."""
         return [name for name in _listing(self._paths.inbox) if names.split_job_id(name)[1] == job_id]
 
+    def count_ending_in(self, suffix: str) -> int:
+        """How many entries of the inbox have a sender's job id that ends so."""
+        entries = _listing(self._paths.inbox)
+        return sum(name.endswith(suffix) and names.split_job_id(name)[1] is not None for name in entries)
+
     def take_over(self, claimed: Claimed) -> Claimed:
         """Take a claimed bundle from another owner (whose lease is over). Raises `LostClaim` when it is gone."""
         if claimed.owner == self.owner:

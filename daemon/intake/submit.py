@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,16 +38,30 @@ def submit(path: Path, inbox: Path, job_id: str | None = None) -> Dropped:
     Caps are the daemon's business; what can never be a bundle is refused here. Raises `OperatorError` for a path, an
     inbox or a job id that cannot be used, `BundleError` for links that leave the folder and the like.
     """
+    mode = _mode_of(path)
+    return _drop(_visible_name(path), inbox, job_id, lambda staging: _copy(path, mode, staging))
+
+
+def submit_document(document: bytes, name: str, inbox: Path, job_id: str | None = None) -> Dropped:
+    """Drop a contract with its sources inline, as `inbox/NAME.json@jobid`. `name` may hold anything.
+
+    Raises `OperatorError` as `submit` does.
+    """
+    cleaned = "".join(c if c.isprintable() and c not in "/@" else "_" for c in name).lstrip(".") or "bundle"
+    return _drop(f"{cleaned}.json", inbox, job_id, lambda staging: fsio.write_new(staging, document))
+
+
+def _drop(visible_name: str, inbox: Path, job_id: str | None, fill: Callable[[Path], None]) -> Dropped:
+    """Let `fill` write the bundle under a hidden name, and make it appear."""
     job_id = job_id or names.make_job_id()
     if not names.JOB_ID.fullmatch(job_id):
         raise OperatorError(f"{job_id!r} is no job id", hint="a job id is 32 hex digits, lower case")
-    mode = _mode_of(path)
-    target = inbox / names.fit(_visible_name(path), f"@{job_id}")
+    target = inbox / names.fit(visible_name, f"@{job_id}")
     if os.path.lexists(target):
         raise OperatorError(f"{target.name} is already in the inbox", hint="leave the job id away to get a fresh one")
     staging = inbox / f".evald-{job_id}.tmp"
     with _inbox_faults(inbox), _removed_at_the_end(staging):
-        _copy(path, mode, staging)
+        fill(staging)
         if access.keeps_others_out(inbox):
             _close(staging)
         fsio.rename(staging, target)

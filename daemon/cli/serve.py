@@ -1,0 +1,56 @@
+"""`evald serve`: the same service over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli.judging import warn_of_weakness
+from daemon.cli.options import settings_options
+from daemon.errors import EvaldError, HarnessError, OperatorError
+
+if TYPE_CHECKING:
+    from daemon.config import LoadedSettings
+
+TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
+
+
+@click.command("serve")
+@settings_options("http.host", "http.port", "isolation", "device", "gpus", "slots", "log_level", "backend_paths")
+@click.option(
+    "--judge",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Judge in this process as well; auto: when no daemon is at work as it starts.",
+)
+def command(*, loaded: LoadedSettings, judge: str) -> int:
+    """Take bundles over HTTP: POST /evaluate, /compare and /jobs, and answer with their results.
+
+    A request becomes a bundle in the inbox, and whatever daemon of that inbox is at work judges it. GET /docs describes
+    every route. Beyond loopback every caller needs a token: evald token NAME. Exit code 0 when stopped; 2 when it
+    cannot start and trying again would not help; 75 when it may.
+    """
+    try:
+        from daemon.http import serving
+    except ModuleNotFoundError as error:
+        raise OperatorError(
+            f"evald serve needs the package {error.name}", hint="type: pip install 'evald[http]'"
+        ) from error
+    from daemon import log, service
+
+    settings = loaded.settings
+    log.setup(settings.log_level)
+    warn_of_weakness(settings)
+    stop = serving.Stop()
+    try:
+        with service.stopping_on_signals(stop):
+            serving.serve(settings, serving.Judging(judge), stop)
+    except (HarnessError, OSError) as error:
+        from daemon.cli import failing
+
+        failing.report(error if isinstance(error, HarnessError) else EvaldError(str(error)), as_json=False)
+        return TRY_AGAIN
+    log.story("stopped")
+    return 0

@@ -1,0 +1,119 @@
+"""What every route works with, and the answers that several of them give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from daemon.config import Settings
+from daemon.db.history import History
+from daemon.db.records import JobRecord
+from daemon.db.repository import Repository
+from daemon.http.answers import JobAnswer
+from daemon.http.gate import Gate
+from daemon.http.meters import Meters
+from daemon.http.pulse import Pulse
+from daemon.http.refusals import Refusal
+from daemon.http.submission import Submission, Submitted
+from daemon.http.tokens import Caller
+from daemon.http.watch import Stopping, Watch
+from daemon.publishing import Publisher
+
+RETRY_AFTER_S = 10.0
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One server's parts."""
+
+    settings: Settings
+    history: History
+    repository: Repository
+    publisher: Publisher
+    gate: Gate
+    submission: Submission
+    watch: Watch
+    pulse: Pulse
+    meters: Meters
+
+    def require_open(self) -> None:
+        """Raise `Refusal` 503 while nothing new is taken."""
+        if self.watch.is_stopping:
+            raise Refusal(503, "this server is stopping", retry_after_s=RETRY_AFTER_S)
+        if self.pulse.seen.draining:
+            hint = "an admin undoes it with: evald drain --undo HOST"
+            raise Refusal(503, "every daemon is draining", hint=hint, retry_after_s=RETRY_AFTER_S)
+
+    async def take(self, request: Request, caller: Caller, key: str | None, *kinds: str) -> Submitted:
+        """The job that a body makes. Raises `Refusal`, `BundleError`."""
+        self.require_open()
+        document = await self.gate.body(request)
+        parsed = await anyio.to_thread.run_sync(self.submission.check, document, *kinds)
+        return await anyio.to_thread.run_sync(self.submission.drop, document, parsed, caller, key)
+
+    async def result_of(self, job: Submitted) -> dict[str, Any]:
+        """Wait for a job's result document. Raises `Refusal` 408 or 503, which say where it will be."""
+        place = f"GET /jobs/{job.job_id}/result"
+        limit_s = job.timeout_s + self.settings.http.wait_margin_s
+        try:
+            in_time = await self.watch.end_of(job.job_id, limit_s)
+        except Stopping:
+            hint = f"the job goes on; ask again: {place}"
+            raise Refusal(
+                503, "this server is stopping", hint=hint, job_id=job.job_id, retry_after_s=RETRY_AFTER_S
+            ) from None
+        if not in_time:
+            why = self.pulse.seen.reason
+            hint = f"the job goes on; its result will be at {place}" + (f" ({why})" if why else "")
+            raise Refusal(408, f"no result after {limit_s:g} s", hint=hint, job_id=job.job_id)
+        record = await self.record(job.job_id)
+        if record is None or record.document is None:
+            raise Refusal(404, f"the result of job {job.job_id} was removed", job_id=job.job_id)
+        return dict(record.document)
+
+    async def record(self, job_id: str) -> JobRecord | None:
+        """The job of the database, with its document."""
+        return await anyio.to_thread.run_sync(self.history.job, job_id)
+
+    async def job(self, job_id: str, caller: Caller) -> JobAnswer:
+        """Everything about one job, wherever it is. Raises `Refusal` 404."""
+        self.require_reader(job_id, caller)
+        record = await self.record(job_id)
+        if record is not None:
+            waits = [] if record.state.final else await anyio.to_thread.run_sync(self.history.deferrals, job_id)
+            reasons = [f"{deferral.host}: {deferral.reason}" for deferral in waits]
+            has_result = record.state.final and record.document is not None
+            return JobAnswer.of(record, has_result=has_result, waits_because=reasons)
+        if await anyio.to_thread.run_sync(self.submission.is_on_the_way, job_id):
+            return JobAnswer.waiting(job_id)
+        raise unknown(job_id)
+
+    def require_reader(self, job_id: str, caller: Caller) -> None:
+        """Raise `Refusal` 404 where results are for submitters and this caller is not the one."""
+        if self.settings.results_for == "submitter" and not caller.owns(job_id):
+            raise unknown(job_id)
+
+
+def unknown(job_id: str) -> Refusal:
+    return Refusal(404, f"there is no job {job_id}", hint="GET /jobs lists them; old ones are removed after a while")
+
+
+def desk_of(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+_BEARER = HTTPBearer(auto_error=False, description="As `evald token NAME` printed it. Not needed on loopback.")
+
+
+async def caller_of(request: Request, _shown: Annotated[object, Security(_BEARER)]) -> Caller:
+    """Who calls; the security scheme is only here to be described."""
+    return await desk_of(request).gate.admit(request)
+
+
+TheDesk = Annotated[Desk, Depends(desk_of)]
+TheCaller = Annotated[Caller, Depends(caller_of)]

@@ -1,0 +1,174 @@
+"""What a request passes before anything is done for it: who calls, how often, and how large a body.
+
+Counts are kept in this process alone, and only touched from its event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio.to_thread
+from fastapi import Request
+
+from daemon import log
+from daemon.config import Http
+from daemon.errors import OperatorError
+from daemon.http.refusals import Refusal
+from daemon.http.tokens import LOCAL, Caller, Role, Tokens
+
+_CALLERS_KEPT = 10_000
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on, or the name in a Host header, is this machine's own."""
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    candidate = host if host.count(":") > 1 and not host.startswith("[") else name
+    if candidate.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(candidate).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass
+class _Bucket:
+    """Requests a caller may make now; it fills up with time."""
+
+    left: float
+    at_s: float
+
+
+@dataclass
+class Rate:
+    """A token bucket per caller: `per_s` requests a second on average, `burst` at once."""
+
+    per_s: float
+    burst: int
+    _buckets: dict[str, _Bucket] = field(default_factory=dict)
+
+    def wait_s(self, name: str, now_s: float) -> float:
+        """0 when a request may pass, which counts it; else seconds until the next may."""
+        if len(self._buckets) > _CALLERS_KEPT:
+            self._buckets.clear()
+        bucket = self._buckets.setdefault(name, _Bucket(self.burst, now_s))
+        bucket.left = min(self.burst, bucket.left + (now_s - bucket.at_s) * self.per_s)
+        bucket.at_s = now_s
+        if bucket.left < 1:
+            return (1 - bucket.left) / self.per_s
+        bucket.left -= 1
+        return 0.0
+
+
+class Gate:
+    """Lets requests in. `host` is the address this server listens on."""
+
+    def __init__(self, http: Http, tokens: Tokens, host: str) -> None:
+        self._http = http
+        self._tokens = tokens
+        self._open_to_local = is_loopback(host)
+        self._rate = Rate(http.requests_per_s, http.burst)
+        self._arriving_bytes = 0
+
+    async def admit(self, request: Request) -> Caller:
+        """Who calls. Raises `Refusal` 401, 403 or 429."""
+        caller = await self._caller(request)
+        peer = request.client.host if request.client else ""
+        wait_s = self._rate.wait_s(caller.name if caller is not LOCAL else f"local {peer}", time.monotonic())
+        if wait_s > 0:
+            raise Refusal(429, "too many requests", hint="send fewer, or wait", retry_after_s=wait_s)
+        return caller
+
+    async def _caller(self, request: Request) -> Caller:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if self._open_to_local and not self._tokens.are_used:
+            _refuse_browsers(request)
+            return LOCAL
+        if scheme.lower() != "bearer" or not token.strip():
+            hint = "send the header  Authorization: Bearer TOKEN ; an admin makes one with: evald token NAME"
+            raise Refusal(401, "a token is needed", hint=hint)
+        try:
+            caller = await anyio.to_thread.run_sync(self._tokens.caller, token.strip())
+        except OperatorError as error:
+            log.story("cannot tell who calls", level=30, reason=error)
+            raise Refusal(503, "the tokens cannot be read", hint="the log says more", retry_after_s=30) from error
+        if caller is None:
+            raise Refusal(401, "nobody has this token", hint="it may have been revoked; ask for a new one")
+        return caller
+
+    async def body(self, request: Request) -> bytes:
+        """The whole body. Raises `Refusal` 408 when it is too slow, 413 when it is too large, 503 when all that are
+        arriving together are.
+        """
+        limit = self._http.body_bytes
+        declared = request.headers.get("content-length", "")
+        if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:
+            raise _too_large(limit)
+        try:
+            async with asyncio.timeout(self._http.body_s), self._counted() as count:
+                chunks = []
+                total = 0
+                async for chunk in request.stream():
+                    total += len(chunk)
+                    if total > limit:
+                        raise _too_large(limit)
+                    count(len(chunk))
+                    chunks.append(chunk)
+                return b"".join(chunks)
+        except TimeoutError:
+            raise Refusal(
+                408, f"the body did not arrive within {self._http.body_s:g} s", hint="send it again"
+            ) from None
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[Count]:
+        mine = Count(self)
+        try:
+            yield mine
+        finally:
+            self._arriving_bytes -= mine.bytes
+
+    def take(self, count: int) -> None:
+        """Count bytes of a body that is arriving."""
+        if self._arriving_bytes + count > self._http.bodies_bytes:
+            raise Refusal(503, "too many large bodies are arriving", hint="send it again", retry_after_s=2)
+        self._arriving_bytes += count
+
+
+class Count:
+    """The bytes of one arriving body."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.bytes = 0
+
+    def __call__(self, count: int) -> None:
+        self._gate.take(count)
+        self.bytes += count
+
+
+def require(caller: Caller, role: Role) -> None:
+    """Raise `Refusal` 403 unless the caller has this role."""
+    if role is Role.ADMIN and caller.role is not Role.ADMIN:
+        raise Refusal(403, f"the token {caller.name} may not do this", hint="it takes one made with --admin")
+
+
+def _refuse_browsers(request: Request) -> None:
+    """Without tokens a web page could reach us through its reader's browser: by its own name for us (DNS rebinding),
+    or by a request that needs no permission. Both say where they come from.
+    """
+    if not is_loopback(request.headers.get("host", "")):
+        raise Refusal(403, "this address answers only to localhost", hint="make a token: evald token NAME --admin")
+    if "origin" in request.headers:
+        raise Refusal(403, "web pages need a token", hint="make a token: evald token NAME --admin")
+
+
+def _too_large(limit_bytes: int) -> Refusal:
+    return Refusal(
+        413, f"the body is larger than {limit_bytes} bytes", hint="the setting http.body_bytes says how large"
+    )

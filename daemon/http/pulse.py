@@ -1,0 +1,73 @@
+"""How the service is, looked at once in a while, so that asking costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+
+import anyio.to_thread
+
+from daemon.db.history import History
+from daemon.errors import HarnessError
+from daemon.intake.pause import pause_reason
+from daemon.paths import Paths
+
+_EVERY_S = 1.0
+_NOBODY = "no daemon is at work; type: evald run"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look. `daemons`: how many are at work; `draining`: they are there, and none of them takes anything new."""
+
+    daemons: int = 0
+    draining: bool = False
+    reason: str | None = "still looking"
+
+    @property
+    def is_healthy(self) -> bool:
+        return self.reason is None
+
+
+class Pulse:
+    """Belongs to one event loop. Run it with `running`."""
+
+    def __init__(self, paths: Paths, history: History) -> None:
+        self._paths = paths
+        self._history = history
+        self.seen = Seen()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self._look()
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            self.seen = await anyio.to_thread.run_sync(self._seen)
+        except (HarnessError, OSError) as error:
+            self.seen = replace(self.seen, reason=f"storage does not answer: {type(error).__name__}")
+
+    def _seen(self) -> Seen:
+        there = [daemon for daemon in self._history.daemons() if daemon.is_there]
+        draining = bool(there) and all(daemon.is_drained for daemon in there)
+        if not there:
+            return Seen(0, False, _NOBODY)
+        if draining:
+            return Seen(len(there), True, "every daemon is draining")
+        if pause_reason(self._paths) is not None:
+            return Seen(len(there), False, "an operator has paused it")
+        return Seen(len(there), False, None)

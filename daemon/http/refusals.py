@@ -1,0 +1,151 @@
+"""Every answer that is not what was asked for: one shape, whatever went wrong, and never a stack trace."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from daemon import log
+from daemon.errors import BundleError, EvaldError, HarnessError, OperatorError, Problem
+
+
+class ProblemAnswer(BaseModel):
+    """One thing wrong with a request."""
+
+    field: str = Field(description="Where: `kernel.io.args[2].role`; empty: the whole", examples=["kernel.kernel_typ"])
+    message: str
+    suggestion: str | None = Field(None, description="What was probably meant", examples=["kernel_type"])
+
+
+class ErrorAnswer(BaseModel):
+    """Why a request was not served."""
+
+    error: str = Field(examples=["there is no job 01a2…"])
+    hint: str | None = Field(None, description="What to do about it")
+    problems: list[ProblemAnswer] = Field(default_factory=list)
+    job_id: str | None = Field(None, description="The job that goes on without this request")
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
+    """Answer with this status instead. `retry_after_s` becomes the header Retry-After."""
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        *,
+        hint: str | None = None,
+        problems: tuple[Problem, ...] = (),
+        job_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(error)
+        self.status = status
+        self.answer = ErrorAnswer(
+            error=error,
+            hint=hint,
+            job_id=job_id,
+            problems=[
+                ProblemAnswer(field=one.field, message=one.message, suggestion=one.suggestion) for one in problems
+            ],
+        )
+        self.headers: dict[str, str] = {}
+        if retry_after_s is not None:
+            self.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+        if status == 401:  # noqa: PLR2004 - RFC 9110 wants the scheme named
+            self.headers["WWW-Authenticate"] = "Bearer"
+
+
+# What a route may answer beside its own, for the OpenAPI description.
+RESPONSES: Mapping[int, str] = {
+    400: "The body is no usable contract; `problems` names every field.",
+    401: "No token, or one nobody has.",
+    403: "This token may not do that.",
+    404: "There is no such job.",
+    408: "The result did not come in time; the job goes on, and `hint` says where its result will be.",
+    409: "The job has ended already.",
+    413: "The body is too large.",
+    422: "A parameter or header is malformed, or an idempotency key came with another body.",
+    429: "Too many requests, or too many unfinished jobs. Try again after Retry-After seconds.",
+    503: "evald is draining, stopping, or waits for storage. Try again after Retry-After seconds.",
+}
+
+
+def responses(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route that may give these beside 401, 429 and 503."""
+    wanted = sorted({*codes, 401, 422, 429, 503})
+    return {code: {"model": ErrorAnswer, "description": RESPONSES[code]} for code in wanted}
+
+
+def malformed(error: BundleError) -> Refusal:
+    """400 with every problem of a contract."""
+    first = error.problems[0]
+    count = len(error.problems)
+    text = f"{first.field}: {first.message}" if first.field else first.message
+    return Refusal(
+        400,
+        text if count == 1 else f"{count} problems; the first: {text}",
+        hint=f"did you mean {first.suggestion!r}?" if first.suggestion else "the schema is at /openapi.json",
+        problems=error.problems,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` one of ours."""
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(EvaldError, _ours)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _answer(refusal: Refusal) -> JSONResponse:
+    return JSONResponse(refusal.answer.model_dump(), refusal.status, headers=refusal.headers)
+
+
+async def _refused(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Refusal)
+    return _answer(error)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    """Path, query and headers that are not what the description says."""
+    assert isinstance(error, RequestValidationError)
+    problems = tuple(
+        Problem("", ".".join(str(step) for step in one["loc"]), str(one["msg"])) for one in error.errors()[:20]
+    )
+    first = problems[0]
+    return _answer(Refusal(422, f"{first.field}: {first.message}", problems=problems))
+
+
+async def _plain(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    answer = _answer(Refusal(error.status_code, str(error.detail)))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _ours(_request: Request, error: Exception) -> JSONResponse:
+    """What the rooms below raise: the caller's mistake, or storage that does not answer."""
+    assert isinstance(error, EvaldError)
+    if isinstance(error, BundleError):
+        return _answer(malformed(error))
+    if isinstance(error, OperatorError):
+        return _answer(Refusal(422, error.message, hint=error.hint))
+    if isinstance(error, HarnessError):
+        log.story("cannot serve a request", level=30, reason=error)
+        return _answer(Refusal(503, "evald waits for its storage", hint="evald doctor says more", retry_after_s=5))
+    return _answer(Refusal(503, error.message, retry_after_s=1))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    """A fault of ours. It is logged whole and told to nobody else."""
+    log.LOGGER.error("fault while serving %s", request.url.path, exc_info=error)
+    return _answer(Refusal(500, "evald has a fault here; its log says more"))

@@ -1,0 +1,138 @@
+"""Routes about jobs: listing, asking, following, cancelling."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Path, Query
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel, ConfigDict, Field
+
+from daemon import durations
+from daemon.db.history import History
+from daemon.db.records import JobPage
+from daemon.http.answers import CancelAnswer, JobAnswer, JobsAnswer, ProgressAnswer, ResultAnswer
+from daemon.http.desk import Desk, TheCaller, TheDesk, unknown
+from daemon.http.refusals import Refusal, responses
+from daemon.http.tokens import Caller
+from daemon.http.watch import Stopping
+from daemon.lifecycle import JobState
+from daemon.verdict import Verdict
+
+router = APIRouter(tags=["jobs"])
+
+JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["01a216902c787107a5ff47624549e9fa"])]
+
+
+class JobFilter(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: JobState | None = Field(None, description="Only jobs in this state")
+    verdict: Verdict | None = Field(None, description="Only jobs with this verdict")
+    name: str | None = Field(None, min_length=1, max_length=255)
+    problem: str | None = Field(None, min_length=1, max_length=255)
+    label: str | None = Field(None, pattern=r"^[^=]{1,255}=.{0,255}$", description="KEY=VALUE", examples=["team=a"])
+    since: str | None = Field(None, max_length=64, description="12h, 30d, or a date", examples=["24h"])
+    limit: int = Field(50, ge=1, le=500)
+    cursor: str | None = Field(None, max_length=128, description="From the page before")
+
+    def page(self, history: History) -> JobPage:
+        """The jobs. Raises `OperatorError` for a time or a cursor that is none."""
+        key, _, value = (self.label or "").partition("=")
+        return history.jobs(
+            state=self.state,
+            verdict=self.verdict,
+            name=self.name,
+            problem=self.problem,
+            label=(key, value) if self.label else None,
+            since=durations.parse_since(self.since, "since") if self.since else None,
+            limit=self.limit,
+            cursor=self.cursor,
+        )
+
+
+@router.get("/jobs", response_model=JobsAnswer, responses=responses(), summary="List jobs, newest first")
+async def jobs(desk: TheDesk, caller: TheCaller, wanted: Annotated[JobFilter, Query()]) -> JobsAnswer:
+    """Jobs that a daemon has registered. Where results are for submitters, only the caller's own."""
+    page = await anyio.to_thread.run_sync(wanted.page, desk.history)
+    shown = [job for job in page.jobs if desk.settings.results_for == "everybody" or caller.owns(job.job_id)]
+    return JobsAnswer(jobs=[JobAnswer.of(job, has_result=job.state.final) for job in shown], cursor=page.cursor)
+
+
+@router.get("/jobs/{job_id}", response_model=JobAnswer, responses=responses(404), summary="One job")
+@router.get("/job/{job_id}", response_model=JobAnswer, responses=responses(404), summary="The same as /jobs/{job_id}")
+async def job(job_id: JobId, desk: TheDesk, caller: TheCaller) -> JobAnswer:
+    """How far it is, and its result once there is one."""
+    return await desk.job(job_id, caller)
+
+
+@router.get("/jobs/{job_id}/result", response_model=ResultAnswer, responses=responses(404), summary="Its result")
+async def result(job_id: JobId, desk: TheDesk, caller: TheCaller) -> Any:
+    """The result document. 404 while there is none: `GET /jobs/{job_id}/events` tells when there is."""
+    answer = await desk.job(job_id, caller)
+    if answer.result is None:
+        hint = f"it is {answer.status}; follow it at GET /jobs/{job_id}/events"
+        raise Refusal(404, f"job {job_id} has no result yet", hint=hint, job_id=job_id)
+    return answer.result
+
+
+async def _followed(job_id: JobId, desk: TheDesk, caller: TheCaller) -> JobAnswer:
+    """The job as it is when a stream begins: what is refused is refused before the first event."""
+    answer = await desk.job(job_id, caller)
+    desk.watch.require_room(job_id)
+    return answer
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=EventSourceResponse,
+    responses=responses(404),
+    summary="Follow a job (server-sent events)",
+)
+async def events(
+    job_id: JobId, desk: TheDesk, caller: TheCaller, answer: Annotated[JobAnswer, Depends(_followed)]
+) -> AsyncGenerator[ServerSentEvent, None]:
+    """An event `progress` for every change, and `result` with the result document as the last.
+
+    When the server stops, the stream ends with an event `stopping`; the job goes on.
+    """
+    if answer.result is not None:
+        yield ServerSentEvent(event="result", data=answer.result)
+        return
+    try:
+        async with aclosing(desk.watch.changes(job_id)) as changes:
+            async for glance in changes:
+                yield ServerSentEvent(event="progress", data=ProgressAnswer.of(glance))
+    except Stopping:
+        yield ServerSentEvent(event="stopping", data={"job_id": job_id})
+        return
+    yield ServerSentEvent(event="result", data=(await desk.job(job_id, caller)).result)
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    response_model=CancelAnswer,
+    responses=responses(403, 404, 409),
+    summary="Cancel a job, waiting or running",
+)
+async def cancel(job_id: JobId, desk: TheDesk, caller: TheCaller) -> CancelAnswer:
+    """Its verdict is then `rejected`, and its message says who cancelled it. A caller may cancel its own jobs, an admin
+    any.
+    """
+    await desk.job(job_id, caller)
+    if not caller.owns(job_id):
+        raise Refusal(403, f"job {job_id} is not of {caller.name}", hint="only its sender or an admin may cancel it")
+    return await anyio.to_thread.run_sync(_cancel, desk, job_id, caller)
+
+
+def _cancel(desk: Desk, job_id: str, caller: Caller) -> CancelAnswer:
+    if desk.publisher.cancel(job_id, f"{caller.name} (HTTP)") is None:
+        if desk.history.job(job_id) is None:
+            raise unknown(job_id)
+        raise Refusal(409, f"job {job_id} has ended already", hint=f"its result is at GET /jobs/{job_id}/result")
+    return CancelAnswer(job_id=job_id)

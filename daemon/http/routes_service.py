@@ -1,0 +1,115 @@
+"""Routes about the service: health, figures, cleanup."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import ValidationError
+
+from daemon import durations, log, retention
+from daemon.http.answers import CleanupAnswer, CleanupOrder, HealthAnswer
+from daemon.http.desk import TheCaller, TheDesk
+from daemon.http.figures import StatsAnswer
+from daemon.http.gate import require
+from daemon.http.meters import CONTENT_TYPE
+from daemon.http.refusals import Refusal, responses
+from daemon.http.tokens import Role
+from daemon.versions import evald_version
+
+router = APIRouter(tags=["service"])
+_LONGEST = timedelta(days=31)
+
+
+@router.get(
+    "/health",
+    response_model=HealthAnswer,
+    responses={503: {"model": HealthAnswer, "description": "Nothing is judged now; `reason` says why."}},
+    summary="Whether bundles are being judged",
+)
+async def health(desk: TheDesk) -> Response:
+    """Needs no token, asks nobody, and is never late: what it says was seen within the last seconds."""
+    seen = desk.pulse.seen
+    stopping = desk.watch.is_stopping
+    status = "healthy" if seen.is_healthy and not stopping else "draining" if seen.draining or stopping else "unhealthy"
+    answer = HealthAnswer(
+        status=status,
+        version=evald_version(),
+        daemons=seen.daemons,
+        reason="this server is stopping" if stopping else seen.reason,
+    )
+    return JSONResponse(answer.model_dump(), 200 if status == "healthy" else 503)
+
+
+@router.get("/stats", response_model=StatsAnswer, responses=responses(), summary="What was done lately")
+async def stats(
+    desk: TheDesk,
+    _caller: TheCaller,
+    window: Annotated[str, Query(max_length=64, description="15m, 24h, 7d; at most 31d", examples=["24h"])] = "1h",
+) -> StatsAnswer:
+    """Jobs, durations, throughput, and how busy every daemon was in the last `window`."""
+    span = durations.parse_span(window, "window")
+    if not timedelta(0) < span <= _LONGEST:
+        raise Refusal(422, f"window {window!r} is not between 1s and 31d")
+
+    def look() -> StatsAnswer:
+        return StatsAnswer.of(desk.history.activity(span), desk.history.counts_by_state())
+
+    return await anyio.to_thread.run_sync(look)
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses=responses(),
+    summary="Figures for Prometheus",
+)
+async def metrics(desk: TheDesk, _caller: TheCaller) -> Response:
+    """The text exposition format. The daemons' own figures are in the file that the setting `metrics_file` names."""
+    text = await anyio.to_thread.run_sync(desk.meters.exposition)
+    return Response(text, media_type=CONTENT_TYPE)
+
+
+@router.post(
+    "/admin/cleanup-jobs",
+    response_model=CleanupAnswer,
+    responses=responses(400, 403, 413),
+    openapi_extra={
+        "requestBody": {
+            "required": False,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CleanupOrder"}}},
+        }
+    },
+    summary="Forget jobs that ended long ago",
+)
+async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> CleanupAnswer:
+    """As `evald cleanup`: rows, result files and bundles. What waits or is being judged is never touched."""
+    require(caller, Role.ADMIN)
+    order = _order(await desk.gate.body(request))
+    age = durations.parse_span(order.older_than, "older_than")
+
+    def clean() -> retention.Removed:
+        return retention.clean(desk.settings.paths, desk.repository, age, order.keep_best, dry_run=order.dry_run)
+
+    removed = await anyio.to_thread.run_sync(clean)
+    if not order.dry_run:
+        log.story("cleaned up", jobs=len(removed.job_ids), by=caller.name)
+    return CleanupAnswer(
+        removed=len(removed.job_ids),
+        job_ids=list(removed.job_ids),
+        evaluations=removed.evaluations,
+        kept_best=removed.kept_best,
+        dry_run=order.dry_run,
+    )
+
+
+def _order(document: bytes) -> CleanupOrder:
+    try:
+        return CleanupOrder.model_validate_json(document or b"{}")
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(step) for step in first["loc"]) or "body"
+        raise Refusal(400, f"{place}: {first['msg']}") from error

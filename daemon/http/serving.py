@@ -1,0 +1,178 @@
+"""One server: its socket, its event loop, and a daemon of its own where nobody else judges.
+
+Theory of operation: the socket is bound first, so a port that is taken costs nothing. The event loop runs in the main
+thread and the daemon, if there is one, in another; a stop reaches both. What the daemon had not finished goes back to
+the inbox, as it always does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from enum import StrEnum
+
+import uvicorn
+
+from daemon import log, service
+from daemon.config import Settings
+from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.history import History
+from daemon.errors import EvaldError, OperatorError
+from daemon.http.app import make_app
+from daemon.http.gate import is_loopback
+from daemon.http.tokens import Tokens
+from daemon.notify import Notifier
+
+_BACKLOG = 2048
+_GRACE_S = 5
+
+
+class Judging(StrEnum):
+    """Whether a server judges what it takes: AUTO, when no daemon does as it starts."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Stop:
+    """Ends a server, its daemon included. May be called from a signal handler, and before there is anything to end."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._parts: list[Callable[[], None]] = []
+
+    def __call__(self) -> None:
+        self.asked = True
+        for part in self._parts:
+            part()
+
+    def add(self, part: Callable[[], None]) -> None:
+        self._parts.append(part)
+        if self.asked:
+            part()
+
+
+def serve(settings: Settings, judging: Judging, stop: Stop) -> None:
+    """Serve until `stop`. Raises `OperatorError` when this address, these tokens or this host cannot be used."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(_bound(settings))
+        require_tokens(settings)
+        settings.paths.create()
+        migrate.ensure_ready(settings.database_url)
+        database = Database(settings.database_url)
+        stack.callback(database.close)
+        judge = None
+        if judging is Judging.ALWAYS or (judging is Judging.AUTO and not _somebody_judges(database)):
+            daemon = stack.enter_context(service.opened(settings, stopped=lambda: stop.asked))
+            judge = _Judge(daemon, stop)
+        host, port = listening.getsockname()[:2]
+        log.story("serving", url=_url(host, port), docs=f"{_url(host, port)}/docs", judging=judge is not None)
+        with judge or nullcontext():
+            if judge is None:
+                Notifier.from_environment().ready(f"serving {_url(host, port)}")
+            _run(settings, database, listening, stop)
+    if judge is not None and judge.fault is not None:
+        raise judge.fault
+
+
+def require_tokens(settings: Settings) -> None:
+    """Raise `OperatorError` when everybody on the network could submit."""
+    if is_loopback(settings.http.host) or Tokens.of(settings).callers():
+        return
+    raise OperatorError(
+        f"http.host is {settings.http.host}, which others can reach, and there are no tokens",
+        hint="type: evald token NAME   (or serve on 127.0.0.1)",
+    )
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    host, port = settings.http.host, settings.http.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise OperatorError(f"http.host {host!r} is no address", hint="for example 127.0.0.1 or 0.0.0.0") from error
+    with bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind(address)
+            bound.listen(_BACKLOG)
+        except OSError as error:
+            hint = f"another program uses it? try --port {port + 1 if 0 < port < 65535 else 0}"  # noqa: PLR2004
+            raise OperatorError(f"cannot listen on {host} port {port}: {error.strerror}", hint=hint) from error
+        yield bound
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _somebody_judges(database: Database) -> bool:
+    return any(daemon.is_there for daemon in History(database).daemons())
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _run(settings: Settings, database: Database, listening: socket.socket, stop: Stop) -> None:
+    app = make_app(settings, database)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        limit_concurrency=settings.http.streams * 2,
+    )
+    server = _Server(config)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            loop.call_soon_threadsafe(app.state.desk.watch.stop)
+            server.should_exit = True
+
+        stop.add(end)
+        await server.serve(sockets=[listening])
+
+    asyncio.run(run())
+
+
+class _Judge:
+    """A daemon in a thread, for the duration of a block. If it ends by itself, so does the server."""
+
+    def __init__(self, daemon: service.Service, stop: Stop) -> None:
+        self._daemon = daemon
+        self._stop = stop
+        self._thread = threading.Thread(target=self._run, name="daemon")
+        self.fault: EvaldError | None = None
+
+    def __enter__(self) -> _Judge:
+        self._stop.add(self._daemon.stop)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._daemon.stop()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._daemon.run()
+        except EvaldError as error:
+            self.fault = error
+        finally:
+            self._stop()

@@ -1,0 +1,159 @@
+"""From the body of a request to a bundle in the inbox, once.
+
+Theory of operation: a job's id ends in the tag of its caller. With an idempotency key the rest of it follows from
+caller and key, so the same request names the same job on every server. On one host a small file per key, locked while
+the bundle is dropped, keeps two servers from dropping it twice, and remembers what the body hashed to. Where a job is
+is looked for in the order in which bundles move: inbox, work, database. A bundle only ever goes back with its row in
+the database already there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon import log
+from daemon.config import Settings
+from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract, parse_contract
+from daemon.db.history import History
+from daemon.errors import BundleError, OperatorError, Problem
+from daemon.http.refusals import Refusal
+from daemon.http.tokens import TAG_DIGITS, Caller
+from daemon.intake import names
+from daemon.intake.spool import Spool
+from daemon.intake.submit import submit_document
+
+KEY_LIMIT_CHARS = 255
+_KEYS_KEPT_S = 14 * 86_400
+_COUNT_AGAIN_S = 1.0
+_COUNT_AGAIN_AT_LIMIT_S = 0.2
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that a request made, or had made before (`repeated`)."""
+
+    job_id: str
+    name: str
+    timeout_s: float
+    repeated: bool = False
+
+
+class Submission:
+    """Drops the bodies of requests into the inbox. Blocking; safe to use from several threads."""
+
+    def __init__(self, settings: Settings, spool: Spool, history: History, types: Mapping[str, KernelTypeSpec]) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._history = history
+        self._types = types
+        self._quota = _Quota(settings, spool, history)
+        self._keys = Keys(settings.paths.state / "http-keys")
+
+    def check(self, document: bytes, *kinds: str) -> ParsedContract:
+        """The contract in a body, of one of `kinds` where the route takes only some. Raises `BundleError`."""
+        parsed = parse_contract(document, {}, types=self._types, limits=self._settings.limits, contract_file="body")
+        compare = isinstance(parsed.request, CompareRequest)
+        if kinds and ("compare" if compare else "evaluate") not in kinds:
+            right, keys = ("/compare", "ref_kernel") if compare else ("/evaluate", "kernel")
+            raise BundleError([Problem("body", keys, f"is for POST {right}; POST /jobs takes both")])
+        return parsed
+
+    def drop(self, document: bytes, parsed: ParsedContract, caller: Caller, key: str | None) -> Submitted:
+        """Make a job of a checked body. Raises `Refusal` 422 for a key that came with another body, 429, 503."""
+        name, timeout_s = parsed.request.name or "http", float(parsed.request.timeout)
+        if key is None:
+            job_id = names.make_job_id()[:-TAG_DIGITS] + caller.tag
+            self._put(document, name, job_id, caller)
+            return Submitted(job_id, name, timeout_s)
+        job_id = hashlib.sha256(f"{caller.name}\0{key}".encode()).hexdigest()[: 32 - TAG_DIGITS] + caller.tag
+        with self._keys.held(job_id, parsed.contract_sha256):
+            if self.knows(job_id):
+                return Submitted(job_id, name, timeout_s, repeated=True)
+            self._put(document, name, job_id, caller)
+        return Submitted(job_id, name, timeout_s)
+
+    def knows(self, job_id: str) -> bool:
+        """Whether a job of this id waits in the inbox, is claimed, or is in the database."""
+        return self.is_on_the_way(job_id) or self._history.job(job_id) is not None
+
+    def is_on_the_way(self, job_id: str) -> bool:
+        """Whether a bundle of this id is in the inbox or claimed."""
+        return bool(self._spool.waiting_for(job_id)) or any(one.job_id == job_id for one in self._spool.held())
+
+    def _put(self, document: bytes, name: str, job_id: str, caller: Caller) -> None:
+        self._quota.count(caller)
+        try:
+            submit_document(document, name, self._settings.paths.inbox, job_id)
+        except OperatorError as error:
+            log.story("cannot take a job", level=30, reason=error)
+            raise Refusal(503, "the inbox cannot be written", hint="evald doctor says more", retry_after_s=5) from error
+        log.story("submitted", job=job_id, name=names.readable(name), by=caller.name)
+
+
+class Keys:
+    """Idempotency keys that were used on this host: for each job id, what its body hashed to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def held(self, job_id: str, body_sha256: str) -> Iterator[None]:
+        """Nobody else on this host holds this key meanwhile. Raises `Refusal` 422 when it came with another body."""
+        descriptor = os.open(self._folder / job_id, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            known = os.read(descriptor, 100).decode("ascii", "replace")
+            if known not in ("", body_sha256):
+                raise Refusal(
+                    422, "this idempotency key came with another body before", hint="use a fresh key", job_id=job_id
+                )
+            if not known:
+                os.write(descriptor, body_sha256.encode("ascii"))
+            yield
+        finally:
+            os.close(descriptor)
+
+    def forget(self, now_s: float | None = None) -> int:
+        """Drop keys that nobody used for a fortnight; how many."""
+        before_s = (time.time() if now_s is None else now_s) - _KEYS_KEPT_S
+        late = [path for path in self._folder.iterdir() if path.stat().st_mtime < before_s]
+        for path in late:
+            path.unlink(missing_ok=True)
+        return len(late)
+
+
+class _Quota:
+    """How many unfinished jobs each caller has. Counted afresh about once a second; in between, what we add counts."""
+
+    def __init__(self, settings: Settings, spool: Spool, history: History) -> None:
+        self._limit = settings.http.jobs_per_token
+        self._spool = spool
+        self._history = history
+        self._lock = threading.Lock()
+        self._counts: dict[str, tuple[float, int]] = {}
+
+    def count(self, caller: Caller) -> None:
+        """Count one more job of this caller. Raises `Refusal` 429 when it has too many."""
+        with self._lock:
+            at_s, count = self._counts.get(caller.tag, (0.0, 0))
+            now_s = time.monotonic()
+            if now_s - at_s > (_COUNT_AGAIN_S if count < self._limit else _COUNT_AGAIN_AT_LIMIT_S):
+                at_s = now_s
+                count = self._history.unfinished_ending_in(caller.tag) + self._spool.count_ending_in(caller.tag)
+            if count >= self._limit:
+                raise Refusal(
+                    429,
+                    f"{caller.name} has {count} unfinished jobs, {self._limit} are allowed",
+                    hint="wait for some; the setting http.jobs_per_token says how many",
+                    retry_after_s=5,
+                )
+            self._counts[caller.tag] = (at_s, count + 1)

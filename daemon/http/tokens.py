@@ -1,0 +1,136 @@
+"""Who may call: names, roles and tokens. The file keeps only what a token hashes to.
+
+One line a token: `NAME ROLE SHA256`. It is read again whenever it changes, so a revoked token stops at once. A token
+is 256 random bits, so a plain hash of it cannot be turned back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from daemon import fsio
+from daemon.config import Settings
+from daemon.errors import OperatorError
+
+TAG_DIGITS = 8
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LINE = re.compile(r"(?P<name>\S+) (?P<role>\S+) (?P<digest>[0-9a-f]{64})")
+
+
+class Role(StrEnum):
+    """What a caller may do: `submit` jobs, read, and cancel its own; `admin` also others' and cleanup."""
+
+    SUBMIT = "submit"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a request comes from."""
+
+    name: str
+    role: Role
+
+    @property
+    def tag(self) -> str:
+        """Eight hex digits that the ids of this caller's jobs end in: so a job says whose it is, on every host."""
+        return hashlib.sha256(f"evald caller {self.name}".encode()).hexdigest()[:TAG_DIGITS]
+
+    def owns(self, job_id: str) -> bool:
+        return self.role is Role.ADMIN or job_id.endswith(self.tag)
+
+
+LOCAL = Caller("local", Role.ADMIN)  # everybody, on a loopback address without tokens
+
+
+class Tokens:
+    """The tokens of one file. Safe to share between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._callers: dict[str, Caller] = {}
+
+    @classmethod
+    def of(cls, settings: Settings) -> Tokens:
+        """Those that `settings` name."""
+        given = settings.http.tokens_file
+        return cls(given.expanduser().absolute() if given else settings.paths.state / "tokens")
+
+    @property
+    def are_used(self) -> bool:
+        """Whether there ever was a token here. With the last one revoked nobody gets in any more, not everybody."""
+        return self.path.exists()
+
+    def callers(self) -> tuple[Caller, ...]:
+        """Everybody who has a token, by name. Raises `OperatorError` for a file that cannot be read."""
+        return tuple(sorted(self._current().values(), key=lambda caller: caller.name))
+
+    def caller(self, token: str) -> Caller | None:
+        """Whose token this is; None: nobody's. Raises `OperatorError` for a file that cannot be read."""
+        return self._current().get(_digest(token))
+
+    def add(self, name: str, role: Role) -> str:
+        """A new token, shown this once. Raises `OperatorError` for a name that is taken or no name."""
+        if not _NAME.fullmatch(name):
+            raise OperatorError(f"{name!r} cannot name a token", hint="use letters, digits, dots, dashes, underscores")
+        known = self._current()
+        if any(caller.name == name for caller in known.values()):
+            raise OperatorError(f"there is a token {name} already", hint=f"type: evald token --revoke {name}")
+        token = f"evald_{secrets.token_urlsafe(32)}"
+        self._write({**known, _digest(token): Caller(name, role)})
+        return token
+
+    def revoke(self, name: str) -> None:
+        """Forget a token. Raises `OperatorError` when there is none of this name."""
+        known = self._current()
+        left = {digest: caller for digest, caller in known.items() if caller.name != name}
+        if left == known:
+            listed = ", ".join(caller.name for caller in known.values()) or "none"
+            raise OperatorError(f"there is no token {name}", hint=f"there are: {listed}")
+        self._write(left)
+
+    def _current(self) -> dict[str, Caller]:
+        with self._lock:
+            try:
+                status = self.path.stat()
+                stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+                if stamp != self._stamp:
+                    self._callers, self._stamp = _read(self.path), stamp
+            except FileNotFoundError:
+                self._callers, self._stamp = {}, None
+            except (OSError, UnicodeDecodeError) as error:
+                raise OperatorError(f"cannot read the tokens in {self.path}: {error}", hint="check its mode") from error
+            return self._callers
+
+    def _write(self, callers: dict[str, Caller]) -> None:
+        text = "".join(f"{caller.name} {caller.role} {digest}\n" for digest, caller in callers.items())
+        try:
+            fsio.write_atomic(self.path, text.encode(), mode=0o600)
+        except OSError as error:
+            raise OperatorError(
+                f"cannot write the tokens to {self.path}: {error.strerror}", hint="check --home"
+            ) from error
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Caller]:
+    callers = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if match is None or match["role"] not in list(Role):
+            raise OperatorError(f"{path}:{number}: not a token line", hint="write it with: evald token NAME")
+        callers[match["digest"]] = Caller(match["name"], Role(match["role"]))
+    return callers

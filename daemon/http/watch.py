@@ -1,0 +1,130 @@
+"""Waiting for jobs: one task looks at all that are awaited together, however many requests wait.
+
+Theory of operation: a request registers the id it waits for and gets told of every change. The task sleeps while
+nobody waits. A database that does not answer is waited out. When the server stops, everybody is told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+
+import anyio.to_thread
+
+from daemon import log
+from daemon.db.history import History
+from daemon.db.records import Glance
+from daemon.errors import HarnessError
+from daemon.http.refusals import Refusal
+
+_PAUSE_S = 0.05
+_PAUSE_LIMIT_S = 0.5
+_SHARE = 4  # looking takes at most one part in so many of the time
+
+
+class Stopping(Exception):  # noqa: N818 - an expected end
+    """The server stops; the job goes on."""
+
+
+class Watch:
+    """Belongs to one event loop. Run it with `running`."""
+
+    def __init__(self, history: History, limit: int) -> None:
+        """`limit`: how many may wait at the same time."""
+        self._history = history
+        self._limit = limit
+        self._waiting: defaultdict[str, list[asyncio.Queue[Glance | None]]] = defaultdict(list)
+        self._seen: dict[str, Glance] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def count(self) -> int:
+        """How many wait."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping
+
+    def stop(self) -> None:
+        """Let everybody go; for the event loop's thread."""
+        self._stopping = True
+        for queues in self._waiting.values():
+            for queue in queues:
+                queue.put_nowait(None)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            self.stop()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def require_room(self, job_id: str) -> None:
+        """Raise `Refusal` 503 while too many wait already."""
+        if self.count >= self._limit:
+            raise Refusal(503, "too many requests wait already", hint="use POST /jobs", retry_after_s=5, job_id=job_id)
+
+    async def changes(self, job_id: str) -> AsyncGenerator[Glance, None]:
+        """Every change of a job from now on, the last when it has its result. Raises `Stopping`, `Refusal` 503."""
+        if self._stopping:
+            raise Stopping
+        self.require_room(job_id)
+        queue: asyncio.Queue[Glance | None] = asyncio.Queue()
+        self._waiting[job_id].append(queue)
+        if (seen := self._seen.get(job_id)) is not None:
+            queue.put_nowait(seen)
+        self._wake.set()
+        try:
+            while (glance := await queue.get()) is not None:
+                yield glance
+                if glance.has_result:
+                    return
+            raise Stopping
+        finally:
+            self._waiting[job_id].remove(queue)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]
+                self._seen.pop(job_id, None)
+
+    async def end_of(self, job_id: str, limit_s: float) -> bool:
+        """Wait until a job has its result. False: it has not after `limit_s`. Raises `Stopping`, `Refusal` 503."""
+        try:
+            async with asyncio.timeout(limit_s), aclosing(self.changes(job_id)) as changes:
+                async for _ in changes:
+                    pass
+        except TimeoutError:
+            return False
+        return True
+
+    async def _run(self) -> None:
+        complaint = log.Complaint()
+        while True:
+            if not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            started_s = time.monotonic()
+            try:
+                found = await anyio.to_thread.run_sync(self._history.glances, tuple(self._waiting))
+            except HarnessError as error:
+                complaint.say(f"cannot look at the jobs that are waited for: {error}")
+                found = {}
+            for job_id, glance in found.items():
+                self._tell(job_id, glance)
+            took_s = time.monotonic() - started_s
+            await asyncio.sleep(min(max(_PAUSE_S, took_s * _SHARE), _PAUSE_LIMIT_S))
+
+    def _tell(self, job_id: str, glance: Glance) -> None:
+        if job_id not in self._waiting or self._seen.get(job_id) == glance:
+            return
+        self._seen[job_id] = glance
+        for queue in self._waiting[job_id]:
+            queue.put_nowait(glance)

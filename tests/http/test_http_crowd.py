@@ -1,0 +1,57 @@
+"""Two hundred clients at once: every one gets its own answer, nothing is lost or doubled, and health answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+
+import httpx
+from conftest import Serve
+from http_bodies import evaluate
+
+CLIENTS = 200
+
+
+async def crowd(url: str) -> tuple[list[httpx.Response], list[httpx.Response]]:
+    """What each client got, and what a probe got from /health in the meantime."""
+    done = asyncio.Event()
+    limits = httpx.Limits(max_connections=CLIENTS + 10)
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
+
+        async def one(number: int) -> httpx.Response:
+            return await client.post("/evaluate", json=evaluate(f"client{number}", labels={"number": str(number)}))
+
+        async def probe() -> list[httpx.Response]:
+            found = []
+            while not done.is_set():
+                found.append(await client.get("/health"))
+                await asyncio.sleep(0.05)
+            return found
+
+        probing = asyncio.create_task(probe())
+        answers = await asyncio.gather(*(one(number) for number in range(CLIENTS)))
+        done.set()
+        return answers, await probing
+
+
+def test_every_one_of_two_hundred_clients_gets_its_own_result_once(serve: Serve) -> None:
+    server = serve(SLOTS="4", REHEARSAL_S="0.01", CLAIM_AHEAD="64")
+    answers, health = asyncio.run(crowd(server.url))
+    assert Counter(answer.status_code for answer in answers) == {200: CLIENTS}
+    documents = [answer.json() for answer in answers]
+    assert [document["name"] for document in documents] == [f"client{number}" for number in range(CLIENTS)]
+    assert len({document["job_id"] for document in documents}) == CLIENTS
+    assert {json.loads(file.read_text("utf-8"))["job_id"] for file in server.results()} == {
+        document["job_id"] for document in documents
+    }
+    assert len(server.results()) == CLIENTS
+    assert {answer.status_code for answer in health} == {200}
+    assert len(health) > 3
+    with server.client() as client:
+        figures = client.get("/metrics").text
+        assert f'evald_http_requests_total{{code="200",method="POST",route="/evaluate"}} {CLIENTS}.0' in figures
+        assert "evald_http_waiting 0.0" in figures
+    assert server.stop() == 0
+    assert "fault" not in server.story
+    assert list((server.home / "inbox").glob("*@*")) == list((server.home / "work").iterdir()) == []

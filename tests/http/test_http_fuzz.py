@@ -1,0 +1,67 @@
+"""Every route of the OpenAPI description, with inputs made from it and against it: never a 500, never another shape."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from conftest import started
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+
+EXAMPLES = 60
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
+    server = started(
+        tmp_path_factory.mktemp("fuzz") / "home",
+        REHEARSAL_S="0.001",
+        SLOTS="4",
+        HTTP_REQUESTS_PER_S="10000",
+        HTTP_BURST="100000",
+        LIMITS_TENSOR_BYTES="1000000",
+    )
+    yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    assert server.process.poll() is None
+    server.process.kill()
+    server.process.wait()
+    assert "fault" not in server.story, server.story[-5000:]
+    print(server.story.count("submitted"), "bodies were taken", file=sys.stderr)
+
+
+OPERATIONS = (
+    "POST /evaluate", "POST /compare", "POST /", "POST /jobs", "GET /jobs", "GET /jobs/{job_id}", "GET /job/{job_id}",
+    "GET /jobs/{job_id}/result", "GET /jobs/{job_id}/events", "DELETE /jobs/{job_id}", "GET /health", "GET /stats",
+    "GET /metrics", "POST /admin/cleanup-jobs",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_no_input_makes_a_fault_or_an_answer_that_is_not_described(
+    api: schemathesis.BaseSchema, label: str, mode: GenerationMode
+) -> None:
+    method, _, path = label.partition(" ")
+    cases = api[path][method].as_strategy(generation_mode=mode)
+
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(case=cases)
+    def one(case: schemathesis.Case) -> None:
+        case.call_and_validate(
+            checks=[not_a_server_error, response_schema_conformance, status_code_conformance], timeout=60
+        )
+
+    try:
+        one()
+    except Unsatisfiable:
+        pytest.skip("this route has no input that could be wrong")
+
+
+def test_every_route_is_tried(api: schemathesis.BaseSchema) -> None:
+    assert {operation.ok().label for operation in api.get_all_operations()} == set(OPERATIONS)

@@ -1,0 +1,237 @@
+"""Who gets in: tokens, roles, limits on rate, size, time and number; and what a server refuses to start with."""
+
+from __future__ import annotations
+
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import Serve, Server, evald
+from http_bodies import evaluate
+from service_bundles import wait_for
+
+from daemon.errors import OperatorError
+from daemon.http.gate import Rate, is_loopback
+from daemon.http.tokens import Role, Tokens
+
+ROUTES = (
+    ("POST", "/evaluate"), ("POST", "/compare"), ("POST", "/"), ("POST", "/jobs"), ("GET", "/jobs"),
+    ("GET", f"/jobs/{'0' * 32}"), ("GET", f"/job/{'0' * 32}"), ("GET", f"/jobs/{'0' * 32}/result"),
+    ("GET", f"/jobs/{'0' * 32}/events"), ("DELETE", f"/jobs/{'0' * 32}"), ("GET", "/stats"), ("GET", "/metrics"),
+    ("POST", "/admin/cleanup-jobs"),
+)  # fmt: skip
+
+
+def token(home: Path, name: str, *options: str) -> str:
+    ran = evald(home, "token", name, *options)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def test_with_tokens_every_route_but_health_wants_one(serve: Serve, home: Path) -> None:
+    mine = token(home, "mine")
+    server = serve()
+    with server.client() as stranger, server.client("evald_wrong") as liar, server.client(mine) as client:
+        described = stranger.get("/openapi.json").json()["paths"]
+        told = {(method.upper(), path) for path, methods in described.items() for method in methods}
+        tried = {(method, path.replace("0" * 32, "{job_id}")) for method, path in ROUTES}
+        assert told == tried | {("GET", "/health")}
+        for method, path in ROUTES:
+            for client_ in (stranger, liar):
+                answer = client_.request(method, path, content=b"{}")
+                assert answer.status_code == 401, path
+                assert answer.headers["www-authenticate"] == "Bearer"
+        assert stranger.get("/health").status_code == 200
+        assert client.post("/evaluate", json=evaluate()).status_code == 200
+        assert evald(home, "token", "mine", "--revoke").returncode == 0
+        assert client.get("/jobs").status_code == 401
+        assert stranger.get("/jobs").status_code == 401  # the last token is gone: nobody gets in, not everybody
+        (home / "state" / "tokens").write_text("garbage", "utf-8")
+        assert client.get("/jobs").status_code == 503
+
+
+def test_a_caller_cancels_its_own_jobs_and_an_admin_any(serve: Serve, home: Path) -> None:
+    mine, theirs, admins = token(home, "mine"), token(home, "theirs"), token(home, "root", "--admin")
+    server = serve(REHEARSAL_S="60", LEASE_S="3")
+    with server.client(mine) as me, server.client(theirs) as them, server.client(admins) as admin:
+        jobs = [me.post("/jobs", json=evaluate()).json()["job_id"] for _ in range(2)]
+        refused = them.delete(f"/jobs/{jobs[0]}")
+        assert refused.status_code == 403
+        assert "theirs" in refused.json()["error"]
+        assert them.get(f"/jobs/{jobs[0]}").status_code == 200
+        assert me.delete(f"/jobs/{jobs[0]}").status_code == 200
+        assert admin.delete(f"/jobs/{jobs[1]}").status_code == 200
+        assert "by root" in me.get(f"/jobs/{jobs[1]}/result").json()["message"]
+        assert me.post("/admin/cleanup-jobs").status_code == 403
+        plan = admin.post("/admin/cleanup-jobs", json={"older_than": "0s", "keep_best": 0, "dry_run": True}).json()
+        assert sorted(plan["job_ids"]) == sorted(jobs)
+        assert admin.post("/admin/cleanup-jobs").json()["removed"] == 0
+        assert admin.post("/admin/cleanup-jobs", json={"older_than": "0s"}).json()["removed"] == 2
+        assert me.get(f"/jobs/{jobs[0]}").status_code == 404
+        for wrong in ({"older_then": "1d"}, {"keep_best": -1}, [], "x"):
+            assert admin.post("/admin/cleanup-jobs", json=wrong).status_code == 400, wrong
+
+
+def test_where_results_are_for_submitters_others_see_no_trace_of_a_job(serve: Serve, home: Path) -> None:
+    mine, theirs = token(home, "mine"), token(home, "theirs")
+    server = serve(RESULTS_FOR="submitter")
+    with server.client(mine) as me, server.client(theirs) as them:
+        job_id = me.post("/evaluate", json=evaluate()).json()["job_id"]
+        assert me.get(f"/jobs/{job_id}/result").status_code == 200
+        for place in ("", "/result", "/events"):
+            assert them.get(f"/jobs/{job_id}{place}").status_code == 404
+        assert them.delete(f"/jobs/{job_id}").status_code == 404
+        assert them.get("/jobs").json()["jobs"] == []
+        assert len(me.get("/jobs").json()["jobs"]) == 1
+
+
+def test_without_tokens_only_programs_of_this_machine_get_in(serve: Serve) -> None:
+    server = serve("--judge", "never")
+    with server.client() as client:
+        assert client.get("/jobs").status_code == 200
+        assert client.get("/jobs", headers={"Origin": "https://evil.example"}).status_code == 403
+        rebound = client.get("/jobs", headers={"Host": "evil.example"})
+        assert rebound.status_code == 403
+        assert "evald token" in rebound.json()["hint"]
+        answer = client.options(
+            "/jobs", headers={"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+        )
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+def test_an_address_others_can_reach_needs_a_token_to_start(home: Path) -> None:
+    ran = evald(home, "serve", "--host", "0.0.0.0", "--port", "0")
+    assert ran.returncode == 2
+    assert "evald token" in ran.stderr
+    assert not (home / "inbox").exists()
+
+
+def test_a_port_that_is_taken_and_a_host_that_is_none_are_one_line(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = evald(home, "serve", "--port", str(taken.getsockname()[1]))
+    assert ran.returncode == 2
+    assert "--port" in ran.stderr
+    ran = evald(home, "serve", "--host", "no.such.host.invalid")
+    assert ran.returncode == 2
+    assert "http.host" in ran.stderr
+
+
+def test_a_body_too_large_is_refused_by_its_head_or_as_it_comes(serve: Serve) -> None:
+    server = serve("--judge", "never", HTTP_BODY_BYTES="1000")
+    with server.client() as client:
+        large = json.dumps(evaluate(notes="x" * 2000)).encode()
+        assert client.post("/jobs", content=large).status_code == 413
+
+        def pieces():  # type: ignore[no-untyped-def]
+            yield large[:500]
+            yield large[500:]
+
+        assert client.post("/jobs", content=pieces()).status_code == 413
+        assert client.post("/jobs", json=evaluate()).status_code == 202
+
+
+def test_bodies_that_arrive_together_share_a_limit_and_leave_nothing_behind(serve: Serve) -> None:
+    server = serve("--judge", "never", HTTP_BODIES_BYTES="1000")
+    with server.client() as client:
+        for _ in range(3):
+            large = client.post("/jobs", content=json.dumps(evaluate(notes="x" * 2000)))
+            assert large.status_code == 503
+            assert large.headers["retry-after"]
+        assert client.post("/jobs", json=evaluate()).status_code == 202
+
+
+def test_a_body_that_never_comes_does_not_hold_the_server(serve: Serve) -> None:
+    server = serve("--judge", "never", HTTP_BODY_S="0.5")
+    url = httpx.URL(server.url)
+    with socket.create_connection((url.host, url.port), timeout=30) as slow:
+        slow.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        assert slow.recv(4096).startswith(b"HTTP/1.1 408")
+    with server.client() as client:
+        assert client.post("/jobs", json=evaluate()).status_code == 202
+
+
+def test_too_many_requests_and_too_many_unfinished_jobs_are_told_when_to_come_again(serve: Serve, home: Path) -> None:
+    fast, slow = token(home, "fast"), token(home, "slow")
+    server = serve("--judge", "never", HTTP_JOBS_PER_TOKEN="3", HTTP_BURST="40", HTTP_REQUESTS_PER_S="0.01")
+    with server.client(fast) as client, server.client(slow) as other:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: client.post("/jobs", json=evaluate()), range(20)))
+        codes = [answer.status_code for answer in answers]
+        assert (codes.count(202), codes.count(429)) == (3, 17)
+        assert all(int(answer.headers["retry-after"]) > 0 for answer in answers if answer.status_code == 429)
+        assert "3 are allowed" in next(answer for answer in answers if answer.status_code == 429).json()["error"]
+        assert other.post("/jobs", json=evaluate()).status_code == 202
+        codes = [client.get("/jobs").status_code for _ in range(25)]
+        assert codes.count(200) == 20
+        assert codes[-1] == 429
+        assert other.get("/jobs").status_code == 200
+        assert client.get("/health").status_code in (200, 503)
+    assert len(list((home / "inbox").glob("*@*"))) == 4
+
+
+def test_waiting_requests_are_bounded(serve: Serve) -> None:
+    server: Server = serve(HTTP_STREAMS="2", REHEARSAL_S="60")
+    with server.client() as client, ThreadPoolExecutor(2) as pool:
+        held = [pool.submit(client.post, "/evaluate", json=evaluate(f"held{number}")) for number in range(2)]
+        wait_for(lambda: "evald_http_waiting 2" in client.get("/metrics").text, "two to wait")
+        refused = client.post("/evaluate", json=evaluate("third"))
+        assert refused.status_code == 503
+        assert client.get(f"/jobs/{refused.json()['job_id']}/events").status_code == 503
+        assert server.stop() == 0
+        assert [one.result().status_code for one in held] == [503, 503]
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("127.0.0.1", True), ("127.9.9.9:80", True), ("localhost", True), ("LOCALHOST:1", True), ("::1", True),
+        ("[::1]:8720", True), ("0.0.0.0", False), ("::", False), ("evil.example", False), ("", False),
+        ("localhost.evil.example", False), ("127.0.0.1.evil.example", False), ("10.0.0.1:80", False),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_this_machines_own(host: str, ours: bool) -> None:
+    assert is_loopback(host) is ours
+
+
+def test_a_rate_lets_a_burst_through_and_then_its_share() -> None:
+    rate = Rate(per_s=2, burst=3)
+    assert [rate.wait_s("a", 0.0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert rate.wait_s("b", 0.0) == 0
+    assert rate.wait_s("a", 0.5) == 0
+    assert rate.wait_s("a", 0.5) > 0
+    assert [rate.wait_s("a", 1000.0) for _ in range(4)][2:] == [0, 0.5]
+
+
+def test_tokens_are_kept_as_hashes_and_read_again_when_they_change(tmp_path: Path) -> None:
+    tokens, watching = Tokens(tmp_path / "tokens"), Tokens(tmp_path / "tokens")
+    secret = tokens.add("one", Role.ADMIN)
+    assert secret not in (tmp_path / "tokens").read_text("utf-8")
+    assert (tmp_path / "tokens").stat().st_mode & 0o777 == 0o600
+    found = watching.caller(secret)
+    assert found is not None
+    assert (found.name, found.role) == ("one", Role.ADMIN)
+    assert watching.caller(secret[:-1]) is None
+    for name in ("one", "", "a b", "../x"):
+        with pytest.raises(OperatorError):
+            tokens.add(name, Role.SUBMIT)
+    tokens.revoke("one")
+    with pytest.raises(OperatorError, match="no token one"):
+        tokens.revoke("one")
+    assert watching.caller(secret) is None
+    (tmp_path / "tokens").write_text("garbage\n", "utf-8")
+    with pytest.raises(OperatorError, match=r"tokens:1"):
+        Tokens(tmp_path / "tokens").callers()
+
+
+def test_the_token_command_lists_makes_and_takes_back(home: Path) -> None:
+    assert "evald token NAME" in evald(home, "token").stdout
+    made = json.loads(evald(home, "token", "ci", "--admin", "--json").stdout)
+    assert made["name"] == "ci"
+    assert json.loads(evald(home, "token", "--json").stdout) == {"tokens": [{"name": "ci", "role": "admin"}]}
+    assert "admin" in evald(home, "token").stdout
+    assert evald(home, "token", "ci").returncode == 2
+    assert evald(home, "token", "--revoke").returncode == 2
+    assert evald(home, "token", "ci", "--revoke").returncode == 0

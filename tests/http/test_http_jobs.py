@@ -1,0 +1,225 @@
+"""Jobs over HTTP: taken at once, once per key, listed, followed, cancelled; and what happens when the server stops."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Serve, evald
+from http_bodies import compare, evaluate
+from service_bundles import wait_for
+
+
+def events(client: httpx.Client, job_id: str) -> list[tuple[str, Any]]:
+    """Every event of a job's stream until it ends: (event, data)."""
+    found: list[tuple[str, Any]] = []
+    kind = ""
+    with client.stream("GET", f"/jobs/{job_id}/events") as stream:
+        assert stream.status_code == 200
+        for line in stream.iter_lines():
+            name, _, value = line.partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                found.append((kind, json.loads(value)))
+    return found
+
+
+def test_a_job_is_taken_at_once_and_its_result_is_where_the_answer_says(serve: Serve) -> None:
+    with serve(REHEARSAL_S="0.2").client() as client:
+        taken = client.post("/jobs", json=evaluate("quick"))
+        assert taken.status_code == 202
+        job = taken.json()
+        assert client.get(job["status_url"]).json()["status"] in ("pending", "running")
+        told = events(client, job["job_id"])
+        assert [kind for kind, _ in told][-1] == "result"
+        assert {kind for kind, _ in told} <= {"progress", "result"}
+        assert told[-1][1] == client.get(job["result_url"]).json()
+        again = events(client, job["job_id"])
+        assert again == [("result", told[-1][1])]
+        answer = client.get(job["status_url"]).json()
+        assert (answer["status"], answer["state"], answer["name"]) == ("completed", "finished", "quick")
+
+
+def test_a_result_that_is_not_there_yet_says_where_to_wait_for_it(serve: Serve) -> None:
+    with serve(REHEARSAL_S="60").client() as client:
+        job_id = client.post("/jobs", json=evaluate()).json()["job_id"]
+        answer = client.get(f"/jobs/{job_id}/result")
+        assert answer.status_code == 404
+        assert f"/jobs/{job_id}/events" in answer.json()["hint"]
+        for place in ("", "/result", "/events"):
+            unknown = client.get(f"/jobs/{'0' * 32}{place}")
+            assert unknown.status_code == 404
+            assert "no job" in unknown.json()["error"]
+        assert client.get("/job/xyz").status_code == 422
+
+
+def test_a_request_that_waits_too_long_gets_408_and_its_job_goes_on(serve: Serve) -> None:
+    with serve(REHEARSAL_S="7", HTTP_WAIT_MARGIN_S="0.1").client() as client:
+        answer = client.post("/evaluate", json=evaluate("slow", timeout=5))
+        assert answer.status_code == 408
+        job_id = answer.json()["job_id"]
+        assert f"/jobs/{job_id}/result" in answer.json()["hint"]
+        wait_for(lambda: client.get(f"/jobs/{job_id}/result").status_code == 200, "the job to go on")
+
+
+def test_a_key_makes_one_job_however_often_and_at_once_it_is_sent(serve: Serve, home: Path) -> None:
+    server = serve(REHEARSAL_S="0.3")
+    key = {"Idempotency-Key": str(uuid.uuid4())}
+    with server.client() as client:
+
+        def send(_number: int) -> dict[str, Any]:
+            return client.post("/jobs", json=evaluate("keyed"), headers=key).json()
+
+        with ThreadPoolExecutor(16) as pool:
+            taken = list(pool.map(send, range(32)))
+        assert len({job["job_id"] for job in taken}) == 1
+        assert [job["repeated"] for job in taken].count(False) == 1
+        job_id = taken[0]["job_id"]
+        waited = client.post("/evaluate", json=evaluate("keyed"), headers=key)
+        assert waited.json()["job_id"] == job_id
+        wait_for(lambda: not list((home / "work").iterdir()), "the bundle to be put away")
+        assert client.post("/jobs", json=evaluate("keyed"), headers=key).json()["repeated"] is True
+        other = client.post("/jobs", json=evaluate("another"), headers=key)
+        assert other.status_code == 422
+        assert other.json()["job_id"] == job_id
+        assert len(client.get("/jobs").json()["jobs"]) == 1
+    assert len(server.results()) == 1
+
+
+def test_a_key_of_one_server_is_known_to_another_on_the_same_inbox(serve: Serve) -> None:
+    first, second = serve("--judge", "never"), serve("--judge", "never")
+    key = {"Idempotency-Key": "once"}
+    answers = [httpx.post(f"{server.url}/jobs", json=evaluate(), headers=key) for server in (first, second, first)]
+    assert [answer.json()["repeated"] for answer in answers] == [False, True, True]
+    assert len({answer.json()["job_id"] for answer in answers}) == 1
+
+
+def test_jobs_are_listed_by_label_state_and_page(serve: Serve) -> None:
+    server = serve()
+    with server.client() as client:
+        for number in range(5):
+            labels = {"team": "a" if number < 3 else "b"}
+            body = evaluate(f"job{number}", problem="p", labels=labels)
+            assert client.post("/evaluate", json=body).status_code == 200
+        names = [job["name"] for job in client.get("/jobs", params={"label": "team=a"}).json()["jobs"]]
+        assert names == ["job2", "job1", "job0"]
+        page = client.get("/jobs", params={"limit": 2}).json()
+        rest = client.get("/jobs", params={"limit": 500, "cursor": page["cursor"]}).json()
+        assert [job["name"] for job in page["jobs"] + rest["jobs"]] == [f"job{number}" for number in (4, 3, 2, 1, 0)]
+        assert rest["cursor"] is None
+        for wanted in ({"state": "queued"}, {"verdict": "passed"}, {"name": "other"}, {"problem": "q"}):
+            assert client.get("/jobs", params=wanted).json()["jobs"] == []
+        assert len(client.get("/jobs", params={"since": "1h", "problem": "p"}).json()["jobs"]) == 5
+        for wrong in ({"label": "team"}, {"since": "soon"}, {"cursor": "x"}, {"limit": 0}, {"sate": "queued"}):
+            answer = client.get("/jobs", params=wrong)
+            assert (answer.status_code, bool(answer.json()["error"])) == (422, True), wrong
+
+
+def test_a_job_is_cancelled_waiting_or_running_and_only_once(serve: Serve) -> None:
+    with serve(REHEARSAL_S="60", LEASE_S="3").client() as client:
+        running = client.post("/jobs", json=evaluate("running")).json()["job_id"]
+        wait_for(lambda: client.get(f"/jobs/{running}").json()["status"] == "running", "the job to run")
+        waiting = client.post("/jobs", json=evaluate("waiting")).json()["job_id"]
+        for job_id in (waiting, running):
+            assert client.delete(f"/jobs/{job_id}").json() == {"job_id": job_id, "cancelled": True}
+            told = client.get(f"/jobs/{job_id}/result").json()
+            assert (told["verdict"], told["message"]) == ("rejected", "cancelled by local (HTTP)")
+            late = client.delete(f"/jobs/{job_id}")
+            assert late.status_code == 409
+            assert f"/jobs/{job_id}/result" in late.json()["hint"]
+        assert client.delete(f"/jobs/{'0' * 32}").status_code == 404
+
+
+def test_who_waits_when_the_server_stops_learns_where_the_result_will_be_and_the_job_is_kept(
+    serve: Serve, home: Path
+) -> None:
+    server = serve(REHEARSAL_S="60")
+    answers: list[httpx.Response] = []
+    streamed: list[tuple[str, Any]] = []
+    with server.client() as client:
+        followed = client.post("/jobs", json=evaluate("followed")).json()["job_id"]
+
+        def wait() -> None:
+            answers.append(client.post("/evaluate", json=evaluate("kept")))
+
+        def follow() -> None:
+            streamed.extend(events(client, followed))
+
+        threads = [threading.Thread(target=wait), threading.Thread(target=follow)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: "evald_http_waiting 2" in client.get("/metrics").text, "both to wait")
+        assert server.stop() == 0
+        for thread in threads:
+            thread.join(30)
+    assert [answer.status_code for answer in answers] == [503]
+    assert answers[0].headers["retry-after"]
+    job_id = answers[0].json()["job_id"]
+    assert f"/jobs/{job_id}/result" in answers[0].json()["hint"]
+    assert streamed[-1] == ("stopping", {"job_id": followed})
+    again = serve()
+    with again.client() as client:
+        for kept in (job_id, followed):
+            wait_for(lambda: client.get(f"/jobs/{kept}/result").status_code == 200, f"{kept} to be judged")  # noqa: B023
+    assert len(again.results()) == 2
+
+
+def test_a_server_beside_a_daemon_judges_nothing_itself(serve: Serve, home: Path) -> None:
+    judging = serve()
+    beside = serve()
+    assert "judging=True" in judging.story
+    assert "judging=False" in beside.story
+    with beside.client() as client:
+        assert client.post("/compare", json=compare()).status_code == 200
+        assert client.get("/health").json()["daemons"] == 1
+        assert judging.stop() == 0
+        wait_for(lambda: client.get("/health").status_code == 503, "the daemon to be missed")
+        assert "evald run" in client.get("/health").json()["reason"]
+        taken = client.post("/jobs", json=evaluate("waits"))
+        assert taken.status_code == 202
+        job_id = taken.json()["job_id"]
+        assert client.get(f"/jobs/{job_id}").json()["state"] == "waiting"
+        assert evald(home, "sweep", "--set", "engine=rehearsal").returncode in (0, 1, 2)
+        assert client.get(f"/jobs/{job_id}/result").status_code == 200
+
+
+def test_a_drained_host_takes_nothing_new_and_answers_questions(serve: Serve, home: Path) -> None:
+    server = serve(LEASE_S="3")
+    with server.client() as client:
+        done = client.post("/evaluate", json=evaluate()).json()["job_id"]
+        host = client.get("/stats").json()["gpu_utilization"][0]["host"]
+        assert evald(home, "drain", host).returncode == 0
+        wait_for(lambda: client.get("/health").json()["status"] == "draining", "the drain to be seen")
+        for path in ("/evaluate", "/jobs"):
+            refused = client.post(path, json=evaluate())
+            assert refused.status_code == 503
+            assert int(refused.headers["retry-after"]) > 0
+            assert "drain" in refused.json()["error"]
+        assert client.get(f"/jobs/{done}").status_code == 200
+        assert evald(home, "drain", "--undo", host).returncode == 0
+        wait_for(lambda: client.get("/health").status_code == 200, "the drain to be over")
+        assert client.post("/evaluate", json=evaluate()).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/evaluate", "/jobs"])
+def test_everything_wrong_with_a_body_is_listed_with_what_was_meant(serve: Serve, path: str) -> None:
+    server = serve("--judge", "never")
+    with server.client() as client:
+        kernel = {"kernel_typ": "torch", "source_code": "x"}
+        answer = client.post(path, json={"kernel": kernel, "timeout": 10**6})
+        assert answer.status_code == 400
+        told = {problem["field"]: problem for problem in answer.json()["problems"]}
+        assert told["kernel.kernel_typ"]["suggestion"] == "kernel_type"
+        assert "timeout" in told
+        for body in (b"", b"{", b"[]", b"null", b'{"kernel": 1e999}', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 10_000):
+            refused = client.post(path, content=body)
+            assert refused.status_code == 400, (body[:20], refused.text)
+            assert refused.json()["problems"]
+    assert list((server.home / "inbox").glob("*.json*")) == []
