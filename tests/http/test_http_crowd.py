@@ -7,8 +7,8 @@ import json
 from collections import Counter
 
 import httpx
-from conftest import Serve
 from http_bodies import evaluate
+from http_servers import Serve
 
 CLIENTS = 200
 

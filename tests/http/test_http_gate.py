@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Serve, Server, evald
 from http_bodies import evaluate
+from http_servers import Serve, Server, evald
 from service_bundles import wait_for
 
 from daemon.errors import OperatorError

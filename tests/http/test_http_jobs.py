@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Serve, evald
 from http_bodies import compare, evaluate
+from http_servers import Serve, evald
 from service_bundles import wait_for
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from conftest import Server, started
+from http_servers import Server, started
 from service_bundles import RIGHT, WRONG, contract
 
 from daemon.http.examples import EXAMPLES

@@ -1,0 +1,85 @@
+"""Real `evald serve` processes for the tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from service_bundles import wait_for
+from service_rehearsal import FAST
+
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw") or 0)
+
+
+@dataclass(frozen=True)
+class Server:
+    """One `evald serve` and where it listens."""
+
+    process: subprocess.Popen[bytes]
+    home: Path
+    log: Path
+    url: str
+
+    @property
+    def story(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+    def client(self, token: str | None = None, timeout_s: float = 120) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s)
+
+    def results(self) -> list[Path]:
+        return sorted((self.home / "results").glob("[0-9]*/*/result.json"))
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+Serve = Callable[..., Server]
+
+
+def evald(home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "EVALD_HOME": str(home)}
+    command = [sys.executable, "-m", "daemon", *argv]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def started(home: Path, *options: str, **settings: str) -> Server:
+    """A server that judges nothing itself but rehearses, on a free port."""
+    home.mkdir(exist_ok=True)
+    log = home / f"serve{len(list(home.glob('serve*.log')))}.log"
+    given = {**FAST, "HTTP_PORT": "0", "SANDBOX_UID_BASE": str(300_000 + 10_000 * WORKER), **settings}
+    environment = {**os.environ, "EVALD_HOME": str(home), **{f"EVALD_{key}": value for key, value in given.items()}}
+    with log.open("wb") as stream:
+        command = [sys.executable, "-m", "daemon", "serve", *options]
+        process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
+
+    def url() -> str | None:
+        assert process.poll() is None, log.read_text("utf-8")
+        found = re.search(r"serving url=(\S+)", log.read_text("utf-8"))
+        return found[1] if found else None
+
+    try:
+        wait_for(url, "the server to listen")
+        server = Server(process, home, log, str(url()))
+        wait_for(lambda: answers(server), "the server to answer")
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return server
+
+
+def answers(server: Server) -> bool:
+    try:
+        return httpx.get(f"{server.url}/health").status_code in (200, 503)
+    except httpx.TransportError:
+        return False
