@@ -146,26 +146,26 @@ class LocalEngine:
 
     def _controlled(self, slot: int, judge: JudgeProcess) -> bool:
         """Time the control where it is due, then give the slot back, or set it aside when its device is sick. False:
-        the judge is gone."""
+        the judge is gone, because its control failed. Raises `HarnessError` when the engine was closed meanwhile."""
         sickness: DeviceError | None = None
+        failed = False
         try:
             if self._controls.is_due(slot):
                 self._controls.run(slot, judge, lambda: self._fresh_judge(slot))
         except (HarnessError, OperatorError) as error:
             self._discard(slot)
-            if not self._closed:
-                sickness = self._controls.failed(slot, error)
-        except BaseException:
+            if self._closed:
+                raise HarnessError("the engine is closed") from error
+            failed, sickness = True, self._controls.failed(slot, error)
+        except BaseException:  # a bug, or Ctrl-C: the judge is in the middle of its control
             self._discard(slot)
             raise
-        else:
-            self._roster.give_back(slot)
-            return True
-        if sickness is None:
-            self._roster.give_back(slot)
-        else:
-            self._set_aside(slot, sickness)
-        return False
+        finally:
+            if sickness is None:
+                self._roster.give_back(slot)
+            else:
+                self._set_aside(slot, sickness)
+        return not failed
 
     def _set_aside(self, slot: int, error: EvaldError) -> None:
         self._roster.set_aside(slot, error.message)

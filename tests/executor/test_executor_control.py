@@ -18,7 +18,7 @@ import pytest
 from executor_bundles import compare, forward, write_bundle
 from executor_settings import cell_uid, small_settings
 
-from daemon.config import Limits, Settings
+from daemon.config import Limits, Settings, TimingDefaults
 from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError
 from daemon.evaluation import Control, Evaluation
@@ -399,6 +399,27 @@ def test_every_slot_has_a_control_of_its_own_judge(place: Place) -> None:
         engine.ready()
     assert [engine._controls.last_of(slot) is not None for slot in (0, 1)] == [True, True]
     assert json.loads(place.file.read_text())["drift"] is None
+
+
+@pytest.mark.sandbox
+def test_closing_the_engine_ends_a_control_and_is_no_failure_of_it(place: Place, said: list[str]) -> None:
+    engine = place.engine(timing=TimingDefaults(max_s=20, target_rse=1e-6))
+    quick = write_bundle(place.folder, {**GOOD, "timing": {"max_s": 0.2, "target_rse": 0.2}}, {})
+    assert engine.evaluate(JobSpec("quick", "test", quick), lambda _: None).verdict is Verdict.PASSED
+    ended: list[str] = []
+
+    def ready() -> None:
+        with pytest.raises(HarnessError) as raised:
+            engine.ready()
+        ended.append(str(raised.value))
+
+    thread = threading.Thread(target=ready)
+    thread.start()
+    engine.close()
+    thread.join(15)
+    assert ended == ["the engine is closed"]
+    assert not any("the control failed" in line for line in said)
+    assert not place.file.exists()
 
 
 def test_an_earlier_control_counts_by_its_age_and_one_from_the_future_not_at_all(place: Place) -> None:
