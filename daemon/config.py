@@ -147,6 +147,14 @@ class Settings(_Section):
         1, description="How many jobs are judged on the CPU at the same time; of GPUs, each judges one"
     )
     backend_paths: tuple[Path, ...] = Field((), description="Folders with further kernel types")
+    control_interval_s: Annotated[float, Field(ge=0)] = Field(
+        3600, description="How often the control kernel is timed on each device, seconds; 0: never"
+    )
+    control_tolerance: Annotated[float, Field(gt=0)] = Field(
+        0.02,
+        description="How far the control may lie from its baseline, beyond what its rounds scatter by; "
+        "on a CPU at least 0.25",
+    )
     submitter_quota: PositiveInt | None = Field(
         None,
         description="How many bundles of one submitter may be claimed and not finished; the rest wait in the inbox",

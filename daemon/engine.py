@@ -40,13 +40,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class DeviceState:
-    """One device that jobs are judged on, as it is now. `reason`: why it takes no job; None while it does."""
+    """One device that jobs are judged on, as it is now. `reason`: why it takes no job; None while it does. `drift`: how
+    its speed changed, for people to look into: it takes jobs as ever."""
 
     slot: int
     kind: str  # "cpu", "cuda", or "none" where nothing is judged
     name: str
     uuid: str | None
     reason: str | None = None
+    drift: str | None = None
 
 
 class Engine(Protocol):

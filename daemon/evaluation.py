@@ -118,6 +118,17 @@ class CaseEvaluation(_Frozen):
     build: dict[str, Any] = {}  # what the compiler said: registers, spills, backend, cache hit
 
 
+class Control(_Frozen):
+    """The last control of the judge: a kernel of evald's own, timed as any other. `interval_ms`: [minimum, third
+    quartile]; `ratio`: its median over the baseline's, of this device; `age_s`: how long before the end of the
+    evaluation it was taken."""
+
+    median_ms: float
+    interval_ms: tuple[float, float]
+    ratio: float
+    age_s: float
+
+
 class Environment(_Frozen):
     """Where the evaluation ran. Unknown is None."""
 
@@ -136,6 +147,7 @@ class Environment(_Frozen):
     isolation: str = "not run"
     isolation_weaker: tuple[str, ...] = ()  # what this host could not enforce, in words
     evald: str = ""
+    control: Control | None = None
 
 
 class Evaluation(_Frozen):

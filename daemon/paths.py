@@ -60,6 +60,11 @@ class Paths:
         return self.state / "cache"
 
     @property
+    def controls(self) -> Path:
+        """What the control kernel took on each device."""
+        return self.state / "controls"
+
+    @property
     def default_database_url(self) -> str:
         return f"sqlite:///{self.state / 'evald.sqlite3'}"
 

@@ -249,6 +249,7 @@ def _devices(settings: Settings) -> Iterator[Check]:
         return
     for device in dict.fromkeys(devices):
         yield _device(device)
+        yield from _control(settings, device)
         yield from _cell(settings, device)
     if any(device.is_gpu for device in devices):
         yield _pycuda()
@@ -259,6 +260,22 @@ def _device(device: Device) -> Check:
         return Check("device", Status.OK, "kernels are judged on the CPU")
     about = f"GPU {device.index}: {device.name}, {figures.size(device.memory_bytes)}, driver {device.driver}"
     return Check("device", Status.OK, f"{about}, CUDA {device.cuda}, {device.uuid}")
+
+
+def _control(settings: Settings, device: Device) -> Iterator[Check]:
+    """How fast the device is compared with itself; nothing where that is not known."""
+    from daemon.executor import baseline
+
+    path = baseline.path_of(device, settings.paths)
+    known = baseline.read(path) if settings.control_interval_s else None
+    if known is None:
+        return
+    if known.drift is not None:
+        hint = f"nvidia-smi -q; once you know why: rm {path}" if device.is_gpu else f"once you know why: rm {path}"
+        yield Check("control", Status.WARN, str(known.drift), hint)
+        return
+    took = f"{figures.milliseconds(known.figures.median_ms)}, the same since {figures.clock(known.at)}"
+    yield Check("control", Status.OK, f"{took}, last timed {figures.ago(known.last_at)}")
 
 
 def _pycuda() -> Check:

@@ -76,7 +76,9 @@ def _subject(name: str, bundle: ReadBundle | None) -> Subject:
 
 
 def _settings_for(settings: Settings, folder: Path) -> Settings:
-    """The same settings, and where there is no cache that we may write, a state folder that is gone afterwards."""
+    """The same settings without a control, for one job warms nothing up; and where there is no cache that we may write,
+    a state folder that is gone afterwards."""
+    settings = settings.model_copy(update={"control_interval_s": 0.0})
     cache = settings.paths.cache
     if cache.is_dir() and os.access(cache, os.W_OK):
         return settings

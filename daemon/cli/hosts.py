@@ -60,7 +60,7 @@ def _devices_table(daemons: tuple[DaemonRecord, ...]) -> None:
     """What living daemons judge on. Nothing where that is a CPU everywhere: there is nothing to tell."""
     living = [daemon for daemon in daemons if daemon.is_there]
     devices = [(daemon.host, device) for daemon in living for device in daemon.devices]
-    if all(device.kind == "cpu" and device.reason is None for _, device in devices):
+    if all(device.kind == "cpu" and device.reason is None and device.drift is None for _, device in devices):
         return
     screen.heading("devices")
     columns = (Column("HOST"), Column("SLOT", right=True), Column("DEVICE"), Column("STATE", flexible=True))
@@ -72,7 +72,9 @@ def _called(device: DeviceState) -> str:
 
 
 def _fitness(device: DeviceState) -> Cell:
-    return Cell("ready", "green") if device.reason is None else Cell(f"drained: {device.reason}", "red")
+    if device.reason is not None:
+        return Cell(f"drained: {device.reason}", "red")
+    return Cell("ready", "green") if device.drift is None else Cell(f"ready, but {device.drift}", "yellow")
 
 
 def _state_of(daemon: DaemonRecord, running: tuple[JobRecord, ...]) -> str:

@@ -109,7 +109,11 @@ def _environment(environment: Document) -> str | None:
         return None
     device = environment.get("device_name") or environment.get("device")
     weaker = "".join(f"\nweaker: {text}" for text in environment.get("isolation_weaker") or ())
-    return f"{device}, torch {environment['torch']}, isolation {environment.get('isolation')}{weaker}"
+    control = environment.get("control")
+    compared = ""
+    if control:
+        compared = f"\ncontrol {figures.ratio(control['ratio'])} its baseline, {figures.span(control['age_s'])} before"
+    return f"{device}, torch {environment['torch']}, isolation {environment.get('isolation')}{weaker}{compared}"
 
 
 def _case_row(case: Document) -> list[str]:

@@ -91,10 +91,10 @@ def _sum_of_means(timings: list[Timing | None]) -> float | None:
 
 
 def _environment_id(connection: Connection, environment: RanIn) -> int:
-    """The row of this environment, written if it is the first of its kind. Clocks change by the minute and are left
-    out.
+    """The row of this environment, written if it is the first of its kind. Clocks and the control change by the minute
+    and are left out.
     """
-    details = environment.model_dump(mode="json", exclude={"clocks"})
+    details = environment.model_dump(mode="json", exclude={"clocks", "control"})
     content_sha256 = hashlib.sha256(json.dumps(details, sort_keys=True).encode()).hexdigest()
     known = {column.key: details[column.key] for column in Environment.__table__.columns if column.key in details}
     values = {**known, "content_sha256": content_sha256, "details": details}

@@ -4,7 +4,7 @@ Theory of operation: judges are started by one thread that lives as long as the 
 belongs to the thread that started a process. A judge that fails or is cancelled is killed and replaced at the next
 job. Its cells die with it, save those that were frozen: they, their cgroups and folders are swept right after. The
 judge has its own deadlines for everything a bundle does; the engine's hard limit only catches a judge that hangs
-itself.
+itself. Before a next job is leased, a judge that is due has its control timed (`controls`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 from daemon import log
 from daemon.config import Settings
@@ -24,6 +25,7 @@ from daemon.engine import DeviceState, JobSpec, Progress
 from daemon.errors import DeviceError, EvaldError, HarnessError, LostClaim, OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import protocol
+from daemon.executor.controls import Controls
 from daemon.executor.devices import Device, choose, refusal
 from daemon.executor.roster import Roster
 from daemon.executor.sandbox import cgroup
@@ -102,6 +104,7 @@ class LocalEngine:
         does not say which are."""
         self._settings = settings
         self._roster = Roster(choose(settings))
+        self._controls = Controls(settings, self._roster.devices)
         self._judges: dict[int, JudgeProcess] = {}
         self._running: dict[str, int] = {}
         self._cancelled: set[str] = set()
@@ -114,7 +117,7 @@ class LocalEngine:
         return len(self._roster.devices)
 
     def devices(self) -> tuple[DeviceState, ...]:
-        return self._roster.states()
+        return tuple(replace(state, drift=self._controls.drift(state.slot)) for state in self._roster.states())
 
     def refusal(self, requires: Requirements) -> str | None:
         return refusal(requires, self._roster.devices)
@@ -125,11 +128,12 @@ class LocalEngine:
         self.ready()
 
     def ready(self) -> None:
-        """A GPU whose judge cannot be started is set aside, to be tried again later, and the next one is asked."""
+        """A GPU whose judge cannot be started is set aside, to be tried again later, and the next one is asked. A
+        control that is due is timed first."""
         self._roster.revive()
-        while (slot := self._roster.take_idle()) is not None:
+        while (slot := self._roster.take_idle(self._controls.is_due)) is not None:
             try:
-                self._judge(slot)
+                judge = self._judge(slot)
             except (HarnessError, OperatorError) as error:
                 self._discard(slot)
                 if not self._roster.devices[slot].is_gpu:  # what fails on a CPU fails for all slots
@@ -137,8 +141,31 @@ class LocalEngine:
                     raise
                 self._set_aside(slot, error)
             else:
+                if self._controlled(slot, judge):
+                    return
+
+    def _controlled(self, slot: int, judge: JudgeProcess) -> bool:
+        """Time the control where it is due, then give the slot back, or set it aside when its device is sick. False:
+        the judge is gone, because its control failed. Raises `HarnessError` when the engine was closed meanwhile."""
+        sickness: DeviceError | None = None
+        failed = False
+        try:
+            if self._controls.is_due(slot):
+                self._controls.run(slot, judge, lambda: self._fresh_judge(slot))
+        except (HarnessError, OperatorError) as error:
+            self._discard(slot)
+            if self._closed:
+                raise HarnessError("the engine is closed") from error
+            failed, sickness = True, self._controls.failed(slot, error)
+        except BaseException:  # a bug, or Ctrl-C: the judge is in the middle of its control
+            self._discard(slot)
+            raise
+        finally:
+            if sickness is None:
                 self._roster.give_back(slot)
-                return
+            else:
+                self._set_aside(slot, sickness)
+        return not failed
 
     def _set_aside(self, slot: int, error: EvaldError) -> None:
         self._roster.set_aside(slot, error.message)
@@ -156,7 +183,8 @@ class LocalEngine:
             if self._stopped(job.job_id):
                 raise HarnessError("stopped before it had begun")
             evaluation = judge.evaluate(job, on_progress)
-            return evaluation.model_copy(update={"evaluate_ms": (time.monotonic() - start) * 1e3})
+            self._controls.judged(slot)
+            return self._completed(evaluation, slot, evaluate_ms=(time.monotonic() - start) * 1e3)
         except (HarnessError, OperatorError) as error:
             self._discard(slot)
             if self._stopped(job.job_id):
@@ -174,6 +202,12 @@ class LocalEngine:
                 self._roster.give_back(slot)
             else:
                 self._set_aside(slot, sickness)
+
+    def _completed(self, evaluation: Evaluation, slot: int, *, evaluate_ms: float) -> Evaluation:
+        """With what only the engine knows. What was never run has no environment to add a control to."""
+        control = self._controls.last_of(slot) if evaluation.cases else None
+        environment = evaluation.environment.model_copy(update={"control": control})
+        return evaluation.model_copy(update={"evaluate_ms": evaluate_ms, "environment": environment})
 
     def _stopped(self, job_id: str) -> bool:
         with self._lock:
@@ -197,9 +231,14 @@ class LocalEngine:
         judge.await_ready()
         return judge
 
+    def _fresh_judge(self, slot: int) -> JudgeProcess:
+        self._discard(slot)
+        return self._judge(slot)
+
     def _discard(self, slot: int) -> None:
         with self._lock:
             judge = self._judges.pop(slot, None)
+        self._controls.discarded(slot)
         if judge is not None:
             judge.kill()
 

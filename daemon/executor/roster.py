@@ -48,11 +48,14 @@ class Roster:
                     raise HarnessError(f"no device is fit to judge this: {self._reasons()}", hint="evald doctor")
                 self._changed.wait()
 
-    def take_idle(self) -> int | None:
-        """Any idle slot, or None while all others are at work. Raises `HarnessError` when all are set aside."""
+    def take_idle(self, prefers: Callable[[int], bool] = lambda _: False) -> int | None:
+        """An idle slot, one that the caller `prefers` if there is one, or None while all others are at work. Raises
+        `HarnessError` when all are set aside."""
         with self._changed:
             if self._idle:
-                return self._idle.pop()
+                slot = next(filter(prefers, self._idle), self._idle[-1])
+                self._idle.remove(slot)
+                return slot
             if len(self._sick) == len(self.devices):
                 raise HarnessError(f"no device is fit to judge: {self._reasons()}", hint="evald doctor")
             return None

@@ -40,6 +40,7 @@ def _empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw") or 0)
     monkeypatch.setenv("EVALD_SANDBOX_UID_BASE", str(400_000 + 10_000 * worker))
     monkeypatch.setenv("EVALD_QUIET_S", "0.3")
+    monkeypatch.setenv("EVALD_CONTROL_INTERVAL_S", "0")
     monkeypatch.chdir(tmp_path)
 
 

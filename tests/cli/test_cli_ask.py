@@ -77,11 +77,20 @@ def test_status_shows_devices_unless_all_are_fit_cpus(evald: Evald, past: PastHo
     text = evald("status").out
     for words in ("\ndevices\n", "NVIDIA H200 (GPU-1f)", "ready", "drained: Xid 79: it fell off the bus"):
         assert words in text
+    assert "ready, but" not in text
     first, second = evald("status", "--json").document()["daemons"]
     assert [device["reason"] for device in first["devices"]] == [None, "Xid 79: it fell off the bus"]
     assert [device["kind"] for device in second["devices"]] == ["cpu"]
     past.repository.daemon_stopped("gpus-boot-1")
     assert "Xid 79" not in evald("status").out, "nobody knows how it is by now"
+
+
+def test_status_shows_a_device_that_has_changed_also_a_cpu_and_that_it_takes_jobs(evald: Evald, past: PastHome) -> None:
+    changed = DeviceState(0, "cpu", "cpu", None, drift="its control kernel takes 12 % longer since noon")
+    past.repository.report_daemon(DaemonNote("plain-boot-1", "plain", 1, "0", 1, "/srv/inbox", 60, (changed,)))
+    assert "ready, but its control kernel takes 12 % longer" in evald("status").out
+    [daemon] = evald("status", "--json").document()["daemons"]
+    assert (daemon["devices"][0]["reason"], daemon["devices"][0]["drift"]) == (None, changed.drift)
 
 
 def test_status_works_before_the_first_run(evald: Evald, tmp_path: Path) -> None:

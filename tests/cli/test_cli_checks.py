@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from daemon import access, watcher
 from daemon.cli import checks
 from daemon.cli.checks import Check, Status
 from daemon.config import Settings
+from daemon.executor import baseline
+from daemon.executor.baseline import Baseline, Drift, Identity
+from daemon.executor.control import Figures
+from daemon.executor.devices import CPU
 
 
 @pytest.fixture
@@ -61,6 +66,28 @@ def test_a_pause_file_is_pointed_out_with_the_line_that_ends_it(settings: Settin
     settings.paths.pause.touch()
     [warned] = checks._pause(settings)
     assert warned.hint == f"rm {settings.paths.pause}"
+
+
+def test_a_device_whose_speed_changed_is_pointed_out_until_its_baseline_is_removed(settings: Settings) -> None:
+    assert list(checks._control(settings, CPU)) == []
+    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    same = Baseline(
+        identity=Identity(evald="1", torch="2", device_name="cpu", driver=None, workload="w"),
+        figures=Figures(median_ms=0.5, interval_ms=(0.49, 0.51), rounds=7),
+        at=at,
+        last_at=at,
+    )
+    path = baseline.path_of(CPU, settings.paths)
+    baseline.write(path, same)
+    [fit] = checks._control(settings, CPU)
+    assert (fit.status, fit.hint) == (Status.OK, None)
+    assert "500 µs" in fit.message
+    baseline.write(path, same.model_copy(update={"drift": Drift(at=at, ratio=0.75)}))
+    [warned] = checks._control(settings, CPU)
+    assert warned.status is Status.WARN
+    assert "takes 25 % less since 2026-11-26 12:00 UTC" in warned.message
+    assert warned.hint == f"once you know why: rm {path}"
+    assert list(checks._control(settings.model_copy(update={"control_interval_s": 0}), CPU)) == []
 
 
 def test_a_soft_mount_is_pointed_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from daemon.db.models import Job, Statistics
 from daemon.db.records import AttemptOutcome, Description, Lease, Metric
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim
-from daemon.evaluation import RuntimeStats, Timing
+from daemon.evaluation import Control, RuntimeStats, Timing
 from daemon.lifecycle import MOVES, JobState
 from daemon.verdict import Phase, Side, Verdict
 
@@ -275,7 +275,9 @@ class TestPublish:
     def test_equal_environments_are_one_row(self, repository: Repository, database: Database) -> None:
         clocks = ENVIRONMENT.model_copy(update={"clocks": {"sm_mhz": 900.0}})
         other = ENVIRONMENT.model_copy(update={"driver": "580"})
-        for environment in (ENVIRONMENT, clocks, other):
+        controls = [Control(median_ms=ms, interval_ms=(ms, ms), ratio=ms, age_s=60 * ms) for ms in (1.0, 2.0)]
+        timed = [ENVIRONMENT.model_copy(update={"control": control}) for control in controls]
+        for environment in (ENVIRONMENT, clocks, *timed, other):
             repository.publish(leased(repository), passed(environment=environment))
         with database.read() as connection:
             assert connection.scalar(text("SELECT count(*) FROM environment")) == 2

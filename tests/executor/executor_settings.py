@@ -31,6 +31,7 @@ def small_settings(home: Path, **changes: object) -> Settings:
         "home": home,
         "device": "cpu",
         "sandbox": Sandbox.model_validate(sandbox),
+        "control_interval_s": 0,
         "deadlines": Deadlines(build_s=120, start_s=60),
         "timing": TimingDefaults(max_s=0.3, target_rse=0.05, min_rounds=5, max_calls=64, arena_bytes=8 * MIB),
         **changes,

@@ -62,6 +62,20 @@ def test_a_bundle_moved_into_the_inbox_of_a_running_daemon_gets_its_result_files
     assert not list((home / "state" / "jobs").iterdir())
 
 
+def test_a_daemon_times_its_control_when_a_result_is_out_and_tells_of_it_in_the_next_one(home: Path, start) -> None:
+    daemon = start("run", EVALD_CONTROL_INTERVAL_S="0.001", EVALD_CONTROL_TOLERANCE="100")
+    drop(home, "first", RIGHT)
+    wait_for((home / "state" / "controls" / "cpu.json").exists, "the baseline")
+    assert result_of(home, "first")["environment"]["control"] is None
+    drop(home, "second", RIGHT)
+    wait_for(lambda: result_of(home, "second"), "the result of the second")
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(60) == 0
+    assert result_of(home, "second")["environment"]["control"]["ratio"] > 0
+    assert "the control has a baseline" in daemon.stdout.read()
+    assert [job.attempts for job in jobs_of(home)] == [1, 1]
+
+
 def test_a_daemon_killed_in_the_middle_of_a_job_finishes_it_exactly_once_when_started_again(home: Path, start) -> None:
     drop(home, "victim", RIGHT.replace("        return", "        import time; time.sleep(0.4)\n        return"))
     first = start("run")
