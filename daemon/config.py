@@ -24,6 +24,8 @@ DATABASE_CREDENTIAL = "evald-database-url"
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
+_NO_SETTINGS = ("EVALD_CONFIG", "EVALD_URL", "EVALD_TOKEN")  # the last two are for `daemon.client`
+
 LIST_SEPARATORS = {"backend_paths": os.pathsep, "gpus": ","}
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -342,7 +344,7 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]
     by_variable = {"EVALD_" + key.replace(".", "_").upper(): key for key in _dotted_keys()}
     layer: dict[str, tuple[Any, str]] = {}
     for variable, value in environ.items():
-        if not variable.startswith("EVALD_") or variable == "EVALD_CONFIG" or variable.startswith("EVALD_TEST_"):
+        if not variable.startswith("EVALD_") or variable in _NO_SETTINGS or variable.startswith("EVALD_TEST_"):
             continue
         key = by_variable.get(variable)
         if key is None:

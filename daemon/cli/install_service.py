@@ -28,6 +28,7 @@ _UNITS = (
     "evald-sweep.timer",
     "evald-cleanup.service",
     "evald-cleanup.timer",
+    "evald-http.service",
 )
 _BACK_OFF, _SHOW_GPU = "10-back-off.conf", "20-gpu.conf"
 _BACK_OFF_SINCE = 254

@@ -15,6 +15,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "eval": "judge one bundle here and now, without inbox or database",
         "submit": "drop bundles into the inbox",
         "serve": "take bundles over HTTP, and answer with their results",
+        "mcp": "offer evald as tools to a language model",
         "cancel": "end jobs nobody wants any more",
     },
     "Asking": {

@@ -279,7 +279,11 @@ _EVALUATION_FIELDS = set(EvaluationRecord.__dataclass_fields__) - {"samples", "m
 def _daemon(row: Row[Any]) -> DaemonRecord:
     values = dict(row._mapping)
     silent = values.pop("read_at") - row.seen_at > timedelta(seconds=row.lease_s)
-    devices = tuple(DeviceState(**device) for device in values.pop("devices") or ())
+    # A daemon of a later version may tell more about its devices than this one knows of.
+    devices = tuple(
+        DeviceState(**{key: device[key] for key in DeviceState.__dataclass_fields__ if key in device})
+        for device in values.pop("devices") or ()
+    )
     return DaemonRecord(**values, devices=devices, is_missing=silent and row.state is not DaemonState.STOPPED)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from daemon.db.connection import Database
 from daemon.db.history import History
+from daemon.db.models import Daemon
 from daemon.db.records import DaemonNote, DaemonState
 from daemon.db.repository import Repository
 from daemon.engine import DeviceState
@@ -38,6 +39,17 @@ def test_a_daemon_tells_its_devices_anew_each_time(repository: Repository, histo
     here, there = history.daemons()
     assert here.devices == (fit, dataclasses.replace(sick, reason="fell off the bus\\x00"))
     assert there.devices == ()
+
+
+def test_what_a_later_version_tells_of_its_devices_does_not_stop_this_one(
+    repository: Repository, history: History, database: Database
+) -> None:
+    repository.report_daemon(NOTE)
+    with database.write() as connection:
+        told = [{"slot": 0, "kind": "cpu", "name": "x", "uuid": None, "colour": "blue"}]
+        connection.execute(update(Daemon).values(devices=told))
+    (daemon,) = history.daemons()
+    assert daemon.devices == (DeviceState(0, "cpu", "x", None),)
 
 
 def test_a_silent_daemon_is_missing_and_a_stopped_one_is_not(

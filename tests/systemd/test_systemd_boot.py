@@ -217,3 +217,19 @@ def test_bubblewrap_works_inside_the_hardened_unit(machine: Machine, user: str) 
     assert judged["verdict"] == "passed", judged
     assert isolation_of(judged).startswith("bubblewrap+uid" if user == "root" else "bubblewrap")
     machine.run("systemctl", "stop", "evald")
+
+
+def test_the_http_unit_serves_what_the_daemon_beside_it_judges(machine: Machine) -> None:
+    install(machine, REHEARSAL.format(0.1))
+    machine.run("systemctl", "start", "evald", "evald-http")
+    assert machine.show("evald-http", "ActiveState") == "active"
+    program = (
+        "from daemon.client import Client\n"
+        "answer = Client().evaluate('class Model(nn.Module):\\n    def forward(self): return 1', name='by-http')\n"
+        "print(answer.verdict)"
+    )
+    assert machine.run(sys.executable, "-c", program).stdout.strip() == "unsupported"  # a rehearsal judges nothing
+    assert result(machine, "by-http")
+    assert len(results(machine)) == 1
+    machine.run("systemctl", "stop", "evald-http")
+    assert machine.show("evald-http", "Result") == "success"

@@ -17,7 +17,7 @@ from daemon.errors import OperatorError
 from daemon.health import Health
 from daemon.lifecycle import JobState
 
-SERVICES = ("evald.service", "evald-sweep.service", "evald-cleanup.service")
+SERVICES = ("evald.service", "evald-sweep.service", "evald-cleanup.service", "evald-http.service")
 UNITS = (*SERVICES, "evald-sweep.timer", "evald-cleanup.timer")
 EXPOSURE_LIMIT = "40"  # in tenths
 analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

@@ -1,0 +1,312 @@
+"""Talking to `evald serve`.
+
+Theory of operation: every submission carries an idempotency key, so it may be sent again after any fault without making
+a second job. What is worth another try (no connection, 429, 503) is tried again, for as long as the caller waits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Unpack
+
+import httpx
+
+from daemon.client import contracts
+from daemon.client.contracts import Contract, Fields
+from daemon.errors import EvaldError
+
+DEFAULT_URL = "http://127.0.0.1:8720"
+_AGAIN = (429, 503)
+_PAUSE_S = (0.2, 10.0)
+_ANSWER_S = 30.0
+
+
+class ClientError(EvaldError):
+    """The server refused, or could not be reached (`status` None). `problems`: what is wrong with a contract."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        hint: str | None = None,
+        problems: tuple[Mapping[str, Any], ...] = (),
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.problems = problems
+        self.job_id = job_id
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as the server tells it. `document`: everything it told."""
+
+    job_id: str
+    status: str  # pending, running, completed
+    name: str | None = None
+    progress: str | None = None
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Job:
+        return cls(document["job_id"], document["status"], document.get("name"), document.get("progress"), document)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What evald found. Times in milliseconds, None where there is none; `document` is the whole `result.json`."""
+
+    document: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def job_id(self) -> str:
+        return str(self.document["job_id"])
+
+    @property
+    def verdict(self) -> str:
+        """passed, compile_error, wrong_answer, and so on."""
+        return str(self.document["verdict"])
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict == "passed"
+
+    @property
+    def message(self) -> str | None:
+        """Why it did not pass."""
+        return self.document.get("message")
+
+    @property
+    def runtime_ms(self) -> float | None:
+        return self.document["kernel_exec_result"]["runtime"]  # type: ignore[no-any-return]
+
+    @property
+    def ref_runtime_ms(self) -> float | None:
+        stats = self.document.get("ref_runtime")
+        return None if stats is None else stats["mean"]
+
+    @property
+    def speedup(self) -> float | None:
+        return self.document.get("speedup")
+
+    @property
+    def comparison(self) -> str | None:
+        """faster, same, slower or cannot_tell, by the intervals and not by the ratio."""
+        return self.document.get("comparison")
+
+    def __repr__(self) -> str:
+        return f"Result({self.job_id} {self.verdict}, runtime_ms={self.runtime_ms}, speedup={self.speedup})"
+
+
+class Client:
+    """One server. Use it as a context manager, or `close` it. Safe to share between threads.
+
+    `url` and `token` default to the environment variables EVALD_URL and EVALD_TOKEN. `patience_s`: how long a server
+    that cannot be reached, is busy or drains is tried again.
+    """
+
+    def __init__(self, url: str | None = None, token: str | None = None, *, patience_s: float = 60.0) -> None:
+        self.url = (url or os.environ.get("EVALD_URL") or DEFAULT_URL).rstrip("/")
+        token = token or os.environ.get("EVALD_TOKEN")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_ANSWER_S)
+        self._patience_s = patience_s
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._http.close()
+
+    # -- judging ------------------------------------------------------------------------------------------------
+
+    def evaluate(self, kernel: Contract | str, *, wait_s: float | None = None, **fields: Unpack[Fields]) -> Result:
+        """Judge one kernel and wait for the result. Raises `ClientError`, also when it takes longer than `wait_s`."""
+        return self.wait(self.submit(contracts.evaluate(kernel, **fields)).job_id, wait_s)
+
+    def compare(
+        self,
+        reference: Contract | str,
+        candidate: Contract | str,
+        *,
+        wait_s: float | None = None,
+        **fields: Unpack[Fields],
+    ) -> Result:
+        """Judge a kernel against a reference and wait for the result. Raises `ClientError` as `evaluate`."""
+        return self.wait(self.submit(contracts.compare(reference, candidate, **fields)).job_id, wait_s)
+
+    def submit(self, contract: Mapping[str, Any], *, key: str | None = None) -> Job:
+        """Make a job of a contract; its id is durable when this returns. The same `key` is the same job.
+
+        Raises `ClientError` with `problems` for a contract that is none.
+        """
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        return Job.of(self._ask("POST", "/jobs", json=dict(contract), headers=headers))
+
+    def wait(self, job_id: str, timeout_s: float | None = None) -> Result:
+        """The result of a job, when it has one. Raises `ClientError` when it has none after `timeout_s`."""
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        for event, data in self.events(job_id, timeout_s):
+            if event == "result":
+                return Result(data)
+            if deadline_s is not None and time.monotonic() > deadline_s:
+                break
+        raise ClientError(f"job {job_id} has no result after {timeout_s:g} s", job_id=job_id, hint="it goes on")
+
+    def events(self, job_id: str, timeout_s: float | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What happens to a job, as ("progress", …) and at last ("result", document). Ends after `timeout_s`.
+
+        A connection that breaks, or a server that is restarted, is waited out.
+        """
+        tries = _Tries(self._patience_s)
+        deadline_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            try:
+                for event, data in self._stream(job_id, min(left_s, _ANSWER_S)):
+                    tries.worked()
+                    if event in ("progress", "result"):
+                        yield event, data
+                    if event == "result":
+                        return
+            except httpx.ReadTimeout:
+                continue
+            except httpx.TransportError as error:
+                tries.again(self._unreachable(error))
+            except ClientError as error:
+                if error.status not in _AGAIN:
+                    raise
+                tries.again(error)
+
+    def _stream(self, job_id: str, silence_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
+        event = ""
+        with self._http.stream("GET", f"/jobs/{job_id}/events", timeout=silence_s) as answer:
+            if answer.status_code != httpx.codes.OK:
+                answer.read()
+                raise _refused(answer)
+            for line in answer.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "data":
+                    yield event, json.loads(value)
+
+    # -- asking -------------------------------------------------------------------------------------------------
+
+    def job(self, job_id: str) -> Job:
+        """How far a job is."""
+        return Job.of(self._ask("GET", f"/jobs/{job_id}"))
+
+    def result(self, job_id: str) -> Result:
+        """The result of a job. Raises `ClientError` 404 while it has none."""
+        return Result(self._ask("GET", f"/jobs/{job_id}/result"))
+
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        verdict: str | None = None,
+        name: str | None = None,
+        problem: str | None = None,
+        label: str | None = None,
+        since: str | None = None,
+        limit: int = 50,
+    ) -> list[Job]:
+        """The newest jobs that match. `label`: KEY=VALUE; `since`: 12h, 7d or a date."""
+        wanted = {
+            "state": state, "verdict": verdict, "name": name, "problem": problem, "label": label, "since": since,
+        }  # fmt: skip
+        found: list[Job] = []
+        query = {key: value for key, value in wanted.items() if value is not None}
+        while len(found) < limit:
+            page = self._ask("GET", "/jobs", params={**query, "limit": str(min(limit - len(found), 500))})
+            found += [Job.of(job) for job in page["jobs"]]
+            if page["cursor"] is None:
+                break
+            query["cursor"] = page["cursor"]
+        return found
+
+    def cancel(self, job_id: str) -> None:
+        """End a job that nobody wants any more. Raises `ClientError` 409 when it had ended."""
+        self._ask("DELETE", f"/jobs/{job_id}")
+
+    def stats(self, window: str = "1h") -> dict[str, Any]:
+        """What the service did in the last `window`."""
+        return self._ask("GET", "/stats", params={"window": window})
+
+    def health(self) -> dict[str, Any]:
+        """Whether bundles are being judged: `status` is healthy, draining or unhealthy."""
+        try:
+            answered: dict[str, Any] = self._http.get("/health").json()
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        return answered
+
+    # -- the wire -----------------------------------------------------------------------------------------------
+
+    def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        tries = _Tries(self._patience_s)
+        while True:
+            try:
+                answer = self._http.request(method, path, **request)
+            except httpx.TransportError as error:
+                tries.again(self._unreachable(error))
+                continue
+            if answer.is_success:
+                told: dict[str, Any] = answer.json()
+                return told
+            refusal = _refused(answer)
+            if answer.status_code not in _AGAIN:
+                raise refusal
+            tries.again(refusal, _retry_after_s(answer))
+
+    def _unreachable(self, error: httpx.TransportError) -> ClientError:
+        hint = "is it running? type: evald serve   (or set EVALD_URL)"
+        return ClientError(f"cannot reach {self.url}: {error or type(error).__name__}", hint=hint)
+
+
+class _Tries:
+    """Pauses between tries, ever longer, until patience is over."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self.worked()
+
+    def worked(self) -> None:
+        self._pause_s = _PAUSE_S[0]
+        self._until_s = time.monotonic() + self._patience_s
+
+    def again(self, error: ClientError, wanted_s: float | None = None) -> None:
+        """Wait a while, or raise `error`."""
+        pause_s = (wanted_s or self._pause_s) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        if time.monotonic() + pause_s > self._until_s:
+            raise error
+        time.sleep(pause_s)
+        self._pause_s = min(self._pause_s * 2, _PAUSE_S[1])
+
+
+def _retry_after_s(answer: httpx.Response) -> float | None:
+    value = answer.headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdigit() else None
+
+
+def _refused(answer: httpx.Response) -> ClientError:
+    try:
+        told = answer.json()
+        message, hint = str(told["error"]), told.get("hint")
+        problems, job_id = tuple(told.get("problems") or ()), told.get("job_id")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ClientError(f"HTTP {answer.status_code}, and no answer of evald", status=answer.status_code)
+    lines = [message] if len(problems) < 2 else [f"{one.get('field')}: {one.get('message')}" for one in problems]  # noqa: PLR2004
+    return ClientError("\n".join(lines), status=answer.status_code, hint=hint, problems=problems, job_id=job_id)

@@ -1,0 +1,90 @@
+"""evald for language models: an MCP server on stdin and stdout whose tools call a running `evald serve`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import anyio.to_thread
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
+
+from daemon.client import contracts
+from daemon.client.client import Client, ClientError, Result
+from daemon.versions import evald_version
+
+_ABOUT = """\
+Judges GPU kernels: compiles, checks against a reference, and times them in a sandbox that the kernel cannot fool.
+A kernel is either the text of a torch source (a class Model with get_inputs, or ModelNew) or an object {kernel_type,
+source_code, io, metadata} as the contract reference describes it. "faster" means that intervals of times are apart;
+a speedup alone proves nothing.
+"""
+_SHOWN = ("job_id", "name", "verdict", "phase", "message", "speedup", "comparison", "notes")
+
+Kernel = Annotated[str | dict[str, Any], Field(description="Torch source text, or a kernel object of the contract")]
+WaitS = Annotated[float, Field(description="Seconds to wait; the job goes on after that", gt=0, le=3600)]
+More = Annotated[
+    dict[str, Any] | None,
+    Field(description="Other fields of the contract: name, problem, labels, cases, atol, rtol, timeout, requires, …"),
+]
+
+
+def make_server(client: Client) -> MCPServer[Any]:
+    """The server over one client."""
+    server: MCPServer[Any] = MCPServer("evald", instructions=_ABOUT, version=evald_version())
+
+    async def judge(contract: contracts.Contract, wait_s: float) -> dict[str, Any]:
+        job = await _call(client.submit, contract)
+        try:
+            return summary(await _call(client.wait, job.job_id, wait_s))
+        except ToolError:
+            now = await _call(client.job, job.job_id)
+            return {"job_id": now.job_id, "status": now.status, "progress": now.progress}
+
+    @server.tool()
+    async def evaluate(kernel: Kernel, wait_s: WaitS = 120, more: More = None) -> dict[str, Any]:
+        """Compile, run and time one kernel. Nothing is compared, so correctness is not judged."""
+        return await judge(contracts.evaluate(kernel) | (more or {}), wait_s)
+
+    @server.tool()
+    async def compare(reference: Kernel, candidate: Kernel, wait_s: WaitS = 120, more: More = None) -> dict[str, Any]:
+        """Check a kernel against a reference on fresh inputs, time both interleaved, and say which is faster."""
+        return await judge(contracts.compare(reference, candidate) | (more or {}), wait_s)
+
+    @server.tool()
+    async def status(job_id: str) -> dict[str, Any]:
+        """How far a job is; with its whole result document, once there is one."""
+        return dict((await _call(client.job, job_id)).document)
+
+    @server.tool()
+    async def stats(window: Annotated[str, Field(description="15m, 24h, 7d")] = "1h") -> dict[str, Any]:
+        """Jobs, durations, throughput and how busy the devices were."""
+        return dict(await _call(client.stats, window))
+
+    return server
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """What a model needs to go on; `status` has the rest."""
+    document = result.document
+    cases = [
+        {
+            "case": case.get("name"),
+            "verdict": case.get("verdict"),
+            "message": case.get("message"),
+            "max_abs_error": case.get("max_abs_error"),
+            "labels": (case.get("timing") or {}).get("labels"),
+        }
+        for case in document.get("cases", ())
+    ]
+    figures = {"runtime_ms": result.runtime_ms, "ref_runtime_ms": result.ref_runtime_ms}
+    return {key: document.get(key) for key in _SHOWN} | figures | {"cases": cases}
+
+
+async def _call(ask: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return await anyio.to_thread.run_sync(functools.partial(ask, *args))
+    except ClientError as error:
+        raise ToolError(str(error)) from error

@@ -1,0 +1,192 @@
+"""The Python client and the MCP server, against a real `evald serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import threading
+import typing
+from collections.abc import Iterator
+
+import pytest
+from http_bodies import KERNEL, evaluate
+from http_servers import Serve, Server, evald, started
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from service_bundles import wait_for
+
+from daemon.client import Client, ClientError, contracts
+from daemon.config import Limits
+from daemon.contract import DTYPES, parse_contract
+from daemon.contract.request import KernelMetadata, RequestFields
+from daemon.contract.tensors import InitKind, Role
+from daemon.executor import catalog
+from daemon.http.examples import EXAMPLES
+
+REFERENCE = EXAMPLES["compare"]["ref_kernel"]["source_code"]
+CANDIDATE = EXAMPLES["compare"]["custom_kernel"]["source_code"]
+QUICK = {"num_trials": 5, "timing": {"max_s": 0.2, "target_rse": 0.2}}
+
+
+@pytest.fixture(scope="module")
+def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that judges for real, on the CPU."""
+    made = started(tmp_path_factory.mktemp("client") / "home", ENGINE="local", DEVICE="cpu", SLOTS="1", LEASE_S="60")
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+def test_a_kernel_is_compared_in_three_lines(judging: Server) -> None:
+    with Client(judging.url) as client:
+        result = client.compare(REFERENCE, CANDIDATE, name="three-lines", **QUICK)  # type: ignore[arg-type]
+        assert result.passed, result.message
+        assert result.runtime_ms is not None
+        assert result.ref_runtime_ms is not None
+        assert result.speedup == pytest.approx(result.ref_runtime_ms / result.runtime_ms, rel=0.2)
+        assert client.result(result.job_id).document == result.document
+        assert client.job(result.job_id).status == "completed"
+        assert [job.name for job in client.jobs(name="three-lines")] == ["three-lines"]
+        assert client.health()["status"] == "healthy"
+        assert client.stats("1h")["job_stats"]["passed"] >= 1
+
+
+def test_what_is_wrong_with_a_contract_is_in_the_error(judging: Server) -> None:
+    with Client(judging.url) as client, pytest.raises(ClientError) as caught:
+        client.submit({"kernel": {"kernel_typ": "torch", "source_code": "x"}, "timeout": -1})
+    assert caught.value.status == 400
+    assert {problem["field"] for problem in caught.value.problems} >= {"kernel.kernel_typ", "timeout"}
+    assert "kernel.kernel_typ" in str(caught.value)
+
+
+def test_mcp_offers_the_same_service_as_tools(judging: Server) -> None:
+    async def talk() -> dict[str, typing.Any]:
+        parameters = StdioServerParameters(command=sys.executable, args=["-m", "daemon", "mcp", "--url", judging.url])
+        async with stdio_client(parameters) as (read, write), ClientSession(read, write) as session:
+            await session.initialize()
+            tools = {tool.name for tool in (await session.list_tools()).tools}
+            compared = await session.call_tool(
+                "compare", {"reference": REFERENCE, "candidate": CANDIDATE, "more": {"name": "by-mcp", **QUICK}}
+            )
+            told = json.loads(compared.content[0].text)
+            whole = await session.call_tool("status", {"job_id": told["job_id"]})
+            figures = await session.call_tool("stats", {})
+            wrong = await session.call_tool("evaluate", {"kernel": {"kernel_typ": "torch"}})
+            return {
+                "tools": tools,
+                "told": told,
+                "whole": json.loads(whole.content[0].text),
+                "figures": json.loads(figures.content[0].text),
+                "wrong": wrong,
+            }
+
+    found = asyncio.run(talk())
+    assert found["tools"] == {"evaluate", "compare", "status", "stats"}
+    assert found["told"]["verdict"] == "passed"
+    assert found["told"]["runtime_ms"] > 0
+    assert found["whole"]["result"]["name"] == "by-mcp"
+    assert found["figures"]["job_stats"]["passed"] >= 1
+    assert "kernel_type" in found["wrong"].content[0].text
+
+
+def test_a_client_waits_out_a_restart_of_its_server_and_makes_one_job(serve: Serve) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    first = serve(HTTP_PORT=port, REHEARSAL_S="60")
+    seen: list[str] = []
+    with Client(first.url) as client:
+        job = client.submit(evaluate("patient"), key="k")
+
+        def wait() -> None:
+            seen.append(client.wait(job.job_id, 90).verdict)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        wait_for(lambda: client.job(job.job_id).status == "running", "the job to run")
+        assert first.stop() == 0
+        second = serve(HTTP_PORT=port)
+        waiting.join(90)
+        assert client.submit(evaluate("patient"), key="k").job_id == job.job_id
+    assert seen == ["unsupported"]  # a rehearsal judges nothing
+    assert len(second.results()) == 1
+
+
+def test_a_wait_that_is_over_says_so_and_a_job_can_be_cancelled(serve: Serve) -> None:
+    with Client(serve(REHEARSAL_S="60", LEASE_S="3").url) as client:
+        with pytest.raises(ClientError, match="no result after") as caught:
+            client.evaluate(KERNEL, wait_s=0.5)
+        job_id = caught.value.job_id
+        assert job_id is not None
+        client.cancel(job_id)
+        assert client.wait(job_id, 30).verdict == "rejected"
+        with pytest.raises(ClientError) as caught:
+            client.cancel(job_id)
+        assert caught.value.status == 409
+
+
+def test_no_server_and_no_token_are_told_with_what_to_type(
+    serve: Serve, home: typing.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Client("http://127.0.0.1:9", patience_s=0.3) as client:
+        for ask in (client.health, client.jobs, lambda: client.wait("0" * 32)):
+            with pytest.raises(ClientError, match="cannot reach") as caught:
+                ask()
+            assert "evald serve" in str(caught.value)
+    token = evald(home, "token", "me").stdout.strip()
+    server = serve("--judge", "never")
+    with Client(server.url) as client, pytest.raises(ClientError) as caught:
+        client.jobs()
+    assert caught.value.status == 401
+    monkeypatch.setenv("EVALD_URL", server.url)
+    monkeypatch.setenv("EVALD_TOKEN", token)
+    with Client() as client:
+        assert client.jobs() == []
+    assert evald(home, "status").returncode == 0  # they are no settings, and no mistake
+
+
+def test_what_the_builders_make_is_a_contract_with_every_field_that_was_given() -> None:
+    made = contracts.compare(
+        contracts.kernel("def f(x, w, y, a): y.copy_(x)", function_name="f", args=_args()),
+        contracts.kernel(
+            "@triton.jit\ndef k(x, w, y, a, B: tl.constexpr): pass",
+            "triton",
+            args=[*_args(), contracts.scalar("B", 128, is_meta=True)],
+            launch=contracts.launch(["ceildiv(N, 128)"], num_warps=4, num_stages=2),
+            kernel_name="k",
+        ),
+        name="built",
+        cases=[contracts.case("small", N=256), contracts.case("large", N=4096)],
+        static_args=["w"],
+        rtol=1e-3,
+        requires={"min_capability": "9.0"},
+    )
+    types = catalog.contract_types(catalog.load())
+    parsed = parse_contract(json.dumps(made).encode(), {}, types=types, limits=Limits())
+    assert parsed.warnings == ()
+    assert [case.bind for case in parsed.request.cases] == [{"N": 256}, {"N": 4096}]
+    candidate = parsed.request.candidate
+    assert candidate.io is not None
+    assert [arg.name for arg in candidate.io.args] == ["x", "w", "y", "a", "B"]
+    assert candidate.io.launch is not None
+    assert candidate.io.launch.num_warps == 4
+
+
+def _args() -> list[contracts.Contract]:
+    return [
+        contracts.tensor("x", ["N"], "float16", init="uniform", low=-1, high=1, seed=3),
+        contracts.embedded("w", bytes(64), [16], "float32"),
+        contracts.output("y", ["N"], "float16", atol=1e-2),
+        contracts.scalar("a", 0.5),
+    ]
+
+
+def test_the_builders_know_what_the_contract_knows() -> None:
+    assert set(typing.get_args(contracts.DType)) == set(DTYPES)
+    assert set(typing.get_args(contracts.KernelType)) == set(catalog.load())
+    assert set(typing.get_args(contracts.Role)) == set(Role)
+    kinds = typing.get_type_hints(contracts.tensor)["init"]
+    assert set(typing.get_args(kinds)) == set(InitKind)
+    assert set(contracts.Metadata.__annotations__) == set(KernelMetadata.model_fields) - {"extra"}
+    assert set(contracts.Fields.__annotations__) == set(RequestFields.model_fields) - {"contract_version"}
