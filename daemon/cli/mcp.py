@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
+from daemon.cli.options import json_option
 from daemon.errors import OperatorError
 
 
 @click.command("mcp")
 @click.option("--url", metavar="URL", help="The evald serve to use (default: EVALD_URL, or this machine's).")
 @click.option("--token", metavar="TOKEN", help="Its token (default: EVALD_TOKEN).")
-def command(*, url: str | None, token: str | None) -> int:
+@json_option
+def command(*, url: str | None, token: str | None, as_json: bool) -> int:
     """Speak MCP on stdin and stdout: tools evaluate, compare, status and stats over a running evald serve.
 
     MCP clients start it themselves: give them the command  evald mcp

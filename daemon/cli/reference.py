@@ -1,5 +1,5 @@
-"""The reference pages that are generated from the code: `python -m daemon.cli.reference [cli|settings]` prints one, and
-`python -m daemon.cli.reference write docs/reference` writes all of them.
+"""The reference pages that are generated from the code: `python -m daemon.cli.reference [cli|settings|http]` prints
+one, and `python -m daemon.cli.reference write docs/reference` writes all of them.
 
 Tests compare the files in `docs/reference/` with what is printed here.
 """
@@ -61,6 +61,13 @@ def settings() -> str:
     head = "| setting | values | default | meaning |\n| --- | --- | --- | --- |"
     example = 'home = "/srv/evald"\nslots = 2\n\n[timing]\nmax_s = 5\n\n[limits]\nbundle_bytes = 1048576\n'
     return "\n".join([_SETTINGS_HEAD, head, *rows, "", "An example `evald.toml`:", "", f"```toml\n{example}```", ""])
+
+
+def http() -> str:
+    """`docs/reference/http.md`. Needs the extra `http`."""
+    from daemon.http import reference
+
+    return reference.page()
 
 
 def _contents() -> str:
@@ -145,8 +152,8 @@ def _default(field: Any) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Print one page (`cli`, the default, or `settings`), or write all of them: `write FOLDER`."""
-    pages = {"cli": cli, "settings": settings}
+    """Print one page (`cli` is the default), or write all of them: `write FOLDER`."""
+    pages = {"cli": cli, "settings": settings, "http": http}
     if argv[:1] == ["write"]:
         for name, page in pages.items():
             (Path(argv[1]) / f"{name}.md").write_text(page().rstrip("\n") + "\n", "utf-8")

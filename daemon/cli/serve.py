@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from daemon.cli import screen
 from daemon.cli.judging import warn_of_weakness
-from daemon.cli.options import settings_options
+from daemon.cli.options import json_option, settings_options
 from daemon.errors import EvaldError, HarnessError, OperatorError
 
 if TYPE_CHECKING:
@@ -25,12 +26,13 @@ TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
     show_default=True,
     help="Judge in this process as well; auto: when no daemon is at work as it starts.",
 )
-def command(*, loaded: LoadedSettings, judge: str) -> int:
+@json_option
+def command(*, loaded: LoadedSettings, judge: str, as_json: bool) -> int:
     """Take bundles over HTTP: POST /evaluate, /compare and /jobs, and answer with their results.
 
     A request becomes a bundle in the inbox, and whatever daemon of that inbox is at work judges it. GET /docs describes
-    every route. Beyond loopback every caller needs a token: evald token NAME. Exit code 0 when stopped; 2 when it
-    cannot start and trying again would not help; 75 when it may.
+    every route. Beyond loopback every caller needs a token: evald token NAME. With --json the URL is printed once it
+    listens. Exit code 0 when stopped; 2 when it cannot start and trying again would not help; 75 when it may.
     """
     try:
         from daemon.http import serving
@@ -46,11 +48,16 @@ def command(*, loaded: LoadedSettings, judge: str) -> int:
     stop = serving.Stop()
     try:
         with service.stopping_on_signals(stop):
-            serving.serve(settings, serving.Judging(judge), stop)
+            serving.serve(settings, serving.Judging(judge), stop, lambda url: _tell(url, as_json=as_json))
     except (HarnessError, OSError) as error:
         from daemon.cli import failing
 
-        failing.report(error if isinstance(error, HarnessError) else EvaldError(str(error)), as_json=False)
+        failing.report(error if isinstance(error, HarnessError) else EvaldError(str(error)), as_json=as_json)
         return TRY_AGAIN
     log.story("stopped")
     return 0
+
+
+def _tell(url: str, *, as_json: bool) -> None:
+    if as_json:
+        screen.document({"url": url})

@@ -34,8 +34,8 @@ class JobFilter(BaseModel):
 
     state: JobState | None = Field(None, description="Only jobs in this state")
     verdict: Verdict | None = Field(None, description="Only jobs with this verdict")
-    name: str | None = Field(None, min_length=1, max_length=255)
-    problem: str | None = Field(None, min_length=1, max_length=255)
+    name: str | None = Field(None, min_length=1, max_length=255, description="Only jobs of this name")
+    problem: str | None = Field(None, min_length=1, max_length=255, description="Only solutions of this problem")
     label: str | None = Field(None, pattern=r"^[^=]{1,255}=.{0,255}$", description="KEY=VALUE", examples=["team=a"])
     since: str | None = Field(None, max_length=64, description="12h, 30d, or a date", examples=["24h"])
     limit: int = Field(50, ge=1, le=500)

@@ -57,8 +57,11 @@ class Stop:
             part()
 
 
-def serve(settings: Settings, judging: Judging, stop: Stop) -> None:
-    """Serve until `stop`. Raises `OperatorError` when this address, these tokens or this host cannot be used."""
+def serve(settings: Settings, judging: Judging, stop: Stop, on_listening: Callable[[str], None]) -> None:
+    """Serve until `stop`. `on_listening` is told the URL.
+
+    Raises `OperatorError` when this address, these tokens or this host cannot be used.
+    """
     with ExitStack() as stack:
         listening = stack.enter_context(_bound(settings))
         require_tokens(settings)
@@ -72,6 +75,7 @@ def serve(settings: Settings, judging: Judging, stop: Stop) -> None:
             judge = _Judge(daemon, stop)
         host, port = listening.getsockname()[:2]
         log.story("serving", url=_url(host, port), docs=f"{_url(host, port)}/docs", judging=judge is not None)
+        on_listening(_url(host, port))
         with judge or nullcontext():
             if judge is None:
                 Notifier.from_environment().ready(f"serving {_url(host, port)}")

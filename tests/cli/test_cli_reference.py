@@ -21,7 +21,9 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference"
 PACKAGE = Path(daemon.__file__).parent
 
 
-@pytest.mark.parametrize(("file", "page"), [("cli.md", reference.cli), ("settings.md", reference.settings)])
+@pytest.mark.parametrize(
+    ("file", "page"), [("cli.md", reference.cli), ("settings.md", reference.settings), ("http.md", reference.http)]
+)
 def test_the_generated_pages_are_fresh(file: str, page: Any) -> None:
     hint = "type: python -m daemon.cli.reference write docs/reference"
     assert (DOCS / file).read_text("utf-8") == page().rstrip("\n") + "\n", hint

@@ -1,0 +1,54 @@
+"""The commands that the pages show are run against a live server, as they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from http_servers import Server, started
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "docs/how-to/serve-over-http.md")
+_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+def blocks() -> Iterator[object]:
+    for page in PAGES:
+        for number, text in enumerate(_BLOCK.findall((ROOT / page).read_text("utf-8")), start=1):
+            if "curl" in text:
+                yield pytest.param(text, id=f"{page}-{number}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    made = started(tmp_path_factory.mktemp("docs") / "home", ENGINE="local", DEVICE="cpu", SLOTS="1", LEASE_S="60")
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+@pytest.mark.parametrize("text", blocks())
+def test_every_curl_command_works_as_it_stands(server: Server, text: str) -> None:
+    script = re.sub(r"^evald serve.*$", "", text, flags=re.MULTILINE)
+    script = script.replace("localhost:8720", server.url.removeprefix("http://")).replace("curl ", "curl -S -m 120 ")
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    if "ref_" in script or "/evaluate" in script:
+        assert json.loads(done.stdout)["verdict"] == "passed", done.stdout
+    if "/events" in script:
+        assert "event: result" in done.stdout
+        assert done.stdout.rstrip().endswith("}")
+    if "DELETE" in script:
+        assert "there is no job 0123456789abcdef" in done.stdout
+
+
+def test_there_are_commands_to_try() -> None:
+    assert len(list(blocks())) >= 7
