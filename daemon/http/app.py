@@ -25,6 +25,7 @@ from daemon.http.meters import Meters
 from daemon.http.pulse import Pulse
 from daemon.http.submission import Submission
 from daemon.http.tokens import Tokens
+from daemon.http.turns import Turns
 from daemon.http.watch import Watch
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
@@ -54,6 +55,7 @@ def make_app(settings: Settings, database: Database) -> FastAPI:
     for router in (routes_judging.router, routes_jobs.router, routes_service.router):
         app.include_router(router)
     refusals.install(app)
+    app.add_middleware(Turns, free=frozenset(("/health",)))
     app.add_middleware(_Metered, meters=desk.meters)
     _describe(app, types)
     return app

@@ -20,6 +20,7 @@ from daemon.http.pulse import Pulse
 from daemon.http.refusals import Refusal
 from daemon.http.submission import Submission, Submitted
 from daemon.http.tokens import Caller
+from daemon.http.turns import turn_of
 from daemon.http.watch import Stopping, Watch
 from daemon.publishing import Publisher
 
@@ -55,10 +56,11 @@ class Desk:
         parsed = await anyio.to_thread.run_sync(self.submission.check, document, *kinds)
         return await anyio.to_thread.run_sync(self.submission.drop, document, parsed, caller, key)
 
-    async def result_of(self, job: Submitted) -> dict[str, Any]:
+    async def result_of(self, request: Request, job: Submitted) -> dict[str, Any]:
         """Wait for a job's result document. Raises `Refusal` 408 or 503, which say where it will be."""
         place = f"GET /jobs/{job.job_id}/result"
         limit_s = job.timeout_s + self.settings.http.wait_margin_s
+        turn_of(request).leave()
         try:
             in_time = await self.watch.end_of(job.job_id, limit_s)
         except Stopping:

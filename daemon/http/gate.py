@@ -20,6 +20,7 @@ from daemon.config import Http
 from daemon.errors import OperatorError
 from daemon.http.refusals import Refusal
 from daemon.http.tokens import LOCAL, Caller, Role, Tokens
+from daemon.http.turns import turn_of
 
 _CALLERS_KEPT = 10_000
 
@@ -111,6 +112,7 @@ class Gate:
             raise _too_large(limit)
         try:
             async with asyncio.timeout(self._http.body_s), self._counted() as count:
+                turn_of(request).leave()
                 chunks = []
                 total = 0
                 async for chunk in request.stream():
@@ -119,11 +121,11 @@ class Gate:
                         raise _too_large(limit)
                     count(len(chunk))
                     chunks.append(chunk)
-                return b"".join(chunks)
         except TimeoutError:
-            raise Refusal(
-                408, f"the body did not arrive within {self._http.body_s:g} s", hint="send it again"
-            ) from None
+            text = f"the body did not arrive within {self._http.body_s:g} s"
+            raise Refusal(408, text, hint="send it again") from None
+        await turn_of(request).enter()
+        return b"".join(chunks)
 
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[Count]:

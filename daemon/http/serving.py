@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from enum import StrEnum
 
+import anyio.to_thread
 import uvicorn
 
 from daemon import log, service
@@ -29,6 +31,9 @@ from daemon.notify import Notifier
 
 _BACKLOG = 2048
 _GRACE_S = 5
+# Every thread that computes takes its turn before the event loop gets its own again: few threads, short turns.
+_THREADS = 8
+_TURN_S = 0.001
 
 
 class Judging(StrEnum):
@@ -146,12 +151,15 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
         loop = asyncio.get_running_loop()
 
         def end() -> None:
-            loop.call_soon_threadsafe(app.state.desk.watch.stop)
             server.should_exit = True
+            with suppress(RuntimeError):  # the loop has ended already
+                loop.call_soon_threadsafe(app.state.desk.watch.stop)
 
         stop.add(end)
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         await server.serve(sockets=[listening])
 
+    sys.setswitchinterval(_TURN_S)
     asyncio.run(run())
 
 
