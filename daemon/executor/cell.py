@@ -21,19 +21,24 @@ from typing import Any
 
 from daemon.executor import protocol
 from daemon.executor.sandbox.confine import confine, die_with_parent
+from daemon.executor.sandbox.stage import close_all_but
 
 
 def main(argv: list[str]) -> int:
-    """`argv`: the descriptor of the channel, and the JSON of the walls to put up (empty without a sandbox)."""
-    walls: dict[str, Any] = json.loads(argv[1])
-    _close_all_but(int(argv[0]))
+    """A cell without a sandbox, started as a program. `argv`: the descriptor of the channel, and the JSON of what it
+    is."""
+    close_all_but((0, 1, 2, int(argv[0])))
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
+    return run(int(argv[0]), json.loads(argv[1]))
+
+
+def run(channel_fd: int, walls: dict[str, Any]) -> int:
+    """Be a cell until the judge closes the channel. With `limits` among its walls it is confined first."""
     if walls.get("limits"):
         confine(walls["limits"])
-    else:
-        die_with_parent()
-    channel = socket.socket(fileno=int(argv[0]))
-    os.set_inheritable(channel.fileno(), False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
+    channel = socket.socket(fileno=channel_fd)
+    os.set_inheritable(channel_fd, False)
     for name in ("HOME", "TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"):
         Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
     from daemon.executor.workload import Workload
@@ -45,12 +50,6 @@ def main(argv: list[str]) -> int:
     protocol.send(channel, {"type": "hello", "protocol": protocol.VERSION, **workload.versions()})
     serve(channel, workload)
     return 0
-
-
-def _close_all_but(channel_fd: int) -> None:
-    """Whatever the way here left open: bubblewrap passes one of its own pipes on."""
-    os.closerange(3, channel_fd)
-    os.closerange(channel_fd + 1, max(channel_fd + 2, os.sysconf("SC_OPEN_MAX")))
 
 
 def serve(channel: socket.socket, workload: Any) -> None:
@@ -72,11 +71,11 @@ def serve(channel: socket.socket, workload: Any) -> None:
         finally:
             for fd in fds:
                 os.close(fd)
-        _flush()
+        flush()
         protocol.send(channel, answer)
 
 
-def _flush() -> None:
+def flush() -> None:
     """What the kernel printed, out before the judge may freeze or kill us. Its own streams: it may have broken them."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError, TypeError):

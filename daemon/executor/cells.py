@@ -33,7 +33,8 @@ from daemon.executor.sandbox.policy import (
     gpu_folders,
     readable_folders,
 )
-from daemon.executor.supervise import Ended, PlainProgram, SandboxedProgram, start_plain, start_sandboxed
+from daemon.executor.supervise import Ended, ForkedProgram, PlainProgram, start_plain
+from daemon.executor.zygotes import Birth, Zygotes
 from daemon.verdict import Phase, Side, Verdict
 
 _CHUNK = 1 << 18
@@ -57,6 +58,7 @@ class CellSettings:
     isolation: str
     limits: CellLimits
     uid_base: int
+    uid_step: int
     slot: int
     threads: int
     device: Device
@@ -84,7 +86,8 @@ class CellSettings:
         return cls(
             isolation=settings.isolation,
             limits=limits,
-            uid_base=sandbox.uid_base + uid_step,
+            uid_base=sandbox.uid_base,
+            uid_step=uid_step,
             slot=slot,
             threads=threads,
             device=device,
@@ -98,9 +101,10 @@ class CellSettings:
 class Cells:
     """Starts cells. `groups` is None where no cgroup is writable: rlimits alone hold the cell then."""
 
-    def __init__(self, settings: CellSettings, groups: cgroup.Cgroups | None) -> None:
+    def __init__(self, settings: CellSettings, groups: cgroup.Cgroups | None, zygotes: Zygotes) -> None:
         self.settings = settings
         self._groups = groups
+        self._zygotes = zygotes
 
     def start(self, side: Side) -> Cell:
         """A cell that has been told to start; `Cell.greet` waits until it is ready."""
@@ -114,28 +118,36 @@ class Cells:
             theirs.close()
         return Cell(program, ours, side, self.settings)
 
-    def _start_program(self, channel_fd: int) -> SandboxedProgram | PlainProgram:
+    def _start_program(self, channel_fd: int) -> ForkedProgram | PlainProgram:
         settings = self.settings
-        environment = self._environment()
-        argv = [sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.cell", str(channel_fd)]
         if settings.isolation == "none":
-            return start_plain([*argv, json.dumps(self._walls(None))], environment, keep_fds=(channel_fd,))
-        number = next(_NUMBERS)
-        policy = Policy(
-            uid=settings.uid_base + settings.slot,
+            argv = [sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.cell", str(channel_fd)]
+            walls = json.dumps(self._walls(None))
+            return start_plain([*argv, walls], self._environment(), keep_fds=(channel_fd,))
+        zygote = self._zygotes.of(self._policy(), settings.start_s)
+        zygote.await_ready()
+        birth = Birth(
+            uid=settings.uid_base + settings.uid_step + settings.slot,
+            walls=self._walls(settings.limits),
+            group=self._group(next(_NUMBERS)),
+            timeout_s=settings.start_s,
+        )
+        return zygote.fork(birth, channel_fd)
+
+    def prepare(self) -> None:
+        """Start what cells of this kind are forked from, without waiting for it. Raises `HarnessError`."""
+        if self.settings.isolation != "none":
+            self._zygotes.of(self._policy(), self.settings.start_s)
+
+    def _policy(self) -> Policy:
+        settings = self.settings
+        return Policy(
+            uid_base=settings.uid_base,
             read_only=readable_folders((*settings.backend_paths, *(gpu_folders() if self._uses_gpu else ()))),
-            environment=environment,
+            environment=self._environment(),
             limits=settings.limits,
             device_nodes=settings.device.nodes if self._uses_gpu else (),
         )
-        group = self._group(number)
-        program = [*argv, json.dumps(self._walls(settings.limits))]
-        try:
-            return start_sandboxed(policy, program, group=group, keep_fds=(channel_fd,), timeout_s=settings.start_s)
-        except HarnessError:
-            if group is not None:
-                group.remove()
-            raise
 
     @property
     def _uses_gpu(self) -> bool:
@@ -185,7 +197,7 @@ class Cell:
     """One cell: request and answer, captured output, freeze and thaw, and how it ended."""
 
     def __init__(
-        self, program: SandboxedProgram | PlainProgram, channel: socket.socket, side: Side, settings: CellSettings
+        self, program: ForkedProgram | PlainProgram, channel: socket.socket, side: Side, settings: CellSettings
     ) -> None:
         self.program = program
         self.side = side

@@ -33,6 +33,7 @@ from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.executor.telemetry import Telemetry
+from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side, Verdict
 from daemon.versions import version_of
 
@@ -61,6 +62,7 @@ class Judge:
             self._groups.sweep()
         self._isolation: Isolation = assess(settings.isolation, self._groups, gpu=device.is_gpu)
         self._backends = catalog.load(settings.backend_paths)
+        self._zygotes = Zygotes()
         self._null_cell: Cell | None = None
         self._versions: dict[str, str | None] = {"torch": torch.__version__, "triton": version_of("triton")}
         self._bench = Bench(
@@ -84,7 +86,7 @@ class Judge:
             threads=1 if self._device.is_gpu and sees_device else _threads(self._settings),
             sees_device=sees_device,
         )
-        return Cells(cell_settings, self._groups)
+        return Cells(cell_settings, self._groups, self._zygotes)
 
     def _null(self) -> Cell:
         if self._null_cell is None or self._null_cell.program.poll() is not None:

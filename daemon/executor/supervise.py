@@ -2,11 +2,11 @@
 
 Theory of operation
 -------------------
-A sandboxed program is pid 1's child in its own pid namespace. Killing it means SIGKILL to that pid 1 (by pidfd: its
-number may have been reused by then), which the kernel turns into
-the death of every process in the namespace before pid 1 itself is reaped; then we wait for bubblewrap, and only then
-is anything the program left looked at. Freezing uses the cgroup freezer; without one, SIGSTOP to every process whose
-pid namespace is the cell's, repeated until a pass finds no thread running (a stopped process cannot fork).
+Judges are started here, and zygotes (`zygote`), each behind bubblewrap. A cell is forked by its zygote and is pid 1's
+child in a pid namespace of its own. Killing it means SIGKILL to that pid 1 (by pidfd: its number may have been reused
+by then), which the kernel turns into the death of every process in the namespace before pid 1 itself is gone; only then
+is anything the cell left looked at. Freezing uses the cgroup freezer; without one, SIGSTOP to every process whose pid
+namespace is the cell's, repeated until a pass finds no thread running (a stopped process cannot fork).
 
 Without a sandbox (`isolation = "none"`, for debugging one's own code) the program leads its own process group, and
 that is killed.
@@ -22,6 +22,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -107,16 +108,53 @@ class _Base:
 
 
 class SandboxedProgram(_Base):
-    """A program behind bubblewrap. `init_pid` is pid 1 of its namespace as the host counts."""
+    """A trusted program behind bubblewrap. `init_pid` is pid 1 of its namespace as the host counts."""
 
-    def __init__(self, process: subprocess.Popen[bytes], init_pid: int, group: CellGroup | None) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], init_pid: int) -> None:
         super().__init__(process)
+        self._init_fd = os.pidfd_open(init_pid)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def last_words(self) -> str:
+        """What it has written to stderr and nobody has read yet."""
+        with suppress(BlockingIOError, OSError):
+            return os.read(self.stderr_fd, 1 << 16).decode("utf-8", "replace")[-2000:]
+        return ""
+
+    def kill(self) -> None:
+        """Kill it and everything in its namespace or below, every cell that was forked from it."""
+        if self._init_fd < 0:
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
+        self.wait_until_dead()
+        self.close_streams()
+        os.close(self._init_fd)
+        self._init_fd = -1
+
+
+class ForkedProgram:
+    """A cell that a zygote has forked. `init_pid` is pid 1 of its namespace as the host counts; `status` is where that
+    one says how the cell ended."""
+
+    def __init__(
+        self, init_pid: int, status: socket.socket, stdout_fd: int, stderr_fd: int, group: CellGroup | None
+    ) -> None:
         self._init_pid = init_pid
         self._init_fd = os.pidfd_open(init_pid)
         self._pid_namespace = _namespace_of(init_pid)
+        self._status = status
         self._group = group
+        self._code: int | None = None
         self._ended: Ended | None = None
         self._by_signal = False  # how it was frozen the last time: a host may have cgroups and no freezer
+        self.stdout_fd, self.stderr_fd = stdout_fd, stderr_fd
+        for fd in (stdout_fd, stderr_fd):
+            os.set_blocking(fd, False)
+        status.setblocking(False)
 
     def freeze(self) -> None:
         if self._group is not None and self._group.freeze():
@@ -139,7 +177,7 @@ class SandboxedProgram(_Base):
         return found
 
     def _members(self) -> list[int]:
-        """Processes in the cell's namespace, without its pid 1: that is bubblewrap's reaper, it ignores SIGSTOP."""
+        """Processes in the cell's namespace, without its pid 1: that one only waits."""
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
         return [pid for pid in pids if pid != self._init_pid and _namespace_of(pid) == self._pid_namespace]
 
@@ -151,8 +189,20 @@ class SandboxedProgram(_Base):
                 os.kill(pid, signal.SIGCONT)
 
     def poll(self) -> Ended | None:
-        code = self._process.poll()
-        return None if code is None else _ended(code, self._group)
+        if self._code is None:
+            self._hear()
+        return None if self._code is None else _ended(self._code, self._group)
+
+    def _hear(self) -> None:
+        """What pid 1 said; nothing at all when it was killed itself."""
+        try:
+            word = self._status.recv(64)
+        except BlockingIOError:
+            return
+        except OSError:
+            word = b""
+        text = word.decode("ascii", "replace").removeprefix("ended ")
+        self._code = int(text) if text.lstrip("-").isdigit() else -signal.SIGKILL
 
     def kill(self) -> Ended:
         if self._ended is None:
@@ -161,13 +211,21 @@ class SandboxedProgram(_Base):
                 signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
             if self._group is not None:
                 self._group.thaw()  # cgroup v1: a frozen process dies only when thawed
-            self.wait_until_dead()
-            self._ended = before or _ended(self._process.returncode, self._group)
-            self.close_streams()
-            os.close(self._init_fd)
+            self._wait_until_dead()
+            self._ended = before or _ended(-signal.SIGKILL, self._group)
+            for fd in (self.stdout_fd, self.stderr_fd, self._init_fd):
+                os.close(fd)
+            self._status.close()
             if self._group is not None:
                 self._group.remove()
         return self._ended
+
+    def _wait_until_dead(self) -> None:
+        """A pidfd is readable once its process is gone, and pid 1 goes last. Raises `HarnessError` when something in
+        the kernel keeps it: the slot is not fit for another cell then."""
+        ready, _, _ = select.select([self._init_fd], [], [], _KILL_LIMIT_S)
+        if not ready:
+            raise HarnessError(f"process {self._init_pid} does not die")
 
 
 class PlainProgram(_Base):
@@ -268,9 +326,9 @@ def output_of(program: list[str], *, timeout_s: float) -> str:
 
 
 def start_sandboxed(
-    policy: Policy, program: list[str], *, group: CellGroup | None, keep_fds: tuple[int, ...], timeout_s: float
+    policy: Policy, program: list[str], *, keep_fds: tuple[int, ...], timeout_s: float
 ) -> SandboxedProgram:
-    """Start `program` behind the walls of `policy`, a member of `group` before its first instruction.
+    """Start `program` behind the walls of `policy`.
 
     Raises `HarnessError` when bubblewrap cannot build the sandbox.
     """
@@ -297,12 +355,10 @@ def start_sandboxed(
     try:
         init_pid = _read_child_pid(info_read, timeout_s)
         if as_root:
-            _write_user_map(init_pid, policy.uid)
+            _write_user_map(init_pid, policy)
             os.write(userns_write, b"1")
-        if group is not None:
-            group.add(init_pid)
         os.write(gate_write, b"1")
-        return SandboxedProgram(process, init_pid, group)
+        return SandboxedProgram(process, init_pid)
     except (HarnessError, OSError) as error:
         process.kill()
         _, complaint = process.communicate()
@@ -326,10 +382,11 @@ def _read_child_pid(fd: int, timeout_s: float) -> int:
     return int(json.loads(text)["child-pid"])
 
 
-def _write_user_map(pid: int, uid: int) -> None:
-    """Map 0 and the cell's uid to themselves: root builds the view, the cell's uid runs in it, no other uid exists."""
+def _write_user_map(pid: int, policy: Policy) -> None:
+    """Map 0 and the uids of cells to themselves: root builds the views, cells run in them, no other uid exists."""
+    cells = f"{policy.uid_base} {policy.uid_base} {policy.uid_count}"
     for name in ("uid_map", "gid_map"):
-        Path(f"/proc/{pid}/{name}").write_text(f"0 0 1\n{uid} {uid} 1\n", encoding="ascii")
+        Path(f"/proc/{pid}/{name}").write_text(f"0 0 1\n{cells}\n", encoding="ascii")
 
 
 def _namespace_of(pid: int) -> str | None:

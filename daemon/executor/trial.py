@@ -11,6 +11,7 @@ from daemon.executor.cells import Cells, CellSettings
 from daemon.executor.devices import Device
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.probe import assess
+from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
 
 _UID_STEP = 3000  # beside the uids of candidates, references and null candidates
@@ -36,9 +37,13 @@ def try_cell(settings: Settings, device: Device) -> Trial:
     isolation = assess(settings.isolation, groups, gpu=device.is_gpu)
     start = time.monotonic()
     cell_settings = CellSettings.of(settings, device, uid_step=_UID_STEP, slot=device.index, threads=1)
-    cell = Cells(cell_settings, groups).start(Side.CANDIDATE)
+    zygotes = Zygotes()
     try:
-        cell.greet()
-        return Trial(isolation.level, isolation.weaker, cell.versions, time.monotonic() - start)
+        cell = Cells(cell_settings, groups, zygotes).start(Side.CANDIDATE)
+        try:
+            cell.greet()
+            return Trial(isolation.level, isolation.weaker, cell.versions, time.monotonic() - start)
+        finally:
+            cell.kill()
     finally:
-        cell.kill()
+        zygotes.close()

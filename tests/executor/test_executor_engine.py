@@ -179,7 +179,7 @@ def test_an_unsandboxed_program_takes_its_folder_with_it() -> None:
 
 
 def test_a_cell_that_cannot_start_is_a_harness_error_not_the_bundles_fault(tmp_path: Path) -> None:
-    engine = LocalEngine(small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(4), "memory_bytes": 20 << 20}))
+    engine = LocalEngine(small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(4), "memory_bytes": 1 << 20}))
     try:
         with pytest.raises((HarnessError, OperatorError)):
             engine.evaluate(JobSpec("j", "x", write_bundle(tmp_path, GOOD, {})), no_progress)

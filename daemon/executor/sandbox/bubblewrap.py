@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
 from daemon.executor.sandbox.policy import OVERFLOW_UID, Policy
 
 BWRAP = "bwrap"
 _USR_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_STAGE_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_SYS_ADMIN")
+_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SETPCAP")  # namespaces and mounts; giving all of this up
+_ROOT_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID")  # a uid for each cell
 
 
 def running_as_root() -> bool:
@@ -20,23 +20,22 @@ def running_as_root() -> bool:
 
 def command(policy: Policy, program: list[str], *, info_fd: int, gate_fd: int, userns_fd: int | None) -> list[str]:
     """The full argv. bubblewrap reports its child on `info_fd` and waits for a byte on `gate_fd` before it runs
-    `program`.
+    `program`, which keeps what it takes to give each of its forks namespaces of its own.
 
     `userns_fd` is given as root: bubblewrap waits there until the user map is written.
     """
     argv = [BWRAP, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     argv += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--hostname", policy.hostname]
     argv += ["--info-fd", str(info_fd), "--block-fd", str(gate_fd), "--cap-drop", "ALL"]
-    if userns_fd is not None:
-        argv += ["--userns-block-fd", str(userns_fd), "--uid", "0", "--gid", "0"]
-        argv += [word for capability in _STAGE_CAPABILITIES for word in ("--cap-add", capability)]
-    else:
-        argv += ["--uid", str(OVERFLOW_UID), "--gid", str(OVERFLOW_UID)]
+    uid = 0 if userns_fd is not None else OVERFLOW_UID
+    capabilities = _CAPABILITIES + (_ROOT_CAPABILITIES if userns_fd is not None else ())
+    argv += [] if userns_fd is None else ["--userns-block-fd", str(userns_fd)]
+    argv += ["--uid", str(uid), "--gid", str(uid)]
+    argv += [word for capability in capabilities for word in ("--cap-add", capability)]
     argv += _view(policy)
     argv += ["--clearenv"]
     argv += [word for name, value in policy.environment.items() for word in ("--setenv", name, value)]
-    argv += ["--chdir", "/", "--"]
-    return argv + (_privileged_stage(policy) if userns_fd is not None else []) + program
+    return [*argv, "--chdir", "/", "--", *program]
 
 
 def _view(policy: Policy) -> list[str]:
@@ -70,14 +69,3 @@ def _parents(paths: tuple[Path, ...]) -> list[Path]:
             if parent != Path("/") and not any(parent.is_relative_to(bound) for bound in paths):
                 needed.add(parent)
     return sorted(needed, key=lambda folder: len(folder.parts))
-
-
-def _privileged_stage(policy: Policy) -> list[str]:
-    """Cap the inodes of the tmpfs (bubblewrap only knows a size), then become `uid` for good and run "$@"."""
-    options = f"remount,size={policy.limits.tmp_bytes},nr_inodes={policy.limits.tmp_inodes},nosuid,nodev"
-    mounts = [f"mount -o {options} {shlex.quote(mount)}" for mount in policy.writable_tmpfs]
-    drop = (
-        f"exec setpriv --reuid {policy.uid} --regid {policy.uid} --clear-groups --no-new-privs"
-        ' --inh-caps=-all --ambient-caps=-all --bounding-set=-all -- "$@"'
-    )
-    return ["/bin/sh", "-c", " && ".join([*mounts, drop]), "stage"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import daemon
 
 OVERFLOW_UID = 65534
+UID_COUNT = 4000  # from `sandbox.uid_base` on: a thousand slots for each kind of cell
 _PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 _GPU_SYSTEM = (Path("/sys/bus/pci/devices"), Path("/sys/devices"), Path("/sys/module/nvidia"))
 
@@ -30,16 +31,23 @@ class CellLimits:
 
 @dataclass(frozen=True)
 class Policy:
-    """One cell: its uid on the host, the folders it may read, its environment, its limits, the device nodes it may
-    use."""
+    """Cells of one kind: the uids on the host that they may run under (`uid_count` from `uid_base` on), the folders
+    they may read, their environment, their limits, the device nodes they may use."""
 
-    uid: int
+    uid_base: int
     read_only: tuple[Path, ...]
     environment: dict[str, str]
     limits: CellLimits
     hostname: str = "cell"
     device_nodes: tuple[Path, ...] = ()
     writable_tmpfs: tuple[str, ...] = field(default=("/tmp", "/dev/shm"))  # noqa: S108 - paths inside the cell
+    uid_count: int = UID_COUNT
+
+    @property
+    def visible_below_tmpfs(self) -> tuple[str, ...]:
+        """What a cell may read below a folder that it may write: an environment that lies under /tmp."""
+        found = [str(path) for path in self.read_only if any(path.is_relative_to(top) for top in self.writable_tmpfs)]
+        return tuple(found)
 
 
 def readable_folders(extra: tuple[Path, ...] = ()) -> tuple[Path, ...]:

@@ -35,7 +35,6 @@ def assess(isolation: str, groups: Cgroups | None, *, gpu: bool = False) -> Isol
     weaker: list[str] = []
     if not bubblewrap.running_as_root():
         weaker.append("cells share the daemon's uid on the host: run evald as root for a uid per slot")
-        weaker.append("files in a cell's /tmp are limited by size only, not by number")
     if groups is None:
         weaker.append("no writable cgroup: memory and processes are limited per process by rlimits only")
     elif groups.missing:

@@ -1,0 +1,167 @@
+"""The judge's side of zygotes: starting one per kind of cell, and having cells forked from it.
+
+Theory of operation: a fork is ordered over the zygote's channel, with the descriptors the cell will have. The cell's
+pid 1 answers on a socket of its own; the kernel adds its pid as we count, so nobody has to believe a number. It waits
+until it is in its cgroup and told to go on. What goes wrong on the way is our fault and no bundle's: nothing of one has
+run yet. A zygote that has ended is replaced at the next cell.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.errors import HarnessError
+from daemon.executor import protocol
+from daemon.executor.sandbox import bubblewrap
+from daemon.executor.sandbox.cgroup import CellGroup
+from daemon.executor.sandbox.policy import Policy
+from daemon.executor.supervise import ForkedProgram, SandboxedProgram, start_sandboxed
+
+_UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
+_ARGV = (sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.zygote")
+
+
+@dataclass(frozen=True)
+class Birth:
+    """One cell to be: its uid on the host (as root), its walls, its group, how long it may take to be there."""
+
+    uid: int
+    walls: Mapping[str, object]
+    group: CellGroup | None
+    timeout_s: float
+
+
+class Zygote:
+    """One zygote. Not for several threads."""
+
+    def __init__(self, policy: Policy, timeout_s: float) -> None:
+        """Raises `HarnessError` when the sandbox cannot be built."""
+        self._policy = policy
+        self._deadline = time.monotonic() + timeout_s
+        self._is_ready = False
+        self._reader = protocol.Reader(protocol.MAX_FROM_CELL)
+        self._channel, theirs = socket.socketpair()
+        try:
+            argv = [*_ARGV, str(theirs.fileno())]
+            self._program: SandboxedProgram = start_sandboxed(
+                policy, argv, keep_fds=(theirs.fileno(),), timeout_s=timeout_s
+            )
+        except BaseException:
+            self._channel.close()
+            raise
+        finally:
+            theirs.close()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._program.is_alive
+
+    def close(self) -> None:
+        """End it and every cell of it."""
+        self._channel.close()
+        self._program.kill()
+
+    def await_ready(self) -> None:
+        """Wait until it has imported what cells need. Raises `HarnessError`."""
+        if self._is_ready:
+            return
+        self._channel.settimeout(max(self._deadline - time.monotonic(), 0.001))
+        try:
+            protocol.receive(self._channel, self._reader)
+        except (protocol.ClosedError, protocol.ProtocolError, TimeoutError) as error:
+            raise HarnessError(f"a cell did not start: {self._words()}", hint="evald doctor") from error
+        self._is_ready = True
+
+    def fork(self, birth: Birth, channel_fd: int) -> ForkedProgram:
+        """A cell that has been told to start. Raises `HarnessError`."""
+        self.await_ready()
+        status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        status.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        out, err = os.pipe(), os.pipe()
+        try:
+            self._channel.settimeout(birth.timeout_s)
+            protocol.send(self._channel, self._order(birth), (channel_fd, out[1], err[1], theirs.fileno()))
+            for fd in (out[1], err[1]):
+                os.close(fd)
+            theirs.close()
+            return self._raise_up(birth, status, out[0], err[0])
+        except (OSError, protocol.ClosedError, HarnessError) as error:
+            for fd in (*out, *err):
+                with suppress(OSError):
+                    os.close(fd)
+            status.close()
+            theirs.close()
+            if birth.group is not None:
+                birth.group.remove()
+            if isinstance(error, HarnessError):
+                raise
+            raise HarnessError(f"a cell could not be forked: {error}; {self._words()}", hint="evald doctor") from error
+
+    def _order(self, birth: Birth) -> protocol.Message:
+        limits = self._policy.limits
+        as_root = bubblewrap.running_as_root()
+        view = {
+            "writable": list(self._policy.writable_tmpfs),
+            "size_bytes": limits.tmp_bytes,
+            "inodes": limits.tmp_inodes,
+            "visible": list(self._policy.visible_below_tmpfs),
+        }
+        return {"type": "fork", "uid": birth.uid if as_root else None, "view": view, "walls": dict(birth.walls)}
+
+    def _raise_up(self, birth: Birth, status: socket.socket, stdout_fd: int, stderr_fd: int) -> ForkedProgram:
+        """From the first word of a cell's pid 1 to the cell on its way."""
+        ready, _, _ = select.select([status], [], [], birth.timeout_s)
+        if not ready:
+            raise HarnessError("a cell did not start: its zygote does not answer")
+        word, ancillary, _, _ = status.recvmsg(4096, socket.CMSG_SPACE(_UCRED.size))
+        if word != b"born":
+            said = word.decode("utf-8", "replace") or self._words()
+            raise HarnessError(f"a cell could not be forked: {said}", hint="evald doctor")
+        pid = _sender(ancillary)
+        program = ForkedProgram(pid, status, stdout_fd, stderr_fd, birth.group)
+        if birth.group is not None:
+            birth.group.add(pid)
+        status.send(b"go")
+        return program
+
+    def _words(self) -> str:
+        return self._program.last_words().strip() or "it said nothing"
+
+
+class Zygotes:
+    """The zygotes of one judge, one for each kind of cell."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Zygote] = {}
+
+    def of(self, policy: Policy, timeout_s: float) -> Zygote:
+        """The zygote for cells of this policy, started if there is none or it has ended. Raises `HarnessError`."""
+        key = (policy.read_only, tuple(sorted(policy.environment.items())), policy.device_nodes)
+        zygote = self._known.get(key)
+        if zygote is None or not zygote.is_alive:
+            if zygote is not None:
+                zygote.close()
+            zygote = self._known[key] = Zygote(policy, timeout_s)
+        return zygote
+
+    def close(self) -> None:
+        """End them all."""
+        for zygote in self._known.values():
+            zygote.close()
+        self._known.clear()
+
+
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            return int(_UCRED.unpack(payload[: _UCRED.size])[0])
+    raise HarnessError("the kernel did not say who a cell is")

@@ -1,0 +1,187 @@
+"""Cells are forked from one process, and share nothing of it that one of them could change."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from executor_bundles import JudgeOne, compare, forward
+from executor_settings import cell_uid, small_settings
+
+from daemon.errors import HarnessError
+from daemon.executor import zygote as zygote_process
+from daemon.executor.cells import Cell, Cells, CellSettings
+from daemon.executor.devices import choose
+from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.policy import CellLimits, Policy
+from daemon.executor.zygotes import Zygote, Zygotes
+from daemon.verdict import Phase, Side
+
+pytestmark = pytest.mark.sandbox
+
+LOOK = r"""
+import os, random, socket
+import numpy as np
+from pathlib import Path
+
+def look():
+    names = [Path('/proc/' + pid + '/comm').read_text().strip() for pid in os.listdir('/proc') if pid.isdigit()]
+    print('processes=%d' % len(names), flush=True)
+    print('drawn=%r' % ((random.random(), float(np.random.rand())),), flush=True)
+    print('tmp=' + ','.join(sorted(os.listdir('/tmp') + os.listdir('/dev/shm'))), flush=True)
+    try:
+        name = b'\0evald-test'
+        listening = socket.socket(socket.AF_UNIX); listening.bind(name)
+        print('abstract=free', flush=True)
+    except OSError as error:
+        print('abstract=%s' % error, flush=True)
+    for place in ('/proc/1/fd', '/proc/1/mem', '/proc/1/environ'):
+        try:
+            os.listdir(place) if place.endswith('fd') else open(place, 'rb').read(1)
+            print('init ' + place + '=open', flush=True)
+        except OSError as error:
+            print('init ' + place + '=closed', flush=True)
+"""
+
+
+def looking(name: str) -> str:
+    body = "if not hasattr(self, 'looked'):\n    self.looked = True\n    look()\nreturn a + b"
+    return forward(body, before=LOOK).replace("class ModelNew", f"# {name}\nclass ModelNew")
+
+
+class Kept:
+    """Cells of one kind, and the zygotes behind them."""
+
+    def __init__(self, home: Path, *, threads: int = 1, uid: int = 30, **settings: object) -> None:
+        made = small_settings(home, sandbox={"uid_base": cell_uid(uid)}, **settings)
+        self.zygotes = Zygotes()
+        of = CellSettings.of(made, choose(made)[0], uid_step=0, slot=0, threads=threads)
+        self.cells = Cells(of, cgroup.find(), self.zygotes)
+
+    @property
+    def zygote(self) -> Zygote:
+        return self.zygotes.of(self.cells._policy(), 60)
+
+    def start(self) -> Cell:
+        cell = self.cells.start(Side.CANDIDATE)
+        cell.greet()
+        return cell
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Kept]:
+    made = Kept(tmp_path / "home")
+    yield made
+    made.zygotes.close()
+
+
+def test_cells_come_from_one_zygote_and_each_ends_by_itself(kept: Kept) -> None:
+    first, second = kept.start(), kept.start()
+    zygote = kept.zygote
+    assert first.kill().signal == "SIGKILL"
+    assert second.program.poll() is None
+    third = kept.start()
+    assert kept.zygote is zygote
+    for cell in (second, third):
+        cell.kill()
+
+
+def test_a_zygote_that_died_takes_its_cells_along_and_is_replaced(kept: Kept) -> None:
+    cell = kept.start()
+    before = kept.zygote
+    signal.pidfd_send_signal(before._program._init_fd, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while (ended := cell.program.poll()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert ended.signal == "SIGKILL"
+    cell.kill()
+    again = kept.start()
+    assert kept.zygote is not before
+    again.kill()
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+def test_a_cell_of_any_number_of_threads_can_be_forked(tmp_path: Path, threads: int) -> None:
+    made = Kept(tmp_path / "home", threads=threads, uid=31)
+    try:
+        made.start().kill()
+    finally:
+        made.zygotes.close()
+
+
+def test_a_process_with_a_second_thread_or_a_gpu_is_no_zygote(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        assert "thread" in str(zygote_process._uncleanness())
+    finally:
+        done.set()
+        thread.join()
+    monkeypatch.setattr(zygote_process.os, "listdir", lambda path: ["1"])
+    monkeypatch.setattr(zygote_process.os, "readlink", lambda path: "/dev/nvidia0")
+    assert "GPU" in str(zygote_process._uncleanness())
+
+
+def test_cells_share_no_process_no_file_no_socket_and_no_chance(judge: JudgeOne) -> None:
+    first, second = judge(compare(looking("first"))), judge(compare(looking("second")))
+    for judged in (first, second):
+        judged.passed()
+        assert judged.report["processes"] == "2"  # itself, and the one that waits for it
+        assert judged.report["abstract"] == "free"
+        assert {key: value for key, value in judged.report.items() if key.startswith("init ")} == {
+            "init /proc/1/fd": "closed",
+            "init /proc/1/mem": "closed",
+            "init /proc/1/environ": "closed",
+        }
+    assert first.report["drawn"] != second.report["drawn"]
+    assert "left" not in second.report["tmp"]
+
+
+def test_what_an_environment_has_below_tmp_stays_visible_and_cannot_be_written(tmp_path: Path) -> None:
+    assert str(tmp_path).startswith("/tmp/")
+    backends = tmp_path / "backends"
+    backends.mkdir()
+    tmp_path.chmod(0o755)
+    (backends / "shown.py").write_text("SPEC = {'answers': 'either', 'devices': ('cpu',)}\n", "utf-8")
+    made = Kept(tmp_path / "home", uid=32, backend_paths=(backends,))
+    policy = made.cells._policy()
+    assert policy.visible_below_tmpfs == (str(backends),)
+    try:
+        cell = made.start()
+        (inside,) = [pid for pid in cell.program._members()]  # type: ignore[union-attr]
+        shown = Path(f"/proc/{inside}/root{backends}")
+        assert [path.name for path in shown.iterdir()] == ["shown.py"]
+        mounts = Path(f"/proc/{inside}/mounts").read_text("utf-8").splitlines()
+        (options,) = [line.split()[3] for line in mounts if line.split()[1] == str(backends)]
+        assert "ro" in options.split(",")
+        cell.kill()
+    finally:
+        made.zygotes.close()
+
+
+def test_only_what_lies_below_a_writable_folder_has_to_be_shown_again() -> None:
+    limits = CellLimits(1, 1, 1, 1, 1, 1)
+    policy = Policy(1, (Path("/usr"), Path("/tmp/env"), Path("/tmpfs"), Path("/dev/shm/x")), {}, limits)
+    assert policy.visible_below_tmpfs == ("/tmp/env", "/dev/shm/x")
+
+
+def test_a_cell_that_cannot_be_built_is_our_fault_and_leaves_nothing(kept: Kept) -> None:
+    zygote = kept.zygote
+    zygote.await_ready()
+    before = set(Path("/proc/self/fd").iterdir())
+    broken = zygote._order
+    zygote._order = lambda birth: {**broken(birth), "uid": 2}  # type: ignore[method-assign] - a uid that is not mapped
+    with pytest.raises(HarnessError):
+        kept.start()
+    zygote._order = broken  # type: ignore[method-assign]
+    assert set(Path("/proc/self/fd").iterdir()) == before
+    cell = kept.start()
+    with pytest.raises(Exception, match=r".*"):
+        cell.request({"type": "nonsense"}, "never", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+    cell.kill()
