@@ -414,8 +414,14 @@ def _pack(folder: Path) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         if folder.is_dir():
-            archive.add(folder, arcname=".", filter=lambda item: item.replace(mtime=int(item.mtime), deep=False))
+            archive.add(folder, arcname=".", filter=_in_whole_seconds)
     return buffer.getvalue()
+
+
+def _in_whole_seconds(item: tarfile.TarInfo) -> tarfile.TarInfo:
+    """In place: `TarInfo.replace` came with Python 3.11.4, and Debian 12 has 3.11.2."""
+    item.mtime = int(item.mtime)
+    return item
 
 
 def _dtype_name(tensor: torch.Tensor) -> str:

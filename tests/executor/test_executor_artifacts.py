@@ -66,6 +66,13 @@ def test_unpacked_files_are_never_younger_than_they_were(tmp_path: Path) -> None
     assert found == sorted(found)
 
 
+def test_a_build_is_packed_by_the_python_of_debian_12(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(tarfile.TarInfo, "replace")
+    (tmp_path / "extension.so").write_bytes(b"x")
+    with tarfile.open(fileobj=io.BytesIO(workload._pack(tmp_path))) as archive:
+        assert archive.getnames() == [".", "./extension.so"]
+
+
 def test_a_build_of_many_files_is_packed_file_by_file(tmp_path: Path) -> None:
     """A deep copy of one entry copies the archive, and with it every entry before: that does not end."""
     folder = tmp_path / "files"
