@@ -116,7 +116,8 @@ class SandboxedProgram(_Base):
 
     @property
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        """Whether its pid 1 is: bubblewrap itself outlives that one by a moment."""
+        return self._process.poll() is None and not select.select([self._init_fd], [], [], 0)[0]
 
     def last_words(self) -> str:
         """What it has written to stderr and nobody has read yet."""
