@@ -87,7 +87,8 @@ def test_lines_that_do_not_fit_the_table_are_left_out() -> None:
     ("unit", "expected"),
     [
         ("byte", 1), ("Gbyte", 1e9), ("Gbyte/second", 1e9), ("ns", 1e-9), ("usecond", 1e-6), ("msecond", 1e-3),
-        ("s", 1), ("hz", 1), ("Ghz", 1e9), ("cycle/nsecond", 1e9), ("%", 1), ("", 1), ("register/thread", 1), ("KB", 1e3),
+        ("s", 1), ("hz", 1), ("Ghz", 1e9), ("cycle/nsecond", 1e9), ("%", 1), ("", 1),
+        ("register/thread", 1), ("KB", 1e3),
     ],
 )  # fmt: skip
 def test_units_old_and_new(unit: str, expected: float) -> None:

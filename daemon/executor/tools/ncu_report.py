@@ -20,20 +20,8 @@ _MAX_MESSAGES = 20
 _NAME_CHARS = 300
 _KERNEL = "Kernel Name"
 _NO_METRIC = frozenset(
-    [
-        "ID",
-        "Process ID",
-        "Process Name",
-        "Host Name",
-        "Kernel Name",
-        "Context",
-        "Stream",
-        "Block Size",
-        "Grid Size",
-        "Device",
-        "CC",
-    ]
-)
+    ("ID", "Process ID", "Process Name", "Host Name", "Kernel Name", "Context", "Stream", "Block Size", "Grid Size")
+) | {"Device", "CC"}
 _PREFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _UNITS = {f"{prefix}{unit}": factor for prefix, factor in _PREFIXES.items() for unit in ("byte", "hz")}
 _UNITS |= {f"{prefix}B": factor for prefix, factor in _PREFIXES.items()}

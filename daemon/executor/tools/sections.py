@@ -41,7 +41,7 @@ def _pipe(name: str) -> Figure:
 
 
 _ACTIVE = f"cycles_active.{PEAK_ACTIVE}"
-_STALLS = [
+_STALLS = (
     "barrier",
     "branch_resolve",
     "dispatch_stall",
@@ -61,7 +61,7 @@ _STALLS = [
     "sleeping",
     "tex_throttle",
     "wait",
-]
+)
 
 
 def _stall(name: str) -> Figure:
