@@ -89,6 +89,36 @@ class Failure(_Frozen):
     signal: str | None = None
 
 
+class Finding(_Frozen):
+    """One thing that compute-sanitizer found. What it does not say is None. `source`: file and line, where the kernel
+    was compiled with line information. `is_warning`: it may be meant so, and fails nobody."""
+
+    check: str
+    message: str
+    is_warning: bool = False
+    kernel: str | None = None
+    source: str | None = None
+    thread: str | None = None
+    block: str | None = None
+    address: str | None = None
+
+
+class CheckReport(_Frozen):
+    """One check that a contract asked for. `completed`: the sanitizer came to its end; `errors`: how many it counted,
+    of which `findings` has the first. `note`: why it was not run, or did not end."""
+
+    check: str
+    completed: bool
+    errors: int = 0
+    findings: tuple[Finding, ...] = ()
+    note: str | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """It ended, and found no error."""
+        return self.completed and not self.errors
+
+
 class CaseEvaluation(_Frozen):
     """One case (one binding of the contract's symbols) judged."""
 

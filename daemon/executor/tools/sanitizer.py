@@ -1,0 +1,105 @@
+"""compute-sanitizer: the command line of a check, its output read as untrusted text, and what follows from it. Pure.
+
+Options and texts are those of the Compute Sanitizer manual. Every line of the tool begins with `=========`: a headline,
+then lines about where, indented, until a line that holds no more than the prefix. The last one sums up. A warning of
+racecheck is a hazard that a program may mean to have; it is reported and fails nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from daemon.contract import Check
+from daemon.evaluation import CheckReport, Finding
+from daemon.executor.capture import printable
+
+MAX_OUTPUT_BYTES = 1 << 20
+_MAX_FINDINGS = 50
+_PRINT_LIMIT = 100
+_TEXT_CHARS = 400
+_PREFIX = "========="
+_SUMMARY = re.compile(r"^(?:ERROR|RACECHECK) SUMMARY: (.*)$")
+_ERRORS = re.compile(r"(\d+) errors?\b")
+_HEADLINE = re.compile(
+    r"^(?:Error: |Warning: |WARN(?:ING)?: |ERROR: )?"
+    r"(?:Invalid |Misaligned |Uninitialized |Barrier error|Race reported|Potential |Out-of-range |"
+    r"Program hit |Host API |Cluster |Unspecified |Hardware exception|Fatal |Stack overflow|Malloc |Free )",
+    re.IGNORECASE,
+)
+_WARNING = re.compile(r"^WARN(?:ING)?: ", re.IGNORECASE)
+# `at kernel(float *)+0xb0 in file.cu:21` (2023 and later), `at 0x70 in file.cu:41:kernel(float *)` (before).
+_AT = re.compile(r"\bat (?P<kernel>[^+]\S.*?)\+(?P<offset>0x[0-9a-f]+)(?: in (?P<source>\S+:\d+))?(?:$|\s)")
+_AT_OLD = re.compile(r"\bat (?P<offset>0x[0-9a-f]+) in (?:(?P<source>\S+:\d+):)?(?P<kernel>.+)$")
+_THREAD = re.compile(r"by thread (\(\d+,\d+,\d+\)) in block (\(\d+,\d+,\d+\))")
+_ADDRESS = re.compile(r"(?:Address|Access to) (0x[0-9a-f]+)")
+
+ENVIRONMENT = {
+    "NV_COMPUTE_SANITIZER_LOCAL_CONNECTION_OVERRIDE": "uds",  # a cell may open no socket but a local one
+    # An allocation per tensor: in torch's pool an access beyond one tensor lies inside the pool, and is legal.
+    "PYTORCH_NO_CUDA_MEMORY_CACHING": "1",
+}
+# What the sanitizer would say of calls of libraries that probe for what there is, and of evald's own copies.
+_QUIET = {
+    Check.MEMCHECK: ("--report-api-errors", "no", "--leak-check", "no"),
+    Check.RACECHECK: ("--racecheck-report", "analysis", "--racecheck-detect-level", "warn"),
+    Check.INITCHECK: ("--check-api-memory-access", "no"),
+    Check.SYNCCHECK: (),
+}
+
+
+def command(sanitizer: str, check: Check, report: str) -> list[str]:
+    """The sanitizer's part of a command line; the program follows it. Its words go to the file `report`."""
+    argv = [sanitizer, "--tool", str(check), "--log-file", report, "--target-processes", "application-only"]
+    argv += ["--print-limit", str(_PRINT_LIMIT), "--show-backtrace", "no", "--check-exit-code", "no"]
+    return [*argv, *_QUIET[check]]
+
+
+def read(check: Check, text: str) -> CheckReport:
+    """What `text` says. Without its last line, the sum, a check has not come to its end."""
+    lines = [line.removeprefix(_PREFIX).rstrip() for line in text.splitlines() if line.startswith(_PREFIX)]
+    findings = tuple(_findings(check, lines))
+    summaries = [found[1] for line in lines if (found := _SUMMARY.match(line.strip()))]
+    counts = [int(found[1]) for line in summaries if (found := _ERRORS.search(line))]
+    errors = sum(1 for finding in findings if not finding.is_warning)
+    return CheckReport(
+        check=check.value,
+        completed=bool(counts),
+        errors=max([errors, *counts]),
+        findings=findings[:_MAX_FINDINGS],
+        note=None if counts else "the sanitizer did not come to its end",
+    )
+
+
+def _findings(check: Check, lines: list[str]) -> Iterator[Finding]:
+    """One per headline, with the lines below it up to the next headline or empty line."""
+    starts = [number for number, line in enumerate(lines) if _HEADLINE.match(line.strip())]
+    for number, start in enumerate(starts):
+        end = starts[number + 1] if number + 1 < len(starts) else len(lines)
+        block = [lines[start]]
+        for line in lines[start + 1 : end]:
+            if not line.strip() or _SUMMARY.match(line.strip()):
+                break
+            block.append(line)
+        yield _finding(check, [line.strip() for line in block])
+
+
+def _finding(check: Check, block: list[str]) -> Finding:
+    text = " ".join(block)
+    places = [found for line in block if (found := _AT.search(line) or _AT_OLD.search(line))]
+    place = places[0].groupdict() if places else {}
+    thread, address = _THREAD.search(text), _ADDRESS.search(text)
+    return Finding(
+        check=check.value,
+        message=_cleaned(text),
+        is_warning=bool(_WARNING.match(block[0])),
+        kernel=_cleaned(place.get("kernel")),
+        source=_cleaned(place.get("source")),
+        thread=thread[1] if thread else None,
+        block=thread[2] if thread else None,
+        address=address[1] if address else None,
+    )
+
+
+def _cleaned(text: str | None) -> str | None:
+    return None if text is None else printable(text[:_TEXT_CHARS])
