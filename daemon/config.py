@@ -74,6 +74,8 @@ class Deadlines(_Section):
 
     build_s: Seconds = Field(300, description="Compiling one kernel, seconds")
     start_s: Seconds = Field(60, description="Starting a cell, seconds")
+    metrics_s: Seconds = Field(180, description="Counting one kernel under ncu, when all else is done, seconds")
+    check_s: Seconds = Field(300, description="One check of compute-sanitizer, when all else is done, seconds")
     stop_s: Seconds = Field(5, description="Waiting for running jobs when the daemon stops, seconds")
 
 
@@ -156,6 +158,10 @@ class Settings(_Section):
         0.02,
         description="How far the control may lie from its baseline, beyond what its rounds scatter by; "
         "on a CPU at least 0.25",
+    )
+    metrics: Literal["asked", "always", "never"] = Field(
+        "asked",
+        description="Whether hardware counters are taken: for contracts that ask, for every one that passes, or never",
     )
     submitter_quota: PositiveInt | None = Field(
         None,

@@ -58,6 +58,7 @@ class Timing(_Frozen):
     dropped_rounds: int = 0
     clocks: dict[str, float] = {}
     sm_mhz: tuple[float, ...] = ()
+    speed_of_light_pct: float | None = None  # the least time its counted work needs on this device, over its time
     labels: tuple[str, ...] = ()
 
 
@@ -146,6 +147,11 @@ class CaseEvaluation(_Frozen):
     stdout_tail: str = ""
     stderr_tail: str = ""
     build: dict[str, Any] = {}  # what the compiler said: registers, spills, backend, cache hit
+    checks: tuple[CheckReport, ...] = ()  # of compute-sanitizer, as far as the contract asked for them
+    # Hardware counters by side (`original_device_metrics`, `custom_device_metrics`), or `unsupported`: why there are
+    # none. Counted in the process of the code under test: unverified, never judged.
+    device_metrics: dict[str, Any] = {}
+    tool_reports: dict[str, str] = {}  # what the tools wrote, by file name
 
 
 class Control(_Frozen):

@@ -26,11 +26,12 @@ from daemon.executor.sandbox.confine import confine, die_with_parent
 def main(argv: list[str]) -> int:
     """`argv`: the descriptor of the channel, and the JSON of the walls to put up (empty without a sandbox)."""
     walls: dict[str, Any] = json.loads(argv[1])
-    _close_all_but(int(argv[0]))
-    if walls.get("limits"):
-        confine(walls["limits"])
-    else:
-        die_with_parent()
+    if not walls.get("under_tool"):  # there the walls stand already, and the tool has descriptors of its own here
+        _close_all_but(int(argv[0]))
+        if walls.get("limits"):
+            confine(walls["limits"])
+        else:
+            die_with_parent()
     channel = socket.socket(fileno=int(argv[0]))
     os.set_inheritable(channel.fileno(), False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
@@ -39,7 +40,12 @@ def main(argv: list[str]) -> int:
     from daemon.executor.workload import Workload
 
     paths = [Path(path) for path in walls["backend_paths"]]
-    workload = Workload(threads=int(walls["threads"]), backend_paths=paths, device=walls["device"])
+    workload = Workload(
+        threads=int(walls["threads"]),
+        backend_paths=paths,
+        device=walls["device"],
+        under_tool=bool(walls.get("under_tool")),
+    )
     gc.collect()
     gc.freeze()  # what was imported is not looked through again in the middle of a timed call
     protocol.send(channel, {"type": "hello", "protocol": protocol.VERSION, **workload.versions()})

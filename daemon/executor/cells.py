@@ -38,6 +38,7 @@ from daemon.verdict import Phase, Side, Verdict
 
 _CHUNK = 1 << 18
 _ADDRESS_OVERHEAD = 4 << 30  # torch maps this much before it holds anything
+_LEAVING_STEP_S = 0.05
 _NUMBERS = itertools.count()  # one count per process: it names cgroups
 
 
@@ -48,6 +49,19 @@ class CellFailed(Exception):  # noqa: N818 - an outcome, not an error
         super().__init__(failure.message)
         self.verdict = verdict
         self.failure = failure
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program that runs the cell as its child, inside the same walls: its part of the command line, the folders it
+    is read from, what it needs in the environment, and the name of the file it leaves its report in: a word of the
+    command that is this name becomes a path in the cell's /tmp."""
+
+    command: tuple[str, ...]
+    folders: tuple[Path, ...]
+    environment: dict[str, str]
+    report_file: str
+    report_bytes: int
 
 
 @dataclass(frozen=True)
@@ -96,11 +110,25 @@ class CellSettings:
 
 
 class Cells:
-    """Starts cells. `groups` is None where no cgroup is writable: rlimits alone hold the cell then."""
+    """Starts cells. `groups` is None where no cgroup is writable: rlimits alone hold the cell then. With a `tool`, the
+    cell runs below it, and its report goes to the descriptor `report_fd` when it has ended."""
 
-    def __init__(self, settings: CellSettings, groups: cgroup.Cgroups | None) -> None:
+    def __init__(
+        self,
+        settings: CellSettings,
+        groups: cgroup.Cgroups | None,
+        *,
+        tool: Tool | None = None,
+        report_fd: int = -1,
+    ) -> None:
         self.settings = settings
         self._groups = groups
+        self._tool = tool
+        self._report_fd = report_fd
+
+    def under(self, tool: Tool, report_fd: int) -> Cells:
+        """The same cells, each below `tool`."""
+        return Cells(self.settings, self._groups, tool=tool, report_fd=report_fd)
 
     def start(self, side: Side) -> Cell:
         """A cell that has been told to start; `Cell.greet` waits until it is ready."""
@@ -117,25 +145,43 @@ class Cells:
     def _start_program(self, channel_fd: int) -> SandboxedProgram | PlainProgram:
         settings = self.settings
         environment = self._environment()
-        argv = [sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.cell", str(channel_fd)]
+        keep_fds = (channel_fd,) if self._tool is None else (channel_fd, self._report_fd)
         if settings.isolation == "none":
-            return start_plain([*argv, json.dumps(self._walls(None))], environment, keep_fds=(channel_fd,))
+            return start_plain(self._program(channel_fd, self._walls(None)), environment, keep_fds=keep_fds)
         number = next(_NUMBERS)
+        folders = (*(gpu_folders() if self._uses_gpu else ()), *(self._tool.folders if self._tool else ()))
         policy = Policy(
             uid=settings.uid_base + settings.slot,
-            read_only=readable_folders((*settings.backend_paths, *(gpu_folders() if self._uses_gpu else ()))),
+            read_only=readable_folders((*settings.backend_paths, *folders)),
             environment=environment,
             limits=settings.limits,
             device_nodes=settings.device.nodes if self._uses_gpu else (),
         )
         group = self._group(number)
-        program = [*argv, json.dumps(self._walls(settings.limits))]
+        program = self._program(channel_fd, self._walls(settings.limits))
         try:
-            return start_sandboxed(policy, program, group=group, keep_fds=(channel_fd,), timeout_s=settings.start_s)
+            return start_sandboxed(policy, program, group=group, keep_fds=keep_fds, timeout_s=settings.start_s)
         except HarnessError:
             if group is not None:
                 group.remove()
             raise
+
+    def _program(self, channel_fd: int, walls: dict[str, object]) -> list[str]:
+        """The cell, or the tool with the cell below it: the walls are put up before the tool then."""
+        python = [sys.executable, "-I", "-B"]
+        cell = [*python, "-X", "faulthandler", "-m", "daemon.executor.cell", str(channel_fd)]
+        if self._tool is None:
+            return [*cell, json.dumps(walls)]
+        limits = walls.pop("limits", None)
+        plan = {
+            "channel": channel_fd,
+            "report": self._report_fd,
+            "limits": limits,
+            "report_file": self._tool.report_file,
+            "report_bytes": self._tool.report_bytes,
+            "command": [*self._tool.command, *cell, json.dumps(walls | {"under_tool": True})],
+        }
+        return [*python, "-m", "daemon.executor.under_tool", json.dumps(plan)]
 
     @property
     def _uses_gpu(self) -> bool:
@@ -146,7 +192,7 @@ class Cells:
         environment = cell_environment(threads=self.settings.threads, interpret=not device.is_gpu)
         if device.is_gpu:
             environment |= gpu_environment(device.uuid if self._uses_gpu else None, device.architecture)
-        return environment
+        return environment | (self._tool.environment if self._tool is not None else {})
 
     def _group(self, number: int) -> cgroup.CellGroup | None:
         if self._groups is None:
@@ -398,6 +444,20 @@ class Cell:
         """Let it run on."""
         self.program.thaw()
         self._frozen = False
+
+    def leave(self, deadline: float) -> Ended | None:
+        """Tell the cell that nothing more will be asked, and wait until all of it has ended by itself; None when it
+        had not by `deadline` (monotonic). Kill it in any case."""
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+        while (ended := self.program.poll()) is None and time.monotonic() < deadline:
+            try:
+                self._drain(_LEAVING_STEP_S)
+            except protocol.ClosedError:
+                continue
+            if self._reader.pending:  # nobody reads any more: what it has to say must not fill us
+                self._reader = protocol.Reader(protocol.MAX_FROM_CELL)
+        return ended
 
     def kill(self) -> Ended:
         """Kill everything in the cell, wait until it is gone, keep its last output. Idempotent."""

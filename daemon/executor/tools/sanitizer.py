@@ -8,11 +8,12 @@ racecheck is a hazard that a program may mean to have; it is reported and fails 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from daemon.contract import Check
 from daemon.evaluation import CheckReport, Finding
 from daemon.executor.capture import printable
+from daemon.verdict import Verdict
 
 MAX_OUTPUT_BYTES = 1 << 20
 _MAX_FINDINGS = 50
@@ -103,3 +104,24 @@ def _finding(check: Check, block: list[str]) -> Finding:
 
 def _cleaned(text: str | None) -> str | None:
     return None if text is None else printable(text[:_TEXT_CHARS])
+
+
+def verdict_of(reports: Sequence[CheckReport]) -> tuple[Verdict, str] | None:
+    """What checks make of a case that has passed otherwise; None: it stays as it is.
+
+    An error that was found fails the case. A check that was asked for and could not be carried out to its end leaves
+    the question open, and that is no pass either.
+    """
+    for report in reports:
+        if report.errors:
+            return Verdict.RUNTIME_ERROR, _in_words(report)
+    for report in reports:
+        if not report.completed:
+            return Verdict.UNSUPPORTED, f"{report.check} could not be carried out: {report.note}"
+    return None
+
+
+def _in_words(report: CheckReport) -> str:
+    counted = f"{report.check} found {report.errors} error{'s' if report.errors > 1 else ''}"
+    first = next((finding.message for finding in report.findings if not finding.is_warning), None)
+    return f"{counted}: {first}" if first else counted
