@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -44,7 +45,6 @@ def test_doctor_says_what_is_missing_without_the_tools(monkeypatch: pytest.Monke
 
 
 def test_the_flag_takes_no_value_and_asks_for_counters_always() -> None:
-    import click
 
     @click.command()
     @settings_options("metrics")
