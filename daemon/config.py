@@ -30,6 +30,7 @@ LIST_SEPARATORS = {"backend_paths": os.pathsep, "gpus": ","}
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
+ToolSeconds = Annotated[float, Field(gt=0, le=600)]  # a judge that is silent for longer counts as hanging
 
 
 class _Section(BaseModel):
@@ -74,8 +75,8 @@ class Deadlines(_Section):
 
     build_s: Seconds = Field(300, description="Compiling one kernel, seconds")
     start_s: Seconds = Field(60, description="Starting a cell, seconds")
-    metrics_s: Seconds = Field(180, description="Counting one kernel under ncu, when all else is done, seconds")
-    check_s: Seconds = Field(300, description="One check of compute-sanitizer, when all else is done, seconds")
+    metrics_s: ToolSeconds = Field(180, description="Counting one kernel under ncu, when all else is done, seconds")
+    check_s: ToolSeconds = Field(300, description="One check of compute-sanitizer, when all else is done, seconds")
     stop_s: Seconds = Field(5, description="Waiting for running jobs when the daemon stops, seconds")
 
 

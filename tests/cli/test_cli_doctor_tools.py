@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from daemon.cli import checks
+from daemon.cli import checks, report
 from daemon.cli.options import settings_options
 from daemon.executor.tools import installed, ncu
 
@@ -72,3 +72,27 @@ def test_a_tool_is_found_where_nvidia_puts_it_and_a_cell_gets_its_folder(
     assert installed.find("no-such-tool") is None
     assert installed.folders(program)[0] == home
     assert Path("/usr/local/cuda/bin") not in installed.folders(Path("/usr/local/cuda/bin/ncu"))
+
+
+def case(**more: object) -> dict[str, object]:
+    return {"device_metrics": {}, "checks": [], "timing": None, **more}
+
+
+def test_the_screen_says_how_much_of_the_device_was_used_and_what_checks_said() -> None:
+    counted = {"custom_device_metrics": {"roofline_metrics": {"limiting_side": "memory"}}}
+    checked = [
+        {"check": "memcheck", "completed": True, "errors": 0},
+        {"check": "racecheck", "completed": True, "errors": 3},
+        {"check": "initcheck", "completed": False, "errors": 0},
+    ]
+    one = case(device_metrics=counted, checks=checked, timing={"speed_of_light_pct": 81.25})
+    assert report._speed_of_light(one) == "81.2 % of this device, limited by memory"
+    assert report._sanitized(one) == "memcheck clean, racecheck found 3, initcheck not carried out"
+
+
+def test_the_screen_says_why_nothing_was_counted_and_nothing_where_nobody_asked() -> None:
+    assert report._speed_of_light(case(device_metrics={"unsupported": "no GPU"})) == "not counted: no GPU"
+    assert report._speed_of_light(case()) is None
+    assert report._sanitized(case()) is None
+    assert report._speed_of_light({"timing": None}) is None, "a result of an earlier evald"
+    assert report._sanitized({}) is None

@@ -22,7 +22,7 @@ from daemon.executor.bundle import Request
 from daemon.executor.capture import printable
 from daemon.executor.cells import Cell, CellFailed, Tool
 from daemon.executor.inputs import Secret
-from daemon.executor.memory import share
+from daemon.executor.memory import SharedMemory, share
 from daemon.executor.preparation import Bench, Preparation
 from daemon.executor.side import attach_message
 from daemon.executor.wiring import Wiring
@@ -64,6 +64,7 @@ class Launch:
         self._bench = bench
         self._request = request
         self._bundle_dir = bundle_dir
+        self._shared: list[SharedMemory] = []
 
     def run(self, side: Side, sample: Sample, tool: Tool, calls: Calls, *, limit_s: float) -> Ran:
         """`side` below `tool`, all of it within `limit_s` seconds."""
@@ -78,6 +79,9 @@ class Launch:
             return Ran(_text(report, tool.report_bytes), problem)
         finally:
             ready.close()
+            for memory in self._shared:  # only now: a cell that said it had let go may still have it mapped
+                memory.close()
+            self._shared.clear()
             os.close(report)
 
     def _call(
@@ -108,23 +112,18 @@ class Launch:
         """One slot with the sample in it, which the cell copies and lets go of."""
         layout = sample.wiring.layout(1)
         memory = share(self._bench.device.kind, layout.total_bytes)
-        try:
-            arena = Arena(layout, memory)
-            arena.compose(secret.generator("tool"), [0])
-            for wired, placed in zip(sample.wiring.fields, layout.fields, strict=True):
-                if wired.logical is not None:
-                    arena.place([0], placed, sample.values[wired.logical])
-            arena.set_order([0])
-            arena.publish(1)
-            arena.settle()
-            blank = [field.offset for field in layout.fields if field.poisoned]
-            message = attach_message(sample.wiring, arena) | {"type": "isolate", "blank": blank}
-            cell.request(message, "isolated", phase=Phase.REPORT, deadline=deadline, fds=memory.fds)
-        except CellFailed:
-            cell.kill()  # before memory is given back that it may have mapped
-            raise
-        finally:
-            memory.close()
+        self._shared.append(memory)
+        arena = Arena(layout, memory)
+        arena.compose(secret.generator("tool"), [0])
+        for wired, placed in zip(sample.wiring.fields, layout.fields, strict=True):
+            if wired.logical is not None:
+                arena.place([0], placed, sample.values[wired.logical])
+        arena.set_order([0])
+        arena.publish(1)
+        arena.settle()
+        blank = [field.offset for field in layout.fields if field.poisoned]
+        message = attach_message(sample.wiring, arena) | {"type": "isolate", "blank": blank}
+        cell.request(message, "isolated", phase=Phase.REPORT, deadline=deadline, fds=memory.fds)
 
 
 def _text(fd: int, limit_bytes: int) -> str:
