@@ -231,6 +231,32 @@ class TestPublish:
         (attempt,) = history.attempts(lease.job_id)
         assert (attempt.outcome, attempt.number) == (AttemptOutcome.PUBLISHED, 1)
 
+    def test_counters_are_metrics_of_their_side_and_ncus_own_names_stay_in_the_document(
+        self, repository: Repository, history: History
+    ) -> None:
+        lease = leased(repository)
+        told = passed()
+        counted = {
+            "custom_device_metrics": {
+                "speed_of_light": {"dram_throughput_pct": 81.5},
+                "roofline_metrics": {"limiting_side": "memory", "floor_us": 2.5, "without_ceiling": ["float16"]},
+                "detailed_metrics": {"dram__bytes_read.sum [byte]": 1.0},
+                "kernels": [{"kernel": "k"}],
+                "absent": {"memory_metrics.l1_bytes": "why"},
+            },
+            "original_device_metrics": {"unsupported": "why"},
+        }
+        [case] = told.evaluation.cases
+        evaluation = told.evaluation.model_copy(
+            update={"cases": (case.model_copy(update={"device_metrics": counted}),)}
+        )
+        assert repository.publish(lease, replace(told, evaluation=evaluation))
+        (kept,) = history.evaluations(lease.job_id)
+        assert {(one.side, one.name): one.value for one in kept.metrics if one.name.startswith("counters")} == {
+            (Side.CANDIDATE, "counters.speed_of_light.dram_throughput_pct"): 81.5,
+            (Side.CANDIDATE, "counters.roofline_metrics.floor_us"): 2.5,
+        }
+
     def test_publishing_again_with_the_same_lease_does_nothing(self, repository: Repository, history: History) -> None:
         lease = leased(repository)
         assert repository.publish(lease, passed())

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from daemon.executor.tools import ncu_report
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.executor.tools import ncu_report, roofline
+from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.grouping import device_metrics
 from daemon.executor.tools.sections import DURATION, NAMES, SECTIONS, chosen, figures_of
 
@@ -95,7 +100,7 @@ def test_units_old_and_new(unit: str, expected: float) -> None:
     assert ncu_report.factor(unit) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("text", ["n/a", "", "nan", "inf", "-inf", "1e999", "(256, 1, 1)"])
+@pytest.mark.parametrize("text", ["n/a", "", "nan", "inf", "-inf", "1e999", "1e300", "(256, 1, 1)"])
 def test_what_is_no_finite_number_is_none(text: str) -> None:
     assert ncu_report.number(text) is None
 
@@ -142,6 +147,26 @@ def test_a_name_cannot_forge_the_screen() -> None:
     report = ncu_report.read(table({DURATION: "ns"}, ("evil\x1b[2J" + "k" * 1000, "1")))
     assert "\x1b" not in report.launches[0].kernel
     assert len(report.launches[0].kernel) < 400
+
+
+def test_an_unclosed_quote_swallows_no_line_and_an_endless_field_is_left_out() -> None:
+    endless = '"' + "x" * 200_000 + "\n"
+    text = BANNER + table({DURATION: "ns"}, ("k", "1"), ("k", "2")).replace('"1"\n', '"1\n', 1) + endless
+    assert len(ncu_report.read(text).launches) == 2
+
+
+def test_a_table_that_only_mentions_the_column_is_none() -> None:
+    assert ncu_report.read('"x ""Kernel Name"" y","b"\n"a","b"\n"a","b"\n').launches == ()
+
+
+@given(st.lists(st.sampled_from(["1", "1e29", "-1e29", "1e-300", "n/a", "0", "9,999.5", '"', "k"]), max_size=40))
+def test_whatever_the_values_the_figures_are_finite(values: list[str]) -> None:
+    names = {DURATION: "Gs", READ: "Tbyte", WRITTEN: "byte/ns", SOL: "%", REGISTERS: ""}
+    rows = [("k" + row, row, *values[number : number + 4]) for number, row in enumerate(values)]
+    report = ncu_report.read(table(names, *(row for row in rows if len(row) == 6)))
+    json.dumps(device_metrics(report, NAMES, 2, {}), allow_nan=False)
+    work = roofline.work_of(report.launches, 2)
+    json.dumps(roofline.metrics(work, Ceilings(bytes_per_s=1e12), 1e-6), allow_nan=False)
 
 
 def test_every_figure_has_a_name_of_its_own_in_its_section() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from daemon.contract import Check
@@ -115,6 +117,15 @@ def test_findings_and_their_texts_are_limited_and_printable() -> None:
     assert len(report.findings) == 50
     assert report.errors == 1000
     assert all(len(finding.message) < 500 and "\x1b" not in finding.message for finding in report.findings)
+
+
+def test_text_that_is_made_to_be_slow_is_read_at_once() -> None:
+    line = "========= Invalid " + "at at x+" * 100_000 + "\n"
+    digits = f"========= ERROR SUMMARY: {'9' * 10_000} errors\n"
+    start = time.monotonic()
+    report = sanitizer.read(Check.MEMCHECK, line * 5 + ("=========     at at x+0" * 10 + "\n") * 20_000 + digits)
+    assert report.errors > 0
+    assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize("check", list(Check))

@@ -8,7 +8,6 @@ separators; a metric without a value is empty, `n/a`, `nan` or `inf`.
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,6 +16,8 @@ from daemon.executor.capture import printable
 MAX_REPORT_BYTES = 4 << 20
 _MAX_LAUNCHES = 10_000
 _MAX_MESSAGES = 20
+_LINE_CHARS = 100_000  # csv takes no longer field
+_LARGEST = 1e30
 _NAME_CHARS = 300
 _KERNEL = "Kernel Name"
 _NO_METRIC = frozenset(
@@ -51,8 +52,10 @@ class Report:
 def read(text: str) -> Report:
     """What the table in `text` says. Text without one gives a report without launches."""
     table, messages = _split(text)
-    rows = csv.reader(table)
+    rows = (_fields(line) for line in table)
     names = next(rows, [])
+    if _KERNEL not in names:
+        return Report(messages=tuple(messages))
     units = dict(zip(names, next(rows, []), strict=False))
     columns = [(index, name) for index, name in enumerate(names) if name not in _NO_METRIC]
     launches: list[Launch] = []
@@ -70,11 +73,18 @@ def _split(text: str) -> tuple[list[str], list[str]]:
     table: list[str] = []
     messages: list[str] = []
     for line in text.splitlines():
+        if len(line) > _LINE_CHARS:
+            continue
         if line.startswith('"') and (table or f'"{_KERNEL}"' in line):
             table.append(line)
         elif line.strip() and len(messages) < _MAX_MESSAGES:
             messages.append(printable(line.strip()[:_NAME_CHARS]))
     return table, messages
+
+
+def _fields(line: str) -> list[str]:
+    """Each line by itself: a quote that is not closed must not swallow the lines below it."""
+    return next(csv.reader([line]), [])
 
 
 def _launch(row: list[str], kernel: int, columns: list[tuple[int, str]], units: dict[str, str]) -> Launch:
@@ -90,12 +100,15 @@ def _values(row: list[str], columns: list[tuple[int, str]], units: dict[str, str
 
 
 def number(text: str) -> float | None:
-    """A finite number with or without thousands separators; None for everything else."""
+    """A number with or without thousands separators; None for everything else, and for what no counter reaches: sums
+    and ratios of it must stay finite."""
     try:
         value = float(text.replace(",", ""))
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    if not abs(value) < _LARGEST:  # also NaN
+        return None
+    return 0.0 if abs(value) < 1 / _LARGEST else value
 
 
 def factor(unit: str) -> float:

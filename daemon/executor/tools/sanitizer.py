@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 
 from daemon.contract import Check
 from daemon.evaluation import CheckReport, Finding
@@ -19,9 +20,11 @@ MAX_OUTPUT_BYTES = 1 << 20
 _MAX_FINDINGS = 50
 _PRINT_LIMIT = 100
 _TEXT_CHARS = 400
+_LINE_CHARS = 500
+_BLOCK_LINES = 20
 _PREFIX = "========="
 _SUMMARY = re.compile(r"^(?:ERROR|RACECHECK) SUMMARY: (.*)$")
-_ERRORS = re.compile(r"(\d+) errors?\b")
+_ERRORS = re.compile(r"([0-9]{1,12}) errors?\b")
 _HEADLINE = re.compile(
     r"^(?:Error: |Warning: |WARN(?:ING)?: |ERROR: )?"
     r"(?:Invalid |Misaligned |Uninitialized |Barrier error|Race reported|Potential |Out-of-range |"
@@ -58,31 +61,30 @@ def command(sanitizer: str, check: Check, report: str) -> list[str]:
 
 def read(check: Check, text: str) -> CheckReport:
     """What `text` says. Without its last line, the sum, a check has not come to its end."""
-    lines = [line.removeprefix(_PREFIX).rstrip() for line in text.splitlines() if line.startswith(_PREFIX)]
-    findings = tuple(_findings(check, lines))
-    summaries = [found[1] for line in lines if (found := _SUMMARY.match(line.strip()))]
-    counts = [int(found[1]) for line in summaries if (found := _ERRORS.search(line))]
-    errors = sum(1 for finding in findings if not finding.is_warning)
+    lines = [line.removeprefix(_PREFIX)[:_LINE_CHARS].strip() for line in text.splitlines() if line.startswith(_PREFIX)]
+    starts = [number for number, line in enumerate(lines) if _HEADLINE.match(line)]
+    counts = [
+        int(found[1]) for line in lines if (summary := _SUMMARY.match(line)) and (found := _ERRORS.search(summary[1]))
+    ]
+    errors = sum(1 for start in starts if not _WARNING.match(lines[start]))
     return CheckReport(
         check=check.value,
         completed=bool(counts),
         errors=max([errors, *counts]),
-        findings=findings[:_MAX_FINDINGS],
+        findings=tuple(_finding(check, block) for block in islice(_blocks(lines, starts), _MAX_FINDINGS)),
         note=None if counts else "the sanitizer did not come to its end",
     )
 
 
-def _findings(check: Check, lines: list[str]) -> Iterator[Finding]:
-    """One per headline, with the lines below it up to the next headline or empty line."""
-    starts = [number for number, line in enumerate(lines) if _HEADLINE.match(line.strip())]
-    for number, start in enumerate(starts):
-        end = starts[number + 1] if number + 1 < len(starts) else len(lines)
+def _blocks(lines: list[str], starts: list[int]) -> Iterator[list[str]]:
+    """A headline and the lines below it, up to the next headline, empty line or sum."""
+    for start, end in pairwise([*starts, len(lines)]):
         block = [lines[start]]
-        for line in lines[start + 1 : end]:
-            if not line.strip() or _SUMMARY.match(line.strip()):
+        for line in lines[start + 1 : min(end, start + _BLOCK_LINES)]:
+            if not line or _SUMMARY.match(line):
                 break
             block.append(line)
-        yield _finding(check, [line.strip() for line in block])
+        yield block
 
 
 def _finding(check: Check, block: list[str]) -> Finding:
