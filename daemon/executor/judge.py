@@ -42,6 +42,7 @@ from daemon.versions import version_of
 
 _CACHE_BYTES = 4 << 30
 _OUTPUT_CHARS = 1 << 20
+_REPORT_FACTOR = 4
 _UID_STEP = {Side.CANDIDATE: 0, Side.REFERENCE: 1000}
 _NULL_UID_STEP = 2000
 _WORST_FIRST = tuple(reversed(Verdict))
@@ -185,8 +186,11 @@ class Judge:
 
 
 def _shortened(case: CaseEvaluation, limit: int) -> CaseEvaluation:
-    """The ends of what it printed, so that all cases together fit one message however they are escaped."""
-    return case.model_copy(update={"stdout_tail": case.stdout_tail[-limit:], "stderr_tail": case.stderr_tail[-limit:]})
+    """The ends of what it printed and the beginnings of what tools said, so that all cases together fit one message
+    however they are escaped."""
+    reports = {name: text[: _REPORT_FACTOR * limit] for name, text in case.tool_reports.items()}
+    tails = {"stdout_tail": case.stdout_tail[-limit:], "stderr_tail": case.stderr_tail[-limit:]}
+    return case.model_copy(update={**tails, "tool_reports": reports})
 
 
 def _bound(request: Request, case: CaseSpec) -> Request:

@@ -155,6 +155,14 @@ def test_an_unclosed_quote_swallows_no_line_and_an_endless_field_is_left_out() -
     assert len(ncu_report.read(text).launches) == 2
 
 
+def test_names_that_no_metric_has_are_left_out_and_units_are_printable() -> None:
+    text = table({DURATION: "n\x00s", "evil\x00name": "", "with space": "", "a" * 500: ""}, ("k", "1", "2", "3", "4"))
+    report = ncu_report.read(text)
+    assert set(report.launches[0].metrics) == {DURATION}
+    assert "\x00" not in json.dumps([report.units, device_metrics(report, NAMES, 1, {})])
+    assert "\\u0000" not in json.dumps([report.units, device_metrics(report, NAMES, 1, {})])
+
+
 def test_a_table_that_only_mentions_the_column_is_none() -> None:
     assert ncu_report.read('"x ""Kernel Name"" y","b"\n"a","b"\n"a","b"\n').launches == ()
 

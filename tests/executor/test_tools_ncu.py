@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
+from daemon.errors import HarnessError
 from daemon.executor.devices import Device
 from daemon.executor.tools import ncu
 from daemon.executor.tools.sections import NAMES
+from daemon.executor.tools.toolbox import Toolbox, Unavailable
 
 # As columns (2022 to 2025) and as CSV.
 LISTING = """Device NVIDIA H200 (GH100)
@@ -37,6 +40,7 @@ def test_the_listing_is_read_in_both_forms(listing: str) -> None:
 
 def test_asking_for_a_chip_by_name_needs_no_gpu() -> None:
     assert ncu.query("/ncu", H200)[-2:] == ["--chips", "gh100"]
+    assert "NV_COMPUTE_PROFILER_DISABLE_STOCK_FILE_DEPLOYMENT=1" in ncu.query("/ncu", H200), "nothing goes to the home"
     assert "--chips" not in ncu.query("/ncu", Device(kind="cuda", capability=(99, 0)))
 
 
@@ -103,3 +107,21 @@ def test_a_refusal_is_explained_and_other_words_are_passed_on() -> None:
     assert "evald doctor" in ncu.why_nothing(["==PROF== Connected to process 1", refusal])
     assert "Failed to find metric" in ncu.why_nothing(["==ERROR== Failed to find metric regex:^x$"])
     assert "said nothing" in ncu.why_nothing([])
+
+
+def test_ncu_is_asked_for_its_metrics_in_a_process_with_a_limit(tmp_path: Path) -> None:
+    program = tmp_path / "ncu"
+    program.write_text(f"#!/bin/sh\ncat <<'EOT'\n{LISTING}EOT\n", "utf-8")
+    program.chmod(0o755)
+    assert ncu.known(str(program), H200) == {"dram__bytes_op_read", "gpu__time_duration"}
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo nothing"])
+def test_an_ncu_that_lists_nothing_is_an_error_of_ours(tmp_path: Path, script: str) -> None:
+    program = tmp_path / "ncu"
+    program.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
+    program.chmod(0o755)
+    with pytest.raises(HarnessError):
+        ncu.known(str(program), H200)
+    with pytest.raises(Unavailable):
+        Toolbox(H200, program).counters(("timing_metrics",))

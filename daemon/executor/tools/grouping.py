@@ -13,7 +13,7 @@ from typing import Any
 from daemon.executor.tools.ncu_report import Launch, Report
 from daemon.executor.tools.sections import DETAILED, DURATION, SECTIONS, Combine, Figure
 
-_MAX_KERNELS = 64
+_MAX_KERNELS = 32
 
 
 def device_metrics(
@@ -29,12 +29,13 @@ def device_metrics(
         by_kernel.setdefault(launch.kernel, []).append(launch)
     total_s = math.fsum(_duration_s(launch) for launch in launches)
     ranked = sorted(by_kernel.items(), key=lambda item: -math.fsum(_duration_s(launch) for launch in item[1]))
+    each = [section for section in sections if section != DETAILED]
     kernels = [
         {
             "kernel": name,
             "launches_per_call": len(group) / calls,
             "share_of_time_pct": 100 * math.fsum(map(_duration_s, group)) / total_s if total_s else None,
-            **_sections(group, sections, calls, report.units),
+            **_sections(group, each, calls, report.units),
         }
         for name, group in ranked[:_MAX_KERNELS]
     ]

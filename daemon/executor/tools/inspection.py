@@ -95,8 +95,8 @@ class Inspection:
         problem: str | None,
     ) -> dict[str, Any]:
         if not report.launches:
-            said = ncu.why_nothing(report.messages) if report.messages or problem is None else problem
-            return {"unsupported": said}
+            words = [ncu.why_nothing(report.messages)] if report.messages or problem is None else []
+            return {"unsupported": "; ".join([*words, *([problem] if problem is not None else [])])}
         chosen = tuple(wanted)
         grouped = device_metrics(report, chosen, _COUNTED.counted, plan.unavailable)
         if sections.ROOFLINE in chosen:

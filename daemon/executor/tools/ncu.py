@@ -105,7 +105,16 @@ def command(ncu: str, asked: Plan, report: str) -> list[str]:
 def query(ncu: str, device: Device) -> list[str]:
     """The command that lists metrics. With the name of a chip ncu answers without touching a GPU."""
     chip = _CHIPS.get(device.capability)
-    return [ncu, "--config-file", "off", "--query-metrics", *(("--chips", chip) if chip else ())]
+    environment = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+    return [
+        "/usr/bin/env",
+        *environment,
+        ncu,
+        "--config-file",
+        "off",
+        "--query-metrics",
+        *(("--chips", chip) if chip else ()),
+    ]
 
 
 def known_in(listing: str) -> frozenset[str]:

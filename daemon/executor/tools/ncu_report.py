@@ -8,6 +8,7 @@ separators; a metric without a value is empty, `n/a`, `nan` or `inf`.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ _MAX_MESSAGES = 20
 _LINE_CHARS = 100_000  # csv takes no longer field
 _LARGEST = 1e30
 _NAME_CHARS = 300
+_UNIT_CHARS = 40
+_METRIC = re.compile(r"[A-Za-z0-9_.:]{1,200}")
 _KERNEL = "Kernel Name"
 _NO_METRIC = frozenset(
     ("ID", "Process ID", "Process Name", "Host Name", "Kernel Name", "Context", "Stream", "Block Size", "Grid Size")
@@ -56,8 +59,8 @@ def read(text: str) -> Report:
     names = next(rows, [])
     if _KERNEL not in names:
         return Report(messages=tuple(messages))
-    units = dict(zip(names, next(rows, []), strict=False))
-    columns = [(index, name) for index, name in enumerate(names) if name not in _NO_METRIC]
+    units = {name: printable(unit[:_UNIT_CHARS]) for name, unit in zip(names, next(rows, []), strict=False)}
+    columns = [(index, name) for index, name in enumerate(names) if _METRIC.fullmatch(name) and name not in _NO_METRIC]
     launches: list[Launch] = []
     for row in rows:
         if len(row) == len(names) and len(launches) < _MAX_LAUNCHES:
