@@ -199,7 +199,7 @@ def _found_beside(case: CaseEvaluation) -> Iterator[tuple[Side, str, Any, str]]:
             yield side, "interval.low", timing.interval_ms[0], "ms"
             yield side, "interval.high", timing.interval_ms[1], "ms"
             yield side, "dropped_rounds", timing.dropped_rounds, ""
-            yield side, "speed_of_light", timing.speed_of_light_pct, "%"
+            yield side, "speed_of_light_pct", timing.speed_of_light_pct, "%"
             for key, value in timing.clocks.items():
                 yield side, f"clocks.{key}", value, ""
 
