@@ -30,6 +30,7 @@ LIST_SEPARATORS = {"backend_paths": os.pathsep, "gpus": ","}
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
+ToolSeconds = Annotated[float, Field(gt=0, le=600)]  # a judge that is silent for longer counts as hanging
 
 
 class _Section(BaseModel):
@@ -74,6 +75,8 @@ class Deadlines(_Section):
 
     build_s: Seconds = Field(300, description="Compiling one kernel, seconds")
     start_s: Seconds = Field(60, description="Starting a cell, seconds")
+    metrics_s: ToolSeconds = Field(180, description="Counting one kernel under ncu, when all else is done, seconds")
+    check_s: ToolSeconds = Field(300, description="One check of compute-sanitizer, when all else is done, seconds")
     stop_s: Seconds = Field(5, description="Waiting for running jobs when the daemon stops, seconds")
 
 
@@ -156,6 +159,10 @@ class Settings(_Section):
         0.02,
         description="How far the control may lie from its baseline, beyond what its rounds scatter by; "
         "on a CPU at least 0.25",
+    )
+    metrics: Literal["asked", "always", "never"] = Field(
+        "asked",
+        description="Whether hardware counters are taken: for contracts that ask, for every one that passes, or never",
     )
     submitter_quota: PositiveInt | None = Field(
         None,

@@ -58,6 +58,7 @@ class Timing(_Frozen):
     dropped_rounds: int = 0
     clocks: dict[str, float] = {}
     sm_mhz: tuple[float, ...] = ()
+    speed_of_light_pct: float | None = None  # the least time its counted work needs on this device, over its time
     labels: tuple[str, ...] = ()
 
 
@@ -89,6 +90,36 @@ class Failure(_Frozen):
     signal: str | None = None
 
 
+class Finding(_Frozen):
+    """One thing that compute-sanitizer found. What it does not say is None. `source`: file and line, where the kernel
+    was compiled with line information. `is_warning`: it may be meant so, and fails nobody."""
+
+    check: str
+    message: str
+    is_warning: bool = False
+    kernel: str | None = None
+    source: str | None = None
+    thread: str | None = None
+    block: str | None = None
+    address: str | None = None
+
+
+class CheckReport(_Frozen):
+    """One check that a contract asked for. `completed`: the sanitizer came to its end; `errors`: how many it counted,
+    of which `findings` has the first. `note`: why it was not run, or did not end."""
+
+    check: str
+    completed: bool
+    errors: int = 0
+    findings: tuple[Finding, ...] = ()
+    note: str | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """It ended, and found no error."""
+        return self.completed and not self.errors
+
+
 class CaseEvaluation(_Frozen):
     """One case (one binding of the contract's symbols) judged."""
 
@@ -116,6 +147,11 @@ class CaseEvaluation(_Frozen):
     stdout_tail: str = ""
     stderr_tail: str = ""
     build: dict[str, Any] = {}  # what the compiler said: registers, spills, backend, cache hit
+    checks: tuple[CheckReport, ...] = ()  # of compute-sanitizer, as far as the contract asked for them
+    # Hardware counters by side (`original_device_metrics`, `custom_device_metrics`), or `unsupported`: why there are
+    # none. Counted in the process of the code under test: unverified, never judged.
+    device_metrics: dict[str, Any] = {}
+    tool_reports: dict[str, str] = {}  # what the tools wrote, by file name
 
 
 class Control(_Frozen):

@@ -121,7 +121,10 @@ def _kernel_exec_result(evaluation: Evaluation, only: CaseEvaluation | None) -> 
         "runtime_stats": _stats(only.timing) if only else None,
         "compilation_error": message if verdict is Verdict.COMPILE_ERROR else None,
         "validation_error": message if verdict not in (Verdict.PASSED, Verdict.COMPILE_ERROR) else None,
-        "metadata": {"gpu_id": evaluation.environment.device_index, "device_metrics": {}},
+        "metadata": {
+            "gpu_id": evaluation.environment.device_index,
+            "device_metrics": only.device_metrics if only is not None else {},
+        },
     }
 
 
@@ -133,7 +136,7 @@ def _stats(timing: Timing | None) -> dict[str, float] | None:
 
 
 def _case(case: CaseEvaluation) -> dict[str, Any]:
-    dumped: dict[str, Any] = case.model_dump(mode="json", exclude={"timing", "ref_timing"})
+    dumped: dict[str, Any] = case.model_dump(mode="json", exclude={"timing", "ref_timing", "tool_reports"})
     dumped["timing"] = _timing(case.timing)
     dumped["ref_timing"] = _timing(case.ref_timing)
     return dumped
@@ -156,6 +159,15 @@ def _samples(evaluation: Evaluation) -> list[dict[str, Any]]:
         for side, timing in ((Side.CANDIDATE, case.timing), (Side.REFERENCE, case.ref_timing))
         if timing is not None
     ]
+
+
+def _tool_reports(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    """What NVIDIA's tools wrote, as files beside the result: they are kept and pruned with it. With several cases the
+    number of the case stands before the name."""
+    several = len(evaluation.cases) > 1
+    for number, case in enumerate(evaluation.cases):
+        for name, text in case.tool_reports.items():
+            yield file_name(f"{number}-{name}" if several else name), text
 
 
 @dataclass(frozen=True)
@@ -184,6 +196,8 @@ def stage(
             draft.chmod(0o700)
         (draft / RESULT_FILE).write_text(as_json(result), "utf-8")
         (draft / SAMPLES_FILE).write_text(as_json(_samples(evaluation)), "utf-8")
+        for name, text in _tool_reports(evaluation):
+            (draft / name).write_text(text, "utf-8")
         (draft / ".evaluation.json").write_text(evaluation.model_dump_json(), "utf-8")
         if not readers.everybody:
             for place in (*draft.iterdir(), draft):

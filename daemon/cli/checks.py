@@ -253,6 +253,8 @@ def _devices(settings: Settings) -> Iterator[Check]:
         yield from _cell(settings, device)
     if any(device.is_gpu for device in devices):
         yield _pycuda()
+        yield _counters()
+        yield _sanitizer()
 
 
 def _device(device: Device) -> Check:
@@ -284,6 +286,32 @@ def _pycuda() -> Check:
         hint = "pip install 'evald[gpu]'"
         return Check("pycuda", Status.WARN, "not installed: cuda bundles are compiled, not run", hint)
     return Check("pycuda", Status.OK, version)
+
+
+def _counters() -> Check:
+    """Whether hardware counters can be taken in a cell. The driver's own word decides; nothing is profiled."""
+    from daemon.executor.tools import ncu
+    from daemon.executor.tools.installed import find
+
+    program = find("ncu")
+    if program is None:
+        hint = "install Nsight Compute (package nsight-compute of NVIDIA's repository)"
+        return Check("counters", Status.WARN, "ncu is not installed: bundles that ask for metrics get none", hint)
+    restricted = ncu.driver_restricts()
+    if restricted:
+        return Check("counters", Status.WARN, ncu.FORBIDDEN, ncu.PERMISSION_HINT)
+    allowed = "the driver lets everybody count" if restricted is False else "the driver does not say who may count"
+    return Check("counters", Status.OK, f"{program}; {allowed}")
+
+
+def _sanitizer() -> Check:
+    from daemon.executor.tools.installed import find
+
+    program = find("compute-sanitizer")
+    if program is None:
+        message = "compute-sanitizer is not installed: bundles that ask for checks are unsupported"
+        return Check("sanitizer", Status.WARN, message, "install the CUDA toolkit (package cuda-sanitizer)")
+    return Check("sanitizer", Status.OK, str(program))
 
 
 def _cell(settings: Settings, device: Device) -> Iterator[Check]:

@@ -26,7 +26,7 @@ _PAUSE_S = 0.1
 
 
 @click.command("eval")
-@settings_options("isolation", "device", "gpus", "log_level", "backend_paths")
+@settings_options("metrics", "isolation", "device", "gpus", "log_level", "backend_paths")
 @json_option
 @click.argument("path")
 def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:

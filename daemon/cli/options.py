@@ -22,12 +22,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 @dataclass(frozen=True)
 class Flag:
-    """An option that sets one setting. `metavar` is what the help shows for the value."""
+    """An option that sets one setting. `metavar` is what the help shows for the value; with `constant` the option takes
+    no value and sets that one."""
 
     option: str
     metavar: str
     help: str
     multiple: bool = False
+    constant: str | None = None
 
 
 _PLACES = {
@@ -44,6 +46,7 @@ _MORE = {
     "gpus": Flag("--gpu", "GPU", "Index, or beginning of the UUID, of a GPU to use; may be repeated.", multiple=True),
     "http.host": Flag("--host", "ADDRESS", "Address to listen on (default: 127.0.0.1)."),
     "http.port": Flag("--port", "PORT", "Port to listen on (default: 8720)."),
+    "metrics": Flag("--metrics", "", "Take hardware counters, whatever the contract says.", constant="always"),
     "log_level": Flag("--log-level", "LEVEL", "debug, info, warning or error."),
     "backend_paths": Flag("--backend-path", "DIR", "Folder with further kernel types; may be repeated.", multiple=True),
 }
@@ -78,6 +81,8 @@ def _parameter(key: str) -> str:
 
 
 def _option(key: str, flag: Flag) -> Callable[[Any], Any]:
+    if flag.constant is not None:
+        return click.option(flag.option, _parameter(key), flag_value=flag.constant, default=None, help=flag.help)
     return click.option(flag.option, _parameter(key), metavar=flag.metavar, multiple=flag.multiple, help=flag.help)
 
 

@@ -69,6 +69,8 @@ def _times(document: Document) -> list[tuple[str, str | None]]:
         ("time", _timing(only["timing"])),
         ("reference", _timing(only["ref_timing"])),
         ("speedup", f"{figures.ratio(only['speedup'])}  ({_words(only['comparison'])})" if compared else None),
+        ("speed of light", _speed_of_light(only)),
+        ("sanitizer", _sanitized(only)),
         compiled,
     ]
 
@@ -89,6 +91,27 @@ def _checks(case: Document) -> str | None:
         text += f", largest error {figures.plain(case['max_abs_error'])}"
         text += f" (relative {figures.plain(case['max_rel_error'])})" if case["max_rel_error"] is not None else ""
     return text
+
+
+def _speed_of_light(case: Document) -> str | None:
+    """How much of the device the candidate used, or why that is not known although it was asked for."""
+    found = case.get("device_metrics") or {}  # a result of an earlier evald has none
+    custom = found.get("custom_device_metrics", {})
+    if reason := found.get("unsupported") or custom.get("unsupported"):
+        return f"not counted: {reason}"
+    share = (case["timing"] or {}).get("speed_of_light_pct")
+    side = custom.get("roofline_metrics", {}).get("limiting_side")
+    return None if share is None else f"{share:.3g} % of this device, limited by {side}"
+
+
+def _sanitized(case: Document) -> str | None:
+    """One word per check that was asked for."""
+    told = []
+    for check in case.get("checks") or ():
+        state = "clean" if check["completed"] else "not carried out"
+        state = f"found {check['errors']}" if check["errors"] else state
+        told.append(f"{check['check']} {state}")
+    return ", ".join(told) or None
 
 
 def _timing(timing: Document | None) -> str | None:

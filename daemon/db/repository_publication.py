@@ -124,6 +124,7 @@ def _case_row(case: CaseEvaluation) -> dict[str, Any]:
         "notes",
         "numerics",
         "build",
+        "checks",
         "worst_output",
         "worst_index",
         "stdout_tail",
@@ -172,7 +173,7 @@ def _metric_rows(
     seen: set[tuple[Side, str]] = set()
     given = [(m.side, m.name, m.value, m.unit) for m in published.metrics if m.case_index == position]
     built = [(Side.CANDIDATE, f"build.{key}", value, "") for key, value in case.build.items()]
-    for side, name, value, unit in given + list(_found_beside(case)) + built:
+    for side, name, value, unit in [*given, *_found_beside(case), *_counted(case), *built]:
         if not _is_figure(value):
             continue
         key = (side, rows.clipped(name, METRIC_NAME_CHARS))
@@ -198,8 +199,19 @@ def _found_beside(case: CaseEvaluation) -> Iterator[tuple[Side, str, Any, str]]:
             yield side, "interval.low", timing.interval_ms[0], "ms"
             yield side, "interval.high", timing.interval_ms[1], "ms"
             yield side, "dropped_rounds", timing.dropped_rounds, ""
+            yield side, "speed_of_light_pct", timing.speed_of_light_pct, "%"
             for key, value in timing.clocks.items():
                 yield side, f"clocks.{key}", value, ""
+
+
+def _counted(case: CaseEvaluation) -> Iterator[tuple[Side, str, Any, str]]:
+    """Hardware counters over all kernels of a call, `counters.<section>.<figure>`; the unit is in the figure's name.
+    ncu's own names stay in the document."""
+    for side, key in ((Side.CANDIDATE, "custom_device_metrics"), (Side.REFERENCE, "original_device_metrics")):
+        for section, figures in case.device_metrics.get(key, {}).items():
+            if isinstance(figures, dict) and section != "detailed_metrics":
+                for name, value in figures.items():
+                    yield side, f"counters.{section}.{name}", value, ""
 
 
 def _is_figure(value: object) -> bool:

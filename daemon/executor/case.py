@@ -1,4 +1,5 @@
-"""One case of one job, from sources to a `CaseEvaluation`: prepare, hook up, check, measure."""
+"""One case of one job, from sources to a `CaseEvaluation`: prepare, hook up, check, measure; then, apart from all of
+that, what NVIDIA's tools are asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from daemon.contract import CaseSpec, CompareRequest, TensorSpec, TimingMode
-from daemon.evaluation import CaseEvaluation, Failure, Numerics, Timing
+from daemon.evaluation import CaseEvaluation, CheckReport, Failure, Numerics, Timing
 from daemon.executor import numerics
 from daemon.executor.bundle import Request
 from daemon.executor.cells import CellFailed
@@ -24,6 +25,9 @@ from daemon.executor.memory import DeviceFull
 from daemon.executor.preparation import Bench, Preparation
 from daemon.executor.side import SidePlace, run_untimed
 from daemon.executor.timings import compare_speed
+from daemon.executor.tools import sanitizer
+from daemon.executor.tools.inspection import Inspection, with_speed_of_light
+from daemon.executor.tools.launch import Sample
 from daemon.executor.verify import Tolerance, tolerance_for
 from daemon.executor.wiring import CannotWire
 from daemon.verdict import Phase, Side, Verdict
@@ -33,6 +37,7 @@ _SHARE_OF_DEVICE = 16
 _NUMERICS_BYTES = 1 << 30
 _NUMERICS_TRIAL = 1 << 20
 _EXACT_LIMIT_S = 10.0
+_SAMPLE_LIMIT_S = 60.0
 
 
 class CaseJudge:
@@ -55,11 +60,16 @@ class CaseJudge:
         self._build: dict[str, Any] = {}
         self._timings: list[Timing] = []
         self._numerics: Numerics | None = None
+        self._inspection = Inspection(bench, request, bundle_dir, progress)
+        self._samples: dict[Side, Sample] = {}
+        self._checks: tuple[CheckReport, ...] = ()
+        self._metrics: dict[str, Any] = {}
 
     def judge(self) -> CaseEvaluation:
         """The whole case. Raises `HarnessError` only: everything a bundle does ends in an evaluation."""
         try:
             self._story()
+            self._inspect()
             return self._report(Verdict.PASSED, None)
         except CellFailed as outcome:
             return self._report_failure(outcome)
@@ -84,6 +94,7 @@ class CaseJudge:
             estimate_s = self._check(drawer, inspector)
             self._build = self._ready.report()
             self._measure(drawer, inspector, estimate_s)
+            self._keep_samples(drawer)
             self._assess_numerics(drawer, inspector)
         except (DeviceFull, torch.OutOfMemoryError) as error:
             raise device_full(self._ready.cells, error) from error
@@ -225,6 +236,36 @@ class CaseJudge:
             self._numerics = numerics.against_exact(self._numerics, runs[1], answers, exact, limit)
         self._labels += numerics.labels(self._numerics)
 
+    # -- under NVIDIA's tools ------------------------------------------------------------------------------------
+
+    def _keep_samples(self, drawer: Drawer) -> None:
+        """How each kernel is called, and one content, for launches when all of these cells are gone. Failing here is
+        no verdict: what was asked for beside it then has no content to run on."""
+        if not self._inspection.wanted:
+            return
+        try:
+            values = drawer.draw("tools", 0, [0], deadline=time.monotonic() + _SAMPLE_LIMIT_S)
+        except (CellFailed, CannotWire) as problem:
+            self._ready.notes.append(f"no inputs for metrics and checks: {problem}")
+            return
+        self._samples = {side: Sample(place.wiring, values) for side, place in self._places.items()}
+
+    def _inspect(self) -> None:
+        """Checks and counters, where they were asked for. Raises `CellFailed` for what a check says."""
+        if not self._inspection.wanted:
+            return
+        self._checks = self._inspection.checks(self._samples.get(Side.CANDIDATE))
+        if (found := sanitizer.verdict_of(self._checks)) is not None:
+            verdict, message = found
+            raise CellFailed(verdict, Failure(phase=Phase.REPORT, side=Side.CANDIDATE, message=message))
+        sides = (Side.CANDIDATE, Side.REFERENCE)[: len(self._timings)]
+        timings = dict(zip(sides, self._timings, strict=True))
+        self._metrics = self._inspection.metrics(self._samples, timings)
+        named = {Side.CANDIDATE: "custom_device_metrics", Side.REFERENCE: "original_device_metrics"}
+        self._timings = [
+            with_speed_of_light(timing, self._metrics.get(named[side], {})) for side, timing in timings.items()
+        ]
+
     # -- the report ---------------------------------------------------------------------------------------------
 
     def _report_failure(self, outcome: CellFailed) -> CaseEvaluation:
@@ -271,6 +312,9 @@ class CaseJudge:
             notes=tuple(self._ready.notes),
             stdout_tail=candidate.stdout.text() if candidate else "",
             stderr_tail=candidate.stderr.text() if candidate else "",
+            checks=self._checks,
+            device_metrics=self._metrics,
+            tool_reports=dict(self._inspection.reports),
             build=dict(list((self._build or self._ready.report()).items())[:_REPORTED_BUILD_KEYS]),
         )
 

@@ -25,12 +25,14 @@ from daemon.executor.sandbox.stage import close_all_but
 
 
 def main(argv: list[str]) -> int:
-    """A cell without a sandbox, started as a program. `argv`: the descriptor of the channel, and the JSON of what it
-    is."""
-    close_all_but((0, 1, 2, int(argv[0])))
-    die_with_parent()
+    """A cell that was started as a program: without a sandbox, or below a tool, where the walls stand already and the
+    tool has descriptors of its own. `argv`: the descriptor of the channel, and the JSON of what it is."""
+    walls: dict[str, Any] = json.loads(argv[1])
+    if not walls.get("under_tool"):
+        close_all_but((0, 1, 2, int(argv[0])))
+        die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
-    return run(int(argv[0]), json.loads(argv[1]))
+    return run(int(argv[0]), walls)
 
 
 def run(channel_fd: int, walls: dict[str, Any]) -> int:
@@ -44,7 +46,12 @@ def run(channel_fd: int, walls: dict[str, Any]) -> int:
     from daemon.executor.workload import Workload
 
     paths = [Path(path) for path in walls["backend_paths"]]
-    workload = Workload(threads=int(walls["threads"]), backend_paths=paths, device=walls["device"])
+    workload = Workload(
+        threads=int(walls["threads"]),
+        backend_paths=paths,
+        device=walls["device"],
+        under_tool=bool(walls.get("under_tool")),
+    )
     gc.collect()
     gc.freeze()  # what was imported is not looked through again in the middle of a timed call
     protocol.send(channel, {"type": "hello", "protocol": protocol.VERSION, **workload.versions()})

@@ -14,6 +14,7 @@ import selectors
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ from daemon.verdict import Phase, Side, Verdict
 
 _CHUNK = 1 << 18
 _ADDRESS_OVERHEAD = 4 << 30  # torch maps this much before it holds anything
+_LEAVING_STEP_S = 0.05
 _NUMBERS = itertools.count()  # one count per process: it names cgroups
 
 
@@ -49,6 +51,19 @@ class CellFailed(Exception):  # noqa: N818 - an outcome, not an error
         super().__init__(failure.message)
         self.verdict = verdict
         self.failure = failure
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program that runs the cell as its child, inside the same walls: its part of the command line, the folders it
+    is read from, what it needs in the environment, and the name of the file it leaves its report in: a word of the
+    command that is this name becomes a path in the cell's /tmp."""
+
+    command: tuple[str, ...]
+    folders: tuple[Path, ...]
+    environment: dict[str, str]
+    report_file: str
+    report_bytes: int
 
 
 @dataclass(frozen=True)
@@ -99,12 +114,27 @@ class CellSettings:
 
 
 class Cells:
-    """Starts cells. `groups` is None where no cgroup is writable: rlimits alone hold the cell then."""
+    """Starts cells. `groups` is None where no cgroup is writable: rlimits alone hold the cell then. With a `tool`, the
+    cell runs below it, and its report goes to the descriptor `report_fd` when it has ended."""
 
-    def __init__(self, settings: CellSettings, groups: cgroup.Cgroups | None, zygotes: Zygotes) -> None:
+    def __init__(
+        self,
+        settings: CellSettings,
+        groups: cgroup.Cgroups | None,
+        zygotes: Zygotes,
+        *,
+        tool: Tool | None = None,
+        report_fd: int = -1,
+    ) -> None:
         self.settings = settings
         self._groups = groups
         self._zygotes = zygotes
+        self._tool = tool
+        self._report_fd = report_fd
+
+    def under(self, tool: Tool, report_fd: int) -> Cells:
+        """The same cells, each below `tool`."""
+        return Cells(self.settings, self._groups, self._zygotes, tool=tool, report_fd=report_fd)
 
     def start(self, side: Side) -> Cell:
         """A cell that has been told to start; `Cell.greet` waits until it is ready."""
@@ -121,18 +151,28 @@ class Cells:
     def _start_program(self, channel_fd: int) -> ForkedProgram | PlainProgram:
         settings = self.settings
         if settings.isolation == "none":
-            argv = [sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.cell", str(channel_fd)]
-            walls = json.dumps(self._walls(None))
-            return start_plain([*argv, walls], self._environment(), keep_fds=(channel_fd,))
+            return self._start_plain(channel_fd)
         zygote = self._zygotes.of(self._policy(), settings.start_s)
         zygote.await_ready()
+        walls = self._walls(settings.limits)
         birth = Birth(
             uid=settings.uid_base + settings.uid_step + settings.slot,
-            walls=self._walls(settings.limits),
+            walls=walls,
             group=self._group(next(_NUMBERS)),
             timeout_s=settings.start_s,
+            plan=None if self._tool is None else self._plan(walls),
+            report_fd=self._report_fd,
         )
         return zygote.fork(birth, channel_fd)
+
+    def _start_plain(self, channel_fd: int) -> PlainProgram:
+        walls, python = self._walls(None), [sys.executable, "-I", "-B"]
+        if self._tool is None:
+            program = [*python, "-X", "faulthandler", "-m", "daemon.executor.cell", str(channel_fd), json.dumps(walls)]
+            return start_plain(program, self._environment(), keep_fds=(channel_fd,))
+        plan = self._plan(walls) | {"channel": channel_fd, "report": self._report_fd}
+        program = [*python, "-m", "daemon.executor.under_tool", json.dumps(plan)]
+        return start_plain(program, self._environment(), keep_fds=(channel_fd, self._report_fd))
 
     def prepare(self) -> None:
         """Start what cells of this kind are forked from, without waiting for it. Raises `HarnessError`."""
@@ -141,13 +181,26 @@ class Cells:
 
     def _policy(self) -> Policy:
         settings = self.settings
+        folders = (*(gpu_folders() if self._uses_gpu else ()), *(self._tool.folders if self._tool else ()))
         return Policy(
             uid_base=settings.uid_base,
-            read_only=readable_folders((*settings.backend_paths, *(gpu_folders() if self._uses_gpu else ()))),
+            read_only=readable_folders((*settings.backend_paths, *folders)),
             environment=self._environment(),
             limits=settings.limits,
             device_nodes=settings.device.nodes if self._uses_gpu else (),
         )
+
+    def _plan(self, walls: Mapping[str, object]) -> dict[str, object]:
+        """How to run the tool with the cell below it: the walls are put up before the tool then."""
+        assert self._tool is not None
+        inside = {key: value for key, value in walls.items() if key != "limits"} | {"under_tool": True}
+        cell = [sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.cell", protocol.CHANNEL]
+        return {
+            "limits": walls.get("limits"),
+            "report_file": self._tool.report_file,
+            "report_bytes": self._tool.report_bytes,
+            "command": [*self._tool.command, *cell, json.dumps(inside)],
+        }
 
     @property
     def _uses_gpu(self) -> bool:
@@ -158,7 +211,7 @@ class Cells:
         environment = cell_environment(threads=self.settings.threads, interpret=not device.is_gpu)
         if device.is_gpu:
             environment |= gpu_environment(device.uuid if self._uses_gpu else None, device.architecture)
-        return environment
+        return environment | (self._tool.environment if self._tool is not None else {})
 
     def _group(self, number: int) -> cgroup.CellGroup | None:
         if self._groups is None:
@@ -410,6 +463,20 @@ class Cell:
         """Let it run on."""
         self.program.thaw()
         self._frozen = False
+
+    def leave(self, deadline: float) -> Ended | None:
+        """Tell the cell that nothing more will be asked, and wait until all of it has ended by itself; None when it
+        had not by `deadline` (monotonic). Kill it in any case."""
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+        while (ended := self.program.poll()) is None and time.monotonic() < deadline:
+            try:
+                self._drain(_LEAVING_STEP_S)
+            except protocol.ClosedError:
+                continue
+            if self._reader.pending:  # nobody reads any more: what it has to say must not fill us
+                self._reader = protocol.Reader(protocol.MAX_FROM_CELL)
+        return ended
 
     def kill(self) -> Ended:
         """Kill everything in the cell, wait until it is gone, keep its last output. Idempotent."""

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from daemon import log
 from daemon.config import Settings
@@ -33,12 +34,16 @@ from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.executor.telemetry import Telemetry
+from daemon.executor.tools import ceilings
+from daemon.executor.tools.ceilings import Ceilings
+from daemon.executor.tools.toolbox import Toolbox
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side, Verdict
 from daemon.versions import version_of
 
 _CACHE_BYTES = 4 << 30
 _OUTPUT_CHARS = 1 << 20
+_REPORT_FACTOR = 4
 _UID_STEP = {Side.CANDIDATE: 0, Side.REFERENCE: 1000}
 _NULL_UID_STEP = 2000
 _WORST_FIRST = tuple(reversed(Verdict))
@@ -75,6 +80,8 @@ class Judge:
             device=device,
             conditions=GpuConditions(self._telemetry) if device.is_gpu else HostConditions(),
             toolchain=self._versions | {"cuda": torch.version.cuda},
+            tools=Toolbox.of(device),
+            ceilings=self._ceilings,
         )
 
     def _cells(self, uid_step: int, *, sees_device: bool = True) -> Cells:
@@ -93,6 +100,23 @@ class Judge:
             self._null_cell = self._cells(_NULL_UID_STEP).start(Side.CANDIDATE)
             self._null_cell.greet()
         return self._null_cell
+
+    def _ceilings(self) -> Ceilings | None:
+        """What the device can do at most: as kept, else measured now."""
+        path = ceilings.path_of(self._device, self._settings.paths)
+        torch_version = self._versions["torch"]
+        known = ceilings.kept(path, self._device, torch_version)
+        if known is None and (known := ceilings.measure(self._time_ms)) is not None:
+            ceilings.keep(path, self._device, torch_version, known)
+        return known
+
+    def _time_ms(self, contract: dict[str, Any]) -> float | None:
+        """What a call of one of our own kernels takes, by the whole protocol; None where it could not be timed."""
+        with ceilings.bundle(contract) as folder:
+            request = self._parse(folder).request
+            [case] = request.cases
+            timing = CaseJudge(self._bench, _bound(request, case), case, folder, lambda _: None).judge().timing
+        return timing.stats.min if timing is not None else None
 
     def prove(self) -> None:
         """Start a real cell, the null candidate's, and have it answer through shared memory: a host that cannot must
@@ -154,10 +178,6 @@ class Judge:
     def _unmet(self, parsed: ParsedContract) -> tuple[str, ...]:
         """What the contract asked for that was not done, said plainly."""
         notes = []
-        if parsed.request.metrics:
-            notes.append("metrics: this version takes no hardware counters")
-        if parsed.request.checks:
-            notes.append("checks: this version does not run compute-sanitizer")
         if parsed.request.timing.mode == "graph" and not self._device.is_gpu:
             notes.append("timing.mode graph needs a GPU; stream was used")
         return tuple(notes)
@@ -168,8 +188,11 @@ class Judge:
 
 
 def _shortened(case: CaseEvaluation, limit: int) -> CaseEvaluation:
-    """The ends of what it printed, so that all cases together fit one message however they are escaped."""
-    return case.model_copy(update={"stdout_tail": case.stdout_tail[-limit:], "stderr_tail": case.stderr_tail[-limit:]})
+    """The ends of what it printed and the beginnings of what tools said, so that all cases together fit one message
+    however they are escaped."""
+    reports = {name: text[: _REPORT_FACTOR * limit] for name, text in case.tool_reports.items()}
+    tails = {"stdout_tail": case.stdout_tail[-limit:], "stderr_tail": case.stderr_tail[-limit:]}
+    return case.model_copy(update={**tails, "tool_reports": reports})
 
 
 def _bound(request: Request, case: CaseSpec) -> Request:

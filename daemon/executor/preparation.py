@@ -23,13 +23,16 @@ from daemon.executor.drawing import Export
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory
 from daemon.executor.protocol import Message
+from daemon.executor.tools.ceilings import Ceilings
+from daemon.executor.tools.toolbox import Toolbox
 from daemon.verdict import Phase, Side, Verdict
 
 
 @dataclass(frozen=True)
 class Bench:
     """What the judge lends to a case: cells to start, the null candidate, the artifact cache, the settings, the
-    kernel types, the device and its conditions. `builders` start cells without a device."""
+    kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
+    is asked for). `builders` start cells without a device."""
 
     settings: Settings
     cells: Mapping[Side, Cells]
@@ -40,6 +43,8 @@ class Bench:
     device: Device
     conditions: Conditions
     toolchain: dict[str, str | None]
+    tools: Toolbox
+    ceilings: Callable[[], Ceilings | None]
 
     @property
     def tensor_bytes(self) -> int:

@@ -19,6 +19,7 @@ MAX_FROM_CELL = 4 * 1024 * 1024
 MAX_TO_CELL = 256 * 1024 * 1024
 _MAX_DEPTH = 60
 _MAX_FDS = 8
+CHANNEL = "@channel"  # in a command line: the number the channel's descriptor has where the command runs
 _HEADER = struct.Struct(">I")
 
 Message = dict[str, Any]

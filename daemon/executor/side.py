@@ -114,12 +114,21 @@ def attach(
 
     Not `is_new`: the memory is the one it has mapped already.
     """
+    message = attach_message(wiring, arena, null=null)
+    if not is_new:
+        message["memory"] = None
+    cell.request(message, "attached", phase=phase, deadline=deadline, fds=arena.shared.fds if is_new else ())
+    cell.freeze()
+
+
+def attach_message(wiring: Wiring, arena: Arena, *, null: NullKernel | None = None) -> Message:
+    """How a cell finds its arguments in `arena`."""
     layout = arena.layout
     fields = [
         {"dtype": field.tensor.dtype, "shape": list(field.tensor.shape), "offset": field.offset}
         for field in layout.fields
     ]
-    message = {
+    return {
         "type": "attach",
         "slots": layout.slots,
         "base": layout.base,
@@ -133,10 +142,8 @@ def attach(
         "returns": wiring.returns and null in (None, NullKernel.COPY),
         "structure": wiring.structure,
         "null": null,
-        "memory": arena.shared.as_message() if is_new else None,
+        "memory": arena.shared.as_message(),
     }
-    cell.request(message, "attached", phase=phase, deadline=deadline, fds=arena.shared.fds if is_new else ())
-    cell.freeze()
 
 
 def detach(cell: Cell, *, phase: Phase, deadline: float) -> None:

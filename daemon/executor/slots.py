@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from daemon.executor import tree
-from daemon.executor.mapping import Mapping
+from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message
 from daemon.executor.source import KernelFault
 
@@ -25,7 +25,7 @@ class Slots:
     called), `order_offset` (int32 slot numbers).
     """
 
-    def __init__(self, memory: Mapping, message: Message) -> None:
+    def __init__(self, memory: Mapping | Apart, message: Message) -> None:
         self._memory = memory
         self._message = message
         self._returns: bool = message["returns"]

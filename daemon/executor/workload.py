@@ -22,7 +22,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from daemon.executor import tree
-from daemon.executor.mapping import Mapping
+from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message
 from daemon.executor.slots import Slots
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from
@@ -36,11 +36,12 @@ _ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's privat
 class Workload:
     """State of one cell between messages. `folder` is where the bundle's files lie."""
 
-    def __init__(self, *, threads: int, backend_paths: list[Path], device: str) -> None:
+    def __init__(self, *, threads: int, backend_paths: list[Path], device: str, under_tool: bool = False) -> None:
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self._backend_paths = backend_paths
         self._device = device
+        self._under_tool = under_tool
         if device != "cpu":
             torch.zeros(1, device=device)  # starting the device is not the kernel's time
         self._memory: Mapping | None = None
@@ -253,7 +254,9 @@ class Workload:
         found, offset = [], 0
         with closing(Mapping(message["memory"], fds)) as memory:
             for spec in specs:
-                tensor = memory.tensor(getattr(torch, spec["dtype"]), spec["shape"], offset).clone()
+                shared = memory.tensor(getattr(torch, spec["dtype"]), spec["shape"], offset)
+                # By way of the host, a sanitizer sees that the copy has a content.
+                tensor = shared.cpu().to(self._device, copy=True) if self._under_tool else shared.clone()
                 found.append(tensor)
                 offset += _aligned(tensor.numel() * tensor.element_size())
         return found
@@ -283,6 +286,32 @@ class Workload:
             raise KernelFault("harness_error", "no memory to attach")
         self._slots = Slots(self._memory, message)
         return {"type": "attached"}
+
+    def _on_isolate(self, message: Message, fds: list[int]) -> Message:
+        """Arguments in memory of this process, one allocation per tensor, for a call under a tool: as `attach`, but
+        nothing is shared any more when it is done. The fields in `blank` have no content."""
+        self._detach()
+        with closing(Mapping(message["memory"], fds)) as shared:
+            self._slots = Slots(Apart(shared, {message["base"] + offset for offset in message["blank"]}), message)
+        return {"type": "isolated"}
+
+    def _on_call(self, message: Message, _fds: list[int]) -> Message:
+        """Call the kernel on the first slot, `bracket`: between cudaProfilerStart and Stop. The answer goes nowhere.
+        A fault is told as `error`: the tool above has something to say of it, and must come to its end."""
+        slots, call = self._attached(), self._loaded().call
+        bracket = message["bracket"] and self._device != "cpu"
+        for number in range(message["calls"]):
+            _seed(message["seed"] + number)
+            if bracket:
+                torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
+            try:
+                self._guarded(lambda: slots.answer(call, 0), "in the call")
+                self._guarded(self._settle, "in the call")
+                if bracket:
+                    torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]
+            except KernelFault as fault:
+                return {"type": "called", "error": f"{fault.verdict}: {fault.message}"[:2000]}
+        return {"type": "called", "error": None}
 
     def _on_detach(self, _message: Message, _fds: list[int]) -> Message:
         self._detach()

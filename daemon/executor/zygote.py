@@ -21,10 +21,10 @@ import socket
 import sys
 from collections.abc import Callable
 
-from daemon.executor import cell, protocol
+from daemon.executor import cell, protocol, under_tool
 from daemon.executor.sandbox import stage
 
-_FDS = ("channel", "stdout", "stderr", "status")
+_FDS = ("channel", "stdout", "stderr", "status", "report")  # the last one for a cell below a tool
 
 
 def main(argv: list[str]) -> int:
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
             order, fds = protocol.receive_with_fds(channel, reader)
         except protocol.ClosedError:
             return 0
-        _fork_cell(order, dict(zip(_FDS, fds, strict=True)))
+        _fork_cell(order, dict(zip(_FDS, fds, strict=False)))
         for fd in fds:
             os.close(fd)
 
@@ -145,9 +145,12 @@ def _cell(order: protocol.Message, fds: dict[str, int]) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (fds["stdout"], 1), (fds["stderr"], 2)):
             os.dup2(source, target)
-        stage.close_all_but((0, 1, 2, fds["channel"]))
+        mine = (fds["channel"],) if order["plan"] is None else (fds["channel"], fds["report"])
+        stage.close_all_but((0, 1, 2, *mine))
         _forget_the_zygote()
-        code = cell.run(fds["channel"], order["walls"])
+        code = (
+            cell.run(fds["channel"], order["walls"]) if order["plan"] is None else under_tool.run(order["plan"], *mine)
+        )
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else 1
     except BaseException:  # noqa: BLE001 - the cell's main: as the interpreter would have said it

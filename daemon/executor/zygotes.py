@@ -32,12 +32,15 @@ _ARGV = (sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executo
 
 @dataclass(frozen=True)
 class Birth:
-    """One cell to be: its uid on the host (as root), its walls, its group, how long it may take to be there."""
+    """One cell to be: its uid on the host (as root), its walls, its group, how long it may take to be there. With a
+    `plan` it runs below a tool (`under_tool`), whose report goes to `report_fd`."""
 
     uid: int
     walls: Mapping[str, object]
     group: CellGroup | None
     timeout_s: float
+    plan: Mapping[str, object] | None = None
+    report_fd: int = -1
 
 
 class Zygote:
@@ -89,7 +92,8 @@ class Zygote:
         out, err = os.pipe(), os.pipe()
         try:
             self._channel.settimeout(birth.timeout_s)
-            protocol.send(self._channel, self._order(birth), (channel_fd, out[1], err[1], theirs.fileno()))
+            report = () if birth.plan is None else (birth.report_fd,)
+            protocol.send(self._channel, self._order(birth), (channel_fd, out[1], err[1], theirs.fileno(), *report))
             for fd in (out[1], err[1]):
                 os.close(fd)
             theirs.close()
@@ -115,7 +119,8 @@ class Zygote:
             "inodes": limits.tmp_inodes,
             "visible": list(self._policy.visible_below_tmpfs),
         }
-        return {"type": "fork", "uid": birth.uid if as_root else None, "view": view, "walls": dict(birth.walls)}
+        order = {"uid": birth.uid if as_root else None, "view": view, "walls": dict(birth.walls)}
+        return {"type": "fork", "plan": None if birth.plan is None else dict(birth.plan), **order}
 
     def _raise_up(self, birth: Birth, status: socket.socket, stdout_fd: int, stderr_fd: int) -> ForkedProgram:
         """From the first word of a cell's pid 1 to the cell on its way."""

@@ -231,6 +231,32 @@ class TestPublish:
         (attempt,) = history.attempts(lease.job_id)
         assert (attempt.outcome, attempt.number) == (AttemptOutcome.PUBLISHED, 1)
 
+    def test_counters_are_metrics_of_their_side_and_ncus_own_names_stay_in_the_document(
+        self, repository: Repository, history: History
+    ) -> None:
+        lease = leased(repository)
+        told = passed()
+        counted = {
+            "custom_device_metrics": {
+                "speed_of_light": {"dram_throughput_pct": 81.5},
+                "roofline_metrics": {"limiting_side": "memory", "floor_us": 2.5, "without_ceiling": ["float16"]},
+                "detailed_metrics": {"dram__bytes_read.sum [byte]": 1.0},
+                "kernels": [{"kernel": "k"}],
+                "absent": {"memory_metrics.l1_bytes": "why"},
+            },
+            "original_device_metrics": {"unsupported": "why"},
+        }
+        [case] = told.evaluation.cases
+        evaluation = told.evaluation.model_copy(
+            update={"cases": (case.model_copy(update={"device_metrics": counted}),)}
+        )
+        assert repository.publish(lease, replace(told, evaluation=evaluation))
+        (kept,) = history.evaluations(lease.job_id)
+        assert {(one.side, one.name): one.value for one in kept.metrics if one.name.startswith("counters")} == {
+            (Side.CANDIDATE, "counters.speed_of_light.dram_throughput_pct"): 81.5,
+            (Side.CANDIDATE, "counters.roofline_metrics.floor_us"): 2.5,
+        }
+
     def test_publishing_again_with_the_same_lease_does_nothing(self, repository: Repository, history: History) -> None:
         lease = leased(repository)
         assert repository.publish(lease, passed())
@@ -325,7 +351,7 @@ class TestPublish:
 
 def test_every_figure_of_a_timing_has_a_column_or_is_a_metric() -> None:
     columns = {column.key for column in Statistics.__table__.columns} | {"stats", "samples_ms", "calls"}
-    columns |= {"launched_ms", "interval_ms", "dropped_rounds", "clocks"}  # rows of `metric`: see the publication
+    columns |= {"launched_ms", "interval_ms", "dropped_rounds", "clocks", "speed_of_light_pct"}  # rows of `metric`
     columns |= {"sm_mhz"}  # one per sample, in samples.json
     assert set(Timing.model_fields) <= columns
     assert {f"{name}_ms" for name in RuntimeStats.model_fields} <= columns

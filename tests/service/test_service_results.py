@@ -137,3 +137,23 @@ def test_the_name_of_a_result_that_a_kill_left_in_the_outbox_stays(paths: Paths)
     assert results.drop_dangling_names(paths) == 0
     results.release(paths, waiting, NOW, "one")
     assert (by_name / "one" / "result.json").is_file()
+
+
+def test_counters_stand_where_clients_look_and_the_tools_own_reports_lie_beside_the_result(paths: Paths) -> None:
+    counted = {"custom_device_metrics": {"speed_of_light": {"compute_throughput_pct": 40.0}}}
+    one = case("default", 1.0, 2.0).model_copy(
+        update={
+            "device_metrics": counted,
+            "tool_reports": {"counters-candidate.csv": '"ID"\n', "../../memcheck.txt": "x"},
+        }
+    )
+    document = results.document(results.Subject("1" * 32, "add"), passed(one), NOW)
+    assert document["kernel_exec_result"]["metadata"]["device_metrics"] == counted
+    assert "tool_reports" not in document["cases"][0]
+    waiting = results.stage(paths, document, passed(one), 1)
+    folder = results.release(paths, waiting, NOW, "add")
+    assert sorted(entry.name for entry in folder.iterdir()) == [
+        "_.._memcheck.txt", "counters-candidate.csv", "result.json", "samples.json",
+    ]  # fmt: skip
+    assert results.remove(paths, "1" * 32)
+    assert not folder.exists()

@@ -1,0 +1,98 @@
+"""What doctor says of NVIDIA's tools, and the flag that asks for counters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from daemon.cli import checks, report
+from daemon.cli.options import settings_options
+from daemon.executor.tools import installed, ncu
+
+
+@pytest.fixture
+def tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installed, "find", lambda name: Path("/usr/local/cuda/bin", name))
+
+
+def test_doctor_has_the_line_to_type_where_the_driver_keeps_counters_for_administrators(
+    tools: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ncu, "driver_restricts", lambda: True)
+    check = checks._counters()
+    assert check.status is checks.Status.WARN
+    assert "ERR_NVGPUCTRPERM" in check.message
+    assert "NVreg_RestrictProfilingToAdminUsers=0" in str(check.hint)
+
+
+@pytest.mark.parametrize("restricted", [False, None])
+def test_doctor_names_the_ncu_that_may_count(
+    tools: None, monkeypatch: pytest.MonkeyPatch, restricted: bool | None
+) -> None:
+    monkeypatch.setattr(ncu, "driver_restricts", lambda: restricted)
+    check = checks._counters()
+    assert check.status is checks.Status.OK
+    assert "/usr/local/cuda/bin/ncu" in check.message
+
+
+def test_doctor_says_what_is_missing_without_the_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installed, "find", lambda _: None)
+    assert checks._counters().hint
+    assert "unsupported" in checks._sanitizer().message
+
+
+def test_the_flag_takes_no_value_and_asks_for_counters_always() -> None:
+
+    @click.command()
+    @settings_options("metrics")
+    def command(loaded: object) -> None:
+        click.echo(loaded.settings.metrics)  # type: ignore[attr-defined]
+
+    assert CliRunner().invoke(command, ["--metrics"]).output == "always\n"
+    assert CliRunner().invoke(command, []).output == "asked\n"
+    assert CliRunner().invoke(command, ["--set", "metrics=never"]).output == "never\n"
+
+
+def test_a_tool_is_found_where_nvidia_puts_it_and_a_cell_gets_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "nsight-compute" / "2025.3.1"
+    program = home / "target" / "linux-desktop-glibc_2_11_3-x64" / "ncu"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n", "utf-8")
+    program.chmod(0o755)
+    link = tmp_path / "bin" / "ncu"
+    link.parent.mkdir()
+    link.symlink_to(program)
+    monkeypatch.setenv("PATH", str(link.parent))
+    assert installed.find("ncu") == program
+    assert installed.find("no-such-tool") is None
+    assert installed.folders(program)[0] == home
+    assert Path("/usr/local/cuda/bin") not in installed.folders(Path("/usr/local/cuda/bin/ncu"))
+
+
+def case(**more: object) -> dict[str, object]:
+    return {"device_metrics": {}, "checks": [], "timing": None, **more}
+
+
+def test_the_screen_says_how_much_of_the_device_was_used_and_what_checks_said() -> None:
+    counted = {"custom_device_metrics": {"roofline_metrics": {"limiting_side": "memory"}}}
+    checked = [
+        {"check": "memcheck", "completed": True, "errors": 0},
+        {"check": "racecheck", "completed": True, "errors": 3},
+        {"check": "initcheck", "completed": False, "errors": 0},
+    ]
+    one = case(device_metrics=counted, checks=checked, timing={"speed_of_light_pct": 81.25})
+    assert report._speed_of_light(one) == "81.2 % of this device, limited by memory"
+    assert report._sanitized(one) == "memcheck clean, racecheck found 3, initcheck not carried out"
+
+
+def test_the_screen_says_why_nothing_was_counted_and_nothing_where_nobody_asked() -> None:
+    assert report._speed_of_light(case(device_metrics={"unsupported": "no GPU"})) == "not counted: no GPU"
+    assert report._speed_of_light(case()) is None
+    assert report._sanitized(case()) is None
+    assert report._speed_of_light({"timing": None}) is None, "a result of an earlier evald"
+    assert report._sanitized({}) is None
