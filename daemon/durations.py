@@ -9,6 +9,7 @@ from daemon.errors import OperatorError
 
 _SPAN = re.compile(r"(\d{1,9})\s*(s|m|h|d|w)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST = timedelta(days=365 * 500)
 _HINT = "write 90s, 15m, 12h, 7d, 4w or a date such as 2026-01-31 or 2026-01-31T12:00"
 
 
@@ -41,14 +42,17 @@ def _span(text: str, option: str) -> timedelta | None:
     if match is None:
         return None
     try:
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
-    except OverflowError as error:
-        raise OperatorError(f"{option} {text!r} is too long", hint=_HINT) from error
+        span = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError:
+        span = timedelta.max
+    if span > _LONGEST:
+        raise OperatorError(f"{option} {text!r} is too long", hint=_HINT)
+    return span
 
 
 def _moment(text: str, option: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise OperatorError(f"{option} {text!r} is neither a duration nor a date", hint=_HINT) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

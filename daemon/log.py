@@ -35,7 +35,9 @@ class _StoryFormatter(logging.Formatter):
 def _printable(value: object) -> str:
     text = str(value)
     escaped = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
-    return f'"{escaped}"' if " " in escaped else escaped
+    if not any(character in escaped for character in ' "='):
+        return escaped
+    return '"' + escaped.replace('"', '\\"') + '"'
 
 
 def setup(level: str) -> None:

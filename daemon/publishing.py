@@ -88,18 +88,29 @@ class Publisher:
         while True:
             for name in self._spool.waiting_for(job_id):
                 with suppress(LostClaim):
-                    claimed = self._spool.claim(name)
-                    if claimed.job_id == job_id:
-                        return self._repository.register_leased(new_job(claimed), owner, lease_s)
-                    self._repository.register(new_job(claimed))  # the same name again: another job
+                    lease = self._claimed_for(job_id, name)
+                    if lease is not None:
+                        return lease
             lease = self._repository.seize(job_id, owner, lease_s)
             if lease is not None or time.monotonic() > deadline_s or not self._is_between(job_id):
                 return lease
             time.sleep(_PAUSE_S)
 
+    def _claimed_for(self, job_id: str, name: str) -> Lease | None:
+        """Claim `inbox/NAME` with its lease. When the database cannot be told, the bundle goes back."""
+        claimed = self._spool.claim(name)
+        try:
+            if claimed.job_id == job_id:
+                return self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
+            self._repository.register(new_job(claimed))  # the same name again: another job
+        except HarnessError:
+            self._spool.give_back(claimed, keep_id=True)
+            raise
+        return None
+
     def _is_between(self, job_id: str) -> bool:
-        """Whether a daemon has just claimed the bundle and is about to register it."""
-        return any(claimed.job_id == job_id for claimed in self._spool.held())
+        """Whether a daemon has just claimed the bundle and is about to register it, or is giving it back."""
+        return bool(self._spool.waiting_for(job_id)) or any(one.job_id == job_id for one in self._spool.held())
 
     def give_up(self, job_id: str, name: str, fence: int, reason: str, submitter_uid: int | None = None) -> Finished:
         """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
@@ -137,7 +148,10 @@ class Publisher:
             results.discard(waiting)
             raise
         failpoints.hit("result.published")
-        results.release(self._paths, waiting, now, subject.name)
+        try:
+            results.release(self._paths, waiting, now, subject.name)
+        except OSError as error:  # it counts already, and stays in the outbox until `reconcile` can release it
+            log.story("cannot release a result yet", level=30, job=lease.job_id, reason=error)
         failpoints.hit("result.released")
 
     def put_away(self, job_id: str, verdict: Verdict, message: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from daemon import failpoints, fsio, log, results
 from daemon.db.history import History
@@ -27,6 +27,8 @@ from daemon.judging import Desk, process_is_alive
 from daemon.lifecycle import JobState
 from daemon.paths import Paths
 from daemon.verdict import Verdict
+
+_REGISTERED_WITHIN = timedelta(minutes=2)
 
 
 @dataclass
@@ -155,6 +157,11 @@ class Reconciler:
             return True
         return host != here.host or self._is_alive(Owner(host, boot, int(pid)))
 
+    @staticmethod
+    def _is_late(claimed: Claimed) -> bool:
+        """Whether whoever claimed this has had time enough to queue it, alive or not."""
+        return datetime.now(UTC) - claimed.dropped_at > _REGISTERED_WITHIN
+
     def _may_yet_register(self, owner: Owner) -> bool:
         """Whether a daemon may still queue what it has claimed. No lease says so: of another host it is what that
         daemon tells of itself, which it does before it claims anything. Queueing twice is harmless."""
@@ -168,7 +175,11 @@ class Reconciler:
     def _settle(self, claimed: Claimed, repairs: Repairs) -> None:
         job = self._history.job(claimed.job_id)
         if job is None or job.state is JobState.WITHDRAWN:
-            if claimed.owner == self._spool.owner or not self._may_yet_register(claimed.owner):
+            if (
+                claimed.owner == self._spool.owner
+                or self._is_late(claimed)
+                or not self._may_yet_register(claimed.owner)
+            ):
                 repairs.registered += self._desk.register(claimed)
         elif job.state is JobState.FINISHED:
             self._desk.publisher.put_away(job.job_id, job.verdict or Verdict.REJECTED, job.message or "")

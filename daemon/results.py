@@ -215,7 +215,7 @@ def staged(paths: Paths) -> Iterator[Staged]:
     """Everything in the outbox."""
     for folder in sorted(paths.outbox.iterdir()):
         job_id, _, fence = folder.name.partition(".")
-        if fence.isdigit() and (folder / RESULT_FILE).is_file():
+        if fence.isdecimal() and fence.isascii() and (folder / RESULT_FILE).is_file():
             yield Staged(folder, job_id, int(fence))
 
 
@@ -224,7 +224,7 @@ def half_staged(paths: Paths) -> Iterator[Staged]:
     for folder in sorted(paths.outbox.glob(".tmp-*")):
         job_id, _, rest = folder.name.removeprefix(".tmp-").partition(".")
         fence = rest.partition("-")[0]
-        yield Staged(folder, job_id, int(fence) if fence.isdigit() else -1)
+        yield Staged(folder, job_id, int(fence) if fence.isdecimal() and fence.isascii() else -1)
 
 
 def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> Path:

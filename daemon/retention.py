@@ -2,7 +2,7 @@
 
 Theory of operation: the database names the jobs (finished or broken, ended long enough ago, not among the best). Their
 files go first and their rows last, so a kill in between leaves rows that name the jobs again at the next cleanup, never
-files nobody knows. Inbox and work are not touched.
+files nobody knows. What waits or is being judged is not touched.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def _files(paths: Paths, job_ids: Collection[str]) -> list[Path]:
     wanted = frozenset(job_ids)
     months = paths.results.glob("[0-9]*-[0-9]*") if wanted else ()
     found = [folder for month in months for folder in month.iterdir() if folder.name in wanted]
+    found += [waiting.folder for waiting in results.staged(paths) if waiting.job_id in wanted]
     return found + shelves.put_away(paths, wanted)
 
 

@@ -7,13 +7,16 @@ a second job. What is worth another try (no connection, 429, 503) is tried again
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
+import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Unpack
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -43,6 +46,7 @@ class ClientError(EvaldError):
         self.status = status
         self.problems = problems
         self.job_id = job_id
+        self.tries = 0  # how often it was sent before this answer came
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,9 @@ class Client:
     """
 
     def __init__(self, url: str | None = None, token: str | None = None, *, patience_s: float = 60.0) -> None:
-        self.url = (url or os.environ.get("EVALD_URL") or DEFAULT_URL).rstrip("/")
-        token = token or os.environ.get("EVALD_TOKEN")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.url = _url(url or os.environ.get("EVALD_URL") or DEFAULT_URL)
+        token = (token or os.environ.get("EVALD_TOKEN") or "").strip()
+        headers = {"Authorization": f"Bearer {_printable('token', token)}"} if token else {}
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_ANSWER_S)
         self._patience_s = patience_s
 
@@ -152,45 +156,49 @@ class Client:
 
         Raises `ClientError` with `problems` for a contract that is none.
         """
-        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
-        return Job.of(self._ask("POST", "/jobs", json=dict(contract), headers=headers))
+        headers = {"Idempotency-Key": _printable("key", key or uuid.uuid4().hex), "Content-Type": "application/json"}
+        try:
+            body = json.dumps(dict(contract), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ClientError(f"the contract is no JSON: {error}") from error
+        return Job.of(self._ask("POST", "/jobs", content=body, headers=headers))
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> Result:
         """The result of a job, when it has one. Raises `ClientError` when it has none after `timeout_s`."""
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         for event, data in self.events(job_id, timeout_s):
             if event == "result":
                 return Result(data)
-            if deadline_s is not None and time.monotonic() > deadline_s:
-                break
         raise ClientError(f"job {job_id} has no result after {timeout_s:g} s", job_id=job_id, hint="it goes on")
 
     def events(self, job_id: str, timeout_s: float | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """What happens to a job, as ("progress", …) and at last ("result", document). Ends after `timeout_s`.
 
-        A connection that breaks, or a server that is restarted, is waited out.
+        A connection that breaks, or a server that is restarted, is waited out for as long as `patience_s` says.
         """
-        tries = _Tries(self._patience_s)
-        deadline_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
-        while (left_s := deadline_s - time.monotonic()) > 0:
+        until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        tries = _Tries(self._patience_s, until_s)
+        while time.monotonic() < until_s:
             try:
-                for event, data in self._stream(job_id, min(left_s, _ANSWER_S)):
-                    tries.worked()
+                for event, data in self._stream(job_id, until_s):
                     if event in ("progress", "result"):
+                        tries.worked()
                         yield event, data
                     if event == "result":
                         return
-            except httpx.ReadTimeout:
-                continue
+                if time.monotonic() < until_s:
+                    tries.again(ClientError("the server ended the stream", job_id=job_id))
             except httpx.TransportError as error:
-                tries.again(self._unreachable(error))
+                if time.monotonic() < until_s:
+                    tries.again(self._unreachable(error))
             except ClientError as error:
                 if error.status not in _AGAIN:
                     raise
                 tries.again(error)
 
-    def _stream(self, job_id: str, silence_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _stream(self, job_id: str, until_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The events of one connection, until `until_s`: the server says something at least every 15 s."""
         event = ""
+        silence_s = max(min(until_s - time.monotonic(), _ANSWER_S), 0.001)
         with self._http.stream("GET", f"/jobs/{job_id}/events", timeout=silence_s) as answer:
             if answer.status_code != httpx.codes.OK:
                 answer.read()
@@ -200,7 +208,9 @@ class Client:
                 if name == "event":
                     event = value
                 elif name == "data":
-                    yield event, json.loads(value)
+                    yield event, _json(value)
+                if time.monotonic() > until_s:
+                    return
 
     # -- asking -------------------------------------------------------------------------------------------------
 
@@ -239,7 +249,15 @@ class Client:
 
     def cancel(self, job_id: str) -> None:
         """End a job that nobody wants any more. Raises `ClientError` 409 when it had ended."""
-        self._ask("DELETE", f"/jobs/{job_id}")
+        try:
+            self._ask("DELETE", f"/jobs/{job_id}")
+        except ClientError as error:
+            # Sent again because its answer was lost: the first one may have been the one that ended it.
+            if error.status != httpx.codes.CONFLICT or not error.tries or not self._was_cancelled(job_id):
+                raise
+
+    def _was_cancelled(self, job_id: str) -> bool:
+        return str(self.job(job_id).document.get("message")).startswith("cancelled by ")
 
     def stats(self, window: str = "1h") -> dict[str, Any]:
         """What the service did in the last `window`."""
@@ -248,10 +266,9 @@ class Client:
     def health(self) -> dict[str, Any]:
         """Whether bundles are being judged: `status` is healthy, draining or unhealthy."""
         try:
-            answered: dict[str, Any] = self._http.get("/health").json()
+            return _json(self._http.get("/health").text)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
-        return answered
 
     # -- the wire -----------------------------------------------------------------------------------------------
 
@@ -264,10 +281,10 @@ class Client:
                 tries.again(self._unreachable(error))
                 continue
             if answer.is_success:
-                told: dict[str, Any] = answer.json()
-                return told
+                return _json(answer.text)
             refusal = _refused(answer)
             if answer.status_code not in _AGAIN:
+                refusal.tries = tries.count
                 raise refusal
             tries.again(refusal, _retry_after_s(answer))
 
@@ -277,23 +294,51 @@ class Client:
 
 
 class _Tries:
-    """Pauses between tries, ever longer, until patience is over."""
+    """Pauses between tries, ever longer, until patience is over, and never beyond `until_s` (monotonic)."""
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, patience_s: float, until_s: float = math.inf) -> None:
         self._patience_s = patience_s
+        self._until_s = until_s
+        self.count = 0
         self.worked()
 
     def worked(self) -> None:
         self._pause_s = _PAUSE_S[0]
-        self._until_s = time.monotonic() + self._patience_s
+        self._give_up_s = time.monotonic() + self._patience_s
 
     def again(self, error: ClientError, wanted_s: float | None = None) -> None:
         """Wait a while, or raise `error`."""
+        self.count += 1
         pause_s = (wanted_s or self._pause_s) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        if time.monotonic() + pause_s > self._until_s:
+        if time.monotonic() + pause_s > self._give_up_s:
             raise error
-        time.sleep(pause_s)
+        time.sleep(max(min(pause_s, self._until_s - time.monotonic()), 0))
         self._pause_s = min(self._pause_s * 2, _PAUSE_S[1])
+
+
+def _json(text: str) -> dict[str, Any]:
+    """An answer of evald. Raises `ClientError` for what is none: a proxy's page, say."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise ClientError(f"no answer of evald: {text[:100]!r}", hint="is this the address of an evald serve?")
+    return told
+
+
+def _url(given: str) -> str:
+    parsed = urlsplit(given)
+    if parsed.scheme not in ("http", "https") or not parsed.hostname:
+        raise ClientError(f"{given!r} is no address of a server", hint=f"for example {DEFAULT_URL}")
+    return given.rstrip("/")
+
+
+def _printable(what: str, value: str) -> str:
+    """What can stand in a header. The value itself may be a secret, so no message repeats it."""
+    if not re.fullmatch(r"[\x21-\x7e]{1,255}", value):
+        raise ClientError(f"the {what} holds what no header can", hint="letters, digits and punctuation, 255 at most")
+    return value
 
 
 def _retry_after_s(answer: httpx.Response) -> float | None:

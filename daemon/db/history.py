@@ -165,10 +165,12 @@ class History:
         verdict: Verdict | None = None,
         label: tuple[str, str] | None = None,
         since: datetime | None = None,
+        ending_in: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> JobPage:
-        """Jobs registered at or after `since`, newest first, that match every filter given. `label`: (key, value).
+        """Jobs registered at or after `since`, newest first, that match every filter given. `label`: (key, value);
+        `ending_in`: the last hex digits of their ids.
 
         Raises `OperatorError` for a cursor that is not one of ours.
         """
@@ -181,6 +183,7 @@ class History:
             Job.verdict == verdict if verdict is not None else None,
             Job.labels[storable(label[0])].as_string() == storable(label[1]) if label is not None else None,
             Job.created_at >= since if since is not None else None,
+            Job.id.endswith(ending_in) if ending_in is not None else None,
             tuple_(Job.created_at, Job.id) < tuple_(*_read_cursor(cursor)) if cursor is not None else None,
         ]
         statement = statement.where(*(condition for condition in conditions if condition is not None))
@@ -280,11 +283,15 @@ def _daemon(row: Row[Any]) -> DaemonRecord:
     values = dict(row._mapping)
     silent = values.pop("read_at") - row.seen_at > timedelta(seconds=row.lease_s)
     # A daemon of a later version may tell more about its devices than this one knows of.
-    devices = tuple(
-        DeviceState(**{key: device[key] for key in DeviceState.__dataclass_fields__ if key in device})
+    told = [
+        {key: device[key] for key in DeviceState.__dataclass_fields__ if key in device}
         for device in values.pop("devices") or ()
-    )
+    ]
+    devices = tuple(DeviceState(**device) for device in told if device.keys() >= _DEVICE_KEYS)
     return DaemonRecord(**values, devices=devices, is_missing=silent and row.state is not DaemonState.STOPPED)
+
+
+_DEVICE_KEYS = {"slot", "kind", "name", "uuid"}
 
 
 def _jobs_with_document() -> Select[Any]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import anyio
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -38,6 +39,9 @@ Judges GPU kernels: a contract goes in, a result that can be trusted comes out.
 `POST /evaluate` and `POST /compare` wait for the result; `POST /jobs` answers at once with a job id. Every error has
 the same shape: `error`, `hint`, and `problems` for the fields of a body.
 """
+
+
+_PARSED_AT_ONCE = 2
 
 
 def make_app(settings: Settings, database: Database) -> FastAPI:
@@ -77,6 +81,7 @@ def _desk(settings: Settings, database: Database, types: Mapping[str, KernelType
         watch=watch,
         pulse=pulse,
         meters=Meters(history, lambda: watch.count, lambda: pulse.seen.daemons),
+        parsing=anyio.CapacityLimiter(_PARSED_AT_ONCE),
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import anyio
 import anyio.to_thread
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
@@ -40,6 +43,7 @@ class Desk:
     watch: Watch
     pulse: Pulse
     meters: Meters
+    parsing: anyio.CapacityLimiter  # large bodies take many times their size while they are parsed
 
     def require_open(self) -> None:
         """Raise `Refusal` 503 while nothing new is taken."""
@@ -52,9 +56,14 @@ class Desk:
     async def take(self, request: Request, caller: Caller, key: str | None, *kinds: str) -> Submitted:
         """The job that a body makes. Raises `Refusal`, `BundleError`."""
         self.require_open()
-        document = await self.gate.body(request)
-        parsed = await anyio.to_thread.run_sync(self.submission.check, document, *kinds)
-        return await anyio.to_thread.run_sync(self.submission.drop, document, parsed, caller, key)
+        async with self.gate.body(request) as document:
+            parsed = await anyio.to_thread.run_sync(self.submission.check, document, *kinds, limiter=self.parsing)
+            return await anyio.to_thread.run_sync(self.submission.drop, document, parsed, caller, key)
+
+    def stop(self) -> None:
+        """Take nothing new and let everybody go; for the event loop's thread."""
+        self.watch.stop()
+        self.gate.stop()
 
     async def result_of(self, request: Request, job: Submitted) -> dict[str, Any]:
         """Wait for a job's result document. Raises `Refusal` 408 or 503, which say where it will be."""
@@ -62,7 +71,7 @@ class Desk:
         limit_s = job.timeout_s + self.settings.http.wait_margin_s
         turn_of(request).leave()
         try:
-            in_time = await self.watch.end_of(job.job_id, limit_s)
+            in_time = await unless_gone(request, self.watch.end_of(job.job_id, limit_s))
         except Stopping:
             hint = f"the job goes on; ask again: {place}"
             raise Refusal(
@@ -81,7 +90,7 @@ class Desk:
         """The job of the database, with its document."""
         return await anyio.to_thread.run_sync(self.history.job, job_id)
 
-    async def job(self, job_id: str, caller: Caller) -> JobAnswer:
+    async def job(self, job_id: str, caller: Caller, *, again: bool = False) -> JobAnswer:
         """Everything about one job, wherever it is. Raises `Refusal` 404."""
         self.require_reader(job_id, caller)
         record = await self.record(job_id)
@@ -90,9 +99,11 @@ class Desk:
             reasons = [f"{deferral.host}: {deferral.reason}" for deferral in waits]
             has_result = record.state.final and record.document is not None
             return JobAnswer.of(record, has_result=has_result, waits_because=reasons)
+        if again:
+            raise unknown(job_id)
         if await anyio.to_thread.run_sync(self.submission.is_on_the_way, job_id):
             return JobAnswer.waiting(job_id)
-        raise unknown(job_id)
+        return await self.job(job_id, caller, again=True)  # it may just have gone from there into the database
 
     def require_reader(self, job_id: str, caller: Caller) -> None:
         """Raise `Refusal` 404 where results are for submitters and this caller is not the one."""
@@ -100,11 +111,31 @@ class Desk:
             raise unknown(job_id)
 
 
+async def unless_gone(request: Request, waiting: Coroutine[Any, Any, bool]) -> bool:
+    """What `waiting` answers, given up when the client goes away. Raises `Refusal` then, which nobody reads."""
+    waits, goes = asyncio.ensure_future(waiting), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((waits, goes), return_when=asyncio.FIRST_COMPLETED)
+        if not waits.done():
+            raise Refusal(408, "the client went away")
+        return waits.result()
+    finally:
+        waits.cancel()
+        goes.cancel()
+        await asyncio.gather(waits, goes, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+
+
 def unknown(job_id: str) -> Refusal:
     return Refusal(404, f"there is no job {job_id}", hint="GET /jobs lists them; old ones are removed after a while")
 
 
-def desk_of(request: Request) -> Desk:
+async def desk_of(request: Request) -> Desk:
+    """A coroutine although it waits for nothing: FastAPI would run a function in a thread, and wait for one."""
     desk: Desk = request.app.state.desk
     return desk
 
@@ -114,7 +145,7 @@ _BEARER = HTTPBearer(auto_error=False, description="As `evald token NAME` printe
 
 async def caller_of(request: Request, _shown: Annotated[object, Security(_BEARER)]) -> Caller:
     """Who calls; the security scheme is only here to be described."""
-    return await desk_of(request).gate.admit(request)
+    return await (await desk_of(request)).gate.admit(request)
 
 
 TheDesk = Annotated[Desk, Depends(desk_of)]

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import anyio
 import anyio.to_thread
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from daemon import log
 from daemon.config import Http
@@ -23,6 +26,7 @@ from daemon.http.tokens import LOCAL, Caller, Role, Tokens
 from daemon.http.turns import turn_of
 
 _CALLERS_KEPT = 10_000
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
 def is_loopback(host: str) -> bool:
@@ -75,6 +79,8 @@ class Gate:
         self._open_to_local = is_loopback(host)
         self._rate = Rate(http.requests_per_s, http.burst)
         self._arriving_bytes = 0
+        self._stopping = asyncio.Event()
+        self._looking = anyio.CapacityLimiter(2)  # a busy server can still tell who calls
 
     async def admit(self, request: Request) -> Caller:
         """Who calls. Raises `Refusal` 401, 403 or 429."""
@@ -94,7 +100,7 @@ class Gate:
             hint = "send the header  Authorization: Bearer TOKEN ; an admin makes one with: evald token NAME"
             raise Refusal(401, "a token is needed", hint=hint)
         try:
-            caller = await anyio.to_thread.run_sync(self._tokens.caller, token.strip())
+            caller = await anyio.to_thread.run_sync(self._tokens.caller, token.strip(), limiter=self._looking)
         except OperatorError as error:
             log.story("cannot tell who calls", level=30, reason=error)
             raise Refusal(503, "the tokens cannot be read", hint="the log says more", retry_after_s=30) from error
@@ -102,38 +108,58 @@ class Gate:
             raise Refusal(401, "nobody has this token", hint="it may have been revoked; ask for a new one")
         return caller
 
-    async def body(self, request: Request) -> bytes:
-        """The whole body. Raises `Refusal` 408 when it is too slow, 413 when it is too large, 503 when all that are
-        arriving together are.
+    def stop(self) -> None:
+        """Wait for no body any more; for the event loop's thread."""
+        self._stopping.set()
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The whole body, counted among those that are here until the block ends.
+
+        Raises `Refusal` 400 when the client goes away, 408 when it is too slow, 413 when it is too large, 503 when all
+        that are here together are, or when the server stops.
         """
         limit = self._http.body_bytes
         declared = request.headers.get("content-length", "")
         if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:
             raise _too_large(limit)
+        count = Count(self)
         try:
-            async with asyncio.timeout(self._http.body_s), self._counted() as count:
-                turn_of(request).leave()
-                chunks = []
-                total = 0
-                async for chunk in request.stream():
-                    total += len(chunk)
-                    if total > limit:
-                        raise _too_large(limit)
-                    count(len(chunk))
-                    chunks.append(chunk)
-        except TimeoutError:
-            text = f"the body did not arrive within {self._http.body_s:g} s"
-            raise Refusal(408, text, hint="send it again") from None
-        await turn_of(request).enter()
-        return b"".join(chunks)
-
-    @asynccontextmanager
-    async def _counted(self) -> AsyncIterator[Count]:
-        mine = Count(self)
-        try:
-            yield mine
+            turn_of(request).leave()
+            document = await self._in_time(self._read(request, count))
+            await turn_of(request).enter()
+            yield document
         finally:
-            self._arriving_bytes -= mine.bytes
+            self._arriving_bytes -= count.bytes
+
+    async def _in_time(self, reading: Coroutine[Any, Any, bytes]) -> bytes:
+        """What `reading` answers, given up when it takes too long or the server stops."""
+        reads, stops = asyncio.ensure_future(reading), asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((reads, stops), timeout=self._http.body_s, return_when=asyncio.FIRST_COMPLETED)
+            if reads.done():
+                return reads.result()
+            if stops.done():
+                raise Refusal(503, "this server is stopping", hint="send it again", retry_after_s=10)
+            raise Refusal(408, f"the body did not arrive within {self._http.body_s:g} s", hint="send it again")
+        finally:
+            for task in (reads, stops):
+                task.cancel()
+            await asyncio.gather(reads, stops, return_exceptions=True)
+
+    async def _read(self, request: Request, count: Count) -> bytes:
+        chunks = []
+        total = 0
+        try:
+            async for chunk in request.stream():
+                total += len(chunk)
+                if total > self._http.body_bytes:
+                    raise _too_large(self._http.body_bytes)
+                count(len(chunk))
+                chunks.append(chunk)
+        except ClientDisconnect:
+            raise Refusal(400, "the client went away in the middle of its body") from None
+        return b"".join(chunks)
 
     def take(self, count: int) -> None:
         """Count bytes of a body that is arriving."""
@@ -168,6 +194,8 @@ def _refuse_browsers(request: Request) -> None:
         raise Refusal(403, "this address answers only to localhost", hint="make a token: evald token NAME --admin")
     if "origin" in request.headers:
         raise Refusal(403, "web pages need a token", hint="make a token: evald token NAME --admin")
+    if any(name in request.headers for name in _FORWARDED):
+        raise Refusal(403, "what a proxy passes on needs a token", hint="make a token: evald token NAME --admin")
 
 
 def _too_large(limit_bytes: int) -> Refusal:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
+import anyio
 import anyio.to_thread
 
 from daemon.db.history import History
-from daemon.errors import HarnessError
 from daemon.intake.pause import pause_reason
 from daemon.paths import Paths
 
@@ -38,6 +38,7 @@ class Pulse:
         self._paths = paths
         self._history = history
         self.seen = Seen()
+        self._looking = anyio.CapacityLimiter(1)  # a busy server still looks
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -57,8 +58,8 @@ class Pulse:
 
     async def _look(self) -> None:
         try:
-            self.seen = await anyio.to_thread.run_sync(self._seen)
-        except (HarnessError, OSError) as error:
+            self.seen = await anyio.to_thread.run_sync(self._seen, limiter=self._looking)
+        except Exception as error:  # noqa: BLE001 - whatever it is, /health must not go on saying what was
             self.seen = replace(self.seen, reason=f"storage does not answer: {type(error).__name__}")
 
     def _seen(self) -> Seen:

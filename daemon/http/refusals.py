@@ -103,6 +103,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(EvaldError, _ours)
+    app.add_exception_handler(OSError, _disk)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -143,6 +144,12 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
         log.story("cannot serve a request", level=30, reason=error)
         return _answer(Refusal(503, "evald waits for its storage", hint="evald doctor says more", retry_after_s=5))
     return _answer(Refusal(503, error.message, retry_after_s=1))
+
+
+async def _disk(_request: Request, error: Exception) -> JSONResponse:
+    """A disk that is full, read-only or gone."""
+    log.story("cannot serve a request", level=30, reason=error)
+    return _answer(Refusal(503, "evald waits for its storage", hint="evald doctor says more", retry_after_s=5))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

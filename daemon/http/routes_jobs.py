@@ -17,7 +17,7 @@ from daemon.db.records import JobPage
 from daemon.http.answers import CancelAnswer, JobAnswer, JobsAnswer, ProgressAnswer, ResultAnswer
 from daemon.http.desk import Desk, TheCaller, TheDesk, unknown
 from daemon.http.refusals import Refusal, responses
-from daemon.http.tokens import Caller
+from daemon.http.tokens import Caller, Role
 from daemon.http.watch import Stopping
 from daemon.lifecycle import JobState
 from daemon.verdict import Verdict
@@ -41,8 +41,11 @@ class JobFilter(BaseModel):
     limit: int = Field(50, ge=1, le=500)
     cursor: str | None = Field(None, max_length=128, description="From the page before")
 
-    def page(self, history: History) -> JobPage:
-        """The jobs. Raises `OperatorError` for a time or a cursor that is none."""
+    def page(self, history: History, tag: str | None) -> JobPage:
+        """The jobs, only those of the caller with this tag if given.
+
+        Raises `OperatorError` for a time or a cursor that is none.
+        """
         key, _, value = (self.label or "").partition("=")
         return history.jobs(
             state=self.state,
@@ -53,15 +56,16 @@ class JobFilter(BaseModel):
             since=durations.parse_since(self.since, "since") if self.since else None,
             limit=self.limit,
             cursor=self.cursor,
+            ending_in=tag,
         )
 
 
 @router.get("/jobs", response_model=JobsAnswer, responses=responses(), summary="List jobs, newest first")
 async def jobs(desk: TheDesk, caller: TheCaller, wanted: Annotated[JobFilter, Query()]) -> JobsAnswer:
     """Jobs that a daemon has registered. Where results are for submitters, only the caller's own."""
-    page = await anyio.to_thread.run_sync(wanted.page, desk.history)
-    shown = [job for job in page.jobs if desk.settings.results_for == "everybody" or caller.owns(job.job_id)]
-    return JobsAnswer(jobs=[JobAnswer.of(job, has_result=job.state.final) for job in shown], cursor=page.cursor)
+    all_of_them = desk.settings.results_for == "everybody" or caller.role is Role.ADMIN
+    page = await anyio.to_thread.run_sync(wanted.page, desk.history, None if all_of_them else caller.tag)
+    return JobsAnswer(jobs=[JobAnswer.of(job, has_result=job.state.final) for job in page.jobs], cursor=page.cursor)
 
 
 @router.get("/jobs/{job_id}", response_model=JobAnswer, responses=responses(404), summary="One job")
@@ -132,7 +136,10 @@ async def cancel(job_id: JobId, desk: TheDesk, caller: TheCaller) -> CancelAnswe
 
 def _cancel(desk: Desk, job_id: str, caller: Caller) -> CancelAnswer:
     if desk.publisher.cancel(job_id, f"{caller.name} (HTTP)") is None:
-        if desk.history.job(job_id) is None:
+        job = desk.history.job(job_id)
+        if job is None and not desk.submission.is_on_the_way(job_id):
             raise unknown(job_id)
+        if job is None or not job.state.final:
+            raise Refusal(503, f"job {job_id} is changing hands", hint="ask again", retry_after_s=1, job_id=job_id)
         raise Refusal(409, f"job {job_id} has ended already", hint=f"its result is at GET /jobs/{job_id}/result")
     return CancelAnswer(job_id=job_id)

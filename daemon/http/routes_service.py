@@ -88,7 +88,8 @@ async def metrics(desk: TheDesk, _caller: TheCaller) -> Response:
 async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> CleanupAnswer:
     """As `evald cleanup`: rows, result files and bundles. What waits or is being judged is never touched."""
     require(caller, Role.ADMIN)
-    order = _order(await desk.gate.body(request))
+    async with desk.gate.body(request) as document:
+        order = _order(document)
     age = durations.parse_span(order.older_than, "older_than")
 
     def clean() -> retention.Removed:
@@ -111,5 +112,5 @@ def _order(document: bytes) -> CleanupOrder:
         return CleanupOrder.model_validate_json(document or b"{}")
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(step) for step in first["loc"]) or "body"
+        place = ".".join(str(step) for step in first["loc"])[:100] or "body"
         raise Refusal(400, f"{place}: {first['msg']}") from error

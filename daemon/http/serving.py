@@ -8,6 +8,7 @@ the inbox, as it always does.
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import sys
 import threading
@@ -17,19 +18,24 @@ from enum import StrEnum
 
 import anyio.to_thread
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon import log, service
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.history import History
-from daemon.errors import EvaldError, OperatorError
+from daemon.db.records import DaemonRecord
+from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.http.app import make_app
 from daemon.http.gate import is_loopback
 from daemon.http.tokens import Tokens
+from daemon.intake.owner import Owner
+from daemon.judging import process_is_alive
 from daemon.notify import Notifier
 
-_BACKLOG = 2048
+_BACKLOG = 100
+_HEAD_S = 10.0  # a connection says within so long what it wants
 _GRACE_S = 5
 # Every thread that computes takes its turn before the event loop gets its own again: few threads, short turns.
 _THREADS = 8
@@ -91,7 +97,13 @@ def serve(settings: Settings, judging: Judging, stop: Stop, on_listening: Callab
 
 def require_tokens(settings: Settings) -> None:
     """Raise `OperatorError` when everybody on the network could submit."""
-    if is_loopback(settings.http.host) or Tokens.of(settings).callers():
+    if Tokens.of(settings).callers():
+        return
+    if settings.results_for == "submitter":
+        raise OperatorError(
+            "results are for submitters, and without tokens nobody can tell who asks", hint="type: evald token NAME"
+        )
+    if is_loopback(settings.http.host):
         return
     raise OperatorError(
         f"http.host is {settings.http.host}, which others can reach, and there are no tokens",
@@ -123,7 +135,29 @@ def _url(host: str, port: int) -> str:
 
 
 def _somebody_judges(database: Database) -> bool:
-    return any(daemon.is_there for daemon in History(database).daemons())
+    """Whether a daemon is at work. One of this host that was killed a moment ago still looks so in the database."""
+    here = Owner.current()
+
+    def lives(daemon: DaemonRecord) -> bool:
+        return daemon.host != here.host or (here.boot_id in daemon.owner and process_is_alive(daemon.pid))
+
+    return any(daemon.is_there and lives(daemon) for daemon in History(database).daemons())
+
+
+class _Protocol(H11Protocol):
+    """Ends a connection that never asks for anything."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head = self.loop.call_later(_HEAD_S, self._no_head)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head.cancel()
+        super().connection_lost(exc)
+
+    def _no_head(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -143,7 +177,8 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
-        limit_concurrency=settings.http.streams * 2,
+        http=_Protocol,
+        backlog=_BACKLOG,
     )
     server = _Server(config)
 
@@ -153,13 +188,15 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
         def end() -> None:
             server.should_exit = True
             with suppress(RuntimeError):  # the loop has ended already
-                loop.call_soon_threadsafe(app.state.desk.watch.stop)
+                loop.call_soon_threadsafe(app.state.desk.stop)
 
         stop.add(end)
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         await server.serve(sockets=[listening])
 
     sys.setswitchinterval(_TURN_S)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every client is an open file
     asyncio.run(run())
 
 
@@ -186,5 +223,8 @@ class _Judge:
             self._daemon.run()
         except EvaldError as error:
             self.fault = error
+        except Exception as error:  # noqa: BLE001 - a thread's main: what ends it ends the server, and is told
+            log.LOGGER.error("the daemon in this server has a fault", exc_info=error)
+            self.fault = HarnessError(f"the daemon in this server has a fault: {type(error).__name__}: {error}")
         finally:
             self._stop()

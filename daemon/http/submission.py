@@ -1,10 +1,11 @@
 """From the body of a request to a bundle in the inbox, once.
 
 Theory of operation: a job's id ends in the tag of its caller. With an idempotency key the rest of it follows from
-caller and key, so the same request names the same job on every server. On one host a small file per key, locked while
-the bundle is dropped, keeps two servers from dropping it twice, and remembers what the body hashed to. Where a job is
-is looked for in the order in which bundles move: inbox, work, database. A bundle only ever goes back with its row in
-the database already there.
+caller and key, so the same request names the same job on every server. A small file per key, locked while the bundle is
+dropped, keeps the servers of one state folder from dropping it twice, and remembers what the body hashed to. Servers of
+different hosts see each other's jobs, but not at the very same moment: send a key again to the server that had it.
+Where a job is is looked for in the order in which bundles move: inbox, work, database. A bundle only ever goes back
+with its row in the database already there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -32,6 +34,10 @@ from daemon.intake.submit import submit_document
 
 KEY_LIMIT_CHARS = 255
 _KEYS_KEPT_S = 14 * 86_400
+_KEY_WAIT_S = 5.0
+_KEY_PAUSE_S = 0.01
+_FORGET_EVERY_S = 3600.0
+_DIGEST = re.compile(rb"[0-9a-f]{64}")
 _COUNT_AGAIN_S = 1.0
 _COUNT_AGAIN_AT_LIMIT_S = 0.2
 
@@ -103,31 +109,60 @@ class Keys:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self._forgotten_s = 0.0
 
     @contextmanager
     def held(self, job_id: str, body_sha256: str) -> Iterator[None]:
-        """Nobody else on this host holds this key meanwhile. Raises `Refusal` 422 when it came with another body."""
-        descriptor = os.open(self._folder / job_id, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Nobody else on this host holds this key meanwhile; when the block ends well, the key is for this body.
+
+        Raises `Refusal` 422 when it came with another body, 503 when somebody else holds it for too long.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._forget_now_and_then()
+        descriptor = self._locked(job_id)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            known = os.read(descriptor, 100).decode("ascii", "replace")
-            if known not in ("", body_sha256):
+            known = os.read(descriptor, 100)
+            if _DIGEST.fullmatch(known) and known != body_sha256.encode("ascii"):
                 raise Refusal(
                     422, "this idempotency key came with another body before", hint="use a fresh key", job_id=job_id
                 )
-            if not known:
-                os.write(descriptor, body_sha256.encode("ascii"))
             yield
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, body_sha256.encode("ascii"), 0)
         finally:
             os.close(descriptor)
+
+    def _locked(self, job_id: str) -> int:
+        """The key's file, locked, and still the one of that name."""
+        deadline_s = time.monotonic() + _KEY_WAIT_S
+        while True:
+            descriptor = os.open(self._folder / job_id, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_nlink:
+                    return descriptor
+            except BlockingIOError:
+                time.sleep(_KEY_PAUSE_S)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+            if time.monotonic() > deadline_s:
+                raise Refusal(503, "another request holds this key", hint="send it again", retry_after_s=1)
+
+    def _forget_now_and_then(self) -> None:
+        if time.time() - self._forgotten_s > _FORGET_EVERY_S:
+            self._forgotten_s = time.time()
+            self.forget()
 
     def forget(self, now_s: float | None = None) -> int:
         """Drop keys that nobody used for a fortnight; how many."""
         before_s = (time.time() if now_s is None else now_s) - _KEYS_KEPT_S
         late = [path for path in self._folder.iterdir() if path.stat().st_mtime < before_s]
         for path in late:
+            descriptor = self._locked(path.name)
             path.unlink(missing_ok=True)
+            os.close(descriptor)
         return len(late)
 
 

@@ -6,10 +6,14 @@ is 256 random bits, so a plain hash of it cannot be turned back.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import re
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -67,7 +71,10 @@ class Tokens:
     @property
     def are_used(self) -> bool:
         """Whether there ever was a token here. With the last one revoked nobody gets in any more, not everybody."""
-        return self.path.exists()
+        try:
+            return self.path.exists()
+        except OSError:  # it may well be there
+            return True
 
     def callers(self) -> tuple[Caller, ...]:
         """Everybody who has a token, by name. Raises `OperatorError` for a file that cannot be read."""
@@ -81,21 +88,39 @@ class Tokens:
         """A new token, shown this once. Raises `OperatorError` for a name that is taken or no name."""
         if not _NAME.fullmatch(name):
             raise OperatorError(f"{name!r} cannot name a token", hint="use letters, digits, dots, dashes, underscores")
-        known = self._current()
-        if any(caller.name == name for caller in known.values()):
-            raise OperatorError(f"there is a token {name} already", hint=f"type: evald token --revoke {name}")
-        token = f"evald_{secrets.token_urlsafe(32)}"
-        self._write({**known, _digest(token): Caller(name, role)})
+        with self._alone():
+            known = self._current()
+            if any(caller.name == name for caller in known.values()):
+                raise OperatorError(f"there is a token {name} already", hint=f"type: evald token --revoke {name}")
+            token = f"evald_{secrets.token_urlsafe(32)}"
+            self._write({**known, _digest(token): Caller(name, role)})
         return token
 
     def revoke(self, name: str) -> None:
         """Forget a token. Raises `OperatorError` when there is none of this name."""
-        known = self._current()
-        left = {digest: caller for digest, caller in known.items() if caller.name != name}
-        if left == known:
-            listed = ", ".join(caller.name for caller in known.values()) or "none"
-            raise OperatorError(f"there is no token {name}", hint=f"there are: {listed}")
-        self._write(left)
+        with self._alone():
+            known = self._current()
+            left = {digest: caller for digest, caller in known.items() if caller.name != name}
+            if left == known:
+                listed = ", ".join(caller.name for caller in known.values()) or "none"
+                raise OperatorError(f"there is no token {name}", hint=f"there are: {listed}")
+            self._write(left)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else changes the file meanwhile. Raises `OperatorError` where it cannot be changed at all."""
+        try:
+            lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise OperatorError(
+                f"cannot write the tokens to {self.path}: {error.strerror}", hint="check --home"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._stamp = None  # what another has written within the clock's tick must be seen
+            yield
+        finally:
+            os.close(lock)
 
     def _current(self) -> dict[str, Caller]:
         with self._lock:
@@ -114,6 +139,9 @@ class Tokens:
         text = "".join(f"{caller.name} {caller.role} {digest}\n" for digest, caller in callers.items())
         try:
             fsio.write_atomic(self.path, text.encode(), mode=0o600)
+            if os.geteuid() == 0:  # made with sudo for a server that is another user
+                folder = self.path.parent.stat()
+                os.chown(self.path, folder.st_uid, folder.st_gid)
         except OSError as error:
             raise OperatorError(
                 f"cannot write the tokens to {self.path}: {error.strerror}", hint="check --home"

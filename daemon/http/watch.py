@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 
+import anyio
 import anyio.to_thread
 
 from daemon import log
 from daemon.db.history import History
 from daemon.db.records import Glance
-from daemon.errors import HarnessError
 from daemon.http.refusals import Refusal
 
 _PAUSE_S = 0.05
@@ -40,6 +40,7 @@ class Watch:
         self._seen: dict[str, Glance] = {}
         self._wake = asyncio.Event()
         self._stopping = False
+        self._looking = anyio.CapacityLimiter(1)  # a busy server still tells who waits
 
     @property
     def count(self) -> int:
@@ -113,8 +114,10 @@ class Watch:
                 await self._wake.wait()
             started_s = time.monotonic()
             try:
-                found = await anyio.to_thread.run_sync(self._history.glances, tuple(self._waiting))
-            except HarnessError as error:
+                found = await anyio.to_thread.run_sync(
+                    self._history.glances, tuple(self._waiting), limiter=self._looking
+                )
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must not wait for a dead task
                 complaint.say(f"cannot look at the jobs that are waited for: {error}")
                 found = {}
             for job_id, glance in found.items():

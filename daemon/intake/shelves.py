@@ -19,9 +19,12 @@ def settled(paths: Paths, job_id: str) -> Path | None:
 
 
 def put_away(paths: Paths, job_ids: Collection[str]) -> list[Path]:
-    """The entries of ended jobs in archive, rejected and quarantine. Work and inbox are not looked at."""
+    """The entries of ended jobs in archive, rejected and quarantine, and in work where a kill left them. The inbox is
+    not looked at.
+    """
     wanted = frozenset(job_ids)
-    return [entry for shelf in (paths.archive, paths.rejected, paths.quarantine) for entry in _entries(shelf, wanted)]
+    shelves = (paths.archive, paths.rejected, paths.quarantine, paths.work)
+    return [entry for shelf in shelves for entry in _entries(shelf, wanted)]
 
 
 def _entries(shelf: Path, job_ids: Collection[str]) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def _drop(visible_name: str, inbox: Path, job_id: str | None, fill: Callable[[Pa
     target = inbox / names.fit(visible_name, f"@{job_id}")
     if os.path.lexists(target):
         raise OperatorError(f"{target.name} is already in the inbox", hint="leave the job id away to get a fresh one")
-    staging = inbox / f".evald-{job_id}.tmp"
+    staging = inbox / f".evald-{job_id}-{uuid.uuid4().hex}.tmp"
     with _inbox_faults(inbox), _removed_at_the_end(staging):
         fill(staging)
         if access.keeps_others_out(inbox):

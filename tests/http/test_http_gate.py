@@ -93,6 +93,7 @@ def test_without_tokens_only_programs_of_this_machine_get_in(serve: Serve) -> No
     with server.client() as client:
         assert client.get("/jobs").status_code == 200
         assert client.get("/jobs", headers={"Origin": "https://evil.example"}).status_code == 403
+        assert client.get("/jobs", headers={"X-Forwarded-For": "8.8.8.8"}).status_code == 403
         rebound = client.get("/jobs", headers={"Host": "evil.example"})
         assert rebound.status_code == 403
         assert "evald token" in rebound.json()["hint"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from service_bundles import write_bundle
 
-from daemon import results
+from daemon import reconcile, results
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -328,3 +329,15 @@ def test_a_bundle_that_vanished_because_its_job_was_cancelled_is_no_fault_of_eva
     job = home.history.job(lease.job_id)
     assert (job.verdict, job.message) == (Verdict.REJECTED, "cancelled by me")
     assert [attempt.number for attempt in home.history.attempts(lease.job_id)] == [None, 1]
+
+
+def test_what_a_living_process_claimed_and_never_queued_is_queued_after_a_while(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = Owner.current()
+    alive = Owner(me.host, me.boot_id, os.getppid())
+    claimed = home.claim("stranded", alive)
+    assert home.reconcile().registered == 0
+    monkeypatch.setattr(reconcile, "_REGISTERED_WITHIN", timedelta(0))
+    assert home.reconcile().registered == 1
+    assert home.history.job(claimed.job_id).state is JobState.QUEUED

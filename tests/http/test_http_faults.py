@@ -1,0 +1,249 @@
+"""What was found by attack: storage that fails in the middle, clients that vanish, keys that tear."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from http_bodies import evaluate
+from http_servers import Serve, evald
+from service_bundles import wait_for
+from sqlalchemy import text
+
+from daemon import durations
+from daemon.client import Client, ClientError
+from daemon.config import Settings
+from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.errors import StorageUnavailable
+from daemon.db.records import Lease, NewJob
+from daemon.db.repository import Repository
+from daemon.errors import OperatorError
+from daemon.http.submission import Keys
+from daemon.http.tokens import Role, Tokens
+from daemon.intake.owner import Owner
+from daemon.intake.spool import Spool
+from daemon.intake.submit import submit_document
+from daemon.publishing import Publisher
+
+
+class Away(Repository):
+    """A database that cannot be told anything."""
+
+    def register_leased(self, job: NewJob, owner: str, lease_s: float) -> Lease | None:
+        raise StorageUnavailable("the database is locked")
+
+
+def test_a_cancel_that_the_database_cannot_be_told_puts_the_bundle_back(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    spool = Spool(settings.paths, Owner.current())
+    dropped = submit_document(b"{}", "kept", settings.paths.inbox)
+    with pytest.raises(StorageUnavailable):
+        Publisher(settings, spool, Away(database)).cancel(dropped.job_id, "me")
+    assert spool.waiting_for(dropped.job_id) == [f"kept.json@{dropped.job_id}"]
+    assert list(settings.paths.work.iterdir()) == []
+    assert Publisher(settings, spool, Repository(database)).cancel(dropped.job_id, "me") is not None
+    database.close()
+
+
+def test_a_server_that_was_killed_judges_again_when_it_is_started_again(serve: Serve) -> None:
+    first = serve(LEASE_S="60")
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait(30)
+    again = serve(LEASE_S="60")
+    assert "judging=True" in again.story
+    with again.client() as client:
+        assert client.post("/evaluate", json=evaluate()).status_code == 200
+
+
+def test_results_for_submitters_need_tokens_also_on_loopback(home: Path) -> None:
+    ran = evald(home, "serve", "--port", "0", "--set", "results_for=submitter")
+    assert ran.returncode == 2
+    assert "evald token" in ran.stderr
+
+
+def test_a_list_tells_a_stranger_nothing_not_even_that_there_is_more(serve: Serve, home: Path) -> None:
+    mine, theirs = (evald(home, "token", name).stdout.strip() for name in ("mine", "theirs"))
+    server = serve(RESULTS_FOR="submitter")
+    with server.client(mine) as me, server.client(theirs) as them:
+        for _ in range(3):
+            me.post("/evaluate", json=evaluate("secret"))
+        assert me.get("/jobs", params={"limit": 1}).json()["cursor"]
+        assert them.get("/jobs", params={"limit": 1, "name": "secret"}).json() == {"jobs": [], "cursor": None}
+
+
+def test_tokens_made_and_revoked_at_once_are_all_kept_and_all_gone(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    Tokens(path).add("old", Role.ADMIN)
+    with ThreadPoolExecutor(8) as pool:
+        made = [pool.submit(Tokens(path).add, f"n{number}", Role.SUBMIT) for number in range(16)]
+        pool.submit(Tokens(path).revoke, "old").result()
+        secrets = [one.result() for one in made]
+    assert [caller.name for caller in Tokens(path).callers()] == sorted(f"n{number}" for number in range(16))
+    assert all(Tokens(path).caller(secret) for secret in secrets)
+
+
+def test_health_answers_while_every_worker_waits_for_a_lock(serve: Serve, home: Path) -> None:
+    server = serve("--judge", "never")
+    key = {"Idempotency-Key": "stuck"}
+    with server.client() as client:
+        job_id = client.post("/jobs", json=evaluate(), headers=key).json()["job_id"]
+        with (home / "state" / "http-keys" / job_id).open("rb") as held, ThreadPoolExecutor(20) as pool:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            stuck = [pool.submit(client.post, "/jobs", json=evaluate(), headers=key) for _ in range(20)]
+            for _ in range(5):
+                assert httpx.get(f"{server.url}/health", timeout=4).status_code in (200, 503)
+            codes = {one.result().status_code for one in stuck}
+        assert codes == {503}
+        assert client.post("/jobs", json=evaluate(), headers=key).json()["repeated"] is True
+
+
+def test_a_client_that_goes_away_waits_no_more(serve: Serve) -> None:
+    server = serve(HTTP_STREAMS="2", REHEARSAL_S="60")
+    url = httpx.URL(server.url)
+    body = b'{"kernel": {"kernel_type": "torch", "source_code": "class Model(nn.Module): pass"}}'
+    head = b"POST /evaluate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with server.client() as client:
+        for _ in range(3):
+            with socket.create_connection((url.host, url.port), timeout=30) as gone:
+                gone.sendall(head + body)
+                wait_for(lambda: "evald_http_waiting 1" in client.get("/metrics").text, "it to wait")
+            wait_for(lambda: "evald_http_waiting 0" in client.get("/metrics").text, "its place to be free")
+        with socket.create_connection((url.host, url.port), timeout=30) as gone:
+            gone.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        wait_for(
+            lambda: 'code="400",method="POST",route="/jobs"' in client.get("/metrics").text, "the half body to end"
+        )
+    assert "fault" not in server.story
+
+
+def test_a_connection_that_asks_for_nothing_is_ended(serve: Serve) -> None:
+    server = serve("--judge", "never")
+    url = httpx.URL(server.url)
+    with socket.create_connection((url.host, url.port), timeout=60) as silent:
+        assert silent.recv(1) == b""
+
+
+def test_keys_survive_their_folder_and_tell_no_tales_of_jobs_that_never_were(serve: Serve, home: Path) -> None:
+    server = serve("--judge", "never", HTTP_JOBS_PER_TOKEN="1")
+    with server.client() as client:
+        assert client.post("/jobs", json=evaluate("first")).status_code == 202
+        wait_for(lambda: client.post("/jobs", json=evaluate()).status_code == 429, "the quota to be full")
+        key = {"Idempotency-Key": "k"}
+        assert client.post("/jobs", json=evaluate("refused"), headers=key).status_code == 429
+        for entry in (home / "inbox").glob("*@*"):
+            entry.unlink()
+        assert client.post("/jobs", json=evaluate("corrected"), headers=key).status_code in (202, 429)
+        for path in (home / "state" / "http-keys").iterdir():
+            path.unlink()
+        (home / "state" / "http-keys").rmdir()
+        wait_for(
+            lambda: client.post("/jobs", json=evaluate("corrected"), headers=key).status_code == 202, "room for a job"
+        )
+
+
+def test_a_torn_key_file_binds_nobody_and_old_keys_are_forgotten(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys")
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "torn").write_bytes(b"\0" * 64)
+    with keys.held("torn", "a" * 64):
+        pass
+    assert (tmp_path / "keys" / "torn").read_text("ascii") == "a" * 64
+    with keys.held("torn", "a" * 64):
+        pass
+    os.utime(tmp_path / "keys" / "torn", (0, 0))
+    assert keys.forget() == 1
+    assert list((tmp_path / "keys").iterdir()) == []
+
+
+def test_times_at_the_edge_of_the_calendar_are_the_callers_mistake(serve: Serve) -> None:
+    edges = ("0001-01-01T00:00+23:59", "9999-12-31T23:59-23:59", "999999w")
+    for edge in edges:
+        with pytest.raises(OperatorError):
+            durations.parse_since(edge, "since")
+    with serve("--judge", "never").client() as client:
+        for edge in edges:
+            assert client.get("/jobs", params={"since": edge}).status_code == 422
+            assert client.post("/admin/cleanup-jobs", json={"older_than": edge}).status_code == 422
+
+
+def test_a_row_this_version_cannot_read_does_not_freeze_health(serve: Serve, home: Path) -> None:
+    server = serve()
+    database = Database(Settings(home=home).database_url)
+    with server.client() as client:
+        wait_for(lambda: client.get("/health").status_code == 200, "the server to be healthy")
+        with database.write() as connection:
+            connection.execute(text("UPDATE daemon SET devices = '[{\"index\": 0}]', state = 'stopped'"))
+        wait_for(lambda: client.get("/health").status_code == 503, "the change to be seen")
+    database.close()
+
+
+def test_a_strange_folder_in_the_outbox_stops_nobody(serve: Serve, home: Path) -> None:
+    strange = home / "results" / ".outbox" / "abc.²"
+    strange.mkdir(parents=True)
+    (strange / "result.json").write_text("{}", "utf-8")
+    with serve().client() as client:
+        assert client.post("/evaluate", json=evaluate()).status_code == 200
+
+
+def test_cleanup_takes_what_a_kill_left_of_an_ended_job_so_that_it_is_not_judged_again(
+    serve: Serve, home: Path
+) -> None:
+    first = serve(TEST_FAILPOINTS="result.published=1")
+    with pytest.raises(httpx.TransportError), first.client() as client:
+        client.post("/evaluate", json=evaluate("once"))
+    first.process.wait(30)
+    assert len(list((home / "work").iterdir())) == 1
+    with serve("--judge", "never").client() as client:
+        order = {"older_than": "0s", "keep_best": 0}
+        assert client.post("/admin/cleanup-jobs", json=order).json()["removed"] == 1
+    assert list((home / "work").iterdir()) == list((home / "results" / ".outbox").iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["localhost:8720", "ftp://x", "", "http://"])
+def test_an_address_that_is_none_is_told_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALD_URL", url or "nonsense")
+    with pytest.raises(ClientError, match="no address"):
+        Client(url)
+
+
+def test_a_token_that_cannot_be_sent_is_not_repeated_in_the_message() -> None:
+    for token in ("evald_sécret", "evald_se\ncret"):
+        with pytest.raises(ClientError) as caught:
+            Client("http://127.0.0.1:1", token)
+        assert "cret" not in str(caught.value)
+    with Client("http://127.0.0.1:1", " evald_fine \n", patience_s=0.1) as client:
+        with pytest.raises(ClientError, match="no JSON"):
+            client.submit({"kernel": float("nan")})
+        with pytest.raises(ClientError, match="key"):
+            client.submit({}, key="a b")
+
+
+def test_what_is_no_evald_is_said_to_be_none() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as page:
+        port = page.getsockname()[1]
+
+        def answer() -> None:
+            for _ in range(2):
+                connection, _ = page.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with Client(f"http://127.0.0.1:{port}", patience_s=1) as client:
+            for ask in (client.jobs, client.health):
+                with pytest.raises(ClientError, match="no answer of evald"):
+                    ask()
+        thread.join()
