@@ -35,7 +35,7 @@ from daemon.executor.sandbox.policy import (
     readable_folders,
 )
 from daemon.executor.supervise import Ended, ForkedProgram, PlainProgram, start_plain
-from daemon.executor.zygotes import Birth, Zygotes
+from daemon.executor.zygotes import Birth, ZygoteEnded, Zygotes
 from daemon.verdict import Phase, Side, Verdict
 
 _CHUNK = 1 << 18
@@ -152,6 +152,13 @@ class Cells:
         settings = self.settings
         if settings.isolation == "none":
             return self._start_plain(channel_fd)
+        try:
+            return self._fork(channel_fd)
+        except ZygoteEnded:  # killed for want of memory, say: the next one is fresh
+            return self._fork(channel_fd)
+
+    def _fork(self, channel_fd: int) -> ForkedProgram:
+        settings = self.settings
         zygote = self._zygotes.of(self._policy(), settings.start_s)
         zygote.await_ready()
         walls = self._walls(settings.limits)
@@ -173,11 +180,6 @@ class Cells:
         plan = self._plan(walls) | {"channel": channel_fd, "report": self._report_fd}
         program = [*python, "-m", "daemon.executor.under_tool", json.dumps(plan)]
         return start_plain(program, self._environment(), keep_fds=(channel_fd, self._report_fd))
-
-    def prepare(self) -> None:
-        """Start what cells of this kind are forked from, without waiting for it. Raises `HarnessError`."""
-        if self.settings.isolation != "none":
-            self._zygotes.of(self._policy(), self.settings.start_s)
 
     def _policy(self) -> Policy:
         settings = self.settings

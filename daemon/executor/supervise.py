@@ -117,7 +117,11 @@ class SandboxedProgram(_Base):
     @property
     def is_alive(self) -> bool:
         """Whether its pid 1 is: bubblewrap itself outlives that one by a moment."""
-        return self._process.poll() is None and not select.select([self._init_fd], [], [], 0)[0]
+        return self._process.poll() is None and not self.has_ended(0)
+
+    def has_ended(self, timeout_s: float) -> bool:
+        """Whether its pid 1 is gone, or goes within `timeout_s`."""
+        return bool(select.select([self._init_fd], [], [], timeout_s)[0])
 
     def last_words(self) -> str:
         """What it has written to stderr and nobody has read yet."""

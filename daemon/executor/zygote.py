@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from daemon.executor import cell, protocol, under_tool
 from daemon.executor.sandbox import stage
@@ -36,6 +37,9 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else importing numpy starts its threads, and none could be forked
     from daemon.executor import workload  # noqa: F401 - what every cell needs, imported once
+
+    with suppress(ImportError):  # not on every platform, and only some kernels need it
+        import triton  # noqa: F401
 
     del os.environ["OPENBLAS_NUM_THREADS"]
     gc.collect()

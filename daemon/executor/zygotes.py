@@ -26,8 +26,13 @@ from daemon.executor.sandbox.cgroup import CellGroup
 from daemon.executor.sandbox.policy import Policy
 from daemon.executor.supervise import ForkedProgram, SandboxedProgram, start_sandboxed
 
+_END_S = 1.0  # who has lost its forks is about to end, or has a fault of another kind
 _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 _ARGV = (sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.zygote")
+
+
+class ZygoteEnded(HarnessError):  # noqa: N818 - says what happened
+    """There is nothing left to fork from."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,8 @@ class Zygote:
             theirs.close()
             if birth.group is not None:
                 birth.group.remove()
+            if self._program.has_ended(_END_S):
+                raise ZygoteEnded(f"the zygote ended: {self._words()}", hint="evald doctor") from error
             if isinstance(error, HarnessError):
                 raise
             raise HarnessError(f"a cell could not be forked: {error}; {self._words()}", hint="evald doctor") from error
