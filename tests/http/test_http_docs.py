@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made.process.wait()
 
 
-@pytest.mark.parametrize("text", blocks())
+@pytest.mark.parametrize("text", list(blocks()))
 def test_every_curl_command_works_as_it_stands(server: Server, text: str) -> None:
     script = re.sub(r"^evald serve.*$", "", text, flags=re.MULTILINE)
     script = script.replace("localhost:8720", server.url.removeprefix("http://")).replace("curl ", "curl -S -m 120 ")
