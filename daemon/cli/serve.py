@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -61,3 +62,4 @@ def command(*, loaded: LoadedSettings, judge: str, as_json: bool) -> int:
 def _tell(url: str, *, as_json: bool) -> None:
     if as_json:
         screen.document({"url": url})
+        sys.stdout.flush()  # who started us waits for it

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -236,3 +239,17 @@ def test_the_token_command_lists_makes_and_takes_back(home: Path) -> None:
     assert evald(home, "token", "ci").returncode == 2
     assert evald(home, "token", "--revoke").returncode == 2
     assert evald(home, "token", "ci", "--revoke").returncode == 0
+
+
+def test_with_json_the_url_is_told_as_soon_as_it_listens(home: Path) -> None:
+    given = {"EVALD_HOME": str(home), "EVALD_ENGINE": "rehearsal", "EVALD_HTTP_PORT": "0"}
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"} | given
+    command = [sys.executable, "-m", "daemon", "serve", "--json", "--judge", "never"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as ran:
+        assert ran.stdout is not None
+        told = json.loads("".join(ran.stdout.readline() for _ in range(3)))
+        assert httpx.get(f"{told['url']}/health").status_code in (200, 503)
+        ran.terminate()
+        assert ran.wait(30) == 0
