@@ -137,9 +137,8 @@ class Desk:
     def _claimed(self, lease: Lease) -> Claimed:
         """The bundle of a lease. Raises `HarnessError` when it is not where the database says."""
         if lease.work_name is not None and WorkName.parse(lease.work_name) is not None:
-            for claimed in self._spool.held():
-                if claimed.job_id == lease.job_id:
-                    return claimed
+            for claimed in self._spool.held_for(lease.job_id):
+                return claimed
         raise HarnessError(f"the bundle of job {lease.job_id} is not in {self._paths.work} (any more)")
 
     def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | None:

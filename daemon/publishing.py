@@ -92,7 +92,8 @@ class Publisher:
                     if lease is not None:
                         return lease
             lease = self._repository.seize(job_id, owner, lease_s)
-            if lease is not None or time.monotonic() > deadline_s or not self._is_between(job_id):
+            # A daemon may just have claimed the bundle and be about to register it, or be giving it back.
+            if lease is not None or time.monotonic() > deadline_s or not self._spool.has(job_id):
                 return lease
             time.sleep(_PAUSE_S)
 
@@ -108,10 +109,6 @@ class Publisher:
             raise
         return None
 
-    def _is_between(self, job_id: str) -> bool:
-        """Whether a daemon has just claimed the bundle and is about to register it, or is giving it back."""
-        return bool(self._spool.waiting_for(job_id)) or any(one.job_id == job_id for one in self._spool.held())
-
     def give_up(self, job_id: str, name: str, fence: int, reason: str, submitter_uid: int | None = None) -> Finished:
         """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
         evaluation = results.broken(f"evald could not judge this bundle: {reason}")
@@ -119,10 +116,9 @@ class Publisher:
         result = results.document(results.Subject(job_id, name), evaluation, now)
         self._repository.attach_result(job_id, result)
         results.release(self._paths, self._stage(result, evaluation, fence, submitter_uid), now, name)
-        for claimed in self._spool.held():
-            if claimed.job_id == job_id:
-                with suppress(LostClaim):
-                    self._spool.quarantine(claimed, reason)
+        for claimed in self._spool.held_for(job_id):
+            with suppress(LostClaim):
+                self._spool.quarantine(claimed, reason)
         return Finished(job_id, name, evaluation)
 
     def _stage(
@@ -156,9 +152,7 @@ class Publisher:
 
     def put_away(self, job_id: str, verdict: Verdict, message: str) -> None:
         """Move a judged bundle out of `work/`: archived, or set aside with its reason when it was rejected."""
-        for claimed in self._spool.held():
-            if claimed.job_id != job_id:
-                continue
+        for claimed in self._spool.held_for(job_id):
             with suppress(LostClaim):  # another daemon, repairing, was faster
                 if verdict is Verdict.REJECTED:
                     self._spool.reject(claimed, message)

@@ -428,6 +428,24 @@ def _engine(settings: Settings) -> LocalEngine | RehearsalEngine:
     return LocalEngine(settings)
 
 
+class Stop:
+    """Ends what was added to it, also what is added afterwards. May be called from a signal handler."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._parts: list[Callable[[], None]] = []
+
+    def __call__(self) -> None:
+        self.asked = True
+        for part in self._parts:
+            part()
+
+    def add(self, part: Callable[[], None]) -> None:
+        self._parts.append(part)
+        if self.asked:
+            part()
+
+
 @contextmanager
 def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     """SIGINT and SIGTERM call `stop` once; a second one ends the process at once, and the next start repairs."""

@@ -14,9 +14,10 @@ from typing import Any
 import click
 
 from daemon.cli.root import evald
-from daemon.errors import BundleError, EvaldError
+from daemon.errors import BundleError, EvaldError, HarnessError
 
 NOT_PASSED, COULD_NOT, INTERRUPTED, NO_READER = 1, 2, 130, 141
+TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -73,6 +74,12 @@ def report(error: EvaldError, *, as_json: bool) -> int:
     if error.hint:
         click.echo(f"  {error.hint}", err=True)
     return COULD_NOT
+
+
+def report_passing(error: HarnessError | OSError, *, as_json: bool) -> int:
+    """Print what may heal, and answer exit code 75."""
+    report(error if isinstance(error, HarnessError) else EvaldError(str(error)), as_json=as_json)
+    return TRY_AGAIN
 
 
 def as_document(error: EvaldError) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""What `run`, `sweep` and `eval` have in common: stopping at any moment, and the warning about a missing sandbox."""
+"""What `run`, `sweep`, `serve` and `eval` have in common: ending cleanly, and the warning about a missing sandbox."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -12,25 +12,6 @@ from daemon.cli import screen
 
 if TYPE_CHECKING:
     from daemon.config import Settings
-
-
-class Stopper:
-    """Passes a stop on to the service, also one that comes while the service is still starting."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._stop: Callable[[], None] | None = None
-
-    def __call__(self) -> None:
-        """May run inside a signal handler."""
-        self.asked = True
-        if self._stop is not None:
-            self._stop()
-
-    def attach(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
-        if self.asked:
-            stop()
 
 
 @contextmanager

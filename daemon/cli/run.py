@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import screen
-from daemon.cli.judging import Stopper, warn_of_weakness
+from daemon.cli.judging import warn_of_weakness
 from daemon.cli.options import json_option, settings_options
-from daemon.errors import EvaldError, HarnessError
-
-TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
+from daemon.errors import HarnessError
 
 if TYPE_CHECKING:
     from daemon.config import LoadedSettings
@@ -34,16 +32,15 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     log.setup(settings.log_level)
     warn_of_weakness(settings)
     log.story("starting", home=settings.paths.home, isolation=settings.isolation)
-    stopper = Stopper()
+    stop = service.Stop()
     try:
-        with service.stopping_on_signals(stopper), service.opened(settings, stopped=lambda: stopper.asked) as daemon:
-            stopper.attach(daemon.stop)
+        with service.stopping_on_signals(stop), service.opened(settings, stopped=lambda: stop.asked) as daemon:
+            stop.add(daemon.stop)
             summary = daemon.run()
     except (HarnessError, OSError) as error:
         from daemon.cli import failing
 
-        failing.report(error if isinstance(error, HarnessError) else EvaldError(str(error)), as_json=as_json)
-        return TRY_AGAIN
+        return failing.report_passing(error, as_json=as_json)
     log.story("stopped", judged=summary.judged, passed=summary.passed)
     if as_json:
         screen.document({"judged": summary.judged, "passed": summary.passed})

@@ -10,12 +10,10 @@ import click
 from daemon.cli import screen
 from daemon.cli.judging import warn_of_weakness
 from daemon.cli.options import json_option, settings_options
-from daemon.errors import EvaldError, HarnessError, OperatorError
+from daemon.errors import HarnessError, OperatorError
 
 if TYPE_CHECKING:
     from daemon.config import LoadedSettings
-
-TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
 
 
 @click.command("serve")
@@ -46,15 +44,14 @@ def command(*, loaded: LoadedSettings, judge: str, as_json: bool) -> int:
     settings = loaded.settings
     log.setup(settings.log_level)
     warn_of_weakness(settings)
-    stop = serving.Stop()
+    stop = service.Stop()
     try:
         with service.stopping_on_signals(stop):
             serving.serve(settings, serving.Judging(judge), stop, lambda url: _tell(url, as_json=as_json))
     except (HarnessError, OSError) as error:
         from daemon.cli import failing
 
-        failing.report(error if isinstance(error, HarnessError) else EvaldError(str(error)), as_json=as_json)
-        return TRY_AGAIN
+        return failing.report_passing(error, as_json=as_json)
     log.story("stopped")
     return 0
 

@@ -11,7 +11,7 @@ import click
 
 from daemon.cli import outcome, screen
 from daemon.cli.failing import COULD_NOT, INTERRUPTED
-from daemon.cli.judging import Stopper, warn_of_weakness
+from daemon.cli.judging import warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.outcome import COLUMNS, Line
 from daemon.verdict import Verdict
@@ -75,17 +75,17 @@ def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
     from daemon.cli.live import Board, board
 
     settings = loaded.settings
-    stopper = Stopper()
+    stop = service.Stop()
     with board() as listener:
         chosen = loaded.sources["log_level"] != "default"
         log.setup(settings.log_level if chosen or not screen.on_terminal(sys.stderr) else "warning")
-        with service.stopping_on_signals(stopper), service.opened(settings, listener) as daemon:
+        with service.stopping_on_signals(stop), service.opened(settings, listener) as daemon:
             if isinstance(listener, Board):
                 listener.ready()
-            stopper.attach(daemon.stop)
+            stop.add(daemon.stop)
             failed = daemon.sweep().failed
     lines = tuple(Line.of_evaluation(ended.job_id, ended.name, ended.evaluation) for ended in listener.finished_jobs)
-    return Swept(lines, tuple(listener.deferred_jobs.values()), stopper.asked), failed
+    return Swept(lines, tuple(listener.deferred_jobs.values()), stop.asked), failed
 
 
 def _print(swept: Swept, *, as_json: bool, place: object) -> None:

@@ -149,12 +149,12 @@ def _cell(order: protocol.Message, fds: dict[str, int]) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (fds["stdout"], 1), (fds["stderr"], 2)):
             os.dup2(source, target)
-        mine = (fds["channel"],) if order["plan"] is None else (fds["channel"], fds["report"])
-        stage.close_all_but((0, 1, 2, *mine))
+        stage.close_all_but((0, 1, 2, *(fds[name] for name in ("channel", "report") if name in fds)))
         _forget_the_zygote()
-        code = (
-            cell.run(fds["channel"], order["walls"]) if order["plan"] is None else under_tool.run(order["plan"], *mine)
-        )
+        if (plan := order["plan"]) is None:
+            code = cell.run(fds["channel"], order["walls"])
+        else:
+            code = under_tool.run(plan, fds["channel"], fds["report"])
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else 1
     except BaseException:  # noqa: BLE001 - the cell's main: as the interpreter would have said it

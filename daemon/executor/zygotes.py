@@ -90,8 +90,7 @@ class Zygote:
         self._is_ready = True
 
     def fork(self, birth: Birth, channel_fd: int) -> ForkedProgram:
-        """A cell that has been told to start. Raises `HarnessError`."""
-        self.await_ready()
+        """A cell that has been told to start, by a zygote that is ready. Raises `HarnessError`."""
         status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         status.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         out, err = os.pipe(), os.pipe()

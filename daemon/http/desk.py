@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,6 +18,7 @@ from daemon.http.answers import JobAnswer
 from daemon.http.gate import Gate
 from daemon.http.meters import Meters
 from daemon.http.pulse import Pulse
+from daemon.http.races import OverError, until
 from daemon.http.refusals import Refusal
 from daemon.http.submission import Submission, Submitted
 from daemon.http.tokens import Caller
@@ -71,7 +70,9 @@ class Desk:
         limit_s = job.timeout_s + self.settings.http.wait_margin_s
         turn_of(request).leave()
         try:
-            in_time = await unless_gone(request, self.watch.end_of(job.job_id, limit_s))
+            in_time = await until(self.watch.end_of(job.job_id, limit_s), _gone(request))
+        except OverError:
+            raise Refusal(408, "the client went away") from None  # nobody reads it
         except Stopping:
             hint = f"the job goes on; ask again: {place}"
             raise Refusal(
@@ -109,20 +110,6 @@ class Desk:
         """Raise `Refusal` 404 where results are for submitters and this caller is not the one."""
         if self.settings.results_for == "submitter" and not caller.owns(job_id):
             raise unknown(job_id)
-
-
-async def unless_gone(request: Request, waiting: Coroutine[Any, Any, bool]) -> bool:
-    """What `waiting` answers, given up when the client goes away. Raises `Refusal` then, which nobody reads."""
-    waits, goes = asyncio.ensure_future(waiting), asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait((waits, goes), return_when=asyncio.FIRST_COMPLETED)
-        if not waits.done():
-            raise Refusal(408, "the client went away")
-        return waits.result()
-    finally:
-        waits.cancel()
-        goes.cancel()
-        await asyncio.gather(waits, goes, return_exceptions=True)
 
 
 async def _gone(request: Request) -> None:

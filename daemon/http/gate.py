@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -21,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from daemon import log
 from daemon.config import Http
 from daemon.errors import OperatorError
+from daemon.http.races import OverError, until
 from daemon.http.refusals import Refusal
 from daemon.http.tokens import LOCAL, Caller, Role, Tokens
 from daemon.http.turns import turn_of
@@ -126,26 +126,20 @@ class Gate:
         count = Count(self)
         try:
             turn_of(request).leave()
-            document = await self._in_time(self._read(request, count))
+            document = await self._arrived(request, count)
             await turn_of(request).enter()
             yield document
         finally:
             self._arriving_bytes -= count.bytes
 
-    async def _in_time(self, reading: Coroutine[Any, Any, bytes]) -> bytes:
-        """What `reading` answers, given up when it takes too long or the server stops."""
-        reads, stops = asyncio.ensure_future(reading), asyncio.ensure_future(self._stopping.wait())
+    async def _arrived(self, request: Request, count: Count) -> bytes:
         try:
-            await asyncio.wait((reads, stops), timeout=self._http.body_s, return_when=asyncio.FIRST_COMPLETED)
-            if reads.done():
-                return reads.result()
-            if stops.done():
-                raise Refusal(503, "this server is stopping", hint="send it again", retry_after_s=10)
-            raise Refusal(408, f"the body did not arrive within {self._http.body_s:g} s", hint="send it again")
-        finally:
-            for task in (reads, stops):
-                task.cancel()
-            await asyncio.gather(reads, stops, return_exceptions=True)
+            return await until(self._read(request, count), self._stopping.wait(), self._http.body_s)
+        except OverError:
+            raise Refusal(503, "this server is stopping", hint="send it again", retry_after_s=10) from None
+        except TimeoutError:
+            text = f"the body did not arrive within {self._http.body_s:g} s"
+            raise Refusal(408, text, hint="send it again") from None
 
     async def _read(self, request: Request, count: Count) -> bytes:
         chunks = []

@@ -50,25 +50,7 @@ class Judging(StrEnum):
     NEVER = "never"
 
 
-class Stop:
-    """Ends a server, its daemon included. May be called from a signal handler, and before there is anything to end."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._parts: list[Callable[[], None]] = []
-
-    def __call__(self) -> None:
-        self.asked = True
-        for part in self._parts:
-            part()
-
-    def add(self, part: Callable[[], None]) -> None:
-        self._parts.append(part)
-        if self.asked:
-            part()
-
-
-def serve(settings: Settings, judging: Judging, stop: Stop, on_listening: Callable[[str], None]) -> None:
+def serve(settings: Settings, judging: Judging, stop: service.Stop, on_listening: Callable[[str], None]) -> None:
     """Serve until `stop`. `on_listening` is told the URL.
 
     Raises `OperatorError` when this address, these tokens or this host cannot be used.
@@ -168,7 +150,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _run(settings: Settings, database: Database, listening: socket.socket, stop: Stop) -> None:
+def _run(settings: Settings, database: Database, listening: socket.socket, stop: service.Stop) -> None:
     app = make_app(settings, database)
     config = uvicorn.Config(
         app,
@@ -203,7 +185,7 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
 class _Judge:
     """A daemon in a thread, for the duration of a block. If it ends by itself, so does the server."""
 
-    def __init__(self, daemon: service.Service, stop: Stop) -> None:
+    def __init__(self, daemon: service.Service, stop: service.Stop) -> None:
         self._daemon = daemon
         self._stop = stop
         self._thread = threading.Thread(target=self._run, name="daemon")

@@ -88,11 +88,11 @@ class Submission:
 
     def knows(self, job_id: str) -> bool:
         """Whether a job of this id waits in the inbox, is claimed, or is in the database."""
-        return self.is_on_the_way(job_id) or self._history.job(job_id) is not None
+        return self._spool.has(job_id) or self._history.job(job_id) is not None
 
     def is_on_the_way(self, job_id: str) -> bool:
         """Whether a bundle of this id is in the inbox or claimed."""
-        return bool(self._spool.waiting_for(job_id)) or any(one.job_id == job_id for one in self._spool.held())
+        return self._spool.has(job_id)
 
     def _put(self, document: bytes, name: str, job_id: str, caller: Caller) -> None:
         self._quota.count(caller)

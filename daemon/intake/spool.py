@@ -92,6 +92,14 @@ class Spool:
         """The names in the inbox whose sender chose this job id."""
         return [name for name in _listing(self._paths.inbox) if names.split_job_id(name)[1] == job_id]
 
+    def held_for(self, job_id: str) -> Iterator[Claimed]:
+        """The entries of `work/` of one job; mostly one, for a moment of repair two or none."""
+        return (claimed for claimed in self.held() if claimed.job_id == job_id)
+
+    def has(self, job_id: str) -> bool:
+        """Whether a bundle of this job is in the inbox or claimed. Looked for in the order in which bundles move."""
+        return bool(self.waiting_for(job_id)) or any(True for _ in self.held_for(job_id))
+
     def count_ending_in(self, suffix: str) -> int:
         """How many entries of the inbox have a sender's job id that ends so."""
         entries = _listing(self._paths.inbox)

@@ -33,3 +33,12 @@ def serve(home: Path) -> Iterator[Serve]:
         if server.process.poll() is None:
             server.process.kill()
         server.process.wait()
+
+
+@pytest.fixture(scope="module")
+def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that judges for real, on the CPU."""
+    made = started(tmp_path_factory.mktemp("judging") / "home", ENGINE="local", DEVICE="cpu", SLOTS="1", LEASE_S="60")
+    yield made
+    made.process.kill()
+    made.process.wait()

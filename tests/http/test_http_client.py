@@ -8,11 +8,10 @@ import socket
 import sys
 import threading
 import typing
-from collections.abc import Iterator
 
 import pytest
 from http_bodies import KERNEL, evaluate
-from http_servers import Serve, Server, evald, started
+from http_servers import Serve, Server, evald
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from service_bundles import wait_for
@@ -28,15 +27,6 @@ from daemon.http.examples import EXAMPLES
 REFERENCE = EXAMPLES["compare"]["ref_kernel"]["source_code"]
 CANDIDATE = EXAMPLES["compare"]["custom_kernel"]["source_code"]
 QUICK = {"num_trials": 5, "timing": {"max_s": 0.2, "target_rse": 0.2}}
-
-
-@pytest.fixture(scope="module")
-def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that judges for real, on the CPU."""
-    made = started(tmp_path_factory.mktemp("client") / "home", ENGINE="local", DEVICE="cpu", SLOTS="1", LEASE_S="60")
-    yield made
-    made.process.kill()
-    made.process.wait()
 
 
 def test_a_kernel_is_compared_in_three_lines(judging: Server) -> None:

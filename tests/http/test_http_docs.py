@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from http_servers import Server, started
+from http_servers import Server
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/how-to/serve-over-http.md")
@@ -26,18 +26,10 @@ def blocks() -> Iterator[object]:
                 yield pytest.param(text, id=f"{page}-{number}")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    made = started(tmp_path_factory.mktemp("docs") / "home", ENGINE="local", DEVICE="cpu", SLOTS="1", LEASE_S="60")
-    yield made
-    made.process.kill()
-    made.process.wait()
-
-
 @pytest.mark.parametrize("text", list(blocks()))
-def test_every_curl_command_works_as_it_stands(server: Server, text: str) -> None:
+def test_every_curl_command_works_as_it_stands(judging: Server, text: str) -> None:
     script = re.sub(r"^evald serve.*$", "", text, flags=re.MULTILINE)
-    script = script.replace("localhost:8720", server.url.removeprefix("http://")).replace("curl ", "curl -S -m 120 ")
+    script = script.replace("localhost:8720", judging.url.removeprefix("http://")).replace("curl ", "curl -S -m 120 ")
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout

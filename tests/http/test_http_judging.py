@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from http_servers import Server, started
+from http_servers import Server
 from service_bundles import RIGHT, WRONG, contract
 
 from daemon.http.examples import EXAMPLES
@@ -15,23 +15,14 @@ from daemon.http.examples import EXAMPLES
 QUICK = {"num_trials": 5, "timing": {"max_s": 0.2, "target_rse": 0.2}}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that judges for real, on the CPU."""
-    made = started(tmp_path_factory.mktemp("judging") / "home", ENGINE="local", DEVICE="cpu", SLOTS="1", LEASE_S="60")
-    yield made
-    made.process.kill()
-    made.process.wait()
-
-
 @pytest.fixture
-def client(server: Server) -> Iterator[httpx.Client]:
-    with server.client() as client:
+def client(judging: Server) -> Iterator[httpx.Client]:
+    with judging.client() as client:
         yield client
 
 
 def test_evaluate_compare_and_the_legacy_body_answer_the_published_document(
-    server: Server, client: httpx.Client
+    judging: Server, client: httpx.Client
 ) -> None:
     for path, body in (
         ("/evaluate", EXAMPLES["evaluate"] | QUICK),
@@ -45,7 +36,7 @@ def test_evaluate_compare_and_the_legacy_body_answer_the_published_document(
         assert document["verdict"] == "passed", document["message"]
         assert document["status"] == "success"
         assert document["kernel_exec_result"]["runtime"] > 0
-        file = next(file for file in server.results() if file.parent.name == document["job_id"])
+        file = next(file for file in judging.results() if file.parent.name == document["job_id"])
         assert json.loads(file.read_text("utf-8")) == document
         assert client.get(f"/jobs/{document['job_id']}/result").json() == document
         assert client.get(f"/job/{document['job_id']}").json()["result"] == document
