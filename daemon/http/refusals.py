@@ -67,7 +67,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
 RESPONSES: Mapping[int, str] = {
     400: "The body is no usable contract; `problems` names every field.",
     401: "No token, or one nobody has.",
-    403: "This token may not do that.",
+    403: "This token may not do that; without tokens, the request came through a web page, a proxy or another name.",
     404: "There is no such job.",
     408: "The result did not come in time; the job goes on, and `hint` says where its result will be.",
     409: "The job has ended already.",
@@ -79,8 +79,8 @@ RESPONSES: Mapping[int, str] = {
 
 
 def responses(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route that may give these beside 401, 429 and 503."""
-    wanted = sorted({*codes, 401, 422, 429, 503})
+    """The error answers of a route that may give these beside those that the gate and the service give on all."""
+    wanted = sorted({*codes, 401, 403, 422, 429, 503})
     return {code: {"model": ErrorAnswer, "description": RESPONSES[code]} for code in wanted}
 
 

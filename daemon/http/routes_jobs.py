@@ -121,7 +121,7 @@ async def events(
 @router.delete(
     "/jobs/{job_id}",
     response_model=CancelAnswer,
-    responses=responses(403, 404, 409),
+    responses=responses(404, 409),
     summary="Cancel a job, waiting or running",
 )
 async def cancel(job_id: JobId, desk: TheDesk, caller: TheCaller) -> CancelAnswer:

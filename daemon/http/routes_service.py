@@ -76,7 +76,7 @@ async def metrics(desk: TheDesk, _caller: TheCaller) -> Response:
 @router.post(
     "/admin/cleanup-jobs",
     response_model=CleanupAnswer,
-    responses=responses(400, 403, 413),
+    responses=responses(400, 413),
     openapi_extra={
         "requestBody": {
             "required": False,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from http_servers import Server
-from service_bundles import RIGHT, WRONG, contract
+from service_bundles import RIGHT, WRONG, contract, wait_for
 
 from daemon.http.examples import EXAMPLES
 
@@ -19,6 +20,13 @@ QUICK = {"num_trials": 5, "timing": {"max_s": 0.2, "target_rse": 0.2}}
 def client(judging: Server) -> Iterator[httpx.Client]:
     with judging.client() as client:
         yield client
+
+
+def published(server: Server, job_id: str) -> Path:
+    """The result's file, which follows the database."""
+    found: list[Path] = []
+    wait_for(lambda: found.extend(file for file in server.results() if file.parent.name == job_id) or found, job_id)
+    return found[0]
 
 
 def test_evaluate_compare_and_the_legacy_body_answer_the_published_document(
@@ -36,7 +44,7 @@ def test_evaluate_compare_and_the_legacy_body_answer_the_published_document(
         assert document["verdict"] == "passed", document["message"]
         assert document["status"] == "success"
         assert document["kernel_exec_result"]["runtime"] > 0
-        file = next(file for file in judging.results() if file.parent.name == document["job_id"])
+        file = published(judging, document["job_id"])
         assert json.loads(file.read_text("utf-8")) == document
         assert client.get(f"/jobs/{document['job_id']}/result").json() == document
         assert client.get(f"/job/{document['job_id']}").json()["result"] == document
