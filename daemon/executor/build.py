@@ -12,14 +12,19 @@ import json
 import mmap
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from daemon import fsio
+from daemon.evaluation import Failure
 from daemon.executor.bundle import KernelFiles
 from daemon.executor.capture import printable
-from daemon.executor.cells import Cells
+from daemon.executor.cells import CellFailed, Cells
+from daemon.executor.headers import size_of
 from daemon.executor.protocol import Message
 from daemon.verdict import Phase, Side
 
@@ -30,12 +35,14 @@ _DEEPEST = 8
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a build left: opaque bytes, what the compiler said, how long it took, whether it came from the cache."""
+    """What a build left: opaque bytes, what the compiler said, how long it took, whether it came from the cache. With a
+    `refusal` there are no bytes: the compiler did not take the sources."""
 
     data: bytes
     describe: dict[str, Any] = field(default_factory=dict)
     build_ms: float = 0.0
     cached: bool = False
+    refusal: Failure | None = None
 
 
 class ArtifactCache:
@@ -57,8 +64,13 @@ class ArtifactCache:
             return None
         if not isinstance(header, dict) or hashlib.sha256(data).hexdigest() != header.get("sha256"):
             return None
+        try:
+            refusal = Failure.model_validate(header["refusal"]) if header.get("refusal") else None
+        except ValidationError:
+            return None
         os.utime(path)
-        return Artifact(data, header.get("describe", {}), float(header.get("build_ms", 0.0)), cached=True)
+        build_ms = float(header.get("build_ms", 0.0))
+        return Artifact(data, header.get("describe", {}), build_ms, cached=True, refusal=refusal)
 
     def put(self, key: str, artifact: Artifact) -> None:
         """Keep `artifact`, then make room."""
@@ -66,16 +78,19 @@ class ArtifactCache:
             "sha256": hashlib.sha256(artifact.data).hexdigest(),
             "describe": artifact.describe,
             "build_ms": artifact.build_ms,
+            "refusal": artifact.refusal.model_dump(mode="json") if artifact.refusal else None,
         }
         fsio.write_atomic(self._folder / key, json.dumps(header).encode() + b"\n" + artifact.data, mode=0o600)
         self._make_room()
 
     def _make_room(self) -> None:
+        """Folders beside the artifacts, the precompiled headers, count; they are kept by who made them."""
+        found = [entry for entry in self._folder.iterdir() if not entry.name.startswith(".")]
         entries = sorted(
-            ((entry.stat(), entry) for entry in self._folder.iterdir() if not entry.name.startswith(".")),
-            key=lambda pair: pair[0].st_mtime,
+            ((entry.stat(), entry) for entry in found if not entry.is_dir()), key=lambda pair: pair[0].st_mtime
         )
         total = sum(status.st_size for status, _ in entries)
+        total += sum(size_of(entry) for entry in found if entry.is_dir())
         for status, entry in entries:
             if total <= self._limit_bytes:
                 return
@@ -92,6 +107,20 @@ def artifact_key(message: Message, files: KernelFiles, toolchain: dict[str, str 
         digest.update(f"\0{name}\0{len(data)}\0".encode())
         digest.update(data)
     return digest.hexdigest()
+
+
+def keep(cache: ArtifactCache, key: str, make: Callable[[], Artifact]) -> Artifact:
+    """What `make` builds, kept under `key`; with a `refusal` where the compiler decided that there is nothing. Raises
+    `CellFailed` for every other end of a build: the next one may end otherwise, so nothing of it is kept."""
+    start = time.perf_counter()
+    try:
+        artifact = make()
+    except CellFailed as failed:
+        if not failed.final:
+            raise
+        artifact = Artifact(b"", build_ms=(time.perf_counter() - start) * 1e3, refusal=failed.failure)
+    cache.put(key, artifact)
+    return artifact
 
 
 def build(cells: Cells, side: Side, message: Message, files: KernelFiles, *, deadline_s: float) -> Artifact:

@@ -17,7 +17,17 @@ from daemon.errors import OperatorError
 
 _BUILT_IN = Path(__file__).parent / "backends"
 _KNOWN = frozenset(
-    {"io_required", "metadata_keys", "metadata_required", "metadata_aliases", "python", "build", "answers", "devices"}
+    {
+        "io_required",
+        "metadata_keys",
+        "metadata_required",
+        "metadata_aliases",
+        "python",
+        "build",
+        "precompiled_header",
+        "answers",
+        "devices",
+    }
 )
 
 
@@ -25,13 +35,15 @@ _KNOWN = frozenset(
 class BackendSpec:
     """One kernel type. `answers`: "args" (outputs are arguments), "either" (a return value, else output arguments).
 
-    `build`: the devices it has a build stage for; `devices`: those it can run on.
+    `build`: the devices it has a build stage for, which `precompiled_header` helps where it compiles extensions of
+    torch; `devices`: those it can run on.
     """
 
     contract: KernelTypeSpec
     build: tuple[str, ...]
     answers: str
     devices: tuple[str, ...]
+    precompiled_header: bool = False
 
 
 def load(extra_folders: Sequence[Path] = ()) -> dict[str, BackendSpec]:
@@ -73,6 +85,7 @@ def _read(path: Path) -> BackendSpec:
         build=devices if literal.get("build") is True else tuple(literal.get("build") or ()),
         answers=str(literal.get("answers", "either")),
         devices=devices,
+        precompiled_header=literal.get("precompiled_header") is True,
     )
 
 

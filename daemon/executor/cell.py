@@ -95,6 +95,7 @@ def _failed(fault: Any) -> protocol.Message:
         "verdict": fault.verdict,
         "message": fault.message[:8192],
         "traceback": fault.details,
+        "final": fault.final,
     }
 
 

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daemon.config import Settings
@@ -45,10 +45,12 @@ _NUMBERS = itertools.count()  # one count per process: it names cgroups
 
 
 class CellFailed(Exception):  # noqa: N818 - an outcome, not an error
-    """The kernel in a cell ended the evaluation: verdict, message, evidence. `who` did it is added by the judge."""
+    """The kernel in a cell ended the evaluation: verdict, message, evidence. `who` did it is added by the judge.
+    `final`: a compiler's word, which no limit of the cell had a part in."""
 
-    def __init__(self, verdict: Verdict, failure: Failure) -> None:
+    def __init__(self, verdict: Verdict, failure: Failure, *, final: bool = False) -> None:
         super().__init__(failure.message)
+        self.final = final
         self.verdict = verdict
         self.failure = failure
 
@@ -81,6 +83,8 @@ class CellSettings:
     backend_paths: tuple[Path, ...]
     output_keep_bytes: int
     start_s: float
+    shelf: Path | None = None  # of precompiled headers, for cells that build
+    jobs: int | None = None  # compilers at a time; None: as many as threads
 
     @classmethod
     def of(
@@ -136,6 +140,10 @@ class Cells:
         """The same cells, each below `tool`."""
         return Cells(self.settings, self._groups, self._zygotes, tool=tool, report_fd=report_fd)
 
+    def within(self, limits: CellLimits) -> Cells:
+        """The same cells with other limits."""
+        return Cells(replace(self.settings, limits=limits), self._groups, self._zygotes)
+
     def start(self, side: Side) -> Cell:
         """A cell that has been told to start; `Cell.greet` waits until it is ready."""
         ours, theirs = socket.socketpair()
@@ -186,7 +194,7 @@ class Cells:
         folders = (*(gpu_folders() if self._uses_gpu else ()), *(self._tool.folders if self._tool else ()))
         return Policy(
             uid_base=settings.uid_base,
-            read_only=readable_folders((*settings.backend_paths, *folders)),
+            read_only=readable_folders((*settings.backend_paths, *folders, *self._shelves)),
             environment=self._environment(),
             limits=settings.limits,
             device_nodes=settings.device.nodes if self._uses_gpu else (),
@@ -205,6 +213,12 @@ class Cells:
         }
 
     @property
+    def _shelves(self) -> tuple[Path, ...]:
+        """None without a sandbox: a cell could write to it."""
+        shelf = self.settings.shelf
+        return () if shelf is None or self.settings.isolation == "none" else (shelf,)
+
+    @property
     def _uses_gpu(self) -> bool:
         return self.settings.device.is_gpu and self.settings.sees_device
 
@@ -213,6 +227,10 @@ class Cells:
         environment = cell_environment(threads=self.settings.threads, interpret=not device.is_gpu)
         if device.is_gpu:
             environment |= gpu_environment(device.uuid if self._uses_gpu else None, device.architecture)
+        if self.settings.jobs is not None:
+            environment["MAX_JOBS"] = str(self.settings.jobs)
+        for shelf in self._shelves:
+            environment["PATH"] = f"{shelf / 'bin'}:{environment['PATH']}"
         return environment | (self._tool.environment if self._tool is not None else {})
 
     def _group(self, number: int) -> cgroup.CellGroup | None:
@@ -372,7 +390,9 @@ class Cell:
             message=message + self._limit_hit(ended),
             traceback=printable(str(text)[:16_384]) if text else None,
         )
-        return CellFailed(verdict, failure)
+        undisturbed = not ended.oom_killed and not ended.processes_refused
+        final = answer.get("final") is True and verdict is Verdict.COMPILE_ERROR and undisturbed
+        return CellFailed(verdict, failure, final=final)
 
     def _died(self, phase: Phase) -> CellFailed:
         """The channel closed: say how the process ended. It may be dying still, so wait a moment before killing."""

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from daemon.config import Settings
 from daemon.contract import CaseSpec, CompareRequest, ParsedContract, bind_case, parse_contract
 from daemon.errors import BundleError, DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, Evaluation
-from daemon.executor import catalog, environment, protocol
+from daemon.executor import catalog, compilers, environment, headers, protocol
 from daemon.executor.build import ArtifactCache
 from daemon.executor.bundle import Request
 from daemon.executor.case import CaseJudge
 from daemon.executor.cells import Cell, Cells, CellSettings
 from daemon.executor.conditions import GpuConditions, HostConditions
 from daemon.executor.devices import Device
+from daemon.executor.headers import Headers
 from daemon.executor.preparation import Bench
 from daemon.executor.proof import prove
 from daemon.executor.sandbox import cgroup
@@ -70,16 +72,22 @@ class Judge:
         self._zygotes = Zygotes()
         self._null_cell: Cell | None = None
         self._versions: dict[str, str | None] = {"torch": torch.__version__, "triton": version_of("triton")}
+        found = compilers.find()
+        toolchain = self._versions | {"cuda": torch.version.cuda} | found.versions
+        self._shelf = headers.shelf_of(settings, found.cxx, toolchain)
         self._bench = Bench(
             settings=settings,
             cells={side: self._cells(step) for side, step in _UID_STEP.items()},
             builders={side: self._cells(step, sees_device=False) for side, step in _UID_STEP.items()},
             null=self._null,
             cache=ArtifactCache(settings.paths.cache, _CACHE_BYTES),
+            headers=Headers(
+                self._shelf, found.cxx, headers.roomy(self._cells(_NULL_UID_STEP, sees_device=False)), _CACHE_BYTES // 2
+            ),
             backends=self._backends,
             device=device,
             conditions=GpuConditions(self._telemetry) if device.is_gpu else HostConditions(),
-            toolchain=self._versions | {"cuda": torch.version.cuda},
+            toolchain=toolchain,
             tools=Toolbox.of(device),
             ceilings=self._ceilings,
         )
@@ -93,6 +101,8 @@ class Judge:
             threads=1 if self._device.is_gpu and sees_device else _threads(self._settings),
             sees_device=sees_device,
         )
+        if not sees_device:
+            cell_settings = replace(cell_settings, shelf=self._shelf, jobs=_jobs(self._settings, self._device))
         return Cells(cell_settings, self._groups, self._zygotes)
 
     def _null(self) -> Cell:
@@ -217,6 +227,15 @@ def _threads(settings: Settings) -> int:
     available = len(os.sched_getaffinity(0))
     wanted = settings.sandbox.cpu_cores
     return max(1, min(available, int(wanted)) if wanted else available - 1)
+
+
+def _jobs(settings: Settings, device: Device) -> int:
+    """Files that a build cell compiles at a time: on a host with a GPU the C++ and the CUDA half of an extension side
+    by side, wherever there is a second core."""
+    import os
+
+    cores = settings.sandbox.cpu_cores or len(os.sched_getaffinity(0))
+    return max(_threads(settings), min(2, int(cores)) if device.is_gpu else 1)
 
 
 def _message(worst: CaseEvaluation, count: int) -> str | None:

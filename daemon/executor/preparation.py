@@ -12,7 +12,7 @@ from typing import Any
 from daemon.config import Settings
 from daemon.contract import ArgSpec, CompareRequest, IOContract, KernelSpec
 from daemon.evaluation import Failure
-from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build, described
+from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build, described, keep
 from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of, memfd
 from daemon.executor.capture import printable
 from daemon.executor.catalog import BackendSpec
@@ -20,6 +20,7 @@ from daemon.executor.cells import Cell, CellFailed, Cells
 from daemon.executor.conditions import Conditions
 from daemon.executor.devices import Device
 from daemon.executor.drawing import Export
+from daemon.executor.headers import Headers
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory
 from daemon.executor.protocol import Message
@@ -39,6 +40,7 @@ class Bench:
     builders: Mapping[Side, Cells]
     null: Callable[[], Cell]
     cache: ArtifactCache
+    headers: Headers
     backends: Mapping[str, BackendSpec]
     device: Device
     conditions: Conditions
@@ -127,6 +129,7 @@ class Preparation:
             if self._bench.device.kind in self.backend(side).build:
                 self.artifacts[side] = self._built(side)
                 self.compile_ms += self.artifacts[side].build_ms if side is Side.CANDIDATE else 0.0
+                self._require_taken(side)
         for side in self.sides:
             if self._bench.device.kind not in self.backend(side).devices:
                 kind = kernel_of(self._request, side).kernel_type
@@ -141,11 +144,23 @@ class Preparation:
         key = artifact_key(message, files, self._bench.toolchain)
         if (cached := self._bench.cache.get(key)) is not None:
             return cached
-        artifact = build(
-            self._bench.builders[side], side, message, files, deadline_s=self._bench.settings.deadlines.build_s
-        )
-        self._bench.cache.put(key, artifact)
+        if helped := self.backend(side).precompiled_header:
+            self._bench.headers.prepare()
+        deadline_s = self._bench.settings.deadlines.build_s
+        builder = self._bench.builders[side]
+        artifact = keep(self._bench.cache, key, lambda: build(builder, side, message, files, deadline_s=deadline_s))
+        if helped:
+            self._bench.headers.heard(artifact.describe)
         return artifact
+
+    def _require_taken(self, side: Side) -> None:
+        """Raises `CellFailed` where the compiler did not take the sources, now or before."""
+        artifact = self.artifacts[side]
+        if artifact.refusal is None:
+            return
+        if artifact.cached:
+            self.notes.append(f"{side}: not compiled again, the compiler has refused these very sources before")
+        raise CellFailed(Verdict.COMPILE_ERROR, artifact.refusal.model_copy(update={"side": side}))
 
     def _sources(self, side: Side) -> tuple[KernelFiles, Message]:
         """The files for one side's cell and the message that explains them."""
@@ -262,7 +277,9 @@ class Preparation:
     def report(self) -> dict[str, Any]:
         """What is known of the candidate's build, and of its kernel now that it has been called: the tuned config."""
         artifact = self.artifacts.get(Side.CANDIDATE)
-        known = {**artifact.describe, "cached": artifact.cached} if artifact else {}
+        own = {"cached": artifact.cached, "build_ms": round(artifact.build_ms, 1)} if artifact else {}
+        known = {**(artifact.describe if artifact else {}), **own}
+        known.pop("precompiled_header_wanted", None)
         cell = self.cells.get(Side.CANDIDATE)
         if cell is None or cell.ended is not None or Side.CANDIDATE not in self.loaded:
             return known

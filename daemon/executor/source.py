@@ -16,10 +16,12 @@ from typing import Any
 
 
 class KernelFault(Exception):  # noqa: N818 - not our error: the bundle's
-    """The bundle's fault, with the verdict it deserves (`compile_error`, `runtime_error`, `unsupported`, …)."""
+    """The bundle's fault, with the verdict it deserves (`compile_error`, `runtime_error`, `unsupported`, …). `final`: a
+    compiler decided it, and would say the same of the same sources again."""
 
-    def __init__(self, verdict: str, message: str, *, details: str | None = None) -> None:
+    def __init__(self, verdict: str, message: str, *, details: str | None = None, final: bool = False) -> None:
         super().__init__(message)
+        self.final = final
         self.verdict = verdict
         self.message = message
         self.details = details

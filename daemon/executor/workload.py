@@ -105,6 +105,17 @@ class Workload:
         os.pwrite(fds[1], packed, 0)
         return {"type": "built", "artifact_bytes": len(packed), "describe": described}
 
+    @staticmethod
+    def _on_precompile(message: Message, fds: list[int]) -> Message:
+        """Make torch's precompiled header, in a cell that never gets a bundle: the header into `fds[0]`, what it was
+        made from into `fds[1]`."""
+        from daemon.executor.backends import _torch_header
+
+        _torch_header.precompile(
+            message["text"], message["level"], with_cuda=message["with_cuda"], header_fd=fds[0], manifest_fd=fds[1]
+        )
+        return {"type": "precompiled"}
+
     def _on_load(self, message: Message, fds: list[int]) -> Message:
         source = self._unpack(message, fds)
         assert self._backend is not None

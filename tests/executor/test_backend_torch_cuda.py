@@ -84,7 +84,7 @@ assert torch.cuda.is_available() and torch.cuda.device_count() == 1
 major, minor = torch.cuda.get_device_capability(torch.cuda.current_device())
 assert (major, minor) == (9, 0)
 """
-    assert torch_cuda.build(source_of(tmp_path, text + MODEL)) == {"imported": True}
+    assert torch_cuda.build(source_of(tmp_path, text + MODEL)) == {"imported": True, "precompiled_header": False}
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler on this machine")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 _ERROR = re.compile(r"\berror\b\s*(#?\w*)\s*:|\bundefined reference\b", re.IGNORECASE)
 
+# At a place of the source: `main.cpp:3:5: error: …`, `cuda.cu(9): error: …`. A fatal error may be a full disk.
+_PLACED_ERROR = re.compile(r"^\S.*?(?::\d+(?::\d+)?|\(\d+\)): error\b", re.MULTILINE)
+
 
 def without_folders(log: str, folders: Iterable[Path]) -> str:
     """`log` with the paths below `folders` shown relative to them."""
@@ -21,3 +24,9 @@ def first_error_first(log: str, limit: int = 6000) -> str:
     lines = log.strip().splitlines()
     start = next((number for number, line in enumerate(lines) if _ERROR.search(line)), 0)
     return "\n".join(lines[start:])[:limit]
+
+
+def is_final(log: str) -> bool:
+    """Whether a compiler found something wrong at a place of the source, which the same source has again. A process
+    that was killed, memory or a disk that did not suffice are told in other words; the text is all there is."""
+    return _PLACED_ERROR.search(log) is not None

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from daemon.executor.backends import _nvcc, _nvrtc
-from daemon.executor.backends._compiler_log import first_error_first
+from daemon.executor.backends._compiler_log import first_error_first, is_final
 from daemon.executor.backends._cuda_arguments import Packer
 from daemon.executor.backends._cuda_options import architecture, check
 from daemon.executor.backends._cuda_probe import Interface, Parameter, read_interface, with_probe
@@ -116,7 +116,8 @@ def _first_that_compiles(
             said = first_error_first(str(refusal))
             details = str(refusal)[:16_000]
             notes.append(f"{name} does not take this source: {said.partition(chr(10))[0][:300]}")
-            fault = KernelFault("compile_error", f"{name}: {said}", details=details)
+            final = is_final(str(refusal))
+            fault = KernelFault("compile_error", f"{name}: {said}", details=details, final=final)
     raise fault
 
 

@@ -8,6 +8,7 @@ sets; the source's own `extra_cuda_cflags` stand above it).
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +20,8 @@ import torch
 from torch import nn
 
 from daemon.executor.backends._build_import import causes, import_without_gpu
-from daemon.executor.backends._compiler_log import first_error_first, without_folders
+from daemon.executor.backends._compiler_log import first_error_first, is_final, without_folders
+from daemon.executor.backends._compiler_wrapper import LOG_NAME
 from daemon.executor.backends.torch import from_module
 from daemon.executor.source import Kernel, KernelFault, Source, import_source
 
@@ -28,6 +30,7 @@ SPEC = {
     "metadata_keys": ["function_name", "class_name", "method_name"],
     "python": True,
     "build": ["cpu", "cuda"],
+    "precompiled_header": True,
     "answers": "either",
     "devices": ["cpu", "cuda"],
 }
@@ -44,7 +47,7 @@ def build(source: Source) -> dict[str, Any]:
     built = _extensions_folder()
     if built.is_dir():
         shutil.copytree(built, source.artifacts, dirs_exist_ok=True, symlinks=True)
-    return {"imported": reason is None} | ({"reason": reason} if reason else {})
+    return {"imported": reason is None} | ({"reason": reason} if reason else {}) | _header_use()
 
 
 def load(source: Source) -> Kernel:
@@ -78,7 +81,21 @@ def _compiler_first(run: Callable[[], _T], source: Source) -> _T:
             raise
         output = failed[0].output
         log = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output or fault.message)
-        raise KernelFault("compile_error", _readable(log, source), details=fault.details) from fault
+        said = _readable(log, source)
+        raise KernelFault("compile_error", said, details=fault.details, final=is_final(log)) from fault
+
+
+def _header_use() -> dict[str, Any]:
+    """Whether every C++ file was compiled with torch's precompiled header, as the compiler's wrapper says; and the
+    level of optimization that one would be needed for."""
+    try:
+        log = (Path(os.environ["TMPDIR"]) / LOG_NAME).read_text("utf-8")
+        lines = [json.loads(line) for line in log.splitlines()]
+        used = bool(lines) and all(line["used"] for line in lines)
+        wanted = next((line["wanted"] for line in lines if line["wanted"] is not None), None)
+    except (OSError, KeyError, TypeError, ValueError):  # no wrapper, or a source that writes into its log
+        return {"precompiled_header": False}
+    return {"precompiled_header": used} | ({} if wanted is None else {"precompiled_header_wanted": wanted})
 
 
 def _readable(log: str, source: Source) -> str:
