@@ -31,6 +31,7 @@ from daemon.verdict import Phase, Side
 _CAPACITY = 256 * 1024 * 1024
 _HEADER_LIMIT = 1 << 20
 _DEEPEST = 8
+_MOST_ENTRIES = 10_000  # refusals are small, and all entries are looked at when one is added
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Artifact:
 
 
 class ArtifactCache:
-    """Artifacts by key in one folder, published by atomic rename. Oldest out when `limit_bytes` is passed."""
+    """Artifacts and refusals by key in one folder, published by atomic rename. Oldest out when `limit_bytes` is
+    passed."""
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
@@ -91,8 +93,8 @@ class ArtifactCache:
         )
         total = sum(status.st_size for status, _ in entries)
         total += sum(size_of(entry) for entry in found if entry.is_dir())
-        for status, entry in entries:
-            if total <= self._limit_bytes:
+        for number, (status, entry) in enumerate(entries):
+            if total <= self._limit_bytes and len(entries) - number <= _MOST_ENTRIES:
                 return
             entry.unlink(missing_ok=True)
             total -= status.st_size

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from daemon.executor.build import Artifact, ArtifactCache, artifact_key
+import pytest
+
+from daemon.evaluation import Failure
+from daemon.executor import build as build_module
+from daemon.executor.backends._compiler_log import is_final
+from daemon.executor.build import Artifact, ArtifactCache, artifact_key, keep
 from daemon.executor.bundle import KernelFiles
+from daemon.executor.cells import CellFailed
+from daemon.verdict import Phase, Side, Verdict
 
 
 def test_an_artifact_comes_back_as_it_was_put(tmp_path: Path) -> None:
@@ -38,6 +46,70 @@ def test_the_oldest_goes_when_the_cache_is_full_and_use_keeps_one_young(tmp_path
     assert cache.get("a") is not None
     cache.put("d", Artifact(bytes(1000)))
     assert [name for name in "abcd" if cache.get(name) is not None] == ["a", "c", "d"]
+
+
+def refusing(verdict: Verdict, *, final: bool) -> Callable[[], Artifact]:
+    def build() -> Artifact:
+        raise CellFailed(verdict, Failure(phase=Phase.BUILD, side=Side.CANDIDATE, message="said"), final=final)
+
+    return build
+
+
+def test_what_a_compiler_refused_is_kept_in_its_own_words(tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path, 1 << 20)
+    first = keep(cache, "k", refusing(Verdict.COMPILE_ERROR, final=True))
+    found = cache.get("k")
+    assert found is not None and first.refusal is not None
+    assert (found.refusal, found.cached, first.cached) == (first.refusal, True, False)
+    assert (found.refusal.message, found.data) == ("said", b"") if found.refusal else False
+
+
+@pytest.mark.parametrize(
+    "verdict", [Verdict.TIMEOUT, Verdict.OUT_OF_MEMORY, Verdict.RUNTIME_ERROR, Verdict.COMPILE_ERROR]
+)
+def test_any_other_end_of_a_build_is_not_kept(tmp_path: Path, verdict: Verdict) -> None:
+    cache = ArtifactCache(tmp_path, 1 << 20)
+    with pytest.raises(CellFailed):
+        keep(cache, "k", refusing(verdict, final=False))
+    assert cache.get("k") is None and not list(tmp_path.iterdir())
+
+
+def test_a_cache_of_small_entries_is_bounded_by_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "_MOST_ENTRIES", 3)
+    cache = ArtifactCache(tmp_path, 1 << 20)
+    for number, name in enumerate("abcde"):
+        cache.put(name, Artifact(b"x"))
+        os.utime(tmp_path / name, (number, number))
+    assert [name for name in "abcde" if cache.get(name) is not None] == ["c", "d", "e"]
+
+
+def test_the_headers_beside_the_artifacts_count_and_stay(tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path, 3500)
+    (tmp_path / "headers" / "key").mkdir(parents=True)
+    (tmp_path / "headers" / "key" / "header").write_bytes(bytes(2000))
+    for number, name in enumerate("ab"):
+        cache.put(name, Artifact(bytes(1000)))
+        os.utime(tmp_path / name, (number, number))
+    assert cache.get("a") is None and cache.get("b") is not None
+    assert (tmp_path / "headers" / "key" / "header").exists()
+
+
+@pytest.mark.parametrize(
+    ("log", "final"),
+    [
+        ("main.cpp:3:5: error: 'y' was not declared", True),
+        ("[1/2] nvcc\ncuda.cu(9): error: identifier", True),
+        ("kernel.cu(9): error #20: identifier", True),
+        ("c++: fatal error: Killed signal terminated program cc1plus", False),
+        ("main.cpp:1:1: fatal error: error writing to /tmp/x.s: No space left on device", False),
+        ("main.cpp:1:1: internal compiler error: Segmentation fault", False),
+        ("virtual memory exhausted: Cannot allocate memory", False),
+        ("nvcc error   : 'cicc' died due to signal 9 (Kill signal)", False),
+        ("ninja: error: loading 'build.ninja': No such file", False),
+    ],
+)
+def test_only_an_error_at_a_place_of_the_source_is_final(log: str, final: bool) -> None:
+    assert is_final(log) is final
 
 
 def test_the_key_covers_sources_flags_and_toolchain_but_not_the_side() -> None:

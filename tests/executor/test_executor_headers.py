@@ -23,6 +23,7 @@ from daemon.executor.backends import _compiler_wrapper as wrapper
 from daemon.executor.cells import Cells, CellSettings
 from daemon.executor.devices import choose
 from daemon.executor.headers import Headers
+from daemon.executor.judge import _jobs
 from daemon.executor.local import LocalEngine
 from daemon.executor.sandbox import cgroup
 from daemon.executor.zygotes import Zygotes
@@ -342,6 +343,16 @@ def test_the_oldest_header_of_any_shelf_goes_when_there_are_too_many(tmp_path: P
     assert [folder.is_dir() for folder in (oldest, older, newest)] == [False, True, True]
     kept(shelf, limit_bytes=10)._make_room()
     assert newest.is_dir() and not older.is_dir()  # the one just made stays
+
+
+@pytest.mark.parametrize(("cores", "gpu", "jobs"), [(1, True, 1), (2, True, 2), (2, False, 1), (16, True, 15)])
+def test_both_halves_compile_side_by_side_wherever_there_are_two_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, gpu: bool, jobs: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
+    settings = small_settings(tmp_path)
+    device = choose(settings)[0]
+    assert _jobs(settings, replace(device, kind="cuda") if gpu else device) == jobs
 
 
 # -- in real cells ---------------------------------------------------------------------------------------------------
