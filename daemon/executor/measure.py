@@ -37,6 +37,7 @@ from daemon.executor.side import (
     run_timed,
     run_untimed,
 )
+from daemon.executor.stages import Stages
 from daemon.executor.timings import FEWEST_ROUNDS, Account, Round, Series, kept
 from daemon.verdict import Phase, Verdict
 
@@ -83,7 +84,9 @@ class Measurement:
         rules: MeasureRules,
         conditions: Conditions,
         check: Check,
+        stages: Stages,
     ) -> None:
+        self._stages = stages
         self._places = places
         self._null = null
         self._drawer = drawer
@@ -113,7 +116,24 @@ class Measurement:
     def _run(
         self, estimate_s: float, deadline: float, progress: Callable[[str], None], *, as_graph: bool
     ) -> list[Timing]:
-        start = time.monotonic()
+        start, stage = time.monotonic(), self._stages.stage
+        with stage("size"):
+            slots = self._sized(estimate_s, deadline, as_graph=as_graph)
+        with stage("calibrate"):
+            self._calibrate(NullKernel.LOOP, slots)
+            self._calibrate(NullKernel.COPY, slots)
+        with stage("rounds"):
+            stop = self._rounds(slots, start, deadline, progress)
+        with stage("alone"):
+            self._isolated(slots, deadline)
+            self._equal_contents(slots, deadline)
+            self._one_by_one(slots, deadline)
+        with stage("calibrate"):
+            self._calibrate(NullKernel.LOOP, slots)
+        return [self._timing(index, stop) for index in range(len(self._places))]
+
+    def _sized(self, estimate_s: float, deadline: float, *, as_graph: bool) -> int:
+        """Calls per round, with every slot and kernel warm for as many; and whether rounds are launches of graphs."""
         few = min(_SIZING_CALLS, self._choose_slots(estimate_s / _SIZING_CALLS, deadline))
         needed_s = self._warm_up(few, deadline)
         if as_graph:
@@ -122,14 +142,7 @@ class Measurement:
         slots = self._choose_slots(needed_s, deadline)
         if slots != few:
             self._warm_up(slots, deadline)
-        self._calibrate(NullKernel.LOOP, slots)
-        self._calibrate(NullKernel.COPY, slots)
-        stop = self._rounds(slots, start, deadline, progress)
-        self._isolated(slots, deadline)
-        self._equal_contents(slots, deadline)
-        self._one_by_one(slots, deadline)
-        self._calibrate(NullKernel.LOOP, slots)
-        return [self._timing(index, stop) for index in range(len(self._places))]
+        return slots
 
     def _choose_slots(self, estimate_s: float, deadline: float) -> int:
         """Calls per round: long enough to dwarf the overhead, small enough for memory and for drawing fresh content

@@ -23,6 +23,7 @@ from daemon.executor.drawing import Export
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory
 from daemon.executor.protocol import Message
+from daemon.executor.stages import Stages
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
 from daemon.verdict import Phase, Side, Verdict
@@ -83,7 +84,8 @@ class Preparation:
     All raise `CellFailed` for what a kernel did and `HarnessError` when no cell can be had.
     """
 
-    def __init__(self, bench: Bench, request: Request, bundle_dir: Path, secret: Secret) -> None:
+    def __init__(self, bench: Bench, request: Request, bundle_dir: Path, secret: Secret, stages: Stages) -> None:
+        self._stages = stages
         self._bench = bench
         self._request = request
         self._bundle_dir = bundle_dir
@@ -112,11 +114,14 @@ class Preparation:
 
     def prepare(self) -> None:
         """Cells that stand ready, and what has to be compiled for them: the one goes on beside the other."""
-        if self._can_run():
-            self._start()
-        self._build()
-        for cell in self.cells.values():
-            cell.greet()
+        with self._stages.stage("start"):
+            if self._can_run():
+                self._start()
+        with self._stages.stage("build"):
+            self._build()
+        with self._stages.stage("start"):
+            for cell in self.cells.values():
+                cell.greet()
 
     def _can_run(self) -> bool:
         return all(self._bench.device.kind in self.backend(side).devices for side in self.sides)
