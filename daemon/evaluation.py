@@ -142,8 +142,7 @@ class CaseEvaluation(_Frozen):
     speedup: float | None = None
     comparison: Comparison | None = None
     compile_ms: float | None = None
-    # Where its time went: start, build, load, connect, tune, check, size, calibrate, rounds, alone, numerics, end, tools.
-    stages_ms: dict[str, float] = {}
+    stages_ms: dict[str, float] = {}  # where its time went, in the order of the stages
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stdout_tail: str = ""

@@ -27,6 +27,7 @@ from daemon.executor.capture import Capture, printable
 from daemon.executor.devices import Device
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import (
+    UIDS_PER_SLOT,
     CellLimits,
     Policy,
     cell_environment,
@@ -162,10 +163,11 @@ class Cells:
         zygote = self._zygotes.of(self._policy(), settings.start_s)
         zygote.await_ready()
         walls = self._walls(settings.limits)
+        number = next(_NUMBERS)
         birth = Birth(
-            uid=settings.uid_base + settings.uid_step + settings.slot,
+            uid=settings.uid_base + settings.uid_step + UIDS_PER_SLOT * settings.slot + number % UIDS_PER_SLOT,
             walls=walls,
-            group=self._group(next(_NUMBERS)),
+            group=self._group(number),
             timeout_s=settings.start_s,
             plan=None if self._tool is None else self._plan(walls),
             report_fd=self._report_fd,
@@ -271,8 +273,10 @@ class Cell:
         self._selector.register(program.stderr_fd, selectors.EVENT_READ, self.stderr)
 
     def greet(self) -> None:
-        """Wait until the cell has put up its walls and imported torch. Raises `HarnessError`: nothing of a bundle ran
-        yet."""
+        """Wait until the cell has put up its walls and started its device; at once when it has been waited for.
+        Raises `HarnessError`: nothing of a bundle ran yet."""
+        if self.versions:
+            return
         try:
             hello = self._receive(time.monotonic() + self._settings.start_s)
         except (protocol.ClosedError, protocol.ProtocolError, TimeoutError) as error:
@@ -283,10 +287,17 @@ class Cell:
         self.versions = {key: value for key, value in hello.items() if key in ("torch", "triton", "python")}
 
     def request(
-        self, message: protocol.Message, expected: str, *, phase: Phase, deadline: float, fds: tuple[int, ...] = ()
+        self,
+        message: protocol.Message,
+        expected: str,
+        *,
+        phase: Phase,
+        deadline: float,
+        fds: tuple[int, ...] = (),
+        launched_s: float | None = None,
     ) -> protocol.Message:
         """Send `message`, wait for the answer of type `expected` until `deadline` (monotonic). A frozen cell is
-        thawed for it.
+        thawed for it. With `launched_s`, a word "launched" before it leaves so many seconds at most.
 
         Raises `CellFailed` with the verdict for everything else: the cell's own report of a fault, silence, a crash,
         nonsense.
@@ -295,7 +306,7 @@ class Cell:
             self.require_silence()
             self.thaw()
         self.tell(message, phase=phase, deadline=deadline, fds=fds)
-        return self.await_answer(expected, phase=phase, deadline=deadline)
+        return self.await_answer(expected, phase=phase, deadline=deadline, launched_s=launched_s)
 
     def tell(self, message: protocol.Message, *, phase: Phase, deadline: float, fds: tuple[int, ...] = ()) -> None:
         """Send without waiting for an answer. Raises `CellFailed` when the cell is gone or does not take it until
@@ -329,10 +340,21 @@ class Cell:
         verdict = Verdict.OUT_OF_MEMORY if self.kill().oom_killed else Verdict.TIMEOUT
         return self._failed(verdict, phase, "the time limit was over; everything it had started was killed")
 
-    def await_answer(self, expected: str, *, phase: Phase, deadline: float, awake: bool = False) -> protocol.Message:
+    def await_answer(
+        self,
+        expected: str,
+        *,
+        phase: Phase,
+        deadline: float,
+        awake: bool = False,
+        launched_s: float | None = None,
+    ) -> protocol.Message:
         """Wait for the answer to what was told. `awake`: without sleeping meanwhile."""
         try:
             answer = self._receive(deadline, awake=awake)
+            if launched_s is not None and answer["type"] == "launched":
+                deadline = min(deadline, time.monotonic() + launched_s)
+                answer = self._receive(deadline, awake=awake)
         except TimeoutError as error:
             raise self._too_slow(phase) from error
         except protocol.ClosedError as error:

@@ -33,6 +33,7 @@ from daemon.executor.proof import prove
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.sandbox.probe import Isolation, assess
+from daemon.executor.spares import Spares
 from daemon.executor.telemetry import Telemetry
 from daemon.executor.tools import ceilings
 from daemon.executor.tools.ceilings import Ceilings
@@ -70,9 +71,12 @@ class Judge:
         self._zygotes = Zygotes()
         self._null_cell: Cell | None = None
         self._versions: dict[str, str | None] = {"torch": torch.__version__, "triton": version_of("triton")}
+        self._spares = {
+            side: Spares(self._cells(step), settings.sandbox.spare_cells) for side, step in _UID_STEP.items()
+        }
         self._bench = Bench(
             settings=settings,
-            cells={side: self._cells(step) for side, step in _UID_STEP.items()},
+            cells=self._spares,
             builders={side: self._cells(step, sees_device=False) for side, step in _UID_STEP.items()},
             null=self._null,
             cache=ArtifactCache(settings.paths.cache, _CACHE_BYTES),
@@ -82,6 +86,7 @@ class Judge:
             toolchain=self._versions | {"cuda": torch.version.cuda},
             tools=Toolbox.of(device),
             ceilings=self._ceilings,
+            settle=self._settle,
         )
 
     def _cells(self, uid_step: int, *, sees_device: bool = True) -> Cells:
@@ -170,6 +175,7 @@ class Judge:
         several = len(request.cases) > 1
         evaluations = []
         for case in request.cases:
+            self.refill()
             name = case.name if several else None
             judge = CaseJudge(self._bench, _bound(request, case), case, bundle_dir, _named(progress, name))
             evaluations.append(_shortened(judge.judge(), _OUTPUT_CHARS // len(request.cases)))
@@ -182,7 +188,18 @@ class Judge:
             notes.append("timing.mode graph needs a GPU; stream was used")
         return tuple(notes)
 
+    def _settle(self) -> None:
+        for spares in self._spares.values():
+            spares.settle()
+
+    def refill(self) -> None:
+        """Start cells for the next case."""
+        for spares in self._spares.values():
+            spares.refill()
+
     def close(self) -> None:
+        for spares in self._spares.values():
+            spares.close()
         if self._null_cell is not None:
             self._null_cell.kill()
 
@@ -254,6 +271,7 @@ def serve(channel: socket.socket, judge: Judge) -> None:
     """Answer `evaluate` messages until the daemon closes its end."""
     reader = protocol.Reader(protocol.MAX_TO_CELL)
     while True:
+        judge.refill()  # here nobody waits for it
         try:
             message = protocol.receive(channel, reader)
         except protocol.ClosedError:

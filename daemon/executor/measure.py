@@ -303,7 +303,9 @@ class Measurement:
         """One timed round of the place's own cell. Raises `CellFailed` when outputs changed after "done"."""
         place, seed = self._places[index], self._secret.seed("call", self._round)
         plan = self._plan(place, order, replay=replay)
-        result = run_timed(place, plan, seed, place.cell, self._surroundings, deadline=deadline)
+        with place.patience.waiting(len(order), deadline) as limit:
+            result = run_timed(place, plan, seed, place.cell, self._surroundings, deadline=limit)
+        place.patience.saw(len(order), result.wall_s)
         _require_unchanged(place, result)
         return result
 

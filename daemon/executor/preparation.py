@@ -22,7 +22,9 @@ from daemon.executor.devices import Device
 from daemon.executor.drawing import Export
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory
+from daemon.executor.patience import Patience
 from daemon.executor.protocol import Message
+from daemon.executor.spares import Starter
 from daemon.executor.stages import Stages
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
@@ -33,10 +35,11 @@ from daemon.verdict import Phase, Side, Verdict
 class Bench:
     """What the judge lends to a case: cells to start, the null candidate, the artifact cache, the settings, the
     kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
-    is asked for). `builders` start cells without a device."""
+    is asked for). `builders` start cells without a device; `settle` waits until nothing but the case's own cells is at
+    work."""
 
     settings: Settings
-    cells: Mapping[Side, Cells]
+    cells: Mapping[Side, Starter]
     builders: Mapping[Side, Cells]
     null: Callable[[], Cell]
     cache: ArtifactCache
@@ -46,6 +49,7 @@ class Bench:
     toolchain: dict[str, str | None]
     tools: Toolbox
     ceilings: Callable[[], Ceilings | None]
+    settle: Callable[[], None]
 
     @property
     def tensor_bytes(self) -> int:
@@ -111,6 +115,10 @@ class Preparation:
     def io(self, side: Side) -> IOContract | None:
         """The contract of one side's arguments; None where it has none, or the side is not there."""
         return kernel_of(self._request, side).io if side in self.sides else None
+
+    def patience(self, side: Side) -> Patience:
+        """How long to wait for calls of one side."""
+        return Patience.of(self._bench.settings.deadlines, self._bench.device.kind, side)
 
     def prepare(self) -> None:
         """Cells that stand ready, and what has to be compiled for them: the one goes on beside the other."""
