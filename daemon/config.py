@@ -160,6 +160,10 @@ class Settings(_Section):
     slots: Annotated[int, Field(ge=1, le=250)] = Field(  # each has user ids of its own (`sandbox/policy.py`)
         1, description="How many jobs are judged on the CPU at the same time; of GPUs, each judges one"
     )
+    ahead: Annotated[int, Field(ge=0, le=64)] | None = Field(
+        None,
+        description="Jobs compiled and made ready while others have the devices; when not set, 2 per GPU, 0 on the CPU",
+    )
     backend_paths: tuple[Path, ...] = Field((), description="Folders with further kernel types")
     control_interval_s: Annotated[float, Field(ge=0)] = Field(
         3600, description="How often the control kernel is timed on each device, seconds; 0: never"

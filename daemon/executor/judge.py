@@ -18,14 +18,15 @@ from typing import Any
 
 from daemon import log
 from daemon.config import Settings
-from daemon.contract import CaseSpec, CompareRequest, ParsedContract, bind_case, parse_contract
+from daemon.contract import ParsedContract
 from daemon.errors import BundleError, DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, Evaluation
 from daemon.executor import catalog, environment, protocol
 from daemon.executor.build import ArtifactCache
-from daemon.executor.bundle import Request
+from daemon.executor.builds import CACHE_BYTES, Builds
+from daemon.executor.bundle import bound, parse_folder
 from daemon.executor.case import CaseJudge
-from daemon.executor.cells import Cell, Cells, CellSettings
+from daemon.executor.cells import Cell, Cells, CellSettings, pool_threads
 from daemon.executor.conditions import GpuConditions, HostConditions
 from daemon.executor.devices import Device
 from daemon.executor.preparation import Bench
@@ -40,9 +41,7 @@ from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side, Verdict
-from daemon.versions import version_of
 
-_CACHE_BYTES = 4 << 30
 _OUTPUT_CHARS = 1 << 20
 _REPORT_FACTOR = 4
 _UID_STEP = {Side.CANDIDATE: 0, Side.REFERENCE: 1000}
@@ -70,20 +69,25 @@ class Judge:
         self._backends = catalog.load(settings.backend_paths)
         self._zygotes = Zygotes()
         self._null_cell: Cell | None = None
-        self._versions: dict[str, str | None] = {"torch": torch.__version__, "triton": version_of("triton")}
+        self._versions = environment.toolchain()
         self._spares = {
             side: Spares(self._cells(step), settings.sandbox.spare_cells) for side, step in _UID_STEP.items()
         }
         self._bench = Bench(
             settings=settings,
             cells=self._spares,
-            builders={side: self._cells(step, sees_device=False) for side, step in _UID_STEP.items()},
+            builds=Builds(
+                backends=self._backends,
+                device=device,
+                cells={side: self._cells(step, sees_device=False) for side, step in _UID_STEP.items()},
+                cache=ArtifactCache(settings.paths.cache, CACHE_BYTES),
+                toolchain=self._versions,
+                limit_s=settings.deadlines.build_s,
+            ),
             null=self._null,
-            cache=ArtifactCache(settings.paths.cache, _CACHE_BYTES),
             backends=self._backends,
             device=device,
             conditions=GpuConditions(self._telemetry) if device.is_gpu else HostConditions(),
-            toolchain=self._versions | {"cuda": torch.version.cuda},
             tools=Toolbox.of(device),
             ceilings=self._ceilings,
             settle=self._settle,
@@ -95,7 +99,7 @@ class Judge:
             self._device,
             uid_step=uid_step,
             slot=self._slot,
-            threads=1 if self._device.is_gpu and sees_device else _threads(self._settings),
+            threads=1 if self._device.is_gpu and sees_device else pool_threads(self._settings),
             sees_device=sees_device,
         )
         return Cells(cell_settings, self._groups, self._zygotes)
@@ -120,7 +124,7 @@ class Judge:
         with ceilings.bundle(contract) as folder:
             request = self._parse(folder).request
             [case] = request.cases
-            timing = CaseJudge(self._bench, _bound(request, case), case, folder, lambda _: None).judge().timing
+            timing = CaseJudge(self._bench, bound(request, case), case, folder, lambda _: None).judge().timing
         return timing.stats.min if timing is not None else None
 
     def prove(self) -> None:
@@ -155,17 +159,7 @@ class Judge:
         )
 
     def _parse(self, bundle_dir: Path) -> ParsedContract:
-        files = {
-            path.relative_to(bundle_dir).as_posix(): path.read_bytes()
-            for path in bundle_dir.rglob("*")
-            if path.is_file()
-        }
-        return parse_contract(
-            files.pop("contract.json", b""),
-            files,
-            types=catalog.contract_types(self._backends),
-            limits=self._settings.limits,
-        )
+        return parse_folder(bundle_dir, catalog.contract_types(self._backends), self._settings.limits)
 
     def _judge_cases(
         self, parsed: ParsedContract, bundle_dir: Path, progress: Callable[[str, str | None], None]
@@ -177,7 +171,7 @@ class Judge:
         for case in request.cases:
             self.refill()
             name = case.name if several else None
-            judge = CaseJudge(self._bench, _bound(request, case), case, bundle_dir, _named(progress, name))
+            judge = CaseJudge(self._bench, bound(request, case), case, bundle_dir, _named(progress, name))
             evaluations.append(_shortened(judge.judge(), _OUTPUT_CHARS // len(request.cases)))
         return evaluations
 
@@ -212,28 +206,8 @@ def _shortened(case: CaseEvaluation, limit: int) -> CaseEvaluation:
     return case.model_copy(update={**tails, "tool_reports": reports})
 
 
-def _bound(request: Request, case: CaseSpec) -> Request:
-    """`bind_case` gives back the kind of request it gets, which its type variable can only state one kind at a time."""
-    if isinstance(request, CompareRequest):
-        return bind_case(request, case)
-    return bind_case(request, case)
-
-
 def _named(progress: Callable[[str, str | None], None], name: str | None) -> Callable[[str], None]:
     return lambda text: progress(text, name)
-
-
-def _threads(settings: Settings) -> int:
-    """Threads of a cell's pool: one core fewer than there are, unless the settings say otherwise.
-
-    A pool as wide as the machine waits, at every parallel region, for the one thread that shares its core with the
-    judge or with anything else: on two busy cores a copy of 1 MB took 6 ms with two threads and 0.15 ms with one.
-    """
-    import os
-
-    available = len(os.sched_getaffinity(0))
-    wanted = settings.sandbox.cpu_cores
-    return max(1, min(available, int(wanted)) if wanted else available - 1)
 
 
 def _message(worst: CaseEvaluation, count: int) -> str | None:

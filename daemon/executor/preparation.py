@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
-from daemon.contract import ArgSpec, CompareRequest, IOContract, KernelSpec
+from daemon.contract import CompareRequest, IOContract
 from daemon.evaluation import Failure
-from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build, described
-from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of, memfd
+from daemon.executor.build import Artifact, described
+from daemon.executor.builds import Builds
+from daemon.executor.bundle import Request, kernel_of, memfd
 from daemon.executor.capture import printable
 from daemon.executor.catalog import BackendSpec
-from daemon.executor.cells import Cell, CellFailed, Cells
+from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.conditions import Conditions
 from daemon.executor.devices import Device
 from daemon.executor.drawing import Export
@@ -33,20 +33,18 @@ from daemon.verdict import Phase, Side, Verdict
 
 @dataclass(frozen=True)
 class Bench:
-    """What the judge lends to a case: cells to start, the null candidate, the artifact cache, the settings, the
+    """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the
     kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
-    is asked for). `builders` start cells without a device; `settle` waits until nothing but the case's own cells is at
+    is asked for). `settle` waits until nothing but the case's own cells is at
     work."""
 
     settings: Settings
     cells: Mapping[Side, Starter]
-    builders: Mapping[Side, Cells]
+    builds: Builds
     null: Callable[[], Cell]
-    cache: ArtifactCache
     backends: Mapping[str, BackendSpec]
     device: Device
     conditions: Conditions
-    toolchain: dict[str, str | None]
     tools: Toolbox
     ceilings: Callable[[], Ceilings | None]
     settle: Callable[[], None]
@@ -137,8 +135,8 @@ class Preparation:
     def _build(self) -> None:
         """Compile what has to be compiled, in cells without a device."""
         for side in self.sides:
-            if self._bench.device.kind in self.backend(side).build:
-                self.artifacts[side] = self._built(side)
+            if self._bench.builds.are_needed(self._request, side):
+                self.artifacts[side] = self._bench.builds.artifact(self._request, side, self._bundle_dir)
                 self.compile_ms += self.artifacts[side].build_ms if side is Side.CANDIDATE else 0.0
         for side in self.sides:
             if self._bench.device.kind not in self.backend(side).devices:
@@ -148,39 +146,6 @@ class Preparation:
 
     def _unsupported(self, side: Side, message: str) -> CellFailed:
         return CellFailed(Verdict.UNSUPPORTED, Failure(phase=Phase.BUILD, side=side, message=message))
-
-    def _built(self, side: Side) -> Artifact:
-        files, message = self._sources(side)
-        key = artifact_key(message, files, self._bench.toolchain)
-        if (cached := self._bench.cache.get(key)) is not None:
-            return cached
-        artifact = build(
-            self._bench.builders[side], side, message, files, deadline_s=self._bench.settings.deadlines.build_s
-        )
-        self._bench.cache.put(key, artifact)
-        return artifact
-
-    def _sources(self, side: Side) -> tuple[KernelFiles, Message]:
-        """The files for one side's cell and the message that explains them."""
-        kernel = kernel_of(self._request, side)
-        spec = self.backend(side)
-        files = files_for(self._request, side, self._bundle_dir, suffix=".py" if spec.contract.is_python else ".cu")
-        launch = kernel.io.launch if kernel.io else None
-        requires = self._request.requires
-        message: Message = {
-            "kernel_type": kernel.kernel_type,
-            "source_file": files.source_file,
-            "files": files.listing,
-            "metadata": _metadata(kernel),
-            "side": str(side),
-            "matmul_precision": str(self._request.matmul_precision),
-            "device": self._bench.device.kind,
-            "architecture": self._bench.device.architecture if self._bench.device.is_gpu else "",
-            "args": [_argument(arg) for arg in (kernel.io.args if kernel.io else ())],
-            "launch": launch.model_dump(mode="json") if launch else {},
-            "requires": requires.model_dump(mode="json", exclude_none=True) if requires else {},
-        }
-        return files, message
 
     def _start(self) -> None:
         """Both cells at once: they import torch side by side. An evaluate that makes its own inputs gets a twin to
@@ -222,7 +187,7 @@ class Preparation:
 
     def _load_one(self, role: Side) -> None:
         side = role if isinstance(self._request, CompareRequest) else Side.CANDIDATE
-        files, message = self._sources(side)
+        files, message = self._bench.builds.sources(self._request, side, self._bundle_dir)
         artifact = self.artifacts.get(side)
         start = time.perf_counter()
         built = artifact.data if artifact is not None else b""
@@ -293,18 +258,3 @@ class Preparation:
         self.kill()
         for export in self._exports:
             export.close()
-
-
-def _argument(arg: ArgSpec) -> dict[str, Any]:
-    """What a backend may know of one argument. Content stays with the judge."""
-    spec = arg.tensor_spec
-    shown: dict[str, Any] = {"name": arg.name, "is_meta": arg.is_meta, "type": str(arg.type)}
-    if spec is not None:
-        return shown | {"dtype": spec.dtype, "shape": list(spec.dims)}
-    infinite = isinstance(arg.value, float) and not math.isfinite(arg.value)  # JSON has no word for it
-    return shown | {"value": str(arg.value) if infinite else arg.value}
-
-
-def _metadata(kernel: KernelSpec) -> dict[str, Any]:
-    given = kernel.metadata.model_dump(mode="json", exclude_none=True)
-    return {**given.pop("extra", {}), **given}

@@ -1,0 +1,88 @@
+"""Which kernels are compiled before they run, from which sources, and where the result comes from. Trusted side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.contract import ArgSpec, KernelSpec
+from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build
+from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of
+from daemon.executor.catalog import BackendSpec
+from daemon.executor.cells import Cells
+from daemon.executor.devices import Device
+from daemon.executor.protocol import Message
+from daemon.verdict import Side
+
+CACHE_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class Builds:
+    """The compile stage of one trusted process, for kernels that will run on `device`. `cells` start cells without
+    one, by side; what they build is kept in `cache` under a key that names the `toolchain` too."""
+
+    backends: Mapping[str, BackendSpec]
+    device: Device
+    cells: Mapping[Side, Cells]
+    cache: ArtifactCache
+    toolchain: Mapping[str, str | None]
+    limit_s: float
+
+    def are_needed(self, request: Request, side: Side) -> bool:
+        """Whether a kernel of this type is compiled before it is loaded."""
+        return self.device.kind in self._backend(request, side).build
+
+    def artifact(self, request: Request, side: Side, bundle_dir: Path) -> Artifact:
+        """From the cache, or built now. Raises `CellFailed` with the compiler's words, `HarnessError` when no cell
+        starts."""
+        files, message = self.sources(request, side, bundle_dir)
+        key = artifact_key(message, files, self.toolchain)
+        if (cached := self.cache.get(key)) is not None:
+            return cached
+        artifact = build(self.cells[side], side, message, files, deadline_s=self.limit_s)
+        self.cache.put(key, artifact)
+        return artifact
+
+    def sources(self, request: Request, side: Side, bundle_dir: Path) -> tuple[KernelFiles, Message]:
+        """The files for one side's cell and the message that explains them."""
+        kernel = kernel_of(request, side)
+        suffix = ".py" if self._backend(request, side).contract.is_python else ".cu"
+        files = files_for(request, side, bundle_dir, suffix=suffix)
+        launch = kernel.io.launch if kernel.io else None
+        requires = request.requires
+        message: Message = {
+            "kernel_type": kernel.kernel_type,
+            "source_file": files.source_file,
+            "files": files.listing,
+            "metadata": _metadata(kernel),
+            "side": str(side),
+            "matmul_precision": str(request.matmul_precision),
+            "device": self.device.kind,
+            "architecture": self.device.architecture if self.device.is_gpu else "",
+            "args": [_argument(arg) for arg in (kernel.io.args if kernel.io else ())],
+            "launch": launch.model_dump(mode="json") if launch else {},
+            "requires": requires.model_dump(mode="json", exclude_none=True) if requires else {},
+        }
+        return files, message
+
+    def _backend(self, request: Request, side: Side) -> BackendSpec:
+        return self.backends[kernel_of(request, side).kernel_type]
+
+
+def _argument(arg: ArgSpec) -> dict[str, Any]:
+    """What a backend may know of one argument. Content stays with the judge."""
+    spec = arg.tensor_spec
+    shown: dict[str, Any] = {"name": arg.name, "is_meta": arg.is_meta, "type": str(arg.type)}
+    if spec is not None:
+        return shown | {"dtype": spec.dtype, "shape": list(spec.dims)}
+    infinite = isinstance(arg.value, float) and not math.isfinite(arg.value)  # JSON has no word for it
+    return shown | {"value": str(arg.value) if infinite else arg.value}
+
+
+def _metadata(kernel: KernelSpec) -> dict[str, Any]:
+    given = kernel.metadata.model_dump(mode="json", exclude_none=True)
+    return {**given.pop("extra", {}), **given}
