@@ -90,6 +90,7 @@ class Judge:
             conditions=GpuConditions(self._telemetry) if device.is_gpu else HostConditions(),
             tools=Toolbox.of(device),
             ceilings=self._ceilings,
+            refill=self._refill,
             settle=self._settle,
         )
 
@@ -134,6 +135,7 @@ class Judge:
         Raises `HarnessError` with what the cell said, or did not do.
         """
         prove(self._null(), self._device.kind)
+        self._refill()
 
     def evaluate(self, bundle_dir: Path, progress: Callable[[str, str | None], None]) -> Evaluation:
         """Judge the bundle in `bundle_dir`. Raises `HarnessError` only."""
@@ -169,7 +171,6 @@ class Judge:
         several = len(request.cases) > 1
         evaluations = []
         for case in request.cases:
-            self.refill()
             name = case.name if several else None
             judge = CaseJudge(self._bench, bound(request, case), case, bundle_dir, _named(progress, name))
             evaluations.append(_shortened(judge.judge(), _OUTPUT_CHARS // len(request.cases)))
@@ -186,8 +187,7 @@ class Judge:
         for spares in self._spares.values():
             spares.settle()
 
-    def refill(self) -> None:
-        """Start cells for the next case."""
+    def _refill(self) -> None:
         for spares in self._spares.values():
             spares.refill()
 
@@ -245,7 +245,6 @@ def serve(channel: socket.socket, judge: Judge) -> None:
     """Answer `evaluate` messages until the daemon closes its end."""
     reader = protocol.Reader(protocol.MAX_TO_CELL)
     while True:
-        judge.refill()  # here nobody waits for it
         try:
             message = protocol.receive(channel, reader)
         except protocol.ClosedError:

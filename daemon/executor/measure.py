@@ -310,19 +310,24 @@ class Measurement:
         return result
 
     def _isolated(self, slots: int, deadline: float) -> None:
-        """Rounds of one call: what a call costs that cannot share work with its neighbours."""
+        """Rounds of one call: what a call costs that cannot share work with its neighbours. Null rounds before and
+        after: every attachment of the null candidate costs a whole round of its own."""
+        self._alone_nulls(slots)
         for _ in range(_ISOLATED_ROUNDS * (_SUSPICIOUSLY_MANY if self._looks_batched() else 1)):
             if time.monotonic() + _TIME_LEFT_S > deadline:
                 return
-            rounds = self._one_round(slots, 1, "isolated", deadline)
-            for place, series, one in zip(self._places, self._series, rounds, strict=True):
+            for series, one in zip(self._series, self._one_round(slots, 1, "isolated", deadline), strict=True):
                 series.alone.append(one)
-                series.alone_null += self._null_rounds(place, NullKernel.LOOP, slots, [1])
+        self._alone_nulls(slots)
         if self._replay and slots >= _SIZING_CALLS:
             for place, series in zip(self._places, self._series, strict=True):
                 if any(field.tensor.count for field in place.answer_fields()):  # nothing to write takes no kernel
                     walls = self._null_rounds(place, NullKernel.TOUCH, slots, [slots] * _EXTRA_ROUNDS)
                     series.touch += [(slots, wall_s) for wall_s in walls]
+
+    def _alone_nulls(self, slots: int) -> None:
+        for place, series in zip(self._places, self._series, strict=True):
+            series.alone_null += self._null_rounds(place, NullKernel.LOOP, slots, [1] * _NULL_ROUNDS)
 
     def _looks_batched(self) -> bool:
         """Whether the candidate is so much faster than the reference that it is worth a closer look how."""

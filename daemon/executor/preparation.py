@@ -35,8 +35,8 @@ from daemon.verdict import Phase, Side, Verdict
 class Bench:
     """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the
     kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
-    is asked for). `settle` waits until nothing but the case's own cells is at
-    work."""
+    is asked for). `refill` starts cells for the next case, `settle` waits
+    until nothing but the case's own cells is at work."""
 
     settings: Settings
     cells: Mapping[Side, Starter]
@@ -47,6 +47,7 @@ class Bench:
     conditions: Conditions
     tools: Toolbox
     ceilings: Callable[[], Ceilings | None]
+    refill: Callable[[], None]
     settle: Callable[[], None]
 
     @property
@@ -162,8 +163,8 @@ class Preparation:
     def load(self, deadline: float) -> None:
         """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic)."""
         self._deadline = deadline
-        for side in self.cells:
-            self._load_one(side)
+        for number, side in enumerate(self.cells):
+            self._load_one(side, self._bench.refill if number == 0 else None)
         seed = self._secret.seed("init")
         init: Export | None = None
         for side, cell in self.cells.items():
@@ -185,20 +186,19 @@ class Preparation:
                 init.describe(seed, self._deadline)
         self._share_state()
 
-    def _load_one(self, role: Side) -> None:
+    def _load_one(self, role: Side, meanwhile: Callable[[], None] | None) -> None:
+        """`meanwhile` is done while the cell imports the source."""
         side = role if isinstance(self._request, CompareRequest) else Side.CANDIDATE
         files, message = self._bench.builds.sources(self._request, side, self._bundle_dir)
         artifact = self.artifacts.get(side)
         start = time.perf_counter()
         built = artifact.data if artifact is not None else b""
         with files.as_memfd() as sources, memfd([built]) as packed:
-            answer = self.cells[role].request(
-                message | {"type": "load", "artifact_bytes": len(built)},
-                "loaded",
-                phase=Phase.LOAD,
-                deadline=self._deadline,
-                fds=(sources, packed),
-            )
+            order: Message = message | {"type": "load", "artifact_bytes": len(built)}
+            self.cells[role].tell(order, phase=Phase.LOAD, deadline=self._deadline, fds=(sources, packed))
+            if meanwhile is not None:
+                meanwhile()
+            answer = self.cells[role].await_answer("loaded", phase=Phase.LOAD, deadline=self._deadline)
         self.loaded[role] = Loaded.of(answer)
         if role is Side.CANDIDATE:
             self.compile_ms += (time.perf_counter() - start) * 1e3

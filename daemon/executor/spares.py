@@ -1,7 +1,7 @@
 """Cells that stand ready before they are needed: forked, behind their walls, on a GPU with their context made.
 
-Theory of operation: the judge starts them between two cases, and they come up by themselves while the next one is read,
-loaded and checked. Before anything is measured it waits until all of them stand still (`settle`): making a context
+Theory of operation: the judge starts them while a cell of the case before imports its source, and they come up by
+themselves. Before anything is measured it waits until all of them stand still (`settle`): making a context
 keeps a GPU busy. A spare has seen nothing of any bundle; it is handed out once, and killed after its one evaluation
 like every cell.
 """
