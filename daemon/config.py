@@ -66,7 +66,10 @@ class Sandbox(_Section):
         64 * 1024, description="How much of stdout and of stderr is kept, bytes (the end counts)"
     )
     uid_base: PositiveInt = Field(
-        61_000, description="First of the user ids that cells run under when evald runs as root"
+        61_000, description="First of the 4000 user ids that cells run under when evald runs as root"
+    )
+    spare_cells: Annotated[int, Field(ge=0, le=2)] = Field(
+        2, description="Cells of each kind that stand ready for the next case; on a GPU each holds about 0.5 GB of it"
     )
 
 
@@ -75,6 +78,12 @@ class Deadlines(_Section):
 
     build_s: Seconds = Field(300, description="Compiling one kernel, seconds")
     start_s: Seconds = Field(60, description="Starting a cell, seconds")
+    call_s: Seconds = Field(
+        10, description="Least that later calls of a kernel on the CPU may take, however fast the first were, seconds"
+    )
+    gpu_call_s: Seconds = Field(
+        1.5, description="The same on a GPU, counted for the first call from when all of it is launched, seconds"
+    )
     metrics_s: ToolSeconds = Field(180, description="Counting one kernel under ncu, when all else is done, seconds")
     check_s: ToolSeconds = Field(300, description="One check of compute-sanitizer, when all else is done, seconds")
     stop_s: Seconds = Field(5, description="Waiting for running jobs when the daemon stops, seconds")
@@ -148,8 +157,12 @@ class Settings(_Section):
     gpus: tuple[str, ...] = Field(
         (), description="GPUs to judge on, by index or by the beginning of their UUID; all when not set"
     )
-    slots: PositiveInt = Field(
+    slots: Annotated[int, Field(ge=1, le=250)] = Field(  # each has user ids of its own (`sandbox/policy.py`)
         1, description="How many jobs are judged on the CPU at the same time; of GPUs, each judges one"
+    )
+    ahead: Annotated[int, Field(ge=0, le=64)] | None = Field(
+        None,
+        description="Jobs compiled and made ready while others have the devices; when not set, 2 per GPU, 0 on the CPU",
     )
     backend_paths: tuple[Path, ...] = Field((), description="Folders with further kernel types")
     control_interval_s: Annotated[float, Field(ge=0)] = Field(

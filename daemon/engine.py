@@ -18,13 +18,15 @@ ANY_DEVICE = Requirements()
 @dataclass(frozen=True)
 class JobSpec:
     """One job to judge. `bundle_dir` is a private, verified copy: `contract.json` and the files it names, nothing
-    writes to it. `requires`: which device may judge it, where there are several.
+    writes to it. `requires`: which device may judge it, where there are several. `kernel_types`: of its kernels, where
+    that is known already.
     """
 
     job_id: str
     name: str
     bundle_dir: Path
     requires: Requirements = ANY_DEVICE
+    kernel_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,15 @@ class DeviceState:
 
 
 class Engine(Protocol):
-    """Judges one job at a time per call; `evaluate` may be called from several threads, up to `slots` at once."""
+    """Judges one job at a time per call; `evaluate` may be called from several threads, up to `at_once`."""
 
     @property
     def slots(self) -> int:
         """How many jobs may be evaluated at the same time."""
+
+    @property
+    def at_once(self) -> int:
+        """How many jobs it wants to be given at the same time: one for each slot, and those it prepares meanwhile."""
 
     def devices(self) -> tuple[DeviceState, ...]:
         """What this engine judges on, one per slot, in the order of the slots. Never blocks."""

@@ -142,6 +142,7 @@ class CaseEvaluation(_Frozen):
     speedup: float | None = None
     comparison: Comparison | None = None
     compile_ms: float | None = None
+    stages_ms: dict[str, float] = {}  # where its time went, in the order of the stages
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stdout_tail: str = ""

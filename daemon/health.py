@@ -50,7 +50,10 @@ class Health:
 
     def status(self) -> str:
         """One line for people."""
-        counts = f"{self.running}/{self.slots} slots judging, {self.jobs.get(JobState.QUEUED, 0)} queued, "
+        judging = min(self.running, self.slots)
+        counts = f"{judging}/{self.slots} slots judging, "
+        counts += f"{self.running - judging} made ready, " if self.running > judging else ""
+        counts += f"{self.jobs.get(JobState.QUEUED, 0)} queued, "
         counts += f"{self.inbox} in the inbox, {self.judged} judged"
         counts += f", {self.drained} of {self.slots} devices drained" if self.drained else ""
         return f"waiting: {self.trouble}; {counts}" if self.trouble else counts
@@ -184,6 +187,10 @@ class _WatchedEngine:
     @property
     def slots(self) -> int:
         return self._engine.slots
+
+    @property
+    def at_once(self) -> int:
+        return self._engine.at_once
 
     def devices(self) -> tuple[DeviceState, ...]:
         return self._engine.devices()

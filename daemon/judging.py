@@ -120,7 +120,9 @@ class Desk:
         self._repository.start(lease)
         failpoints.hit("run.started")
         log.story("running", job=lease.job_id, name=name, attempt=lease.attempt)
-        job = JobSpec(lease.job_id, name, bundle.dir, parsed.request.requires)
+        kernels = (parsed.request.reference, parsed.request.candidate)
+        kernel_types = tuple(kernel.kernel_type for kernel in kernels if kernel is not None)
+        job = JobSpec(lease.job_id, name, bundle.dir, parsed.request.requires, kernel_types)
         return self._engine.evaluate(job, on_progress), parsed
 
     def _defer(self, lease: Lease, name: str, reason: str) -> Deferred:

@@ -132,7 +132,7 @@ class Service:
             Doorbell(lambda name: self._monitor.working(f"claiming {name}"), self._claimed, self._count),
         )
         self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
-        self._workers: Workers[Lease] = Workers(engine.slots, self._take, self._work)
+        self._workers: Workers[Lease] = Workers(engine.at_once, self._take, self._work)
         self._pulse: Pulse[Lease] = Pulse(
             settings.lease_s / 3,
             lambda lease, progress: self._repository.heartbeat(lease, settings.lease_s, progress),

@@ -37,12 +37,14 @@ class PostgresServer:
     socket_folder: Path
     process: subprocess.Popen[bytes]
 
-    def create_database(self, template_url: str | None = None) -> str:
-        """The URL of a new database: empty, or a copy of the one at `template_url`, to which nobody is connected."""
+    def create_database(self, template_url: str | None = None, *, options: str = "") -> str:
+        """The URL of a new database: empty, or a copy of the one at `template_url`, to which nobody is connected.
+        `options` of CREATE DATABASE need an empty template."""
         name = f"test_{uuid.uuid4().hex}"
         template = "template1" if template_url is None else _database_name(template_url)
+        template = "template0" if options else template
         with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {options}')
         return f"postgresql://evald@/{name}?host={self.socket_folder}"
 
     def drop_database(self, url: str) -> None:

@@ -47,13 +47,18 @@ def _daemons_table(daemons: tuple[DaemonRecord, ...], running: tuple[JobRecord, 
                 daemon.host,
                 str(daemon.pid),
                 _state_of(daemon, running),
-                f"{len(_held_by(daemon, running))}/{daemon.slots}",
+                _use_of(daemon.slots, len(_held_by(daemon, running))),
                 figures.ago(daemon.seen_at),
                 daemon.inbox,
             )
             for daemon in daemons
         ],
     )
+
+
+def _use_of(slots: int, held: int) -> str:
+    """Slots at work of all, and jobs that are made ready for one."""
+    return f"{min(held, slots)}/{slots}" + (f" +{held - slots}" if held > slots else "")
 
 
 def _devices_table(daemons: tuple[DaemonRecord, ...]) -> None:

@@ -146,7 +146,19 @@ def _open(url: URL) -> Engine:
     connect_args: dict[str, Any] = {key: url.query.get(key, value) for key, value in defaults.items()}
     given = url.query.get("options")
     connect_args["options"] = f"{options} {given}" if given else options
-    return create_engine(url, connect_args=connect_args, pool_pre_ping=True)
+    engine = create_engine(url, connect_args=connect_args, pool_pre_ping=True)
+    event.listen(engine, "connect", _require_unicode, insert=True)  # before SQLAlchemy asks its first questions
+    return engine
+
+
+def _require_unicode(connection: Any, _record: object) -> None:
+    """Names and messages are any text, and Postgres keeps some of it as jsonb, which other encodings cannot hold."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise OperatorError(
+            f"the database {connection.info.dbname} has the encoding {encoding}, and evald needs UTF8",
+            hint=f"CREATE DATABASE {connection.info.dbname}_utf8 ENCODING 'UTF8' TEMPLATE template0",
+        )
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

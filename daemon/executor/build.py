@@ -12,7 +12,7 @@ import json
 import mmap
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,11 +100,11 @@ class ArtifactCache:
             total -= status.st_size
 
 
-def artifact_key(message: Message, files: KernelFiles, toolchain: dict[str, str | None]) -> str:
+def artifact_key(message: Message, files: KernelFiles, toolchain: Mapping[str, str | None]) -> str:
     """sha256 over sources, flags, device and toolchain versions."""
     digest = hashlib.sha256()
     stable = {name: value for name, value in message.items() if name not in ("type", "files", "capacity", "side")}
-    digest.update(json.dumps([stable, toolchain, files.source_file], sort_keys=True).encode())
+    digest.update(json.dumps([stable, dict(toolchain), files.source_file], sort_keys=True).encode())
     for name, data in files.contents:
         digest.update(f"\0{name}\0{len(data)}\0".encode())
         digest.update(data)

@@ -1,14 +1,24 @@
-"""The files of a bundle on their way into a cell: one memfd, and a list of names and sizes. Trusted side."""
+"""A bundle's private copy: its contract, and its files on their way into a cell. Trusted side."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.contract import CompareRequest, EvaluateRequest, KernelSpec
+from daemon.config import Limits
+from daemon.contract import (
+    CaseSpec,
+    CompareRequest,
+    EvaluateRequest,
+    KernelSpec,
+    KernelTypeSpec,
+    ParsedContract,
+    bind_case,
+    parse_contract,
+)
 from daemon.verdict import Side
 
 Request = EvaluateRequest | CompareRequest
@@ -44,6 +54,21 @@ def memfd(parts: Iterable[bytes]) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def parse_folder(bundle_dir: Path, types: Mapping[str, KernelTypeSpec], limits: Limits) -> ParsedContract:
+    """The contract of a bundle's private copy. Raises `BundleError`."""
+    files = {
+        path.relative_to(bundle_dir).as_posix(): path.read_bytes() for path in bundle_dir.rglob("*") if path.is_file()
+    }
+    return parse_contract(files.pop("contract.json", b""), files, types=types, limits=limits)
+
+
+def bound(request: Request, case: CaseSpec) -> Request:
+    """`bind_case` gives back the kind of request it gets, which its type variable can only state one kind at a time."""
+    if isinstance(request, CompareRequest):
+        return bind_case(request, case)
+    return bind_case(request, case)
 
 
 def kernel_of(request: Request, side: Side) -> KernelSpec:

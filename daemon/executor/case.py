@@ -24,6 +24,7 @@ from daemon.executor.measure import Measurement, MeasureRules, fill
 from daemon.executor.memory import DeviceFull
 from daemon.executor.preparation import Bench, Preparation
 from daemon.executor.side import SidePlace, run_untimed
+from daemon.executor.stages import Stages
 from daemon.executor.timings import compare_speed
 from daemon.executor.tools import sanitizer
 from daemon.executor.tools.inspection import Inspection, with_speed_of_light
@@ -51,7 +52,8 @@ class CaseJudge:
         self._case = case
         self._progress = progress
         self._secret = Secret(bench.device.kind)
-        self._ready = Preparation(bench, request, bundle_dir, self._secret)
+        self._stages = Stages()
+        self._ready = Preparation(bench, request, bundle_dir, self._secret, self._stages)
         self._places: dict[Side, SidePlace] = {}
         self._errors = Errors()
         self._deadline = 0.0
@@ -69,7 +71,8 @@ class CaseJudge:
         """The whole case. Raises `HarnessError` only: everything a bundle does ends in an evaluation."""
         try:
             self._story()
-            self._inspect()
+            with self._stages.stage("tools"):
+                self._inspect()
             return self._report(Verdict.PASSED, None)
         except CellFailed as outcome:
             return self._report_failure(outcome)
@@ -85,24 +88,31 @@ class CaseJudge:
         self._deadline = time.monotonic() + self._request.timeout  # starting our own processes is not the bundle's time
         hookup = Hookup(self._ready, self._request, self._secret, self._deadline)
         self._places = hookup.places
+        stage = self._stages.stage
         try:
-            self._ready.load(self._deadline)
-            drawer = hookup.connect()
-            inspector = self._inspector()
+            with stage("load"):
+                self._ready.load(self._deadline)
+            with stage("connect"):
+                drawer = hookup.connect()
+                inspector = self._inspector()
             if self._bench.device.is_gpu:
-                self._tune(drawer)
-            estimate_s = self._check(drawer, inspector)
-            self._build = self._ready.report()
+                with stage("tune"):
+                    self._tune(drawer)
+            with stage("check"):
+                estimate_s = self._check(drawer, inspector)
+                self._build = self._ready.report()
             self._measure(drawer, inspector, estimate_s)
-            self._keep_samples(drawer)
-            self._assess_numerics(drawer, inspector)
+            with stage("numerics"):
+                self._keep_samples(drawer)
+                self._assess_numerics(drawer, inspector)
         except (DeviceFull, torch.OutOfMemoryError) as error:
             raise device_full(self._ready.cells, error) from error
         except CellFailed as failed:
             raise blamed(failed, self._ready.cells) if self._bench.device.is_gpu else failed from None
         finally:
-            self._ready.kill()  # before memory is given back that they have mapped
-            hookup.close()
+            with stage("end"):
+                self._ready.kill()  # before memory is given back that they have mapped
+                hookup.close()
 
     # -- check and measure --------------------------------------------------------------------------------------
 
@@ -154,11 +164,16 @@ class CaseJudge:
     def _trial(self, drawer: Drawer, trial: int) -> float:
         values = drawer.draw("check", trial, [0], deadline=self._deadline)
         slowest_s = 0.0
+        reference = self._places.get(Side.REFERENCE)
         for place in self._places.values():
             place.attached.compose(self._secret.generator("poison", trial, place.cell.side), [0])
             fill(place, [0], values)
             seed = self._secret.seed("call", "check", trial)
-            wall_s = run_untimed(place, [0], seed, phase=Phase.CHECK, deadline=self._deadline)
+            launched_s: float | None = None
+            # On a CPU a call is over when all of it has been launched.
+            if self._bench.device.is_gpu and reference is not None and place is not reference:
+                launched_s = place.patience.launched_s(reference.patience)
+            wall_s = run_untimed(place, [0], seed, phase=Phase.CHECK, deadline=self._deadline, launched_s=launched_s)
             slowest_s = max(slowest_s, wall_s)
         return slowest_s
 
@@ -193,6 +208,7 @@ class CaseJudge:
         )
         start = time.monotonic()
         null = self._bench.null()
+        self._bench.settle()
         self._deadline += time.monotonic() - start
         measurement = Measurement(
             places,
@@ -202,6 +218,7 @@ class CaseJudge:
             rules,
             self._bench.conditions,
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
+            stages=self._stages,
         )
         self._timings = measurement.run(estimate_s, self._deadline, self._progress)
         if drawer.repeats:
@@ -308,6 +325,7 @@ class CaseJudge:
             speedup=_speedup(timing, ref_timing),
             comparison=compare_speed(timing, ref_timing) if timing and ref_timing else None,
             compile_ms=self._ready.compile_ms or None,
+            stages_ms=dict(self._stages.took_ms),
             labels=tuple(self._labels),
             notes=tuple(self._ready.notes),
             stdout_tail=candidate.stdout.text() if candidate else "",

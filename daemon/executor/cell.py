@@ -50,6 +50,7 @@ def run(channel_fd: int, walls: dict[str, Any]) -> int:
         threads=int(walls["threads"]),
         backend_paths=paths,
         device=walls["device"],
+        tell=lambda message: protocol.send(channel, message),
         under_tool=bool(walls.get("under_tool")),
     )
     gc.collect()

@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.evaluation import Environment
 from daemon.executor.devices import Device
 from daemon.executor.sandbox.probe import Isolation
-from daemon.versions import evald_version
+from daemon.versions import evald_version, version_of
 
 
 def describe(
@@ -33,6 +33,13 @@ def describe(
         isolation_weaker=isolation.weaker,
         evald=evald_version(),
     )
+
+
+def toolchain() -> dict[str, str | None]:
+    """What compiles kernels here, by name: part of every key of the artifact cache. Imports torch."""
+    import torch
+
+    return {"torch": torch.__version__, "triton": version_of("triton"), "cuda": torch.version.cuda}
 
 
 def cpu_name() -> str | None:

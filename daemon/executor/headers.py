@@ -47,7 +47,7 @@ _HEADER_BYTES = 2048 * _MIB
 _MANIFEST_BYTES = 8 * _MIB
 _MEMORY_BYTES = 6144 * _MIB
 _FREE_BYTES = 4096 * _MIB  # a header takes close to a fifth of it; the database may be on the same disk
-_MAKE_LIMIT_S = 240.0
+MAKE_LIMIT_S = 240.0
 _SCRIPT = '#!/bin/sh\nexec {python} -I -S -B {wrapper} {shelf} {compiler} "$@"\n'
 _TEXT = "#include <torch/extension.h>\n"
 _FORWARD = "#include_next <torch/extension.h>\n"  # where GCC does not take the header, and where it comes twice
@@ -77,7 +77,8 @@ def roomy(cells: Cells) -> Cells:
     """The same cells with room for making a header: they run nobody's code."""
     limits = cells.settings.limits
     memory_bytes, file_bytes = max(limits.memory_bytes, _MEMORY_BYTES), max(limits.file_bytes, _HEADER_BYTES)
-    return cells.within(replace(limits, memory_bytes=memory_bytes, file_bytes=file_bytes))
+    limits = replace(limits, memory_bytes=memory_bytes, file_bytes=file_bytes)
+    return cells.having(replace(cells.settings, limits=limits))
 
 
 class Headers:
@@ -222,7 +223,7 @@ class Headers:
                 {"type": "precompile", "text": _TEXT, "level": level, "with_cuda": with_cuda},
                 "precompiled",
                 phase=Phase.BUILD,
-                deadline=time.monotonic() + _MAKE_LIMIT_S,
+                deadline=time.monotonic() + MAKE_LIMIT_S,
                 fds=(header, manifest),
             )
         finally:

@@ -42,7 +42,7 @@ class Hookup:
         wirings = self._wirings(logicals, source)
         drawer = Drawer(logicals, self._secret, source)
         for side, wiring in wirings.items():
-            place = SidePlace(self._ready.cells[side], wiring, self._secret.device)
+            place = SidePlace(self._ready.cells[side], wiring, self._secret.device, self._ready.patience(side))
             self.places[side] = place
             if self._ready.backend(side).answers == "either":
                 self._discover_answer(place, drawer)

@@ -13,37 +13,34 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from daemon import log
 from daemon.config import Settings
-from daemon.contract import CaseSpec, CompareRequest, ParsedContract, bind_case, parse_contract
+from daemon.contract import ParsedContract
 from daemon.errors import BundleError, DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, Evaluation
-from daemon.executor import catalog, compilers, environment, headers, protocol
-from daemon.executor.build import ArtifactCache
-from daemon.executor.bundle import Request
+from daemon.executor import catalog, environment, protocol
+from daemon.executor.builds import Builds
+from daemon.executor.bundle import bound, parse_folder
 from daemon.executor.case import CaseJudge
-from daemon.executor.cells import Cell, Cells, CellSettings
+from daemon.executor.cells import Cell, Cells, CellSettings, pool_threads
 from daemon.executor.conditions import GpuConditions, HostConditions
 from daemon.executor.devices import Device
-from daemon.executor.headers import Headers
 from daemon.executor.preparation import Bench
 from daemon.executor.proof import prove
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.sandbox.probe import Isolation, assess
+from daemon.executor.spares import Spares
 from daemon.executor.telemetry import Telemetry
 from daemon.executor.tools import ceilings
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side, Verdict
-from daemon.versions import version_of
 
-_CACHE_BYTES = 4 << 30
 _OUTPUT_CHARS = 1 << 20
 _REPORT_FACTOR = 4
 _UID_STEP = {Side.CANDIDATE: 0, Side.REFERENCE: 1000}
@@ -71,25 +68,27 @@ class Judge:
         self._backends = catalog.load(settings.backend_paths)
         self._zygotes = Zygotes()
         self._null_cell: Cell | None = None
-        self._versions: dict[str, str | None] = {"torch": torch.__version__, "triton": version_of("triton")}
-        found = compilers.find()
-        toolchain = self._versions | {"cuda": torch.version.cuda} | found.versions
-        self._shelf = headers.shelf_of(settings, found.cxx, toolchain)
+        self._versions = environment.toolchain()
+        self._spares = {
+            side: Spares(self._cells(step), settings.sandbox.spare_cells) for side, step in _UID_STEP.items()
+        }
         self._bench = Bench(
             settings=settings,
-            cells={side: self._cells(step) for side, step in _UID_STEP.items()},
-            builders={side: self._cells(step, sees_device=False) for side, step in _UID_STEP.items()},
-            null=self._null,
-            cache=ArtifactCache(settings.paths.cache, _CACHE_BYTES),
-            headers=Headers(
-                self._shelf, found.cxx, headers.roomy(self._cells(_NULL_UID_STEP, sees_device=False)), _CACHE_BYTES // 2
+            cells=self._spares,
+            builds=Builds.of(
+                settings,
+                device,
+                self._backends,
+                {side: self._cells(step, sees_device=False) for side, step in _UID_STEP.items()},
             ),
+            null=self._null,
             backends=self._backends,
             device=device,
             conditions=GpuConditions(self._telemetry) if device.is_gpu else HostConditions(),
-            toolchain=toolchain,
             tools=Toolbox.of(device),
             ceilings=self._ceilings,
+            refill=self._refill,
+            settle=self._settle,
         )
 
     def _cells(self, uid_step: int, *, sees_device: bool = True) -> Cells:
@@ -98,11 +97,9 @@ class Judge:
             self._device,
             uid_step=uid_step,
             slot=self._slot,
-            threads=1 if self._device.is_gpu and sees_device else _threads(self._settings),
+            threads=1 if self._device.is_gpu and sees_device else pool_threads(self._settings),
             sees_device=sees_device,
         )
-        if not sees_device:
-            cell_settings = replace(cell_settings, shelf=self._shelf, jobs=_jobs(self._settings, self._device))
         return Cells(cell_settings, self._groups, self._zygotes)
 
     def _null(self) -> Cell:
@@ -125,7 +122,7 @@ class Judge:
         with ceilings.bundle(contract) as folder:
             request = self._parse(folder).request
             [case] = request.cases
-            timing = CaseJudge(self._bench, _bound(request, case), case, folder, lambda _: None).judge().timing
+            timing = CaseJudge(self._bench, bound(request, case), case, folder, lambda _: None).judge().timing
         return timing.stats.min if timing is not None else None
 
     def prove(self) -> None:
@@ -135,6 +132,7 @@ class Judge:
         Raises `HarnessError` with what the cell said, or did not do.
         """
         prove(self._null(), self._device.kind)
+        self._refill()
 
     def evaluate(self, bundle_dir: Path, progress: Callable[[str, str | None], None]) -> Evaluation:
         """Judge the bundle in `bundle_dir`. Raises `HarnessError` only."""
@@ -160,17 +158,7 @@ class Judge:
         )
 
     def _parse(self, bundle_dir: Path) -> ParsedContract:
-        files = {
-            path.relative_to(bundle_dir).as_posix(): path.read_bytes()
-            for path in bundle_dir.rglob("*")
-            if path.is_file()
-        }
-        return parse_contract(
-            files.pop("contract.json", b""),
-            files,
-            types=catalog.contract_types(self._backends),
-            limits=self._settings.limits,
-        )
+        return parse_folder(bundle_dir, catalog.contract_types(self._backends), self._settings.limits)
 
     def _judge_cases(
         self, parsed: ParsedContract, bundle_dir: Path, progress: Callable[[str, str | None], None]
@@ -181,7 +169,7 @@ class Judge:
         evaluations = []
         for case in request.cases:
             name = case.name if several else None
-            judge = CaseJudge(self._bench, _bound(request, case), case, bundle_dir, _named(progress, name))
+            judge = CaseJudge(self._bench, bound(request, case), case, bundle_dir, _named(progress, name))
             evaluations.append(_shortened(judge.judge(), _OUTPUT_CHARS // len(request.cases)))
         return evaluations
 
@@ -192,7 +180,17 @@ class Judge:
             notes.append("timing.mode graph needs a GPU; stream was used")
         return tuple(notes)
 
+    def _settle(self) -> None:
+        for spares in self._spares.values():
+            spares.settle()
+
+    def _refill(self) -> None:
+        for spares in self._spares.values():
+            spares.refill()
+
     def close(self) -> None:
+        for spares in self._spares.values():
+            spares.close()
         if self._null_cell is not None:
             self._null_cell.kill()
 
@@ -205,37 +203,8 @@ def _shortened(case: CaseEvaluation, limit: int) -> CaseEvaluation:
     return case.model_copy(update={**tails, "tool_reports": reports})
 
 
-def _bound(request: Request, case: CaseSpec) -> Request:
-    """`bind_case` gives back the kind of request it gets, which its type variable can only state one kind at a time."""
-    if isinstance(request, CompareRequest):
-        return bind_case(request, case)
-    return bind_case(request, case)
-
-
 def _named(progress: Callable[[str, str | None], None], name: str | None) -> Callable[[str], None]:
     return lambda text: progress(text, name)
-
-
-def _threads(settings: Settings) -> int:
-    """Threads of a cell's pool: one core fewer than there are, unless the settings say otherwise.
-
-    A pool as wide as the machine waits, at every parallel region, for the one thread that shares its core with the
-    judge or with anything else: on two busy cores a copy of 1 MB took 6 ms with two threads and 0.15 ms with one.
-    """
-    import os
-
-    available = len(os.sched_getaffinity(0))
-    wanted = settings.sandbox.cpu_cores
-    return max(1, min(available, int(wanted)) if wanted else available - 1)
-
-
-def _jobs(settings: Settings, device: Device) -> int:
-    """Files that a build cell compiles at a time: on a host with a GPU the C++ and the CUDA half of an extension side
-    by side, wherever there is a second core."""
-    import os
-
-    cores = settings.sandbox.cpu_cores or len(os.sched_getaffinity(0))
-    return max(_threads(settings), min(2, int(cores)) if device.is_gpu else 1)
 
 
 def _message(worst: CaseEvaluation, count: int) -> str | None:

@@ -5,18 +5,20 @@ belongs to the thread that started a process. A judge that fails or is cancelled
 job. Its cells die with it, save those that were frozen: they, their cgroups and folders are swept right after. The
 judge has its own deadlines for everything a bundle does; the engine's hard limit only catches a judge that hangs
 itself. Before a next job is leased, a judge that is due has its control timed (`controls`).
+
+Beside the jobs that have a slot, a few more are taken on (`at_once`): what they need compiled is compiled meanwhile
+(`workshop`), and then they wait for a slot in the order they came.
 """
 
 from __future__ import annotations
 
-import socket
-import sys
+import os
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from daemon import log
 from daemon.config import Settings
@@ -24,50 +26,31 @@ from daemon.contract import Requirements
 from daemon.engine import DeviceState, JobSpec, Progress
 from daemon.errors import DeviceError, EvaldError, HarnessError, LostClaim, OperatorError
 from daemon.evaluation import Evaluation
-from daemon.executor import protocol
+from daemon.executor import catalog
 from daemon.executor.controls import Controls
 from daemon.executor.devices import Device, choose, refusal
 from daemon.executor.roster import Roster
-from daemon.executor.sandbox import cgroup
-from daemon.executor.supervise import PlainProgram, start_judge, sweep_folders
+from daemon.executor.trusted import TrustedProcess
+from daemon.executor.workshop import Workshop
 
-_START_LIMIT_S = 120.0
 _SILENCE_LIMIT_S = 900.0
-_MAX_EVALUATION = 64 * 1024 * 1024
+_AHEAD_PER_GPU = 2
 
 
-class JudgeProcess:
+_Process = TypeVar("_Process", bound=TrustedProcess)
+
+
+class JudgeProcess(TrustedProcess):
     """One judge and the channel to it."""
 
     def __init__(self, settings: Settings, slot: int, device: Device) -> None:
-        ours, theirs = socket.socketpair()
-        argv = [sys.executable, "-I", "-m", "daemon.executor.judge"]
-        told = settings.model_copy(update={"database": None})  # an argv is public, a database URL holds a password
-        argv += [str(theirs.fileno()), told.model_dump_json(), str(slot), device.as_json()]
-        try:
-            self.program: PlainProgram = start_judge(argv, gpu=device.uuid, keep_fds=(theirs.fileno(),))
-        except OSError as error:
-            ours.close()
-            raise HarnessError(f"cannot start a judge: {error}") from error
-        finally:
-            theirs.close()
-        self._channel = ours
-        self._reader = protocol.Reader(_MAX_EVALUATION)
-
-    def await_ready(self) -> None:
-        """Raises `OperatorError` when this host cannot judge at all, `HarnessError` when the judge died."""
-        message = self._receive(_START_LIMIT_S)
-        if message["type"] == "unusable":
-            raise OperatorError(str(message["message"]))
+        super().__init__("daemon.executor.judge", settings, slot, device, gpu=device.uuid)
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         """Judge `job`. Raises `HarnessError`, for a sick device `DeviceError`."""
-        try:
-            protocol.send(self._channel, {"type": "evaluate", "job_id": job.job_id, "bundle_dir": str(job.bundle_dir)})
-        except protocol.ClosedError as error:
-            raise HarnessError("the judge is gone") from error
+        self.send({"type": "evaluate", "job_id": job.job_id, "bundle_dir": str(job.bundle_dir)})
         while True:
-            message = self._receive(_SILENCE_LIMIT_S)
+            message = self.receive(_SILENCE_LIMIT_S)
             if message["type"] == "progress":
                 on_progress(Progress(job.job_id, str(message["text"]), message.get("case")))
             elif message["type"] == "evaluation":
@@ -75,25 +58,6 @@ class JudgeProcess:
             else:
                 kind = DeviceError if message.get("sick") else HarnessError
                 raise kind(str(message.get("message", "the judge failed")))
-
-    def _receive(self, limit_s: float) -> protocol.Message:
-        self._channel.settimeout(limit_s)
-        try:
-            return protocol.receive(self._channel, self._reader)
-        except TimeoutError as error:
-            raise HarnessError(f"the judge said nothing for {limit_s:.0f} s") from error
-        except (protocol.ClosedError, protocol.ProtocolError, OSError) as error:
-            raise HarnessError(f"the judge died: {error}") from error
-
-    def kill(self) -> None:
-        """Kill the judge, its cells, and what they leave."""
-        self.program.kill()
-        if (groups := cgroup.existing()) is not None:
-            groups.sweep()
-        sweep_folders()
-        with suppress(OSError):
-            self._channel.shutdown(socket.SHUT_RDWR)
-        self._channel.close()
 
 
 class LocalEngine:
@@ -105,16 +69,23 @@ class LocalEngine:
         self._settings = settings
         self._roster = Roster(choose(settings))
         self._controls = Controls(settings, self._roster.devices)
+        self._ahead = _ahead(settings, self._roster.devices)
+        self._backends = catalog.load(settings.backend_paths)
         self._judges: dict[int, JudgeProcess] = {}
-        self._running: dict[str, int] = {}
+        self._running: dict[str, int | None] = {}  # the slot, once it has one
         self._cancelled: set[str] = set()
         self._lock = threading.Lock()
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge-starter")
+        self._workshop = Workshop(settings, self._ahead, self._started)
         self._closed = False
 
     @property
     def slots(self) -> int:
         return len(self._roster.devices)
+
+    @property
+    def at_once(self) -> int:
+        return self.slots + self._ahead
 
     def devices(self) -> tuple[DeviceState, ...]:
         return tuple(replace(state, drift=self._controls.drift(state.slot)) for state in self._roster.states())
@@ -173,7 +144,27 @@ class LocalEngine:
         log.story("device set aside", level=40, device=device.name, uuid=device.uuid, reason=error)
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
-        slot = self._roster.take(lambda device: refusal(job.requires, (device,)) is None)
+        with self._lock:
+            self._running[job.job_id] = None
+        try:
+            self._build_ahead(job, on_progress)
+            return self._evaluate(job, on_progress)
+        finally:
+            with self._lock:
+                self._running.pop(job.job_id, None)
+                self._cancelled.discard(job.job_id)
+
+    def _build_ahead(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> None:
+        """Compile what the job needs compiled, while other jobs have the devices. Where the device it will get decides
+        for which architecture, the judge compiles."""
+        suiting = [device for device in self._roster.devices if refusal(job.requires, (device,)) is None]
+        if not self._ahead or not suiting or len({device.architecture for device in suiting}) > 1:
+            return
+        if any(suiting[0].kind in self._backends[kind].build for kind in job.kernel_types):
+            self._workshop.build(job, suiting[0], on_progress)
+
+    def _evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
+        slot = self._slot_for(job, on_progress)
         sickness: DeviceError | None = None
         try:
             with self._lock:
@@ -195,13 +186,21 @@ class LocalEngine:
             self._discard(slot)
             raise
         finally:
-            with self._lock:
-                self._running.pop(job.job_id, None)
-                self._cancelled.discard(job.job_id)
             if sickness is None:
                 self._roster.give_back(slot)
             else:
                 self._set_aside(slot, sickness)
+
+    def _slot_for(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> int:
+        """A slot that suits, in the order in which jobs have come to want one. Raises `HarnessError`, and `LostClaim`
+        when the job is cancelled while it waits."""
+
+        def waiting() -> None:
+            if self._stopped(job.job_id):
+                raise LostClaim(f"job {job.job_id} was cancelled")
+            on_progress(Progress(job.job_id, "waiting for a device"))
+
+        return self._roster.take(lambda device: refusal(job.requires, (device,)) is None, waiting)
 
     def _completed(self, evaluation: Evaluation, slot: int, *, evaluate_ms: float) -> Evaluation:
         """With what only the engine knows. What was never run has no environment to add a control to."""
@@ -219,10 +218,7 @@ class LocalEngine:
         if judge is not None and judge.program.poll() is None:
             return judge
         self._discard(slot)
-        try:
-            judge = self._starter.submit(JudgeProcess, self._settings, slot, self._roster.devices[slot]).result()
-        except RuntimeError as error:  # the starter was shut down
-            raise HarnessError("the engine is closed") from error
+        judge = self._started(lambda: JudgeProcess(self._settings, slot, self._roster.devices[slot]))
         with self._lock:
             self._judges[slot] = judge
             closed = self._closed
@@ -230,6 +226,13 @@ class LocalEngine:
             raise HarnessError("the engine is closed")
         judge.await_ready()
         return judge
+
+    def _started(self, make: Callable[[], _Process]) -> _Process:
+        """A process started by the thread that outlives it. Raises `HarnessError`."""
+        try:
+            return self._starter.submit(make).result()
+        except RuntimeError as error:  # the starter was shut down
+            raise HarnessError("the engine is closed") from error
 
     def _fresh_judge(self, slot: int) -> JudgeProcess:
         self._discard(slot)
@@ -244,11 +247,13 @@ class LocalEngine:
 
     def cancel(self, job_id: str) -> None:
         with self._lock:
-            slot = self._running.get(job_id)
-            if slot is None:
+            if job_id not in self._running:
                 return
             self._cancelled.add(job_id)
-            judge = self._judges.get(slot)
+            slot = self._running[job_id]
+            judge = None if slot is None else self._judges.get(slot)
+        self._workshop.give_up(job_id)
+        self._roster.wake()
         if judge is not None:
             judge.kill()
 
@@ -256,6 +261,17 @@ class LocalEngine:
         with self._lock:
             self._closed = True
             judges = list(self._judges.values())
+        self._workshop.close()
+        self._roster.wake()
         for judge in judges:
             judge.kill()
         self._starter.shutdown(wait=True)
+
+
+def _ahead(settings: Settings, devices: tuple[Device, ...]) -> int:
+    """How many jobs are prepared while others have the devices. On the CPU a compiler would take its time from the
+    kernels that are being timed there."""
+    if settings.ahead is not None:
+        return settings.ahead
+    gpus = sum(device.is_gpu for device in devices)
+    return min(_AHEAD_PER_GPU * gpus, len(os.sched_getaffinity(0)) // 2)

@@ -37,6 +37,7 @@ from daemon.executor.side import (
     run_timed,
     run_untimed,
 )
+from daemon.executor.stages import Stages
 from daemon.executor.timings import FEWEST_ROUNDS, Account, Round, Series, kept
 from daemon.verdict import Phase, Verdict
 
@@ -83,7 +84,9 @@ class Measurement:
         rules: MeasureRules,
         conditions: Conditions,
         check: Check,
+        stages: Stages,
     ) -> None:
+        self._stages = stages
         self._places = places
         self._null = null
         self._drawer = drawer
@@ -113,7 +116,24 @@ class Measurement:
     def _run(
         self, estimate_s: float, deadline: float, progress: Callable[[str], None], *, as_graph: bool
     ) -> list[Timing]:
-        start = time.monotonic()
+        start, stage = time.monotonic(), self._stages.stage
+        with stage("size"):
+            slots = self._sized(estimate_s, deadline, as_graph=as_graph)
+        with stage("calibrate"):
+            self._calibrate(NullKernel.LOOP, slots)
+            self._calibrate(NullKernel.COPY, slots)
+        with stage("rounds"):
+            stop = self._rounds(slots, start, deadline, progress)
+        with stage("alone"):
+            self._isolated(slots, deadline)
+            self._equal_contents(slots, deadline)
+            self._one_by_one(slots, deadline)
+        with stage("calibrate"):
+            self._calibrate(NullKernel.LOOP, slots)
+        return [self._timing(index, stop) for index in range(len(self._places))]
+
+    def _sized(self, estimate_s: float, deadline: float, *, as_graph: bool) -> int:
+        """Calls per round, with every slot and kernel warm for as many; and whether rounds are launches of graphs."""
         few = min(_SIZING_CALLS, self._choose_slots(estimate_s / _SIZING_CALLS, deadline))
         needed_s = self._warm_up(few, deadline)
         if as_graph:
@@ -122,14 +142,7 @@ class Measurement:
         slots = self._choose_slots(needed_s, deadline)
         if slots != few:
             self._warm_up(slots, deadline)
-        self._calibrate(NullKernel.LOOP, slots)
-        self._calibrate(NullKernel.COPY, slots)
-        stop = self._rounds(slots, start, deadline, progress)
-        self._isolated(slots, deadline)
-        self._equal_contents(slots, deadline)
-        self._one_by_one(slots, deadline)
-        self._calibrate(NullKernel.LOOP, slots)
-        return [self._timing(index, stop) for index in range(len(self._places))]
+        return slots
 
     def _choose_slots(self, estimate_s: float, deadline: float) -> int:
         """Calls per round: long enough to dwarf the overhead, small enough for memory and for drawing fresh content
@@ -290,24 +303,31 @@ class Measurement:
         """One timed round of the place's own cell. Raises `CellFailed` when outputs changed after "done"."""
         place, seed = self._places[index], self._secret.seed("call", self._round)
         plan = self._plan(place, order, replay=replay)
-        result = run_timed(place, plan, seed, place.cell, self._surroundings, deadline=deadline)
+        with place.patience.waiting(len(order), deadline) as limit:
+            result = run_timed(place, plan, seed, place.cell, self._surroundings, deadline=limit)
+        place.patience.saw(len(order), result.wall_s)
         _require_unchanged(place, result)
         return result
 
     def _isolated(self, slots: int, deadline: float) -> None:
-        """Rounds of one call: what a call costs that cannot share work with its neighbours."""
+        """Rounds of one call: what a call costs that cannot share work with its neighbours. Null rounds before and
+        after: every attachment of the null candidate costs a whole round of its own."""
+        self._alone_nulls(slots)
         for _ in range(_ISOLATED_ROUNDS * (_SUSPICIOUSLY_MANY if self._looks_batched() else 1)):
             if time.monotonic() + _TIME_LEFT_S > deadline:
                 return
-            rounds = self._one_round(slots, 1, "isolated", deadline)
-            for place, series, one in zip(self._places, self._series, rounds, strict=True):
+            for series, one in zip(self._series, self._one_round(slots, 1, "isolated", deadline), strict=True):
                 series.alone.append(one)
-                series.alone_null += self._null_rounds(place, NullKernel.LOOP, slots, [1])
+        self._alone_nulls(slots)
         if self._replay and slots >= _SIZING_CALLS:
             for place, series in zip(self._places, self._series, strict=True):
                 if any(field.tensor.count for field in place.answer_fields()):  # nothing to write takes no kernel
                     walls = self._null_rounds(place, NullKernel.TOUCH, slots, [slots] * _EXTRA_ROUNDS)
                     series.touch += [(slots, wall_s) for wall_s in walls]
+
+    def _alone_nulls(self, slots: int) -> None:
+        for place, series in zip(self._places, self._series, strict=True):
+            series.alone_null += self._null_rounds(place, NullKernel.LOOP, slots, [1] * _NULL_ROUNDS)
 
     def _looks_batched(self) -> bool:
         """Whether the candidate is so much faster than the reference that it is worth a closer look how."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
-from daemon.contract import ArgSpec, CompareRequest, IOContract, KernelSpec
+from daemon.contract import CompareRequest, IOContract
 from daemon.evaluation import Failure
-from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build, described, keep
-from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of, memfd
+from daemon.executor.build import Artifact, described
+from daemon.executor.builds import Builds
+from daemon.executor.bundle import Request, kernel_of, memfd
 from daemon.executor.capture import printable
 from daemon.executor.catalog import BackendSpec
-from daemon.executor.cells import Cell, CellFailed, Cells
+from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.conditions import Conditions
 from daemon.executor.devices import Device
 from daemon.executor.drawing import Export
-from daemon.executor.headers import Headers
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory
+from daemon.executor.patience import Patience
 from daemon.executor.protocol import Message
+from daemon.executor.spares import Starter
+from daemon.executor.stages import Stages
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
 from daemon.verdict import Phase, Side, Verdict
@@ -31,22 +33,22 @@ from daemon.verdict import Phase, Side, Verdict
 
 @dataclass(frozen=True)
 class Bench:
-    """What the judge lends to a case: cells to start, the null candidate, the artifact cache, the settings, the
+    """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the
     kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
-    is asked for). `builders` start cells without a device."""
+    is asked for). `refill` starts cells for the next case, `settle` waits
+    until nothing but the case's own cells is at work."""
 
     settings: Settings
-    cells: Mapping[Side, Cells]
-    builders: Mapping[Side, Cells]
+    cells: Mapping[Side, Starter]
+    builds: Builds
     null: Callable[[], Cell]
-    cache: ArtifactCache
-    headers: Headers
     backends: Mapping[str, BackendSpec]
     device: Device
     conditions: Conditions
-    toolchain: dict[str, str | None]
     tools: Toolbox
     ceilings: Callable[[], Ceilings | None]
+    refill: Callable[[], None]
+    settle: Callable[[], None]
 
     @property
     def tensor_bytes(self) -> int:
@@ -85,7 +87,8 @@ class Preparation:
     All raise `CellFailed` for what a kernel did and `HarnessError` when no cell can be had.
     """
 
-    def __init__(self, bench: Bench, request: Request, bundle_dir: Path, secret: Secret) -> None:
+    def __init__(self, bench: Bench, request: Request, bundle_dir: Path, secret: Secret, stages: Stages) -> None:
+        self._stages = stages
         self._bench = bench
         self._request = request
         self._bundle_dir = bundle_dir
@@ -112,13 +115,20 @@ class Preparation:
         """The contract of one side's arguments; None where it has none, or the side is not there."""
         return kernel_of(self._request, side).io if side in self.sides else None
 
+    def patience(self, side: Side) -> Patience:
+        """How long to wait for calls of one side."""
+        return Patience.of(self._bench.settings.deadlines, self._bench.device.kind, side)
+
     def prepare(self) -> None:
         """Cells that stand ready, and what has to be compiled for them: the one goes on beside the other."""
-        if self._can_run():
-            self._start()
-        self._build()
-        for cell in self.cells.values():
-            cell.greet()
+        with self._stages.stage("start"):
+            if self._can_run():
+                self._start()
+        with self._stages.stage("build"):
+            self._build()
+        with self._stages.stage("start"):
+            for cell in self.cells.values():
+                cell.greet()
 
     def _can_run(self) -> bool:
         return all(self._bench.device.kind in self.backend(side).devices for side in self.sides)
@@ -126,8 +136,8 @@ class Preparation:
     def _build(self) -> None:
         """Compile what has to be compiled, in cells without a device."""
         for side in self.sides:
-            if self._bench.device.kind in self.backend(side).build:
-                self.artifacts[side] = self._built(side)
+            if self._bench.builds.are_needed(self._request, side):
+                self.artifacts[side] = self._bench.builds.artifact(self._request, side, self._bundle_dir)
                 self.compile_ms += self.artifacts[side].build_ms if side is Side.CANDIDATE else 0.0
                 self._require_taken(side)
         for side in self.sides:
@@ -139,50 +149,13 @@ class Preparation:
     def _unsupported(self, side: Side, message: str) -> CellFailed:
         return CellFailed(Verdict.UNSUPPORTED, Failure(phase=Phase.BUILD, side=side, message=message))
 
-    def _built(self, side: Side) -> Artifact:
-        files, message = self._sources(side)
-        key = artifact_key(message, files, self._bench.toolchain)
-        if (cached := self._bench.cache.get(key)) is not None:
-            return cached
-        if helped := self.backend(side).precompiled_header:
-            self._bench.headers.prepare()
-        deadline_s = self._bench.settings.deadlines.build_s
-        builder = self._bench.builders[side]
-        artifact = keep(self._bench.cache, key, lambda: build(builder, side, message, files, deadline_s=deadline_s))
-        if helped:
-            self._bench.headers.heard(artifact.describe)
-        return artifact
-
     def _require_taken(self, side: Side) -> None:
         """Raises `CellFailed` where the compiler did not take the sources, now or before."""
         artifact = self.artifacts[side]
-        if artifact.refusal is None:
-            return
-        if artifact.cached:
-            self.notes.append(f"{side}: not compiled again, the compiler has refused these very sources before")
-        raise CellFailed(Verdict.COMPILE_ERROR, artifact.refusal.model_copy(update={"side": side}))
-
-    def _sources(self, side: Side) -> tuple[KernelFiles, Message]:
-        """The files for one side's cell and the message that explains them."""
-        kernel = kernel_of(self._request, side)
-        spec = self.backend(side)
-        files = files_for(self._request, side, self._bundle_dir, suffix=".py" if spec.contract.is_python else ".cu")
-        launch = kernel.io.launch if kernel.io else None
-        requires = self._request.requires
-        message: Message = {
-            "kernel_type": kernel.kernel_type,
-            "source_file": files.source_file,
-            "files": files.listing,
-            "metadata": _metadata(kernel),
-            "side": str(side),
-            "matmul_precision": str(self._request.matmul_precision),
-            "device": self._bench.device.kind,
-            "architecture": self._bench.device.architecture if self._bench.device.is_gpu else "",
-            "args": [_argument(arg) for arg in (kernel.io.args if kernel.io else ())],
-            "launch": launch.model_dump(mode="json") if launch else {},
-            "requires": requires.model_dump(mode="json", exclude_none=True) if requires else {},
-        }
-        return files, message
+        if artifact.refusal is not None:
+            if artifact.cached:
+                self.notes.append(f"{side}: not compiled again, this is what the compiler said of these very sources")
+            raise CellFailed(Verdict.COMPILE_ERROR, artifact.refusal.model_copy(update={"side": side}))
 
     def _start(self) -> None:
         """Both cells at once: they import torch side by side. An evaluate that makes its own inputs gets a twin to
@@ -199,8 +172,8 @@ class Preparation:
     def load(self, deadline: float) -> None:
         """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic)."""
         self._deadline = deadline
-        for side in self.cells:
-            self._load_one(side)
+        for number, side in enumerate(self.cells):
+            self._load_one(side, self._bench.refill if number == 0 else None)
         seed = self._secret.seed("init")
         init: Export | None = None
         for side, cell in self.cells.items():
@@ -222,20 +195,19 @@ class Preparation:
                 init.describe(seed, self._deadline)
         self._share_state()
 
-    def _load_one(self, role: Side) -> None:
+    def _load_one(self, role: Side, meanwhile: Callable[[], None] | None) -> None:
+        """`meanwhile` is done while the cell imports the source."""
         side = role if isinstance(self._request, CompareRequest) else Side.CANDIDATE
-        files, message = self._sources(side)
+        files, message = self._bench.builds.sources(self._request, side, self._bundle_dir)
         artifact = self.artifacts.get(side)
         start = time.perf_counter()
         built = artifact.data if artifact is not None else b""
         with files.as_memfd() as sources, memfd([built]) as packed:
-            answer = self.cells[role].request(
-                message | {"type": "load", "artifact_bytes": len(built)},
-                "loaded",
-                phase=Phase.LOAD,
-                deadline=self._deadline,
-                fds=(sources, packed),
-            )
+            order: Message = message | {"type": "load", "artifact_bytes": len(built)}
+            self.cells[role].tell(order, phase=Phase.LOAD, deadline=self._deadline, fds=(sources, packed))
+            if meanwhile is not None:
+                meanwhile()
+            answer = self.cells[role].await_answer("loaded", phase=Phase.LOAD, deadline=self._deadline)
         self.loaded[role] = Loaded.of(answer)
         if role is Side.CANDIDATE:
             self.compile_ms += (time.perf_counter() - start) * 1e3
@@ -297,18 +269,3 @@ class Preparation:
         self.kill()
         for export in self._exports:
             export.close()
-
-
-def _argument(arg: ArgSpec) -> dict[str, Any]:
-    """What a backend may know of one argument. Content stays with the judge."""
-    spec = arg.tensor_spec
-    shown: dict[str, Any] = {"name": arg.name, "is_meta": arg.is_meta, "type": str(arg.type)}
-    if spec is not None:
-        return shown | {"dtype": spec.dtype, "shape": list(spec.dims)}
-    infinite = isinstance(arg.value, float) and not math.isfinite(arg.value)  # JSON has no word for it
-    return shown | {"value": str(arg.value) if infinite else arg.value}
-
-
-def _metadata(kernel: KernelSpec) -> dict[str, Any]:
-    given = kernel.metadata.model_dump(mode="json", exclude_none=True)
-    return {**given.pop("extra", {}), **given}

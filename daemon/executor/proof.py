@@ -9,6 +9,7 @@ import torch
 from daemon.errors import HarnessError
 from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.layout import TensorShape
+from daemon.executor.patience import Patience
 from daemon.executor.side import NullKernel, SidePlace, attach, detach, run_untimed
 from daemon.executor.wiring import SideField, Wiring
 from daemon.verdict import Phase
@@ -26,7 +27,7 @@ _ANSWER = Wiring(
 def prove(null: Cell, device: str) -> None:
     """Have the null candidate copy its zeros into poisoned memory. Raises `HarnessError` when they do not arrive."""
     deadline = time.monotonic() + _LIMIT_S
-    place = SidePlace(null, _ANSWER, device)
+    place = SidePlace(null, _ANSWER, device, Patience(_LIMIT_S))
     try:
         place.attach(1, phase=Phase.MEASURE, deadline=deadline)
         attach(

@@ -36,6 +36,10 @@ class RehearsalEngine:
     def slots(self) -> int:
         return self._slots
 
+    @property
+    def at_once(self) -> int:
+        return self._slots
+
     def devices(self) -> tuple[DeviceState, ...]:
         return tuple(DeviceState(slot, "none", "rehearsal", None) for slot in range(self._slots))
 

@@ -16,6 +16,7 @@ from daemon.errors import HarnessError
 from daemon.executor.devices import Device
 
 _SICK_S = 60.0
+_WAIT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -26,27 +27,58 @@ class Sickness:
     until_s: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Wish:
+    """Somebody who waits for a slot whose device suits. Two of them are never equal."""
+
+    suits: Callable[[Device], bool]
+
+
 class Roster:
     """The slots of `devices`, by number."""
 
     def __init__(self, devices: tuple[Device, ...]) -> None:
         self.devices = devices
         self._idle = list(reversed(range(len(devices))))
+        self._queue: list[_Wish] = []  # who waits for a slot, first come first
         self._sick: dict[int, Sickness] = {}
         self._changed = threading.Condition()
 
-    def take(self, suits: Callable[[Device], bool]) -> int:
-        """An idle slot whose device suits; waits for one. Raises `HarnessError` when all that suit are set aside."""
+    def take(self, suits: Callable[[Device], bool], waiting: Callable[[], None] = lambda: None) -> int:
+        """An idle slot whose device suits; waits for one, behind those who came before and whom it suits as well.
+
+        `waiting` is called before each wait, which ends at the latest after a few seconds; what it raises ends it all.
+        Raises `HarnessError` when all that suit are set aside.
+        """
         with self._changed:
-            while True:
-                for slot in reversed(self._idle):
-                    if suits(self.devices[slot]):
-                        self._idle.remove(slot)
-                        return slot
-                suiting = [slot for slot, device in enumerate(self.devices) if suits(device)]
-                if all(slot in self._sick for slot in suiting):
-                    raise HarnessError(f"no device is fit to judge this: {self._reasons()}", hint="evald doctor")
-                self._changed.wait()
+            wish = _Wish(suits)
+            self._queue.append(wish)
+            try:
+                while (slot := self._first_for(wish)) is None:
+                    suiting = [slot for slot, device in enumerate(self.devices) if suits(device)]
+                    if all(slot in self._sick for slot in suiting):
+                        raise HarnessError(f"no device is fit to judge this: {self._reasons()}", hint="evald doctor")
+                    waiting()
+                    self._changed.wait(_WAIT_S)
+                self._idle.remove(slot)
+                return slot
+            finally:
+                self._queue.remove(wish)
+                self._changed.notify_all()  # whoever was behind may be the next
+
+    def _first_for(self, wish: _Wish) -> int | None:
+        """An idle slot that nobody wants who came before."""
+        before = self._queue[: self._queue.index(wish)]
+        for slot in reversed(self._idle):
+            device = self.devices[slot]
+            if wish.suits(device) and not any(earlier.suits(device) for earlier in before):
+                return slot
+        return None
+
+    def wake(self) -> None:
+        """Have all who wait look again."""
+        with self._changed:
+            self._changed.notify_all()
 
     def take_idle(self, prefers: Callable[[int], bool] = lambda _: False) -> int | None:
         """An idle slot, one that the caller `prefers` if there is one, or None while all others are at work. Raises

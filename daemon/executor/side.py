@@ -14,6 +14,7 @@ from daemon.executor.cells import Cell
 from daemon.executor.conditions import Reading, Surroundings
 from daemon.executor.layout import Field
 from daemon.executor.memory import SharedMemory, share
+from daemon.executor.patience import Patience
 from daemon.executor.protocol import Message
 from daemon.executor.wiring import Wiring
 from daemon.verdict import Phase
@@ -49,12 +50,13 @@ class NullKernel(StrEnum):
 class SidePlace:
     """Cell, wiring and arena together. `attach` may be called again with more slots."""
 
-    def __init__(self, cell: Cell, wiring: Wiring, device: str = "cpu") -> None:
+    def __init__(self, cell: Cell, wiring: Wiring, device: str, patience: Patience) -> None:
         self.cell = cell
         self.wiring = wiring
         self._device = device
         self._shared: SharedMemory | None = None
         self.arena: Arena | None = None
+        self.patience = patience
 
     def attach(self, slots: int, *, phase: Phase, deadline: float) -> Arena:
         """An arena of `slots` slots, mapped by the cell: in the memory there is, where that is large enough."""
@@ -202,9 +204,35 @@ class RoundResult:
 
 
 def run_untimed(
-    place: SidePlace, order: list[int], seed: int, *, phase: Phase, deadline: float, replay: bool = False
+    place: SidePlace,
+    order: list[int],
+    seed: int,
+    *,
+    phase: Phase,
+    deadline: float,
+    replay: bool = False,
+    launched_s: float | None = None,
 ) -> float:
-    """One round without a clock to speak of: publish, run, freeze. Seconds it took, roughly."""
+    """One round without a clock to speak of: publish, run, freeze. Seconds it took, roughly.
+
+    `launched_s`: how long a GPU may be at work once the cell has said that everything is launched.
+    """
+    with place.patience.waiting(len(order), deadline) as limit:
+        wall_s = _run_untimed(place, order, seed, phase, limit, replay=replay, launched_s=launched_s)
+    place.patience.saw(len(order), wall_s)
+    return wall_s
+
+
+def _run_untimed(
+    place: SidePlace,
+    order: list[int],
+    seed: int,
+    phase: Phase,
+    deadline: float,
+    *,
+    replay: bool,
+    launched_s: float | None,
+) -> float:
     place.cell.freeze()
     place.cell.require_silence()
     if replay:
@@ -213,8 +241,8 @@ def run_untimed(
     place.attached.publish(max(order) + 1)
     place.attached.settle()
     start = time.perf_counter()
-    message = {"type": "run", "calls": len(order), "seed": seed, "replay": replay}
-    place.cell.request(message, "done", phase=phase, deadline=deadline)
+    message = {"type": "run", "calls": len(order), "seed": seed, "replay": replay, "announce": launched_s is not None}
+    place.cell.request(message, "done", phase=phase, deadline=deadline, launched_s=launched_s)
     wall_s = time.perf_counter() - start
     place.cell.freeze()
     place.cell.require_silence()
@@ -252,7 +280,7 @@ def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float) -> None:
         _require_captured(reason)
     else:
         calls = min(_ROUSING_CALLS, calls // 8)
-    message = {"type": "run", "calls": calls, "seed": seed, "replay": plan.replay}
+    message = {"type": "run", "calls": calls, "seed": seed, "replay": plan.replay, "announce": False}
     cell.request(message, "done", phase=Phase.MEASURE, deadline=deadline)
     cell.freeze()
     cell.require_silence()
@@ -276,7 +304,7 @@ def run_timed(
     arena.settle()
     surroundings.conditions.cool()
     surroundings.require_idle()
-    message = {"type": "run", "calls": len(plan.order), "seed": seed, "replay": plan.replay}
+    message = {"type": "run", "calls": len(plan.order), "seed": seed, "replay": plan.replay, "announce": False}
     cell.tell(message, phase=Phase.MEASURE, deadline=deadline)
     start = time.perf_counter()
     shared[plan.late] = right

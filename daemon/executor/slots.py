@@ -66,10 +66,11 @@ class Slots:
             return tuple(self._args[slot][index] for index in self._message["output_args"]), False
         return value, True
 
-    def run(self, call: Callable[..., Any], calls: int) -> float | None:
+    def run(self, call: Callable[..., Any], calls: int, launched: Callable[[], None] | None = None) -> float | None:
         """One call per slot in the arena's order, answers stored in the slot, the device idle again. This is what is
-        timed. Returns what this process's own clock says, seconds."""
-        return self._to_the_end(lambda: self._call_all(call, self._order[:calls].tolist()))
+        timed. Returns what this process's own clock says, seconds. `launched` is called when all that is left is to
+        wait for the device."""
+        return self._to_the_end(lambda: self._call_all(call, self._order[:calls].tolist()), launched)
 
     def _call_all(self, call: Callable[..., Any], order: list[int]) -> None:
         for slot in order:
@@ -77,7 +78,7 @@ class Slots:
             if self._returns:
                 self._store(value, slot)
 
-    def _to_the_end(self, work: Callable[[], None]) -> float | None:
+    def _to_the_end(self, work: Callable[[], None], launched: Callable[[], None] | None = None) -> float | None:
         """Do it and wait for it. Seconds by CUDA events on a GPU: None where the kernel left no use for them."""
         if self._events is None:
             start = time.perf_counter()
@@ -87,6 +88,8 @@ class Slots:
         first.record()
         work()
         last.record()
+        if launched is not None:
+            launched()
         torch.cuda.synchronize()
         try:
             return float(first.elapsed_time(last)) / 1e3

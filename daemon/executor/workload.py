@@ -36,7 +36,17 @@ _ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's privat
 class Workload:
     """State of one cell between messages. `folder` is where the bundle's files lie."""
 
-    def __init__(self, *, threads: int, backend_paths: list[Path], device: str, under_tool: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        backend_paths: list[Path],
+        device: str,
+        tell: Callable[[Message], None],
+        under_tool: bool = False,
+    ) -> None:
+        """`tell` sends the judge a word ahead of the answer."""
+        self._tell = tell
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self._backend_paths = backend_paths
@@ -361,8 +371,12 @@ class Workload:
         else:
             _seed(message["seed"])
             call = slots.constant or self._loaded().call
-            inside_s = self._guarded(lambda: slots.run(call, message["calls"]), "in the call")
+            launched = self._announce if message["announce"] else None
+            inside_s = self._guarded(lambda: slots.run(call, message["calls"], launched), "in the call")
         return {"type": "done", "inside_s": inside_s}
+
+    def _announce(self) -> None:
+        self._tell({"type": "launched"})
 
     def _on_report(self, _message: Message, _fds: list[int]) -> Message:
         """What the backend knows of the kernel now that it has been called."""

@@ -38,9 +38,7 @@ def main(argv: list[str]) -> int:
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else importing numpy starts its threads, and none could be forked
     from daemon.executor import workload  # noqa: F401 - what every cell needs, imported once
 
-    with suppress(ImportError):  # not on every platform, and only some kernels need it
-        import triton  # noqa: F401
-
+    _start_triton(os.environ.get("TORCH_CUDA_ARCH_LIST"))
     del os.environ["OPENBLAS_NUM_THREADS"]
     gc.collect()
     gc.freeze()  # what was imported is not looked through again: it would be copied page by page
@@ -54,6 +52,19 @@ def main(argv: list[str]) -> int:
         _fork_cell(order, dict(zip(_FDS, fds, strict=False)))
         for fd in fds:
             os.close(fd)
+
+
+def _start_triton(architecture: str | None) -> None:
+    """Import it, where it is there; for a GPU also have it load its compiler, which takes most of a second. Whatever
+    goes wrong, the kernel that needs it will hear of it."""
+    with suppress(ImportError):  # not on every platform, and only some kernels need it
+        import triton  # noqa: F401
+
+        if architecture is not None:
+            from daemon.executor.triton_warmup import compile_once
+
+            with suppress(Exception):
+                compile_once(architecture)
 
 
 def _fork_cell(order: protocol.Message, fds: dict[str, int]) -> None:

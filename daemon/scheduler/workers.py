@@ -1,4 +1,4 @@
-"""Threads that do jobs: one per slot, each alive as long as the service.
+"""Threads that do jobs: as many as the engine wants at once, each alive as long as the service.
 
 A judge's parent-death signal belongs to the thread that started it, so the threads are never replaced. What a job is,
 where it comes from and what doing it means are given as functions: this room knows no database, no disk and no engine.
@@ -25,7 +25,7 @@ class Workers(Generic[Job]):
     and the thread goes on.
     """
 
-    def __init__(self, slots: int, take: Callable[[], Job | None], work: Callable[[Job], None]) -> None:
+    def __init__(self, count: int, take: Callable[[], Job | None], work: Callable[[Job], None]) -> None:
         self._take = take
         self._work = work
         self._changed = threading.Condition()
@@ -34,7 +34,7 @@ class Workers(Generic[Job]):
         self._busy = 0
         self._wakes = 0
         self._threads = [
-            threading.Thread(target=self._serve, name=f"slot-{slot}", daemon=True) for slot in range(slots)
+            threading.Thread(target=self._serve, name=f"slot-{slot}", daemon=True) for slot in range(count)
         ]
 
     def start(self) -> None:

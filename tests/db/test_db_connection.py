@@ -123,6 +123,16 @@ class TestPostgres:
                 assert connection.exec_driver_sql(f"SHOW {name}").scalar() not in ("0", None), name
             assert connection.exec_driver_sql("SHOW TimeZone").scalar() == "UTC"
 
+    @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+    def test_a_database_that_cannot_hold_every_text_is_refused_with_what_to_type(
+        self, postgres: PostgresServer, encoding: str
+    ) -> None:
+        url = postgres.create_database(options=f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+        with pytest.raises(OperatorError, match=f"has the encoding {encoding}") as caught:
+            migrate.upgrade(url)
+        assert "ENCODING 'UTF8' TEMPLATE template0" in str(caught.value.hint)
+        postgres.drop_database(url)
+
     def test_a_session_killed_in_the_middle_is_a_storage_fault_and_heals(
         self, postgres: PostgresServer, postgres_url: str
     ) -> None:

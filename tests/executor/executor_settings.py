@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from daemon.config import Deadlines, Sandbox, Settings, TimingDefaults
+from daemon.executor.sandbox.policy import UIDS_PER_SLOT
 
 MIB = 1024 * 1024
 
@@ -13,6 +14,11 @@ MIB = 1024 * 1024
 def cell_uid(engine: int = 0) -> int:
     """The first uid of the cells of one engine of this test process: no two engines on this machine share any."""
     return 1_000_000 + 10_000 * (os.getpid() % 100_000) + 10 * engine
+
+
+def uids_from(first: int) -> range:
+    """The uids of one kind of cell of one slot."""
+    return range(first, first + UIDS_PER_SLOT)
 
 
 def small_settings(home: Path, **changes: object) -> Settings:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from executor_bundles import Judged, JudgeOne, compare, forward, write_bundle
-from executor_settings import cell_uid, small_settings
+from executor_settings import cell_uid, small_settings, uids_from
 
 from daemon.engine import JobSpec
 from daemon.errors import HarnessError, LostClaim, OperatorError
@@ -45,9 +45,10 @@ def own(tmp_path: Path) -> Iterator[LocalEngine]:
 def cells_of(uid: int) -> list[int]:
     """Processes of the cells of one engine: candidate, reference (+1000) and null (+2000)."""
     found = []
+    uids = {one for step in (0, 1000, 2000) for one in uids_from(uid + step)}
     for folder in Path("/proc").iterdir():
         try:
-            if folder.name.isdigit() and folder.stat().st_uid in (uid, uid + 1000, uid + 2000):
+            if folder.name.isdigit() and folder.stat().st_uid in uids:
                 found.append(int(folder.name))
         except OSError:
             continue

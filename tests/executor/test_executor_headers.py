@@ -20,10 +20,10 @@ from executor_settings import cell_uid, small_settings
 from daemon.errors import HarnessError
 from daemon.executor import headers
 from daemon.executor.backends import _compiler_wrapper as wrapper
+from daemon.executor.builds import jobs_for
 from daemon.executor.cells import Cells, CellSettings
 from daemon.executor.devices import choose
 from daemon.executor.headers import Headers
-from daemon.executor.judge import _jobs
 from daemon.executor.local import LocalEngine
 from daemon.executor.sandbox import cgroup
 from daemon.executor.zygotes import Zygotes
@@ -352,7 +352,7 @@ def test_both_halves_compile_side_by_side_wherever_there_are_two_cores(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
     settings = small_settings(tmp_path)
     device = choose(settings)[0]
-    assert _jobs(settings, replace(device, kind="cuda") if gpu else device) == jobs
+    assert jobs_for(settings, replace(device, kind="cuda") if gpu else device) == jobs
 
 
 # -- in real cells ---------------------------------------------------------------------------------------------------

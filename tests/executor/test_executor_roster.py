@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -82,3 +83,52 @@ def test_a_sick_slot_comes_back_when_its_time_is_over(monkeypatch: pytest.Monkey
     monkeypatch.setattr(roster.time, "monotonic", lambda: late_s)
     slots.revive()
     assert slots.take_idle() == 0
+
+
+def test_who_came_first_is_served_first_also_when_both_ask_for_the_same() -> None:
+    slots = Roster((SMALL, LARGE))
+    held = [slots.take(anything), slots.take(anything)]
+    got: list[tuple[str, int]] = []
+
+    def wait(name: str) -> None:
+        got.append((name, slots.take(is_large)))
+
+    waiters = []
+    for count, name in enumerate(("first", "second"), start=1):
+        waiters.append(threading.Thread(target=wait, args=(name,)))
+        waiters[-1].start()
+        while len(slots._queue) < count:
+            time.sleep(0.001)
+    slots.give_back(held[0])
+    slots.give_back(1)
+    waiters[0].join(10)
+    assert got == [("first", 1)]
+    slots.give_back(1)
+    waiters[1].join(10)
+    assert got == [("first", 1), ("second", 1)]
+
+
+def test_who_waits_for_a_gpu_at_work_does_not_keep_others_from_an_idle_one() -> None:
+    slots = Roster((SMALL, LARGE))
+    held = slots.take(is_large)
+    waiter = threading.Thread(target=lambda: slots.give_back(slots.take(is_large)))
+    waiter.start()
+    while not slots._queue:
+        time.sleep(0.001)
+    assert slots.take(anything) == 0
+    slots.give_back(held)
+    waiter.join(10)
+
+
+def test_what_is_raised_while_waiting_ends_the_wait_and_the_place_in_the_queue() -> None:
+    slots = Roster((SMALL,))
+    held = slots.take(anything)
+
+    def given_up() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        slots.take(anything, given_up)
+    assert slots._queue == []
+    slots.give_back(held)
+    assert slots.take(anything) == held

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from executor_settings import cell_uid, small_settings
 from daemon.errors import HarnessError
 from daemon.executor import zygote as zygote_process
 from daemon.executor.cells import Cell, Cells, CellSettings
-from daemon.executor.devices import choose
+from daemon.executor.devices import Device, choose
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import CellLimits, Policy
 from daemon.executor.zygotes import Zygote, Zygotes
@@ -185,3 +187,30 @@ def test_a_cell_that_cannot_be_built_is_our_fault_and_leaves_nothing(kept: Kept)
     with pytest.raises(Exception, match=r".*"):
         cell.request({"type": "nonsense"}, "never", phase=Phase.LOAD, deadline=time.monotonic() + 20)
     cell.kill()
+
+
+def test_for_a_gpu_the_zygote_has_loaded_tritons_compiler_and_is_still_one_that_can_be_forked(tmp_path: Path) -> None:
+    """No GPU is needed: cells that build see none."""
+    gpu = Device(kind="cuda", index=0, uuid="GPU-0", name="none", capability=(9, 0))
+    settings = small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(32)})
+    of = CellSettings.of(settings, gpu, uid_step=0, slot=0, threads=1, sees_device=False)
+    zygotes = Zygotes()
+    try:
+        cells = Cells(of, cgroup.find(), zygotes)
+        cell = cells.start(Side.CANDIDATE)
+        cell.greet()
+        maps = Path(f"/proc/{cell.program._init_pid}/maps").read_text("ascii")  # type: ignore[union-attr]
+        assert "libtriton" in maps
+        cell.kill()
+    finally:
+        zygotes.close()
+
+
+def test_tritons_first_compilation_needs_no_gpu_and_starts_no_thread() -> None:
+    program = (
+        "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'\n"
+        "import torch\nfrom daemon.executor.triton_warmup import compile_once\n"
+        "compile_once('9.0'); print(len(os.listdir('/proc/self/task')))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.stdout.strip(), ran.returncode) == ("1", 0), ran.stderr

@@ -10,7 +10,8 @@ from pathlib import Path
 import daemon
 
 OVERFLOW_UID = 65534
-UID_COUNT = 4000  # from `sandbox.uid_base` on: a thousand slots for each kind of cell
+UID_COUNT = 4000  # from `sandbox.uid_base` on: a thousand for each kind of cell
+UIDS_PER_SLOT = 4  # cells of one kind and slot that are alive at the same time have not the same
 _PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 _GPU_SYSTEM = (Path("/sys/bus/pci/devices"), Path("/sys/devices"), Path("/sys/module/nvidia"))
 

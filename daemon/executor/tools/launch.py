@@ -25,6 +25,7 @@ from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory, share
 from daemon.executor.preparation import Bench, Preparation
 from daemon.executor.side import attach_message
+from daemon.executor.stages import Stages
 from daemon.executor.wiring import Wiring
 from daemon.verdict import Phase, Side
 
@@ -72,7 +73,7 @@ class Launch:
         report = os.memfd_create("report", os.MFD_CLOEXEC)
         cells = {**self._bench.cells, side: self._bench.cells[side].under(tool, report)}
         secret = Secret(self._bench.device.kind)
-        ready = Preparation(replace(self._bench, cells=cells), self._request, self._bundle_dir, secret)
+        ready = Preparation(replace(self._bench, cells=cells), self._request, self._bundle_dir, secret, Stages())
         try:
             problem = self._call(ready, side, sample, calls, secret, deadline)
             ready.kill()  # nothing may write to the report while it is read

@@ -1,0 +1,245 @@
+"""Evaluations a minute: evald against the same kernels judged without it, in one run.
+
+    python bench/throughput.py [--bundles 24] [--device auto|cpu|cuda] [--max-s S] [--elements N]
+
+Distinct Triton ReLU kernels, every sixth one wrong, each compared with torch's. Three ways to judge them:
+
+- **evald**: a daemon on an inbox, sandbox and whole measurement protocol; first one bundle at a time into the idle
+  daemon (from the drop to the result), then all at once;
+- **process per bundle**: a fresh interpreter for each, `bench/plain_evaluator.py`, no isolation from the kernel;
+- **one process**: the same in one process that has everything imported, nothing isolated from anything.
+
+Where evald's time goes is printed by stage, from the results. On a CPU Triton's interpreter runs the kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+EVERY_WRONG = 6
+IDLE_BUNDLES = 6
+ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 25}  # 1 MB, 134 MB
+BLOCKS = {"cpu": 1 << 16, "cuda": 1 << 10}
+GPU_STAGES = ("connect", "tune", "check", "size", "calibrate", "rounds", "alone", "numerics")
+REFERENCE = """\
+import torch
+from torch import nn
+
+class Model(nn.Module):
+    def forward(self, x):
+        return torch.relu(x)
+
+def get_inputs():
+    return [torch.randn({elements})]
+"""
+CANDIDATE = """\
+import torch, triton
+import triton.language as tl
+from torch import nn
+
+@triton.jit
+def relu_{number}(x_ptr, y_ptr, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + at, mask=at < n)
+    tl.store(y_ptr + at, {body}, mask=at < n)
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        y = torch.empty_like(x)
+        relu_{number}[(triton.cdiv(x.numel(), {block}),)](x, y, x.numel(), BLOCK={block})
+        return y
+"""
+
+
+def is_wrong(number: int) -> bool:
+    return number % EVERY_WRONG == EVERY_WRONG - 1
+
+
+def io(device: str, elements: int) -> dict[str, Any]:
+    """How the kernel is called, for evald; the module beside it in the source is for the ways without."""
+    tensor = {"shape": [elements], "dtype": "float32"}
+    args = [
+        {"name": "x", "type": "tensor", "tensor_spec": tensor | {"init": {"kind": "randn"}}},
+        {"name": "y", "type": "tensor", "role": "output", "tensor_spec": tensor},
+        {"name": "n", "type": "int", "value": elements},
+        {"name": "BLOCK", "type": "int", "value": BLOCKS[device], "is_meta": True},
+    ]
+    return {"args": args, "launch": {"grid": -(-elements // BLOCKS[device])}}
+
+
+def bundle(folder: Path, number: int, device: str, elements: int, max_s: float | None) -> Path:
+    """One bundle, unlike every other."""
+    folder.mkdir(parents=True)
+    body = "tl.abs(x)" if is_wrong(number) else "tl.maximum(x, 0.0)"
+    (folder / "reference.py").write_text(REFERENCE.format(elements=elements), "utf-8")
+    custom = CANDIDATE.format(number=number, body=body, block=BLOCKS[device])
+    (folder / "custom.py").write_text(custom, "utf-8")
+    contract: dict[str, Any] = {
+        "name": folder.name,
+        "ref_kernel": {"source_file": "reference.py", "kernel_type": "torch"},
+        "custom_kernel": {"source_file": "custom.py", "kernel_type": "triton", "io": io(device, elements)},
+        "correctness_trials": 5,
+        "num_trials": 100,
+    }
+    if max_s is not None:
+        contract["timing"] = {"max_s": max_s}
+    (folder / "contract.json").write_text(json.dumps(contract), "utf-8")
+    return folder
+
+
+@contextmanager
+def daemon(home: Path, device: str) -> Iterator[None]:
+    """`evald run` on a home of its own."""
+    environment = {**os.environ, "EVALD_HOME": str(home), "EVALD_DEVICE": device, "EVALD_LOG_LEVEL": "warning"}
+    process = subprocess.Popen([sys.executable, "-m", "daemon", "run"], env=environment)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def result(home: Path, name: str) -> dict[str, Any]:
+    """Wait for the result of a bundle name."""
+    file = home / "results" / "by-name" / name / "result.json"
+    while not file.exists():
+        time.sleep(0.002)
+    document: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return document
+
+
+def drop(home: Path, folder: Path) -> None:
+    folder.rename(home / "inbox" / folder.name)
+
+
+def by_evald(arguments: argparse.Namespace, device: str, scratch: Path) -> tuple[float, list[float], list[Any]]:
+    """Seconds for all bundles at once, seconds of each one into an idle daemon, the results of all at once."""
+    home = scratch / "home"
+    (home / "inbox").mkdir(parents=True)
+
+    def made(name: str, number: int) -> Path:
+        return bundle(scratch / "made" / name, number, device, arguments.elements, arguments.max_s)
+
+    with daemon(home, device):
+        drop(home, made("first", 1000 * EVERY_WRONG))
+        result(home, "first")
+        idle_s = []
+        for number in range(IDLE_BUNDLES):
+            folder = made(f"idle{number}", 100 * EVERY_WRONG + number)
+            start = time.perf_counter()
+            drop(home, folder)
+            result(home, folder.name)
+            idle_s.append(time.perf_counter() - start)
+        folders = [made(f"relu{number}", number) for number in range(arguments.bundles)]
+        start = time.perf_counter()
+        for folder in folders:
+            drop(home, folder)
+        documents = [result(home, folder.name) for folder in folders]
+        return time.perf_counter() - start, idle_s, documents
+
+
+def by_processes(folders: list[Path]) -> tuple[float, list[str]]:
+    """Seconds for all bundles, each in an interpreter of its own, and their verdicts."""
+    start, verdicts = time.perf_counter(), []
+    evaluator = Path(__file__).with_name("plain_evaluator.py")
+    for folder in folders:
+        command = [sys.executable, str(evaluator), str(folder)]
+        verdicts.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["verdict"])
+    return time.perf_counter() - start, verdicts
+
+
+def by_one_process(folders: list[Path], device: str) -> tuple[float, list[str]]:
+    """Seconds for all bundles in this process, everything imported and warm, and their verdicts."""
+    from plain_evaluator import evaluate  # imports torch
+
+    evaluate(folders[0], device)
+    start = time.perf_counter()
+    verdicts = [evaluate(folder, device)[0] for folder in folders]
+    return time.perf_counter() - start, verdicts
+
+
+def report(took_s: dict[str, float], verdicts: dict[str, list[str]], count: int) -> None:
+    right = ["wrong_answer" if is_wrong(number) else "passed" for number in range(count)]
+    print(f"{'':24}{'a minute':>10} {'s each':>8} {'verdicts right':>16}")
+    for way, wall_s in took_s.items():
+        agreed = sum(found == wanted for found, wanted in zip(verdicts[way], right, strict=True))
+        print(f"{way:24}{count / wall_s * 60:10.1f} {wall_s / count:8.3f} {agreed:10d} of {count:2d}")
+    for way in list(took_s)[1:]:
+        print(f"evald / {way}: {took_s[way] / took_s['evald']:.2f} x")
+
+
+def stages(documents: list[Any], wall_s: float) -> None:
+    """Medians by stage, of those that passed, and how much of the run each took."""
+    if any(not document["cases"] for document in documents):
+        sys.exit(f"evald judged nothing: {documents[0]['message']}")
+    passed = [document["cases"][0]["stages_ms"] for document in documents if document["verdict"] == "passed"]
+    every = [case["stages_ms"] for document in documents for case in document["cases"]]
+    print(f"{'stage':24}{'median ms':>10} {'of the run':>11}")
+    for name in passed[0]:
+        of_run = sum(one.get(name, 0.0) for one in every) / 1e3 / wall_s
+        print(f"{name:24}{statistics.median(one[name] for one in passed):10.1f} {of_run:11.1%}")
+    used = sum(one.get(name, 0.0) for one in every for name in GPU_STAGES) / 1e3 / wall_s
+    print(f"{'stages that use a GPU':24}{'':10} {used:11.1%}")
+    print(
+        "timing stopped by:",
+        dict(Counter(d["cases"][0]["timing"]["stop"] for d in documents if d["cases"][0]["timing"])),
+    )
+
+
+def main() -> int:
+    from daemon.config import load
+    from daemon.executor.devices import choose
+
+    parser = argparse.ArgumentParser(description="evald against judging without it.")
+    parser.add_argument("--bundles", type=int, default=24)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument(
+        "--max-s", type=float, help="how long to measure one case; the daemon's own default if not given"
+    )
+    parser.add_argument("--elements", type=int, help="of the input; 134 MB on a GPU, 1 MB on a CPU")
+    arguments = parser.parse_args()
+    judged_on = choose(load({"device": arguments.device}).settings)[0]
+    device = judged_on.kind
+    arguments.elements = arguments.elements or ELEMENTS[device]
+    if device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"  # for the ways without evald; evald's cells set it themselves
+    with tempfile.TemporaryDirectory() as scratch_name:
+        scratch = Path(scratch_name)
+        wall_s, idle_s, documents = by_evald(arguments, device, scratch)
+        folders = [
+            bundle(scratch / "plain" / f"relu{number}", number, device, arguments.elements, None)
+            for number in range(arguments.bundles)
+        ]
+        processes_s, from_processes = by_processes(folders)
+        one_s, from_one = by_one_process(folders, device)
+    print(f"{judged_on}, {arguments.bundles} kernels on {arguments.elements * 4 / 1e6:.1f} MB")
+    report(
+        {"evald": wall_s, "process per bundle": processes_s, "one process": one_s},
+        {
+            "evald": [document["verdict"] for document in documents],
+            "process per bundle": from_processes,
+            "one process": from_one,
+        },
+        arguments.bundles,
+    )
+    spread = f"p50 {statistics.median(idle_s):.3f} s, {min(idle_s):.3f} to {max(idle_s):.3f} s"
+    print(f"from drop to result at an idle daemon: {spread} ({len(idle_s)} bundles)")
+    stages(documents, wall_s)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""How long calls are waited for: a multiple of what calls like them took, and never beyond the contract's timeout.
+
+Theory of operation: the first call of a kernel may compile, load and tune, and nothing is known of it: it has the
+contract's timeout. On a GPU the cell says when all of it has been launched; from then on there is only the kernel
+itself to wait for, and the reference says what that is worth. Later calls are held against the fastest so far. The
+multiples are far beyond what an honest kernel varies by, so that only what hangs runs into them. A reference has more
+time: what a candidate leaves behind may hold it up, and must not look like its fault.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from daemon.config import Deadlines
+from daemon.evaluation import Failure
+from daemon.executor.cells import CellFailed
+from daemon.verdict import Side, Verdict
+
+_FACTOR = 100.0
+_FOR_REFERENCES = 10.0
+
+
+class Patience:
+    """What the calls of one kernel take, and how long more of them are worth waiting for: `floor_s` at least, once
+    one is known."""
+
+    def __init__(self, floor_s: float) -> None:
+        self._floor_s = floor_s
+        self._usual_s: float | None = None
+
+    @classmethod
+    def of(cls, deadlines: Deadlines, device: str, side: Side) -> Patience:
+        """With the floor that `deadlines` set for calls on `device`."""
+        floor_s = deadlines.call_s if device == "cpu" else deadlines.gpu_call_s
+        return cls(_FOR_REFERENCES * floor_s if side is Side.REFERENCE else floor_s)
+
+    def saw(self, calls: int, wall_s: float) -> None:
+        """`calls` calls took `wall_s` seconds."""
+        if calls:
+            self._usual_s = min(self._usual_s or wall_s, wall_s / calls)
+
+    def limit_s(self, calls: int) -> float | None:
+        """Seconds that `calls` calls may take; None while nothing is known."""
+        return None if self._usual_s is None else self._floor_s + _FACTOR * calls * self._usual_s
+
+    def launched_s(self, peer: Patience) -> float | None:
+        """Seconds that a device may work on a call that is worth as much as those of `peer`; None while nothing is
+        known of them."""
+        return None if peer._usual_s is None else self._floor_s + _FACTOR * peer._usual_s
+
+    @contextmanager
+    def waiting(self, calls: int, deadline: float) -> Iterator[float]:
+        """Until when (monotonic) to wait for `calls` calls. Where that was too short although `deadline` had not come,
+        the `CellFailed` says so."""
+        limit_s = self.limit_s(calls)
+        limit = deadline if limit_s is None else min(deadline, time.monotonic() + limit_s)
+        try:
+            yield limit
+        except CellFailed as failed:
+            if failed.verdict is not Verdict.TIMEOUT or limit == deadline:
+                raise
+            raise CellFailed(failed.verdict, self._explained(failed.failure, calls)) from failed
+
+    def _explained(self, failure: Failure, calls: int) -> Failure:
+        many = "1 call" if calls == 1 else f"{calls} calls"
+        reason = f"{many} did not end within {self.limit_s(calls):.1f} s, where one had taken {self._usual_s:.2g} s"
+        return failure.model_copy(update={"message": f"{reason}; {failure.message}"})

@@ -1,0 +1,25 @@
+"""One compilation by Triton, for a GPU that need not be there: the first in a process loads the compiler, and what is
+forked from that process need not do it again. Untrusted side: imported in zygotes."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+_WARP_SIZE = 32
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _scale(x_ptr, count, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x_ptr + at, tl.load(x_ptr + at, mask=at < count) * 2, mask=at < count)
+
+
+def compile_once(architecture: str) -> None:
+    """Compile a small kernel for compute capability `architecture` ("9.0"). Raises whatever Triton does."""
+    source = ASTSource(
+        fn=_scale, signature={"x_ptr": "*fp32", "count": "i32", "BLOCK": "constexpr"}, constexprs={"BLOCK": 1024}
+    )
+    triton.compile(source, target=GPUTarget("cuda", int(architecture.replace(".", "")), _WARP_SIZE))

@@ -1,0 +1,75 @@
+"""The daemon's end of a trusted process: judges and builders are started and spoken to in the same way."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import suppress
+
+from daemon.config import Settings
+from daemon.errors import HarnessError, OperatorError
+from daemon.executor import protocol
+from daemon.executor.devices import Device
+from daemon.executor.sandbox import cgroup
+from daemon.executor.supervise import PlainProgram, start_judge, sweep_folders
+
+_START_LIMIT_S = 120.0
+_MAX_ANSWER = 64 * 1024 * 1024
+
+
+class TrustedProcess:
+    """One process of ours that runs `module`, number `number` of its kind, for `device`; `gpu` is the UUID of the one
+    it may use itself. To be started from a thread that outlives it."""
+
+    def __init__(self, module: str, settings: Settings, number: int, device: Device, *, gpu: str | None) -> None:
+        ours, theirs = socket.socketpair()
+        argv = [sys.executable, "-I", "-m", module]
+        told = settings.model_copy(update={"database": None})  # an argv is public, a database URL holds a password
+        argv += [str(theirs.fileno()), told.model_dump_json(), str(number), device.as_json()]
+        self._what = module.rpartition(".")[2]
+        try:
+            self.program: PlainProgram = start_judge(argv, gpu=gpu, keep_fds=(theirs.fileno(),))
+        except OSError as error:
+            ours.close()
+            raise HarnessError(f"cannot start a {self._what}: {error}") from error
+        finally:
+            theirs.close()
+        self._channel = ours
+        self._reader = protocol.Reader(_MAX_ANSWER)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.program.poll() is None
+
+    def await_ready(self) -> None:
+        """Raises `OperatorError` when it says that this host is not fit for it, `HarnessError` when it died."""
+        message = self.receive(_START_LIMIT_S)
+        if message["type"] == "unusable":
+            raise OperatorError(str(message["message"]))
+
+    def send(self, message: protocol.Message) -> None:
+        """Raises `HarnessError`."""
+        try:
+            protocol.send(self._channel, message)
+        except protocol.ClosedError as error:
+            raise HarnessError(f"the {self._what} is gone") from error
+
+    def receive(self, limit_s: float) -> protocol.Message:
+        """The next message. Raises `HarnessError`."""
+        self._channel.settimeout(limit_s)
+        try:
+            return protocol.receive(self._channel, self._reader)
+        except TimeoutError as error:
+            raise HarnessError(f"the {self._what} said nothing for {limit_s:.0f} s") from error
+        except (protocol.ClosedError, protocol.ProtocolError, OSError) as error:
+            raise HarnessError(f"the {self._what} died: {error}") from error
+
+    def kill(self) -> None:
+        """Kill it, its cells, and what they leave."""
+        self.program.kill()
+        if (groups := cgroup.existing()) is not None:
+            groups.sweep()
+        sweep_folders()
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        self._channel.close()

@@ -1,0 +1,132 @@
+"""The compile stage of a host: builders, each busy with one job at a time, so that no compiler runs on a device's time.
+
+Theory of operation: a job whose kernels are compiled comes here before it gets a device. A builder leaves what it built
+in the artifact cache, where the judge finds it; whatever fails here fails again there, with the words for the result.
+A builder is started when it is first needed, and replaced when it has died.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daemon import log
+from daemon.config import Settings
+from daemon.engine import JobSpec, Progress
+from daemon.errors import HarnessError, OperatorError
+from daemon.executor.devices import Device
+from daemon.executor.headers import MAKE_LIMIT_S
+from daemon.executor.trusted import TrustedProcess
+
+_MODULE = "daemon.executor.builder"
+_SILENCE_LIMIT_S = 30.0 + MAKE_LIMIT_S  # beyond what one build may take: a header may have to be made for it
+
+Start = Callable[[Callable[[], TrustedProcess]], TrustedProcess]
+
+
+@dataclass
+class _Order:
+    """One job that is here: with a builder, or waiting for one."""
+
+    number: int | None = None
+    is_given_up: bool = False
+
+
+class Workshop:
+    """`count` builders. `start` runs a function in a thread that outlives them. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, count: int, start: Start) -> None:
+        self._settings = settings
+        self._start = start
+        self._free = list(range(count))
+        self._builders: dict[int, tuple[TrustedProcess, Device]] = {}
+        self._orders: dict[str, _Order] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def build(self, job: JobSpec, device: Device, on_progress: Callable[[Progress], None]) -> None:
+        """Compile the kernels of `job` for `device`, when a builder is free. Returns early when the job is given up or
+        the workshop closed."""
+        order = self._take(job.job_id)
+        if order.number is None:
+            return
+        try:
+            self._have_built(order.number, job, device, on_progress)
+        except (HarnessError, OperatorError) as error:
+            self._discard(order.number)
+            if not order.is_given_up and not self._closed:
+                log.story("not built ahead", level=30, job=job.job_id, reason=error)
+        except BaseException:  # on_progress raised: the builder is in the middle of this job
+            self._discard(order.number)
+            raise
+        finally:
+            self._give_back(job.job_id, order.number)
+
+    def _have_built(self, number: int, job: JobSpec, device: Device, on_progress: Callable[[Progress], None]) -> None:
+        builder = self._builder(number, device)
+        builder.send({"type": "build", "bundle_dir": str(job.bundle_dir)})
+        while True:
+            answer = builder.receive(self._settings.deadlines.build_s + _SILENCE_LIMIT_S)
+            if answer["type"] != "building":
+                return  # built, or failed: then the judge will say how
+            on_progress(Progress(job.job_id, "compiling"))
+
+    def give_up(self, job_id: str) -> None:
+        """Stop building for this job, or waiting to. Harmless when it is not here."""
+        with self._changed:
+            order = self._orders.get(job_id)
+            if order is None:
+                return
+            order.is_given_up = True
+            builder = None if order.number is None else self._builders.get(order.number)
+            self._changed.notify_all()
+        if builder is not None:
+            builder[0].kill()
+
+    def close(self) -> None:
+        """Kill every builder. Idempotent."""
+        with self._changed:
+            self._closed = True
+            builders = [builder for builder, _ in self._builders.values()]
+            self._changed.notify_all()
+        for builder in builders:
+            builder.kill()
+
+    def _take(self, job_id: str) -> _Order:
+        order = _Order()
+        with self._changed:
+            self._orders[job_id] = order
+            while not self._free and not self._closed and not order.is_given_up:
+                self._changed.wait()
+            if self._closed or order.is_given_up:
+                del self._orders[job_id]
+            else:
+                order.number = self._free.pop()
+        return order
+
+    def _give_back(self, job_id: str, number: int) -> None:
+        with self._changed:
+            del self._orders[job_id]
+            self._free.append(number)
+            self._changed.notify_all()
+
+    def _builder(self, number: int, device: Device) -> TrustedProcess:
+        known = self._builders.get(number)
+        if known is not None and known[0].is_alive and known[1] == device:
+            return known[0]
+        self._discard(number)
+        builder = self._start(lambda: TrustedProcess(_MODULE, self._settings, number, device, gpu=None))
+        with self._changed:
+            self._builders[number] = builder, device
+            closed = self._closed
+        if closed:
+            raise HarnessError("the engine is closed")
+        builder.await_ready()
+        return builder
+
+    def _discard(self, number: int) -> None:
+        with self._changed:
+            known = self._builders.pop(number, None)
+        if known is not None:
+            known[0].kill()

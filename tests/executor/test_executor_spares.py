@@ -1,0 +1,130 @@
+"""Cells that stand ready: each is handed out once, none that died is, and none of two living ones shares a uid."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from executor_bundles import JudgeOne, compare, forward
+from executor_settings import cell_uid, small_settings
+
+from daemon.errors import HarnessError
+from daemon.executor.cells import Cell, Cells, CellSettings
+from daemon.executor.devices import choose
+from daemon.executor.sandbox import cgroup
+from daemon.executor.spares import Spares
+from daemon.executor.supervise import ForkedProgram
+from daemon.executor.zygotes import Zygotes
+from daemon.verdict import Side
+
+pytestmark = pytest.mark.sandbox
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Iterator[Cells]:
+    settings = small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(50)})
+    zygotes = Zygotes()
+    of = CellSettings.of(settings, choose(settings)[0], uid_step=0, slot=0, threads=1)
+    yield Cells(of, cgroup.find(), zygotes)
+    zygotes.close()
+
+
+@pytest.fixture
+def spares(cells: Cells) -> Iterator[Spares]:
+    made = Spares(cells, 2)
+    yield made
+    made.close()
+
+
+def pid_of(cell: Cell) -> int:
+    assert isinstance(cell.program, ForkedProgram)
+    return cell.program._init_pid
+
+
+def uid_of(cell: Cell) -> int:
+    """Of the cell itself, the one child of its pid 1, which has to drop root first."""
+    cell.greet()
+    children = Path(f"/proc/{pid_of(cell)}/task/{pid_of(cell)}/children").read_text("ascii").split()
+    return Path(f"/proc/{children[0]}").stat().st_uid
+
+
+def test_a_spare_is_handed_out_once_in_the_order_they_were_started(spares: Spares) -> None:
+    spares.refill()
+    spares.settle()
+    waiting = [pid_of(cell) for cell in spares._ready]
+    handed = [spares.start(Side.REFERENCE), spares.start(Side.CANDIDATE), spares.start(Side.CANDIDATE)]
+    assert [pid_of(cell) for cell in handed[:2]] == waiting
+    assert pid_of(handed[2]) not in waiting
+    assert [cell.side for cell in handed] == [Side.REFERENCE, Side.CANDIDATE, Side.CANDIDATE]
+    for cell in handed:
+        cell.greet()
+        assert cell.versions["torch"]
+        cell.kill()
+
+
+def test_a_spare_that_died_meanwhile_is_not_handed_out(spares: Spares) -> None:
+    spares.refill()
+    spares.settle()
+    dead, living = (pid_of(cell) for cell in spares._ready)
+    os.kill(dead, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while spares._ready[0].program.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    cell = spares.start(Side.CANDIDATE)
+    assert pid_of(cell) == living
+    cell.kill()
+
+
+def test_one_that_does_not_come_up_is_let_go_and_the_next_start_is_fresh(
+    spares: Spares, cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spares.refill()
+    broken = spares._ready[0]
+
+    def never() -> None:
+        broken.kill()
+        raise HarnessError("it does not start")
+
+    monkeypatch.setattr(broken, "greet", never)
+    spares.settle()
+    assert broken not in spares._ready
+    assert len(spares._ready) == 1
+
+    def refused(_side: Side) -> Cell:
+        raise HarnessError("no cell can be had")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cells, "start", refused)
+        spares.refill()  # somebody will hear of it who needs one
+        assert len(spares._ready) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives cells uids of their own")
+def test_cells_that_live_at_the_same_time_have_not_the_same_uid(spares: Spares) -> None:
+    spares.refill()
+    running = spares.start(Side.CANDIDATE)
+    spares.refill()
+    uids = [uid_of(cell) for cell in (running, *spares._ready)]
+    assert len(set(uids)) == len(uids) == 3
+    assert 0 not in uids
+    running.kill()
+
+
+def test_what_one_kernel_leaves_is_not_there_for_the_next(judge: JudgeOne) -> None:
+    """The cell of the second one was started before the first one ran."""
+    leave = "import os, builtins\nPath = __import__('pathlib').Path\n"
+    body = (
+        "print('seen=%s' % (os.path.exists('/tmp/left') or hasattr(builtins, 'left')), flush=True)\n"
+        "Path('/tmp/left').write_text('x')\nbuiltins.left = True\nreturn a + b"
+    )
+    once = f"if not hasattr(self, 'done'):\n    self.done = True\n    {body.replace(chr(10), chr(10) + '    ')}"
+    source = forward(f"{once}\nreturn a + b", before=leave)
+    for number in range(3):
+        judged = judge(compare(source.replace("class ModelNew", f"# {number}\nclass ModelNew")))
+        judged.passed()
+        assert judged.report["seen"] == "False"

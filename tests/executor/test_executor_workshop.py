@@ -1,0 +1,191 @@
+"""What is compiled is compiled before the job has a device; whatever goes wrong there is found again by the judge."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from executor_bundles import Doc, Judged, compare, evaluate, forward, io, kernel, tensor, write_bundle
+from executor_settings import cell_uid, small_settings
+
+from daemon.config import Settings
+from daemon.engine import JobSpec, Progress
+from daemon.errors import HarnessError, LostClaim
+from daemon.executor import local
+from daemon.executor.devices import CPU, Device
+from daemon.executor.local import LocalEngine
+from daemon.verdict import Verdict
+
+pytestmark = pytest.mark.sandbox
+
+RECIPE = """
+import time
+from daemon.executor.source import Kernel, KernelFault
+
+SPEC = {"io_required": True, "metadata_keys": [], "python": False, "build": True, "answers": "args"}
+
+def build(source):
+    word, _, rest = source.text.partition(" ")
+    if word == "slow":
+        time.sleep(float(rest))
+    if word == "broken":
+        raise KernelFault("compile_error", "this cannot be compiled: " + rest)
+    source.artifacts.mkdir(parents=True, exist_ok=True)
+    (source.artifacts / "factor").write_text("2")
+    return {"said": "built"}
+
+def load(source):
+    factor = float((source.artifacts / "factor").read_text())
+    return Kernel(lambda x, out: out.copy_(x * factor))
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[LocalEngine]:
+    """One slot, and one builder beside it; `recipe` is a kernel type that is compiled."""
+    folder = tmp_path / "backends"
+    folder.mkdir()
+    (folder / "recipe.py").write_text(RECIPE, "utf-8")
+    settings = small_settings(tmp_path / "home", backend_paths=(folder,), sandbox={"uid_base": cell_uid(7)}, ahead=1)
+    made = LocalEngine(settings)
+    yield made
+    made.close()
+
+
+def recipe(text: str) -> Doc:
+    contract = io(tensor("x", [8]), tensor("out", [8], role="output"))
+    return evaluate(kernel(text, "recipe", io=contract))
+
+
+def job(tmp_path: Path, doc: Doc, name: str = "job", kernel_type: str = "recipe") -> JobSpec:
+    return JobSpec(name, name, write_bundle(tmp_path, doc, {}), kernel_types=(kernel_type,))
+
+
+class Running:
+    """An evaluation in a thread of its own."""
+
+    def __init__(self, engine: LocalEngine, job: JobSpec, on_progress: Callable[[Progress], None] = lambda _: None):
+        self.begun = threading.Event()
+        self.outcome: object = None
+
+        def progress(one: Progress) -> None:
+            on_progress(one)
+            self.begun.set()
+
+        def run() -> None:
+            try:
+                self.outcome = engine.evaluate(job, progress)
+            except (HarnessError, LostClaim) as error:
+                self.outcome = error
+
+        self._thread = threading.Thread(target=run)
+        self._thread.start()
+
+    def ended(self) -> object:
+        self._thread.join(120)
+        assert not self._thread.is_alive()
+        return self.outcome
+
+
+def test_while_a_job_is_compiled_its_slot_is_free_and_the_judge_finds_it_built(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    idle_while_compiling: list[bool] = []
+
+    def look(progress: Progress) -> None:
+        if progress.text == "compiling" and not idle_while_compiling:
+            slot = engine._roster.take_idle()
+            idle_while_compiling.append(slot is not None)
+            if slot is not None:
+                engine._roster.give_back(slot)
+
+    judged = Judged(Running(engine, job(tmp_path, recipe("slow 0.5")), look).ended()).passed()  # type: ignore[arg-type]
+    assert idle_while_compiling == [True]
+    assert judged.case.build["cached"] is True
+    assert judged.case.build["said"] == "built"
+
+
+def test_another_job_is_judged_meanwhile(engine: LocalEngine, tmp_path: Path) -> None:
+    slow = Running(engine, job(tmp_path, recipe("slow 100"), "slow"))
+    assert slow.begun.wait(60)
+    other = job(tmp_path, compare(forward("return a + b")), "other", "torch")
+    Judged(Running(engine, other).ended()).passed()  # type: ignore[arg-type]
+    assert slow.outcome is None
+    engine.cancel("slow")
+    assert isinstance(slow.ended(), LostClaim)
+
+
+def test_what_does_not_compile_has_the_verdict_and_words_of_its_judge(engine: LocalEngine, tmp_path: Path) -> None:
+    judged = Judged(Running(engine, job(tmp_path, recipe("broken heart"))).ended())  # type: ignore[arg-type]
+    judged.ended(Verdict.COMPILE_ERROR, "this cannot be compiled: heart")
+
+
+def test_a_cancelled_build_ends_at_once_and_the_next_one_finds_a_builder(engine: LocalEngine, tmp_path: Path) -> None:
+    building = Running(engine, job(tmp_path, recipe("slow 1000"), "first"))
+    waiting = Running(engine, job(tmp_path, recipe("slow 1001"), "second"))
+    assert building.begun.wait(60) or waiting.begun.wait(1)
+    for name in ("second", "first", "nobody"):
+        engine.cancel(name)
+    assert isinstance(building.ended(), LostClaim)
+    assert isinstance(waiting.ended(), LostClaim)
+    judged = Judged(Running(engine, job(tmp_path, recipe("quick"), "third")).ended()).passed()  # type: ignore[arg-type]
+    assert judged.case.build["cached"] is True
+    assert engine._workshop._orders == {}
+
+
+def test_a_job_that_waits_for_a_device_can_be_cancelled_and_says_that_it_waits(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    engine.ready()
+    slot = engine._roster.take_idle()
+    assert slot is not None
+    said: list[str] = []
+    waits = threading.Event()
+
+    def look(progress: Progress) -> None:
+        said.append(progress.text)
+        if progress.text == "waiting for a device":
+            waits.set()
+
+    running = Running(engine, job(tmp_path, recipe("quick")), look)
+    assert waits.wait(60)
+    assert said[0] == "compiling"
+    engine.cancel("job")
+    assert isinstance(running.ended(), LostClaim)
+    engine._roster.give_back(slot)
+
+
+def test_a_builder_that_dies_costs_nothing_but_time(engine: LocalEngine, tmp_path: Path) -> None:
+    def kill(progress: Progress) -> None:
+        builder = engine._workshop._builders.get(0)
+        if progress.text == "compiling" and builder is not None:
+            os.kill(builder[0].program._process.pid, signal.SIGKILL)
+
+    judged = Judged(Running(engine, job(tmp_path, recipe("slow 2")), kill).ended()).passed()  # type: ignore[arg-type]
+    assert judged.case.build["cached"] is False
+    again = Judged(Running(engine, job(tmp_path, recipe("slow 1"), "next")).ended()).passed()  # type: ignore[arg-type]
+    assert again.case.build["cached"] is True
+
+
+def test_closing_the_engine_ends_builds_and_waits(engine: LocalEngine, tmp_path: Path) -> None:
+    building = Running(engine, job(tmp_path, recipe("slow 1000")))
+    assert building.begun.wait(60)
+    engine.close()
+    assert isinstance(building.ended(), HarnessError | LostClaim)
+    assert not any(builder.is_alive for builder, _ in engine._workshop._builders.values())
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "ahead", "expected"),
+    [(0, 16, None, 0), (1, 16, None, 2), (4, 16, None, 8), (4, 6, None, 3), (0, 2, 3, 3), (1, 16, 0, 0)],
+)
+def test_how_many_jobs_are_prepared_follows_the_gpus_and_the_cores_unless_it_is_set(
+    gpus: int, cores: int, ahead: int | None, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local.os, "sched_getaffinity", lambda _: set(range(cores)))
+    devices = (Device(kind="cuda", uuid="GPU-0", capability=(9, 0)),) * gpus or (CPU,)
+    assert local._ahead(Settings(home=tmp_path, ahead=ahead), devices) == expected
