@@ -134,6 +134,7 @@ def main() -> int:
 def measure(builds: Builds, level: str, repeats: int, rows: dict[str, list[float]]) -> None:
     made: list[bool] = []
     rows["making the header, ms"] = [took_ms(lambda: made.append(builds.headers.make(level)))]
+    print(f"making the header, ms {rows['making the header, ms'][0]:.1f}", file=sys.stderr, flush=True)
     if made != [True]:
         raise SystemExit("no header could be made; see the log")
     kinds = (("without, ms", builds.plain, False, False), ("with the header, ms", builds.helped, True, False))
@@ -147,6 +148,7 @@ def measure(builds: Builds, level: str, repeats: int, rows: dict[str, list[float
             number += 1
             files = files_of(number, level, wrong=wrong)
             rows.setdefault(title, []).append(builds.build_ms(cells, files, header=header))
+            print(f"{title} {rows[title][-1]:.1f}", file=sys.stderr, flush=True)
             rows.setdefault("artifact cache hit, ms", []).append(took_ms(lambda f=files: builds.kept(builds.plain, f)))
 
 
