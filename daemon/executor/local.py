@@ -148,6 +148,8 @@ class LocalEngine:
             self._running[job.job_id] = None
         try:
             self._build_ahead(job, on_progress)
+            if self._stopped(job.job_id):
+                raise LostClaim(f"job {job.job_id} was cancelled")
             return self._evaluate(job, on_progress)
         finally:
             with self._lock:
@@ -169,6 +171,7 @@ class LocalEngine:
         try:
             with self._lock:
                 self._running[job.job_id] = slot
+            self._control_between(slot)
             start = time.monotonic()
             judge = self._judge(slot)
             if self._stopped(job.job_id):
@@ -190,6 +193,18 @@ class LocalEngine:
                 self._roster.give_back(slot)
             else:
                 self._set_aside(slot, sickness)
+
+    def _control_between(self, slot: int) -> None:
+        """Time the control where it is due and jobs stand in line: none of the slots is ever idle then, when `ready`
+        would do it. Raises `DeviceError` when the device is sick."""
+        if not self._ahead or not self._controls.is_due(slot):
+            return
+        try:
+            self._controls.run(slot, self._judge(slot), lambda: self._fresh_judge(slot))
+        except (HarnessError, OperatorError) as error:
+            self._discard(slot)
+            if (sickness := self._controls.failed(slot, error)) is not None:
+                raise sickness from error
 
     def _slot_for(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> int:
         """A slot that suits, in the order in which jobs have come to want one. Raises `HarnessError`, and `LostClaim`

@@ -215,6 +215,16 @@ def many_times_as_fast(known: Baseline) -> Baseline:
 
 
 @pytest.mark.sandbox
+def test_where_jobs_stand_in_line_the_control_is_timed_before_the_next_one(place: Place) -> None:
+    """No slot is idle then at the time when the next job is leased."""
+    engine = place.engine(ahead=1)
+    assert place.judge(engine) is None
+    control = place.judge(engine)
+    assert control is not None
+    assert (control.median_ms, control.ratio) == (place.baseline.figures.median_ms, 1)
+
+
+@pytest.mark.sandbox
 def test_the_control_is_timed_between_two_evaluations_and_is_in_the_next_result(place: Place) -> None:
     engine = place.engine()
     engine.ready()

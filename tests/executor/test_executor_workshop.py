@@ -137,6 +137,17 @@ def test_a_cancelled_build_ends_at_once_and_the_next_one_finds_a_builder(engine:
     assert engine._workshop._orders == {}
 
 
+def test_a_job_that_was_cancelled_while_it_was_compiled_costs_no_judge(engine: LocalEngine, tmp_path: Path) -> None:
+    engine.ready()
+    judge = engine._judges[0].program._process.pid
+    building = Running(engine, job(tmp_path, recipe("slow 1000")))
+    assert building.begun.wait(60)
+    engine.cancel("job")
+    assert isinstance(building.ended(), LostClaim)
+    Judged(Running(engine, job(tmp_path, recipe("quick"), "next")).ended()).passed()  # type: ignore[arg-type]
+    assert engine._judges[0].program._process.pid == judge
+
+
 def test_a_job_that_waits_for_a_device_can_be_cancelled_and_says_that_it_waits(
     engine: LocalEngine, tmp_path: Path
 ) -> None:

@@ -11,8 +11,10 @@ from executor_settings import cell_uid
 
 from daemon.executor import owner
 from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.policy import UIDS_PER_SLOT
 
 SIDES = (0, 1000, 2000)  # candidate, reference, null candidate
+SLOTS = 2
 
 
 def processes_of(uid: int) -> list[int]:
@@ -28,8 +30,10 @@ def processes_of(uid: int) -> list[int]:
 
 
 def candidates(engine: int = 20) -> list[int]:
-    """Processes of the candidate's and the reference's cells of an engine of this test process."""
-    return [pid for side in SIDES[:2] for pid in processes_of(cell_uid(engine) + side)]
+    """Processes of the candidate's and the reference's cells of an engine of this test process that have been given a
+    bundle: spares stand ready and have none."""
+    uids = [cell_uid(engine) + side + number for side in SIDES[:2] for number in range(SLOTS * UIDS_PER_SLOT)]
+    return [pid for uid in uids for pid in processes_of(uid) if Path(f"/proc/{pid}/root/tmp/bundle").exists()]
 
 
 def groups_of_the_dead() -> list[Path]:
