@@ -285,6 +285,8 @@ class CaseJudge:
 
     def _rate(self) -> None:
         """Each time beside the work of a call, as it was counted or declared."""
+        if self._request.work is not None:
+            self._progress("share of the device")  # the first time it has to be measured what that can do
         rater = Rater(declared(self._request.work), self._bench.ceilings)
         self._timings = [
             rater.rated(timing, roofline_of(self._metrics, side)) for side, timing in self._timings_by_side().items()
