@@ -106,7 +106,7 @@ class CaseJudge:
             self._measure(drawer, inspector, estimate_s)
             with stage("numerics"):
                 self._keep_samples(drawer)
-                self._assess_numerics(drawer, inspector)
+                self._assess_numerics_in_time(drawer, inspector)
         except (DeviceFull, torch.OutOfMemoryError) as error:
             raise device_full(self._ready.cells, error) from error
         except CellFailed as failed:
@@ -234,6 +234,16 @@ class CaseJudge:
         if not device.is_gpu:
             return defaults.arena_bytes
         return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
+
+    def _assess_numerics_in_time(self, drawer: Drawer, inspector: Inspector) -> None:
+        """Everything that the verdict and the times come from is done: that the contract's time is over now is only
+        worth a note."""
+        try:
+            self._assess_numerics(drawer, inspector)
+        except CellFailed as failed:
+            if failed.verdict is not Verdict.TIMEOUT or time.monotonic() < self._deadline:
+                raise
+            self._ready.notes.append("numerics: not assessed, the contract's timeout was over")
 
     def _assess_numerics(self, drawer: Drawer, inspector: Inspector) -> None:
         """Two more runs on fresh inputs, and the reference's in float64, after the clock has stopped."""
