@@ -58,7 +58,11 @@ class Timing(_Frozen):
     dropped_rounds: int = 0
     clocks: dict[str, float] = {}
     sm_mhz: tuple[float, ...] = ()
-    speed_of_light_pct: float | None = None  # the least time its counted work needs on this device, over its time
+    gb_per_s: float | None = None  # the work of a call over `stats.mean`
+    tflop_per_s: float | None = None
+    speed_of_light_pct: float | None = None  # the least time that work needs on this device, over `stats.mean`
+    limiting_side: str | None = None  # what needs that long: "memory", or a kind of operations
+    work_source: str | None = None  # where that work is known from: "counted" by ncu, or "declared" in the contract
     labels: tuple[str, ...] = ()
 
 

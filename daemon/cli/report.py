@@ -11,6 +11,7 @@ from daemon.cli.screen import Cell, Column
 _TAIL_LINES = 20
 Document = Mapping[str, Any]
 
+_SHARE_COLUMN = Column("OF DEVICE", right=True)
 _CASE_COLUMNS = (
     Column("CASE"),
     Column("SIZES", flexible=True),
@@ -41,7 +42,7 @@ def show(document: Document) -> None:
     cases: Sequence[Document] = document.get("cases") or []
     if len(cases) > 1:
         screen.line()
-        screen.table(_CASE_COLUMNS, [_case_row(case) for case in cases])
+        _case_table(cases)
     _failures(cases)
     _notes(document, cases)
 
@@ -94,14 +95,25 @@ def _checks(case: Document) -> str | None:
 
 
 def _speed_of_light(case: Document) -> str | None:
-    """How much of the device the candidate used, or why that is not known although it was asked for."""
+    """How much of the device the candidate used, and why that was not counted although it was asked for."""
     found = case.get("device_metrics") or {}  # a result of an earlier evald has none
     custom = found.get("custom_device_metrics", {})
+    told = []
+    if share := _share(case["timing"]):
+        side = case["timing"].get("limiting_side") or custom.get("roofline_metrics", {}).get("limiting_side")
+        declared = ", as declared" if case["timing"].get("work_source") == "declared" else ""
+        reference = _share(case.get("ref_timing"))
+        beside = f"; the reference {reference}" if reference else ""
+        told.append(f"{share} of what this device can do: {side}{declared}{beside}")
     if reason := found.get("unsupported") or custom.get("unsupported"):
-        return f"not counted: {reason}"
-    share = (case["timing"] or {}).get("speed_of_light_pct")
-    side = custom.get("roofline_metrics", {}).get("limiting_side")
-    return None if share is None else f"{share:.3g} % of this device, limited by {side}"
+        told.append(f"not counted: {reason}")
+    return "\n".join(told) or None
+
+
+def _share(timing: Document | None) -> str | None:
+    """`42.1 %`."""
+    share = (timing or {}).get("speed_of_light_pct")
+    return None if share is None else f"{share:.3g} %"
 
 
 def _sanitized(case: Document) -> str | None:
@@ -137,6 +149,18 @@ def _environment(environment: Document) -> str | None:
     if control:
         compared = f"\ncontrol {figures.ratio(control['ratio'])} its baseline, {figures.span(control['age_s'])} before"
     return f"{device}, torch {environment['torch']}, isolation {environment.get('isolation')}{weaker}{compared}"
+
+
+def _case_table(cases: Sequence[Document]) -> None:
+    """One row per case, with the share of the device where any case has one."""
+    shares = [_share(case["timing"]) for case in cases]
+    rows = [_case_row(case) for case in cases]
+    if not any(shares):
+        screen.table(_CASE_COLUMNS, rows)
+        return
+    *columns, words = _CASE_COLUMNS
+    shown = [[*row[:-1], share or figures.ABSENT, row[-1]] for row, share in zip(rows, shares, strict=True)]
+    screen.table((*columns, _SHARE_COLUMN, words), shown)
 
 
 def _case_row(case: Document) -> list[str]:

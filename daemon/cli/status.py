@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.cli import deferred, figures, hosts, outcome, screen
+from daemon.cli import deferred, figures, hosts, interrupt, outcome, screen
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
@@ -40,12 +39,15 @@ def command(*, loaded: LoadedSettings, as_json: bool, watch: bool, every: float,
     With NAME or JOB (an id, or its first digits): that job, the newest of that name, or the bundle of that name in the
     inbox.
     """
-    while watch:
-        screen.clear()
-        _show(loaded, wanted, as_json=as_json)
-        sys.stdout.flush()
-        time.sleep(every)
-    return _show(loaded, wanted, as_json=as_json)
+    if not watch:
+        return _show(loaded, wanted, as_json=as_json)
+    with interrupt.noted() as asked:
+        while not asked.is_set():
+            screen.clear()
+            _show(loaded, wanted, as_json=as_json)
+            sys.stdout.flush()
+            asked.wait(every)
+    raise KeyboardInterrupt
 
 
 def _show(loaded: LoadedSettings, wanted: str | None, *, as_json: bool) -> int:

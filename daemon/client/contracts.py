@@ -1,7 +1,7 @@
 """Contracts as Python calls, so that an editor completes them. What they return is the JSON of a contract.
 
-Only what is given is written: every default is the daemon's. Shapes, values and launch may hold expressions over the
-symbols of `cases` ("N", "ceildiv(N, 128)").
+Only what is given is written: every default is the daemon's. Shapes, values, launch and work may hold expressions
+over the symbols of `cases` ("N", "ceildiv(N, 128)").
 """
 
 from __future__ import annotations
@@ -22,6 +22,14 @@ Extent = int | str
 Extents = Extent | Sequence[Extent]
 
 
+class Work(TypedDict, total=False):
+    """What one call has to do at least; `unit` does the flops (float32)."""
+
+    bytes: Extent
+    flops: Extent
+    unit: Literal["float32", "tensor_tf32", "tensor_bf16", "tensor_fp16", "tensor_fp64"]
+
+
 class Fields(TypedDict, total=False):
     """What every contract may have beside its kernels; docs/reference/contract.md explains each."""
 
@@ -39,6 +47,7 @@ class Fields(TypedDict, total=False):
     timing: Mapping[str, Any]
     requires: Mapping[str, Any]
     matmul_precision: Literal["highest", "high", "medium"]
+    work: Work
     metrics: bool | Sequence[str]
     checks: Sequence[Literal["memcheck", "racecheck", "initcheck", "synccheck"]]
 

@@ -31,6 +31,7 @@ from daemon.contract.tensors import (
     TensorData,
     TensorSpec,
 )
+from daemon.contract.work import FlopUnit, Work
 
 __all__ = [
     "DTYPES",
@@ -43,6 +44,7 @@ __all__ = [
     "Compression",
     "DTypeInfo",
     "EvaluateRequest",
+    "FlopUnit",
     "IOContract",
     "InitKind",
     "InitSpec",
@@ -57,6 +59,7 @@ __all__ = [
     "TensorSpec",
     "TimingMode",
     "TimingSpec",
+    "Work",
     "bind_case",
     "contract_schema",
     "decode_tensor",

@@ -16,6 +16,7 @@ from daemon.contract.fields import literal_float
 from daemon.contract.problems import ProblemLog
 from daemon.contract.request import CaseSpec, CompareRequest, EvaluateRequest, KernelSpec
 from daemon.contract.tensors import ArgSpec, ArgType, InitKind, InitSpec, IOContract, LaunchSpec, TensorData, TensorSpec
+from daemon.contract.work import Work
 
 R = TypeVar("R", EvaluateRequest, CompareRequest)
 
@@ -44,6 +45,8 @@ def bind_case(request: R, case: CaseSpec, *, contract_file: str = "contract.json
         if isinstance(kernel, KernelSpec) and kernel.io is not None:
             io = _bind_io(kernel.io, Binder(case, log), f"{side}.io")
             update[side] = kernel.model_copy(update={"io": io})
+    if request.work is not None:
+        update["work"] = bind_work(request.work, Binder(case, log))
     log.raise_if_any()
     return request.model_copy(update=update)
 
@@ -118,6 +121,13 @@ def bind_launch(launch: LaunchSpec, binder: Binder, path: str) -> LaunchSpec:
         if extent is not None:
             update[name] = binder.whole(extent, f"{path}.{name}", low=low, high=_MAX_LAUNCH)
     return launch.model_copy(update=update)
+
+
+def bind_work(work: Work, binder: Binder) -> Work:
+    """`work` with numbers for symbols; what is no number of bytes or operations is noted."""
+    given = {"bytes": work.bytes, "flops": work.flops}
+    update = {name: binder.whole(value, f"work.{name}", low=0) for name, value in given.items() if value is not None}
+    return work.model_copy(update=update)
 
 
 def _bind_tensor(arg: ArgSpec, spec: TensorSpec, binder: Binder, path: str) -> TensorSpec:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import JsonValue
 
 from daemon.config import Limits
-from daemon.contract.binding import Binder, bind_arg, bind_launch
+from daemon.contract.binding import Binder, bind_arg, bind_launch, bind_work
 from daemon.contract.expressions import MAX_MAGNITUDE
 from daemon.contract.kernels import KernelDraft, without_nulls
 from daemon.contract.payload import PayloadError, check_payload
@@ -15,6 +15,7 @@ from daemon.contract.problems import ProblemLog, child, nearest, read_model, sho
 from daemon.contract.request import CaseSpec
 from daemon.contract.rules import MAX_EVALUATIONS, expressions, symbols
 from daemon.contract.tensors import ArgSpec, tensor_bytes
+from daemon.contract.work import Work
 from daemon.errors import Problem
 
 IMPLICIT_CASE = CaseSpec(name="default")
@@ -43,9 +44,13 @@ def read_cases(raw: JsonValue, limits: Limits, log: ProblemLog) -> list[CaseSpec
     return cases
 
 
-def check_cases(drafts: Mapping[str, KernelDraft], cases: Sequence[CaseSpec], limits: Limits, log: ProblemLog) -> None:
-    """Bind every case to every kernel and note what does not work out, each distinct problem once."""
+def check_cases(
+    drafts: Mapping[str, KernelDraft], work: Work | None, cases: Sequence[CaseSpec], limits: Limits, log: ProblemLog
+) -> None:
+    """Bind every case to every kernel and to the declared work, and note what does not work out, each distinct problem
+    once."""
     texts = [text for draft in drafts.values() for text in _expressions(draft)]
+    texts += work.expressions if work is not None else ()
     if len(texts) * len(cases) > MAX_EVALUATIONS:
         message = f"{len(texts)} expressions times {len(cases)} cases are more than {MAX_EVALUATIONS}"
         log.add("cases", message)
@@ -58,6 +63,8 @@ def check_cases(drafts: Mapping[str, KernelDraft], cases: Sequence[CaseSpec], li
         binder = Binder(case, case_log, implicit=True)
         for draft in drafts.values():
             _try_case(draft, binder, limits, sizes)
+        if work is not None:
+            bind_work(work, binder)
         for problem in case_log.problems:
             found.setdefault(problem, []).append(case.name)
     explicit = not (len(cases) == 1 and cases[0] is IMPLICIT_CASE)
@@ -85,7 +92,7 @@ def _warn_unused(
         return
     for index, case in enumerate(cases):
         for symbol in sorted(case.bind.keys() - used):
-            message = f"is bound but no shape, value or launch uses {symbol}"
+            message = f"is bound but no shape, value, launch or work uses {symbol}"
             log.caution(f"cases[{index}].bind.{symbol}", message, nearest(symbol, used))
 
 

@@ -17,6 +17,7 @@ from daemon.contract.problems import ProblemLog, child, nearest, read_model, sho
 from daemon.contract.request import LEGACY_TIMEOUT_S, CaseSpec, CompareRequest, EvaluateRequest, RequestFields
 from daemon.contract.sources import source_digest
 from daemon.contract.tensors import MAX_ARGS
+from daemon.contract.work import Work, read_work
 from daemon.errors import Problem
 
 _FORMS = {
@@ -82,12 +83,13 @@ def _read_request(
     notes = _read_notes(raw, log)
     shared = _read_shared(raw, form, log)
     cases = read_cases(raw.get("cases"), reader.limits, log)
+    work = read_work(raw.get("work"), log)
     drafts = _read_kernels(raw, form, reader)
     _check_static_args(raw.get("static_args"), drafts, log)
-    check_cases(drafts, cases, reader.limits, log)
+    check_cases(drafts, work, cases, reader.limits, log)
     if log.problems or shared is None:
         return None, notes
-    return _assembled(form, shared, tuple(cases), drafts), notes
+    return _assembled(form, shared, work, tuple(cases), drafts), notes
 
 
 def _form_of(raw: Mapping[str, JsonValue], log: ProblemLog) -> str | None:
@@ -124,8 +126,8 @@ def _read_notes(raw: Mapping[str, JsonValue], log: ProblemLog) -> dict[str, Json
 
 
 def _read_shared(raw: Mapping[str, JsonValue], form: str | None, log: ProblemLog) -> RequestFields | None:
-    """The fields beside the kernels, cases aside."""
-    given = {key: raw[key] for key in RequestFields.model_fields if key in raw and key != "cases"}
+    """The fields beside the kernels, without those that cases are bound to or that name them."""
+    given = {key: raw[key] for key in RequestFields.model_fields if key in raw and key not in ("cases", "work")}
     given = without_nulls(given)
     if form == "legacy":
         given.setdefault("timeout", LEGACY_TIMEOUT_S)
@@ -167,11 +169,15 @@ def _check_static_args(static_args: JsonValue, drafts: Mapping[str, KernelDraft]
 
 
 def _assembled(
-    form: str | None, shared: RequestFields, cases: tuple[CaseSpec, ...], drafts: Mapping[str, KernelDraft]
+    form: str | None,
+    shared: RequestFields,
+    work: Work | None,
+    cases: tuple[CaseSpec, ...],
+    drafts: Mapping[str, KernelDraft],
 ) -> EvaluateRequest | CompareRequest | None:
     if form is None:
         return None
-    fields = {**dict(shared), "cases": cases}
+    fields = {**dict(shared), "work": work, "cases": cases}
     kernels = [drafts[key].spec() for key in _FORMS[form]]
     if form == "evaluate":
         return EvaluateRequest(**fields, kernel=kernels[0])

@@ -21,6 +21,7 @@ from daemon.contract.fields import (
     Whole,
 )
 from daemon.contract.tensors import IOContract
+from daemon.contract.work import Work
 
 CONTRACT_VERSION = 1
 DEFAULT_TIMEOUT_S = 120.0
@@ -154,6 +155,7 @@ class RequestFields(Frozen):
     matmul_precision: MatmulPrecision = Field(
         MatmulPrecision.HIGHEST, description="float32 products in torch: highest (no TF32), high or medium"
     )
+    work: Work | None = Field(None, description="what one call has to do at least, for its share of the device")
     metrics: Sections = Field(False, description="hardware counters: true, or the sections to collect")
     checks: Annotated[tuple[Check, ...], Field(max_length=16)] = Field((), description="memory checkers to run")
 

@@ -199,6 +199,8 @@ def _found_beside(case: CaseEvaluation) -> Iterator[tuple[Side, str, Any, str]]:
             yield side, "interval.low", timing.interval_ms[0], "ms"
             yield side, "interval.high", timing.interval_ms[1], "ms"
             yield side, "dropped_rounds", timing.dropped_rounds, ""
+            yield side, "gb_per_s", timing.gb_per_s, "GB/s"
+            yield side, "tflop_per_s", timing.tflop_per_s, "TFLOP/s"
             yield side, "speed_of_light_pct", timing.speed_of_light_pct, "%"
             for key, value in timing.clocks.items():
                 yield side, f"clocks.{key}", value, ""

@@ -27,8 +27,9 @@ from daemon.executor.side import SidePlace, run_untimed
 from daemon.executor.stages import Stages
 from daemon.executor.timings import compare_speed
 from daemon.executor.tools import sanitizer
-from daemon.executor.tools.inspection import Inspection, with_speed_of_light
+from daemon.executor.tools.inspection import Inspection, roofline_of
 from daemon.executor.tools.launch import Sample
+from daemon.executor.tools.rates import Rater, declared
 from daemon.executor.verify import Tolerance, tolerance_for
 from daemon.executor.wiring import CannotWire
 from daemon.verdict import Phase, Side, Verdict
@@ -73,6 +74,7 @@ class CaseJudge:
             self._story()
             with self._stages.stage("tools"):
                 self._inspect()
+                self._rate()
             return self._report(Verdict.PASSED, None)
         except CellFailed as outcome:
             return self._report_failure(outcome)
@@ -104,7 +106,7 @@ class CaseJudge:
             self._measure(drawer, inspector, estimate_s)
             with stage("numerics"):
                 self._keep_samples(drawer)
-                self._assess_numerics(drawer, inspector)
+                self._assess_numerics_in_time(drawer, inspector)
         except (DeviceFull, torch.OutOfMemoryError) as error:
             raise device_full(self._ready.cells, error) from error
         except CellFailed as failed:
@@ -233,6 +235,16 @@ class CaseJudge:
             return defaults.arena_bytes
         return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
 
+    def _assess_numerics_in_time(self, drawer: Drawer, inspector: Inspector) -> None:
+        """Everything that the verdict and the times come from is done: that the contract's time is over now is only
+        worth a note."""
+        try:
+            self._assess_numerics(drawer, inspector)
+        except CellFailed as failed:
+            if failed.verdict is not Verdict.TIMEOUT or time.monotonic() < self._deadline:
+                raise
+            self._ready.notes.append("numerics: not assessed, the contract's timeout was over")
+
     def _assess_numerics(self, drawer: Drawer, inspector: Inspector) -> None:
         """Two more runs on fresh inputs, and the reference's in float64, after the clock has stopped."""
         self._progress("numerics")
@@ -275,13 +287,21 @@ class CaseJudge:
         if (found := sanitizer.verdict_of(self._checks)) is not None:
             verdict, message = found
             raise CellFailed(verdict, Failure(phase=Phase.REPORT, side=Side.CANDIDATE, message=message))
+        self._metrics = self._inspection.metrics(self._samples, self._timings_by_side())
+
+    def _timings_by_side(self) -> dict[Side, Timing]:
         sides = (Side.CANDIDATE, Side.REFERENCE)[: len(self._timings)]
-        timings = dict(zip(sides, self._timings, strict=True))
-        self._metrics = self._inspection.metrics(self._samples, timings)
-        named = {Side.CANDIDATE: "custom_device_metrics", Side.REFERENCE: "original_device_metrics"}
+        return dict(zip(sides, self._timings, strict=True))
+
+    def _rate(self) -> None:
+        """Each time beside the work of a call, as it was counted or declared."""
+        if self._request.work is not None:
+            self._progress("share of the device")  # the first time it has to be measured what that can do
+        rater = Rater(declared(self._request.work), self._bench.ceilings)
         self._timings = [
-            with_speed_of_light(timing, self._metrics.get(named[side], {})) for side, timing in timings.items()
+            rater.rated(timing, roofline_of(self._metrics, side)) for side, timing in self._timings_by_side().items()
         ]
+        self._ready.notes += rater.notes
 
     # -- the report ---------------------------------------------------------------------------------------------
 

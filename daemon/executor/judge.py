@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from daemon import log
 from daemon.config import Settings
@@ -35,9 +34,9 @@ from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.executor.spares import Spares
 from daemon.executor.telemetry import Telemetry
-from daemon.executor.tools import ceilings
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
+from daemon.executor.yardstick import Yardstick
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side, Verdict
 
@@ -90,6 +89,8 @@ class Judge:
             refill=self._refill,
             settle=self._settle,
         )
+        threads = None if device.is_gpu else pool_threads(settings)
+        self._yardstick = Yardstick(self._bench, self._versions["torch"], threads)
 
     def _cells(self, uid_step: int, *, sees_device: bool = True) -> Cells:
         cell_settings = CellSettings.of(
@@ -109,21 +110,7 @@ class Judge:
         return self._null_cell
 
     def _ceilings(self) -> Ceilings | None:
-        """What the device can do at most: as kept, else measured now."""
-        path = ceilings.path_of(self._device, self._settings.paths)
-        torch_version = self._versions["torch"]
-        known = ceilings.kept(path, self._device, torch_version)
-        if known is None and (known := ceilings.measure(self._time_ms)) is not None:
-            ceilings.keep(path, self._device, torch_version, known)
-        return known
-
-    def _time_ms(self, contract: dict[str, Any]) -> float | None:
-        """What a call of one of our own kernels takes, by the whole protocol; None where it could not be timed."""
-        with ceilings.bundle(contract) as folder:
-            request = self._parse(folder).request
-            [case] = request.cases
-            timing = CaseJudge(self._bench, bound(request, case), case, folder, lambda _: None).judge().timing
-        return timing.stats.min if timing is not None else None
+        return self._yardstick.ceilings()
 
     def prove(self) -> None:
         """Start a real cell, the null candidate's, and have it answer through shared memory: a host that cannot must

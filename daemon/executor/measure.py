@@ -313,9 +313,12 @@ class Measurement:
         """Rounds of one call: what a call costs that cannot share work with its neighbours. Null rounds before and
         after: every attachment of the null candidate costs a whole round of its own."""
         self._alone_nulls(slots)
-        for _ in range(_ISOLATED_ROUNDS * (_SUSPICIOUSLY_MANY if self._looks_batched() else 1)):
+        enough_at = time.monotonic() + self._rules.max_s
+        for number in range(_ISOLATED_ROUNDS * (_SUSPICIOUSLY_MANY if self._looks_batched() else 1)):
             if time.monotonic() + _TIME_LEFT_S > deadline:
                 return
+            if number >= _ISOLATED_ROUNDS and time.monotonic() > enough_at:
+                break
             for series, one in zip(self._series, self._one_round(slots, 1, "isolated", deadline), strict=True):
                 series.alone.append(one)
         self._alone_nulls(slots)

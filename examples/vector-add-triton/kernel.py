@@ -1,7 +1,8 @@
 """A Triton kernel by contract: evald makes the tensors, launches the grid and passes the arguments in the order of `io.args`.
 
 No wrapper function, no torch code: the file needs nothing but the kernel. 5000 elements in blocks of 1024 are 5 programs, the last
-of them only partly full: hence the mask. `out` is filled with a pattern before the call that must be gone afterwards.
+of them only partly full: hence the mask. `out` is filled with a pattern before the call that must be gone afterwards. `work` in the contract says what a call
+has to do at least: 5000 additions, and three tensors of 20000 bytes each that have to be read or written.
 """
 
 import triton

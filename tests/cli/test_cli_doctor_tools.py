@@ -86,7 +86,12 @@ def test_the_screen_says_how_much_of_the_device_was_used_and_what_checks_said() 
         {"check": "initcheck", "completed": False, "errors": 0},
     ]
     one = case(device_metrics=counted, checks=checked, timing={"speed_of_light_pct": 81.25})
-    assert report._speed_of_light(one) == "81.2 % of this device, limited by memory"
+    assert report._speed_of_light(one) == "81.2 % of what this device can do: memory", "of an earlier evald"
+    declared = {"speed_of_light_pct": 42.0, "limiting_side": "float32", "work_source": "declared"}
+    both = case(timing=declared, ref_timing={"speed_of_light_pct": 7.0}, device_metrics={"unsupported": "no GPU"})
+    assert report._speed_of_light(both) == (
+        "42 % of what this device can do: float32, as declared; the reference 7 %\nnot counted: no GPU"
+    )
     assert report._sanitized(one) == "memcheck clean, racecheck found 3, initcheck not carried out"
 
 
@@ -96,3 +101,20 @@ def test_the_screen_says_why_nothing_was_counted_and_nothing_where_nobody_asked(
     assert report._sanitized(case()) is None
     assert report._speed_of_light({"timing": None}) is None, "a result of an earlier evald"
     assert report._sanitized({}) is None
+
+
+def judged(name: str, share: float | None) -> dict[str, object]:
+    timing = {"stats": {"mean": 1.5}, "speed_of_light_pct": share}
+    unknown = dict.fromkeys(("max_abs_error", "speedup", "comparison", "ref_timing"))
+    counts = {"trials_passed": 5, "trials_total": 5}
+    return {"name": name, "bind": {"N": 3}, "verdict": "passed", "timing": timing, **counts, **unknown}
+
+
+def test_the_table_of_cases_has_shares_where_any_case_has_one(capsys: pytest.CaptureFixture[str]) -> None:
+    report._case_table([judged("small", None), judged("large", 42.125)])
+    head, small, large = capsys.readouterr().out.splitlines()
+    assert "OF DEVICE" in head
+    assert "42.1 %" in large
+    assert "%" not in small
+    report._case_table([judged("small", None)])
+    assert "OF DEVICE" not in capsys.readouterr().out

@@ -11,7 +11,7 @@ from contract_jsonschema import valid
 from contract_samples import TYPES, parsed
 
 from daemon.config import Limits
-from daemon.contract import DTYPES, InitKind, InitSpec, LaunchSpec, contract_schema, default_tolerance
+from daemon.contract import DTYPES, InitKind, InitSpec, LaunchSpec, Work, contract_schema, default_tolerance
 from daemon.contract.binding import KIND_PARAMETERS
 from daemon.contract.document import MAX_DEPTH, MAX_VALUES
 from daemon.contract.problems import MAX_PROBLEMS
@@ -43,6 +43,7 @@ def test_there_is_an_example_of_every_form() -> None:
         RequestFields,
         TimingSpec,
         Requirements,
+        Work,
         KernelDocument,
         KernelMetadata,
         ArgSpec,
@@ -53,7 +54,8 @@ def test_there_is_an_example_of_every_form() -> None:
     ],
 )
 def test_every_field_is_described(model: type[RequestFields]) -> None:
-    mentioned = set(re.findall(r"`(?:timing\.|requires\.|init\.)?(\w+)`", PAGE)) | {"timing", "requires", "extra"}
+    mentioned = set(re.findall(r"`(?:timing\.|requires\.|work\.|init\.)?(\w+)`", PAGE))
+    mentioned |= {"timing", "requires", "work", "extra"}
     assert model.model_fields.keys() - mentioned == set()
 
 

@@ -25,6 +25,7 @@ SEEDS = [
         static_args=["x"],
         cases=[{"name": "c", "bind": {"N": 4}}],
     ),
+    with_args(work={"bytes": "8*N", "flops": 3, "unit": "tensor_bf16"}, cases=[{"name": "c", "bind": {"N": 4}}]),
     with_args({"name": "s", "type": "float", "value": "1.5"}, {"name": "b", "type": "bool", "value": True}),
 ]
 WORDS = [
@@ -66,7 +67,24 @@ NUMBERS = [
 SCALARS = st.one_of(st.none(), st.booleans(), st.sampled_from(NUMBERS), st.sampled_from(WORDS), st.text(max_size=5))
 KEYS = st.one_of(
     st.sampled_from(
-        ["shape", "dtype", "init", "data", "args", "io", "kernel", "ref_kernel", "kind", "x", "extra", "bind", "N"]
+        [
+            "shape",
+            "dtype",
+            "init",
+            "data",
+            "args",
+            "io",
+            "kernel",
+            "ref_kernel",
+            "kind",
+            "x",
+            "extra",
+            "bind",
+            "N",
+            "work",
+            "bytes",
+            "flops",
+        ]
     ),
     st.text(max_size=3),
 )

@@ -10,7 +10,7 @@ import pytest
 from daemon.config import Limits
 from daemon.contract import parse_contract
 from daemon.executor import catalog
-from daemon.executor.devices import Device
+from daemon.executor.devices import CPU, Device
 from daemon.executor.tools import ceilings, roofline
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.ncu_report import Launch
@@ -75,9 +75,10 @@ def test_a_time_below_the_floor_is_noticed_beyond_what_ceilings_are_off_by(time_
     assert roofline.is_below_floor(roofline.metrics(Work(4e6, {}), TOP, time_s), time_s) is below
 
 
-def test_ceilings_are_measured_by_contracts_that_any_host_accepts() -> None:
+@pytest.mark.parametrize("threads", [None, 1, 64])
+def test_ceilings_are_measured_by_contracts_that_any_host_accepts(threads: int | None) -> None:
     types = catalog.contract_types(catalog.load())
-    for name, contract, amount in ceilings.contracts():
+    for name, contract, amount in ceilings.contracts(threads):
         parsed = parse_contract(json.dumps(contract).encode(), {}, types=types, limits=Limits())
         assert parsed.request.kind == "evaluate", name
         assert not parsed.warnings
@@ -91,6 +92,20 @@ def test_ceilings_are_rates_and_what_could_not_be_timed_is_not_there() -> None:
     assert "tensor_bf16" not in found.operations_per_s
     assert found.operations_per_s["float32"] == pytest.approx(2 * 4096**3 / 1e-3)
     assert ceilings.measure(lambda _: None) is None
+
+
+def test_a_cpu_has_no_ceiling_of_tensor_cores_and_sizes_of_its_own() -> None:
+    found = ceilings.measure(lambda _: 1.0, threads=1)
+    assert found is not None
+    assert found.bytes_per_s == pytest.approx(2 * 4 * 2**24 / 1e-3)
+    assert found.operations_per_s == {"float32": pytest.approx(2 * 1024**3 / 1e-3)}
+
+
+def test_ceilings_of_a_cpu_count_for_its_number_of_threads(tmp_path: Path) -> None:
+    path = ceilings.path_of(CPU, Paths(tmp_path, tmp_path, tmp_path, tmp_path / "state"))
+    ceilings.keep(path, CPU, "2.11", TOP, 3)
+    assert ceilings.kept(path, CPU, "2.11", 3) == TOP
+    assert ceilings.kept(path, CPU, "2.11", 4) is None
 
 
 def test_ceilings_are_kept_for_the_device_and_its_driver(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Bandwidth is that of a copy beyond every cache, read and written bytes together; rates are those of large matrix
 products by the vendor's library. Both are ordinary evaluations in ordinary cells, timed as any other, once per device,
-driver and torch. No torch here.
+driver and torch; on a CPU per model and number of threads, with sizes that two cores do in about a second. No torch
+here.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from daemon import fsio, log
 from daemon.executor.devices import Device
+from daemon.executor.environment import cpu_name
 from daemon.paths import Paths
 
 _COPIED = 1 << 28  # float32: 1 GiB in, 1 GiB out
+_COPIED_ON_CPU = 1 << 24  # 64 MiB in, 64 MiB out
 _SOURCE = (
     "import torch\n\n\ndef copy(x, y):\n    y.copy_(x)\n\n\ndef product(x, y, out):\n    torch.matmul(x, y, out=out)\n"
 )
 _SECONDS = 0.5
+_CALLS_ON_CPU = 5
+_FEW_THREADS = 8
 
 
 class _Frozen(BaseModel):
@@ -40,11 +45,12 @@ class Ceilings(_Frozen):
 
 
 class Kept(_Frozen):
-    """Ceilings, and what they count for."""
+    """Ceilings, and what they count for. `threads`: of a cell's pool, on a CPU."""
 
-    device_name: str
+    device_name: str | None
     driver: str | None
     torch: str | None
+    threads: int | None = None
     ceilings: Ceilings
 
 
@@ -58,20 +64,37 @@ _PRODUCTS = {
 }
 
 
-def contracts() -> Iterator[tuple[str, dict[str, Any], float]]:
-    """What is measured: a name (`copy`, or a kind of operation), a contract, and its bytes or operations per call."""
-    yield "copy", _contract("copy", "float32", {"x": (_COPIED,), "y": (_COPIED,)}), 8.0 * _COPIED
+def contracts(threads: int | None = None) -> Iterator[tuple[str, dict[str, Any], float]]:
+    """What is measured: a name (`copy`, or a kind of operation), a contract, and its bytes or operations per call.
+    `threads`: of a CPU's cells; None for a GPU."""
+    if threads is not None:
+        yield from _contracts_for_cpu(threads)
+        return
+    yield "copy", _copy(_COPIED), 8.0 * _COPIED
     for kind, (dtype, side, precision) in _PRODUCTS.items():
-        square = (side, side)
-        contract = _contract("product", dtype, {"x": square, "y": square, "out": square})
-        yield kind, {**contract, "matmul_precision": precision}, 2.0 * side**3
+        yield kind, {**_product(dtype, side), "matmul_precision": precision}, 2.0 * side**3
 
 
-def _contract(function: str, dtype: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+def _contracts_for_cpu(threads: int) -> Iterator[tuple[str, dict[str, Any], float]]:
+    side = 1024 if threads < _FEW_THREADS else 2048
+    few = {"num_trials": _CALLS_ON_CPU}
+    yield "copy", {**_copy(_COPIED_ON_CPU, kind="ones"), **few}, 8.0 * _COPIED_ON_CPU
+    yield "float32", {**_product("float32", side), **few}, 2.0 * side**3
+
+
+def _copy(count: int, kind: str = "randn") -> dict[str, Any]:
+    return _contract("copy", "float32", {"x": (count,), "y": (count,)}, kind)
+
+
+def _product(dtype: str, side: int) -> dict[str, Any]:
+    return _contract("product", dtype, dict.fromkeys(("x", "y", "out"), (side, side)))
+
+
+def _contract(function: str, dtype: str, shapes: dict[str, tuple[int, ...]], kind: str = "randn") -> dict[str, Any]:
     *inputs, output = shapes
     args = [
         {"name": name, "type": "tensor", "role": "input",
-         "tensor_spec": {"shape": list(shapes[name]), "dtype": dtype, "init": {"kind": "randn"}}}
+         "tensor_spec": {"shape": list(shapes[name]), "dtype": dtype, "init": {"kind": kind}}}
         for name in inputs
     ]  # fmt: skip
     written = {"shape": list(shapes[output]), "dtype": dtype}
@@ -90,10 +113,10 @@ def _contract(function: str, dtype: str, shapes: dict[str, tuple[int, ...]]) -> 
     }
 
 
-def measure(time_ms: Callable[[dict[str, Any]], float | None]) -> Ceilings | None:
+def measure(time_ms: Callable[[dict[str, Any]], float | None], threads: int | None = None) -> Ceilings | None:
     """Ask `time_ms` for the milliseconds a call of each contract takes. None where not even a copy could be timed."""
     found: dict[str, float] = {}
-    for name, contract, amount in contracts():
+    for name, contract, amount in contracts(threads):
         took_ms = time_ms(contract)
         if took_ms:
             found[name] = amount / (took_ms / 1e3)
@@ -113,8 +136,8 @@ def path_of(device: Device, paths: Paths) -> Path:
     return paths.state / "ceilings" / f"{device.uuid or device.kind}.json"
 
 
-def kept(path: Path, device: Device, torch: str | None) -> Ceilings | None:
-    """The ceilings of `device` that were measured before, if they count for this driver and torch."""
+def kept(path: Path, device: Device, torch: str | None, threads: int | None = None) -> Ceilings | None:
+    """The ceilings of `device` that were measured before, if they count for this driver, torch and pool."""
     try:
         found = Kept.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -122,15 +145,19 @@ def kept(path: Path, device: Device, torch: str | None) -> Ceilings | None:
     except (OSError, ValidationError) as error:
         log.story("the ceilings of a device cannot be read", level=30, file=path, reason=type(error).__name__)
         return None
-    counts = (found.device_name, found.driver, found.torch) == (device.name, device.driver, torch)
-    return found.ceilings if counts else None
+    return found.ceilings if found == _known(device, torch, threads, found.ceilings) else None
 
 
-def keep(path: Path, device: Device, torch: str | None, ceilings: Ceilings) -> None:
+def keep(path: Path, device: Device, torch: str | None, ceilings: Ceilings, threads: int | None = None) -> None:
     """Replace the file. A disk that refuses is logged: they are measured again the next time."""
-    known = Kept(device_name=device.name, driver=device.driver, torch=torch, ceilings=ceilings)
+    known = _known(device, torch, threads, ceilings)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fsio.write_atomic(path, known.model_dump_json(indent=1).encode() + b"\n")
     except OSError as error:
         log.story("cannot write the ceilings of a device", level=30, file=path, reason=error)
+
+
+def _known(device: Device, torch: str | None, threads: int | None, ceilings: Ceilings) -> Kept:
+    name = device.name if device.is_gpu else cpu_name()
+    return Kept(device_name=name, driver=device.driver, torch=torch, threads=threads, ceilings=ceilings)

@@ -113,12 +113,7 @@ class Inspection:
             self.reports[name] = report[:_KEPT_REPORT_CHARS]
 
 
-def with_speed_of_light(timing: Timing, found: Mapping[str, Any]) -> Timing:
-    """`timing` with its share of the device, where it was counted; labelled where it is less than possible."""
-    section = found.get(sections.ROOFLINE, {})
-    share = section.get("speed_of_light_pct")
-    if share is None:
-        return timing
-    is_below = roofline.is_below_floor(section, timing.stats.mean / 1e3)
-    labels = (*timing.labels, roofline.BELOW_FLOOR) if is_below else timing.labels
-    return timing.model_copy(update={"speed_of_light_pct": share, "labels": labels})
+def roofline_of(metrics: Mapping[str, Any], side: Side) -> Mapping[str, Any]:
+    """What was counted of one side for a roofline; empty where nothing was."""
+    section: Mapping[str, Any] = metrics.get(_NAMES[side], {}).get(sections.ROOFLINE, {})
+    return section

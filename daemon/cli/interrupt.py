@@ -1,0 +1,29 @@
+"""Ctrl-C for what goes round and round: noted, and obeyed at the next turn.
+
+Python raises KeyboardInterrupt wherever it happens to be, and swallows it where that is the end of an object's life: a
+loop that opens and closes a database a few times a second would then run on.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def noted() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets. A second Ctrl-C ends at once what does not look at it."""
+    asked = threading.Event()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.default_int_handler)
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
