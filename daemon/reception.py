@@ -90,8 +90,10 @@ class Reception:
             self._doorbell.refused(finished)
 
     def queued(self) -> int:
-        """How many jobs wait in the database that this daemon may judge. One it had to defer takes nobody's place."""
-        return self._history.waiting_for(self._owner)
+        """How many jobs wait in the database that this daemon may judge, as far as it claims ahead. One it had to defer
+        takes nobody's place.
+        """
+        return self._history.waiting_for(self._owner, at_most=self._settings.claim_ahead)
 
     def is_open(self) -> bool:
         """Whether bundles may be claimed and jobs begun: not while an operator has paused it, nor without disk."""

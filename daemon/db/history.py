@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, select, tuple_
 
-from daemon.db import samples
+from daemon.db import piles, samples
 from daemon.db.activity import activity
 from daemon.db.columns import storable
 from daemon.db.connection import Database
@@ -25,7 +25,6 @@ from daemon.db.models import (
     Event,
     Job,
     Sample,
-    is_deferred_by,
 )
 from daemon.db.models import Metric as MetricRow
 from daemon.db.records import (
@@ -198,11 +197,12 @@ class History:
             found = connection.execute(select(Job.state, func.count()).group_by(Job.state)).all()
         return dict.fromkeys(JobState, 0) | {state: count for state, count in found}
 
-    def waiting_for(self, owner: str) -> int:
-        """How many queued jobs the daemon `owner` may yet lease: those that it has not deferred."""
+    def waiting_for(self, owner: str, *, at_most: int) -> int:
+        """How many queued jobs the daemon `owner` may yet lease: those it has not deferred. Counts to `at_most`."""
         with self._database.read() as connection:
-            statement = select(func.count()).select_from(Job).where(IS_QUEUED, ~is_deferred_by(owner))
-            return connection.scalar(statement) or 0
+            mine = Job.pile.in_(piles.open_to(connection, owner))
+            some = select(Job.id).where(IS_QUEUED, mine).limit(at_most).subquery()
+            return connection.scalar(select(func.count()).select_from(some)) or 0
 
     def unfinished_by_submitter(self) -> dict[int | None, int]:
         """How many claimed bundles of each submitter (uid) have no result yet."""
@@ -214,12 +214,16 @@ class History:
     def deferrals(self, job_id: str | None = None, *, limit: int = 1000) -> tuple[DeferralRecord, ...]:
         """Why queued jobs (or that one) are passed over, and by whom: in the order the jobs would be leased."""
         columns = (Deferral.job_id, Job.name, Deferral.owner, Deferral.reason, Deferral.at)
-        statement = select(*columns).join(Job, Job.id == Deferral.job_id).where(IS_QUEUED)
-        if job_id is not None:
-            statement = statement.where(Job.id == job_id)
-        order = (Job.priority.desc(), Job.created_at, Job.id, Deferral.owner)
+        statement = select(*columns).join(Job, Job.id == Deferral.job_id)
+        statement = statement.order_by(*piles.BY_PRIORITY, Deferral.owner).limit(limit)
         with self._database.read() as connection:
-            found = connection.execute(statement.order_by(*order).limit(limit)).all()
+            if job_id is not None:
+                found = connection.execute(statement.where(IS_QUEUED, Job.id == job_id)).all()
+            elif names := piles.of_the_deferred(connection):
+                first = piles.first_of(names, limit, piles.BY_PRIORITY)
+                found = connection.execute(statement.where(Job.id.in_(first))).all()
+            else:
+                return ()
         return tuple(DeferralRecord(**row._mapping, host=host_of(row.owner)) for row in found)
 
     def last_finished_at(self) -> datetime | None:

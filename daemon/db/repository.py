@@ -25,6 +25,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
 
+from daemon.db import piles
 from daemon.db import repository_daemons as daemons
 from daemon.db import repository_leases as leases
 from daemon.db import repository_publication as publication
@@ -81,7 +82,10 @@ class Repository:
         `max_attempts`, and, on Postgres, rows another caller is just leasing.
         """
         with self._database.write() as connection:
-            job_id = connection.scalar(leases.next_waiting(owner, self.max_attempts, turns, oldest=oldest))
+            open_piles = piles.open_to(connection, owner)
+            if not open_piles:
+                return None
+            job_id = connection.scalar(leases.next_waiting(open_piles, self.max_attempts, turns, oldest=oldest))
             return None if job_id is None else leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 
     def lease(self, job_id: str, owner: str, lease_s: float) -> Lease | None:

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from sqlalchemy import Connection, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from daemon.db import piles
 from daemon.db import repository_rows as rows
-from daemon.db.models import Daemon, Deferral, Drain
+from daemon.db.models import Daemon, Drain
 from daemon.db.records import DaemonNote, DaemonState
 from daemon.db.sqlfunctions import now
 
@@ -28,12 +29,12 @@ def report(connection: Connection, note: DaemonNote) -> bool:
 def leave(connection: Connection, owner: str) -> None:
     """See `Repository.daemon_stopped`."""
     connection.execute(update(Daemon).where(Daemon.owner == owner).values(state=DaemonState.STOPPED, seen_at=now()))
-    connection.execute(delete(Deferral).where(Deferral.owner == owner))
+    piles.forget(connection, [owner])
 
 
 def forget(connection: Connection, owners: Collection[str]) -> int:
     """See `Repository.forget_daemons`."""
-    connection.execute(delete(Deferral).where(Deferral.owner.in_(owners)))
+    piles.forget(connection, owners)
     return connection.execute(delete(Daemon).where(Daemon.owner.in_(owners))).rowcount
 
 
