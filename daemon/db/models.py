@@ -34,6 +34,7 @@ HEX_SHA256 = 64
 # by word.
 IS_QUEUED = text("state = 'queued'")
 IS_FINISHED = text("finished_at IS NOT NULL")
+IS_JUDGED = text("verdict IS NOT NULL")
 
 
 _NAMES = {
@@ -142,6 +143,7 @@ class Job(Base):
         Index("ix_job_name", "name", "created_at", "id"),
         Index("ix_job_problem", "problem", "created_at", "id"),
         Index("ix_job_state", "state", "created_at", "id"),
+        Index("ix_job_verdict", "verdict", "created_at", "id", sqlite_where=IS_JUDGED, postgresql_where=IS_JUDGED),
         Index("ix_job_created_at", "created_at", "id"),
         Index("ix_job_lease_until", "lease_until"),
         Index("ix_job_lease_owner", "lease_owner"),

@@ -85,7 +85,9 @@ class Repository:
             open_piles = piles.open_to(connection, owner)
             if not open_piles:
                 return None
-            job_id = connection.scalar(leases.next_waiting(open_piles, self.max_attempts, turns, oldest=oldest))
+            job_id = connection.scalar(
+                leases.next_waiting(tuple(open_piles), self.max_attempts, tuple(turns), oldest=oldest)
+            )
             return None if job_id is None else leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 
     def lease(self, job_id: str, owner: str, lease_s: float) -> Lease | None:
@@ -100,9 +102,11 @@ class Repository:
         with self._database.write() as connection:
             return leases.seize(connection, job_id, owner, lease_s)
 
-    def start(self, lease: Lease) -> None:
-        """Claimed -> running. Calling it again changes nothing. Raises `LostClaim`."""
+    def start(self, lease: Lease, description: Description | None = None) -> None:
+        """Claimed -> running, and `describe` with it. Calling it again changes nothing. Raises `LostClaim`."""
         with self._database.write() as connection:
+            if description is not None:
+                registration.describe(connection, lease.job_id, description)
             leases.start(connection, lease)
 
     def heartbeat(self, lease: Lease, lease_s: float, progress: str | None = None) -> datetime:
@@ -146,14 +150,17 @@ class Repository:
         with self._database.write() as connection:
             return leases.retry(connection, lease, reason, limit)
 
-    def defer(self, lease: Lease, reason: str) -> bool:
-        """Back to queued: no device of this lease's owner can ever serve the job, and `reason` says why.
+    def defer(self, lease: Lease, reason: str, description: Description | None = None) -> bool:
+        """Back to queued: no device of this lease's owner can ever serve the job, and `reason` says why; `describe`
+        with it.
 
         The attempt does not count. That owner does not get the job from `lease_next` again while it lives, any other
         may; a deferral ends with its daemon, and when the bundle goes back to the inbox. False when this very lease had
         been deferred before. Raises `LostClaim` when it no longer counts.
         """
         with self._database.write() as connection:
+            if description is not None:
+                registration.describe(connection, lease.job_id, description)
             return leases.defer(connection, lease, reason)
 
     def withdraw(self, held: Lease | str) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, case, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Float, Select, bindparam, case, delete, insert, select, update
 
 from daemon.db import piles
 from daemon.db import repository_rows as rows
@@ -37,6 +37,24 @@ LEASE_COLUMNS = (
 )
 
 
+# Built once: building a statement takes longer than running it.
+_TAKE = (
+    update(rows.table_of(Job))
+    .where(Job.id == bindparam("taken"), Job.state == JobState.QUEUED, Job.attempts < bindparam("most"))
+    .values(
+        state=JobState.CLAIMED,
+        fence=Job.fence + 1,
+        attempts=Job.attempts + 1,
+        lease_owner=bindparam("owner"),
+        lease_until=now(bindparam("lease_s", type_=Float())),
+        claimed_at=now(),
+        started_at=None,
+    )
+    .returning(*LEASE_COLUMNS)
+)
+_ATTEMPT = insert(rows.table_of(Attempt))
+
+
 class Held(NamedTuple):
     """A job and the fence it is held with."""
 
@@ -49,8 +67,9 @@ def lost(lease: Lease) -> LostClaim:
     return LostClaim(f"job {lease.job_id}: lease {lease.fence} of {lease.owner} no longer counts")
 
 
+@lru_cache(maxsize=64)
 def next_waiting(
-    open_piles: Sequence[str], max_attempts: int, turns: Sequence[int] = (), *, oldest: bool = False
+    open_piles: tuple[str, ...], max_attempts: int, turns: tuple[int, ...] = (), *, oldest: bool = False
 ) -> Select[str]:
     """The query for the job that comes next in these piles, which locks it where the database can do that.
 
@@ -71,22 +90,13 @@ def next_waiting(
 
 def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_attempts: int) -> Lease | None:
     """Queued -> claimed by one compare-and-set; the attempt is counted and written down with it."""
-    waiting = (Job.id == job_id, Job.state == JobState.QUEUED, Job.attempts < max_attempts)
-    values = {
-        "state": JobState.CLAIMED,
-        "fence": Job.fence + 1,
-        "attempts": Job.attempts + 1,
-        "lease_owner": owner,
-        "lease_until": now(lease_s),
-        "claimed_at": now(),
-        "started_at": None,
-    }
-    row = connection.execute(update(Job).where(*waiting).values(**values).returning(*LEASE_COLUMNS)).one_or_none()
+    given = {"taken": job_id, "most": max_attempts, "owner": owner, "lease_s": lease_s}
+    row = connection.execute(_TAKE, given).one_or_none()
     if row is None:
         return None
     lease = Lease(**row._mapping)
     attempt = {"job_id": job_id, "fence": lease.fence, "number": lease.attempt, "owner": owner}
-    connection.execute(insert(Attempt).values(**attempt, leased_at=lease.claimed_at))
+    connection.execute(_ATTEMPT, {**attempt, "leased_at": lease.claimed_at})
     rows.note(connection, job_id, "leased", owner)
     return lease
 

@@ -168,7 +168,7 @@ def _fail_after_a_table(config: object, _target: str) -> None:
 
 
 def test_no_revision_offers_a_downgrade() -> None:
-    for script in migrate.ScriptDirectory.from_config(migrate._config()).walk_revisions():
+    for script in migrate._scripts().walk_revisions():
         assert not hasattr(script.module, "downgrade"), script.revision
 
 
@@ -210,7 +210,7 @@ def test_the_next_job_is_found_without_a_walk_through_the_queue(
     sqlite_url: str, how: dict[str, Any], index: str
 ) -> None:
     migrate.upgrade(sqlite_url)
-    waiting = leases.next_waiting(["", "another"], 3, **how)
+    waiting = leases.next_waiting(("", "another"), 3, **how)
     sql = str(waiting.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
     assert sql.count(f"LIMIT {leases.COMPARED}") == 2, "what is sorted is bounded"
     with Database(sqlite_url).read() as connection:

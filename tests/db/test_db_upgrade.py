@@ -20,11 +20,7 @@ from daemon.errors import OperatorError
 from daemon.lifecycle import JobState
 
 FROZEN = Path(__file__).parent / "frozen"
-EARLIER = sorted(
-    script.revision
-    for script in migrate.ScriptDirectory.from_config(migrate._config()).walk_revisions()
-    if script.revision != migrate.head()
-)
+EARLIER = sorted(script.revision for script in migrate._scripts().walk_revisions() if script.revision != migrate.head())
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -1,4 +1,5 @@
-"""Queued jobs in piles, by who has deferred them, so that a daemon passes over all that it cannot serve at once.
+"""Queued jobs in piles, by who has deferred them, so that a daemon passes over all that it cannot serve at once; and
+an index for the jobs of one verdict.
 
 Revision: 0004, after 0003
 """
@@ -26,6 +27,9 @@ def upgrade() -> None:
     op.create_index("ix_job_next", "job", by_priority, sqlite_where=is_queued, postgresql_where=is_queued)
     by_age = ["state", "pile", "created_at", "id"]
     op.create_index("ix_job_oldest", "job", by_age, sqlite_where=is_queued, postgresql_where=is_queued)
+    is_judged = sa.text("verdict IS NOT NULL")
+    by_verdict = ["verdict", "created_at", "id"]
+    op.create_index("ix_job_verdict", "job", by_verdict, sqlite_where=is_judged, postgresql_where=is_judged)
 
 
 def _pile_up() -> None:
