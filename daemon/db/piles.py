@@ -18,6 +18,7 @@ from daemon.db.repository_rows import HELD
 from daemon.lifecycle import JobState
 
 NAME_CHARS = 32
+FORGOTTEN_AT_ONCE = 500  # a transaction of milliseconds, for others wait for it
 BY_AGE: tuple[ColumnElement[Any], ...] = (Job.created_at.asc(), Job.id.asc())  # `ix_job_oldest`
 BY_PRIORITY = (Job.priority.desc(), *BY_AGE)  # `ix_job_next`
 NOBODY = ""  # the pile of what nobody has deferred
@@ -72,25 +73,26 @@ def joined_by(connection: Connection, job_id: str, owner: str) -> str:
     return name_of({*_owners(connection, job_id), owner})
 
 
-def forget(connection: Connection, owners: Collection[str]) -> None:
-    """Whatever these daemons have deferred is as if they had never seen it."""
-    theirs = select(Job.id).join(Deferral, Deferral.job_id == Job.id)
-    held = connection.scalars(theirs.where(Deferral.owner.in_(owners), Job.state.in_(HELD))).all()
-    connection.execute(delete(Deferral).where(Deferral.owner.in_(owners)))
-    for job_id in held:
-        pile = name_of(_owners(connection, job_id))
-        connection.execute(update(Job).where(Job.id == job_id).values(pile=pile))
-    # Again until every name fits: on Postgres a job may have come to another pile while we waited for its row.
-    while renamed := _misnamed(connection):
-        for name, fitting in renamed:
-            moved = update(Job).where(Job.state == JobState.QUEUED, Job.pile == name)
-            connection.execute(moved.values(pile=fitting))
+def forget_some(connection: Connection, owners: Collection[str]) -> bool:
+    """What these daemons have deferred is as if they had never seen it: so of a few jobs. False: that was the last.
 
-
-def _misnamed(connection: Connection) -> list[tuple[str, str]]:
-    piles = connection.execute(text(_PILES)).all()
-    fitting = [(name, name_of(_owners(connection, job_id))) for name, job_id in piles]
-    return [(name, fits) for name, fits in fitting if name != fits]
+    Between two calls each job is in the pile of those who still have deferred it.
+    """
+    theirs = select(Deferral.job_id).where(Deferral.owner.in_(owners)).distinct().limit(FORGOTTEN_AT_ONCE)
+    some = connection.scalars(theirs).all()
+    # Whoever defers one of them now waits for its row, and sees then what is left.
+    connection.execute(select(Job.id).where(Job.id.in_(some)).order_by(Job.id).with_for_update())
+    connection.execute(delete(Deferral).where(Deferral.job_id.in_(some), Deferral.owner.in_(owners)))
+    left: dict[str, list[str]] = {job_id: [] for job_id in some}
+    for job_id, owner in connection.execute(select(Deferral.job_id, Deferral.owner).where(Deferral.job_id.in_(some))):
+        left[job_id].append(owner)
+    piles: dict[str, list[str]] = {}
+    for job_id, names in left.items():
+        piles.setdefault(name_of(names), []).append(job_id)
+    for pile, job_ids in piles.items():
+        moved = update(Job).where(Job.id.in_(job_ids), Job.state.in_((JobState.QUEUED, *HELD)))
+        connection.execute(moved.values(pile=pile))
+    return len(some) == FORGOTTEN_AT_ONCE
 
 
 def _owners(connection: Connection, job_id: str) -> Collection[str]:

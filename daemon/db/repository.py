@@ -216,13 +216,22 @@ class Repository:
         """This daemon ends and holds nothing any more. What it has deferred is as if it had never seen it."""
         with self._database.write() as connection:
             daemons.leave(connection, owner)
+        self._forget_deferrals([owner])
 
     def forget_daemons(self, owners: Collection[str]) -> int:
         """Drop the rows of daemons that nobody needs to see any more, and what they have deferred. Their jobs and
         leases are not touched.
         """
+        self._forget_deferrals(owners)
         with self._database.write() as connection:
             return daemons.forget(connection, owners)
+
+    def _forget_deferrals(self, owners: Collection[str]) -> None:
+        """In small transactions. A kill in the middle leaves the rest to the next daemon of that host."""
+        more = True
+        while more:
+            with self._database.write() as connection:
+                more = piles.forget_some(connection, owners)
 
     def drain(self, host: str) -> bool:
         """From now on the daemons of `host` take no new jobs, also those that start later. False: it was so before."""

@@ -6,7 +6,6 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, delete, exists, select, update
 
-from daemon.db import piles
 from daemon.db import repository_rows as rows
 from daemon.db.models import Daemon, Drain
 from daemon.db.records import DaemonNote, DaemonState
@@ -27,12 +26,10 @@ def report(connection: Connection, note: DaemonNote) -> bool:
 def leave(connection: Connection, owner: str) -> None:
     """See `Repository.daemon_stopped`."""
     connection.execute(update(Daemon).where(Daemon.owner == owner).values(state=DaemonState.STOPPED, seen_at=now()))
-    piles.forget(connection, [owner])
 
 
 def forget(connection: Connection, owners: Collection[str]) -> int:
     """See `Repository.forget_daemons`."""
-    piles.forget(connection, owners)
     return connection.execute(delete(Daemon).where(Daemon.owner.in_(owners))).rowcount
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 
 from daemon.db.columns import storable
@@ -74,13 +75,8 @@ def _insert_missing(
 
 def upsert(dialect: str, table: type[DeclarativeBase]) -> Any:
     """An INSERT that knows ON CONFLICT, in the words of this kind of database."""
-    if dialect == "sqlite":
-        from sqlalchemy.dialects import sqlite
-
-        return sqlite.insert(table_of(table))
-    from sqlalchemy.dialects import postgresql
-
-    return postgresql.insert(table_of(table))
+    build = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return build(table_of(table))
 
 
 def end_attempt(
