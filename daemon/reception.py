@@ -3,7 +3,7 @@
 Theory of operation: a look goes through all names in the inbox, so it costs the more the longer the inbox is. What it
 found ready stands in a line and is claimed from there, turn by turn, without another look; what arrives by a rename
 joins the line at once. The next look comes when the line is empty, and before that as soon as looking takes no more
-than a fifth of the time. An entry that is another one by now is found out when its turn comes.
+than a tenth of the time. An entry that is another one by now is found out when its turn comes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from daemon.judging import Desk
 from daemon.publishing import Finished
 from daemon.watcher import mount_of
 
-_PAUSES_PER_LOOK = 4
+_PAUSES_PER_LOOK = 9
 
 
 @dataclass(frozen=True)

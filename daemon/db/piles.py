@@ -11,13 +11,24 @@ import hashlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, bindparam, delete, select, text, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    bindparam,
+    delete,
+    func,
+    select,
+    text,
+    union_all,
+    update,
+)
 
 from daemon.db.models import IS_QUEUED, Deferral, Job
-from daemon.db.repository_rows import HELD
 from daemon.lifecycle import JobState
 
 NAME_CHARS = 32
+_FINAL = tuple(state for state in JobState if state.final)
 FORGOTTEN_AT_ONCE = 500  # a transaction of milliseconds, for others wait for it
 BY_AGE: tuple[ColumnElement[Any], ...] = (Job.created_at.asc(), Job.id.asc())  # `ix_job_oldest`
 BY_PRIORITY = (Job.priority.desc(), *BY_AGE)  # `ix_job_next`
@@ -82,7 +93,9 @@ def forget_some(connection: Connection, owners: Collection[str]) -> bool:
     some = connection.scalars(theirs).all()
     # Whoever defers one of them now waits for its row, and sees then what is left.
     connection.execute(select(Job.id).where(Job.id.in_(some)).order_by(Job.id).with_for_update())
-    connection.execute(delete(Deferral).where(Deferral.job_id.in_(some), Deferral.owner.in_(owners)))
+    # By the jobs: by the index on owners SQLite would go through everything they have deferred, each time.
+    is_theirs = func.coalesce(Deferral.owner, "").in_(owners)
+    connection.execute(delete(Deferral).where(Deferral.job_id.in_(some), is_theirs))
     left: dict[str, list[str]] = {job_id: [] for job_id in some}
     for job_id, owner in connection.execute(select(Deferral.job_id, Deferral.owner).where(Deferral.job_id.in_(some))):
         left[job_id].append(owner)
@@ -90,7 +103,8 @@ def forget_some(connection: Connection, owners: Collection[str]) -> bool:
     for job_id, names in left.items():
         piles.setdefault(name_of(names), []).append(job_id)
     for pile, job_ids in piles.items():
-        moved = update(Job).where(Job.id.in_(job_ids), Job.state.in_((JobState.QUEUED, *HELD)))
+        # Not "in these states": SQLite would then go through all that are queued, by the index on states.
+        moved = update(Job).where(Job.id.in_(job_ids), Job.state.not_in(_FINAL))
         connection.execute(moved.values(pile=pile))
     return len(some) == FORGOTTEN_AT_ONCE
 

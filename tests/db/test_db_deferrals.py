@@ -230,6 +230,17 @@ def test_a_job_held_while_its_deferrer_leaves_is_leased_again_when_it_comes_back
     assert repository.lease_next(CPU, LEASE_S) is not None
 
 
+def test_more_than_fit_one_transaction_are_forgotten(
+    repository: Repository, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(piles, "FORGOTTEN_AT_ONCE", 2)
+    for _ in range(5):
+        deferred(repository)
+    repository.daemon_stopped(CPU)
+    assert history.waiting_for(CPU, at_most=99) == 5
+    assert history.deferrals() == ()
+
+
 def test_the_order_of_leases_holds_across_piles(repository: Repository) -> None:
     """What another daemon has deferred comes before and after what nobody has, as its priority says."""
     middle = new_job("middle", priority=1)
