@@ -113,11 +113,11 @@ class Desk:
         except BundleError as error:
             return results.rejected(error.message), None
         failpoints.hit("copy.done")
-        self._repository.describe(lease.job_id, description(parsed))
+        described = description(parsed)
         name = parsed.request.name or lease.name
         if (reason := self._engine.refusal(parsed.request.requires)) is not None:
-            return self._defer(lease, name, reason)
-        self._repository.start(lease)
+            return self._defer(lease, name, reason, described)
+        self._repository.start(lease, described)
         failpoints.hit("run.started")
         log.story("running", job=lease.job_id, name=name, attempt=lease.attempt)
         kernels = (parsed.request.reference, parsed.request.candidate)
@@ -125,9 +125,9 @@ class Desk:
         job = JobSpec(lease.job_id, name, bundle.dir, parsed.request.requires, kernel_types)
         return self._engine.evaluate(job, on_progress), parsed
 
-    def _defer(self, lease: Lease, name: str, reason: str) -> Deferred:
+    def _defer(self, lease: Lease, name: str, reason: str, described: Description) -> Deferred:
         """Back to the queue, for a daemon that can serve it."""
-        self._repository.defer(lease, reason)
+        self._repository.defer(lease, reason, described)
         failpoints.hit("run.deferred")
         log.story("waits for another host", job=lease.job_id, name=name, reason=reason)
         return Deferred(lease.job_id, name, reason)

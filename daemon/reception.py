@@ -1,22 +1,33 @@
-"""The way from the inbox to the queue: what is ready is claimed, a bounded number ahead, while there is disk."""
+"""The way from the inbox to the queue: what is ready is claimed, a bounded number ahead, while there is disk.
+
+Theory of operation: a look goes through all names in the inbox, so it costs the more the longer the inbox is. What it
+found ready stands in a line and is claimed from there, turn by turn, without another look; what arrives by a rename
+joins the line at once. The next look comes when the line is empty, and before that as soon as looking takes no more
+than a tenth of the time. An entry that is another one by now is found out when its turn comes.
+"""
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from daemon import log
 from daemon.config import Settings
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.errors import HarnessError, LostClaim
-from daemon.intake.fairness import in_turns, within_quota
+from daemon.intake.fairness import Line, within_quota
 from daemon.intake.pause import pause_reason
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.intake.spool import Claimed
 from daemon.judging import Desk
 from daemon.publishing import Finished
+from daemon.watcher import mount_of
+
+_PAUSES_PER_LOOK = 9
 
 
 @dataclass(frozen=True)
@@ -39,36 +50,62 @@ class Reception:
         self._desk = desk
         self._history = history
         self._doorbell = doorbell
-        self._readiness = Readiness(self._paths.inbox, quiet_s=settings.quiet_s, torn_after_s=settings.torn_after_s)
+        self._readiness = Readiness(
+            self._paths.inbox,
+            quiet_s=settings.quiet_s,
+            torn_after_s=settings.torn_after_s,
+            own_times=lambda: _is_local(self._paths.inbox),
+        )
+        self._line = Line()
+        self._left = 0
+        self._next_look_s = 0.0
         self._complaint = log.Complaint()
 
     def turn(self, moved_in: frozenset[str], now_s: float, *, may_claim: bool) -> int:
-        """Look once and claim what is ready while there is room ahead; how many visible entries stay in the inbox.
+        """Look, when it is time to, and claim what is ready while there is room ahead; how many visible entries stay in
+        the inbox.
 
         `moved_in`: names the watcher saw arrive by a rename. Raises `HarnessError` when inbox or database are away.
         """
-        entries = [entry for entry in self._readiness.look(moved_in, now_s) if entry.state is not EntryState.IGNORED]
-        may_claim = may_claim and bool(entries) and self.is_open()
+        if not self._line or now_s >= self._next_look_s:
+            self._look(moved_in, now_s)
+        else:
+            self._let_in(moved_in, now_s)
+        may_claim = may_claim and bool(self._line) and self.is_open()
         room = self._settings.claim_ahead - self.queued() if may_claim else 0
-        left = len(entries)
-        for entry in self._next(entries) if room > 0 else ():
+        for entry in self._next() if room > 0 else ():
             taken = self._claim(entry)
             room -= taken
-            left -= taken
+            self._left -= taken
             if room <= 0:
                 break
-        return left
+        return self._left
 
-    def _next(self, entries: list[Seen]) -> Iterator[Seen]:
+    def _look(self, moved_in: frozenset[str], now_s: float) -> None:
+        started_s = time.monotonic()
+        entries = [entry for entry in self._readiness.look(moved_in, now_s) if entry.state is not EntryState.IGNORED]
+        self._left = len(entries)
+        self._line = Line(entry for entry in entries if entry.state in (EntryState.READY, EntryState.TORN))
+        self._next_look_s = now_s + _PAUSES_PER_LOOK * (time.monotonic() - started_s)
+
+    def _let_in(self, moved_in: frozenset[str], now_s: float) -> None:
+        for name in moved_in:
+            entry = self._readiness.arrived(name, now_s)
+            if entry is not None:
+                self._line.add(entry)
+                self._left += 1
+
+    def _next(self) -> Iterator[Seen]:
         """What may be claimed, in order: submitters take turns."""
-        ready = (entry for entry in entries if entry.state in (EntryState.READY, EntryState.TORN))
         quota = self._settings.submitter_quota
         on_the_way = self._history.unfinished_by_submitter() if quota is not None else {}
-        return within_quota(in_turns(ready), on_the_way, quota)
+        return within_quota(self._line.take(), on_the_way, quota)
 
     def _claim(self, entry: Seen) -> int:
         self._doorbell.looking_at(entry.name)
         try:
+            if not self._readiness.is_still_there(entry.name):
+                return 0
             self._take(entry)
         except LostClaim:
             return 0
@@ -90,8 +127,10 @@ class Reception:
             self._doorbell.refused(finished)
 
     def queued(self) -> int:
-        """How many jobs wait in the database that this daemon may judge. One it had to defer takes nobody's place."""
-        return self._history.waiting_for(self._owner)
+        """How many jobs wait in the database that this daemon may judge, as far as it claims ahead. One it had to defer
+        takes nobody's place.
+        """
+        return self._history.waiting_for(self._owner, at_most=self._settings.claim_ahead)
 
     def is_open(self) -> bool:
         """Whether bundles may be claimed and jobs begun: not while an operator has paused it, nor without disk."""
@@ -114,3 +153,9 @@ class Reception:
                 self._complaint.say(f"{folder} has {free_bytes >> 20} MiB free, {wanted >> 20} are wanted")
                 return False
         return True
+
+
+def _is_local(inbox: Path) -> bool:
+    """Whether the file system there is known to be this host's own."""
+    mount = mount_of(inbox)
+    return mount is not None and not mount.is_network

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from daemon.db.records import Standing, StatsRow
 
 _BAR = 16
+_MANY = ("name", "problem")
 
 
 @click.command("stats")
@@ -60,7 +61,8 @@ def command(
             else:
                 _leaderboard(problem, standings)
             return 0
-        rows = _rows(database, moment, by)
+        # Where there may be very many groups, one more than is shown tells that there are more.
+        rows = _rows(database, moment, by, limit=limit + 1 if by in _MANY and not as_json else None)
     if as_json:
         found = [as_document(row) for row in rows]
         screen.document({"by": by, "since": moment.isoformat() if moment else None, "groups": found})
@@ -69,13 +71,13 @@ def command(
     return 0
 
 
-def _rows(database: Database, since: datetime | None, by: str) -> tuple[StatsRow, ...]:
+def _rows(database: Database, since: datetime | None, by: str, *, limit: int | None) -> tuple[StatsRow, ...]:
     from daemon.db.history import History
     from daemon.db.label_statistics import stats_by_label
 
     kind, is_label, key = by.partition(":")
     if kind != "label":
-        return History(database).stats(since, by)
+        return History(database).stats(since, by, limit=limit)
     if not is_label or not key:
         raise OperatorError("--by label needs the label's key", hint="write --by label:KEY, such as label:author")
     return stats_by_label(database, key, since)
@@ -117,7 +119,7 @@ def _table(rows: tuple[StatsRow, ...], by: str, limit: int) -> None:
         ],
     )
     if len(rows) > limit:
-        screen.say(f"and {len(rows) - limit} more; --limit {len(rows)} shows all")
+        screen.say(f"there are more; --limit {limit * 10} shows more of them")
     if drawn and by == "day" and len(rows) > 1:
         screen.line()
         screen.line(f"{rows[-1].key}  {figures.sparkline([float(row.count) for row in reversed(rows)])}  {rows[0].key}")

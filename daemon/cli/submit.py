@@ -57,10 +57,12 @@ def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_jso
 
 def _drop(settings: Settings, paths: tuple[str, ...]) -> tuple[list[Dropped], list[EvaldError]]:
     """Drop what can be dropped; one that cannot does not hold up the others."""
-    from daemon.cli import bundles, store
+    from daemon.cli import bundles
     from daemon.intake.submit import submit
 
     if not settings.paths.inbox.is_dir():
+        from daemon.cli import store
+
         raise store.no_home(settings)
     places, faults, dropped = [], [], []
     for path in paths:

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_, union_all
 
-from daemon.db import samples
+from daemon.db import piles, samples
 from daemon.db.activity import activity
 from daemon.db.columns import storable
 from daemon.db.connection import Database
@@ -25,7 +25,6 @@ from daemon.db.models import (
     Event,
     Job,
     Sample,
-    is_deferred_by,
 )
 from daemon.db.models import Metric as MetricRow
 from daemon.db.records import (
@@ -55,6 +54,7 @@ from daemon.verdict import Verdict
 ID_HEX_DIGITS = 32
 AMBIGUOUS_SHOWN = 5
 _IDS_AT_ONCE = 500
+_NEWEST_FIRST = (Job.created_at.desc(), Job.id.desc())
 _HEX = re.compile(r"[0-9a-f]{1,32}")
 
 _JOB_COLUMNS = (
@@ -174,35 +174,39 @@ class History:
 
         Raises `OperatorError` for a cursor that is not one of ours.
         """
-        statement = select(*_JOB_COLUMNS).join(Bundle, Bundle.id == Job.id)
-        states = (state,) if isinstance(state, JobState) else state
         conditions = [
-            Job.state.in_(states) if states is not None else None,
             Job.name == storable(name) if name is not None else None,
             Job.problem == storable(problem) if problem is not None else None,
-            Job.verdict == verdict if verdict is not None else None,
+            _verdict_is(verdict, beside=name is not None or problem is not None) if verdict is not None else None,
             Job.labels[storable(label[0])].as_string() == storable(label[1]) if label is not None else None,
             Job.created_at >= since if since is not None else None,
             Job.id.endswith(ending_in) if ending_in is not None else None,
             tuple_(Job.created_at, Job.id) < tuple_(*_read_cursor(cursor)) if cursor is not None else None,
         ]
-        statement = statement.where(*(condition for condition in conditions if condition is not None))
-        statement = statement.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
+        given = [condition for condition in conditions if condition is not None]
+        if state is not None:
+            given.append(_in_states((state,) if isinstance(state, JobState) else state, given, limit + 1))
+        statement = select(*_JOB_COLUMNS).join(Bundle, Bundle.id == Job.id).where(*given)
+        statement = statement.order_by(*_NEWEST_FIRST).limit(limit + 1)
         with self._database.read() as connection:
             found = [JobRecord(**row._mapping) for row in connection.execute(statement)]
         return JobPage(tuple(found[:limit]), _write_cursor(found[limit - 1]) if len(found) > limit else None)
 
-    def counts_by_state(self) -> dict[JobState, int]:
-        """How many jobs are in each state; every state is a key."""
+    def counts_by_state(self, states: Collection[JobState] = tuple(JobState)) -> dict[JobState, int]:
+        """How many jobs are in each of these states, which all are keys. Those that have ended are all counted each
+        time: a tenth of a second for a million.
+        """
+        counted = select(Job.state, func.count()).where(Job.state.in_(states)).group_by(Job.state)
         with self._database.read() as connection:
-            found = connection.execute(select(Job.state, func.count()).group_by(Job.state)).all()
-        return dict.fromkeys(JobState, 0) | {state: count for state, count in found}
+            found = connection.execute(counted).all()
+        return dict.fromkeys(states, 0) | {state: count for state, count in found}
 
-    def waiting_for(self, owner: str) -> int:
-        """How many queued jobs the daemon `owner` may yet lease: those that it has not deferred."""
+    def waiting_for(self, owner: str, *, at_most: int) -> int:
+        """How many queued jobs the daemon `owner` may yet lease: those it has not deferred. Counts to `at_most`."""
         with self._database.read() as connection:
-            statement = select(func.count()).select_from(Job).where(IS_QUEUED, ~is_deferred_by(owner))
-            return connection.scalar(statement) or 0
+            mine = Job.pile.in_(piles.open_to(connection, owner))
+            some = select(Job.id).where(IS_QUEUED, mine).limit(at_most).subquery()
+            return connection.scalar(select(func.count()).select_from(some)) or 0
 
     def unfinished_by_submitter(self) -> dict[int | None, int]:
         """How many claimed bundles of each submitter (uid) have no result yet."""
@@ -214,12 +218,16 @@ class History:
     def deferrals(self, job_id: str | None = None, *, limit: int = 1000) -> tuple[DeferralRecord, ...]:
         """Why queued jobs (or that one) are passed over, and by whom: in the order the jobs would be leased."""
         columns = (Deferral.job_id, Job.name, Deferral.owner, Deferral.reason, Deferral.at)
-        statement = select(*columns).join(Job, Job.id == Deferral.job_id).where(IS_QUEUED)
-        if job_id is not None:
-            statement = statement.where(Job.id == job_id)
-        order = (Job.priority.desc(), Job.created_at, Job.id, Deferral.owner)
+        statement = select(*columns).join(Job, Job.id == Deferral.job_id)
+        statement = statement.order_by(*piles.BY_PRIORITY, Deferral.owner).limit(limit)
         with self._database.read() as connection:
-            found = connection.execute(statement.order_by(*order).limit(limit)).all()
+            if job_id is not None:
+                found = connection.execute(statement.where(IS_QUEUED, Job.id == job_id)).all()
+            elif names := piles.of_the_deferred(connection):
+                first = piles.first_of(names, limit, piles.BY_PRIORITY)
+                found = connection.execute(statement.where(Job.id.in_(first))).all()
+            else:
+                return ()
         return tuple(DeferralRecord(**row._mapping, host=host_of(row.owner)) for row in found)
 
     def last_finished_at(self) -> datetime | None:
@@ -227,13 +235,16 @@ class History:
         with self._database.read() as connection:
             return connection.scalar(select(func.max(Job.finished_at)).where(Job.finished_at.is_not(None)))
 
-    def stats(self, since: datetime | None = None, by: GroupBy | str = GroupBy.VERDICT) -> tuple[StatsRow, ...]:
+    def stats(
+        self, since: datetime | None = None, by: GroupBy | str = GroupBy.VERDICT, *, limit: int | None = None
+    ) -> tuple[StatsRow, ...]:
         """Finished and broken jobs in groups, the largest first (days: the latest first). Aggregated by the database.
 
+        With `limit` so many groups: the rest is counted, but nothing else is worked out for them.
         Raises `OperatorError` for a `by` that is not one of `GroupBy`.
         """
         with self._database.read() as connection:
-            return stats(connection, since, by)
+            return stats(connection, since, by, limit)
 
     def activity(self, window: timedelta) -> Activity:
         """What was done in the last `window`: how jobs ended, how long the parts took, how busy the daemons were."""
@@ -321,6 +332,23 @@ def _evaluation(
             if one.evaluation_id == mine
         ),
     )
+
+
+def _verdict_is(verdict: Verdict, *, beside: bool) -> ColumnElement[bool]:
+    """`beside` a name or a problem: their index finds fewer, and SQLite is not to think of the one on verdicts."""
+    return func.coalesce(Job.verdict, "") == str(verdict) if beside else Job.verdict == verdict
+
+
+def _in_states(states: Sequence[JobState], given: Sequence[ColumnElement[bool]], limit: int) -> ColumnElement[bool]:
+    """For the newest `limit` jobs in these states. Of each state so many are enough, and an index has them in order; in
+    both states at once SQLite would sort all there are.
+    """
+    if len(states) < 2:  # noqa: PLR2004
+        return Job.state.in_(states)
+    newest = (
+        select(Job.id).where(Job.state == state, *given).order_by(*_NEWEST_FIRST).limit(limit) for state in states
+    )
+    return Job.id.in_(union_all(*(select(some.subquery()) for some in newest)))
 
 
 def _write_cursor(last: JobRecord) -> str:

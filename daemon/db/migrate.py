@@ -5,17 +5,20 @@ Theory of operation
 The revisions live in the package `daemon.migrations`; no `alembic.ini` is read. All of an upgrade happens in one
 transaction that first takes the database for itself (SQLite: BEGIN IMMEDIATE, Postgres: an advisory lock) and only
 then reads the revision. So of several daemons that start on an empty database at once, one creates the tables, the
-others wait and find them there; and a process that is killed in the middle leaves the schema as it was.
+others wait and find them there; and a process that is killed in the middle leaves the schema as it was. Alembic is
+imported only where there is something to upgrade: a daemon that finds its schema starts without it.
 """
 
 from __future__ import annotations
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
+from typing import TYPE_CHECKING
 
 from daemon.db import revision
 from daemon.db.connection import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 
 def upgrade(url: str) -> str:
@@ -23,6 +26,8 @@ def upgrade(url: str) -> str:
 
     Raises `OperatorError` for a database that is newer or not evald's, `StorageUnavailable`.
     """
+    from alembic import command
+
     database = Database(url)
     try:
         with database.migration() as connection:
@@ -50,7 +55,7 @@ def current(url: str) -> str | None:
 
 def head() -> str:
     """The newest revision this code knows."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    newest = _scripts().get_current_head()
     if newest is None:
         raise RuntimeError("daemon.migrations holds no revisions: the package is incomplete")
     return newest
@@ -73,10 +78,18 @@ def ensure_ready(url: str) -> None:
 
 
 def _known() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return {script.revision for script in _scripts().walk_revisions()}
+
+
+def _scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(_config())
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "daemon.migrations:.")
     config.set_main_option("path_separator", "os")

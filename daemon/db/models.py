@@ -12,14 +12,12 @@ from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
-    Exists,
     ForeignKey,
     Index,
     LargeBinary,
     MetaData,
     String,
     UniqueConstraint,
-    exists,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column
@@ -36,6 +34,7 @@ HEX_SHA256 = 64
 # by word.
 IS_QUEUED = text("state = 'queued'")
 IS_FINISHED = text("finished_at IS NOT NULL")
+IS_JUDGED = text("verdict IS NOT NULL")
 
 
 _NAMES = {
@@ -92,7 +91,10 @@ class Environment(Base):
 
 
 class Job(Base):
-    """One bundle on its way to one verdict. States and moves: `daemon.lifecycle`."""
+    """One bundle on its way to one verdict. States and moves: `daemon.lifecycle`.
+
+    `pile`: the jobs that the same daemons have deferred, "" for nobody (`daemon.db.piles`).
+    """
 
     __tablename__ = "job"
 
@@ -112,6 +114,7 @@ class Job(Base):
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     work_name: Mapped[str | None] = mapped_column(unique=True)
+    pile: Mapped[str] = mapped_column(String(HEX_ID), default="", server_default="")
     progress: Mapped[str | None]
     dropped_at: Mapped[datetime]
     created_at: Mapped[datetime]
@@ -140,22 +143,23 @@ class Job(Base):
         Index("ix_job_name", "name", "created_at", "id"),
         Index("ix_job_problem", "problem", "created_at", "id"),
         Index("ix_job_state", "state", "created_at", "id"),
+        Index("ix_job_verdict", "verdict", "created_at", "id", sqlite_where=IS_JUDGED, postgresql_where=IS_JUDGED),
         Index("ix_job_created_at", "created_at", "id"),
         Index("ix_job_lease_until", "lease_until"),
         Index("ix_job_lease_owner", "lease_owner"),
     )
 
 
-# `state` leads although every entry has the same: without it SQLite prefers `ix_job_state` and sorts the whole queue.
-Index(
-    "ix_job_next",
-    Job.state,
-    Job.priority.desc(),
-    Job.created_at,
-    Job.id,
-    sqlite_where=IS_QUEUED,
-    postgresql_where=IS_QUEUED,
-)
+def _queue_index(name: str, *order: Any) -> Index:
+    """`state` leads although every entry has the same: without it SQLite prefers `ix_job_state` and sorts the whole
+    queue. Then the pile (`daemon.db.piles`): whoever may not lease from one never reads it.
+    """
+    columns = (Job.state, Job.pile, *order)
+    return Index(name, *columns, sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED)
+
+
+_queue_index("ix_job_next", Job.priority.desc(), Job.created_at, Job.id)
+_queue_index("ix_job_oldest", Job.created_at, Job.id)
 
 # Wide on purpose: `stats` goes through a million finished jobs in the order of its groups and never touches the table.
 _FIGURES = (Job.verdict, Job.runtime_ms, Job.speedup, Job.evaluate_ms, Job.queue_ms, Job.finished_at)
@@ -307,11 +311,6 @@ class Deferral(Base):
     owner: Mapped[str] = mapped_column(primary_key=True, index=True)
     reason: Mapped[str]
     at: Mapped[datetime]
-
-
-def is_deferred_by(owner: str) -> Exists:
-    """Whether `owner` has deferred the job of the query around this."""
-    return exists().where(Deferral.job_id == Job.id, Deferral.owner == owner)
 
 
 class Drain(Base):

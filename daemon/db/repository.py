@@ -25,6 +25,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
 
+from daemon.db import piles
 from daemon.db import repository_daemons as daemons
 from daemon.db import repository_leases as leases
 from daemon.db import repository_publication as publication
@@ -81,7 +82,12 @@ class Repository:
         `max_attempts`, and, on Postgres, rows another caller is just leasing.
         """
         with self._database.write() as connection:
-            job_id = connection.scalar(leases.next_waiting(owner, self.max_attempts, turns, oldest=oldest))
+            open_piles = piles.open_to(connection, owner)
+            if not open_piles:
+                return None
+            job_id = connection.scalar(
+                leases.next_waiting(tuple(open_piles), self.max_attempts, tuple(turns), oldest=oldest)
+            )
             return None if job_id is None else leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 
     def lease(self, job_id: str, owner: str, lease_s: float) -> Lease | None:
@@ -96,9 +102,11 @@ class Repository:
         with self._database.write() as connection:
             return leases.seize(connection, job_id, owner, lease_s)
 
-    def start(self, lease: Lease) -> None:
-        """Claimed -> running. Calling it again changes nothing. Raises `LostClaim`."""
+    def start(self, lease: Lease, description: Description | None = None) -> None:
+        """Claimed -> running, and `describe` with it. Calling it again changes nothing. Raises `LostClaim`."""
         with self._database.write() as connection:
+            if description is not None:
+                registration.describe(connection, lease.job_id, description)
             leases.start(connection, lease)
 
     def heartbeat(self, lease: Lease, lease_s: float, progress: str | None = None) -> datetime:
@@ -142,14 +150,17 @@ class Repository:
         with self._database.write() as connection:
             return leases.retry(connection, lease, reason, limit)
 
-    def defer(self, lease: Lease, reason: str) -> bool:
-        """Back to queued: no device of this lease's owner can ever serve the job, and `reason` says why.
+    def defer(self, lease: Lease, reason: str, description: Description | None = None) -> bool:
+        """Back to queued: no device of this lease's owner can ever serve the job, and `reason` says why; `describe`
+        with it.
 
         The attempt does not count. That owner does not get the job from `lease_next` again while it lives, any other
         may; a deferral ends with its daemon, and when the bundle goes back to the inbox. False when this very lease had
         been deferred before. Raises `LostClaim` when it no longer counts.
         """
         with self._database.write() as connection:
+            if description is not None:
+                registration.describe(connection, lease.job_id, description)
             return leases.defer(connection, lease, reason)
 
     def withdraw(self, held: Lease | str) -> bool:
@@ -205,13 +216,22 @@ class Repository:
         """This daemon ends and holds nothing any more. What it has deferred is as if it had never seen it."""
         with self._database.write() as connection:
             daemons.leave(connection, owner)
+        self._forget_deferrals([owner])
 
     def forget_daemons(self, owners: Collection[str]) -> int:
         """Drop the rows of daemons that nobody needs to see any more, and what they have deferred. Their jobs and
         leases are not touched.
         """
+        self._forget_deferrals(owners)
         with self._database.write() as connection:
             return daemons.forget(connection, owners)
+
+    def _forget_deferrals(self, owners: Collection[str]) -> None:
+        """In small transactions. A kill in the middle leaves the rest to the next daemon of that host."""
+        more = True
+        while more:
+            with self._database.write() as connection:
+                more = piles.forget_some(connection, owners)
 
     def drain(self, host: str) -> bool:
         """From now on the daemons of `host` take no new jobs, also those that start later. False: it was so before."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import Connection, delete, exists, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from daemon.db import repository_rows as rows
-from daemon.db.models import Daemon, Deferral, Drain
+from daemon.db.models import Daemon, Drain
 from daemon.db.records import DaemonNote, DaemonState
 from daemon.db.sqlfunctions import now
 
@@ -17,10 +16,9 @@ def report(connection: Connection, note: DaemonNote) -> bool:
     """See `Repository.report_daemon`."""
     drained = bool(connection.scalar(select(exists().where(Drain.host == note.host))))
     state = DaemonState.DRAINING if drained else DaemonState.RUNNING
-    build = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     devices = [vars(device) for device in note.devices]
     told = {**vars(note), "devices": devices, "state": state, "seen_at": now()}
-    statement = build(Daemon).values(**told, started_at=now())
+    statement = rows.upsert(connection.dialect.name, Daemon).values(**told, started_at=now())
     connection.execute(statement.on_conflict_do_update(index_elements=[Daemon.owner.key], set_=told))
     return drained
 
@@ -28,18 +26,16 @@ def report(connection: Connection, note: DaemonNote) -> bool:
 def leave(connection: Connection, owner: str) -> None:
     """See `Repository.daemon_stopped`."""
     connection.execute(update(Daemon).where(Daemon.owner == owner).values(state=DaemonState.STOPPED, seen_at=now()))
-    connection.execute(delete(Deferral).where(Deferral.owner == owner))
 
 
 def forget(connection: Connection, owners: Collection[str]) -> int:
     """See `Repository.forget_daemons`."""
-    connection.execute(delete(Deferral).where(Deferral.owner.in_(owners)))
     return connection.execute(delete(Daemon).where(Daemon.owner.in_(owners))).rowcount
 
 
 def drain(connection: Connection, host: str) -> bool:
     """See `Repository.drain`."""
-    if not rows.insert_missing(connection, Drain, Drain.host, {"host": host, "since": now()}):
+    if not rows.insert_missing(connection, Drain, Drain.host, {"host": host}, "since"):
         return False
     rows.note(connection, None, "drained", host)
     return True

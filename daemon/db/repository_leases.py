@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, case, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Float, Select, bindparam, case, delete, insert, select, update
 
+from daemon.db import piles
 from daemon.db import repository_rows as rows
-from daemon.db.models import IS_QUEUED, Attempt, Deferral, Job, is_deferred_by
+from daemon.db.models import Attempt, Deferral, Job
 from daemon.db.records import AttemptOutcome, Expired, Lease
 from daemon.db.repository_rows import HELD, UNLEASED
 from daemon.db.sqlfunctions import now
@@ -18,6 +19,8 @@ from daemon.lifecycle import JobState
 from daemon.verdict import Verdict
 
 TAKE_BACK_BATCH = 200
+COMPARED = 256  # far more than daemons claim ahead, and than callers who lock one job each at the same time
+_NOT_QUEUED = tuple(state for state in JobState if state is not JobState.QUEUED)
 LEASE_COLUMNS = (
     Job.id.label("job_id"),
     Job.fence,
@@ -34,6 +37,24 @@ LEASE_COLUMNS = (
 )
 
 
+# Built once: building a statement takes longer than running it.
+_TAKE = (
+    update(rows.table_of(Job))
+    .where(Job.id == bindparam("taken"), Job.state == JobState.QUEUED, Job.attempts < bindparam("most"))
+    .values(
+        state=JobState.CLAIMED,
+        fence=Job.fence + 1,
+        attempts=Job.attempts + 1,
+        lease_owner=bindparam("owner"),
+        lease_until=now(bindparam("lease_s", type_=Float())),
+        claimed_at=now(),
+        started_at=None,
+    )
+    .returning(*LEASE_COLUMNS)
+)
+_ATTEMPT = insert(rows.table_of(Attempt))
+
+
 class Held(NamedTuple):
     """A job and the fence it is held with."""
 
@@ -46,36 +67,36 @@ def lost(lease: Lease) -> LostClaim:
     return LostClaim(f"job {lease.job_id}: lease {lease.fence} of {lease.owner} no longer counts")
 
 
-def next_waiting(owner: str, max_attempts: int, turns: Sequence[int] = (), *, oldest: bool = False) -> Select[str]:
-    """The query for the job `owner` may lease next, which locks it where the database can do that."""
-    pick = select(Job.id).where(IS_QUEUED, Job.attempts < max_attempts, ~is_deferred_by(owner))
-    order: list[ColumnElement[Any]] = [Job.priority.desc(), Job.created_at.asc(), Job.id.asc()]
-    if oldest:
-        del order[0]
-    elif turns:
+@lru_cache(maxsize=64)
+def next_waiting(
+    open_piles: tuple[str, ...], max_attempts: int, turns: tuple[int, ...] = (), *, oldest: bool = False
+) -> Select[str]:
+    """The query for the job that comes next in these piles, which locks it where the database can do that.
+
+    Only the first of each pile are compared: who takes turns does so among those. A queue is hardly ever longer, and
+    when it is (jobs that only a new daemon can serve), nobody sorts all of it for each lease.
+    """
+    has_attempts = Job.attempts < max_attempts
+    order = [*piles.BY_AGE] if oldest else [*piles.BY_PRIORITY]
+    first = piles.first_of(open_piles, COMPARED, order, has_attempts)
+    if turns and not oldest:
         place = {uid: number for number, uid in enumerate(turns, start=1)}
         order.insert(1, case(place, value=Job.submitter_uid, else_=0))
+    # The state again, for Postgres looks once more when it has the row's lock; and so that SQLite does not think of an
+    # index on it, and goes through the whole queue instead of taking the few ids.
+    pick = select(Job.id).where(Job.id.in_(first), Job.state.not_in(_NOT_QUEUED), has_attempts)
     return pick.order_by(*order).limit(1).with_for_update(skip_locked=True)
 
 
 def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_attempts: int) -> Lease | None:
     """Queued -> claimed by one compare-and-set; the attempt is counted and written down with it."""
-    waiting = (Job.id == job_id, Job.state == JobState.QUEUED, Job.attempts < max_attempts)
-    values = {
-        "state": JobState.CLAIMED,
-        "fence": Job.fence + 1,
-        "attempts": Job.attempts + 1,
-        "lease_owner": owner,
-        "lease_until": now(lease_s),
-        "claimed_at": now(),
-        "started_at": None,
-    }
-    row = connection.execute(update(Job).where(*waiting).values(**values).returning(*LEASE_COLUMNS)).one_or_none()
+    given = {"taken": job_id, "most": max_attempts, "owner": owner, "lease_s": lease_s}
+    row = connection.execute(_TAKE, given).one_or_none()
     if row is None:
         return None
     lease = Lease(**row._mapping)
     attempt = {"job_id": job_id, "fence": lease.fence, "number": lease.attempt, "owner": owner}
-    connection.execute(insert(Attempt).values(**attempt, leased_at=lease.claimed_at))
+    connection.execute(_ATTEMPT, {**attempt, "leased_at": lease.claimed_at})
     rows.note(connection, job_id, "leased", owner)
     return lease
 
@@ -154,7 +175,8 @@ def take_back(connection: Connection, which: ColumnElement[bool], reason: str, m
 
 def defer(connection: Connection, lease: Lease, reason: str) -> bool:
     """See `Repository.defer`."""
-    values = {**UNLEASED, "fence": lease.fence + 1, "attempts": Job.attempts - 1}
+    pile = piles.joined_by(connection, lease.job_id, lease.owner)
+    values = {**UNLEASED, "fence": lease.fence + 1, "attempts": Job.attempts - 1, "pile": pile}
     if not rows.move(connection, lease.job_id, HELD, JobState.QUEUED, held_fence=lease.fence, **values):
         if rows.outcome_of(connection, lease.job_id, lease.fence) is AttemptOutcome.DEFERRED:
             return False
@@ -184,10 +206,11 @@ def withdraw(connection: Connection, held: Lease | str) -> bool:
         raise LostClaim(f"job {job_id} is {found.state if found else 'unknown'} and cannot be withdrawn")
     leased = found.state in HELD
     values = {**UNLEASED, "fence": found.fence + 1, "attempts": found.attempts - leased, "work_name": None}
+    values |= {"pile": piles.NOBODY}  # it may come back with another contract
     if not rows.move(connection, job_id, (found.state,), JobState.WITHDRAWN, held_fence=found.fence, **values):
         raise LostClaim(f"job {job_id} changed hands while it was being withdrawn")
     if leased:
         rows.end_attempt(connection, job_id, found.fence, AttemptOutcome.WITHDRAWN)
-    connection.execute(delete(Deferral).where(Deferral.job_id == job_id))  # it may come back with another contract
+    connection.execute(delete(Deferral).where(Deferral.job_id == job_id))
     rows.note(connection, job_id, "withdrawn")
     return True

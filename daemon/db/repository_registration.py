@@ -10,7 +10,6 @@ from daemon.db import repository_rows as rows
 from daemon.db.models import Bundle, Job
 from daemon.db.records import Description, NewJob
 from daemon.db.repository_rows import HELD
-from daemon.db.sqlfunctions import now
 from daemon.lifecycle import JobState
 
 CONTRACT_KEPT_CHARS = 1024 * 1024
@@ -21,7 +20,7 @@ KERNEL_TYPE_CHARS = 64
 def register(connection: Connection, job: NewJob) -> bool:
     """See `Repository.register`."""
     rows.insert_missing(connection, Bundle, Bundle.id, _bundle_row(job))
-    if rows.insert_missing(connection, Job, Job.id, _job_row(job)):
+    if rows.insert_missing(connection, Job, Job.id, _job_row(job), "created_at"):
         rows.note(connection, job.job_id, "registered", job.name)
         return True
     return _revive(connection, job)
@@ -59,7 +58,6 @@ def _job_row(job: NewJob) -> dict[str, Any]:
         "attempts": 0,
         "work_name": job.work_name,
         "dropped_at": job.dropped_at,
-        "created_at": now(),
     }
 
 

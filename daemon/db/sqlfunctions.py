@@ -25,13 +25,13 @@ class _Moment(FunctionElement[Any]):
     name = "moment"
 
 
-def now(offset_s: float = 0.0) -> ColumnElement[Any]:
-    """The database's clock plus `offset_s` seconds.
+def now(offset_s: float | ColumnElement[float] = 0.0) -> ColumnElement[Any]:
+    """The database's clock plus `offset_s` seconds (a number, or a parameter of the statement).
 
     Postgres: `statement_timestamp()`, which leaves an index on a time usable. SQLite: milliseconds, padded to the
     stored form.
     """
-    return _Moment(literal(float(offset_s), Float()))
+    return _Moment(offset_s if isinstance(offset_s, ColumnElement) else literal(float(offset_s), Float()))
 
 
 @compiles(_Moment, "sqlite")

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Label, Row, SQLColumnExpression, case, desc, func, literal_column, select
+from sqlalchemy import Connection, Label, Row, SQLColumnExpression, case, desc, func, literal_column, or_, select
 
-from daemon.db.models import Bundle, Environment, Job
+from daemon.db.models import IS_FINISHED, Bundle, Environment, Job
 from daemon.db.records import Standing, StatsRow
 from daemon.db.sqlfunctions import quantiles, utc_day
 from daemon.errors import OperatorError
@@ -49,17 +49,31 @@ def group_by(wanted: str) -> GroupBy:
         raise OperatorError(f"cannot group by {wanted!r}", hint=hint) from error
 
 
-def stats(connection: Connection, since: datetime | None, by: GroupBy | str) -> tuple[StatsRow, ...]:
+def stats(
+    connection: Connection, since: datetime | None, by: GroupBy | str, limit: int | None = None
+) -> tuple[StatsRow, ...]:
     """See `History.stats`."""
     wanted = group_by(by)
-    return grouped(connection, since, _KEYS[wanted], latest_first=wanted is GroupBy.DAY)
+    return grouped(connection, since, _KEYS[wanted], limit, latest_first=wanted is GroupBy.DAY)
 
 
 def grouped(
-    connection: Connection, since: datetime | None, by: SQLColumnExpression[Any], *, latest_first: bool = False
+    connection: Connection,
+    since: datetime | None,
+    by: SQLColumnExpression[Any],
+    limit: int | None = None,
+    *,
+    latest_first: bool = False,
 ) -> tuple[StatsRow, ...]:
     """As `stats`, by any expression over jobs."""
     key: Label[Any] = by.label("key")
+    order = (desc(key),) if latest_first else (desc("jobs"), key)
+    ended = [Job.finished_at >= (since or _EVER)]
+    if limit is not None:
+        counted = select(key, func.count().label("jobs")).where(*ended).group_by(literal_column("1"))
+        first = connection.scalars(counted.order_by(*order).limit(limit)).all()
+        named = by.in_([one for one in first if one is not None])
+        ended.append(or_(named, by.is_(None)) if None in first else named)
     is_passed = Job.verdict == literal_column(f"'{Verdict.PASSED}'")
     passed_runtime = case((is_passed, Job.runtime_ms))
     statement = (
@@ -73,9 +87,9 @@ def grouped(
             func.avg(Job.evaluate_ms).label("mean_evaluate_ms"),
             quantiles(Job.queue_ms).label("queues"),
         )
-        .where(Job.finished_at >= (since or _EVER))
+        .where(*ended)
         .group_by(literal_column("1"))
-        .order_by(desc(key) if latest_first else desc("jobs"), key)
+        .order_by(*order)
     )
     return tuple(_row(row) for row in connection.execute(statement))
 
@@ -98,7 +112,7 @@ def _row(row: Row[*tuple[Any, ...]]) -> StatsRow:
 def leaderboard(connection: Connection, problem: str, device_name: str | None, limit: int) -> tuple[Standing, ...]:
     """See `History.leaderboard`."""
     place = func.row_number().over(partition_by=Job.name, order_by=(Job.runtime_ms, Job.finished_at, Job.id))
-    is_ranked = (Job.problem == problem, Job.verdict == Verdict.PASSED, Job.runtime_ms.is_not(None))
+    is_ranked = (IS_FINISHED, Job.problem == problem, Job.verdict == Verdict.PASSED, Job.runtime_ms.is_not(None))
     ranked = select(
         Job.id.label("job_id"),
         Job.name,

@@ -1,24 +1,38 @@
-"""Whose bundle next: submitters take turns, and none may have more than its quota on the way. Pure."""
+"""Whose bundle next: submitters take turns, and none may have more than its quota on the way. No I/O."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import zip_longest
 
 from daemon.intake.readiness import Seen
 
 
-def in_turns(entries: Iterable[Seen]) -> Iterator[Seen]:
-    """The entries, each submitter's in the order given: everybody's first, then everybody's second, and so on."""
-    by_submitter: dict[int | None, list[Seen]] = defaultdict(list)
-    for entry in entries:
-        by_submitter[entry.submitter_uid].append(entry)
-    if len(by_submitter) == 1:
-        yield from next(iter(by_submitter.values()))
-        return
-    for round_ in zip_longest(*by_submitter.values()):
-        yield from (entry for entry in round_ if entry is not None)
+class Line:
+    """Entries that wait for their turn, each submitter's in the order given: everybody's first, then everybody's
+    second, and so on. Taking one costs the same however long the line is.
+    """
+
+    def __init__(self, entries: Iterable[Seen] = ()) -> None:
+        self._by_submitter: dict[int | None, deque[Seen]] = {}
+        for entry in entries:
+            self.add(entry)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_submitter)
+
+    def add(self, entry: Seen) -> None:
+        self._by_submitter.setdefault(entry.submitter_uid, deque()).append(entry)
+
+    def take(self) -> Iterator[Seen]:
+        """Take entries out, until the line is empty or the caller has enough."""
+        while self._by_submitter:
+            for submitter in list(self._by_submitter):
+                entries = self._by_submitter[submitter]
+                entry = entries.popleft()
+                if not entries:
+                    del self._by_submitter[submitter]
+                yield entry
 
 
 def within_quota(entries: Iterable[Seen], on_the_way: Mapping[int | None, int], quota: int | None) -> Iterator[Seen]:

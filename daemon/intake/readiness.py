@@ -6,7 +6,9 @@ it is whole and two looks `stable_s` apart saw the same, or when nothing in it c
 misses something (a folder without contract) is never ready by being quiet; unchanged for `torn_after_s`, it is torn.
 
 Time is our own monotonic clock between our own looks. A file's mtime is only compared with what it was before, never
-with a clock: on NFS the other host's clock may be an hour off.
+with a clock: on NFS the other host's clock may be an hour off. Where the file system is this host's own (`own_times`),
+its clock is ours: a whole entry in which nothing changed for `quiet_s` by its ctimes, which no sender can set, needs
+no second look. So a daemon that starts on a full inbox begins at once.
 
 A scan lists all names, but looks deeply at no more than `limit` entries, and for about a second. Entries that were
 looked at before and entries that were not take turns, both oldest first, so neither can starve the other; each entry
@@ -20,7 +22,7 @@ import heapq
 import os
 import stat
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice, zip_longest
@@ -76,13 +78,23 @@ class Readiness:
     """Remembers the inbox from scan to scan. Not for several threads at once."""
 
     def __init__(
-        self, inbox: Path, *, quiet_s: float, torn_after_s: float, stable_s: float = 0.5, limit: int = 256
+        self,
+        inbox: Path,
+        *,
+        quiet_s: float,
+        torn_after_s: float,
+        stable_s: float = 0.5,
+        limit: int = 256,
+        own_times: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`own_times`: whether the inbox is on a file system whose times are by this host's clock."""
         self._inbox = inbox
         self._quiet_s = quiet_s
         self._torn_after_s = torn_after_s
         self._stable_s = min(stable_s, quiet_s)
         self._limit = max(2, limit)
+        self._own_times = own_times
+        self._trusts_times = False
         self._tracks: dict[str, _Track] = {}
 
     def look(self, moved_in: Collection[str], now_s: float) -> list[Seen]:
@@ -94,9 +106,8 @@ class Readiness:
         ignored = self._scan(now_s)
         for name in moved_in:
             if name in self._tracks:
-                self._settle(self._tracks[name], EntryState.READY, "")
-                self._tracks[name].due_s = inf
-                self._tracks[name].submitter_uid = self._owner_of(name)
+                self.arrived(name, now_s)
+        self._trusts_times = self._own_times()
         started_s = time.monotonic()
         for name in self._due(now_s):
             self._look_at(name, self._tracks[name], now_s)
@@ -105,11 +116,30 @@ class Readiness:
         seen = [Seen(name, track.state, track.reason, track.submitter_uid) for name, track in self._tracks.items()]
         return seen + [Seen(name, EntryState.IGNORED, "hidden or temporary name") for name in ignored]
 
-    def _owner_of(self, name: str) -> int | None:
+    def arrived(self, name: str, now_s: float) -> Seen | None:
+        """An entry that the watcher saw arrive by a rename: ready without a scan. None: gone, ignored, or known."""
         try:
-            return (self._inbox / name).lstat().st_uid
+            status = (self._inbox / name).lstat()
         except OSError:
             return None
+        if is_ignored(name):
+            return None
+        known = self._tracks.get(name)
+        if known is None or known.inode != status.st_ino:
+            known = self._tracks[name] = _Track(status.st_ino, first_s=now_s, due_s=inf)
+        elif known.state is EntryState.READY:
+            return None
+        self._settle(known, EntryState.READY, "")
+        known.due_s, known.submitter_uid = inf, status.st_uid
+        return Seen(name, known.state, known.reason, known.submitter_uid)
+
+    def is_still_there(self, name: str) -> bool:
+        """Whether the entry of this name is still the one that was looked at: a scan may be a while ago."""
+        track = self._tracks.get(name)
+        try:
+            return track is not None and (self._inbox / name).lstat().st_ino == track.inode
+        except OSError:
+            return False
 
     def forget(self, name: str) -> None:
         """Drop what is known about a name, because it was claimed: the next entry of that name is a new one."""
@@ -158,14 +188,19 @@ class Readiness:
                 track.due_s = now_s + self._rest_s
                 return
             look = tree.look_at(path, mode)
+            # Asked for after the look: what changed during it counts.
+            is_old = not track.looked and look.complete and self._trusts_times and self._is_old(path, mode)
         except FileNotFoundError:
             track.due_s = now_s
             return
         except OSError as error:
-            look = tree.Look(0, 0, False, True, f"cannot be read: {error.strerror or error}")
-        self._weigh(track, look, now_s)
+            look, is_old = tree.Look(0, 0, False, True, f"cannot be read: {error.strerror or error}"), False
+        self._weigh(track, look, now_s, is_old=is_old)
 
-    def _weigh(self, track: _Track, look: tree.Look, now_s: float) -> None:
+    def _is_old(self, path: Path, mode: int) -> bool:
+        return time.time() - tree.changed_s(path, mode) >= self._quiet_s
+
+    def _weigh(self, track: _Track, look: tree.Look, now_s: float, *, is_old: bool) -> None:
         """Compare a look with the one before and decide."""
         if not track.looked or look.tree != track.tree:
             track.tree, track.tree_since_s = look.tree, now_s
@@ -174,7 +209,7 @@ class Readiness:
         track.looked = True
         unchanged_s = now_s - track.tree_since_s
         core_unchanged_s = now_s - track.core_since_s
-        if self._is_ready(look, unchanged_s, core_unchanged_s):
+        if is_old or self._is_ready(look, unchanged_s, core_unchanged_s):
             self._settle(track, EntryState.READY, "")
             track.due_s = now_s + self._rest_s
         elif unchanged_s >= self._torn_after_s:

@@ -48,6 +48,16 @@ def look_at(path: Path, mode: int) -> Look:
     return _look_at_folder(path) if stat.S_ISDIR(mode) else _look_at_file(path)
 
 
+def changed_s(path: Path, mode: int) -> float:
+    """When anything in it last changed, by its ctimes: seconds since 1970 by the file system's clock. Unlike an mtime
+    nobody can set a ctime back. Raises `OSError` when something vanishes meanwhile.
+    """
+    times = [path.lstat().st_ctime]
+    if stat.S_ISDIR(mode):
+        times += [(path / name).lstat().st_ctime for name, _ in _walk(path)]
+    return max(times)
+
+
 def _look_at_file(path: Path) -> Look:
     fingerprint = hash(_fingerprint(path))
     form = form_of(bundle_name(path.name))

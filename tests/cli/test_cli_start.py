@@ -21,6 +21,23 @@ def imported(*args: object) -> set[str]:
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
+def test_dropping_a_bundle_needs_no_database(past: PastHome, tmp_path: Path) -> None:
+    bundle(tmp_path / "mine")
+    past.ended("done", passed())
+    assert not imported("submit", "mine") & (HEAVY - {"pydantic"})
+
+
+def test_a_daemon_that_finds_its_schema_starts_without_alembic(past: PastHome) -> None:
+    past.ended("done", passed())
+    code = "import sys, daemon.service as s; s.migrate.ensure_ready(sys.argv[1]); print('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, past.settings.database_url], capture_output=True, text=True, timeout=60, check=True
+    )
+    found = set(done.stdout.split())
+    assert "sqlalchemy.orm" in found
+    assert not found & {"alembic", "mako", "torch", "psycopg"}
+
+
 @pytest.mark.parametrize("args", [("--help",), ("--version",), (), ("eval", "--help"), ("status", "--help")])
 def test_help_imports_nothing_heavy(args: tuple[str, ...]) -> None:
     found = imported(*args)

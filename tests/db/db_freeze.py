@@ -28,7 +28,7 @@ FROZEN = Path(__file__).parent / "frozen"
 
 
 def fill(url: str) -> None:
-    """A job in every state, a daemon, and a drained host."""
+    """A job in every state, one of them deferred; a daemon, and a drained host."""
     migrate.upgrade(url)
     database = Database(url)
     repository = Repository(database)
@@ -60,7 +60,9 @@ def fill(url: str) -> None:
     repository.start(running)
     repository.heartbeat(running, 60, "checking 3/5")
     repository.withdraw(registered("withdrawn").job_id)
-    registered("waiting")
+    waiting = repository.lease(registered("waiting").job_id, "other-boot-2", 60)
+    assert waiting is not None
+    repository.defer(waiting, "it requires a GPU, this host has none")
     repository.event(None, "service", "note")
     repository.report_daemon(DaemonNote("host-boot-1", "host", 1, "0.1.0", slots=2, inbox="/srv/inbox", lease_s=60))
     repository.drain("elsewhere")

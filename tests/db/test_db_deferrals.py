@@ -9,6 +9,7 @@ import pytest
 from db_examples import new_job, passed
 from sqlalchemy import text
 
+from daemon.db import piles
 from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import AttemptOutcome, Lease
@@ -50,7 +51,7 @@ def test_a_deferred_job_waits_again_and_its_attempt_does_not_count(repository: R
 def test_whoever_deferred_a_job_is_passed_over_and_any_other_gets_it(repository: Repository, history: History) -> None:
     lease = deferred(repository)
     assert repository.lease_next(CPU, LEASE_S) is None
-    assert (history.waiting_for(CPU), history.waiting_for(GPU)) == (0, 1)
+    assert (history.waiting_for(CPU, at_most=9), history.waiting_for(GPU, at_most=9)) == (0, 1)
     taken = repository.lease_next(GPU, LEASE_S)
     assert taken is not None
     assert (taken.job_id, taken.attempt) == (lease.job_id, 1)
@@ -62,7 +63,7 @@ def test_a_deferred_job_does_not_hold_up_those_behind_it(repository: Repository,
     deferred(repository, priority=9)
     behind = new_job("behind")
     repository.register(behind)
-    assert history.waiting_for(CPU) == 1
+    assert history.waiting_for(CPU, at_most=9) == 1
     lease = repository.lease_next(CPU, LEASE_S)
     assert lease is not None
     assert lease.job_id == behind.job_id
@@ -199,3 +200,86 @@ def test_a_job_that_is_deferred_every_minute_does_not_fill_the_database(
     (attempt,) = history.attempts(first.job_id)
     assert (attempt.owner, attempt.outcome) == ("sweep-4", AttemptOutcome.DEFERRED)
     assert not repository.defer(lease, WHY), "the newest is still known when its reply was lost"
+
+
+def pile_of(database: Database, job_id: str) -> str:
+    with database.read() as connection:
+        return str(connection.scalar(text("SELECT pile FROM job WHERE id = :id"), {"id": job_id}))
+
+
+def test_jobs_that_the_same_daemons_have_deferred_are_one_pile(repository: Repository, database: Database) -> None:
+    first, second = deferred(repository), deferred(repository)
+    assert pile_of(database, first.job_id) == pile_of(database, second.job_id) == piles.name_of([CPU])
+    other = repository.lease(second.job_id, GPU, LEASE_S)
+    assert other is not None
+    repository.defer(other, WHY)
+    assert pile_of(database, second.job_id) == piles.name_of([GPU, CPU]) != pile_of(database, first.job_id)
+    repository.forget_daemons([CPU])
+    assert pile_of(database, second.job_id) == piles.name_of([GPU])
+    assert pile_of(database, first.job_id) == piles.NOBODY
+    repository.withdraw(second.job_id)
+    assert pile_of(database, second.job_id) == piles.NOBODY
+
+
+def test_a_job_held_while_its_deferrer_leaves_is_leased_again_when_it_comes_back(repository: Repository) -> None:
+    lease = deferred(repository)
+    held = repository.lease(lease.job_id, GPU, LEASE_S)
+    assert held is not None
+    repository.daemon_stopped(CPU)
+    repository.retry(held, "the judge died")
+    assert repository.lease_next(CPU, LEASE_S) is not None
+
+
+def test_more_than_fit_one_transaction_are_forgotten(
+    repository: Repository, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(piles, "FORGOTTEN_AT_ONCE", 2)
+    for _ in range(5):
+        deferred(repository)
+    repository.daemon_stopped(CPU)
+    assert history.waiting_for(CPU, at_most=99) == 5
+    assert history.deferrals() == ()
+
+
+def test_the_order_of_leases_holds_across_piles(repository: Repository) -> None:
+    """What another daemon has deferred comes before and after what nobody has, as its priority says."""
+    middle = new_job("middle", priority=1)
+    deferred(repository, name="urgent", priority=2)
+    deferred(repository, name="patient", priority=0)
+    repository.register(middle)
+    leases = [repository.lease_next(GPU, LEASE_S) for _ in range(3)]
+    assert [lease.name for lease in leases if lease is not None] == ["urgent", "middle", "patient"]
+
+
+def test_waiting_jobs_are_counted_no_further_than_asked(repository: Repository, history: History) -> None:
+    for _ in range(3):
+        repository.register(new_job())
+    deferred(repository)
+    assert [history.waiting_for(CPU, at_most=count) for count in (1, 3, 9)] == [1, 3, 3]
+    assert history.waiting_for(GPU, at_most=9) == 4
+
+
+def test_daemons_may_leave_while_others_defer(repository: Repository, history: History) -> None:
+    """Whoever has left is in no pile, whatever was deferred at the same moment."""
+    jobs = [new_job() for _ in range(12)]
+    for job in jobs:
+        repository.register(job)
+
+    def defer_all(owner: str) -> None:
+        while (lease := repository.lease_next(owner, LEASE_S)) is not None:
+            repository.defer(lease, WHY)
+
+    def leave(owner: str) -> None:
+        for _ in range(5):
+            repository.daemon_stopped(owner)
+
+    with ThreadPoolExecutor(3) as pool:
+        for work in [pool.submit(defer_all, CPU), pool.submit(defer_all, GPU), pool.submit(leave, "third-boot-3")]:
+            work.result()
+    defer_all(CPU)
+    defer_all(GPU)
+    with ThreadPoolExecutor(2) as pool:
+        for work in [pool.submit(leave, CPU), pool.submit(defer_all, "late-boot-4")]:
+            work.result()
+    assert history.waiting_for(CPU, at_most=99) == len(jobs)
+    assert history.waiting_for(GPU, at_most=99) == 0

@@ -119,7 +119,7 @@ class TestJobs:
         counts = history.counts_by_state()
         assert set(counts) == set(JobState)
         assert (counts[JobState.QUEUED], counts[JobState.FINISHED], counts[JobState.BROKEN]) == (1, 1, 0)
-        assert history.waiting_for("me") == 1
+        assert history.waiting_for("me", at_most=9) == 1
 
 
 class TestStats:

@@ -6,15 +6,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from db_examples import new_job
-from sqlalchemy import Column, Integer, inspect, text
+from sqlalchemy import Column, Connection, Integer, inspect, text
 from sqlalchemy.dialects import sqlite
 
-from daemon.db import migrate, revision
+from daemon.db import migrate, piles, revision
 from daemon.db import repository_leases as leases
 from daemon.db.connection import Database
 from daemon.db.errors import StorageRefused
@@ -167,7 +168,7 @@ def _fail_after_a_table(config: object, _target: str) -> None:
 
 
 def test_no_revision_offers_a_downgrade() -> None:
-    for script in migrate.ScriptDirectory.from_config(migrate._config()).walk_revisions():
+    for script in migrate._scripts().walk_revisions():
         assert not hasattr(script.module, "downgrade"), script.revision
 
 
@@ -179,22 +180,49 @@ def test_foreign_keys_are_on_again_after_an_upgrade(sqlite_url: str) -> None:
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
-@pytest.mark.parametrize("sql", ["lease", "next", "newest", "problem", "finished", "prefix"])
+@pytest.mark.parametrize("sql", ["lease", "newest", "problem", "finished", "prefix"])
 def test_frequent_questions_are_index_lookups(sqlite_url: str, sql: str) -> None:
     migrate.upgrade(sqlite_url)
-    waiting = leases.next_waiting("me", 3)
     order = "ORDER BY created_at DESC, id DESC LIMIT 1"
     questions = {
         "lease": "SELECT id FROM job WHERE lease_until < :a",
-        "next": str(waiting.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})),
         "newest": f"SELECT id FROM job WHERE name = :a {order}",
         "problem": f"SELECT id FROM job WHERE problem = :a {order}",
         "finished": "SELECT id FROM job WHERE finished_at >= :a ORDER BY finished_at LIMIT 1",
         "prefix": "SELECT id FROM job WHERE id BETWEEN :a AND :a ORDER BY id",
     }
     with Database(sqlite_url).read() as connection:
-        plan = " / ".join(
-            row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {questions[sql]}"), {"a": "x"})
-        )
+        plan = plan_of(connection, questions[sql], a="x")
     assert "USING" in plan, plan
     assert "TEMP B-TREE" not in plan, plan
+
+
+def plan_of(connection: Connection, sql: str, **values: str) -> str:
+    """How SQLite would answer, step by step."""
+    return " / ".join(row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"), values))
+
+
+@pytest.mark.parametrize(
+    ("how", "index"),
+    [({}, "ix_job_next"), ({"turns": (1, 2)}, "ix_job_next"), ({"oldest": True}, "ix_job_oldest")],
+)
+def test_the_next_job_is_found_without_a_walk_through_the_queue(
+    sqlite_url: str, how: dict[str, Any], index: str
+) -> None:
+    migrate.upgrade(sqlite_url)
+    waiting = leases.next_waiting(("", "another"), 3, **how)
+    sql = str(waiting.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+    assert sql.count(f"LIMIT {leases.COMPARED}") == 2, "what is sorted is bounded"
+    with Database(sqlite_url).read() as connection:
+        plan = plan_of(connection, sql)
+    assert plan.count(f"SEARCH job USING INDEX {index} (state=? AND pile=?)") == 2, plan
+    assert "SEARCH job USING INDEX sqlite_autoindex_job_1 (id=?)" in plan, plan
+    assert "SCAN job" not in plan, plan
+
+
+def test_piles_are_found_by_jumps_through_an_index(sqlite_url: str) -> None:
+    migrate.upgrade(sqlite_url)
+    with Database(sqlite_url).read() as connection:
+        plan = plan_of(connection, str(piles.PILES_OPEN.text), owner="me")
+    assert "SEARCH job USING COVERING INDEX ix_job_oldest (state=? AND pile>?)" in plan, plan
+    assert "SCAN job" not in plan, plan

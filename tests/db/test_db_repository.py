@@ -152,6 +152,22 @@ class TestLease:
 
 
 class TestHold:
+    @pytest.mark.parametrize("how", ["start", "defer"])
+    def test_what_the_contract_says_is_written_with_the_next_step(
+        self, repository: Repository, history: History, how: str
+    ) -> None:
+        lease = leased(repository)
+        described = Description("compare", "cuda", "torch", problem="add", requires_gpu="H200")
+        for _ in range(2):  # the first answer was lost
+            if how == "start":
+                repository.start(lease, described)
+            else:
+                repository.defer(lease, "no such GPU", described)
+        job = history.job(lease.job_id)
+        assert job is not None
+        assert (job.problem, job.kernel_type) == ("add", "cuda")
+        assert job.state is (JobState.RUNNING if how == "start" else JobState.QUEUED)
+
     def test_starting_twice_changes_nothing(self, repository: Repository, history: History) -> None:
         lease = leased(repository)
         repository.start(lease)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.intake.fairness import in_turns, within_quota
+from daemon.intake.fairness import Line, within_quota
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.scheduler.turns import Turns
 
@@ -27,12 +27,12 @@ entries = st.lists(st.sampled_from([None, 0, 1000, 1001]), max_size=30).map(
 
 def test_one_who_drops_many_does_not_hold_up_one_who_drops_few() -> None:
     given_ = [seen(f"a{i}", 1) for i in range(5)] + [seen("b0", 2), seen("b1", 2), seen("c0", 3)]
-    assert [entry.name for entry in in_turns(given_)] == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"]
+    assert [entry.name for entry in Line(given_).take()] == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"]
 
 
 @given(entries)
 def test_turns_lose_and_double_nothing_and_keep_everybodys_own_order(found: list[Seen]) -> None:
-    ordered = list(in_turns(found))
+    ordered = list(Line(found).take())
     assert Counter(ordered) == Counter(found)
     for uid in {entry.submitter_uid for entry in found}:
         own = [entry for entry in found if entry.submitter_uid == uid]

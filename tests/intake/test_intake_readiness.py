@@ -322,3 +322,81 @@ def test_what_real_tools_drop_in_place_is_taken_whole(tool: str, inbox: Path, lo
     assert looker.state_after(STABLE_S) is EntryState.READY
     copied = private_copy(inbox / "b", tmp_path / "copy", Limits())
     assert (copied.dir / "kernel.py").read_text() == (source / "kernel.py").read_text()
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Set the clock of the host forward, or back."""
+    now_s = time.time()
+
+    def move(seconds: float) -> None:
+        monkeypatch.setattr("daemon.intake.readiness.time.time", lambda: now_s + seconds)
+
+    return move
+
+
+def first_look(inbox: Path, *, own_times: bool = True) -> dict[str, EntryState]:
+    readiness = Readiness(inbox, quiet_s=QUIET_S, torn_after_s=TORN_S, stable_s=STABLE_S, own_times=lambda: own_times)
+    return {seen.name: seen.state for seen in readiness.look((), 1000.0)}
+
+
+def test_what_is_whole_and_old_needs_one_look_where_the_clock_is_ours(
+    inbox: Path, later: Callable[[float], None]
+) -> None:
+    write_bundle(inbox / "folder")
+    (inbox / "file.json").write_text(json.dumps(CONTRACT))
+    (inbox / "torn").mkdir()
+    later(QUIET_S + 1)
+    waits, ready = EntryState.WAITING, EntryState.READY
+    assert first_look(inbox) == {"folder": ready, "file.json": ready, "torn": waits}
+    assert first_look(inbox, own_times=False) == {"folder": waits, "file.json": waits, "torn": waits}
+
+
+@pytest.mark.parametrize("moved_s", [QUIET_S - 1, -3600.0])
+def test_what_changed_lately_or_in_the_future_needs_two_looks(
+    inbox: Path, later: Callable[[float], None], moved_s: float
+) -> None:
+    write_bundle(inbox / "b")
+    later(moved_s)
+    assert first_look(inbox) == {"b": EntryState.WAITING}
+
+
+def test_an_old_mtime_does_not_make_an_entry_old(inbox: Path, later: Callable[[float], None]) -> None:
+    write_bundle(inbox / "b")
+    for path in (*(inbox / "b").rglob("*"), inbox / "b"):
+        os.utime(path, (0, 0))
+    later(1)
+    assert first_look(inbox) == {"b": EntryState.WAITING}
+
+
+def test_the_youngest_part_of_an_entry_tells_its_age(inbox: Path) -> None:
+    write_bundle(inbox / "b")
+    before_s = max(path.lstat().st_ctime for path in (*(inbox / "b").rglob("*"), inbox / "b"))
+    mode = (inbox / "b").lstat().st_mode
+    assert tree.changed_s(inbox / "b", mode) == before_s
+    deep = next(path for path in (inbox / "b").rglob("*") if path.is_file())
+    while deep.lstat().st_ctime <= before_s:  # the file system's clock ticks a few hundred times a second
+        deep.chmod(0o600)
+        deep.chmod(0o644)
+    assert tree.changed_s(inbox / "b", mode) > before_s
+
+
+def test_what_arrives_is_ready_without_a_scan_and_is_told_once(inbox: Path, looker: Looker) -> None:
+    (inbox / "b").mkdir()
+    arrived = looker.readiness.arrived("b", looker.now_s)
+    assert arrived is not None
+    assert (arrived.state, arrived.submitter_uid) == (EntryState.READY, (inbox / "b").lstat().st_uid)
+    assert looker.readiness.arrived("b", looker.now_s) is None
+    assert looker.readiness.arrived("gone", looker.now_s) is None
+    assert looker.state_after(0) is EntryState.READY
+
+
+def test_an_entry_that_was_replaced_is_not_the_one_that_was_looked_at(inbox: Path, looker: Looker) -> None:
+    (inbox / "b").mkdir()
+    looker.after(0)
+    assert looker.readiness.is_still_there("b")
+    (inbox / "b").rename(inbox.parent / "kept")
+    assert not looker.readiness.is_still_there("b")
+    (inbox / "b").mkdir()
+    assert not looker.readiness.is_still_there("b")
+    assert not looker.readiness.is_still_there("never seen")

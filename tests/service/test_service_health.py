@@ -1,0 +1,49 @@
+"""How the daemon counts what it tells about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.health import Monitor
+from daemon.lifecycle import JobState
+from daemon.notify import Notifier
+
+
+class Slow:
+    """A history whose full count takes a second by the clock of the test."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.asked: list[int] = []
+
+    def counts_by_state(self, states: Collection[JobState] = tuple(JobState)) -> dict[JobState, int]:
+        self.asked.append(len(states))
+        self.now_s += 1.0 if len(states) == len(JobState) else 0.0
+        return dict.fromkeys(states, len(self.asked))
+
+    def last_finished_at(self) -> None:
+        return None
+
+
+def test_ended_jobs_are_counted_the_more_rarely_the_longer_that_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history: Any = Slow()
+    monkeypatch.setattr("daemon.health.time.monotonic", lambda: history.now_s)
+    metrics = tmp_path / "evald.prom"
+    monitor = Monitor(Notifier(), history, slots=1, metrics_file=metrics)
+    for _ in range(5):
+        history.now_s += 11
+        monitor.turn(inbox=0, running=0, judged=0, drained=0, trouble=None)
+    every, unfinished = len(JobState), 3
+    assert history.asked == [every, unfinished, unfinished, unfinished, unfinished]
+    lines = metrics.read_text().splitlines()
+    assert 'evald_jobs{state="queued"} 5' in lines
+    assert 'evald_jobs{state="finished"} 1' in lines
+    history.now_s += 51
+    monitor.turn(inbox=0, running=0, judged=0, drained=0, trouble=None)
+    assert history.asked[-1] == every

@@ -1,0 +1,131 @@
+"""The reception claims from what one look found, not by one look for each bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.config import Settings
+from daemon.errors import LostClaim
+from daemon.intake.readiness import Readiness
+from daemon.reception import Doorbell, Reception
+
+WAITING, AHEAD = 60, 10
+CONTRACT = json.dumps({"kernel": {"kernel_type": "torch", "source_code": "class Model: pass"}})
+
+
+class Room:
+    """An inbox, its reception, and everybody whom that needs: what was claimed is gone from the inbox."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.settings = Settings(home=home, claim_ahead=AHEAD, quiet_s=0.001, min_free_bytes=1)
+        self.settings.paths.create()
+        self.inbox = self.settings.paths.inbox
+        self.claimed: list[str] = []
+        self.looks = 0
+        self.queued = 0
+        bell = Doorbell(lambda _name: None, lambda _claimed: None, lambda _finished: None)
+        here: Any = self
+        self.reception = Reception(self.settings, here, here, "me-boot-1", bell)
+        scan = Readiness._scan
+
+        def counted(readiness: Readiness, now_s: float) -> list[str]:
+            self.looks += 1
+            return scan(readiness, now_s)
+
+        monkeypatch.setattr(Readiness, "_scan", counted)
+
+    def waiting_for(self, _owner: str, *, at_most: int) -> int:
+        """As the history: nothing is queued unless a test says so."""
+        return min(self.queued, at_most)
+
+    def take_in(self, name: str) -> str:
+        """As the desk."""
+        try:
+            (self.inbox / name).unlink()
+        except FileNotFoundError as error:
+            raise LostClaim(name) from error
+        self.claimed.append(name)
+        return name
+
+    def drop(self, name: str) -> None:
+        outside = self.inbox.parent / "outside"
+        outside.mkdir(exist_ok=True)
+        (outside / name).write_text(CONTRACT)
+        (outside / name).rename(self.inbox / name)
+
+    def turn(self, *moved_in: str, now_s: float = 1000.0) -> int:
+        return self.reception.turn(frozenset(moved_in), now_s, may_claim=True)
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+    return Room(tmp_path / "home", monkeypatch)
+
+
+def full(room: Room) -> list[str]:
+    names = [f"{number:02}.json" for number in range(WAITING)]
+    for name in names:
+        room.drop(name)
+    room.turn(*names)
+    return names
+
+
+def test_a_long_inbox_is_claimed_from_one_look(room: Room) -> None:
+    full(room)
+    left = [room.turn() for _ in range(WAITING // AHEAD - 1)]
+    assert room.looks == 1
+    assert left == [40, 30, 20, 10, 0]
+    assert sorted(set(room.claimed)) == sorted(room.claimed)
+    assert len(room.claimed) == WAITING
+    room.turn()
+    assert room.looks == 2, "the line is empty: time to look"
+
+
+def test_the_inbox_is_looked_at_again_after_a_while_also_when_there_is_a_line(room: Room) -> None:
+    full(room)
+    room.queued = AHEAD
+    assert room.turn() == WAITING - AHEAD
+    room.drop("late.json")
+    assert room.turn(now_s=2000.0) == WAITING - AHEAD + 1
+    assert room.looks == 2
+
+
+def test_what_arrives_meanwhile_joins_the_line_at_once(room: Room) -> None:
+    full(room)
+    room.drop("late.json")
+    assert room.turn("late.json") == WAITING + 1 - 2 * AHEAD
+    while len(room.claimed) < WAITING + 1:
+        room.turn()
+    assert room.claimed[-1] == "late.json"
+    assert room.looks == 1
+
+
+def test_a_name_that_stands_for_another_entry_by_now_is_not_claimed(room: Room) -> None:
+    names = full(room)
+    last = room.inbox / names[-1]
+    last.rename(room.inbox.parent / "kept")
+    last.write_text("{")  # somebody writes another one in place
+    while room.looks == 1:
+        room.turn()
+    assert names[-1] not in room.claimed
+    assert len(room.claimed) == WAITING - 1
+
+
+def test_an_entry_that_somebody_else_took_is_passed_over(room: Room) -> None:
+    names = full(room)
+    for name in names[AHEAD : AHEAD + 5]:
+        (room.inbox / name).unlink()
+    room.turn()
+    assert len(room.claimed) == 2 * AHEAD, "its place is given to the next"
+
+
+def test_a_full_queue_costs_no_look(room: Room) -> None:
+    full(room)
+    room.queued = AHEAD
+    for _ in range(5):
+        room.turn()
+    assert (room.looks, len(room.claimed)) == (1, AHEAD)
