@@ -22,6 +22,8 @@ from daemon.executor.trusted import TrustedProcess
 _MODULE = "daemon.executor.builder"
 _SILENCE_LIMIT_S = 30.0 + MAKE_LIMIT_S  # beyond what one build may take: a header may have to be made for it
 
+_WAIT_S = 5.0
+
 Start = Callable[[Callable[[], TrustedProcess]], TrustedProcess]
 
 
@@ -48,11 +50,11 @@ class Workshop:
     def build(self, job: JobSpec, device: Device, on_progress: Callable[[Progress], None]) -> None:
         """Compile the kernels of `job` for `device`, when a builder is free. Returns early when the job is given up or
         the workshop closed."""
-        order = self._take(job.job_id)
+        order = self._take(job.job_id, lambda: on_progress(Progress(job.job_id, "waiting to be compiled")))
         if order.number is None:
             return
         try:
-            self._have_built(order.number, job, device, on_progress)
+            self._have_built(order, job, device, on_progress)
         except (HarnessError, OperatorError) as error:
             self._discard(order.number)
             if not order.is_given_up and not self._closed:
@@ -63,8 +65,11 @@ class Workshop:
         finally:
             self._give_back(job.job_id, order.number)
 
-    def _have_built(self, number: int, job: JobSpec, device: Device, on_progress: Callable[[Progress], None]) -> None:
-        builder = self._builder(number, device)
+    def _have_built(self, order: _Order, job: JobSpec, device: Device, on_progress: Callable[[Progress], None]) -> None:
+        assert order.number is not None
+        builder = self._builder(order.number, device)
+        if order.is_given_up:  # before there was a builder to kill
+            return
         builder.send({"type": "build", "bundle_dir": str(job.bundle_dir)})
         while True:
             answer = builder.receive(self._settings.deadlines.build_s + _SILENCE_LIMIT_S)
@@ -93,16 +98,21 @@ class Workshop:
         for builder in builders:
             builder.kill()
 
-    def _take(self, job_id: str) -> _Order:
+    def _take(self, job_id: str, waiting: Callable[[], None]) -> _Order:
+        """`order.number` is None when the job was given up first. `waiting` is called every few seconds: whoever
+        watches over this thread must see that it is alive."""
         order = _Order()
         with self._changed:
             self._orders[job_id] = order
-            while not self._free and not self._closed and not order.is_given_up:
-                self._changed.wait()
-            if self._closed or order.is_given_up:
-                del self._orders[job_id]
-            else:
-                order.number = self._free.pop()
+            try:
+                while not self._free and not self._closed and not order.is_given_up:
+                    waiting()
+                    self._changed.wait(_WAIT_S)
+                if not self._closed and not order.is_given_up:
+                    order.number = self._free.pop()
+            finally:
+                if order.number is None:
+                    del self._orders[job_id]
         return order
 
     def _give_back(self, job_id: str, number: int) -> None:

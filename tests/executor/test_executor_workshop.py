@@ -190,6 +190,38 @@ def test_closing_the_engine_ends_builds_and_waits(engine: LocalEngine, tmp_path:
     assert not any(builder.is_alive for builder, _ in engine._workshop._builders.values())
 
 
+def test_who_waits_for_a_builder_says_so_and_what_that_raises_ends_the_wait(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    building = Running(engine, job(tmp_path, recipe("slow 1000"), "first"))
+    assert building.begun.wait(60)
+
+    def look(progress: Progress) -> None:
+        assert progress.text == "waiting to be compiled"
+        raise HarnessError("nobody wants to hear it")
+
+    waiting = Running(engine, job(tmp_path, recipe("slow 1001"), "second"), look)
+    assert str(waiting.ended()) == "nobody wants to hear it"
+    assert list(engine._workshop._orders) == ["first"]
+    engine.cancel("first")
+    assert isinstance(building.ended(), LostClaim)
+
+
+def test_a_job_that_is_given_up_before_its_builder_stands_is_not_built(engine: LocalEngine, tmp_path: Path) -> None:
+    built: list[str] = []
+    start = engine._workshop._start
+
+    def cancelled_meanwhile(make: object) -> object:
+        process = start(make)  # type: ignore[arg-type]
+        engine.cancel("job")
+        return process
+
+    engine._workshop._start = cancelled_meanwhile  # type: ignore[assignment]
+    running = Running(engine, job(tmp_path, recipe("slow 1000")), lambda progress: built.append(progress.text))
+    assert isinstance(running.ended(), LostClaim)
+    assert built == []
+
+
 @pytest.mark.parametrize(
     ("gpus", "cores", "ahead", "expected"),
     [(0, 16, None, 0), (1, 16, None, 2), (4, 16, None, 8), (4, 6, None, 3), (0, 2, 3, 3), (1, 16, 0, 0)],
