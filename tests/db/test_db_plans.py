@@ -39,7 +39,7 @@ def ask(sqlite_url: str) -> Iterator[Ask]:
             found = [
                 " / ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given))
                 for statement, given in list(seen)
-                if statement.startswith(("SELECT", "WITH"))
+                if statement.startswith(("SELECT", "WITH", "UPDATE", "DELETE"))
             ]
         assert found
         return "\n".join(found)
@@ -84,6 +84,22 @@ def test_what_was_done_lately_is_found_by_when_it_ended(ask: Ask) -> None:
 def test_a_leaderboard_looks_at_the_passed_jobs_of_its_problem_only(ask: Ask) -> None:
     plan = ask(lambda history: history.leaderboard("p"))
     assert "ix_job_stats_problem (problem=? AND verdict=?" in plan
+
+
+def test_forgetting_a_few_deferrals_touches_a_few_rows(ask: Ask) -> None:
+    def forget(history: History) -> None:
+        repository = Repository(history._database)
+        job = new_job()
+        repository.register(job)
+        lease = repository.lease(job.job_id, "me", 60)
+        assert lease is not None
+        repository.defer(lease, "no such device")
+        repository.daemon_stopped("me")
+
+    plan = ask(forget).splitlines()
+    by_owner = [line for line in plan if "ix_deferral_owner" in line]
+    assert by_owner == ["SEARCH deferral USING INDEX ix_deferral_owner (owner=?)"], "the question which jobs they are"
+    assert not [line for line in plan if "ix_job_state" in line or "SCAN" in line], plan
 
 
 def test_some_groups_are_the_first_of_all_groups(repository: Repository, history: History) -> None:
