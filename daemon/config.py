@@ -82,7 +82,7 @@ class Deadlines(_Section):
         10, description="Least that later calls of a kernel on the CPU may take, however fast the first were, seconds"
     )
     gpu_call_s: Seconds = Field(
-        1.5, description="The same on a GPU, counted for the first call from when all of it is launched, seconds"
+        2, description="The same on a GPU, counted for the first call from when all of it is launched, seconds"
     )
     metrics_s: ToolSeconds = Field(180, description="Counting one kernel under ncu, when all else is done, seconds")
     check_s: ToolSeconds = Field(300, description="One check of compute-sanitizer, when all else is done, seconds")
@@ -157,7 +157,7 @@ class Settings(_Section):
     gpus: tuple[str, ...] = Field(
         (), description="GPUs to judge on, by index or by the beginning of their UUID; all when not set"
     )
-    slots: Annotated[int, Field(ge=1, le=250)] = Field(  # each has user ids of its own (`sandbox/policy.py`)
+    slots: Annotated[int, Field(ge=1, le=160)] = Field(  # each has user ids of its own (`sandbox/policy.py`)
         1, description="How many jobs are judged on the CPU at the same time; of GPUs, each judges one"
     )
     ahead: Annotated[int, Field(ge=0, le=64)] | None = Field(

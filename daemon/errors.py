@@ -61,5 +61,9 @@ class DeviceError(HarnessError):
     """
 
 
+class NoDevice(HarnessError):  # noqa: N818 - says what happened
+    """Every device that could judge the job was set aside while it waited for one: nothing of it has begun."""
+
+
 class LostClaim(EvaldError):  # noqa: N818 - an expected outcome of a race, not an error
     """Somebody else holds this job now: stop touching it. No alarm."""

@@ -19,7 +19,7 @@ from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
 from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, JobSpec, Progress
-from daemon.errors import BundleError, HarnessError, LostClaim
+from daemon.errors import BundleError, HarnessError, LostClaim, NoDevice
 from daemon.evaluation import Evaluation
 from daemon.intake.copying import private_copy
 from daemon.intake.owner import WorkName
@@ -145,9 +145,12 @@ class Desk:
 
     def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | None:
         """Our fault: try again, or give up after the last attempt with a result that says so. No fault when the job was
-        taken away in the meantime: its bundle is then gone.
+        taken away in the meantime: its bundle is then gone. A job that only waited has lost nothing but its place.
         """
         try:
+            if isinstance(error, NoDevice):
+                self._repository.put_back(lease, str(error))
+                raise error  # whoever takes jobs here pauses for a moment
             state = self._repository.retry(lease, str(error))
         except LostClaim:
             log.story("let go", job=lease.job_id, name=lease.name, reason=error)

@@ -285,8 +285,12 @@ class Service:
         lease = self._repository.lease_next(
             self._spool.owner.tag, self._settings.lease_s, self._turns.order, oldest=oldest
         )
-        if lease is not None:
-            self._turns.served(lease.submitter_uid)
+        if lease is None:
+            return None
+        if lease.job_id in self._at_work:  # its lease ran out while the database was away, and a slot is still at it
+            self._repository.put_back(lease, "an earlier attempt has not let go of it yet")
+            return None
+        self._turns.served(lease.submitter_uid)
         return lease
 
     def _can_judge(self) -> bool:

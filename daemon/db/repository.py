@@ -150,6 +150,14 @@ class Repository:
         with self._database.write() as connection:
             return leases.retry(connection, lease, reason, limit)
 
+    def put_back(self, lease: Lease, reason: str) -> None:
+        """Back to queued: nothing of the job was begun, and `reason` says why. The attempt does not count.
+
+        Calling it again changes nothing. Raises `LostClaim` when the lease no longer counts.
+        """
+        with self._database.write() as connection:
+            leases.put_back(connection, lease, reason)
+
     def defer(self, lease: Lease, reason: str, description: Description | None = None) -> bool:
         """Back to queued: no device of this lease's owner can ever serve the job, and `reason` says why; `describe`
         with it.

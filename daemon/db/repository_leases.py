@@ -173,6 +173,19 @@ def take_back(connection: Connection, which: ColumnElement[bool], reason: str, m
     return taken
 
 
+def put_back(connection: Connection, lease: Lease, reason: str) -> None:
+    """See `Repository.put_back`."""
+    values = {**UNLEASED, "fence": lease.fence + 1, "attempts": Job.attempts - 1}
+    if not rows.move(connection, lease.job_id, HELD, JobState.QUEUED, held_fence=lease.fence, **values):
+        if rows.outcome_of(connection, lease.job_id, lease.fence) is AttemptOutcome.WITHDRAWN:
+            return
+        raise lost(lease)
+    rows.end_attempt(connection, lease.job_id, lease.fence, AttemptOutcome.WITHDRAWN, reason)
+    # The newest says enough: while a device is sick this may come every few seconds.
+    same = (Attempt.job_id == lease.job_id, Attempt.outcome == AttemptOutcome.WITHDRAWN, Attempt.reason == reason)
+    connection.execute(delete(Attempt).where(*same, Attempt.fence < lease.fence))
+
+
 def defer(connection: Connection, lease: Lease, reason: str) -> bool:
     """See `Repository.defer`."""
     pile = piles.joined_by(connection, lease.job_id, lease.owner)

@@ -12,14 +12,15 @@ import json
 import mmap
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from daemon import fsio
+from daemon import fsio, log
 from daemon.evaluation import Failure
 from daemon.executor.bundle import KernelFiles
 from daemon.executor.capture import printable
@@ -70,7 +71,8 @@ class ArtifactCache:
             refusal = Failure.model_validate(header["refusal"]) if header.get("refusal") else None
         except ValidationError:
             return None
-        os.utime(path)
+        with suppress(FileNotFoundError):  # removed to make room, by another process
+            os.utime(path)
         build_ms = float(header.get("build_ms", 0.0))
         return Artifact(data, header.get("describe", {}), build_ms, cached=True, refusal=refusal)
 
@@ -89,7 +91,7 @@ class ArtifactCache:
         """Folders beside the artifacts, the precompiled headers, count; they are kept by who made them."""
         found = [entry for entry in self._folder.iterdir() if not entry.name.startswith(".")]
         entries = sorted(
-            ((entry.stat(), entry) for entry in found if not entry.is_dir()), key=lambda pair: pair[0].st_mtime
+            _those_there(entry for entry in found if not entry.is_dir()), key=lambda pair: pair[0].st_mtime
         )
         total = sum(status.st_size for status, _ in entries)
         total += sum(size_of(entry) for entry in found if entry.is_dir())
@@ -98,6 +100,13 @@ class ArtifactCache:
                 return
             entry.unlink(missing_ok=True)
             total -= status.st_size
+
+
+def _those_there(entries: Iterable[Path]) -> Iterator[tuple[os.stat_result, Path]]:
+    """Without those that another process has removed meanwhile."""
+    for entry in entries:
+        with suppress(FileNotFoundError):
+            yield entry.stat(), entry
 
 
 def artifact_key(message: Message, files: KernelFiles, toolchain: Mapping[str, str | None]) -> str:
@@ -121,7 +130,10 @@ def keep(cache: ArtifactCache, key: str, make: Callable[[], Artifact]) -> Artifa
         if not failed.final:
             raise
         artifact = Artifact(b"", build_ms=(time.perf_counter() - start) * 1e3, refusal=failed.failure)
-    cache.put(key, artifact)
+    try:
+        cache.put(key, artifact)
+    except OSError as error:  # a full disk, say: what was built is here all the same
+        log.story("what was built cannot be kept", level=30, reason=error)
     return artifact
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from daemon import log
@@ -26,7 +27,7 @@ from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
 
-_UID_STEP = 3000
+BUILD_UID_STEP = 3000  # at most 64 of them
 
 
 class Builder:
@@ -35,8 +36,10 @@ class Builder:
     def __init__(self, settings: Settings, number: int, device: Device) -> None:
         groups = cgroup.find() if settings.isolation != "none" else None
         of = CellSettings.of(
-            settings, device, uid_step=_UID_STEP, slot=number, threads=pool_threads(settings), sees_device=False
+            settings, device, uid_step=BUILD_UID_STEP, slot=number, threads=pool_threads(settings), sees_device=False
         )
+        # Beside them kernels are being timed, and what is built here is a bundle's code as well.
+        of = replace(of, limits=replace(of.limits, background=True))
         cells = Cells(of, groups, Zygotes())
         self._settings = settings
         self._backends = catalog.load(settings.backend_paths)

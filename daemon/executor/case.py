@@ -39,6 +39,8 @@ _SHARE_OF_DEVICE = 16
 _NUMERICS_BYTES = 1 << 30
 _NUMERICS_TRIAL = 1 << 20
 _EXACT_LIMIT_S = 10.0
+_NUMERICS_S = 15.0
+_NUMERICS_CALLS = 20
 _SAMPLE_LIMIT_S = 60.0
 
 
@@ -88,14 +90,14 @@ class CaseJudge:
         self._progress("compiling")
         self._ready.prepare()
         self._deadline = time.monotonic() + self._request.timeout  # starting our own processes is not the bundle's time
-        hookup = Hookup(self._ready, self._request, self._secret, self._deadline)
+        hookup = Hookup(self._ready, self._request, self._secret)
         self._places = hookup.places
         stage = self._stages.stage
         try:
             with stage("load"):
-                self._ready.load(self._deadline)
+                self._deadline = self._ready.load(self._deadline)
             with stage("connect"):
-                drawer = hookup.connect()
+                drawer = hookup.connect(self._deadline)
                 inspector = self._inspector()
             if self._bench.device.is_gpu:
                 with stage("tune"):
@@ -106,7 +108,7 @@ class CaseJudge:
             self._measure(drawer, inspector, estimate_s)
             with stage("numerics"):
                 self._keep_samples(drawer)
-                self._assess_numerics_in_time(drawer, inspector)
+                self._assess_numerics(drawer, inspector)
         except (DeviceFull, torch.OutOfMemoryError) as error:
             raise device_full(self._ready.cells, error) from error
         except CellFailed as failed:
@@ -235,19 +237,15 @@ class CaseJudge:
             return defaults.arena_bytes
         return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
 
-    def _assess_numerics_in_time(self, drawer: Drawer, inspector: Inspector) -> None:
-        """Everything that the verdict and the times come from is done: that the contract's time is over now is only
-        worth a note."""
-        try:
-            self._assess_numerics(drawer, inspector)
-        except CellFailed as failed:
-            if failed.verdict is not Verdict.TIMEOUT or time.monotonic() < self._deadline:
-                raise
-            self._ready.notes.append("numerics: not assessed, the contract's timeout was over")
-
     def _assess_numerics(self, drawer: Drawer, inspector: Inspector) -> None:
-        """Two more runs on fresh inputs, and the reference's in float64, after the clock has stopped."""
+        """Two more runs on fresh inputs, and the reference's in float64, after the clock has stopped.
+
+        In time of evald's own: that of the contract may be over, and then these labels must not be lost with it. A
+        kernel that does not come back in this time either is a timeout.
+        """
         self._progress("numerics")
+        slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
+        self._deadline = max(self._deadline, time.monotonic() + _NUMERICS_S + _NUMERICS_CALLS * slowest_s)
         candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
         if sum(place.wiring.layout(1).footprint_bytes for place in self._places.values()) > _NUMERICS_BYTES:
             self._ready.notes.append("numerics: not assessed, the tensors of a call are too large to hold copies")

@@ -43,6 +43,8 @@ from daemon.verdict import Phase, Side, Verdict
 _CHUNK = 1 << 18
 _ADDRESS_OVERHEAD = 4 << 30  # torch maps this much before it holds anything
 _LEAVING_STEP_S = 0.05
+_STEP_S = 0.25
+_STALL_S = 0.5  # a busy host lets a process wait for less
 _NUMBERS = itertools.count()  # one count per process: it names cgroups
 _BIRTHS: defaultdict[int, itertools.count[int]] = defaultdict(itertools.count)  # by `uid_step`
 
@@ -271,6 +273,7 @@ class Cells:
             "open_files": limits.open_files,
             "file_bytes": limits.file_bytes,
             "cpu_s": limits.cpu_s,
+            "background": int(limits.background),
         }
         if "memory" in missing and not self._uses_gpu:  # CUDA reserves more addresses than any machine has memory
             rlimits["address_bytes"] = limits.memory_bytes + _ADDRESS_OVERHEAD
@@ -467,11 +470,19 @@ class Cell:
         return CellFailed(verdict, failure)
 
     def _receive(self, deadline: float, *, awake: bool = False) -> protocol.Message:
+        """Raises `TimeoutError` at `deadline`, which moves on by what this process itself did not run meanwhile: a
+        host that was paused is no kernel's fault. What has come by then counts as in time."""
+        before, is_late = time.monotonic(), False
         while (message := self._reader.next()) is None:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
+            if is_late:
                 raise TimeoutError
-            self._drain(0 if awake else remaining)
+            is_late = before >= deadline  # one last look, without waiting
+            wait_s = 0.0 if awake or is_late else min(deadline - before, _STEP_S)
+            self._drain(wait_s)
+            now = time.monotonic()
+            if (stalled_s := now - before - wait_s) > _STALL_S:
+                deadline, is_late = deadline + stalled_s, False
+            before = now
         return message
 
     def _drain(self, wait_s: float) -> None:

@@ -248,7 +248,12 @@ class Headers:
 
 def size_of(folder: Path) -> int:
     """Bytes of all files below `folder`."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+    total = 0
+    for place, _, names in os.walk(folder):  # passes over what is removed meanwhile
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118
+    return total
 
 
 def _name(level: str) -> str:

@@ -29,15 +29,17 @@ from daemon.verdict import Phase, Side, Verdict
 class Hookup:
     """Joins the kernels of `ready` to arenas. `connect` once: `places` holds one per running side, until `close`."""
 
-    def __init__(self, ready: Preparation, request: Request, secret: Secret, deadline: float) -> None:
+    def __init__(self, ready: Preparation, request: Request, secret: Secret) -> None:
         self._ready = ready
         self._request = request
         self._secret = secret
-        self._deadline = deadline
+        self._deadline = 0.0
         self.places: dict[Side, SidePlace] = {}
 
-    def connect(self) -> Drawer:
-        """Decide what both sides are called with and learn how they answer. Raises `CannotWire` and `CellFailed`."""
+    def connect(self, deadline: float) -> Drawer:
+        """Decide what both sides are called with and learn how they answer, by `deadline` (monotonic). Raises
+        `CannotWire` and `CellFailed`."""
+        self._deadline = deadline
         logicals, source = self._logical_inputs()
         wirings = self._wirings(logicals, source)
         drawer = Drawer(logicals, self._secret, source)

@@ -44,6 +44,7 @@ _OUTPUT_CHARS = 1 << 20
 _REPORT_FACTOR = 4
 _UID_STEP = {Side.CANDIDATE: 0, Side.REFERENCE: 1000}
 _NULL_UID_STEP = 2000
+_BUILD_UID_STEP = 3300  # beside those of builders
 _WORST_FIRST = tuple(reversed(Verdict))
 
 
@@ -78,7 +79,7 @@ class Judge:
                 settings,
                 device,
                 self._backends,
-                {side: self._cells(step, sees_device=False) for side, step in _UID_STEP.items()},
+                dict.fromkeys(Side, self._cells(_BUILD_UID_STEP, sees_device=False)),
             ),
             null=self._null,
             backends=self._backends,

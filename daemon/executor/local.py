@@ -24,7 +24,7 @@ from daemon import log
 from daemon.config import Settings
 from daemon.contract import Requirements
 from daemon.engine import DeviceState, JobSpec, Progress
-from daemon.errors import DeviceError, EvaldError, HarnessError, LostClaim, OperatorError
+from daemon.errors import DeviceError, EvaldError, HarnessError, LostClaim, NoDevice, OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
 from daemon.executor.controls import Controls
@@ -215,7 +215,10 @@ class LocalEngine:
                 raise LostClaim(f"job {job.job_id} was cancelled")
             on_progress(Progress(job.job_id, "waiting for a device"))
 
-        return self._roster.take(lambda device: refusal(job.requires, (device,)) is None, waiting)
+        try:
+            return self._roster.take(lambda device: refusal(job.requires, (device,)) is None, waiting)
+        except HarnessError as error:
+            raise NoDevice(error.message, hint=error.hint) from error
 
     def _completed(self, evaluation: Evaluation, slot: int, *, evaluate_ms: float) -> Evaluation:
         """With what only the engine knows. What was never run has no environment to add a control to."""

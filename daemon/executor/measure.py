@@ -53,6 +53,8 @@ _GRAPH_NOISE_S, _STREAM_NOISE_S = 2e-6, 2e-5
 _EXTRA_ROUNDS = 3  # of equal contents; of calls one by one
 _CALLS_ONE_BY_ONE = 256
 _TIME_LEFT_S = 1.0
+_OWN_S = 15.0
+_OWN_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,10 @@ class Measurement:
         with stage("rounds"):
             stop = self._rounds(slots, start, deadline, progress)
         with stage("alone"):
-            self._isolated(slots, deadline)
-            self._equal_contents(slots, deadline)
-            self._one_by_one(slots, deadline)
+            own = self._own_deadline(deadline)
+            self._isolated(slots, own)
+            self._equal_contents(slots, own)
+            self._one_by_one(slots, own)
         with stage("calibrate"):
             self._calibrate(NullKernel.LOOP, slots)
         return [self._timing(index, stop) for index in range(len(self._places))]
@@ -309,28 +312,33 @@ class Measurement:
         _require_unchanged(place, result)
         return result
 
+    def _own_deadline(self, deadline: float) -> float:
+        """For rounds that labels come from: a kernel that uses up its contract's time, where no clock looks, must not
+        get around them. One that does not come back in this time either is a timeout."""
+        longest_s = max(one.wall_s for series in self._series for one in series.rounds)
+        return max(deadline, time.monotonic() + _OWN_S + _OWN_ROUNDS * longest_s)
+
     def _isolated(self, slots: int, deadline: float) -> None:
         """Rounds of one call: what a call costs that cannot share work with its neighbours. Null rounds before and
         after: every attachment of the null candidate costs a whole round of its own."""
-        self._alone_nulls(slots)
-        enough_at = time.monotonic() + self._rules.max_s
-        for number in range(_ISOLATED_ROUNDS * (_SUSPICIOUSLY_MANY if self._looks_batched() else 1)):
-            if time.monotonic() + _TIME_LEFT_S > deadline:
-                return
-            if number >= _ISOLATED_ROUNDS and time.monotonic() > enough_at:
+        wanted = _ISOLATED_ROUNDS * (_SUSPICIOUSLY_MANY if self._looks_batched() else 1)
+        self._alone_nulls(slots, wanted)
+        for number in range(wanted):
+            if number and time.monotonic() + _TIME_LEFT_S > deadline:
                 break
             for series, one in zip(self._series, self._one_round(slots, 1, "isolated", deadline), strict=True):
                 series.alone.append(one)
-        self._alone_nulls(slots)
+        self._alone_nulls(slots, wanted)
         if self._replay and slots >= _SIZING_CALLS:
             for place, series in zip(self._places, self._series, strict=True):
                 if any(field.tensor.count for field in place.answer_fields()):  # nothing to write takes no kernel
                     walls = self._null_rounds(place, NullKernel.TOUCH, slots, [slots] * _EXTRA_ROUNDS)
                     series.touch += [(slots, wall_s) for wall_s in walls]
 
-    def _alone_nulls(self, slots: int) -> None:
+    def _alone_nulls(self, slots: int, wanted: int) -> None:
+        sizes = [1] * -(-wanted // 2)
         for place, series in zip(self._places, self._series, strict=True):
-            series.alone_null += self._null_rounds(place, NullKernel.LOOP, slots, [1] * _NULL_ROUNDS)
+            series.alone_null += self._null_rounds(place, NullKernel.LOOP, slots, sizes)
 
     def _looks_batched(self) -> bool:
         """Whether the candidate is so much faster than the reference that it is worth a closer look how."""
@@ -341,9 +349,9 @@ class Measurement:
         """Rounds with one content in every slot: what remembers contents is faster there."""
         if slots == 1 or not any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))):
             return
-        for _ in range(_EXTRA_ROUNDS):
-            if time.monotonic() + _TIME_LEFT_S > deadline:
-                return
+        for number in range(_EXTRA_ROUNDS):
+            if number and time.monotonic() + _TIME_LEFT_S > deadline:
+                break
             rounds = self._one_round(slots, slots, "equal", deadline, equal=True)
             for series, one in zip(self._series, rounds, strict=True):
                 series.equal.append(one)
@@ -353,9 +361,9 @@ class Measurement:
         if not self._replay:
             return
         calls = min(slots, _CALLS_ONE_BY_ONE)
-        for _ in range(_EXTRA_ROUNDS):
-            if time.monotonic() + _TIME_LEFT_S > deadline:
-                return
+        for number in range(_EXTRA_ROUNDS):
+            if number and time.monotonic() + _TIME_LEFT_S > deadline:
+                break
             rounds = self._one_round(slots, calls, "called", deadline, replay=False)
             for series, one in zip(self._series, rounds, strict=True):
                 series.called.append(one)

@@ -41,6 +41,11 @@ class Patience:
         if calls:
             self._usual_s = min(self._usual_s or wall_s, wall_s / calls)
 
+    @property
+    def usual_s(self) -> float | None:
+        """Seconds of the fastest call so far; None before the first."""
+        return self._usual_s
+
     def limit_s(self, calls: int) -> float | None:
         """Seconds that `calls` calls may take; None while nothing is known."""
         return None if self._usual_s is None else self._floor_s + _FACTOR * calls * self._usual_s
@@ -48,7 +53,7 @@ class Patience:
     def launched_s(self, peer: Patience) -> float | None:
         """Seconds that a device may work on a call that is worth as much as those of `peer`; None while nothing is
         known of them."""
-        return None if peer._usual_s is None else self._floor_s + _FACTOR * peer._usual_s
+        return None if peer.usual_s is None else self._floor_s + _FACTOR * peer.usual_s
 
     @contextmanager
     def waiting(self, calls: int, deadline: float) -> Iterator[float]:

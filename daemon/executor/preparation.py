@@ -169,8 +169,9 @@ class Preparation:
         if not isinstance(self._request, CompareRequest) and Side.REFERENCE in self.cells:
             self.cells[Side.REFERENCE].side = Side.CANDIDATE  # the twin runs the candidate's own source
 
-    def load(self, deadline: float) -> None:
-        """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic)."""
+    def load(self, deadline: float) -> float:
+        """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic). Answers the
+        deadline from now on: what was done meanwhile for the next case is not this one's time."""
         self._deadline = deadline
         for number, side in enumerate(self.cells):
             self._load_one(side, self._bench.refill if number == 0 else None)
@@ -194,6 +195,7 @@ class Preparation:
                 init = self.export(cell, "init", Phase.LOAD)
                 init.describe(seed, self._deadline)
         self._share_state()
+        return self._deadline
 
     def _load_one(self, role: Side, meanwhile: Callable[[], None] | None) -> None:
         """`meanwhile` is done while the cell imports the source."""
@@ -206,7 +208,9 @@ class Preparation:
             order: Message = message | {"type": "load", "artifact_bytes": len(built)}
             self.cells[role].tell(order, phase=Phase.LOAD, deadline=self._deadline, fds=(sources, packed))
             if meanwhile is not None:
+                began = time.monotonic()
                 meanwhile()
+                self._deadline += time.monotonic() - began
             answer = self.cells[role].await_answer("loaded", phase=Phase.LOAD, deadline=self._deadline)
         self.loaded[role] = Loaded.of(answer)
         if role is Side.CANDIDATE:

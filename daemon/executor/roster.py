@@ -41,6 +41,7 @@ class Roster:
         self.devices = devices
         self._idle = list(reversed(range(len(devices))))
         self._queue: list[_Wish] = []  # who waits for a slot, first come first
+        self._turns = 0  # how often something changed that those who wait may want to know
         self._sick: dict[int, Sickness] = {}
         self._changed = threading.Condition()
 
@@ -50,21 +51,34 @@ class Roster:
         `waiting` is called before each wait, which ends at the latest after a few seconds; what it raises ends it all.
         Raises `HarnessError` when all that suit are set aside.
         """
+        wish = _Wish(suits)
         with self._changed:
-            wish = _Wish(suits)
             self._queue.append(wish)
-            try:
-                while (slot := self._first_for(wish)) is None:
-                    suiting = [slot for slot, device in enumerate(self.devices) if suits(device)]
-                    if all(slot in self._sick for slot in suiting):
-                        raise HarnessError(f"no device is fit to judge this: {self._reasons()}", hint="evald doctor")
-                    waiting()
-                    self._changed.wait(_WAIT_S)
-                self._idle.remove(slot)
-                return slot
-            finally:
+        try:
+            while True:
+                with self._changed:
+                    if (slot := self._first_for(wish)) is not None:
+                        self._idle.remove(slot)
+                        return slot
+                    self._require_fit(suits)
+                    seen = self._turns
+                waiting()  # whatever it does, nobody waits for it here
+                with self._changed:
+                    if self._turns == seen:
+                        self._changed.wait(_WAIT_S)
+        finally:
+            with self._changed:
                 self._queue.remove(wish)
-                self._changed.notify_all()  # whoever was behind may be the next
+                self._tell()  # whoever was behind may be the next
+
+    def _require_fit(self, suits: Callable[[Device], bool]) -> None:
+        suiting = [slot for slot, device in enumerate(self.devices) if suits(device)]
+        if all(slot in self._sick for slot in suiting):
+            raise HarnessError(f"no device is fit to judge this: {self._reasons()}", hint="evald doctor")
+
+    def _tell(self) -> None:
+        self._turns += 1
+        self._changed.notify_all()
 
     def _first_for(self, wish: _Wish) -> int | None:
         """An idle slot that nobody wants who came before."""
@@ -78,7 +92,7 @@ class Roster:
     def wake(self) -> None:
         """Have all who wait look again."""
         with self._changed:
-            self._changed.notify_all()
+            self._tell()
 
     def take_idle(self, prefers: Callable[[int], bool] = lambda _: False) -> int | None:
         """An idle slot, one that the caller `prefers` if there is one, or None while all others are at work. Raises
@@ -95,13 +109,13 @@ class Roster:
     def give_back(self, slot: int) -> None:
         with self._changed:
             self._idle.append(slot)
-            self._changed.notify_all()
+            self._tell()
 
     def set_aside(self, slot: int, reason: str) -> None:
         """A taken slot is sick: nobody gets it for a minute."""
         with self._changed:
             self._sick[slot] = Sickness(reason, time.monotonic() + _SICK_S)
-            self._changed.notify_all()
+            self._tell()
 
     def revive(self) -> None:
         """Sick slots whose time has come are idle again: whoever takes them finds out how they are."""
@@ -110,7 +124,7 @@ class Roster:
             for slot in [slot for slot, sickness in self._sick.items() if sickness.until_s <= now_s]:
                 del self._sick[slot]
                 self._idle.insert(0, slot)
-            self._changed.notify_all()
+            self._tell()
 
     def states(self) -> tuple[DeviceState, ...]:
         """Every slot's device as it is now."""

@@ -54,7 +54,7 @@ class Spares:
         try:
             while len(self._ready) < self._count:
                 self._ready.append(self._cells.start(Side.CANDIDATE))
-        except HarnessError as error:
+        except (HarnessError, OSError) as error:
             log.story("no spare cell", level=30, reason=error)
 
     def settle(self) -> None:

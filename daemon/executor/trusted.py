@@ -56,8 +56,8 @@ class TrustedProcess:
 
     def receive(self, limit_s: float) -> protocol.Message:
         """The next message. Raises `HarnessError`."""
-        self._channel.settimeout(limit_s)
         try:
+            self._channel.settimeout(limit_s)
             return protocol.receive(self._channel, self._reader)
         except TimeoutError as error:
             raise HarnessError(f"the {self._what} said nothing for {limit_s:.0f} s") from error

@@ -117,8 +117,8 @@ class Workshop:
 
     def _give_back(self, job_id: str, number: int) -> None:
         with self._changed:
-            del self._orders[job_id]
             self._free.append(number)
+            del self._orders[job_id]
             self._changed.notify_all()
 
     def _builder(self, number: int, device: Device) -> TrustedProcess:

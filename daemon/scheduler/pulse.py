@@ -76,4 +76,6 @@ class Pulse(Generic[Lease]):
                 self.remove(beat.lease.job_id)
                 self._on_lost(beat.lease)
             except HarnessError:
-                continue
+                # All of them again at the next turn, before somebody takes their leases for those of a dead daemon.
+                beat.due_s = now_s
+                return

@@ -419,6 +419,27 @@ class TestGiveBack:
         assert found is not None
         assert (found.attempts, found.fence) == (0, 10)
 
+    def test_what_is_put_back_waits_as_if_nobody_had_taken_it(self, repository: Repository, history: History) -> None:
+        job = new_job()
+        repository.register(job)
+        for _ in range(5):
+            lease = repository.lease(job.job_id, "me", LEASE_S)
+            assert lease is not None
+            repository.put_back(lease, "no device is fit")
+            repository.put_back(lease, "no device is fit")  # the answer was lost
+        found = history.job(job.job_id)
+        assert found is not None
+        assert (found.state, found.attempts, found.lease_owner) == (JobState.QUEUED, 0, None)
+        assert [(one.number, one.reason) for one in history.attempts(job.job_id)] == [(None, "no device is fit")]
+        anothers = repository.lease(job.job_id, "another", LEASE_S)
+        assert anothers is not None
+        repository.put_back(lease, "no device is fit")
+        repository.start(anothers)
+        assert repository.withdraw(job.job_id)
+        assert repository.register(job)
+        with pytest.raises(LostClaim):
+            repository.put_back(replace(anothers, fence=anothers.fence + 7), "no device is fit")
+
     def test_withdrawing_by_id_takes_the_job_from_its_holder(self, repository: Repository) -> None:
         lease = leased(repository)
         assert repository.withdraw(lease.job_id)

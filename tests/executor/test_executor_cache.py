@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,26 @@ def test_the_oldest_goes_when_the_cache_is_full_and_use_keeps_one_young(tmp_path
     assert cache.get("a") is not None
     cache.put("d", Artifact(bytes(1000)))
     assert [name for name in "abcd" if cache.get(name) is not None] == ["a", "c", "d"]
+
+
+def test_what_another_process_removes_meanwhile_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ArtifactCache(tmp_path, 3500)
+    there = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter([*there(self), self / "gone"]))
+    for name in "abcd":
+        cache.put(name, Artifact(bytes(1000)))
+    assert cache.get("d") is not None
+
+
+def test_what_was_built_is_there_although_the_disk_does_not_take_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    cache = ArtifactCache(tmp_path, 1 << 20)
+    monkeypatch.setattr(cache, "put", full)
+    assert keep(cache, "k", lambda: Artifact(b"built")).data == b"built"
 
 
 def refusing(verdict: Verdict, *, final: bool) -> Callable[[], Artifact]:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import time
-import types
-from contextlib import nullcontext
-from typing import Any
-
 import pytest
 import torch
 from executor_bundles import Judged, JudgeOne, compare, evaluate, forward, kernel
 
-from daemon.evaluation import Failure, Numerics
-from daemon.executor.case import CaseJudge
-from daemon.executor.cells import CellFailed
+from daemon.evaluation import Numerics
 from daemon.executor.numerics import labels, spread_of
-from daemon.verdict import Phase, Side, Verdict
 
 SOFTMAX = """
     class Model(nn.Module):
@@ -103,24 +95,3 @@ def test_rounding_alone_is_not_less_exact() -> None:
     shown = Numerics(differing_elements=0, max_abs_spread=0, rounding=1e-7, rms_error=9e-8, ref_rms_error=0.0)
     assert labels(shown) == []
     assert labels(shown.model_copy(update={"rms_error": 1e-4})) == ["less_exact"]
-
-
-@pytest.mark.parametrize(
-    ("verdict", "left_s", "is_note"),
-    [(Verdict.TIMEOUT, -1.0, True), (Verdict.TIMEOUT, 60.0, False), (Verdict.WRONG_ANSWER, -1.0, False)],
-    ids=["the contract's time is over", "it hangs", "it answers otherwise"],
-)
-def test_a_contract_whose_time_is_over_after_the_measurement_has_its_verdict(
-    verdict: Verdict, left_s: float, is_note: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*_: object) -> None:
-        raise CellFailed(verdict, Failure(phase=Phase.MEASURE, side=Side.CANDIDATE, message="ended"))
-
-    judge = CaseJudge.__new__(CaseJudge)
-    judge._deadline = time.monotonic() + left_s
-    judge._ready = types.SimpleNamespace(notes=[])  # type: ignore[assignment]
-    monkeypatch.setattr(judge, "_assess_numerics", fails)
-    unused: Any = None
-    with nullcontext() if is_note else pytest.raises(CellFailed):
-        judge._assess_numerics_in_time(unused, unused)
-    assert judge._ready.notes == (["numerics: not assessed, the contract's timeout was over"] if is_note else [])

@@ -120,16 +120,13 @@ def test_a_slow_first_call_is_no_hang(judge: JudgeOne) -> None:
     judge(compare(forward(slow), timeout=60)).passed()
 
 
-@pytest.mark.sandbox
-@pytest.mark.parametrize("asked", [True, False])
-def test_a_cell_may_say_launched_only_where_it_is_asked_to(asked: bool, tmp_path: Path) -> None:
-    """On a GPU it does; here a program of our own plays the cell."""
+def played(tmp_path: Path, what: str) -> Cell:
+    """A cell whose part is played by a program of our own: it does `what` when it has been told something."""
     script = tmp_path / "cell.py"
     script.write_text(
         "import socket, sys, time\nfrom daemon.executor import protocol\n"
         "channel = socket.socket(fileno=int(sys.argv[1]))\n"
-        "protocol.receive(channel, protocol.Reader(protocol.MAX_TO_CELL))\n"
-        "protocol.send(channel, {'type': 'launched'})\ntime.sleep(1000)\n",
+        f"protocol.receive(channel, protocol.Reader(protocol.MAX_TO_CELL))\n{what}",
         "utf-8",
     )
     ours, theirs = socket.socketpair()
@@ -139,7 +136,31 @@ def test_a_cell_may_say_launched_only_where_it_is_asked_to(asked: bool, tmp_path
     theirs.close()
     settings = small_settings(tmp_path / "home")
     of = CellSettings.of(settings, choose(settings)[0], uid_step=0, slot=0, threads=1)
-    cell = Cell(program, ours, Side.CANDIDATE, of)
+    return Cell(program, ours, Side.CANDIDATE, of)
+
+
+@pytest.mark.sandbox
+def test_what_the_judge_itself_did_not_run_is_nobodys_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the whole host is paused: the answer is there when it goes on, or comes soon."""
+    cell = played(tmp_path, "time.sleep(1.5)\nprotocol.send(channel, {'type': 'done'})\n")
+    drain, stalls = cell._drain, [2.0]
+
+    def paused(wait_s: float) -> None:
+        drain(0 if stalls else wait_s)
+        if stalls:
+            time.sleep(stalls.pop())
+
+    monkeypatch.setattr(cell, "_drain", paused)
+    answer = cell.request({"type": "run"}, "done", phase=Phase.CHECK, deadline=time.monotonic() + 1)
+    assert answer["type"] == "done"
+    cell.kill()
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_cell_may_say_launched_only_where_it_is_asked_to(asked: bool, tmp_path: Path) -> None:
+    """On a GPU it does; here a program of our own plays the cell."""
+    cell = played(tmp_path, "protocol.send(channel, {'type': 'launched'})\ntime.sleep(1000)\n")
     wanted = Verdict.TIMEOUT if asked else Verdict.INTEGRITY_VIOLATION
     with pytest.raises(CellFailed) as caught:
         cell.request(

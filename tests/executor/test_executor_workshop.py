@@ -23,6 +23,7 @@ from daemon.verdict import Verdict
 pytestmark = pytest.mark.sandbox
 
 RECIPE = """
+import os
 import time
 from daemon.executor.source import Kernel, KernelFault
 
@@ -36,7 +37,13 @@ def build(source):
         raise KernelFault("compile_error", "this cannot be compiled: " + rest)
     source.artifacts.mkdir(parents=True, exist_ok=True)
     (source.artifacts / "factor").write_text("2")
-    return {"said": "built"}
+    try:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        steps_forward = True
+    except PermissionError:
+        steps_forward = False
+    idle = os.sched_getscheduler(0) == os.SCHED_IDLE
+    return {"said": "built", "nice": os.nice(0), "idle": idle, "steps_forward": steps_forward}
 
 def load(source):
     factor = float((source.artifacts / "factor").read_text())
@@ -107,6 +114,14 @@ def test_while_a_job_is_compiled_its_slot_is_free_and_the_judge_finds_it_built(
     assert idle_while_compiling == [True]
     assert judged.case.build["cached"] is True
     assert judged.case.build["said"] == "built"
+
+
+def test_what_is_built_beside_a_measurement_gets_what_nobody_else_wants_of_the_processors_for_good(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    judged = Judged(Running(engine, job(tmp_path, recipe("quick"))).ended()).passed()  # type: ignore[arg-type]
+    told = {key: judged.case.build[key] for key in ("nice", "idle", "steps_forward")}
+    assert told == {"nice": 19, "idle": True, "steps_forward": False}
 
 
 def test_another_job_is_judged_meanwhile(engine: LocalEngine, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.repository import Repository
 from daemon.engine import JobSpec
-from daemon.errors import DeviceError, HarnessError
+from daemon.errors import DeviceError, HarnessError, NoDevice
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog, devices, local
 from daemon.executor.devices import CPU, Device
@@ -248,6 +249,27 @@ def test_a_job_on_a_gpu_that_reports_an_xid_is_not_answered_with_a_verdict(sick:
     sick.ready()
     with pytest.raises(HarnessError, match="Xid 79"):
         sick.evaluate(JobSpec("j", "x", tmp_path), silent)
+
+
+def test_a_job_that_only_waited_for_a_gpu_that_fell_sick_is_no_attempt(sick: LocalEngine, tmp_path: Path) -> None:
+    sick.ready()
+    slot = sick._roster.take_idle()
+    assert slot is not None
+    waits, outcome = threading.Event(), []
+
+    def wait() -> None:
+        try:
+            sick.evaluate(JobSpec("waits", "x", tmp_path), lambda _: waits.set())
+        except HarnessError as error:
+            outcome.append(error)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    assert waits.wait(30)
+    sick._roster.set_aside(slot, "fell off the bus")
+    waiter.join(30)
+    assert isinstance(outcome[0], NoDevice)
+    assert "fell off the bus" in str(outcome[0])
 
 
 def test_a_gpu_that_reports_an_xid_is_drained_and_takes_no_further_job(sick: LocalEngine, tmp_path: Path) -> None:

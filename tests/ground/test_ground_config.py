@@ -44,7 +44,7 @@ def test_the_file_in_the_home_is_read_without_being_named(tmp_path: Path) -> Non
         ("a = 1\nslotz = 2\n", [":1:", "'a'"]),
         ("slots = 1\n[limits]\nfile_cuont = 2\n", [":3:", "limits.file_cuont", "limits.file_count"]),
         ("[limit]\ncases = 2\n", [":2:", "limit.cases", "limits.cases"]),
-        ("slots = 0\n", [":1", "slots", "greater than 0", "got 0"]),
+        ("slots = 0\n", [":1", "slots", "greater than or equal to 1", "got 0"]),
         ("slots = [\n", ["not valid TOML"]),
         ('isolation = "docker"\n', [":1", "isolation", "docker"]),
     ],

@@ -92,3 +92,24 @@ def test_a_heartbeat_carries_the_newest_progress_and_a_lost_lease_is_told_and_fo
     pulse.remove("kept")
     pulse.remove("kept")
     assert {lease.job_id for lease in pulse.leases} == {"unheard"}
+
+
+def test_after_a_storage_fault_every_heartbeat_is_due_again_at_the_next_turn() -> None:
+    """Before anybody takes the leases for those of a dead daemon."""
+    away, beats = [True], []
+
+    def extend(lease: Right, _progress: str | None) -> None:
+        if away[0]:
+            raise HarnessError("the database is away")
+        beats.append(lease.job_id)
+
+    pulse: Pulse[Right] = Pulse(3600.0, extend, lambda _: None)
+    for name in ("first", "second"):
+        pulse.add(Right(name))
+        pulse._beats[name].due_s = 0.0
+    pulse.beat()
+    away[0] = False
+    pulse.beat()
+    assert beats == ["first", "second"]
+    pulse.beat()
+    assert beats == ["first", "second"]

@@ -28,6 +28,7 @@ _GROUP = "evald"
 _LEAF = f"{_GROUP}-main"
 _V1_CONTROLLERS = ("memory", "pids", "freezer", "cpu")
 _PERIOD_US = 100_000
+_LEAST_SHARES = 2
 _FREEZE_LIMIT_S = 2.0
 
 
@@ -257,6 +258,8 @@ class _V2Group:
                 swap.write_text("0", "ascii")
         if "pids" in bases:
             (self._folder / "pids.max").write_text(str(limits.processes), "ascii")
+        if "cpu" in bases and limits.background:
+            (self._folder / "cpu.weight").write_text("1", "ascii")
         if "cpu" in bases and limits.cpu_cores:
             (self._folder / "cpu.max").write_text(f"{int(limits.cpu_cores * _PERIOD_US)} {_PERIOD_US}", "ascii")
 
@@ -292,6 +295,8 @@ class _V1Group:
                 with_swap.write_text(str(limits.memory_bytes), "ascii")
         if pids := self._folders.get("pids"):
             (pids / "pids.max").write_text(str(limits.processes), "ascii")
+        if (cpu := self._folders.get("cpu")) and limits.background:
+            (cpu / "cpu.shares").write_text(str(_LEAST_SHARES), "ascii")
         if (cpu := self._folders.get("cpu")) and limits.cpu_cores:
             (cpu / "cpu.cfs_period_us").write_text(str(_PERIOD_US), "ascii")
             (cpu / "cpu.cfs_quota_us").write_text(str(int(limits.cpu_cores * _PERIOD_US)), "ascii")

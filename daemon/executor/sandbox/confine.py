@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from daemon.executor.sandbox import seccomp
 
 _PR_SET_PDEATHSIG = 1
+_LEAST_PRIORITY = 19
 
 
 def die_with_parent() -> None:
@@ -19,7 +21,7 @@ def die_with_parent() -> None:
 
 def confine(limits: dict[str, int]) -> None:
     """Set hard rlimits from `limits` (processes, open_files, file_bytes, cpu_s, and address_bytes where no cgroup
-    is), then the call filter.
+    is), then the call filter. With `background` it gets only what nobody else wants of the processors.
 
     Hard limits cannot be raised again: the cell has no capabilities. Raises `OSError` or `RuntimeError` when a wall is
     missing: the cell must then exit.
@@ -32,6 +34,8 @@ def confine(limits: dict[str, int]) -> None:
     _limit(resource.RLIMIT_MEMLOCK, 0)
     if "address_bytes" in limits:  # only where no cgroup holds the memory
         _limit(resource.RLIMIT_AS, limits["address_bytes"])
+    if limits.get("background"):
+        _step_back()
     seccomp.install()
     _check_walls()
 
@@ -40,6 +44,13 @@ def _limit(which: int, value: int) -> None:
     _, hard = resource.getrlimit(which)
     value = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(which, (value, value))
+
+
+def _step_back() -> None:
+    """For good: without a limit above 0 nobody may go back to a better priority (sched(7))."""
+    _limit(resource.RLIMIT_NICE, 0)
+    os.nice(_LEAST_PRIORITY)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _check_walls() -> None:

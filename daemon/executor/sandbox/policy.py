@@ -27,6 +27,7 @@ class CellLimits:
     tmp_bytes: int
     tmp_inodes: int
     cpu_cores: float | None = None
+    background: bool = False  # only what nobody else wants of the processors
     cpu_s: int = 3600
 
 

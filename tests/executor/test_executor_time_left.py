@@ -1,0 +1,92 @@
+"""A kernel that uses up its contract's time where no clock looks does not get around what its labels come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from executor_bundles import Judged, JudgeOne, compare, forward, kernel
+
+from daemon.verdict import Comparison, Verdict
+
+pytestmark = pytest.mark.sandbox
+
+BATCHING = Path(__file__).parent.parent / "corpus" / "hostile" / "batch-all-slots"
+# In the untimed calls before a timed round, when some rounds have been timed.
+SLEEP = """
+        if len(order) > 4:
+            ROUNDS[0] += 1
+        elif ROUNDS[0] >= 8:
+            time.sleep(max(0, BEGAN + 9 - 0.95 - time.monotonic()))
+        if len(order) <= 1:
+"""
+HALF = """
+class Model(nn.Module):
+    def forward(self, a, b):
+        return a @ b
+
+def get_inputs():
+    return [torch.randn(64, 64), torch.randn(64, 64)]
+"""
+HANGS_AT_THE_END = """
+import sys, time
+SEEN, STATE = [], {"stage": 0, "left": 0}
+
+def calls_of_this_run():
+    if STATE["left"]:
+        STATE["left"] -= 1
+        return None
+    frame = sys._getframe()
+    while frame is not None and not (frame.f_code.co_name == "run" and frame.f_code.co_filename.endswith("slots.py")):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    STATE["left"] = frame.f_locals["calls"] - 1
+    return frame.f_locals["calls"]
+
+def stage():
+    # 1: rounds of many calls, 2: single calls after them, 3: rounds of many again
+    calls = SEEN[-1]
+    if STATE["stage"] == 0 and calls > 8:
+        STATE["stage"] = 1
+    elif STATE["stage"] == 1 and calls == 1:
+        STATE["stage"] = 2
+    elif STATE["stage"] == 2 and calls > 8:
+        STATE["stage"] = 3
+    return STATE["stage"]
+"""
+
+
+def is_clean(judged: Judged, label: str) -> bool:
+    """It passed, and nothing says what it does."""
+    if judged.verdict is not Verdict.PASSED:
+        return False
+    timing = judged.case.timing
+    return label not in judged.case.labels and (timing is None or label not in timing.labels)
+
+
+def test_a_kernel_that_batches_and_is_out_of_time_then_is_labelled_or_no_pass(judge: JudgeOne) -> None:
+    source = (BATCHING / "kernel.py").read_text("utf-8")
+    source = source.replace("import gc\n", "import gc\nimport time\n", 1)
+    source = source.replace("\n\ndef work", "\nBEGAN, ROUNDS = time.monotonic(), [0]\n\n\ndef work", 1)
+    tricky = source.replace("        if len(order) <= 1:\n", SLEEP.lstrip("\n"), 1)
+    assert tricky.count("BEGAN") == 2 and tricky.count("ROUNDS") == 3
+    reference = (BATCHING / "reference.py").read_text("utf-8")
+    timing = {"max_s": 2, "target_rse": 0.0005}
+    judged = judge(compare(kernel(tricky), reference, timeout=9, timing=timing))
+    assert not is_clean(judged, "batched"), judged.evaluation
+
+
+def test_a_kernel_that_hangs_in_the_numerics_has_no_pass_without_them(judge: JudgeOne) -> None:
+    body = """
+        calls = calls_of_this_run()
+        if calls is not None:
+            SEEN.append(calls)
+            if stage() == 3 and calls == 1:
+                time.sleep(1000)
+        return (a.bfloat16() @ b.bfloat16()).float()
+        """
+    source = forward(body, before=HANGS_AT_THE_END)
+    judged = judge(compare(source, HALF, timeout=8, atol=2.0, rtol=0.1))
+    assert not is_clean(judged, "less_exact"), judged.evaluation
+    assert judged.case.comparison is not Comparison.FASTER or judged.verdict is not Verdict.PASSED
