@@ -173,6 +173,7 @@ def test_a_host_whose_cells_do_not_start_ends_a_sweep_and_burns_no_attempts(home
     drop(home, "spared", RIGHT)
     sweep = start("sweep", EVALD_DEADLINES_START_S="0.01")
     assert sweep.wait(120) == 2
-    assert "did not start" in sweep.stdout.read()
+    said = sweep.stdout.read()
+    assert "did not start" in said or "could not be built" in said  # whichever the hundredth of a second hits
     assert files_in(home / "inbox") == ["spared"]
     assert jobs_of(home) == ()

@@ -144,7 +144,7 @@ class Machine:
         script = 'mkdir -p "$1" && printf %s "$3" > "$1/$2"'
         self.run("sh", "-c", script, "sh", str(place.parent), place.name, text)
 
-    def wait_for(self, condition: Callable[[], object], what: str, limit_s: float = 30.0) -> None:
+    def wait_for(self, condition: Callable[[], object], what: str, limit_s: float = 90.0) -> None:
         deadline = time.monotonic() + limit_s
         while not condition():
             assert time.monotonic() < deadline, (
