@@ -32,6 +32,7 @@ from daemon.verdict import Phase, Side
 _CAPACITY = 256 * 1024 * 1024
 _HEADER_LIMIT = 1 << 20
 _DEEPEST = 8
+_REFUSAL_S = 24 * 3600.0  # then the sources are tried again: the host may have got the header they lack
 _MOST_ENTRIES = 10_000  # refusals are small, and all entries are looked at when one is added
 
 
@@ -61,6 +62,7 @@ class ArtifactCache:
         path = self._folder / key
         try:
             with path.open("rb") as stream:
+                age_s = time.time() - os.fstat(stream.fileno()).st_mtime
                 header = json.loads(stream.readline(_HEADER_LIMIT))
                 data = stream.read()
         except (FileNotFoundError, ValueError):
@@ -71,8 +73,11 @@ class ArtifactCache:
             refusal = Failure.model_validate(header["refusal"]) if header.get("refusal") else None
         except ValidationError:
             return None
+        if refusal is not None and age_s > _REFUSAL_S:
+            return None
         with suppress(FileNotFoundError):  # removed to make room, by another process
-            os.utime(path)
+            if refusal is None:
+                os.utime(path)
         build_ms = float(header.get("build_ms", 0.0))
         return Artifact(data, header.get("describe", {}), build_ms, cached=True, refusal=refusal)
 

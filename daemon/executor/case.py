@@ -304,8 +304,12 @@ class CaseJudge:
     # -- the report ---------------------------------------------------------------------------------------------
 
     def _report_failure(self, outcome: CellFailed) -> CaseEvaluation:
-        """A reference that fails makes the bundle unusable: the candidate is not blamed for it."""
+        """A reference that fails makes the bundle unusable: the candidate is not blamed for it, unless the contract's
+        time was over in the reference's turn and the candidate had used most of it."""
         failure, verdict = outcome.failure, outcome.verdict
+        if verdict is Verdict.TIMEOUT and failure.side is Side.REFERENCE and self._candidate_used_the_time():
+            message = f"the candidate's calls had used most of the contract's {self._request.timeout:g} s"
+            failure = failure.model_copy(update={"side": Side.CANDIDATE, "message": f"{message}: {failure.message}"})
         if failure.side is Side.REFERENCE and verdict is not Verdict.UNSUPPORTED:
             verdict, failure = (
                 Verdict.REJECTED,
@@ -316,6 +320,12 @@ class CaseJudge:
         if verdict is Verdict.RUNTIME_ERROR and failure.phase in (Phase.BUILD, Phase.LOAD):
             verdict = Verdict.COMPILE_ERROR
         return self._report(verdict, failure)
+
+    def _candidate_used_the_time(self) -> bool:
+        candidate, reference = self._places.get(Side.CANDIDATE), self._places.get(Side.REFERENCE)
+        if candidate is None or reference is None or time.monotonic() < self._deadline:
+            return False
+        return candidate.patience.spent_s > max(reference.patience.spent_s, self._request.timeout / 2)
 
     def _report(self, verdict: Verdict, failure: Failure | None) -> CaseEvaluation:
         self._ready.kill()

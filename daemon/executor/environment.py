@@ -39,7 +39,13 @@ def toolchain() -> dict[str, str | None]:
     """What compiles kernels here, by name: part of every key of the artifact cache. Imports torch."""
     import torch
 
-    return {"torch": torch.__version__, "triton": version_of("triton"), "cuda": torch.version.cuda}
+    return {
+        "torch": torch.__version__,
+        "triton": version_of("triton"),
+        "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+        "evald": evald_version(),
+    }
 
 
 def cpu_name() -> str | None:

@@ -29,6 +29,7 @@ class Patience:
     def __init__(self, floor_s: float) -> None:
         self._floor_s = floor_s
         self._usual_s: float | None = None
+        self.spent_s = 0.0  # in all calls so far
 
     @classmethod
     def of(cls, deadlines: Deadlines, device: str, side: Side) -> Patience:
@@ -38,6 +39,7 @@ class Patience:
 
     def saw(self, calls: int, wall_s: float) -> None:
         """`calls` calls took `wall_s` seconds."""
+        self.spent_s += wall_s
         if calls:
             self._usual_s = min(self._usual_s or wall_s, wall_s / calls)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,16 @@ def test_the_oldest_goes_when_the_cache_is_full_and_use_keeps_one_young(tmp_path
     assert cache.get("a") is not None
     cache.put("d", Artifact(bytes(1000)))
     assert [name for name in "abcd" if cache.get(name) is not None] == ["a", "c", "d"]
+
+
+def test_a_refusal_is_asked_for_again_after_a_day(tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path, 1 << 20)
+    keep(cache, "k", refusing(Verdict.COMPILE_ERROR, final=True))
+    found = cache.get("k")
+    assert found is not None and found.refusal is not None
+    yesterday = time.time() - 25 * 3600
+    os.utime(tmp_path / "k", (yesterday, yesterday))
+    assert cache.get("k") is None
 
 
 def test_what_another_process_removes_meanwhile_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

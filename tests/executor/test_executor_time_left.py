@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from executor_bundles import Judged, JudgeOne, compare, forward, kernel
 
-from daemon.verdict import Comparison, Verdict
+from daemon.verdict import Comparison, Side, Verdict
 
 pytestmark = pytest.mark.sandbox
 
@@ -75,6 +75,20 @@ def test_a_kernel_that_batches_and_is_out_of_time_then_is_labelled_or_no_pass(ju
     timing = {"max_s": 2, "target_rse": 0.0005}
     judged = judge(compare(kernel(tricky), reference, timeout=9, timing=timing))
     assert not is_clean(judged, "batched"), judged.evaluation
+
+
+def test_a_candidate_that_used_the_time_is_the_one_that_was_too_slow(judge: JudgeOne) -> None:
+    """Although it is the reference's turn when the time is over."""
+    body = """
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls == 2:
+            time.sleep(max(0, BEGAN + 6 - 0.2 - time.monotonic()))
+        return a @ b
+        """
+    source = forward(body, before="import time\nBEGAN = time.monotonic()")
+    slow = HALF.replace("return a @ b", "import time; time.sleep(0.4)\n        return a @ b")
+    judged = judge(compare(source, slow, timeout=6)).ended(Verdict.TIMEOUT)
+    assert judged.failure.side is Side.CANDIDATE
 
 
 def test_a_kernel_that_hangs_in_the_numerics_has_no_pass_without_them(judge: JudgeOne) -> None:
