@@ -59,9 +59,10 @@ class Seen:
 
 @dataclass(slots=True)
 class _Track:
-    """What is known about one entry; times are monotonic seconds."""
+    """What is known about one entry; times are monotonic seconds. `inode` is what a listing says (None: no listing had
+    it yet), `stat_inode` what stat says: on overlays they differ."""
 
-    inode: int
+    inode: int | None
     first_s: float
     due_s: float
     looked: bool = False
@@ -72,6 +73,7 @@ class _Track:
     state: EntryState = EntryState.WAITING
     reason: str = "new"
     submitter_uid: int | None = None
+    stat_inode: int | None = None
 
 
 class Readiness:
@@ -125,10 +127,11 @@ class Readiness:
         if is_ignored(name):
             return None
         known = self._tracks.get(name)
-        if known is None or known.inode != status.st_ino:
-            known = self._tracks[name] = _Track(status.st_ino, first_s=now_s, due_s=inf)
+        if known is None or known.stat_inode not in (None, status.st_ino):
+            known = self._tracks[name] = _Track(None, first_s=now_s, due_s=inf)
         elif known.state is EntryState.READY:
             return None
+        known.stat_inode = status.st_ino
         self._settle(known, EntryState.READY, "")
         known.due_s, known.submitter_uid = inf, status.st_uid
         return Seen(name, known.state, known.reason, known.submitter_uid)
@@ -137,7 +140,7 @@ class Readiness:
         """Whether the entry of this name is still the one that was looked at: a scan may be a while ago."""
         track = self._tracks.get(name)
         try:
-            return track is not None and (self._inbox / name).lstat().st_ino == track.inode
+            return track is not None and (self._inbox / name).lstat().st_ino == track.stat_inode
         except OSError:
             return False
 
@@ -163,8 +166,11 @@ class Readiness:
         except OSError as error:
             hint = "does the folder exist, and may this user read it?"
             raise HarnessError(f"cannot list {self._inbox}: {error.strerror or error}", hint=hint) from error
-        for name in [name for name, track in self._tracks.items() if present.get(name) != track.inode]:
-            del self._tracks[name]
+        for name, track in list(self._tracks.items()):
+            if name in present and track.inode is None:  # it arrived by a rename, and no listing had it yet
+                track.inode = present[name]
+            if present.get(name) != track.inode:
+                del self._tracks[name]
         for name, inode in present.items():
             if name not in self._tracks:
                 self._tracks[name] = _Track(inode, first_s=now_s, due_s=now_s)
@@ -182,7 +188,7 @@ class Readiness:
         path = self._inbox / name
         try:
             status = path.lstat()
-            mode, track.submitter_uid = status.st_mode, status.st_uid
+            mode, track.submitter_uid, track.stat_inode = status.st_mode, status.st_uid, status.st_ino
             if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
                 self._settle(track, EntryState.READY, "")  # claiming does not open it, copying rejects it
                 track.due_s = now_s + self._rest_s

@@ -38,6 +38,8 @@ async def crowd(url: str) -> tuple[list[httpx.Response], list[httpx.Response]]:
 
 def test_every_one_of_two_hundred_clients_gets_its_own_result_once(serve: Serve) -> None:
     server = serve(SLOTS="4", REHEARSAL_S="0.01", CLAIM_AHEAD="64", LEASE_S="60")
+    with server.client() as client:  # the daemon says a moment after the start that it is there
+        wait_for(lambda: client.get("/health").status_code == 200, "the daemon to be seen")
     answers, health = asyncio.run(crowd(server.url))
     assert Counter(answer.status_code for answer in answers) == {200: CLIENTS}
     documents = [answer.json() for answer in answers]

@@ -47,7 +47,7 @@ def test_with_tokens_every_route_but_health_wants_one(serve: Serve, home: Path) 
                 answer = client_.request(method, path, content=b"{}")
                 assert answer.status_code == 401, path
                 assert answer.headers["www-authenticate"] == "Bearer"
-        assert stranger.get("/health").status_code == 200
+        wait_for(lambda: stranger.get("/health").status_code == 200, "the daemon to be seen")
         assert client.post("/evaluate", json=evaluate()).status_code == 200
         assert evald(home, "token", "mine", "--revoke").returncode == 0
         assert client.get("/jobs").status_code == 401

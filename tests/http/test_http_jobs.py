@@ -178,7 +178,7 @@ def test_a_server_beside_a_daemon_judges_nothing_itself(serve: Serve, home: Path
     assert "judging=False" in beside.story
     with beside.client() as client:
         assert client.post("/compare", json=compare()).status_code == 200
-        assert client.get("/health").json()["daemons"] == 1
+        wait_for(lambda: client.get("/health").json()["daemons"] == 1, "the daemon to be seen")
         assert judging.stop() == 0
         wait_for(lambda: client.get("/health").status_code == 503, "the daemon to be missed")
         assert "evald run" in client.get("/health").json()["reason"]

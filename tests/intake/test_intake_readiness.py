@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 import tracemalloc
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from intake_bundles import CONTRACT, SOURCE, bundle_members, write_bundle, write
 
 from daemon.config import Limits
 from daemon.errors import HarnessError
-from daemon.intake import tree
+from daemon.intake import readiness, tree
 from daemon.intake.copying import private_copy
 from daemon.intake.readiness import EntryState, Readiness, Seen
 
@@ -400,3 +401,39 @@ def test_an_entry_that_was_replaced_is_not_the_one_that_was_looked_at(inbox: Pat
     (inbox / "b").mkdir()
     assert not looker.readiness.is_still_there("b")
     assert not looker.readiness.is_still_there("never seen")
+
+
+class Listing:
+    """`os.scandir` as an overlay has it: the numbers of its entries are not those that stat gives."""
+
+    def __init__(self, inbox: Path) -> None:
+        self._entries = list(REAL_SCANDIR(inbox))
+
+    def __enter__(self) -> list[types.SimpleNamespace]:
+        return [types.SimpleNamespace(name=one.name, inode=lambda one=one: one.inode() + 1) for one in self._entries]
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+REAL_SCANDIR = os.scandir
+
+
+def test_where_a_listing_numbers_entries_otherwise_than_stat_they_are_still_the_same(
+    inbox: Path, looker: Looker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bundle(inbox / "listed")
+    monkeypatch.setattr(
+        readiness.os, "scandir", lambda place: Listing(place) if place == inbox else REAL_SCANDIR(place)
+    )
+    looker.after(0)
+    looker.after(3.0)
+    write_bundle(inbox / "moved")
+    assert looker.readiness.arrived("moved", looker.now_s) is not None
+    seen = {name: one.state for name, one in looker.after(0).items()}
+    assert seen == {"listed": EntryState.READY, "moved": EntryState.READY}
+    assert looker.readiness.is_still_there("listed")
+    assert looker.readiness.is_still_there("moved")
+    assert looker.readiness.arrived("moved", looker.now_s) is None
+    (inbox / "moved").rename(inbox.parent / "kept")
+    write_bundle(inbox / "moved")
+    assert not looker.readiness.is_still_there("moved")
