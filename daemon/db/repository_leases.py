@@ -175,32 +175,39 @@ def take_back(connection: Connection, which: ColumnElement[bool], reason: str, m
 
 def put_back(connection: Connection, lease: Lease, reason: str) -> None:
     """See `Repository.put_back`."""
-    values = {**UNLEASED, "fence": lease.fence + 1, "attempts": Job.attempts - 1}
-    if not rows.move(connection, lease.job_id, HELD, JobState.QUEUED, held_fence=lease.fence, **values):
-        if rows.outcome_of(connection, lease.job_id, lease.fence) is AttemptOutcome.WITHDRAWN:
-            return
-        raise lost(lease)
-    rows.end_attempt(connection, lease.job_id, lease.fence, AttemptOutcome.WITHDRAWN, reason)
-    # The newest says enough: while a device is sick this may come every few seconds.
-    same = (Attempt.job_id == lease.job_id, Attempt.outcome == AttemptOutcome.WITHDRAWN, Attempt.reason == reason)
-    connection.execute(delete(Attempt).where(*same, Attempt.fence < lease.fence))
+    _let_go(connection, lease, AttemptOutcome.WITHDRAWN, reason, Attempt.reason == reason)
 
 
 def defer(connection: Connection, lease: Lease, reason: str) -> bool:
     """See `Repository.defer`."""
     pile = piles.joined_by(connection, lease.job_id, lease.owner)
-    values = {**UNLEASED, "fence": lease.fence + 1, "attempts": Job.attempts - 1, "pile": pile}
-    if not rows.move(connection, lease.job_id, HELD, JobState.QUEUED, held_fence=lease.fence, **values):
-        if rows.outcome_of(connection, lease.job_id, lease.fence) is AttemptOutcome.DEFERRED:
-            return False
-        raise lost(lease)
-    rows.end_attempt(connection, lease.job_id, lease.fence, AttemptOutcome.DEFERRED, reason)
-    # Of those that do not count the newest says enough: a sweep every minute would leave a thousand a day.
-    before = (Attempt.job_id == lease.job_id, Attempt.outcome == AttemptOutcome.DEFERRED, Attempt.fence < lease.fence)
-    connection.execute(delete(Attempt).where(*before))
+    if not _let_go(connection, lease, AttemptOutcome.DEFERRED, reason, pile=pile):
+        return False
     connection.execute(delete(Deferral).where(Deferral.job_id == lease.job_id, Deferral.owner == lease.owner))
     connection.execute(insert(Deferral).values(job_id=lease.job_id, owner=lease.owner, reason=reason, at=now()))
     rows.note(connection, lease.job_id, "deferred", f"{lease.owner}: {reason}")
+    return True
+
+
+def _let_go(
+    connection: Connection,
+    lease: Lease,
+    outcome: AttemptOutcome,
+    reason: str,
+    *like: ColumnElement[bool],
+    **values: Any,
+) -> bool:
+    """Held -> queued by an attempt that does not count. False: this very lease had ended so before. Of the attempts of
+    this outcome (and `like` it) the newest stays: there may be one every few seconds. Raises `LostClaim`.
+    """
+    values |= {**UNLEASED, "fence": lease.fence + 1, "attempts": Job.attempts - 1}
+    if not rows.move(connection, lease.job_id, HELD, JobState.QUEUED, held_fence=lease.fence, **values):
+        if rows.outcome_of(connection, lease.job_id, lease.fence) is outcome:
+            return False
+        raise lost(lease)
+    rows.end_attempt(connection, lease.job_id, lease.fence, outcome, reason)
+    before = (Attempt.job_id == lease.job_id, Attempt.outcome == outcome, Attempt.fence < lease.fence)
+    connection.execute(delete(Attempt).where(*before, *like))
     return True
 
 
