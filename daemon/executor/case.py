@@ -22,6 +22,7 @@ from daemon.executor.hookup import Hookup
 from daemon.executor.inputs import Secret
 from daemon.executor.measure import Measurement, MeasureRules, fill
 from daemon.executor.memory import DeviceFull
+from daemon.executor.patience import own_deadline
 from daemon.executor.preparation import Bench, Preparation
 from daemon.executor.side import SidePlace, run_untimed
 from daemon.executor.stages import Stages
@@ -39,8 +40,6 @@ _SHARE_OF_DEVICE = 16
 _NUMERICS_BYTES = 1 << 30
 _NUMERICS_TRIAL = 1 << 20
 _EXACT_LIMIT_S = 10.0
-_NUMERICS_S = 15.0
-_NUMERICS_CALLS = 20
 _SAMPLE_LIMIT_S = 60.0
 
 
@@ -238,14 +237,10 @@ class CaseJudge:
         return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
 
     def _assess_numerics(self, drawer: Drawer, inspector: Inspector) -> None:
-        """Two more runs on fresh inputs, and the reference's in float64, after the clock has stopped.
-
-        In time of evald's own: that of the contract may be over, and then these labels must not be lost with it. A
-        kernel that does not come back in this time either is a timeout.
-        """
+        """Two more runs on fresh inputs, and the reference's in float64, after the clock has stopped."""
         self._progress("numerics")
         slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
-        self._deadline = max(self._deadline, time.monotonic() + _NUMERICS_S + _NUMERICS_CALLS * slowest_s)
+        self._deadline = own_deadline(self._deadline, slowest_s)
         candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
         if sum(place.wiring.layout(1).footprint_bytes for place in self._places.values()) > _NUMERICS_BYTES:
             self._ready.notes.append("numerics: not assessed, the tensors of a call are too large to hold copies")

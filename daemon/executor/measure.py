@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -24,6 +24,7 @@ from daemon.executor.conditions import Conditions, LeftRunning, Surroundings
 from daemon.executor.drawing import Drawer
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import Field
+from daemon.executor.patience import own_deadline
 from daemon.executor.side import (
     NotCaptured,
     NullKernel,
@@ -53,8 +54,6 @@ _GRAPH_NOISE_S, _STREAM_NOISE_S = 2e-6, 2e-5
 _EXTRA_ROUNDS = 3  # of equal contents; of calls one by one
 _CALLS_ONE_BY_ONE = 256
 _TIME_LEFT_S = 1.0
-_OWN_S = 15.0
-_OWN_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ class Measurement:
         with stage("rounds"):
             stop = self._rounds(slots, start, deadline, progress)
         with stage("alone"):
-            own = self._own_deadline(deadline)
+            own = own_deadline(deadline, max(one.wall_s for series in self._series for one in series.rounds))
             self._isolated(slots, own)
             self._equal_contents(slots, own)
             self._one_by_one(slots, own)
@@ -312,20 +311,12 @@ class Measurement:
         _require_unchanged(place, result)
         return result
 
-    def _own_deadline(self, deadline: float) -> float:
-        """For rounds that labels come from: a kernel that uses up its contract's time, where no clock looks, must not
-        get around them. One that does not come back in this time either is a timeout."""
-        longest_s = max(one.wall_s for series in self._series for one in series.rounds)
-        return max(deadline, time.monotonic() + _OWN_S + _OWN_ROUNDS * longest_s)
-
     def _isolated(self, slots: int, deadline: float) -> None:
         """Rounds of one call: what a call costs that cannot share work with its neighbours. Null rounds before and
         after: every attachment of the null candidate costs a whole round of its own."""
         wanted = _ISOLATED_ROUNDS * (_SUSPICIOUSLY_MANY if self._looks_batched() else 1)
         self._alone_nulls(slots, wanted)
-        for number in range(wanted):
-            if number and time.monotonic() + _TIME_LEFT_S > deadline:
-                break
+        for _ in _while_time(wanted, deadline):
             for series, one in zip(self._series, self._one_round(slots, 1, "isolated", deadline), strict=True):
                 series.alone.append(one)
         self._alone_nulls(slots, wanted)
@@ -349,9 +340,7 @@ class Measurement:
         """Rounds with one content in every slot: what remembers contents is faster there."""
         if slots == 1 or not any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))):
             return
-        for number in range(_EXTRA_ROUNDS):
-            if number and time.monotonic() + _TIME_LEFT_S > deadline:
-                break
+        for _ in _while_time(_EXTRA_ROUNDS, deadline):
             rounds = self._one_round(slots, slots, "equal", deadline, equal=True)
             for series, one in zip(self._series, rounds, strict=True):
                 series.equal.append(one)
@@ -361,9 +350,7 @@ class Measurement:
         if not self._replay:
             return
         calls = min(slots, _CALLS_ONE_BY_ONE)
-        for number in range(_EXTRA_ROUNDS):
-            if number and time.monotonic() + _TIME_LEFT_S > deadline:
-                break
+        for _ in _while_time(_EXTRA_ROUNDS, deadline):
             rounds = self._one_round(slots, calls, "called", deadline, replay=False)
             for series, one in zip(self._series, rounds, strict=True):
                 series.called.append(one)
@@ -394,6 +381,14 @@ class Measurement:
             target_rse=self._rules.target_rse,
             footprint_bytes=self._places[index].attached.layout.footprint_bytes,
         )
+
+
+def _while_time(count: int, deadline: float) -> Iterator[int]:
+    """Up to `count` rounds, as long as there is time for them; the first in any case."""
+    for number in range(count):
+        if number and time.monotonic() + _TIME_LEFT_S > deadline:
+            return
+        yield number
 
 
 def _as_round(result: RoundResult) -> Round:

@@ -20,6 +20,16 @@ from daemon.verdict import Side, Verdict
 
 _FACTOR = 100.0
 _FOR_REFERENCES = 10.0
+_OWN_S = 15.0
+_OWN_CALLS = 20
+
+
+def own_deadline(deadline: float, slowest_s: float) -> float:
+    """Until when (monotonic) to wait where labels come from, if a step takes `slowest_s`: in time of evald's own, for a
+    kernel that uses up its contract's, where no clock looks, must not get around them. One that does not come back by
+    then is a timeout.
+    """
+    return max(deadline, time.monotonic() + _OWN_S + _OWN_CALLS * slowest_s)
 
 
 class Patience:
@@ -28,7 +38,7 @@ class Patience:
 
     def __init__(self, floor_s: float) -> None:
         self._floor_s = floor_s
-        self._usual_s: float | None = None
+        self.usual_s: float | None = None  # of the fastest call so far
         self.spent_s = 0.0  # in all calls so far
 
     @classmethod
@@ -41,16 +51,11 @@ class Patience:
         """`calls` calls took `wall_s` seconds."""
         self.spent_s += wall_s
         if calls:
-            self._usual_s = min(self._usual_s or wall_s, wall_s / calls)
-
-    @property
-    def usual_s(self) -> float | None:
-        """Seconds of the fastest call so far; None before the first."""
-        return self._usual_s
+            self.usual_s = min(self.usual_s or wall_s, wall_s / calls)
 
     def limit_s(self, calls: int) -> float | None:
         """Seconds that `calls` calls may take; None while nothing is known."""
-        return None if self._usual_s is None else self._floor_s + _FACTOR * calls * self._usual_s
+        return None if self.usual_s is None else self._floor_s + _FACTOR * calls * self.usual_s
 
     def launched_s(self, peer: Patience) -> float | None:
         """Seconds that a device may work on a call that is worth as much as those of `peer`; None while nothing is
@@ -72,5 +77,5 @@ class Patience:
 
     def _explained(self, failure: Failure, calls: int) -> Failure:
         many = "1 call" if calls == 1 else f"{calls} calls"
-        reason = f"{many} did not end within {self.limit_s(calls):.1f} s, where one had taken {self._usual_s:.2g} s"
+        reason = f"{many} did not end within {self.limit_s(calls):.1f} s, where one had taken {self.usual_s:.2g} s"
         return failure.model_copy(update={"message": f"{reason}; {failure.message}"})

@@ -35,8 +35,8 @@ from daemon.verdict import Phase, Side, Verdict
 class Bench:
     """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the
     kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
-    is asked for). `refill` starts cells for the next case, `settle` waits
-    until nothing but the case's own cells is at work."""
+    is asked for). `refill` starts cells for the next case, `settle` waits until nothing but the case's own cells is at
+    work."""
 
     settings: Settings
     cells: Mapping[Side, Starter]
