@@ -3,7 +3,8 @@
     python bench/demo.py [--device auto|cpu|cuda]
 
 The same engine judges all of them twice: as it does, and without a sandbox and without spare cells, where each cell is
-a Python that imports torch. What has to be compiled is compiled before, for both. The verdicts must be the same.
+a Python that imports torch. The one that compiles an extension is left out: without a sandbox its folder has another
+name each time, and it is compiled each time. The verdicts must be the same.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from daemon.executor.devices import choose
 from daemon.executor.local import LocalEngine
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+LEFT_OUT = {"relu-torch-cuda"}
 
 
 def engine(home: Path, device: str, *, forked: bool) -> LocalEngine:
@@ -44,13 +46,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The examples: forked cells against fresh interpreters.")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     arguments = parser.parse_args()
-    names = [name for name in json.loads((EXAMPLES / "expected.json").read_text("utf-8")) if (EXAMPLES / name).is_dir()]
+    written = json.loads((EXAMPLES / "expected.json").read_text("utf-8"))
+    names = [name for name in written if (EXAMPLES / name).is_dir() and name not in LEFT_OUT]
     with tempfile.TemporaryDirectory() as home:
         forked, fresh = (engine(Path(home), arguments.device, forked=way) for way in (True, False))
         try:
             forked.start()
             fresh.start()
-            judged(forked, names)  # builds what is built
             fast, slow = judged(forked, names), judged(fresh, names)
             where = choose(Settings(device=arguments.device))[0]
         finally:
