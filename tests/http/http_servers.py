@@ -70,7 +70,7 @@ def started(home: Path, *options: str, **settings: str) -> Server:
     try:
         wait_for(url, "the server to listen")
         server = Server(process, home, log, str(url()))
-        wait_for(lambda: answers(server), "the server to answer")
+        wait_for(lambda: answers(server, judges="never" not in options), "the server to answer")
     except BaseException:
         process.kill()
         process.wait()
@@ -78,8 +78,9 @@ def started(home: Path, *options: str, **settings: str) -> Server:
     return server
 
 
-def answers(server: Server) -> bool:
+def answers(server: Server, *, judges: bool) -> bool:
+    """Whether it answers, and has seen the daemon that judges in it."""
     try:
-        return httpx.get(f"{server.url}/health").status_code in (200, 503)
+        return httpx.get(f"{server.url}/health").status_code in ((200,) if judges else (200, 503))
     except httpx.TransportError:
         return False
