@@ -214,9 +214,10 @@ def main() -> None:
             )
             rows.append(row)
             texts = " ".join(f"{one:.4g}" for one in row.evald)
-            costs = f"c0 {timings[0].c0_us:.0f}"
+            inside = " ".join(f"{one:.4g}" for one in known)
+            costs = " ".join(f"{one.c0_us:.0f}+{one.c0_slope_us:.3f}n" for one in timings)
             ends = [f"{one.stop}/{len(one.samples_ms)}x{max(one.calls)}" for one in timings[:2]]
-            print(f"{rung.name}: {texts} us; {costs}, {ends}, labels {timings[0].labels}", flush=True)
+            print(f"{rung.name}: {texts} us; inside {inside}; c0 {costs}; {ends}, {timings[0].labels}", flush=True)
         engine.close()
         print(table(rows))
 

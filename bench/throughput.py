@@ -171,14 +171,12 @@ def by_one_process(folders: list[Path], device: str) -> tuple[float, list[str]]:
     return time.perf_counter() - start, verdicts
 
 
-def report(took_s: dict[str, float], verdicts: dict[str, list[str]], count: int) -> None:
-    right = ["wrong_answer" if is_wrong(number) else "passed" for number in range(count)]
-    print(f"{'':24}{'a minute':>10} {'s each':>8} {'verdicts right':>16}")
-    for way, wall_s in took_s.items():
-        agreed = sum(found == wanted for found, wanted in zip(verdicts[way], right, strict=True))
-        print(f"{way:24}{count / wall_s * 60:10.1f} {wall_s / count:8.3f} {agreed:10d} of {count:2d}")
-    for way in list(took_s)[1:]:
-        print(f"evald / {way}: {took_s[way] / took_s['evald']:.2f} x")
+def rate(way: str, wall_s: float, verdicts: list[str]) -> None:
+    """One line of the table, as soon as it is known."""
+    right = ["wrong_answer" if is_wrong(number) else "passed" for number in range(len(verdicts))]
+    agreed = sum(found == wanted for found, wanted in zip(verdicts, right, strict=True))
+    count = len(verdicts)
+    print(f"{way:24}{count / wall_s * 60:10.1f} {wall_s / count:8.3f} {agreed:10d} of {count:2d}", flush=True)
 
 
 def stages(documents: list[Any], wall_s: float) -> None:
@@ -216,28 +214,25 @@ def main() -> int:
     arguments.elements = arguments.elements or ELEMENTS[device]
     if device == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"  # for the ways without evald; evald's cells set it themselves
+    print(f"{judged_on}, {arguments.bundles} kernels on {arguments.elements * 4 / 1e6:.1f} MB")
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         wall_s, idle_s, documents = by_evald(arguments, device, scratch)
+        spread = f"p50 {statistics.median(idle_s):.3f} s, {min(idle_s):.3f} to {max(idle_s):.3f} s"
+        print(f"from drop to result at an idle daemon: {spread} ({len(idle_s)} bundles)")
+        stages(documents, wall_s)
+        print(f"{'':24}{'a minute':>10} {'s each':>8} {'verdicts right':>16}")
+        rate("evald", wall_s, [document["verdict"] for document in documents])
         folders = [
             bundle(scratch / "plain" / f"relu{number}", number, device, arguments.elements, None)
             for number in range(arguments.bundles)
         ]
-        processes_s, from_processes = by_processes(folders)
-        one_s, from_one = by_one_process(folders, device)
-    print(f"{judged_on}, {arguments.bundles} kernels on {arguments.elements * 4 / 1e6:.1f} MB")
-    report(
-        {"evald": wall_s, "process per bundle": processes_s, "one process": one_s},
-        {
-            "evald": [document["verdict"] for document in documents],
-            "process per bundle": from_processes,
-            "one process": from_one,
-        },
-        arguments.bundles,
-    )
-    spread = f"p50 {statistics.median(idle_s):.3f} s, {min(idle_s):.3f} to {max(idle_s):.3f} s"
-    print(f"from drop to result at an idle daemon: {spread} ({len(idle_s)} bundles)")
-    stages(documents, wall_s)
+        processes_s, verdicts = by_processes(folders)
+        rate("process per bundle", processes_s, verdicts)
+        one_s, verdicts = by_one_process(folders, device)
+        rate("one process", one_s, verdicts)
+    print(f"evald / process per bundle: {processes_s / wall_s:.2f} x")
+    print(f"evald / one process: {one_s / wall_s:.2f} x")
     return 0
 
 

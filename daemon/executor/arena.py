@@ -77,10 +77,15 @@ class Arena:
         else:
             rows[torch.tensor(slots, device=self.device)] = lanes
 
-    def publish(self, slots: int) -> None:
-        """Copy the image of the first `slots` into the shared memory. The cell must be frozen."""
-        end = self.layout.origin(slots)
-        self.shared.bytes[:end].copy_(self.image[:end])
+    def publish(self, slots: list[int]) -> None:
+        """Copy the image of `slots`, and the order, into the shared memory. The cell must be frozen."""
+        base, stride = self.layout.base, self.layout.stride
+        if 2 * len(slots) > max(slots, default=0):  # one copy of some slots too many costs less than many copies
+            pieces = [(0, self.layout.origin(max(slots) + 1) if slots else base)]
+        else:
+            pieces = [(0, base), *((self.layout.origin(slot), stride) for slot in slots)]
+        for start, size in pieces:
+            self.shared.bytes[start : start + size].copy_(self.image[start : start + size])
 
     def set_order(self, order: list[int]) -> None:
         """The slot numbers of the next round's calls, in order."""
@@ -141,7 +146,7 @@ def _columns(layout: Layout, buffer: torch.Tensor, field: Field) -> torch.Tensor
 def _lanes(rows: torch.Tensor) -> torch.Tensor:
     """Rows of bytes as rows of the widest integers that fit: fewer to move."""
     for dtype in (torch.int64, torch.int32, torch.int16):
-        if rows.shape[-1] % dtype.itemsize == 0:
+        if all(number % dtype.itemsize == 0 for number in (rows.shape[-1], rows.stride(0), rows.storage_offset())):
             return rows.view(dtype)
     return rows
 
@@ -153,7 +158,7 @@ def _first_change(ours: torch.Tensor, theirs: torch.Tensor) -> int | None:
     for top in range(0, height, rows):
         for left in range(0, width, _COMPARED_AT_ONCE):
             piece = slice(top, top + rows), slice(left, left + _COMPARED_AT_ONCE)
-            if not torch.equal(ours[piece], theirs[piece]):
+            if not torch.equal(_lanes(ours[piece]), _lanes(theirs[piece])):
                 changed = (ours[piece] != theirs[piece]).any(dim=0)
                 return left + int(changed.to(torch.uint8).argmax())
     return None

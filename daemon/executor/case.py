@@ -37,6 +37,8 @@ from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
 _SHARE_OF_DEVICE = 16
+_CPU_ROUND_S = 0.05
+_GPU_ROUND_S = 0.005  # what a round costs varies by 40 us there
 _NUMERICS_BYTES = 1 << 30
 _NUMERICS_TRIAL = 1 << 20
 _EXACT_LIMIT_S = 10.0
@@ -59,6 +61,7 @@ class CaseJudge:
         self._places: dict[Side, SidePlace] = {}
         self._errors = Errors()
         self._deadline = 0.0
+        self._is_ending = False  # its end has been left to the judge
         self._trials = 0
         self._labels: list[str] = []
         self._build: dict[str, Any] = {}
@@ -83,7 +86,8 @@ class CaseJudge:
             failure = Failure(phase=Phase.INPUTS, side=Side.CANDIDATE, message=str(problem))
             return self._report(Verdict.REJECTED, failure)
         finally:
-            self._ready.close()
+            if not self._is_ending:
+                self._ready.close()
 
     def _story(self) -> None:
         self._progress("compiling")
@@ -114,8 +118,23 @@ class CaseJudge:
             raise blamed(failed, self._ready.cells) if self._bench.device.is_gpu else failed from None
         finally:
             with stage("end"):
-                self._ready.kill()  # before memory is given back that they have mapped
-                hookup.close()
+                self._end(hookup)
+
+    def _end(self, hookup: Hookup) -> None:
+        """Kill the cells and give their memory back. Where it takes long and nothing here waits for it, the judge's
+        answer need not either."""
+
+        def end() -> None:
+            self._ready.kill()  # before memory is given back that they have mapped
+            hookup.close()
+            self._ready.close()
+
+        self._is_ending = self._bench.device.is_gpu and not self._inspection.wanted
+        if self._is_ending:
+            self._ready.strike()
+            self._bench.later(end)
+        else:
+            end()
 
     # -- check and measure --------------------------------------------------------------------------------------
 
@@ -207,6 +226,7 @@ class CaseJudge:
             min_calls=self._request.num_trials,
             max_calls=defaults.max_calls,
             arena_bytes=self._arena_bytes(),
+            round_s=_GPU_ROUND_S if self._bench.device.is_gpu else _CPU_ROUND_S,
             graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
         )
         start = time.monotonic()
@@ -222,6 +242,7 @@ class CaseJudge:
             self._bench.conditions,
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
             stages=self._stages,
+            lane=self._bench.lane,
         )
         self._timings = measurement.run(estimate_s, self._deadline, self._progress)
         if drawer.repeats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +18,7 @@ from daemon.verdict import Phase, Side, Verdict
 
 _CHANCE_SIGMAS = 6.0
 _RARE = 1e-4
+_COMPARED_TOGETHER = 64 << 20  # bytes
 
 
 @dataclass
@@ -76,15 +78,23 @@ class Inspector:
         for (mine, theirs), name, tolerance in zip(fields, names, self.tolerances, strict=True):
             if mine.tensor.count == 0:
                 continue
-            got = self.candidate.attached.outputs(order, mine)
-            expected = reference.attached.outputs(order, theirs)
-            difference = verify.compare(got, expected, tolerance).without_leading_index()
-            self.errors.note(name, difference)
-            if difference.wrong:
-                message = verify.describe(name, difference, got.numel(), tolerance)
-                if untouched := self._untouched(order, mine):
-                    message += f"; {untouched} elements were never written"
-                raise _fault(self.candidate, phase, message)
+            for slots in _batches(order, mine.tensor.size_bytes):
+                got = self.candidate.attached.outputs(slots, mine)
+                expected = reference.attached.outputs(slots, theirs)
+                difference = verify.compare(got, expected, tolerance).without_leading_index()
+                self.errors.note(name, difference)
+                if difference.wrong:
+                    message = verify.describe(name, difference, got.numel(), tolerance)
+                    if untouched := self._untouched(slots, mine):
+                        message += f"; {untouched} elements were never written"
+                    raise _fault(self.candidate, phase, message)
+
+
+def _batches(order: list[int], size_bytes: int) -> Iterator[list[int]]:
+    """Slots whose answers are compared together: large ones each where they lie, small ones many in a copy."""
+    count = max(1, _COMPARED_TOGETHER // max(size_bytes, 1))
+    for start in range(0, len(order), count):
+        yield order[start : start + count]
 
 
 def _fault(place: SidePlace, phase: Phase, message: str) -> CellFailed:

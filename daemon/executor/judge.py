@@ -9,6 +9,7 @@ sees a bundle.
 from __future__ import annotations
 
 import json
+import select
 import socket
 import sys
 import time
@@ -26,6 +27,7 @@ from daemon.executor.bundle import bound, parse_folder
 from daemon.executor.case import CaseJudge
 from daemon.executor.cells import Cell, Cells, CellSettings, pool_threads
 from daemon.executor.conditions import GpuConditions, HostConditions
+from daemon.executor.cores import cores_here, lane_of
 from daemon.executor.devices import Device
 from daemon.executor.preparation import Bench
 from daemon.executor.proof import prove
@@ -42,6 +44,7 @@ from daemon.verdict import Phase, Side, Verdict
 
 _OUTPUT_CHARS = 1 << 20
 _REPORT_FACTOR = 4
+_A_MOMENT_S = 0.05  # the next bundle comes sooner, where one waits
 _UID_STEP = {Side.CANDIDATE: 0, Side.REFERENCE: 1000}
 _NULL_UID_STEP = 2000
 _BUILD_UID_STEP = 3300  # beside those of builders
@@ -68,6 +71,7 @@ class Judge:
         self._backends = catalog.load(settings.backend_paths)
         self._zygotes = Zygotes()
         self._null_cell: Cell | None = None
+        self._endings: list[Callable[[], None]] = []
         self._versions = environment.toolchain()
         self._spares = {
             side: Spares(self._cells(step), settings.sandbox.spare_cells) for side, step in _UID_STEP.items()
@@ -89,6 +93,8 @@ class Judge:
             ceilings=self._ceilings,
             refill=self._refill,
             settle=self._settle,
+            later=self._endings.append,
+            lane=lane_of(slot, cores_here()) if device.is_gpu else None,
         )
         threads = None if device.is_gpu else pool_threads(settings)
         self._yardstick = Yardstick(self._bench, self._versions["torch"], threads)
@@ -172,11 +178,18 @@ class Judge:
         for spares in self._spares.values():
             spares.settle()
 
+    def finish(self) -> None:
+        """Do what was left for later: until then the last case's dead cells hold their memory."""
+        while self._endings:
+            self._endings.pop(0)()
+
     def _refill(self) -> None:
+        self.finish()
         for spares in self._spares.values():
             spares.refill()
 
     def close(self) -> None:
+        self.finish()
         for spares in self._spares.values():
             spares.close()
         if self._null_cell is not None:
@@ -230,6 +243,8 @@ def serve(channel: socket.socket, judge: Judge) -> None:
     """Answer `evaluate` messages until the daemon closes its end."""
     reader = protocol.Reader(protocol.MAX_TO_CELL)
     while True:
+        if not select.select([channel], [], [], _A_MOMENT_S)[0]:
+            judge.finish()
         try:
             message = protocol.receive(channel, reader)
         except protocol.ClosedError:

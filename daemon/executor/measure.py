@@ -12,18 +12,18 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
 
-from daemon.errors import HarnessError
 from daemon.evaluation import Failure, Timing
 from daemon.executor.cells import Cell, CellFailed
-from daemon.executor.conditions import Conditions, LeftRunning, Surroundings
+from daemon.executor.conditions import Conditions, Surroundings
+from daemon.executor.cores import Lane, kept_to
 from daemon.executor.drawing import Drawer
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import Field
+from daemon.executor.nulls import Nulls
 from daemon.executor.patience import own_deadline
 from daemon.executor.side import (
     NotCaptured,
@@ -31,10 +31,10 @@ from daemon.executor.side import (
     RoundPlan,
     RoundResult,
     SidePlace,
-    attach,
+    Turn,
     capture,
-    detach,
     plan_round,
+    require_captured,
     run_timed,
     run_untimed,
 )
@@ -42,17 +42,22 @@ from daemon.executor.stages import Stages
 from daemon.executor.timings import FEWEST_ROUNDS, Account, Round, Series, kept
 from daemon.verdict import Phase, Verdict
 
-_TARGET_ROUND_S = 0.05
+_ONE_LONG_S = 0.05  # a round of a few slow calls may take that long
+_FEW_CALLS = 8
 _NULL_ROUNDS = 3
-_NULLS_BESIDE = 2
-_NULL_LIMIT_S = 60.0
+_NULLS_BEFORE = 2  # of each size, where more come beside the rounds
 _SIZING_CALLS = 16
 _LEAST_SHARE = 0.05  # of a sizing round that its calls take at least, whatever the null candidate says
-_ISOLATED_ROUNDS = 5
-_SUSPICIOUSLY_MANY = 8
+_ISOLATED_ROUNDS = 3
+_SUSPICIOUSLY_MANY = 40
 _GRAPH_NOISE_S, _STREAM_NOISE_S = 2e-6, 2e-5
-_EXTRA_ROUNDS = 3  # of equal contents; of calls one by one
-_CALLS_ONE_BY_ONE = 256
+_EXTRA_ROUNDS = 3  # of equal contents, where the first one looks as if somebody remembered them
+_WHOLE_GRAPH, _GRAPHS, _PASSING_GRAPH = 0, 3, 3
+_CHECKING_ANY_S = 0.01  # however little there is
+_GROWN_AT_MOST, _WORTH_GROWING = 3, 1.5  # many slots are filled faster, each, than a few
+_LOOKS = 2  # rounds of calls one by one; null rounds of the smallest kernels
+_CALLS_ONE_BY_ONE = 64
+_NEAR_A_LAUNCH_S = 5e-6  # calls beyond it cannot be cheaper than the launch of a kernel
 _TIME_LEFT_S = 1.0
 
 
@@ -66,6 +71,7 @@ class MeasureRules:
     min_calls: int
     max_calls: int
     arena_bytes: int
+    round_s: float  # how long a round should take
     graph: bool = False  # time launches of CUDA graphs, where every kernel lets itself be captured
 
 
@@ -85,21 +91,26 @@ class Measurement:
         rules: MeasureRules,
         conditions: Conditions,
         check: Check,
+        *,
         stages: Stages,
+        lane: Lane | None = None,
     ) -> None:
         self._stages = stages
+        self._lane = lane
         self._places = places
-        self._null = null
         self._drawer = drawer
         self._secret = secret
         self._rules = rules
         self._surroundings = Surroundings(conditions, [place.cell for place in places])
+        self._nulls = Nulls(null, places, self._surroundings, self._plan)
         self._check = check
         self._series = [Series() for _ in places]
         self._random = secret.host_generator("rounds")
         self._content = secret.generator("content")
         self._round = 0
         self._replay = False
+        self._turns: dict[int, Turn] = {}
+        self._filling_s = self._checking_s = 0.0  # a slot, about
         self.not_captured: str | None = None
 
     def run(self, estimate_s: float, deadline: float, progress: Callable[[str], None]) -> list[Timing]:
@@ -107,12 +118,15 @@ class Measurement:
 
         Raises `CellFailed` for what a kernel did, `HarnessError` when the null candidate failed.
         """
-        try:
-            return self._run(estimate_s, deadline, progress, as_graph=self._rules.graph)
-        except NotCaptured as reason:
-            self.not_captured, self._replay = str(reason), False
-        self._series = [Series() for _ in self._places]
-        return self._run(estimate_s, deadline, progress, as_graph=False)
+        with kept_to(self._lane, [*(place.cell for place in self._places), self._nulls.cell]):
+            try:
+                return self._run(estimate_s, deadline, progress, as_graph=self._rules.graph)
+            except NotCaptured as reason:
+                self.not_captured, self._replay = str(reason), False
+                self._series = [Series() for _ in self._places]
+                return self._run(estimate_s, deadline, progress, as_graph=False)
+            finally:
+                self._nulls.detach()
 
     def _run(
         self, estimate_s: float, deadline: float, progress: Callable[[str], None], *, as_graph: bool
@@ -121,8 +135,8 @@ class Measurement:
         with stage("size"):
             slots = self._sized(estimate_s, deadline, as_graph=as_graph)
         with stage("calibrate"):
-            self._calibrate(NullKernel.LOOP, slots)
-            self._calibrate(NullKernel.COPY, slots)
+            self._calibrate(slots)
+            self._calibrate_copy(slots)
         with stage("rounds"):
             stop = self._rounds(slots, start, deadline, progress)
         with stage("alone"):
@@ -131,31 +145,42 @@ class Measurement:
             self._equal_contents(slots, own)
             self._one_by_one(slots, own)
         with stage("calibrate"):
-            self._calibrate(NullKernel.LOOP, slots)
+            if not self._replay:
+                self._calibrate(slots)
         return [self._timing(index, stop) for index in range(len(self._places))]
 
     def _sized(self, estimate_s: float, deadline: float, *, as_graph: bool) -> int:
         """Calls per round, with every slot and kernel warm for as many; and whether rounds are launches of graphs."""
         few = min(_SIZING_CALLS, self._choose_slots(estimate_s / _SIZING_CALLS, deadline))
-        needed_s = self._warm_up(few, deadline)
+        self._warm_up(few, deadline)
         if as_graph:
-            self._replay = self._can_replay(few, deadline)
-            needed_s = self._warm_up(few, deadline) if self._replay else needed_s
-        slots = self._choose_slots(needed_s, deadline)
-        if slots != few:
+            self._replay = self._can_replay(deadline)
+        walls_s = [self._warm_round(place, deadline) for place in self._places]
+        overhead_s = min(cost_s for _, cost_s in self._null_costs(0, self._null_kind, [few, few]))
+        for index, wall_s in enumerate(walls_s):
+            self._nulls.call_s[index] = max(wall_s - overhead_s, _LEAST_SHARE * wall_s) / few
+        slots = few
+        for number in range(_GROWN_AT_MOST):
+            wanted = self._choose_slots(max(self._nulls.call_s), deadline)
+            if wanted == slots or (number and wanted < _WORTH_GROWING * slots):
+                break
+            slots = wanted
+            self._nulls.detach()
             self._warm_up(slots, deadline)
         return slots
 
-    def _choose_slots(self, estimate_s: float, deadline: float) -> int:
-        """Calls per round: long enough to dwarf the overhead, small enough for memory and for drawing fresh content
-        in time."""
+    def _choose_slots(self, call_s: float, deadline: float) -> int:
+        """Calls per round: long enough to dwarf the overhead, small enough for memory, and for making and checking
+        their contents in time."""
         rules = self._rules
         stride = max(place.wiring.stride() for place in self._places)
-        by_time = max(1, round(_TARGET_ROUND_S / max(estimate_s, 1e-9)))
+        call_s = max(call_s, 1e-9)
+        by_time = max(1, round(rules.round_s / call_s), min(_FEW_CALLS, round(_ONE_LONG_S / call_s)))
         by_memory = max(1, rules.arena_bytes // stride)
         budget_s = min(rules.max_s, max(deadline - time.monotonic(), 0.0) / 3)
-        by_drawing = max(1, int(budget_s / (rules.min_rounds * max(self._drawer.cost_s, 1e-7))))
-        return min(by_time, by_memory, by_drawing, rules.max_calls)
+        handling_s = max(self._drawer.cost_s, self._filling_s + self._checking_s, 1e-7)
+        by_handling = max(1, int(budget_s / (rules.min_rounds * handling_s)))
+        return min(by_time, by_memory, by_handling, rules.max_calls)
 
     def _fill(self, slots: list[int], purpose: str, deadline: float, *, equal: bool = False) -> None:
         """Fresh guards, poison and inputs for every place, the same inputs on all of them; `equal`: the same in every
@@ -171,84 +196,108 @@ class Measurement:
     def _order(self, slots: int, calls: int) -> list[int]:
         return [int(slot) for slot in torch.randperm(slots, generator=self._random)[:calls]]
 
-    def _warm_up(self, slots: int, deadline: float) -> float:
-        """Every page of every slot touched once, and the kernel warm, on content nothing depends on.
+    def _some_calls(self, slots: int) -> int:
+        """At random, so that nobody knows how long a round is going to be."""
+        return int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
 
-        Returns the seconds one call of the slowest place takes in a second pass, about: how large rounds have to be.
-        """
-        order = list(range(slots))
+    def _turn(self, slots: int, calls: int) -> Turn:
+        """Slots drawn for this round alone."""
+        return Turn(tuple(self._order(slots, calls)), self._replay, _PASSING_GRAPH, is_new=self._replay)
+
+    def _usual_turn(self, slots: int) -> Turn:
+        """Of a round that counts. Capturing calls takes longer than they do, so a few graphs take turns, of different
+        lengths and each of its own order: the content is what has to be fresh in every round."""
+        if not self._replay:
+            return self._turn(slots, self._some_calls(slots))
+        number = int(torch.randint(_GRAPHS, (1,), generator=self._random))
+        known = self._turns.get(number)
+        turn = known or Turn(tuple(self._order(slots, self._some_calls(slots))), True, number, is_new=True)
+        self._turns[number] = replace(turn, is_new=False)
+        return turn
+
+    def _whole_turn(self, slots: int) -> Turn:
+        """Of a round on every slot."""
+        return self._turns[_WHOLE_GRAPH] if self._replay else self._turn(slots, slots)
+
+    def _warm_up(self, slots: int, deadline: float) -> None:
+        """Every page of every slot touched once, and the kernel warm, on content nothing depends on."""
         for place in self._places:
             place.attach(slots, phase=Phase.MEASURE, deadline=deadline)
+        order = self._order(slots, slots)
+        self._turns = {_WHOLE_GRAPH: Turn(tuple(order), True, _WHOLE_GRAPH)}
+        start = time.perf_counter()
         self._fill(order, "warm", deadline)
-        slowest_s = 0.0
+        self._filling_s = (time.perf_counter() - start) / slots
         for place in self._places:
-            for _ in range(2):
-                seed = self._secret.seed("warm")
-                wall_s = run_untimed(place, order, seed, phase=Phase.MEASURE, deadline=deadline, replay=self._replay)
-            slowest_s = max(slowest_s, wall_s)
-        overhead_s = min(self._null_rounds(self._places[0], NullKernel.LOOP, slots, [slots] * 2))
-        return max(slowest_s - overhead_s, _LEAST_SHARE * slowest_s) / slots
+            if self._replay:
+                require_captured(self._capture(place, deadline))
+            self._warm_round(place, deadline)
 
-    def _can_replay(self, slots: int, deadline: float) -> bool:
+    def _capture(self, place: SidePlace, deadline: float) -> str | None:
+        order, seed = list(self._turns[_WHOLE_GRAPH].order), self._secret.seed("capture")
+        return capture(place.cell, order, seed, phase=Phase.MEASURE, deadline=deadline)
+
+    def _warm_round(self, place: SidePlace, deadline: float, *, replay: bool | None = None) -> float:
+        """Seconds it took, about: how large rounds have to be."""
+        order, seed = list(self._turns[_WHOLE_GRAPH].order), self._secret.seed("warm")
+        as_graph = self._replay if replay is None else replay
+        return run_untimed(place, order, seed, phase=Phase.MEASURE, deadline=deadline, replay=as_graph)
+
+    def _can_replay(self, deadline: float) -> bool:
         """Whether every kernel can be captured as a CUDA graph whose launch gives right answers.
 
         Work that a kernel puts on a stream of its own choosing (the default one, say) is not captured, and its slots
         keep the poison: only the answers tell.
         """
-        order, seed = list(range(slots)), self._secret.seed("capture")
+        order = list(self._turns[_WHOLE_GRAPH].order)
         for place in self._places:
-            self.not_captured = capture(place.cell, order, seed, phase=Phase.MEASURE, deadline=deadline)
+            self.not_captured = self._capture(place, deadline)
             if self.not_captured is not None:
                 return False
         self._fill(order, "capture", deadline)
         for place in self._places:
-            run_untimed(place, order, seed, phase=Phase.MEASURE, deadline=deadline, replay=True)
+            self._warm_round(place, deadline, replay=True)
+        start = time.perf_counter()
         try:
             self._check(0, order)
         except CellFailed as failed:
             self.not_captured = f"a launch of the captured graph does not do what the calls do: {failed}"
+        self._checking_s = max(time.perf_counter() - start - _CHECKING_ANY_S, 0.0) / len(order)
         return self.not_captured is None
 
-    def _calibrate(self, kind: NullKernel, slots: int) -> None:
-        """Null rounds at one call, at half and at all of them, on each place's own arena."""
-        sizes = sorted({1, max(1, slots // 2), slots}) * _NULL_ROUNDS
-        for place, series in zip(self._places, self._series, strict=True):
-            if kind is NullKernel.LOOP or place.wiring.returns:
-                series.null[kind] += zip(sizes, self._null_rounds(place, kind, slots, sizes), strict=True)
+    @property
+    def _null_kind(self) -> NullKernel:
+        return NullKernel.WORK if self._replay else NullKernel.LOOP
 
-    def _null_beside(self, slots: int, calls: int) -> None:
-        """Null rounds in between: what a round costs drifts like what it is subtracted from. On a CPU those before and
+    def _null_costs(
+        self, index: int, kind: NullKernel, sizes: list[int], *, replay: bool | None = None
+    ) -> list[tuple[int, float]]:
+        """As `Nulls.costs_s`; `replay` as the whole measurement has it, unless said otherwise."""
+        return self._nulls.costs_s(index, kind, sizes, replay=self._replay if replay is None else replay)
+
+    def _calibrate(self, slots: int) -> None:
+        """Null rounds at one call, at half and at all of them, on each place's own arena. Where more come beside the
+        rounds, a few."""
+        half = max(1, slots // 2)
+        sizes = [half, slots] * _NULLS_BEFORE if self._replay else sorted({1, half, slots}) * _NULL_ROUNDS
+        for index, series in enumerate(self._series):
+            series.null += self._null_costs(index, self._null_kind, sizes)
+
+    def _calibrate_copy(self, slots: int) -> None:
+        """What copying returned answers into their slots costs."""
+        for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
+            if place.wiring.returns:
+                series.copying += self._null_costs(index, NullKernel.COPY, [slots] * _NULL_ROUNDS)
+
+    def _null_beside(self, index: int, slots: int) -> None:
+        """A null round in between: what a round costs drifts like what it is subtracted from. On a CPU those before and
         after must do: a round there is long against what it costs."""
         if self._replay:
-            for place, series in zip(self._places, self._series, strict=True):
-                walls = self._null_rounds(place, NullKernel.LOOP, slots, [calls] * _NULLS_BESIDE)
-                series.null[NullKernel.LOOP] += [(calls, wall_s) for wall_s in walls]
+            size = slots if self._round % 2 else max(1, slots // 2)
+            self._series[index].null += self._null_costs(index, self._null_kind, [size])
 
-    def _null_rounds(
-        self, place: SidePlace, kind: NullKernel, slots: int, sizes: list[int], *, replay: bool | None = None
-    ) -> list[float]:
-        """Wall seconds of rounds of these sizes without a kernel, after one that touches every page of the null's own
-        map."""
-        deadline = time.monotonic() + _NULL_LIMIT_S
-        try:
-            attach(self._null, place.wiring, place.attached, phase=Phase.MEASURE, deadline=deadline, null=kind)
-            walls = []
-            for calls in [slots, *sizes]:
-                plan = self._plan(place, self._order(slots, calls), replay=replay)
-                walls.append(run_timed(place, plan, 0, self._null, self._surroundings, deadline=deadline).wall_s)
-            detach(self._null, phase=Phase.MEASURE, deadline=deadline)
-        except LeftRunning:
-            with suppress(CellFailed):  # the null candidate lives on, and the memory goes with the case
-                detach(self._null, phase=Phase.MEASURE, deadline=deadline)
-            raise
-        except (CellFailed, NotCaptured) as failed:
-            raise HarnessError(f"the null candidate failed: {failed}") from failed
-        return walls[1:]
-
-    def _plan(self, place: SidePlace, order: list[int], *, replay: bool | None = None) -> RoundPlan:
-        """`replay` as the whole measurement has it, unless said otherwise."""
-        secret_fields, as_graph = self._secret_fields(place), self._replay if replay is None else replay
-        return plan_round(place.attached, secret_fields, order, self._random, replay=as_graph)
+    def _plan(self, place: SidePlace, turn: Turn) -> RoundPlan:
+        return plan_round(place.attached, self._secret_fields(place), turn, self._random)
 
     def _secret_fields(self, place: SidePlace) -> list[Field]:
         return [
@@ -262,10 +311,11 @@ class Measurement:
         longest_s = 0.0
         while True:
             began = time.monotonic()
-            calls = int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
-            for series, one in zip(self._series, self._one_round(slots, calls, "round", deadline), strict=True):
+            rounds = self._one_round(self._usual_turn(slots), "round", deadline)
+            for series, one in zip(self._series, rounds, strict=True):
                 series.rounds.append(one)
-            self._null_beside(slots, calls)
+            for index in range(len(self._places)):
+                self._null_beside(index, slots)
             longest_s = max(longest_s, time.monotonic() - began)
             worst = self._worst_rse()
             progress(f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
@@ -278,85 +328,89 @@ class Measurement:
             if time.monotonic() + 2 * longest_s + _TIME_LEFT_S > deadline:
                 return "time"
 
-    def _one_round(
-        self,
-        slots: int,
-        calls: int,
-        purpose: str,
-        deadline: float,
-        *,
-        equal: bool = False,
-        replay: bool | None = None,
-    ) -> list[Round]:
+    def _one_round(self, turn: Turn, purpose: str, deadline: float, *, equal: bool = False) -> list[Round]:
         """One timed round of every place, all on the same contents, all answers compared."""
         self._round += 1
-        order = self._order(slots, calls)
+        order = list(turn.order)
         self._fill(order, purpose, deadline, equal=equal)
         sequence = list(range(len(self._places)))
         if self._round % 4 in (2, 3):  # A B B A
             sequence.reverse()
-        results = {index: self._timed(index, order, deadline, replay=replay) for index in sequence}
+        results = {index: self._timed(index, turn, deadline) for index in sequence}
         self._check(self._round, order)
         for index in sequence:
             _require_unchanged(self._places[index], results[index])
         return [_as_round(results[index]) for index in range(len(self._places))]
 
-    def _timed(self, index: int, order: list[int], deadline: float, *, replay: bool | None = None) -> RoundResult:
+    def _timed(self, index: int, turn: Turn, deadline: float) -> RoundResult:
         """One timed round of the place's own cell. Raises `CellFailed` when outputs changed after "done"."""
         place, seed = self._places[index], self._secret.seed("call", self._round)
-        plan = self._plan(place, order, replay=replay)
-        with place.patience.waiting(len(order), deadline) as limit:
+        plan = self._plan(place, turn)
+        with place.patience.waiting(len(turn.order), deadline) as limit:
             result = run_timed(place, plan, seed, place.cell, self._surroundings, deadline=limit)
-        place.patience.saw(len(order), result.wall_s)
+        place.patience.saw(len(turn.order), result.wall_s)
         _require_unchanged(place, result)
         return result
 
     def _isolated(self, slots: int, deadline: float) -> None:
-        """Rounds of one call: what a call costs that cannot share work with its neighbours. Null rounds before and
-        after: every attachment of the null candidate costs a whole round of its own."""
-        wanted = _ISOLATED_ROUNDS * (_SUSPICIOUSLY_MANY if self._looks_batched() else 1)
-        self._alone_nulls(slots, wanted)
-        for _ in _while_time(wanted, deadline):
-            for series, one in zip(self._series, self._one_round(slots, 1, "isolated", deadline), strict=True):
-                series.alone.append(one)
-        self._alone_nulls(slots, wanted)
-        if self._replay and slots >= _SIZING_CALLS:
-            for place, series in zip(self._places, self._series, strict=True):
-                if any(field.tensor.count for field in place.answer_fields()):  # nothing to write takes no kernel
-                    walls = self._null_rounds(place, NullKernel.TOUCH, slots, [slots] * _EXTRA_ROUNDS)
-                    series.touch += [(slots, wall_s) for wall_s in walls]
+        """Rounds of one call: what a call costs that cannot share work with its neighbours; null rounds before and
+        after. A candidate that looks as if it did gets many of both."""
+        self._alone(slots, _ISOLATED_ROUNDS, deadline)
+        if self._looks_batched():
+            self._alone(slots, _SUSPICIOUSLY_MANY, deadline)
+        if not self._replay or slots < _SIZING_CALLS:
+            return
+        for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
+            # Nothing to write takes no kernel, and who takes longer than a launch has had one.
+            if any(field.tensor.count for field in place.answer_fields()) and self._usual_s(index) < _NEAR_A_LAUNCH_S:
+                series.touch += self._null_costs(index, NullKernel.TOUCH, [slots] * _LOOKS)
 
-    def _alone_nulls(self, slots: int, wanted: int) -> None:
-        sizes = [1] * -(-wanted // 2)
-        for place, series in zip(self._places, self._series, strict=True):
-            series.alone_null += self._null_rounds(place, NullKernel.LOOP, slots, sizes)
+    def _alone(self, slots: int, wanted: int, deadline: float) -> None:
+        half = -(-wanted // 2)
+        self._alone_nulls(half)
+        for _ in _while_time(wanted, deadline):
+            for series, one in zip(
+                self._series, self._one_round(self._turn(slots, 1), "isolated", deadline), strict=True
+            ):
+                series.alone.append(one)
+        self._alone_nulls(half)
+
+    def _alone_nulls(self, count: int) -> None:
+        for index, series in enumerate(self._series):
+            series.alone_null += [cost_s for _, cost_s in self._null_costs(index, self._null_kind, [1] * count)]
+
+    def _usual_s(self, index: int) -> float:
+        return statistics.median(self._account(index).samples_s)
 
     def _looks_batched(self) -> bool:
-        """Whether the candidate is so much faster than the reference that it is worth a closer look how."""
-        usual_s = [statistics.median(self._account(index).samples_s) for index in range(len(self._places))]
-        return len(usual_s) > 1 and usual_s[0] < usual_s[1] / 2
+        """Whether the candidate is worth a closer look at how it does that: it is so much faster than the reference, or
+        its calls alone took so much longer."""
+        if len(self._places) > 1 and self._usual_s(0) < self._usual_s(1) / 2:
+            return True
+        return self._account_beside(0).is_batched
 
     def _equal_contents(self, slots: int, deadline: float) -> None:
         """Rounds with one content in every slot: what remembers contents is faster there."""
         if slots == 1 or not any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))):
             return
         for _ in _while_time(_EXTRA_ROUNDS, deadline):
-            rounds = self._one_round(slots, slots, "equal", deadline, equal=True)
+            rounds = self._one_round(self._whole_turn(slots), "equal", deadline, equal=True)
             for series, one in zip(self._series, rounds, strict=True):
                 series.equal.append(one)
+            if not any(self._account(index).is_cached for index in range(len(self._places))):
+                return
 
     def _one_by_one(self, slots: int, deadline: float) -> None:
         """What a call costs that is launched from its own language, where the figure is that of a graph's launch."""
         if not self._replay:
             return
         calls = min(slots, _CALLS_ONE_BY_ONE)
-        for _ in _while_time(_EXTRA_ROUNDS, deadline):
-            rounds = self._one_round(slots, calls, "called", deadline, replay=False)
+        for _ in _while_time(_LOOKS, deadline):
+            rounds = self._one_round(Turn(tuple(self._order(slots, calls))), "called", deadline)
             for series, one in zip(self._series, rounds, strict=True):
                 series.called.append(one)
-        for place, series in zip(self._places, self._series, strict=True):
-            walls = self._null_rounds(place, NullKernel.LOOP, slots, [calls] * _EXTRA_ROUNDS, replay=False)
-            series.called_null += [(calls, wall_s) for wall_s in walls]
+        for index, series in enumerate(self._series):
+            series.called_null += self._null_costs(index, NullKernel.LOOP, [calls] * _LOOKS, replay=False)
 
     def _account(self, index: int) -> Account:
         wirings = [place.wiring for place in self._places]

@@ -10,7 +10,7 @@ from daemon.errors import HarnessError
 from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.layout import TensorShape
 from daemon.executor.patience import Patience
-from daemon.executor.side import NullKernel, SidePlace, attach, detach, run_untimed
+from daemon.executor.side import NullKernel, NullWork, SidePlace, detach, run_untimed
 from daemon.executor.wiring import SideField, Wiring
 from daemon.verdict import Phase
 
@@ -30,11 +30,9 @@ def prove(null: Cell, device: str) -> None:
     place = SidePlace(null, _ANSWER, device, Patience(_LIMIT_S))
     try:
         place.attach(1, phase=Phase.MEASURE, deadline=deadline)
-        attach(
-            null, _ANSWER, place.attached, phase=Phase.MEASURE, deadline=deadline, null=NullKernel.COPY, is_new=False
-        )
         place.attached.compose(torch.Generator(device), [0])
-        run_untimed(place, [0], 0, phase=Phase.MEASURE, deadline=deadline)
+        copying = NullWork(NullKernel.COPY)
+        run_untimed(place, [0], 0, phase=Phase.MEASURE, deadline=deadline, null=copying)
         [(_, answer)] = place.answers(0)
         if answer.any():
             raise HarnessError("a cell's writes to shared memory do not reach the judge", hint="evald doctor")

@@ -11,7 +11,7 @@ import torch
 from daemon.executor.arena import Arena
 from daemon.executor.capture import printable
 from daemon.executor.cells import Cell
-from daemon.executor.conditions import Reading, Surroundings
+from daemon.executor.conditions import UNKNOWN, Reading, Surroundings
 from daemon.executor.layout import Field
 from daemon.executor.memory import SharedMemory, share
 from daemon.executor.patience import Patience
@@ -28,23 +28,51 @@ _LONGEST_CLAIM_S = 3600.0
 
 
 @dataclass(frozen=True)
-class RoundPlan:
-    """What the judge drew for one round: order of slots, and word positions for the late part and the probe."""
+class Turn:
+    """Which slots a round calls the kernel on, in order. `replay`: what is timed is one launch of the CUDA graph that
+    these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first."""
 
     order: tuple[int, ...]
+    replay: bool = False
+    graph: int = 0
+    is_new: bool = False
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """A turn, and what the judge drew for it: word positions for the late part and the probe."""
+
+    turn: Turn
     late: torch.Tensor  # int64 indices of 32-bit words, in fields whose content is secret
     late_wrong: torch.Tensor  # what stands there until the clock runs
     probe: torch.Tensor  # int64 indices of 32-bit words in fields the kernel writes
-    replay: bool  # the cell captures its calls as a CUDA graph first; what is timed is one launch of it
+
+    @property
+    def order(self) -> list[int]:
+        """The slots of the round's calls."""
+        return list(self.turn.order)
 
 
 class NullKernel(StrEnum):
     """What the null candidate does: the bare loop over the slots, also the copy of a returned answer into each slot, or
-    also the launch of the smallest kernel for each."""
+    also the launch of the smallest kernel for each. WORK keeps a GPU busy for a while: it clears every answer, then
+    idles."""
 
     LOOP = "loop"
     COPY = "copy"
     TOUCH = "touch"
+    WORK = "work"
+
+
+@dataclass(frozen=True)
+class NullWork:
+    """A round of the null candidate. `arena`: the number under which it has the side's memory. `cycles`: of the GPU's
+    clock, to idle for. `graph`: the number of its captured graph."""
+
+    kind: NullKernel
+    arena: int = 0
+    cycles: int = 0
+    graph: int = 0
 
 
 class SidePlace:
@@ -109,21 +137,21 @@ def attach(
     *,
     phase: Phase,
     deadline: float,
-    null: NullKernel | None = None,
+    number: int = 0,
     is_new: bool = True,
 ) -> None:
-    """Tell `cell` to map `arena`, and leave it frozen. `null` makes it a null candidate: no kernel runs.
+    """Tell `cell` to map `arena`, and leave it frozen. `number`: what the null candidate, which maps several, calls it.
 
     Not `is_new`: the memory is the one it has mapped already.
     """
-    message = attach_message(wiring, arena, null=null)
+    message = attach_message(wiring, arena) | {"arena": number}
     if not is_new:
         message["memory"] = None
     cell.request(message, "attached", phase=phase, deadline=deadline, fds=arena.shared.fds if is_new else ())
     cell.freeze()
 
 
-def attach_message(wiring: Wiring, arena: Arena, *, null: NullKernel | None = None) -> Message:
+def attach_message(wiring: Wiring, arena: Arena) -> Message:
     """How a cell finds its arguments in `arena`."""
     layout = arena.layout
     fields = [
@@ -141,28 +169,32 @@ def attach_message(wiring: Wiring, arena: Arena, *, null: NullKernel | None = No
         "outputs": list(wiring.answer),
         "output_args": list(wiring.output_args),
         "names": list(wiring.names),
-        "returns": wiring.returns and null in (None, NullKernel.COPY),
+        "returns": wiring.returns,
         "structure": wiring.structure,
-        "null": null,
+        "blank": [index for index, field in enumerate(layout.fields) if field.poisoned],
         "memory": arena.shared.as_message(),
     }
 
 
 def detach(cell: Cell, *, phase: Phase, deadline: float) -> None:
-    """Tell `cell` to unmap its arena: another one's memory is about to be freed under it."""
+    """Tell `cell` to unmap what it has mapped: another one's memory is about to be freed under it."""
     cell.request({"type": "detach"}, "detached", phase=phase, deadline=deadline)
     cell.freeze()
 
 
 def plan_round(
-    arena: Arena, secret_fields: list[Field], order: list[int], generator: torch.Generator, *, replay: bool = False
+    arena: Arena,
+    secret_fields: list[Field],
+    turn: Turn,
+    generator: torch.Generator,
 ) -> RoundPlan:
     """Draw the secret positions of one round. `secret_fields`: inputs whose content the contract does not fix."""
+    order = list(turn.order)
     written = [field for field in arena.layout.fields if field.writable]
     late = _words(arena, secret_fields, order, _LATE_WORDS, generator)
     wrong = torch.randint(-(2**31), 2**31, (late.numel(),), generator=generator, dtype=torch.int64).to(torch.int32)
     probe = _words(arena, written, order, _PROBE_WORDS, generator)
-    return RoundPlan(tuple(order), late.to(arena.device), wrong.to(arena.device), probe.to(arena.device), replay)
+    return RoundPlan(turn, late.to(arena.device), wrong.to(arena.device), probe.to(arena.device))
 
 
 def _words(
@@ -212,13 +244,16 @@ def run_untimed(
     deadline: float,
     replay: bool = False,
     launched_s: float | None = None,
+    null: NullWork | None = None,
 ) -> float:
-    """One round without a clock to speak of: publish, run, freeze. Seconds it took, roughly.
+    """One round without a clock to speak of: publish, run, freeze. Seconds it took, roughly. `replay`: a launch of the
+    graph 0, which has been captured.
 
-    `launched_s`: how long a GPU may be at work once the cell has said that everything is launched.
+    `launched_s`: how long a GPU may be at work once the cell has said that everything is launched. `null`: the cell is
+    the null candidate's.
     """
     with place.patience.waiting(len(order), deadline) as limit:
-        wall_s = _run_untimed(place, order, seed, phase, limit, replay=replay, launched_s=launched_s)
+        wall_s = _run_untimed(place, order, seed, phase, limit, replay=replay, launched_s=launched_s, null=null)
     place.patience.saw(len(order), wall_s)
     return wall_s
 
@@ -232,16 +267,15 @@ def _run_untimed(
     *,
     replay: bool,
     launched_s: float | None,
+    null: NullWork | None,
 ) -> float:
     place.cell.freeze()
     place.cell.require_silence()
-    if replay:
-        _require_captured(capture(place.cell, order, seed, phase=phase, deadline=deadline))
     place.attached.set_order(order)
-    place.attached.publish(max(order) + 1)
+    place.attached.publish(order)
     place.attached.settle()
     start = time.perf_counter()
-    message = {"type": "run", "calls": len(order), "seed": seed, "replay": replay, "announce": launched_s is not None}
+    message = _run_message(len(order), seed, replay=replay, null=null) | {"announce": launched_s is not None}
     place.cell.request(message, "done", phase=phase, deadline=deadline, launched_s=launched_s)
     wall_s = time.perf_counter() - start
     place.cell.freeze()
@@ -249,9 +283,30 @@ def _run_untimed(
     return wall_s
 
 
-def capture(cell: Cell, order: list[int], seed: int, *, phase: Phase, deadline: float) -> str | None:
+def _run_message(calls: int, seed: int, *, replay: bool, null: NullWork | None, graph: int = 0) -> Message:
+    work = _work_part(null, graph)
+    return {"type": "run", "calls": calls, "seed": seed, "replay": replay, "announce": False, **work}
+
+
+def _work_part(null: NullWork | None, graph: int) -> Message:
+    if null is None:
+        return {"null": None, "graph": graph}
+    return {"null": {"kind": null.kind, "arena": null.arena, "cycles": null.cycles}, "graph": null.graph}
+
+
+def capture(
+    cell: Cell,
+    order: list[int],
+    seed: int,
+    *,
+    phase: Phase,
+    deadline: float,
+    graph: int = 0,
+    null: NullWork | None = None,
+) -> str | None:
     """Have `cell` capture its calls on these slots as a CUDA graph; nothing runs yet. Why it could not, or None."""
-    answer = cell.request({"type": "capture", "order": order, "seed": seed}, "captured", phase=phase, deadline=deadline)
+    message = {"type": "capture", "order": order, "seed": seed, **_work_part(null, graph)}
+    answer = cell.request(message, "captured", phase=phase, deadline=deadline)
     cell.freeze()
     cell.require_silence()
     reason = answer.get("reason")
@@ -262,49 +317,59 @@ class NotCaptured(Exception):  # noqa: N818 - an outcome, not an error
     """A round could not be captured as a CUDA graph, although others before could; the text says why."""
 
 
-def _require_captured(reason: str | None) -> None:
+def require_captured(reason: str | None) -> None:
+    """Raises `NotCaptured` for what `capture` said."""
     if reason is not None:
         raise NotCaptured(reason)
 
 
-def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float) -> None:
+def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float, null: NullWork | None) -> None:
     """A few calls on what the last round left, then frozen again.
 
     A cell that slept while another one worked finds its code and pages out of the caches: without this the side whose
     get_inputs() had just run looked 1.7 times as fast as its equal, at 16 us a call. A round of few calls gets none.
-    A graph is captured and launched once: its first launch uploads it.
+    A graph is launched once: its first launch uploads it.
     """
-    calls = len(plan.order)
-    if plan.replay:
-        reason = capture(cell, list(plan.order), seed, phase=Phase.MEASURE, deadline=deadline)
-        _require_captured(reason)
-    else:
+    turn, calls = plan.turn, len(plan.turn.order)
+    if turn.is_new:
+        phase = Phase.MEASURE
+        require_captured(capture(cell, plan.order, seed, phase=phase, deadline=deadline, graph=turn.graph))
+    if not turn.replay:
         calls = min(_ROUSING_CALLS, calls // 8)
-    message = {"type": "run", "calls": calls, "seed": seed, "replay": plan.replay, "announce": False}
+    message = _run_message(calls, seed, replay=turn.replay, null=null, graph=turn.graph)
     cell.request(message, "done", phase=Phase.MEASURE, deadline=deadline)
     cell.freeze()
     cell.require_silence()
 
 
 def run_timed(
-    place: SidePlace, plan: RoundPlan, seed: int, cell: Cell, surroundings: Surroundings, *, deadline: float
+    place: SidePlace,
+    plan: RoundPlan,
+    seed: int,
+    cell: Cell,
+    surroundings: Surroundings,
+    *,
+    deadline: float,
+    null: NullWork | None = None,
 ) -> RoundResult:
     """One timed round (measurement protocol). `cell` is the place's own, or the null candidate on the same arena.
+
+    For the null everything is done that is done for a kernel: a cell that is frozen for longer takes longer to wake up.
 
     On return the cell is frozen. The clock runs from before the late part until after the probe.
     """
     arena = place.attached
-    _rouse(cell, plan, seed, deadline)
+    _rouse(cell, plan, seed, deadline, null)
     surroundings.require_idle()
-    arena.set_order(list(plan.order))
-    arena.publish(max(plan.order) + 1)
+    arena.set_order(plan.order)
+    arena.publish(plan.order)
     shared = arena.words
     right = arena.image.view(torch.int32)[plan.late]
     shared[plan.late] = plan.late_wrong
     arena.settle()
     surroundings.conditions.cool()
     surroundings.require_idle()
-    message = {"type": "run", "calls": len(plan.order), "seed": seed, "replay": plan.replay, "announce": False}
+    message = _run_message(len(plan.order), seed, replay=plan.turn.replay, null=null, graph=plan.turn.graph)
     cell.tell(message, phase=Phase.MEASURE, deadline=deadline)
     start = time.perf_counter()
     shared[plan.late] = right
@@ -316,7 +381,7 @@ def run_timed(
     arena.settle()
     wall_s = time.perf_counter() - start
     cell.freeze()
-    reading = surroundings.conditions.read()
+    reading = surroundings.conditions.read() if null is None else UNKNOWN
     cell.require_silence()
     return RoundResult(wall_s, plan, seen, _claimed_s(answer), reading)
 

@@ -14,15 +14,16 @@ from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message
 from daemon.executor.source import KernelFault
 
+Work = Callable[[list[int]], None]  # what is done to slots, in order
+
 
 class Slots:
     """Tensors over shared memory, and the calls on them: one by one, or captured as a CUDA graph and launched at once.
 
     `message`: `slots`, `base`, `stride`, `fields` (dtype, shape, offset inside the slot), `args` (a tree over fields),
     `outputs` (fields that a returned value is copied into, in leaf order), `returns` (whether the answer is the
-    return value),
-    `structure` (the expected nesting), `null` (no kernel will run: see `constant`), `names` (what each output is
-    called), `order_offset` (int32 slot numbers).
+    return value), `structure` (the expected nesting), `blank` (fields that hold nothing until they are written),
+    `names` (what each output is called), `order_offset` (int32 slot numbers).
     """
 
     def __init__(self, memory: Mapping | Apart, message: Message) -> None:
@@ -31,14 +32,15 @@ class Slots:
         self._returns: bool = message["returns"]
         self._args: list[list[Any]] = []
         self._outputs: list[list[torch.Tensor]] = []
+        self._blank: list[list[torch.Tensor]] = []
         for slot in range(message["slots"]):
             origin = message["base"] + slot * message["stride"]
             fields = [self._tensor(field, origin) for field in message["fields"]]
             self._args.append(tree.decode(message["args"], fields.__getitem__))
             self._outputs.append([fields[index] for index in message["outputs"]])
+            self._blank.append([fields[index] for index in message["blank"]])
         self._order = memory.tensor(torch.int32, (message["slots"],), message["order_offset"])
-        self.constant = self._constant() if message.get("null") else None
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._events: tuple[Any, Any] | None = None
         if memory.device == "cuda":
             self._events = (_event(), _event())
@@ -46,16 +48,27 @@ class Slots:
     def _tensor(self, field: dict[str, Any], origin: int) -> torch.Tensor:
         return self._memory.tensor(getattr(torch, field["dtype"]), field["shape"], origin + field["offset"])
 
-    def _constant(self) -> Callable[..., Any]:
-        """The null candidate: no work, or as good as none; an answer of the right nesting that is copied as a kernel's
-        would be."""
-        if self._message["null"] == "touch":
-            return lambda *_: self._order[:1].add_(0)
-        if not self._returns:
-            return lambda *_: None
-        ready = iter([torch.zeros_like(output) for output in self._outputs[0]])
-        value = _filled(self._message["structure"], ready)
-        return lambda *_: value
+    def calls(self, call: Callable[..., Any]) -> Work:
+        """`call` on every slot of an order, answers stored in the slots."""
+        return lambda order: self._call_all(call, order, stored=self._returns)
+
+    def null(self, kind: str, cycles: int) -> Work:
+        """What the null candidate does where calls would be (`side.NullKernel`). `cycles`: of a GPU's clock."""
+        if kind == "work":
+            return lambda order: self._look_busy(order, cycles)
+        if kind == "touch":
+            return lambda order: self._call_all(lambda *_: self._order[:1].add_(0), order, stored=False)
+        if kind == "copy":
+            ready = iter([torch.zeros_like(output) for output in self._outputs[0]])
+            value = _filled(self._message["structure"], ready)
+            return lambda order: self._call_all(lambda *_: value, order, stored=True)
+        return lambda order: self._call_all(lambda *_: None, order, stored=False)
+
+    def _look_busy(self, order: list[int], cycles: int) -> None:
+        for slot in order:
+            for output in self._blank[slot]:
+                output.zero_()
+        torch.cuda._sleep(cycles)  # type: ignore[no-untyped-call]
 
     def answer(self, call: Callable[..., Any], slot: int, *, exact: bool = False) -> tuple[Any, bool]:
         """Call on one slot's inputs, `exact`: as float64. The return value and True, or the output arguments and False
@@ -66,16 +79,16 @@ class Slots:
             return tuple(self._args[slot][index] for index in self._message["output_args"]), False
         return value, True
 
-    def run(self, call: Callable[..., Any], calls: int, launched: Callable[[], None] | None = None) -> float | None:
-        """One call per slot in the arena's order, answers stored in the slot, the device idle again. This is what is
-        timed. Returns what this process's own clock says, seconds. `launched` is called when all that is left is to
-        wait for the device."""
-        return self._to_the_end(lambda: self._call_all(call, self._order[:calls].tolist()), launched)
+    def run(self, work: Work, calls: int, launched: Callable[[], None] | None = None) -> float | None:
+        """`work` on the first `calls` slots of the arena's order, the device idle again. This is what is timed. Returns
+        what this process's own clock says, seconds. `launched` is called when all that is left is to wait for the
+        device."""
+        return self._to_the_end(lambda: work(self._order[:calls].tolist()), launched)
 
-    def _call_all(self, call: Callable[..., Any], order: list[int]) -> None:
+    def _call_all(self, call: Callable[..., Any], order: list[int], *, stored: bool) -> None:
         for slot in order:
             value = call(*self._args[slot])
-            if self._returns:
+            if stored:
                 self._store(value, slot)
 
     def _to_the_end(self, work: Callable[[], None], launched: Callable[[], None] | None = None) -> float | None:
@@ -96,27 +109,27 @@ class Slots:
         except (RuntimeError, TypeError, ValueError):
             return None
 
-    def capture(self, call: Callable[..., Any], order: list[int], stream: Any) -> None:
-        """Record one call per slot as a CUDA graph; nothing runs. Raises whatever makes that impossible."""
-        self._graph = None  # its memory is free for the next one
+    def capture(self, work: Work, order: list[int], stream: Any, number: int) -> None:
+        """Record `work` as the CUDA graph `number`; nothing runs. Raises whatever makes that impossible."""
+        self._graphs.pop(number, None)  # its memory is free for the next one
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             self._order[:1].add_(
                 0
             )  # a graph without any node cannot be launched: the null candidate's, an empty batch's
-            self._call_all(call, order)
-        self._graph = graph
+            work(order)
+        self._graphs[number] = graph
 
-    def replay(self) -> float | None:
+    def replay(self, number: int) -> float | None:
         """Launch what was captured and wait for it: as `run`."""
-        if self._graph is None:
+        if number not in self._graphs:
             raise KernelFault("harness_error", "no graph was captured")
-        return self._to_the_end(self._graph.replay)
+        return self._to_the_end(self._graphs[number].replay)
 
     def forget(self) -> None:
-        """Let go of the graph and of every tensor over the memory."""
-        self._graph = self.constant = None
-        self._args, self._outputs = [], []
+        """Let go of the graphs and of every tensor over the memory."""
+        self._graphs = {}
+        self._args, self._outputs, self._blank = [], [], []
         del self._order
 
     def _store(self, value: Any, slot: int) -> None:

@@ -66,11 +66,22 @@ class Program(Protocol):
     def thaw(self) -> None:
         """Let it run on."""
 
+    def keep_to(self, processor: int) -> None:
+        """Keep the first thread of each of its processes to one processor, as far as that is allowed."""
+
     def poll(self) -> Ended | None:
         """How it ended, or None while it runs."""
 
+    def strike(self) -> None:
+        """Send what kills all of it, and do not wait: `kill` does."""
+
     def kill(self) -> Ended:
         """Kill all of it, wait until nothing is left, say how the program had ended."""
+
+
+def _keep_to(pid: int, processor: int) -> None:
+    with suppress(OSError):
+        os.sched_setaffinity(pid, {processor})
 
 
 def _ended(return_code: int, group: CellGroup | None = None) -> Ended:
@@ -155,6 +166,7 @@ class ForkedProgram:
         self._group = group
         self._code: int | None = None
         self._ended: Ended | None = None
+        self._is_struck = False
         self._by_signal = False  # how it was frozen the last time: a host may have cgroups and no freezer
         self.stdout_fd, self.stderr_fd = stdout_fd, stderr_fd
         for fd in (stdout_fd, stderr_fd):
@@ -193,6 +205,10 @@ class ForkedProgram:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
+    def keep_to(self, processor: int) -> None:
+        for pid in self._members():
+            _keep_to(pid, processor)
+
     def poll(self) -> Ended | None:
         if self._code is None:
             self._hear()
@@ -209,15 +225,21 @@ class ForkedProgram:
         text = word.decode("ascii", "replace").removeprefix("ended ")
         self._code = int(text) if text.lstrip("-").isdigit() else -signal.SIGKILL
 
+    def strike(self) -> None:
+        if self._ended is not None or self._is_struck:
+            return
+        self._is_struck = True
+        self.poll()  # how it ended by itself, if it has
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
+        if self._group is not None:
+            self._group.thaw()  # cgroup v1: a frozen process dies only when thawed
+
     def kill(self) -> Ended:
         if self._ended is None:
-            before = self.poll()
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
-            if self._group is not None:
-                self._group.thaw()  # cgroup v1: a frozen process dies only when thawed
+            self.strike()
             self._wait_until_dead()
-            self._ended = before or _ended(-signal.SIGKILL, self._group)
+            self._ended = _ended(-signal.SIGKILL if self._code is None else self._code, self._group)
             for fd in (self.stdout_fd, self.stderr_fd, self._init_fd):
                 os.close(fd)
             self._status.close()
@@ -255,14 +277,20 @@ class PlainProgram(_Base):
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
+    def keep_to(self, processor: int) -> None:
+        _keep_to(self._process.pid, processor)
+
     def poll(self) -> Ended | None:
         code = self._process.poll()
         return None if code is None else _ended(code)
 
+    def strike(self) -> None:
+        self._signal(signal.SIGKILL)
+
     def kill(self) -> Ended:
         if self._ended is None:
             before = self.poll()
-            self._signal(signal.SIGKILL)
+            self.strike()
             self.wait_until_dead()
             self._ended = before or _ended(self._process.returncode)
             self.close_streams()

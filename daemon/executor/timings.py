@@ -17,7 +17,6 @@ from functools import cached_property
 from daemon.evaluation import Timing
 from daemon.executor import stats
 from daemon.executor.conditions import UNKNOWN, Reading
-from daemon.executor.side import NullKernel
 from daemon.verdict import Comparison
 
 FEWEST_ROUNDS = 5
@@ -48,7 +47,8 @@ class Series:
     """What was measured of one side. `alone`: rounds of one call; `alone_null`: null rounds beside them; `touch`: null
     rounds with the smallest of kernels launched for each call. `equal`: rounds with one content in every slot.
     `called`: rounds timed call by call of a kernel that is otherwise timed as a graph; `called_null` without a kernel.
-    `null`: (calls, wall seconds) of the null candidate's bare loop and its copying loop on the same arena."""
+    `null`: (calls, seconds) of rounds without a kernel on the same arena; `copying`: of those that copy an answer into
+    every slot."""
 
     rounds: list[Round] = field(default_factory=list)
     alone: list[Round] = field(default_factory=list)
@@ -57,7 +57,8 @@ class Series:
     equal: list[Round] = field(default_factory=list)
     called: list[Round] = field(default_factory=list)
     called_null: list[tuple[int, float]] = field(default_factory=list)
-    null: dict[NullKernel, list[tuple[int, float]]] = field(default_factory=lambda: {kind: [] for kind in NullKernel})
+    null: list[tuple[int, float]] = field(default_factory=list)
+    copying: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Account:
 
     @cached_property
     def null(self) -> NullCost:
-        return NullCost.through(self.series.null[NullKernel.LOOP])
+        return NullCost.through(self.series.null)
 
     @cached_property
     def counted(self) -> list[Round]:
@@ -117,8 +118,8 @@ class Account:
     @cached_property
     def copy_s(self) -> float | None:
         """What copying a returned answer adds to a call; None for a side that returns nothing."""
-        copying = self.series.null[NullKernel.COPY]
-        return max(NullCost.through(copying).per_call_s - self.null.per_call_s, 0.0) if copying else None
+        copied_s = [(wall_s - self.null.of(calls)) / calls for calls, wall_s in self.series.copying]
+        return max(statistics.median(copied_s), 0.0) if copied_s else None
 
     def per_call_s(self, rounds: Sequence[Round], null: NullCost | None = None) -> list[float]:
         """Seconds per call of each of `rounds`."""
@@ -204,8 +205,8 @@ class Account:
             "few_rounds": len(self.rounds) < FEWEST_ROUNDS,
             "copy_subtracted": self.returns and self.subtracts_copy,
             "copy_included": self.returns and not self.subtracts_copy,
-            "batched": self._is_batched(usual_s),
-            "content_cache": self._is_cached(),
+            "batched": self.is_batched,
+            "content_cache": self.is_cached,
             "launch_bound": self._is_launch_bound(usual_s),
             "off_the_line": self._is_off_the_line(),
             "throttled": any(one.reading.slowed for one in self.counted),
@@ -224,9 +225,11 @@ class Account:
         usual_s = statistics.fmean(one.wall_s for one in self.counted)
         return apart_s > max(_OFF_THE_LINE * usual_s, _SIGMAS * error_s)
 
-    def _is_batched(self, usual_s: float) -> bool:
+    @property
+    def is_batched(self) -> bool:
         """A call alone costs far more than one of many, more than the other side's does so: it may do the work of the
         others. Or its calls cost less than a kernel's launch in a graph: they have none of their own."""
+        usual_s = statistics.median(self.samples_s)
         if self.series.touch and usual_s < _BELOW_A_LAUNCH * statistics.median(self._touches_s()):
             return True
         if self.peer is not None and usual_s >= statistics.median(self.peer.samples_s):
@@ -239,7 +242,8 @@ class Account:
     def _touches_s(self) -> list[float]:
         return [(wall_s - self.null.of(calls)) / calls for calls, wall_s in self.series.touch]
 
-    def _is_cached(self) -> bool:
+    @property
+    def is_cached(self) -> bool:
         """Calls on equal contents cost less than calls on different ones."""
         if not self.series.equal:
             return False

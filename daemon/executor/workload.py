@@ -24,7 +24,7 @@ from torch.nn.parameter import is_lazy
 from daemon.executor import tree
 from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message
-from daemon.executor.slots import Slots
+from daemon.executor.slots import Slots, Work
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from
 
 # Our own archive, in the cell of its maker. Python before 3.11.4 has no filters, later ones have a stricter default.
@@ -54,14 +54,14 @@ class Workload:
         self._under_tool = under_tool
         if device != "cpu":
             torch.zeros(1, device=device)  # starting the device is not the kernel's time
-        self._memory: Mapping | None = None
+        self._memory: dict[int, Mapping] = {}
         self.folder = _ROOT / "bundle"
         self._source: Source | None = None
         self._backend: ModuleType | None = None
         self._kernel: Kernel | None = None
         self._instance: Any = None
         self._exported: list[torch.Tensor] = []
-        self._slots: Slots | None = None
+        self._slots: dict[int, Slots] = {}  # the null candidate has one arena per side, every other cell number 0
         self._returned = True
         self._described: dict[str, tuple[tree.Node, list[Message]]] = {}
 
@@ -203,6 +203,7 @@ class Workload:
                 if self._encoded(self._export_inputs({"seed": seed}), "inputs") != self._described["inputs"]:
                     return {"type": "produced", "same": False}
                 offset = self._write_exported(memory, offset)
+            self._settle()
         return {"type": "produced", "same": True}
 
     def _export_inputs(self, message: Message) -> Any:
@@ -251,6 +252,7 @@ class Workload:
     def _on_write(self, message: Message, fds: list[int]) -> Message:
         with closing(Mapping(message["memory"], fds)) as memory:
             self._write_exported(memory, 0)
+            self._settle()
         return {"type": "written"}
 
     def _write_exported(self, memory: Mapping, offset: int) -> int:
@@ -260,7 +262,6 @@ class Workload:
             if tensor.numel():
                 memory.tensor(tensor.dtype, (tensor.numel(),), offset).copy_(tensor.reshape(-1))
             offset += _aligned(tensor.numel() * tensor.element_size())
-        self._settle()
         return offset
 
     def _settle(self) -> None:
@@ -298,22 +299,24 @@ class Workload:
     # -- the arena ----------------------------------------------------------------------------------------------
 
     def _on_attach(self, message: Message, fds: list[int]) -> Message:
+        number = message["arena"]
         if message["memory"] is not None:
-            self._detach()
-            self._memory = Mapping(message["memory"], fds)
-        elif self._slots is not None:
-            self._slots.forget()
-        if self._memory is None:
+            self._detach(number)
+            self._memory[number] = Mapping(message["memory"], fds)
+        elif number in self._slots:
+            self._slots.pop(number).forget()
+        if number not in self._memory:
             raise KernelFault("harness_error", "no memory to attach")
-        self._slots = Slots(self._memory, message)
+        self._slots[number] = Slots(self._memory[number], message)
         return {"type": "attached"}
 
     def _on_isolate(self, message: Message, fds: list[int]) -> Message:
         """Arguments in memory of this process, one allocation per tensor, for a call under a tool: as `attach`, but
         nothing is shared any more when it is done. The fields in `blank` have no content."""
-        self._detach()
+        self._detach(0)
+        blank = {message["base"] + message["fields"][index]["offset"] for index in message["blank"]}
         with closing(Mapping(message["memory"], fds)) as shared:
-            self._slots = Slots(Apart(shared, {message["base"] + offset for offset in message["blank"]}), message)
+            self._slots[0] = Slots(Apart(shared, blank), message)
         return {"type": "isolated"}
 
     def _on_call(self, message: Message, _fds: list[int]) -> Message:
@@ -335,44 +338,49 @@ class Workload:
         return {"type": "called", "error": None}
 
     def _on_detach(self, _message: Message, _fds: list[int]) -> Message:
-        self._detach()
+        for number in list(self._memory):
+            self._detach(number)
         return {"type": "detached"}
 
-    def _detach(self) -> None:
-        if self._slots is not None:
-            self._slots.forget()
-            self._slots = None
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
+    def _detach(self, number: int) -> None:
+        if number in self._slots:
+            self._slots.pop(number).forget()
+        if number in self._memory:
+            self._memory.pop(number).close()
 
-    def _attached(self) -> Slots:
-        if self._slots is None:
+    def _attached(self, number: int = 0) -> Slots:
+        if number not in self._slots:
             raise KernelFault("harness_error", "no arena is attached")
-        return self._slots
+        return self._slots[number]
+
+    def _work(self, message: Message) -> tuple[Slots, Work]:
+        """What one round does, and where: the kernel's calls, or what the null candidate has in their place."""
+        if (null := message["null"]) is None:
+            slots = self._attached()
+            return slots, slots.calls(self._loaded().call)
+        slots = self._attached(null["arena"])
+        return slots, slots.null(null["kind"], null["cycles"])
 
     def _on_capture(self, message: Message, _fds: list[int]) -> Message:
         """Record the calls on the slots of `order`. Not every kernel lets itself be captured: `reason` says why."""
-        slots = self._attached()
-        call = slots.constant or self._loaded().call
+        slots, work = self._work(message)
         _seed(message["seed"])
         stream = self._kernel.stream if self._kernel else None
         try:
-            slots.capture(call, message["order"], stream)
+            slots.capture(work, message["order"], stream, message["graph"])
         except Exception as error:  # noqa: BLE001 - whatever it is, the kernel is then timed call by call
             return {"type": "captured", "reason": f"{type(error).__name__}: {error}"[:2000]}
         return {"type": "captured", "reason": None}
 
     def _on_run(self, message: Message, _fds: list[int]) -> Message:
         """Call the kernel once per slot, in the order the arena's control words give; or launch what was captured."""
-        slots = self._attached()
+        slots, work = self._work(message)
         if message["replay"]:  # seeded when it was captured
-            inside_s = self._guarded(slots.replay, "in the call")
+            inside_s = self._guarded(lambda: slots.replay(message["graph"]), "in the call")
         else:
             _seed(message["seed"])
-            call = slots.constant or self._loaded().call
             launched = self._announce if message["announce"] else None
-            inside_s = self._guarded(lambda: slots.run(call, message["calls"], launched), "in the call")
+            inside_s = self._guarded(lambda: slots.run(work, message["calls"], launched), "in the call")
         return {"type": "done", "inside_s": inside_s}
 
     def _announce(self) -> None:

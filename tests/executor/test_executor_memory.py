@@ -49,7 +49,7 @@ def arena() -> Iterator[Arena]:
     arena.compose(torch.Generator().manual_seed(1), list(range(SLOTS)))
     for slot in range(SLOTS):
         arena.place([slot], arena.layout.fields[0], (torch.arange(5.0) + slot).unsqueeze(0))
-    arena.publish(SLOTS)
+    arena.publish(list(range(SLOTS)))
     yield arena
     memory.close()
 

@@ -43,7 +43,7 @@ def test_contents_of_every_dtype_land_in_the_slots_they_are_for(dtype: str, shap
     content = torch.arange(256, dtype=torch.uint8).repeat(20)[: 3 * field.tensor.size_bytes]
     values = content.view(getattr(torch, dtype)).reshape(3, *shape) if field.tensor.count else torch.empty(3, *shape)
     arena.place(order, field, values)
-    arena.publish(6)
+    arena.publish(order)
     for number, slot in enumerate(order):
         assert torch.equal(raw(arena.output(slot, field)), raw(values[number].to(arena.output(slot, field).dtype)))
     assert torch.equal(raw(arena.outputs(order, field)), raw(values.to(arena.outputs(order, field).dtype)))

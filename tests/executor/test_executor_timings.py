@@ -6,7 +6,6 @@ import pytest
 
 from daemon.executor import stats
 from daemon.executor.conditions import Reading
-from daemon.executor.side import NullKernel
 from daemon.executor.timings import Account, NullCost, Round, Series, compare_speed, kept
 from daemon.verdict import Comparison
 
@@ -26,7 +25,7 @@ def series(per_call_s: float = CALL_S, *, alone_s: float | None = None, **more: 
         rounds=rounds(per_call_s, **more),
         alone=[Round(1, BASE_S + alone)] * 5,
         alone_null=[BASE_S] * 5,
-        null={NullKernel.LOOP: [(n, BASE_S) for n in (1, 64, 128)] * 3, NullKernel.COPY: []},
+        null=[(n, BASE_S) for n in (1, 64, 128)] * 3,
     )
 
 
@@ -131,7 +130,7 @@ def test_times_alone_do_not_make_a_kernel_faster_when_the_clocks_differed() -> N
 
 def test_nothing_is_faster_below_the_resolution() -> None:
     tiny = series(1e-12)
-    tiny.null[NullKernel.LOOP] = [(n, BASE_S + k % 3 * 1e-5) for k, n in enumerate((1, 64, 128) * 3)]
+    tiny.null = [(n, BASE_S + k % 3 * 1e-5) for k, n in enumerate((1, 64, 128) * 3)]
     shown = timing(tiny)
     assert "below_resolution" in shown.labels
     assert compare_speed(shown, timing(series())) is Comparison.CANNOT_TELL

@@ -120,10 +120,9 @@ class Launch:
             if wired.logical is not None:
                 arena.place([0], placed, sample.values[wired.logical])
         arena.set_order([0])
-        arena.publish(1)
+        arena.publish([0])
         arena.settle()
-        blank = [field.offset for field in layout.fields if field.poisoned]
-        message = attach_message(sample.wiring, arena) | {"type": "isolate", "blank": blank}
+        message = attach_message(sample.wiring, arena) | {"type": "isolate"}
         cell.request(message, "isolated", phase=Phase.REPORT, deadline=deadline, fds=memory.fds)
 
 

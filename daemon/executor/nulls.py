@@ -1,0 +1,113 @@
+"""The null candidate: what a round costs with no kernel in it. Trusted side.
+
+Theory of operation: an identical cell, which never gets a bundle, maps the arenas of a case beside the cells that own
+them and takes its turn with rounds of its own. What is subtracted from a kernel's rounds is what is left of the null's
+when its own work is taken away. On a CPU, and where calls are launched one by one, that work is a bare loop. Where
+rounds are launches of graphs it is to keep the GPU busy for about as long as the kernel would, and what that took is
+what this cell's CUDA events say: the judge believes them, for nobody else's code runs there. It has to be as long,
+because what a round costs depends on it: after a few milliseconds the cores that wait have dozed off, and a null that
+did nothing was found to cost 60 us less than the rounds it was subtracted from (H100, rounds of 1.6 ms).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from daemon.errors import HarnessError
+from daemon.executor.arena import Arena
+from daemon.executor.cells import Cell, CellFailed
+from daemon.executor.conditions import LeftRunning, Surroundings
+from daemon.executor.side import (
+    NotCaptured,
+    NullKernel,
+    NullWork,
+    RoundPlan,
+    RoundResult,
+    SidePlace,
+    Turn,
+    attach,
+    capture,
+    detach,
+    require_captured,
+    run_timed,
+)
+from daemon.verdict import Phase
+
+_LIMIT_S = 60.0
+_CYCLES_PER_S = 1.5e9  # of a GPU's clock, about: idling need not take exactly as long as the kernel
+_LONGEST_IDLE_S = 0.1
+
+Plan = Callable[[SidePlace, Turn], RoundPlan]
+
+
+class Nulls:
+    """Null rounds on the arenas of `places`. `plan` draws the rest of a round of a place. `call_s`: how long a call of
+    each place takes, as far as is known."""
+
+    def __init__(self, cell: Cell, places: list[SidePlace], surroundings: Surroundings, plan: Plan) -> None:
+        self.cell = cell
+        self._places = places
+        self._surroundings = surroundings
+        self._plan = plan
+        self._mapped: dict[int, Arena] = {}
+        self._graphs: dict[tuple[int, NullKernel, int, int], int] = {}
+        self._touched: set[tuple[int, NullKernel, bool]] = set()
+        self.call_s = [0.0 for _ in places]
+
+    def costs_s(self, index: int, kind: NullKernel, sizes: list[int], *, replay: bool) -> list[tuple[int, float]]:
+        """(calls, wall seconds) of rounds of these sizes on the arena of place `index`; of WORK, those beyond it.
+
+        Raises `LeftRunning` when the device is not idle, `HarnessError` when the null candidate fails.
+        """
+        deadline = time.monotonic() + _LIMIT_S
+        try:
+            self._map(index, deadline)
+            if (index, kind, replay) not in self._touched:  # every page of the null's own map
+                self._round(index, kind, self._places[index].attached.layout.slots, deadline, replay=replay)
+                self._touched.add((index, kind, replay))
+            return [(calls, self._round(index, kind, calls, deadline, replay=replay)) for calls in sizes]
+        except LeftRunning:
+            raise
+        except (CellFailed, NotCaptured) as failed:
+            raise HarnessError(f"the null candidate failed: {failed}") from failed
+
+    def _map(self, index: int, deadline: float) -> None:
+        place = self._places[index]
+        if self._mapped.get(index) is place.attached:
+            return
+        attach(self.cell, place.wiring, place.attached, phase=Phase.MEASURE, deadline=deadline, number=index)
+        self._mapped[index] = place.attached
+
+    def _round(self, index: int, kind: NullKernel, calls: int, deadline: float, *, replay: bool) -> float:
+        place, order = self._places[index], list(range(calls))
+        work = self._captured(index, kind, order, deadline) if replay else NullWork(kind, index)
+        plan = self._plan(place, Turn(tuple(order), replay, work.graph))
+        result = run_timed(place, plan, 0, self.cell, self._surroundings, deadline=deadline, null=work)
+        return result.wall_s - self._own_s(result) if kind is NullKernel.WORK else result.wall_s
+
+    def _captured(self, index: int, kind: NullKernel, order: list[int], deadline: float) -> NullWork:
+        """A graph of this work: a null round's slots come in any order, so one per number of calls is enough."""
+        idle_s = min(len(order) * self.call_s[index], _LONGEST_IDLE_S) if kind is NullKernel.WORK else 0.0
+        cycles = int(idle_s * _CYCLES_PER_S)
+        key = (index, kind, len(order), cycles)
+        is_new = key not in self._graphs
+        work = NullWork(kind, index, cycles, self._graphs.setdefault(key, len(self._graphs)))
+        if is_new:
+            require_captured(capture(self.cell, order, 0, phase=Phase.MEASURE, deadline=deadline, null=work))
+        return work
+
+    @staticmethod
+    def _own_s(result: RoundResult) -> float:
+        if result.inside_s is None:
+            raise HarnessError("the null candidate does not say how long it took")
+        return result.inside_s
+
+    def detach(self) -> None:
+        """Let go of all arenas: their memory may be given back then."""
+        if not self._mapped:
+            return
+        self._mapped, self._graphs, self._touched = {}, {}, set()
+        with suppress(CellFailed):  # a dead cell maps nothing
+            detach(self.cell, phase=Phase.MEASURE, deadline=time.monotonic() + _LIMIT_S)
