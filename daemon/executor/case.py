@@ -37,8 +37,6 @@ from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
 _SHARE_OF_DEVICE = 16
-_CPU_ROUND_S = 0.05
-_GPU_ROUND_S = 0.005  # what a round costs varies by 40 us there
 _NUMERICS_BYTES = 1 << 30
 _NUMERICS_TRIAL = 1 << 20
 _EXACT_LIMIT_S = 10.0
@@ -61,7 +59,7 @@ class CaseJudge:
         self._places: dict[Side, SidePlace] = {}
         self._errors = Errors()
         self._deadline = 0.0
-        self._is_ending = False  # its end has been left to the judge
+        self._is_ending = False  # its end is left to the judge
         self._trials = 0
         self._labels: list[str] = []
         self._build: dict[str, Any] = {}
@@ -112,6 +110,7 @@ class CaseJudge:
             with stage("numerics"):
                 self._keep_samples(drawer)
                 self._assess_numerics(drawer, inspector)
+            self._is_ending = self._bench.device.is_gpu and not self._inspection.wanted
         except (DeviceFull, torch.OutOfMemoryError) as error:
             raise device_full(self._ready.cells, error) from error
         except CellFailed as failed:
@@ -121,15 +120,16 @@ class CaseJudge:
                 self._end(hookup)
 
     def _end(self, hookup: Hookup) -> None:
-        """Kill the cells and give their memory back. Where it takes long and nothing here waits for it, the judge's
-        answer need not either."""
+        """Kill the cells and give their memory back. On a GPU that takes a tenth of a second, and where all went well
+        nothing here waits for it."""
 
         def end() -> None:
             self._ready.kill()  # before memory is given back that they have mapped
-            hookup.close()
-            self._ready.close()
+            try:
+                hookup.close()
+            finally:
+                self._ready.close()
 
-        self._is_ending = self._bench.device.is_gpu and not self._inspection.wanted
         if self._is_ending:
             self._ready.strike()
             self._bench.later(end)
@@ -226,7 +226,6 @@ class CaseJudge:
             min_calls=self._request.num_trials,
             max_calls=defaults.max_calls,
             arena_bytes=self._arena_bytes(),
-            round_s=_GPU_ROUND_S if self._bench.device.is_gpu else _CPU_ROUND_S,
             graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
         )
         start = time.monotonic()
@@ -344,7 +343,8 @@ class CaseJudge:
         return candidate.patience.spent_s > max(reference.patience.spent_s, self._request.timeout / 2)
 
     def _report(self, verdict: Verdict, failure: Failure | None) -> CaseEvaluation:
-        self._ready.kill()
+        if not self._is_ending:
+            self._ready.kill()
         candidate = self._ready.cells.get(Side.CANDIDATE)
         timing = self._timings[0] if self._timings and verdict is Verdict.PASSED else None
         ref_timing = self._timings[1] if timing and len(self._timings) > 1 else None

@@ -1,10 +1,12 @@
 """Which processors take part in a timed round: one for the judge, one for whichever cell has its turn. Trusted side.
 
-Theory of operation: the judge keeps its processor busy while it waits, and a hyperthread of the same core is slow
-then. Left to the scheduler, one cell of a case ends up there for as long as it lives and another one does not: rounds
-without a kernel cost 0.50 ms in one cell and 0.65 ms in the next (H100, 16 virtual processors). So for as long as an
-evaluation is timed the judge stays on one core and the first thread of every cell on another one, the same for the
-kernels and for the null candidate: they never run at the same time.
+Theory of operation: processors are not alike. The judge keeps its own busy while it waits, and the other hyperthread of
+that core is slow then; a virtual machine does not even say which one that is. Left to the scheduler, one cell of a case
+ends up on a slow one for as long as it lives and another one does not: rounds without a kernel cost 0.50 ms in one cell
+and 0.65 ms in the next, and eight in a hundred was what figures of one kernel varied by (H100, 16 virtual processors).
+So for as long as an evaluation is timed the judge stays on one core and the first thread of every cell on another one,
+the same for the kernels and for the null candidate: they never run at the same time. A cell may move itself elsewhere;
+it can hope for no better processor than one that nobody else uses.
 """
 
 from __future__ import annotations

@@ -72,6 +72,7 @@ class Judge:
         self._zygotes = Zygotes()
         self._null_cell: Cell | None = None
         self._endings: list[Callable[[], None]] = []
+        self._unfinished: DeviceError | None = None
         self._versions = environment.toolchain()
         self._spares = {
             side: Spares(self._cells(step), settings.sandbox.spare_cells) for side, step in _UID_STEP.items()
@@ -162,6 +163,7 @@ class Judge:
         several = len(request.cases) > 1
         evaluations = []
         for case in request.cases:
+            self._require_finished()
             name = case.name if several else None
             judge = CaseJudge(self._bench, bound(request, case), case, bundle_dir, _named(progress, name))
             evaluations.append(_shortened(judge.judge(), _OUTPUT_CHARS // len(request.cases)))
@@ -179,12 +181,21 @@ class Judge:
             spares.settle()
 
     def finish(self) -> None:
-        """Do what was left for later: until then the last case's dead cells hold their memory."""
+        """Do what was left for later: until then the last case's dead cells hold their memory. What goes wrong is told
+        before the next case begins (`_require_finished`): it is not that one's fault."""
         while self._endings:
-            self._endings.pop(0)()
+            try:
+                self._endings.pop(0)()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next case must not start upon it
+                self._unfinished = DeviceError(f"the end of the case before failed: {error}")
+                log.LOGGER.exception("the end of a case failed")
+
+    def _require_finished(self) -> None:
+        self.finish()
+        if self._unfinished is not None:
+            raise self._unfinished
 
     def _refill(self) -> None:
-        self.finish()
         for spares in self._spares.values():
             spares.refill()
 

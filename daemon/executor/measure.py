@@ -42,8 +42,10 @@ from daemon.executor.stages import Stages
 from daemon.executor.timings import FEWEST_ROUNDS, Account, Round, Series, kept
 from daemon.verdict import Phase, Verdict
 
-_ONE_LONG_S = 0.05  # a round of a few slow calls may take that long
+_STREAM_ROUND_S = 0.05
+_GRAPH_ROUND_S = 0.01  # what a round costs varies by 40 us; longer ones cost more contents
 _FEW_CALLS = 8
+_OTHER = 1.3  # times as long: not the same any more
 _NULL_ROUNDS = 3
 _NULLS_BEFORE = 2  # of each size, where more come beside the rounds
 _SIZING_CALLS = 16
@@ -57,6 +59,7 @@ _CHECKING_ANY_S = 0.01  # however little there is
 _GROWN_AT_MOST, _WORTH_GROWING = 3, 1.5  # many slots are filled faster, each, than a few
 _LOOKS = 2  # rounds of calls one by one; null rounds of the smallest kernels
 _CALLS_ONE_BY_ONE = 64
+_CLOCK_TICK_S = 1e-9
 _NEAR_A_LAUNCH_S = 5e-6  # calls beyond it cannot be cheaper than the launch of a kernel
 _TIME_LEFT_S = 1.0
 
@@ -71,7 +74,6 @@ class MeasureRules:
     min_calls: int
     max_calls: int
     arena_bytes: int
-    round_s: float  # how long a round should take
     graph: bool = False  # time launches of CUDA graphs, where every kernel lets itself be captured
 
 
@@ -175,7 +177,8 @@ class Measurement:
         rules = self._rules
         stride = max(place.wiring.stride() for place in self._places)
         call_s = max(call_s, 1e-9)
-        by_time = max(1, round(rules.round_s / call_s), min(_FEW_CALLS, round(_ONE_LONG_S / call_s)))
+        usual_s = _GRAPH_ROUND_S if self._replay else _STREAM_ROUND_S
+        by_time = max(1, round(usual_s / call_s), min(_FEW_CALLS, round(_STREAM_ROUND_S / call_s)))
         by_memory = max(1, rules.arena_bytes // stride)
         budget_s = min(rules.max_s, max(deadline - time.monotonic(), 0.0) / 3)
         handling_s = max(self._drawer.cost_s, self._filling_s + self._checking_s, 1e-7)
@@ -197,7 +200,7 @@ class Measurement:
         return [int(slot) for slot in torch.randperm(slots, generator=self._random)[:calls]]
 
     def _some_calls(self, slots: int) -> int:
-        """At random, so that nobody knows how long a round is going to be."""
+        """Half of the slots or more, at random."""
         return int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
 
     def _turn(self, slots: int, calls: int) -> Turn:
@@ -278,16 +281,31 @@ class Measurement:
     def _calibrate(self, slots: int) -> None:
         """Null rounds at one call, at half and at all of them, on each place's own arena. Where more come beside the
         rounds, a few."""
+        for index in range(len(self._places)):
+            self._calibrate_one(index, slots)
+
+    def _calibrate_one(self, index: int, slots: int) -> None:
         half = max(1, slots // 2)
         sizes = [half, slots] * _NULLS_BEFORE if self._replay else sorted({1, half, slots}) * _NULL_ROUNDS
-        for index, series in enumerate(self._series):
-            series.null += self._null_costs(index, self._null_kind, sizes)
+        self._series[index].null += self._null_costs(index, self._null_kind, sizes)
 
     def _calibrate_copy(self, slots: int) -> None:
         """What copying returned answers into their slots costs."""
         for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
             if place.wiring.returns:
                 series.copying += self._null_costs(index, NullKernel.COPY, [slots] * _NULL_ROUNDS)
+
+    def _suit_null(self, index: int, slots: int) -> None:
+        """Nulls anew, as long as the fastest round, where those so far were longer: they cost more, which would be
+        subtracted from a kernel that was slow only before the clock ran. After the first round shorter ones too."""
+        if not self._replay:
+            return
+        fastest_s = max(min(self._account(index).samples_s), 0.0)
+        so_far_s, is_first = self._nulls.call_s[index], len(self._series[index].rounds) == 1
+        if so_far_s > _OTHER * fastest_s + _CLOCK_TICK_S or (is_first and fastest_s > _OTHER * so_far_s):
+            self._nulls.call_s[index] = fastest_s
+            self._series[index].null.clear()
+            self._calibrate_one(index, slots)
 
     def _null_beside(self, index: int, slots: int) -> None:
         """A null round in between: what a round costs drifts like what it is subtracted from. On a CPU those before and
@@ -315,6 +333,7 @@ class Measurement:
             for series, one in zip(self._series, rounds, strict=True):
                 series.rounds.append(one)
             for index in range(len(self._places)):
+                self._suit_null(index, slots)
                 self._null_beside(index, slots)
             longest_s = max(longest_s, time.monotonic() - began)
             worst = self._worst_rse()
@@ -387,7 +406,7 @@ class Measurement:
         its calls alone took so much longer."""
         if len(self._places) > 1 and self._usual_s(0) < self._usual_s(1) / 2:
             return True
-        return self._account_beside(0).is_batched
+        return self._account_beside(0).may_be_batched
 
     def _equal_contents(self, slots: int, deadline: float) -> None:
         """Rounds with one content in every slot: what remembers contents is faster there."""

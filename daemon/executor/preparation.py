@@ -37,8 +37,8 @@ class Bench:
     """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the
     kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
     is asked for). `refill` starts cells for the next case, `settle` waits until nothing but the case's own cells is at
-    work, `lane` is where timed rounds run. `later` takes what need not be waited for: it is done before the next case
-    has any memory of the device."""
+    work, `lane` is where timed rounds run. `later` takes what this case need not wait for: it is done before the next
+    one begins."""
 
     settings: Settings
     cells: Mapping[Side, Starter]
@@ -177,18 +177,8 @@ class Preparation:
         """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic). Answers the
         deadline from now on: what was done meanwhile for the next case is not this one's time."""
         self._deadline = deadline
-        start = time.perf_counter()
-        for role in self.cells:
-            self._begin_load(role)
-        began = time.monotonic()
-        self._bench.refill()
-        self._deadline += time.monotonic() - began
-        for role, cell in self.cells.items():
-            answer = cell.await_answer("loaded", phase=Phase.LOAD, deadline=self._deadline)
-            self.loaded[role] = Loaded.of(answer)
-            if role is Side.CANDIDATE:
-                self.compile_ms += (time.perf_counter() - start) * 1e3
-                self.notes += self.loaded[role].notes
+        for number, side in enumerate(self.cells):
+            self._load_one(side, self._bench.refill if number == 0 else None)
         seed = self._secret.seed("init")
         init: Export | None = None
         for side, cell in self.cells.items():
@@ -211,15 +201,25 @@ class Preparation:
         self._share_state()
         return self._deadline
 
-    def _begin_load(self, role: Side) -> None:
-        """Have a cell import its source, whatever the others do."""
+    def _load_one(self, role: Side, meanwhile: Callable[[], None] | None) -> None:
+        """`meanwhile` is done while the cell imports the source."""
         side = role if isinstance(self._request, CompareRequest) else Side.CANDIDATE
         files, message = self._bench.builds.sources(self._request, side, self._bundle_dir)
         artifact = self.artifacts.get(side)
+        start = time.perf_counter()
         built = artifact.data if artifact is not None else b""
         with files.as_memfd() as sources, memfd([built]) as packed:
             order: Message = message | {"type": "load", "artifact_bytes": len(built)}
             self.cells[role].tell(order, phase=Phase.LOAD, deadline=self._deadline, fds=(sources, packed))
+            if meanwhile is not None:
+                began = time.monotonic()
+                meanwhile()
+                self._deadline += time.monotonic() - began
+            answer = self.cells[role].await_answer("loaded", phase=Phase.LOAD, deadline=self._deadline)
+        self.loaded[role] = Loaded.of(answer)
+        if role is Side.CANDIDATE:
+            self.compile_ms += (time.perf_counter() - start) * 1e3
+            self.notes += self.loaded[role].notes
 
     def _share_state(self) -> None:
         """The reference's weights into the candidate's module, where names and shapes match."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -59,10 +60,14 @@ class Slots:
         if kind == "touch":
             return lambda order: self._call_all(lambda *_: self._order[:1].add_(0), order, stored=False)
         if kind == "copy":
-            ready = iter([torch.zeros_like(output) for output in self._outputs[0]])
-            value = _filled(self._message["structure"], ready)
-            return lambda order: self._call_all(lambda *_: value, order, stored=True)
+            self._zeros  # noqa: B018 - made now, in no round
+            return lambda order: self._call_all(lambda *_: self._zeros, order, stored=True)
         return lambda order: self._call_all(lambda *_: None, order, stored=False)
+
+    @cached_property
+    def _zeros(self) -> Any:
+        """An answer of the right nesting. Kept: a captured graph goes on copying it."""
+        return _filled(self._message["structure"], iter([torch.zeros_like(output) for output in self._outputs[0]]))
 
     def _look_busy(self, order: list[int], cycles: int) -> None:
         for slot in order:
@@ -111,9 +116,10 @@ class Slots:
 
     def capture(self, work: Work, order: list[int], stream: Any, number: int) -> None:
         """Record `work` as the CUDA graph `number`; nothing runs. Raises whatever makes that impossible."""
-        self._graphs.pop(number, None)  # its memory is free for the next one
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        # Graphs never run at the same time and hand nothing on: what one needs for a while, the next one may use.
+        pool = next(iter(self._graphs.values())).pool() if self._graphs else None
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
             self._order[:1].add_(
                 0
             )  # a graph without any node cannot be launched: the null candidate's, an empty batch's
@@ -129,6 +135,7 @@ class Slots:
     def forget(self) -> None:
         """Let go of the graphs and of every tensor over the memory."""
         self._graphs = {}
+        self.__dict__.pop("_zeros", None)
         self._args, self._outputs, self._blank = [], [], []
         del self._order
 

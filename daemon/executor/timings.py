@@ -21,6 +21,7 @@ from daemon.verdict import Comparison
 
 FEWEST_ROUNDS = 5
 _BATCHED = 2.0
+_SUSPICIOUS = 0.5
 _CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
 _BELOW_A_LAUNCH = 0.6
 _BEYOND_HONEST = 1.75
@@ -30,6 +31,7 @@ _OFF_THE_LINE = 0.1
 _SIGMAS = 4.0
 _APART = 0.005
 _CLOCK_TICK_S = 1e-9
+_SAVABLE_S = 6e-5  # what reading the word "go", launching and answering take in Python, about
 
 
 @dataclass(frozen=True)
@@ -232,12 +234,23 @@ class Account:
         usual_s = statistics.median(self.samples_s)
         if self.series.touch and usual_s < _BELOW_A_LAUNCH * statistics.median(self._touches_s()):
             return True
+        return self._exceeds(1.0)
+
+    @property
+    def may_be_batched(self) -> bool:
+        """Worth more rounds of one call: a few of them scatter."""
+        return self.is_batched or self._exceeds(_SUSPICIOUS)
+
+    def _exceeds(self, share: float) -> bool:
+        """Whether what a call alone costs beyond one of many is over this share of what is called batched."""
+        usual_s = statistics.median(self.samples_s)
         if self.peer is not None and usual_s >= statistics.median(self.peer.samples_s):
             return False  # whatever it does, it gains nothing by it
         excess_s, honest_s = self.excess_s, self.peer.excess_s if self.peer else _CALL_NOISE_S
         if excess_s is None or honest_s is None:
             return False
-        return excess_s > max((_BATCHED - 1) * usual_s, _BEYOND_HONEST * max(honest_s, 0.0) + self.noise_s)
+        limit_s = max((_BATCHED - 1) * usual_s, _BEYOND_HONEST * max(honest_s, 0.0) + self.noise_s)
+        return excess_s > share * limit_s
 
     def _touches_s(self) -> list[float]:
         return [(wall_s - self.null.of(calls)) / calls for calls, wall_s in self.series.touch]
@@ -273,7 +286,8 @@ def _medians(readings: Sequence[Reading]) -> dict[str, float]:
 
 def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
     """Faster or slower only when the intervals [min, q3] are apart by half a percent, in time and in clock cycles where
-    the clocks are known; the same when they overlap and are tight. Below the resolution nothing can be told."""
+    the clocks are known; the same when they overlap and are tight. Below the resolution nothing can be told. Nor is it
+    faster by what a cell could save of what a round costs: that is not the kernel's doing."""
     if any("below_resolution" in timing.labels for timing in (candidate, reference)):
         return Comparison.CANNOT_TELL
     verdicts = {_apart(candidate.interval_ms, reference.interval_ms)}
@@ -283,10 +297,21 @@ def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
     if len(verdicts) > 1:
         return Comparison.CANNOT_TELL
     [verdict] = verdicts
+    if verdict is Comparison.FASTER and _gained_ms(candidate, reference) < _savable_ms(candidate):
+        return Comparison.CANNOT_TELL
     if verdict is not None:
         return verdict
     tight = all(timing.rse is not None and timing.rse <= 2 * timing.target_rse for timing in (candidate, reference))
     return Comparison.SAME if tight else Comparison.CANNOT_TELL
+
+
+def _gained_ms(candidate: Timing, reference: Timing) -> float:
+    return reference.interval_ms[0] - candidate.interval_ms[1]
+
+
+def _savable_ms(timing: Timing) -> float:
+    """Per call, of a round that is the launch of a graph."""
+    return _SAVABLE_S * 1e3 / statistics.median(timing.calls) if timing.mode == "graph" and timing.calls else 0.0
 
 
 def _apart(ours: tuple[float, float], theirs: tuple[float, float]) -> Comparison | None:

@@ -8,6 +8,7 @@ import pytest
 
 from daemon.contract import Check
 from daemon.executor.tools import sanitizer
+from daemon.verdict import Verdict
 
 OUT_OF_BOUNDS = """========= COMPUTE-SANITIZER
 ========= Invalid __global__ write of size 4 bytes
@@ -83,6 +84,30 @@ def test_a_warning_of_racecheck_is_reported_and_counts_as_no_error() -> None:
     report = sanitizer.read(Check.RACECHECK, RACE_WARNING)
     assert report.findings[0].is_warning
     assert report.is_clean
+
+
+@pytest.mark.parametrize(
+    ("check", "kernel", "verdict"),
+    [
+        (Check.RACECHECK, "nvjet_sm90_tst_128x64_64x8_1x2_h_bz_NNT", Verdict.UNSUPPORTED),
+        (Check.INITCHECK, "void at::native::vectorized_elementwise_kernel<(int)8>(int, T2, T3)", Verdict.UNSUPPORTED),
+        (Check.MEMCHECK, "nvjet_sm90_tst_128x64_64x8_1x2_h_bz_NNT", Verdict.RUNTIME_ERROR),
+        (Check.INITCHECK, "my_nvjet(int *)", Verdict.RUNTIME_ERROR),
+    ],
+)
+def test_what_is_found_in_kernels_of_libraries_leaves_the_question_open(
+    check: Check, kernel: str, verdict: Verdict
+) -> None:
+    text = UNINITIALISED.replace("add(int *)", kernel)
+    assert sanitizer.verdict_of([sanitizer.read(check, text)])[0] is verdict  # type: ignore[index]
+
+
+def test_a_finding_in_a_kernel_of_the_bundle_is_told_first() -> None:
+    doubtful = UNINITIALISED.replace("add(int *)", "nvjet_sm90(int *)")
+    both = [sanitizer.read(Check.RACECHECK, doubtful), sanitizer.read(Check.INITCHECK, UNINITIALISED)]
+    verdict, message = sanitizer.verdict_of(both) or (None, "")
+    assert verdict is Verdict.RUNTIME_ERROR
+    assert "initcheck" in message
 
 
 def test_a_clean_run_has_no_findings() -> None:

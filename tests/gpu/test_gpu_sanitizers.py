@@ -43,8 +43,11 @@ def test_a_right_kernel_is_clean(check: Check, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_torch_module_is_clean(check: Check, name: str) -> None:
-    assert check(two_kernels(checks=[name])).verdict is Verdict.PASSED
+def test_a_torch_module_is_clean_or_its_library_cannot_be_looked_into(check: Check, name: str) -> None:
+    case = check(two_kernels(checks=[name]))
+    if case.verdict is not Verdict.PASSED:
+        assert name in ("racecheck", "initcheck")
+        assert case.verdict is Verdict.UNSUPPORTED, case.failure
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 CYCLES = 800_000_000  # some 0.4 s: the other side's round, and what the judge does before it
-ROUSED = 2  # after a capture the first launch is a warm-up, the second is timed
+ROUSED = 2  # of every two launches the first is a warm-up, the second is timed
 
 
 def work(a, b):
@@ -27,16 +27,17 @@ def hook():
         state["launches"] = 0
         return capture(self, *args)
 
-    def replayed(self):
+    def replayed(self, *args):
         stream.synchronize()
-        replay(self)
+        took = replay(self, *args)
         state["launches"] += 1
-        if state["launches"] == ROUSED:
+        if state["launches"] % ROUSED == 0:
             with torch.cuda.stream(stream):
                 torch.cuda._sleep(CYCLES)
             if not state["spun"]:
                 print("spinning", flush=True)
             state["spun"] = True
+        return took
 
     slots.capture, slots.replay = captured, replayed
 

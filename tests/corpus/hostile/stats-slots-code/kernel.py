@@ -5,7 +5,7 @@ import gc
 from torch import nn
 
 
-def only_first(self, call, order):
+def only_first(self, call, order, *, stored):
     for slot in order[:1]:
         self._store(call(*self._args[slot]), slot)
 
