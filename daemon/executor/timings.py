@@ -9,6 +9,7 @@ the candidate.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from daemon.verdict import Comparison
 FEWEST_ROUNDS = 5
 _BATCHED = 2.0
 _SUSPICIOUS = 0.5
+_SIGMA_OF_MEDIAN = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
+_CHANCE_SIGMAS = 3.0
 _CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
 _BELOW_A_LAUNCH = 0.6
 _BEYOND_HONEST = 1.75
@@ -178,6 +181,16 @@ class Account:
         return max(alone_s - statistics.median(self.series.alone_null), 0.0)
 
     @property
+    def alone_error_s(self) -> float:
+        """How far off what a call alone costs may be by chance: told by null rounds of one call, where no kernel is."""
+        nulls, count = self.series.alone_null, len(self.series.alone)
+        if not nulls or not count:
+            return 0.0
+        middle_s = statistics.median(nulls)
+        sigma_s = _SIGMA_OF_MEDIAN * statistics.median(abs(one - middle_s) for one in nulls)
+        return _CHANCE_SIGMAS * sigma_s * math.sqrt(1 / count + 1 / len(nulls))
+
+    @property
     def excess_s(self) -> float | None:
         """What a call alone costs beyond one of many."""
         alone_s = self._isolated_s()
@@ -249,7 +262,8 @@ class Account:
         excess_s, honest_s = self.excess_s, self.peer.excess_s if self.peer else _CALL_NOISE_S
         if excess_s is None or honest_s is None:
             return False
-        limit_s = max((_BATCHED - 1) * usual_s, _BEYOND_HONEST * max(honest_s, 0.0) + self.noise_s)
+        scatter_s = math.hypot(self.alone_error_s, self.peer.alone_error_s if self.peer else 0.0)
+        limit_s = max((_BATCHED - 1) * usual_s, _BEYOND_HONEST * max(honest_s, 0.0) + self.noise_s + scatter_s)
         return excess_s > share * limit_s
 
     def _touches_s(self) -> list[float]:

@@ -32,6 +32,22 @@ def test_slots_outside_a_round_keep_their_inputs() -> None:
     memory.close()
 
 
+@pytest.mark.parametrize("order", [[3], [4, 0, 1], [0], list(range(6))])
+def test_what_is_published_is_the_slots_of_the_round(order: list[int]) -> None:
+    layout = plan([("x", TensorShape("int32", (8,)), False, False)], 6)
+    memory = HostMemory(layout.total_bytes)
+    arena = Arena(layout, memory)
+    arena.compose(torch.Generator().manual_seed(1), list(range(6)))
+    arena.set_order(order)
+    arena.publish(order)
+    [field] = layout.fields
+    for slot in order:
+        assert torch.equal(arena.output(slot, field), arena.pristine(slot, field))
+    words = memory.bytes[: 4 * len(order)].view(torch.int32)
+    assert words.tolist() == order
+    memory.close()
+
+
 @pytest.mark.parametrize("dtype", sorted(ITEM_BYTES))
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5), (0, 4)])
 def test_contents_of_every_dtype_land_in_the_slots_they_are_for(dtype: str, shape: tuple[int, ...]) -> None:

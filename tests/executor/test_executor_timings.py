@@ -87,6 +87,24 @@ def test_a_call_that_does_the_work_of_its_neighbours_is_labelled() -> None:
     assert "batched" not in labels(series(CALL_S, alone_s=2.4 * CALL_S), honest)
 
 
+def test_half_of_what_is_called_batched_is_worth_a_closer_look() -> None:
+    honest = account(series(10 * CALL_S, alone_s=11 * CALL_S))
+    suspicious = account(series(CALL_S, alone_s=2.4 * CALL_S), honest)
+    assert (suspicious.is_batched, suspicious.may_be_batched) == (False, True)
+    assert not account(series(CALL_S, alone_s=1.2 * CALL_S), honest).may_be_batched
+
+
+def test_what_null_rounds_of_one_call_scatter_by_is_nobodys_doing() -> None:
+    honest = account(series(10 * CALL_S, alone_s=11 * CALL_S))
+    scattered = series(CALL_S, alone_s=4 * CALL_S)
+    assert "batched" in labels(scattered, honest)
+    scattered.alone_null = [BASE_S - 3 * CALL_S, BASE_S, BASE_S + 3 * CALL_S] * 2
+    assert "batched" not in labels(scattered, honest)
+    scattered.alone *= 60
+    scattered.alone_null *= 60
+    assert "batched" in labels(scattered, honest), "many rounds tell"
+
+
 def test_what_gains_nothing_by_it_is_not_called_batched() -> None:
     faster = account(series(CALL_S / 2))
     assert "batched" not in labels(series(CALL_S, alone_s=50 * CALL_S), faster)
@@ -126,6 +144,21 @@ def test_times_alone_do_not_make_a_kernel_faster_when_the_clocks_differed() -> N
     fast_clock.rounds = rounds(CALL_S * 0.6, reading=Reading(sm_mhz=1800.0))
     assert compare_speed(timing(fast_clock), timing(slow_clock)) is Comparison.CANNOT_TELL
     assert compare_speed(timing(series(CALL_S / 2)), timing(series())) is Comparison.FASTER
+
+
+def test_what_a_cell_could_save_of_a_round_makes_no_kernel_faster() -> None:
+    """60 us a round: 0.7 us of a call in rounds of 85."""
+    reference = timing(series(CALL_S))
+    assert compare_speed(timing(series(CALL_S - 5e-7)), reference) is Comparison.CANNOT_TELL
+    assert compare_speed(timing(series(CALL_S - 2e-6)), reference) is Comparison.FASTER
+    assert compare_speed(timing(series(CALL_S + 5e-7)), reference) is Comparison.SLOWER
+
+
+def test_what_copying_costs_is_what_is_left_of_rounds_that_copy() -> None:
+    one = series()
+    one.copying = [(128, BASE_S + 128 * 3e-6)] * 3
+    assert account(one).copy_s == pytest.approx(3e-6)
+    assert account(series()).copy_s is None
 
 
 def test_nothing_is_faster_below_the_resolution() -> None:

@@ -107,6 +107,24 @@ def test_it_agrees_with_allclose(values: list[float], atol: float, rtol: float) 
     assert compare(got, expected, Tolerance(atol, rtol)).wrong == int((~close).sum())
 
 
+@given(
+    st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=8),
+    st.sampled_from([0.0, 1e-45, 1e-6, 1e-3, 1.0]),
+    st.sampled_from([0.0, 1e-6, 1e-3, 1.0]),
+    st.floats(0.0, 2.0),
+)
+def test_the_quick_look_accepts_nothing_that_the_close_one_refuses(
+    values: list[float], atol: float, rtol: float, share: float
+) -> None:
+    """Errors of a share of their allowance, many of them just at it."""
+    expected = torch.tensor(values, dtype=torch.float32)
+    got = (expected.double() + share * (atol + rtol * expected.double().abs())).float()
+    difference = compare(got, expected, Tolerance(atol, rtol))
+    wide = compare(got.double(), expected.double(), Tolerance(atol, rtol))
+    assert difference.wrong == wide.wrong
+    assert difference.max_abs == pytest.approx(wide.max_abs, rel=1e-6)
+
+
 def test_the_default_tolerance_of_each_dtype_is_its_own_and_each_part_can_be_given() -> None:
     assert tolerance_for("float32", None, None) == Tolerance(1e-4, 1e-4)
     assert tolerance_for("float16", 0.5, None) == Tolerance(0.5, 1e-2)

@@ -1,4 +1,7 @@
-"""CUDA kernels for NVIDIA's tools, as contracts: right ones, and ones whose mistake does not change their answer."""
+"""CUDA kernels for NVIDIA's tools, as contracts: right ones, and ones whose mistake does not change their answer.
+
+What is read by mistake decides something that next to never happens: a compiler may leave out a read for nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ BEYOND = """
 extern "C" __global__ void scale(const float* x, float* y, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) y[i] = x[i] * 2.0f;
-    if (i == 0) { volatile float unused = x[n + 1]; (void)unused; }
+    if (i == 0 && x[n + 1] == 12345.678f) y[0] = 1.0f;
 }
 """
 RACE = """
@@ -35,7 +38,8 @@ extern "C" __global__ void scale(const float* x, float* y, int n) {
 UNINITIALISED = """
 extern "C" __global__ void scale(const float* x, float* y, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < n) { volatile float before = y[i]; (void)before; y[i] = x[i] * 2.0f; }
+    if (i == 7 && y[i] == 12345.678f) y[8] = 1.0f;
+    if (i < n) y[i] = x[i] * 2.0f;
 }
 """
 DIVERGENT = """
