@@ -110,7 +110,7 @@ class CaseJudge:
             with stage("numerics"):
                 self._keep_samples(drawer)
                 self._assess_numerics(drawer, inspector)
-            self._is_ending = self._bench.device.is_gpu and not self._inspection.wanted
+            self._is_ending = self._bench.later is not None and not self._inspection.wanted
         except (DeviceFull, torch.OutOfMemoryError) as error:
             raise device_full(self._ready.cells, error) from error
         except CellFailed as failed:
@@ -130,7 +130,7 @@ class CaseJudge:
             finally:
                 self._ready.close()
 
-        if self._is_ending:
+        if self._is_ending and self._bench.later is not None:
             self._ready.strike()
             self._bench.later(end)
         else:
@@ -346,6 +346,9 @@ class CaseJudge:
         if not self._is_ending:
             self._ready.kill()
         candidate = self._ready.cells.get(Side.CANDIDATE)
+        build = (
+            self._build if self._is_ending else self._build or self._ready.report()
+        )  # no cell is asked that is dying
         timing = self._timings[0] if self._timings and verdict is Verdict.PASSED else None
         ref_timing = self._timings[1] if timing and len(self._timings) > 1 else None
         phase = failure.phase if failure else Phase.REPORT
@@ -377,7 +380,7 @@ class CaseJudge:
             checks=self._checks,
             device_metrics=self._metrics,
             tool_reports=dict(self._inspection.reports),
-            build=dict(list((self._build or self._ready.report()).items())[:_REPORTED_BUILD_KEYS]),
+            build=dict(list(build.items())[:_REPORTED_BUILD_KEYS]),
         )
 
     def _compiled(self, verdict: Verdict) -> bool:

@@ -94,7 +94,7 @@ class Judge:
             ceilings=self._ceilings,
             refill=self._refill,
             settle=self._settle,
-            later=self._endings.append,
+            later=self._endings.append if device.is_gpu else None,
             lane=lane_of(slot, cores_here()) if device.is_gpu else None,
         )
         threads = None if device.is_gpu else pool_threads(settings)

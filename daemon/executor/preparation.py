@@ -37,8 +37,8 @@ class Bench:
     """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the
     kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
     is asked for). `refill` starts cells for the next case, `settle` waits until nothing but the case's own cells is at
-    work, `lane` is where timed rounds run. `later` takes what this case need not wait for: it is done before the next
-    one begins."""
+    work, `lane` is where timed rounds run. `later` takes what a case need not wait for: it is done before the next
+    one begins. None where nothing takes long enough for it."""
 
     settings: Settings
     cells: Mapping[Side, Starter]
@@ -51,7 +51,7 @@ class Bench:
     ceilings: Callable[[], Ceilings | None]
     refill: Callable[[], None]
     settle: Callable[[], None]
-    later: Callable[[Callable[[], None]], None]
+    later: Callable[[Callable[[], None]], None] | None
     lane: Lane | None
 
     @property
