@@ -72,11 +72,11 @@ def kept_to(lane: Lane | None, cells: Iterable[Cell]) -> Iterator[None]:
         yield
         return
     before = os.sched_getaffinity(0)
-    with suppress(OSError):
-        os.sched_setaffinity(0, {lane.judge})
-    for cell in cells:
-        cell.program.keep_to(lane.cells)
     try:
+        with suppress(OSError):
+            os.sched_setaffinity(0, {lane.judge})
+        for cell in cells:
+            cell.program.keep_to(lane.cells)
         yield
     finally:
         with suppress(OSError):

@@ -126,6 +126,7 @@ class Measurement:
             except NotCaptured as reason:
                 self.not_captured, self._replay = str(reason), False
                 self._series = [Series() for _ in self._places]
+                self._nulls.detach()
                 return self._run(estimate_s, deadline, progress, as_graph=False)
             finally:
                 self._nulls.detach()
@@ -137,15 +138,18 @@ class Measurement:
         with stage("size"):
             slots = self._sized(estimate_s, deadline, as_graph=as_graph)
         with stage("calibrate"):
-            self._calibrate(slots)
-            self._calibrate_copy(slots)
+            if self._replay:
+                self._calibrate_copy(slots)
+                self._calibrate(slots)
+            else:
+                self._calibrate(slots)
+                self._calibrate_copy(slots)
         with stage("rounds"):
             stop = self._rounds(slots, start, deadline, progress)
         with stage("alone"):
-            own = own_deadline(deadline, max(one.wall_s for series in self._series for one in series.rounds))
-            self._isolated(slots, own)
-            self._equal_contents(slots, own)
-            self._one_by_one(slots, own)
+            slowest_s = max(one.wall_s for series in self._series for one in series.rounds)
+            for look in (self._isolated, self._equal_contents, self._one_by_one):
+                look(slots, own_deadline(deadline, slowest_s))
         with stage("calibrate"):
             if not self._replay:
                 self._calibrate(slots)
@@ -290,10 +294,14 @@ class Measurement:
         self._series[index].null += self._null_costs(index, self._null_kind, sizes)
 
     def _calibrate_copy(self, slots: int) -> None:
-        """What copying returned answers into their slots costs."""
+        """What copying returned answers into their slots costs. What the null candidate copies goes with its maps."""
         for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
             if place.wiring.returns:
-                series.copying += self._null_costs(index, NullKernel.COPY, [slots] * _NULL_ROUNDS)
+                found = self._null_costs(index, NullKernel.COPY, [slots] * _NULL_ROUNDS)
+                base = None if self._replay else self._account(index).null
+                series.copying += [(calls, cost_s - (base.of(calls) if base else 0.0)) for calls, cost_s in found]
+        if any(place.wiring.returns for place in self._places):
+            self._nulls.detach()
 
     def _suit_null(self, index: int, slots: int) -> None:
         """Nulls anew, as long as the fastest round, where those so far were longer: they cost more, which would be
@@ -457,11 +465,15 @@ class Measurement:
 
 
 def _while_time(count: int, deadline: float) -> Iterator[int]:
-    """Up to `count` rounds, as long as there is time for them; the first in any case."""
+    """Up to `count` rounds, as long as there is time for one that takes twice as long as the longest; the first in any
+    case."""
+    longest_s = 0.0
     for number in range(count):
-        if number and time.monotonic() + _TIME_LEFT_S > deadline:
+        start = time.monotonic()
+        if number and start + 2 * longest_s + _TIME_LEFT_S > deadline:
             return
         yield number
+        longest_s = max(longest_s, time.monotonic() - start)
 
 
 def _as_round(result: RoundResult) -> Round:

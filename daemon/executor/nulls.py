@@ -19,6 +19,7 @@ from daemon.errors import HarnessError
 from daemon.executor.arena import Arena
 from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.conditions import LeftRunning, Surroundings
+from daemon.executor.memory import DeviceFull
 from daemon.executor.side import (
     NotCaptured,
     NullKernel,
@@ -33,10 +34,10 @@ from daemon.executor.side import (
     require_captured,
     run_timed,
 )
-from daemon.verdict import Phase
+from daemon.verdict import Phase, Verdict
 
 _LIMIT_S = 60.0
-_CYCLES_PER_S = 1.5e9  # of a GPU's clock, about: idling need not take exactly as long as the kernel
+_CYCLES_PER_S = 1.5e9  # of a GPU's clock, at least: idling need not take exactly as long as the kernel, nor longer
 _LONGEST_IDLE_S = 0.1
 
 Plan = Callable[[SidePlace, Turn], RoundPlan]
@@ -55,22 +56,26 @@ class Nulls:
         self._graphs: dict[tuple[int, NullKernel, int, int], int] = {}
         self._touched: set[tuple[int, NullKernel, bool]] = set()
         self.call_s = [0.0 for _ in places]
+        self._clearing_s = [0.0 for _ in places]
 
     def costs_s(self, index: int, kind: NullKernel, sizes: list[int], *, replay: bool) -> list[tuple[int, float]]:
-        """(calls, wall seconds) of rounds of these sizes on the arena of place `index`; of WORK, those beyond it.
+        """(calls, seconds) of rounds of these sizes on the arena of place `index`: of graphs of WORK the wall beyond
+        the work, of other graphs the work itself, of rounds that are no graphs the wall.
 
-        Raises `LeftRunning` when the device is not idle, `HarnessError` when the null candidate fails.
+        Raises `LeftRunning` when the device is not idle, `DeviceFull` when it has no room for the null candidate,
+        `HarnessError` when that fails otherwise.
         """
         deadline = time.monotonic() + _LIMIT_S
         try:
             self._map(index, deadline)
-            if (index, kind, replay) not in self._touched:  # every page of the null's own map
-                self._round(index, kind, self._places[index].attached.layout.slots, deadline, replay=replay)
-                self._touched.add((index, kind, replay))
-            return [(calls, self._round(index, kind, calls, deadline, replay=replay)) for calls in sizes]
+            if (index, kind, replay) not in self._touched:
+                self._touch(index, kind, deadline, replay=replay)
+            return [(calls, self._cost_s(index, kind, calls, deadline, replay=replay)) for calls in sizes]
         except LeftRunning:
             raise
         except (CellFailed, NotCaptured) as failed:
+            if isinstance(failed, CellFailed) and failed.verdict is Verdict.OUT_OF_MEMORY:
+                raise DeviceFull(f"no device memory for the null candidate: {failed}") from failed
             raise HarnessError(f"the null candidate failed: {failed}") from failed
 
     def _map(self, index: int, deadline: float) -> None:
@@ -80,23 +85,40 @@ class Nulls:
         attach(self.cell, place.wiring, place.attached, phase=Phase.MEASURE, deadline=deadline, number=index)
         self._mapped[index] = place.attached
 
-    def _round(self, index: int, kind: NullKernel, calls: int, deadline: float, *, replay: bool) -> float:
+    def _touch(self, index: int, kind: NullKernel, deadline: float, *, replay: bool) -> None:
+        """A round on every page of the null's own map. Without idling, it tells how long clearing takes."""
+        slots = self._places[index].attached.layout.slots
+        self._clearing_s[index] = float("inf")
+        result = self._round(index, kind, slots, deadline, replay=replay)
+        self._clearing_s[index] = self._own_s(result) / slots if replay and kind is NullKernel.WORK else 0.0
+        self._touched.add((index, kind, replay))
+
+    def _cost_s(self, index: int, kind: NullKernel, calls: int, deadline: float, *, replay: bool) -> float:
+        result = self._round(index, kind, calls, deadline, replay=replay)
+        if not replay:
+            return result.wall_s
+        return result.wall_s - self._own_s(result) if kind is NullKernel.WORK else self._own_s(result)
+
+    def _round(self, index: int, kind: NullKernel, calls: int, deadline: float, *, replay: bool) -> RoundResult:
         place, order = self._places[index], list(range(calls))
         work = self._captured(index, kind, order, deadline) if replay else NullWork(kind, index)
         plan = self._plan(place, Turn(tuple(order), replay, work.graph))
-        result = run_timed(place, plan, 0, self.cell, self._surroundings, deadline=deadline, null=work)
-        return result.wall_s - self._own_s(result) if kind is NullKernel.WORK else result.wall_s
+        return run_timed(place, plan, 0, self.cell, self._surroundings, deadline=deadline, null=work)
 
     def _captured(self, index: int, kind: NullKernel, order: list[int], deadline: float) -> NullWork:
         """A graph of this work: a null round's slots come in any order, so one per number of calls is enough."""
-        idle_s = min(len(order) * self.call_s[index], _LONGEST_IDLE_S) if kind is NullKernel.WORK else 0.0
-        cycles = int(idle_s * _CYCLES_PER_S)
+        cycles = self._idle_cycles(index, len(order)) if kind is NullKernel.WORK else 0
         key = (index, kind, len(order), cycles)
         is_new = key not in self._graphs
         work = NullWork(kind, index, cycles, self._graphs.setdefault(key, len(self._graphs)))
         if is_new:
             require_captured(capture(self.cell, order, 0, phase=Phase.MEASURE, deadline=deadline, null=work))
         return work
+
+    def _idle_cycles(self, index: int, calls: int) -> int:
+        """What is left of the kernel's time when the answers have been cleared."""
+        left_s = calls * max(self.call_s[index] - self._clearing_s[index], 0.0)
+        return int(min(left_s, _LONGEST_IDLE_S) * _CYCLES_PER_S)
 
     @staticmethod
     def _own_s(result: RoundResult) -> float:

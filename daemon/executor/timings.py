@@ -49,11 +49,11 @@ class Round:
 
 @dataclass
 class Series:
-    """What was measured of one side. `alone`: rounds of one call; `alone_null`: null rounds beside them; `touch`: null
-    rounds with the smallest of kernels launched for each call. `equal`: rounds with one content in every slot.
+    """What was measured of one side. `alone`: rounds of one call; `alone_null`: what rounds of none cost beside them.
+    `equal`: rounds with one content in every slot.
     `called`: rounds timed call by call of a kernel that is otherwise timed as a graph; `called_null` without a kernel.
-    `null`: (calls, seconds) of rounds without a kernel on the same arena; `copying`: of those that copy an answer into
-    every slot."""
+    `null`: (calls, seconds) of what rounds cost without a kernel on the same arena; `copying`, `touch`: of what copying
+    an answer into every slot takes, and launching the smallest of kernels for each."""
 
     rounds: list[Round] = field(default_factory=list)
     alone: list[Round] = field(default_factory=list)
@@ -123,7 +123,7 @@ class Account:
     @cached_property
     def copy_s(self) -> float | None:
         """What copying a returned answer adds to a call; None for a side that returns nothing."""
-        copied_s = [(wall_s - self.null.of(calls)) / calls for calls, wall_s in self.series.copying]
+        copied_s = [copying_s / calls for calls, copying_s in self.series.copying]
         return max(statistics.median(copied_s), 0.0) if copied_s else None
 
     def per_call_s(self, rounds: Sequence[Round], null: NullCost | None = None) -> list[float]:
@@ -267,7 +267,7 @@ class Account:
         return excess_s > share * limit_s
 
     def _touches_s(self) -> list[float]:
-        return [(wall_s - self.null.of(calls)) / calls for calls, wall_s in self.series.touch]
+        return [touching_s / calls for calls, touching_s in self.series.touch]
 
     @property
     def is_cached(self) -> bool:

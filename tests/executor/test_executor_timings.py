@@ -112,7 +112,7 @@ def test_what_gains_nothing_by_it_is_not_called_batched() -> None:
 
 def test_calls_cheaper_than_a_kernels_launch_have_none_of_their_own() -> None:
     one = series(2e-7)
-    one.touch = [(128, BASE_S + 128 * 8e-7)] * 3
+    one.touch = [(128, 128 * 8e-7)] * 3
     assert "batched" in labels(one)
 
 
@@ -154,9 +154,9 @@ def test_what_a_cell_could_save_of_a_round_makes_no_kernel_faster() -> None:
     assert compare_speed(timing(series(CALL_S + 5e-7)), reference) is Comparison.SLOWER
 
 
-def test_what_copying_costs_is_what_is_left_of_rounds_that_copy() -> None:
+def test_what_copying_costs_is_that_of_a_call() -> None:
     one = series()
-    one.copying = [(128, BASE_S + 128 * 3e-6)] * 3
+    one.copying = [(128, 128 * 3e-6)] * 3
     assert account(one).copy_s == pytest.approx(3e-6)
     assert account(series()).copy_s is None
 

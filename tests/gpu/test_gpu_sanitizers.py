@@ -48,6 +48,8 @@ def test_a_torch_module_is_clean_or_its_library_cannot_be_looked_into(check: Che
     if case.verdict is not Verdict.PASSED:
         assert name in ("racecheck", "initcheck")
         assert case.verdict is Verdict.UNSUPPORTED, case.failure
+        assert case.failure is not None
+        assert "in kernels of a library" in case.failure.message
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ _AT = re.compile(r"\bat (?P<kernel>[^+]\S.*?)\+(?P<offset>0x[0-9a-f]+)(?: in (?P
 _AT_OLD = re.compile(r"\bat (?P<offset>0x[0-9a-f]+) in (?:(?P<source>\S+:\d+):)?(?P<kernel>.+)$")
 # Kernels of cuBLAS, CUTLASS and torch. A bundle's own of such a name gains nothing: it does not pass either.
 _OF_A_LIBRARY = re.compile(r"(?:void )?(?:nvjet_|cublas|cutlass|sm[0-9]+_xmma_|at::native::)")
-_DOUBT = "in kernels of a library, whose bulk copies this check does not follow, so it says nothing of this bundle"
+_DOUBT = (
+    "as far as it was read, in kernels of a library, whose bulk copies this check does not follow: this is no answer"
+)
 _THREAD = re.compile(r"by thread (\(\d+,\d+,\d+\)) in block (\(\d+,\d+,\d+\))")
 _ADDRESS = re.compile(r"(?:Address|Access to) (0x[0-9a-f]+)")
 
