@@ -1,0 +1,194 @@
+"""The whole protocol of rounds that are launches of graphs, where there is no GPU: cells and clocks are made up, and what
+comes out must be what was put in. What a real GPU does is for tests/gpu."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from daemon.evaluation import Timing
+from daemon.executor import measure, nulls, side
+from daemon.executor.conditions import UNKNOWN, HostConditions
+from daemon.executor.inputs import Secret
+from daemon.executor.layout import TensorShape
+from daemon.executor.measure import Measurement, MeasureRules
+from daemon.executor.patience import Patience
+from daemon.executor.side import NullKernel, NullWork, RoundPlan, RoundResult, SidePlace
+from daemon.executor.stages import Stages
+from daemon.executor.wiring import SideField, Wiring
+
+BASE_S = 5e-4
+PER_WORK = 0.04  # a round costs the more the longer it works: the null must work as long
+CLOCK_HZ = 1.98e9
+CLEARING_S, COPY_S, TOUCH_S, LAUNCHED_S = 2e-7, 4e-7, 1e-6, 3e-5
+SHAPE = TensorShape("float32", (64,))
+
+
+@dataclass
+class Kernel:
+    """What a call of a cell's kernel takes: in rounds that count, and before."""
+
+    call_s: float
+    before_s: float | None = None
+    captured: list[int] = field(default_factory=list)
+
+
+class World:
+    """Cells of made-up kernels, and a made-up clock for the null candidate's and theirs."""
+
+    def __init__(self, *kernels: Kernel, returns: bool = False) -> None:
+        wiring = Wiring(
+            fields=(SideField("x", SHAPE, logical=0, is_output=False), SideField("y", SHAPE, None, is_output=True)),
+            args={"u": [{"t": 0}, {"t": 1}]},
+            answer=(1,),
+            names=("y",),
+            returns=returns,
+        )
+        self.kernels = {f"cell {number}": kernel for number, kernel in enumerate(kernels)}
+        cells: list[Any] = [SimpleNamespace(name=name, program=None) for name in self.kernels]
+        self.places = [SidePlace(cell, wiring, "cpu", Patience(60.0)) for cell in cells]
+        self.null: Any = SimpleNamespace(name="null", program=None)
+        self.nulls: list[tuple[NullWork, int]] = []
+        self.graphs: dict[tuple[str, int], NullWork | int] = {}
+        self.mapped: set[int] = set()
+
+    def attach(self, cell: Any, *_: Any, number: int = 0, **__: Any) -> None:
+        if cell is self.null:
+            self.mapped.add(number)
+
+    def detach(self, *_: Any, **__: Any) -> None:
+        self.mapped.clear()
+        self.graphs = {key: value for key, value in self.graphs.items() if key[0] != "null"}
+
+    def capture(
+        self, cell: Any, order: list[int], _seed: int, *, graph: int = 0, null: NullWork | None = None, **_: Any
+    ) -> None:
+        if null is None:
+            self.kernels[cell.name].captured.append(len(order))
+            self.graphs[cell.name, graph] = len(order)
+        else:
+            self.graphs["null", null.graph] = null
+
+    def run_untimed(self, place: SidePlace, order: list[int], *_: Any, **__: Any) -> float:
+        kernel = self.kernels[place.cell.name]  # type: ignore[attr-defined]
+        return BASE_S + len(order) * (kernel.before_s or kernel.call_s)
+
+    def run_timed(
+        self, place: SidePlace, plan: RoundPlan, _seed: int, cell: Any, *_: Any, null: NullWork | None = None, **__: Any
+    ) -> RoundResult:
+        calls = len(plan.turn.order)
+        if null is None:
+            if plan.turn.is_new:
+                self.capture(cell, plan.order, 0, graph=plan.turn.graph)
+            if plan.turn.replay:
+                assert self.graphs[cell.name, plan.turn.graph] == calls
+            own_s = calls * (self.kernels[cell.name].call_s + (0.0 if plan.turn.replay else LAUNCHED_S))
+        else:
+            assert null.arena in self.mapped
+            if plan.turn.replay:
+                assert self.graphs["null", null.graph] == null
+            own_s = self._null_s(null, calls)
+            self.nulls.append((null, calls))
+        wall_s = BASE_S + (1 + PER_WORK) * own_s
+        return RoundResult(wall_s, plan, place.attached.words[plan.probe].clone(), own_s, UNKNOWN)
+
+    @staticmethod
+    def _null_s(null: NullWork, calls: int) -> float:
+        if null.kind is NullKernel.WORK:
+            return calls * CLEARING_S + null.cycles / CLOCK_HZ
+        return calls * {NullKernel.COPY: COPY_S, NullKernel.TOUCH: TOUCH_S, NullKernel.LOOP: 0.0}[null.kind]
+
+
+class Drawer:
+    """One secret input of zeros."""
+
+    logicals = (None,)
+    cost_s = 0.0
+
+    def draw(self, _purpose: str, _number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
+        return [torch.zeros(len(slots), *SHAPE.shape)]
+
+    def is_secret(self, _index: int) -> bool:
+        return True
+
+
+def measured(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[Timing]:
+    for module, names in (
+        (measure, ("run_timed", "run_untimed", "capture")),
+        (nulls, ("run_timed", "capture", "attach", "detach")),
+        (side, ("attach",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(world, name))
+    rules = {
+        "max_s": 20.0, "target_rse": 0.005, "min_rounds": 7, "min_calls": 10, "max_calls": 256, "arena_bytes": 1 << 20
+    }  # fmt: skip
+    measurement = Measurement(
+        world.places,
+        world.null,
+        Drawer(),  # type: ignore[arg-type]
+        Secret(),
+        MeasureRules(**(rules | changes), graph=True),
+        HostConditions(),
+        lambda *_: None,
+        stages=Stages(),
+    )
+    try:
+        return measurement.run(1e-3, time.monotonic() + 60.0, lambda _: None)
+    finally:
+        for place in world.places:
+            place.close()
+
+
+def test_what_a_call_takes_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Kernel(2e-5), Kernel(3e-5))
+    ours, theirs = measured(world, monkeypatch)
+    for timing, call_s in ((ours, 2e-5), (theirs, 3e-5)):
+        assert timing.mode == "graph"
+        assert timing.stop == "precision"
+        assert timing.stats.mean == pytest.approx(call_s * 1e3, rel=0.02)
+        assert timing.c0_us == pytest.approx(BASE_S * 1e6, rel=0.1)
+        assert timing.launched_ms == pytest.approx((call_s + LAUNCHED_S) * 1e3, rel=0.1)
+        assert set(timing.labels) <= {"launch_bound"}
+    assert world.mapped == set(), "the null candidate has let go of everything"
+
+
+def test_few_graphs_are_captured_however_many_rounds_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Kernel(2e-5), Kernel(2e-5))
+    ours, _ = measured(world, monkeypatch, min_rounds=30)
+    assert len(ours.calls) == 30
+    for kernel in world.kernels.values():
+        assert sum(calls > 16 for calls in kernel.captured) <= 4
+    assert 2 < len(set(ours.calls)) <= 3
+
+
+def test_the_null_works_about_as_long_as_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Kernel(2e-5))
+    measured(world, monkeypatch)
+    last = [(work, calls) for work, calls in world.nulls if work.kind is NullKernel.WORK and calls > 1][-5:]
+    for work, calls in last:
+        assert World._null_s(work, calls) == pytest.approx(calls * 2e-5, rel=0.35)
+        assert World._null_s(work, calls) <= calls * 2e-5 * 1.05
+
+
+def test_being_slow_before_the_clock_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Kernel(2e-5, before_s=2e-3), Kernel(2e-5))
+    ours, _ = measured(world, monkeypatch)
+    assert ours.stats.mean >= 2e-5 * 1e3 * 0.99
+
+
+def test_an_answer_that_is_copied_says_what_that_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _ = measured(World(Kernel(2e-5), Kernel(2e-5), returns=True), monkeypatch)
+    assert ours.copy_ms == pytest.approx(COPY_S * 1e3)
+    assert "copy_included" in ours.labels
+
+
+def test_calls_cheaper_than_a_launch_are_labelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = measured(World(Kernel(4e-7), Kernel(2e-6)), monkeypatch)
+    assert "batched" in ours.labels
+    assert "batched" not in theirs.labels
