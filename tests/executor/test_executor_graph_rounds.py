@@ -1,5 +1,5 @@
-"""The whole protocol of rounds that are launches of graphs, where there is no GPU: cells and clocks are made up, and what
-comes out must be what was put in. What a real GPU does is for tests/gpu."""
+"""The whole protocol of rounds that are launches of graphs, where there is no GPU: cells and clocks are made up, and
+what comes out must be what was put in. What a real GPU does is for tests/gpu."""
 
 from __future__ import annotations
 
