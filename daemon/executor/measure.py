@@ -39,7 +39,7 @@ from daemon.executor.side import (
     run_untimed,
 )
 from daemon.executor.stages import Stages
-from daemon.executor.timings import FEWEST_ROUNDS, Account, Round, Series, kept
+from daemon.executor.timings import CLOCK_TICK_S, FEWEST_ROUNDS, Account, Round, Series, kept
 from daemon.verdict import Phase, Verdict
 
 _STREAM_ROUND_S = 0.05
@@ -59,7 +59,6 @@ _CHECKING_ANY_S = 0.01  # however little there is
 _GROWN_AT_MOST, _WORTH_GROWING = 3, 1.5  # many slots are filled faster, each, than a few
 _LOOKS = 2  # rounds of calls one by one; null rounds of the smallest kernels
 _CALLS_ONE_BY_ONE = 64
-_CLOCK_TICK_S = 1e-9
 _NEAR_A_LAUNCH_S = 5e-6  # calls beyond it cannot be cheaper than the launch of a kernel
 _TIME_LEFT_S = 1.0
 
@@ -180,7 +179,7 @@ class Measurement:
         their contents in time."""
         rules = self._rules
         stride = max(place.wiring.stride() for place in self._places)
-        call_s = max(call_s, 1e-9)
+        call_s = max(call_s, CLOCK_TICK_S)
         usual_s = _GRAPH_ROUND_S if self._replay else _STREAM_ROUND_S
         by_time = max(1, round(usual_s / call_s), min(_FEW_CALLS, round(_STREAM_ROUND_S / call_s)))
         by_memory = max(1, rules.arena_bytes // stride)
@@ -310,7 +309,7 @@ class Measurement:
             return
         fastest_s = max(min(self._account(index).samples_s), 0.0)
         so_far_s, is_first = self._nulls.call_s[index], len(self._series[index].rounds) == 1
-        if so_far_s > _OTHER * fastest_s + _CLOCK_TICK_S or (is_first and fastest_s > _OTHER * so_far_s):
+        if so_far_s > _OTHER * fastest_s + CLOCK_TICK_S or (is_first and fastest_s > _OTHER * so_far_s):
             self._nulls.call_s[index] = fastest_s
             self._series[index].null.clear()
             self._calibrate_one(index, slots)
@@ -337,9 +336,7 @@ class Measurement:
         longest_s = 0.0
         while True:
             began = time.monotonic()
-            rounds = self._one_round(self._usual_turn(slots), "round", deadline)
-            for series, one in zip(self._series, rounds, strict=True):
-                series.rounds.append(one)
+            self._one_round(self._usual_turn(slots), "round", deadline, lambda series: series.rounds)
             for index in range(len(self._places)):
                 self._suit_null(index, slots)
                 self._null_beside(index, slots)
@@ -355,8 +352,10 @@ class Measurement:
             if time.monotonic() + 2 * longest_s + _TIME_LEFT_S > deadline:
                 return "time"
 
-    def _one_round(self, turn: Turn, purpose: str, deadline: float, *, equal: bool = False) -> list[Round]:
-        """One timed round of every place, all on the same contents, all answers compared."""
+    def _one_round(
+        self, turn: Turn, purpose: str, deadline: float, into: Callable[[Series], list[Round]], *, equal: bool = False
+    ) -> None:
+        """One timed round of every place, all on the same contents, all answers compared. `into`: where it goes."""
         self._round += 1
         order = list(turn.order)
         self._fill(order, purpose, deadline, equal=equal)
@@ -367,7 +366,8 @@ class Measurement:
         self._check(self._round, order)
         for index in sequence:
             _require_unchanged(self._places[index], results[index])
-        return [_as_round(results[index]) for index in range(len(self._places))]
+        for index, series in enumerate(self._series):
+            into(series).append(_as_round(results[index]))
 
     def _timed(self, index: int, turn: Turn, deadline: float) -> RoundResult:
         """One timed round of the place's own cell. Raises `CellFailed` when outputs changed after "done"."""
@@ -396,10 +396,7 @@ class Measurement:
         half = -(-wanted // 2)
         self._alone_nulls(half)
         for _ in _while_time(wanted, deadline):
-            for series, one in zip(
-                self._series, self._one_round(self._turn(slots, 1), "isolated", deadline), strict=True
-            ):
-                series.alone.append(one)
+            self._one_round(self._turn(slots, 1), "isolated", deadline, lambda series: series.alone)
         self._alone_nulls(half)
 
     def _alone_nulls(self, count: int) -> None:
@@ -421,9 +418,7 @@ class Measurement:
         if slots == 1 or not any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))):
             return
         for _ in _while_time(_EXTRA_ROUNDS, deadline):
-            rounds = self._one_round(self._whole_turn(slots), "equal", deadline, equal=True)
-            for series, one in zip(self._series, rounds, strict=True):
-                series.equal.append(one)
+            self._one_round(self._whole_turn(slots), "equal", deadline, lambda series: series.equal, equal=True)
             if not any(self._account(index).is_cached for index in range(len(self._places))):
                 return
 
@@ -433,9 +428,8 @@ class Measurement:
             return
         calls = min(slots, _CALLS_ONE_BY_ONE)
         for _ in _while_time(_LOOKS, deadline):
-            rounds = self._one_round(Turn(tuple(self._order(slots, calls))), "called", deadline)
-            for series, one in zip(self._series, rounds, strict=True):
-                series.called.append(one)
+            turn = Turn(tuple(self._order(slots, calls)))
+            self._one_round(turn, "called", deadline, lambda series: series.called)
         for index, series in enumerate(self._series):
             series.called_null += self._null_costs(index, NullKernel.LOOP, [calls] * _LOOKS, replay=False)
 

@@ -86,11 +86,13 @@ class Nulls:
         self._mapped[index] = place.attached
 
     def _touch(self, index: int, kind: NullKernel, deadline: float, *, replay: bool) -> None:
-        """A round on every page of the null's own map. Without idling, it tells how long clearing takes."""
+        """A round on every page of the null's own map. Of WORK without idling: it tells how long clearing takes."""
         slots = self._places[index].attached.layout.slots
-        self._clearing_s[index] = float("inf")
+        if kind is NullKernel.WORK:
+            self._clearing_s[index] = float("inf")
         result = self._round(index, kind, slots, deadline, replay=replay)
-        self._clearing_s[index] = self._own_s(result) / slots if replay and kind is NullKernel.WORK else 0.0
+        if kind is NullKernel.WORK:
+            self._clearing_s[index] = self._own_s(result) / slots
         self._touched.add((index, kind, replay))
 
     def _cost_s(self, index: int, kind: NullKernel, calls: int, deadline: float, *, replay: bool) -> float:

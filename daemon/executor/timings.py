@@ -33,7 +33,7 @@ _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
 _SIGMAS = 4.0
 _APART = 0.005
-_CLOCK_TICK_S = 1e-9
+CLOCK_TICK_S = 1e-9
 _SAVABLE_S = 6e-5  # what reading the word "go", launching and answering take in Python, about
 
 
@@ -139,7 +139,7 @@ class Account:
     @cached_property
     def resolution_s(self) -> float:
         """The shortest call that can be told from none: the null rounds' scatter over the calls of a round."""
-        return max(self.null.scatter_s / max(one.calls for one in self.series.rounds), _CLOCK_TICK_S)
+        return max(self.null.scatter_s / max(one.calls for one in self.series.rounds), CLOCK_TICK_S)
 
     @property
     def rse(self) -> float | None:
