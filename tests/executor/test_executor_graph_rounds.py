@@ -13,7 +13,7 @@ import torch
 
 from daemon.evaluation import Timing
 from daemon.executor import measure, nulls, side
-from daemon.executor.conditions import UNKNOWN, HostConditions
+from daemon.executor.conditions import UNKNOWN, HostConditions, Surroundings
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import TensorShape
 from daemon.executor.measure import Measurement, MeasureRules
@@ -21,6 +21,7 @@ from daemon.executor.patience import Patience
 from daemon.executor.side import NullKernel, NullWork, RoundPlan, RoundResult, SidePlace
 from daemon.executor.stages import Stages
 from daemon.executor.wiring import SideField, Wiring
+from daemon.verdict import Phase
 
 BASE_S = 5e-4
 PER_WORK = 0.04  # a round costs the more the longer it works: the null must work as long
@@ -117,7 +118,8 @@ class Drawer:
         return True
 
 
-def measured(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[Timing]:
+def made_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The world in place of cells and clocks."""
     for module, names in (
         (measure, ("run_timed", "run_untimed", "capture")),
         (nulls, ("run_timed", "capture", "attach", "detach")),
@@ -125,6 +127,10 @@ def measured(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> l
     ):
         for name in names:
             monkeypatch.setattr(module, name, getattr(world, name))
+
+
+def measured(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[Timing]:
+    made_up(world, monkeypatch)
     rules = {
         "max_s": 20.0, "target_rse": 0.005, "min_rounds": 7, "min_calls": 10, "max_calls": 256, "arena_bytes": 1 << 20
     }  # fmt: skip
@@ -174,6 +180,26 @@ def test_the_null_works_about_as_long_as_the_kernel(monkeypatch: pytest.MonkeyPa
     for work, calls in last:
         assert World._null_s(work, calls) == pytest.approx(calls * 2e-5, rel=0.35)
         assert World._null_s(work, calls) <= calls * 2e-5 * 1.05
+
+
+def test_no_other_null_makes_it_forget_how_long_clearing_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Kernel(2e-6))
+    made_up(world, monkeypatch)
+    [place] = world.places
+    place.attach(64, phase=Phase.MEASURE, deadline=time.monotonic() + 60.0)
+    random = torch.Generator()
+    asked = nulls.Nulls(
+        world.null,
+        world.places,
+        Surroundings(HostConditions(), []),
+        lambda place, turn: side.plan_round(place.attached, [], turn, random),
+    )
+    asked.call_s = [2e-6]
+    for kind in (NullKernel.WORK, NullKernel.TOUCH, NullKernel.WORK):
+        asked.costs_s(0, kind, [64], replay=True)
+    before, after = [work for work, _ in world.nulls if work.kind is NullKernel.WORK and work.cycles]
+    assert before == after
+    place.close()
 
 
 def test_being_slow_before_the_clock_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
