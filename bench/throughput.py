@@ -33,7 +33,7 @@ EVERY_WRONG = 6
 IDLE_BUNDLES = 6
 ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 25}  # 1 MB, 134 MB
 BLOCKS = {"cpu": 1 << 16, "cuda": 1 << 10}
-GPU_STAGES = ("connect", "tune", "check", "size", "calibrate", "rounds", "alone", "numerics")
+GPU_STAGES = ("connect", "settle", "tune", "check", "size", "calibrate", "rounds", "alone", "numerics")
 REFERENCE = """\
 import torch
 from torch import nn
@@ -125,8 +125,9 @@ def drop(home: Path, folder: Path) -> None:
     folder.rename(home / "inbox" / folder.name)
 
 
-def by_evald(arguments: argparse.Namespace, device: str, scratch: Path) -> tuple[float, list[float], list[Any]]:
-    """Seconds for all bundles at once, seconds of each one into an idle daemon, the results of all at once."""
+def by_evald(arguments: argparse.Namespace, device: str, scratch: Path) -> tuple[float, list[Any], list[Any]]:
+    """Seconds for all bundles at once, the results of those that came to an idle daemon one by one, and of all at
+    once."""
     home = scratch / "home"
     (home / "inbox").mkdir(parents=True)
 
@@ -136,19 +137,21 @@ def by_evald(arguments: argparse.Namespace, device: str, scratch: Path) -> tuple
     with daemon(home, device):
         drop(home, made("first", 1000 * EVERY_WRONG))
         result(home, "first")
-        idle_s = []
+        idle_s, idle = [], []
         for number in range(IDLE_BUNDLES):
             folder = made(f"idle{number}", 100 * EVERY_WRONG + number)
             start = time.perf_counter()
             drop(home, folder)
-            result(home, folder.name)
+            idle.append(result(home, folder.name))
             idle_s.append(time.perf_counter() - start)
+        spread = f"p50 {statistics.median(idle_s):.3f} s, {min(idle_s):.3f} to {max(idle_s):.3f} s"
+        print(f"from drop to result at an idle daemon: {spread} ({len(idle_s)} bundles)", flush=True)
         folders = [made(f"relu{number}", number) for number in range(arguments.bundles)]
         start = time.perf_counter()
         for folder in folders:
             drop(home, folder)
         documents = [result(home, folder.name) for folder in folders]
-        return time.perf_counter() - start, idle_s, documents
+        return time.perf_counter() - start, idle, documents
 
 
 def by_processes(folders: list[Path]) -> tuple[float, list[str]]:
@@ -179,16 +182,20 @@ def rate(way: str, wall_s: float, verdicts: list[str]) -> None:
     print(f"{way:24}{count / wall_s * 60:10.1f} {wall_s / count:8.3f} {agreed:10d} of {count:2d}", flush=True)
 
 
-def stages(documents: list[Any], wall_s: float) -> None:
+def stages(documents: list[Any], idle: list[Any], wall_s: float) -> None:
     """Medians by stage, of those that passed, and how much of the run each took."""
     if any(not document["cases"] for document in documents):
         sys.exit(f"evald judged nothing: {documents[0]['message']}")
-    passed = [document["cases"][0]["stages_ms"] for document in documents if document["verdict"] == "passed"]
+    passed, one_by_one = (
+        [document["cases"][0]["stages_ms"] for document in some if document["verdict"] == "passed"]
+        for some in (documents, idle)
+    )
     every = [case["stages_ms"] for document in documents for case in document["cases"]]
-    print(f"{'stage':24}{'median ms':>10} {'of the run':>11}")
+    print(f"{'stage':24}{'median ms':>10} {'of the run':>11} {'one by one':>11}")
     for name in passed[0]:
         of_run = sum(one.get(name, 0.0) for one in every) / 1e3 / wall_s
-        print(f"{name:24}{statistics.median(one[name] for one in passed):10.1f} {of_run:11.1%}")
+        at_once, alone = (statistics.median(one[name] for one in some) for some in (passed, one_by_one))
+        print(f"{name:24}{at_once:10.1f} {of_run:11.1%} {alone:11.1f}")
     used = sum(one.get(name, 0.0) for one in every for name in GPU_STAGES) / 1e3 / wall_s
     print(f"{'stages that use a GPU':24}{'':10} {used:11.1%}")
     print(
@@ -217,12 +224,11 @@ def main() -> int:
     print(f"{judged_on}, {arguments.bundles} kernels on {arguments.elements * 4 / 1e6:.1f} MB")
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
-        wall_s, idle_s, documents = by_evald(arguments, device, scratch)
-        spread = f"p50 {statistics.median(idle_s):.3f} s, {min(idle_s):.3f} to {max(idle_s):.3f} s"
-        print(f"from drop to result at an idle daemon: {spread} ({len(idle_s)} bundles)")
-        stages(documents, wall_s)
+        wall_s, idle, documents = by_evald(arguments, device, scratch)
         print(f"{'':24}{'a minute':>10} {'s each':>8} {'verdicts right':>16}")
         rate("evald", wall_s, [document["verdict"] for document in documents])
+        stages(documents, idle, wall_s)
+        print(f"{'':24}{'a minute':>10} {'s each':>8} {'verdicts right':>16}")
         folders = [
             bundle(scratch / "plain" / f"relu{number}", number, device, arguments.elements, None)
             for number in range(arguments.bundles)

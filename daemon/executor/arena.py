@@ -68,14 +68,14 @@ class Arena:
         """Write one input's content, [slots, *shape], into the image."""
         if field.tensor.count == 0:
             return
-        rows = _lanes(_columns(self.layout, self.image, field))
+        rows = lanes(_columns(self.layout, self.image, field))
         if values.stride(0) == 0:  # one content for all
             values = values[:1].clone(memory_format=torch.contiguous_format)
-        lanes = _lanes(values.contiguous().reshape(values.shape[0], -1).view(torch.uint8))
+        pieces = lanes(values.contiguous().reshape(values.shape[0], -1).view(torch.uint8))
         if len(slots) == 1:
-            rows[slots[0]].copy_(lanes[0])
+            rows[slots[0]].copy_(pieces[0])
         else:
-            rows[torch.tensor(slots, device=self.device)] = lanes
+            rows[torch.tensor(slots, device=self.device)] = pieces
 
     def publish(self, slots: list[int]) -> None:
         """Copy the image of `slots`, and the order, into the shared memory. The cell must be frozen."""
@@ -143,7 +143,7 @@ def _columns(layout: Layout, buffer: torch.Tensor, field: Field) -> torch.Tensor
     return _grid(layout, buffer, layout.slots)[:, field.offset : field.offset + field.tensor.size_bytes]
 
 
-def _lanes(rows: torch.Tensor) -> torch.Tensor:
+def lanes(rows: torch.Tensor) -> torch.Tensor:
     """Rows of bytes as rows of the widest integers that fit: fewer to move."""
     for dtype in (torch.int64, torch.int32, torch.int16):
         if all(number % dtype.itemsize == 0 for number in (rows.shape[-1], rows.stride(0), rows.storage_offset())):
@@ -158,7 +158,7 @@ def _first_change(ours: torch.Tensor, theirs: torch.Tensor) -> int | None:
     for top in range(0, height, rows):
         for left in range(0, width, _COMPARED_AT_ONCE):
             piece = slice(top, top + rows), slice(left, left + _COMPARED_AT_ONCE)
-            if not torch.equal(_lanes(ours[piece]), _lanes(theirs[piece])):
+            if not torch.equal(lanes(ours[piece]), lanes(theirs[piece])):
                 changed = (ours[piece] != theirs[piece]).any(dim=0)
                 return left + int(changed.to(torch.uint8).argmax())
     return None
@@ -171,7 +171,7 @@ def _gathered(layout: Layout, buffer: torch.Tensor, slots: list[int], field: Fie
         return torch.empty(shape, dtype=dtype, device=buffer.device)
     if len(slots) == 1:
         return region(buffer, layout, slots[0], field).unsqueeze(0)
-    rows = _lanes(_columns(layout, buffer, field))[torch.tensor(slots, device=buffer.device)]
+    rows = lanes(_columns(layout, buffer, field))[torch.tensor(slots, device=buffer.device)]
     return rows.contiguous().view(torch.uint8).view(dtype).reshape(shape)
 
 

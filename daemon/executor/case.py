@@ -96,10 +96,14 @@ class CaseJudge:
         stage = self._stages.stage
         try:
             with stage("load"):
-                self._deadline = self._ready.load(self._deadline)
+                self._ready.load(self._deadline)
             with stage("connect"):
                 drawer = hookup.connect(self._deadline)
                 inspector = self._inspector()
+            with stage("settle"):
+                start = time.monotonic()
+                self._bench.finish()
+                self._deadline += time.monotonic() - start
             if self._bench.device.is_gpu:
                 with stage("tune"):
                     self._tune(drawer)
@@ -230,7 +234,6 @@ class CaseJudge:
         )
         start = time.monotonic()
         null = self._bench.null()
-        self._bench.settle()
         self._deadline += time.monotonic() - start
         measurement = Measurement(
             places,
@@ -243,7 +246,8 @@ class CaseJudge:
             stages=self._stages,
             lane=self._bench.lane,
         )
-        self._timings = measurement.run(estimate_s, self._deadline, self._progress)
+        with self._bench.still():
+            self._timings = measurement.run(estimate_s, self._deadline, self._progress)
         if drawer.repeats:
             self._labels.append("repeating_inputs")
             self._ready.notes.append("get_inputs() draws from few sets of inputs: a kernel may have kept its answers")

@@ -176,10 +176,11 @@ class Cells:
         settings = self.settings
         if settings.isolation == "none":
             return self._start_plain(channel_fd)
-        try:
-            return self._fork(channel_fd)
-        except ZygoteEnded:  # killed for want of memory, say: the next one is fresh
-            return self._fork(channel_fd)
+        with self._zygotes.lock:
+            try:
+                return self._fork(channel_fd)
+            except ZygoteEnded:  # killed for want of memory, say: the next one is fresh
+                return self._fork(channel_fd)
 
     def _fork(self, channel_fd: int) -> ForkedProgram:
         settings = self.settings
@@ -312,12 +313,28 @@ class Cell:
         if self.versions:
             return
         try:
-            hello = self._receive(time.monotonic() + self._settings.start_s)
+            self._hear_hello(time.monotonic() + self._settings.start_s)
         except (protocol.ClosedError, protocol.ProtocolError, TimeoutError) as error:
-            ended = self.kill()
-            raise HarnessError(
-                f"a cell did not start ({ended.signal or f'exit code {ended.exit_code}'}): {self.stderr.text()[-2000:]}"
-            ) from error
+            raise self._stillborn() from error
+
+    def is_up(self) -> bool:
+        """Whether `greet` would not have to wait. Raises `HarnessError` when it never will be."""
+        if not self.versions:
+            try:
+                self._hear_hello(time.monotonic())
+            except TimeoutError:
+                return False
+            except (protocol.ClosedError, protocol.ProtocolError) as error:
+                raise self._stillborn() from error
+        return True
+
+    def _stillborn(self) -> HarnessError:
+        ended = self.kill()
+        how = ended.signal or f"exit code {ended.exit_code}"
+        return HarnessError(f"a cell did not start ({how}): {self.stderr.text()[-2000:]}")
+
+    def _hear_hello(self, deadline: float) -> None:
+        hello = self._receive(deadline)
         self.versions = {key: value for key, value in hello.items() if key in ("torch", "triton", "python")}
 
     def request(

@@ -9,7 +9,7 @@ import time
 import torch
 
 from daemon.executor import tree
-from daemon.executor.arena import raw
+from daemon.executor.arena import lanes
 from daemon.executor.cells import Cell
 from daemon.executor.inputs import Secret, draw, is_fixed
 from daemon.executor.layout import TensorShape, aligned
@@ -19,7 +19,8 @@ from daemon.executor.wiring import CannotWire, Logical
 from daemon.verdict import Phase
 
 _EXPORT_STEP = 64
-_KEPT_BYTES = 1 << 30  # shared memory that is kept for the next round
+_UNMAPPING_S = 60.0
+_KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # shared memory that is kept for the next round
 _MAX_RANK = 64
 _SETS_LOOKED_AT = 256
 _MAX_EXTENT = 1 << 48
@@ -112,8 +113,10 @@ class Drawer:
 def _checksums(tensors: torch.Tensor) -> list[int]:
     """One number per slot: equal for equal bits, for fresh random ones different but by chance. Keeping the tensors to
     compare them would double them."""
-    bits = raw(tensors).reshape(tensors.shape[0], -1)
-    return [int(number) for number in bits.sum(dim=1, dtype=torch.int64)]
+    rows = tensors.reshape(tensors.shape[0], -1)
+    if not rows.numel():
+        return [0] * tensors.shape[0]
+    return [int(number) for number in lanes(rows.contiguous().view(torch.uint8)).sum(dim=1, dtype=torch.int64).cpu()]
 
 
 class Export:
@@ -152,8 +155,8 @@ class Export:
         if answer.get("same") is not True:
             raise CannotWire(f"{self._what} changed shapes, or values that are no tensors, from one call to the next")
         tensors = self._stacked(self._memory.bytes[: size * len(seeds)].view(len(seeds), size))
-        if self._memory.bytes.numel() > _KEPT_BYTES:
-            self.close()
+        if self._memory.bytes.numel() > _KEPT_BYTES[self._device]:
+            self._let_go()
         return tensors
 
     def _stacked(self, sets: torch.Tensor) -> list[torch.Tensor]:
@@ -175,8 +178,16 @@ class Export:
 
     def _reserve(self, size_bytes: int) -> None:
         if self._memory is None or self._memory.bytes.numel() < size_bytes:
-            self.close()
+            if self._memory is not None:
+                self._let_go()
             self._memory = share(self._device, size_bytes)
+
+    def _let_go(self) -> None:
+        """Give the memory back, which the cell may have mapped still."""
+        if self._device != "cpu":
+            deadline = time.monotonic() + _UNMAPPING_S
+            self._request({"type": "let_go"}, "let_go", deadline)
+        self.close()
 
     def _request(self, message: Message, expected: str, deadline: float, memory: SharedMemory | None = None) -> Message:
         fds = memory.fds if memory else ()
@@ -211,6 +222,7 @@ class Export:
         return {"tensors": [{"dtype": shape.dtype, "shape": list(shape.shape)} for shape in self.shapes]}
 
     def close(self) -> None:
+        """Let go of the memory. The cell must be dead, or have let go of it."""
         if self._memory is not None:
             self._memory.close()
             self._memory = None

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from daemon import log
 from daemon.config import Settings
-from daemon.contract import ParsedContract
+from daemon.contract import CaseSpec, ParsedContract
 from daemon.errors import BundleError, DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, Evaluation
 from daemon.executor import catalog, environment, protocol
 from daemon.executor.builds import Builds
-from daemon.executor.bundle import bound, parse_folder
+from daemon.executor.bundle import Request, bound, parse_folder
 from daemon.executor.case import CaseJudge
 from daemon.executor.cells import Cell, Cells, CellSettings, pool_threads
 from daemon.executor.conditions import GpuConditions, HostConditions
@@ -34,7 +34,7 @@ from daemon.executor.proof import prove
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.sandbox.probe import Isolation, assess
-from daemon.executor.spares import Spares
+from daemon.executor.spares import Nursery, Spares
 from daemon.executor.telemetry import Telemetry
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
@@ -49,6 +49,7 @@ _UID_STEP = {Side.CANDIDATE: 0, Side.REFERENCE: 1000}
 _NULL_UID_STEP = 2000
 _BUILD_UID_STEP = 3300  # beside those of builders
 _WORST_FIRST = tuple(reversed(Verdict))
+_FOR_WANT_OF_MEMORY = (Verdict.OUT_OF_MEMORY, Verdict.UNSUPPORTED)
 
 
 class Judge:
@@ -74,12 +75,11 @@ class Judge:
         self._endings: list[Callable[[], None]] = []
         self._unfinished: DeviceError | None = None
         self._versions = environment.toolchain()
-        self._spares = {
-            side: Spares(self._cells(step), settings.sandbox.spare_cells) for side, step in _UID_STEP.items()
-        }
+        spare_cells = settings.sandbox.spare_cells
+        self._nursery = Nursery({side: Spares(self._cells(step), spare_cells) for side, step in _UID_STEP.items()})
         self._bench = Bench(
             settings=settings,
-            cells=self._spares,
+            cells=self._nursery.spares,
             builds=Builds.of(
                 settings,
                 device,
@@ -92,8 +92,9 @@ class Judge:
             conditions=GpuConditions(self._telemetry) if device.is_gpu else HostConditions(),
             tools=Toolbox.of(device),
             ceilings=self._ceilings,
-            refill=self._refill,
-            settle=self._settle,
+            refill=self._nursery.refill,
+            still=self._nursery.still,
+            finish=self._require_finished,
             later=self._endings.append if device.is_gpu else None,
             lane=lane_of(slot, cores_here()) if device.is_gpu else None,
         )
@@ -128,7 +129,7 @@ class Judge:
         Raises `HarnessError` with what the cell said, or did not do.
         """
         prove(self._null(), self._device.kind)
-        self._refill()
+        self._nursery.refill()
 
     def evaluate(self, bundle_dir: Path, progress: Callable[[str, str | None], None]) -> Evaluation:
         """Judge the bundle in `bundle_dir`. Raises `HarnessError` only."""
@@ -164,11 +165,22 @@ class Judge:
         several = len(request.cases) > 1
         evaluations = []
         for case in request.cases:
-            self._require_finished()
-            name = case.name if several else None
-            judge = CaseJudge(self._bench, bound(request, case), case, bundle_dir, _named(progress, name))
-            evaluations.append(_shortened(judge.judge(), _OUTPUT_CHARS // len(request.cases)))
+            told = _named(progress, case.name if several else None)
+            found = self._judge_case(bound(request, case), case, bundle_dir, told)
+            evaluations.append(_shortened(found, _OUTPUT_CHARS // len(request.cases)))
         return evaluations
+
+    def _judge_case(
+        self, request: Request, case: CaseSpec, bundle_dir: Path, told: Callable[[str], None]
+    ) -> CaseEvaluation:
+        """Where the dead of the case before held memory still, want of it counts only when it shows again without
+        them."""
+        has_company = bool(self._endings)
+        found = CaseJudge(self._bench, request, case, bundle_dir, told).judge()
+        if has_company and found.verdict in _FOR_WANT_OF_MEMORY:
+            self._require_finished()
+            found = CaseJudge(self._bench, request, case, bundle_dir, told).judge()
+        return found
 
     def _unmet(self, parsed: ParsedContract) -> tuple[str, ...]:
         """What the contract asked for that was not done, said plainly."""
@@ -177,13 +189,9 @@ class Judge:
             notes.append("timing.mode graph needs a GPU; stream was used")
         return tuple(notes)
 
-    def _settle(self) -> None:
-        for spares in self._spares.values():
-            spares.settle()
-
     def finish(self) -> None:
         """Do what was left for later: until then the last case's dead cells hold their memory. What goes wrong is told
-        before the next case begins (`_require_finished`): it is not that one's fault."""
+        before the next case is called (`_require_finished`): it is not that one's fault."""
         while self._endings:
             try:
                 self._endings.pop(0)()
@@ -196,14 +204,9 @@ class Judge:
         if self._unfinished is not None:
             raise self._unfinished
 
-    def _refill(self) -> None:
-        for spares in self._spares.values():
-            spares.refill()
-
     def close(self) -> None:
         self.finish()
-        for spares in self._spares.values():
-            spares.close()
+        self._nursery.close()
         if self._null_cell is not None:
             self._null_cell.kill()
 

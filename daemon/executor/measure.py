@@ -54,10 +54,10 @@ _ISOLATED_ROUNDS = 3
 _SUSPICIOUSLY_MANY = 40
 _GRAPH_NOISE_S, _STREAM_NOISE_S = 1e-5, 2e-5  # a call alone waits for its launch, and fetches its code from memory
 _EXTRA_ROUNDS = 3  # of equal contents, where the first one looks as if somebody remembered them
-_WHOLE_GRAPH, _GRAPHS, _PASSING_GRAPH = 0, 3, 3
+_WHOLE_GRAPH, _GRAPHS, _SINGLE_GRAPH = 0, 3, 3
 _CHECKING_ANY_S = 0.01  # however little there is
 _GROWN_AT_MOST, _WORTH_GROWING = 3, 1.5  # many slots are filled faster, each, than a few
-_LOOKS = 2  # rounds of calls one by one; null rounds of the smallest kernels
+_LOOKS = 2  # null rounds of calls one by one, and of the smallest kernels
 _CALLS_ONE_BY_ONE = 64
 _NEAR_A_LAUNCH_S = 5e-6  # calls beyond it cannot be cheaper than the launch of a kernel
 _TIME_LEFT_S = 1.0
@@ -207,19 +207,26 @@ class Measurement:
         return int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
 
     def _turn(self, slots: int, calls: int) -> Turn:
-        """Slots drawn for this round alone."""
-        return Turn(tuple(self._order(slots, calls)), self._replay, _PASSING_GRAPH, is_new=self._replay)
+        """Calls one by one, on slots drawn for this round alone."""
+        return Turn(tuple(self._order(slots, calls)))
 
-    def _usual_turn(self, slots: int) -> Turn:
-        """Of a round that counts. Capturing calls takes longer than they do, so a few graphs take turns, of different
-        lengths and each of its own order: the content is what has to be fresh in every round."""
-        if not self._replay:
-            return self._turn(slots, self._some_calls(slots))
-        number = int(torch.randint(_GRAPHS, (1,), generator=self._random))
-        known = self._turns.get(number)
-        turn = known or Turn(tuple(self._order(slots, self._some_calls(slots))), True, number, is_new=True)
+    def _kept_turn(self, number: int, slots: int, calls: int) -> Turn:
+        """A launch of graph `number`, of `calls` calls if it has not been captured yet: capturing takes longer than the
+        calls do, and the content is what has to be fresh in every round."""
+        turn = self._turns.get(number) or Turn(tuple(self._order(slots, calls)), True, number, is_new=True)
         self._turns[number] = replace(turn, is_new=False)
         return turn
+
+    def _usual_turn(self, slots: int) -> Turn:
+        """Of a round that counts: a few graphs take turns, of different lengths and each of its own order."""
+        calls = self._some_calls(slots)
+        if not self._replay:
+            return self._turn(slots, calls)
+        return self._kept_turn(int(torch.randint(_GRAPHS, (1,), generator=self._random)), slots, calls)
+
+    def _single_turn(self, slots: int) -> Turn:
+        """Of a round of one call."""
+        return self._kept_turn(_SINGLE_GRAPH, slots, 1) if self._replay else self._turn(slots, 1)
 
     def _whole_turn(self, slots: int) -> Turn:
         """Of a round on every slot."""
@@ -381,10 +388,13 @@ class Measurement:
 
     def _isolated(self, slots: int, deadline: float) -> None:
         """Rounds of one call: what a call costs that cannot share work with its neighbours; null rounds before and
-        after. A candidate that looks as if it did gets many of both."""
+        after. A candidate that looks as if it did gets many, and twice as many more where those do not tell."""
         self._alone(slots, _ISOLATED_ROUNDS, deadline)
         if self._looks_batched():
             self._alone(slots, _SUSPICIOUSLY_MANY, deadline)
+            account = self._account_beside(0)
+            if self._replay and account.may_be_batched and not account.is_batched:
+                self._alone(slots, 2 * _SUSPICIOUSLY_MANY, deadline)
         if not self._replay or slots < _SIZING_CALLS:
             return
         for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
@@ -396,7 +406,7 @@ class Measurement:
         half = -(-wanted // 2)
         self._alone_nulls(half)
         for _ in _while_time(wanted, deadline):
-            self._one_round(self._turn(slots, 1), "isolated", deadline, lambda series: series.alone)
+            self._one_round(self._single_turn(slots), "isolated", deadline, lambda series: series.alone)
         self._alone_nulls(half)
 
     def _alone_nulls(self, count: int) -> None:
@@ -427,9 +437,7 @@ class Measurement:
         if not self._replay:
             return
         calls = min(slots, _CALLS_ONE_BY_ONE)
-        for _ in _while_time(_LOOKS, deadline):
-            turn = Turn(tuple(self._order(slots, calls)))
-            self._one_round(turn, "called", deadline, lambda series: series.called)
+        self._one_round(self._turn(slots, calls), "called", deadline, lambda series: series.called)
         for index, series in enumerate(self._series):
             series.called_null += self._null_costs(index, NullKernel.LOOP, [calls] * _LOOKS, replay=False)
 
@@ -437,7 +445,8 @@ class Measurement:
         wirings = [place.wiring for place in self._places]
         subtracts_copy = index > 0 and wirings[index].returns and not wirings[0].returns
         noise_s = _GRAPH_NOISE_S if self._replay else _STREAM_NOISE_S
-        return Account(self._series[index], kept(self._series), wirings[index].returns, subtracts_copy, noise_s)
+        returns = wirings[index].returns
+        return Account(self._series[index], kept(self._series), returns, subtracts_copy, noise_s, self._replay)
 
     def _account_beside(self, index: int) -> Account:
         """The same, and the other side's with it."""

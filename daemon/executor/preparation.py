@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,9 @@ from daemon.verdict import Phase, Side, Verdict
 class Bench:
     """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the
     kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
-    is asked for). `refill` starts cells for the next case, `settle` waits until nothing but the case's own cells is at
-    work, `lane` is where timed rounds run. `later` takes what a case need not wait for: it is done before the next
-    one begins. None where nothing takes long enough for it."""
+    is asked for). `refill` has cells started for the next case, without waiting for them; as long as `still` lasts
+    nothing but the case's own cells is at work; `lane` is where timed rounds run. `later` takes what a case need not
+    wait for (None where nothing takes long enough for it), `finish` does what the case before has left."""
 
     settings: Settings
     cells: Mapping[Side, Starter]
@@ -50,7 +51,8 @@ class Bench:
     tools: Toolbox
     ceilings: Callable[[], Ceilings | None]
     refill: Callable[[], None]
-    settle: Callable[[], None]
+    still: Callable[[], AbstractContextManager[None]]
+    finish: Callable[[], None]
     later: Callable[[Callable[[], None]], None] | None
     lane: Lane | None
 
@@ -173,12 +175,12 @@ class Preparation:
         if not isinstance(self._request, CompareRequest) and Side.REFERENCE in self.cells:
             self.cells[Side.REFERENCE].side = Side.CANDIDATE  # the twin runs the candidate's own source
 
-    def load(self, deadline: float) -> float:
-        """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic). Answers the
-        deadline from now on: what was done meanwhile for the next case is not this one's time."""
+    def load(self, deadline: float) -> None:
+        """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic)."""
         self._deadline = deadline
-        for number, side in enumerate(self.cells):
-            self._load_one(side, self._bench.refill if number == 0 else None)
+        self._bench.refill()
+        for side in self.cells:
+            self._load_one(side)
         seed = self._secret.seed("init")
         init: Export | None = None
         for side, cell in self.cells.items():
@@ -199,10 +201,8 @@ class Preparation:
                 init = self.export(cell, "init", Phase.LOAD)
                 init.describe(seed, self._deadline)
         self._share_state()
-        return self._deadline
 
-    def _load_one(self, role: Side, meanwhile: Callable[[], None] | None) -> None:
-        """`meanwhile` is done while the cell imports the source."""
+    def _load_one(self, role: Side) -> None:
         side = role if isinstance(self._request, CompareRequest) else Side.CANDIDATE
         files, message = self._bench.builds.sources(self._request, side, self._bundle_dir)
         artifact = self.artifacts.get(side)
@@ -210,12 +210,8 @@ class Preparation:
         built = artifact.data if artifact is not None else b""
         with files.as_memfd() as sources, memfd([built]) as packed:
             order: Message = message | {"type": "load", "artifact_bytes": len(built)}
-            self.cells[role].tell(order, phase=Phase.LOAD, deadline=self._deadline, fds=(sources, packed))
-            if meanwhile is not None:
-                began = time.monotonic()
-                meanwhile()
-                self._deadline += time.monotonic() - began
-            answer = self.cells[role].await_answer("loaded", phase=Phase.LOAD, deadline=self._deadline)
+            fds = (sources, packed)
+            answer = self.cells[role].request(order, "loaded", phase=Phase.LOAD, deadline=self._deadline, fds=fds)
         self.loaded[role] = Loaded.of(answer)
         if role is Side.CANDIDATE:
             self.compile_ms += (time.perf_counter() - start) * 1e3

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from contextlib import contextmanager
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from daemon.executor.protocol import Message
 from daemon.executor.source import KernelFault
 
 Work = Callable[[list[int]], None]  # what is done to slots, in order
+_WARM_UP_WORDS = 1024
 
 
 class Slots:
@@ -119,10 +121,11 @@ class Slots:
         graph = torch.cuda.CUDAGraph()
         # Graphs never run at the same time and hand nothing on: what one needs for a while, the next one may use.
         pool = next(iter(self._graphs.values())).pool() if self._graphs else None
-        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-            self._order[:1].add_(
-                0
-            )  # a graph without any node cannot be launched: the null candidate's, an empty batch's
+        if pool is None:  # what is cached outside of one cannot be used in it
+            torch.cuda.empty_cache()
+        with _recorded(graph, pool, stream):
+            # A graph without any node cannot be launched: the null candidate's, an empty batch's.
+            self._order[:1].add_(0)
             work(order)
         self._graphs[number] = graph
 
@@ -172,6 +175,41 @@ class Slots:
                 f"got {tree.in_words(tree.shape_of(node))}",
             )
         return found
+
+
+@contextmanager
+def _recorded(graph: torch.cuda.CUDAGraph, pool: Any, stream: Any) -> Iterator[None]:
+    """As `torch.cuda.graph`, which also gives all cached memory back to the device, every time: a millisecond and more,
+    and as much again for whoever allocates next."""
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream or _capture_stream()):
+        graph.capture_begin(pool, capture_error_mode="thread_local")
+        try:
+            yield
+        finally:
+            graph.capture_end()
+
+
+def warm_up() -> None:
+    """Everything that is done around calls on a GPU, once, before there is a kernel: what a process uses for the first
+    time has to be loaded, in all for a tenth of a second."""
+    drawn = torch.randn(_WARM_UP_WORDS, device="cuda")
+    order = torch.zeros(_WARM_UP_WORDS, dtype=torch.int32, device="cuda")
+    graph, first, last = torch.cuda.CUDAGraph(), _event(), _event()
+    with _recorded(graph, None, None):
+        order[:1].add_(0)
+        drawn.copy_(torch.zeros_like(drawn))
+    first.record()
+    graph.replay()
+    last.record()
+    torch.cuda.synchronize()
+    first.elapsed_time(last)
+    order.tolist()
+
+
+@cache
+def _capture_stream() -> Any:
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
 
 def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:

@@ -1,19 +1,23 @@
 """Cells that stand ready before they are needed: forked, behind their walls, on a GPU with their context made.
 
-Theory of operation: the judge starts them while a cell of the case before imports its source, and they come up by
-themselves. Before anything is measured it waits until all of them stand still (`settle`): making a context
-keeps a GPU busy. A spare has seen nothing of any bundle; it is handed out once, and killed after its one evaluation
-like every cell.
+Theory of operation: the judge has them started while it works on the case before, by a thread of its own, for most of
+that is waiting. They come up by themselves. Making a context keeps a GPU busy, so while something is measured those
+that have not come up yet are stopped where they are (`Nursery.still`), and go on afterwards: two of a kind ready means
+that the next case need not wait for what this one put off. A spare has seen nothing of any bundle; it is handed out
+once, and killed after its one evaluation like every cell.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from daemon import log
 from daemon.errors import HarnessError
-from daemon.executor.cells import Cell, Cells, Tool
+from daemon.executor.cells import Cell, CellFailed, Cells, Tool
 from daemon.verdict import Side
 
 
@@ -28,18 +32,20 @@ class Starter(Protocol):
 
 
 class Spares:
-    """Starts cells as `cells` does, and keeps up to `count` more of them ready. Not for several threads."""
+    """Starts cells as `cells` does, and keeps up to `count` more of them ready. One thread may refill while another
+    one starts cells."""
 
     def __init__(self, cells: Cells, count: int) -> None:
         self._cells = cells
         self._count = count
         self._ready: deque[Cell] = deque()
+        self._stopped: list[Cell] = []
 
     def start(self, side: Side) -> Cell:
-        """The spare that was started first, if it still lives; else a fresh one. Raises `HarnessError`."""
+        """The spare that was started first, if it comes up; else a fresh one. Raises `HarnessError`."""
         while self._ready:
             cell = self._ready.popleft()
-            if cell.program.poll() is None:
+            if cell.program.poll() is None and _comes_up(cell):
                 cell.side = side
                 return cell
             cell.kill()
@@ -50,23 +56,83 @@ class Spares:
         return self._cells.under(tool, report_fd)
 
     def refill(self) -> None:
-        """Start what is missing, without waiting for it. What fails is told when a cell is really needed."""
+        """Start what is missing, without waiting until it is up. What fails is told when a cell is really needed."""
         try:
             while len(self._ready) < self._count:
                 self._ready.append(self._cells.start(Side.CANDIDATE))
         except (HarnessError, OSError) as error:
             log.story("no spare cell", level=30, reason=error)
 
-    def settle(self) -> None:
-        """Wait until every spare stands ready and still. One that does not come up is let go."""
+    def stop(self) -> None:
+        """Stop those that have not come up yet where they are. One that cannot be stopped is let go."""
         for cell in tuple(self._ready):
             try:
-                cell.greet()
-            except HarnessError as error:
+                if not cell.is_up():
+                    cell.freeze()
+                    self._stopped.append(cell)
+            except (CellFailed, HarnessError) as failed:
                 self._ready.remove(cell)
-                log.story("a spare cell did not start", level=30, reason=error)
+                log.story("a spare cell did not start", level=30, reason=failed)
+
+    def go_on(self) -> None:
+        """Let the stopped ones come up."""
+        while self._stopped:
+            with suppress(OSError):  # of one that has died there is nothing to thaw
+                self._stopped.pop().thaw()
 
     def close(self) -> None:
         """Kill them."""
         while self._ready:
             self._ready.pop().kill()
+
+
+def _comes_up(cell: Cell) -> bool:
+    try:
+        cell.greet()
+    except HarnessError as error:
+        log.story("a spare cell did not start", level=30, reason=error)
+        return False
+    return True
+
+
+class Nursery:
+    """The spares of one judge, by side. Nothing but this starts them, one after the other."""
+
+    def __init__(self, spares: Mapping[Side, Spares]) -> None:
+        self.spares = spares
+        # One that stays: a zygote dies with the thread that started it.
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="spares")
+        self._coming: Future[None] | None = None
+
+    def refill(self) -> None:
+        """Have the missing ones started, and do not wait for it."""
+        self._wait()
+        self._coming = self._worker.submit(self._refill)
+
+    def _refill(self) -> None:
+        for spares in self.spares.values():
+            spares.refill()
+
+    def _wait(self) -> None:
+        if self._coming is not None:
+            self._coming.result()
+            self._coming = None
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """As long as this lasts, no spare does anything."""
+        self._wait()
+        try:
+            for spares in self.spares.values():
+                spares.stop()
+            yield
+        finally:
+            for spares in self.spares.values():
+                spares.go_on()
+
+    def close(self) -> None:
+        """Kill them all. Not to be used any more."""
+        self._wait()
+        for spares in self.spares.values():
+            spares.close()
+        self._worker.shutdown()

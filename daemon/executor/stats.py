@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 from daemon.evaluation import RuntimeStats
 
+_SIGMA_OF_MEDIAN = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
+_ERROR_OF_MEDIAN = 1.2533  # and the standard error of its median over that of its mean
+
 
 def runtime_stats(samples_ms: Sequence[float]) -> RuntimeStats:
     """The usual statistics; percentiles interpolate linearly (type 7, as numpy)."""
@@ -76,3 +79,17 @@ def intercept_error(points: Sequence[tuple[float, float]]) -> float | None:
     intercept, slope = fit_line(points)
     squares = sum((y - intercept - slope * x) ** 2 for x, y in points)
     return math.sqrt(squares / (count - 2) * (1 / count + mean_x**2 / spread))
+
+
+def robust_deviation(values: Sequence[float]) -> float:
+    """The standard deviation of what outliers have been added to: from the median absolute deviation. 0 of nothing."""
+    if not values:
+        return 0.0
+    middle = statistics.median(values)
+    return _SIGMA_OF_MEDIAN * statistics.median(abs(one - middle) for one in values)
+
+
+def median_error(values: Sequence[float], least: float) -> float:
+    """The standard error of the median of some normal values that scatter by `least` at least: few of them can lie
+    together by chance."""
+    return _ERROR_OF_MEDIAN * max(robust_deviation(values), least) / math.sqrt(len(values))

@@ -9,7 +9,6 @@ the candidate.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,17 +16,12 @@ from functools import cached_property
 
 from daemon.evaluation import Timing
 from daemon.executor import stats
+from daemon.executor.batching import Calls, Suspicion
 from daemon.executor.conditions import UNKNOWN, Reading
 from daemon.verdict import Comparison
 
 FEWEST_ROUNDS = 5
-_BATCHED = 2.0
-_SUSPICIOUS = 0.5
-_SIGMA_OF_MEDIAN = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
-_CHANCE_SIGMAS = 3.0
-_CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
 _BELOW_A_LAUNCH = 0.6
-_BEYOND_HONEST = 1.75
 _CACHED = 0.7
 _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
@@ -101,8 +95,8 @@ class Account:
     """The figures of one side as they are now: make a new one when rounds have been added.
 
     `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the slots; `subtracts_copy`: and
-    the copy does not count. `noise_s`: what a call alone may cost beyond one of many for no reason of its own. `peer`:
-    the other side's.
+    the copy does not count. `noise_s`: what a call alone may cost beyond one of many for no reason of its own.
+    `replays`: rounds are launches of graphs. `peer`: the other side's.
     """
 
     series: Series
@@ -110,6 +104,7 @@ class Account:
     returns: bool
     subtracts_copy: bool
     noise_s: float
+    replays: bool = False
     peer: Account | None = None
 
     @cached_property
@@ -162,9 +157,9 @@ class Account:
             rse=stats.relative_standard_error(samples_ms),
             target_rse=target_rse,
             stop=stop,
-            isolated_ms=_ms(self._isolated_s()),
+            isolated_ms=_ms(self.calls.isolated_s),
             launched_ms=_ms(self._called_s()),
-            inside_ms=_ms(self._inside_s()),
+            inside_ms=_ms(self.calls.inside_s),
             copy_ms=_ms(self.copy_s),
             line_fit_residual=self._line_residual() if several else None,
             footprint_bytes=footprint_bytes,
@@ -174,37 +169,23 @@ class Account:
             labels=tuple(self._labels()),
         )
 
-    def _isolated_s(self) -> float | None:
-        if not self.series.alone or not self.series.alone_null:
-            return None
-        alone_s = statistics.median(one.wall_s for one in self.series.alone)
-        return max(alone_s - statistics.median(self.series.alone_null), 0.0)
-
-    @property
-    def alone_error_s(self) -> float:
-        """How far off what a call alone costs may be by chance: told by null rounds of one call, where no kernel is."""
-        nulls, count = self.series.alone_null, len(self.series.alone)
-        if not nulls or not count:
-            return 0.0
-        middle_s = statistics.median(nulls)
-        sigma_s = _SIGMA_OF_MEDIAN * statistics.median(abs(one - middle_s) for one in nulls)
-        return _CHANCE_SIGMAS * sigma_s * math.sqrt(1 / count + 1 / len(nulls))
-
-    @property
-    def excess_s(self) -> float | None:
-        """What a call alone costs beyond one of many."""
-        alone_s = self._isolated_s()
-        return None if alone_s is None else alone_s - statistics.median(self.samples_s)
+    @cached_property
+    def calls(self) -> Calls:
+        """What rounds of many calls and of one say."""
+        alone, copy_s = self.series.alone, (self.copy_s or 0.0) if self.subtracts_copy else 0.0
+        return Calls(
+            usual_s=statistics.median(self.samples_s),
+            alone_s=[one.wall_s - copy_s for one in alone],
+            nulls_s=self.series.alone_null,
+            inside_s=_inside_s(self.counted),
+            alone_inside_s=_inside_s(alone),
+        )
 
     def _called_s(self) -> float | None:
         if not self.series.called or not self.series.called_null:
             return None
         null = NullCost.through(self.series.called_null)
         return max(statistics.median(self.per_call_s(self.series.called, null)), 0.0)
-
-    def _inside_s(self) -> float | None:
-        claims = [one.inside_s / one.calls for one in self.counted if one.inside_s is not None]
-        return statistics.median(claims) if claims else None
 
     def _line_residual(self) -> float:
         """How far rounds lie from one line through the null candidate's intercept: relative, root mean square."""
@@ -242,29 +223,22 @@ class Account:
 
     @property
     def is_batched(self) -> bool:
-        """A call alone costs far more than one of many, more than the other side's does so: it may do the work of the
-        others. Or its calls cost less than a kernel's launch in a graph: they have none of their own."""
+        """A call does the work of others. Or its calls cost less than a kernel's launch in a graph: they have none of
+        their own."""
         usual_s = statistics.median(self.samples_s)
         if self.series.touch and usual_s < _BELOW_A_LAUNCH * statistics.median(self._touches_s()):
             return True
-        return self._exceeds(1.0)
+        return self._suspicion.is_proved
 
     @property
     def may_be_batched(self) -> bool:
         """Worth more rounds of one call: a few of them scatter."""
-        return self.is_batched or self._exceeds(_SUSPICIOUS)
+        return self.is_batched or self._suspicion.is_there
 
-    def _exceeds(self, share: float) -> bool:
-        """Whether what a call alone costs beyond one of many is over this share of what is called batched."""
-        usual_s = statistics.median(self.samples_s)
-        if self.peer is not None and usual_s >= statistics.median(self.peer.samples_s):
-            return False  # whatever it does, it gains nothing by it
-        excess_s, honest_s = self.excess_s, self.peer.excess_s if self.peer else _CALL_NOISE_S
-        if excess_s is None or honest_s is None:
-            return False
-        scatter_s = math.hypot(self.alone_error_s, self.peer.alone_error_s if self.peer else 0.0)
-        limit_s = max((_BATCHED - 1) * usual_s, _BEYOND_HONEST * max(honest_s, 0.0) + self.noise_s + scatter_s)
-        return excess_s > share * limit_s
+    @property
+    def _suspicion(self) -> Suspicion:
+        other = self.peer.calls if self.peer else None
+        return Suspicion(self.calls, other, self.noise_s, in_pairs=self.replays)
 
     def _touches_s(self) -> list[float]:
         return [touching_s / calls for calls, touching_s in self.series.touch]
@@ -280,6 +254,12 @@ class Account:
         """Launched one by one, its kernels take longer to launch than to run."""
         called_s = self._called_s()
         return called_s is not None and called_s > _LAUNCH_BOUND * max(usual_s, self.resolution_s)
+
+
+def _inside_s(rounds: Sequence[Round]) -> float | None:
+    """What the cell says a call took."""
+    claims = [one.inside_s / one.calls for one in rounds if one.inside_s is not None]
+    return statistics.median(claims) if claims else None
 
 
 def _ms(value_s: float | None) -> float | None:

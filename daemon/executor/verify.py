@@ -89,8 +89,10 @@ def _all_within(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance)
 
     Floats are compared in float32. What that rounds is far less than what `_SAFELY` takes off the allowance.
     """
+    if torch.equal(raw(got), raw(expected)):
+        return Difference(0, 0.0, 0.0, None)
     if expected.dtype not in _NO_WIDER_THAN_FLOAT32:
-        return Difference(0, 0.0, 0.0, None) if torch.equal(raw(got), raw(expected)) else None
+        return None
     if tolerance.atol < _ROUNDS_SAFELY and tolerance != Tolerance(0.0, 0.0):  # allowances too small for a float32
         return None
     step = _CHUNK_ON_DEVICE if expected.device.type == "cuda" else _CHUNK

@@ -11,8 +11,8 @@ import platform
 import random
 import shutil
 import tarfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +24,7 @@ from torch.nn.parameter import is_lazy
 from daemon.executor import tree
 from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message
-from daemon.executor.slots import Slots, Work
+from daemon.executor.slots import Slots, Work, warm_up
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from
 
 # Our own archive, in the cell of its maker. Python before 3.11.4 has no filters, later ones have a stricter default.
@@ -52,9 +52,10 @@ class Workload:
         self._backend_paths = backend_paths
         self._device = device
         self._under_tool = under_tool
-        if device != "cpu":
-            torch.zeros(1, device=device)  # starting the device is not the kernel's time
+        if device != "cpu":  # starting the device is not the kernel's time, nor a tool's business
+            torch.zeros(1, device=device) if under_tool else warm_up()
         self._memory: dict[int, Mapping] = {}
+        self._exchanged: tuple[str, Mapping] | None = None
         self.folder = _ROOT / "bundle"
         self._source: Source | None = None
         self._backend: ModuleType | None = None
@@ -197,7 +198,7 @@ class Workload:
 
     def _on_produce(self, message: Message, fds: list[int]) -> Message:
         """get_inputs() once per seed, all sets one after the other in the memory, each as it was described before."""
-        with closing(Mapping(message["memory"], fds)) as memory:
+        with self._exchange(message["memory"], fds) as memory:
             offset = 0
             for seed in message["seeds"]:
                 if self._encoded(self._export_inputs({"seed": seed}), "inputs") != self._described["inputs"]:
@@ -249,8 +250,30 @@ class Workload:
         except BaseException as error:
             raise fault_from(error, self.folder, "runtime_error", doing) from error
 
+    @contextmanager
+    def _exchange(self, described: Message, fds: list[int]) -> Iterator[Mapping]:
+        """The memory that tensors go out by. On a GPU it stays mapped until another one comes, or the judge wants it
+        back: mapping takes as long as drawing its contents."""
+        if described["kind"] == "memfd":
+            with closing(Mapping(described, fds)) as memory:
+                yield memory
+            return
+        if self._exchanged is None or self._exchanged[0] != described["handle"]:
+            self._let_go()
+            self._exchanged = described["handle"], Mapping(described, fds)
+        yield self._exchanged[1]
+
+    def _let_go(self) -> None:
+        if self._exchanged is not None:
+            self._exchanged[1].close()
+            self._exchanged = None
+
+    def _on_let_go(self, _message: Message, _fds: list[int]) -> Message:
+        self._let_go()
+        return {"type": "let_go"}
+
     def _on_write(self, message: Message, fds: list[int]) -> Message:
-        with closing(Mapping(message["memory"], fds)) as memory:
+        with self._exchange(message["memory"], fds) as memory:
             self._write_exported(memory, 0)
             self._settle()
         return {"type": "written"}

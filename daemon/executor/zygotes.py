@@ -13,6 +13,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -149,10 +150,12 @@ class Zygote:
 
 
 class Zygotes:
-    """The zygotes of one judge, one for each kind of cell."""
+    """The zygotes of one judge, one for each kind of cell. `lock`: of whoever has cells forked, for several threads
+    may want some."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], Zygote] = {}
+        self.lock = threading.Lock()
 
     def of(self, policy: Policy, timeout_s: float) -> Zygote:
         """The zygote for cells of this policy, started if there is none or it has ended. Raises `HarnessError`."""

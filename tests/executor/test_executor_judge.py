@@ -11,11 +11,12 @@ import pytest
 from executor_bundles import compare, forward, write_bundle
 from executor_settings import cell_uid, small_settings
 
+import daemon.executor.judge
 from daemon.errors import DeviceError
 from daemon.evaluation import CaseEvaluation
 from daemon.executor.devices import CPU
 from daemon.executor.judge import Judge
-from daemon.verdict import Verdict
+from daemon.verdict import Phase, Verdict
 
 RIGHT, WRONG = compare(forward("return a + b")), compare(forward("return a - b"))
 Doc = dict[str, object]
@@ -61,6 +62,30 @@ def test_a_case_that_fails_is_over_when_its_result_is_there(
 ) -> None:
     assert judged(WRONG).verdict is Verdict.WRONG_ANSWER
     assert judge._endings == []
+
+
+@pytest.mark.parametrize("verdict", [Verdict.OUT_OF_MEMORY, Verdict.UNSUPPORTED])
+def test_want_of_memory_beside_the_dead_of_the_case_before_counts_when_it_shows_again(
+    judge: Judge,
+    judged: Callable[[Doc], CaseEvaluation],
+    monkeypatch: pytest.MonkeyPatch,
+    verdict: Verdict,
+) -> None:
+    held: list[bool] = []
+
+    class Hungry:
+        def __init__(self, *_: object) -> None:
+            held.append(bool(judge._endings))
+
+        def judge(self) -> CaseEvaluation:
+            return CaseEvaluation(name="default", verdict=verdict, phase=Phase.LOAD)
+
+    monkeypatch.setattr(daemon.executor.judge, "CaseJudge", Hungry)
+    assert judged(RIGHT).verdict is verdict
+    assert held == [False], "nobody else held anything: it counts at once"
+    judge._endings.append(lambda: None)
+    assert judged(RIGHT).verdict is verdict
+    assert held == [False, True, False]
 
 
 def test_an_end_that_fails_is_the_devices_fault_and_keeps_no_other_from_being_done(

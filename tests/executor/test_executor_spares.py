@@ -16,7 +16,7 @@ from daemon.errors import HarnessError
 from daemon.executor.cells import Cell, Cells, CellSettings
 from daemon.executor.devices import choose
 from daemon.executor.sandbox import cgroup
-from daemon.executor.spares import Spares
+from daemon.executor.spares import Nursery, Spares
 from daemon.executor.supervise import ForkedProgram
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
@@ -54,7 +54,6 @@ def uid_of(cell: Cell) -> int:
 
 def test_a_spare_is_handed_out_once_in_the_order_they_were_started(spares: Spares) -> None:
     spares.refill()
-    spares.settle()
     waiting = [pid_of(cell) for cell in spares._ready]
     handed = [spares.start(Side.REFERENCE), spares.start(Side.CANDIDATE), spares.start(Side.CANDIDATE)]
     assert [pid_of(cell) for cell in handed[:2]] == waiting
@@ -68,7 +67,6 @@ def test_a_spare_is_handed_out_once_in_the_order_they_were_started(spares: Spare
 
 def test_a_spare_that_died_meanwhile_is_not_handed_out(spares: Spares) -> None:
     spares.refill()
-    spares.settle()
     dead, living = (pid_of(cell) for cell in spares._ready)
     os.kill(dead, signal.SIGKILL)
     deadline = time.monotonic() + 20
@@ -84,16 +82,17 @@ def test_one_that_does_not_come_up_is_let_go_and_the_next_start_is_fresh(
     spares: Spares, cells: Cells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spares.refill()
-    broken = spares._ready[0]
+    broken, second = spares._ready
 
     def never() -> None:
         broken.kill()
         raise HarnessError("it does not start")
 
     monkeypatch.setattr(broken, "greet", never)
-    spares.settle()
-    assert broken not in spares._ready
-    assert len(spares._ready) == 1
+    cell = spares.start(Side.CANDIDATE)
+    assert cell is second
+    cell.kill()
+    assert not spares._ready
 
     def refused(_side: Side) -> Cell:
         raise HarnessError("no cell can be had")
@@ -101,7 +100,40 @@ def test_one_that_does_not_come_up_is_let_go_and_the_next_start_is_fresh(
     with monkeypatch.context() as patch:
         patch.setattr(cells, "start", refused)
         spares.refill()  # somebody will hear of it who needs one
-        assert len(spares._ready) == 1
+        assert not spares._ready
+
+
+def test_while_they_have_to_be_still_none_comes_up_and_afterwards_all_do(spares: Spares) -> None:
+    nursery = Nursery({Side.CANDIDATE: spares})
+    nursery.refill()
+    with nursery.still():
+        stopped = tuple(spares._stopped)
+        time.sleep(0.3)
+        assert not any(cell.is_up() for cell in stopped)
+        assert all(cell.is_up() for cell in spares._ready if cell not in stopped)
+    for cell in spares._ready:
+        cell.greet()
+    assert len(spares._ready) == 2
+    with nursery.still():
+        assert not spares._stopped, "what waits to be told something does nothing"
+    nursery.close()
+    assert not spares._ready
+
+
+def test_one_that_dies_on_the_way_is_let_go_when_it_has_to_be_still(spares: Spares) -> None:
+    spares.refill()
+    dead, living = spares._ready
+    os.kill(pid_of(dead), signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while dead.program.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    if not dead.versions:
+        spares.stop()
+        assert tuple(spares._ready) == (living,)
+        spares.go_on()
+    assert spares.start(Side.CANDIDATE) is living
+    living.kill()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives cells uids of their own")

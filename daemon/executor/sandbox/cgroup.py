@@ -30,6 +30,7 @@ _V1_CONTROLLERS = ("memory", "pids", "freezer", "cpu")
 _PERIOD_US = 100_000
 _LEAST_SHARES = 2
 _FREEZE_LIMIT_S = 2.0
+_STATE_BYTES = 1 << 12
 
 
 class CellGroup(Protocol):
@@ -214,12 +215,39 @@ def _words(path: Path) -> list[str]:
     return path.read_text("ascii").split()
 
 
-def _wait_until_frozen(path: Path, word: str) -> bool:
-    deadline = time.monotonic() + _FREEZE_LIMIT_S
-    while word not in path.read_text("ascii"):
-        if time.monotonic() > deadline:
-            return False
-    return True
+class _Freezer:
+    """The files that stop a group and tell when it stands, opened once: a round asks them several times, and opening
+    costs more than asking. `stop` and `go` are written into `switch`, `stopped` is then read from `state`."""
+
+    def __init__(self, switch: Path, state: Path, *, stop: bytes, go: bytes, stopped: bytes) -> None:
+        self._files = (switch, state)
+        self._words = (stop, go, stopped)
+        self._fds: tuple[int, int] | None = None
+
+    def _opened(self) -> tuple[int, int]:
+        if self._fds is None:
+            switch, state = self._files
+            self._fds = os.open(switch, os.O_WRONLY | os.O_CLOEXEC), os.open(state, os.O_RDONLY | os.O_CLOEXEC)
+        return self._fds
+
+    def freeze(self) -> bool:
+        """True when every member stands, False when that takes too long."""
+        switch, state = self._opened()
+        stop, _, stopped = self._words
+        os.pwrite(switch, stop, 0)
+        deadline = time.monotonic() + _FREEZE_LIMIT_S
+        while stopped not in os.pread(state, _STATE_BYTES, 0):
+            if time.monotonic() > deadline:
+                return False
+        return True
+
+    def thaw(self) -> None:
+        os.pwrite(self._opened()[0], self._words[1], 0)
+
+    def close(self) -> None:
+        for fd in self._fds or ():
+            os.close(fd)
+        self._fds = None
 
 
 def _remove(folder: Path) -> None:
@@ -251,6 +279,8 @@ class _V2Group:
         self._folder = next(iter(bases.values())) / name
         self._bases = bases
         self._folder.mkdir()
+        switch, events = self._folder / "cgroup.freeze", self._folder / "cgroup.events"
+        self._freezer = _Freezer(switch, events, stop=b"1", go=b"0", stopped=b"frozen 1")
         if "memory" in bases:
             (self._folder / "memory.max").write_text(str(limits.memory_bytes), "ascii")
             swap = self._folder / "memory.swap.max"
@@ -267,11 +297,10 @@ class _V2Group:
         (self._folder / "cgroup.procs").write_text(str(pid), "ascii")
 
     def freeze(self) -> bool:
-        (self._folder / "cgroup.freeze").write_text("1", "ascii")
-        return _wait_until_frozen(self._folder / "cgroup.events", "frozen 1")
+        return self._freezer.freeze()
 
     def thaw(self) -> None:
-        (self._folder / "cgroup.freeze").write_text("0", "ascii")
+        self._freezer.thaw()
 
     def oom_killed(self) -> bool:
         return "memory" in self._bases and _counter(self._folder / "memory.events", "oom_kill") > 0
@@ -280,6 +309,7 @@ class _V2Group:
         return _counter(self._folder / "pids.events", "max") if "pids" in self._bases else 0
 
     def remove(self) -> None:
+        self._freezer.close()
         _remove(self._folder)
 
 
@@ -288,6 +318,10 @@ class _V1Group:
         self._folders = {controller: base / name for controller, base in bases.items()}
         for folder in self._folders.values():
             folder.mkdir()
+        self._freezer: _Freezer | None = None
+        if freezer := self._folders.get("freezer"):
+            state = freezer / "freezer.state"
+            self._freezer = _Freezer(state, state, stop=b"FROZEN", go=b"THAWED", stopped=b"FROZEN")
         if memory := self._folders.get("memory"):
             (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes), "ascii")
             with_swap = memory / "memory.memsw.limit_in_bytes"
@@ -306,15 +340,11 @@ class _V1Group:
             (folder / "cgroup.procs").write_text(str(pid), "ascii")
 
     def freeze(self) -> bool:
-        folder = self._folders.get("freezer")
-        if folder is None:
-            return False
-        (folder / "freezer.state").write_text("FROZEN", "ascii")
-        return _wait_until_frozen(folder / "freezer.state", "FROZEN")
+        return self._freezer is not None and self._freezer.freeze()
 
     def thaw(self) -> None:
-        if folder := self._folders.get("freezer"):
-            (folder / "freezer.state").write_text("THAWED", "ascii")
+        if self._freezer is not None:
+            self._freezer.thaw()
 
     def oom_killed(self) -> bool:
         folder = self._folders.get("memory")
@@ -325,5 +355,7 @@ class _V1Group:
         return _counter(folder / "pids.events", "max") if folder else 0
 
     def remove(self) -> None:
+        if self._freezer is not None:
+            self._freezer.close()
         for folder in self._folders.values():
             _remove(folder)

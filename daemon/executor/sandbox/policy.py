@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from dataclasses import dataclass, field
@@ -61,16 +62,16 @@ def readable_folders(extra: tuple[Path, ...] = ()) -> tuple[Path, ...]:
     interpreter += [Path(os.path.realpath(sys.executable)).parent.parent]
     interpreter += [Path(entry) for entry in sys.path if Path(entry).name in _PACKAGE_FOLDERS]
     folders = [folder for folder in (*system, *interpreter, *extra) if folder.exists()]
-    return tuple(_without_nested(folders))
+    return _without_nested(tuple(dict.fromkeys(folders)))
 
 
-def _without_nested(folders: list[Path]) -> list[Path]:
-    """Drop folders that lie inside another one of the list: one bind is enough. Keeps the order."""
-    kept: list[Path] = []
-    for folder in dict.fromkeys(folders):
-        if not any(folder != other and folder.is_relative_to(other) for other in folders):
-            kept.append(folder)
-    return kept
+@functools.lru_cache(maxsize=16)
+def _without_nested(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Drop folders that lie inside another one: one bind is enough. Keeps the order. Remembered, for every cell asks
+    the same, and comparing paths takes 10 ms."""
+    return tuple(
+        folder for folder in folders if not any(folder != other and folder.is_relative_to(other) for other in folders)
+    )
 
 
 def gpu_folders() -> tuple[Path, ...]:

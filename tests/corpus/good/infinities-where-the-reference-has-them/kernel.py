@@ -7,4 +7,4 @@ from torch import nn
 class ModelNew(nn.Module):
     def forward(self, a, b):
         above = torch.where(a > 0, float("inf"), float("nan"))
-        return torch.where(b > 0, a.clamp_min(0), above) * torch.where(a > b, 1.0, -1.0)
+        return torch.where(b > 0, a.clamp_min(0), above) * torch.sign(a - b)

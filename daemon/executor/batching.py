@@ -1,0 +1,141 @@
+"""Does a call do the work of others? What rounds of one call say about that, beside the other side's. Pure arithmetic.
+
+Theory of operation: a kernel that serves a whole round in one of its calls is found by rounds that have one call only:
+that one has to do its work then. What it costs beyond its share of a long round is held against what the same costs the
+other side, whose rounds of one call ran on the same content a moment before or after. Three things can show it:
+
+- two calls' worth and more, far beyond what a call alone costs for honest reasons (`_Rough`): where calls are launched
+  one by one, where there is no other side to compare with, and on a CPU;
+- pairs of rounds (`_Paired`): where rounds are launches of graphs each scatters by 40 us on an H100, but pairs of them
+  tell differences of 10 us when there are enough;
+- the cells' own clocks, to a microsecond. They are no proof of honesty, for a cell says what it likes, but nobody can
+  complain of being taken at his word.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from daemon.executor.stats import median_error, robust_deviation
+
+_BATCHED = 2.0
+_SUSPICIOUS = 0.5
+_CHANCE_SIGMAS = 3.0
+_PAIRS_SIGMAS = 2.5
+_CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
+_BEYOND_HONEST = 1.75
+_OTHERS_SHARE = 0.1  # of the other side's call, that its rounds of one call may be off by
+_CLOCKS_NOISE_S = 5e-6
+
+
+@dataclass(frozen=True)
+class Calls:
+    """One side's calls, seconds. `usual_s`: of one in a long round; `alone_s`: the walls of rounds of one call;
+    `nulls_s`: of none, beside them. `inside_s`, `alone_inside_s`: what the cell says of a call in a long round and of
+    one alone; None where it does not."""
+
+    usual_s: float
+    alone_s: Sequence[float]
+    nulls_s: Sequence[float]
+    inside_s: float | None = None
+    alone_inside_s: float | None = None
+
+    @property
+    def isolated_s(self) -> float | None:
+        """What a call alone costs; None where that was not measured."""
+        if not self.alone_s or not self.nulls_s:
+            return None
+        return max(statistics.median(self.alone_s) - statistics.median(self.nulls_s), 0.0)
+
+    @property
+    def error_s(self) -> float:
+        """How far off that may be by chance: told by the null rounds, where no kernel is."""
+        if not self.alone_s or not self.nulls_s:
+            return 0.0
+        spread = math.sqrt(1 / len(self.alone_s) + 1 / len(self.nulls_s))
+        return _CHANCE_SIGMAS * robust_deviation(self.nulls_s) * spread
+
+    @property
+    def excess_s(self) -> float | None:
+        """What a call alone costs beyond one of many."""
+        return None if self.isolated_s is None else self.isolated_s - self.usual_s
+
+    @property
+    def inside_excess_s(self) -> float | None:
+        """The same by the cell's own clock."""
+        if self.inside_s is None or self.alone_inside_s is None:
+            return None
+        return self.alone_inside_s - self.inside_s
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """Of `mine`, held against `other`. `noise_s`: what a call alone may cost beyond one of many for no reason of its
+    own. `in_pairs`: rounds are launches of graphs."""
+
+    mine: Calls
+    other: Calls | None
+    noise_s: float
+    in_pairs: bool
+
+    @property
+    def is_proved(self) -> bool:
+        """A call does the work of others."""
+        if self._gains_nothing:
+            return False
+        if self._pairs is None:
+            return self._rough_exceeds(1.0)
+        hidden_s, error_s = self._pairs
+        return hidden_s - error_s > self._limit_beyond(self.noise_s) or self._admits_it
+
+    @property
+    def is_there(self) -> bool:
+        """It may: more rounds of one call would tell."""
+        if self.is_proved:
+            return True
+        if self._gains_nothing:
+            return False
+        return (
+            self._rough_exceeds(_SUSPICIOUS)
+            if self._pairs is None
+            else self._pairs[0] > self._limit_beyond(self.noise_s)
+        )
+
+    @property
+    def _gains_nothing(self) -> bool:
+        """Whatever it does."""
+        return self.other is not None and self.mine.usual_s >= self.other.usual_s
+
+    def _rough_exceeds(self, share: float) -> bool:
+        excess_s = self.mine.excess_s
+        honest_s = self.other.excess_s if self.other else _CALL_NOISE_S
+        if excess_s is None or honest_s is None:
+            return False
+        scatter_s = math.hypot(self.mine.error_s, self.other.error_s if self.other else 0.0)
+        by_chance_s = _BEYOND_HONEST * max(honest_s, 0.0) + self.noise_s + scatter_s
+        return excess_s > share * max((_BATCHED - 1) * self.mine.usual_s, by_chance_s)
+
+    @property
+    def _pairs(self) -> tuple[float, float] | None:
+        """By how much more than the other side's a call alone exceeds one of many, and how far off that may be."""
+        if self.other is None or not self.in_pairs or not self.mine.alone_s:
+            return None
+        apart_s = [mine - other for mine, other in zip(self.mine.alone_s, self.other.alone_s, strict=True)]
+        hidden_s = statistics.median(apart_s) + self.other.usual_s - self.mine.usual_s
+        least_s = math.hypot(*(robust_deviation(side.nulls_s) for side in (self.mine, self.other)))
+        return hidden_s, _PAIRS_SIGMAS * median_error(apart_s, least_s)
+
+    def _limit_beyond(self, noise_s: float) -> float:
+        assert self.other is not None
+        return max((_BATCHED - 1) * self.mine.usual_s, _OTHERS_SHARE * self.other.usual_s, noise_s)
+
+    @property
+    def _admits_it(self) -> bool:
+        mine_s = self.mine.inside_excess_s
+        if mine_s is None or self.other is None:
+            return False
+        other_s = max(self.other.inside_excess_s or 0.0, 0.0)
+        return mine_s - other_s > self._limit_beyond(_CLOCKS_NOISE_S)

@@ -1,0 +1,84 @@
+"""Who does the work of a whole round in one call: told from rounds of one call, in pairs, and by the cells' words."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from daemon.executor.batching import Calls, Suspicion
+
+BASE_S, SCATTER_S = 6e-4, 4e-5
+US = 1e-6
+
+
+def calls(
+    usual_s: float, alone_s: float, count: int = 43, *, seed: int = 1, inside: tuple[float, float] | None = None
+) -> Calls:
+    """Of a kernel whose calls take `usual_s` in long rounds and `alone_s` alone, on a host that scatters."""
+    drawn = random.Random(seed)
+
+    def walls(more_s: float) -> list[float]:
+        return [drawn.gauss(BASE_S + more_s, SCATTER_S) for _ in range(count)]
+
+    usual_inside_s, alone_inside_s = inside or (None, None)
+    return Calls(usual_s, walls(alone_s), walls(0.0)[:4], usual_inside_s, alone_inside_s)
+
+
+def suspicion(mine: Calls, other: Calls | None, *, in_pairs: bool = True) -> Suspicion:
+    return Suspicion(mine, other, 10 * US, in_pairs)
+
+
+def test_pairs_of_rounds_find_what_scatters_more_than_it_takes() -> None:
+    other = calls(90 * US, 93 * US, seed=2)
+    found = [suspicion(calls(2 * US, 93 * US, seed=seed), other).is_proved for seed in range(20)]
+    assert all(found)
+
+
+def test_a_kernel_that_is_simply_faster_is_not_suspected_of_it() -> None:
+    other = calls(50 * US, 55 * US, 123, seed=2)
+    found = [suspicion(calls(5 * US, 10 * US, 123, seed=seed), other) for seed in range(200)]
+    assert not any(one.is_proved for one in found)
+
+
+def test_who_gains_nothing_is_not_suspected() -> None:
+    slow = suspicion(calls(60 * US, 400 * US), calls(50 * US, 55 * US, seed=2))
+    assert not slow.is_proved
+    assert not slow.is_there
+
+
+def test_a_few_rounds_are_reason_to_look_again_and_no_proof() -> None:
+    other = calls(46 * US, 50 * US, 3, seed=2)
+    found = [suspicion(calls(2 * US, 50 * US, 3, seed=seed), other) for seed in range(40)]
+    assert sum(one.is_there for one in found) > sum(one.is_proved for one in found)
+
+
+def test_a_cell_is_taken_at_its_word_when_that_speaks_against_it() -> None:
+    """Calls of 16 us in 2 us: too little for walls, which scatter by 40."""
+    other = calls(16 * US, 20 * US, 3, seed=2, inside=(16 * US, 20 * US))
+    mine = calls(2 * US, 20 * US, 3, inside=(2 * US, 20 * US))
+    assert suspicion(mine, other).is_proved
+    honest = calls(2 * US, 6 * US, 3, inside=(2 * US, 6 * US))
+    assert not suspicion(honest, other)._admits_it
+    silent = calls(2 * US, 20 * US, 3)
+    assert not suspicion(silent, other)._admits_it
+
+
+@pytest.mark.parametrize("in_pairs", [True, False])
+def test_one_who_does_double_work_alone_is_found_with_and_without_pairs(in_pairs: bool) -> None:
+    other = calls(1e-3, 1.02e-3, seed=2)
+    assert suspicion(calls(1e-4, 1e-3), other, in_pairs=in_pairs).is_proved
+    assert not suspicion(calls(1e-4, 1.3e-4), other, in_pairs=in_pairs).is_proved
+
+
+def test_without_another_side_only_what_is_far_beyond_noise_counts() -> None:
+    assert suspicion(calls(1e-4, 1e-3), None).is_proved
+    assert not suspicion(calls(1e-4, 3e-4), None).is_proved
+
+
+def test_what_was_not_measured_proves_nothing() -> None:
+    mine, other = Calls(US, [], []), Calls(50 * US, [], [])
+    assert mine.isolated_s is None
+    for in_pairs in (True, False):
+        assert not suspicion(mine, other, in_pairs=in_pairs).is_there
+    assert mine.error_s == 0.0
