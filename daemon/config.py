@@ -128,6 +128,7 @@ class Http(_Section):
     burst: PositiveInt = Field(500, description="Requests one caller may make at once")
     jobs_per_token: PositiveInt = Field(10_000, description="Unfinished jobs one caller may have")
     streams: PositiveInt = Field(500, description="Requests that may wait for jobs at the same time")
+    streams_per_token: PositiveInt = Field(250, description="How many of these may be of one caller with a token")
 
 
 class Settings(_Section):

@@ -64,13 +64,13 @@ class Desk:
         self.watch.stop()
         self.gate.stop()
 
-    async def result_of(self, request: Request, job: Submitted) -> dict[str, Any]:
-        """Wait for a job's result document. Raises `Refusal` 408 or 503, which say where it will be."""
+    async def result_of(self, request: Request, job: Submitted, caller: Caller) -> dict[str, Any]:
+        """Wait for a job's result document. Raises `Refusal` 408, 429 or 503, which say where it will be, and 401."""
         place = f"GET /jobs/{job.job_id}/result"
         limit_s = job.timeout_s + self.settings.http.wait_margin_s
         turn_of(request).leave()
         try:
-            in_time = await until(self.watch.end_of(job.job_id, limit_s), _gone(request))
+            in_time = await until(self.watch.end_of(job.job_id, caller, limit_s), _gone(request))
         except OverError:
             raise Refusal(408, "the client went away") from None  # nobody reads it
         except Stopping:
@@ -82,6 +82,7 @@ class Desk:
             why = self.pulse.seen.reason
             hint = f"the job goes on; its result will be at {place}" + (f" ({why})" if why else "")
             raise Refusal(408, f"no result after {limit_s:g} s", hint=hint, job_id=job.job_id)
+        await self.gate.require_known(caller)
         record = await self.record(job.job_id)
         if record is None or record.document is None:
             raise Refusal(404, f"the result of job {job.job_id} was removed", job_id=job.job_id)

@@ -108,6 +108,18 @@ class Gate:
             raise Refusal(401, "nobody has this token", hint="it may have been revoked; ask for a new one")
         return caller
 
+    async def require_known(self, caller: Caller) -> None:
+        """Raise `Refusal` 401 when the token of somebody who was let in and waits has been revoked meanwhile."""
+        if caller is not LOCAL and caller not in await self._known():
+            raise Refusal(401, f"the token {caller.name} has been revoked", hint="ask for a new one")
+
+    async def _known(self) -> tuple[Caller, ...]:
+        try:
+            return await anyio.to_thread.run_sync(self._tokens.callers, limiter=self._looking)
+        except OperatorError as error:
+            log.story("cannot tell who waits", level=30, reason=error)
+            return ()
+
     def stop(self) -> None:
         """Wait for no body any more; for the event loop's thread."""
         self._stopping.set()

@@ -88,7 +88,7 @@ async def result(job_id: JobId, desk: TheDesk, caller: TheCaller) -> Any:
 async def _followed(job_id: JobId, desk: TheDesk, caller: TheCaller) -> JobAnswer:
     """The job as it is when a stream begins: what is refused is refused before the first event."""
     answer = await desk.job(job_id, caller)
-    desk.watch.require_room(job_id)
+    desk.watch.require_room(job_id, caller)
     return answer
 
 
@@ -103,17 +103,22 @@ async def events(
 ) -> AsyncGenerator[ServerSentEvent, None]:
     """An event `progress` for every change, and `result` with the result document as the last.
 
-    When the server stops, the stream ends with an event `stopping`; the job goes on.
+    When the server stops, the stream ends with an event `stopping`, when the caller's token is revoked with an event
+    `refused`; the job goes on.
     """
     if answer.result is not None:
         yield ServerSentEvent(event="result", data=answer.result)
         return
     try:
-        async with aclosing(desk.watch.changes(job_id)) as changes:
+        async with aclosing(desk.watch.changes(job_id, caller)) as changes:
             async for glance in changes:
+                await desk.gate.require_known(caller)
                 yield ServerSentEvent(event="progress", data=ProgressAnswer.of(glance))
     except Stopping:
         yield ServerSentEvent(event="stopping", data={"job_id": job_id})
+        return
+    except Refusal as refusal:
+        yield ServerSentEvent(event="refused", data=refusal.answer.model_dump(mode="json", exclude_none=True))
         return
     yield ServerSentEvent(event="result", data=(await desk.job(job_id, caller)).result)
 

@@ -40,7 +40,7 @@ async def evaluate(request: Request, desk: TheDesk, caller: TheCaller, key: Key 
     After the contract's `timeout` and the setting `http.wait_margin_s` without a result the answer is 408, and the job
     goes on.
     """
-    return await desk.result_of(request, await desk.take(request, caller, key, "evaluate"))
+    return await desk.result_of(request, await desk.take(request, caller, key, "evaluate"), caller)
 
 
 @router.post(
@@ -59,7 +59,7 @@ async def evaluate(request: Request, desk: TheDesk, caller: TheCaller, key: Key 
 )
 async def compare(request: Request, desk: TheDesk, caller: TheCaller, key: Key = None) -> Any:
     """As `POST /evaluate`, for a compare or a legacy body (`ref_code` and `custom_code`)."""
-    return await desk.result_of(request, await desk.take(request, caller, key, "compare"))
+    return await desk.result_of(request, await desk.take(request, caller, key, "compare"), caller)
 
 
 @router.post(

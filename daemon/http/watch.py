@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 
@@ -19,6 +19,7 @@ from daemon import log
 from daemon.db.history import History
 from daemon.db.records import Glance
 from daemon.http.refusals import Refusal
+from daemon.http.tokens import LOCAL, Caller
 
 _PAUSE_S = 0.05
 _PAUSE_LIMIT_S = 0.5
@@ -32,10 +33,12 @@ class Stopping(Exception):  # noqa: N818 - an expected end
 class Watch:
     """Belongs to one event loop. Run it with `running`."""
 
-    def __init__(self, history: History, limit: int) -> None:
-        """`limit`: how many may wait at the same time."""
+    def __init__(self, history: History, limit: int, per_caller: int) -> None:
+        """`limit`: how many may wait at the same time, `per_caller`: for one caller with a token."""
         self._history = history
         self._limit = limit
+        self._per_caller = per_caller
+        self._of_caller: Counter[str] = Counter()
         self._waiting: defaultdict[str, list[asyncio.Queue[Glance | None]]] = defaultdict(list)
         self._seen: dict[str, Glance] = {}
         self._wake = asyncio.Event()
@@ -69,18 +72,22 @@ class Watch:
             with suppress(asyncio.CancelledError):
                 await task
 
-    def require_room(self, job_id: str) -> None:
-        """Raise `Refusal` 503 while too many wait already."""
+    def require_room(self, job_id: str, caller: Caller) -> None:
+        """Raise `Refusal` 503 while too many wait already, 429 while too many of them are this caller's."""
         if self.count >= self._limit:
             raise Refusal(503, "too many requests wait already", hint="use POST /jobs", retry_after_s=5, job_id=job_id)
+        if caller is not LOCAL and self._of_caller[caller.name] >= self._per_caller:
+            text = f"{self._per_caller} requests of {caller.name} wait already"
+            raise Refusal(429, text, hint="use POST /jobs", retry_after_s=5, job_id=job_id)
 
-    async def changes(self, job_id: str) -> AsyncGenerator[Glance, None]:
-        """Every change of a job from now on, the last when it has its result. Raises `Stopping`, `Refusal` 503."""
+    async def changes(self, job_id: str, caller: Caller) -> AsyncGenerator[Glance, None]:
+        """Every change of a job from now on, the last when it has its result. Raises `Stopping`, `Refusal` 503, 429."""
         if self._stopping:
             raise Stopping
-        self.require_room(job_id)
+        self.require_room(job_id, caller)
         queue: asyncio.Queue[Glance | None] = asyncio.Queue()
         self._waiting[job_id].append(queue)
+        self._of_caller[caller.name] += 1
         if (seen := self._seen.get(job_id)) is not None:
             queue.put_nowait(seen)
         self._wake.set()
@@ -91,15 +98,17 @@ class Watch:
                     return
             raise Stopping
         finally:
+            self._of_caller[caller.name] -= 1
+            self._of_caller += Counter()  # forget who waits for nothing
             self._waiting[job_id].remove(queue)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
                 self._seen.pop(job_id, None)
 
-    async def end_of(self, job_id: str, limit_s: float) -> bool:
-        """Wait until a job has its result. False: it has not after `limit_s`. Raises `Stopping`, `Refusal` 503."""
+    async def end_of(self, job_id: str, caller: Caller, limit_s: float) -> bool:
+        """Wait until a job has its result. False: it has not after `limit_s`. Raises `Stopping`, `Refusal` 503, 429."""
         try:
-            async with asyncio.timeout(limit_s), aclosing(self.changes(job_id)) as changes:
+            async with asyncio.timeout(limit_s), aclosing(self.changes(job_id, caller)) as changes:
                 async for _ in changes:
                     pass
         except TimeoutError:

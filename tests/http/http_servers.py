@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from service_bundles import wait_for
@@ -84,3 +86,18 @@ def answers(server: Server, *, judges: bool) -> bool:
         return httpx.get(f"{server.url}/health").status_code in ((200,) if judges else (200, 503))
     except httpx.TransportError:
         return False
+
+
+def events(client: httpx.Client, job_id: str) -> list[tuple[str, Any]]:
+    """Every event of a job's stream until it ends: (event, data)."""
+    found: list[tuple[str, Any]] = []
+    kind = ""
+    with client.stream("GET", f"/jobs/{job_id}/events") as stream:
+        assert stream.status_code == 200
+        for line in stream.iter_lines():
+            name, _, value = line.partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                found.append((kind, json.loads(value)))
+    return found

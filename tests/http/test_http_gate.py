@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from http_bodies import evaluate
-from http_servers import Serve, Server, evald
+from http_servers import Serve, Server, evald, events
 from service_bundles import wait_for
 
 from daemon.errors import OperatorError
@@ -186,6 +186,40 @@ def test_waiting_requests_are_bounded(serve: Serve) -> None:
         assert client.get(f"/jobs/{refused.json()['job_id']}/events").status_code == 503
         assert server.stop() == 0
         assert [one.result().status_code for one in held] == [503, 503]
+
+
+def test_one_caller_cannot_take_all_the_places_for_waiting(serve: Serve, home: Path) -> None:
+    mine, theirs = token(home, "mine"), token(home, "theirs")
+    server: Server = serve(HTTP_STREAMS="3", HTTP_STREAMS_PER_TOKEN="1", REHEARSAL_S="60")
+    with server.client(mine) as me, server.client(theirs) as them, ThreadPoolExecutor(2) as pool:
+        held = [pool.submit(me.post, "/evaluate", json=evaluate("mine"))]
+        wait_for(lambda: "evald_http_waiting 1" in me.get("/metrics").text, "one to wait")
+        refused = me.post("/evaluate", json=evaluate("mine too"))
+        assert refused.status_code == 429
+        assert "1 requests of mine wait" in refused.json()["error"]
+        assert int(refused.headers["retry-after"]) > 0
+        assert me.get(f"/jobs/{refused.json()['job_id']}/events").status_code == 429
+        held.append(pool.submit(them.post, "/evaluate", json=evaluate("theirs")))
+        wait_for(lambda: "evald_http_waiting 2" in me.get("/metrics").text, "the other one to wait")
+        assert server.stop() == 0
+        assert [one.result().status_code for one in held] == [503, 503]
+
+
+def test_who_is_revoked_while_waiting_learns_no_more(serve: Serve, home: Path) -> None:
+    mine, theirs = token(home, "mine"), token(home, "theirs")
+    server: Server = serve(REHEARSAL_S="3")
+    with server.client(mine) as me, server.client(theirs) as them, ThreadPoolExecutor(2) as pool:
+        wait_for(lambda: me.get("/health").status_code == 200, "the daemon to be seen")
+        followed = me.post("/jobs", json=evaluate("followed")).json()["job_id"]
+        stream = pool.submit(events, me, followed)
+        blocked = pool.submit(me.post, "/evaluate", json=evaluate("blocked"))
+        wait_for(lambda: "evald_http_waiting 2" in them.get("/metrics").text, "both to wait")
+        assert evald(home, "token", "mine", "--revoke").returncode == 0
+        kind, told = stream.result()[-1]
+        assert kind == "refused"
+        assert "revoked" in told["error"]
+        assert blocked.result().status_code == 401
+        assert them.get(f"/jobs/{followed}/result").status_code == 200, "the job goes on"
 
 
 @pytest.mark.parametrize(

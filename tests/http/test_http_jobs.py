@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -12,23 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from http_bodies import compare, evaluate
-from http_servers import Serve, evald
+from http_servers import Serve, evald, events
 from service_bundles import wait_for
-
-
-def events(client: httpx.Client, job_id: str) -> list[tuple[str, Any]]:
-    """Every event of a job's stream until it ends: (event, data)."""
-    found: list[tuple[str, Any]] = []
-    kind = ""
-    with client.stream("GET", f"/jobs/{job_id}/events") as stream:
-        assert stream.status_code == 200
-        for line in stream.iter_lines():
-            name, _, value = line.partition(": ")
-            if name == "event":
-                kind = value
-            elif name == "data":
-                found.append((kind, json.loads(value)))
-    return found
 
 
 def test_a_job_is_taken_at_once_and_its_result_is_where_the_answer_says(serve: Serve) -> None:
