@@ -145,7 +145,9 @@ def by_evald(arguments: argparse.Namespace, device: str, scratch: Path) -> tuple
             idle.append(result(home, folder.name))
             idle_s.append(time.perf_counter() - start)
         spread = f"p50 {statistics.median(idle_s):.3f} s, {min(idle_s):.3f} to {max(idle_s):.3f} s"
-        print(f"from drop to result at an idle daemon: {spread} ({len(idle_s)} bundles)", flush=True)
+        print(f"from drop to result at an idle daemon: {spread} ({len(idle_s)} bundles)")
+        waited_ms, judged_ms = (statistics.median(one[key] for one in idle) for key in ("queue_ms", "evaluate_ms"))
+        print(f"of which waiting for a judge {waited_ms:.0f} ms, judged {judged_ms:.0f} ms", flush=True)
         folders = [made(f"relu{number}", number) for number in range(arguments.bundles)]
         start = time.perf_counter()
         for folder in folders:

@@ -50,6 +50,7 @@ class Timing(_Frozen):
     target_rse: float
     stop: str
     isolated_ms: float | None = None
+    back_to_back_ms: float | None = None  # of a kernel labelled `batched`, whose figure is that of single calls
     launched_ms: float | None = None  # launched call by call, where the figure is from graphs
     line_fit_residual: float | None = None
     inside_ms: float | None = None  # taken inside the cell by its own clock: unverified, never ranked on

@@ -196,6 +196,7 @@ def _found_beside(case: CaseEvaluation) -> Iterator[tuple[Side, str, Any, str]]:
     for side, timing in ((Side.CANDIDATE, case.timing), (Side.REFERENCE, case.ref_timing)):
         if timing is not None:
             yield side, "launched", timing.launched_ms, "ms"
+            yield side, "back_to_back", timing.back_to_back_ms, "ms"
             yield side, "interval.low", timing.interval_ms[0], "ms"
             yield side, "interval.high", timing.interval_ms[1], "ms"
             yield side, "dropped_rounds", timing.dropped_rounds, ""

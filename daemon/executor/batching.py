@@ -59,6 +59,11 @@ class Calls:
         return _CHANCE_SIGMAS * robust_deviation(self.nulls_s) * spread
 
     @property
+    def bound_s(self) -> float | None:
+        """What a call alone costs at most: it may be less by chance alone."""
+        return None if self.isolated_s is None else self.isolated_s + self.error_s
+
+    @property
     def excess_s(self) -> float | None:
         """What a call alone costs beyond one of many."""
         return None if self.isolated_s is None else self.isolated_s - self.usual_s

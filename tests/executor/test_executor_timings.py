@@ -174,3 +174,23 @@ def test_the_middle_half_decides() -> None:
     assert stats.robust_line([(0.0, 1.0), (1.0, 3.0), (2.0, 5.0), (3.0, 700.0)])[1] == pytest.approx(2.0, abs=200)
     assert stats.intercept_error([(1.0, 1.0), (2.0, 2.0)]) is None
     assert stats.intercept_error([(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_figure_of_what_batches_is_that_of_single_calls_at_most() -> None:
+    honest = account(series(10 * CALL_S, alone_s=11 * CALL_S))
+    shown = timing(series(CALL_S, alone_s=10 * CALL_S), honest)
+    assert "batched" in shown.labels
+    assert shown.stats.min == pytest.approx(10 * CALL_S * 1e3)
+    assert shown.back_to_back_ms == pytest.approx(CALL_S * 1e3, rel=1e-3)
+    assert set(shown.calls) == {1}
+    assert timing(series(), honest).back_to_back_ms is None
+
+
+def test_by_chance_single_calls_do_not_look_cheaper_than_they_are() -> None:
+    honest = account(series(10 * CALL_S, alone_s=11 * CALL_S))
+    lucky = series(CALL_S, alone_s=20 * CALL_S)
+    lucky.alone_null = [BASE_S - 3 * CALL_S, BASE_S, BASE_S + 3 * CALL_S]
+    lucky.alone[0] = Round(1, BASE_S)
+    shown = timing(lucky, honest)
+    assert "batched" in shown.labels
+    assert shown.stats.min == pytest.approx((20 * CALL_S + account(lucky).calls.error_s) * 1e3)
