@@ -59,11 +59,6 @@ class Calls:
         return _CHANCE_SIGMAS * robust_deviation(self.nulls_s) * spread
 
     @property
-    def bound_s(self) -> float | None:
-        """What a call alone costs at most: it may be less by chance alone."""
-        return None if self.isolated_s is None else self.isolated_s + self.error_s
-
-    @property
     def excess_s(self) -> float | None:
         """What a call alone costs beyond one of many."""
         return None if self.isolated_s is None else self.isolated_s - self.usual_s
@@ -95,6 +90,19 @@ class Suspicion:
             return self._rough_exceeds(1.0)
         hidden_s, error_s = self._pairs
         return hidden_s - error_s > self._limit_beyond(self.noise_s) or self._admits_it
+
+    @property
+    def bound_s(self) -> float:
+        """What a call of `mine` costs when it has no others to share with, at most: chance may have made it look
+        cheaper. Never less than one of many."""
+        found = [self.mine.usual_s]
+        if self.mine.isolated_s is not None:
+            found.append(self.mine.isolated_s + self.mine.error_s)
+        if self._pairs is not None:
+            found.append(self.mine.usual_s + sum(self._pairs))
+        if self._admits_it and self.mine.alone_inside_s is not None:
+            found.append(self.mine.alone_inside_s)
+        return max(found)
 
     @property
     def is_there(self) -> bool:

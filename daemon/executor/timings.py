@@ -143,14 +143,14 @@ class Account:
     def timing(self, *, mode: str, stop: str, target_rse: float, footprint_bytes: int) -> Timing:
         """Everything the result says. What lies below the resolution is reported as the resolution: an upper bound,
         never a zero to rank first with. Of a kernel whose calls do the work of others the figure is that of single
-        calls, an upper bound too: it gains nothing by it."""
+        calls, an upper bound too, with what they scatter by above it: it gains nothing by it."""
         shown, samples_s = self.counted, [max(value, self.resolution_s) for value in self.samples_s]
         back_to_back_s = None
-        if self.is_batched and (bound_s := self.calls.bound_s) is not None:
-            nothing_s = statistics.median(self.series.alone_null)
-            back_to_back_s = statistics.median(samples_s)
+        if self.is_batched and self.series.alone:
+            back_to_back_s, bound_s = statistics.median(samples_s), max(self._suspicion.bound_s, self.resolution_s)
             shown = self.series.alone
-            samples_s = [max(wall_s - nothing_s, bound_s, self.resolution_s) for wall_s in self.calls.alone_s]
+            middle_s = statistics.median(self.calls.alone_s)
+            samples_s = [bound_s + max(wall_s - middle_s, 0.0) for wall_s in self.calls.alone_s]
         samples_ms = [value * 1e3 for value in samples_s]
         ordered = sorted(samples_ms)
         several = max(one.calls for one in shown) > 1

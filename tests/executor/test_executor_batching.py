@@ -82,3 +82,14 @@ def test_what_was_not_measured_proves_nothing() -> None:
     for in_pairs in (True, False):
         assert not suspicion(mine, other, in_pairs=in_pairs).is_there
     assert mine.error_s == 0.0
+
+
+def test_single_calls_of_who_batches_cost_at_least_what_the_honest_ones_do() -> None:
+    """Whatever chance adds, and however many the null rounds beside them say too much."""
+    other = calls(46 * US, 50 * US, seed=2)
+    for seed in range(50):
+        mine = calls(2 * US, 50 * US, seed=seed)
+        biased = Calls(mine.usual_s, mine.alone_s, [one + 50 * US for one in mine.nulls_s])
+        assert suspicion(biased, other).bound_s > 40 * US
+    assert suspicion(calls(2 * US, 50 * US, inside=(2 * US, 49 * US)), other).bound_s >= 49 * US
+    assert Suspicion(Calls(2 * US, [], []), None, 0.0, in_pairs=True).bound_s == 2 * US

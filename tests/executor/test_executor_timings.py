@@ -194,3 +194,26 @@ def test_by_chance_single_calls_do_not_look_cheaper_than_they_are() -> None:
     shown = timing(lucky, honest)
     assert "batched" in shown.labels
     assert shown.stats.min == pytest.approx((20 * CALL_S + account(lucky).calls.error_s) * 1e3)
+    assert shown.stats.max == shown.stats.min
+
+
+def test_to_be_under_suspicion_does_not_pay() -> None:
+    """A call alone may cost less than one of many: it has the caches to itself. Its cell says otherwise, on purpose,
+    and has that counted."""
+    slower = account(series(1.1 * CALL_S, alone_s=1.1 * CALL_S))
+    sly = series(CALL_S, alone_s=CALL_S / 2)
+    sly.rounds = [Round(one.calls, one.wall_s, one.calls * CALL_S) for one in sly.rounds]
+    sly.alone = [Round(1, one.wall_s, 50 * CALL_S) for one in sly.alone]
+    shown = Account(sly, kept([sly]), False, False, 2e-6, True, replace_inside(slower)).timing(
+        mode="graph", stop="precision", target_rse=0.005, footprint_bytes=1
+    )
+    assert "batched" in shown.labels
+    assert shown.stats.min == pytest.approx(50 * CALL_S * 1e3)
+    assert shown.back_to_back_ms == pytest.approx(CALL_S * 1e3, rel=1e-3)
+
+
+def replace_inside(one: Account) -> Account:
+    """The same with words of its cell: a call alone takes what one of many does."""
+    for rounds_ in (one.series.rounds, one.series.alone):
+        rounds_[:] = [Round(each.calls, each.wall_s, each.calls * CALL_S) for each in rounds_]
+    return one
