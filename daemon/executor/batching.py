@@ -4,12 +4,12 @@ Theory of operation: a kernel that serves a whole round in one of its calls is f
 that one has to do its work then. What it costs beyond its share of a long round is held against what the same costs the
 other side, whose rounds of one call ran on the same content a moment before or after. Three things can show it:
 
-- two calls' worth and more, far beyond what a call alone costs for honest reasons (`_Rough`): where calls are launched
-  one by one, where there is no other side to compare with, and on a CPU;
-- pairs of rounds (`_Paired`): where rounds are launches of graphs each scatters by 40 us on an H100, but pairs of them
+- two calls' worth and more, far beyond what a call alone costs for honest reasons (`_rough_exceeds`): where calls are
+  launched one by one, where there is no other side to compare with, and on a CPU;
+- pairs of rounds (`_pairs`): where rounds are launches of graphs each scatters by 40 us on an H100, but pairs of them
   tell differences of 10 us when there are enough;
-- the cells' own clocks, to a microsecond. They are no proof of honesty, for a cell says what it likes, but nobody can
-  complain of being taken at his word.
+- the cells' own clocks (`_admits_it`), to some microseconds. They are no proof of honesty, for a cell says what it
+  likes, but nobody can complain of being taken at his word.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ _PAIRS_SIGMAS = 2.5
 _CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
 _BEYOND_HONEST = 1.75
 _OTHERS_SHARE = 0.1  # of the other side's call, that its rounds of one call may be off by
-_CLOCKS_NOISE_S = 5e-6
+_CLOCKS_NOISE_S = 8e-6
+_ENOUGH = 20  # rounds of one call, for a word to count
 
 
 @dataclass(frozen=True)
 class Calls:
     """One side's calls, seconds. `usual_s`: of one in a long round; `alone_s`: the walls of rounds of one call;
-    `nulls_s`: of none, beside them. `inside_s`, `alone_inside_s`: what the cell says of a call in a long round and of
-    one alone; None where it does not."""
+    `nulls_s`: of none, beside them. `inside_s`, `alone_inside_s`: what the cell says of a call in a long round, None
+    where it does not, and of each one alone."""
 
     usual_s: float
     alone_s: Sequence[float]
     nulls_s: Sequence[float]
     inside_s: float | None = None
-    alone_inside_s: float | None = None
+    alone_inside_s: Sequence[float] = ()
 
     @property
     def isolated_s(self) -> float | None:
@@ -64,11 +65,12 @@ class Calls:
         return None if self.isolated_s is None else self.isolated_s - self.usual_s
 
     @property
-    def inside_excess_s(self) -> float | None:
-        """The same by the cell's own clock."""
-        if self.inside_s is None or self.alone_inside_s is None:
+    def inside_excess_s(self) -> tuple[float, float] | None:
+        """The same by the cell's own clock, and how far off that may be by chance."""
+        if self.inside_s is None or not self.alone_inside_s:
             return None
-        return self.alone_inside_s - self.inside_s
+        error_s = median_error(self.alone_inside_s, 0.0)
+        return statistics.median(self.alone_inside_s) - self.inside_s, _PAIRS_SIGMAS * error_s
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,12 @@ class Suspicion:
     @property
     def is_proved(self) -> bool:
         """A call does the work of others."""
-        if self._gains_nothing:
-            return False
         if self._pairs is None:
             return self._rough_exceeds(1.0)
         hidden_s, error_s = self._pairs
-        return hidden_s - error_s > self._limit_beyond(self.noise_s) or self._admits_it
+        if hidden_s - error_s > self._limit_beyond(self.noise_s):
+            return True
+        return self._admits_it and len(self.mine.alone_inside_s) >= _ENOUGH
 
     @property
     def bound_s(self) -> float:
@@ -100,29 +102,20 @@ class Suspicion:
             found.append(self.mine.isolated_s + self.mine.error_s)
         if self._pairs is not None:
             found.append(self.mine.usual_s + sum(self._pairs))
-        if self._admits_it and self.mine.alone_inside_s is not None:
-            found.append(self.mine.alone_inside_s)
+        if self._admits_it:
+            found.append(statistics.median(self.mine.alone_inside_s))
         return max(found)
 
     @property
     def is_there(self) -> bool:
         """It may: more rounds of one call would tell."""
-        if self.is_proved:
-            return True
-        if self._gains_nothing:
-            return False
-        return (
-            self._rough_exceeds(_SUSPICIOUS)
-            if self._pairs is None
-            else self._pairs[0] > self._limit_beyond(self.noise_s)
-        )
-
-    @property
-    def _gains_nothing(self) -> bool:
-        """Whatever it does."""
-        return self.other is not None and self.mine.usual_s >= self.other.usual_s
+        if self._pairs is None:
+            return self._rough_exceeds(_SUSPICIOUS)
+        return self._pairs[0] > self._limit_beyond(self.noise_s) or self._admits_it
 
     def _rough_exceeds(self, share: float) -> bool:
+        if self.other is not None and self.mine.usual_s >= self.other.usual_s:
+            return False  # whatever it does, it does not look better than the other side
         excess_s = self.mine.excess_s
         honest_s = self.other.excess_s if self.other else _CALL_NOISE_S
         if excess_s is None or honest_s is None:
@@ -147,8 +140,8 @@ class Suspicion:
 
     @property
     def _admits_it(self) -> bool:
-        mine_s = self.mine.inside_excess_s
-        if mine_s is None or self.other is None:
+        if self.other is None or (mine := self.mine.inside_excess_s) is None:
             return False
-        other_s = max(self.other.inside_excess_s or 0.0, 0.0)
-        return mine_s - other_s > self._limit_beyond(_CLOCKS_NOISE_S)
+        other_s, other_error_s = self.other.inside_excess_s or (0.0, 0.0)
+        hidden_s = mine[0] - max(other_s, 0.0)
+        return hidden_s - math.hypot(mine[1], other_error_s) > self._limit_beyond(_CLOCKS_NOISE_S)

@@ -234,7 +234,6 @@ class CaseJudge:
         )
         start = time.monotonic()
         null = self._bench.null()
-        self._deadline += time.monotonic() - start
         measurement = Measurement(
             places,
             null,
@@ -247,6 +246,7 @@ class CaseJudge:
             lane=self._bench.lane,
         )
         with self._bench.still():
+            self._deadline += time.monotonic() - start
             self._timings = measurement.run(estimate_s, self._deadline, self._progress)
         if drawer.repeats:
             self._labels.append("repeating_inputs")
@@ -304,7 +304,8 @@ class CaseJudge:
         if (found := sanitizer.verdict_of(self._checks)) is not None:
             verdict, message = found
             raise CellFailed(verdict, Failure(phase=Phase.REPORT, side=Side.CANDIDATE, message=message))
-        self._metrics = self._inspection.metrics(self._samples, self._timings_by_side())
+        with self._bench.still():
+            self._metrics = self._inspection.metrics(self._samples, self._timings_by_side())
 
     def _timings_by_side(self) -> dict[Side, Timing]:
         sides = (Side.CANDIDATE, Side.REFERENCE)[: len(self._timings)]

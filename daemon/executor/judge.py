@@ -49,7 +49,7 @@ _UID_STEP = {Side.CANDIDATE: 0, Side.REFERENCE: 1000}
 _NULL_UID_STEP = 2000
 _BUILD_UID_STEP = 3300  # beside those of builders
 _WORST_FIRST = tuple(reversed(Verdict))
-_FOR_WANT_OF_MEMORY = (Verdict.OUT_OF_MEMORY, Verdict.UNSUPPORTED)
+_BESIDE_THE_DEAD = (Phase.LOAD, Phase.INPUTS, Phase.CHECK)  # what comes before they are waited for
 
 
 class Judge:
@@ -173,14 +173,19 @@ class Judge:
     def _judge_case(
         self, request: Request, case: CaseSpec, bundle_dir: Path, told: Callable[[str], None]
     ) -> CaseEvaluation:
-        """Where the dead of the case before held memory still, want of it counts only when it shows again without
-        them."""
-        has_company = bool(self._endings)
-        found = CaseJudge(self._bench, request, case, bundle_dir, told).judge()
-        if has_company and found.verdict in _FOR_WANT_OF_MEMORY:
-            self._require_finished()
+        """A case that does not get as far as its first call beside the dead of the one before is judged again when
+        they are gone: they hold memory, and want of that has many names."""
+        self._raise_unfinished()
+        try:
             found = CaseJudge(self._bench, request, case, bundle_dir, told).judge()
-        return found
+        except HarnessError:
+            if not self._endings:
+                raise
+        else:
+            if not self._endings or found.verdict is Verdict.PASSED or found.phase not in _BESIDE_THE_DEAD:
+                return found
+        self._require_finished()
+        return CaseJudge(self._bench, request, case, bundle_dir, told).judge()
 
     def _unmet(self, parsed: ParsedContract) -> tuple[str, ...]:
         """What the contract asked for that was not done, said plainly."""
@@ -201,6 +206,9 @@ class Judge:
 
     def _require_finished(self) -> None:
         self.finish()
+        self._raise_unfinished()
+
+    def _raise_unfinished(self) -> None:
         if self._unfinished is not None:
             raise self._unfinished
 

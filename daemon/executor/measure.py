@@ -446,7 +446,15 @@ class Measurement:
         subtracts_copy = index > 0 and wirings[index].returns and not wirings[0].returns
         noise_s = _GRAPH_NOISE_S if self._replay else _STREAM_NOISE_S
         returns = wirings[index].returns
-        return Account(self._series[index], kept(self._series), returns, subtracts_copy, noise_s, self._replay)
+        return Account(
+            self._series[index],
+            kept(self._series),
+            returns,
+            subtracts_copy,
+            noise_s,
+            replays=self._replay,
+            is_suspect=index == 0,
+        )
 
     def _account_beside(self, index: int) -> Account:
         """The same, and the other side's with it."""

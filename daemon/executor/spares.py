@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Protocol
 
 from daemon import log
@@ -60,8 +60,8 @@ class Spares:
         try:
             while len(self._ready) < self._count:
                 self._ready.append(self._cells.start(Side.CANDIDATE))
-        except (HarnessError, OSError) as error:
-            log.story("no spare cell", level=30, reason=error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is no fault of the case that wanted spares
+            log.story("no spare cell", level=30, reason=f"{type(error).__name__}: {error}")
 
     def stop(self) -> None:
         """Stop those that have not come up yet where they are. One that cannot be stopped is let go."""
@@ -70,8 +70,9 @@ class Spares:
                 if not cell.is_up():
                     cell.freeze()
                     self._stopped.append(cell)
-            except (CellFailed, HarnessError) as failed:
+            except (CellFailed, HarnessError, OSError) as failed:
                 self._ready.remove(cell)
+                cell.kill()
                 log.story("a spare cell did not start", level=30, reason=failed)
 
     def go_on(self) -> None:
@@ -106,8 +107,8 @@ class Nursery:
 
     def refill(self) -> None:
         """Have the missing ones started, and do not wait for it."""
-        self._wait()
-        self._coming = self._worker.submit(self._refill)
+        if self._coming is None or self._coming.done():
+            self._coming = self._worker.submit(self._refill)
 
     def _refill(self) -> None:
         for spares in self.spares.values():
@@ -115,20 +116,17 @@ class Nursery:
 
     def _wait(self) -> None:
         if self._coming is not None:
-            self._coming.result()
-            self._coming = None
+            wait([self._coming])
 
     @contextmanager
     def still(self) -> Iterator[None]:
         """As long as this lasts, no spare does anything."""
         self._wait()
-        try:
+        with ExitStack() as afterwards:
             for spares in self.spares.values():
+                afterwards.callback(spares.go_on)
                 spares.stop()
             yield
-        finally:
-            for spares in self.spares.values():
-                spares.go_on()
 
     def close(self) -> None:
         """Kill them all. Not to be used any more."""

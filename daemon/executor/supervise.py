@@ -184,9 +184,11 @@ class ForkedProgram:
                 raise HarnessError("a cell could not be frozen")
 
     def _stop_all_running(self) -> bool:
-        """Send SIGSTOP to every member still running; True when there was one."""
-        found = False
-        for pid in self._members():
+        """Send SIGSTOP to every member still running; True when there was one, or will be: a cell that has been told to
+        start is forked by its pid 1 in a moment."""
+        members = self._members()
+        found = not members and self.poll() is None
+        for pid in members:
             if not _all_stopped(pid):
                 found = True
                 with suppress(ProcessLookupError):

@@ -96,7 +96,8 @@ class Account:
 
     `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the slots; `subtracts_copy`: and
     the copy does not count. `noise_s`: what a call alone may cost beyond one of many for no reason of its own.
-    `replays`: rounds are launches of graphs. `peer`: the other side's.
+    `replays`: rounds are launches of graphs. `is_suspect`: its kernel may be out to deceive; a reference is not, and
+    must not look as if it were because of what the other one does. `peer`: the other side's.
     """
 
     series: Series
@@ -105,6 +106,7 @@ class Account:
     subtracts_copy: bool
     noise_s: float
     replays: bool = False
+    is_suspect: bool = True
     peer: Account | None = None
 
     @cached_property
@@ -187,7 +189,7 @@ class Account:
             alone_s=[one.wall_s - copy_s for one in alone],
             nulls_s=self.series.alone_null,
             inside_s=_inside_s(self.counted),
-            alone_inside_s=_inside_s(alone),
+            alone_inside_s=[one.inside_s for one in alone if one.inside_s is not None],
         )
 
     def _called_s(self) -> float | None:
@@ -234,6 +236,8 @@ class Account:
     def is_batched(self) -> bool:
         """A call does the work of others. Or its calls cost less than a kernel's launch in a graph: they have none of
         their own."""
+        if not self.is_suspect:
+            return False
         usual_s = statistics.median(self.samples_s)
         if self.series.touch and usual_s < _BELOW_A_LAUNCH * statistics.median(self._touches_s()):
             return True
@@ -242,7 +246,7 @@ class Account:
     @property
     def may_be_batched(self) -> bool:
         """Worth more rounds of one call: a few of them scatter."""
-        return self.is_batched or self._suspicion.is_there
+        return self.is_suspect and (self.is_batched or self._suspicion.is_there)
 
     @property
     def _suspicion(self) -> Suspicion:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -24,6 +25,8 @@ from daemon.http.races import OverError, until
 from daemon.http.refusals import Refusal
 from daemon.http.tokens import LOCAL, Caller, Role, Tokens
 from daemon.http.turns import turn_of
+
+T = TypeVar("T")
 
 _CALLERS_KEPT = 10_000
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
@@ -99,26 +102,23 @@ class Gate:
         if scheme.lower() != "bearer" or not token.strip():
             hint = "send the header  Authorization: Bearer TOKEN ; an admin makes one with: evald token NAME"
             raise Refusal(401, "a token is needed", hint=hint)
-        try:
-            caller = await anyio.to_thread.run_sync(self._tokens.caller, token.strip(), limiter=self._looking)
-        except OperatorError as error:
-            log.story("cannot tell who calls", level=30, reason=error)
-            raise Refusal(503, "the tokens cannot be read", hint="the log says more", retry_after_s=30) from error
+        caller = await self._looked_up(lambda: self._tokens.caller(token.strip()))
         if caller is None:
             raise Refusal(401, "nobody has this token", hint="it may have been revoked; ask for a new one")
         return caller
 
     async def require_known(self, caller: Caller) -> None:
         """Raise `Refusal` 401 when the token of somebody who was let in and waits has been revoked meanwhile."""
-        if caller is not LOCAL and caller not in await self._known():
+        if caller is not LOCAL and caller not in await self._looked_up(self._tokens.callers):
             raise Refusal(401, f"the token {caller.name} has been revoked", hint="ask for a new one")
 
-    async def _known(self) -> tuple[Caller, ...]:
+    async def _looked_up(self, look: Callable[[], T]) -> T:
+        """What `look` finds among the tokens. Raises `Refusal` 503 where they cannot be read."""
         try:
-            return await anyio.to_thread.run_sync(self._tokens.callers, limiter=self._looking)
+            return await anyio.to_thread.run_sync(look, limiter=self._looking)
         except OperatorError as error:
-            log.story("cannot tell who waits", level=30, reason=error)
-            return ()
+            log.story("cannot tell who calls", level=30, reason=error)
+            raise Refusal(503, "the tokens cannot be read", hint="the log says more", retry_after_s=30) from error
 
     def stop(self) -> None:
         """Wait for no body any more; for the event loop's thread."""

@@ -12,7 +12,7 @@ from executor_bundles import compare, forward, write_bundle
 from executor_settings import cell_uid, small_settings
 
 import daemon.executor.judge
-from daemon.errors import DeviceError
+from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation
 from daemon.executor.devices import CPU
 from daemon.executor.judge import Judge
@@ -64,28 +64,96 @@ def test_a_case_that_fails_is_over_when_its_result_is_there(
     assert judge._endings == []
 
 
-@pytest.mark.parametrize("verdict", [Verdict.OUT_OF_MEMORY, Verdict.UNSUPPORTED])
-def test_want_of_memory_beside_the_dead_of_the_case_before_counts_when_it_shows_again(
-    judge: Judge,
-    judged: Callable[[Doc], CaseEvaluation],
-    monkeypatch: pytest.MonkeyPatch,
-    verdict: Verdict,
+class Fate:
+    """Cases that end as they are told, in place of real ones; `held`: beside how many ends that were not done yet."""
+
+    def __init__(self, judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.held: list[int] = []
+        self.ends: CaseEvaluation | HarnessError | None = None
+        self.settles = False
+        fate = self
+
+        class Case:
+            def __init__(self, *_: object) -> None:
+                fate.held.append(len(judge._endings))
+
+            def judge(self) -> CaseEvaluation:
+                if fate.settles:
+                    judge.finish()
+                assert fate.ends is not None
+                if isinstance(fate.ends, HarnessError):
+                    raise fate.ends
+                return fate.ends
+
+        monkeypatch.setattr(daemon.executor.judge, "CaseJudge", Case)
+
+
+@pytest.fixture
+def fate(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> Fate:
+    return Fate(judge, monkeypatch)
+
+
+def ended(verdict: Verdict, phase: Phase) -> CaseEvaluation:
+    return CaseEvaluation(name="default", verdict=verdict, phase=phase)
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        ended(Verdict.OUT_OF_MEMORY, Phase.LOAD),
+        ended(Verdict.REJECTED, Phase.INPUTS),
+        ended(Verdict.COMPILE_ERROR, Phase.LOAD),
+        ended(Verdict.RUNTIME_ERROR, Phase.CHECK),
+    ],
+)
+def test_what_fails_before_its_first_call_beside_the_dead_of_the_case_before_counts_when_it_shows_again(
+    judge: Judge, judged: Callable[[Doc], CaseEvaluation], fate: Fate, failed: CaseEvaluation
 ) -> None:
-    held: list[bool] = []
-
-    class Hungry:
-        def __init__(self, *_: object) -> None:
-            held.append(bool(judge._endings))
-
-        def judge(self) -> CaseEvaluation:
-            return CaseEvaluation(name="default", verdict=verdict, phase=Phase.LOAD)
-
-    monkeypatch.setattr(daemon.executor.judge, "CaseJudge", Hungry)
-    assert judged(RIGHT).verdict is verdict
-    assert held == [False], "nobody else held anything: it counts at once"
+    fate.ends = failed
+    assert judged(RIGHT).verdict is failed.verdict
+    assert fate.held == [0], "nobody else held anything: it counts at once"
     judge._endings.append(lambda: None)
-    assert judged(RIGHT).verdict is verdict
-    assert held == [False, True, False]
+    assert judged(RIGHT).verdict is failed.verdict
+    assert fate.held == [0, 1, 0]
+
+
+def test_who_has_waited_for_the_dead_or_passed_gets_no_second_chance(
+    judge: Judge, judged: Callable[[Doc], CaseEvaluation], fate: Fate
+) -> None:
+    fate.ends, fate.settles = ended(Verdict.OUT_OF_MEMORY, Phase.CHECK), True
+    judge._endings.append(lambda: None)
+    judged(RIGHT)
+    fate.ends, fate.settles = ended(Verdict.COMPILE_ERROR, Phase.BUILD), False
+    judge._endings.append(lambda: None)
+    judged(RIGHT)
+    fate.ends = ended(Verdict.PASSED, Phase.REPORT)
+    judged(RIGHT)
+    assert fate.held == [1, 1, 1]
+
+
+def test_a_cell_that_cannot_be_had_beside_the_dead_is_asked_for_again(
+    judge: Judge, judged: Callable[[Doc], CaseEvaluation], fate: Fate
+) -> None:
+    fate.ends = HarnessError("no context can be made")
+    with pytest.raises(HarnessError):
+        judged(RIGHT)
+    judge._endings.append(lambda: None)
+    with pytest.raises(HarnessError):
+        judged(RIGHT)
+    assert fate.held == [0, 1, 0]
+
+
+def test_no_case_begins_after_an_end_that_failed_while_nobody_waited(
+    judge: Judge, judged: Callable[[Doc], CaseEvaluation], fate: Fate
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("a process does not die")
+
+    judge._endings.append(fail)
+    judge.finish()
+    with pytest.raises(DeviceError, match="does not die"):
+        judged(RIGHT)
+    assert fate.held == []
 
 
 def test_an_end_that_fails_is_the_devices_fault_and_keeps_no_other_from_being_done(

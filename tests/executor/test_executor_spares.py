@@ -19,7 +19,7 @@ from daemon.executor.sandbox import cgroup
 from daemon.executor.spares import Nursery, Spares
 from daemon.executor.supervise import ForkedProgram
 from daemon.executor.zygotes import Zygotes
-from daemon.verdict import Side
+from daemon.verdict import Phase, Side
 
 pytestmark = pytest.mark.sandbox
 
@@ -103,21 +103,68 @@ def test_one_that_does_not_come_up_is_let_go_and_the_next_start_is_fresh(
         assert not spares._ready
 
 
-def test_while_they_have_to_be_still_none_comes_up_and_afterwards_all_do(spares: Spares) -> None:
+def test_while_they_have_to_be_still_none_does_anything_and_afterwards_all_do(
+    spares: Spares, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nursery = Nursery({Side.CANDIDATE: spares})
     nursery.refill()
     with nursery.still():
-        stopped = tuple(spares._stopped)
-        time.sleep(0.3)
-        assert not any(cell.is_up() for cell in stopped)
-        assert all(cell.is_up() for cell in spares._ready if cell not in stopped)
+        pass
     for cell in spares._ready:
         cell.greet()
     assert len(spares._ready) == 2
     with nursery.still():
         assert not spares._stopped, "what waits to be told something does nothing"
+    with monkeypatch.context() as patch:
+        patch.setattr(Cell, "is_up", lambda _: False)
+        with nursery.still():
+            for cell in spares._ready:
+                cell.tell({"type": "detach"}, phase=Phase.LOAD, deadline=time.monotonic() + 20)
+            time.sleep(0.3)
+            for cell in spares._ready:
+                cell.require_silence()
+    for cell in spares._ready:
+        cell.await_answer("detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
     nursery.close()
     assert not spares._ready
+
+
+def test_a_host_without_a_freezer_waits_for_a_cell_that_is_about_to_be_forked(
+    spares: Spares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spares.refill()
+    second = spares._ready[1]
+    second.greet()
+    members, unborn = ForkedProgram._members, [[], []]
+    monkeypatch.setattr(ForkedProgram, "_members", lambda self: unborn.pop() if unborn else members(self))
+    assert isinstance(second.program, ForkedProgram)
+    monkeypatch.setattr(second.program, "_group", None)
+    second.freeze()
+    assert not unborn
+    second.tell({"type": "detach"}, phase=Phase.LOAD, deadline=time.monotonic() + 20)
+    time.sleep(0.3)
+    second.require_silence()
+    second.thaw()
+    second.await_answer("detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+
+
+def test_what_goes_wrong_in_the_nursery_is_no_fault_of_the_case(
+    spares: Spares, cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nursery = Nursery({Side.CANDIDATE: spares})
+
+    def broken(_side: Side) -> Cell:
+        raise ValueError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cells, "start", broken)
+        nursery.refill()
+        with nursery.still():
+            assert not spares._ready
+    nursery.refill()
+    with nursery.still():
+        assert len(spares._ready) == 2
+    nursery.close()
 
 
 def test_one_that_dies_on_the_way_is_let_go_when_it_has_to_be_still(spares: Spares) -> None:
@@ -128,10 +175,8 @@ def test_one_that_dies_on_the_way_is_let_go_when_it_has_to_be_still(spares: Spar
     while dead.program.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    if not dead.versions:
-        spares.stop()
-        assert tuple(spares._ready) == (living,)
-        spares.go_on()
+    spares.stop()  # lets it go, unless it had come up before it died
+    spares.go_on()
     assert spares.start(Side.CANDIDATE) is living
     living.kill()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from daemon.executor import stats
@@ -203,8 +205,9 @@ def test_to_be_under_suspicion_does_not_pay() -> None:
     slower = account(series(1.1 * CALL_S, alone_s=1.1 * CALL_S))
     sly = series(CALL_S, alone_s=CALL_S / 2)
     sly.rounds = [Round(one.calls, one.wall_s, one.calls * CALL_S) for one in sly.rounds]
-    sly.alone = [Round(1, one.wall_s, 50 * CALL_S) for one in sly.alone]
-    shown = Account(sly, kept([sly]), False, False, 2e-6, True, replace_inside(slower)).timing(
+    sly.alone = [Round(1, one.wall_s, 50 * CALL_S) for one in sly.alone] * 9
+    slower.series.alone *= 9
+    shown = Account(sly, kept([sly]), False, False, 2e-6, True, peer=replace_inside(slower)).timing(
         mode="graph", stop="precision", target_rse=0.005, footprint_bytes=1
     )
     assert "batched" in shown.labels
@@ -217,3 +220,19 @@ def replace_inside(one: Account) -> Account:
     for rounds_ in (one.series.rounds, one.series.alone):
         rounds_[:] = [Round(each.calls, each.wall_s, each.calls * CALL_S) for each in rounds_]
     return one
+
+
+def test_a_reference_is_not_suspected_whatever_the_other_side_says_and_does() -> None:
+    """A candidate that is a little slower, and whose cell does not say what a call alone takes."""
+    candidate = account(series(1.02 * CALL_S, alone_s=1.02 * CALL_S))
+    reference = series(CALL_S, alone_s=30 * CALL_S)
+    reference.alone = [Round(1, one.wall_s, 30 * CALL_S) for one in reference.alone] * 9
+    candidate.series.alone *= 9
+    for replays in (True, False):
+        as_reference = Account(reference, kept([reference]), False, False, 2e-6, replays, False, candidate)
+        shown = as_reference.timing(mode="graph", stop="precision", target_rse=0.005, footprint_bytes=1)
+        assert "batched" not in shown.labels
+        assert shown.back_to_back_ms is None
+        assert shown.stats.median == pytest.approx(CALL_S * 1e3, rel=1e-3)
+        assert not as_reference.may_be_batched
+        assert replace(as_reference, is_suspect=True).is_batched

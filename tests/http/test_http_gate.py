@@ -207,7 +207,7 @@ def test_one_caller_cannot_take_all_the_places_for_waiting(serve: Serve, home: P
 
 def test_who_is_revoked_while_waiting_learns_no_more(serve: Serve, home: Path) -> None:
     mine, theirs = token(home, "mine"), token(home, "theirs")
-    server: Server = serve(REHEARSAL_S="3")
+    server: Server = serve(REHEARSAL_S="7")
     with server.client(mine) as me, server.client(theirs) as them, ThreadPoolExecutor(2) as pool:
         wait_for(lambda: me.get("/health").status_code == 200, "the daemon to be seen")
         followed = me.post("/jobs", json=evaluate("followed")).json()["job_id"]

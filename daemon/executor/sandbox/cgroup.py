@@ -226,8 +226,12 @@ class _Freezer:
 
     def _opened(self) -> tuple[int, int]:
         if self._fds is None:
-            switch, state = self._files
-            self._fds = os.open(switch, os.O_WRONLY | os.O_CLOEXEC), os.open(state, os.O_RDONLY | os.O_CLOEXEC)
+            switch = os.open(self._files[0], os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                self._fds = switch, os.open(self._files[1], os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                os.close(switch)
+                raise
         return self._fds
 
     def freeze(self) -> bool:
