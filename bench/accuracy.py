@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ EVENT_CALLS = 50
 GRAPH_CALLS = 1000
 GRAPH_BYTES = 8 << 30
 GRAPH_LAUNCHES = 15
+PAUSE_S = 0.05  # between launches, as between rounds: at its power limit a GPU that never rests lowers its clocks
 SEPARATOR = "spin_kernel"
 DURATION = "gpu__time_duration.sum"
 
@@ -112,6 +114,7 @@ def by_graph(rung: Rung) -> float:
     graph.replay()
     found = []
     for _ in range(GRAPH_LAUNCHES):
+        time.sleep(PAUSE_S)
         flush.amax()
         torch.cuda.synchronize()
         first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -4,10 +4,11 @@ Theory of operation: a kernel that serves a whole round in one of its calls is f
 that one has to do its work then. What it costs beyond its share of a long round is held against what the same costs the
 other side, whose rounds of one call ran on the same content a moment before or after. Three things can show it:
 
-- two calls' worth and more, far beyond what a call alone costs for honest reasons (`_rough_exceeds`): where calls are
-  launched one by one, where there is no other side to compare with, and on a CPU;
-- pairs of rounds (`_pairs`): where rounds are launches of graphs each scatters by 40 us on an H100, but pairs of them
-  tell differences of 10 us when there are enough;
+- two calls' worth and more, far beyond what a call alone costs for honest reasons (`_rough_exceeds`): on a CPU, and
+  where there is no other side to compare with;
+- on a GPU, pairs of rounds (`_pairs`): each scatters by 40 us on an H100, but pairs of them tell differences of 10 us
+  when there are enough. A call that is launched while the one before still runs may cost half of what it does alone,
+  and no less;
 - the cells' own clocks (`_admits_it`), to some microseconds. They are no proof of honesty, for a cell says what it
   likes, but nobody can complain of being taken at his word.
 """
@@ -76,7 +77,7 @@ class Calls:
 @dataclass(frozen=True)
 class Suspicion:
     """Of `mine`, held against `other`. `noise_s`: what a call alone may cost beyond one of many for no reason of its
-    own. `in_pairs`: rounds are launches of graphs."""
+    own. `in_pairs`: tell by pairs of rounds."""
 
     mine: Calls
     other: Calls | None

@@ -231,6 +231,7 @@ class CaseJudge:
             max_calls=defaults.max_calls,
             arena_bytes=self._arena_bytes(),
             graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
+            in_pairs=self._bench.device.is_gpu,
         )
         start = time.monotonic()
         null = self._bench.null()

@@ -74,6 +74,7 @@ class MeasureRules:
     max_calls: int
     arena_bytes: int
     graph: bool = False  # time launches of CUDA graphs, where every kernel lets itself be captured
+    in_pairs: bool = False  # tell from pairs of rounds of one call who does the work of others
 
 
 Check = Callable[[int, list[int]], None]
@@ -393,7 +394,7 @@ class Measurement:
         if self._looks_batched():
             self._alone(slots, _SUSPICIOUSLY_MANY, deadline)
             account = self._account_beside(0)
-            if self._replay and account.may_be_batched and not account.is_batched:
+            if self._rules.in_pairs and account.may_be_batched and not account.is_batched:
                 self._alone(slots, 2 * _SUSPICIOUSLY_MANY, deadline)
         if not self._replay or slots < _SIZING_CALLS:
             return
@@ -452,7 +453,7 @@ class Measurement:
             returns,
             subtracts_copy,
             noise_s,
-            replays=self._replay,
+            in_pairs=self._rules.in_pairs,
             is_suspect=index == 0,
         )
 

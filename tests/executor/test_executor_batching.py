@@ -49,6 +49,11 @@ def test_to_batch_up_to_the_speed_of_the_other_side_is_found_too() -> None:
     assert all(suspicion(calls(51 * US, 204 * US, seed=seed), other).is_proved for seed in range(20))
 
 
+def test_to_launch_a_call_while_the_one_before_still_runs_is_not_batching() -> None:
+    other = calls(120 * US, 130 * US, 123, seed=2)
+    assert not any(suspicion(calls(100 * US, 195 * US, 123, seed=seed), other).is_proved for seed in range(50))
+
+
 def test_without_pairs_who_looks_no_better_than_the_other_side_is_not_suspected() -> None:
     slow = suspicion(calls(60 * US, 2e-3), calls(50 * US, 55 * US, seed=2), in_pairs=False)
     assert not slow.is_proved

@@ -139,7 +139,7 @@ def measured(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> l
         world.null,
         Drawer(),  # type: ignore[arg-type]
         Secret(),
-        MeasureRules(**(rules | changes), graph=True),
+        MeasureRules(**(rules | changes), graph=True, in_pairs=True),
         HostConditions(),
         lambda *_: None,
         stages=Stages(),
