@@ -25,13 +25,13 @@ from daemon.executor.inputs import Secret
 from daemon.executor.layout import Field
 from daemon.executor.nulls import Nulls
 from daemon.executor.patience import own_deadline
+from daemon.executor.round_turns import RoundTurns, Turn
 from daemon.executor.side import (
     NotCaptured,
     NullKernel,
     RoundPlan,
     RoundResult,
     SidePlace,
-    Turn,
     capture,
     plan_round,
     require_captured,
@@ -54,7 +54,6 @@ _ISOLATED_ROUNDS = 3
 _SUSPICIOUSLY_MANY = 40
 _GRAPH_NOISE_S, _STREAM_NOISE_S = 1e-5, 2e-5  # a call alone waits for its launch, and fetches its code from memory
 _EXTRA_ROUNDS = 3  # of equal contents, where the first one looks as if somebody remembered them
-_WHOLE_GRAPH, _GRAPHS, _SINGLE_GRAPH = 0, 3, 3
 _CHECKING_ANY_S = 0.01  # however little there is
 _GROWN_AT_MOST, _WORTH_GROWING = 3, 1.5  # many slots are filled faster, each, than a few
 _LOOKS = 2  # null rounds of calls one by one, and of the smallest kernels
@@ -110,8 +109,7 @@ class Measurement:
         self._random = secret.host_generator("rounds")
         self._content = secret.generator("content")
         self._round = 0
-        self._replay = False
-        self._turns: dict[int, Turn] = {}
+        self._turns = RoundTurns(self._random)
         self._filling_s = self._checking_s = 0.0  # a slot, about
         self.not_captured: str | None = None
 
@@ -124,7 +122,7 @@ class Measurement:
             try:
                 return self._run(estimate_s, deadline, progress, as_graph=self._rules.graph)
             except NotCaptured as reason:
-                self.not_captured, self._replay = str(reason), False
+                self.not_captured, self._turns.replay = str(reason), False
                 self._series = [Series() for _ in self._places]
                 self._nulls.detach()
                 return self._run(estimate_s, deadline, progress, as_graph=False)
@@ -160,7 +158,7 @@ class Measurement:
         few = min(_SIZING_CALLS, self._choose_slots(estimate_s / _SIZING_CALLS, deadline))
         self._warm_up(few, deadline)
         if as_graph:
-            self._replay = self._can_replay(deadline)
+            self._turns.replay = self._can_replay(deadline)
         walls_s = [self._warm_round(place, deadline) for place in self._places]
         overhead_s = min(cost_s for _, cost_s in self._null_costs(0, self._null_kind, [few, few]))
         for index, wall_s in enumerate(walls_s):
@@ -200,47 +198,13 @@ class Measurement:
         for place in self._places:
             fill(place, slots, values)
 
-    def _order(self, slots: int, calls: int) -> list[int]:
-        return [int(slot) for slot in torch.randperm(slots, generator=self._random)[:calls]]
-
-    def _some_calls(self, slots: int) -> int:
-        """Half of the slots or more, at random."""
-        return int(torch.randint((slots + 1) // 2, slots + 1, (1,), generator=self._random))
-
-    def _turn(self, slots: int, calls: int) -> Turn:
-        """Calls one by one, on slots drawn for this round alone."""
-        return Turn(tuple(self._order(slots, calls)))
-
-    def _kept_turn(self, number: int, slots: int, calls: int) -> Turn:
-        """A launch of graph `number`, of `calls` calls if it has not been captured yet: capturing takes longer than the
-        calls do, and the content is what has to be fresh in every round."""
-        turn = self._turns.get(number) or Turn(tuple(self._order(slots, calls)), True, number, is_new=True)
-        self._turns[number] = replace(turn, is_new=False)
-        return turn
-
-    def _usual_turn(self, slots: int) -> Turn:
-        """Of a round that counts: a few graphs take turns, of different lengths and each of its own order."""
-        calls = self._some_calls(slots)
-        if not self._replay:
-            return self._turn(slots, calls)
-        return self._kept_turn(int(torch.randint(_GRAPHS, (1,), generator=self._random)), slots, calls)
-
-    def _single_turn(self, slots: int) -> Turn:
-        """Of a round of one call."""
-        return self._kept_turn(_SINGLE_GRAPH, slots, 1) if self._replay else self._turn(slots, 1)
-
-    def _whole_turn(self, slots: int) -> Turn:
-        """Of a round on every slot."""
-        return self._turns[_WHOLE_GRAPH] if self._replay else self._turn(slots, slots)
-
     def _warm_up(self, slots: int, deadline: float) -> None:
         """Every page of every slot touched once, and the kernel warm, on content nothing depends on."""
         for place in self._places:
             place.attach(slots, phase=Phase.MEASURE, deadline=deadline)
-        order = self._order(slots, slots)
-        self._turns = {_WHOLE_GRAPH: Turn(tuple(order), True, _WHOLE_GRAPH)}
+        self._turns.begin(slots)
         start = time.perf_counter()
-        self._fill(order, "warm", deadline)
+        self._fill(self._turns.captured, "warm", deadline)
         self._filling_s = (time.perf_counter() - start) / slots
         for place in self._places:
             if self._replay:
@@ -248,14 +212,13 @@ class Measurement:
             self._warm_round(place, deadline)
 
     def _capture(self, place: SidePlace, deadline: float) -> str | None:
-        order, seed = list(self._turns[_WHOLE_GRAPH].order), self._secret.seed("capture")
-        return capture(place.cell, order, seed, phase=Phase.MEASURE, deadline=deadline)
+        seed = self._secret.seed("capture")
+        return capture(place.cell, self._turns.captured, seed, phase=Phase.MEASURE, deadline=deadline)
 
     def _warm_round(self, place: SidePlace, deadline: float, *, replay: bool | None = None) -> float:
         """Seconds it took, about: how large rounds have to be."""
-        order, seed = list(self._turns[_WHOLE_GRAPH].order), self._secret.seed("warm")
-        as_graph = self._replay if replay is None else replay
-        return run_untimed(place, order, seed, phase=Phase.MEASURE, deadline=deadline, replay=as_graph)
+        seed, as_graph = self._secret.seed("warm"), self._replay if replay is None else replay
+        return run_untimed(place, self._turns.captured, seed, phase=Phase.MEASURE, deadline=deadline, replay=as_graph)
 
     def _can_replay(self, deadline: float) -> bool:
         """Whether every kernel can be captured as a CUDA graph whose launch gives right answers.
@@ -263,7 +226,7 @@ class Measurement:
         Work that a kernel puts on a stream of its own choosing (the default one, say) is not captured, and its slots
         keep the poison: only the answers tell.
         """
-        order = list(self._turns[_WHOLE_GRAPH].order)
+        order = self._turns.captured
         for place in self._places:
             self.not_captured = self._capture(place, deadline)
             if self.not_captured is not None:
@@ -278,6 +241,11 @@ class Measurement:
             self.not_captured = f"a launch of the captured graph does not do what the calls do: {failed}"
         self._checking_s = max(time.perf_counter() - start - _CHECKING_ANY_S, 0.0) / len(order)
         return self.not_captured is None
+
+    @property
+    def _replay(self) -> bool:
+        """Whether rounds are launches of graphs."""
+        return self._turns.replay
 
     @property
     def _null_kind(self) -> NullKernel:
@@ -344,7 +312,7 @@ class Measurement:
         longest_s = 0.0
         while True:
             began = time.monotonic()
-            self._one_round(self._usual_turn(slots), "round", deadline, lambda series: series.rounds)
+            self._one_round(self._turns.usual(), "round", deadline, lambda series: series.rounds)
             for index in range(len(self._places)):
                 self._suit_null(index, slots)
                 self._null_beside(index, slots)
@@ -407,7 +375,7 @@ class Measurement:
         half = -(-wanted // 2)
         self._alone_nulls(half)
         for _ in _while_time(wanted, deadline):
-            self._one_round(self._single_turn(slots), "isolated", deadline, lambda series: series.alone)
+            self._one_round(self._turns.single(), "isolated", deadline, lambda series: series.alone)
         self._alone_nulls(half)
 
     def _alone_nulls(self, count: int) -> None:
@@ -429,7 +397,7 @@ class Measurement:
         if slots == 1 or not any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))):
             return
         for _ in _while_time(_EXTRA_ROUNDS, deadline):
-            self._one_round(self._whole_turn(slots), "equal", deadline, lambda series: series.equal, equal=True)
+            self._one_round(self._turns.whole(), "equal", deadline, lambda series: series.equal, equal=True)
             if not any(self._account(index).is_cached for index in range(len(self._places))):
                 return
 
@@ -438,7 +406,7 @@ class Measurement:
         if not self._replay:
             return
         calls = min(slots, _CALLS_ONE_BY_ONE)
-        self._one_round(self._turn(slots, calls), "called", deadline, lambda series: series.called)
+        self._one_round(self._turns.few(calls), "called", deadline, lambda series: series.called)
         for index, series in enumerate(self._series):
             series.called_null += self._null_costs(index, NullKernel.LOOP, [calls] * _LOOKS, replay=False)
 

@@ -20,6 +20,7 @@ from daemon.executor.arena import Arena
 from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.conditions import LeftRunning, Surroundings
 from daemon.executor.memory import DeviceFull
+from daemon.executor.round_turns import Turn
 from daemon.executor.side import (
     NotCaptured,
     NullKernel,
@@ -27,7 +28,6 @@ from daemon.executor.side import (
     RoundPlan,
     RoundResult,
     SidePlace,
-    Turn,
     attach,
     capture,
     detach,

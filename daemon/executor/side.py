@@ -16,6 +16,7 @@ from daemon.executor.layout import Field
 from daemon.executor.memory import SharedMemory, share
 from daemon.executor.patience import Patience
 from daemon.executor.protocol import Message
+from daemon.executor.round_turns import Turn
 from daemon.executor.wiring import Wiring
 from daemon.verdict import Phase
 
@@ -25,17 +26,6 @@ _MAX_WORDS_PER_SLOT = 64
 _ROUSING_CALLS = 4
 _REASON_LIMIT = 500
 _LONGEST_CLAIM_S = 3600.0
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Which slots a round calls the kernel on, in order. `replay`: what is timed is one launch of the CUDA graph that
-    these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first."""
-
-    order: tuple[int, ...]
-    replay: bool = False
-    graph: int = 0
-    is_new: bool = False
 
 
 @dataclass(frozen=True)

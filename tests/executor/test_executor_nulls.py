@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from daemon.executor.measure import Measurement
+from daemon.executor.round_turns import RoundTurns
 from daemon.executor.timings import Round, Series
 
 BASE_S, SLOTS = 5e-4, 100
@@ -16,7 +18,9 @@ class Calibrated(Measurement):
     """One place whose kernel takes what its rounds say; what is calibrated anew is written down."""
 
     def __init__(self, guessed_s: float, *calls_s: float) -> None:
-        self._replay = True
+        self._turns = RoundTurns(torch.Generator())
+        self._turns.replay = True
+        self._rules = SimpleNamespace(in_pairs=True)  # type: ignore[assignment]
         self._places = [SimpleNamespace(wiring=SimpleNamespace(returns=False))]  # type: ignore[list-item]
         self._series = [
             Series(
@@ -66,6 +70,6 @@ def test_it_does_not_go_on_for_ever_where_there_is_nothing_to_time() -> None:
 
 def test_rounds_that_are_no_graphs_have_nulls_that_do_nothing() -> None:
     measurement = Calibrated(1e-3, 2e-5)
-    measurement._replay = False
+    measurement._turns.replay = False
     measurement._suit_null(0, SLOTS)
     assert measurement.again == []

@@ -1,0 +1,71 @@
+"""Which slots the calls of a round are on, in which order, and which graph of the cell holds them. Trusted side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+_WHOLE, _GRAPHS, _SINGLE = 0, 3, 3  # numbers of graphs: on every slot; how many take turns; of one call
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Which slots a round calls the kernel on, in order. `replay`: what is timed is one launch of the CUDA graph that
+    these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first."""
+
+    order: tuple[int, ...]
+    replay: bool = False
+    graph: int = 0
+    is_new: bool = False
+
+
+class RoundTurns:
+    """Draws them from `random`, after `begin`. `replay`: rounds are launches of graphs. Capturing takes longer than the
+    calls do, so graphs are kept: the content is what has to be fresh in every round."""
+
+    def __init__(self, random: torch.Generator) -> None:
+        self.replay = False
+        self._random = random
+        self._slots = 0
+        self._kept: dict[int, Turn] = {}
+
+    def begin(self, slots: int) -> None:
+        """Turns on so many slots from now on. Graph 0, on all of them, is captured by whoever begins."""
+        self._slots = slots
+        self._kept = {_WHOLE: Turn(self._order(slots), replay=True, graph=_WHOLE)}
+
+    @property
+    def captured(self) -> list[int]:
+        """The order of graph 0."""
+        return list(self._kept[_WHOLE].order)
+
+    def few(self, calls: int) -> Turn:
+        """Calls one by one, on slots drawn for this round alone."""
+        return Turn(self._order(calls))
+
+    def usual(self) -> Turn:
+        """Of a round that counts: half of the slots or more; a few graphs take turns, of different lengths and each of
+        its own order."""
+        calls = self._drawn((self._slots + 1) // 2, self._slots + 1)
+        return self._graph(self._drawn(0, _GRAPHS), calls) if self.replay else self.few(calls)
+
+    def single(self) -> Turn:
+        """Of a round of one call."""
+        return self._graph(_SINGLE, 1) if self.replay else self.few(1)
+
+    def whole(self) -> Turn:
+        """Of a round on every slot."""
+        return self._kept[_WHOLE] if self.replay else self.few(self._slots)
+
+    def _graph(self, number: int, calls: int) -> Turn:
+        """A launch of graph `number`, of `calls` calls if it has not been captured yet."""
+        turn = self._kept.get(number) or Turn(self._order(calls), replay=True, graph=number, is_new=True)
+        self._kept[number] = replace(turn, is_new=False)
+        return turn
+
+    def _order(self, calls: int) -> tuple[int, ...]:
+        return tuple(int(slot) for slot in torch.randperm(self._slots, generator=self._random)[:calls])
+
+    def _drawn(self, first: int, beyond: int) -> int:
+        return int(torch.randint(first, beyond, (1,), generator=self._random))

@@ -1,0 +1,67 @@
+"""Which slots a round is on: every slot once at most, half of them or more where it counts, graphs kept."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from daemon.executor.round_turns import RoundTurns
+
+SLOTS = 9
+
+
+def turns(*, replay: bool) -> RoundTurns:
+    made = RoundTurns(torch.Generator().manual_seed(1))
+    made.replay = replay
+    made.begin(SLOTS)
+    return made
+
+
+@pytest.mark.parametrize("replay", [True, False])
+def test_a_round_that_counts_is_on_half_of_the_slots_or_more_and_on_none_twice(replay: bool) -> None:
+    drawn = turns(replay=replay)
+    for _ in range(50):
+        order = drawn.usual().order
+        assert (SLOTS + 1) // 2 <= len(order) <= SLOTS
+        assert len(set(order)) == len(order)
+        assert set(order) <= set(range(SLOTS))
+
+
+def test_without_graphs_no_round_is_like_another() -> None:
+    drawn = turns(replay=False)
+    assert len({drawn.usual().order for _ in range(50)}) > 40
+    assert {drawn.single().order for _ in range(200)} == {(slot,) for slot in range(SLOTS)}
+    assert sorted(drawn.whole().order) == list(range(SLOTS))
+    assert drawn.whole().order != drawn.whole().order
+
+
+def test_graphs_are_captured_once_and_take_turns() -> None:
+    drawn = turns(replay=True)
+    seen = [drawn.usual() for _ in range(50)]
+    assert {turn.graph for turn in seen} == {0, 1, 2}
+    for number in (1, 2):
+        of_one = [turn for turn in seen if turn.graph == number]
+        assert [turn.is_new for turn in of_one] == [True] + [False] * (len(of_one) - 1)
+        assert len({turn.order for turn in of_one}) == 1
+    assert all(not turn.is_new and list(turn.order) == drawn.captured for turn in seen if turn.graph == 0)
+    assert drawn.whole().order == tuple(drawn.captured)
+    alone = [drawn.single() for _ in range(3)]
+    assert [(len(turn.order), turn.is_new, turn.graph) for turn in alone] == [
+        (1, True, 3),
+        (1, False, 3),
+        (1, False, 3),
+    ]
+
+
+def test_with_other_slots_everything_is_captured_anew() -> None:
+    drawn = turns(replay=True)
+    drawn.single()
+    before = drawn.captured
+    drawn.begin(2 * SLOTS)
+    assert len(drawn.captured) == 2 * len(before)
+    assert drawn.single().is_new
+
+
+def test_calls_one_by_one_are_no_graph() -> None:
+    turn = turns(replay=True).few(4)
+    assert (len(turn.order), turn.replay, turn.is_new) == (4, False, False)
