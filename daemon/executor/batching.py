@@ -77,12 +77,14 @@ class Calls:
 @dataclass(frozen=True)
 class Suspicion:
     """Of `mine`, held against `other`. `noise_s`: what a call alone may cost beyond one of many for no reason of its
-    own. `in_pairs`: tell by pairs of rounds."""
+    own. `in_pairs`: tell by pairs of rounds. `is_cold`: calls are launched one by one, and one alone finds its code,
+    and Python's, out of the caches: as much as that costs the other side it may cost this one again."""
 
     mine: Calls
     other: Calls | None
     noise_s: float
     in_pairs: bool
+    is_cold: bool = False
 
     @property
     def is_proved(self) -> bool:
@@ -137,6 +139,8 @@ class Suspicion:
 
     def _limit_beyond(self, noise_s: float) -> float:
         assert self.other is not None
+        if self.is_cold:
+            noise_s += max(self.other.excess_s or 0.0, 0.0)
         return max((_BATCHED - 1) * self.mine.usual_s, _OTHERS_SHARE * self.other.usual_s, noise_s)
 
     @property

@@ -422,6 +422,7 @@ class Measurement:
             subtracts_copy,
             noise_s,
             in_pairs=self._rules.in_pairs,
+            is_cold=not self._replay,
             is_suspect=index == 0,
         )
 

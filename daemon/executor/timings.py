@@ -96,7 +96,7 @@ class Account:
 
     `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the slots; `subtracts_copy`: and
     the copy does not count. `noise_s`: what a call alone may cost beyond one of many for no reason of its own.
-    `in_pairs`: who batches is told from pairs of rounds of one call. `is_suspect`: its kernel may be out to deceive; a
+    `in_pairs`, `is_cold`: as `batching.Suspicion` has them. `is_suspect`: its kernel may be out to deceive; a
     reference is not, and must not look as if it were because of what the other one does. `peer`: the other side's.
     """
 
@@ -106,6 +106,7 @@ class Account:
     subtracts_copy: bool
     noise_s: float
     in_pairs: bool = False
+    is_cold: bool = False
     is_suspect: bool = True
     peer: Account | None = None
 
@@ -251,7 +252,7 @@ class Account:
     @property
     def _suspicion(self) -> Suspicion:
         other = self.peer.calls if self.peer else None
-        return Suspicion(self.calls, other, self.noise_s, in_pairs=self.in_pairs)
+        return Suspicion(self.calls, other, self.noise_s, in_pairs=self.in_pairs, is_cold=self.is_cold)
 
     def _touches_s(self) -> list[float]:
         return [touching_s / calls for calls, touching_s in self.series.touch]

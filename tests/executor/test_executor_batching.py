@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -47,6 +48,19 @@ def test_to_batch_up_to_the_speed_of_the_other_side_is_found_too() -> None:
     """It looks no better than its reference, and four times as fast as it is."""
     other = calls(50 * US, 54 * US, seed=2)
     assert all(suspicion(calls(51 * US, 204 * US, seed=seed), other).is_proved for seed in range(20))
+
+
+def test_launched_one_by_one_a_cold_call_may_cost_what_it_costs_the_other_side_once_more() -> None:
+    """150 us of cold Python there, up to 300 here; and no excuse for overlapping calls of 400 us."""
+    other = calls(500 * US, 650 * US, seed=2)
+    cold = [
+        Suspicion(calls(80 * US, 370 * US, seed=seed), other, 20 * US, in_pairs=True, is_cold=True)
+        for seed in range(50)
+    ]
+    assert sum(one.is_proved for one in cold) <= 1
+    assert sum(replace(one, is_cold=False).is_proved for one in cold) > 25
+    batched = calls(80 * US, 900 * US)
+    assert Suspicion(batched, other, 20 * US, in_pairs=True, is_cold=True).is_proved
 
 
 def test_to_launch_a_call_while_the_one_before_still_runs_is_not_batching() -> None:

@@ -229,7 +229,9 @@ def test_a_reference_is_not_suspected_whatever_the_other_side_says_and_does() ->
     reference.alone = [Round(1, one.wall_s, 30 * CALL_S) for one in reference.alone] * 9
     candidate.series.alone *= 9
     for in_pairs in (True, False):
-        as_reference = Account(reference, kept([reference]), False, False, 2e-6, in_pairs, False, candidate)
+        as_reference = Account(
+            reference, kept([reference]), False, False, 2e-6, in_pairs, is_suspect=False, peer=candidate
+        )
         shown = as_reference.timing(mode="graph", stop="precision", target_rse=0.005, footprint_bytes=1)
         assert "batched" not in shown.labels
         assert shown.back_to_back_ms is None
