@@ -89,6 +89,7 @@ class CaseJudge:
 
     def _story(self) -> None:
         self._progress("compiling")
+        self._ready.notes += self._inspection.notes()
         self._ready.prepare()
         self._deadline = time.monotonic() + self._request.timeout  # starting our own processes is not the bundle's time
         hookup = Hookup(self._ready, self._request, self._secret)

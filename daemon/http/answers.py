@@ -34,18 +34,19 @@ class Accepted(BaseModel):
 
     job_id: str = Field(examples=[_ID])
     name: str = Field(examples=["vec_add"])
-    status: Status = Status.PENDING
+    status: Status
     status_url: str = Field(examples=[f"/jobs/{_ID}"])
     result_url: str = Field(examples=[f"/jobs/{_ID}/result"])
     events_url: str = Field(examples=[f"/jobs/{_ID}/events"])
     repeated: bool = Field(False, description="The idempotency key had made this job before")
 
     @classmethod
-    def of(cls, job_id: str, name: str, *, repeated: bool) -> Accepted:
+    def of(cls, job_id: str, name: str, status: Status, *, repeated: bool) -> Accepted:
         place = f"/jobs/{job_id}"
         return cls(
             job_id=job_id,
             name=name,
+            status=status,
             status_url=place,
             result_url=f"{place}/result",
             events_url=f"{place}/events",

@@ -54,7 +54,15 @@ def make_app(settings: Settings, database: Database) -> FastAPI:
         async with desk.watch.running(), desk.pulse.running():
             yield
 
-    app = FastAPI(title="evald", version=evald_version(), description=_ABOUT, lifespan=lifespan)
+    app = FastAPI(
+        title="evald",
+        version=evald_version(),
+        description=_ABOUT,
+        lifespan=lifespan,
+        openapi_url=None,  # ours wants a token, where tokens are wanted
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.desk = desk
     for router in (routes_judging.router, routes_jobs.router, routes_service.router):
         app.include_router(router)

@@ -55,6 +55,10 @@ class Desk:
     async def take(self, request: Request, caller: Caller, key: str | None, *kinds: str) -> Submitted:
         """The job that a body makes. Raises `Refusal`, `BundleError`."""
         self.require_open()
+        if len(request.headers.getlist("idempotency-key")) > 1:
+            raise Refusal(422, "several Idempotency-Key headers", hint="send one")
+        if (coding := request.headers.get("content-encoding", "identity").lower()) != "identity":
+            raise Refusal(400, f"a body in the content encoding {coding[:50]!r}", hint="send it as it is")
         async with self.gate.body(request) as document:
             parsed = await anyio.to_thread.run_sync(self.submission.check, document, *kinds, limiter=self.parsing)
             return await anyio.to_thread.run_sync(self.submission.drop, document, parsed, caller, key)
@@ -64,13 +68,19 @@ class Desk:
         self.watch.stop()
         self.gate.stop()
 
-    async def result_of(self, request: Request, job: Submitted, caller: Caller) -> dict[str, Any]:
-        """Wait for a job's result document. Raises `Refusal` 408, 429 or 503, which say where it will be, and 401."""
+    async def judged(self, request: Request, caller: Caller, key: str | None, *kinds: str) -> dict[str, Any]:
+        """Make a job of a body and wait for its result document. Who finds no place to wait makes no job. Raises
+        `Refusal`, `BundleError`."""
+        with self.watch.place(caller):
+            return await self._result_of(request, await self.take(request, caller, key, *kinds), caller)
+
+    async def _result_of(self, request: Request, job: Submitted, caller: Caller) -> dict[str, Any]:
+        """Raises `Refusal` 408 or 503, which say where it will be, and 401."""
         place = f"GET /jobs/{job.job_id}/result"
         limit_s = job.timeout_s + self.settings.http.wait_margin_s
         turn_of(request).leave()
         try:
-            in_time = await until(self.watch.end_of(job.job_id, caller, limit_s), _gone(request))
+            in_time = await until(self.watch.end_of(job.job_id, limit_s), _gone(request))
         except OverError:
             raise Refusal(408, "the client went away") from None  # nobody reads it
         except Stopping:

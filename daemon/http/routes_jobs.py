@@ -34,9 +34,18 @@ class JobFilter(BaseModel):
 
     state: JobState | None = Field(None, description="Only jobs in this state")
     verdict: Verdict | None = Field(None, description="Only jobs with this verdict")
-    name: str | None = Field(None, min_length=1, max_length=255, description="Only jobs of this name")
-    problem: str | None = Field(None, min_length=1, max_length=255, description="Only solutions of this problem")
-    label: str | None = Field(None, pattern=r"^[^=]{1,255}=.{0,255}$", description="KEY=VALUE", examples=["team=a"])
+    name: str | None = Field(
+        None, min_length=1, max_length=255, description="Only jobs of this name; one that waits has its file's"
+    )
+    problem: str | None = Field(
+        None, min_length=1, max_length=255, description="Only solutions of this problem, from when they run"
+    )
+    label: str | None = Field(
+        None,
+        pattern=r"^[^=]{1,255}=.{0,255}$",
+        description="KEY=VALUE; a job has its labels from when it runs",
+        examples=["team=a"],
+    )
     since: str | None = Field(None, max_length=64, description="12h, 30d, or a date", examples=["24h"])
     limit: int = Field(50, ge=1, le=500)
     cursor: str | None = Field(None, max_length=128, description="From the page before")
@@ -88,7 +97,7 @@ async def result(job_id: JobId, desk: TheDesk, caller: TheCaller) -> Any:
 async def _followed(job_id: JobId, desk: TheDesk, caller: TheCaller) -> JobAnswer:
     """The job as it is when a stream begins: what is refused is refused before the first event."""
     answer = await desk.job(job_id, caller)
-    desk.watch.require_room(job_id, caller)
+    desk.watch.require_room(caller)
     return answer
 
 
@@ -110,10 +119,11 @@ async def events(
         yield ServerSentEvent(event="result", data=answer.result)
         return
     try:
-        async with aclosing(desk.watch.changes(job_id, caller)) as changes:
-            async for glance in changes:
-                await desk.gate.require_known(caller)
-                yield ServerSentEvent(event="progress", data=ProgressAnswer.of(glance))
+        with desk.watch.place(caller):
+            async with aclosing(desk.watch.changes(job_id)) as changes:
+                async for glance in changes:
+                    await desk.gate.require_known(caller)
+                    yield ServerSentEvent(event="progress", data=ProgressAnswer.of(glance))
     except Stopping:
         yield ServerSentEvent(event="stopping", data={"job_id": job_id})
         return

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request
 
 from daemon.http import examples
-from daemon.http.answers import Accepted, ResultAnswer
+from daemon.http.answers import Accepted, ResultAnswer, Status
 from daemon.http.desk import TheCaller, TheDesk
 from daemon.http.refusals import responses
 from daemon.http.submission import KEY_LIMIT_CHARS
@@ -40,7 +40,7 @@ async def evaluate(request: Request, desk: TheDesk, caller: TheCaller, key: Key 
     After the contract's `timeout` and the setting `http.wait_margin_s` without a result the answer is 408, and the job
     goes on.
     """
-    return await desk.result_of(request, await desk.take(request, caller, key, "evaluate"), caller)
+    return await desk.judged(request, caller, key, "evaluate")
 
 
 @router.post(
@@ -59,7 +59,7 @@ async def evaluate(request: Request, desk: TheDesk, caller: TheCaller, key: Key 
 )
 async def compare(request: Request, desk: TheDesk, caller: TheCaller, key: Key = None) -> Any:
     """As `POST /evaluate`, for a compare or a legacy body (`ref_code` and `custom_code`)."""
-    return await desk.result_of(request, await desk.take(request, caller, key, "compare"), caller)
+    return await desk.judged(request, caller, key, "compare")
 
 
 @router.post(
@@ -73,4 +73,5 @@ async def compare(request: Request, desk: TheDesk, caller: TheCaller, key: Key =
 async def submit(request: Request, desk: TheDesk, caller: TheCaller, key: Key = None) -> Accepted:
     """Takes every form of contract. The job is durable when this has answered."""
     job = await desk.take(request, caller, key)
-    return Accepted.of(job.job_id, job.name, repeated=job.repeated)
+    status = (await desk.job(job.job_id, caller)).status if job.repeated else Status.PENDING
+    return Accepted.of(job.job_id, job.name, status, repeated=job.repeated)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import ValidationError
 
 from daemon import durations, log, retention
+from daemon.contract.problems import nearest
+from daemon.errors import BundleError, Problem
 from daemon.http.answers import CleanupAnswer, CleanupOrder, HealthAnswer
 from daemon.http.desk import TheCaller, TheDesk
 from daemon.http.figures import StatsAnswer
@@ -108,9 +112,33 @@ async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> Cleanup
 
 
 def _order(document: bytes) -> CleanupOrder:
+    """Raises `BundleError` for what is none, a field that is there twice included."""
     try:
-        return CleanupOrder.model_validate_json(document or b"{}")
+        return CleanupOrder.model_validate(json.loads(document or b"{}", object_pairs_hook=_once))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(step) for step in first["loc"])[:100] or "body"
-        raise Refusal(400, f"{place}: {first['msg']}") from error
+        found = error.errors(include_url=False)[:20]
+        raise BundleError([_problem(one["loc"], one["msg"]) for one in found]) from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError([Problem("body", "", f"no JSON of an order: {error}")]) from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a field is there twice")
+    return found
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> Problem:
+    name = ".".join(str(step) for step in place)[:100]
+    return Problem("body", name, message, nearest(name, CleanupOrder.model_fields) if "Extra" in message else None)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request, _caller: TheCaller) -> Response:
+    return JSONResponse(request.app.openapi())
+
+
+@router.get("/docs", include_in_schema=False)
+async def page(_caller: TheCaller) -> Response:
+    return get_swagger_ui_html(openapi_url="/openapi.json", title="evald")

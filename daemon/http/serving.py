@@ -37,6 +37,7 @@ from daemon.notify import Notifier
 _BACKLOG = 100
 _HEAD_S = 10.0  # a connection says within so long what it wants
 _GRACE_S = 5
+_KEEP_ALIVE_S = 75  # longer than clients keep a connection: else one is closed just as it is used again
 # Every thread that computes takes its turn before the event loop gets its own again: few threads, short turns.
 _THREADS = 8
 _TURN_S = 0.001
@@ -159,6 +160,7 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         http=_Protocol,
         backlog=_BACKLOG,
     )

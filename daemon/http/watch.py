@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 
 import anyio
 import anyio.to_thread
@@ -48,7 +48,7 @@ class Watch:
     @property
     def count(self) -> int:
         """How many wait."""
-        return sum(map(len, self._waiting.values()))
+        return self._of_caller.total()
 
     @property
     def is_stopping(self) -> bool:
@@ -72,22 +72,32 @@ class Watch:
             with suppress(asyncio.CancelledError):
                 await task
 
-    def require_room(self, job_id: str, caller: Caller) -> None:
+    def require_room(self, caller: Caller) -> None:
         """Raise `Refusal` 503 while too many wait already, 429 while too many of them are this caller's."""
         if self.count >= self._limit:
-            raise Refusal(503, "too many requests wait already", hint="use POST /jobs", retry_after_s=5, job_id=job_id)
+            raise Refusal(503, "too many requests wait already", hint="use POST /jobs", retry_after_s=5)
         if caller is not LOCAL and self._of_caller[caller.name] >= self._per_caller:
             text = f"{self._per_caller} requests of {caller.name} wait already"
-            raise Refusal(429, text, hint="use POST /jobs", retry_after_s=5, job_id=job_id)
+            raise Refusal(429, text, hint="use POST /jobs", retry_after_s=5)
 
-    async def changes(self, job_id: str, caller: Caller) -> AsyncGenerator[Glance, None]:
-        """Every change of a job from now on, the last when it has its result. Raises `Stopping`, `Refusal` 503, 429."""
+    @contextmanager
+    def place(self, caller: Caller) -> Iterator[None]:
+        """One of the places for waiting: to be had before anything is begun that is to be waited for. Raises as
+        `require_room`."""
+        self.require_room(caller)
+        self._of_caller[caller.name] += 1
+        try:
+            yield
+        finally:
+            self._of_caller[caller.name] -= 1
+            self._of_caller += Counter()  # forget who waits for nothing
+
+    async def changes(self, job_id: str) -> AsyncGenerator[Glance, None]:
+        """Every change of a job from now on, the last when it has its result. Raises `Stopping`."""
         if self._stopping:
             raise Stopping
-        self.require_room(job_id, caller)
         queue: asyncio.Queue[Glance | None] = asyncio.Queue()
         self._waiting[job_id].append(queue)
-        self._of_caller[caller.name] += 1
         if (seen := self._seen.get(job_id)) is not None:
             queue.put_nowait(seen)
         self._wake.set()
@@ -98,17 +108,15 @@ class Watch:
                     return
             raise Stopping
         finally:
-            self._of_caller[caller.name] -= 1
-            self._of_caller += Counter()  # forget who waits for nothing
             self._waiting[job_id].remove(queue)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
                 self._seen.pop(job_id, None)
 
-    async def end_of(self, job_id: str, caller: Caller, limit_s: float) -> bool:
-        """Wait until a job has its result. False: it has not after `limit_s`. Raises `Stopping`, `Refusal` 503, 429."""
+    async def end_of(self, job_id: str, limit_s: float) -> bool:
+        """Wait until a job has its result. False: it has not after `limit_s`. Raises `Stopping`."""
         try:
-            async with asyncio.timeout(limit_s), aclosing(self.changes(job_id, caller)) as changes:
+            async with asyncio.timeout(limit_s), aclosing(self.changes(job_id)) as changes:
                 async for _ in changes:
                     pass
         except TimeoutError:

@@ -19,6 +19,7 @@ class Held(Protocol):
 
 
 Lease = TypeVar("Lease", bound=Held)
+_NEWS_S = 1.0  # between two words about one job
 
 
 @dataclass
@@ -26,10 +27,12 @@ class _Beat(Generic[Lease]):
     lease: Lease
     progress: str | None
     due_s: float
+    sent_s: float = 0.0
 
 
 class Pulse(Generic[Lease]):
-    """Heartbeats of all running jobs, sent by whoever calls `beat` (the main loop), a third of the lease apart.
+    """Heartbeats of all running jobs, sent by whoever calls `beat` (the main loop), a third of the lease apart; sooner
+    where there is progress to tell.
 
     `extend(lease, progress)` raises `LostClaim` when the lease is gone: `on_lost` is then called and the lease
     forgotten. A storage fault is left alone: the lease may run out, and publishing will find out.
@@ -53,10 +56,11 @@ class Pulse(Generic[Lease]):
             self._beats.pop(job_id, None)
 
     def note(self, job_id: str, progress: str) -> None:
-        """What to tell with the next heartbeat."""
+        """What to tell with the next heartbeat, which comes soon if this is news."""
         with self._lock:
-            if (beat := self._beats.get(job_id)) is not None:
+            if (beat := self._beats.get(job_id)) is not None and beat.progress != progress:
                 beat.progress = progress
+                beat.due_s = min(beat.due_s, beat.sent_s + _NEWS_S)
 
     @property
     def leases(self) -> list[Lease]:
@@ -69,7 +73,7 @@ class Pulse(Generic[Lease]):
         with self._lock:
             due = [beat for beat in self._beats.values() if beat.due_s <= now_s]
         for beat in due:
-            beat.due_s = now_s + self._every_s
+            beat.due_s, beat.sent_s = now_s + self._every_s, now_s
             try:
                 self._extend(beat.lease, beat.progress)
             except LostClaim:

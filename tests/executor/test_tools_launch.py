@@ -194,6 +194,10 @@ def test_without_the_tools_metrics_say_why_and_checks_are_unsupported(judge: Jud
     [case] = judge.evaluate(bundle, lambda *_: None).cases
     assert case.verdict is Verdict.PASSED
     assert "takes an NVIDIA GPU" in case.device_metrics["unsupported"]
+    bundle = write_bundle(tmp_path, {**KERNEL, "metrics": ["speed_of_lite", "zzz"]}, {})
+    [case] = judge.evaluate(bundle, lambda *_: None).cases
+    assert "metrics: there is no section 'speed_of_lite'; did you mean 'speed_of_light'?" in case.notes
+    assert any("no section 'zzz'; there are speed_of_light, " in note for note in case.notes)
     bundle = write_bundle(tmp_path, {**KERNEL, "checks": ["memcheck"]}, {})
     [case] = judge.evaluate(bundle, lambda *_: None).cases
     assert case.verdict is Verdict.UNSUPPORTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from dataclasses import dataclass
 
 from daemon.errors import HarnessError, LostClaim
@@ -92,6 +93,25 @@ def test_a_heartbeat_carries_the_newest_progress_and_a_lost_lease_is_told_and_fo
     pulse.remove("kept")
     pulse.remove("kept")
     assert {lease.job_id for lease in pulse.leases} == {"unheard"}
+
+
+def test_news_comes_sooner_than_the_next_heartbeat_and_what_was_told_does_not() -> None:
+    told: list[str | None] = []
+    pulse: Pulse[Right] = Pulse(3600.0, lambda _, progress: told.append(progress), lambda _: None)
+    pulse.add(Right("one"))
+    pulse.beat()
+    assert told == []
+    pulse.note("one", "checking 1/5")
+    pulse.beat()
+    assert told == ["checking 1/5"]
+    pulse.note("one", "checking 1/5")
+    assert pulse._beats["one"].due_s > time.monotonic() + 1000
+    pulse.note("one", "checking 2/5")
+    pulse.beat()
+    assert told == ["checking 1/5"], "not every word is worth a transaction"
+    pulse._beats["one"].due_s = pulse._beats["one"].due_s - 1.0
+    pulse.beat()
+    assert told == ["checking 1/5", "checking 2/5"]
 
 
 def test_after_a_storage_fault_every_heartbeat_is_due_again_at_the_next_turn() -> None:

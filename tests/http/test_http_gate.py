@@ -38,7 +38,10 @@ def test_with_tokens_every_route_but_health_wants_one(serve: Serve, home: Path) 
     mine = token(home, "mine")
     server = serve()
     with server.client() as stranger, server.client("evald_wrong") as liar, server.client(mine) as client:
-        described = stranger.get("/openapi.json").json()["paths"]
+        for page in ("/openapi.json", "/docs"):
+            assert stranger.get(page).status_code == 401
+            assert client.get(page).status_code == 200
+        described = client.get("/openapi.json").json()["paths"]
         told = {(method.upper(), path) for path, methods in described.items() for method in methods}
         tried = {(method, path.replace("0" * 32, "{job_id}")) for method, path in ROUTES}
         assert told == tried | {("GET", "/health")}
@@ -181,9 +184,12 @@ def test_waiting_requests_are_bounded(serve: Serve) -> None:
     with server.client() as client, ThreadPoolExecutor(2) as pool:
         held = [pool.submit(client.post, "/evaluate", json=evaluate(f"held{number}")) for number in range(2)]
         wait_for(lambda: "evald_http_waiting 2" in client.get("/metrics").text, "two to wait")
+        wait_for(lambda: len(client.get("/jobs").json()["jobs"]) == 2, "both to be claimed")
         refused = client.post("/evaluate", json=evaluate("third"))
         assert refused.status_code == 503
-        assert client.get(f"/jobs/{refused.json()['job_id']}/events").status_code == 503
+        jobs = client.get("/jobs").json()["jobs"]
+        assert len(jobs) + len(list((server.home / "inbox").glob("*@*"))) == 2, "who cannot wait has made no job"
+        assert client.get(f"/jobs/{jobs[0]['job_id']}/events").status_code == 503
         assert server.stop() == 0
         assert [one.result().status_code for one in held] == [503, 503]
 
@@ -193,12 +199,14 @@ def test_one_caller_cannot_take_all_the_places_for_waiting(serve: Serve, home: P
     server: Server = serve(HTTP_STREAMS="3", HTTP_STREAMS_PER_TOKEN="1", REHEARSAL_S="60")
     with server.client(mine) as me, server.client(theirs) as them, ThreadPoolExecutor(2) as pool:
         held = [pool.submit(me.post, "/evaluate", json=evaluate("mine"))]
-        wait_for(lambda: "evald_http_waiting 1" in me.get("/metrics").text, "one to wait")
+        wait_for(lambda: len(me.get("/jobs").json()["jobs"]) == 1, "one to be claimed")
         refused = me.post("/evaluate", json=evaluate("mine too"))
         assert refused.status_code == 429
         assert "1 requests of mine wait" in refused.json()["error"]
         assert int(refused.headers["retry-after"]) > 0
-        assert me.get(f"/jobs/{refused.json()['job_id']}/events").status_code == 429
+        jobs = me.get("/jobs").json()["jobs"]
+        assert len(jobs) + len(list((home / "inbox").glob("*@*"))) == 1, "who cannot wait has made no job"
+        assert me.get(f"/jobs/{jobs[0]['job_id']}/events").status_code == 429
         held.append(pool.submit(them.post, "/evaluate", json=evaluate("theirs")))
         wait_for(lambda: "evald_http_waiting 2" in me.get("/metrics").text, "the other one to wait")
         assert server.stop() == 0
@@ -287,3 +295,37 @@ def test_with_json_the_url_is_told_as_soon_as_it_listens(home: Path) -> None:
         assert httpx.get(f"{told['url']}/health").status_code in (200, 503)
         ran.terminate()
         assert ran.wait(30) == 0
+
+
+def test_what_is_ambiguous_in_a_header_is_refused(serve: Serve) -> None:
+    server: Server = serve("--judge", "never")
+    with server.client() as client:
+        keys = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
+        twice = client.post("/jobs", json=evaluate(), headers=keys)
+        assert (twice.status_code, twice.json()["error"]) == (422, "several Idempotency-Key headers")
+        for coding in ("gzip", "br"):
+            coded = client.post("/jobs", json=evaluate(), headers={"Content-Encoding": coding})
+            assert coded.status_code == 400
+            assert coding in coded.json()["error"]
+        assert client.post("/jobs", json=evaluate(), headers={"Content-Encoding": "identity"}).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "meant"),
+    [
+        (b'{"older_then": "30d", "dry_run": true}', "older_then", "older_than"),
+        (b'{"dry_run": true, "dry_run": false}', "", None),
+        (b'{"keep_best": -1}', "keep_best", None),
+        (b"[1]", "", None),
+        (b"{", "", None),
+        (b"[" * 100_000, "", None),
+    ],
+)
+def test_an_order_to_clean_up_that_is_none_says_what_is_wrong_and_removes_nothing(
+    judging: Server, body: bytes, field: str, meant: str | None
+) -> None:
+    with judging.client() as client:
+        answer = client.post("/admin/cleanup-jobs", content=body)
+        assert answer.status_code == 400
+        [problem] = answer.json()["problems"]
+        assert (problem["field"], problem["suggestion"]) == (field, meant)

@@ -207,3 +207,20 @@ def test_everything_wrong_with_a_body_is_listed_with_what_was_meant(serve: Serve
             assert refused.status_code == 400, (body[:20], refused.text)
             assert refused.json()["problems"]
     assert list((server.home / "inbox").glob("*.json*")) == []
+
+
+def test_a_repeated_key_is_told_how_far_its_job_is(serve: Serve) -> None:
+    with serve(REHEARSAL_S="0.1").client() as client:
+        key = {"Idempotency-Key": "once"}
+        first = client.post("/jobs", json=evaluate("once"), headers=key).json()
+        assert first["status"] == "pending"
+        events(client, first["job_id"])
+        again = client.post("/jobs", json=evaluate("once"), headers=key).json()
+        assert (again["job_id"], again["repeated"], again["status"]) == (first["job_id"], True, "completed")
+
+
+def test_a_stream_tells_of_progress_long_before_the_next_heartbeat(serve: Serve) -> None:
+    with serve(REHEARSAL_S="5", LEASE_S="300").client() as client:
+        job_id = client.post("/jobs", json=evaluate()).json()["job_id"]
+        told = [data["progress"] for kind, data in events(client, job_id) if kind == "progress"]
+        assert any(told), told

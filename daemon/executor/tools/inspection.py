@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.contract import Check
+from daemon.contract.problems import nearest
 from daemon.evaluation import CheckReport, Timing
 from daemon.executor.bundle import Request
 from daemon.executor.preparation import Bench
@@ -46,6 +47,15 @@ class Inspection:
             return (), ()
         wanted = self.request.metrics
         return sections.chosen(True if setting == "always" and wanted in (False, ()) else wanted)
+
+    def notes(self) -> list[str]:
+        """What was asked for that there is not."""
+        found = []
+        for name in self.sections()[1]:
+            known = nearest(name, sections.NAMES)
+            meant = f"; did you mean {known!r}?" if known else f"; there are {', '.join(sections.NAMES)}"
+            found.append(f"metrics: there is no section {name[:100]!r}{meant}")
+        return found
 
     def checks(self, sample: Sample | None) -> tuple[CheckReport, ...]:
         """Every check the contract asked for, of the candidate alone. `sample` None: there is no content for it."""
