@@ -8,6 +8,7 @@ the inbox, as it always does.
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 import sys
@@ -178,6 +179,8 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         await server.serve(sockets=[listening])
 
+    gc.collect()
+    gc.freeze()  # what was imported is not looked through again: nobody was answered for a tenth of a second then
     sys.setswitchinterval(_TURN_S)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every client is an open file
