@@ -353,9 +353,9 @@ class CaseJudge:
         if not self._is_ending:
             self._ready.kill()
         candidate = self._ready.cells.get(Side.CANDIDATE)
-        build = (
-            self._build if self._is_ending else self._build or self._ready.report()
-        )  # no cell is asked that is dying
+        build = self._build
+        if not (build or self._is_ending):  # no cell is asked that is dying
+            build = self._ready.report()
         timing = self._timings[0] if self._timings and verdict is Verdict.PASSED else None
         ref_timing = self._timings[1] if timing and len(self._timings) > 1 else None
         phase = failure.phase if failure else Phase.REPORT

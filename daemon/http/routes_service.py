@@ -10,10 +10,9 @@ import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import ValidationError
 
 from daemon import durations, log, retention
-from daemon.contract.problems import nearest
+from daemon.contract.problems import ProblemLog, read_model
 from daemon.errors import BundleError, Problem
 from daemon.http.answers import CleanupAnswer, CleanupOrder, HealthAnswer
 from daemon.http.desk import TheCaller, TheDesk
@@ -114,12 +113,14 @@ async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> Cleanup
 def _order(document: bytes) -> CleanupOrder:
     """Raises `BundleError` for what is none, a field that is there twice included."""
     try:
-        return CleanupOrder.model_validate(json.loads(document or b"{}", object_pairs_hook=_once))
-    except ValidationError as error:
-        found = error.errors(include_url=False)[:20]
-        raise BundleError([_problem(one["loc"], one["msg"]) for one in found]) from error
+        raw = json.loads(document or b"{}", object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise BundleError([Problem("body", "", f"no JSON of an order: {error}")]) from error
+    problems = ProblemLog("body")
+    order = read_model(CleanupOrder, raw, "", problems)
+    if order is None:
+        raise BundleError(problems.problems)
+    return order
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,11 +128,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("a field is there twice")
     return found
-
-
-def _problem(place: tuple[int | str, ...], message: str) -> Problem:
-    name = ".".join(str(step) for step in place)[:100]
-    return Problem("body", name, message, nearest(name, CleanupOrder.model_fields) if "Extra" in message else None)
 
 
 @router.get("/openapi.json", include_in_schema=False)
