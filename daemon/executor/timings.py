@@ -9,6 +9,7 @@ the candidate.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ _BELOW_A_LAUNCH = 0.6
 _CACHED = 0.7
 _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
-_SIGMAS = 4.0
+_BY_CHANCE = 1e-4
 _APART = 0.005
 CLOCK_TICK_S = 1e-9
 _SAVABLE_S = 6e-5  # what reading the word "go", launching and answering take in Python, about
@@ -226,12 +227,15 @@ class Account:
         """The rounds' own line does not begin where the null candidate's does: a round costs something that its calls
         do not explain."""
         points = [(float(one.calls), one.wall_s) for one in self.counted]
-        error_s = stats.intercept_error(points)
-        if error_s is None:
+        nulls = [(float(calls), wall_s) for calls, wall_s in self.series.null]
+        errors_s = [stats.intercept_error(one) for one in (points, nulls)]
+        if errors_s[0] is None:
             return False
+        error_s = math.hypot(*(error or 0.0 for error in errors_s))
+        error_s *= stats.student_quantile(_BY_CHANCE, len(points) - 2)
         apart_s = abs(stats.fit_line(points)[0] - self.null.base_s)
         usual_s = statistics.fmean(one.wall_s for one in self.counted)
-        return apart_s > max(_OFF_THE_LINE * usual_s, _SIGMAS * error_s)
+        return apart_s > max(_OFF_THE_LINE * usual_s, error_s)
 
     @property
     def is_batched(self) -> bool:

@@ -139,6 +139,20 @@ def test_rounds_that_cost_something_their_calls_do_not_explain_lie_off_the_line(
     assert "off_the_line" in labels(series(extra_s=BASE_S))
 
 
+def test_few_rounds_that_scatter_are_not_off_the_line() -> None:
+    """Five of them tell little of where their line begins: three honest kernels of fifty were labelled on a GPU."""
+    scattered = series()
+    apart_s = (9e-5, 4e-5, 3e-5, -6e-5, -6e-5)
+    sizes = (10, 12, 15, 17, 20)
+    scattered.rounds = [Round(n, BASE_S + n * CALL_S + off) for n, off in zip(sizes, apart_s, strict=True)]
+    assert "off_the_line" not in labels(scattered)
+
+
+@pytest.mark.parametrize(("chance", "freedom", "sigmas"), [(0.05, 7, 2.365), (0.05, 10, 2.228), (1e-4, 3, 28.0)])
+def test_students_distribution_is_that_of_the_tables(chance: float, freedom: int, sigmas: float) -> None:
+    assert stats.student_quantile(chance, freedom) == pytest.approx(sigmas, rel=1e-3)
+
+
 def test_times_alone_do_not_make_a_kernel_faster_when_the_clocks_differed() -> None:
     slow_clock = series(CALL_S)
     slow_clock.rounds = rounds(CALL_S, reading=Reading(sm_mhz=900.0))
