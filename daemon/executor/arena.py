@@ -15,6 +15,8 @@ from daemon.executor.layout import Field, Layout
 from daemon.executor.memory import SharedMemory
 
 _COMPARED_AT_ONCE = 256 << 20
+_WORTH_LEAVING_OUT = 1 << 20  # bytes of an input that is written over what was drawn
+_WORD = 8
 
 
 def region(buffer: torch.Tensor, layout: Layout, slot: int, field: Field) -> torch.Tensor:
@@ -35,6 +37,7 @@ class Arena:
         self.shared = shared
         self.image = torch.zeros(layout.total_bytes, dtype=torch.uint8, device=shared.bytes.device)
         self._protected = _protected(layout)
+        self._composed = _composed(layout)
 
     @property
     def device(self) -> torch.device:
@@ -51,7 +54,8 @@ class Arena:
             torch.cuda.synchronize()
 
     def compose(self, secret: torch.Generator, slots: list[int]) -> None:
-        """Fill the image of `slots` with secret random bytes: guards and poison; inputs are then written over them.
+        """Fill the image of `slots` with secret random bytes: guards and poison, and what lies between; inputs are
+        then written over them.
 
         The other slots keep what they had: a kernel may be called on them at any time without finding nonsense.
         """
@@ -59,7 +63,8 @@ class Arena:
         first, count = min(slots), len(slots)
         # 62 random bits a word: no byte pattern a kernel could know.
         if max(slots) - first + 1 == count:
-            rows[first : first + count].random_(generator=secret)
+            for start, end in self._composed:
+                rows[first : first + count, start:end].random_(generator=secret)
         else:
             drawn = torch.empty((count, rows.shape[1]), dtype=torch.int64, device=self.device)
             rows[torch.tensor(slots, device=self.device)] = drawn.random_(generator=secret)
@@ -183,6 +188,17 @@ def raw(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor)
     return tensor.view(_RAW_TYPES[tensor.element_size()])
+
+
+def _composed(layout: Layout) -> list[tuple[int, int]]:
+    """(first, last) 64-bit words of a slot that are drawn at random: all but the inside of large inputs."""
+    ranges, cursor = [], 0
+    for field in layout.fields:
+        if not field.poisoned and field.tensor.size_bytes >= _WORTH_LEAVING_OUT:
+            ranges.append((cursor, field.offset // _WORD))
+            cursor = (field.offset + field.tensor.size_bytes) // _WORD
+    ranges.append((cursor, layout.stride // _WORD))
+    return ranges
 
 
 def _protected(layout: Layout) -> list[tuple[int, int]]:

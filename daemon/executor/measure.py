@@ -58,6 +58,7 @@ _CHECKING_ANY_S = 0.01  # however little there is
 _GROWN_AT_MOST, _WORTH_GROWING = 3, 1.5  # many slots are filled faster, each, than a few
 _LOOKS = 2  # null rounds of calls one by one, and of the smallest kernels
 _CALLS_ONE_BY_ONE = 64
+_BYTES_ONE_BY_ONE = 1 << 30  # large contents make a call last, and few calls tell then
 _NEAR_A_LAUNCH_S = 5e-6  # calls beyond it cannot be cheaper than the launch of a kernel
 _TIME_LEFT_S = 1.0
 
@@ -111,6 +112,7 @@ class Measurement:
         self._round = 0
         self._turns = RoundTurns(self._random)
         self._filling_s = self._checking_s = 0.0  # a slot, about
+        self._overhead_s = 0.0  # of a round, as sizing found it
         self.not_captured: str | None = None
 
     def run(self, estimate_s: float, deadline: float, progress: Callable[[str], None]) -> list[Timing]:
@@ -136,12 +138,9 @@ class Measurement:
         with stage("size"):
             slots = self._sized(estimate_s, deadline, as_graph=as_graph)
         with stage("calibrate"):
-            if self._replay:
-                self._calibrate_copy(slots)
+            if not self._replay:  # otherwise beside the rounds, which say how long nulls have to be
                 self._calibrate(slots)
-            else:
-                self._calibrate(slots)
-                self._calibrate_copy(slots)
+            self._calibrate_copy(slots)
         with stage("rounds"):
             stop = self._rounds(slots, start, deadline, progress)
         with stage("alone"):
@@ -160,9 +159,9 @@ class Measurement:
         if as_graph:
             self._turns.replay = self._can_replay(deadline)
         walls_s = [self._warm_round(place, deadline) for place in self._places]
-        overhead_s = min(cost_s for _, cost_s in self._null_costs(0, self._null_kind, [few, few]))
+        self._overhead_s = min(cost_s for _, cost_s in self._null_costs(0, self._null_kind, [few, few]))
         for index, wall_s in enumerate(walls_s):
-            self._nulls.call_s[index] = max(wall_s - overhead_s, _LEAST_SHARE * wall_s) / few
+            self._nulls.call_s[index] = max(wall_s - self._overhead_s, _LEAST_SHARE * wall_s) / few
         slots = few
         for number in range(_GROWN_AT_MOST):
             wanted = self._choose_slots(max(self._nulls.call_s), deadline)
@@ -171,6 +170,10 @@ class Measurement:
             slots = wanted
             self._nulls.detach()
             self._warm_up(slots, deadline)
+        if self._replay:
+            turn = self._turns.single()
+            for place in self._places:
+                require_captured(self._capture(place, turn, deadline))
         return slots
 
     def _choose_slots(self, call_s: float, deadline: float) -> int:
@@ -208,12 +211,12 @@ class Measurement:
         self._filling_s = (time.perf_counter() - start) / slots
         for place in self._places:
             if self._replay:
-                require_captured(self._capture(place, deadline))
+                require_captured(self._capture(place, self._turns.first, deadline))
             self._warm_round(place, deadline)
 
-    def _capture(self, place: SidePlace, deadline: float) -> str | None:
-        seed = self._secret.seed("capture")
-        return capture(place.cell, self._turns.captured, seed, phase=Phase.MEASURE, deadline=deadline)
+    def _capture(self, place: SidePlace, turn: Turn, deadline: float) -> str | None:
+        order, seed = list(turn.order), self._secret.seed("capture")
+        return capture(place.cell, order, seed, phase=Phase.MEASURE, deadline=deadline, graph=turn.graph)
 
     def _warm_round(self, place: SidePlace, deadline: float, *, replay: bool | None = None) -> float:
         """Seconds it took, about: how large rounds have to be."""
@@ -228,7 +231,7 @@ class Measurement:
         """
         order = self._turns.captured
         for place in self._places:
-            self.not_captured = self._capture(place, deadline)
+            self.not_captured = self._capture(place, self._turns.first, deadline)
             if self.not_captured is not None:
                 return False
         self._fill(order, "capture", deadline)
@@ -258,8 +261,7 @@ class Measurement:
         return self._nulls.costs_s(index, kind, sizes, replay=self._replay if replay is None else replay)
 
     def _calibrate(self, slots: int) -> None:
-        """Null rounds at one call, at half and at all of them, on each place's own arena. Where more come beside the
-        rounds, a few."""
+        """Null rounds at one call, at half and at all of them, on each place's own arena."""
         for index in range(len(self._places)):
             self._calibrate_one(index, slots)
 
@@ -279,10 +281,15 @@ class Measurement:
             self._nulls.detach()
 
     def _suit_null(self, index: int, slots: int) -> None:
-        """Nulls anew, as long as the fastest round, where those so far were longer: they cost more, which would be
-        subtracted from a kernel that was slow only before the clock ran. After the first round shorter ones too."""
+        """Nulls as long as the fastest round, after the first one and anew where those so far were longer: they cost
+        more, which would be subtracted from a kernel that was slow only before the clock ran. After the first round
+        shorter ones too."""
         if not self._replay:
             return
+        if not self._series[index].null:
+            [first] = self._series[index].rounds
+            self._nulls.call_s[index] = max(first.wall_s - self._overhead_s, 0.0) / first.calls
+            self._calibrate_one(index, slots)
         fastest_s = max(min(self._account(index).samples_s), 0.0)
         so_far_s, is_first = self._nulls.call_s[index], len(self._series[index].rounds) == 1
         if so_far_s > _OTHER * fastest_s + CLOCK_TICK_S or (is_first and fastest_s > _OTHER * so_far_s):
@@ -405,10 +412,12 @@ class Measurement:
         """What a call costs that is launched from its own language, where the figure is that of a graph's launch."""
         if not self._replay:
             return
-        calls = min(slots, _CALLS_ONE_BY_ONE)
+        slot_bytes = max(place.attached.layout.stride for place in self._places)
+        calls = min(slots, _CALLS_ONE_BY_ONE, max(_FEW_CALLS, _BYTES_ONE_BY_ONE // slot_bytes))
         self._one_round(self._turns.few(calls), "called", deadline, lambda series: series.called)
-        for index, series in enumerate(self._series):
-            series.called_null += self._null_costs(index, NullKernel.LOOP, [calls] * _LOOKS, replay=False)
+        costs = self._null_costs(0, NullKernel.LOOP, [calls] * _LOOKS, replay=False)  # the same on every arena
+        for series in self._series:
+            series.called_null += costs
 
     def _account(self, index: int) -> Account:
         wirings = [place.wiring for place in self._places]

@@ -103,19 +103,24 @@ class Nulls:
 
     def _round(self, index: int, kind: NullKernel, calls: int, deadline: float, *, replay: bool) -> RoundResult:
         place, order = self._places[index], list(range(calls))
-        work = self._captured(index, kind, order, deadline) if replay else NullWork(kind, index)
-        plan = self._plan(place, Turn(tuple(order), replay, work.graph))
+        work, rouse = NullWork(kind, index), None
+        if replay:
+            work, is_new = self._captured(index, kind, order, deadline)
+            if not is_new:
+                rouse = self._captured(index, kind, order[:1], deadline)[0].graph
+        plan = self._plan(place, Turn(tuple(order), replay, work.graph, rouse=rouse))
         return run_timed(place, plan, 0, self.cell, self._surroundings, deadline=deadline, null=work)
 
-    def _captured(self, index: int, kind: NullKernel, order: list[int], deadline: float) -> NullWork:
-        """A graph of this work: a null round's slots come in any order, so one per number of calls is enough."""
+    def _captured(self, index: int, kind: NullKernel, order: list[int], deadline: float) -> tuple[NullWork, bool]:
+        """A graph of this work, and whether it has not been launched yet: a null round's slots come in any order, so
+        one per number of calls is enough."""
         cycles = self._idle_cycles(index, len(order)) if kind is NullKernel.WORK else 0
         key = (index, kind, len(order), cycles)
         is_new = key not in self._graphs
         work = NullWork(kind, index, cycles, self._graphs.setdefault(key, len(self._graphs)))
         if is_new:
             require_captured(capture(self.cell, order, 0, phase=Phase.MEASURE, deadline=deadline, null=work))
-        return work
+        return work, is_new
 
     def _idle_cycles(self, index: int, calls: int) -> int:
         """What is left of the kernel's time when the answers have been cleared."""

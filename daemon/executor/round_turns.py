@@ -12,12 +12,14 @@ _WHOLE, _GRAPHS, _SINGLE = 0, 3, 3  # numbers of graphs: on every slot; how many
 @dataclass(frozen=True)
 class Turn:
     """Which slots a round calls the kernel on, in order. `replay`: what is timed is one launch of the CUDA graph that
-    these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first."""
+    these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first. `rouse`: the
+    number of the graph whose launch wakes the cell up before; None: the same one, which has not been launched yet."""
 
     order: tuple[int, ...]
     replay: bool = False
     graph: int = 0
     is_new: bool = False
+    rouse: int | None = None
 
 
 class RoundTurns:
@@ -36,9 +38,14 @@ class RoundTurns:
         self._kept = {_WHOLE: Turn(self._order(slots), replay=True, graph=_WHOLE)}
 
     @property
+    def first(self) -> Turn:
+        """A launch of graph 0."""
+        return self._kept[_WHOLE]
+
+    @property
     def captured(self) -> list[int]:
         """The order of graph 0."""
-        return list(self._kept[_WHOLE].order)
+        return list(self.first.order)
 
     def few(self, calls: int) -> Turn:
         """Calls one by one, on slots drawn for this round alone."""
@@ -51,18 +58,19 @@ class RoundTurns:
         return self._graph(self._drawn(0, _GRAPHS), calls) if self.replay else self.few(calls)
 
     def single(self) -> Turn:
-        """Of a round of one call."""
+        """Of a round of one call. Once it has been captured, that graph is what wakes cells up."""
         return self._graph(_SINGLE, 1) if self.replay else self.few(1)
 
     def whole(self) -> Turn:
         """Of a round on every slot."""
-        return self._kept[_WHOLE] if self.replay else self.few(self._slots)
+        return self._graph(_WHOLE, self._slots) if self.replay else self.few(self._slots)
 
     def _graph(self, number: int, calls: int) -> Turn:
         """A launch of graph `number`, of `calls` calls if it has not been captured yet."""
         turn = self._kept.get(number) or Turn(self._order(calls), replay=True, graph=number, is_new=True)
         self._kept[number] = replace(turn, is_new=False)
-        return turn
+        is_there = _SINGLE in self._kept and not turn.is_new
+        return replace(turn, rouse=_SINGLE) if is_there else turn
 
     def _order(self, calls: int) -> tuple[int, ...]:
         return tuple(int(slot) for slot in torch.randperm(self._slots, generator=self._random)[:calls])

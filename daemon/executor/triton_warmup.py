@@ -1,5 +1,5 @@
-"""One compilation by Triton, for a GPU that need not be there: the first in a process loads the compiler, and what is
-forked from that process need not do it again. Untrusted side: imported in zygotes."""
+"""What Triton does once in a process, done for all that are forked from it, for a GPU that need not be there: loading
+its compiler, and compiling the C it launches kernels with. Untrusted side: imported in zygotes."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def compile_once(architecture: str) -> None:
         fn=_scale, signature={"x_ptr": "*fp32", "count": "i32", "BLOCK": "constexpr"}, constexprs={"BLOCK": 1024}
     )
     triton.compile(source, target=GPUTarget("cuda", int(architecture.replace(".", "")), _WARP_SIZE))
+
+
+def load_helper() -> None:
+    """Compile and load the C helper of Triton's driver, which takes a compiler some tenths of a second. It is made
+    again by whoever asks for it, although there is only one: from here on nobody makes it. The driver's library is
+    loaded with it, and does nothing before a process wants a GPU. Raises whatever Triton does."""
+    from triton.backends.nvidia.driver import CudaUtils
+
+    CudaUtils()
+    CudaUtils.__init__ = lambda _: None

@@ -55,16 +55,18 @@ def main(argv: list[str]) -> int:
 
 
 def _start_triton(architecture: str | None) -> None:
-    """Import it, where it is there; for a GPU also have it load its compiler, which takes most of a second. Whatever
-    goes wrong, the kernel that needs it will hear of it."""
+    """Import it, where it is there; for a GPU also have it load its compiler and its helper, which take a second.
+    Whatever goes wrong, the kernel that needs it will hear of it."""
     with suppress(ImportError):  # not on every platform, and only some kernels need it
         import triton  # noqa: F401
 
         if architecture is not None:
-            from daemon.executor.triton_warmup import compile_once
+            from daemon.executor.triton_warmup import compile_once, load_helper
 
             with suppress(Exception):
                 compile_once(architecture)
+            with suppress(Exception):
+                load_helper()
 
 
 def _fork_cell(order: protocol.Message, fds: dict[str, int]) -> None:

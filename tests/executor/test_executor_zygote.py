@@ -214,3 +214,18 @@ def test_tritons_first_compilation_needs_no_gpu_and_starts_no_thread() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (ran.stdout.strip(), ran.returncode) == ("1", 0), ran.stderr
+
+
+def test_tritons_helper_is_made_once_however_often_it_is_asked_for() -> None:
+    program = (
+        "from unittest.mock import MagicMock\n"
+        "from triton.backends.nvidia import driver\n"
+        "from daemon.executor.triton_warmup import load_helper\n"
+        "driver.compile_module_from_src = made = MagicMock()\n"
+        "driver.library_dirs = lambda: []\n"
+        "load_helper()\n"
+        "first, second = driver.CudaUtils(), driver.CudaUtils()\n"
+        "print(made.call_count, first is second, first.load_binary is made.return_value.load_binary)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.stdout.split(), ran.returncode) == (["1", "True", "True"], 0), ran.stderr

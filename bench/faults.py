@@ -1,0 +1,175 @@
+"""What bundles that misbehave cost, and whether those beside them notice.
+
+    python bench/faults.py [--good 8] [--device auto|cpu|cuda] [--max-s S] [--elements N]
+
+First good Triton kernels (those of `throughput.py`) alone, then as many with three others among them, all dropped at
+once: a kernel that never ends, one that writes far outside its tensors (on a CPU it reads address 0), and one whose
+source compiles an extension with `load_inline`. Printed: how long each of the three had the device; how long the
+extension took to compile and how long the device was held for that; verdicts and times of the good ones in both runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from throughput import ELEMENTS, EVERY_WRONG, REFERENCE, bundle, daemon, drop, result
+
+HANG = """\
+import torch
+from torch import nn
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        if x.is_cuda:
+            torch.cuda._sleep(1 << 62)
+        while not x.is_cuda:
+            pass
+        return torch.relu(x)
+"""
+BEYOND = """\
+import ctypes, torch, triton
+import triton.language as tl
+from torch import nn
+
+@triton.jit
+def write_at(y_ptr, offset):
+    tl.store(y_ptr + offset, 1.0)
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        y = torch.relu(x)
+        if x.is_cuda:
+            write_at[(1,)](y, 1 << 46)
+        else:
+            ctypes.string_at(0)
+        return y
+"""
+INLINE = """\
+import torch
+from torch import nn
+from torch.utils.cpp_extension import load_inline
+
+DECLARED = "torch::Tensor relu(torch::Tensor x);"
+ON_CPU = "torch::Tensor relu(torch::Tensor x) { return x.clamp_min(0); }"
+ON_GPU = '''
+__global__ void relu_kernel(const float* x, float* y, int64_t n) {
+    int64_t i = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x;
+    if (i < n) y[i] = x[i] > 0 ? x[i] : 0;
+}
+
+torch::Tensor relu(torch::Tensor x) {
+    auto y = torch::empty_like(x);
+    auto stream = at::cuda::getCurrentCUDAStream();
+    relu_kernel<<<(x.numel() + 255) / 256, 256, 0, stream>>>(x.data_ptr<float>(), y.data_ptr<float>(), x.numel());
+    return y;
+}
+'''
+has_gpu = torch.version.cuda is not None
+module = load_inline(
+    name="relu_inline",
+    cpp_sources=DECLARED if has_gpu else ON_CPU,
+    cuda_sources="#include <ATen/cuda/CUDAContext.h>" + ON_GPU if has_gpu else None,
+    functions=["relu"],
+)
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        return module.relu(x)
+"""
+OTHERS = {
+    "hang": (HANG, "torch", "timeout"),
+    "beyond": (BEYOND, "torch", "runtime_error"),
+    "inline": (INLINE, "torch_cuda", "passed"),
+}
+
+
+def other(scratch: Path, name: str, elements: int, max_s: float | None) -> Path:
+    """One of the three, with the reference of the good ones."""
+    source, kernel_type, _ = OTHERS[name]
+    folder = scratch / "made" / name
+    folder.mkdir(parents=True)
+    (folder / "reference.py").write_text(REFERENCE.format(elements=elements), "utf-8")
+    (folder / "custom.py").write_text(source, "utf-8")
+    contract: dict[str, Any] = {
+        "name": name,
+        "ref_kernel": {"source_file": "reference.py", "kernel_type": "torch"},
+        "custom_kernel": {"source_file": "custom.py", "kernel_type": kernel_type},
+    }
+    if max_s is not None:
+        contract["timing"] = {"max_s": max_s}
+    (folder / "contract.json").write_text(json.dumps(contract), "utf-8")
+    return folder
+
+
+def at_once(home: Path, folders: list[Path]) -> list[dict[str, Any]]:
+    """The results of bundles that all come at the same moment."""
+    for folder in folders:
+        drop(home, folder)
+    return [result(home, folder.name) for folder in folders]
+
+
+def good_ones(documents: list[dict[str, Any]]) -> str:
+    times_us = [one["cases"][0]["timing"]["stats"]["median"] * 1e3 for one in documents if one["verdict"] == "passed"]
+    passed = f"{len(times_us)} of {len(documents)} passed"
+    if not times_us:
+        return passed
+    return f"{passed}, median {statistics.median(times_us):.2f} us, {min(times_us):.2f} to {max(times_us):.2f}"
+
+
+def main() -> int:
+    from daemon.config import load
+    from daemon.executor.devices import choose
+
+    parser = argparse.ArgumentParser(description="What bundles that misbehave cost.")
+    parser.add_argument("--good", type=int, default=8)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument(
+        "--max-s", type=float, help="how long to measure one case; the daemon's own default if not given"
+    )
+    parser.add_argument("--elements", type=int, help="of the input; 134 MB on a GPU, 1 MB on a CPU")
+    arguments = parser.parse_args()
+    judged_on = choose(load({"device": arguments.device}).settings)[0]
+    device, elements = judged_on.kind, arguments.elements or ELEMENTS[judged_on.kind]
+    print(f"{judged_on}, {arguments.good} good kernels on {elements * 4 / 1e6:.1f} MB")
+    with tempfile.TemporaryDirectory() as scratch_name:
+        scratch = Path(scratch_name)
+        home = scratch / "home"
+        (home / "inbox").mkdir(parents=True)
+
+        def good(run: str, number: int) -> Path:
+            folder = scratch / "made" / f"{run}{number}"
+            return bundle(
+                folder, EVERY_WRONG * (number + (100 if run == "beside" else 0)), device, elements, arguments.max_s
+            )
+
+        with daemon(home, device):
+            at_once(home, [good("first", 1000)])
+            alone = at_once(home, [good("alone", number) for number in range(arguments.good)])
+            folders = [good("beside", number) for number in range(arguments.good)]
+            for place, name in enumerate(OTHERS):
+                folders.insert(1 + place * len(folders) // len(OTHERS), other(scratch, name, elements, arguments.max_s))
+            documents = dict(zip((folder.name for folder in folders), at_once(home, folders), strict=True))
+    others = {name: documents.pop(name) for name in OTHERS}
+    print(f"good ones alone:        {good_ones(alone)}")
+    print(f"good ones with others:  {good_ones(list(documents.values()))}")
+    print(
+        f"{'':10}{'verdict':16}{'as expected':>12}{'held s':>8}{'compiled s':>12}{'held for that s':>17}{'share %':>9}"
+    )
+    for name, document in others.items():
+        verdict = document["verdict"]
+        print(f"{name:10}{verdict:16}{verdict == OTHERS[name][2]!s:>12}{document['evaluate_ms'] / 1e3:8.2f}", end="")
+        if built_ms := document["cases"][0]["build"].get("build_ms") if document["cases"] else None:
+            held_ms = document["cases"][0]["stages_ms"]["build"]
+            print(f"{built_ms / 1e3:12.2f}{held_ms / 1e3:17.3f}{held_ms / built_ms:9.2%}", end="")
+        print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
