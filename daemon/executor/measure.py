@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from daemon.evaluation import Failure, Timing
+from daemon.executor.calibration import Calibration
 from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.conditions import Conditions, Surroundings
 from daemon.executor.cores import Lane, kept_to
@@ -45,9 +46,6 @@ from daemon.verdict import Phase, Verdict
 _STREAM_ROUND_S = 0.05
 _GRAPH_ROUND_S = 0.01  # what a round costs varies by 40 us; longer ones cost more contents
 _FEW_CALLS = 8
-_OTHER = 1.3  # times as long: not the same any more
-_NULL_ROUNDS = 3
-_NULLS_BEFORE = 2  # of each size, where more come beside the rounds
 _SIZING_CALLS = 16
 _LEAST_SHARE = 0.05  # of a sizing round that its calls take at least, whatever the null candidate says
 _ISOLATED_ROUNDS = 3
@@ -111,8 +109,8 @@ class Measurement:
         self._content = secret.generator("content")
         self._round = 0
         self._turns = RoundTurns(self._random)
+        self._calibration = Calibration(self._nulls, places, self._series, self._turns)
         self._filling_s = self._checking_s = 0.0  # a slot, about
-        self._overhead_s = 0.0  # of a round, as sizing found it
         self.not_captured: str | None = None
 
     def run(self, estimate_s: float, deadline: float, progress: Callable[[str], None]) -> list[Timing]:
@@ -126,6 +124,7 @@ class Measurement:
             except NotCaptured as reason:
                 self.not_captured, self._turns.replay = str(reason), False
                 self._series = [Series() for _ in self._places]
+                self._calibration = Calibration(self._nulls, self._places, self._series, self._turns)
                 self._nulls.detach()
                 return self._run(estimate_s, deadline, progress, as_graph=False)
             finally:
@@ -138,9 +137,9 @@ class Measurement:
         with stage("size"):
             slots = self._sized(estimate_s, deadline, as_graph=as_graph)
         with stage("calibrate"):
-            if not self._replay:  # otherwise beside the rounds, which say how long nulls have to be
-                self._calibrate(slots)
-            self._calibrate_copy(slots)
+            if not self._replay:
+                self._calibration.around(slots)
+            self._calibration.copies(slots)
         with stage("rounds"):
             stop = self._rounds(slots, start, deadline, progress)
         with stage("alone"):
@@ -149,7 +148,7 @@ class Measurement:
                 look(slots, own_deadline(deadline, slowest_s))
         with stage("calibrate"):
             if not self._replay:
-                self._calibrate(slots)
+                self._calibration.around(slots)
         return [self._timing(index, stop) for index in range(len(self._places))]
 
     def _sized(self, estimate_s: float, deadline: float, *, as_graph: bool) -> int:
@@ -159,9 +158,10 @@ class Measurement:
         if as_graph:
             self._turns.replay = self._can_replay(deadline)
         walls_s = [self._warm_round(place, deadline) for place in self._places]
-        self._overhead_s = min(cost_s for _, cost_s in self._null_costs(0, self._null_kind, [few, few]))
+        overhead_s = min(cost_s for _, cost_s in self._calibration.costs(0, self._calibration.kind, [few, few]))
+        self._calibration.overhead_s = overhead_s
         for index, wall_s in enumerate(walls_s):
-            self._nulls.call_s[index] = max(wall_s - self._overhead_s, _LEAST_SHARE * wall_s) / few
+            self._nulls.call_s[index] = max(wall_s - overhead_s, _LEAST_SHARE * wall_s) / few
         slots = few
         for number in range(_GROWN_AT_MOST):
             wanted = self._choose_slots(max(self._nulls.call_s), deadline)
@@ -250,60 +250,6 @@ class Measurement:
         """Whether rounds are launches of graphs."""
         return self._turns.replay
 
-    @property
-    def _null_kind(self) -> NullKernel:
-        return NullKernel.WORK if self._replay else NullKernel.LOOP
-
-    def _null_costs(
-        self, index: int, kind: NullKernel, sizes: list[int], *, replay: bool | None = None
-    ) -> list[tuple[int, float]]:
-        """As `Nulls.costs_s`; `replay` as the whole measurement has it, unless said otherwise."""
-        return self._nulls.costs_s(index, kind, sizes, replay=self._replay if replay is None else replay)
-
-    def _calibrate(self, slots: int) -> None:
-        """Null rounds at one call, at half and at all of them, on each place's own arena."""
-        for index in range(len(self._places)):
-            self._calibrate_one(index, slots)
-
-    def _calibrate_one(self, index: int, slots: int) -> None:
-        half = max(1, slots // 2)
-        sizes = [half, slots] * _NULLS_BEFORE if self._replay else sorted({1, half, slots}) * _NULL_ROUNDS
-        self._series[index].null += self._null_costs(index, self._null_kind, sizes)
-
-    def _calibrate_copy(self, slots: int) -> None:
-        """What copying returned answers into their slots costs. What the null candidate copies goes with its maps."""
-        for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
-            if place.wiring.returns:
-                found = self._null_costs(index, NullKernel.COPY, [slots] * _NULL_ROUNDS)
-                base = None if self._replay else self._account(index).null
-                series.copying += [(calls, cost_s - (base.of(calls) if base else 0.0)) for calls, cost_s in found]
-        if any(place.wiring.returns for place in self._places):
-            self._nulls.detach()
-
-    def _suit_null(self, index: int, slots: int) -> None:
-        """Nulls as long as the fastest round, after the first one and anew where those so far were longer: they cost
-        more, which would be subtracted from a kernel that was slow only before the clock ran. After the first round
-        shorter ones too."""
-        if not self._replay:
-            return
-        if not self._series[index].null:
-            [first] = self._series[index].rounds
-            self._nulls.call_s[index] = max(first.wall_s - self._overhead_s, 0.0) / first.calls
-            self._calibrate_one(index, slots)
-        fastest_s = max(min(self._account(index).samples_s), 0.0)
-        so_far_s, is_first = self._nulls.call_s[index], len(self._series[index].rounds) == 1
-        if so_far_s > _OTHER * fastest_s + CLOCK_TICK_S or (is_first and fastest_s > _OTHER * so_far_s):
-            self._nulls.call_s[index] = fastest_s
-            self._series[index].null.clear()
-            self._calibrate_one(index, slots)
-
-    def _null_beside(self, index: int, slots: int) -> None:
-        """A null round in between: what a round costs drifts like what it is subtracted from. On a CPU those before and
-        after must do: a round there is long against what it costs."""
-        if self._replay:
-            size = slots if self._round % 2 else max(1, slots // 2)
-            self._series[index].null += self._null_costs(index, self._null_kind, [size])
-
     def _plan(self, place: SidePlace, turn: Turn) -> RoundPlan:
         return plan_round(place.attached, self._secret_fields(place), turn, self._random)
 
@@ -320,9 +266,8 @@ class Measurement:
         while True:
             began = time.monotonic()
             self._one_round(self._turns.usual(), "round", deadline, lambda series: series.rounds)
-            for index in range(len(self._places)):
-                self._suit_null(index, slots)
-                self._null_beside(index, slots)
+            if self._replay:  # on a CPU a round is long against what it costs
+                self._calibration.beside(slots)
             longest_s = max(longest_s, time.monotonic() - began)
             worst = self._worst_rse()
             progress(f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
@@ -376,7 +321,7 @@ class Measurement:
         for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
             # Nothing to write takes no kernel, and who takes longer than a launch has had one.
             if any(field.tensor.count for field in place.answer_fields()) and self._usual_s(index) < _NEAR_A_LAUNCH_S:
-                series.touch += self._null_costs(index, NullKernel.TOUCH, [slots] * _LOOKS)
+                series.touch += self._calibration.costs(index, NullKernel.TOUCH, [slots] * _LOOKS)
 
     def _alone(self, slots: int, wanted: int, deadline: float) -> None:
         half = -(-wanted // 2)
@@ -387,7 +332,8 @@ class Measurement:
 
     def _alone_nulls(self, count: int) -> None:
         for index, series in enumerate(self._series):
-            series.alone_null += [cost_s for _, cost_s in self._null_costs(index, self._null_kind, [1] * count)]
+            costs = self._calibration.costs(index, self._calibration.kind, [1] * count)
+            series.alone_null += [cost_s for _, cost_s in costs]
 
     def _usual_s(self, index: int) -> float:
         return statistics.median(self._account(index).samples_s)
@@ -415,7 +361,7 @@ class Measurement:
         slot_bytes = max(place.attached.layout.stride for place in self._places)
         calls = min(slots, _CALLS_ONE_BY_ONE, max(_FEW_CALLS, _BYTES_ONE_BY_ONE // slot_bytes))
         self._one_round(self._turns.few(calls), "called", deadline, lambda series: series.called)
-        costs = self._null_costs(0, NullKernel.LOOP, [calls] * _LOOKS, replay=False)  # the same on every arena
+        costs = self._calibration.costs(0, NullKernel.LOOP, [calls] * _LOOKS, replay=False)  # the same on every arena
         for series in self._series:
             series.called_null += costs
 

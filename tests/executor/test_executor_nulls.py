@@ -3,73 +3,119 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from daemon.executor.measure import Measurement
+from daemon.executor.calibration import Calibration
 from daemon.executor.round_turns import RoundTurns
+from daemon.executor.side import NullKernel
 from daemon.executor.timings import Round, Series
 
 BASE_S, SLOTS = 5e-4, 100
 
 
-class Calibrated(Measurement):
-    """One place whose kernel takes what its rounds say; what is calibrated anew is written down."""
+class Nulls:
+    """Null rounds that cost what they should; which were taken is written down."""
 
-    def __init__(self, guessed_s: float, *calls_s: float) -> None:
-        self._turns = RoundTurns(torch.Generator())
-        self._turns.replay = True
-        self._rules = SimpleNamespace(in_pairs=True)  # type: ignore[assignment]
-        self._places = [SimpleNamespace(wiring=SimpleNamespace(returns=False))]  # type: ignore[list-item]
-        self._series = [
-            Series(
-                rounds=[Round(SLOTS, BASE_S + SLOTS * call_s) for call_s in calls_s],
-                null=[(SLOTS // 2, BASE_S), (SLOTS, BASE_S)] * 2,
-            )
-        ]
-        self._nulls = SimpleNamespace(call_s=[guessed_s])  # type: ignore[assignment]
-        self.again: list[float] = []
+    def __init__(self, sides: int) -> None:
+        self.call_s = [0.0] * sides
+        self.taken: list[tuple[int, int, int]] = []  # arena, calls, nanoseconds that a call of it is long
 
-    def _calibrate_one(self, index: int, slots: int) -> None:
-        assert self._series[index].null == [], "those that were too long are gone"
-        self.again.append(self._nulls.call_s[index])
-        self._series[index].null += [(slots // 2, BASE_S), (slots, BASE_S)] * 2
+    def costs_s(self, index: int, _kind: NullKernel, sizes: list[int], *, replay: bool) -> list[tuple[int, float]]:
+        assert replay
+        self.taken += [(index, calls, round(self.call_s[index] * 1e9)) for calls in sizes]
+        return [(calls, BASE_S) for calls in sizes]
 
 
-def suited(guessed_s: float, *calls_s: float) -> list[float]:
-    measurement = Calibrated(guessed_s, *calls_s)
-    measurement._suit_null(0, SLOTS)
-    return measurement.again
+class Case:
+    """Rounds of `sides` kernels, as launches of graphs, and the nulls beside them."""
+
+    def __init__(self, sides: int = 1, strides: tuple[int, ...] = (64, 64)) -> None:
+        turns = RoundTurns(torch.Generator())
+        turns.replay = True
+        self.nulls = Nulls(sides)
+        self.series = [Series() for _ in range(sides)]
+        layouts = [SimpleNamespace(stride=stride) for stride in strides[:sides]]
+        places: list[Any] = [SimpleNamespace(attached=SimpleNamespace(layout=layout)) for layout in layouts]
+        self.calibration = Calibration(self.nulls, places, self.series, turns)  # type: ignore[arg-type]
+        self.calibration.overhead_s = BASE_S
+
+    def round(self, *calls_s: float) -> list[tuple[int, int, int]]:
+        """A round of every side; which null rounds came after it."""
+        self.nulls.taken = []
+        for series, call_s in zip(self.series, calls_s, strict=True):
+            series.rounds.append(Round(SLOTS, BASE_S + SLOTS * call_s))
+        self.calibration.beside(SLOTS)
+        return self.nulls.taken
 
 
-def test_a_kernel_that_was_slow_before_the_clock_ran_gets_nulls_as_short_as_its_rounds() -> None:
-    assert suited(1e-3, 2e-5) == [pytest.approx(2e-5)]
+def test_the_first_round_says_how_long_nulls_are() -> None:
+    taken = Case().round(2e-5)
+    assert [calls for _, calls, _ in taken] == [50, 100, 50, 100, 100]
+    assert {call_ns for _, _, call_ns in taken} == {20_000}
 
 
-def test_one_that_speeds_up_later_does_too_and_the_fastest_round_counts() -> None:
-    assert suited(2e-5, 2e-5, 5e-6, 2e-5) == [pytest.approx(5e-6)]
+def test_then_one_comes_beside_every_round() -> None:
+    case = Case()
+    case.round(2e-5)
+    assert [[calls for _, calls, _ in case.round(2e-5)] for _ in range(3)] == [[50], [100], [50]]
+    assert len(case.series[0].null) == 8
 
 
-def test_nulls_get_longer_after_the_first_round_only() -> None:
-    assert suited(1e-5, 2e-5) == [pytest.approx(2e-5)]
-    assert suited(1e-5, 2e-5, 2e-5) == []
+def test_a_kernel_that_speeds_up_later_gets_shorter_ones_and_the_longer_ones_are_forgotten() -> None:
+    case = Case()
+    case.round(2e-5)
+    taken = case.round(5e-6)
+    assert len(taken) == len(case.series[0].null) == 5
+    assert {call_ns for _, _, call_ns in taken} == {5_000}
+    assert len(case.round(2e-5)) == 1, "the fastest round counts"
 
 
 def test_about_as_long_is_good_enough() -> None:
-    assert suited(2e-5, 1.9e-5) == []
-    assert suited(2e-5, 2.2e-5) == []
+    case = Case()
+    case.round(2e-5)
+    assert len(case.round(1.9e-5)) == 1
+    assert len(case.round(4e-5)) == 1, "nulls that are too short cost no less"
+
+
+def test_nulls_get_longer_after_the_first_round_only() -> None:
+    case = Case()
+    case.calibration.overhead_s = BASE_S + SLOTS * 1e-5  # sizing found too much
+    taken = case.round(2e-5)
+    assert [call_ns for _, _, call_ns in taken] == [10_000] * 4 + [20_000] * 5
+    assert len(case.series[0].null) == 5
 
 
 def test_it_does_not_go_on_for_ever_where_there_is_nothing_to_time() -> None:
-    measurement = Calibrated(1e-5, -1e-6)
-    for _ in range(5):
-        measurement._suit_null(0, SLOTS)
-    assert measurement.again == [0.0]
+    case = Case()
+    case.round(-1e-6)
+    assert len(case.round(-1e-6)) == 1
+    assert case.nulls.call_s == [0.0]
 
 
-def test_rounds_that_are_no_graphs_have_nulls_that_do_nothing() -> None:
-    measurement = Calibrated(1e-3, 2e-5)
-    measurement._turns.replay = False
-    measurement._suit_null(0, SLOTS)
-    assert measurement.again == []
+def test_kernels_alike_share_their_nulls() -> None:
+    case = Case(2)
+    case.round(2e-5, 2.2e-5)
+    arenas = [case.round(2e-5, 2.2e-5)[0][0] for _ in range(4)]
+    assert case.series[0].null == case.series[1].null
+    assert len(case.series[0].null) == 9
+    assert set(arenas) == {0, 1}, "on either arena in turn"
+
+
+@pytest.mark.parametrize(("strides", "calls_s"), [((64, 128), (2e-5, 2e-5)), ((64, 64), (2e-5, 4e-5))])
+def test_other_kernels_have_nulls_of_their_own(strides: tuple[int, int], calls_s: tuple[float, float]) -> None:
+    case = Case(2, strides)
+    taken = case.round(*calls_s)
+    assert sorted(arena for arena, _, _ in taken) == [0] * 5 + [1] * 5
+    assert [pytest.approx(one) for one in case.nulls.call_s] == list(calls_s)
+
+
+def test_who_is_no_longer_alike_goes_on_with_nulls_of_its_own() -> None:
+    case = Case(2)
+    case.round(2e-5, 2e-5)
+    taken = case.round(5e-6, 2e-5)
+    assert [arena for arena, _, _ in taken] == [0] * 5 + [1]
+    assert len(case.series[0].null) == 5
+    assert len(case.series[1].null) == 6

@@ -1,0 +1,115 @@
+"""When null rounds are taken, how long they have to be, and whose rounds they are subtracted from. Trusted side.
+
+Theory of operation: where calls are launched one by one, null rounds do nothing and are taken before and after. Where
+rounds are launches of graphs they work for as long as the kernel does (`nulls`), which is known after the first round;
+from then on one comes beside every round, for what a round costs drifts. Arenas of the same layout, under kernels that
+take about as long, cost the same: their null rounds count for both sides. That is half as many, and what they are off
+by is the same for both, so that it does not come between two kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from daemon.executor.nulls import Nulls
+from daemon.executor.round_turns import RoundTurns
+from daemon.executor.side import NullKernel, SidePlace
+from daemon.executor.timings import CLOCK_TICK_S, NullCost, Series
+
+_OTHER = 1.3  # times as long: not the same any more
+_NULL_ROUNDS = 3
+_NULLS_BEFORE = 2  # of each size, where more come beside the rounds
+
+
+class Calibration:
+    """Fills in `null` and `copying` of `series`, one for each of `places`. `overhead_s`: of a round, as sizing found
+    it."""
+
+    def __init__(self, nulls: Nulls, places: Sequence[SidePlace], series: Sequence[Series], turns: RoundTurns) -> None:
+        self._nulls = nulls
+        self._places = places
+        self._series = series
+        self._turns = turns
+        self.overhead_s = 0.0
+
+    @property
+    def kind(self) -> NullKernel:
+        """What stands in for a kernel whose rounds are as they are now."""
+        return NullKernel.WORK if self._turns.replay else NullKernel.LOOP
+
+    def costs(
+        self, index: int, kind: NullKernel, sizes: list[int], *, replay: bool | None = None
+    ) -> list[tuple[int, float]]:
+        """As `Nulls.costs_s`; `replay` as the rounds are, unless said otherwise."""
+        return self._nulls.costs_s(index, kind, sizes, replay=self._turns.replay if replay is None else replay)
+
+    def around(self, slots: int) -> None:
+        """Before the rounds, or after them, where those are no launches of graphs: at one call, at half and at all of
+        them, on each arena."""
+        for index, series in enumerate(self._series):
+            series.null += self.costs(index, self.kind, sorted({1, max(1, slots // 2), slots}) * _NULL_ROUNDS)
+
+    def copies(self, slots: int) -> None:
+        """What copying returned answers into their slots costs. What the null candidate copies goes with its maps."""
+        for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
+            if place.wiring.returns:
+                found = self.costs(index, NullKernel.COPY, [slots] * _NULL_ROUNDS)
+                base = None if self._turns.replay else NullCost.through(series.null)
+                series.copying += [(calls, cost_s - (base.of(calls) if base else 0.0)) for calls, cost_s in found]
+        if any(place.wiring.returns for place in self._places):
+            self._nulls.detach()
+
+    def beside(self, slots: int) -> None:
+        """After a round that is the launch of a graph: the first nulls, new ones where those so far do not suit the
+        kernel any more, and one more."""
+        renewed = [index for index, series in enumerate(self._series) if not series.null]
+        for index in renewed:
+            [first] = self._series[index].rounds
+            self._nulls.call_s[index] = max(first.wall_s - self.overhead_s, 0.0) / first.calls
+        self._renew(renewed, slots)
+        self._renew([index for index in range(len(self._series)) if not self._suits(index)], slots)
+        number = len(self._series[0].rounds)
+        size = slots if number % 2 else max(1, slots // 2)
+        if self._are_alike:
+            self._extend(range(len(self._series)), number // 2 % len(self._series), [size])
+        else:
+            for index in range(len(self._series)):
+                self._extend([index], index, [size])
+
+    def _suits(self, index: int) -> bool:
+        """False where the null works longer than the fastest round, which costs more than that did and would be
+        subtracted from a kernel that was slow only before the clock ran; or, after the first round, much shorter.
+        Remembers how long it has to be."""
+        series = self._series[index]
+        cost = NullCost.through(series.null)
+        fastest_s = max(min((one.wall_s - cost.of(one.calls)) / one.calls for one in series.rounds), 0.0)
+        so_far_s, is_first = self._nulls.call_s[index], len(series.rounds) == 1
+        if so_far_s > _OTHER * fastest_s + CLOCK_TICK_S or (is_first and fastest_s > _OTHER * so_far_s):
+            self._nulls.call_s[index] = fastest_s
+            return False
+        return True
+
+    @property
+    def _are_alike(self) -> bool:
+        """Whether a null round on either arena says what one costs on the other."""
+        return (
+            len({place.attached.layout.stride for place in self._places}) == 1
+            and max(self._nulls.call_s) <= _OTHER * min(self._nulls.call_s) + CLOCK_TICK_S
+        )
+
+    def _renew(self, indices: Sequence[int], slots: int) -> None:
+        """Nulls as `call_s` says, and no others, for the sides `indices`."""
+        for index in indices:
+            self._series[index].null.clear()
+        sizes = [max(1, slots // 2), slots] * _NULLS_BEFORE
+        if len(indices) == len(self._series) and self._are_alike:
+            self._extend(indices, 0, sizes)
+        else:
+            for index in indices:
+                self._extend([index], index, sizes)
+
+    def _extend(self, indices: Sequence[int], arena: int, sizes: list[int]) -> None:
+        """Null rounds of these sizes on one arena, for the sides `indices`."""
+        costs = self.costs(arena, self.kind, sizes)
+        for index in indices:
+            self._series[index].null += costs
