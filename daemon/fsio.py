@@ -40,6 +40,11 @@ def rename(source: Path, target: Path) -> None:
         fsync_dir(source.parent)
 
 
+def rename_scratch(source: Path, target: Path) -> None:
+    """Rename what is made anew after a power cut. As `rename`, without waiting for the disk."""
+    os.rename(source, target)  # noqa: PTH104 - this is the place
+
+
 def rename_exclusive(source: Path, target: Path) -> None:
     """Rename durably, only when nothing is at `target`: one atomic step that never replaces anything.
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,7 +94,7 @@ class Spool:
 
     def held_for(self, job_id: str) -> Iterator[Claimed]:
         """The entries of `work/` of one job; mostly one, for a moment of repair two or none."""
-        return (claimed for claimed in self.held() if claimed.job_id == job_id)
+        return self._held(name for name in _listing(self._paths.work) if name.endswith(f"-{job_id}"))
 
     def has(self, job_id: str) -> bool:
         """Whether a bundle of this job is in the inbox or claimed. Looked for in the order in which bundles move."""
@@ -117,7 +117,10 @@ class Spool:
 
     def held(self) -> Iterator[Claimed]:
         """Everything in `work/`, of every owner; what is not named like a claimed bundle is skipped."""
-        for entry_name in _listing(self._paths.work):
+        return self._held(_listing(self._paths.work))
+
+    def _held(self, entry_names: Iterable[str]) -> Iterator[Claimed]:
+        for entry_name in entry_names:
             work_name = WorkName.parse(entry_name)
             if work_name is None:
                 continue
