@@ -61,13 +61,14 @@ class Arena:
         """
         rows = _grid(self.layout, self.image, self.layout.slots).view(torch.int64)
         first, count = min(slots), len(slots)
-        # 62 random bits a word: no byte pattern a kernel could know.
-        if max(slots) - first + 1 == count:
-            for start, end in self._composed:
+        is_together = max(slots) - first + 1 == count
+        for start, end in self._composed:
+            # 62 random bits a word: no byte pattern a kernel could know.
+            if is_together:
                 rows[first : first + count, start:end].random_(generator=secret)
-        else:
-            drawn = torch.empty((count, rows.shape[1]), dtype=torch.int64, device=self.device)
-            rows[torch.tensor(slots, device=self.device)] = drawn.random_(generator=secret)
+            else:
+                drawn = torch.empty((count, end - start), dtype=torch.int64, device=self.device)
+                rows[torch.tensor(slots, device=self.device), start:end] = drawn.random_(generator=secret)
 
     def place(self, slots: list[int], field: Field, values: torch.Tensor) -> None:
         """Write one input's content, [slots, *shape], into the image."""

@@ -18,7 +18,7 @@ from daemon.executor.timings import CLOCK_TICK_S, NullCost, Series
 
 _OTHER = 1.3  # times as long: not the same any more
 _NULL_ROUNDS = 3
-_NULLS_BEFORE = 2  # of each size, where more come beside the rounds
+_NULLS_AT_FIRST = 2  # of each size, where more come beside the rounds
 
 
 class Calibration:
@@ -93,7 +93,7 @@ class Calibration:
     def _are_alike(self) -> bool:
         """Whether a null round on either arena says what one costs on the other."""
         return (
-            len({place.attached.layout.stride for place in self._places}) == 1
+            len({_outline(place) for place in self._places}) == 1
             and max(self._nulls.call_s) <= _OTHER * min(self._nulls.call_s) + CLOCK_TICK_S
         )
 
@@ -101,7 +101,7 @@ class Calibration:
         """Nulls as `call_s` says, and no others, for the sides `indices`."""
         for index in indices:
             self._series[index].null.clear()
-        sizes = [max(1, slots // 2), slots] * _NULLS_BEFORE
+        sizes = [max(1, slots // 2), slots] * _NULLS_AT_FIRST
         if len(indices) == len(self._series) and self._are_alike:
             self._extend(indices, 0, sizes)
         else:
@@ -113,3 +113,8 @@ class Calibration:
         costs = self.costs(arena, self.kind, sizes)
         for index in indices:
             self._series[index].null += costs
+
+
+def _outline(place: SidePlace) -> tuple[tuple[int, int, bool], ...]:
+    """All that a null round can tell of an arena's slots."""
+    return tuple((one.offset, one.tensor.size_bytes, one.poisoned) for one in place.attached.layout.fields)

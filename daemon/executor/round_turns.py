@@ -13,7 +13,7 @@ _WHOLE, _GRAPHS, _SINGLE = 0, 3, 3  # numbers of graphs: on every slot; how many
 class Turn:
     """Which slots a round calls the kernel on, in order. `replay`: what is timed is one launch of the CUDA graph that
     these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first. `rouse`: the
-    number of the graph whose launch wakes the cell up before; None: the same one, which has not been launched yet."""
+    number of the graph whose launch wakes the cell up before; None: the same one."""
 
     order: tuple[int, ...]
     replay: bool = False
@@ -24,17 +24,23 @@ class Turn:
 
 class RoundTurns:
     """Draws them from `random`, after `begin`. `replay`: rounds are launches of graphs. Capturing takes longer than the
-    calls do, so graphs are kept: the content is what has to be fresh in every round."""
+    calls do, so graphs are kept: the content is what has to be fresh in every round.
+
+    The slot that cells are woken with is part of every graph: it gets fresh content with every round, and a kernel that
+    changes its inputs finds what it left there itself no more than once.
+    """
 
     def __init__(self, random: torch.Generator) -> None:
         self.replay = False
         self._random = random
         self._slots = 0
+        self._waking = 0
         self._kept: dict[int, Turn] = {}
 
     def begin(self, slots: int) -> None:
         """Turns on so many slots from now on. Graph 0, on all of them, is captured by whoever begins."""
         self._slots = slots
+        self._waking = self._drawn(0, slots)
         self._kept = {_WHOLE: Turn(self._order(slots), replay=True, graph=_WHOLE)}
 
     @property
@@ -58,7 +64,7 @@ class RoundTurns:
         return self._graph(self._drawn(0, _GRAPHS), calls) if self.replay else self.few(calls)
 
     def single(self) -> Turn:
-        """Of a round of one call. Once it has been captured, that graph is what wakes cells up."""
+        """Of a round of one call. From then on that graph wakes cells up: it must be captured before the next turn."""
         return self._graph(_SINGLE, 1) if self.replay else self.few(1)
 
     def whole(self) -> Turn:
@@ -67,10 +73,17 @@ class RoundTurns:
 
     def _graph(self, number: int, calls: int) -> Turn:
         """A launch of graph `number`, of `calls` calls if it has not been captured yet."""
-        turn = self._kept.get(number) or Turn(self._order(calls), replay=True, graph=number, is_new=True)
+        turn = self._kept.get(number) or Turn(self._with_waking(calls), replay=True, graph=number, is_new=True)
         self._kept[number] = replace(turn, is_new=False)
         is_there = _SINGLE in self._kept and not turn.is_new
         return replace(turn, rouse=_SINGLE) if is_there else turn
+
+    def _with_waking(self, calls: int) -> tuple[int, ...]:
+        order = self._order(calls)
+        if self._waking in order:
+            return order
+        place = self._drawn(0, calls)
+        return (*order[:place], self._waking, *order[place + 1 :])
 
     def _order(self, calls: int) -> tuple[int, ...]:
         return tuple(int(slot) for slot in torch.randperm(self._slots, generator=self._random)[:calls])

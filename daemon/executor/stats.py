@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from daemon.evaluation import RuntimeStats
 
 _SIGMA_OF_MEDIAN = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
-_HALVINGS = 50
 _ERROR_OF_MEDIAN = 1.2533  # and the standard error of its median over that of its mean
+_HALVINGS = 50
 
 
 def runtime_stats(samples_ms: Sequence[float]) -> RuntimeStats:
@@ -70,16 +70,18 @@ def robust_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return interquartile_mean([y - slope * x for x, y in points]), slope
 
 
-def intercept_error(points: Sequence[tuple[float, float]]) -> float | None:
-    """Standard error of the intercept of `fit_line`; None where three points of different x are missing."""
+def intercept_error(points: Sequence[tuple[float, float]], deviation: float | None = None) -> float | None:
+    """Standard error of the intercept of `fit_line`; None where three points of different x are missing. `deviation`:
+    of the points from the line, where it is known from elsewhere."""
     count = len(points)
     mean_x = statistics.fmean(x for x, _ in points)
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     if count < 3 or spread == 0:  # noqa: PLR2004
         return None
-    intercept, slope = fit_line(points)
-    squares = sum((y - intercept - slope * x) ** 2 for x, y in points)
-    return math.sqrt(squares / (count - 2) * (1 / count + mean_x**2 / spread))
+    if deviation is None:
+        intercept, slope = fit_line(points)
+        deviation = math.sqrt(sum((y - intercept - slope * x) ** 2 for x, y in points) / (count - 2))
+    return deviation * math.sqrt(1 / count + mean_x**2 / spread)
 
 
 def student_quantile(chance: float, freedom: int) -> float:

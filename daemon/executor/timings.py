@@ -227,15 +227,22 @@ class Account:
         """The rounds' own line does not begin where the null candidate's does: a round costs something that its calls
         do not explain."""
         points = [(float(one.calls), one.wall_s) for one in self.counted]
-        nulls = [(float(calls), wall_s) for calls, wall_s in self.series.null]
-        errors_s = [stats.intercept_error(one) for one in (points, nulls)]
-        if errors_s[0] is None:
+        error_s = stats.intercept_error(points)
+        if error_s is None:
             return False
-        error_s = math.hypot(*(error or 0.0 for error in errors_s))
         error_s *= stats.student_quantile(_BY_CHANCE, len(points) - 2)
         apart_s = abs(stats.fit_line(points)[0] - self.null.base_s)
         usual_s = statistics.fmean(one.wall_s for one in self.counted)
-        return apart_s > max(_OFF_THE_LINE * usual_s, error_s)
+        return apart_s > max(_OFF_THE_LINE * usual_s, math.hypot(error_s, self._null_error_s))
+
+    @property
+    def _null_error_s(self) -> float:
+        """How far off the null's intercept may be by chance; single disturbed null rounds, which do not move it, do not
+        make that more."""
+        points = [(float(calls), wall_s) for calls, wall_s in self.series.null]
+        deviations = [wall_s - self.null.of(calls) for calls, wall_s in self.series.null]
+        error_s = stats.intercept_error(points, stats.robust_deviation(deviations))
+        return 0.0 if error_s is None else error_s * stats.student_quantile(_BY_CHANCE, len(points) - 2)
 
     @property
     def is_batched(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from daemon.errors import DeviceError
-from daemon.executor.conditions import UNKNOWN, HostConditions, LeftRunning, Reading, Surroundings
+from daemon.executor.conditions import UNKNOWN, GpuConditions, HostConditions, LeftRunning, Reading, Surroundings
 from daemon.executor.telemetry import ClockLimits
 from daemon.verdict import Side, Verdict
 
@@ -73,3 +73,35 @@ def test_protection_is_told_from_the_power_limit() -> None:
     assert ClockLimits.of(0x04) == ClockLimits((), capped=True)
     assert ClockLimits.of(0x40 | 0x04) == ClockLimits(("hardware, thermal",), capped=True)
     assert ClockLimits.of(0x08 | 0x20 | 0x80).slowed == ("hardware", "software, thermal", "power brake")
+
+
+class Probed(GpuConditions):
+    """A GPU whose probes take what is said here."""
+
+    def __init__(self, *took_s: float) -> None:
+        self._idle_s = 1e-4
+        self.left = list(took_s)
+
+    def _probed(self) -> float:
+        return self.left.pop(0)
+
+
+SHORT, LONG = 1.1e-4, 1e-2
+
+
+@pytest.mark.parametrize(
+    ("took_s", "is_idle", "left"),
+    [
+        ([SHORT, SHORT, LONG], True, 1),
+        ([LONG, SHORT, SHORT], True, 0),
+        ([SHORT, LONG, SHORT], True, 0),
+        ([LONG, LONG, SHORT], False, 1),
+        ([LONG, SHORT, LONG], False, 0),
+    ],
+)
+def test_most_of_three_probes_decide_and_no_more_are_sent_than_it_takes(
+    took_s: list[float], is_idle: bool, left: int
+) -> None:
+    conditions = Probed(*took_s)
+    assert conditions.is_idle(patience_s=-1.0) is is_idle
+    assert len(conditions.left) == left

@@ -9,11 +9,20 @@ import pytest
 import torch
 
 from daemon.executor.calibration import Calibration
+from daemon.executor.layout import Layout, TensorShape, plan
 from daemon.executor.round_turns import RoundTurns
 from daemon.executor.side import NullKernel
 from daemon.executor.timings import Round, Series
 
 BASE_S, SLOTS = 5e-4, 100
+
+
+def layout(extent: int = 64, *, poisoned: bool = True) -> Layout:
+    shape = TensorShape("float32", (extent,))
+    return plan([("x", shape, False, False), ("y", shape, True, poisoned)], SLOTS)
+
+
+LAYOUT = layout()
 
 
 class Nulls:
@@ -32,13 +41,12 @@ class Nulls:
 class Case:
     """Rounds of `sides` kernels, as launches of graphs, and the nulls beside them."""
 
-    def __init__(self, sides: int = 1, strides: tuple[int, ...] = (64, 64)) -> None:
+    def __init__(self, sides: int = 1, layouts: tuple[Layout, ...] = (LAYOUT, LAYOUT)) -> None:
         turns = RoundTurns(torch.Generator())
         turns.replay = True
         self.nulls = Nulls(sides)
         self.series = [Series() for _ in range(sides)]
-        layouts = [SimpleNamespace(stride=stride) for stride in strides[:sides]]
-        places: list[Any] = [SimpleNamespace(attached=SimpleNamespace(layout=layout)) for layout in layouts]
+        places: list[Any] = [SimpleNamespace(attached=SimpleNamespace(layout=layout)) for layout in layouts[:sides]]
         self.calibration = Calibration(self.nulls, places, self.series, turns)  # type: ignore[arg-type]
         self.calibration.overhead_s = BASE_S
 
@@ -104,9 +112,13 @@ def test_kernels_alike_share_their_nulls() -> None:
     assert set(arenas) == {0, 1}, "on either arena in turn"
 
 
-@pytest.mark.parametrize(("strides", "calls_s"), [((64, 128), (2e-5, 2e-5)), ((64, 64), (2e-5, 4e-5))])
-def test_other_kernels_have_nulls_of_their_own(strides: tuple[int, int], calls_s: tuple[float, float]) -> None:
-    case = Case(2, strides)
+@pytest.mark.parametrize(
+    ("other", "calls_s"),
+    [(layout(128), (2e-5, 2e-5)), (layout(poisoned=False), (2e-5, 2e-5)), (LAYOUT, (2e-5, 4e-5))],
+    ids=["larger tensors", "an answer that starts with something", "a longer call"],
+)
+def test_other_kernels_have_nulls_of_their_own(other: Layout, calls_s: tuple[float, float]) -> None:
+    case = Case(2, (LAYOUT, other))
     taken = case.round(*calls_s)
     assert sorted(arena for arena, _, _ in taken) == [0] * 5 + [1] * 5
     assert [pytest.approx(one) for one in case.nulls.call_s] == list(calls_s)

@@ -64,6 +64,14 @@ def test_once_there_is_a_graph_of_one_call_it_wakes_cells_up() -> None:
     assert drawn.whole().rouse is None
 
 
+def test_the_slot_that_wakes_cells_up_gets_fresh_content_in_every_round() -> None:
+    drawn = turns(replay=True)
+    [waking] = drawn.single().order
+    for turn in [drawn.usual() for _ in range(50)] + [drawn.whole(), drawn.single()]:
+        assert waking in turn.order
+        assert len(set(turn.order)) == len(turn.order)
+
+
 def test_with_other_slots_everything_is_captured_anew() -> None:
     drawn = turns(replay=True)
     drawn.single()

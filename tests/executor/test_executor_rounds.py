@@ -32,6 +32,27 @@ def test_slots_outside_a_round_keep_their_inputs() -> None:
     memory.close()
 
 
+@pytest.mark.parametrize("slots", [[0, 1, 2], [0, 2]], ids=["together", "apart"])
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 3, (1 << 20) + 13])
+def test_all_but_the_inside_of_large_inputs_is_drawn_anew(size: int, slots: list[int]) -> None:
+    large, small, out = (TensorShape("uint8", (count,)) for count in (size, 40, 48))
+    fields = [("x", large, False, False), ("small", small, False, False), ("y", out, True, True)]
+    layout = plan([*fields, ("z", large, False, False)], 3)
+    memory = HostMemory(layout.total_bytes)
+    arena = Arena(layout, memory)
+    secret = torch.Generator().manual_seed(1)
+    arena.compose(secret, slots)
+    before = arena.image.clone()
+    arena.compose(secret, slots)
+    for slot in slots:
+        changed = (before != arena.image)[layout.origin(slot) : layout.origin(slot) + layout.stride]
+        for field in (layout.fields[0], layout.fields[3]):
+            changed[field.offset : field.offset + size] = True
+        # Of eight bytes in a row some change; what lies inside a large input does not count.
+        assert changed.view(-1, 8).any(dim=1).all()
+    memory.close()
+
+
 @pytest.mark.parametrize("order", [[3], [4, 0, 1], [0], list(range(6))])
 def test_what_is_published_is_the_slots_of_the_round(order: list[int]) -> None:
     layout = plan([("x", TensorShape("int32", (8,)), False, False)], 6)

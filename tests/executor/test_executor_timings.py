@@ -148,6 +148,13 @@ def test_few_rounds_that_scatter_are_not_off_the_line() -> None:
     assert "off_the_line" not in labels(scattered)
 
 
+def test_a_disturbed_null_round_hides_nothing() -> None:
+    hidden = series(extra_s=BASE_S)
+    hidden.null = [(n, BASE_S + k % 3 * 1e-6) for k, n in enumerate((64, 128) * 10)]
+    hidden.null[3] = (128, 3.5 * BASE_S)
+    assert "off_the_line" in labels(hidden)
+
+
 @pytest.mark.parametrize(("chance", "freedom", "sigmas"), [(0.05, 7, 2.365), (0.05, 10, 2.228), (1e-4, 3, 28.0)])
 def test_students_distribution_is_that_of_the_tables(chance: float, freedom: int, sigmas: float) -> None:
     assert stats.student_quantile(chance, freedom) == pytest.approx(sigmas, rel=1e-3)
