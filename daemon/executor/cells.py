@@ -300,6 +300,7 @@ class Cell:
         self.stderr = Capture(settings.output_keep_bytes)
         self.versions: dict[str, str | None] = {}
         self.ended: Ended | None = None
+        self.launched_at: float | None = None  # monotonic, of the last call that said so
         self._frozen = False
         self._phase = Phase.LOAD
         self._selector = selectors.DefaultSelector()
@@ -404,7 +405,8 @@ class Cell:
         try:
             answer = self._receive(deadline, awake=awake)
             if launched_s is not None and answer["type"] == "launched":
-                deadline = min(deadline, time.monotonic() + launched_s)
+                self.launched_at = time.monotonic()
+                deadline = min(deadline, self.launched_at + launched_s)
                 answer = self._receive(deadline, awake=awake)
         except TimeoutError as error:
             raise self._too_slow(phase) from error

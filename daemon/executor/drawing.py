@@ -139,9 +139,11 @@ class Export:
         self.node: tree.Node = {}
         self.returned = True
 
-    def describe(self, seed: int, deadline: float) -> None:
-        """Ask what there is: its nesting, shapes and dtypes."""
-        answer = self._request({"type": "export", "what": self._what, "seed": seed}, "exported", deadline)
+    def describe(self, seed: int, deadline: float, *, launched_s: float | None = None) -> None:
+        """Ask what there is: its nesting, shapes and dtypes. `launched_s`: of outputs, how long the device may be at
+        work on the call once all of it is launched."""
+        message: Message = {"type": "export", "what": self._what, "seed": seed, "announce": launched_s is not None}
+        answer = self._request(message, "exported", deadline, launched_s=launched_s)
         node, shapes = _checked(answer, self._limit_bytes, named=self._what not in ("outputs", "exact"))
         self.node, self.shapes = node, shapes
         self.returned = bool(answer.get("returned", True))
@@ -189,11 +191,21 @@ class Export:
             self._request({"type": "let_go"}, "let_go", deadline)
         self.close()
 
-    def _request(self, message: Message, expected: str, deadline: float, memory: SharedMemory | None = None) -> Message:
+    def _request(
+        self,
+        message: Message,
+        expected: str,
+        deadline: float,
+        memory: SharedMemory | None = None,
+        *,
+        launched_s: float | None = None,
+    ) -> Message:
         fds = memory.fds if memory else ()
         if memory is not None:
             message = message | {"memory": memory.as_message()}
-        answer = self._cell.request(message, expected, phase=self._phase, deadline=deadline, fds=fds)
+        answer = self._cell.request(
+            message, expected, phase=self._phase, deadline=deadline, fds=fds, launched_s=launched_s
+        )
         self._cell.freeze()
         return answer
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from daemon.contract import IOContract
 from daemon.evaluation import Failure
 from daemon.executor.bundle import Request
@@ -34,6 +36,8 @@ class Hookup:
         self._request = request
         self._secret = secret
         self._deadline = 0.0
+        self._goes_on = secret.device != "cpu"  # a CPU is done with a call when all of it has been launched
+        self._reference_worked_s: float | None = None
         self.places: dict[Side, SidePlace] = {}
 
     def connect(self, deadline: float) -> Drawer:
@@ -125,12 +129,23 @@ class Hookup:
         arena.publish([0])
         export = self._ready.export(place.cell, "outputs", Phase.CHECK)
         try:
-            export.describe(self._secret.seed("discover"), self._deadline)
+            export.describe(self._secret.seed("discover"), self._deadline, launched_s=self._launched_s(place))
         except CannotWire as problem:
             failure = Failure(phase=Phase.CHECK, side=place.cell.side, message=f"the answer: {problem}")
             raise CellFailed(Verdict.WRONG_ANSWER, failure) from problem
+        if place.cell.side is Side.REFERENCE and place.cell.launched_at is not None:
+            self._reference_worked_s = time.monotonic() - place.cell.launched_at
         if export.returned:
             place.wiring = place.wiring.with_returned(export.node, export.shapes)
+
+    def _launched_s(self, place: SidePlace) -> float | None:
+        """How long the device may be at work on this very first call: of a candidate as long as what the reference's
+        was worth, if that is known."""
+        if not self._goes_on:
+            return None
+        if place.cell.side is Side.REFERENCE or self._reference_worked_s is None:
+            return max(self._deadline - time.monotonic(), 0.0)
+        return place.patience.worth_s(self._reference_worked_s)
 
     def close(self) -> None:
         """Let go of the arenas. The cells must be dead."""

@@ -60,7 +60,11 @@ class Patience:
     def launched_s(self, peer: Patience) -> float | None:
         """Seconds that a device may work on a call that is worth as much as those of `peer`; None while nothing is
         known of them."""
-        return None if peer.usual_s is None else self._floor_s + _FACTOR * peer.usual_s
+        return None if peer.usual_s is None else self.worth_s(peer.usual_s)
+
+    def worth_s(self, work_s: float) -> float:
+        """Seconds that a device may work on a call that does what another one needs `work_s` for."""
+        return self._floor_s + _FACTOR * work_s
 
     @contextmanager
     def waiting(self, calls: int, deadline: float) -> Iterator[float]:

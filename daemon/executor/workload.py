@@ -224,10 +224,14 @@ class Workload:
         return {name: item for name, item in self._instance.state_dict().items() if _is_shareable(item)}
 
     def _export_outputs(self, message: Message) -> Any:
-        """One call on slot 0's inputs, to learn what comes back."""
+        """One call on slot 0's inputs, to learn what comes back. `announce`: say when all of it is launched, and wait
+        for the device then."""
         slots = self._attached()
         _seed(message["seed"])
         value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0), "in the call")
+        if message["announce"]:
+            self._announce()
+            self._guarded(self._settle, "in the call")
         return value
 
     def _export_exact(self, _message: Message) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from executor_bundles import compare, forward, write_bundle
@@ -15,8 +17,10 @@ import daemon.executor.judge
 from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation
 from daemon.executor.devices import CPU
+from daemon.executor.hookup import Hookup
 from daemon.executor.judge import Judge
-from daemon.verdict import Phase, Verdict
+from daemon.executor.patience import Patience
+from daemon.verdict import Phase, Side, Verdict
 
 RIGHT, WRONG = compare(forward("return a + b")), compare(forward("return a - b"))
 Doc = dict[str, object]
@@ -168,3 +172,44 @@ def test_an_end_that_fails_is_the_devices_fault_and_keeps_no_other_from_being_do
     with caplog.at_level(logging.ERROR), pytest.raises(DeviceError, match="does not die"):
         judged(RIGHT)
     assert done == ["second"]
+
+
+SETTLED = """
+import time
+from daemon.executor.workload import Workload
+Workload._settle = lambda self: time.sleep({s})
+"""
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device goes on with a call when all of it has been launched. Here the cell only sleeps."""
+    begin = Hookup.__init__
+
+    def init(self: Hookup, *parts: Any) -> None:
+        begin(self, *parts)
+        self._goes_on = True
+
+    monkeypatch.setattr(Hookup, "__init__", init)
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_the_first_call_of_a_module_is_waited_for_as_long_as_the_references_is_worth(
+    judged: Callable[[Doc], CaseEvaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_s: list[float] = []
+    monkeypatch.setattr(Patience, "worth_s", lambda _, work_s: worked_s.append(work_s) or 0.5)
+    start = time.monotonic()
+    case = judged(compare(forward("return a + b", before=SETTLED.format(s=1000)), timeout=600))
+    assert (case.verdict, case.phase) == (Verdict.TIMEOUT, Phase.CHECK)
+    assert case.failure is not None
+    assert case.failure.side is Side.CANDIDATE
+    assert time.monotonic() - start < 300, "not the contract's time"
+    assert 0 < worked_s[0] < 60
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_who_says_when_all_is_launched_passes_as_ever(judged: Callable[[Doc], CaseEvaluation]) -> None:
+    assert judged(compare(forward("return a + b", before=SETTLED.format(s=0.01)))).verdict is Verdict.PASSED
