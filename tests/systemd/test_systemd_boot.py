@@ -100,7 +100,7 @@ def test_a_wedged_daemon_is_restarted_by_the_watchdog_and_its_job_finishes_exact
     before = machine.show("evald", "MainPID")
     machine.run("kill", "-STOP", before)
     machine.wait_for(lambda: machine.show("evald", "NRestarts") == "1", "the watchdog")
-    assert "watchdog" in machine.journal().lower()
+    machine.wait_for(lambda: "watchdog" in machine.journal().lower(), "the word for it in the journal")
     machine.wait_for(lambda: result(machine, "wedged"), "the result")
     assert machine.show("evald", "MainPID") != before
     assert len(results(machine)) == 1
@@ -143,7 +143,7 @@ def test_wrong_settings_fail_at_once_and_are_not_tried_again(machine: Machine) -
     machine.run("systemctl", "start", "evald", check=False)
     machine.wait_for(lambda: machine.show("evald", "ActiveState") == "failed", "the unit to fail")
     assert machine.show("evald", "NRestarts") == "0"
-    assert "unknown setting 'slotz'" in machine.journal()
+    machine.wait_for(lambda: "unknown setting 'slotz'" in machine.journal(), "the reason in the journal")
     assert machine.run("ls", f"{HOME}/inbox").stdout.split() == ["untouched"]
 
 
