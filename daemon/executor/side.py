@@ -350,7 +350,7 @@ def run_timed(
     """One timed round (measurement protocol). `cell` is the place's own, or the null candidate on the same arena.
 
     For the null everything is done that is done for a kernel: a cell that is frozen for longer takes longer to wake up.
-    Without publishing contents nobody reads, figures of 5 to 50 us came out 3 to 7 % too high (H200).
+    Without publishing contents nobody reads, figures of 5 to 50 us came out 2 to 7 % too high (H200).
 
     On return the cell is frozen. The clock runs from before the late part until after the probe.
     """
