@@ -31,7 +31,8 @@ class RuntimeStats(_Frozen):
 class Timing(_Frozen):
     """How one kernel was timed by the judge's clock, and what came out.
 
-    `samples_ms` holds one (T(n) - c0)/n figure per round, in the order taken; `calls` the n of each round. `c0_us` is
+    `samples_ms` holds one (T(n) - c0)/n figure per round, in the order taken; `calls` the n of each round, `walls_ms`
+    its T(n), whole; `nulls` (calls, milliseconds) of the null candidate's rounds, as their line was drawn. `c0_us` is
     the null candidate's time for a round of one call and `c0_slope_us` what it adds per call. `rse` is the relative
     standard error reached; `stop` names the rule that ended the measurement: "precision" or "time". `interval_ms` is
     [minimum, third quartile]: what two kernels are compared by. `sm_mhz`: the SM clock right after each round, empty
@@ -44,6 +45,8 @@ class Timing(_Frozen):
     mode: str
     samples_ms: tuple[float, ...]
     calls: tuple[int, ...]
+    walls_ms: tuple[float, ...] = ()
+    nulls: tuple[tuple[int, float], ...] = ()
     c0_us: float
     c0_slope_us: float
     rse: float | None

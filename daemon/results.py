@@ -25,6 +25,7 @@ from daemon.verdict import Phase, Side, Verdict
 
 RESULT_FILE = "result.json"
 SAMPLES_FILE = "samples.json"
+_RAW = ("samples_ms", "calls", "walls_ms", "nulls", "sm_mhz")  # of a timing: in the samples, not in the result
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _case(case: CaseEvaluation) -> dict[str, Any]:
 
 
 def _timing(timing: Timing | None) -> dict[str, Any] | None:
-    return None if timing is None else timing.model_dump(mode="json", exclude={"samples_ms", "calls", "sm_mhz"})
+    return None if timing is None else timing.model_dump(mode="json", exclude=set(_RAW))
 
 
 def _samples(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -151,9 +152,7 @@ def _samples(evaluation: Evaluation) -> list[dict[str, Any]]:
         {
             "case": case.name,
             "side": str(side),
-            "samples_ms": timing.samples_ms,
-            "calls": timing.calls,
-            "sm_mhz": timing.sm_mhz,
+            **{name: getattr(timing, name) for name in _RAW},
         }
         for case in evaluation.cases
         for side, timing in ((Side.CANDIDATE, case.timing), (Side.REFERENCE, case.ref_timing))

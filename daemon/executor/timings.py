@@ -164,6 +164,8 @@ class Account:
             mode=mode,
             samples_ms=tuple(samples_ms),
             calls=tuple(one.calls for one in shown),
+            walls_ms=tuple(one.wall_s * 1e3 for one in shown),
+            nulls=tuple((calls, cost_s * 1e3) for calls, cost_s in self.series.null),
             c0_us=self.null.of(1) * 1e6,
             c0_slope_us=self.null.per_call_s * 1e6,
             rse=stats.relative_standard_error(samples_ms),

@@ -148,6 +148,16 @@ def test_few_rounds_that_scatter_are_not_off_the_line() -> None:
     assert "off_the_line" not in labels(scattered)
 
 
+def test_a_sample_can_be_worked_out_again_from_what_is_kept() -> None:
+    one = series()
+    one.null = [(n, BASE_S + n * 1e-7) for n in (1, 64, 128) * 3]
+    shown = timing(one)
+    assert shown.nulls == tuple((calls, pytest.approx(cost_s * 1e3)) for calls, cost_s in one.null)
+    c0 = NullCost.through([(calls, wall_ms / 1e3) for calls, wall_ms in shown.nulls])
+    for sample_ms, calls, wall_ms in zip(shown.samples_ms, shown.calls, shown.walls_ms, strict=True):
+        assert sample_ms == pytest.approx((wall_ms - c0.of(calls) * 1e3) / calls)
+
+
 def test_a_disturbed_null_round_hides_nothing() -> None:
     hidden = series(extra_s=BASE_S)
     hidden.null = [(n, BASE_S + k % 3 * 1e-6) for k, n in enumerate((64, 128) * 10)]
