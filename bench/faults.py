@@ -11,7 +11,6 @@ extension took to compile and how long the device was held for that; verdicts an
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from throughput import ELEMENTS, EVERY_WRONG, REFERENCE, bundle, daemon, drop, result
+from throughput import EVERY_WRONG, asked, bundle, daemon, drop, result, written
 
 HANG = """\
 import torch
@@ -90,24 +89,6 @@ OTHERS = {
 }
 
 
-def other(scratch: Path, name: str, elements: int, max_s: float | None) -> Path:
-    """One of the three, with the reference of the good ones."""
-    source, kernel_type, _ = OTHERS[name]
-    folder = scratch / "made" / name
-    folder.mkdir(parents=True)
-    (folder / "reference.py").write_text(REFERENCE.format(elements=elements), "utf-8")
-    (folder / "custom.py").write_text(source, "utf-8")
-    contract: dict[str, Any] = {
-        "name": name,
-        "ref_kernel": {"source_file": "reference.py", "kernel_type": "torch"},
-        "custom_kernel": {"source_file": "custom.py", "kernel_type": kernel_type},
-    }
-    if max_s is not None:
-        contract["timing"] = {"max_s": max_s}
-    (folder / "contract.json").write_text(json.dumps(contract), "utf-8")
-    return folder
-
-
 def at_once(home: Path, folders: list[Path]) -> list[dict[str, Any]]:
     """The results of bundles that all come at the same moment; those of the three are told as they come."""
     start, documents = time.perf_counter(), {}
@@ -132,19 +113,10 @@ def good_ones(documents: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    from daemon.config import load
-    from daemon.executor.devices import choose
-
     parser = argparse.ArgumentParser(description="What bundles that misbehave cost.")
     parser.add_argument("--good", type=int, default=8)
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument(
-        "--max-s", type=float, help="how long to measure one case; the daemon's own default if not given"
-    )
-    parser.add_argument("--elements", type=int, help="of the input; 134 MB on a GPU, 1 MB on a CPU")
-    arguments = parser.parse_args()
-    judged_on = choose(load({"device": arguments.device}).settings)[0]
-    device, elements = judged_on.kind, arguments.elements or ELEMENTS[judged_on.kind]
+    arguments, judged_on = asked(parser)
+    device, elements = judged_on.kind, arguments.elements
     print(f"{judged_on}, {arguments.good} good kernels on {elements * 4 / 1e6:.1f} MB")
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
@@ -161,8 +133,11 @@ def main() -> int:
             at_once(home, [good("first", 1000)])
             alone = at_once(home, [good("alone", number) for number in range(arguments.good)])
             folders = [good("beside", number) for number in range(arguments.good)]
-            for place, name in enumerate(OTHERS):
-                folders.insert(1 + place * len(folders) // len(OTHERS), other(scratch, name, elements, arguments.max_s))
+            for place, (name, (source, kernel_type, _)) in enumerate(OTHERS.items()):
+                other = written(
+                    scratch / "made" / name, source, {"kernel_type": kernel_type}, elements, arguments.max_s
+                )
+                folders.insert(1 + place * len(folders) // len(OTHERS), other)
             documents = dict(zip((folder.name for folder in folders), at_once(home, folders), strict=True))
     others = {name: documents.pop(name) for name in OTHERS}
     print(f"good ones alone:        {good_ones(alone)}")

@@ -27,7 +27,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daemon.executor.devices import Device
 
 EVERY_WRONG = 6
 IDLE_BUNDLES = 6
@@ -80,24 +83,31 @@ def io(device: str, elements: int) -> dict[str, Any]:
     return {"args": args, "launch": {"grid": -(-elements // BLOCKS[device])}}
 
 
-def bundle(folder: Path, number: int, device: str, elements: int, max_s: float | None) -> Path:
-    """One bundle, unlike every other."""
+def written(
+    folder: Path, source: str, kernel: dict[str, Any], elements: int, max_s: float | None, **fields: Any
+) -> Path:
+    """A bundle that compares `source`, a kernel as the contract describes it, with torch's."""
     folder.mkdir(parents=True)
-    body = "tl.abs(x)" if is_wrong(number) else "tl.maximum(x, 0.0)"
     (folder / "reference.py").write_text(REFERENCE.format(elements=elements), "utf-8")
-    custom = CANDIDATE.format(number=number, body=body, block=BLOCKS[device])
-    (folder / "custom.py").write_text(custom, "utf-8")
+    (folder / "custom.py").write_text(source, "utf-8")
     contract: dict[str, Any] = {
         "name": folder.name,
         "ref_kernel": {"source_file": "reference.py", "kernel_type": "torch"},
-        "custom_kernel": {"source_file": "custom.py", "kernel_type": "triton", "io": io(device, elements)},
-        "correctness_trials": 5,
-        "num_trials": 100,
+        "custom_kernel": {"source_file": "custom.py", **kernel},
+        **fields,
     }
     if max_s is not None:
         contract["timing"] = {"max_s": max_s}
     (folder / "contract.json").write_text(json.dumps(contract), "utf-8")
     return folder
+
+
+def bundle(folder: Path, number: int, device: str, elements: int, max_s: float | None) -> Path:
+    """One bundle, unlike every other."""
+    body = "tl.abs(x)" if is_wrong(number) else "tl.maximum(x, 0.0)"
+    source = CANDIDATE.format(number=number, body=body, block=BLOCKS[device])
+    kernel = {"kernel_type": "triton", "io": io(device, elements)}
+    return written(folder, source, kernel, elements, max_s, correctness_trials=5, num_trials=100)
 
 
 @contextmanager
@@ -206,12 +216,11 @@ def stages(documents: list[Any], idle: list[Any], wall_s: float) -> None:
     )
 
 
-def main() -> int:
+def asked(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Device]:
+    """What the command line says, with `elements` known, and the device that judges."""
     from daemon.config import load
     from daemon.executor.devices import choose
 
-    parser = argparse.ArgumentParser(description="evald against judging without it.")
-    parser.add_argument("--bundles", type=int, default=24)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument(
         "--max-s", type=float, help="how long to measure one case; the daemon's own default if not given"
@@ -219,8 +228,15 @@ def main() -> int:
     parser.add_argument("--elements", type=int, help="of the input; 134 MB on a GPU, 1 MB on a CPU")
     arguments = parser.parse_args()
     judged_on = choose(load({"device": arguments.device}).settings)[0]
+    arguments.elements = arguments.elements or ELEMENTS[judged_on.kind]
+    return arguments, judged_on
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="evald against judging without it.")
+    parser.add_argument("--bundles", type=int, default=24)
+    arguments, judged_on = asked(parser)
     device = judged_on.kind
-    arguments.elements = arguments.elements or ELEMENTS[device]
     if device == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"  # for the ways without evald; evald's cells set it themselves
     print(f"{judged_on}, {arguments.bundles} kernels on {arguments.elements * 4 / 1e6:.1f} MB")
