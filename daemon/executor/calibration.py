@@ -32,28 +32,24 @@ class Calibration:
         self._turns = turns
         self.overhead_s = 0.0
 
-    @property
-    def kind(self) -> NullKernel:
-        """What stands in for a kernel whose rounds are as they are now."""
-        return NullKernel.WORK if self._turns.replay else NullKernel.LOOP
-
     def costs(
-        self, index: int, kind: NullKernel, sizes: list[int], *, replay: bool | None = None
+        self, index: int, sizes: list[int], *, kind: NullKernel | None = None, replay: bool | None = None
     ) -> list[tuple[int, float]]:
-        """As `Nulls.costs_s`; `replay` as the rounds are, unless said otherwise."""
-        return self._nulls.costs_s(index, kind, sizes, replay=self._turns.replay if replay is None else replay)
+        """As `Nulls.costs_s`: of what stands in for a kernel, in rounds as they are now, unless said otherwise."""
+        replay = self._turns.replay if replay is None else replay
+        return self._nulls.costs_s(index, kind or _stand_in(replay=replay), sizes, replay=replay)
 
     def around(self, slots: int) -> None:
         """Before the rounds, or after them, where those are no launches of graphs: at one call, at half and at all of
         them, on each arena."""
         for index, series in enumerate(self._series):
-            series.null += self.costs(index, self.kind, sorted({1, max(1, slots // 2), slots}) * _NULL_ROUNDS)
+            series.null += self.costs(index, sorted({1, _half(slots), slots}) * _NULL_ROUNDS)
 
     def copies(self, slots: int) -> None:
         """What copying returned answers into their slots costs. What the null candidate copies goes with its maps."""
         for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
             if place.wiring.returns:
-                found = self.costs(index, NullKernel.COPY, [slots] * _NULL_ROUNDS)
+                found = self.costs(index, [slots] * _NULL_ROUNDS, kind=NullKernel.COPY)
                 base = None if self._turns.replay else NullCost.through(series.null)
                 series.copying += [(calls, cost_s - (base.of(calls) if base else 0.0)) for calls, cost_s in found]
         if any(place.wiring.returns for place in self._places):
@@ -69,7 +65,7 @@ class Calibration:
         self._renew(renewed, slots)
         self._renew([index for index in range(len(self._series)) if not self._suits(index)], slots)
         number = len(self._series[0].rounds)
-        size = slots if number % 2 else max(1, slots // 2)
+        size = slots if number % 2 else _half(slots)
         if self._are_alike:
             self._extend(range(len(self._series)), number // 2 % len(self._series), [size])
         else:
@@ -101,7 +97,7 @@ class Calibration:
         """Nulls as `call_s` says, and no others, for the sides `indices`."""
         for index in indices:
             self._series[index].null.clear()
-        sizes = [max(1, slots // 2), slots] * _NULLS_AT_FIRST
+        sizes = [_half(slots), slots] * _NULLS_AT_FIRST
         if len(indices) == len(self._series) and self._are_alike:
             self._extend(indices, 0, sizes)
         else:
@@ -110,9 +106,17 @@ class Calibration:
 
     def _extend(self, indices: Sequence[int], arena: int, sizes: list[int]) -> None:
         """Null rounds of these sizes on one arena, for the sides `indices`."""
-        costs = self.costs(arena, self.kind, sizes)
+        costs = self.costs(arena, sizes)
         for index in indices:
             self._series[index].null += costs
+
+
+def _stand_in(*, replay: bool) -> NullKernel:
+    return NullKernel.WORK if replay else NullKernel.LOOP
+
+
+def _half(slots: int) -> int:
+    return max(1, slots // 2)
 
 
 def _outline(place: SidePlace) -> tuple[tuple[int, int, bool], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from daemon.contract import IOContract
@@ -144,7 +145,7 @@ class Hookup:
         if not self._goes_on:
             return None
         if place.cell.side is Side.REFERENCE or self._reference_worked_s is None:
-            return max(self._deadline - time.monotonic(), 0.0)
+            return math.inf
         return place.patience.worth_s(self._reference_worked_s)
 
     def close(self) -> None:

@@ -104,12 +104,11 @@ class Measurement:
         self._surroundings = Surroundings(conditions, [place.cell for place in places])
         self._nulls = Nulls(null, places, self._surroundings, self._plan)
         self._check = check
-        self._series = [Series() for _ in places]
         self._random = secret.host_generator("rounds")
         self._content = secret.generator("content")
         self._round = 0
         self._turns = RoundTurns(self._random)
-        self._calibration = Calibration(self._nulls, places, self._series, self._turns)
+        self._forget()
         self._filling_s = self._checking_s = 0.0  # a slot, about
         self.not_captured: str | None = None
 
@@ -123,12 +122,16 @@ class Measurement:
                 return self._run(estimate_s, deadline, progress, as_graph=self._rules.graph)
             except NotCaptured as reason:
                 self.not_captured, self._turns.replay = str(reason), False
-                self._series = [Series() for _ in self._places]
-                self._calibration = Calibration(self._nulls, self._places, self._series, self._turns)
+                self._forget()
                 self._nulls.detach()
                 return self._run(estimate_s, deadline, progress, as_graph=False)
             finally:
                 self._nulls.detach()
+
+    def _forget(self) -> None:
+        """Nothing has been measured yet, or what has been does not count."""
+        self._series = [Series() for _ in self._places]
+        self._calibration = Calibration(self._nulls, self._places, self._series, self._turns)
 
     def _run(
         self, estimate_s: float, deadline: float, progress: Callable[[str], None], *, as_graph: bool
@@ -158,7 +161,7 @@ class Measurement:
         if as_graph:
             self._turns.replay = self._can_replay(deadline)
         walls_s = [self._warm_round(place, deadline) for place in self._places]
-        overhead_s = min(cost_s for _, cost_s in self._calibration.costs(0, self._calibration.kind, [few, few]))
+        overhead_s = min(cost_s for _, cost_s in self._calibration.costs(0, [few, few]))
         self._calibration.overhead_s = overhead_s
         for index, wall_s in enumerate(walls_s):
             self._nulls.call_s[index] = max(wall_s - overhead_s, _LEAST_SHARE * wall_s) / few
@@ -324,7 +327,7 @@ class Measurement:
         for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
             # Nothing to write takes no kernel, and who takes longer than a launch has had one.
             if any(field.tensor.count for field in place.answer_fields()) and self._usual_s(index) < _NEAR_A_LAUNCH_S:
-                series.touch += self._calibration.costs(index, NullKernel.TOUCH, [slots] * _LOOKS)
+                series.touch += self._calibration.costs(index, [slots] * _LOOKS, kind=NullKernel.TOUCH)
 
     def _alone(self, slots: int, wanted: int, deadline: float) -> None:
         half = -(-wanted // 2)
@@ -335,8 +338,7 @@ class Measurement:
 
     def _alone_nulls(self, count: int) -> None:
         for index, series in enumerate(self._series):
-            costs = self._calibration.costs(index, self._calibration.kind, [1] * count)
-            series.alone_null += [cost_s for _, cost_s in costs]
+            series.alone_null += [cost_s for _, cost_s in self._calibration.costs(index, [1] * count)]
 
     def _usual_s(self, index: int) -> float:
         return statistics.median(self._account(index).samples_s)
@@ -364,7 +366,7 @@ class Measurement:
         slot_bytes = max(place.attached.layout.stride for place in self._places)
         calls = min(slots, _CALLS_ONE_BY_ONE, max(_FEW_CALLS, _BYTES_ONE_BY_ONE // slot_bytes))
         self._one_round(self._turns.few(calls), "called", deadline, lambda series: series.called)
-        costs = self._calibration.costs(0, NullKernel.LOOP, [calls] * _LOOKS, replay=False)  # on either arena, about
+        costs = self._calibration.costs(0, [calls] * _LOOKS, replay=False)  # on either arena, about
         for series in self._series:
             series.called_null += costs
 
