@@ -145,13 +145,13 @@ class Measurement:
             self._calibration.copies(slots)
         with stage("rounds"):
             stop = self._rounds(slots, start, deadline, progress)
+        with stage("calibrate"):  # before the looks, which go by what a call costs
+            if not self._replay:
+                self._calibration.around(slots)
         with stage("alone"):
             slowest_s = max(one.wall_s for series in self._series for one in series.rounds)
             for look in (self._isolated, self._equal_contents, self._one_by_one):
                 look(slots, own_deadline(deadline, slowest_s))
-        with stage("calibrate"):
-            if not self._replay:
-                self._calibration.around(slots)
         return [self._timing(index, stop) for index in range(len(self._places))]
 
     def _sized(self, estimate_s: float, deadline: float, *, as_graph: bool) -> int:

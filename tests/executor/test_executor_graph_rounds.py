@@ -57,6 +57,7 @@ class World:
         self.places = [SidePlace(cell, wiring, "cpu", Patience(60.0)) for cell in cells]
         self.null: Any = SimpleNamespace(name="null", program=None)
         self.nulls: list[tuple[NullWork, int]] = []
+        self.rounds: list[tuple[bool, int]] = []  # whether it was the null candidate's, of how many calls
         self.graphs: dict[tuple[str, int], tuple[NullWork | None, int]] = {}  # what each launches, how many calls
         self.mapped: set[int] = set()
 
@@ -88,6 +89,7 @@ class World:
         self, place: SidePlace, plan: RoundPlan, _seed: int, cell: Any, *_: Any, null: NullWork | None = None, **__: Any
     ) -> RoundResult:
         calls = len(plan.turn.order)
+        self.rounds.append((null is not None, calls))
         if null is None:
             if plan.turn.is_new:
                 side.require_captured(self.capture(cell, plan.order, 0, graph=plan.turn.graph))
@@ -186,6 +188,13 @@ def test_what_cannot_be_captured_any_more_is_timed_call_by_call(graph: int, monk
         assert timing.c0_us == pytest.approx(BASE_S * 1e6, rel=0.01)
         assert timing.stats.mean == pytest.approx((1 + PER_WORK) * (call_s + LAUNCHED_S) * 1e3, rel=0.01)
         assert timing.copy_ms == pytest.approx((1 + PER_WORK) * COPY_S * 1e3, rel=0.01)
+
+
+def test_what_a_call_costs_is_known_before_it_is_held_against_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Kernel(2e-5, refuses=1), Kernel(3e-5))
+    measured(world, monkeypatch)
+    [first_alone, *_] = [number for number, one in enumerate(world.rounds) if one == (False, 1)]
+    assert not any(is_null and calls > 1 for is_null, calls in world.rounds[first_alone:])
 
 
 def test_few_graphs_are_captured_however_many_rounds_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
