@@ -37,7 +37,6 @@ from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
 _SHARE_OF_DEVICE = 16
-_NUMERICS_BYTES = 1 << 30
 _NUMERICS_TRIAL = 1 << 20
 _EXACT_LIMIT_S = 10.0
 _SAMPLE_LIMIT_S = 60.0
@@ -65,6 +64,7 @@ class CaseJudge:
         self._build: dict[str, Any] = {}
         self._timings: list[Timing] = []
         self._numerics: Numerics | None = None
+        self._picker: numerics.CallPicker | None = None
         self._inspection = Inspection(bench, request, bundle_dir, progress)
         self._samples: dict[Side, Sample] = {}
         self._checks: tuple[CheckReport, ...] = ()
@@ -234,6 +234,8 @@ class CaseJudge:
             graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
             in_pairs=self._bench.device.is_gpu,
         )
+        if not numerics.too_large(places):
+            self._picker = numerics.CallPicker(places, self._secret.host_generator("picked"))
         start = time.monotonic()
         null = self._bench.null()
         measurement = Measurement(
@@ -244,6 +246,7 @@ class CaseJudge:
             rules,
             self._bench.conditions,
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
+            offer=self._picker.offer if self._picker else lambda *_: None,
             stages=self._stages,
             lane=self._bench.lane,
         )
@@ -263,12 +266,13 @@ class CaseJudge:
         return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
 
     def _assess_numerics(self, drawer: Drawer, inspector: Inspector) -> None:
-        """Two more runs on fresh inputs, and the reference's in float64, after the clock has stopped."""
+        """Two more runs on fresh inputs, and the reference's in float64 on those of a timed call, after the clock has
+        stopped."""
         self._progress("numerics")
         slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
         self._deadline = own_deadline(self._deadline, slowest_s)
         candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
-        if sum(place.wiring.layout(1).footprint_bytes for place in self._places.values()) > _NUMERICS_BYTES:
+        if numerics.too_large(list(self._places.values())):
             self._ready.notes.append("numerics: not assessed, the tensors of a call are too large to hold copies")
             return
         runs = []
@@ -277,11 +281,12 @@ class CaseJudge:
             inspector.inspect([0], Phase.MEASURE)
             runs.append(numerics.answers_of(candidate))
         self._numerics = numerics.spread_of(*runs)
-        if reference is not None:
+        if reference is not None and self._picker is not None and (call := self._picker.picked) is not None:
             limit = min(self._deadline, time.monotonic() + _EXACT_LIMIT_S)
+            fill(reference, [0], call.inputs)
+            reference.hand_over([0])
             exact = self._ready.export(reference.cell, "exact", Phase.MEASURE)
-            answers = numerics.answers_of(reference)
-            self._numerics = numerics.against_exact(self._numerics, runs[1], answers, exact, limit)
+            self._numerics = numerics.against_exact(self._numerics, call, exact, limit)
         self._labels += numerics.labels(self._numerics)
 
     # -- under NVIDIA's tools ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -76,11 +76,12 @@ class MeasureRules:
 
 
 Check = Callable[[int, list[int]], None]
+Offer = Callable[[int, list[int]], None]
 
 
 class Measurement:
     """Times the places of one case. `check(round, slots)` compares all outputs of the round; it raises what it
-    finds."""
+    finds. `offer(number, slots)`: a round that counts, the `number`th, has been found right."""
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Measurement:
         rules: MeasureRules,
         conditions: Conditions,
         check: Check,
+        offer: Offer,
         *,
         stages: Stages,
         lane: Lane | None = None,
@@ -104,6 +106,7 @@ class Measurement:
         self._surroundings = Surroundings(conditions, [place.cell for place in places])
         self._nulls = Nulls(null, places, self._surroundings, self._plan)
         self._check = check
+        self._offer = offer
         self._random = secret.host_generator("rounds")
         self._content = secret.generator("content")
         self._round = 0
@@ -268,7 +271,9 @@ class Measurement:
         longest_s = 0.0
         while True:
             began = time.monotonic()
-            self._one_round(self._turns.usual(), "round", deadline, lambda series: series.rounds)
+            turn = self._turns.usual()
+            self._one_round(turn, "round", deadline, lambda series: series.rounds)
+            self._offer(len(self._series[0].rounds), list(turn.order))
             took_s = time.monotonic() - began
             if self._replay:  # calls one by one are long against what a round of them costs
                 self._calibration.beside(slots)
@@ -430,8 +435,8 @@ def _require_unchanged(place: SidePlace, result: RoundResult) -> None:
         )
 
 
-def fill(place: SidePlace, slots: list[int], values: list[torch.Tensor]) -> None:
-    """Write logical inputs, [slots, *shape] each, into the image of these slots."""
+def fill(place: SidePlace, slots: list[int], values: Sequence[torch.Tensor] | Mapping[int, torch.Tensor]) -> None:
+    """Write logical inputs by their number, [slots, *shape] each, into the image of these slots."""
     for wired, placed in zip(place.wiring.fields, place.attached.layout.fields, strict=True):
         if wired.logical is not None:
             place.attached.place(slots, placed, values[wired.logical])

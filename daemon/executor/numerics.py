@@ -3,13 +3,15 @@ Trusted side.
 
 A tolerance says whether an answer is right enough; it does not tell a kernel that computes in half the precision from
 an honest one. So the reference is run once more in float64 where it can be, and both errors against that are shown side
-by side: the candidate's and the one the honest computation makes itself.
+by side: the candidate's and the one the honest computation makes itself. The answers are those of a timed call: a
+kernel that is exact when it is checked and coarse when it is timed knows neither the round nor the slot.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +24,7 @@ from daemon.executor.side import SidePlace
 from daemon.executor.wiring import CannotWire
 
 _WORSE = 8.0
+_LARGEST_CALLS_BYTES = 1 << 30
 _TINY = torch.finfo(torch.float64).tiny
 _LARGEST = torch.finfo(torch.float64).max
 
@@ -40,6 +43,54 @@ class _Gap:
         return min(math.sqrt(self.squares / max(self.exact_squares, _TINY)), _LARGEST)
 
 
+@dataclass(frozen=True)
+class TimedCall:
+    """One call of a timed round. `inputs`: by the number of the logical input, [1, *shape] each; `candidate`,
+    `reference`: what they answered."""
+
+    inputs: dict[int, torch.Tensor]
+    candidate: list[torch.Tensor]
+    reference: list[torch.Tensor]
+
+    @classmethod
+    def of(cls, candidate: SidePlace, reference: SidePlace, slot: int) -> TimedCall:
+        """Copies of what is in `slot` of both. Both cells must be frozen, and the judge's contents those of the
+        round."""
+        arena = reference.attached
+        fields = zip(reference.wiring.fields, arena.layout.fields, strict=True)
+        inputs = {
+            wired.logical: arena.pristine(slot, placed)[None].clone()
+            for wired, placed in fields
+            if wired.logical is not None
+        }
+        return cls(inputs, answers_of(candidate, slot), answers_of(reference, slot))
+
+
+class CallPicker:
+    """Keeps one call of all timed rounds, every round's with the same chance; none where there is no reference."""
+
+    def __init__(self, places: Sequence[SidePlace], random: torch.Generator) -> None:
+        self._places = places
+        self._random = random
+        self.picked: TimedCall | None = None
+
+    def offer(self, number: int, slots: Sequence[int]) -> None:
+        """Round `number`, counted from 1, is over and right; a measurement that begins anew counts anew."""
+        if len(self._places) == 1 or self._draw(number) > 0:
+            return
+        candidate, reference = self._places
+        self.picked = None  # its memory first
+        self.picked = TimedCall.of(candidate, reference, slots[self._draw(len(slots))])
+
+    def _draw(self, limit: int) -> int:
+        return int(torch.randint(limit, (), generator=self._random))
+
+
+def too_large(places: Sequence[SidePlace]) -> bool:
+    """Whether copies of a call's tensors are more than one wants to hold."""
+    return sum(place.wiring.layout(1).footprint_bytes for place in places) > _LARGEST_CALLS_BYTES
+
+
 def spread_of(first: list[torch.Tensor], second: list[torch.Tensor]) -> Numerics:
     """How far two runs of one kernel on the same inputs are apart."""
     differing, largest, rounding = 0, 0.0, 0.0
@@ -51,9 +102,7 @@ def spread_of(first: list[torch.Tensor], second: list[torch.Tensor]) -> Numerics
     return Numerics(differing_elements=differing, max_abs_spread=largest, rounding=rounding)
 
 
-def against_exact(
-    known: Numerics, candidate: list[torch.Tensor], reference: list[torch.Tensor], exact: Export, deadline: float
-) -> Numerics:
+def against_exact(known: Numerics, call: TimedCall, exact: Export, deadline: float) -> Numerics:
     """`known`, and the errors of both sides' answers against `exact`: the reference on the same inputs in float64.
 
     Never raises for what the reference's cell does: where it cannot be run in float64, a note says so.
@@ -63,9 +112,9 @@ def against_exact(
         answers = exact.tensors(deadline)
     except (CellFailed, CannotWire) as problem:
         return known.model_copy(update={"note": f"the reference cannot be run in float64: {problem}"[:500]})
-    if any(not _comparable(*pair) for pair in itertools.zip_longest(reference, answers)):
+    if any(not _comparable(*pair) for pair in itertools.zip_longest(call.reference, answers)):
         return known.model_copy(update={"note": "run in float64, the reference answers in other shapes or dtypes"})
-    ours, theirs = _gap(candidate, answers), _gap(reference, answers)
+    ours, theirs = _gap(call.candidate, answers), _gap(call.reference, answers)
     figures = {
         "max_abs_error": ours.max_abs,
         "rms_error": ours.relative_rms,
@@ -92,9 +141,9 @@ def labels(numerics: Numerics) -> list[str]:
     return found
 
 
-def answers_of(place: SidePlace) -> list[torch.Tensor]:
-    """Copies of slot 0's answer."""
-    return [tensor.clone() for _, tensor in place.answers(0)]
+def answers_of(place: SidePlace, slot: int = 0) -> list[torch.Tensor]:
+    """Copies of the answer in `slot`."""
+    return [tensor.clone() for _, tensor in place.answers(slot)]
 
 
 def _gap(answers: list[torch.Tensor], exact: list[torch.Tensor]) -> _Gap:

@@ -102,6 +102,14 @@ class SidePlace:
             for index, name in zip(self.wiring.answer, self.wiring.names, strict=True)
         ]
 
+    def hand_over(self, slots: list[int]) -> None:
+        """Give the frozen cell the contents of these slots, for its next calls."""
+        self.cell.freeze()
+        self.cell.require_silence()
+        self.attached.set_order(slots)
+        self.attached.publish(slots)
+        self.attached.settle()
+
     @property
     def attached(self) -> Arena:
         if self.arena is None:
@@ -261,11 +269,7 @@ def _run_untimed(
     launched_s: float | None,
     null: NullWork | None,
 ) -> float:
-    place.cell.freeze()
-    place.cell.require_silence()
-    place.attached.set_order(order)
-    place.attached.publish(order)
-    place.attached.settle()
+    place.hand_over(order)
     start = time.perf_counter()
     message = _run_message(len(order), seed, replay=replay, null=null) | {"announce": launched_s is not None}
     place.cell.request(message, "done", phase=phase, deadline=deadline, launched_s=launched_s)

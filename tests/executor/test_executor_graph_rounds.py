@@ -57,6 +57,7 @@ class World:
         self.places = [SidePlace(cell, wiring, "cpu", Patience(60.0)) for cell in cells]
         self.null: Any = SimpleNamespace(name="null", program=None)
         self.nulls: list[tuple[NullWork, int]] = []
+        self.offered: list[tuple[int, int]] = []
         self.rounds: list[tuple[bool, int]] = []  # whether it was the null candidate's, of how many calls
         self.graphs: dict[tuple[str, int], tuple[NullWork | None, int]] = {}  # what each launches, how many calls
         self.mapped: set[int] = set()
@@ -156,6 +157,7 @@ def measured(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> l
         MeasureRules(**(rules | changes), graph=True, in_pairs=True),
         HostConditions(),
         lambda *_: None,
+        lambda number, slots: world.offered.append((number, len(slots))),
         stages=Stages(),
     )
     try:
@@ -187,6 +189,7 @@ def test_what_cannot_be_captured_any_more_is_timed_call_by_call(graph: int, monk
         assert timing.mode == "stream"
         assert timing.c0_us == pytest.approx(BASE_S * 1e6, rel=0.01)
         assert timing.stats.mean == pytest.approx((1 + PER_WORK) * (call_s + LAUNCHED_S) * 1e3, rel=0.01)
+        assert world.offered[-30:] == list(enumerate(timing.calls, 1))
         assert timing.copy_ms == pytest.approx((1 + PER_WORK) * COPY_S * 1e3, rel=0.01)
 
 

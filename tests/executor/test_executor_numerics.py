@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 import torch
 from executor_bundles import Judged, JudgeOne, compare, evaluate, forward, kernel
 
 from daemon.evaluation import Numerics
-from daemon.executor.numerics import labels, spread_of
+from daemon.executor.numerics import CallPicker, TimedCall, labels, spread_of
 
 SOFTMAX = """
     class Model(nn.Module):
@@ -82,6 +85,37 @@ def test_without_a_reference_only_the_spread_is_known(judge: JudgeOne) -> None:
     source = forward("return a * 2", arguments="a") + "def get_inputs():\n    return [torch.randn(8)]\n"
     numerics = found(judge(evaluate(source)))
     assert (numerics.differing_elements, numerics.rms_error, numerics.note) == (0, None, None)
+
+
+def test_every_round_may_be_the_one_whose_call_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And every slot of it; a measurement that begins anew forgets what it had."""
+    taken: list[tuple[int, int]] = []
+    monkeypatch.setattr(TimedCall, "of", lambda _candidate, _reference, slot: slot)
+    sides: Any = [object(), object()]
+    for seed in range(400):
+        picker = CallPicker(sides, torch.Generator().manual_seed(seed))
+        for number in range(1, 6):
+            picker.offer(number, [10 * number, 10 * number + 1])
+        taken.append(divmod(picked(picker), 10))
+        picker.offer(1, [70])
+        assert picked(picker) == 70
+    counts = Counter(taken)
+    assert set(counts) == {(number, slot) for number in range(1, 6) for slot in range(2)}
+    assert min(counts.values()) > 15
+
+
+def picked(picker: CallPicker) -> int:
+    """The slot, in place of the call in it."""
+    found: Any = picker.picked
+    assert isinstance(found, int)
+    return found
+
+
+def test_without_a_reference_no_call_is_kept() -> None:
+    alone: Any = [object()]
+    picker = CallPicker(alone, torch.Generator())
+    picker.offer(1, [0])
+    assert picker.picked is None
 
 
 def test_equal_bits_are_equal_and_nan_is_no_distance() -> None:
