@@ -63,7 +63,7 @@ class Calibration:
             [first] = self._series[index].rounds
             self._nulls.call_s[index] = max(first.wall_s - self.overhead_s, 0.0) / first.calls
         self._renew(renewed, slots)
-        self._renew([index for index in range(len(self._series)) if not self._suits(index)], slots)
+        self._renew([index for index in range(len(self._series)) if self._set_length(index)], slots)
         number = len(self._series[0].rounds)
         size = slots if number % 2 else _half(slots)
         if self._are_alike:
@@ -72,18 +72,18 @@ class Calibration:
             for index in range(len(self._series)):
                 self._extend([index], index, [size])
 
-    def _suits(self, index: int) -> bool:
-        """False where the null works longer than the fastest round, which costs more than that did and would be
-        subtracted from a kernel that was slow only before the clock ran; or, after the first round, much shorter.
-        Remembers how long it has to be."""
+    def _set_length(self, index: int) -> bool:
+        """Set how long the null has to work where it does so for longer than the fastest round, which costs more than
+        that did and would be subtracted from a kernel that was slow only before the clock ran; or, after the first
+        round, for much shorter. Returns whether that was so."""
         series = self._series[index]
         cost = NullCost.through(series.null)
         fastest_s = max(min((one.wall_s - cost.of(one.calls)) / one.calls for one in series.rounds), 0.0)
         so_far_s, is_first = self._nulls.call_s[index], len(series.rounds) == 1
         if so_far_s > _OTHER * fastest_s + CLOCK_TICK_S or (is_first and fastest_s > _OTHER * so_far_s):
             self._nulls.call_s[index] = fastest_s
-            return False
-        return True
+            return True
+        return False
 
     @property
     def _are_alike(self) -> bool:

@@ -23,6 +23,7 @@ from daemon.executor.supervise import output_of
 _ASK_LIMIT_S = 20.0
 _LEAST_CAPABILITY = (8, 0)
 _GIB = 1024**3
+_NVML_HINT = "nvidia-smi, which must list the GPUs; or judge on the CPU: --device cpu"
 _NODES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")
 
 
@@ -179,9 +180,11 @@ def found() -> tuple[Device, ...]:
         text = output_of([sys.executable, "-I", "-m", "daemon.executor.devices"], timeout_s=_ASK_LIMIT_S)
         return tuple(Device._of(item) for item in json.loads(text))
     except TimeoutError as error:
-        raise HarnessError(f"NVML did not answer within {_ASK_LIMIT_S:.0f} s", hint="nvidia-smi") from error
+        raise HarnessError(f"NVML did not answer within {_ASK_LIMIT_S:.0f} s", hint=_NVML_HINT) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise HarnessError(f"NVML answered something else: {error}", hint="nvidia-smi") from error
+        raise HarnessError(f"NVML answered something else: {error}", hint=_NVML_HINT) from error
+    except HarnessError as error:
+        raise HarnessError(f"no NVIDIA driver answers: {error}", hint=_NVML_HINT) from error
 
 
 def _ask_nvml() -> list[dict[str, object]]:
