@@ -29,20 +29,18 @@ def fsync_dir(folder: Path) -> None:
         os.close(descriptor)
 
 
-def rename(source: Path, target: Path) -> None:
-    """Rename durably. `target` must be a unique name: an empty folder there would be replaced without a word.
+def rename(source: Path, target: Path, *, durably: bool = True) -> None:
+    """Rename. `target` must be a unique name: an empty folder there would be replaced without a word.
 
-    Raises `FileNotFoundError` when `source` is gone (somebody else won).
+    Not `durably`: without waiting for the disk. For what a start after a power cut makes anew, or moves again because
+    it finds it where it was. Raises `FileNotFoundError` when `source` is gone (somebody else won).
     """
     os.rename(source, target)  # noqa: PTH104 - this is the place
+    if not durably:
+        return
     fsync_dir(target.parent)
     if source.parent != target.parent:
         fsync_dir(source.parent)
-
-
-def rename_scratch(source: Path, target: Path) -> None:
-    """Rename what is made anew after a power cut. As `rename`, without waiting for the disk."""
-    os.rename(source, target)  # noqa: PTH104 - this is the place
 
 
 def rename_exclusive(source: Path, target: Path) -> None:
@@ -82,11 +80,11 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 
 def point_at(link: Path, target: Path) -> None:
-    """Make the symbolic link `link` point at `target` (relative to the link's folder), replacing what it pointed at."""
+    """Make the symbolic link `link` point at `target` (relative to the link's folder), replacing what it pointed at.
+    Does not wait for the disk."""
     temporary = link.with_name(f".{link.name[:100]}.{uuid.uuid4().hex}.tmp")
     temporary.symlink_to(os.path.relpath(target, link.parent))
     os.replace(temporary, link)  # noqa: PTH105 - this is the place
-    fsync_dir(link.parent)
 
 
 def remove_tree(folder: Path) -> None:

@@ -229,7 +229,8 @@ def half_staged(paths: Paths) -> Iterator[Staged]:
 def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> Path:
     """Make a published result visible: `results/YYYY-MM/JOB/`. Idempotent.
 
-    The name points there first: once the result has left the outbox, nobody would mend a name that lacks.
+    The name points there first: once the result has left the outbox, nobody would mend a name that lacks. Nothing here
+    waits for the disk: after a power cut the result lies in the outbox still, and is released again.
     """
     final = folder_of(paths, waiting.job_id, finished_at)
     (waiting.folder / ".evaluation.json").unlink(missing_ok=True)
@@ -239,7 +240,7 @@ def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> 
     fsio.point_at(by_name / file_name(name), final)
     failpoints.hit("result.named")
     try:
-        fsio.rename(waiting.folder, final)
+        fsio.rename(waiting.folder, final, durably=False)
     except OSError:
         # Released already, by us before a kill or by another daemon just now: then the staged one is the spare.
         if not (final / RESULT_FILE).is_file():

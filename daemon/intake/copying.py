@@ -52,7 +52,7 @@ def private_copy(entry: Path, destination: Path, limits: Limits) -> CopiedBundle
         _copy(entry, staging, limits)
         with _destination_faults(destination):
             fsio.remove_tree(destination)
-            fsio.rename_scratch(_top(staging), destination)
+            fsio.rename(_top(staging), destination, durably=False)
     finally:
         fsio.remove_tree(staging)
     files = tuple(sorted(_files_below(destination)))

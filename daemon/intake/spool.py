@@ -145,8 +145,9 @@ class Spool:
         return free
 
     def archive(self, claimed: Claimed) -> Path:
-        """Move a judged bundle to `archive/NAME@jobid`; already there is fine."""
-        return _settle(claimed, self._paths.archive / claimed.settled_name)
+        """Move a judged bundle to `archive/NAME@jobid`; already there is fine. After a power cut it may be in `work/`
+        still, and is moved again."""
+        return _settle(claimed, self._paths.archive / claimed.settled_name, durably=False)
 
     def reject(self, claimed: Claimed, reason: str) -> Path:
         """Set a malformed bundle aside as `rejected/NAME@jobid/NAME`, with `reason.txt`. Returns that folder."""
@@ -209,7 +210,7 @@ def _claimed(path: Path, work_name: WorkName, status: os.stat_result) -> Claimed
     )
 
 
-def _settle(claimed: Claimed, target: Path) -> Path:
+def _settle(claimed: Claimed, target: Path, *, durably: bool = True) -> Path:
     """Move the claimed entry to `target`, or beside it (`NAME.2`) when another bundle of the same job id is there."""
     if not _is_there(claimed.path) and _is_there(target):
         return target
@@ -218,14 +219,14 @@ def _settle(claimed: Claimed, target: Path) -> Path:
         number += 1
         bare_name, job_id = names.split_job_id(target.name)
         place = target.with_name(names.fit(bare_name, f".{number}@{job_id}" if job_id else f".{number}"))
-    _move(claimed.path, place)
+    _move(claimed.path, place, durably=durably)
     return place
 
 
-def _move(source: Path, target: Path) -> None:
-    """Rename durably to a name that is not in use. The disk says whether it happened, whatever the call answered."""
+def _move(source: Path, target: Path, *, durably: bool = True) -> None:
+    """Rename to a name that is not in use. The disk says whether it happened, whatever the call answered."""
     try:
-        fsio.rename(source, target)
+        fsio.rename(source, target, durably=durably)
     except OSError as error:
         if _is_there(target):
             _make_durable(source, target)

@@ -139,7 +139,7 @@ def test_a_cpu_serves_what_asks_for_no_gpu() -> None:
 
 @pytest.mark.skipif(any(Path("/dev").glob("nvidia[0-9]*")), reason="this host has a GPU")
 def test_nvml_without_a_driver_is_our_fault_and_says_what_to_try() -> None:
-    with pytest.raises(HarnessError, match="no NVIDIA driver answers: .*NVML") as raised:
+    with pytest.raises(HarnessError, match=r"no NVIDIA driver answers: .*NVML") as raised:
         devices.found()
     assert "--device cpu" in str(raised.value)
 

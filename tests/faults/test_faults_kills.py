@@ -8,10 +8,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from service_bundles import wait_for
+from service_bundles import result_of, wait_for
 from service_rehearsal import SOURCE, Place
 
 from daemon import failpoints
+from daemon.db.records import JobRecord
 
 WHILE_STOPPING = ("give_back.withdrawn", "give_back.renamed")
 # Steps that only a start after a kill comes through: each with the step at which the daemon before it is killed.
@@ -44,6 +45,34 @@ def test_a_daemon_killed_at_every_step_in_turn_loses_nothing_and_doubles_nothing
             killed_at(here, AFTER[step])
         killed_at(here, step)
     all_judged_once(here, *steps)
+
+
+def test_moves_that_a_power_cut_undid_are_made_again(here: Place) -> None:
+    """Nothing waits for the disk once the database knows the verdict: the moves after it may be gone."""
+    names = ["nothing", "bundle", "result", "result+bundle", "result+name", "result+name+bundle"]
+    here.drop(*names)
+    first = here.start()
+    wait_for(lambda: here.has_results(*names) and here.faults(*names) == [], "every result")
+    assert first.stop() == 0
+    for name, job in here.jobs().items():
+        for move in name.split("+"):
+            undo(here, move, job)
+    assert [name for name in names if not result_of(here.home, name)] == [name for name in names if "result" in name]
+    all_judged_once(here, *names)
+    archived = [entry.name.partition(".json@")[0] for entry in (here.home / "archive").iterdir()]
+    assert sorted(archived) == sorted(names)
+
+
+def undo(here: Place, move: str, job: JobRecord) -> None:
+    """As if the disk had never heard of that move of a job that has ended."""
+    if move == "name":
+        (here.home / "results" / "by-name" / job.name).unlink()
+    elif move == "result":
+        [released] = (here.home / "results").glob(f"[0-9]*/{job.job_id}")
+        released.rename(here.home / "results" / ".outbox" / f"{job.job_id}.{job.fence}")
+    elif move == "bundle":
+        [archived] = (here.home / "archive").glob(f"*@{job.job_id}")
+        archived.rename(here.home / "work" / job.work_name)
 
 
 @pytest.mark.parametrize("step", WHILE_STOPPING)

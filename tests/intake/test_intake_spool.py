@@ -81,7 +81,8 @@ def test_a_rename_whose_reply_was_lost_counts_as_won(
 ) -> None:
     (paths.inbox / "k.json").write_text("{}")
 
-    def renamed_twice(source: Path, target: Path) -> None:
+    def renamed_twice(source: Path, target: Path, *, durably: bool) -> None:
+        assert durably
         source.rename(target)
         source.rename(target)
 
