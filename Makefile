@@ -10,15 +10,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.evald-installed
 PACKAGES := bubblewrap g++ python3-dev python3-venv util-linux
 TEST_PACKAGES := postgresql
-NFS_PACKAGES := user-mode-linux kmod iproute2 e2fsprogs
+GUEST_PACKAGES := user-mode-linux kmod iproute2 e2fsprogs
 
-.PHONY: help demo test test-gpu test-nfs check install system test-system chaos corpus docs constraints clean
+.PHONY: help demo test test-gpu test-guests check install system test-system chaos corpus docs constraints clean
 
 help:
 	@echo "make demo     judge the bundles in examples/ and print the table of verdicts"
 	@echo "make test     check style, types and architecture, then run the whole test suite"
 	@echo "make test-gpu every kernel type on this host's GPU; skipped where there is none"
-	@echo "make test-nfs two daemons on an NFS share whose server reboots, in user-mode Linux (x86-64, root)"
+	@echo "make test-guests  power cuts, and an NFS share whose server reboots, in user-mode Linux (x86-64, root)"
 	@echo "make check    style, types and architecture only"
 	@echo "make install  the virtual environment in $(VENV), with evald in it"
 	@echo "make chaos    kill daemons at every step and audit the books (BUNDLES, KILLS, DAEMONS, DB=sqlite|postgres)"
@@ -71,12 +71,12 @@ test: check test-system
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest tests/gpu $(ARGS)
 
-# A file server and two clients of their own; two to four minutes. Where no lab can be booted it fails, or with
-# NFS=where-possible (CI) is skipped and says why.
-NFS ?= required
-test-nfs: $(STAMP) test-system
-	$(call need_packages,$(NFS_PACKAGES),$(if $(filter where-possible,$(NFS)),0,1))
-	EVALD_TEST_NFS=$(NFS) $(BIN)/python -m pytest tests/nfs $(ARGS)
+# Kernels of their own: power cuts of one, then a file server and two clients. Where none can be booted it fails, or
+# with GUESTS=where-possible (CI) is skipped and says why.
+GUESTS ?= required
+test-guests: $(STAMP) test-system
+	$(call need_packages,$(GUEST_PACKAGES),$(if $(filter where-possible,$(GUESTS)),0,1))
+	EVALD_TEST_GUESTS=$(GUESTS) $(BIN)/python -m pytest tests/power tests/nfs $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

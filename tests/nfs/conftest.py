@@ -21,8 +21,8 @@ MOUNT_OPTIONS = "vers=4.2,proto=tcp,hard,lookupcache=positive"
 
 
 def _refuse(reason: str) -> None:
-    """Whoever types `make test-nfs` wants to know why it cannot run here; CI takes what its machine can do."""
-    if os.environ["EVALD_TEST_NFS"] == "where-possible":
+    """Whoever types `make test-guests` wants to know why it cannot run here; CI takes what its machine can do."""
+    if os.environ["EVALD_TEST_GUESTS"] == "where-possible":
         pytest.skip(reason)
     pytest.fail(reason)
 
@@ -30,8 +30,8 @@ def _refuse(reason: str) -> None:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A file server and two clients, booted, with the share mounted."""
-    if not os.environ.get("EVALD_TEST_NFS"):
-        pytest.skip("takes minutes: make test-nfs")
+    if not os.environ.get("EVALD_TEST_GUESTS"):
+        pytest.skip("takes minutes: make test-guests")
     if (reason := nfs_lab.missing()) is not None:
         _refuse(reason)
     try:

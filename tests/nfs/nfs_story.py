@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from nfs_lab import DATABASE_PORT, GATEWAY, Guest, Lab, wait_for
+from nfs_lab import DATABASE_PORT, GATEWAY, Lab
+from uml_guest import Guest, wait_for
 
 from daemon.db.connection import Database
 from daemon.db.history import History
