@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
+_FOLDER_ITSELF = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def fsync_dir(folder: Path) -> None:
@@ -88,8 +90,14 @@ def point_at(link: Path, target: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove `folder` and all below it, however deep; already gone is fine. Never follows links."""
+    """Remove `folder` and all below it, however deep; already gone is fine.
+
+    Never follows links, also where somebody puts them in place of what is being removed: a link is removed itself.
+    """
     try:
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            folder.unlink()
+            return
         shutil.rmtree(folder)
     except FileNotFoundError:
         return
@@ -99,19 +107,37 @@ def remove_tree(folder: Path) -> None:
 
 def _remove_deep(folder: Path) -> None:
     """Lift every inner folder to the top before emptying it: no path grows long and nothing recurses."""
-    waiting = [folder]
-    while waiting:
-        current = waiting.pop()
-        for entry in list(os.scandir(current)):
-            if entry.is_dir(follow_symlinks=False):
-                lifted = folder / f".{uuid.uuid4().hex}"
-                os.rename(entry.path, lifted)  # noqa: PTH104 - this is the place
-                waiting.append(lifted)
-            else:
-                os.unlink(entry.path)  # noqa: PTH108
-        if current != folder:
-            current.rmdir()
+    top = os.open(folder, _FOLDER_ITSELF)
+    try:
+        waiting = os.listdir(top)
+        while waiting:
+            waiting += _lift_folders(top, waiting.pop())
+    finally:
+        os.close(top)
     folder.rmdir()
+
+
+def _lift_folders(top: int, name: str) -> list[str]:
+    """Remove one entry of the folder `top`; what folders it held lie in `top` then, under the names returned."""
+    try:
+        inner = os.open(name, _FOLDER_ITSELF, dir_fd=top)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):  # a file, a link
+            raise
+        os.unlink(name, dir_fd=top)
+        return []
+    lifted = []
+    try:
+        for below in os.listdir(inner):
+            try:
+                os.unlink(below, dir_fd=inner)
+            except IsADirectoryError:
+                lifted.append(f".{uuid.uuid4().hex}")
+                os.rename(below, lifted[-1], src_dir_fd=inner, dst_dir_fd=top)
+    finally:
+        os.close(inner)
+    os.rmdir(name, dir_fd=top)
+    return lifted
 
 
 @contextmanager

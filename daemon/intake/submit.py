@@ -61,7 +61,7 @@ def _drop(visible_name: str, inbox: Path, job_id: str | None, fill: Callable[[Pa
     if os.path.lexists(target):
         raise OperatorError(f"{target.name} is already in the inbox", hint="leave the job id away to get a fresh one")
     staging = inbox / f".evald-{job_id}-{uuid.uuid4().hex}.tmp"
-    with _inbox_faults(inbox), _removed_at_the_end(staging):
+    with _inbox_faults(inbox), _removed_on_failure(staging):
         fill(staging)
         if access.keeps_others_out(inbox):
             _close(staging)
@@ -118,12 +118,10 @@ def _inbox_faults(inbox: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _removed_at_the_end(staging: Path) -> Iterator[None]:
-    """Leave nothing under the hidden name, however the block ends."""
+def _removed_on_failure(staging: Path) -> Iterator[None]:
+    """Leave nothing of ours under the hidden name. Once it has been renamed, what stands there is somebody else's."""
     try:
         yield
-    finally:
-        if staging.is_dir():
-            fsio.remove_tree(staging)
-        else:
-            staging.unlink(missing_ok=True)
+    except BaseException:
+        fsio.remove_tree(staging)
+        raise

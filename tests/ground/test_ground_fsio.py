@@ -64,10 +64,43 @@ def test_a_tree_deeper_than_any_path_can_name_is_removed(tmp_path: Path) -> None
     fsio.remove_tree(top)
 
 
-def test_removing_a_tree_follows_no_links(tmp_path: Path) -> None:
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "file").touch()
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A file in a folder of somebody else's."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "file").touch()
+    return folder / "file"
+
+
+def test_removing_a_tree_follows_no_links(tmp_path: Path, kept: Path) -> None:
     (tmp_path / "gone").mkdir()
-    (tmp_path / "gone" / "link").symlink_to(tmp_path / "kept")
+    (tmp_path / "gone" / "link").symlink_to(kept.parent)
     fsio.remove_tree(tmp_path / "gone")
-    assert (tmp_path / "kept" / "file").exists()
+    assert kept.exists()
+
+
+def test_what_is_a_link_itself_is_removed_and_not_followed(tmp_path: Path, kept: Path) -> None:
+    (tmp_path / "link").symlink_to(kept.parent)
+    fsio.remove_tree(tmp_path / "link")
+    assert kept.exists()
+    assert not (tmp_path / "link").is_symlink()
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_removed_is_not_followed(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the quick way has failed, and everything is lifted to the top first."""
+    top = tmp_path / "gone"
+    for place in ("one/two", "three"):
+        (top / place).mkdir(parents=True)
+
+    def swapped(_: Path) -> None:
+        (top / "three").rmdir()
+        (top / "three").symlink_to(kept.parent)
+        raise RecursionError
+
+    monkeypatch.setattr(fsio.shutil, "rmtree", swapped)
+    fsio.remove_tree(top)
+    assert kept.exists()
+    assert not top.exists()

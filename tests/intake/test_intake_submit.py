@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from intake_bundles import SOURCE, bundle_members, write_bundle, write_tar, write_zip
 
+from daemon import fsio
 from daemon.config import Limits
 from daemon.errors import BundleError, OperatorError
 from daemon.intake.copying import private_copy
 from daemon.intake.spool import Spool
-from daemon.intake.submit import submit
+from daemon.intake.submit import submit, submit_document
 from daemon.paths import Paths
 
 JOB = "0198c0ffee00700080000000000000bb"
@@ -77,3 +78,22 @@ def test_what_cannot_be_submitted_is_refused_with_what_to_do_and_leaves_nothing(
     with pytest.raises(BundleError):
         submit(sound, paths.inbox)
     assert list(paths.inbox.iterdir()) == []
+
+
+def test_what_somebody_puts_under_the_hidden_name_is_not_followed(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may drop bundles into a shared inbox sees that name, and when it is free again."""
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "file").touch()
+    rename = fsio.rename
+
+    def swapped(source: Path, target: Path) -> None:
+        rename(source, target)
+        source.symlink_to(foreign)
+
+    monkeypatch.setattr(fsio, "rename", swapped)
+    dropped = submit_document(b"{}", "mine", paths.inbox)
+    assert (paths.inbox / f"mine.json@{dropped.job_id}").read_bytes() == b"{}"
+    assert (foreign / "file").exists()
