@@ -61,8 +61,12 @@ class DeviceError(HarnessError):
     """
 
 
-class NoDevice(HarnessError):  # noqa: N818 - says what happened
-    """Every device that could judge the job was set aside while it waited for one: nothing of it has begun."""
+class NotBegun(HarnessError):  # noqa: N818 - says what happened
+    """This host could not even begin the job, whatever is in it: no attempt of it counts."""
+
+
+class NoDevice(NotBegun):
+    """Every device that could judge the job was set aside while it waited for one."""
 
 
 class LostClaim(EvaldError):  # noqa: N818 - an expected outcome of a race, not an error

@@ -109,7 +109,7 @@ def _remove_deep(folder: Path) -> None:
     """Lift every inner folder to the top before emptying it: no path grows long and nothing recurses."""
     top = os.open(folder, _FOLDER_ITSELF)
     try:
-        waiting = os.listdir(top)
+        waiting = os.listdir(top)  # noqa: PTH208 - of a descriptor
         while waiting:
             waiting += _lift_folders(top, waiting.pop())
     finally:
@@ -128,7 +128,7 @@ def _lift_folders(top: int, name: str) -> list[str]:
         return []
     lifted = []
     try:
-        for below in os.listdir(inner):
+        for below in os.listdir(inner):  # noqa: PTH208
             try:
                 os.unlink(below, dir_fd=inner)
             except IsADirectoryError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 from daemon import failpoints, fsio, log, results
@@ -19,7 +20,7 @@ from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
 from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, JobSpec, Progress
-from daemon.errors import BundleError, HarnessError, LostClaim, NoDevice
+from daemon.errors import BundleError, HarnessError, LostClaim, NoDevice, NotBegun
 from daemon.evaluation import Evaluation
 from daemon.intake.copying import private_copy
 from daemon.intake.owner import WorkName
@@ -36,6 +37,15 @@ class Deferred:
     job_id: str
     name: str
     reason: str
+
+
+class Unended(Enum):
+    """Why a job that was begun has no end. `LOST`: its lease is somebody else's, or a stop ended it. `RETRIED`: evald
+    failed. `NO_DEVICE`: all that could judge it are set aside for a while."""
+
+    LOST = auto()
+    RETRIED = auto()
+    NO_DEVICE = auto()
 
 
 class Desk:
@@ -55,6 +65,7 @@ class Desk:
         self._repository = repository
         self._engine = engine
         self._types = types
+        self._complaint = log.Complaint()
         self.publisher = Publisher(settings, spool, repository)
 
     # -- in -----------------------------------------------------------------------------------------------------
@@ -75,30 +86,30 @@ class Desk:
 
     # -- judge --------------------------------------------------------------------------------------------------
 
-    def judge(self, lease: Lease, on_progress: Callable[[Progress], None]) -> Finished | Deferred | None:
-        """Judge one leased job to its end, or leave it to another host. None: the lease was lost, or evald failed and
-        the job is tried again.
+    def judge(self, lease: Lease, on_progress: Callable[[Progress], None]) -> Finished | Deferred | Unended:
+        """Judge one leased job to its end, or leave it to another host, or for later.
 
-        Raises `HarnessError` when the database cannot be told: the result is then in the outbox.
+        Raises `NotBegun` when this host cannot judge anything now: the job waits as before. Raises `HarnessError` when
+        the database cannot be told: the result is then in the outbox.
         """
         try:
             outcome = self._evaluate(lease, on_progress)
         except LostClaim as error:  # also how a stop ends it: the reason tells which
             log.story("let go", job=lease.job_id, name=lease.name, reason=error)
-            return None
+            return Unended.LOST
         except HarnessError as error:
             return self._after_fault(lease, error)
         except OSError as error:
             return self._after_fault(lease, HarnessError(f"this host's disk: {error}"))
         finally:
-            fsio.remove_tree(self._copy_of(lease))
+            self._drop_copy(lease)
         if isinstance(outcome, Deferred):
             return outcome
         try:
             return self._finish(lease, *outcome)
         except LostClaim as error:
             log.story("lost", level=30, job=lease.job_id, name=lease.name, reason=error)
-            return None
+            return Unended.LOST
 
     def _evaluate(
         self, lease: Lease, on_progress: Callable[[Progress], None]
@@ -106,7 +117,6 @@ class Desk:
         failpoints.hit("lease.taken")
         claimed = self._claimed(lease)
         folder = self._copy_of(lease)
-        fsio.remove_tree(folder)
         try:
             bundle = private_copy(claimed.path, folder, self._settings.limits)
             parsed = read_bundle(bundle.dir, self._types, self._settings.limits)
@@ -136,6 +146,13 @@ class Desk:
         """The private copy's folder. The fence is in its name: a thawed daemon removes only what was its own."""
         return self._paths.jobs / f"{lease.job_id}.{lease.fence}"
 
+    def _drop_copy(self, lease: Lease) -> None:
+        """Remove the private copy. What is judged is not lost where that fails: `reconcile` tries again."""
+        try:
+            fsio.remove_tree(self._copy_of(lease))
+        except OSError as error:
+            self._complaint.say(f"cannot remove {self._copy_of(lease)}: {error}")
+
     def _claimed(self, lease: Lease) -> Claimed:
         """The bundle of a lease. Raises `HarnessError` when it is not where the database says."""
         if lease.work_name is not None and WorkName.parse(lease.work_name) is not None:
@@ -143,21 +160,23 @@ class Desk:
                 return claimed
         raise HarnessError(f"the bundle of job {lease.job_id} is not in {self._paths.work} (any more)")
 
-    def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | None:
+    def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | Unended:
         """Our fault: try again, or give up after the last attempt with a result that says so. No fault when the job was
-        taken away in the meantime: its bundle is then gone. A job that only waited has lost nothing but its place.
+        taken away in the meantime: its bundle is then gone. What has not begun has lost nothing but its place.
         """
         try:
-            if isinstance(error, NoDevice):
+            if isinstance(error, NotBegun):
                 self._repository.put_back(lease, str(error))
+                if isinstance(error, NoDevice):
+                    return Unended.NO_DEVICE
                 raise error  # whoever takes jobs here pauses for a moment
             state = self._repository.retry(lease, str(error))
         except LostClaim:
             log.story("let go", job=lease.job_id, name=lease.name, reason=error)
-            return None
+            return Unended.LOST
         log.story("harness fault", level=40, job=lease.job_id, name=lease.name, attempt=lease.attempt, reason=error)
         if state is not JobState.BROKEN:
-            return None
+            return Unended.RETRIED
         return self.publisher.give_up(lease.job_id, lease.name, lease.fence, str(error), lease.submitter_uid)
 
     # -- out ----------------------------------------------------------------------------------------------------

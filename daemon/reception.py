@@ -8,7 +8,7 @@ than a tenth of the time. An entry that is another one by now is found out when 
 
 from __future__ import annotations
 
-import shutil
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from daemon.publishing import Finished
 from daemon.watcher import mount_of
 
 _PAUSES_PER_LOOK = 9
+_FEWEST_FILES = 1000
 
 
 @dataclass(frozen=True)
@@ -143,16 +144,25 @@ class Reception:
         return reason is not None
 
     def has_disk(self) -> bool:
-        """Whether there is room to judge and to keep results. Below the mark nothing is claimed or begun; nothing is
-        lost.
+        """Whether there is room to judge and to keep results, in bytes and in files. Below the mark nothing is claimed
+        or begun; nothing is lost.
         """
         wanted = self._settings.min_free_bytes
         for folder in (self._paths.state, self._paths.results, self._paths.work):
-            free_bytes = shutil.disk_usage(folder).free
-            if free_bytes < wanted:
-                self._complaint.say(f"{folder} has {free_bytes >> 20} MiB free, {wanted >> 20} are wanted")
+            if (lack := _lack_of(os.statvfs(folder), wanted)) is not None:
+                self._complaint.say(f"{folder} {lack}")
                 return False
         return True
+
+
+def _lack_of(disk: os.statvfs_result, wanted_bytes: int) -> str | None:
+    """What a disk lacks, in words."""
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < wanted_bytes:
+        return f"has {free_bytes >> 20} MiB free, {wanted_bytes >> 20} are wanted"
+    if disk.f_files and disk.f_favail < _FEWEST_FILES:  # some file systems count none
+        return f"has room for {disk.f_favail} more files, {_FEWEST_FILES} are wanted"
+    return "is read-only" if disk.f_flag & os.ST_RDONLY else None
 
 
 def _is_local(inbox: Path) -> bool:

@@ -33,7 +33,7 @@ from daemon.executor.rehearsal import RehearsalEngine
 from daemon.health import Monitor
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
-from daemon.judging import Deferred, Desk
+from daemon.judging import Deferred, Desk, Unended
 from daemon.lifecycle import JobState
 from daemon.notify import Notifier
 from daemon.presence import Presence
@@ -41,12 +41,13 @@ from daemon.publishing import Finished
 from daemon.reception import Doorbell, Reception
 from daemon.reconcile import Reconciler
 from daemon.scheduler.pulse import Pulse
-from daemon.scheduler.turns import Turns
+from daemon.scheduler.turns import Aside, Turns
 from daemon.scheduler.workers import Workers
 from daemon.verdict import Verdict
 from daemon.watcher import Watcher
 
 _BACK_OFF_S = 2.0
+_AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
 _COMPLAIN_EVERY_S = 60.0
 
 
@@ -149,6 +150,7 @@ class Service:
         self._next_complaint_s = 0.0
         self._complaint = log.Complaint()
         self._turns = Turns()
+        self._without_device = Aside(_AGAIN_S)
         self._until_idle = False
         self._unfit: EvaldError | None = None
         self._trouble: str | None = None
@@ -273,6 +275,8 @@ class Service:
     # -- one job, in a slot's thread ------------------------------------------------------------------------------
 
     def _take(self) -> Lease | None:
+        """The next job for a slot. Passed over are those that another slot is still at (a lease may run out while the
+        database is away), and for a while those that wait for a device which is set aside."""
         self._monitor.asking()
         if (
             self._stop.is_set()
@@ -281,16 +285,15 @@ class Service:
             or not self._can_judge()
         ):
             return None
-        oldest = self._turns.is_for_the_oldest()
         lease = self._repository.lease_next(
-            self._spool.owner.tag, self._settings.lease_s, self._turns.order, oldest=oldest
+            self._spool.owner.tag,
+            self._settings.lease_s,
+            self._turns.order,
+            oldest=self._turns.is_for_the_oldest(),
+            passed_over=self._at_work | self._without_device.names(time.monotonic()),
         )
-        if lease is None:
-            return None
-        if lease.job_id in self._at_work:  # its lease ran out while the database was away, and a slot is still at it
-            self._repository.put_back(lease, "an earlier attempt has not let go of it yet")
-            return None
-        self._turns.served(lease.submitter_uid)
+        if lease is not None:
+            self._turns.served(lease.submitter_uid)
         return lease
 
     def _can_judge(self) -> bool:
@@ -305,7 +308,8 @@ class Service:
             return False
         return True
 
-    def _work(self, lease: Lease) -> None:
+    def _work(self, lease: Lease) -> bool:
+        """Whether evald did what it should."""
         self._monitor.taking(lease.name)
         self._at_work.add(lease.job_id)
         self._pulse.add(lease)
@@ -321,8 +325,11 @@ class Service:
                 self._failed += not ended
         if isinstance(outcome, Deferred):
             self._listener.deferred(outcome)
-        elif outcome is not None:
+        elif isinstance(outcome, Finished):
             self._count(outcome)
+        elif outcome is Unended.NO_DEVICE:
+            self._without_device.add(lease.job_id, time.monotonic())
+        return outcome is not Unended.RETRIED
 
     def _on_progress(self, progress: Progress) -> None:
         self._pulse.note(progress.job_id, progress.text)

@@ -70,7 +70,13 @@ class Repository:
             return registration.describe(connection, job_id, description)
 
     def lease_next(
-        self, owner: str, lease_s: float, turns: Sequence[int] = (), *, oldest: bool = False
+        self,
+        owner: str,
+        lease_s: float,
+        turns: Sequence[int] = (),
+        *,
+        oldest: bool = False,
+        passed_over: Collection[str] = (),
     ) -> Lease | None:
         """Lease the waiting job of highest priority, of these the oldest: queued -> claimed. None: nothing to do.
 
@@ -78,15 +84,18 @@ class Repository:
         `turns`: submitters (uids) in the order in which they come at equal priority, after all who are not named.
 
         Every job goes to exactly one caller. `owner` names the process (host-boot-pid); the lease lasts `lease_s`
-        seconds by the database's clock. Passed over are jobs that `owner` has deferred, jobs that used up
-        `max_attempts`, and, on Postgres, rows another caller is just leasing.
+        seconds by the database's clock. Passed over are the few jobs of `passed_over`, jobs that `owner` has deferred,
+        jobs that used up `max_attempts`, and, on Postgres, rows another caller is just leasing.
         """
         with self._database.write() as connection:
             open_piles = piles.open_to(connection, owner)
             if not open_piles:
                 return None
             job_id = connection.scalar(
-                leases.next_waiting(tuple(open_piles), self.max_attempts, tuple(turns), oldest=oldest)
+                leases.next_waiting(
+                    tuple(open_piles), self.max_attempts, tuple(turns), oldest=oldest, passed_over=bool(passed_over)
+                ),
+                {"passed_over": list(passed_over)} if passed_over else None,
             )
             return None if job_id is None else leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 

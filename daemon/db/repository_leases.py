@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Float, Select, bindparam, case
 
 from daemon.db import piles
 from daemon.db import repository_rows as rows
-from daemon.db.models import Attempt, Deferral, Job
+from daemon.db.models import Attempt, Deferral, Event, Job
 from daemon.db.records import AttemptOutcome, Expired, Lease
 from daemon.db.repository_rows import HELD, UNLEASED
 from daemon.db.sqlfunctions import now
@@ -69,22 +69,30 @@ def lost(lease: Lease) -> LostClaim:
 
 @lru_cache(maxsize=64)
 def next_waiting(
-    open_piles: tuple[str, ...], max_attempts: int, turns: tuple[int, ...] = (), *, oldest: bool = False
+    open_piles: tuple[str, ...],
+    max_attempts: int,
+    turns: tuple[int, ...] = (),
+    *,
+    oldest: bool = False,
+    passed_over: bool = False,
 ) -> Select[str]:
     """The query for the job that comes next in these piles, which locks it where the database can do that.
 
     Only the first of each pile are compared: who takes turns does so among those. A queue is hardly ever longer, and
-    when it is (jobs that only a new daemon can serve), nobody sorts all of it for each lease.
+    when it is (jobs that only a new daemon can serve), nobody sorts all of it for each lease. `passed_over`: not those
+    that the parameter of this name has.
     """
-    has_attempts = Job.attempts < max_attempts
+    may_come = Job.attempts < max_attempts
+    if passed_over:
+        may_come &= Job.id.not_in(bindparam("passed_over", expanding=True))
     order = [*piles.BY_AGE] if oldest else [*piles.BY_PRIORITY]
-    first = piles.first_of(open_piles, COMPARED, order, has_attempts)
+    first = piles.first_of(open_piles, COMPARED, order, may_come)
     if turns and not oldest:
         place = {uid: number for number, uid in enumerate(turns, start=1)}
         order.insert(1, case(place, value=Job.submitter_uid, else_=0))
     # The state again, for Postgres looks once more when it has the row's lock; and so that SQLite does not think of an
     # index on it, and goes through the whole queue instead of taking the few ids.
-    pick = select(Job.id).where(Job.id.in_(first), Job.state.not_in(_NOT_QUEUED), has_attempts)
+    pick = select(Job.id).where(Job.id.in_(first), Job.state.not_in(_NOT_QUEUED), may_come)
     return pick.order_by(*order).limit(1).with_for_update(skip_locked=True)
 
 
@@ -174,8 +182,10 @@ def take_back(connection: Connection, which: ColumnElement[bool], reason: str, m
 
 
 def put_back(connection: Connection, lease: Lease, reason: str) -> None:
-    """See `Repository.put_back`."""
+    """See `Repository.put_back`. Such an attempt leaves no events: there may be one every few seconds, for ever."""
     _let_go(connection, lease, AttemptOutcome.WITHDRAWN, reason, Attempt.reason == reason)
+    begun = (Event.kind.in_(("leased", "started")), Event.at >= lease.claimed_at)
+    connection.execute(delete(Event).where(Event.job_id == lease.job_id, *begun))
 
 
 def defer(connection: Connection, lease: Lease, reason: str) -> bool:

@@ -13,13 +13,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from daemon import fsio
 from daemon.config import Limits
-from daemon.errors import BundleError, HarnessError, LostClaim, Problem
+from daemon.errors import BundleError, HarnessError, LostClaim, NotBegun, Problem
 from daemon.intake import archive, folder
 from daemon.intake.admission import Admission
 from daemon.intake.names import Form, bundle_name, form_of, readable
@@ -42,19 +42,21 @@ def private_copy(entry: Path, destination: Path, limits: Limits) -> CopiedBundle
     """Copy the bundle at `entry` (folder, archive or single JSON file) to the folder `destination`.
 
     An earlier copy there is replaced. Raises `BundleError` with everything that is wrong with the bundle, `LostClaim`
-    when `entry` is gone, and `HarnessError` when the disk fails. Nothing is left behind then.
+    when `entry` is gone, `HarnessError` when it cannot be read, and `NotBegun` when the copy cannot be written. Nothing
+    is left behind then.
     """
     staging = destination.with_name(f".{destination.name}.copying")
-    fsio.remove_tree(staging)
     try:
         with _destination_faults(destination):
+            fsio.remove_tree(staging)
             staging.mkdir(parents=True, mode=0o755)
         _copy(entry, staging, limits)
         with _destination_faults(destination):
             fsio.remove_tree(destination)
             fsio.rename(_top(staging), destination, durably=False)
     finally:
-        fsio.remove_tree(staging)
+        with suppress(OSError):  # the disk that failed, most likely; `reconcile` removes it
+            fsio.remove_tree(staging)
     files = tuple(sorted(_files_below(destination)))
     return CopiedBundle(destination, files, sum((destination / name).stat().st_size for name in files))
 
@@ -151,7 +153,7 @@ def _destination_faults(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HarnessError(f"cannot write the copy {destination}: {error.strerror or error}") from error
+        raise NotBegun(f"cannot write the copy {destination}: {error.strerror or error}") from error
 
 
 def _refused(name: str, message: str) -> BundleError:

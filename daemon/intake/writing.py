@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from daemon.errors import HarnessError
+from daemon.errors import NotBegun
 
 CHUNK_BYTES = 256 * 1024
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -21,11 +21,11 @@ def make_folder(path: Path) -> None:
         path.mkdir()
         path.chmod(0o755)
     except OSError as error:
-        raise HarnessError(f"cannot make the folder {path}: {error.strerror or error}") from error
+        raise NotBegun(f"cannot make the folder {path}: {error.strerror or error}") from error
 
 
 def pour(chunks: Iterable[bytes], path: Path, *, durable: bool = False) -> None:
-    """Write `chunks` to the file `path`, which must not exist, mode 0644. Raises `HarnessError` if the disk refuses."""
+    """Write `chunks` to the file `path`, which must not exist, mode 0644. Raises `NotBegun` if the disk refuses."""
     make_folder(path.parent)
     try:
         descriptor = os.open(path, _CREATE, 0o600)
@@ -52,5 +52,5 @@ def _write_all(descriptor: int, chunk: bytes, path: Path) -> None:
         view = view[written:]
 
 
-def _failed(path: Path, error: OSError) -> HarnessError:
-    return HarnessError(f"cannot write {path}: {error.strerror or error}", hint="is the disk full? df -h, df -i")
+def _failed(path: Path, error: OSError) -> NotBegun:
+    return NotBegun(f"cannot write {path}: {error.strerror or error}", hint="is the disk full? df -h, df -i")

@@ -1,5 +1,6 @@
 """Whose job next at the slots of one daemon: at equal priority submitters take turns, whoever was served last comes
-last; and every eighth turn is for the oldest job, whatever its priority, so that none waits for ever."""
+last; every eighth turn is for the oldest job, whatever its priority, so that none waits for ever; and what cannot be
+judged now is left alone for a while."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import threading
 
 _REMEMBERED = 64
 _EVERY = 8
+_LEFT_ALONE = 200
 
 
 class Turns:
@@ -38,3 +40,25 @@ class Turns:
         """Those served, longest ago first. Whoever is not among them comes before them."""
         with self._lock:
             return tuple(self._order)
+
+
+class Aside:
+    """Names that are left alone for `seconds` each. Safe to use from several threads."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until_s: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def add(self, name: str, now_s: float) -> None:
+        """Leave it alone from now on. Of more than can be remembered the oldest is forgotten."""
+        with self._lock:
+            self._until_s[name] = now_s + self._seconds
+            if len(self._until_s) > _LEFT_ALONE:
+                del self._until_s[next(iter(self._until_s))]
+
+    def names(self, now_s: float) -> frozenset[str]:
+        """Those that are left alone now."""
+        with self._lock:
+            self._until_s = {name: until_s for name, until_s in self._until_s.items() if until_s > now_s}
+            return frozenset(self._until_s)

@@ -16,16 +16,18 @@ from daemon.errors import HarnessError
 Job = TypeVar("Job")
 _IDLE_LIMIT_S = 1.0
 _PAUSE_AFTER_FAULT_S = 2.0
+_LONGEST_PAUSE_S = 60.0
 
 
 class Workers(Generic[Job]):
-    """`take` answers the next job or None; `work` does it and handles its own outcomes.
+    """`take` answers the next job or None; `work` does it, handles its own outcomes, and answers whether it went well.
 
-    `HarnessError` and `OSError` from either pause the thread for a moment. Any other exception is a bug: it is logged
-    and the thread goes on.
+    `HarnessError` and `OSError` from either pause the thread for a moment; so does a job that did not go well, and the
+    longer the more of them there were in a row: whatever fails them must not use up every job's attempts in seconds.
+    Any other exception is a bug: it is logged and the thread goes on.
     """
 
-    def __init__(self, count: int, take: Callable[[], Job | None], work: Callable[[Job], None]) -> None:
+    def __init__(self, count: int, take: Callable[[], Job | None], work: Callable[[Job], bool]) -> None:
         self._take = take
         self._work = work
         self._changed = threading.Condition()
@@ -62,11 +64,18 @@ class Workers(Generic[Job]):
         return not any(thread.is_alive() for thread in self._threads)
 
     def _serve(self) -> None:
+        failed_in_a_row = 0
         while not self._stopping:
             seen = self._wakes
             try:
-                if not self._one():
+                went_well = self._one()
+                if went_well is None:
                     self._rest(seen)
+                elif went_well:
+                    failed_in_a_row = 0
+                else:
+                    self._pause(min(_PAUSE_AFTER_FAULT_S * 2**failed_in_a_row, _LONGEST_PAUSE_S))
+                    failed_in_a_row += 1
             except (HarnessError, OSError) as error:
                 if str(error) != self._last_fault:  # an outage is told once, not at every try
                     log.story("cannot take or finish a job now", level=30, reason=error)
@@ -76,14 +85,13 @@ class Workers(Generic[Job]):
                 log.LOGGER.exception("a job ended with a bug in evald")
                 self._pause()
 
-    def _one(self) -> bool:
+    def _one(self) -> bool | None:
+        """Whether a job went well; None when there is none."""
         with self._changed:
             self._busy += 1
         try:
             job = self._take()
-            if job is not None:
-                self._work(job)
-            return job is not None
+            return None if job is None else self._work(job)
         finally:
             with self._changed:
                 self._busy -= 1
@@ -93,7 +101,6 @@ class Workers(Generic[Job]):
             if self._wakes == seen and not self._stopping:
                 self._changed.wait(_IDLE_LIMIT_S)
 
-    def _pause(self) -> None:
+    def _pause(self, pause_s: float = _PAUSE_AFTER_FAULT_S) -> None:
         with self._changed:
-            if not self._stopping:
-                self._changed.wait(_PAUSE_AFTER_FAULT_S)
+            self._changed.wait_for(lambda: self._stopping, pause_s)

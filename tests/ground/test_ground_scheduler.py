@@ -7,8 +7,11 @@ import threading
 import time
 from dataclasses import dataclass
 
+import pytest
+
 from daemon.errors import HarnessError, LostClaim
 from daemon.scheduler.pulse import Pulse
+from daemon.scheduler.turns import Aside
 from daemon.scheduler.workers import Workers
 
 LIMIT_S = 20.0
@@ -26,12 +29,13 @@ def test_every_job_is_done_once_and_a_bug_in_one_does_not_cost_the_slot() -> Non
     done: list[int] = []
     finished = threading.Event()
 
-    def work(job: int) -> None:
+    def work(job: int) -> bool:
         if job == 1:
             raise ValueError("a bug")
         done.append(job)
         if len(done) == 3:
             finished.set()
+        return True
 
     workers = Workers(2, lambda: take_from(jobs), work)
     workers.start()
@@ -56,12 +60,45 @@ def test_a_storage_fault_while_taking_is_waited_out() -> None:
             raise outcome
         return outcome
 
-    workers = Workers(1, take, lambda job: done.set() if job == 7 else None)
+    def work(job: int) -> bool:
+        if job == 7:
+            done.set()
+        return True
+
+    workers = Workers(1, take, work)
     workers.start()
     assert attempts.acquire(timeout=LIMIT_S)
     workers.wake()
     assert done.wait(LIMIT_S)
     assert workers.stop(LIMIT_S)
+
+
+def test_the_more_jobs_fail_in_a_row_the_longer_a_slot_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = [False] * 8 + [True, False]
+    pauses: list[float] = []
+    monkeypatch.setattr(Workers, "_pause", lambda _, pause_s: pauses.append(pause_s))
+    jobs: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for job in range(len(outcomes)):
+        jobs.put(job)
+    workers = Workers(1, lambda: take_from(jobs), lambda job: outcomes[job])
+    workers.start()
+    deadline_s = time.monotonic() + LIMIT_S
+    while len(pauses) < outcomes.count(False) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert workers.stop(LIMIT_S)
+    assert pauses == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 2.0]
+
+
+def test_what_is_left_alone_comes_back_after_a_while_and_is_bounded() -> None:
+    aside = Aside(30.0)
+    aside.add("one", 0.0)
+    aside.add("two", 10.0)
+    assert aside.names(29.0) == {"one", "two"}
+    assert aside.names(31.0) == {"two"}
+    for number in range(1000):
+        aside.add(f"more{number}", 31.0)
+    assert len(aside.names(32.0)) == 200
+    assert "more999" in aside.names(32.0)
 
 
 @dataclass(frozen=True)

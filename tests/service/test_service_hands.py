@@ -1,36 +1,51 @@
-"""A job whose lease ran out while the database was away, and that a slot is still at, is not begun a second time."""
+"""What a slot does with a job it cannot end: it is not begun twice, costs nobody his attempts, and lets others pass."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from service_bundles import drop, wait_for
 
-from daemon import service
+from daemon import fsio, judging, service
 from daemon.config import Settings
 from daemon.db.history import History
+from daemon.db.records import AttemptOutcome, JobRecord
 from daemon.engine import JobSpec, Progress
+from daemon.errors import HarnessError, NoDevice, NotBegun
 from daemon.evaluation import Evaluation
 from daemon.executor.rehearsal import RehearsalEngine
 from daemon.lifecycle import JobState
+from daemon.scheduler import workers
+from daemon.verdict import Verdict
 
 
-class Slow(RehearsalEngine):
-    """Judges until it is told to end, and counts how many it judges at the same time."""
+class Stubborn(RehearsalEngine):
+    """Judges "kept" until it is told to end, has no device for "picky", and fails "unlucky" as long as it `fails`."""
 
-    def __init__(self) -> None:
-        super().__init__(2, 0.0)
+    def __init__(self, slots: int = 2) -> None:
+        super().__init__(slots, 0.0)
         self.end = threading.Event()
+        self.fails = True
+        self.asked: Counter[str] = Counter()
         self.at_work: list[str] = []
         self.twice = False
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
+        self.asked[job.name] += 1
         self.twice = self.twice or job.job_id in self.at_work
+        if job.name == "picky":
+            raise NoDevice("no fit device suits the job")
+        if job.name == "unlucky" and self.fails:
+            raise HarnessError("the judge died")
         self.at_work.append(job.job_id)
-        self.end.wait(60)
         try:
+            if job.name == "kept":
+                self.end.wait(60)
             return super().evaluate(job, on_progress)
         finally:
             self.at_work.remove(job.job_id)
@@ -39,33 +54,121 @@ class Slow(RehearsalEngine):
         """It takes its time."""
 
 
-def test_a_job_that_a_slot_is_still_at_is_not_begun_again(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, lease_s=600)
+@contextmanager
+def daemon(home: Path, engine: Stubborn) -> Iterator[service.Service]:
+    """One that runs in a thread."""
+    settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, lease_s=600)
     settings.paths.create()
     service.migrate.ensure_ready(settings.database_url)
-    engine = Slow()
-    daemon = service.Service(settings, engine, service.Silence())
-    thread = threading.Thread(target=daemon.run)
+    running = service.Service(settings, engine, service.Silence())
+    thread = threading.Thread(target=running.run)
     thread.start()
     try:
-        drop(tmp_path / "home", "kept")
-        wait_for(lambda: engine.at_work, "the job to begin")
-        job_id = engine.at_work[0]
-        assert daemon._repository.expire(daemon._spool.owner.tag) == ()
-        [lease] = daemon._repository.held_by(daemon._spool.owner.tag)
-        daemon._repository.retry(lease, "as if its lease had run out")
-        attempts = lambda: History(daemon._database).attempts(job_id)  # noqa: E731
-        wait_for(lambda: any("has not let go" in (one.reason or "") for one in attempts()), "the second slot to look")
-        assert not engine.twice
-        engine.end.set()
-        wait_for(lambda: _state(daemon, job_id) is JobState.FINISHED, "the job to be judged")
-        assert not engine.twice
+        yield running
     finally:
         engine.end.set()
-        daemon.stop()
+        running.stop()
         thread.join(60)
 
 
-def _state(daemon: service.Service, job_id: str) -> JobState | None:
-    job = History(daemon._database).job(job_id)
-    return job.state if job else None
+def jobs(running: service.Service) -> dict[str, JobRecord]:
+    return {job.name: job for job in History(running._database).jobs().jobs}
+
+
+def state(running: service.Service, name: str) -> JobState | None:
+    found = jobs(running).get(name)
+    return found.state if found else None
+
+
+def ended(running: service.Service, *names: str) -> bool:
+    return all(state(running, name) is JobState.FINISHED for name in names)
+
+
+def test_a_job_that_a_slot_is_still_at_is_not_begun_again_and_others_are(tmp_path: Path) -> None:
+    engine = Stubborn()
+    with daemon(tmp_path / "home", engine) as running:
+        drop(tmp_path / "home", "kept")
+        wait_for(lambda: engine.at_work, "the job to begin")
+        [lease] = running._repository.held_by(running._spool.owner.tag)
+        running._repository.retry(lease, "as if its lease had run out")
+        drop(tmp_path / "home", "other")
+        wait_for(lambda: ended(running, "other"), "the other slot to judge what comes after it")
+        assert jobs(running)["kept"].state is JobState.QUEUED
+        engine.end.set()
+        wait_for(lambda: ended(running, "kept"), "the job to be judged")
+        assert not engine.twice
+
+
+def test_a_job_whose_devices_are_set_aside_lets_others_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_AGAIN_S", 0.5)
+    engine = Stubborn(1)
+    with daemon(tmp_path / "home", engine) as running:
+        drop(tmp_path / "home", "picky")
+        wait_for(lambda: engine.asked["picky"], "the first job to be taken")
+        names = [f"good{number}" for number in range(20)]
+        for name in names:
+            drop(tmp_path / "home", name)
+        wait_for(lambda: ended(running, *names), "all others")
+        wait_for(lambda: engine.asked["picky"] >= 3, "it to be tried again")
+        history, job = History(running._database), jobs(running)["picky"]
+        assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+        assert len(history.events(job.job_id)) <= 3, "no events for each try"
+
+
+def test_a_disk_that_takes_no_copies_costs_no_job_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
+    tried = Counter[str]()
+    copy = judging.private_copy
+
+    def full(entry: Path, *more: object) -> object:
+        tried[entry.name] += 1
+        if sum(tried.values()) < 20:
+            raise NotBegun("cannot write: No space left on device")
+        return copy(entry, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(judging, "private_copy", full)
+    with daemon(tmp_path / "home", Stubborn()) as running:
+        names = ["one", "two", "three"]
+        for name in names:
+            drop(tmp_path / "home", name)
+        wait_for(lambda: ended(running, *names), "all of them, once there is space")
+        assert {job.attempts for job in jobs(running).values()} == {1}
+
+
+def test_faults_in_a_row_are_spaced_out_and_end_in_quarantine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    pause = workers.Workers._pause
+
+    def counted(pool: workers.Workers[object], pause_s: float) -> None:
+        pauses.append(pause_s)
+        pause(pool, 0.0)
+
+    monkeypatch.setattr(workers.Workers, "_pause", counted)
+    with daemon(tmp_path / "home", Stubborn(1)) as running:
+        drop(tmp_path / "home", "unlucky")
+        wait_for(lambda: state(running, "unlucky") is JobState.BROKEN, "its last attempt")
+        drop(tmp_path / "home", "good")
+        wait_for(lambda: ended(running, "good"), "the next job")
+        assert jobs(running)["unlucky"].verdict is Verdict.HARNESS_ERROR
+        attempts = History(running._database).attempts(jobs(running)["unlucky"].job_id)
+        assert [one.outcome for one in attempts] == [
+            AttemptOutcome.RETRIED,
+            AttemptOutcome.RETRIED,
+            AttemptOutcome.BROKEN,
+        ]
+    assert pauses == [2.0, 4.0]
+
+
+def test_a_copy_that_cannot_be_removed_costs_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = fsio.remove_tree
+
+    def refused(folder: Path) -> None:
+        if folder.parent.name == "jobs" and folder.exists():
+            raise OSError("Read-only file system")
+        remove(folder)
+
+    monkeypatch.setattr(fsio, "remove_tree", refused)
+    with daemon(tmp_path / "home", Stubborn()) as running:
+        drop(tmp_path / "home", "one")
+        wait_for(lambda: ended(running, "one"), "its result")
+        assert jobs(running)["one"].attempts == 1

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from daemon import log, reception
 from daemon.config import Settings
 from daemon.errors import LostClaim
 from daemon.intake.readiness import Readiness
@@ -20,8 +23,9 @@ CONTRACT = json.dumps({"kernel": {"kernel_type": "torch", "source_code": "class 
 class Room:
     """An inbox, its reception, and everybody whom that needs: what was claimed is gone from the inbox."""
 
-    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.settings = Settings(home=home, claim_ahead=AHEAD, quiet_s=0.001, min_free_bytes=1)
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        given = {"claim_ahead": AHEAD, "quiet_s": 0.001, "min_free_bytes": 1} | settings
+        self.settings = Settings(home=home, **given)
         self.settings.paths.create()
         self.inbox = self.settings.paths.inbox
         self.claimed: list[str] = []
@@ -129,3 +133,27 @@ def test_a_full_queue_costs_no_look(room: Room) -> None:
     for _ in range(5):
         room.turn()
     assert (room.looks, len(room.claimed)) == (1, AHEAD)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"f_bavail": 10}, "has 0 MiB free, 1 are wanted"),
+        ({"f_favail": 3}, "has room for 3 more files"),
+        ({"f_favail": 0, "f_files": 0}, None),
+        ({"f_flag": os.ST_RDONLY}, "is read-only"),
+    ],
+    ids=["room", "no bytes", "no files", "counts no files", "read-only"],
+)
+def test_nothing_is_begun_where_a_disk_has_no_room(
+    tmp_path: Path, changes: dict[str, int], words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = {"f_bavail": 1000, "f_frsize": 4096, "f_files": 10**6, "f_favail": 10**5, "f_flag": 0} | changes
+    told: list[str] = []
+    monkeypatch.setattr(reception.os, "statvfs", lambda _: SimpleNamespace(**disk))
+    monkeypatch.setattr(log.Complaint, "say", lambda _, text: told.append(text))
+    room = Room(tmp_path, monkeypatch, min_free_bytes=1 << 20)
+    assert room.reception.is_open() == (words is None)
+    assert all((words or "") in text for text in told)
+    assert bool(told) == (words is not None)
