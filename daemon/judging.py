@@ -73,7 +73,7 @@ class Desk:
     def take_in(self, name: str) -> Claimed:
         """Claim `inbox/NAME` and queue it. Raises `LostClaim` when somebody else has it."""
         failpoints.hit("claim.begin")
-        claimed = self._spool.claim(name)
+        claimed = self.publisher.claim(name)
         failpoints.hit("claim.renamed")
         self.register(claimed)
         failpoints.hit("claim.registered")
@@ -158,6 +158,9 @@ class Desk:
         if lease.work_name is not None and WorkName.parse(lease.work_name) is not None:
             for claimed in self._spool.held_for(lease.job_id):
                 return claimed
+        if self._spool.waiting_for(lease.job_id):  # its daemon was giving it back just then
+            self._repository.withdraw(lease)
+            raise LostClaim(f"the bundle of job {lease.job_id} is in the inbox again")
         raise HarnessError(f"the bundle of job {lease.job_id} is not in {self._paths.work} (any more)")
 
     def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | Unended:

@@ -22,6 +22,7 @@ from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim
 from daemon.evaluation import Evaluation
 from daemon.intake.glance import priority_of
+from daemon.intake.names import split_job_id
 from daemon.intake.spool import Claimed, Spool
 from daemon.verdict import Verdict
 
@@ -47,13 +48,19 @@ class Publisher:
         self._spool = spool
         self._repository = repository
 
+    def claim(self, name: str) -> Claimed:
+        """Take `inbox/NAME`. A job id in the name counts, unless its job has ended: whoever drops that bundle again
+        wants it judged again. Raises as `Spool.claim`, and `HarnessError` when the database does not answer."""
+        _, chosen = split_job_id(name)
+        return self._spool.claim(name, anew=chosen is not None and self._repository.has_ended(chosen))
+
     def refuse(self, name: str, reason: str) -> Finished | None:
         """Claim `inbox/NAME` and finish it unjudged (torn for too long): quarantined with its reason and a result.
 
         None when it has no attempt left: `reconcile` gives it up. Raises `LostClaim` when somebody else has it. What a
         kill interrupts here is judged like any other bundle, and rejected by whoever reads it.
         """
-        claimed = self._spool.claim(name)
+        claimed = self.claim(name)
         lease = self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
         if lease is None:
             return None
@@ -99,7 +106,7 @@ class Publisher:
 
     def _claimed_for(self, job_id: str, name: str) -> Lease | None:
         """Claim `inbox/NAME` with its lease. When the database cannot be told, the bundle goes back."""
-        claimed = self._spool.claim(name)
+        claimed = self.claim(name)
         try:
             if claimed.job_id == job_id:
                 return self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)

@@ -1,7 +1,8 @@
 """The only code that compares disk, database and results, and repairs what a kill left half done.
 
 Runs at start and every so often. Each repair is one idempotent step, so any number of daemons may reconcile at once and
-be killed at any point. What it looks at, in this order:
+be killed at any point. What cannot be mended is complained about, and keeps nobody else from being mended. What it
+looks at, in this order:
 
 1. outbox: results the database has not acknowledged are told to it again, or dropped when their lease no longer counts;
 2. leases: of dead daemons on this host at once, of any daemon when they have run out;
@@ -11,12 +12,13 @@ be killed at any point. What it looks at, in this order:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from daemon import failpoints, fsio, log, results
+from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import DaemonState, JobRecord, Lease, Published
 from daemon.db.repository import Repository
@@ -67,38 +69,58 @@ class Reconciler:
         self._history = history
         self._desk = desk
         self._is_busy = is_busy
+        self._left: list[str] = []  # what could not be mended this time
+        self._complaint = log.Complaint()
 
     def run(self) -> Repairs:
         """One pass. Raises `HarnessError` when database or disk cannot be reached; nothing is lost then."""
         failpoints.hit("reconcile.begin")
         repairs = Repairs()
+        self._left.clear()
         self._replay_outbox(repairs)
         failpoints.hit("reconcile.replayed")
         self._take_back_leases(repairs)
         for claimed in self._spool.held():
-            with suppress(LostClaim):  # another daemon has put it away in the meantime
+            with self._by_itself(f"{claimed.name} ({claimed.job_id}) in {self._paths.work}"):
                 self._settle(claimed, repairs)
         failpoints.hit("reconcile.settled")
         self._remove_copies(repairs)
         if repairs.total:
             found = {name: count for name, count in vars(repairs).items() if count}
             log.story("reconciled", **found)
+        if self._left:
+            more = f"; and {len(self._left) - 1} more" if len(self._left) > 1 else ""
+            self._complaint.say(f"cannot mend {self._left[0]}{more}")
         return repairs
+
+    @contextmanager
+    def _by_itself(self, what: str) -> Iterator[None]:
+        """One repair: another daemon may have been faster, and what goes wrong with it is nobody else's business. Only
+        a database that does not answer ends them all."""
+        try:
+            yield
+        except (LostClaim, FileNotFoundError):
+            return
+        except StorageUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a strange file brings about
+            self._left.append(f"{what}: {type(error).__name__}: {error}")
 
     # -- results ------------------------------------------------------------------------------------------------
 
     def _replay_outbox(self, repairs: Repairs) -> None:
         for waiting in results.staged(self._paths):
             if not self._is_busy(waiting.job_id):
-                with suppress(FileNotFoundError):  # another daemon was faster
+                with self._by_itself(str(waiting.folder)):
                     self._replay_one(waiting, repairs)
 
         for torn in results.half_staged(self._paths):
             job = self._history.job(torn.job_id)
             in_use = job is not None and job.fence == torn.fence and self._is_held_elsewhere(job)
             if not in_use and not self._is_busy(torn.job_id):
-                results.discard(torn)
-                repairs.discarded += 1
+                with self._by_itself(str(torn.folder)):
+                    results.discard(torn)
+                    repairs.discarded += 1
 
     def _replay_one(self, waiting: results.Staged, repairs: Repairs) -> None:
         job = self._history.job(waiting.job_id)
@@ -174,13 +196,13 @@ class Reconciler:
 
     def _settle(self, claimed: Claimed, repairs: Repairs) -> None:
         job = self._history.job(claimed.job_id)
-        if job is None or job.state is JobState.WITHDRAWN:
-            if (
-                claimed.owner == self._spool.owner
-                or self._is_late(claimed)
-                or not self._may_yet_register(claimed.owner)
-            ):
-                repairs.registered += self._desk.register(claimed)
+        is_left = claimed.owner == self._spool.owner or not self._may_yet_register(claimed.owner)
+        if job is None:
+            if is_left or self._is_late(claimed):
+                self._register(claimed, repairs)
+        elif job.state is JobState.WITHDRAWN:
+            if is_left:  # who withdrew it is giving the bundle back, unless he died
+                self._register(claimed, repairs)
         elif job.state is JobState.FINISHED:
             self._desk.publisher.put_away(job.job_id, job.verdict or Verdict.REJECTED, job.message or "")
             repairs.put_away += 1
@@ -189,6 +211,13 @@ class Reconciler:
             self._desk.publisher.give_up(job.job_id, job.name, job.fence, reason, job.submitter_uid)
             repairs.put_away += 1
 
+    def _register(self, claimed: Claimed, repairs: Repairs) -> None:
+        """Queue a bundle; not one that somebody moved back into the inbox in the same moment."""
+        repairs.registered += self._desk.register(claimed)
+        if not claimed.path.exists() and not any(True for _ in self._spool.held_for(claimed.job_id)):
+            self._repository.withdraw(claimed.job_id)
+            repairs.registered -= 1
+
     def _remove_copies(self, repairs: Repairs) -> None:
         for folder in self._paths.jobs.iterdir():
             job_id, fence, *_ = [*folder.name.strip(".").split("."), ""]
@@ -196,8 +225,9 @@ class Reconciler:
             held = job is not None and job.state in (JobState.CLAIMED, JobState.RUNNING)
             if self._is_busy(job_id) or (job is not None and held and fence == str(job.fence)):
                 continue
-            fsio.remove_tree(folder)
-            repairs.copies_removed += 1
+            with self._by_itself(str(folder)):
+                fsio.remove_tree(folder)
+                repairs.copies_removed += 1
 
 
 def _lease_of(job: JobRecord) -> Lease:

@@ -241,10 +241,10 @@ class Service:
         return waiting
 
     def _reconcile_at_start(self) -> None:
-        """A sweep ends when the database does not answer; a daemon tries again at its first turn."""
+        """A sweep ends when database or disk do not answer; a daemon tries again at its first turn."""
         try:
             self._reconcile()
-        except StorageUnavailable as error:
+        except (HarnessError, OSError) as error:
             if self._until_idle:
                 raise
             self._trouble = str(error)
@@ -252,6 +252,7 @@ class Service:
 
     def _reconcile(self) -> None:
         self._monitor.working("repairing what dead daemons left")
+        self._pulse.beat(everybody=True)  # or our own leases may be among those that have run out
         self._reconciler.run()
         self._monitor.working("watching the inbox")
         self._next_reconcile_s = time.monotonic() + self._settings.reconcile_s
@@ -267,8 +268,9 @@ class Service:
         self._listener.finished(finished)
 
     def _has_work(self) -> bool:
+        """Whether something is judged, or will be: not what waits while jobs may not be begun."""
         try:
-            return self._workers.busy > 0 or self._reception.queued() > 0
+            return self._workers.busy > 0 or (self._reception.is_open() and self._reception.queued() > 0)
         except HarnessError:
             return True
 

@@ -58,6 +58,12 @@ class Repository:
         with self._database.write() as connection:
             return registration.register(connection, job)
 
+    def has_ended(self, job_id: str) -> bool:
+        """Whether there is such a job, and nothing will become of it any more."""
+        with self._database.read() as connection:
+            state = connection.scalar(select(Job.state).where(Job.id == job_id))
+        return state is not None and state.final
+
     def register_leased(self, job: NewJob, owner: str, lease_s: float) -> Lease | None:
         """`register` and `lease` in one step, so that nobody else can lease the job in between. None as for `lease`."""
         with self._database.write() as connection:

@@ -71,17 +71,18 @@ class Spool:
         self._lock = threading.Lock()
         self.owner = owner
 
-    def claim(self, name: str) -> Claimed:
+    def claim(self, name: str, *, anew: bool = False) -> Claimed:
         """Take `inbox/NAME` for this daemon.
 
-        A name that ends in `@<job id>` keeps that id, unless a claimed bundle already has it: the same name dropped
-        twice is two jobs. Raises `LostClaim` when it is not there (any more), `HarnessError` when the disk refuses.
+        A name that ends in `@<job id>` keeps that id, unless a claimed bundle already has it, or it is to be another
+        job, `anew`: the same name dropped twice is two jobs. Raises `LostClaim` when it is not there (any more),
+        `HarnessError` when the disk refuses.
         """
         source = self._entry(self._paths.inbox, name)
         before = _lstat(source)
         bare_name, chosen = names.split_job_id(name)
         with self._lock:  # two threads must not both find a sender's job id free
-            own_id = chosen is not None and not self._holds(chosen)
+            own_id = chosen is not None and not anew and not self._holds(chosen)
             job_id = chosen if chosen is not None and own_id else names.make_job_id()
             work_name = WorkName(bare_name, own_id, self.owner, job_id)
             target = self._paths.work / work_name.text

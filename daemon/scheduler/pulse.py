@@ -67,11 +67,12 @@ class Pulse(Generic[Lease]):
         with self._lock:
             return [beat.lease for beat in self._beats.values()]
 
-    def beat(self) -> None:
-        """Send what is due."""
+    def beat(self, *, everybody: bool = False) -> None:
+        """Send what is due; for `everybody`: also what is not, as far as this clock knows. It stands still while the
+        machine sleeps, and does not jump when the database's is set."""
         now_s = time.monotonic()
         with self._lock:
-            due = [beat for beat in self._beats.values() if beat.due_s <= now_s]
+            due = [beat for beat in self._beats.values() if everybody or beat.due_s <= now_s]
         for beat in due:
             beat.due_s, beat.sent_s = now_s + self._every_s, now_s
             try:

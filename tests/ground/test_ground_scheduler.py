@@ -106,6 +106,16 @@ class Right:
     job_id: str
 
 
+def test_everybody_can_be_told_at_once_and_else_only_what_is_due() -> None:
+    beats: list[str] = []
+    pulse: Pulse[Right] = Pulse(60.0, lambda lease, _: beats.append(lease.job_id), lambda _: None)
+    pulse.add(Right("fresh"))
+    pulse.beat()
+    assert beats == []
+    pulse.beat(everybody=True)
+    assert beats == ["fresh"]
+
+
 def test_a_heartbeat_carries_the_newest_progress_and_a_lost_lease_is_told_and_forgotten() -> None:
     beats: list[tuple[str, str | None]] = []
     lost: list[str] = []

@@ -6,14 +6,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from service_bundles import drop, wait_for
+from sqlalchemy import update
 
 from daemon import fsio, judging, service
 from daemon.config import Settings
 from daemon.db.history import History
+from daemon.db.models import Job
 from daemon.db.records import AttemptOutcome, JobRecord
 from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError, NoDevice, NotBegun
@@ -172,3 +175,33 @@ def test_a_copy_that_cannot_be_removed_costs_no_result(tmp_path: Path, monkeypat
         drop(tmp_path / "home", "one")
         wait_for(lambda: ended(running, "one"), "its result")
         assert jobs(running)["one"].attempts == 1
+
+
+def test_a_clock_that_jumps_takes_no_job_from_the_slot_that_is_at_it(tmp_path: Path) -> None:
+    """The database's clock goes on while the machine sleeps, and is set; the one that heartbeats go by is not."""
+    engine = Stubborn()
+    with daemon(tmp_path / "home", engine) as running:
+        drop(tmp_path / "home", "kept")
+        wait_for(lambda: engine.at_work, "the job to begin")
+        with running._database.write() as connection:
+            connection.execute(update(Job).values(lease_until=datetime.now(UTC) - timedelta(hours=1)))
+        running._next_reconcile_s = 0.0
+        wait_for(lambda: running._next_reconcile_s > 0, "it to reconcile")
+        engine.end.set()
+        wait_for(lambda: ended(running, "kept"), "the job to be judged")
+        assert engine.asked["kept"] == jobs(running)["kept"].attempts == 1
+
+
+def test_a_sweep_does_not_wait_for_jobs_that_may_not_begin(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1)
+    settings.paths.create()
+    service.migrate.ensure_ready(settings.database_url)
+    settings.paths.pause.write_text("maintenance", "utf-8")
+    sweep = service.Service(settings, Stubborn(), service.Silence())
+    drop(tmp_path / "home", "waiting")
+    sweep._desk.take_in("waiting")
+    thread = threading.Thread(target=sweep.sweep)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert [entry.name for entry in settings.paths.inbox.iterdir()] == ["waiting"]

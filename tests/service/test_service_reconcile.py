@@ -25,7 +25,7 @@ from daemon.evaluation import Evaluation
 from daemon.executor import catalog
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
-from daemon.judging import Desk
+from daemon.judging import Desk, Unended
 from daemon.lifecycle import JobState
 from daemon.reconcile import Reconciler, Repairs
 from daemon.verdict import Phase, Verdict
@@ -248,7 +248,7 @@ def test_a_lost_lease_publishes_nothing(home: Home) -> None:
     desk.register(claimed)
     lease = home.repository.lease_next(me.tag, 60)
     home.repository.abandon(me.tag)
-    assert desk.judge(lease, lambda _: None) is None
+    assert desk.judge(lease, lambda _: None) is Unended.LOST
     assert home.published() == home.entries("outbox") == []
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
 
@@ -325,7 +325,7 @@ def test_a_bundle_that_vanished_because_its_job_was_cancelled_is_no_fault_of_eva
     desk = home.desk(me)
     lease = home.lease(home.claim("gone", me), me)
     assert desk.publisher.cancel(lease.job_id, "me") is not None
-    assert desk.judge(lease, lambda _progress: None) is None
+    assert desk.judge(lease, lambda _progress: None) is Unended.LOST
     job = home.history.job(lease.job_id)
     assert (job.verdict, job.message) == (Verdict.REJECTED, "cancelled by me")
     assert [attempt.number for attempt in home.history.attempts(lease.job_id)] == [None, 1]
@@ -341,3 +341,88 @@ def test_what_a_living_process_claimed_and_never_queued_is_queued_after_a_while(
     monkeypatch.setattr(reconcile, "_REGISTERED_WITHIN", timedelta(0))
     assert home.reconcile().registered == 1
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("trouble", ["a name that is a folder", "an evaluation of another version"])
+def test_what_cannot_be_mended_keeps_nobody_else_from_it(home: Home, trouble: str) -> None:
+    stuck = home.lease(home.claim("stuck"))
+    staged = home.stage(stuck)
+    if trouble == "a name that is a folder":
+        home.repository.publish(stuck, Published(PASSED, {}))
+        (home.settings.paths.results / "by-name" / "stuck").mkdir(parents=True)
+    else:
+        (staged.folder / ".evaluation.json").write_text('{"a_field_of_another_version": 1}', "utf-8")
+    other = home.lease(home.claim("other"))
+    orphan = home.claim("orphan")
+    repairs = home.reconcile()
+    assert repairs.requeued >= 1
+    assert repairs.registered == 1
+    assert {home.history.job(one.job_id).state for one in (other, orphan)} == {JobState.QUEUED}
+    home.reconcile()
+
+
+def test_a_bundle_that_a_living_daemon_is_giving_back_is_left_to_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long ago it was claimed: its job is withdrawn first, and then it is moved."""
+    monkeypatch.setattr(reconcile, "_REGISTERED_WITHIN", timedelta(0))
+    me = Owner.current()
+    alive = Owner(me.host, me.boot_id, os.getppid())
+    lease = home.lease(home.claim("leaving", alive), alive)
+    home.repository.withdraw(lease)
+    assert home.reconcile().registered == 0
+    assert home.history.job(lease.job_id).state is JobState.WITHDRAWN
+
+
+def test_a_bundle_that_went_back_while_it_was_queued_is_not_waited_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed = home.claim("leaving")
+    register = Desk.register
+
+    def slower(desk: Desk, bundle: Claimed) -> bool:
+        bundle.path.rename(home.settings.paths.inbox / bundle.name)
+        return register(desk, bundle)
+
+    monkeypatch.setattr(Desk, "register", slower)
+    home.reconcile()
+    assert home.history.job(claimed.job_id).state is JobState.WITHDRAWN
+
+
+JOB = "0198c0ffee00700080000000000000aa"
+
+
+def test_a_job_whose_bundle_is_in_the_inbox_again_is_let_go_and_nobody_is_blamed(home: Home) -> None:
+    me = Owner.current()
+    claimed = home.claim(f"back@{JOB}", me)
+    lease = home.lease(claimed, me)
+    claimed.path.rename(home.settings.paths.inbox / f"back@{JOB}")
+    desk = home.desk(me)
+    assert desk.judge(lease, lambda _: None) is Unended.LOST
+    job = home.history.job(JOB)
+    assert (job.state, job.attempts) == (JobState.WITHDRAWN, 0)
+    desk.take_in(f"back@{JOB}")
+    assert home.history.job(JOB).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("end", ["finished", "broken"])
+def test_a_bundle_that_is_dropped_again_under_the_id_of_a_job_that_has_ended_is_another_job(
+    home: Home, end: str
+) -> None:
+    me = Owner.current()
+    desk = home.desk(me)
+    lease = home.lease(home.claim(f"again@{JOB}", me), me)
+    if end == "finished":
+        desk.publisher.publish(lease, PASSED, None)
+        desk.publisher.put_away(JOB, Verdict.PASSED, "")
+        [archived] = home.settings.paths.archive.iterdir()
+        archived.rename(home.settings.paths.inbox / archived.name)
+    else:
+        home.repository.retry(lease, "it always dies", 1)
+        [held] = home.settings.paths.work.iterdir()
+        held.rename(home.settings.paths.inbox / f"again@{JOB}")
+    claimed = desk.take_in(f"again@{JOB}")
+    assert claimed.job_id != JOB
+    assert home.history.job(claimed.job_id).state is JobState.QUEUED
+    home.reconcile()
+    assert home.entries("work") == [claimed.path.name]
