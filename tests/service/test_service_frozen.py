@@ -63,7 +63,7 @@ def test_a_daemon_that_thaws_while_another_judges_its_job_does_not_disturb(here:
     first = here.start(REHEARSAL_S="3", **SHORT_LEASE)
     wait_for(lambda: here.state("contested") == "running", "the first daemon to judge")
     first.signal(signal.SIGSTOP)
-    here.start(REHEARSAL_S="5", **SHORT_LEASE)
+    here.start(REHEARSAL_S="10", **SHORT_LEASE)
     wait_for(lambda: here.jobs()["contested"].attempts == 2 and here.state("contested") == "running", "the takeover")
     first.signal(signal.SIGCONT)
     wait_for(lambda: " lost " in first.story or " let go " in first.story, "the thawed daemon to notice")
