@@ -13,7 +13,9 @@ no second look. So a daemon that starts on a full inbox begins at once.
 A scan lists all names, but looks deeply at no more than `limit` entries, and for about a second. Entries that were
 looked at before and entries that were not take turns, both oldest first, so neither can starve the other; each entry
 says itself when its next look is due. Names are kept with a few numbers each, and forgotten when they vanish. A name
-whose inode changed is another entry: the bundle before it was claimed in the meantime.
+whose inode changed is another entry: the bundle before it was claimed in the meantime. A name may also get another
+entry of the same inode, or what was ready is rewritten in place. A listing does not show that, so it is asked when the
+entry's turn to be claimed has come, and at each look: what changed starts from nothing.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class Seen:
 @dataclass(slots=True)
 class _Track:
     """What is known about one entry; times are monotonic seconds. `inode` is what a listing says (None: no listing had
-    it yet), `stat_inode` what stat says: on overlays they differ."""
+    it yet), `identity` comes from what stat says: on overlays their inodes differ."""
 
     inode: int | None
     first_s: float
@@ -73,7 +75,7 @@ class _Track:
     state: EntryState = EntryState.WAITING
     reason: str = "new"
     submitter_uid: int | None = None
-    stat_inode: int | None = None
+    identity: int | None = None
 
 
 class Readiness:
@@ -120,27 +122,29 @@ class Readiness:
 
     def arrived(self, name: str, now_s: float) -> Seen | None:
         """An entry that the watcher saw arrive by a rename: ready without a scan. None: gone, ignored, or known."""
+        path = self._inbox / name
         try:
-            status = (self._inbox / name).lstat()
+            status = path.lstat()
+            identity = tree.identity(path, status)
         except OSError:
             return None
         if is_ignored(name):
             return None
         known = self._tracks.get(name)
-        if known is None or known.stat_inode not in (None, status.st_ino):
+        if known is None or known.identity not in (None, identity):
             known = self._tracks[name] = _Track(None, first_s=now_s, due_s=inf)
         elif known.state is EntryState.READY:
             return None
-        known.stat_inode = status.st_ino
+        known.identity = identity
         self._settle(known, EntryState.READY, "")
         known.due_s, known.submitter_uid = inf, status.st_uid
         return Seen(name, known.state, known.reason, known.submitter_uid)
 
     def is_still_there(self, name: str) -> bool:
-        """Whether the entry of this name is still the one that was looked at: a scan may be a while ago."""
-        track = self._tracks.get(name)
+        """Whether the entry of this name is still the one that was looked at, unchanged: that may be a while ago."""
+        track, path = self._tracks.get(name), self._inbox / name
         try:
-            return track is not None and (self._inbox / name).lstat().st_ino == track.stat_inode
+            return track is not None and tree.identity(path, path.lstat()) == track.identity
         except OSError:
             return False
 
@@ -188,7 +192,10 @@ class Readiness:
         path = self._inbox / name
         try:
             status = path.lstat()
-            mode, track.submitter_uid, track.stat_inode = status.st_mode, status.st_uid, status.st_ino
+            mode, track.submitter_uid, identity = status.st_mode, status.st_uid, tree.identity(path, status)
+            if track.state is EntryState.READY and identity != track.identity:
+                track.looked = False  # what was seen before was another one
+            track.identity = identity
             if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
                 self._settle(track, EntryState.READY, "")  # claiming does not open it, copying rejects it
                 track.due_s = now_s + self._rest_s
@@ -208,8 +215,9 @@ class Readiness:
 
     def _weigh(self, track: _Track, look: tree.Look, now_s: float, *, is_old: bool) -> None:
         """Compare a look with the one before and decide."""
-        if not track.looked or look.tree != track.tree:
-            track.tree, track.tree_since_s = look.tree, now_s
+        whole = hash((track.identity, look.tree))
+        if not track.looked or whole != track.tree:
+            track.tree, track.tree_since_s = whole, now_s
         if not track.looked or look.core != track.core:
             track.core, track.core_since_s = look.core, now_s
         track.looked = True

@@ -48,6 +48,16 @@ def look_at(path: Path, mode: int) -> Look:
     return _look_at_folder(path) if stat.S_ISDIR(mode) else _look_at_file(path)
 
 
+def identity(path: Path, status: os.stat_result) -> int:
+    """What tells an entry from the next one of its name, and from itself when it was rewritten. `status`: its `lstat`.
+
+    The inode alone does not: the next folder may get it at once. No sender can set a folder's ctime. A file's changes
+    with every hard link to it, so its size and mtime count. Raises `OSError`.
+    """
+    changed = status.st_ctime_ns if stat.S_ISDIR(status.st_mode) else _fingerprint(path)
+    return hash((status.st_ino, changed))
+
+
 def changed_s(path: Path, mode: int) -> float:
     """When anything in it last changed, by its ctimes: seconds since 1970 by the file system's clock. Unlike an mtime
     nobody can set a ctime back. Raises `OSError` when something vanishes meanwhile.

@@ -403,6 +403,83 @@ def test_an_entry_that_was_replaced_is_not_the_one_that_was_looked_at(inbox: Pat
     assert not looker.readiness.is_still_there("never seen")
 
 
+def tick(entry: Path) -> None:
+    """Wait until the clock of the file system has moved on since `entry` changed."""
+    probe, before_ns = entry.parent.parent / "probe", entry.lstat().st_ctime_ns
+    probe.touch()
+    while probe.lstat().st_ctime_ns <= before_ns:
+        probe.touch()
+
+
+def begin_again(folder: Path) -> None:
+    """What `rm -r` and a `cp -r` that has just begun leave: an empty folder. ext4 gives it the inode of the first."""
+    tick(folder)
+    for entry in folder.iterdir():
+        entry.unlink()
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["by a rename", "in place"])
+def test_a_ready_bundle_that_is_copied_again_under_the_same_inode_is_not_taken_half_written(
+    inbox: Path, looker: Looker, arrives: bool
+) -> None:
+    write_bundle(inbox / "b")
+    looker.after(0, *(["b"] if arrives else []))
+    assert looker.state_after(STABLE_S) is EntryState.READY
+    assert looker.readiness.is_still_there("b")
+    begin_again(inbox / "b")
+    assert not looker.readiness.is_still_there("b")
+    looker.readiness.forget("b")
+    assert looker.after(QUIET_S)["b"].reason == "waits for its contract.json"
+    write_bundle(inbox / "b")
+    assert looker.state_after(QUIET_S) is EntryState.WAITING
+    assert looker.state_after(STABLE_S) is EntryState.READY
+    assert looker.readiness.is_still_there("b")
+
+
+def test_of_a_bundle_that_is_copied_again_with_its_old_times_the_first_look_counts_for_nothing(
+    inbox: Path, looker: Looker
+) -> None:
+    write_bundle(inbox / "b")
+    (inbox / "b" / "beside.h").write_text("x")
+    times_ns = {path: path.stat().st_mtime_ns for path in (inbox / "b").iterdir()}
+    looker.after(0)
+    assert looker.state_after(STABLE_S) is EntryState.READY
+    begin_again(inbox / "b")
+    write_bundle(inbox / "b")
+    for path in (inbox / "b").iterdir():
+        os.utime(path, ns=(times_ns[path], times_ns[path]))
+    assert looker.state_after(QUIET_S) is EntryState.WAITING
+
+
+def test_a_torn_folder_that_is_copied_again_under_the_same_inode_is_not_torn(inbox: Path, looker: Looker) -> None:
+    (inbox / "b").mkdir()
+    looker.after(0)
+    assert looker.state_after(TORN_S) is EntryState.TORN
+    begin_again(inbox / "b")
+    (inbox / "b").chmod(0o700)  # there was nothing to remove, so nothing has changed it yet
+    assert not looker.readiness.is_still_there("b")
+    assert looker.state_after(QUIET_S) is EntryState.WAITING
+
+
+def test_a_ready_file_that_is_overwritten_in_place_is_not_taken_half_written(inbox: Path, looker: Looker) -> None:
+    (inbox / "k.json").write_text(json.dumps(CONTRACT))
+    looker.after(0, "k.json")
+    assert looker.readiness.is_still_there("k.json")
+    (inbox / "k.json").write_text("{")
+    assert not looker.readiness.is_still_there("k.json")
+    looker.readiness.forget("k.json")
+    assert looker.state_after(STABLE_S) is EntryState.WAITING
+
+
+def test_another_name_of_the_same_file_changes_nothing(inbox: Path, looker: Looker) -> None:
+    (inbox / "k.json").write_text(json.dumps(CONTRACT))
+    os.link(inbox / "k.json", inbox / "twin.json")
+    looker.after(0, "k.json", "twin.json")
+    tick(inbox / "k.json")
+    (inbox / "k.json").rename(inbox.parent / "claimed")
+    assert looker.readiness.is_still_there("twin.json")
+
+
 class Listing:
     """`os.scandir` as an overlay has it: the numbers of its entries are not those that stat gives."""
 

@@ -119,6 +119,22 @@ def test_a_name_that_stands_for_another_entry_by_now_is_not_claimed(room: Room) 
     assert len(room.claimed) == WAITING - 1
 
 
+def test_an_entry_that_is_rewritten_while_it_stands_in_the_line_is_claimed_when_it_is_whole_again(room: Room) -> None:
+    names = full(room)
+    last = room.inbox / names[-1]
+    last.write_text(CONTRACT[:20])
+    while room.looks == 1:
+        room.turn()
+    assert names[-1] not in room.claimed
+    last.write_text(CONTRACT + " ")
+    now_s = 1000.0
+    while names[-1] not in room.claimed:
+        now_s += 1
+        assert room.turn(now_s=now_s) <= 1
+        assert room.looks < 10
+    assert len(room.claimed) == WAITING
+
+
 def test_an_entry_that_somebody_else_took_is_passed_over(room: Room) -> None:
     names = full(room)
     for name in names[AHEAD : AHEAD + 5]:
