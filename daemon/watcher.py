@@ -16,7 +16,8 @@ complete?".
 - Threads: watchdog's own threads call `_Handler`, which only adds to a bounded set under a lock and wakes the loop;
   when the set is full, further names are dropped and the loop is just woken. The owner calls `wait` from one thread,
   and every call looks after the observer: a dead thread, an inbox that vanished, came back or was replaced, and an
-  exhausted inotify limit lead to a fresh observer, or to polling until one can be had.
+  exhausted inotify limit lead to a fresh observer, or to polling until one can be had. An inbox that cannot be looked
+  at counts as one that vanished: what is wrong with it, the scan says.
 - `wake` may be called from a signal handler, so it takes no lock: it writes to an eventfd, on which `wait` sleeps.
   A `threading.Event` would not do: a handler that runs inside its `wait` could wait for itself.
 """
@@ -193,11 +194,12 @@ class Watcher:
     def _polling_reason(self) -> str | None:
         if self._polling == "always":
             return "as configured"
-        if not self._inbox.is_dir():
+        try:
+            if not self._inbox.is_dir():
+                return "no inbox"
+            mount = mount_of(self._inbox) if self._polling == "auto" else None
+        except OSError:  # `is_dir` raises some: a stale handle, an I/O error, a folder above that is closed to us
             return "no inbox"
-        if self._polling == "never":
-            return None
-        mount = mount_of(self._inbox)
         return mount.fstype if mount and mount.is_network else None
 
     def _start_observer(self) -> None:

@@ -132,6 +132,49 @@ def test_an_inbox_that_vanishes_and_returns_is_watched_again(watching: Watcher, 
     marker(watching, inbox, 7)
 
 
+FAULTS = [errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EACCES]
+
+
+@pytest.mark.parametrize("code", FAULTS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("polling", ["auto", "never"])
+def test_an_inbox_whose_server_fails_is_no_inbox_until_it_is_back(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch, polling: str, code: int
+) -> None:
+    stat = Path.stat
+
+    def failing(path: Path, **options: bool) -> os.stat_result:
+        if path == inbox:
+            raise OSError(code, os.strerror(code), str(path))
+        return stat(path, **options)
+
+    with Watcher(inbox, polling=polling, scan_interval_s=0.01) as watcher:  # type: ignore[arg-type]
+        before = watcher.mode
+        with monkeypatch.context() as server:
+            server.setattr(Path, "stat", failing)
+            assert not watcher.wait(0).moved_in
+            assert watcher.mode == "polling (no inbox)"
+        watcher.wait(0)
+        assert watcher.mode == before
+
+
+def test_a_link_to_the_inbox_that_cannot_be_read_is_no_inbox_until_it_can(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = inbox.parent / "link"
+    link.symlink_to("inbox")
+
+    def failing(path: str) -> str:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
+
+    with monkeypatch.context() as server:
+        server.setattr(os, "readlink", failing)
+        with Watcher(link, scan_interval_s=0.01) as watcher:
+            assert watcher.mode == "polling (no inbox)"
+            server.undo()
+            watcher.wait(0)
+            assert watcher.mode != "polling (no inbox)"
+
+
 def test_a_missing_inbox_at_the_start_is_waited_for(tmp_path: Path) -> None:
     with Watcher(tmp_path / "later", polling="never", scan_interval_s=0.1) as watcher:
         assert watcher.mode == "polling (no inbox)"
