@@ -115,6 +115,10 @@ class Reception:
         except HarnessError as error:  # this entry only, say a folder of another user: the others must not wait for it
             self._complaint.say(f"cannot claim {entry.name}: {error}")
             return 0
+        except Exception as error:  # noqa: BLE001 - the wall of one entry: a bug must not end the daemon
+            log.LOGGER.debug("an entry of the inbox met a bug in evald", exc_info=True)
+            self._complaint.say(f"cannot claim {entry.name}, a bug in evald: {error!r}")
+            return 0
         finally:
             self._readiness.forget(entry.name)
         return 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import socket
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from daemon.verdict import Phase, Side, Verdict
 
 RESULT_FILE = "result.json"
 SAMPLES_FILE = "samples.json"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _RAW = ("samples_ms", "calls", "walls_ms", "nulls", "sm_mhz")  # of a timing: in the samples, not in the result
 
 
@@ -196,8 +198,8 @@ def stage(
         (draft / RESULT_FILE).write_text(as_json(result), "utf-8")
         (draft / SAMPLES_FILE).write_text(as_json(_samples(evaluation)), "utf-8")
         for name, text in _tool_reports(evaluation):
-            (draft / name).write_text(text, "utf-8")
-        (draft / ".evaluation.json").write_text(evaluation.model_dump_json(), "utf-8")
+            (draft / name).write_text(text, "utf-8", "backslashreplace")
+        (draft / ".evaluation.json").write_text(_dumped(evaluation.model_dump(mode="json")), "utf-8")
         if not readers.everybody:
             for place in (*draft.iterdir(), draft):
                 with suppress(OSError):
@@ -206,8 +208,14 @@ def stage(
 
 
 def as_json(value: object) -> str:
-    """JSON text for files and screens: indented, no NaN, no Infinity."""
-    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    """JSON text for files and screens: indented, no NaN, no Infinity, and no lone surrogates, which UTF-8 cannot say:
+    the text has their escape (`\\udcff`), as in the database."""
+    return _dumped(value, indent=2) + "\n"
+
+
+def _dumped(value: object, indent: int | None = None) -> str:
+    text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
+    return text if text.isascii() else _SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
 
 
 def staged(paths: Paths) -> Iterator[Staged]:

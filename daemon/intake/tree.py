@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.intake import trailer
-from daemon.intake.names import Form, bundle_name, form_of, is_rsync_temporary
+from daemon.intake.names import Form, bundle_name, form_of, is_rsync_temporary, readable
 
 CONTRACT_FILE = "contract.json"
 _NAME_LIKENESS = 0.85
@@ -33,7 +33,7 @@ class Look:
 
     `tree` and `core` are fingerprints (sizes, times, names) of everything and of what the contract names. `complete`:
     all of it is there, as far as its content tells. `blocked`: it is certain that something is missing, so being
-    quiet is no proof.
+    quiet is no proof. `reason` is fit for logs and databases, whatever the names in it are.
     """
 
     tree: int
@@ -93,8 +93,8 @@ def _look_at_folder(path: Path) -> Look:
         return Look(tree, core, True, False, "")
     temporary = next((name for name in seen if is_rsync_temporary(posixpath.basename(name))), None)
     if temporary:
-        return Look(tree, core, False, True, f"rsync is still writing {temporary}")
-    reason = f"{missing[0]} is not there yet" if missing else f"{CONTRACT_FILE} is not complete JSON yet"
+        return Look(tree, core, False, True, f"rsync is still writing {readable(temporary)}")
+    reason = f"{readable(missing[0])} is not there yet" if missing else f"{CONTRACT_FILE} is not complete JSON yet"
     return Look(tree, core, False, False, reason)
 
 
@@ -104,9 +104,9 @@ def _without_contract(seen: dict[str, tuple[int, int]], tree: int) -> Look:
     nearest = get_close_matches(CONTRACT_FILE, lower, n=1, cutoff=_NAME_LIKENESS)
     below = [name for name in seen if posixpath.basename(name) == CONTRACT_FILE and name.count("/") == 1]
     if nearest:
-        return Look(tree, tree, False, False, f"no {CONTRACT_FILE}, only {lower[nearest[0]]}")
+        return Look(tree, tree, False, False, f"no {CONTRACT_FILE}, only {readable(lower[nearest[0]])}")
     if below:
-        return Look(tree, tree, False, False, f"{CONTRACT_FILE} is one folder down, in {below[0]}")
+        return Look(tree, tree, False, False, f"{CONTRACT_FILE} is one folder down, in {readable(below[0])}")
     return Look(tree, tree, False, True, f"waits for its {CONTRACT_FILE}")
 
 

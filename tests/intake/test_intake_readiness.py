@@ -149,6 +149,30 @@ def test_a_partial_rsync_file_keeps_an_incomplete_folder_waiting(inbox: Path, lo
     assert (seen.state, seen.reason) == (EntryState.WAITING, "rsync is still writing .kernel.py.Ab12Cd")
 
 
+@pytest.mark.parametrize(
+    ("document", "present", "reason"),
+    [
+        ('{"source_file": "k.py"}', b".k\xff.py.Ab12Cd", r"rsync is still writing .k\udcff.py.Ab12Cd"),
+        (r'{"source_file": "k\ud800\n.py"}', b"other.py", r"k\ud800\n.py is not there yet"),
+        (None, b"contract.j\xffson", r"no contract.json, only contract.j\udcffson"),
+        (
+            None,
+            b"a-longer-name\xff/contract.json",
+            r"contract.json is one folder down, in a-longer-name\udcff/contract.json",
+        ),
+    ],
+)
+def test_a_reason_holds_no_name_that_a_result_cannot(
+    inbox: Path, looker: Looker, document: str | None, present: bytes, reason: str
+) -> None:
+    odd = inbox / "b" / os.fsdecode(present)
+    odd.parent.mkdir(parents=True)
+    odd.write_text("")
+    if document is not None:
+        (inbox / "b" / "contract.json").write_text(document)
+    assert looker.after(0)["b"].reason == reason
+
+
 def test_a_single_json_is_ready_when_it_is_whole_and_stable_or_quiet(inbox: Path, looker: Looker) -> None:
     text = json.dumps(CONTRACT)
     (inbox / "k.json").write_text(text[:20])

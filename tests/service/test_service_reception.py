@@ -12,6 +12,7 @@ import pytest
 
 from daemon import log, reception
 from daemon.config import Settings
+from daemon.db.errors import StorageUnavailable
 from daemon.errors import LostClaim
 from daemon.intake.readiness import Readiness
 from daemon.reception import Doorbell, Reception
@@ -141,6 +142,36 @@ def test_an_entry_that_somebody_else_took_is_passed_over(room: Room) -> None:
         (room.inbox / name).unlink()
     room.turn()
     assert len(room.claimed) == 2 * AHEAD, "its place is given to the next"
+
+
+def test_an_entry_whose_claim_meets_a_bug_keeps_nobody_else_waiting(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_in = room.take_in
+
+    def failing(name: str) -> str:
+        if name == "00.json":
+            raise UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
+        return take_in(name)
+
+    monkeypatch.setattr(room, "take_in", failing)
+    names = full(room)
+    while len(room.claimed) < WAITING - 1:
+        room.turn()
+    assert set(room.claimed) == set(names[1:])
+    monkeypatch.undo()
+    room.turn("00.json")
+    assert "00.json" in room.claimed, "it is tried again"
+
+
+def test_a_database_that_is_away_is_not_a_fault_of_the_entry(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_name: str) -> str:
+        raise StorageUnavailable("no server")
+
+    monkeypatch.setattr(room, "take_in", failing)
+    room.drop("a.json")
+    with pytest.raises(StorageUnavailable):
+        room.turn("a.json")
 
 
 def test_a_full_queue_costs_no_look(room: Room) -> None:

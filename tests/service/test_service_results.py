@@ -95,6 +95,22 @@ def test_a_result_cannot_hold_what_json_cannot_say() -> None:
         results.as_json({"value": math.nan})
 
 
+def test_text_that_utf_8_cannot_say_is_written_escaped_wherever_it_comes_from(paths: Paths) -> None:
+    odd, escaped = 'a\udcff\ud800"é', 'a\\udcff\\ud800"é'
+    tool_reports = {"counters.csv": odd, "\udcff.txt": "x"}
+    build, notes = {"log": [odd]}, (odd,)
+    one = case(odd, 1.0, 2.0).model_copy(update={"build": build, "notes": notes, "tool_reports": tool_reports})
+    evaluation = Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message=odd, cases=(one,), notes=notes)
+    subject = results.Subject("1" * 32, odd, problem=odd, labels={odd: odd})
+    waiting = results.stage(paths, results.document(subject, evaluation, NOW), evaluation, 1)
+    assert (waiting.document()["message"], waiting.evaluation().message) == (escaped, escaped)
+    assert waiting.document()["labels"] == {escaped: escaped}
+    assert waiting.document()["cases"][0]["build"] == waiting.evaluation().cases[0].build == {"log": [escaped]}
+    assert (waiting.folder / "counters.csv").read_text("utf-8") == escaped
+    final = results.release(paths, waiting, NOW, odd)
+    assert json.loads((final / "samples.json").read_text("utf-8"))[0]["case"] == escaped
+
+
 def test_a_staged_result_is_invisible_until_released_and_releasing_twice_is_harmless(paths: Paths) -> None:
     document = results.document(results.Subject("1" * 32, "na/me"), passed(case("default", 1.0, 1.0)), NOW)
     waiting = results.stage(paths, document, passed(), 3)
