@@ -5,6 +5,7 @@ queued -> claimed -> running -> finished          finished and broken rows never
    ^         |          |
    +---------+-- retry -+--> broken               after a harness fault, counted, capped
    +- defer -+                                    no device of this daemon can serve it: another may, not counted
+   +----------------------> broken                `max_attempts` was lowered and no attempt is left
    |         |
  withdrawn <-+  the daemon was stopped and the bundle went back to the inbox; claiming it again revives the job
 ```
@@ -33,6 +34,7 @@ MOVES: frozenset[tuple[JobState, JobState]] = frozenset(
     {
         (JobState.QUEUED, JobState.CLAIMED),
         (JobState.QUEUED, JobState.WITHDRAWN),
+        (JobState.QUEUED, JobState.BROKEN),
         (JobState.CLAIMED, JobState.RUNNING),
         (JobState.CLAIMED, JobState.QUEUED),
         (JobState.CLAIMED, JobState.FINISHED),  # rejected before it ran

@@ -174,7 +174,10 @@ class DeferralRecord:
 
 @dataclass(frozen=True)
 class Expired:
-    """A job taken back from `owner`, who let its lease run out. `state`: queued, or broken when no attempt was left."""
+    """A job taken back from `owner`, who let its lease run out. `state`: queued, or broken when no attempt was left.
+
+    `owner` is empty where nobody held it.
+    """
 
     job_id: str
     owner: str

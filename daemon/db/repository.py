@@ -19,11 +19,11 @@ point.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from daemon.db import piles
 from daemon.db import repository_daemons as daemons
@@ -210,6 +210,18 @@ class Repository:
         """
         return self._take_back(Job.lease_owner == owner, reason)
 
+    def break_exhausted(self) -> tuple[Expired, ...]:
+        """Queued -> broken for every job that was tried `max_attempts` times: nobody would ever lease it. So it is with
+        one that waits for another attempt while that setting is lowered.
+
+        Any number of callers: each job is in the answer of one of them, with an empty `owner`.
+        """
+        with self._database.read() as connection:  # a long queue is gone through without holding up who writes
+            some = select(Job.id).where(leases.is_exhausted(self.max_attempts)).limit(1)
+            if connection.scalar(some) is None:
+                return ()
+        return self._in_batches(lambda connection: leases.break_exhausted(connection, self.max_attempts))
+
     def held_by(self, owner: str) -> tuple[Lease, ...]:
         """The leases of `owner`, oldest first, also those that are over but not taken back."""
         statement = select(*leases.LEASE_COLUMNS).where(Job.lease_owner == owner).order_by(Job.claimed_at, Job.id)
@@ -277,10 +289,13 @@ class Repository:
         return cleanup(self._database, older_than, keep_best, dry_run=dry_run)
 
     def _take_back(self, which: ColumnElement[bool], reason: str) -> tuple[Expired, ...]:
+        return self._in_batches(lambda connection: leases.take_back(connection, which, reason, self.max_attempts))
+
+    def _in_batches(self, take_some: Callable[[Connection], list[Expired]]) -> tuple[Expired, ...]:
         taken: list[Expired] = []
         while True:
             with self._database.write() as connection:
-                batch = leases.take_back(connection, which, reason, self.max_attempts)
+                batch = take_some(connection)
             taken.extend(batch)
             if len(batch) < leases.TAKE_BACK_BATCH:
                 return tuple(taken)

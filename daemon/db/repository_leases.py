@@ -181,6 +181,35 @@ def take_back(connection: Connection, which: ColumnElement[bool], reason: str, m
     return taken
 
 
+def is_exhausted(max_attempts: int) -> ColumnElement[bool]:
+    """Waits for an attempt that it will not get."""
+    return (Job.state == JobState.QUEUED) & (Job.attempts >= max_attempts)
+
+
+def break_exhausted(connection: Connection, max_attempts: int) -> list[Expired]:
+    """At most `TAKE_BACK_BATCH` of the queued jobs without an attempt left; rows another caller locks are skipped."""
+    columns = (Job.id, Job.fence, Job.attempts, Job.name, Job.work_name)
+    pick = select(*columns).where(is_exhausted(max_attempts)).order_by(Job.created_at, Job.id).limit(TAKE_BACK_BATCH)
+    broken = []
+    for row in connection.execute(pick.with_for_update(skip_locked=True)).all():
+        why = f"attempts: {row.attempts}, and max_attempts is {max_attempts} now"
+        reason = connection.scalar(_last_reason(row.id))
+        why += f"; the last time: {reason}" if reason else ""
+        values: dict[str, Any] = {"fence": row.fence + 1, "verdict": Verdict.HARNESS_ERROR, "message": why}
+        broke = rows.move(
+            connection, row.id, (JobState.QUEUED,), JobState.BROKEN, held_fence=row.fence, finished_at=now(), **values
+        )
+        if broke:
+            rows.note(connection, row.id, "broken", why)
+            broken.append(Expired(row.id, "", row.fence, row.attempts, JobState.BROKEN, row.name, row.work_name))
+    return broken
+
+
+def _last_reason(job_id: str) -> Select[str | None]:
+    counted = (Attempt.job_id == job_id, Attempt.number.is_not(None))
+    return select(Attempt.reason).where(*counted).order_by(Attempt.fence.desc()).limit(1)
+
+
 def put_back(connection: Connection, lease: Lease, reason: str) -> None:
     """See `Repository.put_back`. Such an attempt leaves no events: there may be one every few seconds, for ever."""
     _let_go(connection, lease, AttemptOutcome.WITHDRAWN, reason, Attempt.reason == reason)

@@ -10,7 +10,7 @@ import pytest
 from db_examples import DROPPED, ENVIRONMENT, new_job, passed, passed_case, published, wrong
 from sqlalchemy import text, update
 
-from daemon.db import repository_rows
+from daemon.db import repository_leases, repository_rows
 from daemon.db.connection import Database
 from daemon.db.errors import StorageRefused
 from daemon.db.history import History
@@ -494,6 +494,33 @@ class TestGiveBack:
         mine, other = leased(repository, "dead"), leased(repository, "alive")
         assert [one.job_id for one in repository.abandon("dead")] == [mine.job_id]
         assert repository.held_by("alive") == (other,)
+
+    def test_a_queued_job_without_an_attempt_left_is_broken_and_says_why(
+        self, repository: Repository, database: Database, history: History
+    ) -> None:
+        lease, fresh = leased(repository), new_job()
+        repository.retry(lease, "the judge died")
+        repository.register(fresh)
+        assert repository.break_exhausted() == (), "one of three"
+        lowered = Repository(database, max_attempts=1)
+        (broken,) = lowered.break_exhausted()
+        assert (broken.job_id, broken.owner, broken.state) == (lease.job_id, "", JobState.BROKEN)
+        assert lowered.break_exhausted() == ()
+        found = history.job(lease.job_id)
+        assert found is not None
+        assert (found.state, found.verdict, found.attempts) == (JobState.BROKEN, Verdict.HARNESS_ERROR, 1)
+        assert found.message == "attempts: 1, and max_attempts is 1 now; the last time: the judge died"
+        assert found.fence > lease.fence + 1
+        assert history.waiting_for("me", at_most=9) == 1, "the other has its attempt still"
+        assert lowered.lease_next("me", LEASE_S) is not None
+
+    def test_more_jobs_without_an_attempt_than_a_batch_holds_are_all_broken(
+        self, repository: Repository, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(repository_leases, "TAKE_BACK_BATCH", 2)
+        for lease in [leased(repository) for _ in range(5)]:
+            repository.retry(lease, "why")
+        assert len(Repository(database, max_attempts=1).break_exhausted()) == 5
 
     def test_many_leases_expire_at_once(self, repository: Repository, database: Database) -> None:
         for _ in range(5):
