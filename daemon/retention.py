@@ -2,7 +2,8 @@
 
 Theory of operation: the database names the jobs (finished or broken, ended long enough ago, not among the best). Their
 files go first and their rows last, so a kill in between leaves rows that name the jobs again at the next cleanup, never
-files nobody knows. What waits or is being judged is not touched.
+files nobody knows. A file that cannot be removed holds up nothing but the row of its own job, for the same reason. What
+waits or is being judged is not touched.
 """
 
 from __future__ import annotations
@@ -17,15 +18,28 @@ from daemon.db.repository import Repository
 from daemon.intake import shelves
 from daemon.paths import Paths
 
+_ID_DIGITS = 32
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A file or folder that could not be removed, and what the system said."""
+
+    file: str
+    reason: str
+
 
 @dataclass(frozen=True)
 class Removed:
-    """What went, or would go: jobs, their cases in the database, their files; and how many stay for being the best."""
+    """What went, or would go: jobs, their cases in the database, their files; how many stay for being the best; and
+    what could not be removed, whose jobs stay as well.
+    """
 
     job_ids: tuple[str, ...]
     evaluations: int
     kept_best: int
     files: tuple[str, ...]
+    not_removed: tuple[Stuck, ...] = ()
 
 
 def clean(paths: Paths, repository: Repository, older_than: timedelta, keep_best: int, *, dry_run: bool) -> Removed:
@@ -37,28 +51,30 @@ def clean(paths: Paths, repository: Repository, older_than: timedelta, keep_best
     files = _files(paths, plan.job_ids)
     if dry_run:
         return Removed(plan.job_ids, plan.evaluations, plan.kept_best, tuple(map(str, files)))
-    _remove(files)
-    done = repository.cleanup(older_than, keep_best)
-    if late := set(done.job_ids) - set(plan.job_ids):
-        more = _files(paths, late)
-        _remove(more)
-        files += more
+    reasons = {file: reason for file in files if (reason := _remove(file)) is not None}
+    done = repository.cleanup(older_than, keep_best, only=set(plan.job_ids) - {files[file] for file in reasons})
     results.drop_dangling_names(paths)
-    return Removed(done.job_ids, done.evaluations, done.kept_best, tuple(map(str, files)))
+    gone = tuple(str(file) for file in files if file not in reasons)
+    stuck = tuple(Stuck(str(file), reason) for file, reason in reasons.items())
+    return Removed(done.job_ids, done.evaluations, done.kept_best, gone, stuck)
 
 
-def _files(paths: Paths, job_ids: Collection[str]) -> list[Path]:
-    """Result folders and bundles of ended jobs."""
+def _files(paths: Paths, job_ids: Collection[str]) -> dict[Path, str]:
+    """Result folders and bundles of ended jobs, each with the id of its job."""
     wanted = frozenset(job_ids)
     months = paths.results.glob("[0-9]*-[0-9]*") if wanted else ()
-    found = [folder for month in months for folder in month.iterdir() if folder.name in wanted]
-    found += [waiting.folder for waiting in results.staged(paths) if waiting.job_id in wanted]
-    return found + shelves.put_away(paths, wanted)
+    found = {folder: folder.name for month in months for folder in month.iterdir() if folder.name in wanted}
+    found |= {waiting.folder: waiting.job_id for waiting in results.staged(paths) if waiting.job_id in wanted}
+    return found | {entry: entry.name[-_ID_DIGITS:] for entry in shelves.put_away(paths, wanted)}
 
 
-def _remove(files: list[Path]) -> None:
-    for file in files:
+def _remove(file: Path) -> str | None:
+    """None: it is gone. Else why it is not, or not all of it."""
+    try:
         if file.is_dir() and not file.is_symlink():
             fsio.remove_tree(file)
         else:
             file.unlink(missing_ok=True)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
 from daemon import durations
 from daemon.cli import screen
+from daemon.cli.failing import COULD_NOT
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ _LISTED = 20
 def command(*, loaded: LoadedSettings, older_than: str, keep_best: int, dry_run: bool, as_json: bool) -> int:
     """Remove jobs that ended long ago: database rows, result files, and their bundles in archive, rejected, quarantine.
 
-    What waits or is being judged is never touched.
+    What waits or is being judged is never touched. Exit code 2 when something could not be removed: its job stays, all
+    others went, and the next cleanup tries it again.
     """
     from daemon import retention
     from daemon.cli import store
@@ -43,10 +46,12 @@ def command(*, loaded: LoadedSettings, older_than: str, keep_best: int, dry_run:
     with store.database(loaded.settings) as database:
         removed = retention.clean(loaded.settings.paths, Repository(database), age, keep_best, dry_run=dry_run)
     if as_json:
-        screen.document({"dry_run": dry_run, **vars(removed)})
+        stuck = [vars(one) for one in removed.not_removed]
+        screen.document({"dry_run": dry_run, **vars(removed), "not_removed": stuck})
     else:
         _show(removed, dry_run=dry_run)
-    return 0
+        _show_stuck(removed)
+    return COULD_NOT if removed.not_removed else 0
 
 
 def _show(removed: Removed, *, dry_run: bool) -> None:
@@ -62,3 +67,17 @@ def _show(removed: Removed, *, dry_run: bool) -> None:
         f"{verb} {count} job{'s' if count != 1 else ''} ({removed.evaluations} cases)"
         f" and {len(removed.files)} files and folders{kept}"
     )
+
+
+def _show_stuck(removed: Removed) -> None:
+    stuck = removed.not_removed
+    if not stuck:
+        return
+    count = "1 file or folder" if len(stuck) == 1 else f"{len(stuck)} files and folders"
+    screen.say(f"evald: {count} could not be removed, so the rows of those jobs stay")
+    for one in stuck[:_LISTED]:
+        screen.say(f"  {one.file}: {one.reason}")
+    if len(stuck) > _LISTED:
+        screen.say(f"  and {len(stuck) - _LISTED} more")
+    screen.say(f"  as root, or as the owner of what is in it, type: rm -r {shlex.quote(stuck[0].file)}")
+    screen.say("  the next evald cleanup tries again")

@@ -278,15 +278,22 @@ class Repository:
         with self._database.write() as connection:
             return daemons.undo_drain(connection, host)
 
-    def cleanup(self, older_than: timedelta, keep_best: int = 1, *, dry_run: bool = False) -> CleanupReport:
+    def cleanup(
+        self,
+        older_than: timedelta,
+        keep_best: int = 1,
+        *,
+        only: Collection[str] | None = None,
+        dry_run: bool = False,
+    ) -> CleanupReport:
         """Forget finished and broken jobs that ended more than `older_than` ago; never one that is not finished.
 
-        The fastest `keep_best` passed jobs of each problem (of each name where there is no problem) stay. Deletes in
-        small transactions; several callers at once are harmless, and each job is in the report of one of them, for
-        its files. When it is interrupted, calling it again goes on. Names the jobs without deleting any when
-        `dry_run`.
+        The fastest `keep_best` passed jobs of each problem (of each name where there is no problem) stay, and so does
+        what is not among `only`, where that is given. Deletes in small transactions; several callers at once are
+        harmless, and each job is in the report of one of them. When it is interrupted, calling it again goes on. Names
+        the jobs without deleting any when `dry_run`.
         """
-        return cleanup(self._database, older_than, keep_best, dry_run=dry_run)
+        return cleanup(self._database, older_than, keep_best, only, dry_run=dry_run)
 
     def _take_back(self, which: ColumnElement[bool], reason: str) -> tuple[Expired, ...]:
         return self._in_batches(lambda connection: leases.take_back(connection, which, reason, self.max_attempts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,13 +18,16 @@ DELETE_BATCH = 200
 COUNT_BATCH = 5000
 
 
-def cleanup(database: Database, older_than: timedelta, keep_best: int, *, dry_run: bool) -> CleanupReport:
+def cleanup(
+    database: Database, older_than: timedelta, keep_best: int, only: Collection[str] | None, *, dry_run: bool
+) -> CleanupReport:
     """Delete the rows of jobs that ended more than `older_than` ago; see `Repository.cleanup`."""
     with database.read() as connection:
         cutoff = connection.execute(select(now(-older_than.total_seconds()))).scalar_one()
         best = set(connection.scalars(_best(keep_best)))
         ended = connection.scalars(select(Job.id).where(_is_old(cutoff)).order_by(Job.finished_at, Job.id)).all()
-    victims = [job_id for job_id in ended if job_id not in best]
+    unranked = [job_id for job_id in ended if job_id not in best]
+    victims = unranked if only is None else [job_id for job_id in unranked if job_id in only]
     gone: list[str] = []
     evaluations = 0
     step = COUNT_BATCH if dry_run else DELETE_BATCH
@@ -33,7 +36,7 @@ def cleanup(database: Database, older_than: timedelta, keep_best: int, *, dry_ru
         job_ids, count = _count(database, batch) if dry_run else _delete(database, batch, cutoff)
         gone.extend(job_ids)
         evaluations += count
-    return CleanupReport(tuple(gone), evaluations, len(ended) - len(victims), dry_run)
+    return CleanupReport(tuple(gone), evaluations, len(ended) - len(unranked), dry_run)
 
 
 def _is_old(cutoff: datetime) -> ColumnElement[bool]:

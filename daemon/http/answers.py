@@ -181,11 +181,19 @@ class CleanupOrder(BaseModel):
     dry_run: bool = False
 
 
+class NotRemoved(BaseModel):
+    """A file or folder that could not be removed, and why."""
+
+    file: str
+    reason: str
+
+
 class CleanupAnswer(BaseModel):
-    """What went, or would go."""
+    """What went, or would go; the jobs of what could not be removed stay."""
 
     removed: int
     job_ids: list[str]
     evaluations: int
     kept_best: int
+    not_removed: list[NotRemoved]
     dry_run: bool

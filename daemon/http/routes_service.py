@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from daemon import durations, log, retention
 from daemon.contract.problems import ProblemLog, read_model
 from daemon.errors import BundleError, Problem
-from daemon.http.answers import CleanupAnswer, CleanupOrder, HealthAnswer
+from daemon.http.answers import CleanupAnswer, CleanupOrder, HealthAnswer, NotRemoved
 from daemon.http.desk import TheCaller, TheDesk
 from daemon.http.figures import StatsAnswer
 from daemon.http.gate import require
@@ -106,6 +106,7 @@ async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> Cleanup
         job_ids=list(removed.job_ids),
         evaluations=removed.evaluations,
         kept_best=removed.kept_best,
+        not_removed=[NotRemoved(**vars(one)) for one in removed.not_removed],
         dry_run=order.dry_run,
     )
 

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from cli_homes import PastHome, bundle, passed, wrong
 from conftest import Evald
+
+from daemon.config import Settings
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> Iterator[PastHome]:
+    """As `past`, while this process is not root: root may remove everything."""
+    with tempfile.TemporaryDirectory(prefix="evald-test-", dir="/var/tmp") as name:
+        as_root = os.geteuid() == 0
+        if as_root:
+            os.chown(name, NOBODY, NOBODY)
+            os.setegid(NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            monkeypatch.chdir(name)
+            made = PastHome(Settings(home=Path(name, "evald-home")))
+            yield made
+            made.database.close()
+        finally:
+            if as_root:
+                os.seteuid(0)
+                os.setegid(0)
+            monkeypatch.undo()
 
 
 def everything(past: PastHome) -> set[Path]:
@@ -53,6 +82,35 @@ def test_keep_best_zero_keeps_nothing_old(evald: Evald, past: PastHome) -> None:
     ran = evald("cleanup", "--keep-best", 0, "--older-than", "4w")
     assert "removed 1 job" in ran.out
     assert evald("stats", "--json").document()["groups"] == []
+
+
+def test_what_cannot_be_removed_is_told_and_holds_up_no_other_job(evald: Evald, unprivileged: PastHome) -> None:
+    past = unprivileged
+    ids = [past.ended(name, wrong(), days_ago=60) for name in ("a", "stuck", "z")]
+    paths = past.settings.paths
+    inner = paths.archive / f"stuck@{ids[1]}" / "src"
+    inner.mkdir()
+    (inner / "kernel.py").touch()
+    inner.chmod(0o555)  # as if it were another user's
+
+    ran = evald("cleanup", "--json")
+
+    told = ran.document()
+    assert ran.code == 2
+    assert sorted(told["job_ids"]) == sorted([ids[0], ids[2]])
+    assert told["not_removed"] == [{"file": str(inner.parent), "reason": "Permission denied"}]
+    assert len(told["files"]) == 5, "its result folder went"
+    assert {entry.name for entry in paths.archive.iterdir()} == {inner.parent.name}
+
+    again = evald("cleanup")
+    assert again.code == 2
+    assert "removed 0 jobs" in again.out
+    assert f"{inner.parent}: Permission denied" in again.err
+    assert f"rm -r {inner.parent}" in again.err
+
+    for folder in inner.parent.iterdir():
+        folder.chmod(0o755)
+    assert evald("cleanup", "--json").document()["job_ids"] == [ids[1]]
 
 
 def test_a_cleanup_that_was_killed_after_the_files_is_finished_by_the_next(evald: Evald, past: PastHome) -> None:
