@@ -1,9 +1,12 @@
-"""Forgetting jobs that ended long ago: their files, then their rows.
+"""Forgetting jobs that ended long ago: their files, then their rows; and jobs that were given back long ago.
 
 Theory of operation: the database names the jobs (finished or broken, ended long enough ago, not among the best). Their
 files go first and their rows last, so a kill in between leaves rows that name the jobs again at the next cleanup, never
 files nobody knows. A file that cannot be removed holds up nothing but the row of its own job, for the same reason. What
 waits or is being judged is not touched.
+
+A withdrawn job has no files: its bundle went back to the inbox. Where it lies there under its plain name the next claim
+makes a new job of it, and nothing leads to this one any more; it goes once nothing has happened to it for as long.
 """
 
 from __future__ import annotations
@@ -47,16 +50,22 @@ def clean(paths: Paths, repository: Repository, older_than: timedelta, keep_best
 
     With `dry_run` only say what would go.
     """
+    withdrawn = repository.forget_withdrawn(older_than, _waiting(paths), dry_run=dry_run)
     plan = repository.cleanup(older_than, keep_best, dry_run=True)
     files = _files(paths, plan.job_ids)
     if dry_run:
-        return Removed(plan.job_ids, plan.evaluations, plan.kept_best, tuple(map(str, files)))
+        return Removed(plan.job_ids + withdrawn, plan.evaluations, plan.kept_best, tuple(map(str, files)))
     reasons = {file: reason for file in files if (reason := _remove(file)) is not None}
     done = repository.cleanup(older_than, keep_best, only=set(plan.job_ids) - {files[file] for file in reasons})
     results.drop_dangling_names(paths)
     gone = tuple(str(file) for file in files if file not in reasons)
     stuck = tuple(Stuck(str(file), reason) for file, reason in reasons.items())
-    return Removed(done.job_ids, done.evaluations, done.kept_best, gone, stuck)
+    return Removed(done.job_ids + withdrawn, done.evaluations, done.kept_best, gone, stuck)
+
+
+def _waiting(paths: Paths) -> frozenset[str]:
+    """The job ids that names in the inbox and in `work/` end in. Looked for in the order in which bundles move."""
+    return frozenset(entry.name[-_ID_DIGITS:] for shelf in (paths.inbox, paths.work) for entry in shelf.iterdir())
 
 
 def _files(paths: Paths, job_ids: Collection[str]) -> dict[Path, str]:

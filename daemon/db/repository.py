@@ -34,7 +34,7 @@ from daemon.db import repository_rows as rows
 from daemon.db.connection import Database
 from daemon.db.models import Job
 from daemon.db.records import CleanupReport, DaemonNote, Description, Expired, Lease, NewJob, Published
-from daemon.db.repository_cleanup import cleanup
+from daemon.db.repository_cleanup import cleanup, forget_withdrawn
 from daemon.db.sqlfunctions import now
 from daemon.lifecycle import JobState
 
@@ -294,6 +294,17 @@ class Repository:
         the jobs without deleting any when `dry_run`.
         """
         return cleanup(self._database, older_than, keep_best, only, dry_run=dry_run)
+
+    def forget_withdrawn(
+        self, older_than: timedelta, waiting: Collection[str], *, dry_run: bool = False
+    ) -> tuple[str, ...]:
+        """Forget withdrawn jobs to which nothing has happened for `older_than`. Answers which.
+
+        Those of `waiting` stay: their bundle is where a claim finds it under this very id.
+        A bundle that is claimed in the meantime revives its job, which then stays, or makes it anew. Names the jobs
+        without deleting any when `dry_run`.
+        """
+        return forget_withdrawn(self._database, older_than, waiting, dry_run=dry_run)
 
     def _take_back(self, which: ColumnElement[bool], reason: str) -> tuple[Expired, ...]:
         return self._in_batches(lambda connection: leases.take_back(connection, which, reason, self.max_attempts))

@@ -1,4 +1,4 @@
-"""Forgetting finished jobs, in short transactions, so that a year of results does not stop the daemon while it goes."""
+"""Forgetting jobs, in short transactions, so that a year of results does not stop the daemon while it goes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, Select, delete, func, literal, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Select, delete, func, literal, select
 
 from daemon.db.connection import Database
-from daemon.db.models import Bundle, Evaluation, Job
+from daemon.db.models import Bundle, Evaluation, Event, Job
 from daemon.db.records import CleanupReport
 from daemon.db.sqlfunctions import now
+from daemon.lifecycle import JobState
 from daemon.verdict import Verdict
 
 DELETE_BATCH = 200
@@ -37,6 +38,32 @@ def cleanup(
         gone.extend(job_ids)
         evaluations += count
     return CleanupReport(tuple(gone), evaluations, len(ended) - len(unranked), dry_run)
+
+
+def forget_withdrawn(
+    database: Database, older_than: timedelta, waiting: Collection[str], *, dry_run: bool
+) -> tuple[str, ...]:
+    """See `Repository.forget_withdrawn`."""
+    with database.read() as connection:
+        cutoff = connection.execute(select(now(-older_than.total_seconds()))).scalar_one()
+        left = connection.scalars(select(Job.id).where(*_was_left(cutoff)).order_by(Job.created_at, Job.id)).all()
+    victims = [job_id for job_id in left if job_id not in waiting]
+    if dry_run:
+        return tuple(victims)
+    gone: list[str] = []
+    for start in range(0, len(victims), DELETE_BATCH):
+        with database.write() as connection:
+            batch = select(Job.id).where(Job.id.in_(victims[start : start + DELETE_BATCH]), *_was_left(cutoff))
+            job_ids = connection.scalars(batch.with_for_update(skip_locked=True)).all()
+            _delete_jobs(connection, job_ids)
+        gone.extend(job_ids)
+    return tuple(gone)
+
+
+def _was_left(cutoff: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Withdrawn, and nothing has happened to it since `cutoff`."""
+    lately = select(Event.id).where(Event.job_id == Job.id, Event.at >= cutoff).exists()
+    return (Job.state == JobState.WITHDRAWN, Job.created_at < cutoff, ~lately)
 
 
 def _is_old(cutoff: datetime) -> ColumnElement[bool]:
@@ -66,6 +93,10 @@ def _delete(database: Database, job_ids: Sequence[str], cutoff: datetime) -> tup
         mine = select(Job.id).where(Job.id.in_(job_ids), _is_old(cutoff)).with_for_update(skip_locked=True)
         job_ids = connection.scalars(mine).all()
         evaluations: CursorResult[Any] = connection.execute(delete(Evaluation).where(Evaluation.job_id.in_(job_ids)))
-        connection.execute(delete(Job).where(Job.id.in_(job_ids)))
-        connection.execute(delete(Bundle).where(Bundle.id.in_(job_ids)))
+        _delete_jobs(connection, job_ids)
         return job_ids, evaluations.rowcount
+
+
+def _delete_jobs(connection: Connection, job_ids: Sequence[str]) -> None:
+    connection.execute(delete(Job).where(Job.id.in_(job_ids)))
+    connection.execute(delete(Bundle).where(Bundle.id.in_(job_ids)))

@@ -13,7 +13,7 @@ from daemon import results
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
-from daemon.db.models import Job
+from daemon.db.models import Event, Job
 from daemon.db.records import Description, Lease, NewJob, Published
 from daemon.db.repository import Repository
 from daemon.evaluation import CaseEvaluation, Environment, Evaluation, Failure, RuntimeStats, Timing
@@ -131,6 +131,20 @@ class PastHome:
         self.repository.start(lease)
         self.repository.heartbeat(lease, 600, "checking 3/5")
         return lease
+
+    def withdrawn(self, name: str) -> str:
+        """A job whose bundle a stopping daemon took out of `work/`."""
+        job_id = self.queued(name)
+        self.repository.withdraw(job_id)
+        (self.settings.paths.work / f"{name}@host-boot-1-{job_id}").rmdir()
+        return job_id
+
+    def age(self, job_id: str, days: float) -> None:
+        """Let all that happened to a job have happened `days` ago."""
+        moment = datetime.now(UTC) - timedelta(days=days)
+        with self.database.write() as connection:
+            connection.execute(update(Job).where(Job.id == job_id).values(created_at=moment))
+            connection.execute(update(Event).where(Event.job_id == job_id).values(at=moment))
 
     def deferred(self, name: str, reason: str, owner: str = "host-boot-1") -> str:
         """A job that waits for a device which the host of `owner` does not have."""

@@ -113,6 +113,34 @@ def test_what_cannot_be_removed_is_told_and_holds_up_no_other_job(evald: Evald, 
     assert evald("cleanup", "--json").document()["job_ids"] == [ids[1]]
 
 
+def test_jobs_that_were_given_back_long_ago_go_unless_their_bundle_waits_under_their_id(
+    evald: Evald, past: PastHome
+) -> None:
+    paths = past.settings.paths
+    plain, named, claimed, fresh = [past.withdrawn(name) for name in ("plain", "named", "claimed", "fresh")]
+    bundle(paths.inbox / "plain")
+    bundle(paths.inbox / f"named@{named}")
+    bundle(paths.work / f"claimed@host-boot-1-{claimed}")
+    for job_id in (plain, named, claimed):
+        past.age(job_id, days=60)
+    before = everything(past)
+
+    assert evald("cleanup", "--dry-run", "--json").document()["job_ids"] == [plain]
+    assert evald("cleanup", "--json").document()["job_ids"] == [plain]
+
+    assert everything(past) == before
+    assert evald("show", plain).code == 2
+    for job_id in (named, claimed, fresh):
+        assert evald("status", job_id).code == 0
+
+
+def test_a_job_made_long_ago_and_given_back_lately_stays(evald: Evald, past: PastHome) -> None:
+    job_id = past.withdrawn("old")
+    past.age(job_id, days=60)
+    past.repository.event(job_id, "withdrawn")
+    assert evald("cleanup", "--json").document()["job_ids"] == []
+
+
 def test_a_cleanup_that_was_killed_after_the_files_is_finished_by_the_next(evald: Evald, past: PastHome) -> None:
     job_id = past.ended("old", wrong(), days_ago=60)
     for file in evald("cleanup", "--dry-run", "--json").document()["files"]:

@@ -11,6 +11,7 @@ import pytest
 from db_examples import ENVIRONMENT, new_job, passed, wrong
 from sqlalchemy import update
 
+from daemon.db import repository_cleanup
 from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.models import Job
@@ -219,6 +220,22 @@ class TestCleanup:
             set_times(database, job.job_id, finished=datetime(2020, 1, 1, tzinfo=UTC))
             ids.append(job.job_id)
         assert set(repository.cleanup(timedelta(0), 5).job_ids) == set(ids)
+
+    def test_withdrawn_jobs_go_when_nothing_waits_under_their_id_and_nothing_happened_for_long(
+        self, repository: Repository, history: History, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(repository_cleanup, "DELETE_BATCH", 2)
+        jobs = [new_job(job_id=uuid.uuid4().hex) for _ in range(6)]
+        for job in jobs:
+            repository.register(job)
+        queued, waiting, *left = [job.job_id for job in jobs]
+        for job_id in (waiting, *left):
+            repository.withdraw(job_id)
+        assert repository.forget_withdrawn(timedelta(hours=1), {waiting}) == ()
+        assert set(repository.forget_withdrawn(timedelta(0), {waiting}, dry_run=True)) == set(left)
+        assert set(repository.forget_withdrawn(timedelta(0), {waiting})) == set(left)
+        assert {job.job_id for job in history.jobs().jobs} == {queued, waiting}
+        assert repository.register(jobs[2]), "a claim makes it anew"
 
 
 def test_a_question_imports_neither_alembic_nor_torch() -> None:
