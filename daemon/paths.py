@@ -45,6 +45,11 @@ class Paths:
         return self.inbox.parent / "pause"
 
     @property
+    def database_id(self) -> Path:
+        """Names the database whose daemons may judge what lies in this inbox; `daemon.belonging`."""
+        return self.inbox.parent / "database-id"
+
+    @property
     def outbox(self) -> Path:
         """Complete results that the database has not acknowledged yet."""
         return self.results / ".outbox"

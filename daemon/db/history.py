@@ -24,6 +24,7 @@ from daemon.db.models import (
     Evaluation,
     Event,
     Job,
+    Property,
     Sample,
 )
 from daemon.db.models import Metric as MetricRow
@@ -100,6 +101,11 @@ class History:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def database_id(self) -> str:
+        """Which database this is, wherever it lies: 32 hex digits."""
+        with self._database.read() as connection:
+            return connection.execute(select(Property.value).where(Property.name == "id")).scalar_one()
 
     def daemons(self) -> tuple[DaemonRecord, ...]:
         """Every daemon that is known, by host, the latest start first."""

@@ -322,6 +322,15 @@ class Drain(Base):
     since: Mapped[datetime]
 
 
+class Property(Base):
+    """Something about the database itself. `id`: 32 hex digits, made with it and kept by every copy of it."""
+
+    __tablename__ = "property"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[str]
+
+
 class Event(Base):
     """Something that happened, by the database clock."""
 

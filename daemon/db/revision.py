@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect
 from daemon.db.connection import Database
 from daemon.errors import OperatorError
 
-REVISION = "0004"
+REVISION = "0005"
 VERSION_TABLE = "alembic_version"
 
 

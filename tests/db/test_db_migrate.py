@@ -19,6 +19,7 @@ from daemon.db import migrate, piles, revision
 from daemon.db import repository_leases as leases
 from daemon.db.connection import Database
 from daemon.db.errors import StorageRefused
+from daemon.db.history import History
 from daemon.db.models import Base
 from daemon.db.repository import Repository
 from daemon.errors import OperatorError
@@ -45,6 +46,17 @@ def test_a_database_that_is_ready_is_left_alone(url: str) -> None:
     migrate.ensure_ready(url)
     assert migrate.upgrade(url) == migrate.head()
     assert not Repository(Database(url)).register(job), "it is still there"
+
+
+def test_a_database_has_an_id_of_its_own_and_keeps_it(url: str, tmp_path: Path) -> None:
+    migrate.ensure_ready(url)
+    found = History(Database(url)).database_id()
+    assert re.fullmatch("[0-9a-f]{32}", found)
+    migrate.upgrade(url)
+    assert History(Database(url)).database_id() == found
+    another = f"sqlite:///{tmp_path / 'another.sqlite3'}"
+    migrate.ensure_ready(another)
+    assert History(Database(another)).database_id() != found
 
 
 def test_an_outdated_database_is_refused_with_the_line_to_type(url: str) -> None:

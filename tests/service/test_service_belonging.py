@@ -1,0 +1,85 @@
+"""An inbox belongs to one database: whose daemon comes first owns it, and a person can give it to another."""
+
+from __future__ import annotations
+
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from daemon import belonging, fsio
+from daemon.errors import OperatorError
+from daemon.paths import Paths
+
+ONE, OTHER = "1" * 32, "2" * 32
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    made = Paths(tmp_path, tmp_path / "inbox", tmp_path / "results", tmp_path / "state")
+    made.create()
+    return made
+
+
+def test_the_first_database_owns_the_inbox_and_another_is_refused_with_what_to_type(paths: Paths) -> None:
+    for _ in range(2):
+        belonging.require_own(paths, ONE, "sqlite:///one")
+    with pytest.raises(OperatorError, match="belongs to another database") as refused:
+        belonging.require_own(paths, OTHER, "sqlite:///other")
+    assert all(text in refused.value.message for text in (ONE, OTHER, "sqlite:///other"))
+    assert f"rm {paths.database_id}" in str(refused.value.hint)
+    paths.database_id.unlink()
+    belonging.require_own(paths, OTHER, "sqlite:///other")
+    assert paths.database_id.read_text() == f"{OTHER}\n"
+
+
+def test_two_hosts_that_share_the_inbox_and_not_the_state_are_told(paths: Paths, tmp_path: Path) -> None:
+    elsewhere = Paths(tmp_path / "b", paths.inbox, paths.results, tmp_path / "b" / "state")
+    belonging.require_own(paths, ONE, "one")
+    belonging.require_own(elsewhere, ONE, "the same, on a server")
+    with pytest.raises(OperatorError):
+        belonging.require_own(elsewhere, OTHER, "other")
+
+
+def test_of_many_databases_at_once_one_owns_the_inbox(paths: Paths) -> None:
+    def owns(number: int) -> bool:
+        try:
+            belonging.require_own(paths, f"{number % 8:032x}", "one of eight")
+        except OperatorError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(owns, range(64)))
+    assert answers == [number % 8 == int(paths.database_id.read_text(), 16) for number in range(64)]
+    assert list(paths.inbox.parent.glob(".*.tmp")) == []
+
+
+@pytest.mark.parametrize("torn", ["", "\0" * 32, "not an id"])
+def test_a_file_that_names_no_database_is_no_permission(paths: Paths, torn: str) -> None:
+    paths.database_id.write_text(torn)
+    with pytest.raises(OperatorError):
+        belonging.require_own(paths, ONE, "one")
+
+
+@pytest.mark.parametrize("refusal", [errno.EROFS, errno.EACCES, errno.EOPNOTSUPP])
+def test_where_nothing_can_be_written_beside_the_inbox_evald_judges_all_the_same(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(fsio, "write_new", refuse)
+    belonging.require_own(paths, ONE, "one")
+    assert not paths.database_id.exists()
+
+
+def test_a_full_disk_is_no_permission(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(fsio, "write_new", full)
+    with pytest.raises(OSError, match="full"):
+        belonging.require_own(paths, ONE, "one")
