@@ -101,6 +101,8 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(folder)
     except FileNotFoundError:
         return
+    except PermissionError:  # the other way would not come further, and leave folders under other names
+        raise
     except (RecursionError, OSError):
         _remove_deep(folder)
 

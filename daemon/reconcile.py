@@ -164,6 +164,7 @@ class Reconciler:
             if owner.host == here.host and owner != here and not self._is_alive(owner):
                 repairs.requeued += len(self._repository.abandon(owner.tag))
         repairs.requeued += len(self._repository.expire())
+        self._repository.break_exhausted()  # `_settle` gives them up
 
     def _is_alive(self, owner: Owner) -> bool:
         """Whether a daemon of this host still runs: same boot and its pid is there (a reused pid only delays us to

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol
 
-from daemon import log
+from daemon import belonging, log
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database, normalised
@@ -44,7 +44,7 @@ from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.turns import Aside, Turns
 from daemon.scheduler.workers import Workers
 from daemon.verdict import Verdict
-from daemon.watcher import Watcher
+from daemon.watcher import Watcher, mount_of
 
 _BACK_OFF_S = 2.0
 _AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
@@ -398,7 +398,7 @@ def opened(
     notifier = Notifier.from_environment()
     notifier.status("opening the database and starting the judge")
     settings.paths.create()
-    ready = _database_ready(settings.database_url, notifier, stopped)
+    ready = _database_ready(settings, notifier, stopped)
     engine = _engine(settings)
     try:
         if ready:
@@ -408,14 +408,16 @@ def opened(
         engine.close()
 
 
-def _database_ready(url: str, notifier: Notifier, stopped: Callable[[], bool] | None) -> bool:
-    """Make the database ready. False: it never answered until `stopped()`. SQLite is not waited for: it has no server
-    that could come back.
+def _database_ready(settings: Settings, notifier: Notifier, stopped: Callable[[], bool] | None) -> bool:
+    """Make the database ready, and the home its own. False: it never answered until `stopped()`. SQLite is not waited
+    for: it has no server that could come back. Raises `OperatorError` when the home belongs to another database.
     """
+    url = settings.database_url
     complain_at_s = 0.0
     while stopped is None or not stopped():
         try:
             migrate.ensure_ready(url)
+            _require_own_home(settings)
         except StorageUnavailable as error:
             if stopped is None or normalised(url).get_backend_name() == "sqlite":
                 raise
@@ -428,6 +430,19 @@ def _database_ready(url: str, notifier: Notifier, stopped: Callable[[], bool] | 
         else:
             return True
     return False
+
+
+def _require_own_home(settings: Settings) -> None:
+    """Where other hosts may share the inbox. On a disk of this host's own, whoever gives a home another database has
+    both before his eyes."""
+    mount = mount_of(settings.paths.inbox)
+    if mount is None or not mount.is_network:
+        return
+    database = Database(settings.database_url)
+    try:
+        belonging.require_own(settings.paths, History(database).database_id(), database.name)
+    finally:
+        database.close()
 
 
 def _back_off_s() -> float:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon import belonging, fsio
+from daemon import belonging, fsio, service
+from daemon.config import Settings
 from daemon.errors import OperatorError
 from daemon.paths import Paths
+from daemon.watcher import Mount
 
 ONE, OTHER = "1" * 32, "2" * 32
 
@@ -83,3 +85,21 @@ def test_a_full_disk_is_no_permission(paths: Paths, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(fsio, "write_new", full)
     with pytest.raises(OSError, match="full"):
         belonging.require_own(paths, ONE, "one")
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "ext4"])
+def test_a_daemon_compares_where_other_hosts_may_share_the_inbox(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "mount_of", lambda _: Mount("/", kind, frozenset()))
+    here, elsewhere = (Settings(home=tmp_path / "home", state=tmp_path / name) for name in ("here", "elsewhere"))
+    with service.opened(here, service.Silence()):
+        pass
+    if kind == "ext4":
+        with service.opened(elsewhere, service.Silence()):
+            return
+    with (
+        pytest.raises(OperatorError, match="belongs to another database"),
+        service.opened(elsewhere, service.Silence()),
+    ):
+        pytest.fail("it started")

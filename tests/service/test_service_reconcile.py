@@ -426,3 +426,16 @@ def test_a_bundle_that_is_dropped_again_under_the_id_of_a_job_that_has_ended_is_
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
     home.reconcile()
     assert home.entries("work") == [claimed.path.name]
+
+
+def test_a_job_that_lowered_attempts_leave_none_to_is_given_up(home: Home) -> None:
+    lease = home.lease(home.claim("unlucky"))
+    home.repository.retry(lease, "the disk was full")
+    assert home.reconcile().put_away == 0
+    home.repository.max_attempts = 1
+    home.reconcile()
+    job = home.history.job(lease.job_id)
+    assert (job.state, job.verdict) == (JobState.BROKEN, Verdict.HARNESS_ERROR)
+    assert home.published() == [lease.job_id]
+    assert len(home.entries("quarantine")) == 1
+    assert home.entries("work") == []
