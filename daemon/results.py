@@ -12,7 +12,7 @@ import math
 import re
 import socket
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -284,14 +284,18 @@ def remove(paths: Paths, job_id: str) -> bool:
     return found
 
 
-def drop_dangling_names(paths: Paths) -> int:
-    """Remove `by-name` links whose result is gone. Returns how many. Not those of a result just being released."""
+def mend_names(paths: Paths, newest: Callable[[str], Path | None]) -> int:
+    """Point `by-name` links whose result is gone at the newest that is left of the name, as `newest` says; remove those
+    of which none is left. Returns how many there were. Not those of a result just being released."""
     by_name = paths.results / "by-name"
     links = [entry for entry in by_name.iterdir() if entry.is_symlink()] if by_name.is_dir() else []
     on_the_way = {waiting.job_id for waiting in staged(paths)}
     dangling = [link for link in links if link.readlink().name not in on_the_way and not link.exists()]
     for link in dangling:
-        link.unlink(missing_ok=True)
+        if (folder := newest(link.name)) is not None:
+            fsio.point_at(link, folder)
+        else:
+            link.unlink(missing_ok=True)
     return len(dangling)
 
 

@@ -17,11 +17,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from daemon import fsio, results
+from daemon.db.history import History
 from daemon.db.repository import Repository
 from daemon.intake import shelves
+from daemon.lifecycle import JobState
 from daemon.paths import Paths
 
 _ID_DIGITS = 32
+_ENDED = (JobState.FINISHED, JobState.BROKEN)
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ class Removed:
     not_removed: tuple[Stuck, ...] = ()
 
 
-def clean(paths: Paths, repository: Repository, older_than: timedelta, keep_best: int, *, dry_run: bool) -> Removed:
+def clean(
+    paths: Paths, repository: Repository, history: History, older_than: timedelta, keep_best: int, *, dry_run: bool
+) -> Removed:
     """Remove what ended more than `older_than` ago, the fastest `keep_best` passed jobs of each problem aside.
 
     With `dry_run` only say what would go.
@@ -57,10 +62,16 @@ def clean(paths: Paths, repository: Repository, older_than: timedelta, keep_best
         return Removed(plan.job_ids + withdrawn, plan.evaluations, plan.kept_best, tuple(map(str, files)))
     reasons = {file: reason for file in files if (reason := _remove(file)) is not None}
     done = repository.cleanup(older_than, keep_best, only=set(plan.job_ids) - {files[file] for file in reasons})
-    results.drop_dangling_names(paths)
+    results.mend_names(paths, lambda name: _newest(paths, history, name))
     gone = tuple(str(file) for file in files if file not in reasons)
     stuck = tuple(Stuck(str(file), reason) for file, reason in reasons.items())
     return Removed(done.job_ids + withdrawn, done.evaluations, done.kept_best, gone, stuck)
+
+
+def _newest(paths: Paths, history: History, name: str) -> Path | None:
+    """The folder of the newest result of `name`; None where it is not there."""
+    job = next(iter(history.jobs(name=name, state=_ENDED, limit=1).jobs), None)
+    return next(paths.results.glob(f"[0-9]*-[0-9]*/{job.job_id}"), None) if job else None
 
 
 def _waiting(paths: Paths) -> frozenset[str]:

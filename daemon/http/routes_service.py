@@ -96,7 +96,8 @@ async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> Cleanup
     age = durations.parse_span(order.older_than, "older_than")
 
     def clean() -> retention.Removed:
-        return retention.clean(desk.settings.paths, desk.repository, age, order.keep_best, dry_run=order.dry_run)
+        paths = desk.settings.paths
+        return retention.clean(paths, desk.repository, desk.history, age, order.keep_best, dry_run=order.dry_run)
 
     removed = await anyio.to_thread.run_sync(clean)
     if not order.dry_run:

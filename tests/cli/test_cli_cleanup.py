@@ -77,6 +77,13 @@ def test_old_jobs_go_with_their_files_and_the_rest_stays(evald: Evald, past: Pas
     assert evald("show", old).code == 2
 
 
+def test_a_name_stays_as_long_as_a_result_of_it_does(evald: Evald, past: PastHome) -> None:
+    best = past.ended("one", passed(), days_ago=60)
+    past.ended("one", wrong(), days_ago=50)
+    evald("cleanup")
+    assert (past.settings.paths.results / "by-name" / "one").resolve().name == best
+
+
 def test_keep_best_zero_keeps_nothing_old(evald: Evald, past: PastHome) -> None:
     past.ended("best", passed(), days_ago=60)
     ran = evald("cleanup", "--keep-best", 0, "--older-than", "4w")

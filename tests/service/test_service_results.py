@@ -140,8 +140,19 @@ def test_removing_a_result_leaves_others_and_their_names(paths: Paths) -> None:
         results.release(paths, results.stage(paths, document, passed(), 1), NOW, name)
     assert results.remove(paths, "1" * 32)
     assert not results.remove(paths, "1" * 32)
-    assert results.drop_dangling_names(paths) == 1
+    assert results.mend_names(paths, lambda _: None) == 1
     assert [link.name for link in (paths.results / "by-name").iterdir()] == ["two"]
+
+
+def test_a_name_whose_newest_result_went_points_at_the_newest_that_is_left(paths: Paths) -> None:
+    for number in ("1", "2"):
+        document = results.document(results.Subject(number * 32, "one"), passed(), NOW)
+        kept = results.release(paths, results.stage(paths, document, passed(), 1), NOW, "one")
+    results.remove(paths, "2" * 32)
+    left = kept.with_name("1" * 32)
+    assert results.mend_names(paths, {"one": left}.get) == 1
+    assert (paths.results / "by-name" / "one").resolve() == left
+    assert results.mend_names(paths, {"one": left}.get) == 0
 
 
 def test_the_name_of_a_result_that_a_kill_left_in_the_outbox_stays(paths: Paths) -> None:
@@ -150,7 +161,7 @@ def test_the_name_of_a_result_that_a_kill_left_in_the_outbox_stays(paths: Paths)
     by_name = paths.results / "by-name"
     by_name.mkdir()
     (by_name / "one").symlink_to(f"../2026-01/{'1' * 32}")
-    assert results.drop_dangling_names(paths) == 0
+    assert results.mend_names(paths, lambda _: None) == 0
     results.release(paths, waiting, NOW, "one")
     assert (by_name / "one" / "result.json").is_file()
 
