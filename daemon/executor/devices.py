@@ -83,17 +83,34 @@ def choose(settings: Settings) -> tuple[Device, ...]:
 
     Raises `OperatorError` when the settings ask for what is not there, `HarnessError` when NVML does not answer.
     """
-    if settings.device == "cpu" or (settings.device == "auto" and not _has_nodes()):
+    if settings.device == "cpu":
+        _require_no_gpu_named(settings.gpus)
         return (CPU,) * settings.slots
-    gpus = found()
+    gpus = found() if settings.device == "cuda" or _has_nodes() else ()
     if not gpus:
-        if settings.device == "cuda":
-            raise OperatorError(
-                'device is "cuda" and this host has no NVIDIA GPU', hint="evald doctor; or --device cpu"
-            )
+        _require_no_gpu_wanted(settings)
         return (CPU,) * settings.slots
     _require_cuda_torch()
     return _chosen(gpus, settings.gpus)
+
+
+def _require_no_gpu_named(gpus: tuple[str, ...]) -> None:
+    if gpus:
+        raise OperatorError(
+            f'device is "cpu", and gpus names {", ".join(gpus)}: one contradicts the other',
+            hint="leave one of them out, here or in the settings (evald config)",
+        )
+
+
+def _require_no_gpu_wanted(settings: Settings) -> None:
+    """Where there is none, nobody is to be judged on the CPU who asked for a GPU."""
+    if settings.gpus:
+        raise OperatorError(
+            f"gpus names {', '.join(settings.gpus)}, and this host has no NVIDIA GPU",
+            hint="nvidia-smi, which must list it; or judge on the CPU: --device cpu, without --gpu and gpus",
+        )
+    if settings.device == "cuda":
+        raise OperatorError('device is "cuda" and this host has no NVIDIA GPU', hint="evald doctor; or --device cpu")
 
 
 def _has_nodes() -> bool:

@@ -83,6 +83,21 @@ def test_asking_for_a_gpu_where_there_is_none_fails(host: list[Device]) -> None:
         devices.choose(Settings(device="cuda"))
 
 
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_gpu_named_where_there_is_none_is_no_word_for_the_cpu(host: list[Device], device: str) -> None:
+    host.clear()
+    with pytest.raises(OperatorError, match="gpus names 0, GPU-5c2f6d9c, and this host has no NVIDIA GPU") as raised:
+        devices.choose(Settings.model_validate({"device": device, "gpus": ("0", "GPU-5c2f6d9c")}))
+    assert "--device cpu, without --gpu" in str(raised.value)
+
+
+def test_the_cpu_and_a_gpu_cannot_both_be_asked_for(host: list[Device]) -> None:
+    for gpus in (host[:], []):
+        host[:] = gpus
+        with pytest.raises(OperatorError, match='device is "cpu", and gpus names 1'):
+            devices.choose(Settings(device="cpu", gpus=("1",)))
+
+
 def test_a_torch_without_cuda_beside_a_gpu_is_not_passed_over_in_silence(
     host: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
