@@ -27,8 +27,8 @@ _MAX_EXTENT = 1 << 48
 
 
 class Drawer:
-    """Draws all logical inputs of one case. Trial 0 of the check uses the seeds the contract names; everything else
-    is secret."""
+    """Draws all logical inputs of one case. Trial 0 of the check uses the seeds the contract names, and so does what
+    stays the same throughout; everything else is secret."""
 
     def __init__(self, logicals: list[Logical], secret: Secret, source: Export | None) -> None:
         self._logicals = logicals
@@ -99,7 +99,7 @@ class Drawer:
         spec = logical.spec
         assert spec is not None  # otherwise the source draws it
         declared = spec.init.seed if spec.init else None
-        if purpose == "check" and number == 0 and declared is not None:
+        if declared is not None and (logical.static or (purpose == "check" and number == 0)):
             generator = torch.Generator(self._secret.device).manual_seed(declared)
         else:
             generator = self._secret.generator("input", purpose, number, index)

@@ -1,0 +1,48 @@
+"""Which content is drawn from the seeds of a contract, and which from secret ones."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from daemon.contract import InitKind, InitSpec, TensorSpec
+from daemon.executor.drawing import Drawer
+from daemon.executor.inputs import Secret, draw
+from daemon.executor.layout import TensorShape
+from daemon.executor.wiring import Logical
+
+SPEC = TensorSpec(shape=(64,), dtype="float32", init=InitSpec(kind=InitKind.RANDN, seed=7))
+
+
+@pytest.fixture
+def declared() -> torch.Tensor:
+    """What the seed of the contract stands for."""
+    return draw(SPEC, torch.Generator().manual_seed(7))
+
+
+def drawer(*, static: bool) -> Drawer:
+    return Drawer([Logical("x", TensorShape("float32", (64,)), SPEC, static)], Secret("cpu"), None)
+
+
+def drawn(source: Drawer, purpose: str, number: int) -> torch.Tensor:
+    return source.draw(purpose, number, [0, 1], deadline=time.monotonic() + 60)[0]
+
+
+def test_a_seed_is_used_in_the_first_trial_and_in_no_other(declared: torch.Tensor) -> None:
+    source = drawer(static=False)
+    for purpose, number, expected in (
+        ("check", -1, False),
+        ("check", 0, True),
+        ("check", 1, False),
+        ("round", 0, False),
+    ):
+        assert torch.equal(drawn(source, purpose, number)[0], declared) is expected, (purpose, number)
+
+
+def test_what_stays_the_same_has_its_seed_whatever_it_is_drawn_for_first(declared: torch.Tensor) -> None:
+    """On a GPU the first call of all is one that tunes."""
+    source = drawer(static=True)
+    for purpose, number in (("check", -1), ("check", 0), ("check", 1), ("round", 5)):
+        assert all(torch.equal(one, declared) for one in drawn(source, purpose, number)), (purpose, number)
