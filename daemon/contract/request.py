@@ -141,7 +141,9 @@ class RequestFields(Frozen):
     correctness_trials: Annotated[int, Field(ge=1, le=100), AS_WHOLE] = Field(
         5, description="comparisons, each on fresh inputs"
     )
-    num_trials: Annotated[int, Field(ge=1, le=10_000), AS_WHOLE] = Field(100, description="timed calls")
+    num_trials: Annotated[int, Field(ge=1, le=10_000), AS_WHOLE] = Field(
+        100, description="timed calls before precision may end measuring; max_s and timeout end it sooner"
+    )
     timeout: Annotated[float, Field(ge=5, le=600), AS_NUMBER] = Field(
         DEFAULT_TIMEOUT_S, description="seconds for one evaluation"
     )
