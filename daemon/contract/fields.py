@@ -138,6 +138,12 @@ def _sections(value: object) -> object:
     return tuple(value)
 
 
+def _one_gpu(value: int) -> int:
+    if value != 1:
+        raise complaint(f"must be 1: a job is judged on one GPU, got {shown(value)}")
+    return value
+
+
 def _capability(value: object) -> object:
     if isinstance(value, str) and _CAPABILITY.fullmatch(value):
         return value
@@ -185,4 +191,5 @@ Sections = Annotated[
     BeforeValidator(_sections),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
+OneGpu = Annotated[int, AfterValidator(_one_gpu), AS_WHOLE, WithJsonSchema({"type": "integer", "const": 1})]
 Capability = Annotated[str, BeforeValidator(_capability), WithJsonSchema({"type": "string", "pattern": r"^\d+\.\d$"})]

@@ -15,6 +15,7 @@ from daemon.contract.fields import (
     Label,
     Name,
     NonEmptyLabel,
+    OneGpu,
     Sections,
     Symbol,
     Tolerance,
@@ -114,7 +115,7 @@ class Requirements(Frozen):
     gpu: NonEmptyLabel | None = Field(None, description='part of the GPU\'s name, such as "H200"')
     min_capability: Capability | None = Field(None, description='compute capability, such as "9.0"')
     min_memory_gib: Tolerance | None = Field(None, description="device memory in GiB")
-    gpus: Annotated[int, Field(ge=1, le=1024), AS_WHOLE] = Field(1, description="number of GPUs")
+    gpus: OneGpu = Field(1, description="number of GPUs: a job is judged on one")
 
     @property
     def capability(self) -> tuple[int, int] | None:

@@ -175,8 +175,6 @@ def refusal(requires: Requirements, devices: tuple[Device, ...]) -> str | None:
 
 
 def _unmet(requires: Requirements, device: Device) -> str | None:
-    if requires.gpus > 1:
-        return f"it requires {requires.gpus} GPUs, a judge has one"
     capability = requires.capability
     if not device.is_gpu:
         wants_gpu = requires.gpu or capability or requires.min_memory_gib

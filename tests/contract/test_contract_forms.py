@@ -170,7 +170,7 @@ def test_all_problems_are_reported_at_once_with_field_and_suggestion() -> None:
         ("problem", ["level1/3"], ["", "a\tb"]),
         ("labels", [{"a": "b"}], [{"a": 1}, {"a": {"b": "c"}}, ["a"]]),
         ("timing", [{"mode": "graph"}, {"target_rse": 0.01}], [{"mode": "fast"}, {"max_s": 0}, {"target_rse": 1}, 3]),
-        ("requires", [{"min_capability": "12.1"}, {"gpus": 2}], [{"min_capability": 9.0}, {"gpus": 0}]),
+        ("requires", [{"min_capability": "12.1"}, {"gpus": 1}], [{"min_capability": 9.0}, {"gpus": 0}]),
         ("metrics", [True, False, ["a.b:c"]], ["all", ["--x"], [1]]),
         ("checks", [[], ["racecheck", "initcheck", "synccheck"]], [["leak"], "memcheck"]),
         ("static_args", [[], ["x"]], [["nope"], ["y"], "x"]),
@@ -188,6 +188,13 @@ def test_top_level_fields_keep_their_ranges(field: str, accepted: list[object], 
         found = fields({**evaluate(), field: value})
         assert found, value
         assert all(name.startswith(field) for name in found), (value, found)
+
+
+@pytest.mark.parametrize("gpus", [0, 2, 1024, "2", 2.0])
+def test_more_gpus_than_one_can_never_be_served_and_are_refused_in_words(gpus: object) -> None:
+    problem = only({**evaluate(), "requires": {"gpus": gpus}})
+    assert problem.field == "requires.gpus"
+    assert problem.message.startswith("must be 1: a job is judged on one GPU, got ")
 
 
 def test_messages_are_sentences_without_library_wording() -> None:
