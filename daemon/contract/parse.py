@@ -27,6 +27,7 @@ _FORMS = {
 }
 _LEGACY_TYPES = {"ref_code": "torch", "custom_code": "torch_cuda"}
 _KERNEL_KEYS = tuple(key for keys in _FORMS.values() for key in keys)
+_KNOWN_KEYS = (*RequestFields.model_fields, *_KERNEL_KEYS)
 _MAX_NOTES = 100
 
 
@@ -110,18 +111,27 @@ def _form_of(raw: Mapping[str, JsonValue], log: ProblemLog) -> str | None:
         return None
     for key in _FORMS[forms[0]]:
         if key not in present:
-            log.add(key, f"is required beside {present[0]}")
+            _require(key, present[0], raw, log)
     return forms[0]
 
 
+def _require(key: str, beside: str, raw: Mapping[str, JsonValue], log: ProblemLog) -> None:
+    """Note that `key` is missing: at what was written in its place, if that can be told."""
+    unknown = (other for other in list(raw)[:_MAX_NOTES] if other not in _KNOWN_KEYS)
+    misspelt = nearest(key, (other for other in unknown if nearest(other, _KNOWN_KEYS) == key))
+    if misspelt is None:
+        log.add(key, f"is required beside {beside}")
+    else:
+        log.add(child("", misspelt), f"is not a known key, and {key} is required beside {beside}", key)
+
+
 def _read_notes(raw: Mapping[str, JsonValue], log: ProblemLog) -> dict[str, JsonValue]:
-    known = (*RequestFields.model_fields, *_KERNEL_KEYS)
-    notes = {key: value for key, value in raw.items() if key not in known}
+    notes = {key: value for key, value in raw.items() if key not in _KNOWN_KEYS}
     if len(notes) > _MAX_NOTES:
         log.add("", f"has {len(notes)} keys that evald does not know; at most {_MAX_NOTES} are kept as notes")
         return {}
     for key in notes:
-        log.caution(child("", key), "is not a known key: kept as a note, it changes nothing", nearest(key, known))
+        log.caution(child("", key), "is not a known key: kept as a note, it changes nothing", nearest(key, _KNOWN_KEYS))
     return notes
 
 

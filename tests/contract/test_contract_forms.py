@@ -108,6 +108,24 @@ def test_half_a_pair_is_reported_at_the_missing_half(document: dict[str, object]
     assert (only(document).field, "is required" in only(document).message) == (missing, True)
 
 
+@pytest.mark.parametrize(
+    ("document", "misspelt", "meant"),
+    [
+        (compare(), "custom_kernal", "custom_kernel"),
+        (compare(), "ref_kernl", "ref_kernel"),
+        (legacy(), "custom_cod", "custom_code"),
+    ],
+)
+def test_half_a_pair_that_is_misspelt_is_reported_where_it_stands(
+    document: dict[str, object], misspelt: str, meant: str
+) -> None:
+    document["author"] = document["ref_kernel_of"] = "anna"
+    document[misspelt] = document.pop(meant)
+    problem = only(document)
+    assert (problem.field, problem.suggestion) == (misspelt, meant)
+    assert f"{meant} is required beside" in problem.message
+
+
 def test_unknown_top_level_keys_are_notes_with_a_warning() -> None:
     answer = parsed({**evaluate(), "num_trails": 3, "author": {"id": 7}})
     assert answer.notes == {"num_trails": 3, "author": {"id": 7}}
