@@ -150,6 +150,7 @@ def build(cells: Cells, side: Side, message: Message, files: KernelFiles, *, dea
     try:
         os.ftruncate(result, _CAPACITY)
         cell.greet()
+        cell.time_limit = f"{deadline_s:g} s (the setting deadlines.build_s)"
         start = time.perf_counter()
         with files.as_memfd() as sources:
             answer = cell.request(

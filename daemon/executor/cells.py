@@ -60,6 +60,18 @@ class CellFailed(Exception):  # noqa: N818 - an outcome, not an error
         self.failure = failure
 
 
+class TooSlow(CellFailed):
+    """It did not answer in time. `rest`: what there is to say whichever limit that was."""
+
+    def __init__(self, failure: Failure, rest: str) -> None:
+        super().__init__(Verdict.TIMEOUT, failure)
+        self._rest = rest
+
+    def because(self, reason: str) -> CellFailed:
+        """The same of another limit than the one of all that the cell is asked."""
+        return CellFailed(self.verdict, self.failure.model_copy(update={"message": f"{reason}; {self._rest}"}))
+
+
 @dataclass(frozen=True)
 class Tool:
     """A program that runs the cell as its child, inside the same walls: its part of the command line, the folders it
@@ -281,6 +293,7 @@ class Cells:
         return walls | {"limits": rlimits}
 
 
+_ALL_KILLED = "everything it had started was killed"
 _NOT_FOR_A_CELL_TO_SAY = frozenset({Verdict.PASSED, Verdict.HARNESS_ERROR, Verdict.REJECTED})
 _BEFORE_A_CALL = frozenset({Phase.BUILD, Phase.LOAD})
 
@@ -301,6 +314,7 @@ class Cell:
         self.versions: dict[str, str | None] = {}
         self.ended: Ended | None = None
         self.launched_at: float | None = None  # monotonic, of the last call that said so
+        self.time_limit = ""  # of all that it is asked, in words, with what sets it
         self._frozen = False
         self._phase = Phase.LOAD
         self._selector = selectors.DefaultSelector()
@@ -388,9 +402,12 @@ class Cell:
             )
 
     def _too_slow(self, phase: Phase) -> CellFailed:
-        # Whoever waits for a process that the kernel killed for want of memory may wait for ever.
-        verdict = Verdict.OUT_OF_MEMORY if self.kill().oom_killed else Verdict.TIMEOUT
-        return self._failed(verdict, phase, "the time limit was over; everything it had started was killed")
+        ended = self.kill()
+        limit = f"the time limit was over{', ' if self.time_limit else ''}{self.time_limit}"
+        if ended.oom_killed:  # whoever waits for a process that the kernel killed for that may wait for ever
+            return self._failed(Verdict.OUT_OF_MEMORY, phase, f"{limit}; {_ALL_KILLED}")
+        failure = self._failed(Verdict.TIMEOUT, phase, f"{limit}; {_ALL_KILLED}").failure
+        return TooSlow(failure, f"{_ALL_KILLED}{self._limit_hit(ended)}")
 
     def await_answer(
         self,
@@ -405,9 +422,7 @@ class Cell:
         try:
             answer = self._receive(deadline, awake=awake)
             if launched_s is not None and answer["type"] == "launched":
-                self.launched_at = time.monotonic()
-                deadline = min(deadline, self.launched_at + launched_s)
-                answer = self._receive(deadline, awake=awake)
+                answer = self._receive_launched(phase, deadline, launched_s, awake=awake)
         except TimeoutError as error:
             raise self._too_slow(phase) from error
         except protocol.ClosedError as error:
@@ -427,6 +442,19 @@ class Cell:
                 f"wrote into the judge's channel: {answer['type'][:80]!r} came unasked",
             )
         return answer
+
+    def _receive_launched(self, phase: Phase, deadline: float, launched_s: float, *, awake: bool) -> protocol.Message:
+        """What comes within `launched_s` of now, when all of a call has been launched, and until `deadline`."""
+        self.launched_at = time.monotonic()
+        limit = self.launched_at + launched_s
+        try:
+            return self._receive(min(deadline, limit), awake=awake)
+        except TimeoutError:
+            slow = self._too_slow(phase)
+            if limit >= deadline or not isinstance(slow, TooSlow):
+                raise slow from None
+            reason = f"the device was at work for more than {launched_s:.1f} s after all of the call had been launched"
+            raise slow.because(f"{reason} (deadlines.gpu_call_s, and what the reference takes)") from None
 
     def _reported(self, answer: protocol.Message, phase: Phase) -> CellFailed:
         """A fault in the cell's own words. A claim can only hurt its owner: no word for "passed" is accepted."""

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from daemon.config import Deadlines
-from daemon.evaluation import Failure
-from daemon.executor.cells import CellFailed
-from daemon.verdict import Side, Verdict
+from daemon.executor.cells import TooSlow
+from daemon.verdict import Side
 
 _FACTOR = 100.0
 _FOR_REFERENCES = 10.0
@@ -36,16 +35,18 @@ class Patience:
     """What the calls of one kernel take, and how long more of them are worth waiting for: `floor_s` at least, once
     one is known."""
 
-    def __init__(self, floor_s: float) -> None:
+    def __init__(self, floor_s: float, setting: str = "deadlines.call_s") -> None:
+        """`setting`: what sets the floor."""
         self._floor_s = floor_s
+        self._setting = setting
         self.usual_s: float | None = None  # of the fastest call so far
         self.spent_s = 0.0  # in all calls so far
 
     @classmethod
     def of(cls, deadlines: Deadlines, device: str, side: Side) -> Patience:
         """With the floor that `deadlines` set for calls on `device`."""
-        floor_s = deadlines.call_s if device == "cpu" else deadlines.gpu_call_s
-        return cls(_FOR_REFERENCES * floor_s if side is Side.REFERENCE else floor_s)
+        floor_s, name = (deadlines.call_s, "call_s") if device == "cpu" else (deadlines.gpu_call_s, "gpu_call_s")
+        return cls(_FOR_REFERENCES * floor_s if side is Side.REFERENCE else floor_s, f"deadlines.{name}")
 
     def saw(self, calls: int, wall_s: float) -> None:
         """`calls` calls took `wall_s` seconds."""
@@ -69,17 +70,17 @@ class Patience:
     @contextmanager
     def waiting(self, calls: int, deadline: float) -> Iterator[float]:
         """Until when (monotonic) to wait for `calls` calls. Where that was too short although `deadline` had not come,
-        the `CellFailed` says so."""
+        the `CellFailed` says so, and not what the deadline was."""
         limit_s = self.limit_s(calls)
         limit = deadline if limit_s is None else min(deadline, time.monotonic() + limit_s)
         try:
             yield limit
-        except CellFailed as failed:
-            if failed.verdict is not Verdict.TIMEOUT or limit == deadline:
+        except TooSlow as slow:
+            if limit == deadline:
                 raise
-            raise CellFailed(failed.verdict, self._explained(failed.failure, calls)) from failed
+            raise slow.because(self._exceeded(calls)) from slow
 
-    def _explained(self, failure: Failure, calls: int) -> Failure:
+    def _exceeded(self, calls: int) -> str:
         many = "1 call" if calls == 1 else f"{calls} calls"
-        reason = f"{many} did not end within {self.limit_s(calls):.1f} s, where one had taken {self.usual_s:.2g} s"
-        return failure.model_copy(update={"message": f"{reason}; {failure.message}"})
+        limit = f"{self.limit_s(calls):.1f} s (a hundred times what calls took before, and {self._setting})"
+        return f"{many} did not end within {limit}, where one had taken {self.usual_s:.2g} s"

@@ -179,7 +179,8 @@ class Preparation:
         """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic)."""
         self._deadline = deadline
         self._bench.refill()
-        for side in self.cells:
+        for side, cell in self.cells.items():
+            cell.time_limit = f"{self._request.timeout:g} s (`timeout` in the contract)"
             self._load_one(side)
         seed = self._secret.seed("init")
         init: Export | None = None

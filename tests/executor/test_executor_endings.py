@@ -193,7 +193,7 @@ def hurried(tmp_path: Path, judge_in: Callable[[LocalEngine, Path], JudgeOne]) -
 
 def test_a_build_has_a_time_limit_of_its_own(hurried: JudgeOne) -> None:
     source = kernel("import time\ntime.sleep(60)\n", "torch_cuda")
-    judged = hurried(compare(source)).ended(Verdict.TIMEOUT)
+    judged = hurried(compare(source)).ended(Verdict.TIMEOUT, "over, 3 s (the setting deadlines.build_s)")
     assert judged.failure.phase is Phase.BUILD
 
 

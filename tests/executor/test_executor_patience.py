@@ -14,7 +14,7 @@ from executor_settings import cell_uid, small_settings
 
 from daemon.config import Deadlines
 from daemon.evaluation import Failure
-from daemon.executor.cells import Cell, CellFailed, CellSettings
+from daemon.executor.cells import Cell, CellFailed, CellSettings, TooSlow
 from daemon.executor.devices import choose
 from daemon.executor.local import LocalEngine
 from daemon.executor.patience import Patience
@@ -73,14 +73,17 @@ def test_floors_come_from_the_settings_and_a_reference_has_more_time() -> None:
 def test_only_what_ran_into_this_limit_says_so() -> None:
     patience = Patience(0.0)
     patience.saw(1, 0.001)
-    for verdict, timeout_s, said in (
-        (Verdict.TIMEOUT, 60.0, True),
-        (Verdict.TIMEOUT, 0.01, False),
-        (Verdict.RUNTIME_ERROR, 60.0, False),
+    slow = TooSlow(FAILURE.model_copy(update={"message": "9 s were over; killed"}), "killed")
+    for raised, timeout_s, said in (
+        (slow, 60.0, "2 calls did not end within 0.2 s ("),
+        (slow, 0.01, "9 s were over; killed"),
+        (CellFailed(Verdict.RUNTIME_ERROR, FAILURE), 60.0, "killed"),
     ):
         with pytest.raises(CellFailed) as caught, patience.waiting(2, time.monotonic() + timeout_s):
-            raise CellFailed(verdict, FAILURE)
-        assert ("2 calls did not end within 0.2 s, where one had taken 0.001 s" in str(caught.value)) is said
+            raise raised
+        assert str(caught.value).startswith(said)
+        assert str(caught.value).endswith("killed")
+        assert ("9 s" in str(caught.value)) is (timeout_s < 1)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,12 @@ def test_a_kernel_that_hangs_later_is_not_waited_for_until_its_timeout(judge: Ju
     judged = judge(compare(forward(HANG.format(at=at)), timeout=600)).ended(Verdict.TIMEOUT, "did not end within")
     assert judged.failure.phase is phase
     assert judged.failure.side is Side.CANDIDATE
+
+
+@pytest.mark.sandbox
+def test_a_first_call_that_hangs_is_told_the_contracts_timeout_and_how_to_have_more(judge: JudgeOne) -> None:
+    judged = judge(compare(forward(HANG.format(at=1)), timeout=6))
+    judged.ended(Verdict.TIMEOUT, "the time limit was over, 6 s (`timeout` in the contract); everything")
 
 
 @pytest.mark.sandbox
@@ -171,4 +180,5 @@ def test_a_cell_may_say_launched_only_where_it_is_asked_to(asked: bool, tmp_path
             launched_s=0.2 if asked else None,
         )
     assert caught.value.verdict is wanted
+    assert ("more than 0.2 s after all of the call had been launched" in str(caught.value)) is asked
     assert cell.ended is not None
