@@ -15,6 +15,7 @@ from daemon import durations
 from daemon.db.history import History
 from daemon.db.records import JobPage
 from daemon.http.answers import CancelAnswer, JobAnswer, JobsAnswer, ProgressAnswer, ResultAnswer
+from daemon.http.cursors import cursor_of, token_of
 from daemon.http.desk import Desk, TheCaller, TheDesk, unknown
 from daemon.http.refusals import Refusal, responses
 from daemon.http.tokens import Caller, Role
@@ -48,7 +49,7 @@ class JobFilter(BaseModel):
     )
     since: str | None = Field(None, max_length=64, description="12h, 30d, or a date", examples=["24h"])
     limit: int = Field(50, ge=1, le=500)
-    cursor: str | None = Field(None, max_length=128, description="From the page before")
+    cursor: str | None = Field(None, max_length=128, description="`cursor` of the page before, as it is")
 
     def page(self, history: History, tag: str | None) -> JobPage:
         """The jobs, only those of the caller with this tag if given.
@@ -64,7 +65,7 @@ class JobFilter(BaseModel):
             label=(key, value) if self.label else None,
             since=durations.parse_since(self.since, "since") if self.since else None,
             limit=self.limit,
-            cursor=self.cursor,
+            cursor=None if self.cursor is None else cursor_of(self.cursor),
             ending_in=tag,
         )
 
@@ -74,7 +75,8 @@ async def jobs(desk: TheDesk, caller: TheCaller, wanted: Annotated[JobFilter, Qu
     """Jobs that a daemon has registered. Where results are for submitters, only the caller's own."""
     all_of_them = desk.settings.results_for == "everybody" or caller.role is Role.ADMIN
     page = await anyio.to_thread.run_sync(wanted.page, desk.history, None if all_of_them else caller.tag)
-    return JobsAnswer(jobs=[JobAnswer.of(job, has_result=job.state.final) for job in page.jobs], cursor=page.cursor)
+    cursor = None if page.cursor is None else token_of(page.cursor)
+    return JobsAnswer(jobs=[JobAnswer.of(job, has_result=job.state.final) for job in page.jobs], cursor=cursor)
 
 
 @router.get("/jobs/{job_id}", response_model=JobAnswer, responses=responses(404), summary="One job")

@@ -95,13 +95,16 @@ def test_jobs_are_listed_by_label_state_and_page(serve: Serve) -> None:
         names = [job["name"] for job in client.get("/jobs", params={"label": "team=a"}).json()["jobs"]]
         assert names == ["job2", "job1", "job0"]
         page = client.get("/jobs", params={"limit": 2}).json()
-        rest = client.get("/jobs", params={"limit": 500, "cursor": page["cursor"]}).json()
+        rest = client.get(f"/jobs?limit=500&cursor={page['cursor']}").json()  # as it is, pasted into a URL
         assert [job["name"] for job in page["jobs"] + rest["jobs"]] == [f"job{number}" for number in (4, 3, 2, 1, 0)]
         assert rest["cursor"] is None
+        last = page["jobs"][-1]
+        plain = {"limit": 500, "cursor": f"{last['created_at'].replace('Z', '+00:00')}/{last['job_id']}"}
+        assert client.get("/jobs", params=plain).json() == rest, "the form of a cursor in earlier versions"
         for wanted in ({"state": "queued"}, {"verdict": "passed"}, {"name": "other"}, {"problem": "q"}):
             assert client.get("/jobs", params=wanted).json()["jobs"] == []
         assert len(client.get("/jobs", params={"since": "1h", "problem": "p"}).json()["jobs"]) == 5
-        for wrong in ({"label": "team"}, {"since": "soon"}, {"cursor": "x"}, {"limit": 0}, {"sate": "queued"}):
+        for wrong in ({"label": "team"}, {"since": "soon"}, {"cursor": "x"}, {"cursor": "\N{SNOWMAN}"}, {"cursor": "_w"}, {"limit": 0}, {"sate": "queued"}):
             answer = client.get("/jobs", params=wrong)
             assert (answer.status_code, bool(answer.json()["error"])) == (422, True), wrong
 
