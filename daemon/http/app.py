@@ -23,6 +23,7 @@ from daemon.http.answers import CleanupOrder
 from daemon.http.desk import Desk
 from daemon.http.gate import Gate
 from daemon.http.meters import Meters
+from daemon.http.page import page_of
 from daemon.http.pulse import Pulse
 from daemon.http.submission import Submission
 from daemon.http.tokens import Tokens
@@ -59,7 +60,7 @@ def make_app(settings: Settings, database: Database) -> FastAPI:
         version=evald_version(),
         description=_ABOUT,
         lifespan=lifespan,
-        openapi_url=None,  # ours wants a token, where tokens are wanted
+        openapi_url=None,  # ours is made once, and knows the schema of contracts
         docs_url=None,
         redoc_url=None,
     )
@@ -101,6 +102,8 @@ def _describe(app: FastAPI, types: Mapping[str, KernelTypeSpec]) -> None:
     schemas.update(json.loads(text))
     schemas["CleanupOrder"] = CleanupOrder.model_json_schema()
     app.openapi_schema = described
+    app.state.description = json.dumps(described).encode()
+    app.state.page = page_of(described)
 
 
 class _Metered:

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from daemon import durations, log, retention
 from daemon.contract.problems import ProblemLog, read_model
@@ -19,6 +18,7 @@ from daemon.http.desk import TheCaller, TheDesk
 from daemon.http.figures import StatsAnswer
 from daemon.http.gate import require
 from daemon.http.meters import CONTENT_TYPE
+from daemon.http.page import POLICY
 from daemon.http.refusals import Refusal, responses
 from daemon.http.tokens import Role
 from daemon.versions import evald_version
@@ -133,10 +133,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @router.get("/openapi.json", include_in_schema=False)
-async def openapi(request: Request, _caller: TheCaller) -> Response:
-    return JSONResponse(request.app.openapi())
+async def openapi(request: Request) -> Response:
+    """For everybody, as the page is: it says what an evald can do, and nothing of what this one does."""
+    return Response(request.app.state.description, media_type="application/json")
 
 
 @router.get("/docs", include_in_schema=False)
-async def page(_caller: TheCaller) -> Response:
-    return get_swagger_ui_html(openapi_url="/openapi.json", title="evald")
+async def docs(request: Request) -> Response:
+    """For everybody: a browser that opens a page cannot send a token."""
+    return HTMLResponse(request.app.state.page, headers={"Content-Security-Policy": POLICY})

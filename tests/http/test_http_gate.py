@@ -18,6 +18,7 @@ from service_bundles import wait_for
 
 from daemon.errors import OperatorError
 from daemon.http.gate import Rate, is_loopback
+from daemon.http.page import page_of
 from daemon.http.tokens import Role, Tokens
 
 ROUTES = (
@@ -38,9 +39,6 @@ def test_with_tokens_every_route_but_health_wants_one(serve: Serve, home: Path) 
     mine = token(home, "mine")
     server = serve()
     with server.client() as stranger, server.client("evald_wrong") as liar, server.client(mine) as client:
-        for page in ("/openapi.json", "/docs"):
-            assert stranger.get(page).status_code == 401
-            assert client.get(page).status_code == 200
         described = client.get("/openapi.json").json()["paths"]
         told = {(method.upper(), path) for path, methods in described.items() for method in methods}
         tried = {(method, path.replace("0" * 32, "{job_id}")) for method, path in ROUTES}
@@ -57,6 +55,31 @@ def test_with_tokens_every_route_but_health_wants_one(serve: Serve, home: Path) 
         assert stranger.get("/jobs").status_code == 401  # the last token is gone: nobody gets in, not everybody
         (home / "state" / "tokens").write_text("garbage", "utf-8")
         assert client.get("/jobs").status_code == 503
+
+
+def test_the_description_is_for_everybody_and_needs_nothing_from_elsewhere(serve: Serve, home: Path) -> None:
+    token(home, "mine")
+    with serve("--judge", "never").client() as stranger:
+        described, page = stranger.get("/openapi.json"), stranger.get("/docs", headers={"Origin": "https://a.example"})
+        assert (described.status_code, page.status_code) == (200, 200)
+        assert page.headers["content-type"].startswith("text/html")
+        assert page.headers["content-security-policy"].startswith("default-src 'none'")
+        for path, methods in described.json()["paths"].items():
+            assert all(f"<h2>{method.upper()} {path}</h2>" in page.text for method in methods), path
+        for word in ("<script", "http://", "https://", "src=", "@import", str(home), "mine"):
+            assert word not in page.text, word
+        assert "custom_kernel" in page.text
+        assert str(home) not in described.text
+
+
+def test_the_page_shows_text_and_never_markup() -> None:
+    evil = "<b>`<i>`"
+    operation = {"summary": evil, "description": evil, "responses": {"200": {"description": evil}}}
+    operation |= {"parameters": [{"name": evil, "in": "query", "description": evil}]}
+    page = page_of({"info": {"version": evil, "description": evil}, "paths": {"/<b>": {"get": operation}}})
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert "<code>&lt;i&gt;</code>" in page
 
 
 def test_a_caller_cancels_its_own_jobs_and_an_admin_any(serve: Serve, home: Path) -> None:

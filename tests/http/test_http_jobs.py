@@ -104,7 +104,15 @@ def test_jobs_are_listed_by_label_state_and_page(serve: Serve) -> None:
         for wanted in ({"state": "queued"}, {"verdict": "passed"}, {"name": "other"}, {"problem": "q"}):
             assert client.get("/jobs", params=wanted).json()["jobs"] == []
         assert len(client.get("/jobs", params={"since": "1h", "problem": "p"}).json()["jobs"]) == 5
-        for wrong in ({"label": "team"}, {"since": "soon"}, {"cursor": "x"}, {"cursor": "\N{SNOWMAN}"}, {"cursor": "_w"}, {"limit": 0}, {"sate": "queued"}):
+        for wrong in (
+            {"label": "team"},
+            {"since": "soon"},
+            {"cursor": "x"},
+            {"cursor": "\N{SNOWMAN}"},
+            {"cursor": "_w"},
+            {"limit": 0},
+            {"sate": "queued"},
+        ):
             answer = client.get("/jobs", params=wrong)
             assert (answer.status_code, bool(answer.json()["error"])) == (422, True), wrong
 
