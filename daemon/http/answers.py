@@ -81,9 +81,9 @@ class JobAnswer(BaseModel):
     result: dict[str, JsonValue] | None = Field(None, description="The result document, once there is one")
 
     @classmethod
-    def waiting(cls, job_id: str) -> JobAnswer:
-        """A bundle that no daemon has registered yet."""
-        return cls(job_id=job_id, status=Status.PENDING, state="waiting")
+    def waiting(cls, job_id: str, name: str) -> JobAnswer:
+        """A bundle that no daemon has registered yet, under the name it was dropped with."""
+        return cls(job_id=job_id, name=name, status=Status.PENDING, state="waiting")
 
     @classmethod
     def of(cls, job: JobRecord, *, has_result: bool, waits_because: list[str] | None = None) -> JobAnswer:

@@ -113,8 +113,8 @@ class Desk:
             return JobAnswer.of(record, has_result=has_result, waits_because=reasons)
         if again:
             raise unknown(job_id)
-        if await anyio.to_thread.run_sync(self.submission.is_on_the_way, job_id):
-            return JobAnswer.waiting(job_id)
+        if (name := await anyio.to_thread.run_sync(self.submission.name_on_the_way, job_id)) is not None:
+            return JobAnswer.waiting(job_id, name)
         return await self.job(job_id, caller, again=True)  # it may just have gone from there into the database
 
     def require_reader(self, job_id: str, caller: Caller) -> None:

@@ -31,6 +31,15 @@ page sends no token: they name the version, routes and kernel types of this eval
 
 Submitting routes take an `Idempotency-Key`: the same key with the same body, by the same caller, is the same job for a
 fortnight.
+
+Of a job, `status` is `pending`, `running` or `completed`, and `state` says more: `waiting` in the inbox until a daemon
+has claimed it, then `queued`, `claimed`, `running`, at last `finished` or `broken`; `withdrawn` while it is back in the
+inbox because its daemon was stopped. One that is `waiting` is known by its id alone: `GET /jobs` neither lists it nor
+takes `state=waiting`. Until it runs, a job goes by the name of its file, `relu.json`; a body without `name` makes one
+called `http-….json` after its id.
+
+A job id is 32 hex digits. Ids sort by the time they were made, but for those of requests with an `Idempotency-Key`,
+which follow from caller and key. To sort by time use `created_at`.
 """
 _ERRORS = """## Errors
 

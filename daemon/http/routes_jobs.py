@@ -33,7 +33,7 @@ class JobFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: JobState | None = Field(None, description="Only jobs in this state")
+    state: JobState | None = Field(None, description="Only jobs in this state; `waiting` ones are not listed")
     verdict: Verdict | None = Field(None, description="Only jobs with this verdict")
     name: str | None = Field(
         None, min_length=1, max_length=255, description="Only jobs of this name; one that waits has its file's"
@@ -72,7 +72,8 @@ class JobFilter(BaseModel):
 
 @router.get("/jobs", response_model=JobsAnswer, responses=responses(), summary="List jobs, newest first")
 async def jobs(desk: TheDesk, caller: TheCaller, wanted: Annotated[JobFilter, Query()]) -> JobsAnswer:
-    """Jobs that a daemon has registered. Where results are for submitters, only the caller's own."""
+    """Jobs that a daemon has claimed; `GET /jobs/{job_id}` alone tells of one that waits in the inbox. Where results
+    are for submitters, only the caller's own."""
     all_of_them = desk.settings.results_for == "everybody" or caller.role is Role.ADMIN
     page = await anyio.to_thread.run_sync(wanted.page, desk.history, None if all_of_them else caller.tag)
     cursor = None if page.cursor is None else token_of(page.cursor)
@@ -154,7 +155,7 @@ async def cancel(job_id: JobId, desk: TheDesk, caller: TheCaller) -> CancelAnswe
 def _cancel(desk: Desk, job_id: str, caller: Caller) -> CancelAnswer:
     if desk.publisher.cancel(job_id, f"{caller.name} (HTTP)") is None:
         job = desk.history.job(job_id)
-        if job is None and not desk.submission.is_on_the_way(job_id):
+        if job is None and desk.submission.name_on_the_way(job_id) is None:
             raise unknown(job_id)
         if job is None or not job.state.final:
             raise Refusal(503, f"job {job_id} is changing hands", hint="ask again", retry_after_s=1, job_id=job_id)

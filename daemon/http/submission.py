@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daemon import log
@@ -33,6 +33,7 @@ from daemon.intake.spool import Spool
 from daemon.intake.submit import submit_document
 
 KEY_LIMIT_CHARS = 255
+_NAMING_DIGITS = 16  # of an id: as many as say when it was made
 _KEYS_KEPT_S = 14 * 86_400
 _KEY_WAIT_S = 5.0
 _KEY_PAUSE_S = 0.01
@@ -44,7 +45,7 @@ _COUNT_AGAIN_AT_LIMIT_S = 0.2
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that a request made, or had made before (`repeated`)."""
+    """A job that a request made, or had made before (`repeated`). `name`: as it is called from when it runs."""
 
     job_id: str
     name: str
@@ -74,25 +75,28 @@ class Submission:
 
     def drop(self, document: bytes, parsed: ParsedContract, caller: Caller, key: str | None) -> Submitted:
         """Make a job of a checked body. Raises `Refusal` 422 for a key that came with another body, 429, 503."""
-        name, timeout_s = parsed.request.name or "http", float(parsed.request.timeout)
+        job_id = (names.make_job_id() if key is None else _id_of(caller, key))[:-TAG_DIGITS] + caller.tag
+        unnamed = f"http-{job_id[:_NAMING_DIGITS]}"
+        name = parsed.request.name or unnamed
+        job = Submitted(job_id, parsed.request.name or f"{unnamed}.json", float(parsed.request.timeout))
         if key is None:
-            job_id = names.make_job_id()[:-TAG_DIGITS] + caller.tag
             self._put(document, name, job_id, caller)
-            return Submitted(job_id, name, timeout_s)
-        job_id = hashlib.sha256(f"{caller.name}\0{key}".encode()).hexdigest()[: 32 - TAG_DIGITS] + caller.tag
+            return job
         with self._keys.held(job_id, parsed.contract_sha256):
             if self.knows(job_id):
-                return Submitted(job_id, name, timeout_s, repeated=True)
+                return replace(job, repeated=True)
             self._put(document, name, job_id, caller)
-        return Submitted(job_id, name, timeout_s)
+        return job
 
     def knows(self, job_id: str) -> bool:
         """Whether a job of this id waits in the inbox, is claimed, or is in the database."""
         return self._spool.has(job_id) or self._history.job(job_id) is not None
 
-    def is_on_the_way(self, job_id: str) -> bool:
-        """Whether a bundle of this id is in the inbox or claimed."""
-        return self._spool.has(job_id)
+    def name_on_the_way(self, job_id: str) -> str | None:
+        """The name that a bundle of this id was dropped under; None: there is none in the inbox, and none claimed."""
+        for entry in self._spool.waiting_for(job_id):
+            return names.readable(names.bundle_name(entry))
+        return next((claimed.name for claimed in self._spool.held_for(job_id)), None)
 
     def _put(self, document: bytes, name: str, job_id: str, caller: Caller) -> None:
         self._quota.count(caller)
@@ -102,6 +106,11 @@ class Submission:
             log.story("cannot take a job", level=30, reason=error)
             raise Refusal(503, "the inbox cannot be written", hint="evald doctor says more", retry_after_s=5) from error
         log.story("submitted", job=job_id, name=names.readable(name), by=caller.name)
+
+
+def _id_of(caller: Caller, key: str) -> str:
+    """32 hex digits that follow from caller and key."""
+    return hashlib.sha256(f"{caller.name}\0{key}".encode()).hexdigest()[:32]
 
 
 class Keys:

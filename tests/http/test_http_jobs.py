@@ -85,6 +85,27 @@ def test_a_key_of_one_server_is_known_to_another_on_the_same_inbox(serve: Serve)
     assert len({answer.json()["job_id"] for answer in answers}) == 1
 
 
+def test_a_job_that_waits_has_its_files_name_and_is_not_listed(serve: Serve) -> None:
+    with serve("--judge", "never").client() as client:
+        taken = client.post("/jobs", json=evaluate("relu")).json()
+        told = client.get(taken["status_url"]).json()
+        assert (taken["name"], told["name"], told["state"]) == ("relu", "relu.json", "waiting")
+        assert client.get("/jobs").json()["jobs"] == []
+        assert client.get("/jobs", params={"state": "waiting"}).status_code == 422
+
+
+def test_a_body_without_a_name_is_called_after_its_job(serve: Serve) -> None:
+    with serve().client() as client:
+        body = {key: value for key, value in evaluate().items() if key != "name"}
+        for headers in ({}, {"Idempotency-Key": "once"}):
+            taken = [client.post("/jobs", json=body, headers=headers).json() for _ in range(2)]
+            assert client.post("/evaluate", json=body, headers={"Idempotency-Key": "once"}).status_code == 200
+            for job in taken:
+                wait_for(lambda: client.get(job["result_url"]).status_code == 200, "the result")  # noqa: B023
+                assert client.get(job["status_url"]).json()["name"] == job["name"] == f"http-{job['job_id'][:16]}.json"
+            assert len({job["name"] for job in taken}) == (1 if headers else 2)
+
+
 def test_jobs_are_listed_by_label_state_and_page(serve: Serve) -> None:
     server = serve()
     with server.client() as client:
