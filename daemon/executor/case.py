@@ -253,6 +253,9 @@ class CaseJudge:
         with self._bench.still():
             self._deadline += time.monotonic() - start
             self._timings = measurement.run(estimate_s, self._deadline, self._progress)
+        calls, wanted_calls = sum(self._timings[0].calls), self._request.num_trials
+        if self._timings[0].stop == "time" and calls < wanted_calls:
+            self._ready.notes.append(f"timed {calls} calls; num_trials asks for {wanted_calls}, but the time was over")
         if drawer.repeats:
             self._labels.append("repeating_inputs")
             self._ready.notes.append("get_inputs() draws from few sets of inputs: a kernel may have kept its answers")

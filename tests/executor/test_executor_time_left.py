@@ -104,3 +104,16 @@ def test_a_kernel_that_hangs_in_the_numerics_has_no_pass_without_them(judge: Jud
     judged = judge(compare(source, HALF, timeout=8, atol=2.0, rtol=0.1))
     assert not is_clean(judged, "less_exact"), judged.evaluation
     assert judged.case.comparison is not Comparison.FASTER or judged.verdict is not Verdict.PASSED
+
+
+def test_calls_that_were_asked_for_and_not_timed_are_told(judge: JudgeOne) -> None:
+    told = [
+        [
+            note
+            for note in judge(compare(forward("return a + b"), num_trials=calls)).passed().case.notes
+            if "num" in note
+        ]
+        for calls in (1, 10_000)
+    ]
+    assert told[0] == []
+    assert "num_trials asks for 10000, but the time was over" in told[1][0]
