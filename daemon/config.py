@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ GIB = 1024 * MIB
 _NO_SETTINGS = ("EVALD_CONFIG", "EVALD_URL", "EVALD_TOKEN")  # the last two are for `daemon.client`
 
 LIST_SEPARATORS = {"backend_paths": os.pathsep, "gpus": ","}
+
+_RELATIVE_SQLITE = re.compile(r"(sqlite(?:\+pysqlite)?:///)(?![/?]|:memory:|file:)(.+)")
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -217,10 +220,13 @@ class Settings(_Section):
 
     @property
     def database_url(self) -> str:
-        """Raises `OperatorError` when `database_file` holds no URL."""
+        """With the path of a SQLite file absolute. Raises `OperatorError` when `database_file` holds no URL."""
         if self.database is None and self.database_file is not None:
-            return _url_in(self.database_file)
-        return self.database or self.paths.default_database_url
+            url = _url_in(self.database_file)
+        else:
+            url = self.database or self.paths.default_database_url
+        relative = _RELATIVE_SQLITE.fullmatch(url)
+        return f"{relative[1]}{self.paths.home / relative[2]}" if relative else url
 
 
 @dataclass(frozen=True)
@@ -244,7 +250,8 @@ def load(
 
     `flags` maps dotted keys to values; None values count as not given. `options` says which option gave a key, where
     that is not `--key`: it is what a message names. `config_file` defaults to `EVALD_CONFIG`, then
-    `<home>/evald.toml` if it exists. Raises `OperatorError` naming the place of anything unknown or malformed.
+    `<home>/evald.toml` if it exists. A path that a setting holds is then absolute or, like the folders of `paths`,
+    relative to the home. Raises `OperatorError` naming the place of anything unknown or malformed.
     """
     environ = os.environ if environ is None else environ
     options = options or {}
@@ -261,7 +268,24 @@ def load(
         for key, (value, source) in layer.items():
             _assign(values, key, value)
             sources[key] = source
-    return LoadedSettings(_validate(values, sources), sources)
+    return LoadedSettings(_placed(_validate(values, sources)), sources)
+
+
+def _placed(settings: Settings) -> Settings:
+    """The same with every path that is used as it stands made absolute: the current folder means nothing to a path."""
+    home = settings.paths.home
+
+    def place(given: Path | None) -> Path | None:
+        return home / given.expanduser() if given is not None else None
+
+    return settings.model_copy(
+        update={
+            "database_file": place(settings.database_file),
+            "metrics_file": place(settings.metrics_file),
+            "backend_paths": tuple(place(folder) for folder in settings.backend_paths),
+            "http": settings.http.model_copy(update={"tokens_file": place(settings.http.tokens_file)}),
+        }
+    )
 
 
 def _config_path(flags: Mapping[str, Any], explicit: Path | None, environ: Mapping[str, str]) -> Path | None:

@@ -107,6 +107,8 @@ def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ..
     root = click.get_current_context().find_root().params
     chosen["home"] = chosen["home"] or root.get("home")
     file = config or root.get("config")
+    if chosen.get("backend_paths"):  # typed by hand, where a shell completes it: meant from the current folder
+        chosen["backend_paths"] = [Path(folder).expanduser().absolute() for folder in chosen["backend_paths"]]
     flags = {key: value for key, value in chosen.items() if value not in (None, ())}
     options = {key: flag.option for key, flag in {**_PLACES, **_MORE}.items()}
     for assignment in assignments:

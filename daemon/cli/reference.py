@@ -46,7 +46,9 @@ came from.
   variable is an error.
 - Every command takes `--set KEY=VALUE`; some settings have an option of their own.
 
-Sizes are bytes, times seconds. Relative folders are relative to the home.
+Sizes are bytes, times seconds. Relative paths are relative to the home, also that of a SQLite file in `database`. Only two
+are relative to the current folder: `home` itself, so write it in full in a settings file, and what `--backend-path`
+names.
 """
 
 
@@ -129,7 +131,7 @@ def _kind(field: Any) -> str:
 
 
 def _annotation(annotation: Any) -> str:
-    """What a person may write: `auto`, `cpu`; a whole number; a folder."""
+    """What a person may write: `auto`, `cpu`; a whole number; a path."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _annotation(inner[0])
@@ -139,7 +141,7 @@ def _annotation(annotation: Any) -> str:
         return ", ".join(f"`{value}`" for value in inner)
     if origin is tuple:
         return f"list of {_annotation(inner[0])}s"
-    names = {int: "whole number", float: "number", str: "text", Path: "folder", bool: "true or false"}
+    names = {int: "whole number", float: "number", str: "text", Path: "path", bool: "true or false"}
     return names[typing.cast("type[Any]", annotation)]
 
 

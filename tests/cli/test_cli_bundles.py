@@ -112,6 +112,15 @@ def test_config_says_where_every_value_came_from(evald: Evald, tmp_path: Path, m
     assert "environment EVALD_SLOTS" in text
 
 
+def test_a_folder_typed_by_hand_is_meant_from_here_and_one_in_the_settings_from_the_home(
+    evald: Evald, tmp_path: Path
+) -> None:
+    typed = evald("config", "--home", "there", "--backend-path", "types", "--json").document()["settings"]
+    assert typed["backend_paths"]["value"] == [str(tmp_path / "types")]
+    given = evald("config", "--home", "there", "--set", "backend_paths=types", "--json").document()["settings"]
+    assert given["backend_paths"]["value"] == [str(tmp_path / "there" / "types")]
+
+
 def test_home_and_config_may_stand_before_the_command(evald: Evald, tmp_path: Path) -> None:
     told = evald("--home", tmp_path / "there", "config", "--json").document()
     assert told["settings"]["home"]["value"] == str(tmp_path / "there")

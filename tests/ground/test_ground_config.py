@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,44 @@ def test_folders_follow_the_home_and_each_can_be_set_on_its_own(tmp_path: Path) 
     assert paths.inbox == tmp_path / "nfs" / "in"
     assert paths.work == tmp_path / "nfs" / "work"
     assert paths.default_database_url == f"sqlite:///{tmp_path}/state/evald.sqlite3"
+
+
+def value_of(settings: config.Settings, key: str) -> object:
+    return functools.reduce(getattr, key.split("."), settings)
+
+
+def test_no_path_depends_on_the_current_folder_but_that_of_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    paths = {key for key, field in config.describe() if "Path" in str(field.annotation)} - {"home"}
+    places = {"inbox", "results", "state"}
+    assert paths > places
+    found = []
+    for folder in (tmp_path, tmp_path / "elsewhere"):
+        monkeypatch.chdir(folder)
+        flags = {key: ["some/thing"] if key in config.LIST_SEPARATORS else "some/thing" for key in paths}
+        settings = config.load({"home": str(home), **flags}, environ={}).settings
+        used = [value_of(settings, key) for key in sorted(paths - places)]
+        found.append([*used, *(getattr(settings.paths, name) for name in sorted(places))])
+    assert found[0] == found[1]
+    for value in found[0]:
+        assert value in (home / "some" / "thing", (home / "some" / "thing",))
+
+
+def test_a_relative_sqlite_file_lies_in_the_home(tmp_path: Path) -> None:
+    def url(given: str) -> str:
+        return config.load({"home": str(tmp_path), "database": given}, environ={}).settings.database_url
+
+    assert url("sqlite:///books.sqlite3") == f"sqlite:///{tmp_path}/books.sqlite3"
+    assert url("sqlite+pysqlite:///in/books.sqlite3") == f"sqlite+pysqlite:///{tmp_path}/in/books.sqlite3"
+    for unchanged in ("sqlite:////srv/books.sqlite3", "sqlite://", "sqlite:///:memory:", "postgresql://me@host/books"):
+        assert url(unchanged) == unchanged
+    file = write(tmp_path / "url", "sqlite:///books.sqlite3")
+    loaded = config.load({"home": str(tmp_path), "database_file": file.name}, environ={})
+    assert loaded.settings.database_url == f"sqlite:///{tmp_path}/books.sqlite3"
 
 
 def test_the_database_url_can_lie_in_a_file_or_a_credential_and_a_written_one_wins(tmp_path: Path) -> None:
