@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def command(*, loaded: LoadedSettings, jobs: tuple[str, ...], as_json: bool) -> int:
     """End jobs nobody wants any more, waiting or running. Each gets a result whose verdict is rejected and says why.
 
-    JOB is an id or its first digits; a NAME stands for its newest job. A daemon that is judging one notices within a
-    third of its lease (20 s, unless the setting lease_s says otherwise) and kills it. Exit code 1 when a job had ended
-    before.
+    JOB is an id or its first digits; a NAME stands for what was dropped last under it, be it waiting, running or ended.
+    A daemon that is judging one notices within a third of its lease (20 s, unless the setting lease_s says otherwise)
+    and kills it. Exit code 1 when a job had ended before.
     """
     from daemon.cli import store
     from daemon.db.history import History
@@ -55,15 +55,12 @@ def _job_id(settings: Settings, history: History, wanted: str) -> str:
     from daemon.intake import waiting
 
     job = store.find(history, wanted)
-    if job is not None and not job.state.final:
-        return job.job_id
-    inbox = waiting.look(settings.paths.inbox, name=wanted).entries
-    for entry in inbox:
-        if entry.job_id is not None:
-            return entry.job_id
-    if inbox:
-        place = settings.paths.inbox / inbox[0].entry
-        raise OperatorError(f"{wanted} has no job yet: nobody has claimed it", hint=f"remove it: rm -r {place}")
+    newest = waiting.look(settings.paths.inbox, limit=1, name=wanted, newest=True).entries
+    if newest and (job is None or newest[0].since > job.dropped_at):
+        if newest[0].job_id is None:
+            place = settings.paths.inbox / newest[0].entry
+            raise OperatorError(f"{wanted} has no job yet: nobody has claimed it", hint=f"remove it: rm -r {place}")
+        return newest[0].job_id
     if job is None:
         raise store.unknown(history, settings, wanted)
     return job.job_id

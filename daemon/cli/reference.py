@@ -46,8 +46,8 @@ came from.
   variable is an error.
 - Every command takes `--set KEY=VALUE`; some settings have an option of their own.
 
-Sizes are bytes, times seconds. Relative paths are relative to the home, also that of a SQLite file in `database`. Only two
-are relative to the current folder: `home` itself, so write it in full in a settings file, and what `--backend-path`
+Sizes are bytes, times seconds. Relative paths are relative to the home, also that of a SQLite file in `database`. Only
+two are relative to the current folder: `home` itself, so write it in full in a settings file, and what `--backend-path`
 names.
 """
 

@@ -26,17 +26,18 @@ class WaitingEntry:
 
 @dataclass(frozen=True)
 class Inbox:
-    """`entries`: the longest waiting; `total`: how many wait; `ignored`: hidden and temporary names."""
+    """`entries`: the longest waiting, or the latest; `total`: how many wait; `ignored`: hidden and temporary names."""
 
     entries: tuple[WaitingEntry, ...]
     total: int
     ignored: int
 
 
-def look(inbox: Path, *, limit: int = 20, name: str | None = None) -> Inbox:
+def look(inbox: Path, *, limit: int = 20, name: str | None = None, newest: bool = False) -> Inbox:
     """Look at `inbox`; with `name` only at entries of that bundle or entry name. A missing folder is an empty inbox.
 
-    Raises `HarnessError` when it cannot be listed.
+    `limit` entries are described: the longest waiting, or with `newest` the latest, latest first. Raises `HarnessError`
+    when it cannot be listed.
     """
     found: list[tuple[float, str]] = []
     ignored = 0
@@ -51,8 +52,8 @@ def look(inbox: Path, *, limit: int = 20, name: str | None = None) -> Inbox:
         return Inbox((), 0, 0)
     except OSError as error:
         raise HarnessError(f"cannot list {inbox}: {error.strerror or error}") from error
-    oldest = heapq.nsmallest(limit, found)
-    return Inbox(tuple(_entry(inbox, entry, changed_s) for changed_s, entry in oldest), len(found), ignored)
+    first = heapq.nlargest(limit, found) if newest else heapq.nsmallest(limit, found)
+    return Inbox(tuple(_entry(inbox, entry, changed_s) for changed_s, entry in first), len(found), ignored)
 
 
 def _stem(entry: str) -> str:

@@ -84,6 +84,20 @@ def test_a_bundle_without_a_job_is_left_alone_and_the_message_says_what_to_type(
     assert "did you mean plain" in ran.stderr
 
 
+def test_a_name_stands_for_what_was_dropped_last_whatever_has_become_of_the_others(here: Place) -> None:
+    daemon = here.start(REHEARSAL_S="60", LEASE_S="3", CLAIM_AHEAD="1")
+    here.drop("twice")
+    wait_for(lambda: here.state("twice") == "running", "the job to run")
+    (here.home / "pause").touch()
+    waiting = [dropped(here, "twice"), dropped(here, "twice")]
+    for job_id in (*reversed(waiting), here.jobs()["twice"].job_id):
+        ran = here.evald("cancel", "twice", "--json")
+        assert ran.returncode == 0, ran.stderr
+        assert json.loads(ran.stdout)["cancelled"] == [job_id]
+    assert here.evald("cancel", "twice").returncode == 1
+    assert daemon.stop() == 0
+
+
 def test_of_many_who_cancel_one_job_at_once_exactly_one_ends_it(here: Place) -> None:
     settings = Settings(home=here.home, engine="rehearsal")
     settings.paths.create()
