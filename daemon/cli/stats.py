@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from daemon import durations
 from daemon.cli import figures, outcome, screen
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
     from daemon.config import LoadedSettings
     from daemon.db.connection import Database
+    from daemon.db.history import History
     from daemon.db.records import Standing, StatsRow
 
 _BAR = 16
 _MANY = ("name", "problem")
+_STANDINGS_READ = 1000
 
 
 @click.command("stats")
@@ -35,7 +38,7 @@ _MANY = ("name", "problem")
     help="verdict, problem, name, kernel_type, day, submitter, or label:KEY.",
 )
 @click.option("--problem", metavar="NAME", help="The fastest passed kernels of this problem instead.")
-@click.option("--device", metavar="NAME", help="With --problem: only on this device.")
+@click.option("--device", metavar="NAME", help="With --problem: only on this device, by its full name.")
 @click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show so many lines.")
 @json_option
 def command(
@@ -52,10 +55,13 @@ def command(
     from daemon.cli import store
     from daemon.db.history import History
 
+    _refuse_what_has_no_meaning(since, problem, device)
     moment = durations.parse_since(since, "--since") if since else None
     with store.database(loaded.settings) as database:
         if problem is not None:
             standings = History(database).leaderboard(problem, device_name=device, limit=limit)
+            if device is not None and not standings:
+                _require_known_device(History(database), problem, device)
             if as_json:
                 screen.document({"problem": problem, "leaderboard": [as_document(one) for one in standings]})
             else:
@@ -69,6 +75,37 @@ def command(
     else:
         _table(rows, by, limit)
     return 0
+
+
+def _refuse_what_has_no_meaning(since: str | None, problem: str | None, device: str | None) -> None:
+    """Raises `OperatorError` for options that would change nothing."""
+    if problem is None and device is not None:
+        raise OperatorError(
+            "--device belongs to --problem", hint=f'type: evald stats --problem NAME --device "{device}"'
+        )
+    if problem is None:
+        return
+    ranking = f'type: evald stats --problem "{problem}"'
+    if since is not None:
+        raise OperatorError(
+            "--problem ranks the kernels of all time; --since does not go with it",
+            hint=f"{ranking}, or: evald stats --since {since} --by problem",
+        )
+    if click.get_current_context().get_parameter_source("by") is not ParameterSource.DEFAULT:
+        raise OperatorError(
+            "--problem ranks kernels, which --by does not go with", hint=f"leave one of them out; {ranking}"
+        )
+
+
+def _require_known_device(history: History, problem: str, device: str) -> None:
+    """Raises `OperatorError` with the devices of the fastest kernels when nobody passed `problem` on `device`."""
+    names = {one.device_name for one in history.leaderboard(problem, limit=_STANDINGS_READ)} - {None}
+    if names:
+        quoted = ", ".join(f'"{name}"' for name in sorted(map(str, names)))
+        raise OperatorError(
+            f"no kernel has passed problem {problem!r} on a device called {device!r}",
+            hint=f"write the whole name; the fastest ran on: {quoted}",
+        )
 
 
 def _rows(database: Database, since: datetime | None, by: str, *, limit: int | None) -> tuple[StatsRow, ...]:

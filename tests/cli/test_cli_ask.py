@@ -195,3 +195,24 @@ def test_the_leaderboard_ranks_the_fastest_of_each_name(evald: Evald, past: Past
     assert [(one["rank"], one["name"], one["runtime_ms"]) for one in board] == [(1, "fast", 1.0), (2, "slow", 3.0)]
     assert evald("stats", "--problem", "sums").out.count("fast") == 1
     assert "no kernel has passed" in evald("stats", "--problem", "quotients").err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--problem", "sums", "--since", "7d"), ("--since", "evald stats --since 7d --by problem")),
+        (("--problem", "sums", "--by", "name"), ("--by", 'evald stats --problem "sums"')),
+        (("--device", "test cpu"), ("--problem", 'evald stats --problem NAME --device "test cpu"')),
+        (("--problem", "sums", "--device", "cpu"), ("'cpu'", '"test cpu"')),
+    ],
+)
+def test_stats_refuses_what_would_be_ignored_and_says_what_to_type(
+    evald: Evald, past: PastHome, args: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    past.ended("fast", passed(), problem="sums")
+    ran = evald("stats", *args)
+    assert ran.code == 2
+    for word in words:
+        assert word in ran.err
+    assert "fast" in evald("stats", "--problem", "sums", "--device", "test cpu").out
+    assert "no kernel has passed" in evald("stats", "--problem", "quotients", "--device", "cpu").err
