@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.cli import figures, screen
+from daemon.cli import deferred, figures, inbox_entries, screen
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from daemon.config import LoadedSettings
+    from daemon.db.history import History
     from daemon.db.records import AttemptRecord, EvaluationRecord, EventRecord, JobRecord
+    from daemon.intake.waiting import Inbox
     from daemon.paths import Paths
+
+_SHOWN = 10
 
 
 @click.command("show")
@@ -28,49 +33,60 @@ if TYPE_CHECKING:
 def command(*, loaded: LoadedSettings, as_json: bool, wanted: str) -> int:
     """Everything about one job: cases, errors, timing, attempts, events, environment, and where its files are.
 
-    JOB is an id or its first digits; a NAME stands for its newest job.
+    JOB is an id or its first digits; a NAME stands for its newest job. A bundle of that name that waits in the inbox is
+    told as well.
     """
     from daemon.cli import store
+    from daemon.intake import waiting
 
     settings = loaded.settings
+    inbox = waiting.look(settings.paths.inbox, limit=_SHOWN, name=wanted)
     with store.history_if_any(settings) as history:
         job = store.find(history, wanted) if history is not None else None
-        if history is None or job is None:
+        if job is None and not inbox.entries:
             raise store.unknown(history, settings, wanted)
-        attempts, events = history.attempts(job.job_id), history.events(job.job_id)
-        evaluations = history.evaluations(job.job_id)
-    places = _places(settings.paths, job)
+        refused = deferred.in_inbox(history, inbox)
+        past = Past.of(history, job) if history is not None and job is not None else Past()
+    places = _places(settings.paths, job, inbox)
     if as_json:
-        screen.document(_document(job, attempts, events, evaluations, places))
+        screen.document(_document(job, past, places) | {"inbox": inbox_entries.document(inbox, refused)["entries"]})
         return 0
-    _job(job)
-    if job.document is not None:
+    inbox_entries.table(inbox, refused)
+    if job is not None:
+        _job(job)
+    if job is not None and job.document is not None:
         from daemon.cli import report
 
         screen.line()
         report.show({**job.document})
-    _samples(evaluations)
-    _attempts(attempts)
-    _events(events)
+    _samples(past.evaluations)
+    _attempts(past.attempts)
+    _events(past.events)
     screen.heading("files")
     screen.fields(places.items(), indent=2)
     return 0
 
 
-def _document(
-    job: JobRecord,
-    attempts: tuple[AttemptRecord, ...],
-    events: tuple[EventRecord, ...],
-    evaluations: tuple[EvaluationRecord, ...],
-    places: Mapping[str, str],
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Past:
+    """What happened to a job and what was measured; nothing for a bundle that nobody has claimed."""
 
+    attempts: tuple[AttemptRecord, ...] = ()
+    events: tuple[EventRecord, ...] = ()
+    evaluations: tuple[EvaluationRecord, ...] = ()
+
+    @classmethod
+    def of(cls, history: History, job: JobRecord) -> Past:
+        return cls(history.attempts(job.job_id), history.events(job.job_id), history.evaluations(job.job_id))
+
+
+def _document(job: JobRecord | None, past: Past, places: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "job": as_document(job, leave_out=("document",)),
-        "result": job.document,
-        "evaluations": [as_document(evaluation) for evaluation in evaluations],
-        "attempts": [as_document(attempt) for attempt in attempts],
-        "events": [as_document(event) for event in events],
+        "job": as_document(job, leave_out=("document",)) if job is not None else None,
+        "result": job.document if job is not None else None,
+        "evaluations": [as_document(evaluation) for evaluation in past.evaluations],
+        "attempts": [as_document(attempt) for attempt in past.attempts],
+        "events": [as_document(event) for event in past.events],
         "files": dict(places),
     }
 
@@ -164,10 +180,12 @@ def _events(events: tuple[EventRecord, ...]) -> None:
         screen.table((Column("AT"), Column("WHAT"), Column("", flexible=True)), rows, indent=2)
 
 
-def _places(paths: Paths, job: JobRecord) -> dict[str, str]:
-    """Where the files of a job are, those that are there."""
+def _places(paths: Paths, job: JobRecord | None, inbox: Inbox) -> dict[str, str]:
+    """Where the files of a job are, those that are there; without a job, where the bundle waits."""
     from daemon import results
 
+    if job is None:
+        return {"bundle": str(paths.inbox / inbox.entries[0].entry)}
     found = {}
     if job.finished_at is not None:
         moment = (job.document or {}).get("finished_at")

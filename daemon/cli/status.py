@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.cli import deferred, figures, hosts, interrupt, outcome, screen
+from daemon.cli import deferred, figures, hosts, inbox_entries, interrupt, outcome, screen
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
@@ -68,7 +68,7 @@ def _show(loaded: LoadedSettings, wanted: str | None, *, as_json: bool) -> int:
     if as_json:
         screen.document(
             {
-                "inbox": _inbox_document(inbox, refused)["entries"],
+                "inbox": inbox_entries.document(inbox, refused)["entries"],
                 "job": None if job is None else _job_document(job),
                 "deferrals": [as_document(one) for one in deferrals],
             }
@@ -96,7 +96,7 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
             {
                 "home": str(settings.paths.home),
                 "paused": paused,
-                "inbox": _inbox_document(inbox, refused),
+                "inbox": inbox_entries.document(inbox, refused),
                 "jobs": {str(state): count for state, count in counts.items()},
                 "daemons": [hosts.document(daemon, running) for daemon in daemons],
                 "drained_hosts": {host: since.isoformat() for host, since in drained.items()},
@@ -118,7 +118,7 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
         screen.line(f"{host} is drained and has no daemon")
     _running_table(running)
     deferred.table(deferrals, _SHOWN)
-    _inbox_table(inbox, refused)
+    inbox_entries.table(inbox, refused)
     _last_table(last)
 
 
@@ -167,27 +167,6 @@ def _holder(job: JobRecord) -> str:
     return f"{job.lease_owner}{' (no sign of life)' if lost else ''}"
 
 
-def _inbox_table(inbox: Inbox, refused: dict[str, str]) -> None:
-
-    if not inbox.entries:
-        return
-    screen.heading("waiting in the inbox")
-    columns = (Column("NAME"), Column("SINCE"), Column("WHY", flexible=True))
-    screen.table(
-        columns,
-        [
-            (
-                entry.name,
-                figures.ago(entry.since),
-                entry.reason or refused.get(entry.entry, "complete, waits to be taken"),
-            )
-            for entry in inbox.entries
-        ],
-    )
-    if inbox.total > len(inbox.entries):
-        screen.line(f"and {inbox.total - len(inbox.entries)} more")
-
-
 def _last_table(jobs: tuple[JobRecord, ...]) -> None:
 
     if not jobs:
@@ -219,7 +198,7 @@ def _last_table(jobs: tuple[JobRecord, ...]) -> None:
 
 def _one(job: JobRecord | None, deferrals: tuple[DeferralRecord, ...], inbox: Inbox, refused: dict[str, str]) -> None:
 
-    _inbox_table(inbox, refused)
+    inbox_entries.table(inbox, refused)
     if job is None:
         return
     if inbox.entries:
@@ -244,15 +223,6 @@ def _one(job: JobRecord | None, deferrals: tuple[DeferralRecord, ...], inbox: In
             ("more", f"evald show {figures.short(job.job_id)}"),
         ]
     )
-
-
-def _inbox_document(inbox: Inbox, refused: dict[str, str]) -> dict[str, Any]:
-    entries = [
-        {"name": entry.name, "entry": entry.entry, "job_id": entry.job_id, "since": entry.since.isoformat(),
-         "complete": not entry.reason, "reason": entry.reason or refused.get(entry.entry)}
-        for entry in inbox.entries
-    ]  # fmt: skip
-    return {"waiting": inbox.total, "ignored": inbox.ignored, "entries": entries}
 
 
 def _job_document(job: JobRecord) -> dict[str, Any]:

@@ -151,10 +151,24 @@ def test_show_tells_everything_about_a_job(evald: Evald, past: PastHome) -> None
     assert "\x1b" not in text
 
     told = evald("show", "off", "--json").document()
-    assert set(told) == {"job", "result", "evaluations", "attempts", "events", "files"}
+    assert set(told) == {"job", "result", "evaluations", "attempts", "events", "files", "inbox"}
     assert told["result"]["verdict"] == "wrong_answer"
     assert all(Path(place).exists() for place in told["files"].values())
     assert [event["kind"] for event in told["events"]][-1] == "published"
+
+
+def test_show_of_a_bundle_that_waits_says_so_and_where_it_is(evald: Evald, past: PastHome) -> None:
+    place = past.settings.paths.inbox / "mine.json"
+    place.write_text("{")
+    ran = evald("show", "mine")
+    assert ran.code == 0
+    for words in ("waiting in the inbox", "not complete JSON yet", str(place)):
+        assert words in ran.out
+    told = evald("show", "mine", "--json").document()
+    assert (told["job"], told["inbox"][0]["entry"]) == (None, "mine.json")
+    past.ended("mine", passed())
+    told = evald("show", "mine", "--json").document()
+    assert (told["job"]["verdict"], told["inbox"][0]["complete"]) == ("passed", False)
 
 
 def test_show_of_a_running_job_says_where_it_is(evald: Evald, past: PastHome) -> None:
