@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from daemon.config import LoadedSettings
     from daemon.db.history import History
 
+_JOBS_READ = 100
+
 
 @click.command("drain")
 @settings_options()
@@ -24,8 +26,8 @@ def command(*, loaded: LoadedSettings, host: str, undo: bool, as_json: bool) -> 
     """Let the daemons of HOST finish what they are judging and take nothing new; they stay alive.
 
     What they had claimed and not begun goes back to the inbox. They notice within a third of their lease (20 s, unless
-    the setting lease_s says otherwise), and so do daemons that are started there later. `evald status` shows the hosts
-    by name, and who still judges something.
+    the setting lease_s says otherwise), and so do daemons and sweeps that are started there later. `evald status` shows
+    the hosts by name, and who still judges something.
     """
     from daemon.cli import store
     from daemon.db.history import History
@@ -53,10 +55,20 @@ def command(*, loaded: LoadedSettings, host: str, undo: bool, as_json: bool) -> 
 
 def _require_known(history: History, host: str) -> None:
     from daemon.errors import OperatorError
+    from daemon.intake.owner import Owner
 
-    known = {daemon.host for daemon in history.daemons()} | set(history.drained_hosts())
+    known = {daemon.host for daemon in history.daemons()} | set(history.drained_hosts()) | {Owner.current().host}
+    known |= _judged_lately(history) if host not in known else set()
     if host in known:
         return
     near = difflib.get_close_matches(host, known, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "evald status lists the daemons and their hosts"
-    raise OperatorError(f"no daemon of a host {host!r} has ever used this database", hint=hint)
+    raise OperatorError(f"no host {host!r} has a daemon here or has judged anything lately", hint=hint)
+
+
+def _judged_lately(history: History) -> set[str]:
+    """Hosts that judged the latest jobs: one that only sweeps has no daemon that stays known."""
+    from daemon.db.records import host_of
+
+    jobs = history.jobs(limit=_JOBS_READ).jobs
+    return {host_of(attempt.owner) for job in jobs for attempt in history.attempts(job.job_id)}

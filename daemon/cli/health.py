@@ -24,29 +24,33 @@ _UNWELL = 1
 def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
     """Say what is wrong with the daemons of this database, a line each, for a monitor.
 
-    Exit code 0: somebody judges, claims are not paused, no daemon is missing or has lost a device; a drained host is no
-    fault. 1: something is wrong. 2: the database does not answer.
+    Exit code 0: somebody judges, claims are not paused, no daemon is missing or has lost a device. A drained host is no
+    fault while another judges, nor when --host asks about it. 1: something is wrong. 2: the database does not answer.
     """
     from daemon.cli import store
     from daemon.intake.pause import pause_reason
 
     with store.history_if_any(loaded.settings) as history:
         daemons = history.daemons() if history is not None else ()
+        drained = history.drained_hosts() if history is not None else {}
     wanted = tuple(daemon for daemon in daemons if host is None or daemon.host == host)
-    problems = list(troubles(wanted))
+    problems = list(troubles(wanted, is_drained=host in drained))
     if (paused := pause_reason(loaded.settings.paths)) is not None:
         reason = f" ({paused})" if paused else ""
         problems.append(f"no new bundle is claimed{reason}: type rm {loaded.settings.paths.pause}")
     if as_json:
         screen.document({"healthy": not problems, "problems": problems})
     else:
-        for problem in problems or [f"healthy: {_serving(wanted)}"]:
+        healthy = _drained(host) if host is not None and host in drained else _serving(wanted)
+        for problem in problems or [f"healthy: {healthy}"]:
             screen.line(problem)
     return _UNWELL if problems else 0
 
 
-def troubles(daemons: tuple[DaemonRecord, ...]) -> Iterator[str]:
-    """What is wrong, in words. `daemons`: by host, the latest start first."""
+def troubles(daemons: tuple[DaemonRecord, ...], *, is_drained: bool = False) -> Iterator[str]:
+    """What is wrong, in words. `daemons`: by host, the latest start first. `is_drained`: they are those of one drained
+    host, so nobody has to judge.
+    """
     there = [daemon for daemon in daemons if daemon.is_there]
     for daemon in daemons:
         if daemon.is_missing and not any(_replaces(other, daemon) for other in there):
@@ -55,8 +59,17 @@ def troubles(daemons: tuple[DaemonRecord, ...]) -> Iterator[str]:
         for device in daemon.devices:
             if device.reason is not None:
                 yield f"{daemon.host}: device {device.slot} ({device.name}) is drained: {device.reason}"
-    if not any(daemon.state == "running" and not daemon.is_drained for daemon in there):
+    if is_drained or any(daemon.state == "running" and not daemon.is_drained for daemon in there):
+        return
+    drained = sorted({daemon.host for daemon in there if daemon.is_drained})
+    for host in drained:
+        yield f"nobody judges: {_drained(host)}"
+    if not drained:
         yield "nobody judges: type evald run, or systemctl start evald"
+
+
+def _drained(host: str) -> str:
+    return f"{host} is drained, to end it type evald drain {host} --undo"
 
 
 def _replaces(daemon: DaemonRecord, dead: DaemonRecord) -> bool:

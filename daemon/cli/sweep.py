@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,12 @@ from daemon.cli.failing import COULD_NOT, INTERRUPTED
 from daemon.cli.judging import warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.outcome import COLUMNS, Line
+from daemon.errors import HarnessError
 from daemon.verdict import Verdict
 
 if TYPE_CHECKING:
     from daemon.cli.outcome import Line
-    from daemon.config import LoadedSettings
+    from daemon.config import LoadedSettings, Settings
     from daemon.judging import Deferred
     from daemon.paths import Paths
 
@@ -31,7 +33,8 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
 
     Exit code 0: all passed, or nothing was waiting. 1: some did not pass. 2: some could not be judged (rejected,
     unsupported, or evald itself failed). 130: interrupted; what was not finished is back in the inbox. Bundles that
-    require a device this host does not have stay in the inbox and change nothing about the exit code.
+    require a device this host does not have stay in the inbox and change nothing about the exit code; so do all while
+    the host is drained.
     """
 
     settings = loaded.settings
@@ -54,11 +57,14 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep did: the jobs that ended, and those this host has no device for."""
+    """What a sweep did: the jobs that ended, and those this host has no device for. `drained`: this host's name when it
+    takes nothing new.
+    """
 
     lines: tuple[Line, ...] = ()
     waiting: tuple[Deferred, ...] = ()
     interrupted: bool = False
+    drained: str | None = None
 
 
 def _anything_to_do(paths: Paths) -> bool:
@@ -85,7 +91,18 @@ def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
             stop.add(daemon.stop)
             failed = daemon.sweep().failed
     lines = tuple(Line.of_evaluation(ended.job_id, ended.name, ended.evaluation) for ended in listener.finished_jobs)
-    return Swept(lines, tuple(listener.deferred_jobs.values()), stop.asked), failed
+    return Swept(lines, tuple(listener.deferred_jobs.values()), stop.asked, _drained(settings)), failed
+
+
+def _drained(settings: Settings) -> str | None:
+    """This host's name when it is drained; None also when the database is away just now: what was judged is told."""
+    from daemon.cli import store
+    from daemon.intake.owner import Owner
+
+    host = Owner.current().host
+    with suppress(HarnessError), store.history(settings) as history:
+        return host if host in history.drained_hosts() else None
+    return None
 
 
 def _print(swept: Swept, *, as_json: bool, place: object) -> None:
@@ -94,14 +111,24 @@ def _print(swept: Swept, *, as_json: bool, place: object) -> None:
     if as_json:
         jobs = [line.as_document() for line in lines]
         screen.document(
-            {"judged": len(lines), "passed": passed, "jobs": jobs, "waiting": [vars(one) for one in waiting]}
+            {
+                "judged": len(lines),
+                "passed": passed,
+                "jobs": jobs,
+                "waiting": [vars(one) for one in waiting],
+                "drained": swept.drained is not None,
+            }
         )
         return
     screen.table(COLUMNS, [line.cells() for line in lines])
     if lines:
         screen.say(f"{passed} of {len(lines)} passed")
-    elif not waiting:
+    elif not waiting and swept.drained is None:
         screen.say(f"nothing was judged: nothing is ready in {place}")
+    if swept.drained is not None:
+        screen.say(
+            f"{swept.drained} is drained and takes nothing new; to end it type: evald drain {swept.drained} --undo"
+        )
     for reason, count in Counter(one.reason for one in waiting).items():
         bundles = "1 bundle waits" if count == 1 else f"{count} bundles wait"
         screen.say(f"{bundles} for another host: {reason}")

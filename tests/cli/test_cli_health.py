@@ -64,8 +64,30 @@ def test_a_drained_host_is_no_fault_as_long_as_another_judges(past: PastHome) ->
     past.repository.drain("gpu2")
     assert list(troubles(History(past.database).daemons())) == []
     past.repository.drain("gpu1")
-    assert [told for told in troubles(History(past.database).daemons()) if "nobody judges" in told]
+    told = list(troubles(History(past.database).daemons()))
+    assert told == [
+        "nobody judges: gpu1 is drained, to end it type evald drain gpu1 --undo",
+        "nobody judges: gpu2 is drained, to end it type evald drain gpu2 --undo",
+    ]
+
+
+def test_a_drained_host_that_is_asked_about_is_no_fault(evald: Evald, past: PastHome) -> None:
+    past.repository.report_daemon(note("gpu1", 1))
+    past.repository.drain("gpu1")
+    assert evald("health").code == 1
+    ran = evald("health", "--host", "gpu1")
+    assert (ran.code, "evald drain gpu1 --undo" in ran.out) == (0, True)
+    past.repository.daemon_stopped("gpu1-boot-1")
+    assert evald("health", "--host", "gpu1").code == 0
+    past.repository.undo_drain("gpu1")
+    assert evald("health", "--host", "gpu1").code == 1
 
 
 def test_a_database_that_does_not_answer_is_exit_code_two(evald: Evald, tmp_path: Path) -> None:
     assert evald("health", "--database", "postgresql://nobody@127.0.0.1:1/none").code == 2
+
+
+def test_a_host_that_only_sweeps_can_be_drained_from_elsewhere(evald: Evald, past: PastHome) -> None:
+    past.leased("mine")
+    assert evald("drain", "host").code == 0
+    assert evald("drain", "hist").code == 2

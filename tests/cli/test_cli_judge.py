@@ -13,6 +13,8 @@ import pytest
 from cli_homes import PastHome, bundle
 from conftest import Evald, Start
 
+from daemon.intake.owner import Owner
+
 LIMIT_S = 60.0
 pytestmark = pytest.mark.sandbox
 
@@ -90,9 +92,23 @@ def test_a_sweep_leaves_what_requires_another_device_in_the_inbox_and_says_so(
 def test_sweep_of_an_empty_inbox_is_quick_and_fine(evald: Evald, tmp_path: Path) -> None:
     ran = evald("sweep", "--json")
     assert ran.code == 0
-    assert ran.document() == {"judged": 0, "passed": 0, "jobs": [], "waiting": []}
+    assert ran.document() == {"judged": 0, "passed": 0, "jobs": [], "waiting": [], "drained": False}
     assert "nothing was judged" in evald("sweep").err
     assert (tmp_path / "evald-home" / "inbox").is_dir()
+
+
+def test_a_sweep_on_a_drained_host_says_so_and_how_to_undo_it(
+    process: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALD_ENGINE", "rehearsal")
+    bundle(past.settings.paths.inbox / "mine")
+    host = Owner.current().host
+    assert process("drain", host).code == 0, "no daemon of it was ever here"
+    ran = process("sweep")
+    assert ran.code == 0, ran.err
+    assert f"evald drain {host} --undo" in ran.err
+    assert "nothing is ready" not in ran.err
+    assert (past.settings.paths.inbox / "mine").is_dir()
 
 
 def test_eval_prints_the_result_and_leaves_nothing_behind(process: Evald, tmp_path: Path) -> None:
