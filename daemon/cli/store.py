@@ -40,7 +40,9 @@ def history(settings: Settings) -> Iterator[History]:
 
 @contextmanager
 def history_if_any(settings: Settings) -> Iterator[History | None]:
-    """As `history`; None where evald has an inbox but never ran, so there is no database yet."""
+    """As `history`; None where evald has an inbox but never ran, so there is no database yet, or an empty file that the
+    daemon which is starting has not filled.
+    """
     url = normalised(settings.database_url)
     missing = url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
     if missing and settings.paths.inbox.is_dir():
@@ -48,8 +50,15 @@ def history_if_any(settings: Settings) -> Iterator[History | None]:
         return
     if missing and settings.database_url == settings.paths.default_database_url:
         raise no_home(settings)
-    with history(settings) as found:
-        yield found
+    opened = Database(settings.database_url, must_exist=True)
+    try:
+        if opened.is_sqlite and settings.paths.inbox.is_dir() and revision.current(opened) is None:
+            yield None
+        else:
+            revision.require_current(opened)
+            yield History(opened)
+    finally:
+        opened.close()
 
 
 def no_home(settings: Settings) -> OperatorError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +14,15 @@ from daemon.cli.outcome import COLUMNS
 from daemon.errors import EvaldError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from daemon.cli.outcome import Line
     from daemon.config import LoadedSettings, Settings
     from daemon.errors import EvaldError
     from daemon.intake.submit import Dropped
+
+_HOME_S = 10.0
+_PAUSE_S = 0.1
 
 
 @click.command("submit")
@@ -28,9 +34,12 @@ if TYPE_CHECKING:
 def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_json: bool, paths: tuple[str, ...]) -> int:
     """Drop complete copies of the bundles at PATHS into the inbox, and print their names and job ids.
 
-    A running `evald run` judges them. Exit code with --wait: 0 all passed, 1 some did not, 2 some could not be judged
-    or the time was up. Interrupting stops the waiting only: the bundles stay where they are.
+    A running `evald run` judges them; with --wait one that is just being started is waited for. Exit code with --wait:
+    0 all passed, 1 some did not, 2 some could not be judged or the time was up. Interrupting stops the waiting only:
+    the bundles stay where they are.
     """
+    if wait:
+        _await_home(loaded.settings.paths.inbox)
     dropped, faults = _drop(loaded.settings, paths)
     if not wait or not dropped:
         _print_dropped(dropped, faults, as_json=as_json)
@@ -53,6 +62,16 @@ def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_jso
         screen.say(f"evald: {missing} not judged after {timeout:g} s; they stay in the queue. evald status shows them")
         return 2
     return _code(faults) or outcome.exit_code(line.verdict for line in lines)
+
+
+def _await_home(inbox: Path) -> None:
+    """Wait a while for the inbox of an evald that is just being started for the first time."""
+    if inbox.is_dir():
+        return
+    screen.say(f"evald: there is no evald at {inbox.parent} yet; waiting {_HOME_S:g} s for one to start")
+    deadline_s = time.monotonic() + _HOME_S
+    while not inbox.is_dir() and time.monotonic() < deadline_s:
+        time.sleep(_PAUSE_S)
 
 
 def _drop(settings: Settings, paths: tuple[str, ...]) -> tuple[list[Dropped], list[EvaldError]]:

@@ -8,6 +8,7 @@ import pytest
 from cli_homes import PastHome, bundle, passed, wrong
 from conftest import Evald
 
+from daemon.config import Settings
 from daemon.db.records import DaemonNote
 from daemon.engine import DeviceState
 
@@ -100,6 +101,14 @@ def test_status_works_before_the_first_run(evald: Evald, tmp_path: Path) -> None
     assert "none yet" in ran.out
     assert evald("status", "mine").code == 0
     assert "did you mean mine" in evald("status", "mina").err
+
+
+def test_status_works_while_the_first_run_has_not_filled_its_database(evald: Evald, tmp_path: Path) -> None:
+    home = Settings(home=tmp_path / "evald-home").paths
+    home.create()
+    (home.state / "evald.sqlite3").touch()
+    ran = evald("status")
+    assert (ran.code, "none yet" in ran.out) == (0, True), ran.err
 
 
 def test_status_finds_a_job_by_name_by_id_and_by_the_first_digits(evald: Evald, past: PastHome) -> None:

@@ -243,6 +243,19 @@ def test_waiting_for_the_verdict_of_a_bundle_that_waits_for_a_device_tells_why(
     assert "no daemon" not in err
 
 
+def test_waiting_for_a_verdict_begins_before_the_daemon_has_made_its_home(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALD_ENGINE", "rehearsal")
+    submitted = start("submit", bundle(tmp_path / "mine"), "--wait", "--timeout", LIMIT_S)
+    assert submitted.stderr is not None
+    assert "waiting 10 s for one to start" in submitted.stderr.readline()
+    daemon = start("run")
+    out, err = submitted.communicate(timeout=LIMIT_S)
+    assert "unsupported" in out, err
+    stopped(daemon, signal.SIGINT)
+
+
 def test_submit_drops_what_it_can_and_names_what_it_cannot(evald: Evald, past: PastHome, tmp_path: Path) -> None:
     bundle(tmp_path / "mine")
     ran = evald("submit", "mine", "mone", "--json")

@@ -142,7 +142,7 @@ def _commands(page: Path) -> list[list[str]]:
     for language in ("console", "sh", "crontab"):
         for block in _blocks(page, language):
             for line in block.replace("\\\n", " ").splitlines():
-                match = re.search(r"(?:^\$ |^|/|=\S+ )(evald .*)$", line)
+                match = re.search(r"(?:^\$ |^|/|=\S+ )(evald (?!/).*)$", line)
                 if match and (language != "console" or line.startswith("$ ")):
                     found.append(shlex.split(re.split(r"[|;&>#)]", match[1])[0], comments=True)[1:])
     return found
