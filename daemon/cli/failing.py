@@ -1,6 +1,7 @@
 """From an exception to what a person reads and the exit code a script reads. The only place that does so.
 
-0 fine (judged and passed), 1 judged and not passed, 2 could not, 130 interrupted, 141 nobody reads the output any more.
+0 fine (judged and passed), 1 judged and not passed, 2 could not, 75 could not start and may later, 130 interrupted, 141
+nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -46,8 +47,7 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return report(EvaldError(f"{place}{error.strerror or error}"), as_json=as_json)
+        return report(_of_system(error), as_json=as_json)
     return code if isinstance(code, int) else 0
 
 
@@ -78,8 +78,18 @@ def report(error: EvaldError, *, as_json: bool) -> int:
 
 def report_passing(error: HarnessError | OSError, *, as_json: bool) -> int:
     """Print what may heal, and answer exit code 75."""
-    report(error if isinstance(error, HarnessError) else EvaldError(str(error)), as_json=as_json)
+    report(error if isinstance(error, HarnessError) else _of_system(error), as_json=as_json)
     return TRY_AGAIN
+
+
+def _of_system(error: OSError) -> EvaldError:
+    """What the operating system refused, with where to look when it names a path."""
+    reason = error.strerror or str(error)
+    if not error.filename:
+        return EvaldError(reason)
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+    hint = "check that this user may use it; which folders are used and what set them says: evald config"
+    return EvaldError(f"{place}: {reason}", hint=hint)
 
 
 def as_document(error: EvaldError) -> dict[str, Any]:

@@ -89,6 +89,15 @@ def test_a_folder_that_cannot_be_made_is_one_line(evald: Evald, tmp_path: Path) 
     assert "Traceback" not in ran.err
 
 
+def test_a_home_that_cannot_be_is_named_with_what_to_type(process: Evald, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ran = process("run", "--home", tmp_path / "file" / "below")
+    assert ran.code == 75
+    assert f"evald: {tmp_path / 'file' / 'below'}" in ran.err
+    assert "says: evald config" in ran.err
+    assert "Errno" not in ran.err
+
+
 def test_an_outdated_database_is_refused_with_the_line_to_type(evald: Evald, past: PastHome) -> None:
     with past.database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
