@@ -66,7 +66,8 @@ class Sandbox(_Section):
     tmp_inodes: PositiveInt = Field(20_000, description="Files in the private /tmp of a cell")
     file_bytes: PositiveInt = Field(512 * MIB, description="Largest single file a cell may write, bytes")
     output_keep_bytes: PositiveInt = Field(
-        64 * 1024, description="How much of stdout and of stderr is kept, bytes (the end counts)"
+        64 * 1024,
+        description="How much of stdout and of stderr is kept, bytes: so much of the beginning, and as much of the end",
     )
     uid_base: PositiveInt = Field(
         61_000, description="First of the 4000 user ids that cells run under when evald runs as root"

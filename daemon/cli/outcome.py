@@ -88,17 +88,21 @@ class Line:
 
     def cells(self) -> list[str]:
         """The row of `COLUMNS`."""
-        remark = (
-            (self.comparison or "").replace("_", " ") if self.verdict is Verdict.PASSED else first_line(self.message)
-        )
+        remark = (self.comparison or "").replace("_", " ") if self.verdict is Verdict.PASSED else self._reason()
         return [
             self.name,
             coloured(self.verdict),
             figures.milliseconds(self.runtime_ms),
             figures.milliseconds(self.ref_runtime_ms),
             figures.ratio(self.speedup),
-            remark or "",
+            remark,
         ]
+
+    def _reason(self) -> str:
+        """The first line of the message. Of a rejected bundle each line is a problem: then also how many more."""
+        lines = (self.message or "").strip().splitlines()
+        more = len(lines) - 1 if self.verdict is Verdict.REJECTED else 0
+        return first_line(self.message) + (f" (and {more} more)" if more > 0 else "")
 
 
 COLUMNS = (

@@ -114,10 +114,20 @@ def _rows(database: Database, since: datetime | None, by: str, *, limit: int | N
 
     kind, is_label, key = by.partition(":")
     if kind != "label":
+        _require_known_grouping(by)
         return History(database).stats(since, by, limit=limit)
     if not is_label or not key:
         raise OperatorError("--by label needs the label's key", hint="write --by label:KEY, such as label:author")
     return stats_by_label(database, key, since)
+
+
+def _require_known_grouping(by: str) -> None:
+    from daemon.db.statistics import group_by
+
+    try:
+        group_by(by)
+    except OperatorError as error:
+        raise OperatorError(error.message, hint=f"{error.hint} (label:KEY groups by a label)") from error
 
 
 def _table(rows: tuple[StatsRow, ...], by: str, limit: int) -> None:

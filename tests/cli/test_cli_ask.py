@@ -206,6 +206,7 @@ def test_stats_since_leaves_out_what_ended_before(evald: Evald, past: PastHome) 
 
 def test_stats_by_something_else_is_answered_with_what_there_is(evald: Evald, past: PastHome) -> None:
     assert "did you mean problem" in evald("stats", "--by", "problems").err
+    assert "label:KEY" in evald("stats", "--by", "xyz").err
     assert "label:author" in evald("stats", "--by", "label").err
 
 

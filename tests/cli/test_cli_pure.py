@@ -67,6 +67,16 @@ def test_the_worst_verdict_is_the_exit_code(verdicts: list[Verdict], code: int) 
     assert outcome.exit_code(verdicts) == code
 
 
+def test_a_row_of_the_table_says_how_many_problems_more_a_rejected_bundle_has() -> None:
+    def remark(verdict: Verdict, message: str) -> str:
+        return outcome.Line("0" * 32, "mine", verdict, None, message, None, None, None, None).cells()[-1]
+
+    assert remark(Verdict.REJECTED, "first") == "first"
+    assert remark(Verdict.REJECTED, "first\nsecond\nthird") == "first (and 2 more)"
+    assert remark(Verdict.REJECTED, f"{'x' * 500}\nsecond").endswith("… (and 1 more)")
+    assert remark(Verdict.RUNTIME_ERROR, "first\nits traceback") == "first"
+
+
 def test_a_sparkline_has_one_mark_per_value_and_the_highest_is_full() -> None:
     assert figures.sparkline([0.0, 5.0, 10.0]) == "▁▄█"
     assert figures.sparkline([]) == ""
