@@ -102,7 +102,11 @@ class TimingDefaults(_Section):
     target_rse: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.005, description="Stop measuring at this relative standard error, unless the contract says otherwise"
     )
-    min_rounds: Annotated[int, Field(ge=5)] = Field(7, description="Fewest rounds timed")
+    min_rounds: Annotated[int, Field(ge=5)] = Field(
+        7,
+        description="Rounds timed before precision may end measuring; max_s ends it sooner, but not before 5, and a "
+        "contract's timeout with fewer still",
+    )
     max_calls: PositiveInt = Field(2048, description="Most calls in one round")
     arena_bytes: PositiveInt = Field(
         128 * MIB, description="Memory to measure in, bytes: many copies of the inputs, so that caches do not help"
@@ -160,7 +164,9 @@ class Settings(_Section):
         "auto", description="What kernels are judged on; auto: on GPUs where there are any, else on the CPU"
     )
     gpus: tuple[str, ...] = Field(
-        (), description="GPUs to judge on, by index or by the beginning of their UUID; all when not set"
+        (),
+        description="GPUs to judge on, by index or by the beginning of their UUID; all when not set; an error where "
+        "there is none, or beside device = cpu",
     )
     slots: Annotated[int, Field(ge=1, le=160)] = Field(  # each has user ids of its own (`sandbox/policy.py`)
         1, description="How many jobs are judged on the CPU at the same time; of GPUs, each judges one"

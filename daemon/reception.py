@@ -90,11 +90,9 @@ class Reception:
         self._next_look_s = now_s + _PAUSES_PER_LOOK * (time.monotonic() - started_s)
 
     def _let_in(self, moved_in: frozenset[str], now_s: float) -> None:
-        for name in moved_in:
-            entry = self._readiness.arrived(name, now_s)
-            if entry is not None:
-                self._line.add(entry)
-                self._left += 1
+        arrived = [entry for name in moved_in if (entry := self._readiness.arrived(name, now_s)) is not None]
+        self._line.add(arrived)
+        self._left += len(arrived)
 
     def _next(self) -> Iterator[Seen]:
         """What may be claimed, in order: submitters take turns."""

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 
 from daemon.intake.readiness import Seen
 
 
 class Line:
-    """Entries that wait for their turn, each submitter's in the order given: everybody's first, then everybody's
-    second, and so on. Taking one costs the same however long the line is.
+    """Entries that wait for their turn, each submitter's in the order in which they came: everybody's first, then
+    everybody's second, and so on. Taking one costs the same however long the line is.
     """
 
     def __init__(self, entries: Iterable[Seen] = ()) -> None:
         self._by_submitter: dict[int | None, deque[Seen]] = {}
-        for entry in entries:
-            self.add(entry)
+        self.add(entries)
 
     def __bool__(self) -> bool:
         return bool(self._by_submitter)
 
-    def add(self, entry: Seen) -> None:
-        self._by_submitter.setdefault(entry.submitter_uid, deque()).append(entry)
+    def add(self, entries: Iterable[Seen]) -> None:
+        """Behind those that are in the line."""
+        for entry in sorted(entries, key=attrgetter("since_ns")):
+            self._by_submitter.setdefault(entry.submitter_uid, deque()).append(entry)
 
     def take(self) -> Iterator[Seen]:
         """Take entries out, until the line is empty or the caller has enough."""

@@ -51,12 +51,14 @@ class EntryState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One entry of the inbox at one scan. `reason` says why it waits, is torn or is ignored; empty when it is ready.
-    `submitter_uid`: whose it is, None when nobody has looked yet."""
+    `submitter_uid`: whose it is, None when nobody has looked yet. `since_ns`: when it came, or last changed, by the
+    file system's clock; 0 when nobody has looked yet."""
 
     name: str
     state: EntryState
     reason: str
     submitter_uid: int | None = None
+    since_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -75,7 +77,11 @@ class _Track:
     state: EntryState = EntryState.WAITING
     reason: str = "new"
     submitter_uid: int | None = None
+    since_ns: int = 0
     identity: int | None = None
+
+    def as_seen(self, name: str) -> Seen:
+        return Seen(name, self.state, self.reason, self.submitter_uid, self.since_ns)
 
 
 class Readiness:
@@ -117,7 +123,7 @@ class Readiness:
             self._look_at(name, self._tracks[name], now_s)
             if time.monotonic() - started_s > _SCAN_BUDGET_S:
                 break
-        seen = [Seen(name, track.state, track.reason, track.submitter_uid) for name, track in self._tracks.items()]
+        seen = [track.as_seen(name) for name, track in self._tracks.items()]
         return seen + [Seen(name, EntryState.IGNORED, "hidden or temporary name") for name in ignored]
 
     def arrived(self, name: str, now_s: float) -> Seen | None:
@@ -137,8 +143,8 @@ class Readiness:
             return None
         known.identity = identity
         self._settle(known, EntryState.READY, "")
-        known.due_s, known.submitter_uid = inf, status.st_uid
-        return Seen(name, known.state, known.reason, known.submitter_uid)
+        known.due_s, known.submitter_uid, known.since_ns = inf, status.st_uid, status.st_ctime_ns
+        return known.as_seen(name)
 
     def is_still_there(self, name: str) -> bool:
         """Whether the entry of this name is still the one that was looked at, unchanged: that may be a while ago."""
@@ -192,7 +198,8 @@ class Readiness:
         path = self._inbox / name
         try:
             status = path.lstat()
-            mode, track.submitter_uid, identity = status.st_mode, status.st_uid, tree.identity(path, status)
+            mode, identity = status.st_mode, tree.identity(path, status)
+            track.submitter_uid, track.since_ns = status.st_uid, status.st_ctime_ns
             if track.state is EntryState.READY and identity != track.identity:
                 track.looked = False  # what was seen before was another one
             track.identity = identity
