@@ -120,20 +120,15 @@ class Suspicion:
         if self.other is not None and self.mine.usual_s >= self.other.usual_s:
             return False  # whatever it does, it does not look better than the other side
         excess_s = self.mine.excess_s
-        if excess_s is None or (self.other is not None and self.other.excess_s is None):
+        honest_s = self.other.excess_s if self.other else _CALL_NOISE_S
+        if excess_s is None or honest_s is None:
             return False
         scatter_s = math.hypot(self.mine.error_s, self.other.error_s if self.other else 0.0)
-        by_chance_s = _BEYOND_HONEST * self._honest_excess_s + self.noise_s + scatter_s
+        noise_s = self.noise_s
+        if self.other is not None and _BATCHED * self.mine.usual_s > self.other.usual_s:
+            noise_s += _CALL_NOISE_S  # it gains little, if anything; and threads of parallel loops have to be woken
+        by_chance_s = _BEYOND_HONEST * max(honest_s, 0.0) + noise_s + scatter_s
         return excess_s > share * max((_BATCHED - 1) * self.mine.usual_s, by_chance_s)
-
-    @property
-    def _honest_excess_s(self) -> float:
-        """What a call of the other side costs alone beyond one of many: by the walls or by its own clock, which is not
-        the candidate's to set, whichever is more. On a busy machine null rounds are off by as much as they scatter."""
-        if self.other is None:
-            return _CALL_NOISE_S
-        inside_s, _ = self.other.inside_excess_s or (0.0, 0.0)
-        return max(self.other.excess_s or 0.0, inside_s, 0.0)
 
     @property
     def _pairs(self) -> tuple[float, float] | None:
@@ -148,7 +143,7 @@ class Suspicion:
     def _limit_beyond(self, noise_s: float) -> float:
         assert self.other is not None
         if self.is_cold:
-            noise_s += self._honest_excess_s
+            noise_s += max(self.other.excess_s or 0.0, 0.0)
         return max((_BATCHED - 1) * self.mine.usual_s, _OTHERS_SHARE * self.other.usual_s, noise_s)
 
     @property

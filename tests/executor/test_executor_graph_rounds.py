@@ -154,7 +154,7 @@ def measured(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> l
         world.null,
         Drawer(),  # type: ignore[arg-type]
         Secret(),
-        MeasureRules(**(rules | changes), graph=True, in_pairs=True),
+        MeasureRules(**({"graph": True, "in_pairs": True} | rules | changes)),
         HostConditions(),
         lambda *_: None,
         lambda number, slots: world.offered.append((number, len(slots))),
@@ -198,6 +198,15 @@ def test_what_a_call_costs_is_known_before_it_is_held_against_one_alone(monkeypa
     measured(world, monkeypatch)
     [first_alone, *_] = [number for number, one in enumerate(world.rounds) if one == (False, 1)]
     assert not any(is_null and calls > 1 for is_null, calls in world.rounds[first_alone:])
+
+
+def test_where_pairs_do_not_tell_a_null_round_comes_after_each_of_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one for each side, so that a machine which gets busier in between disturbs both alike."""
+    world = World(Kernel(2e-5), Kernel(3e-5))
+    measured(world, monkeypatch, graph=False, in_pairs=False)
+    alone = [is_null for is_null, calls in world.rounds[world.rounds.index((False, 1)) :] if calls == 1]
+    assert len(alone) == 12
+    assert alone == [False, False, True, True] * 3
 
 
 def test_few_graphs_are_captured_however_many_rounds_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
