@@ -1,7 +1,7 @@
 """An inbox belongs to one database: daemons of two would each judge and publish every bundle in it.
 
 Theory of operation: a database has an id, made with its tables. The first daemon that starts on an inbox writes it into
-a file beside that inbox, where every host that shares the one finds the other; each later start compares. The file
+a file beside that inbox, where every host that shares the folder of both finds it; each later start compares. The file
 appears whole by one hard link, which of several daemons that start at once exactly one makes, on NFS as well. A copy
 of a database has the id of the original, so one that was restored is recognised. Nothing but a person removes the file.
 """

@@ -206,7 +206,11 @@ class Settings(_Section):
     )
     lease_s: Seconds = Field(60, description="How long a job stays with a daemon that gives no sign of life, seconds")
     reconcile_s: Seconds = Field(30, description="Pause between two repairs of what dead daemons left, seconds")
-    min_free_bytes: PositiveInt = Field(256 * MIB, description="Free space below which no new bundle is claimed, bytes")
+    min_free_bytes: PositiveInt = Field(
+        256 * MIB,
+        description="Free space below which no new bundle is claimed, bytes; nor is one where a disk has room for less "
+        "than 1000 files or is read-only",
+    )
     max_attempts: PositiveInt = Field(3, description="How often evald tries a job when evald itself fails")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Which story lines are written")
     limits: Limits = Limits()

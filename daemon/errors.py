@@ -62,7 +62,7 @@ class DeviceError(HarnessError):
 
 
 class NotBegun(HarnessError):  # noqa: N818 - says what happened
-    """This host could not even begin the job, whatever is in it: no attempt of it counts."""
+    """This host could not even begin the job. No attempt of it counts, as long as that is so whatever is in it."""
 
 
 class NoDevice(NotBegun):

@@ -28,6 +28,7 @@ from daemon.intake.reading import read_bundle
 from daemon.intake.spool import Claimed, Spool
 from daemon.lifecycle import JobState
 from daemon.publishing import Finished, Publisher, new_job
+from daemon.room import lack
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ class Desk:
     def judge(self, lease: Lease, on_progress: Callable[[Progress], None]) -> Finished | Deferred | Unended:
         """Judge one leased job to its end, or leave it to another host, or for later.
 
-        Raises `NotBegun` when this host cannot judge anything now: the job waits as before. Raises `HarnessError` when
-        the database cannot be told: the result is then in the outbox.
+        Raises `NotBegun` when this host has no room to judge anything now: the job waits as before. Raises
+        `HarnessError` when the database cannot be told: the result is then in the outbox.
         """
         try:
             outcome = self._evaluate(lease, on_progress)
@@ -168,10 +169,11 @@ class Desk:
         taken away in the meantime: its bundle is then gone. What has not begun has lost nothing but its place.
         """
         try:
-            if isinstance(error, NotBegun):
+            if isinstance(error, NoDevice):
                 self._repository.put_back(lease, str(error))
-                if isinstance(error, NoDevice):
-                    return Unended.NO_DEVICE
+                return Unended.NO_DEVICE
+            if isinstance(error, NotBegun) and lack(self._settings) is not None:
+                self._repository.put_back(lease, str(error))
                 raise error  # whoever takes jobs here pauses for a moment
             state = self._repository.retry(lease, str(error))
         except LostClaim:

@@ -108,7 +108,7 @@ class Publisher:
         """Claim `inbox/NAME` with its lease. When the database cannot be told, the bundle goes back."""
         claimed = self.claim(name)
         try:
-            if claimed.job_id == job_id:
+            if claimed.job_id == job_id or self._repository.has_ended(job_id):
                 return self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
             self._repository.register(new_job(claimed))  # the same name again: another job
         except HarnessError:

@@ -8,13 +8,12 @@ than a tenth of the time. An entry that is another one by now is found out when 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon import log
+from daemon import log, room
 from daemon.config import Settings
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
@@ -28,7 +27,6 @@ from daemon.publishing import Finished
 from daemon.watcher import mount_of
 
 _PAUSES_PER_LOOK = 9
-_FEWEST_FILES = 1000
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,17 @@ class Doorbell:
 class Reception:
     """Claims bundles for one daemon. For the main loop's thread; `is_open` for any."""
 
-    def __init__(self, settings: Settings, desk: Desk, history: History, owner: str, doorbell: Doorbell) -> None:
-        """`owner`: what this daemon's leases carry."""
+    def __init__(
+        self,
+        settings: Settings,
+        desk: Desk,
+        history: History,
+        owner: str,
+        doorbell: Doorbell,
+        *,
+        left_alone: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`owner`: what this daemon's leases carry. `left_alone`: how many queued jobs it leaves alone for now."""
         self._settings = settings
         self._owner = owner
         self._paths = settings.paths
@@ -58,6 +65,7 @@ class Reception:
             own_times=lambda: _is_local(self._paths.inbox),
         )
         self._line = Line()
+        self._left_alone = left_alone
         self._left = 0
         self._next_look_s = 0.0
         self._complaint = log.Complaint()
@@ -86,7 +94,8 @@ class Reception:
         started_s = time.monotonic()
         entries = [entry for entry in self._readiness.look(moved_in, now_s) if entry.state is not EntryState.IGNORED]
         self._left = len(entries)
-        self._line = Line(entry for entry in entries if entry.state in (EntryState.READY, EntryState.TORN))
+        ready = (entry for entry in entries if entry.state in (EntryState.READY, EntryState.TORN))
+        self._line = Line(ready, after=self._line)
         self._next_look_s = now_s + _PAUSES_PER_LOOK * (time.monotonic() - started_s)
 
     def _let_in(self, moved_in: frozenset[str], now_s: float) -> None:
@@ -113,9 +122,11 @@ class Reception:
         except HarnessError as error:  # this entry only, say a folder of another user: the others must not wait for it
             self._complaint.say(f"cannot claim {entry.name}: {error}")
             return 0
-        except Exception as error:  # noqa: BLE001 - the wall of one entry: a bug must not end the daemon
-            log.LOGGER.debug("an entry of the inbox met a bug in evald", exc_info=True)
-            self._complaint.say(f"cannot claim {entry.name}, a bug in evald: {error!r}")
+        except OSError as error:
+            self._complaint.say(f"cannot claim {entry.name}: {error}")
+            return 0
+        except Exception:  # noqa: BLE001 - the wall of one entry: a bug must not end the daemon
+            log.LOGGER.exception("an entry of the inbox met a bug in evald: %s", entry.name)
             return 0
         finally:
             self._readiness.forget(entry.name)
@@ -130,10 +141,12 @@ class Reception:
             self._doorbell.refused(finished)
 
     def queued(self) -> int:
-        """How many jobs wait in the database that this daemon may judge, as far as it claims ahead. One it had to defer
-        takes nobody's place.
+        """How many jobs wait in the database that this daemon may judge now, as far as it claims ahead. One it had to
+        defer, or leaves alone for a while, takes nobody's place.
         """
-        return self._history.waiting_for(self._owner, at_most=self._settings.claim_ahead)
+        left_alone = self._left_alone()
+        waiting = self._history.waiting_for(self._owner, at_most=self._settings.claim_ahead + left_alone)
+        return max(waiting - left_alone, 0)
 
     def is_open(self) -> bool:
         """Whether bundles may be claimed and jobs begun: not while an operator has paused it, nor without disk."""
@@ -149,22 +162,10 @@ class Reception:
         """Whether there is room to judge and to keep results, in bytes and in files. Below the mark nothing is claimed
         or begun; nothing is lost.
         """
-        wanted = self._settings.min_free_bytes
-        for folder in (self._paths.state, self._paths.results, self._paths.work):
-            if (lack := _lack_of(os.statvfs(folder), wanted)) is not None:
-                self._complaint.say(f"{folder} {lack}")
-                return False
-        return True
-
-
-def _lack_of(disk: os.statvfs_result, wanted_bytes: int) -> str | None:
-    """What a disk lacks, in words."""
-    free_bytes = disk.f_bavail * disk.f_frsize
-    if free_bytes < wanted_bytes:
-        return f"has {free_bytes >> 20} MiB free, {wanted_bytes >> 20} are wanted"
-    if disk.f_files and disk.f_favail < _FEWEST_FILES:  # some file systems count none
-        return f"has room for {disk.f_favail} more files, {_FEWEST_FILES} are wanted"
-    return "is read-only" if disk.f_flag & os.ST_RDONLY else None
+        lack = room.lack(self._settings)
+        if lack is not None:
+            self._complaint.say(lack)
+        return lack is None
 
 
 def _is_local(inbox: Path) -> bool:

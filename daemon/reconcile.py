@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from daemon import failpoints, fsio, log, results
 from daemon.db.errors import StorageUnavailable
@@ -73,7 +74,8 @@ class Reconciler:
         self._complaint = log.Complaint()
 
     def run(self) -> Repairs:
-        """One pass. Raises `HarnessError` when database or disk cannot be reached; nothing is lost then."""
+        """One pass. Raises `HarnessError` or `OSError` when database or folders cannot be reached; nothing is lost
+        then."""
         failpoints.hit("reconcile.begin")
         repairs = Repairs()
         self._left.clear()
@@ -81,7 +83,7 @@ class Reconciler:
         failpoints.hit("reconcile.replayed")
         self._take_back_leases(repairs)
         for claimed in self._spool.held():
-            with self._by_itself(f"{claimed.name} ({claimed.job_id}) in {self._paths.work}"):
+            with self._by_itself(claimed.path):
                 self._settle(claimed, repairs)
         failpoints.hit("reconcile.settled")
         self._remove_copies(repairs)
@@ -94,31 +96,33 @@ class Reconciler:
         return repairs
 
     @contextmanager
-    def _by_itself(self, what: str) -> Iterator[None]:
-        """One repair: another daemon may have been faster, and what goes wrong with it is nobody else's business. Only
-        a database that does not answer ends them all."""
+    def _by_itself(self, place: Path) -> Iterator[None]:
+        """One repair of what is at `place`: another daemon may have been faster, and what goes wrong with it is nobody
+        else's business. Only a database that does not answer ends them all."""
         try:
             yield
-        except (LostClaim, FileNotFoundError):
+        except LostClaim:
             return
         except StorageUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a strange file brings about
-            self._left.append(f"{what}: {type(error).__name__}: {error}")
+            if place.exists():
+                log.LOGGER.debug("cannot mend %s", place, exc_info=True)
+                self._left.append(f"{place}: {type(error).__name__}: {error}")
 
     # -- results ------------------------------------------------------------------------------------------------
 
     def _replay_outbox(self, repairs: Repairs) -> None:
         for waiting in results.staged(self._paths):
             if not self._is_busy(waiting.job_id):
-                with self._by_itself(str(waiting.folder)):
+                with self._by_itself(waiting.folder):
                     self._replay_one(waiting, repairs)
 
         for torn in results.half_staged(self._paths):
             job = self._history.job(torn.job_id)
             in_use = job is not None and job.fence == torn.fence and self._is_held_elsewhere(job)
             if not in_use and not self._is_busy(torn.job_id):
-                with self._by_itself(str(torn.folder)):
+                with self._by_itself(torn.folder):
                     results.discard(torn)
                     repairs.discarded += 1
 
@@ -188,10 +192,13 @@ class Reconciler:
     def _may_yet_register(self, owner: Owner) -> bool:
         """Whether a daemon may still queue what it has claimed. No lease says so: of another host it is what that
         daemon tells of itself, which it does before it claims anything. Queueing twice is harmless."""
-        if owner.host == self._spool.owner.host:
-            return self._owner_lives(owner.tag)
         known = [daemon for daemon in self._history.daemons() if daemon.owner == owner.tag]
-        return any(not daemon.is_missing and daemon.state is not DaemonState.STOPPED for daemon in known)
+        told = any(not daemon.is_missing and daemon.state is not DaemonState.STOPPED for daemon in known)
+        if (
+            owner.host == self._spool.owner.host
+        ):  # a process that is no daemon may claim too; a pid may be another's now
+            return self._owner_lives(owner.tag) and (told or not known)
+        return told
 
     # -- bundles ------------------------------------------------------------------------------------------------
 
@@ -226,7 +233,7 @@ class Reconciler:
             held = job is not None and job.state in (JobState.CLAIMED, JobState.RUNNING)
             if self._is_busy(job_id) or (job is not None and held and fence == str(job.fence)):
                 continue
-            with self._by_itself(str(folder)):
+            with self._by_itself(folder):
                 fsio.remove_tree(folder)
                 repairs.copies_removed += 1
 

@@ -12,7 +12,7 @@ import math
 import re
 import socket
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -284,13 +284,26 @@ def remove(paths: Paths, job_id: str) -> bool:
     return found
 
 
+def linked(paths: Paths, job_ids: Collection[str]) -> dict[str, str]:
+    """The names under which `by-name` points at results of these jobs: as links have them, and as they are."""
+    found = {}
+    for link in _links(paths):
+        if link.readlink().name in job_ids:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                found[link.name] = str(json.loads((link / RESULT_FILE).read_text("utf-8"))["name"])
+    return found
+
+
+def _links(paths: Paths) -> list[Path]:
+    by_name = paths.results / "by-name"
+    return [entry for entry in by_name.iterdir() if entry.is_symlink()] if by_name.is_dir() else []
+
+
 def mend_names(paths: Paths, newest: Callable[[str], Path | None]) -> int:
     """Point `by-name` links whose result is gone at the newest that is left of the name, as `newest` says; remove those
     of which none is left. Returns how many there were. Not those of a result just being released."""
-    by_name = paths.results / "by-name"
-    links = [entry for entry in by_name.iterdir() if entry.is_symlink()] if by_name.is_dir() else []
     on_the_way = {waiting.job_id for waiting in staged(paths)}
-    dangling = [link for link in links if link.readlink().name not in on_the_way and not link.exists()]
+    dangling = [link for link in _links(paths) if link.readlink().name not in on_the_way and not link.exists()]
     for link in dangling:
         if (folder := newest(link.name)) is not None:
             fsio.point_at(link, folder)

@@ -23,7 +23,7 @@ from daemon.intake import shelves
 from daemon.lifecycle import JobState
 from daemon.paths import Paths
 
-_ID_DIGITS = 32
+_LOOKED_AT = 20
 _ENDED = (JobState.FINISHED, JobState.BROKEN)
 
 
@@ -60,23 +60,26 @@ def clean(
     files = _files(paths, plan.job_ids)
     if dry_run:
         return Removed(plan.job_ids + withdrawn, plan.evaluations, plan.kept_best, tuple(map(str, files)))
+    names = results.linked(paths, set(plan.job_ids))
     reasons = {file: reason for file in files if (reason := _remove(file)) is not None}
     done = repository.cleanup(older_than, keep_best, only=set(plan.job_ids) - {files[file] for file in reasons})
-    results.mend_names(paths, lambda name: _newest(paths, history, name))
+    results.mend_names(paths, lambda link: _newest(paths, history, names.get(link, link)))
     gone = tuple(str(file) for file in files if file not in reasons)
     stuck = tuple(Stuck(str(file), reason) for file, reason in reasons.items())
     return Removed(done.job_ids + withdrawn, done.evaluations, done.kept_best, gone, stuck)
 
 
 def _newest(paths: Paths, history: History, name: str) -> Path | None:
-    """The folder of the newest result of `name`; None where it is not there."""
-    job = next(iter(history.jobs(name=name, state=_ENDED, limit=1).jobs), None)
-    return next(paths.results.glob(f"[0-9]*-[0-9]*/{job.job_id}"), None) if job else None
+    """The folder of the newest result of `name` that is there."""
+    for job in history.jobs(name=name, state=_ENDED, limit=_LOOKED_AT).jobs:
+        if (folder := next(paths.results.glob(f"[0-9]*-[0-9]*/{job.job_id}"), None)) is not None:
+            return folder
+    return None
 
 
 def _waiting(paths: Paths) -> frozenset[str]:
     """The job ids that names in the inbox and in `work/` end in. Looked for in the order in which bundles move."""
-    return frozenset(entry.name[-_ID_DIGITS:] for shelf in (paths.inbox, paths.work) for entry in shelf.iterdir())
+    return frozenset(shelves.id_in(entry.name) for shelf in (paths.inbox, paths.work) for entry in shelf.iterdir())
 
 
 def _files(paths: Paths, job_ids: Collection[str]) -> dict[Path, str]:
@@ -85,7 +88,7 @@ def _files(paths: Paths, job_ids: Collection[str]) -> dict[Path, str]:
     months = paths.results.glob("[0-9]*-[0-9]*") if wanted else ()
     found = {folder: folder.name for month in months for folder in month.iterdir() if folder.name in wanted}
     found |= {waiting.folder: waiting.job_id for waiting in results.staged(paths) if waiting.job_id in wanted}
-    return found | {entry: entry.name[-_ID_DIGITS:] for entry in shelves.put_away(paths, wanted)}
+    return found | {entry: shelves.id_in(entry.name) for entry in shelves.put_away(paths, wanted)}
 
 
 def _remove(file: Path) -> str | None:

@@ -125,12 +125,14 @@ class Service:
             self._desk,
             is_busy=lambda job_id: job_id in self._at_work,
         )
+        self._without_device = Aside(_AGAIN_S)
         self._reception = Reception(
             settings,
             self._desk,
             self._history,
             self._spool.owner.tag,
             Doorbell(lambda name: self._monitor.working(f"claiming {name}"), self._claimed, self._count),
+            left_alone=lambda: len(self._without_device.names(time.monotonic())),
         )
         self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
         self._workers: Workers[Lease] = Workers(engine.at_once, self._take, self._work)
@@ -150,7 +152,6 @@ class Service:
         self._next_complaint_s = 0.0
         self._complaint = log.Complaint()
         self._turns = Turns()
-        self._without_device = Aside(_AGAIN_S)
         self._until_idle = False
         self._unfit: EvaldError | None = None
         self._trouble: str | None = None
@@ -271,7 +272,7 @@ class Service:
         """Whether something is judged, or will be: not what waits while jobs may not be begun."""
         try:
             return self._workers.busy > 0 or (self._reception.is_open() and self._reception.queued() > 0)
-        except HarnessError:
+        except (HarnessError, OSError):
             return True
 
     # -- one job, in a slot's thread ------------------------------------------------------------------------------
@@ -329,8 +330,9 @@ class Service:
             self._listener.deferred(outcome)
         elif isinstance(outcome, Finished):
             self._count(outcome)
+            return outcome.evaluation.verdict is not Verdict.HARNESS_ERROR
         elif outcome is Unended.NO_DEVICE:
-            self._without_device.add(lease.job_id, time.monotonic())
+            return self._without_device.add(lease.job_id, time.monotonic())
         return outcome is not Unended.RETRIED
 
     def _on_progress(self, progress: Progress) -> None:
@@ -435,7 +437,7 @@ def _database_ready(settings: Settings, notifier: Notifier, stopped: Callable[[]
 def _require_own_home(settings: Settings) -> None:
     """Where other hosts may share the inbox. On a disk of this host's own, whoever gives a home another database has
     both before his eyes."""
-    mount = mount_of(settings.paths.inbox)
+    mount = mount_of(settings.paths.database_id.parent)
     if mount is None or not mount.is_network:
         return
     database = Database(settings.database_url)

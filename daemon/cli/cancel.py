@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -59,7 +60,9 @@ def _job_id(settings: Settings, history: History, wanted: str) -> str:
     if newest and (job is None or newest[0].since > job.dropped_at):
         if newest[0].job_id is None:
             place = settings.paths.inbox / newest[0].entry
-            raise OperatorError(f"{wanted} has no job yet: nobody has claimed it", hint=f"remove it: rm -r {place}")
+            raise OperatorError(
+                f"{wanted} has no job yet: nobody has claimed it", hint=f"remove it: rm -r {shlex.quote(str(place))}"
+            )
         return newest[0].job_id
     if job is None:
         raise store.unknown(history, settings, wanted)

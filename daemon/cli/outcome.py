@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.cli import figures
 from daemon.cli.failing import COULD_NOT, NOT_PASSED
 from daemon.cli.screen import Cell, Column
-from daemon.verdict import Verdict
+from daemon.verdict import Phase, Verdict
 
 if TYPE_CHECKING:
     from daemon.db.records import JobRecord
@@ -99,9 +99,10 @@ class Line:
         ]
 
     def _reason(self) -> str:
-        """The first line of the message. Of a rejected bundle each line is a problem: then also how many more."""
+        """The first line of the message. Of a bundle that was refused unread each is a problem: then also how many
+        more."""
         lines = (self.message or "").strip().splitlines()
-        more = len(lines) - 1 if self.verdict is Verdict.REJECTED else 0
+        more = len(lines) - 1 if self.verdict is Verdict.REJECTED and self.phase == Phase.INTAKE else 0
         return first_line(self.message) + (f" (and {more} more)" if more > 0 else "")
 
 

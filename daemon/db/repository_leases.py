@@ -212,9 +212,9 @@ def _last_reason(job_id: str) -> Select[str | None]:
 
 def put_back(connection: Connection, lease: Lease, reason: str) -> None:
     """See `Repository.put_back`. Such an attempt leaves no events: there may be one every few seconds, for ever."""
-    _let_go(connection, lease, AttemptOutcome.WITHDRAWN, reason, Attempt.reason == reason)
-    begun = (Event.kind.in_(("leased", "started")), Event.at >= lease.claimed_at)
-    connection.execute(delete(Event).where(Event.job_id == lease.job_id, *begun))
+    if _let_go(connection, lease, AttemptOutcome.WITHDRAWN, reason, Attempt.reason == reason):
+        begun = (Event.kind.in_(("leased", "started")), Event.at >= lease.claimed_at)
+        connection.execute(delete(Event).where(Event.job_id == lease.job_id, *begun))
 
 
 def defer(connection: Connection, lease: Lease, reason: str) -> bool:

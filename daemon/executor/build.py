@@ -24,7 +24,7 @@ from daemon import fsio, log
 from daemon.evaluation import Failure
 from daemon.executor.bundle import KernelFiles
 from daemon.executor.capture import printable
-from daemon.executor.cells import CellFailed, Cells
+from daemon.executor.cells import CellFailed, Cells, TimeLimit
 from daemon.executor.headers import size_of
 from daemon.executor.protocol import Message
 from daemon.verdict import Phase, Side
@@ -150,7 +150,7 @@ def build(cells: Cells, side: Side, message: Message, files: KernelFiles, *, dea
     try:
         os.ftruncate(result, _CAPACITY)
         cell.greet()
-        cell.time_limit = f"{deadline_s:g} s (the setting deadlines.build_s)"
+        cell.time_limit = TimeLimit(deadline_s, "the setting deadlines.build_s")
         start = time.perf_counter()
         with files.as_memfd() as sources:
             answer = cell.request(

@@ -17,7 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.config import Settings
@@ -70,6 +70,19 @@ class TooSlow(CellFailed):
     def because(self, reason: str) -> CellFailed:
         """The same of another limit than the one of all that the cell is asked."""
         return CellFailed(self.verdict, self.failure.model_copy(update={"message": f"{reason}; {self._rest}"}))
+
+
+@dataclass(frozen=True)
+class TimeLimit:
+    """Seconds, what sets them, in words, and since when they run (monotonic)."""
+
+    seconds: float
+    setting: str
+    since_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.since_s + self.seconds - _ABOUT_S
 
 
 @dataclass(frozen=True)
@@ -293,6 +306,7 @@ class Cells:
         return walls | {"limits": rlimits}
 
 
+_ABOUT_S = 0.5
 _ALL_KILLED = "everything it had started was killed"
 _NOT_FOR_A_CELL_TO_SAY = frozenset({Verdict.PASSED, Verdict.HARNESS_ERROR, Verdict.REJECTED})
 _BEFORE_A_CALL = frozenset({Phase.BUILD, Phase.LOAD})
@@ -314,7 +328,7 @@ class Cell:
         self.versions: dict[str, str | None] = {}
         self.ended: Ended | None = None
         self.launched_at: float | None = None  # monotonic, of the last call that said so
-        self.time_limit = ""  # of all that it is asked, in words, with what sets it
+        self.time_limit: TimeLimit | None = None  # of all that it is asked
         self._frozen = False
         self._phase = Phase.LOAD
         self._selector = selectors.DefaultSelector()
@@ -403,7 +417,9 @@ class Cell:
 
     def _too_slow(self, phase: Phase) -> CellFailed:
         ended = self.kill()
-        limit = f"the time limit was over{', ' if self.time_limit else ''}{self.time_limit}"
+        limit = "the time limit was over"
+        if self.time_limit is not None and self.time_limit.is_over:  # and not a shorter one
+            limit += f", {self.time_limit.seconds:g} s ({self.time_limit.setting})"
         if ended.oom_killed:  # whoever waits for a process that the kernel killed for that may wait for ever
             return self._failed(Verdict.OUT_OF_MEMORY, phase, f"{limit}; {_ALL_KILLED}")
         failure = self._failed(Verdict.TIMEOUT, phase, f"{limit}; {_ALL_KILLED}").failure

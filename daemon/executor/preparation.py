@@ -17,7 +17,7 @@ from daemon.executor.builds import Builds
 from daemon.executor.bundle import Request, kernel_of, memfd
 from daemon.executor.capture import printable
 from daemon.executor.catalog import BackendSpec
-from daemon.executor.cells import Cell, CellFailed
+from daemon.executor.cells import Cell, CellFailed, TimeLimit
 from daemon.executor.conditions import Conditions
 from daemon.executor.cores import Lane
 from daemon.executor.devices import Device
@@ -180,7 +180,7 @@ class Preparation:
         self._deadline = deadline
         self._bench.refill()
         for side, cell in self.cells.items():
-            cell.time_limit = f"{self._request.timeout:g} s (`timeout` in the contract)"
+            cell.time_limit = TimeLimit(self._request.timeout, "`timeout` in the contract")
             self._load_one(side)
         seed = self._secret.seed("init")
         init: Export | None = None

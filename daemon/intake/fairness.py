@@ -11,12 +11,18 @@ from daemon.intake.readiness import Seen
 
 class Line:
     """Entries that wait for their turn, each submitter's in the order in which they came: everybody's first, then
-    everybody's second, and so on. Taking one costs the same however long the line is.
+    everybody's second, and so on; `after` another line, whoever was served longest ago there comes first. Taking one
+    costs the same however long the line is.
     """
 
-    def __init__(self, entries: Iterable[Seen] = ()) -> None:
+    def __init__(self, entries: Iterable[Seen] = (), *, after: Line | None = None) -> None:
         self._by_submitter: dict[int | None, deque[Seen]] = {}
+        self._served: dict[int | None, int] = {}  # the turn in which each was served last
+        self._turn = 0
         self.add(entries)
+        if after is not None:
+            self._turn = after._turn
+            self._served = {uid: turn for uid, turn in after._served.items() if uid in self._by_submitter}
 
     def __bool__(self) -> bool:
         return bool(self._by_submitter)
@@ -29,12 +35,14 @@ class Line:
     def take(self) -> Iterator[Seen]:
         """Take entries out, until the line is empty or the caller has enough."""
         while self._by_submitter:
-            for submitter in list(self._by_submitter):
-                entries = self._by_submitter[submitter]
-                entry = entries.popleft()
-                if not entries:
-                    del self._by_submitter[submitter]
-                yield entry
+            submitter = min(self._by_submitter, key=lambda uid: self._served.get(uid, 0))
+            self._turn += 1
+            self._served[submitter] = self._turn
+            entries = self._by_submitter[submitter]
+            entry = entries.popleft()
+            if not entries:
+                del self._by_submitter[submitter]
+            yield entry
 
 
 def within_quota(entries: Iterable[Seen], on_the_way: Mapping[int | None, int], quota: int | None) -> Iterator[Seen]:

@@ -51,8 +51,8 @@ class EntryState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One entry of the inbox at one scan. `reason` says why it waits, is torn or is ignored; empty when it is ready.
-    `submitter_uid`: whose it is, None when nobody has looked yet. `since_ns`: when it came, or last changed, by the
-    file system's clock; 0 when nobody has looked yet."""
+    `submitter_uid`: whose it is, None when nobody has looked yet. `since_ns`: when it came, as far as the file system
+    told at the first look, and not in the future; 0 when nobody has looked yet."""
 
     name: str
     state: EntryState
@@ -143,7 +143,8 @@ class Readiness:
             return None
         known.identity = identity
         self._settle(known, EntryState.READY, "")
-        known.due_s, known.submitter_uid, known.since_ns = inf, status.st_uid, status.st_ctime_ns
+        known.due_s, known.submitter_uid = inf, status.st_uid
+        known.since_ns = known.since_ns or _since_ns(status)
         return known.as_seen(name)
 
     def is_still_there(self, name: str) -> bool:
@@ -199,7 +200,7 @@ class Readiness:
         try:
             status = path.lstat()
             mode, identity = status.st_mode, tree.identity(path, status)
-            track.submitter_uid, track.since_ns = status.st_uid, status.st_ctime_ns
+            track.submitter_uid, track.since_ns = status.st_uid, track.since_ns or _since_ns(status)
             if track.state is EntryState.READY and identity != track.identity:
                 track.looked = False  # what was seen before was another one
             track.identity = identity
@@ -258,3 +259,7 @@ class Readiness:
     @staticmethod
     def _settle(track: _Track, state: EntryState, reason: str) -> None:
         track.state, track.reason = state, reason
+
+
+def _since_ns(status: os.stat_result) -> int:
+    return min(status.st_ctime_ns, time.time_ns())

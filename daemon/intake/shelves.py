@@ -12,6 +12,11 @@ from daemon.paths import Paths
 _ID_DIGITS = 32
 
 
+def id_in(name: str) -> str:
+    """What stands where a name has its job's id."""
+    return name[-_ID_DIGITS:]
+
+
 def settled(paths: Paths, job_id: str) -> Path | None:
     """Where the bundle of a job lies now, None when it is nowhere (any more)."""
     shelves = (paths.archive, paths.rejected, paths.quarantine, paths.work, paths.inbox)
@@ -30,5 +35,5 @@ def put_away(paths: Paths, job_ids: Collection[str]) -> list[Path]:
 def _entries(shelf: Path, job_ids: Collection[str]) -> Iterator[Path]:
     with suppress(FileNotFoundError), os.scandir(shelf) as entries:
         for entry in entries:
-            if entry.name[-_ID_DIGITS:] in job_ids and entry.name[-_ID_DIGITS - 1 : -_ID_DIGITS] in ("@", "-"):
+            if id_in(entry.name) in job_ids and entry.name[-_ID_DIGITS - 1 : -_ID_DIGITS] in ("@", "-"):
                 yield Path(entry.path)

@@ -50,12 +50,14 @@ class Aside:
         self._until_s: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def add(self, name: str, now_s: float) -> None:
-        """Leave it alone from now on. Of more than can be remembered the oldest is forgotten."""
+    def add(self, name: str, now_s: float) -> bool:
+        """Leave it alone from now on. False when there are more than can be remembered: the oldest is forgotten."""
         with self._lock:
             self._until_s[name] = now_s + self._seconds
-            if len(self._until_s) > _LEFT_ALONE:
-                del self._until_s[next(iter(self._until_s))]
+            if len(self._until_s) <= _LEFT_ALONE:
+                return True
+            del self._until_s[next(iter(self._until_s))]
+            return False
 
     def names(self, now_s: float) -> frozenset[str]:
         """Those that are left alone now."""

@@ -17,6 +17,7 @@ Job = TypeVar("Job")
 _IDLE_LIMIT_S = 1.0
 _PAUSE_AFTER_FAULT_S = 2.0
 _LONGEST_PAUSE_S = 60.0
+_FAULTS_COUNTED = 10
 
 
 class Workers(Generic[Job]):
@@ -75,7 +76,7 @@ class Workers(Generic[Job]):
                     failed_in_a_row = 0
                 else:
                     self._pause(min(_PAUSE_AFTER_FAULT_S * 2**failed_in_a_row, _LONGEST_PAUSE_S))
-                    failed_in_a_row += 1
+                    failed_in_a_row = min(failed_in_a_row + 1, _FAULTS_COUNTED)
             except (HarnessError, OSError) as error:
                 if str(error) != self._last_fault:  # an outage is told once, not at every try
                     log.story("cannot take or finish a job now", level=30, reason=error)
@@ -101,6 +102,6 @@ class Workers(Generic[Job]):
             if self._wakes == seen and not self._stopping:
                 self._changed.wait(_IDLE_LIMIT_S)
 
-    def _pause(self, pause_s: float = _PAUSE_AFTER_FAULT_S) -> None:
+    def _pause(self, pause_s: float | None = None) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping, pause_s)
+            self._changed.wait_for(lambda: self._stopping, _PAUSE_AFTER_FAULT_S if pause_s is None else pause_s)

@@ -435,10 +435,23 @@ class TestGiveBack:
         assert anothers is not None
         repository.put_back(lease, "no device is fit")
         repository.start(anothers)
+        assert [event.kind for event in history.events(job.job_id)] == ["registered", "leased", "started"]
         assert repository.withdraw(job.job_id)
         assert repository.register(job)
         with pytest.raises(LostClaim):
             repository.put_back(replace(anothers, fence=anothers.fence + 7), "no device is fit")
+
+    @pytest.mark.parametrize("oldest", [False, True])
+    def test_jobs_are_passed_over_by_name_and_come_later(self, repository: Repository, oldest: bool) -> None:
+        jobs = [new_job() for _ in range(3)]
+        for job in jobs:
+            repository.register(job)
+        ids = [job.job_id for job in jobs]
+        taken = [
+            repository.lease_next("me", LEASE_S, turns=(1000,), oldest=oldest, passed_over=over)
+            for over in ({ids[0], "unknown"}, set(ids[:1]), ids, ())
+        ]
+        assert [lease and lease.job_id for lease in taken] == [ids[1], ids[2], None, ids[0]]
 
     def test_withdrawing_by_id_takes_the_job_from_its_holder(self, repository: Repository) -> None:
         lease = leased(repository)

@@ -54,6 +54,17 @@ def test_everybodys_own_come_in_the_order_in_which_they_came(tmp_path: Path) -> 
     assert [entry.name for entry in line.take()] == [*names, "06.json", "02.json"]
 
 
+def test_an_entry_from_the_future_and_one_that_is_touched_keep_their_place(tmp_path: Path) -> None:
+    readiness = Readiness(tmp_path, quiet_s=0.0, torn_after_s=100)
+    (tmp_path / "first.json").write_text('{"kernel": {}}')
+    before = time.time_ns()
+    [first] = readiness.look(["first.json"], 1000.0)
+    (tmp_path / "first.json").chmod(0o600)
+    [again] = readiness.look([], 2000.0)
+    assert again.since_ns == first.since_ns <= max(before, first.since_ns)
+    assert first.since_ns <= time.time_ns()
+
+
 @given(entries, st.integers(1, 5))
 def test_nobody_gets_more_than_the_quota_and_nobody_less_than_there_is(found: list[Seen], quota: int) -> None:
     on_the_way = {1000: 2}

@@ -122,3 +122,16 @@ def test_of_many_who_cancel_one_job_at_once_exactly_one_ends_it(here: Place) -> 
         database.close()
     assert sorted(ended) == sorted(job_ids)
     assert here.faults(*(f"job{number}.json" for number in range(5))) == []
+
+
+def test_a_bundle_that_was_dropped_again_is_taken_out_of_the_inbox_though_its_id_has_ended(here: Place) -> None:
+    assert here.evald("db", "upgrade").returncode == 0
+    (here.home / "inbox").mkdir(exist_ok=True)
+    job_id = dropped(here, "again")
+    assert here.evald("cancel", "again").returncode == 0
+    [set_aside] = (here.home / "rejected").glob(f"*@{job_id}/again.json")
+    set_aside.rename(here.home / "inbox" / f"again.json@{job_id}")
+    ran = here.evald("cancel", "again", "--json")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert list((here.home / "inbox").iterdir()) == list((here.home / "work").iterdir()) == []
+    assert {job.state for job in here.jobs().values()} == {"finished"}

@@ -28,12 +28,11 @@ from daemon.verdict import Verdict
 
 
 class Stubborn(RehearsalEngine):
-    """Judges "kept" until it is told to end, has no device for "picky", and fails "unlucky" as long as it `fails`."""
+    """Judges "kept" until it is told to end, has no device for "picky", and fails "unlucky"."""
 
     def __init__(self, slots: int = 2) -> None:
         super().__init__(slots, 0.0)
         self.end = threading.Event()
-        self.fails = True
         self.asked: Counter[str] = Counter()
         self.at_work: list[str] = []
         self.twice = False
@@ -43,7 +42,7 @@ class Stubborn(RehearsalEngine):
         self.twice = self.twice or job.job_id in self.at_work
         if job.name == "picky":
             raise NoDevice("no fit device suits the job")
-        if job.name == "unlucky" and self.fails:
+        if job.name.startswith("unlucky"):
             raise HarnessError("the judge died")
         self.at_work.append(job.job_id)
         try:
@@ -130,12 +129,33 @@ def test_a_disk_that_takes_no_copies_costs_no_job_an_attempt(tmp_path: Path, mon
         return copy(entry, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(judging, "private_copy", full)
+    # Asked before a job is begun, when there is room, and after it failed, when there is none.
+    monkeypatch.setattr(judging, "lack", lambda _: "has 0 MiB free" if sum(tried.values()) < 20 else None)
     with daemon(tmp_path / "home", Stubborn()) as running:
         names = ["one", "two", "three"]
         for name in names:
             drop(tmp_path / "home", name)
         wait_for(lambda: ended(running, *names), "all of them, once there is space")
         assert {job.attempts for job in jobs(running).values()} == {1}
+
+
+def test_a_bundle_that_does_not_fit_where_others_do_is_given_up_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
+    copy = judging.private_copy
+
+    def small(entry: Path, *more: object) -> object:
+        if entry.name.startswith("huge"):
+            raise NotBegun("cannot write: No space left on device")
+        return copy(entry, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(judging, "private_copy", small)
+    with daemon(tmp_path / "home", Stubborn(1)) as running:
+        for name in ("huge", "one", "two"):
+            drop(tmp_path / "home", name)
+        wait_for(lambda: ended(running, "one", "two"), "the others")
+        wait_for(lambda: state(running, "huge") is JobState.BROKEN, "it to be given up")
 
 
 def test_faults_in_a_row_are_spaced_out_and_end_in_quarantine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,8 +168,9 @@ def test_faults_in_a_row_are_spaced_out_and_end_in_quarantine(tmp_path: Path, mo
 
     monkeypatch.setattr(workers.Workers, "_pause", counted)
     with daemon(tmp_path / "home", Stubborn(1)) as running:
-        drop(tmp_path / "home", "unlucky")
-        wait_for(lambda: state(running, "unlucky") is JobState.BROKEN, "its last attempt")
+        for name in ("unlucky", "unlucky2"):
+            drop(tmp_path / "home", name)
+            wait_for(lambda name=name: state(running, name) is JobState.BROKEN, "its last attempt")
         drop(tmp_path / "home", "good")
         wait_for(lambda: ended(running, "good"), "the next job")
         assert jobs(running)["unlucky"].verdict is Verdict.HARNESS_ERROR
@@ -159,7 +180,7 @@ def test_faults_in_a_row_are_spaced_out_and_end_in_quarantine(tmp_path: Path, mo
             AttemptOutcome.RETRIED,
             AttemptOutcome.BROKEN,
         ]
-    assert pauses == [2.0, 4.0]
+    assert pauses == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0], "a job that is given up does not begin the row anew"
 
 
 def test_a_copy_that_cannot_be_removed_costs_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +211,21 @@ def test_a_clock_that_jumps_takes_no_job_from_the_slot_that_is_at_it(tmp_path: P
         engine.end.set()
         wait_for(lambda: ended(running, "kept"), "the job to be judged")
         assert engine.asked["kept"] == jobs(running)["kept"].attempts == 1
+
+
+def test_a_sweep_does_not_wait_for_a_device_that_is_set_aside(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1)
+    settings.paths.create()
+    service.migrate.ensure_ready(settings.database_url)
+    for name in ("picky", "good"):
+        drop(tmp_path / "home", name)
+    sweep = service.Service(settings, Stubborn(), service.Silence())
+    thread = threading.Thread(target=sweep.sweep)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert [entry.name for entry in settings.paths.inbox.iterdir()] == ["picky"]
+    assert [entry.name.partition("@")[0] for entry in settings.paths.archive.iterdir()] == ["good"]
 
 
 def test_a_sweep_does_not_wait_for_jobs_that_may_not_begin(tmp_path: Path) -> None:

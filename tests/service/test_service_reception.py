@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from daemon import log, reception
+from daemon import log
 from daemon.config import Settings
 from daemon.db.errors import StorageUnavailable
 from daemon.errors import LostClaim
-from daemon.intake.readiness import Readiness
+from daemon.intake.readiness import Readiness, Seen
 from daemon.reception import Doorbell, Reception
 
 WAITING, AHEAD = 60, 10
@@ -34,7 +35,8 @@ class Room:
         self.queued = 0
         bell = Doorbell(lambda _name: None, lambda _claimed: None, lambda _finished: None)
         here: Any = self
-        self.reception = Reception(self.settings, here, here, "me-boot-1", bell)
+        self.left_alone = 0
+        self.reception = Reception(self.settings, here, here, "me-boot-1", bell, left_alone=lambda: self.left_alone)
         scan = Readiness._scan
 
         def counted(readiness: Readiness, now_s: float) -> list[str]:
@@ -198,9 +200,37 @@ def test_nothing_is_begun_where_a_disk_has_no_room(
 ) -> None:
     disk = {"f_bavail": 1000, "f_frsize": 4096, "f_files": 10**6, "f_favail": 10**5, "f_flag": 0} | changes
     told: list[str] = []
-    monkeypatch.setattr(reception.os, "statvfs", lambda _: SimpleNamespace(**disk))
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**disk))
     monkeypatch.setattr(log.Complaint, "say", lambda _, text: told.append(text))
     room = Room(tmp_path, monkeypatch, min_free_bytes=1 << 20)
     assert room.reception.is_open() == (words is None)
     assert all((words or "") in text for text in told)
     assert bool(told) == (words is not None)
+
+
+def test_jobs_that_are_left_alone_take_nobodys_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as are claimed ahead wait for a device that is set aside: others are claimed all the same."""
+    crowded = Room(tmp_path, monkeypatch)
+    crowded.queued = AHEAD
+    full(crowded)
+    crowded.turn()
+    assert crowded.claimed == []
+    crowded.left_alone = AHEAD
+    crowded.turn()
+    assert len(crowded.claimed) == AHEAD
+
+
+def test_submitters_take_turns_from_one_turn_to_the_next(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is mostly room for one: whoever was served last comes last then too, also after another look."""
+    seen = Readiness.look
+
+    def owned(readiness: Readiness, moved_in: frozenset[str], now_s: float) -> list[Seen]:
+        return [replace(entry, submitter_uid=int(entry.name[0])) for entry in seen(readiness, moved_in, now_s)]
+
+    monkeypatch.setattr(Readiness, "look", owned)
+    for name in ("1a", "1b", "1c", "1d", "2a", "2b"):
+        room.drop(f"{name}.json")
+    room.queued = AHEAD - 1
+    for number in range(20):
+        room.turn(now_s=1000.0 + 100 * number)
+    assert [name[0] for name in room.claimed] == ["1", "2", "1", "2", "1", "1"]

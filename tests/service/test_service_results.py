@@ -155,6 +155,14 @@ def test_a_name_whose_newest_result_went_points_at_the_newest_that_is_left(paths
     assert results.mend_names(paths, {"one": left}.get) == 0
 
 
+def test_links_say_whose_results_they_point_at(paths: Paths) -> None:
+    """A link's name is the job's made harmless: the database does not know it."""
+    document = results.document(results.Subject("1" * 32, "soft/max"), passed(), NOW)
+    results.release(paths, results.stage(paths, document, passed(), 1), NOW, "soft/max")
+    assert results.linked(paths, {"1" * 32}) == {"soft_max": "soft/max"}
+    assert results.linked(paths, {"2" * 32}) == {}
+
+
 def test_the_name_of_a_result_that_a_kill_left_in_the_outbox_stays(paths: Paths) -> None:
     document = results.document(results.Subject("1" * 32, "one"), passed(), NOW)
     waiting = results.stage(paths, document, passed(), 1)
