@@ -9,7 +9,7 @@ import pytest
 from daemon import durations
 from daemon.cli import figures, outcome
 from daemon.errors import OperatorError
-from daemon.verdict import Verdict
+from daemon.verdict import Phase, Verdict
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,16 @@ def test_the_worst_verdict_is_the_exit_code(verdicts: list[Verdict], code: int) 
 
 
 def test_a_row_of_the_table_says_how_many_problems_more_a_rejected_bundle_has() -> None:
-    def remark(verdict: Verdict, message: str) -> str:
-        return outcome.Line("0" * 32, "mine", verdict, None, message, None, None, None, None).cells()[-1]
+    def remark(verdict: Verdict, message: str, phase: Phase = Phase.INTAKE) -> str:
+        return outcome.Line("0" * 32, "mine", verdict, phase, message, None, None, None, None).cells()[-1]
 
     assert remark(Verdict.REJECTED, "first") == "first"
     assert remark(Verdict.REJECTED, "first\nsecond\nthird") == "first (and 2 more)"
     assert remark(Verdict.REJECTED, f"{'x' * 500}\nsecond").endswith("… (and 1 more)")
     assert remark(Verdict.RUNTIME_ERROR, "first\nits traceback") == "first"
+    assert (
+        remark(Verdict.REJECTED, "the reference is at fault\nits traceback", Phase.CHECK) == "the reference is at fault"
+    )
 
 
 def test_a_sparkline_has_one_mark_per_value_and_the_highest_is_full() -> None:
