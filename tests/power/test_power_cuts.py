@@ -25,7 +25,7 @@ from daemon.db.records import AttemptOutcome
 from daemon.lifecycle import JobState
 
 pytestmark = [pytest.mark.power, pytest.mark.timeout(600)]
-CUTS = 6
+CUTS = 5
 BATCH = 8
 SOURCE = "class Model(nn.Module):\n    def forward(self): return torch.ones(1)\n"
 

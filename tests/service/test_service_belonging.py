@@ -92,7 +92,9 @@ def test_a_daemon_compares_where_other_hosts_may_share_the_inbox(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "mount_of", lambda _: Mount("/", kind, frozenset()))
-    here, elsewhere = (Settings(home=tmp_path / "home", state=tmp_path / name) for name in ("here", "elsewhere"))
+    here, elsewhere = (
+        Settings(home=tmp_path / "home", state=tmp_path / name, engine="rehearsal") for name in ("here", "elsewhere")
+    )
     with service.opened(here, service.Silence()):
         pass
     if kind == "ext4":
