@@ -105,10 +105,12 @@ class Publisher:
             time.sleep(_PAUSE_S)
 
     def _claimed_for(self, job_id: str, name: str) -> Lease | None:
-        """Claim `inbox/NAME` with its lease. When the database cannot be told, the bundle goes back."""
-        claimed = self.claim(name)
+        """Claim `inbox/NAME`, whose name has that id, with its lease; where that job has ended, as another one. When
+        the database cannot be told, the bundle goes back."""
+        has_ended = self._repository.has_ended(job_id)
+        claimed = self._spool.claim(name, anew=has_ended)
         try:
-            if claimed.job_id == job_id or self._repository.has_ended(job_id):
+            if has_ended or claimed.job_id == job_id:
                 return self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
             self._repository.register(new_job(claimed))  # the same name again: another job
         except HarnessError:

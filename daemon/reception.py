@@ -119,10 +119,7 @@ class Reception:
             return 0
         except StorageUnavailable:
             raise
-        except HarnessError as error:  # this entry only, say a folder of another user: the others must not wait for it
-            self._complaint.say(f"cannot claim {entry.name}: {error}")
-            return 0
-        except OSError as error:
+        except (HarnessError, OSError) as error:  # this entry only, say a folder of another user: others must not wait
             self._complaint.say(f"cannot claim {entry.name}: {error}")
             return 0
         except Exception:  # noqa: BLE001 - the wall of one entry: a bug must not end the daemon

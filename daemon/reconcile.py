@@ -194,22 +194,24 @@ class Reconciler:
         daemon tells of itself, which it does before it claims anything. Queueing twice is harmless."""
         known = [daemon for daemon in self._history.daemons() if daemon.owner == owner.tag]
         told = any(not daemon.is_missing and daemon.state is not DaemonState.STOPPED for daemon in known)
-        if (
-            owner.host == self._spool.owner.host
-        ):  # a process that is no daemon may claim too; a pid may be another's now
-            return self._owner_lives(owner.tag) and (told or not known)
-        return told
+        if owner.host != self._spool.owner.host:
+            return told
+        # A process that is no daemon may claim too; and a pid may be another process's by now.
+        return self._owner_lives(owner.tag) and (told or not known)
+
+    def _is_left(self, claimed: Claimed) -> bool:
+        """Whether nobody but this daemon will queue it any more, or give it back."""
+        return claimed.owner == self._spool.owner or not self._may_yet_register(claimed.owner)
 
     # -- bundles ------------------------------------------------------------------------------------------------
 
     def _settle(self, claimed: Claimed, repairs: Repairs) -> None:
         job = self._history.job(claimed.job_id)
-        is_left = claimed.owner == self._spool.owner or not self._may_yet_register(claimed.owner)
         if job is None:
-            if is_left or self._is_late(claimed):
+            if self._is_late(claimed) or self._is_left(claimed):
                 self._register(claimed, repairs)
         elif job.state is JobState.WITHDRAWN:
-            if is_left:  # who withdrew it is giving the bundle back, unless he died
+            if self._is_left(claimed):  # who withdrew it is giving the bundle back, unless he died
                 self._register(claimed, repairs)
         elif job.state is JobState.FINISHED:
             self._desk.publisher.put_away(job.job_id, job.verdict or Verdict.REJECTED, job.message or "")

@@ -275,13 +275,20 @@ def file_name(name: str) -> str:
 
 def remove(paths: Paths, job_id: str) -> bool:
     """Delete the result files of a job, wherever they are. True when there were some."""
-    found = False
-    for month in paths.results.glob("[0-9]*-[0-9]*"):
-        folder = month / job_id
-        if folder.is_dir():
-            fsio.remove_tree(folder)
-            found = True
-    return found
+    folders = released(paths, job_id)
+    for folder in folders:
+        fsio.remove_tree(folder)
+    return bool(folders)
+
+
+def released(paths: Paths, job_id: str) -> list[Path]:
+    """Where visible results of a job lie, in whatever month: mostly one folder, or none."""
+    return [month / job_id for month in months(paths) if (month / job_id).is_dir()]
+
+
+def months(paths: Paths) -> Iterator[Path]:
+    """The folders that hold visible results."""
+    return paths.results.glob("[0-9]*-[0-9]*")
 
 
 def linked(paths: Paths, job_ids: Collection[str]) -> dict[str, str]:

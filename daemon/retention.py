@@ -72,7 +72,7 @@ def clean(
 def _newest(paths: Paths, history: History, name: str) -> Path | None:
     """The folder of the newest result of `name` that is there."""
     for job in history.jobs(name=name, state=_ENDED, limit=_LOOKED_AT).jobs:
-        if (folder := next(paths.results.glob(f"[0-9]*-[0-9]*/{job.job_id}"), None)) is not None:
+        for folder in results.released(paths, job.job_id):
             return folder
     return None
 
@@ -85,7 +85,7 @@ def _waiting(paths: Paths) -> frozenset[str]:
 def _files(paths: Paths, job_ids: Collection[str]) -> dict[Path, str]:
     """Result folders and bundles of ended jobs, each with the id of its job."""
     wanted = frozenset(job_ids)
-    months = paths.results.glob("[0-9]*-[0-9]*") if wanted else ()
+    months = results.months(paths) if wanted else ()
     found = {folder: folder.name for month in months for folder in month.iterdir() if folder.name in wanted}
     found |= {waiting.folder: waiting.job_id for waiting in results.staged(paths) if waiting.job_id in wanted}
     return found | {entry: shelves.id_in(entry.name) for entry in shelves.put_away(paths, wanted)}

@@ -64,7 +64,7 @@ class CaseJudge:
         self._build: dict[str, Any] = {}
         self._timings: list[Timing] = []
         self._numerics: Numerics | None = None
-        self._picker: numerics.CallPicker | None = None
+        self._timed_call: numerics.TimedCall | None = None
         self._inspection = Inspection(bench, request, bundle_dir, progress)
         self._samples: dict[Side, Sample] = {}
         self._checks: tuple[CheckReport, ...] = ()
@@ -210,11 +210,7 @@ class CaseJudge:
         if inspector.reference is None:
             return
         arena, wiring = inspector.reference.attached, inspector.reference.wiring
-        inputs = [
-            arena.pristine(0, placed)
-            for wired, placed in zip(wiring.fields, arena.layout.fields, strict=True)
-            if wired.logical is not None
-        ]
+        inputs = [arena.pristine(0, placed) for _, placed in wiring.inputs(arena.layout)]
         if accepted := weak_controls(inspector.reference, inspector.tolerances, inputs):
             self._labels.append("weak_check")
             self._ready.notes.append(f"a trivial answer would pass the check too: {', '.join(accepted)}")
@@ -234,8 +230,7 @@ class CaseJudge:
             graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
             in_pairs=self._bench.device.is_gpu,
         )
-        if not numerics.too_large(places):
-            self._picker = numerics.CallPicker(places, self._secret.host_generator("picked"))
+        picker = numerics.CallPicker(places, self._secret.host_generator("picked"))
         start = time.monotonic()
         null = self._bench.null()
         measurement = Measurement(
@@ -246,13 +241,14 @@ class CaseJudge:
             rules,
             self._bench.conditions,
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
-            offer=self._picker.offer if self._picker else lambda *_: None,
+            offer=picker.offer,
             stages=self._stages,
             lane=self._bench.lane,
         )
         with self._bench.still():
             self._deadline += time.monotonic() - start
             self._timings = measurement.run(estimate_s, self._deadline, self._progress)
+        self._timed_call = picker.picked
         calls, wanted_calls = sum(self._timings[0].calls), self._request.num_trials
         if self._timings[0].stop == "time" and calls < wanted_calls:
             self._ready.notes.append(f"timed {calls} calls; num_trials asks for {wanted_calls}, but the time was over")
@@ -284,12 +280,12 @@ class CaseJudge:
             inspector.inspect([0], Phase.MEASURE)
             runs.append(numerics.answers_of(candidate))
         self._numerics = numerics.spread_of(*runs)
-        if reference is not None and self._picker is not None and (call := self._picker.picked) is not None:
+        if reference is not None and self._timed_call is not None:
             limit = min(self._deadline, time.monotonic() + _EXACT_LIMIT_S)
-            fill(reference, [0], call.inputs)
+            fill(reference, [0], self._timed_call.inputs)
             reference.hand_over([0])
             exact = self._ready.export(reference.cell, "exact", Phase.MEASURE)
-            self._numerics = numerics.against_exact(self._numerics, call, exact, limit)
+            self._numerics = numerics.against_exact(self._numerics, self._timed_call, exact, limit)
         self._labels += numerics.labels(self._numerics)
 
     # -- under NVIDIA's tools ------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class MeasureRules:
 
 
 Check = Callable[[int, list[int]], None]
-Offer = Callable[[int, list[int]], None]
+Offer = Callable[[int, Sequence[int]], None]
 
 
 class Measurement:
@@ -260,11 +260,8 @@ class Measurement:
         return plan_round(place.attached, self._secret_fields(place), turn, self._random)
 
     def _secret_fields(self, place: SidePlace) -> list[Field]:
-        return [
-            placed
-            for wired, placed in zip(place.wiring.fields, place.attached.layout.fields, strict=True)
-            if wired.logical is not None and self._drawer.is_secret(wired.logical)
-        ]
+        fields = place.wiring.inputs(place.attached.layout)
+        return [placed for logical, placed in fields if self._drawer.is_secret(logical)]
 
     def _rounds(self, slots: int, start: float, deadline: float, progress: Callable[[str], None]) -> str:
         rules = self._rules
@@ -273,7 +270,7 @@ class Measurement:
             began = time.monotonic()
             turn = self._turns.usual()
             self._one_round(turn, "round", deadline, lambda series: series.rounds)
-            self._offer(len(self._series[0].rounds), list(turn.order))
+            self._offer(len(self._series[0].rounds), turn.order)
             took_s = time.monotonic() - began
             if self._replay:  # calls one by one are long against what a round of them costs
                 self._calibration.beside(slots)
@@ -442,9 +439,8 @@ def _require_unchanged(place: SidePlace, result: RoundResult) -> None:
 
 def fill(place: SidePlace, slots: list[int], values: Sequence[torch.Tensor] | Mapping[int, torch.Tensor]) -> None:
     """Write logical inputs by their number, [slots, *shape] each, into the image of these slots."""
-    for wired, placed in zip(place.wiring.fields, place.attached.layout.fields, strict=True):
-        if wired.logical is not None:
-            place.attached.place(slots, placed, values[wired.logical])
+    for logical, placed in place.wiring.inputs(place.attached.layout):
+        place.attached.place(slots, placed, values[logical])
 
 
 def _percent(value: float | None) -> str:

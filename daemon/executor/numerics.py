@@ -57,30 +57,26 @@ class TimedCall:
         """Copies of what is in `slot` of both. Both cells must be frozen, and the judge's contents those of the
         round."""
         arena = reference.attached
-        fields = zip(reference.wiring.fields, arena.layout.fields, strict=True)
-        inputs = {
-            wired.logical: arena.pristine(slot, placed)[None].clone()
-            for wired, placed in fields
-            if wired.logical is not None
-        }
+        fields = reference.wiring.inputs(arena.layout)
+        inputs = {logical: arena.pristine(slot, placed)[None].clone() for logical, placed in fields}
         return cls(inputs, answers_of(candidate, slot), answers_of(reference, slot))
 
 
 class CallPicker:
-    """Keeps one call of all timed rounds, every round's with the same chance; none where there is no reference."""
+    """Keeps one call of all timed rounds, every round's with the same chance; none where there is no reference, or
+    where it is `too_large`."""
 
     def __init__(self, places: Sequence[SidePlace], random: torch.Generator) -> None:
-        self._places = places
+        self._sides = None if len(places) == 1 or too_large(places) else (places[0], places[1])
         self._random = random
         self.picked: TimedCall | None = None
 
     def offer(self, number: int, slots: Sequence[int]) -> None:
         """Round `number`, counted from 1, is over and right; a measurement that begins anew counts anew."""
-        if len(self._places) == 1 or self._draw(number) > 0:
+        if self._sides is None or self._draw(number) > 0:
             return
-        candidate, reference = self._places
         self.picked = None  # its memory first
-        self.picked = TimedCall.of(candidate, reference, slots[self._draw(len(slots))])
+        self.picked = TimedCall.of(*self._sides, slots[self._draw(len(slots))])
 
     def _draw(self, limit: int) -> int:
         return int(torch.randint(limit, (), generator=self._random))

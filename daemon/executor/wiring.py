@@ -7,12 +7,13 @@ or an output. Arguments are a tree over fields.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from daemon.contract import ArgSpec, IOContract, TensorSpec
 from daemon.executor import tree
-from daemon.executor.layout import Layout, TensorShape, plan, slot_stride
+from daemon.executor.layout import Field, Layout, TensorShape, plan, slot_stride
 
 
 class CannotWire(Exception):  # noqa: N818 - the bundle's two sides do not fit together; the message says how to fix it
@@ -61,6 +62,12 @@ class Wiring:
     def layout(self, slots: int) -> Layout:
         fields = [(f.name, f.tensor, f.is_output or f.logical is None, f.logical is None) for f in self.fields]
         return plan(fields, slots)
+
+    def inputs(self, layout: Layout) -> Iterator[tuple[int, Field]]:
+        """Where each logical input lies in a slot of `layout`, by its number."""
+        for wired, placed in zip(self.fields, layout.fields, strict=True):
+            if wired.logical is not None:
+                yield wired.logical, placed
 
     @property
     def output_args(self) -> tuple[int, ...]:

@@ -91,6 +91,7 @@ def test_every_round_may_be_the_one_whose_call_is_looked_at(monkeypatch: pytest.
     """And every slot of it; a measurement that begins anew forgets what it had."""
     taken: list[tuple[int, int]] = []
     monkeypatch.setattr(TimedCall, "of", lambda _candidate, _reference, slot: slot)
+    monkeypatch.setattr("daemon.executor.numerics.too_large", lambda _: False)
     sides: Any = [object(), object()]
     for seed in range(400):
         picker = CallPicker(sides, torch.Generator().manual_seed(seed))
@@ -114,6 +115,14 @@ def picked(picker: CallPicker) -> int:
 def test_without_a_reference_no_call_is_kept() -> None:
     alone: Any = [object()]
     picker = CallPicker(alone, torch.Generator())
+    picker.offer(1, [0])
+    assert picker.picked is None
+
+
+def test_no_call_is_kept_whose_copies_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.executor.numerics.too_large", lambda _: True)
+    sides: Any = [object(), object()]
+    picker = CallPicker(sides, torch.Generator())
     picker.offer(1, [0])
     assert picker.picked is None
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon.paths import Paths
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -17,6 +19,13 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    made = Paths(tmp_path, tmp_path / "inbox", tmp_path / "results", tmp_path / "state")
+    made.create()
+    return made
 
 
 @pytest.fixture

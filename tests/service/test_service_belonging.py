@@ -18,13 +18,6 @@ from daemon.watcher import Mount
 ONE, OTHER = "1" * 32, "2" * 32
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    made = Paths(tmp_path, tmp_path / "inbox", tmp_path / "results", tmp_path / "state")
-    made.create()
-    return made
-
-
 def test_the_first_database_owns_the_inbox_and_another_is_refused_with_what_to_type(paths: Paths) -> None:
     for _ in range(2):
         belonging.require_own(paths, ONE, "sqlite:///one")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +14,6 @@ from daemon.paths import Paths
 from daemon.verdict import Phase, Side, Verdict
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    made = Paths(tmp_path, tmp_path / "inbox", tmp_path / "results", tmp_path / "state")
-    made.create()
-    return made
 
 
 def timing(mean_ms: float) -> Timing:

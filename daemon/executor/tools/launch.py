@@ -116,9 +116,8 @@ class Launch:
         self._shared.append(memory)
         arena = Arena(layout, memory)
         arena.compose(secret.generator("tool"), [0])
-        for wired, placed in zip(sample.wiring.fields, layout.fields, strict=True):
-            if wired.logical is not None:
-                arena.place([0], placed, sample.values[wired.logical])
+        for logical, placed in sample.wiring.inputs(layout):
+            arena.place([0], placed, sample.values[logical])
         arena.set_order([0])
         arena.publish([0])
         arena.settle()
