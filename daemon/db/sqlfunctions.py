@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Float, SQLColumnExpression, Text, literal
@@ -28,16 +29,15 @@ class _Moment(FunctionElement[Any]):
 def now(offset_s: float | ColumnElement[float] = 0.0) -> ColumnElement[Any]:
     """The database's clock plus `offset_s` seconds (a number, or a parameter of the statement).
 
-    Postgres: `statement_timestamp()`, which leaves an index on a time usable. SQLite: milliseconds, padded to the
-    stored form.
+    Postgres: `statement_timestamp()`, which leaves an index on a time usable. SQLite: this host's clock, in the stored
+    form, for its own functions know only milliseconds, and two bundles may well arrive in one.
     """
     return _Moment(offset_s if isinstance(offset_s, ColumnElement) else literal(float(offset_s), Float()))
 
 
 @compiles(_Moment, "sqlite")
 def _moment_sqlite(element: _Moment, compiler: SQLCompiler, **kw: Any) -> str:
-    offset = compiler.process(element.clauses, **kw)
-    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%+.6f seconds', {offset})) || '000')"
+    return f"evald_moment({compiler.process(element.clauses, **kw)})"
 
 
 @compiles(_Moment, "postgresql")
@@ -105,6 +105,11 @@ def _quantiles_postgresql(element: _Quantiles, compiler: SQLCompiler, **kw: Any)
     return f"to_json(percentile_cont(ARRAY[{wanted}]) WITHIN GROUP (ORDER BY {figure}))::text"
 
 
+def _moment_here(offset_s: float) -> str:
+    moment = datetime.now(UTC) + timedelta(seconds=offset_s)
+    return moment.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
 class _SqliteQuantiles:
     def __init__(self) -> None:
         self._figures: list[float] = []
@@ -123,5 +128,7 @@ def _interpolated(ordered: list[float], share: float) -> float:
 
 
 def install(connection: sqlite3.Connection) -> None:
-    """Teach one SQLite connection the aggregate behind `quantiles`."""
+    """Teach one SQLite connection what is behind `now` and `quantiles`."""
+    # Called deterministic, it is asked once in each run of a statement and not for each row, as `'now'` would be.
+    connection.create_function("evald_moment", 1, _moment_here, deterministic=True)
     connection.create_aggregate("evald_quantiles", 1, _SqliteQuantiles)  # type: ignore[arg-type]

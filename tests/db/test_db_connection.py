@@ -19,6 +19,7 @@ from daemon.db.connection import Database, normalised
 from daemon.db.errors import StorageRefused, StorageUnavailable
 from daemon.db.filesystem import FUSE_MAGIC, network_kind, refuse_network, statfs_magic
 from daemon.db.history import History
+from daemon.db.models import Job
 from daemon.db.repository import Repository
 from daemon.db.sqlfunctions import now
 from daemon.errors import HarnessError, OperatorError
@@ -162,6 +163,18 @@ def test_the_database_clock_is_utc_and_can_be_offset(database: Database) -> None
         here, later = connection.execute(select(now(), now(3600.5))).one()
     assert abs((here - datetime.now(UTC)).total_seconds()) < 60
     assert (later - here).total_seconds() == pytest.approx(3600.5, abs=0.01)
+
+
+def test_the_clock_stands_still_within_a_statement_and_goes_on_between_two(
+    database: Database, repository: Repository
+) -> None:
+    for _ in range(50):
+        repository.register(new_job())
+    statement = select(now()).select_from(Job)
+    with database.read() as connection:
+        first, second = (set(connection.scalars(statement)) for _ in range(2))
+    assert (len(first), len(second)) == (1, 1)
+    assert max(first) < max(second)
 
 
 def test_a_commit_whose_answer_is_lost_is_not_done_twice(

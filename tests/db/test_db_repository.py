@@ -131,6 +131,13 @@ class TestLease:
             names.append(lease.name)
         assert names == ["c", "b", "a", "d"]
 
+    def test_jobs_that_arrive_within_a_millisecond_go_in_order(self, repository: Repository) -> None:
+        jobs = [new_job() for _ in range(60)]
+        for job in jobs:
+            repository.register(job)
+        leases = [repository.lease_next("me", LEASE_S) for _ in jobs]
+        assert [lease and lease.job_id for lease in leases] == [job.job_id for job in jobs]
+
     def test_a_lease_ends_by_the_database_clock(self, repository: Repository, database: Database) -> None:
         lease = leased(repository)
         assert (lease.lease_until - lease.claimed_at).total_seconds() == pytest.approx(LEASE_S, abs=0.5)
