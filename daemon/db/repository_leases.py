@@ -111,20 +111,25 @@ def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_at
 
 def seize(connection: Connection, job_id: str, owner: str, lease_s: float) -> Lease | None:
     """See `Repository.seize`."""
-    found = connection.execute(select(Job.state, Job.fence).where(Job.id == job_id).with_for_update()).one_or_none()
+    found = connection.execute(_as_it_stands(job_id)).one_or_none()
     if found is None or found.state.final or found.state is JobState.WITHDRAWN:
         return None
     if found.state in HELD:
-        values = {**UNLEASED, "fence": found.fence + 1, "attempts": Job.attempts - 1}
+        values = {**UNLEASED, "fence": found.fence + 1, "attempts": found.attempts - 1}
         rows.move(connection, job_id, (found.state,), JobState.QUEUED, held_fence=found.fence, **values)
         rows.end_attempt(connection, job_id, found.fence, AttemptOutcome.WITHDRAWN, f"taken by {owner}")
     return take(connection, job_id, owner, lease_s, max_attempts=sys.maxsize)
 
 
+def _as_it_stands(job_id: str) -> Select[JobState, int, int]:
+    """State, fence and attempts of a job, locked."""
+    return select(Job.state, Job.fence, Job.attempts).where(Job.id == job_id).with_for_update()
+
+
 def start(connection: Connection, lease: Lease) -> None:
     """See `Repository.start`."""
     claimed, running = JobState.CLAIMED, JobState.RUNNING
-    if rows.move(connection, lease.job_id, (claimed,), running, held_fence=lease.fence, started_at=now()):
+    if rows.move(connection, lease.job_id, (claimed,), running, held_fence=lease.fence, stamped="started_at"):
         rows.note(connection, lease.job_id, "started", lease.owner)
         return
     state = connection.scalar(select(Job.state).where(Job.id == lease.job_id, Job.fence == lease.fence))
@@ -157,7 +162,7 @@ def _give_back(connection: Connection, held: Held, reason: str, outcome: Attempt
     state = JobState.BROKEN if last else JobState.QUEUED
     values: dict[str, Any] = {**UNLEASED, "fence": held.fence + 1}
     if last:
-        values |= {"verdict": Verdict.HARNESS_ERROR, "message": reason, "finished_at": now()}
+        values |= {"verdict": Verdict.HARNESS_ERROR, "message": reason, "stamped": "finished_at"}
     if not rows.move(connection, held.job_id, HELD, state, held_fence=held.fence, **values):
         raise LostClaim(f"job {held.job_id}: lease {held.fence} no longer counts")
     rows.end_attempt(connection, held.job_id, held.fence, outcome, reason)
@@ -197,7 +202,13 @@ def break_exhausted(connection: Connection, max_attempts: int) -> list[Expired]:
         why += f"; the last time: {reason}" if reason else ""
         values: dict[str, Any] = {"fence": row.fence + 1, "verdict": Verdict.HARNESS_ERROR, "message": why}
         broke = rows.move(
-            connection, row.id, (JobState.QUEUED,), JobState.BROKEN, held_fence=row.fence, finished_at=now(), **values
+            connection,
+            row.id,
+            (JobState.QUEUED,),
+            JobState.BROKEN,
+            held_fence=row.fence,
+            stamped="finished_at",
+            **values,
         )
         if broke:
             rows.note(connection, row.id, "broken", why)
@@ -239,7 +250,7 @@ def _let_go(
     """Held -> queued by an attempt that does not count. False: this very lease had ended so before. Of the attempts of
     this outcome (and `like` it) the newest stays: there may be one every few seconds. Raises `LostClaim`.
     """
-    values |= {**UNLEASED, "fence": lease.fence + 1, "attempts": Job.attempts - 1}
+    values |= {**UNLEASED, "fence": lease.fence + 1, "attempts": lease.attempt - 1}
     if not rows.move(connection, lease.job_id, HELD, JobState.QUEUED, held_fence=lease.fence, **values):
         if rows.outcome_of(connection, lease.job_id, lease.fence) is outcome:
             return False
@@ -253,8 +264,7 @@ def _let_go(
 def withdraw(connection: Connection, held: Lease | str) -> bool:
     """See `Repository.withdraw`."""
     job_id = held if isinstance(held, str) else held.job_id
-    columns = select(Job.state, Job.fence, Job.attempts).where(Job.id == job_id)
-    found = connection.execute(columns.with_for_update()).one_or_none()
+    found = connection.execute(_as_it_stands(job_id)).one_or_none()
     if isinstance(held, Lease) and (found is None or found.fence != held.fence):
         if rows.outcome_of(connection, job_id, held.fence) is AttemptOutcome.WITHDRAWN:
             return False

@@ -8,14 +8,13 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from daemon.db import repository_rows as rows
 from daemon.db import samples
 from daemon.db.models import Environment, Evaluation, Metric, Sample, Statistics
 from daemon.db.records import AttemptOutcome, Lease, Published
 from daemon.db.repository_rows import HELD, UNLEASED
-from daemon.db.sqlfunctions import now
 from daemon.errors import LostClaim
 from daemon.evaluation import CaseEvaluation, Timing
 from daemon.evaluation import Environment as RanIn
@@ -26,6 +25,9 @@ from daemon.verdict import Side
 METRIC_NAME_CHARS = 200
 UNIT_CHARS = 24
 FIGURE_LIMIT = 1e300
+_ENVIRONMENT = select(Environment.id).where(Environment.content_sha256 == bindparam("content"))
+_EVALUATION = insert(rows.table_of(Evaluation)).returning(Evaluation.id)
+_STATISTICS, _SAMPLE, _METRIC = (insert(rows.table_of(table)) for table in (Statistics, Sample, Metric))
 
 
 def publish(connection: Connection, lease: Lease, published: Published) -> bool:
@@ -42,6 +44,7 @@ def publish(connection: Connection, lease: Lease, published: Published) -> bool:
         HELD,
         JobState.FINISHED,
         held_fence=lease.fence,
+        stamped="finished_at",
         queue_ms=queue_ms,
         **_finished(connection, lease.job_id, published),
     ):
@@ -60,7 +63,6 @@ def _finished(connection: Connection, job_id: str, published: Published) -> dict
     return {
         **UNLEASED,
         **_headline(evaluation),
-        "finished_at": now(),
         "verdict": evaluation.verdict,
         "phase": evaluation.phase,
         "message": evaluation.message,
@@ -98,23 +100,23 @@ def _environment_id(connection: Connection, environment: RanIn) -> int:
     content_sha256 = hashlib.sha256(json.dumps(details, sort_keys=True).encode()).hexdigest()
     known = {column.key: details[column.key] for column in Environment.__table__.columns if column.key in details}
     values = {**known, "content_sha256": content_sha256, "details": details}
+    found = connection.scalar(_ENVIRONMENT, {"content": content_sha256})
+    if found is not None:
+        return found
     rows.insert_missing(connection, Environment, Environment.content_sha256, values)
-    found = select(Environment.id).where(Environment.content_sha256 == content_sha256)
-    return connection.execute(found).scalar_one()
+    return connection.execute(_ENVIRONMENT, {"content": content_sha256}).scalar_one()
 
 
 def _write_cases(connection: Connection, job_id: str, published: Published) -> None:
     for position, case in enumerate(published.evaluation.cases):
-        statement = (
-            insert(Evaluation).values(job_id=job_id, position=position, **_case_row(case)).returning(Evaluation.id)
-        )
-        evaluation_id = connection.execute(statement).scalar_one()
+        row = {"job_id": job_id, "position": position, **_case_row(case)}
+        evaluation_id = connection.execute(_EVALUATION, row).scalar_one()
         for side, timing in ((Side.CANDIDATE, case.timing), (Side.REFERENCE, case.ref_timing)):
             if timing is not None:
                 _write_timing(connection, {"evaluation_id": evaluation_id, "side": side}, timing)
         metrics = list(_metric_rows(evaluation_id, position, case, published))
         if metrics:
-            connection.execute(insert(Metric), metrics)
+            connection.execute(_METRIC, metrics)
 
 
 def _case_row(case: CaseEvaluation) -> dict[str, Any]:
@@ -157,11 +159,10 @@ def _write_timing(connection: Connection, key: dict[str, Any], timing: Timing) -
     stats = {f"{name}_ms": value for name, value in timing.stats.model_dump().items()}
     plain = timing.model_dump(include={column.key for column in Statistics.__table__.columns} - {"labels"})
     count = len(timing.samples_ms)
-    connection.execute(
-        insert(Statistics).values(**key, **stats, **plain, sample_count=count, labels=list(timing.labels))
-    )
+    labels = list(timing.labels)
+    connection.execute(_STATISTICS, {**key, **stats, **plain, "sample_count": count, "labels": labels})
     blobs = {"samples_ms": samples.pack_ms(timing.samples_ms), "calls": samples.pack_calls(timing.calls)}
-    connection.execute(insert(Sample).values(**key, **blobs))
+    connection.execute(_SAMPLE, {**key, **blobs})
 
 
 def _metric_rows(

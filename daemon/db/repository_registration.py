@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from daemon.db import repository_rows as rows
 from daemon.db.models import Bundle, Job
@@ -15,6 +15,10 @@ from daemon.lifecycle import JobState
 CONTRACT_KEPT_CHARS = 1024 * 1024
 KIND_CHARS = 24
 KERNEL_TYPE_CHARS = 64
+_DESCRIBE_JOB = update(rows.table_of(Job)).where(
+    Job.id == bindparam("described"), Job.state.in_((JobState.QUEUED, *HELD))
+)
+_DESCRIBE_BUNDLE = update(rows.table_of(Bundle)).where(Bundle.id == bindparam("described"))
 
 
 def register(connection: Connection, job: NewJob) -> bool:
@@ -28,10 +32,9 @@ def register(connection: Connection, job: NewJob) -> bool:
 
 def describe(connection: Connection, job_id: str, description: Description) -> bool:
     """See `Repository.describe`."""
-    statement = update(Job).where(Job.id == job_id, Job.state.in_((JobState.QUEUED, *HELD)))
-    if connection.execute(statement.values(**_described_job(description))).rowcount == 0:
+    if connection.execute(_DESCRIBE_JOB, {"described": job_id, **_described_job(description)}).rowcount == 0:
         return False
-    connection.execute(update(Bundle).where(Bundle.id == job_id).values(**_described_bundle(description)))
+    connection.execute(_DESCRIBE_BUNDLE, {"described": job_id, **_described_bundle(description)})
     return True
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, Update, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 
@@ -27,26 +27,47 @@ NAME_CHARS = 255  # names are indexed, and Postgres refuses index entries over 2
 
 
 def table_of(model: type[DeclarativeBase]) -> Table:
-    """A statement on the table itself is built and run in less time than one on its model."""
+    """A statement on the table itself is built and run in less time than one on its model; and one that is built once,
+    its values parameters, in a fraction of that.
+    """
     table: Any = model.__table__
     return cast("Table", table)
 
 
 _NOTE = insert(table_of(Event)).values(at=now())
+_END = (
+    update(table_of(Attempt))
+    .where(Attempt.job_id == bindparam("of_job"), Attempt.fence == bindparam("held"))
+    .values(ended_at=now())
+)
 
 
 def move(
-    connection: Connection, job_id: str, old: Iterable[JobState], new: JobState, *, held_fence: int, **values: Any
+    connection: Connection,
+    job_id: str,
+    old: Iterable[JobState],
+    new: JobState,
+    *,
+    held_fence: int,
+    stamped: str | None = None,
+    **values: Any,
 ) -> bool:
     """Compare-and-set: move the job from one of `old` to `new` if it is there with exactly `held_fence`. False: it
-    was not.
+    was not. `stamped`: a column that gets the database's time.
     """
     states = tuple(old)
     forbidden = [state for state in states if not may_move(state, new)]
     if forbidden:
         raise ValueError(f"a job may not move from {forbidden[0]} to {new}")
-    statement = update(Job).where(Job.id == job_id, Job.state.in_(states), Job.fence == held_fence)
-    return connection.execute(statement.values(state=new, **values)).rowcount == 1
+    given = {"moved": job_id, "held": held_fence, "state": new, **values}
+    return connection.execute(_move(states, stamped), given).rowcount == 1
+
+
+@cache
+def _move(old: tuple[JobState, ...], stamped: str | None) -> Update:
+    statement = update(table_of(Job)).where(Job.id == bindparam("moved"), Job.state.in_(old))
+    statement = statement.where(Job.fence == bindparam("held"))
+    return statement if stamped is None else statement.values({stamped: now()})
 
 
 def insert_missing(
@@ -68,7 +89,6 @@ def insert_missing(
 def _insert_missing(
     dialect: str, table: type[DeclarativeBase], key: InstrumentedAttribute[Any], stamped: tuple[str, ...]
 ) -> Any:
-    """Built once: building one takes longer than running it."""
     statement = upsert(dialect, table).values({column: now() for column in stamped})
     return statement.on_conflict_do_nothing(index_elements=[key.key]).returning(key)
 
@@ -83,10 +103,10 @@ def end_attempt(
     connection: Connection, job_id: str, fence: int, outcome: AttemptOutcome, reason: str | None = None
 ) -> None:
     """Write down how the attempt that held `fence` ended. One that does not count gives its number back."""
-    values: dict[str, Any] = {"outcome": outcome, "ended_at": now(), "reason": reason}
+    given: dict[str, Any] = {"of_job": job_id, "held": fence, "outcome": outcome, "reason": reason}
     if outcome in UNCOUNTED:
-        values["number"] = None
-    connection.execute(update(Attempt).where(Attempt.job_id == job_id, Attempt.fence == fence).values(**values))
+        given["number"] = None
+    connection.execute(_END, given)
 
 
 def outcome_of(connection: Connection, job_id: str, fence: int) -> AttemptOutcome | None:

@@ -105,7 +105,8 @@ def _quantiles_postgresql(element: _Quantiles, compiler: SQLCompiler, **kw: Any)
     return f"to_json(percentile_cont(ARRAY[{wanted}]) WITHIN GROUP (ORDER BY {figure}))::text"
 
 
-def _moment_here(offset_s: float) -> str:
+def _time_of_day(offset_s: float) -> str:
+    """SQLite's clock is this host's: the one place of the database that asks it."""
     moment = datetime.now(UTC) + timedelta(seconds=offset_s)
     return moment.replace(tzinfo=None).isoformat(" ", "microseconds")
 
@@ -130,5 +131,5 @@ def _interpolated(ordered: list[float], share: float) -> float:
 def install(connection: sqlite3.Connection) -> None:
     """Teach one SQLite connection what is behind `now` and `quantiles`."""
     # Called deterministic, it is asked once in each run of a statement and not for each row, as `'now'` would be.
-    connection.create_function("evald_moment", 1, _moment_here, deterministic=True)
+    connection.create_function("evald_moment", 1, _time_of_day, deterministic=True)
     connection.create_aggregate("evald_quantiles", 1, _SqliteQuantiles)  # type: ignore[arg-type]
