@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import daemon
-from daemon import access
+from daemon import access, room
 from daemon.cli import figures
 from daemon.config import LoadedSettings, Settings
 from daemon.errors import EvaldError, HarnessError, OperatorError
@@ -205,11 +206,15 @@ def _free_space(settings: Settings) -> Iterator[Check]:
         if place.stat().st_dev in seen:
             continue
         seen.add(place.stat().st_dev)
-        free = shutil.disk_usage(place).free
-        low = settings.min_free_bytes
-        status = Status.FAIL if free < low else Status.WARN if free < _LOW_BYTES else Status.OK
-        hint = None if status is Status.OK else "evald cleanup --dry-run   shows what could go"
-        yield Check(f"space for {name}", status, f"{figures.size(free)} free at {place}", hint)
+        disk = os.statvfs(place)
+        free = disk.f_bavail * disk.f_frsize
+        lacking = room.lack_of(disk, settings.min_free_bytes)
+        status = Status.FAIL if lacking is not None else Status.WARN if free < _LOW_BYTES else Status.OK
+        message = f"{figures.size(free)} free at {place}" if lacking is None else f"{place} {lacking}"
+        hint = "evald cleanup --dry-run   shows what could go"
+        if disk.f_flag & os.ST_RDONLY:
+            hint = f"findmnt -T {shlex.quote(str(place))}   shows how it is mounted"
+        yield Check(f"space for {name}", status, message, None if status is Status.OK else hint)
 
 
 def _database(settings: Settings) -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,6 +43,33 @@ def test_a_shared_inbox_whose_bundles_everybody_can_read_is_pointed_out(settings
         pytest.skip("no access control lists here")
     closed = found(list(checks._privacy(settings)), "waiting bundles")
     assert closed is not None and closed.status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words", "typed"),
+    [
+        ({}, Status.OK, "GiB free at ", None),
+        ({"f_bavail": 1}, Status.FAIL, "are wanted", "evald cleanup"),
+        ({"f_bavail": 300_000}, Status.WARN, "free at", "evald cleanup"),
+        ({"f_favail": 3}, Status.FAIL, "has room for 3 more files", "evald cleanup"),
+        ({"f_flag": os.ST_RDONLY}, Status.FAIL, "is read-only", "findmnt -T "),
+    ],
+    ids=["room", "no bytes", "few bytes", "no files", "read-only"],
+)
+def test_a_disk_that_a_daemon_would_not_use_is_a_failure(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, int],
+    status: Status,
+    words: str,
+    typed: str | None | None,
+) -> None:
+    disk = {"f_bavail": 10**8, "f_frsize": 4096, "f_files": 10**6, "f_favail": 10**5, "f_flag": 0} | changes
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**disk))
+    told = found(list(checks._free_space(settings)), "space for state")
+    assert told is not None and told.status is status
+    assert words in told.message
+    assert told.hint is None if typed is None else typed in (told.hint or "")
 
 
 def test_results_for_one_reader_need_a_file_system_that_can(
