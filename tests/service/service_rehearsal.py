@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service_bundles import result_of
+from sqlalchemy import text
 
 from daemon.config import Settings
 from daemon.db.connection import Database
@@ -84,6 +87,40 @@ class Place:
             )
         self.started.append(Daemon(process, log))
         return self.started[-1]
+
+    def freeze(self, daemon: Daemon) -> None:
+        """Stop `daemon` between two transactions. One that is frozen inside keeps what it has locked, and nobody else
+        can write.
+        """
+        for _ in range(100):
+            daemon.signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            if not self._has_transaction():
+                return
+            daemon.signal(signal.SIGCONT)
+            time.sleep(0.02)
+        raise AssertionError("the daemon was in a transaction whenever it was stopped")
+
+    def _has_transaction(self) -> bool:
+        """Whether anybody writes, or on Postgres does anything."""
+        database = Database(self.database_url)
+        try:
+            if not database.is_sqlite:
+                time.sleep(0.2)  # what the stopped one has sent arrives
+                with database.read() as connection:
+                    others = "datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+                    return bool(connection.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {others}")))
+            connection = sqlite3.connect(str(database.url.database), timeout=0.5, isolation_level=None)
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+            except sqlite3.OperationalError:
+                return True
+            finally:
+                connection.close()
+            return False
+        finally:
+            database.close()
 
     def evald(self, *argv: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import postgres_server
 
-SHORT_LEASE = {"LEASE_S": "1.5"}
+SHORT_LEASE = {"LEASE_S": "1.5"}  # for who is frozen: who takes over keeps its job also when it is slow
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +35,24 @@ def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         yield found
 
 
-# How long the frozen daemon judges. A long judgement is cancelled by the heartbeat after the thaw; a short one is over
-# at the thaw, so its publication races with the heartbeat and must be refused.
-TIMES = {"cancelled by its heartbeat": "9", "refused at publication": "3"}
+# How long the frozen daemon judges, and stays frozen at least. A long judgement is cancelled by the heartbeat after the
+# thaw; a short one is over at the thaw, so its publication races with the heartbeat and must be refused.
+TIMES = {"cancelled by its heartbeat": (9.0, 0.0), "refused at publication": (4.0, 4.0)}
 
 
-@pytest.mark.parametrize("frozen_s", TIMES.values(), ids=TIMES.keys())
-def test_a_thawed_daemon_publishes_nothing_stays_alive_and_goes_on(here: Place, frozen_s: str) -> None:
+@pytest.mark.parametrize(("judging_s", "frozen_s"), TIMES.values(), ids=TIMES.keys())
+def test_a_thawed_daemon_publishes_nothing_stays_alive_and_goes_on(
+    here: Place, judging_s: float, frozen_s: float
+) -> None:
     here.drop("taken-over")
-    first = here.start(REHEARSAL_S=frozen_s, **SHORT_LEASE)
+    first = here.start(REHEARSAL_S=str(judging_s), **SHORT_LEASE)
     wait_for(lambda: here.state("taken-over") == "running", "the first daemon to judge")
-    first.signal(signal.SIGSTOP)
-    second = here.start(**SHORT_LEASE)
+    here.freeze(first)
+    thaw = time.monotonic() + frozen_s
+    second = here.start()
     wait_for(lambda: here.has_results("taken-over"), "the second daemon to publish")
     assert second.stop() == 0
+    wait_for(lambda: time.monotonic() >= thaw, "the judgement to be over")
     first.signal(signal.SIGCONT)
     wait_for(lambda: " lost " in first.story or " let go " in first.story, "the thawed daemon to notice")
     assert here.jobs()["taken-over"].attempts == 2
@@ -60,10 +65,10 @@ def test_a_thawed_daemon_publishes_nothing_stays_alive_and_goes_on(here: Place, 
 
 def test_a_daemon_that_thaws_while_another_judges_its_job_does_not_disturb(here: Place) -> None:
     here.drop("contested")
-    first = here.start(REHEARSAL_S="3", **SHORT_LEASE)
+    first = here.start(REHEARSAL_S="5", **SHORT_LEASE)
     wait_for(lambda: here.state("contested") == "running", "the first daemon to judge")
-    first.signal(signal.SIGSTOP)
-    here.start(REHEARSAL_S="10", **SHORT_LEASE)
+    here.freeze(first)
+    here.start(REHEARSAL_S="10")
     wait_for(lambda: here.jobs()["contested"].attempts == 2 and here.state("contested") == "running", "the takeover")
     first.signal(signal.SIGCONT)
     wait_for(lambda: " lost " in first.story or " let go " in first.story, "the thawed daemon to notice")
