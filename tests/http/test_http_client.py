@@ -100,7 +100,7 @@ def test_a_client_waits_out_a_restart_of_its_server_and_makes_one_job(serve: Ser
         waiting.join(90)
         assert client.submit(evaluate("patient"), key="k").job_id == job.job_id
     assert seen == ["unsupported"]  # a rehearsal judges nothing
-    assert len(second.results()) == 1
+    wait_for(lambda: len(second.results()) == 1, "its result, once, which follows the database")
 
 
 def test_a_wait_that_is_over_says_so_and_a_job_can_be_cancelled(serve: Serve) -> None:

@@ -23,7 +23,7 @@ from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.errors import StorageUnavailable
-from daemon.db.records import Lease, NewJob
+from daemon.db.records import DaemonNote, Lease, NewJob
 from daemon.db.repository import Repository
 from daemon.errors import OperatorError
 from daemon.http.submission import Keys
@@ -178,8 +178,10 @@ def test_times_at_the_edge_of_the_calendar_are_the_callers_mistake(serve: Serve)
 
 
 def test_a_row_this_version_cannot_read_does_not_freeze_health(serve: Serve, home: Path) -> None:
-    server = serve()
+    """Of a daemon that says nothing more: a living one would soon write its row again."""
+    server = serve("--judge", "never")
     database = Database(Settings(home=home).database_url)
+    Repository(database).report_daemon(DaemonNote("far-0-1", "far", 1, "1.0", 1, "/inbox", 600.0))
     with server.client() as client:
         wait_for(lambda: client.get("/health").status_code == 200, "the server to be healthy")
         with database.write() as connection:

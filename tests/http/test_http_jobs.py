@@ -16,7 +16,7 @@ from service_bundles import wait_for
 
 
 def test_a_job_is_taken_at_once_and_its_result_is_where_the_answer_says(serve: Serve) -> None:
-    with serve(REHEARSAL_S="0.2").client() as client:
+    with serve(REHEARSAL_S="2").client() as client:
         taken = client.post("/jobs", json=evaluate("quick"))
         assert taken.status_code == 202
         job = taken.json()
@@ -184,7 +184,7 @@ def test_who_waits_when_the_server_stops_learns_where_the_result_will_be_and_the
     with again.client() as client:
         for kept in (job_id, followed):
             wait_for(lambda: client.get(f"/jobs/{kept}/result").status_code == 200, f"{kept} to be judged")  # noqa: B023
-    assert len(again.results()) == 2
+    wait_for(lambda: len(again.results()) == 2, "their results, which follow the database")
 
 
 def test_a_server_beside_a_daemon_judges_nothing_itself(serve: Serve, home: Path) -> None:
