@@ -84,6 +84,7 @@ def test_every_problem_is_listed_not_just_the_first(form: str, tmp_path: Path) -
     assert len(problems(entry).splitlines()) == 3
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60) | st.from_regex(r"(\.{0,2}/|[a-zA-Z]:|\\|[a-z]){1,12}", fullmatch=True))
 def test_an_accepted_path_stays_below_the_folder(name: str) -> None:
     if path_fault(name) is None:
