@@ -90,13 +90,15 @@ class ArtifactCache:
             "refusal": artifact.refusal.model_dump(mode="json") if artifact.refusal else None,
         }
         fsio.write_atomic(self._folder / key, json.dumps(header).encode() + b"\n" + artifact.data, mode=0o600)
-        self._make_room()
+        self._make_room(key)
 
-    def _make_room(self) -> None:
-        """Folders beside the artifacts, the precompiled headers, count; they are kept by who made them."""
+    def _make_room(self, newest: str) -> None:
+        """Folders beside the artifacts, the precompiled headers, count; they are kept by who made them. `newest` goes
+        last, also where a file system's clock tells it from no other."""
         found = [entry for entry in self._folder.iterdir() if not entry.name.startswith(".")]
         entries = sorted(
-            _those_there(entry for entry in found if not entry.is_dir()), key=lambda pair: pair[0].st_mtime
+            _those_there(entry for entry in found if not entry.is_dir()),
+            key=lambda pair: (pair[1].name == newest, pair[0].st_mtime_ns),
         )
         total = sum(status.st_size for status, _ in entries)
         total += sum(size_of(entry) for entry in found if entry.is_dir())

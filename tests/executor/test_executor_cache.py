@@ -50,6 +50,18 @@ def test_the_oldest_goes_when_the_cache_is_full_and_use_keeps_one_young(tmp_path
     assert [name for name in "abcd" if cache.get(name) is not None] == ["a", "c", "d"]
 
 
+def test_what_was_put_last_stays_also_where_its_time_does_not_say_so(tmp_path: Path) -> None:
+    """Entries come faster than a file system's clock ticks, and a clock may be set back."""
+    cache = ArtifactCache(tmp_path, 3500)
+    later = time.time() + 60
+    for name in "cba":
+        cache.put(name, Artifact(bytes(1000)))
+        os.utime(tmp_path / name, (later, later))
+    cache.put("d", Artifact(bytes(1000)))
+    assert cache.get("d") is not None
+    assert sum(cache.get(name) is not None for name in "abc") == 2
+
+
 def test_a_refusal_is_asked_for_again_after_a_day(tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path, 1 << 20)
     keep(cache, "k", refusing(Verdict.COMPILE_ERROR, final=True))
