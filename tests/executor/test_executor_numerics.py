@@ -56,7 +56,8 @@ def test_half_precision_within_tolerance_passes_and_shows(judge: JudgeOne) -> No
 
 @pytest.mark.sandbox
 def test_a_kernel_that_answers_differently_each_time_is_labelled(judge: JudgeOne) -> None:
-    body = "import os\nreturn a + b + int.from_bytes(os.urandom(1), 'big') * 1e-8"
+    noise = "torch.frombuffer(bytearray(os.urandom(a.numel())), dtype=torch.uint8).reshape(a.shape)"
+    body = f"import os\nreturn a + b + {noise} * 1e-8"
     judged = judge(compare(forward(body), atol=1e-4, rtol=1e-4))
     numerics = found(judged)
     assert numerics.differing_elements > 0
