@@ -98,12 +98,12 @@ def test_of_what_waits_in_the_database_the_highest_priority_is_leased_first(tmp_
 
 def test_a_bundle_of_high_priority_overtakes_those_that_wait(here: Place) -> None:
     names = [f"low{number}" for number in range(4)]
-    daemon = here.start(REHEARSAL_S="4", LEASE_S="60")
+    daemon = here.start(REHEARSAL_S="10", LEASE_S="60")
     drop(here, "first", 0)
     wait_for(lambda: here.state("first") == "running", "the first to be judged")
     for name, priority in (*((name, 0) for name in names), ("urgent", 9)):
         drop(here, name, priority)
-        wait_for(lambda name=name: f"{name}.json" in here.jobs(), f"{name} to be queued")
+    wait_for(lambda: len(here.jobs()) == 6, "all to be queued")
     wait_for(lambda: here.has_results("first"), "the first to be finished")
     wait_for(lambda: "running" in {str(job.state) for job in here.jobs().values()}, "the next to be judged")
     running = [job.name for job in here.jobs().values() if str(job.state) == "running"]

@@ -120,7 +120,9 @@ def test_a_daemon_killed_right_after_it_deferred_loses_nothing(here: Place) -> N
     doomed = here.start(**NO_GPU, TEST_FAILPOINTS="run.deferred=1")
     assert doomed.process.wait(60) == -signal.SIGKILL
     again = here.start(**NO_GPU)
-    wait_for(lambda: len(status(here)["deferrals"]) == 1 and WHY in again.story, "the next daemon to look at it")
+    wait_for(
+        lambda: len(status(here).get("deferrals", [])) == 1 and WHY in again.story, "the next daemon to look at it"
+    )
     assert here.jobs()["picky"].attempts == 0
     equipped = here.start()
     wait_for(lambda: here.has_results("picky"), "a host that can judge it")

@@ -47,7 +47,7 @@ def status(here: Place) -> dict[str, Any]:
 
 def daemon_of(here: Place, daemon: Daemon) -> dict[str, Any]:
     found = [one for one in status(here)["daemons"] if one["pid"] == daemon.process.pid]
-    return found[0] if found else {"state": "unknown"}
+    return found[0] if found else {"state": "unknown", "is_missing": None}
 
 
 def test_status_shows_every_daemon_its_slots_what_it_judges_and_until_when(here: Place) -> None:
@@ -71,10 +71,10 @@ def test_a_daemon_that_gives_no_sign_of_life_is_marked_and_replaced_by_the_next(
     first = here.start(**SHORT_LEASE)
     wait_for(lambda: daemon_of(here, first)["state"] == "running", "the daemon in status")
     first.signal(signal.SIGSTOP)
-    wait_for(lambda: daemon_of(here, first)["is_missing"], "the daemon to be missed")
+    wait_for(lambda: daemon_of(here, first)["is_missing"] is True, "the daemon to be missed")
     assert "no sign of life" in here.evald("status").stdout
     first.signal(signal.SIGCONT)
-    wait_for(lambda: not daemon_of(here, first)["is_missing"], "the daemon to be back")
+    wait_for(lambda: daemon_of(here, first)["is_missing"] is False, "the daemon to be back")
     first.signal(signal.SIGKILL)
     first.process.wait(30)
     second = here.start(**SHORT_LEASE)
@@ -83,7 +83,7 @@ def test_a_daemon_that_gives_no_sign_of_life_is_marked_and_replaced_by_the_next(
 
 def test_a_drained_host_finishes_what_runs_gives_the_rest_back_and_goes_on_when_undone(here: Place) -> None:
     here.drop("runs")
-    daemon = here.start(REHEARSAL_S="8", **SHORT_LEASE)
+    daemon = here.start(REHEARSAL_S="15", **SHORT_LEASE)
     wait_for(lambda: here.state("runs") == "running", "the job to run")
     here.drop("claimed")
     wait_for(lambda: here.state("claimed.json") == "queued", "the second bundle to be claimed")

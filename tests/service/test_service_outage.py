@@ -118,7 +118,7 @@ def test_a_job_that_runs_through_an_outage_is_published_when_it_ends(
 @pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
 def test_a_result_that_finds_no_server_waits_in_the_outbox(here: Place, postgres: Outage, how: signal.Signals) -> None:
     here.drop("judged")
-    daemon = here.start(REHEARSAL_S="2", LEASE_S="60")
+    daemon = here.start(REHEARSAL_S="6", LEASE_S="60")
     wait_for(lambda: here.state("judged") == "running", "the job to run")
     postgres.down(how)
     outbox = here.home / "results" / ".outbox"
@@ -131,7 +131,7 @@ def test_a_result_that_finds_no_server_waits_in_the_outbox(here: Place, postgres
 
 def test_a_daemon_killed_with_a_result_in_the_outbox_and_no_server_loses_nothing(here: Place, postgres: Outage) -> None:
     here.drop("judged")
-    first = here.start(REHEARSAL_S="2", LEASE_S="60")
+    first = here.start(REHEARSAL_S="6", LEASE_S="60")
     wait_for(lambda: here.state("judged") == "running", "the job to run")
     postgres.down()
     outbox = here.home / "results" / ".outbox"

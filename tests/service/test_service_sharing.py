@@ -79,7 +79,7 @@ def test_nothing_is_claimed_while_the_pause_file_lies_there_and_all_of_it_afterw
 
 
 def test_what_runs_when_a_pause_begins_is_finished_and_what_is_queued_waits(here: Place) -> None:
-    here.start(REHEARSAL_S="1.5")
+    here.start(REHEARSAL_S="4")
     here.drop("first", "second")
     wait_for(lambda: "running" in {job.state.value for job in here.jobs().values()}, "one to run")
     (here.home / "pause").touch()
