@@ -40,5 +40,8 @@ def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that judges for real, on the CPU."""
     made = started(tmp_path_factory.mktemp("judging") / "home", ENGINE="local", DEVICE="cpu", SLOTS="1", LEASE_S="60")
     yield made
-    made.process.kill()
-    made.process.wait()
+    try:
+        assert made.stop() == 0
+    finally:
+        made.process.kill()
+        made.process.wait()
