@@ -182,7 +182,7 @@ def test_a_cell_that_cannot_be_built_is_our_fault_and_leaves_nothing(kept: Kept)
     with pytest.raises(HarnessError):
         kept.start()
     zygote._order = broken  # type: ignore[method-assign]
-    assert set(Path("/proc/self/fd").iterdir()) == before
+    assert set(Path("/proc/self/fd").iterdir()) <= before
     cell = kept.start()
     with pytest.raises(Exception, match=r".*"):
         cell.request({"type": "nonsense"}, "never", phase=Phase.LOAD, deadline=time.monotonic() + 20)

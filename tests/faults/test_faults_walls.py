@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from executor_bundles import Judged, JudgeOne, compare, forward, write_bundle
-from faults_host import candidates, groups_of_the_dead
+from faults_host import candidates, eventually, groups_of_the_dead
 from test_faults_bombs import once
 
 from daemon.engine import JobSpec
@@ -202,16 +202,16 @@ def test_a_stopped_group_that_ignores_sigterm_is_killed_at_the_deadline_and_says
     judged = judge({**once(body), "timeout": 5}).ended(Verdict.TIMEOUT, "killed")
     assert judged.case.correctness is None and judged.case.timing is None
     assert candidates() == []
-    assert groups_of_the_dead() == []
+    eventually(lambda: groups_of_the_dead() == [], "no group to be left")
 
 
 def test_what_does_not_die_is_our_fault_and_its_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process stuck in the kernel, as far as one can be made here: the signal never reaches it."""
-    monkeypatch.setattr("daemon.executor.supervise._KILL_LIMIT_S", 0.2)
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
     program = PlainProgram(process)
     try:
         with monkeypatch.context() as stuck:
+            stuck.setattr("daemon.executor.supervise._KILL_LIMIT_S", 0.2)
             stuck.setattr(PlainProgram, "_signal", lambda *_: None)
             with pytest.raises(HarnessError, match=f"process {process.pid} does not die"):
                 program.kill()

@@ -371,7 +371,7 @@ def test_what_is_whole_and_old_needs_one_look_where_the_clock_is_ours(
     write_bundle(inbox / "folder")
     (inbox / "file.json").write_text(json.dumps(CONTRACT))
     (inbox / "torn").mkdir()
-    later(QUIET_S + 1)
+    later(QUIET_S + 60)
     waits, ready = EntryState.WAITING, EntryState.READY
     assert first_look(inbox) == {"folder": ready, "file.json": ready, "torn": waits}
     assert first_look(inbox, own_times=False) == {"folder": waits, "file.json": waits, "torn": waits}

@@ -245,7 +245,7 @@ def test_stopping_leaves_no_thread_and_no_descriptor(inbox: Path) -> None:
     for _ in range(3):
         with Watcher(inbox, polling="never"):
             pass
-    assert resources() == before
+    assert all(now <= then for now, then in zip(resources(), before, strict=True)), "others may end meanwhile"
 
 
 MOUNTS = """\
