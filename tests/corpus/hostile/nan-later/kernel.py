@@ -1,4 +1,4 @@
-"""Right for twenty calls; then NaN."""
+"""Right for eight calls; then NaN."""
 
 import torch
 from torch import nn
@@ -11,4 +11,4 @@ class ModelNew(nn.Module):
 
     def forward(self, a, b):
         self.calls += 1
-        return a + b if self.calls <= 20 else torch.full_like(a, float("nan"))
+        return a + b if self.calls <= 8 else torch.full_like(a, float("nan"))
