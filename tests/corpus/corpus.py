@@ -40,6 +40,9 @@ AFTER = "after"
 # How much faster than the honest reference evald may call a hostile kernel. What these attacks try to win is a factor of
 # ten and more; a CPU that others use as well leaves room for noise.
 GAIN_LIMIT = {"cpu": 3.0, "cuda": 1.05}
+# How often a case is judged whose only problems are such as timings on a busy machine bring about. What a kernel wins,
+# or hides, it wins and hides every time.
+TRIES = {"cpu": 5, "cuda": 1}
 _NOT_OF_THE_BUNDLE = ("expected.json", AFTER, "__pycache__")
 _ENGINE = 600  # far from those of the executor's tests in the same process, and from the next process's
 
@@ -138,6 +141,12 @@ class Outcome:
         """How many times faster than the reference the candidate looked."""
         return gain(self.evaluation.cases[0]) if self.evaluation.cases else None
 
+    @property
+    def may_be_chance(self) -> bool:
+        """There are problems, and all of them rest on timings alone."""
+        labels = tuple(f"label {label} is " for label in SUSPICIONS)
+        return bool(self.problems) and all(problem.startswith((*labels, "looked ")) for problem in self.problems)
+
 
 def gain(case: CaseEvaluation) -> float | None:
     """The reference's median over the candidate's; None unless both were timed."""
@@ -160,7 +169,10 @@ def problems(expected: Expected, evaluation: Evaluation, device: str) -> Iterato
     if case is None:
         return
     labels = {*case.labels, *(case.timing.labels if case.timing else ())}
-    yield from (f"label {label} is missing" for label in expected.labels if label not in labels)
+    missing = [label for label in expected.labels if label not in labels]
+    if device == "cpu" and case.comparison is not Comparison.FASTER:  # on a busy CPU evald may know no more than that
+        missing = [label for label in missing if label not in SUSPICIONS]
+    yield from (f"label {label} is missing" for label in missing)
     yield from (f"label {label} is there" for label in expected.no_labels if label in labels)
     yield from (f"did not print {text!r}" for text in expected.prints if text not in case.stdout_tail)
     yield from (f"printed {text!r}" for text in expected.prints_not if text in case.stdout_tail)
@@ -183,7 +195,10 @@ class Bench:
 
     def judge(self, case: Case) -> list[Outcome]:
         """The case, and what comes after it."""
-        outcomes = [self._one(case)]
+        for _ in range(TRIES[self.device]):
+            outcomes = [self._one(case)]
+            if not outcomes[0].may_be_chance:
+                break
         if case.after is not None:
             outcomes.append(self._one(case.after))
         return outcomes
