@@ -11,6 +11,9 @@ other side, whose rounds of one call ran on the same content a moment before or 
   and no less;
 - the cells' own clocks (`_admits_it`), to some microseconds. They are no proof of honesty, for a cell says what it
   likes, but nobody can complain of being taken at his word.
+
+A busy CPU may hide anything of this. Who would gain much by it there has to be seen to be faster alone as well
+(`is_open`).
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from daemon.executor.stats import median_error, robust_deviation
 _BATCHED = 2.0
 _SUSPICIOUS = 0.5
 _CHANCE_SIGMAS = 3.0
-_PAIRS_SIGMAS = 2.5
+_PAIRS_SIGMAS, _OPEN_SIGMAS = 2.5, 3.0
 _CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
 _BEYOND_HONEST = 1.75
 _OTHERS_SHARE = 0.1  # of the other side's call, that its rounds of one call may be off by
@@ -54,11 +57,11 @@ class Calls:
 
     @property
     def error_s(self) -> float:
-        """How far off that may be by chance: told by the null rounds, where no kernel is."""
+        """How far off that may be by chance."""
         if not self.alone_s or not self.nulls_s:
             return 0.0
-        spread = math.sqrt(1 / len(self.alone_s) + 1 / len(self.nulls_s))
-        return _CHANCE_SIGMAS * robust_deviation(self.nulls_s) * spread
+        null_s = robust_deviation(self.nulls_s) / math.sqrt(len(self.nulls_s))
+        return _CHANCE_SIGMAS * math.hypot(median_error(self.alone_s, robust_deviation(self.nulls_s)), null_s)
 
     @property
     def excess_s(self) -> float | None:
@@ -116,6 +119,18 @@ class Suspicion:
             return self._rough_exceeds(_SUSPICIOUS)
         return self._pairs[0] > self._limit_beyond(self.noise_s) or self._admits_it
 
+    @property
+    def is_open(self) -> bool:
+        """Without pairs that tell: twice as fast as the other side among many, and, for all that can be seen, no faster
+        alone, where it costs two calls' worth and more."""
+        excess_s = self.mine.excess_s
+        if self.in_pairs or self.other is None or excess_s is None or not self.other.alone_s:
+            return False
+        if _BATCHED * self.mine.usual_s > self.other.usual_s or excess_s <= (_BATCHED - 1) * self.mine.usual_s:
+            return False
+        apart_s, error_s = self._apart_alone
+        return apart_s + _OPEN_SIGMAS * error_s >= 0
+
     def _rough_exceeds(self, share: float) -> bool:
         if self.other is not None and self.mine.usual_s >= self.other.usual_s:
             return False  # whatever it does, it does not look better than the other side
@@ -135,10 +150,17 @@ class Suspicion:
         """By how much more than the other side's a call alone exceeds one of many, and how far off that may be."""
         if self.other is None or not self.in_pairs or not self.mine.alone_s:
             return None
+        apart_s, error_s = self._apart_alone
+        return apart_s + self.other.usual_s - self.mine.usual_s, _PAIRS_SIGMAS * error_s
+
+    @property
+    def _apart_alone(self) -> tuple[float, float]:
+        """By how much more than the other side's a call costs alone, and the standard error of that: from pairs of
+        rounds, a moment apart."""
+        assert self.other is not None
         apart_s = [mine - other for mine, other in zip(self.mine.alone_s, self.other.alone_s, strict=True)]
-        hidden_s = statistics.median(apart_s) + self.other.usual_s - self.mine.usual_s
         least_s = math.hypot(*(robust_deviation(side.nulls_s) for side in (self.mine, self.other)))
-        return hidden_s, _PAIRS_SIGMAS * median_error(apart_s, least_s)
+        return statistics.median(apart_s), median_error(apart_s, least_s)
 
     def _limit_beyond(self, noise_s: float) -> float:
         assert self.other is not None

@@ -29,6 +29,7 @@ _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
 _APART = 0.005
 CLOCK_TICK_S = 1e-9
+_UNTOLD = {"below_resolution", "alone_unclear"}  # labels of figures that are bounds, on which nothing can be ranked
 _SAVABLE_S = 6e-5  # what reading the word "go", launching and answering take in Python, about
 
 
@@ -146,11 +147,12 @@ class Account:
 
     def timing(self, *, mode: str, stop: str, target_rse: float, footprint_bytes: int) -> Timing:
         """Everything the result says. What lies below the resolution is reported as the resolution: an upper bound,
-        never a zero to rank first with. Of a kernel whose calls do the work of others the figure is that of single
-        calls, an upper bound too, with what they scatter by above it: it gains nothing by it."""
+        never a zero to rank first with. Of a kernel whose calls do the work of others, or may for all that can be seen,
+        the figure is that of single calls, an upper bound too, with what they scatter by above it: it gains nothing by
+        it."""
         shown, samples_s = self.counted, [max(value, self.resolution_s) for value in self.samples_s]
         back_to_back_s = None
-        if self.is_batched and self.series.alone:
+        if (self.is_batched or self.is_unclear) and self.series.alone:
             back_to_back_s, bound_s = statistics.median(samples_s), max(self._suspicion.bound_s, self.resolution_s)
             shown = self.series.alone
             middle_s = statistics.median(self.calls.alone_s)
@@ -217,6 +219,7 @@ class Account:
             "copy_subtracted": self.returns and self.subtracts_copy,
             "copy_included": self.returns and not self.subtracts_copy,
             "batched": self.is_batched,
+            "alone_unclear": self.is_unclear,
             "content_cache": self.is_cached,
             "launch_bound": self._is_launch_bound(usual_s),
             "off_the_line": self._is_off_the_line(),
@@ -260,7 +263,15 @@ class Account:
     @property
     def may_be_batched(self) -> bool:
         """Worth more rounds of one call: a few of them scatter."""
-        return self.is_suspect and (self.is_batched or self._suspicion.is_there)
+        return self.is_suspect and (self.is_batched or self.is_unclear or self._suspicion.is_there)
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether a call does the work of others cannot be seen: too much else goes on. What lies below the resolution
+        is a bound already."""
+        if not self.is_suspect or self.is_batched or statistics.median(self.samples_s) <= self.resolution_s:
+            return False
+        return self._suspicion.is_open
 
     @property
     def _suspicion(self) -> Suspicion:
@@ -307,9 +318,10 @@ def _medians(readings: Sequence[Reading]) -> dict[str, float]:
 
 def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
     """Faster or slower only when the intervals [min, q3] are apart by half a percent, in time and in clock cycles where
-    the clocks are known; the same when they overlap and are tight. Below the resolution nothing can be told. Nor is it
-    faster by what a cell could save of what a round costs: that is not the kernel's doing."""
-    if any("below_resolution" in timing.labels for timing in (candidate, reference)):
+    the clocks are known; the same when they overlap and are tight. Below the resolution nothing can be told, nor where
+    calls may share their work. Nor is it faster by what a cell could save of what a round costs: that is not the
+    kernel's doing."""
+    if any(_UNTOLD & {*timing.labels} for timing in (candidate, reference)):
         return Comparison.CANNOT_TELL
     verdicts = {_apart(candidate.interval_ms, reference.interval_ms)}
     cycles = [_in_cycles(timing) for timing in (candidate, reference)]

@@ -42,7 +42,7 @@ AFTER = "after"
 GAIN_LIMIT = {"cpu": 3.0, "cuda": 1.05}
 # How often a case is judged whose only problems are such as timings on a busy machine bring about. What a kernel wins,
 # or hides, it wins and hides every time.
-TRIES = {"cpu": 5, "cuda": 1}
+TRIES = {"cpu": 3, "cuda": 1}
 _NOT_OF_THE_BUNDLE = ("expected.json", AFTER, "__pycache__")
 _ENGINE = 600  # far from those of the executor's tests in the same process, and from the next process's
 
@@ -169,10 +169,8 @@ def problems(expected: Expected, evaluation: Evaluation, device: str) -> Iterato
     if case is None:
         return
     labels = {*case.labels, *(case.timing.labels if case.timing else ())}
-    missing = [label for label in expected.labels if label not in labels]
-    if device == "cpu" and case.comparison is not Comparison.FASTER:  # on a busy CPU evald may know no more than that
-        missing = [label for label in missing if label not in SUSPICIONS]
-    yield from (f"label {label} is missing" for label in missing)
+    known = labels | ({"batched"} if "alone_unclear" in labels else set())  # no more can be known on a busy CPU
+    yield from (f"label {label} is missing" for label in expected.labels if label not in known)
     yield from (f"label {label} is there" for label in expected.no_labels if label in labels)
     yield from (f"did not print {text!r}" for text in expected.prints if text not in case.stdout_tail)
     yield from (f"printed {text!r}" for text in expected.prints_not if text in case.stdout_tail)

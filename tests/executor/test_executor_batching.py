@@ -74,6 +74,48 @@ def test_without_pairs_who_gains_little_may_have_threads_to_wake() -> None:
     assert labelled == [False] * 20 + [True] * 20
 
 
+def busy(usual_s: float, alone_s: float, *, seed: int) -> Calls:
+    """The same on a CPU that others keep busy: what a call alone costs scatters by milliseconds."""
+    drawn = random.Random(seed)
+    return Calls(
+        usual_s,
+        [BASE_S + alone_s + drawn.expovariate(1 / 3e-3) for _ in range(43)],
+        [BASE_S + drawn.expovariate(1 / 1e-3) for _ in range(43)],
+    )
+
+
+def test_a_busy_cpu_hides_batching_but_makes_nobody_faster() -> None:
+    """Calls of 2 ms in 0.2: what honest ones cost alone here is of the same size."""
+    found = [
+        suspicion(busy(2e-4, 2e-3, seed=seed), busy(2e-3, 2e-3, seed=99 + seed), in_pairs=False) for seed in range(50)
+    ]
+    assert all(one.is_open or one.is_proved for one in found)
+    assert sum(one.is_open for one in found) > 40
+    assert min(one.bound_s for one in found) > 1e-3
+
+
+def test_who_is_faster_alone_too_is_faster_on_a_busy_cpu() -> None:
+    faster = [
+        suspicion(busy(2e-4, 2e-4, seed=seed), busy(8e-3, 8e-3, seed=99 + seed), in_pairs=False) for seed in range(50)
+    ]
+    assert not any(one.is_open or one.is_proved for one in faster)
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [calls(30 * US, 60 * US), calls(10 * US, 19 * US), calls(10 * US, 20 * US)],
+    ids=["gains less than a factor of two", "costs little more alone", "is seen to be faster alone"],
+)
+def test_nothing_is_left_open_on_a_quiet_cpu(mine: Calls) -> None:
+    assert not suspicion(mine, calls(50 * US, 100 * US, seed=2), in_pairs=False).is_open
+
+
+def test_pairs_of_rounds_and_who_is_alone_leave_nothing_open() -> None:
+    mine, other = busy(2e-4, 2e-3, seed=1), busy(2e-3, 2e-3, seed=2)
+    assert not suspicion(mine, other).is_open
+    assert not suspicion(mine, None, in_pairs=False).is_open
+
+
 def test_to_launch_a_call_while_the_one_before_still_runs_is_not_batching() -> None:
     other = calls(120 * US, 130 * US, 123, seed=2)
     assert not any(suspicion(calls(100 * US, 195 * US, 123, seed=seed), other).is_proved for seed in range(50))

@@ -102,9 +102,24 @@ def test_what_null_rounds_of_one_call_scatter_by_is_nobodys_doing() -> None:
     assert "batched" in labels(scattered, honest)
     scattered.alone_null = [BASE_S - 3 * CALL_S, BASE_S, BASE_S + 3 * CALL_S] * 2
     assert "batched" not in labels(scattered, honest)
-    scattered.alone *= 60
-    scattered.alone_null *= 60
-    assert "batched" in labels(scattered, honest), "many rounds tell"
+    scattered.alone *= 200
+    scattered.alone_null *= 200
+    many = series(10 * CALL_S, alone_s=11 * CALL_S)
+    many.alone *= 200
+    assert "batched" in labels(scattered, account(many)), "many rounds tell"
+
+
+def test_where_calls_alone_do_not_tell_the_figure_is_theirs_and_nothing_is_ranked() -> None:
+    busy, honest = series(CALL_S, alone_s=10 * CALL_S), series(10 * CALL_S, alone_s=10 * CALL_S)
+    for one in (busy, honest):
+        one.alone = [Round(1, one.alone[0].wall_s + late * CALL_S) for late in (0, 90, 5, 40, 1)]
+    shown, reference = timing(busy, account(honest)), timing(honest)
+    assert "alone_unclear" in shown.labels and "batched" not in shown.labels
+    assert shown.stats.min >= 9 * CALL_S * 1e3
+    assert shown.back_to_back_ms == pytest.approx(CALL_S * 1e3, rel=0.01)
+    assert compare_speed(shown, reference) is Comparison.CANNOT_TELL
+    assert "alone_unclear" not in timing(honest, account(busy)).labels
+    assert not replace(account(busy, account(honest)), is_suspect=False).is_unclear
 
 
 def test_what_gains_nothing_by_it_is_not_called_batched() -> None:
