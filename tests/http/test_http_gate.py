@@ -91,8 +91,8 @@ def test_a_caller_cancels_its_own_jobs_and_an_admin_any(serve: Serve, home: Path
         assert refused.status_code == 403
         assert "theirs" in refused.json()["error"]
         assert them.get(f"/jobs/{jobs[0]}").status_code == 200
-        assert me.delete(f"/jobs/{jobs[0]}").status_code == 200
-        assert admin.delete(f"/jobs/{jobs[1]}").status_code == 200
+        for who, job in ((me, jobs[0]), (admin, jobs[1])):  # on a busy machine it may be changing hands for seconds
+            wait_for(lambda who=who, job=job: who.delete(f"/jobs/{job}").status_code == 200, "it to be cancelled")
         assert "by root" in me.get(f"/jobs/{jobs[1]}/result").json()["message"]
         assert me.post("/admin/cleanup-jobs").status_code == 403
         plan = admin.post("/admin/cleanup-jobs", json={"older_than": "0s", "keep_best": 0, "dry_run": True}).json()
