@@ -127,7 +127,7 @@ class Hookup:
         arena = place.attach(1, phase=Phase.CHECK, deadline=self._deadline)
         arena.compose(self._secret.generator("discover"), [0])
         fill(place, [0], drawer.draw("discover", 0, [0], deadline=self._deadline))
-        arena.publish([0])
+        place.hand_over([0])
         export = self._ready.export(place.cell, "outputs", Phase.CHECK)
         try:
             export.describe(self._secret.seed("discover"), self._deadline, launched_s=self._launched_s(place))

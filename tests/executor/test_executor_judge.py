@@ -16,6 +16,8 @@ from executor_settings import cell_uid, small_settings
 import daemon.executor.judge
 from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation
+from daemon.executor.arena import Arena
+from daemon.executor.cells import Cell
 from daemon.executor.devices import CPU
 from daemon.executor.hookup import Hookup
 from daemon.executor.judge import Judge
@@ -213,3 +215,32 @@ def test_the_first_call_of_a_module_is_waited_for_as_long_as_the_references_is_w
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_who_says_when_all_is_launched_passes_as_ever(judged: Callable[[Doc], CaseEvaluation]) -> None:
     assert judged(compare(forward("return a + b", before=SETTLED.format(s=0.01)))).verdict is Verdict.PASSED
+
+
+@pytest.mark.sandbox
+def test_no_kernel_is_woken_before_all_of_its_content_has_arrived(
+    judged: Callable[[Doc], CaseEvaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies to a GPU are queued: who is woken too soon reads what lay there before, as indices perhaps."""
+    publish, settle, thaw = Arena.publish, Arena.settle, Cell.thaw
+    queued: list[list[int]] = []
+    woken: list[bool] = []
+
+    def publishing(arena: Arena, slots: list[int]) -> None:
+        queued.append(slots)
+        publish(arena, slots)
+
+    def settling(arena: Arena) -> None:
+        queued.clear()
+        settle(arena)
+
+    def thawing(cell: Cell) -> None:
+        woken.append(not queued)
+        thaw(cell)
+
+    monkeypatch.setattr(Arena, "publish", publishing)
+    monkeypatch.setattr(Arena, "settle", settling)
+    monkeypatch.setattr(Cell, "thaw", thawing)
+    assert judged(RIGHT).verdict is Verdict.PASSED
+    assert woken
+    assert all(woken)
