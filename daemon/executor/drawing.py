@@ -215,6 +215,8 @@ class Export:
         written = self._written(deadline)
         copy = share(self._device, written.bytes.numel())
         copy.bytes.copy_(written.bytes)
+        if self._device != "cpu":  # the copy is queued, and whoever gets it may read at once
+            torch.cuda.synchronize()
         return copy
 
     def tensors(self, deadline: float) -> list[torch.Tensor]:

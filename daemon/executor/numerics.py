@@ -59,7 +59,9 @@ class TimedCall:
         arena = reference.attached
         fields = reference.wiring.inputs(arena.layout)
         inputs = {logical: arena.pristine(slot, placed)[None].clone() for logical, placed in fields}
-        return cls(inputs, answers_of(candidate, slot), answers_of(reference, slot))
+        found = cls(inputs, answers_of(candidate, slot), answers_of(reference, slot))
+        arena.settle()  # the null candidate writes over answers, and its work does not wait for ours
+        return found
 
 
 class CallPicker:

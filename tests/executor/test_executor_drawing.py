@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
 
 from daemon.contract import InitKind, InitSpec, TensorSpec
-from daemon.executor.drawing import Drawer
+from daemon.executor.drawing import Drawer, Export
 from daemon.executor.inputs import Secret, draw
 from daemon.executor.layout import TensorShape
+from daemon.executor.memory import HostMemory
 from daemon.executor.wiring import Logical
 
 SPEC = TensorSpec(shape=(64,), dtype="float32", init=InitSpec(kind=InitKind.RANDN, seed=7))
@@ -46,3 +49,42 @@ def test_what_stays_the_same_has_its_seed_whatever_it_is_drawn_for_first(declare
     source = drawer(static=True)
     for purpose, number in (("check", -1), ("check", 0), ("check", 1), ("round", 5)):
         assert all(torch.equal(one, declared) for one in drawn(source, purpose, number)), (purpose, number)
+
+
+class Cell:
+    """Has four ones to give."""
+
+    def request(self, message: Mapping[str, Any], *_: object, **__: object) -> dict[str, object]:
+        return {"tree": {"t": 0}, "tensors": [{"dtype": "float32", "shape": [4]}]}
+
+    def freeze(self) -> None:
+        return
+
+
+@pytest.mark.parametrize(("device", "waited"), [("cpu", False), ("cuda", True)])
+def test_tensors_that_go_to_another_cell_have_arrived_where_they_lie(
+    device: str, waited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy on a GPU is queued, and the cell that gets it has a queue of its own: weights would be half there."""
+    shared: list[HostMemory] = []
+    at_the_end: list[bool] = []
+
+    def share(_: str, size_bytes: int) -> HostMemory:
+        shared.append(HostMemory(size_bytes))
+        shared[-1].bytes.fill_(len(shared) == 1)
+        return shared[-1]
+
+    monkeypatch.setattr("daemon.executor.drawing.share", share)
+    monkeypatch.setattr(
+        torch.cuda, "synchronize", lambda: at_the_end.append(torch.equal(*(one.bytes for one in shared)))
+    )
+    cell: Any = Cell()
+    export = Export(cell, "init", 1 << 20, device=device)
+    export.describe(0, time.monotonic() + 60)
+    try:
+        copy = export.fetch(time.monotonic() + 60)
+        assert copy.bytes.tolist() == [1] * len(copy.bytes)
+        assert at_the_end == [True] * waited
+    finally:
+        for one in shared:
+            one.close()
