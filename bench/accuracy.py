@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,25 +203,26 @@ def main() -> None:
         rungs = [rung for rung in (LADDER if on_gpu else SMALL) if not asked.only or rung.name in asked.only]
         has_ncu = asked.ncu and on_gpu and shutil.which("ncu") is not None
         print(f"on {engine.devices()[0].name}, {asked.evaluations} evaluations of each, {asked.max_s:g} s at most")
-        rows = []
-        for rung in rungs:
-            timings = by_evald(engine, rung, Path(home), asked.evaluations)
-            known = [one.inside_ms * 1e3 for one in timings if one.inside_ms is not None]
-            row = Row(
-                rung,
-                tuple(one.stats.mean * 1e3 for one in timings),
-                statistics.median(known) if known else None,
-                timings[0].mode,
-                by_graph(rung) if on_gpu else None,
-                by_events(rung) if on_gpu else None,
-                by_ncu(rung) if has_ncu else None,
-            )
-            rows.append(row)
-            texts = " ".join(f"{one:.4g}" for one in row.evald)
-            inside = " ".join(f"{one:.4g}" for one in known)
-            costs = " ".join(f"{one.c0_us:.0f}+{one.c0_slope_us:.3f}n" for one in timings)
-            ends = [f"{one.stop}/{len(one.samples_ms)}x{max(one.calls)}" for one in timings[:2]]
-            print(f"{rung.name}: {texts} us; inside {inside}; c0 {costs}; {ends}, {timings[0].labels}", flush=True)
+        rows: list[Row] = []
+        with suppress(KeyboardInterrupt):  # a run that is cut short has a table too
+            for rung in rungs:
+                timings = by_evald(engine, rung, Path(home), asked.evaluations)
+                known = [one.inside_ms * 1e3 for one in timings if one.inside_ms is not None]
+                row = Row(
+                    rung,
+                    tuple(one.stats.mean * 1e3 for one in timings),
+                    statistics.median(known) if known else None,
+                    timings[0].mode,
+                    by_graph(rung) if on_gpu else None,
+                    by_events(rung) if on_gpu else None,
+                    by_ncu(rung) if has_ncu else None,
+                )
+                rows.append(row)
+                texts = " ".join(f"{one:.4g}" for one in row.evald)
+                inside = " ".join(f"{one:.4g}" for one in known)
+                costs = " ".join(f"{one.c0_us:.0f}+{one.c0_slope_us:.3f}n" for one in timings)
+                ends = [f"{one.stop}/{len(one.samples_ms)}x{max(one.calls)}" for one in timings[:2]]
+                print(f"{rung.name}: {texts} us; inside {inside}; c0 {costs}; {ends}, {timings[0].labels}", flush=True)
         engine.close()
         print(table(rows))
 
