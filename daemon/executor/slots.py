@@ -34,11 +34,13 @@ class Slots:
         self._message = message
         self._returns: bool = message["returns"]
         self._args: list[list[Any]] = []
+        self._fields: list[list[torch.Tensor]] = []
         self._outputs: list[list[torch.Tensor]] = []
         self._blank: list[list[torch.Tensor]] = []
         for slot in range(message["slots"]):
             origin = message["base"] + slot * message["stride"]
             fields = [self._tensor(field, origin) for field in message["fields"]]
+            self._fields.append(fields)
             self._args.append(tree.decode(message["args"], fields.__getitem__))
             self._outputs.append([fields[index] for index in message["outputs"]])
             self._blank.append([fields[index] for index in message["blank"]])
@@ -82,6 +84,7 @@ class Slots:
         where it returned None."""
         args = [_in_double(arg) for arg in self._args[slot]] if exact else self._args[slot]
         value = call(*args)
+        self._ungrad([slot])
         if value is None and self._message["output_args"]:
             return tuple(self._args[slot][index] for index in self._message["output_args"]), False
         return value, True
@@ -97,6 +100,16 @@ class Slots:
             value = call(*self._args[slot])
             if stored:
                 self._store(value, slot)
+        self._ungrad(order)
+
+    def _ungrad(self, order: list[int]) -> None:
+        """Arguments as they came: a kernel that asks for the gradient of one must not find it, and add to it, in the
+        next call on the same slot."""
+        for slot in order:
+            for tensor in self._fields[slot]:
+                if tensor.requires_grad and tensor.is_leaf:
+                    tensor.grad = None
+                    tensor.requires_grad_(False)
 
     def _to_the_end(self, work: Callable[[], None], launched: Callable[[], None] | None = None) -> float | None:
         """Do it and wait for it. Seconds by CUDA events on a GPU: None where the kernel left no use for them."""
@@ -139,7 +152,7 @@ class Slots:
         """Let go of the graphs and of every tensor over the memory."""
         self._graphs = {}
         self.__dict__.pop("_zeros", None)
-        self._args, self._outputs, self._blank = [], [], []
+        self._args, self._fields, self._outputs, self._blank = [], [], [], []
         del self._order
 
     def _store(self, value: Any, slot: int) -> None:

@@ -82,6 +82,21 @@ def test_nested_outputs_and_scalars_are_all_compared(judge: JudgeOne) -> None:
     judge(compare(model("(x + 1, x * 2)"), model("{'a': x + 1, 'b': x * 2}"))).ended(Verdict.WRONG_ANSWER, "nested")
 
 
+def test_gradients_of_inputs_are_those_of_one_call(judge: JudgeOne) -> None:
+    """Slots are used again, and what a call left on its arguments must not be added to in the next."""
+    source = """
+        class Model(nn.Module):
+            def forward(self, x):
+                with torch.enable_grad():
+                    (x.requires_grad_() ** 3).sum().backward()
+                return x.grad
+        """
+    plain = model("3 * x * x")
+    judged = judge(compare(plain, kernel(source)["source_code"] + FLOATS)).passed()
+    assert "nondeterministic" not in judged.case.labels
+    judge(compare(source, plain)).passed()
+
+
 @pytest.mark.parametrize("answer", ["None", "[]", "{}", "'text'", "object()", "x.to_sparse()"])
 def test_answers_that_cannot_be_compared_fail_with_the_reason(judge: JudgeOne, answer: str) -> None:
     judged = judge(compare(model(answer), model("x + 1")))
