@@ -44,7 +44,7 @@ class Source:
 
     @property
     def text(self) -> str:
-        return self.path.read_text("utf-8")
+        return self.path.read_text("utf-8-sig")  # Python too takes a byte order mark for none of the text
 
 
 @dataclass

@@ -78,6 +78,51 @@ def test_an_autotuned_kernel_is_found_and_run_with_its_first_config(judge: Judge
     judge(compare(triton(source, vectors(block=False)), PLUS)).passed()
 
 
+TUNED_SUM = """
+    def clear(arguments):
+        arguments["out"].zero_()
+
+    CONFIGS = [triton.Config({"BLOCK": 32}, num_warps=2, pre_hook=clear), triton.Config({"BLOCK": 64}, pre_hook=clear)]
+
+    @triton.autotune(configs=CONFIGS, key=["n"])
+    @triton.jit
+    def add(a, b, out, n, BLOCK: tl.constexpr):
+        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        mask = at < n
+        tl.atomic_add(out + at, tl.load(a + at, mask=mask) + tl.load(b + at, mask=mask), mask=mask)
+    """
+
+
+def test_of_several_configs_the_first_is_used_with_its_hook(judge: JudgeOne) -> None:
+    contract = vectors(block=False, grid=7, num_warps=4)
+    judged = judge(compare(triton(TUNED_SUM, contract), PLUS)).passed()
+    assert any("add runs with its first config, {'BLOCK': 32}" in note for note in judged.case.notes)
+    assert any("launch.num_warps is not used" in note for note in judged.case.notes)
+
+
+@pytest.mark.parametrize("kind", ["torch", "multi_kernel"])
+def test_a_tuned_kernel_that_python_launches_is_not_tuned_either(judge: JudgeOne, kind: str) -> None:
+    launch = """
+    def call(a, b):
+        out = torch.empty_like(a)
+        add[lambda meta: (triton.cdiv(a.numel(), meta["BLOCK"]),)](a, b, out, a.numel())
+        return out
+    """
+    source = HEAD + kernel(TUNED_SUM + launch)["source_code"]
+    name = {"torch": "function_name", "multi_kernel": "entry_point"}[kind]
+    custom = kernel(source, kind, metadata={name: "call"}, io=io(tensor("a", [200]), tensor("b", [200])))
+    judged = judge(compare(custom, PLUS)).passed()
+    assert any("first config" in note for note in judged.case.notes)
+
+
+def test_a_kernel_from_another_file_and_a_byte_order_mark_are_no_obstacle(judge: JudgeOne) -> None:
+    imported = kernel("from kernels import add\n", "triton", io=vectors())
+    judge(compare(imported, PLUS), kernels__py=HEAD + kernel(VECTOR_ADD)["source_code"]).passed()
+    marked = triton(VECTOR_ADD, vectors())
+    marked["source_code"] = "\ufeff" + marked["source_code"]
+    judge(compare(marked, PLUS)).passed()
+
+
 def test_a_triton_kernel_over_nothing_passes(judge: JudgeOne) -> None:
     judge(compare(triton(VECTOR_ADD, vectors(0, grid=1)), PLUS)).passed()
 

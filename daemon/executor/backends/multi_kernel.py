@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from daemon.executor.backends._primary_context import has_pycuda, share_primary_context
+from daemon.executor.backends._triton_untuned import use_first_configs
 from daemon.executor.source import Kernel, KernelFault, Source, import_source
 
 SPEC = {
@@ -32,4 +33,4 @@ def load(source: Source) -> Kernel:
     if not callable(entry):
         own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise KernelFault("compile_error", f"no entry point {name!r} in the source; callable names: {', '.join(own)}")
-    return Kernel(entry)
+    return Kernel(entry, notes=use_first_configs(source))

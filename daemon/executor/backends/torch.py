@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from daemon.executor.backends._triton_untuned import use_first_configs
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from, import_source
 
 SPEC = {
@@ -30,15 +31,16 @@ def load(source: Source) -> Kernel:
 
 def from_module(module: ModuleType, source: Source) -> Kernel:
     """The kernel in an imported module: shared with `torch_cuda`."""
+    notes = use_first_configs(source)
     make_inputs = getattr(module, "get_inputs", None)
     make_init = getattr(module, "get_init_inputs", None)
     if name := source.metadata.get("function_name"):
         function = _find(module, name, "function")
-        return _with_inputs(Kernel(function, make_inputs=make_inputs), function, source)
+        return _with_inputs(Kernel(function, make_inputs=make_inputs, notes=notes), function, source)
     model_class = _find_class(module, source)
     method = source.metadata.get("method_name") or "forward"
     _require_method(model_class, method, module)
-    kernel = Kernel(_not_constructed, make_inputs=make_inputs, make_init_inputs=make_init)
+    kernel = Kernel(_not_constructed, make_inputs=make_inputs, make_init_inputs=make_init, notes=notes)
     _with_inputs(kernel, getattr(model_class, method), source)
 
     def construct(args: list[Any], kwargs: dict[str, Any]) -> Any:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import triton
-from triton.runtime.autotuner import Autotuner, Heuristics
 
 from daemon.executor.backends._build_import import import_without_gpu
 from daemon.executor.backends._triton_ahead import compile_all, prepare_launcher, use_absent_gpu
@@ -20,6 +19,7 @@ from daemon.executor.backends._triton_binding import Binding, bind, tuner_of
 from daemon.executor.backends._triton_entry import choose_kernel
 from daemon.executor.backends._triton_errors import COMPILE_ERRORS, PASSED_OVER, compile_fault
 from daemon.executor.backends._triton_launch import GpuLaunch
+from daemon.executor.backends._triton_untuned import use_first_configs
 from daemon.executor.source import Kernel, Source, import_source
 
 SPEC = {
@@ -81,10 +81,7 @@ def load(source: Source) -> Kernel:
 def _interpreted(
     kernel: Any, binding: Binding, options: dict[str, Any], source: Source, describe: dict[str, Any]
 ) -> Kernel:
-    notes = ["run by Triton's interpreter: no GPU"]
-    kernel, config = _first_config(kernel)
-    if config:
-        notes.append(f"the interpreter cannot tune: the first config is used, {config}")
+    notes = ["run by Triton's interpreter: no GPU", *use_first_configs(source), *_dropped(kernel, source)]
     grid = _grid(source)
     runtime = [not arg["is_meta"] for arg in source.args]
 
@@ -92,7 +89,7 @@ def _interpreted(
         # Triton 3.7's interpreter takes a bool for one bit and then refuses it for its 32.
         plain = [int(arg) if late and isinstance(arg, bool) else arg for arg, late in zip(args, runtime, strict=True)]
         positional, named = binding.arrange(plain)
-        kernel[grid](*positional, **named, **options, **config)
+        kernel[grid](*positional, **named, **options)
 
     return Kernel(call, notes=notes, describe=describe)
 
@@ -103,7 +100,7 @@ def _grid(source: Source) -> tuple[int, ...]:
 
 def _options(kernel: Any, source: Source) -> dict[str, Any]:
     """The contract's launch options; a tuned kernel's configs bring their own."""
-    if tuner_of(kernel) is not None and source.device == "cuda":
+    if tuner_of(kernel) is not None:
         return {}
     return {key: source.launch[key] for key in _LAUNCH_OPTIONS if source.launch.get(key) is not None}
 
@@ -126,15 +123,3 @@ def _restore_cache(artifacts: Path) -> None:
         children = json.loads(group.read_text("utf-8")).get("child_paths", {})
         here = {name: str(group.parent / Path(path).name) for name, path in children.items()}
         group.write_text(json.dumps({"child_paths": here}), "utf-8")
-
-
-def _first_config(kernel: Any) -> tuple[Any, dict[str, Any]]:
-    """The kernel without `@autotune`, and the values of its first config: tuning times on a GPU, the interpreter has
-    none."""
-    if isinstance(kernel, Autotuner):
-        inner, config = _first_config(kernel.fn)
-        return inner, {**(kernel.configs[0].kwargs if kernel.configs else {}), **config}
-    if isinstance(kernel, Heuristics):
-        kernel.fn, config = _first_config(kernel.fn)
-        return kernel, config
-    return kernel, {}

@@ -1,0 +1,37 @@
+"""Kernels under `@autotune` where Triton's interpreter runs them: tuning times on a GPU, the interpreter has none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from daemon.executor.source import Source
+
+
+def use_first_configs(source: Source) -> list[str]:
+    """Leave every tuned kernel of the bundle's modules its first config. Returns a note for each that had several."""
+    if source.device == "cuda" or "triton" not in sys.modules:
+        return []
+    from triton.runtime.autotuner import Autotuner, Heuristics
+
+    from daemon.executor.backends._triton_binding import tuner_of
+
+    notes = []
+    for name, value in _values(source.folder):
+        tuner = tuner_of(value) if issubclass(type(value), Autotuner | Heuristics) else None
+        if tuner is None or not tuner.configs[1:]:
+            continue
+        tuner.configs = tuner.configs[:1]
+        notes.append(f"the interpreter cannot tune: {name} runs with its first config, {tuner.configs[0].kwargs}")
+    return notes
+
+
+def _values(folder: Path) -> Iterator[tuple[str, Any]]:
+    """What the modules of the bundle define at their top level, by name."""
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None) if isinstance(module, ModuleType) else None
+        if isinstance(path, str) and Path(path).is_relative_to(folder):
+            yield from list(vars(module).items())
