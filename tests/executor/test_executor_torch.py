@@ -97,6 +97,12 @@ def test_gradients_of_inputs_are_those_of_one_call(judge: JudgeOne) -> None:
     judge(compare(source, plain)).passed()
 
 
+def test_a_single_number_is_no_weak_check_unless_it_is_always_the_same(judge: JudgeOne) -> None:
+    assert "weak_check" not in judge(compare(model("x.sum() + 0"), model("x.sum()"))).passed().case.labels
+    ones = model("x.sum()").replace("torch.randn", "torch.ones")
+    assert "weak_check" in judge(compare(model("x.sum() + 0"), ones)).passed().case.labels
+
+
 @pytest.mark.parametrize("answer", ["None", "[]", "{}", "'text'", "object()", "x.to_sparse()"])
 def test_answers_that_cannot_be_compared_fail_with_the_reason(judge: JudgeOne, answer: str) -> None:
     judged = judge(compare(model(answer), model("x + 1")))

@@ -148,3 +148,11 @@ def test_trivial_answers_are_recognised_in_every_dtype(dtype: str) -> None:
     assert {"zeros", "a constant", "input 1 passed on"} <= found
     varied = torch.tensor([0, 1, 0, 1]).to(getattr(torch, dtype))
     assert passes_by_accident(varied, [], tolerance_for(dtype, None, None)) == set()
+
+
+def test_a_single_number_is_held_against_an_earlier_one() -> None:
+    tolerance = tolerance_for("float32", None, None)
+    number = torch.tensor(2.0)
+    assert passes_by_accident(number, [], tolerance) == set()
+    assert passes_by_accident(number, [], tolerance, torch.tensor(2.1)) == set()
+    assert passes_by_accident(number, [], tolerance, torch.tensor(2.0)) == {"a constant"}
