@@ -24,6 +24,7 @@ from daemon.executor.side import SidePlace
 from daemon.executor.wiring import CannotWire
 
 _WORSE = 8.0
+_COARSER_THAN_FLOAT64 = 1e-12
 _LARGEST_CALLS_BYTES = 1 << 30
 _TINY = torch.finfo(torch.float64).tiny
 _LARGEST = torch.finfo(torch.float64).max
@@ -134,9 +135,15 @@ def labels(numerics: Numerics) -> list[str]:
     if numerics.differing_elements:
         found.append("nondeterministic")
     ours, theirs = numerics.rms_error, numerics.ref_rms_error
-    if ours is not None and theirs is not None and ours > _WORSE * max(theirs, _TINY) and ours > numerics.rounding:
+    if ours is not None and theirs is not None and ours > max(_WORSE * theirs, _floor(numerics.rounding)):
         found.append("less_exact")
     return found
+
+
+def _floor(rounding: float) -> float:
+    """Errors up to here are nothing to speak of. A reference of float64 is itself what it is held against: the order of
+    a sum alone then makes a candidate err more, and only a coarser format is worth a word."""
+    return _COARSER_THAN_FLOAT64 if rounding <= torch.finfo(torch.float64).eps else rounding
 
 
 def answers_of(place: SidePlace, slot: int = 0) -> list[torch.Tensor]:

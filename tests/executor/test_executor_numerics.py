@@ -139,3 +139,10 @@ def test_rounding_alone_is_not_less_exact() -> None:
     shown = Numerics(differing_elements=0, max_abs_spread=0, rounding=1e-7, rms_error=9e-8, ref_rms_error=0.0)
     assert labels(shown) == []
     assert labels(shown.model_copy(update={"rms_error": 1e-4})) == ["less_exact"]
+
+
+def test_another_order_of_a_sum_in_float64_is_not_less_exact() -> None:
+    eps = torch.finfo(torch.float64).eps
+    shown = Numerics(differing_elements=0, max_abs_spread=0, rounding=eps, rms_error=9 * eps, ref_rms_error=0.0)
+    assert labels(shown) == []
+    assert labels(shown.model_copy(update={"rms_error": 1e-8})) == ["less_exact"]
