@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from daemon.evaluation import Failure
-from daemon.executor import verify
+from daemon.executor import tree, verify
 from daemon.executor.cells import CellFailed
 from daemon.executor.layout import Field
 from daemon.executor.side import SidePlace
@@ -18,6 +18,7 @@ from daemon.verdict import Phase, Side, Verdict
 
 _CHANCE_SIGMAS = 6.0
 _RARE = 1e-4
+_SHOWN = 300  # characters of a nesting
 _COMPARED_TOGETHER = 64 << 20  # bytes
 
 
@@ -121,7 +122,8 @@ def mismatch(ours: SidePlace, theirs: SidePlace) -> CellFailed | None:
     if len(mine) != len(expected):
         message = f"{len(mine)} outputs, the reference has {len(expected)}"
     elif ours.wiring.returns and theirs.wiring.returns and ours.wiring.structure != theirs.wiring.structure:
-        message = "the outputs are nested differently from the reference's"
+        wanted_words, words = (tree.in_words(place.wiring.structure) for place in (theirs, ours))
+        message = f"the outputs are nested differently: expected {wanted_words[:_SHOWN]}, got {words[:_SHOWN]}"
     for got, wanted in zip(mine, expected, strict=False):
         if message is None and got.tensor.shape != wanted.tensor.shape:
             message = f"shape of {got.name}: expected {list(wanted.tensor.shape)}, got {list(got.tensor.shape)}"
@@ -129,6 +131,9 @@ def mismatch(ours: SidePlace, theirs: SidePlace) -> CellFailed | None:
             message = f"dtype of {got.name}: expected {wanted.tensor.dtype}, got {got.tensor.dtype}"
     if message is None:
         return None
+    if ours.wiring.returns and (written := ours.wiring.output_args):
+        names = ", ".join(ours.wiring.fields[index].name for index in written)
+        message += f"; what the kernel returned is its answer, not what it wrote into {names}: return one of them"
     return CellFailed(Verdict.WRONG_ANSWER, Failure(phase=Phase.CHECK, side=Side.CANDIDATE, message=message))
 
 

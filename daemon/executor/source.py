@@ -88,8 +88,20 @@ def import_source(source: Source, names: dict[str, Any]) -> ModuleType:
     except KernelFault:
         raise
     except BaseException as error:
-        raise fault_from(error, source.folder, "compile_error", "while importing") from error
+        fault = fault_from(error, source.folder, "compile_error", "while importing")
+        fault.message += _shadowed(error, source.folder)
+        raise fault from error
     return module
+
+
+def _shadowed(error: BaseException, folder: Path) -> str:
+    """That a module of the bundle was not the one imported, where one of the same name stands before it."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    found = getattr(sys.modules.get(name), "__file__", None)
+    own = [path.name for path in (folder / f"{name}.py", folder / name) if name and path.exists()]
+    if not own or found is None or Path(found).is_relative_to(folder):
+        return ""
+    return f" ({own[0]} of the bundle is not it: rename it, {name!r} is a module of this host)"
 
 
 def fault_from(error: BaseException, folder: Path, verdict: str, doing: str) -> KernelFault:
@@ -146,6 +158,8 @@ def user_traceback(error: BaseException, folder: Path) -> str:
         if frames := _user_frames(link, folder):
             lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)]
             return _relative("".join(lines + traceback.format_exception_only(link)), folder)
+    if isinstance(error, SyntaxError):  # no frame of the bundle ran: the line that is wrong comes with the error
+        return _relative("".join(traceback.format_exception_only(error)), folder)
     return _relative(f"{type(error).__name__}: {_first_lines(error)}\n", folder)
 
 

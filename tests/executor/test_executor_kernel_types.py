@@ -163,6 +163,8 @@ def test_a_multi_kernel_answers_by_return_value_or_by_output_arguments(judge: Ju
     entry = {"entry_point": "main"}
     judge(compare(kernel(writes, "multi_kernel", io=contract, metadata=entry), PLUS)).passed()
     judge(compare(kernel(returns, "multi_kernel", io=contract, metadata=entry), PLUS)).passed()
+    both = kernel(writes + "    return 0\n", "multi_kernel", io=contract, metadata=entry)
+    judge(compare(both, PLUS)).ended(Verdict.WRONG_ANSWER, "shape of output", "not what it wrote into out")
     idle = kernel("def main(a, b, out):\n    pass\n", "multi_kernel", io=contract, metadata=entry)
     judge(compare(idle, PLUS)).ended(Verdict.WRONG_ANSWER, "never written")
     judge(compare(kernel(writes, "multi_kernel", io=contract, metadata={"entry_point": "mian"}), PLUS)).ended(

@@ -103,6 +103,25 @@ def test_a_single_number_is_no_weak_check_unless_it_is_always_the_same(judge: Ju
     assert "weak_check" in judge(compare(model("x.sum() + 0"), ones)).passed().case.labels
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("class M(nn.Module):\n    pass\nModelNew = M()\n", ("'ModelNew'", "of type M, not a class")),
+        ("```python\nclass ModelNew(nn.Module):\n    pass\n", ("SyntaxError",)),
+    ],
+    ids=["instance", "fence"],
+)
+def test_what_is_no_class_and_no_python_is_told(judge: JudgeOne, source: str, words: tuple[str, ...]) -> None:
+    judged = judge(compare(source)).ended(Verdict.COMPILE_ERROR, *words)
+    assert "SyntaxError" not in judged.message or "```python" in str(judged.failure.traceback)
+
+
+def test_a_module_that_another_of_its_name_hides_is_named(judge: JudgeOne) -> None:
+    source = "from profile import add\n" + forward("return add(a, b)")
+    judged = judge(compare(source), profile__py="def add(a, b):\n    return a + b\n")
+    judged.ended(Verdict.COMPILE_ERROR, "profile.py of the bundle is not it", "rename it")
+
+
 @pytest.mark.parametrize("answer", ["None", "[]", "{}", "'text'", "object()", "x.to_sparse()"])
 def test_answers_that_cannot_be_compared_fail_with_the_reason(judge: JudgeOne, answer: str) -> None:
     judged = judge(compare(model(answer), model("x + 1")))

@@ -77,6 +77,9 @@ def _find_class(module: ModuleType, source: Source) -> Any:
         if isinstance(getattr(module, name, None), type):
             return getattr(module, name)
     wanted = " or ".join(names)
+    if other := next((name for name in names if hasattr(module, name)), None):
+        kind = type(getattr(module, other)).__name__
+        raise KernelFault("compile_error", f"{other!r} in the source is of type {kind}, not a class")
     raise KernelFault(
         "compile_error",
         f"no class {wanted} in the source; it defines {_defined(module)}. "
