@@ -10,6 +10,7 @@ import torch
 
 from daemon.executor import tree
 from daemon.executor.arena import lanes
+from daemon.executor.capture import printable
 from daemon.executor.cells import Cell
 from daemon.executor.inputs import Secret, draw, is_fixed
 from daemon.executor.layout import TensorShape, aligned
@@ -144,6 +145,8 @@ class Export:
         work on the call once all of it is launched."""
         message: Message = {"type": "export", "what": self._what, "seed": seed, "announce": launched_s is not None}
         answer = self._request(message, "exported", deadline, launched_s=launched_s)
+        if isinstance(refused := answer.get("refused"), str):
+            raise CannotWire(printable(refused[:500]))
         node, shapes = _checked(answer, self._limit_bytes, named=self._what not in ("outputs", "exact"))
         self.node, self.shapes = node, shapes
         self.returned = bool(answer.get("returned", True))

@@ -30,6 +30,7 @@ from daemon.executor.spares import Starter
 from daemon.executor.stages import Stages
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
+from daemon.executor.wiring import CannotWire
 from daemon.verdict import Phase, Side, Verdict
 
 
@@ -185,10 +186,9 @@ class Preparation:
         seed = self._secret.seed("init")
         init: Export | None = None
         for side, cell in self.cells.items():
-            own = side is Side.REFERENCE or init is None or self.loaded[side].makes_init_inputs
             message: Message = {"type": "construct", "seed": seed, "init": None, "tensors": []}
             given: SharedMemory | None = None
-            if not own and init is not None:
+            if init is not None:
                 message |= {"init": init.node, **init.as_message()}
                 given = init.fetch(self._deadline)
                 message["memory"] = given.as_message()
@@ -198,10 +198,24 @@ class Preparation:
             finally:
                 if given is not None:
                     given.close()
-            if side is Side.REFERENCE and self.loaded[side].makes_init_inputs:
-                init = self.export(cell, "init", Phase.LOAD)
-                init.describe(seed, self._deadline)
+            compare = isinstance(self._request, CompareRequest)  # a twin makes the same of the same seed
+            if compare and side is Side.REFERENCE and self.loaded[side].makes_init_inputs:
+                init = self._init_inputs(cell, seed)
         self._share_state()
+
+    def _init_inputs(self, cell: Cell, seed: int) -> Export | None:
+        """The reference's constructor arguments, which the candidate's constructor gets too; None where they cannot be
+        handed to another process and the candidate's source makes its own."""
+        init = self.export(cell, "init", Phase.LOAD)
+        try:
+            init.describe(seed, self._deadline)
+        except CannotWire as problem:
+            if not self.loaded[Side.CANDIDATE].makes_init_inputs:
+                failure = Failure(phase=Phase.LOAD, side=Side.REFERENCE, message=f"get_init_inputs(): {problem}")
+                raise CellFailed(Verdict.RUNTIME_ERROR, failure) from problem
+            self.notes.append(f"the custom kernel is constructed with its own get_init_inputs(): {problem}")
+            return None
+        return init
 
     def _load_one(self, role: Side) -> None:
         side = role if isinstance(self._request, CompareRequest) else Side.CANDIDATE
@@ -230,7 +244,7 @@ class Preparation:
             return
         memory = state.fetch(self._deadline)
         try:
-            self.cells[Side.CANDIDATE].request(
+            answer = self.cells[Side.CANDIDATE].request(
                 {"type": "adopt", "tree": state.node, "memory": memory.as_message(), **state.as_message()},
                 "adopted",
                 phase=Phase.LOAD,
@@ -239,6 +253,12 @@ class Preparation:
             )
         finally:
             memory.close()
+        theirs, own = (_names(answer.get(key)) for key in ("theirs", "own"))
+        if theirs and (own or not answer.get("copied")):
+            self.notes.append(
+                f"weights of the reference without a counterpart of the same name and shape: {', '.join(theirs)}; "
+                f"of the custom module: {', '.join(own) or 'none'}"
+            )
 
     def export(self, cell: Cell, what: str, phase: Phase) -> Export:
         """Tensors out of `cell`, closed with the case."""
@@ -280,3 +300,8 @@ class Preparation:
         self.kill()
         for export in self._exports:
             export.close()
+
+
+def _names(said: Any) -> list[str]:
+    """Names of tensors as a cell gave them, fit to be shown."""
+    return [printable(str(name)[:200]) for name in said[:20]] if isinstance(said, list) else []

@@ -171,7 +171,7 @@ class Slots:
 
         def leaf(item: Any) -> tree.Node | None:
             if isinstance(item, bool | int | float) and not isinstance(item, torch.Tensor):
-                item = torch.tensor(item)
+                item = as_tensor(item)
             if not isinstance(item, torch.Tensor):
                 return None
             found.append(item.detach().to_dense() if item.layout is not torch.strided else item.detach())
@@ -231,6 +231,14 @@ def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:
     if isinstance(structure, list):
         return [_filled(item, ready) for item in structure]
     return next(ready)
+
+
+def as_tensor(value: float) -> torch.Tensor:
+    """A Python number of an answer as a tensor. Raises `Incomparable` for a whole number that no dtype holds."""
+    try:
+        return torch.tensor(value)
+    except (OverflowError, RuntimeError, ValueError) as error:
+        raise tree.Incomparable("a whole number beyond 64 bits, which cannot be compared") from error
 
 
 def _same(value: torch.Tensor, target: torch.Tensor) -> bool:

@@ -2,11 +2,12 @@
 
 A node is one of `{"t": index}` (a tensor), `{"t": index, "py": kind}` (a Python scalar carried as a rank-0 tensor),
 `{"l": [...]}`, `{"u": [...]}` (list, tuple), `{"d": [[key, node], ...]}`, `{"v": [kind, text]}` (a value that is
-passed, never compared: int, float, bool, str, none; floats as hex).
+passed, never compared: int, float, bool, str, none, dtype; floats as hex).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -51,11 +52,17 @@ def encode(
         return {"u" if isinstance(value, tuple) else "l": inner_nodes}
     if named and (value is None or isinstance(value, bool | int | float | str)):
         return {"v": _value_out(value)}
-    raise Incomparable(f"{place or 'the value'} is {_describe(value)}")
+    raise Incomparable(f"{place or 'the value'} is {_describe(value, passed=named)}")
 
 
-def _describe(value: Any) -> str:
-    return "None" if value is None else f"of type {type(value).__name__}, which cannot be compared"
+def _describe(value: Any, *, passed: bool) -> str:
+    if value is None:
+        return "None"
+    kind = type(value)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    if passed:
+        return f"of type {name}, which cannot be handed to another process; tensors, numbers, texts and None can"
+    return f"of type {name}, which cannot be compared; tensors and numbers can"
 
 
 def _value_out(value: float | str | None) -> list[str]:
@@ -81,14 +88,25 @@ def decode(node: Node, tensors: Callable[[int], Any]) -> Any:
     raise ValueError("not a tree")
 
 
-def _value_in(kind: str, text: str) -> float | str | None:
+def _value_in(kind: str, text: str) -> Any:
     if kind == "none":
         return None
     if kind == "float":
         return float.fromhex(text)
     if kind == "bool":
         return text == "True"
+    if kind == "dtype":
+        return _dtype(text)
     return int(text) if kind == "int" else text
+
+
+def _dtype(name: str) -> Any:
+    """torch's dtype of that name, where there is torch: only cells decode."""
+    torch = sys.modules["torch"]
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype):
+        raise ValueError("not a dtype")
+    return found
 
 
 def shape_of(node: Node) -> Any:

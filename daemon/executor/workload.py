@@ -24,12 +24,13 @@ from torch.nn.parameter import is_lazy
 from daemon.executor import tree
 from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message
-from daemon.executor.slots import Slots, Work, warm_up
+from daemon.executor.slots import Slots, Work, as_tensor, warm_up
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from
 
 # Our own archive, in the cell of its maker. Python before 3.11.4 has no filters, later ones have a stricter default.
 _KEEP_AS_PACKED: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
 _LONG_AGO_S = 1_000_000_000
+_NAMED = 8  # tensors of a state that a note lists
 _ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
 
 
@@ -180,8 +181,14 @@ class Workload:
     def _on_export(self, message: Message, _fds: list[int]) -> Message:
         """Describe inputs, init inputs, state or one call's outputs, exact or not; `write` then copies the tensors
         out."""
-        value = getattr(self, f"_export_{message['what']}")(message)
-        node, shapes = self._described[message["what"]] = self._encoded(value, message["what"])
+        what = message["what"]
+        value = getattr(self, f"_export_{what}")(message)
+        try:
+            node, shapes = self._described[what] = self._encoded(value, what)
+        except KernelFault as fault:
+            if what != "init":
+                raise
+            return {"type": "exported", "refused": fault.message}  # the judge knows another way
         return {"type": "exported", "tree": node, "tensors": shapes, "returned": self._returned}
 
     def _encoded(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
@@ -313,15 +320,19 @@ class Workload:
     def _on_adopt(self, message: Message, fds: list[int]) -> Message:
         """Copy the reference's state into this module where names and shapes match."""
         if not isinstance(self._instance, torch.nn.Module):
-            return {"type": "adopted", "copied": 0}
+            return {"type": "adopted", "copied": 0, "theirs": [], "own": []}
         given = tree.decode(message["tree"], self._tensors_from(message, fds).__getitem__)
         own = self._instance.state_dict()
-        copied = 0
+        copied = set()
         for name, tensor in given.items():
             if _is_shareable(own.get(name)) and isinstance(tensor, torch.Tensor) and own[name].shape == tensor.shape:
                 own[name].copy_(tensor)
-                copied += 1
-        return {"type": "adopted", "copied": copied}
+                copied.add(name)
+        left = {
+            which: [_with_shape(*item) for item in state.items() if item[0] not in copied]
+            for which, state in (("theirs", given), ("own", own))
+        }
+        return {"type": "adopted", "copied": len(copied), **{key: names[:_NAMED] for key, names in left.items()}}
 
     # -- the arena ----------------------------------------------------------------------------------------------
 
@@ -419,6 +430,10 @@ class Workload:
         return {"type": "reported", "describe": self._guarded(kernel.report, "reporting") if kernel.report else {}}
 
 
+def _with_shape(name: str, tensor: Any) -> str:
+    return f"{name} {list(tensor.shape)}" if _is_shareable(tensor) else name
+
+
 def _is_shareable(item: Any) -> bool:
     """Whether it is a dense tensor that has a shape yet: not sparse, no parameter of a lazy module."""
     if not isinstance(item, torch.Tensor) or is_lazy(item):
@@ -450,12 +465,16 @@ class _Collector:
     def leaf(self, value: Any) -> tree.Node | None:
         """The node of a tensor (or number), None for everything else."""
         if self._scalars_too and isinstance(value, bool | int | float):
-            return self._take(torch.tensor(value)) | {"py": type(value).__name__}
+            return self._take(as_tensor(value)) | {"py": type(value).__name__}
+        if isinstance(value, torch.dtype) and not self._scalars_too:
+            return {"v": ["dtype", str(value).removeprefix("torch.")]}
         return self._take(value) if isinstance(value, torch.Tensor) else None
 
     def _take(self, tensor: torch.Tensor) -> tree.Node:
-        if tensor.layout is not torch.strided:
-            raise tree.Incomparable(f"a {tensor.layout} tensor, which cannot be compared; return a dense one")
+        if tensor.is_nested or tensor.layout is not torch.strided:
+            kind = "nested" if tensor.is_nested else str(tensor.layout)
+            what = "compared" if self._scalars_too else "handed to another process"
+            raise tree.Incomparable(f"a {kind} tensor, which cannot be {what}; return a dense one")
         self.tensors.append(tensor.detach().to(self._device))
         return {"t": len(self.tensors) - 1}
 

@@ -97,6 +97,46 @@ def test_gradients_of_inputs_are_those_of_one_call(judge: JudgeOne) -> None:
     judge(compare(source, plain)).passed()
 
 
+def test_constructor_arguments_are_the_references_and_may_hold_a_dtype(judge: JudgeOne) -> None:
+    source = """
+        class Model(nn.Module):
+            def __init__(self, size, dtype):
+                super().__init__()
+                self.f = nn.Linear(8, size, dtype=dtype)
+            def forward(self, x):
+                return self.f(x.to(self.f.weight.dtype))
+        """
+    made = kernel(source)["source_code"] + "def get_init_inputs():\n    return [4, torch.bfloat16]\n"
+    judge(compare(source, made + FLOATS)).passed()
+    stale = kernel(source)["source_code"] + "def get_init_inputs():\n    return []\n"
+    judge(compare(stale, made + FLOATS)).passed()
+
+
+def test_constructor_arguments_that_cannot_be_handed_on_are_made_by_both(judge: JudgeOne) -> None:
+    source = """
+        class Model(nn.Module):
+            def __init__(self, activation):
+                super().__init__()
+                self.activation = activation
+            def forward(self, x):
+                return self.activation(x)
+        """
+    made = kernel(source)["source_code"] + "def get_init_inputs():\n    return [torch.relu]\n"
+    judged = judge(compare(made, made + FLOATS)).passed()
+    assert any("its own get_init_inputs()" in note for note in judged.case.notes)
+    judge(compare(source, made + FLOATS)).ended(Verdict.REJECTED, "[0]", "cannot be handed to another process")
+
+
+def test_weights_without_a_counterpart_are_named(judge: JudgeOne) -> None:
+    reference = model("self.f(x)", init="self.f = nn.Linear(8, 4, bias=False)")
+    custom = model("x @ self.weight.T", init="self.weight = nn.Parameter(torch.randn(4, 8))")
+    judged = judge(compare(custom, reference))
+    judged.ended(Verdict.WRONG_ANSWER)
+    assert any("f.weight [4, 8]; of the custom module: weight [4, 8]" in note for note in judged.case.notes)
+    same = judge(compare(reference, reference)).passed()
+    assert not any("counterpart" in note for note in same.case.notes)
+
+
 def test_a_single_number_is_no_weak_check_unless_it_is_always_the_same(judge: JudgeOne) -> None:
     assert "weak_check" not in judge(compare(model("x.sum() + 0"), model("x.sum()"))).passed().case.labels
     ones = model("x.sum()").replace("torch.randn", "torch.ones")
@@ -120,6 +160,19 @@ def test_a_module_that_another_of_its_name_hides_is_named(judge: JudgeOne) -> No
     source = "from profile import add\n" + forward("return add(a, b)")
     judged = judge(compare(source), profile__py="def add(a, b):\n    return a + b\n")
     judged.ended(Verdict.COMPILE_ERROR, "profile.py of the bundle is not it", "rename it")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("2**70", "beyond 64 bits"),
+        ("torch.nested.nested_tensor([x[:2], x[2:]])", "a nested tensor"),
+        ("x.numpy()", "of type numpy.ndarray"),
+        ("{'a': x}", "expected *, got {'a': *}"),
+    ],
+)
+def test_answers_of_another_kind_are_told_by_what_they_are(judge: JudgeOne, answer: str, words: str) -> None:
+    judge(compare(model(answer), model("x + 1"))).ended(Verdict.WRONG_ANSWER, words)
 
 
 @pytest.mark.parametrize("answer", ["None", "[]", "{}", "'text'", "object()", "x.to_sparse()"])
