@@ -109,7 +109,7 @@ def fault_from(error: BaseException, folder: Path, verdict: str, doing: str) -> 
     name = type(error).__name__
     if is_out_of_memory(error):
         verdict = "out_of_memory"
-    message = f"{name} {doing}: {_first_lines(error)}{_limit_hit(error)}"
+    message = f"{name} {doing}: {_first_lines(error)}{_limit_hit(error)}{_interpreter_lacks(error)}"
     return KernelFault(verdict, message, details=user_traceback(error, folder))
 
 
@@ -127,6 +127,18 @@ def _limit_hit(error: BaseException) -> str:
 
 
 _OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})  # torch's and CuPy's; PyCUDA's
+
+def _interpreter_lacks(error: BaseException) -> str:
+    """What Triton's interpreter says of functions it has only the names of, in other words."""
+    if type(error).__name__ != "InterpreterError":
+        return ""
+    text = _first_lines(error)
+    if "NoneType" not in text and "extern_elementwise" not in text:
+        return ""
+    return (
+        " (Triton's interpreter, which stands in for a GPU here, has no libdevice: functions of tl and tl.math it has)"
+    )
+
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -123,6 +123,14 @@ def test_a_kernel_from_another_file_and_a_byte_order_mark_are_no_obstacle(judge:
     judge(compare(marked, PLUS)).passed()
 
 
+def test_what_the_interpreter_lacks_is_named(judge: JudgeOne) -> None:
+    source = "from triton.language.extra import libdevice\n" + kernel(VECTOR_ADD)["source_code"]
+    custom = triton(
+        source.replace("tl.load(b + at, mask=mask)", "libdevice.tanh(tl.load(b + at, mask=mask))"), vectors()
+    )
+    judge(compare(custom, PLUS)).ended(Verdict.RUNTIME_ERROR, "has no libdevice")
+
+
 def test_a_triton_kernel_over_nothing_passes(judge: JudgeOne) -> None:
     judge(compare(triton(VECTOR_ADD, vectors(0, grid=1)), PLUS)).passed()
 
