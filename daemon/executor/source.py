@@ -72,10 +72,12 @@ def import_source(source: Source, names: dict[str, Any]) -> ModuleType:
     """Execute the user's file as a module, `names` already defined in it. Raises `KernelFault` with the user's own
     lines.
 
-    The bundle's folder goes to the *end* of the module path: a `statistics.py` in it does not replace the library's.
+    The file's folder and the bundle's go to the *end* of the module path: a `statistics.py` in one does not replace
+    the library's.
     """
-    if str(source.folder) not in sys.path:
-        sys.path.append(str(source.folder))
+    for folder in (source.path.parent, source.folder):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
     name = f"bundle_{source.path.stem}".replace("-", "_").replace(".", "_")
     spec = importlib.util.spec_from_file_location(name, source.path)
     if spec is None or spec.loader is None:
@@ -126,8 +128,6 @@ def _limit_hit(error: BaseException) -> str:
     return ""
 
 
-_OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})  # torch's and CuPy's; PyCUDA's
-
 def _interpreter_lacks(error: BaseException) -> str:
     """What Triton's interpreter says of functions it has only the names of, in other words."""
     if type(error).__name__ != "InterpreterError":
@@ -139,6 +139,8 @@ def _interpreter_lacks(error: BaseException) -> str:
         " (Triton's interpreter, which stands in for a GPU here, has no libdevice: functions of tl and tl.math it has)"
     )
 
+
+_OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})  # torch's and CuPy's; PyCUDA's
 
 
 def is_out_of_memory(error: BaseException) -> bool:

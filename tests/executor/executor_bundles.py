@@ -82,7 +82,9 @@ def write_bundle(folder: Path, doc: Doc, files: Mapping[str, str]) -> Path:
     bundle.mkdir()
     (bundle / "contract.json").write_text(json.dumps(doc))
     for name, text in files.items():
-        (bundle / name.replace("__", ".")).write_text(textwrap.dedent(text))
+        path = bundle / name.replace("__", ".")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(text))
     return bundle
 
 

@@ -156,6 +156,16 @@ def test_what_is_no_class_and_no_python_is_told(judge: JudgeOne, source: str, wo
     assert "SyntaxError" not in judged.message or "```python" in str(judged.failure.traceback)
 
 
+def test_a_source_in_a_folder_finds_what_lies_beside_it_and_above(judge: JudgeOne) -> None:
+    source = "from above import ZERO\nfrom beside import add\n" + forward("return add(a, b) + ZERO")
+    files = {
+        "src/custom__py": source,
+        "src/beside__py": "def add(a, b):\n    return a + b\n",
+        "above__py": "ZERO = 0\n",
+    }
+    judge(compare({"source_file": "src/custom.py", "kernel_type": "torch"}), **files).passed()
+
+
 def test_a_module_that_another_of_its_name_hides_is_named(judge: JudgeOne) -> None:
     source = "from profile import add\n" + forward("return add(a, b)")
     judged = judge(compare(source), profile__py="def add(a, b):\n    return a + b\n")
