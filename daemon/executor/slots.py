@@ -34,13 +34,15 @@ class Slots:
         self._message = message
         self._returns: bool = message["returns"]
         self._args: list[list[Any]] = []
+        self._meddles: bool | None = None  # with its arguments' gradients and shapes: known after the first calls
         self._fields: list[list[torch.Tensor]] = []
+        self._addresses: list[list[int]] = []
         self._outputs: list[list[torch.Tensor]] = []
         self._blank: list[list[torch.Tensor]] = []
         for slot in range(message["slots"]):
-            origin = message["base"] + slot * message["stride"]
-            fields = [self._tensor(field, origin) for field in message["fields"]]
+            fields = [self._tensor(field, self._origin(slot)) for field in message["fields"]]
             self._fields.append(fields)
+            self._addresses.append([field.data_ptr() for field in fields])
             self._args.append(tree.decode(message["args"], fields.__getitem__))
             self._outputs.append([fields[index] for index in message["outputs"]])
             self._blank.append([fields[index] for index in message["blank"]])
@@ -84,7 +86,7 @@ class Slots:
         where it returned None."""
         args = [_in_double(arg) for arg in self._args[slot]] if exact else self._args[slot]
         value = call(*args)
-        self._ungrad([slot])
+        self._restore([slot])
         if value is None and self._message["output_args"]:
             return tuple(self._args[slot][index] for index in self._message["output_args"]), False
         return value, True
@@ -100,16 +102,32 @@ class Slots:
             value = call(*self._args[slot])
             if stored:
                 self._store(value, slot)
-        self._ungrad(order)
+        self._restore(order)
 
-    def _ungrad(self, order: list[int]) -> None:
-        """Arguments as they came: a kernel that asks for the gradient of one must not find it, and add to it, in the
-        next call on the same slot."""
-        for slot in order:
-            for tensor in self._fields[slot]:
-                if tensor.requires_grad and tensor.is_leaf:
-                    tensor.grad = None
-                    tensor.requires_grad_(False)
+    def _restore(self, order: list[int]) -> None:
+        """Arguments as they came, for the next call on the same slots: a kernel that asks for the gradient of one must
+        not find it there and add to it, and one that turns or unsqueezes one in place not do so once more. A kernel
+        whose first calls leave them alone is not looked after any more."""
+        if self._meddles is False:
+            return
+        changed = [self._made_anew(slot, index) for slot in order for index in range(len(self._fields[slot]))]
+        self._meddles = self._meddles or any(changed)
+
+    def _made_anew(self, slot: int, index: int) -> bool:
+        """Whether a field's tensor was not as it came; now it is."""
+        tensor, field = self._fields[slot][index], self._message["fields"][index]
+        changed = False
+        if tensor.requires_grad and tensor.is_leaf:
+            tensor.grad = None
+            tensor.requires_grad_(False)
+            changed = True
+        if tensor.numel() and (tensor.data_ptr() != self._addresses[slot][index] or not _lies_as(tensor, field)):
+            tensor.data = self._tensor(field, self._origin(slot))
+            changed = True
+        return changed
+
+    def _origin(self, slot: int) -> int:
+        return int(self._message["base"] + slot * self._message["stride"])
 
     def _to_the_end(self, work: Callable[[], None], launched: Callable[[], None] | None = None) -> float | None:
         """Do it and wait for it. Seconds by CUDA events on a GPU: None where the kernel left no use for them."""
@@ -239,6 +257,10 @@ def as_tensor(value: float) -> torch.Tensor:
         return torch.tensor(value)
     except (OverflowError, RuntimeError, ValueError) as error:
         raise tree.Incomparable("a whole number beyond 64 bits, which cannot be compared") from error
+
+
+def _lies_as(tensor: torch.Tensor, field: dict[str, Any]) -> bool:
+    return list(tensor.shape) == list(field["shape"]) and tensor.is_contiguous()
 
 
 def _same(value: torch.Tensor, target: torch.Tensor) -> bool:

@@ -97,6 +97,21 @@ def test_gradients_of_inputs_are_those_of_one_call(judge: JudgeOne) -> None:
     judge(compare(source, plain)).passed()
 
 
+@pytest.mark.parametrize(
+    ("custom", "plain"),
+    [
+        ("x.t_() * 2", "x.t() * 2"),
+        ("x.unsqueeze_(1) + 1", "x.unsqueeze(1) + 1"),
+        ("setattr(x, 'data', x.data.flip(0)) or x + 0", "x.flip(0)"),
+    ],
+    ids=["turned", "unsqueezed", "replaced"],
+)
+def test_an_argument_that_is_turned_in_place_is_as_it_came_in_the_next_call(
+    judge: JudgeOne, custom: str, plain: str
+) -> None:
+    judge(compare(model(custom), model(plain))).passed()
+
+
 def test_constructor_arguments_are_the_references_and_may_hold_a_dtype(judge: JudgeOne) -> None:
     source = """
         class Model(nn.Module):
