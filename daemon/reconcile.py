@@ -12,7 +12,7 @@ looks at, in this order:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from pathlib import Path
 from daemon import failpoints, fsio, log, results
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
-from daemon.db.records import DaemonState, JobRecord, Lease, Published
+from daemon.db.records import DaemonState, JobRecord, Lease, Published, Whereabouts
 from daemon.db.repository import Repository
 from daemon.errors import LostClaim
 from daemon.intake.owner import Owner
@@ -81,8 +81,9 @@ class Reconciler:
         self._left.clear()
         self._replay_outbox(repairs)
         failpoints.hit("reconcile.replayed")
-        self._take_back_leases(repairs)
-        for claimed in self._spool.held():
+        held = list(self._spool.held())
+        self._take_back_leases(held, repairs)
+        for claimed in self._unsettled(held):
             with self._by_itself(claimed.path):
                 self._settle(claimed, repairs)
         failpoints.hit("reconcile.settled")
@@ -161,11 +162,10 @@ class Reconciler:
 
     # -- leases -------------------------------------------------------------------------------------------------
 
-    def _take_back_leases(self, repairs: Repairs) -> None:
+    def _take_back_leases(self, held: Sequence[Claimed], repairs: Repairs) -> None:
         here = self._spool.owner
-        for claimed in list(self._spool.held()):
-            owner = claimed.owner
-            if owner.host == here.host and owner != here and not self._is_alive(owner):
+        for owner in {claimed.owner for claimed in held if claimed.owner != here}:
+            if owner.host == here.host and not self._is_alive(owner):
                 repairs.requeued += len(self._repository.abandon(owner.tag))
         repairs.requeued += len(self._repository.expire())
         self._repository.break_exhausted()  # `_settle` gives them up
@@ -205,6 +205,12 @@ class Reconciler:
 
     # -- bundles ------------------------------------------------------------------------------------------------
 
+    def _unsettled(self, held: Sequence[Claimed]) -> list[Claimed]:
+        """Those there may be something to do about. Asked for many at once: there may be a hundred thousand that wait
+        for a host with the right device."""
+        known = self._history.whereabouts({claimed.job_id for claimed in held})
+        return [claimed for claimed in held if not _is_on_its_way(known.get(claimed.job_id))]
+
     def _settle(self, claimed: Claimed, repairs: Repairs) -> None:
         job = self._history.job(claimed.job_id)
         if job is None:
@@ -238,6 +244,10 @@ class Reconciler:
             with self._by_itself(folder):
                 fsio.remove_tree(folder)
                 repairs.copies_removed += 1
+
+
+def _is_on_its_way(known: Whereabouts | None) -> bool:
+    return known is not None and known.state in (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)
 
 
 def _lease_of(job: JobRecord) -> Lease:

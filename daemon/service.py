@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol
@@ -23,10 +23,10 @@ from daemon.db import migrate
 from daemon.db.connection import Database, normalised
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
-from daemon.db.records import Lease
+from daemon.db.records import Lease, Whereabouts
 from daemon.db.repository import Repository
 from daemon.engine import Engine, Progress
-from daemon.errors import EvaldError, HarnessError, OperatorError
+from daemon.errors import EvaldError, HarnessError, LostClaim, OperatorError
 from daemon.executor import catalog
 from daemon.executor.local import LocalEngine
 from daemon.executor.rehearsal import RehearsalEngine
@@ -361,30 +361,43 @@ class Service:
         if self._presence.takes_jobs:
             self._workers.wake()
             return
-        for claimed in list(self._spool.held()):
-            job = self._history.job(claimed.job_id)
-            waits = job is not None and job.state is JobState.QUEUED
-            if claimed.owner == self._spool.owner and waits:
-                self._give_back(claimed)
+        for claimed in self._held_while(self._waits_here):
+            self._pulse.beat()  # there may be many, and what runs goes on
+            self._give_back(claimed)
 
     def _give_back(self, claimed: Claimed) -> None:
         """One that was deferred keeps its job: whoever looks into the inbox can then tell why it waits."""
-        self._desk.give_back(claimed, keep_id=bool(self._history.deferrals(claimed.job_id)))
+        with suppress(LostClaim):  # somebody has moved it away
+            self._desk.give_back(claimed, keep_id=bool(self._history.deferrals(claimed.job_id)))
 
     def _give_back_all(self) -> None:
         """Every bundle this daemon claimed, or took over from a dead one, whose job is not finished, nor leased by
         another daemon, goes back to the inbox.
         """
         try:
-            for claimed in list(self._spool.held()):
-                job = self._history.job(claimed.job_id)
-                leased_by = job.lease_owner if job is not None else None
-                is_ours = claimed.owner == self._spool.owner and leased_by is None
-                self._monitor.working(f"giving {claimed.name} back")
-                if is_ours or leased_by == self._spool.owner.tag:
-                    self._give_back(claimed)
+            for claimed in self._held_while(self._is_ours):
+                self._give_back(claimed)
         except (HarnessError, OSError) as error:
             log.story("could not give bundles back; the next start will", level=30, reason=error)
+
+    def _held_while(self, holds: Callable[[Claimed, Whereabouts | None], bool]) -> Iterator[Claimed]:
+        """The claimed bundles of which that is so. Asked for all at once, for there may be a hundred thousand; and for
+        each again when its turn comes, which may be minutes later.
+        """
+        held = list(self._spool.held())
+        known = self._history.whereabouts({claimed.job_id for claimed in held})
+        for claimed in held:
+            job_id = claimed.job_id
+            if holds(claimed, known.get(job_id)) and holds(claimed, self._history.whereabouts([job_id]).get(job_id)):
+                self._monitor.working(f"giving {claimed.name} back")
+                yield claimed
+
+    def _waits_here(self, claimed: Claimed, job: Whereabouts | None) -> bool:
+        return claimed.owner == self._spool.owner and job is not None and job.state is JobState.QUEUED
+
+    def _is_ours(self, claimed: Claimed, job: Whereabouts | None) -> bool:
+        leased_by = job.lease_owner if job is not None else None
+        return leased_by == self._spool.owner.tag or (claimed.owner == self._spool.owner and leased_by is None)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,6 +43,7 @@ from daemon.db.records import (
     SampleRecord,
     Standing,
     StatsRow,
+    Whereabouts,
     host_of,
 )
 from daemon.db.sqlfunctions import now
@@ -140,12 +141,20 @@ class History:
     def glances(self, job_ids: Collection[str]) -> dict[str, Glance]:
         """How far these jobs are, by their whole ids; unknown ones are left out."""
         columns = (Job.id, Job.state, Job.progress, Job.verdict, Job.result_json.is_not(None))
-        wanted, found = list(job_ids), []
-        with self._database.read() as connection:
-            for start in range(0, len(wanted), _IDS_AT_ONCE):
-                some = select(*columns).where(Job.id.in_(wanted[start : start + _IDS_AT_ONCE]))
-                found += [Glance(*row) for row in connection.execute(some)]
-        return {glance.job_id: glance for glance in found}
+        return {row[0]: Glance(*row) for row in self._of_jobs(columns, job_ids)}
+
+    def whereabouts(self, job_ids: Collection[str]) -> dict[str, Whereabouts]:
+        """Where these jobs are, by their whole ids; unknown ones are left out."""
+        columns = (Job.id, Job.state, Job.lease_owner, Job.work_name)
+        return {row[0]: Whereabouts(*row) for row in self._of_jobs(columns, job_ids)}
+
+    def _of_jobs(self, columns: Sequence[Any], job_ids: Collection[str]) -> Iterator[Any]:
+        """In short transactions, however many there are."""
+        wanted = list(job_ids)
+        for start in range(0, len(wanted), _IDS_AT_ONCE):
+            some = select(*columns).where(Job.id.in_(wanted[start : start + _IDS_AT_ONCE]))
+            with self._database.read() as connection:
+                yield from connection.execute(some).all()
 
     def unfinished_ending_in(self, suffix: str) -> int:
         """How many jobs that have not ended have an id that ends in these hex digits."""

@@ -249,6 +249,16 @@ class Glance:
 
 
 @dataclass(frozen=True)
+class Whereabouts:
+    """What the database says of a claimed bundle: how far its job is, who leases it, its name in `work/`."""
+
+    job_id: str
+    state: JobState
+    lease_owner: str | None
+    work_name: str | None
+
+
+@dataclass(frozen=True)
 class JobPage:
     """Jobs, newest first. Pass `cursor` on to get the next page; None: there is none."""
 

@@ -428,6 +428,21 @@ def test_a_bundle_that_is_dropped_again_under_the_id_of_a_job_that_has_ended_is_
     assert home.entries("work") == [claimed.path.name]
 
 
+@pytest.mark.parametrize("owner", ["a dead daemon", "this one"])
+def test_a_repair_asks_for_all_that_waits_at_once(home: Home, monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
+    """A hundred thousand may wait for a device, and while each is asked for, no lease is extended."""
+    me = Owner.current()
+    for number in range(50):
+        claimed = home.claim(f"waits{number}", DEAD if owner == "a dead daemon" else me)
+        home.desk(me).register(claimed)
+    asked = []
+    for kind in ("read", "write"):
+        one = getattr(Database, kind)
+        monkeypatch.setattr(Database, kind, lambda database, one=one: asked.append(one) or one(database))
+    assert home.reconcile().total == 0
+    assert len(asked) < 10
+
+
 def test_a_job_that_lowered_attempts_leave_none_to_is_given_up(home: Home) -> None:
     lease = home.lease(home.claim("unlucky"))
     home.repository.retry(lease, "the disk was full")
