@@ -76,7 +76,8 @@ class Desk:
         failpoints.hit("claim.begin")
         claimed = self.publisher.claim(name)
         failpoints.hit("claim.renamed")
-        self.register(claimed)
+        if not self.register(claimed):
+            claimed = self.publisher.as_its_own(claimed, just_now=True)
         failpoints.hit("claim.registered")
         log.story("claimed", job=claimed.job_id, name=claimed.name)
         return claimed
@@ -157,7 +158,7 @@ class Desk:
     def _claimed(self, lease: Lease) -> Claimed:
         """The bundle of a lease. Raises `HarnessError` when it is not where the database says."""
         if lease.work_name is not None and WorkName.parse(lease.work_name) is not None:
-            for claimed in self._spool.held_for(lease.job_id):
+            for claimed in self.publisher.own(lease.job_id, lease.work_name):
                 return claimed
         if self._spool.waiting_for(lease.job_id):  # its daemon was giving it back just then
             self._repository.withdraw(lease)
@@ -182,7 +183,7 @@ class Desk:
         log.story("harness fault", level=40, job=lease.job_id, name=lease.name, attempt=lease.attempt, reason=error)
         if state is not JobState.BROKEN:
             return Unended.RETRIED
-        return self.publisher.give_up(lease.job_id, lease.name, lease.fence, str(error), lease.submitter_uid)
+        return self.publisher.give_up(lease, str(error))
 
     # -- out ----------------------------------------------------------------------------------------------------
 
@@ -190,7 +191,7 @@ class Desk:
         failpoints.hit("run.evaluated")
         name = (parsed.request.name if parsed else None) or lease.name
         self.publisher.publish(lease, evaluation, parsed)
-        self.publisher.put_away(lease.job_id, evaluation.verdict, evaluation.message or "")
+        self.publisher.put_away(lease.job_id, lease.work_name, evaluation.verdict, evaluation.message or "")
         log.story("finished", job=lease.job_id, name=name, verdict=evaluation.verdict, reason=_first_line(evaluation))
         return Finished(lease.job_id, name, evaluation)
 

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from daemon import failpoints, log, results
 from daemon.config import Settings
 from daemon.contract import ParsedContract
-from daemon.db.records import Lease, NewJob, Published
+from daemon.db.columns import storable
+from daemon.db.records import JobRecord, Lease, NewJob, Published
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim
 from daemon.evaluation import Evaluation
@@ -54,6 +55,32 @@ class Publisher:
         _, chosen = split_job_id(name)
         return self._spool.claim(name, anew=chosen is not None and self._repository.has_ended(chosen))
 
+    def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
+        """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
+        queued as another job. Two daemons may claim two bundles of one id at the same moment, and on NFS it may take
+        half a minute until one sees what the other has claimed. Claimed `just_now`, its job may have ended meanwhile.
+        Raises `LostClaim` when it is gone.
+        """
+        known = self._repository.entry_of(claimed.job_id) if claimed.own_id else None
+        state, work_name = known or (None, None)
+        if state is None or work_name is None:
+            return claimed
+        if work_name == storable(claimed.path.name) and not (just_now and state.final):
+            return claimed
+        others = {storable(other.path.name) for other in self._spool.held_for(claimed.job_id)}
+        if not state.final and work_name not in others:  # the same bundle, taken out of work/ by hand and dropped again
+            self._repository.moved(claimed.job_id, work_name, claimed.path.name)
+            return claimed
+        another = self._spool.as_another(claimed)
+        self._repository.register(new_job(another))
+        log.story("another bundle has its id", job=another.job_id, name=another.name, id=claimed.job_id)
+        return another
+
+    def own(self, job_id: str, work_name: str | None) -> list[Claimed]:
+        """The claimed bundle of a job, without others that came with its id."""
+        held = self._spool.held_for(job_id)
+        return [one for one in held if not one.own_id or work_name in (None, storable(one.path.name))]
+
     def refuse(self, name: str, reason: str) -> Finished | None:
         """Claim `inbox/NAME` and finish it unjudged (torn for too long): quarantined with its reason and a result.
 
@@ -83,7 +110,7 @@ class Publisher:
             except LostClaim:  # somebody else is cancelling it too
                 time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - no secret
                 continue
-            self.put_away(lease.job_id, evaluation.verdict, evaluation.message or "")
+            self.put_away(lease.job_id, lease.work_name, evaluation.verdict, evaluation.message or "")
             log.story("cancelled", job=lease.job_id, name=lease.name, by=by)
             return Finished(lease.job_id, lease.name, evaluation)
         return None
@@ -118,14 +145,15 @@ class Publisher:
             raise
         return None
 
-    def give_up(self, job_id: str, name: str, fence: int, reason: str, submitter_uid: int | None = None) -> Finished:
+    def give_up(self, job: Lease | JobRecord, reason: str) -> Finished:
         """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
+        job_id, name = job.job_id, job.name
         evaluation = results.broken(f"evald could not judge this bundle: {reason}")
         now = datetime.now(UTC)
         result = results.document(results.Subject(job_id, name), evaluation, now)
         self._repository.attach_result(job_id, result)
-        results.release(self._paths, self._stage(result, evaluation, fence, submitter_uid), now, name)
-        for claimed in self._spool.held_for(job_id):
+        results.release(self._paths, self._stage(result, evaluation, job.fence, job.submitter_uid), now, name)
+        for claimed in self.own(job_id, job.work_name):
             with suppress(LostClaim):
                 self._spool.quarantine(claimed, reason)
         return Finished(job_id, name, evaluation)
@@ -159,9 +187,9 @@ class Publisher:
             log.story("cannot release a result yet", level=30, job=lease.job_id, reason=error)
         failpoints.hit("result.released")
 
-    def put_away(self, job_id: str, verdict: Verdict, message: str) -> None:
+    def put_away(self, job_id: str, work_name: str | None, verdict: Verdict, message: str) -> None:
         """Move a judged bundle out of `work/`: archived, or set aside with its reason when it was rejected."""
-        for claimed in self._spool.held_for(job_id):
+        for claimed in self.own(job_id, work_name):
             with suppress(LostClaim):  # another daemon, repairing, was faster
                 if verdict is Verdict.REJECTED:
                     self._spool.reject(claimed, message)

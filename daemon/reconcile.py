@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from daemon import failpoints, fsio, log, results
+from daemon.db.columns import storable
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import DaemonState, JobRecord, Lease, Published, Whereabouts
@@ -209,22 +210,25 @@ class Reconciler:
         """Those there may be something to do about. Asked for many at once: there may be a hundred thousand that wait
         for a host with the right device."""
         known = self._history.whereabouts({claimed.job_id for claimed in held})
-        return [claimed for claimed in held if not _is_on_its_way(known.get(claimed.job_id))]
+        return [claimed for claimed in held if not _is_on_its_way(claimed, known.get(claimed.job_id))]
 
     def _settle(self, claimed: Claimed, repairs: Repairs) -> None:
         job = self._history.job(claimed.job_id)
-        if job is None:
+        if job is not None and self._desk.publisher.as_its_own(claimed) is not claimed:
+            repairs.registered += 1
+        elif job is None:
             if self._is_late(claimed) or self._is_left(claimed):
                 self._register(claimed, repairs)
         elif job.state is JobState.WITHDRAWN:
             if self._is_left(claimed):  # who withdrew it is giving the bundle back, unless he died
                 self._register(claimed, repairs)
         elif job.state is JobState.FINISHED:
-            self._desk.publisher.put_away(job.job_id, job.verdict or Verdict.REJECTED, job.message or "")
+            verdict = job.verdict or Verdict.REJECTED
+            self._desk.publisher.put_away(job.job_id, job.work_name, verdict, job.message or "")
             repairs.put_away += 1
         elif job.state is JobState.BROKEN:
             reason = job.message or "every attempt ended with its daemon's death"
-            self._desk.publisher.give_up(job.job_id, job.name, job.fence, reason, job.submitter_uid)
+            self._desk.publisher.give_up(job, reason)
             repairs.put_away += 1
 
     def _register(self, claimed: Claimed, repairs: Repairs) -> None:
@@ -246,8 +250,10 @@ class Reconciler:
                 repairs.copies_removed += 1
 
 
-def _is_on_its_way(known: Whereabouts | None) -> bool:
-    return known is not None and known.state in (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)
+def _is_on_its_way(claimed: Claimed, known: Whereabouts | None) -> bool:
+    if known is None or known.state not in (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING):
+        return False
+    return not claimed.own_id or known.work_name == storable(claimed.path.name)
 
 
 def _lease_of(job: JobRecord) -> Lease:

@@ -64,10 +64,26 @@ class Repository:
             state = connection.scalar(select(Job.state).where(Job.id == job_id))
         return state is not None and state.final
 
-    def register_leased(self, job: NewJob, owner: str, lease_s: float) -> Lease | None:
-        """`register` and `lease` in one step, so that nobody else can lease the job in between. None as for `lease`."""
+    def entry_of(self, job_id: str) -> tuple[JobState, str | None] | None:
+        """How far a job is, and the name in `work/` that its bundle was claimed under. None: there is no such job."""
+        with self._database.read() as connection:
+            found = connection.execute(select(Job.state, Job.work_name).where(Job.id == job_id)).one_or_none()
+        return None if found is None else (found.state, found.work_name)
+
+    def moved(self, job_id: str, old: str, new: str) -> bool:
+        """Write down that the bundle of a job lies in `work/` as `new` now. False: it was not there as `old`, or the
+        job has ended."""
+        open_states = (JobState.QUEUED, *rows.HELD)
+        statement = update(Job).where(Job.id == job_id, Job.work_name == old, Job.state.in_(open_states))
         with self._database.write() as connection:
-            registration.register(connection, job)
+            return connection.execute(statement.values(work_name=new)).rowcount == 1
+
+    def register_leased(self, job: NewJob, owner: str, lease_s: float) -> Lease | None:
+        """`register` and `lease` in one step, so that nobody else can lease the job in between. None as for `lease`,
+        and when the job of this id is that of another entry in `work/`."""
+        with self._database.write() as connection:
+            if not registration.register(connection, job) and not registration.is_of(connection, job):
+                return None
             return leases.take(connection, job.job_id, owner, lease_s, self.max_attempts)
 
     def describe(self, job_id: str, description: Description) -> bool:

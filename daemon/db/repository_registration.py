@@ -30,6 +30,12 @@ def register(connection: Connection, job: NewJob) -> bool:
     return _revive(connection, job)
 
 
+def is_of(connection: Connection, job: NewJob) -> bool:
+    """Whether the job of this id is that of this very entry in `work/`."""
+    mine = (Job.id == job.job_id, Job.work_name == job.work_name)
+    return connection.scalar(select(Job.id).where(*mine)) is not None
+
+
 def describe(connection: Connection, job_id: str, description: Description) -> bool:
     """See `Repository.describe`."""
     if connection.execute(_DESCRIBE_JOB, {"described": job_id, **_described_job(description)}).rowcount == 0:

@@ -116,6 +116,15 @@ class Spool:
         _move(claimed.path, target)
         return _claimed(target, work_name, before)
 
+    def as_another(self, claimed: Claimed) -> Claimed:
+        """Give a claimed bundle a fresh job id, because another has the one it came with. Raises `LostClaim` when it is
+        gone."""
+        before = _lstat(claimed.path)
+        work_name = WorkName(claimed.dropped_name, False, self.owner, names.make_job_id())
+        target = self._paths.work / work_name.text
+        _move(claimed.path, target)
+        return _claimed(target, work_name, before)
+
     def held(self) -> Iterator[Claimed]:
         """Everything in `work/`, of every owner; what is not named like a claimed bundle is skipped."""
         return self._held(_listing(self._paths.work))

@@ -23,7 +23,7 @@ from daemon.engine import DeviceState, JobSpec
 from daemon.errors import HarnessError, LostClaim
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
-from daemon.intake.owner import Owner
+from daemon.intake.owner import Owner, WorkName
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Desk, Unended
 from daemon.lifecycle import JobState
@@ -414,7 +414,7 @@ def test_a_bundle_that_is_dropped_again_under_the_id_of_a_job_that_has_ended_is_
     lease = home.lease(home.claim(f"again@{JOB}", me), me)
     if end == "finished":
         desk.publisher.publish(lease, PASSED, None)
-        desk.publisher.put_away(JOB, Verdict.PASSED, "")
+        desk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
         [archived] = home.settings.paths.archive.iterdir()
         archived.rename(home.settings.paths.inbox / archived.name)
     else:
@@ -441,6 +441,85 @@ def test_a_repair_asks_for_all_that_waits_at_once(home: Home, monkeypatch: pytes
         monkeypatch.setattr(Database, kind, lambda database, one=one: asked.append(one) or one(database))
     assert home.reconcile().total == 0
     assert len(asked) < 10
+
+
+def test_two_bundles_that_two_daemons_claim_under_one_id_are_both_judged(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the same moment; on NFS neither may see for a while what the other has claimed."""
+    me = Owner.current()
+    other = Owner("elsewhere", me.boot_id, 1)
+    write_bundle(home.settings.paths.inbox / f"first@{JOB}")
+    write_bundle(home.settings.paths.inbox / f"second@{JOB}")
+    monkeypatch.setattr(Spool, "_holds", lambda spool, job_id: False)
+    first, second = home.desk(me).take_in(f"first@{JOB}"), home.desk(other).take_in(f"second@{JOB}")
+    assert (first.job_id, second.job_id == JOB) == (JOB, False)
+    assert {job.name for job in home.history.jobs().jobs if job.state is JobState.QUEUED} == {"first", "second"}
+
+
+@pytest.mark.parametrize("end", ["finished", "queued"])
+def test_a_second_bundle_of_one_id_whose_daemon_died_before_it_was_queued_is_another_job(home: Home, end: str) -> None:
+    me = Owner.current()
+    desk = home.desk(me)
+    first = home.claim(f"first@{JOB}", me)
+    write_bundle(home.settings.paths.inbox / f"second@{JOB}")
+    (home.settings.paths.inbox / f"second@{JOB}").rename(
+        home.settings.paths.work / WorkName("second", own_id=True, owner=DEAD, job_id=JOB).text
+    )
+    lease = home.lease(first, me)
+    if end == "finished":
+        desk.publisher.publish(lease, PASSED, None)
+        desk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
+        assert home.entries("archive") == [f"first@{JOB}"]
+    else:
+        assert [one.name for one in desk.publisher.own(JOB, lease.work_name)] == ["first"]
+    assert home.reconcile().registered == 1
+    assert {job.name: job.state for job in home.history.jobs().jobs}["second"] is JobState.QUEUED
+    assert home.reconcile().total == 0
+
+
+def test_a_bundle_that_never_becomes_complete_does_not_end_the_job_whose_id_it_has(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = Owner.current()
+    home.desk(me).register(home.claim(f"first@{JOB}", me))
+    write_bundle(home.settings.paths.inbox / f"torn@{JOB}")
+    monkeypatch.setattr(Spool, "_holds", lambda spool, job_id: False)
+    assert home.desk(me).publisher.refuse(f"torn@{JOB}", "it waits for its contract.json") is None
+    assert home.history.job(JOB).state is JobState.QUEUED
+    home.reconcile()
+    assert {job.name for job in home.history.jobs().jobs if job.state is JobState.QUEUED} == {"first", "torn"}
+
+
+def test_a_bundle_that_is_claimed_again_in_the_moment_in_which_its_job_ends_is_another_job(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = Owner.current()
+    desk = home.desk(me)
+    lease = home.lease(home.claim(f"again@{JOB}", me), me)
+    write_bundle(home.settings.paths.inbox / f"again@{JOB}")
+    has_ended = Repository.has_ended
+
+    def slowly(repository: Repository, job_id: str) -> bool:
+        ended = has_ended(repository, job_id)
+        desk.publisher.publish(lease, PASSED, None)
+        desk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
+        return ended
+
+    monkeypatch.setattr(Repository, "has_ended", slowly)
+    claimed = desk.take_in(f"again@{JOB}")
+    assert home.history.job(claimed.job_id).state is JobState.QUEUED
+    assert home.entries("archive") == [f"again@{JOB}"]
+
+
+def test_a_bundle_that_was_taken_out_of_work_by_hand_and_claimed_again_is_the_same_job(home: Home) -> None:
+    me = Owner.current()
+    claimed = home.claim(f"moved@{JOB}")
+    home.desk(DEAD).register(claimed)
+    claimed.path.rename(home.settings.paths.inbox / f"moved@{JOB}")
+    again = home.desk(me).take_in(f"moved@{JOB}")
+    assert again.job_id == JOB
+    assert home.history.job(JOB).work_name == again.path.name
 
 
 def test_a_job_that_lowered_attempts_leave_none_to_is_given_up(home: Home) -> None:
