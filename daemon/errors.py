@@ -65,6 +65,10 @@ class NotBegun(HarnessError):  # noqa: N818 - says what happened
     """This host could not even begin the job. No attempt of it counts, as long as that is so whatever is in it."""
 
 
+class NotKept(HarnessError):  # noqa: N818 - says what happened
+    """This host could not write down what it found out. No attempt counts, as long as it can write nothing else."""
+
+
 class NoDevice(NotBegun):
     """Every device that could judge the job was set aside while it waited for one."""
 

@@ -20,7 +20,7 @@ from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
 from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, JobSpec, Progress
-from daemon.errors import BundleError, HarnessError, LostClaim, NoDevice, NotBegun
+from daemon.errors import BundleError, HarnessError, LostClaim, NoDevice, NotBegun, NotKept
 from daemon.evaluation import Evaluation
 from daemon.intake.copying import private_copy
 from daemon.intake.owner import WorkName
@@ -28,7 +28,7 @@ from daemon.intake.reading import read_bundle
 from daemon.intake.spool import Claimed, Spool
 from daemon.lifecycle import JobState
 from daemon.publishing import Finished, Publisher, new_job
-from daemon.room import lack
+from daemon.room import Room
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Desk:
         self._types = types
         self._complaint = log.Complaint()
         self.publisher = Publisher(settings, spool, repository)
+        self.room = Room(settings)
 
     # -- in -----------------------------------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ class Desk:
     def judge(self, lease: Lease, on_progress: Callable[[Progress], None]) -> Finished | Deferred | Unended:
         """Judge one leased job to its end, or leave it to another host, or for later.
 
-        Raises `NotBegun` when this host has no room to judge anything now: the job waits as before. Raises
+        Raises `NotBegun` or `NotKept` when this host has no room to judge anything now: the job waits as before. Raises
         `HarnessError` when the database cannot be told: the result is then in the outbox.
         """
         try:
@@ -167,13 +168,14 @@ class Desk:
 
     def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | Unended:
         """Our fault: try again, or give up after the last attempt with a result that says so. No fault when the job was
-        taken away in the meantime: its bundle is then gone. What has not begun has lost nothing but its place.
+        taken away in the meantime: its bundle is then gone. What this host had no room for has lost nothing but its
+        place.
         """
         try:
             if isinstance(error, NoDevice):
                 self._repository.put_back(lease, str(error))
                 return Unended.NO_DEVICE
-            if isinstance(error, NotBegun) and lack(self._settings) is not None:
+            if isinstance(error, (NotBegun, NotKept)) and self.room.lack_after_fault() is not None:
                 self._repository.put_back(lease, str(error))
                 raise error  # whoever takes jobs here pauses for a moment
             state = self._repository.retry(lease, str(error))
@@ -187,10 +189,13 @@ class Desk:
 
     # -- out ----------------------------------------------------------------------------------------------------
 
-    def _finish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> Finished:
+    def _finish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> Finished | Unended:
         failpoints.hit("run.evaluated")
         name = (parsed.request.name if parsed else None) or lease.name
-        self.publisher.publish(lease, evaluation, parsed)
+        try:
+            self.publisher.publish(lease, evaluation, parsed)
+        except NotKept as error:
+            return self._after_fault(lease, error)
         self.publisher.put_away(lease.job_id, lease.work_name, evaluation.verdict, evaluation.message or "")
         log.story("finished", job=lease.job_id, name=name, verdict=evaluation.verdict, reason=_first_line(evaluation))
         return Finished(lease.job_id, name, evaluation)

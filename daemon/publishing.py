@@ -20,7 +20,7 @@ from daemon.contract import ParsedContract
 from daemon.db.columns import storable
 from daemon.db.records import JobRecord, Lease, NewJob, Published
 from daemon.db.repository import Repository
-from daemon.errors import HarnessError, LostClaim
+from daemon.errors import HarnessError, LostClaim, NotKept
 from daemon.evaluation import Evaluation
 from daemon.intake.glance import priority_of
 from daemon.intake.names import split_job_id
@@ -165,7 +165,8 @@ class Publisher:
         return results.stage(self._paths, result, evaluation, fence, readers)
 
     def publish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> None:
-        """Stage, tell the database, release. Raises `LostClaim` when this lease no longer counts."""
+        """Stage, tell the database, release. Raises `LostClaim` when this lease no longer counts, `NotKept` when the
+        result cannot be staged."""
         now = datetime.now(UTC)
         queue_ms = max((lease.claimed_at - lease.dropped_at).total_seconds() * 1e3, 0.0)
         subject = _subject(lease, parsed, queue_ms)
@@ -173,7 +174,7 @@ class Publisher:
         try:
             waiting = self._stage(result, evaluation, lease.fence, lease.submitter_uid)
         except OSError as error:
-            raise HarnessError(f"cannot write the result of job {lease.job_id}: {error}") from error
+            raise NotKept(f"cannot write the result of job {lease.job_id}: {error}") from error
         failpoints.hit("result.staged")
         try:
             self._repository.publish(lease, Published(evaluation, result, queue_ms))

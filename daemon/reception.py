@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon import log, room
+from daemon import log
 from daemon.config import Settings
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
@@ -159,7 +159,7 @@ class Reception:
         """Whether there is room to judge and to keep results, in bytes and in files. Below the mark nothing is claimed
         or begun; nothing is lost.
         """
-        lack = room.lack(self._settings)
+        lack = self._desk.room.lack()
         if lack is not None:
             self._complaint.say(lack)
         return lack is None

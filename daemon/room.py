@@ -1,12 +1,21 @@
-"""Whether there is room to judge and to keep results: on the disks of one home, in bytes and in files."""
+"""Whether there is room to judge and to keep results: on the disks of one home, in bytes and in files.
+
+A disk may refuse what it says it has room for: a quota is used up, it is dying, a folder belongs to somebody else. So
+after a write that failed it is tried: while no file can be written, that was no fault of what was to be written, and
+nothing is begun.
+"""
 
 from __future__ import annotations
 
 import os
+import uuid
+from pathlib import Path
 
+from daemon import fsio
 from daemon.config import Settings
 
 _FEWEST_FILES = 1000
+_TRIAL_BYTES = 64 * 1024
 
 
 def lack(settings: Settings) -> str | None:
@@ -16,6 +25,51 @@ def lack(settings: Settings) -> str | None:
         if (lacking := lack_of(os.statvfs(folder), settings.min_free_bytes)) is not None:
             return f"{folder} {lacking}"
     return None
+
+
+class Room:
+    """The room of one home, as a daemon found it. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._in_doubt = False
+
+    def lack(self) -> str | None:
+        """As `lack`; after a write that failed also what a trial of all folders says, until they take files again.
+        Raises `OSError`."""
+        found = lack(self._settings)
+        if found is not None or not self._in_doubt:
+            return found
+        refusal = refusal_of(self._settings)
+        self._in_doubt = refusal is not None
+        return refusal
+
+    def lack_after_fault(self) -> str | None:
+        """Why a file could not be written, as far as it was not that file. None: others can be."""
+        self._in_doubt = True
+        try:
+            return self.lack()
+        except OSError as error:
+            return str(error)
+
+
+def refusal_of(settings: Settings) -> str | None:
+    """What a folder says when a small file is written there; None where all take it."""
+    paths = settings.paths
+    for folder in (paths.jobs, paths.outbox, paths.work):
+        try:
+            _try(folder)
+        except OSError as error:
+            return f"{folder} takes no files: {error.strerror or error}"
+    return None
+
+
+def _try(folder: Path) -> None:
+    trial = folder / f".trial-{uuid.uuid4().hex}.tmp"
+    try:
+        fsio.write_new(trial, bytes(_TRIAL_BYTES))
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def lack_of(disk: os.statvfs_result, wanted_bytes: int) -> str | None:

@@ -23,6 +23,7 @@ from daemon.errors import HarnessError, NoDevice, NotBegun
 from daemon.evaluation import Evaluation
 from daemon.executor.rehearsal import RehearsalEngine
 from daemon.lifecycle import JobState
+from daemon.room import Room
 from daemon.scheduler import workers
 from daemon.verdict import Verdict
 
@@ -130,12 +131,34 @@ def test_a_disk_that_takes_no_copies_costs_no_job_an_attempt(tmp_path: Path, mon
 
     monkeypatch.setattr(judging, "private_copy", full)
     # Asked before a job is begun, when there is room, and after it failed, when there is none.
-    monkeypatch.setattr(judging, "lack", lambda _: "has 0 MiB free" if sum(tried.values()) < 20 else None)
+    lack = "has 0 MiB free"
+    monkeypatch.setattr(Room, "lack_after_fault", lambda _: lack if sum(tried.values()) < 20 else None)
     with daemon(tmp_path / "home", Stubborn()) as running:
         names = ["one", "two", "three"]
         for name in names:
             drop(tmp_path / "home", name)
         wait_for(lambda: ended(running, *names), "all of them, once there is space")
+        assert {job.attempts for job in jobs(running).values()} == {1}
+
+
+@pytest.mark.parametrize("folder", ["jobs", "outbox"])
+def test_a_folder_that_takes_no_files_costs_no_job_an_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """A quota that is used up, a disk that is dying, a folder of somebody else: statvfs tells of none of them."""
+    monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
+    with daemon(tmp_path / "home", Stubborn(1)) as running:
+        place: Path = getattr(running._paths, folder)
+        aside = place.with_name("aside")
+        place.rename(aside)
+        place.write_text("no folder", "utf-8")
+        names = ["one", "two", "three"]
+        for name in names:
+            drop(tmp_path / "home", name)
+        wait_for(lambda: running._desk.room.lack() is not None, "the first to fail")
+        place.unlink()
+        aside.rename(place)
+        wait_for(lambda: ended(running, *names), "all of them, once files can be written")
         assert {job.attempts for job in jobs(running).values()} == {1}
 
 

@@ -17,6 +17,7 @@ from daemon.db.errors import StorageUnavailable
 from daemon.errors import LostClaim
 from daemon.intake.readiness import Readiness, Seen
 from daemon.reception import Doorbell, Reception
+from daemon.room import Room as Disks
 
 WAITING, AHEAD = 60, 10
 CONTRACT = json.dumps({"kernel": {"kernel_type": "torch", "source_code": "class Model: pass"}})
@@ -35,6 +36,7 @@ class Room:
         self.queued = 0
         bell = Doorbell(lambda _name: None, lambda _claimed: None, lambda _finished: None)
         here: Any = self
+        self.room = Disks(self.settings)
         self.left_alone = 0
         self.reception = Reception(self.settings, here, here, "me-boot-1", bell, left_alone=lambda: self.left_alone)
         scan = Readiness._scan
