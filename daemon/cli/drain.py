@@ -32,7 +32,9 @@ def command(*, loaded: LoadedSettings, host: str, undo: bool, as_json: bool) -> 
     from daemon.cli import store
     from daemon.db.history import History
     from daemon.db.repository import Repository
+    from daemon.intake.owner import host_called
 
+    host = host_called(host)
     with store.database(loaded.settings) as database:
         history, repository = History(database), Repository(database)
         _require_known(history, host)

@@ -28,8 +28,10 @@ def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
     fault while another judges, nor when --host asks about it. 1: something is wrong. 2: the database does not answer.
     """
     from daemon.cli import store
+    from daemon.intake.owner import host_called
     from daemon.intake.pause import pause_reason
 
+    host = host if host is None else host_called(host)
     with store.history_if_any(loaded.settings) as history:
         daemons = history.daemons() if history is not None else ()
         drained = history.drained_hosts() if history is not None else {}

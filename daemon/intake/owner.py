@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -11,11 +12,22 @@ from pathlib import Path
 from daemon.intake import names
 
 _HOST_LIMIT = 40
+_HASH_DIGITS = 8
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _ENTRY = re.compile(
     r"(?P<name>.+)@(?P<host>[A-Za-z0-9._-]{1,40})-(?P<boot>[0-9a-z]{1,8})-(?P<pid>[0-9]{1,10})-(?P<job_id>[0-9a-f]{32})",
     re.DOTALL,
 )
+
+
+def host_called(name: str) -> str:
+    """A host's name cut down to what fits in a file name. What is cut off leaves its hash: the end is often all that
+    tells one container from the next."""
+    host = re.sub(r"[^A-Za-z0-9._-]", "_", name) or "host"
+    if len(host) <= _HOST_LIMIT:
+        return host
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:_HASH_DIGITS]
+    return f"{host[: _HOST_LIMIT - _HASH_DIGITS - 1]}-{digest}"
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,7 @@ class Owner:
     pid: int
 
     def __post_init__(self) -> None:
-        host = re.sub(r"[^A-Za-z0-9._-]", "_", self.host)[:_HOST_LIMIT] or "host"
+        host = host_called(self.host)
         boot_id = re.sub(r"[^0-9a-z]", "", self.boot_id.lower())[:8] or "0"
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "boot_id", boot_id)

@@ -68,3 +68,13 @@ def test_an_owner_fits_in_a_file_name_whatever_the_host_is_called() -> None:
     assert "@" not in owner.tag
     assert owner.boot_id == "12ab34cd"
     assert Owner.current() == Owner.current()
+
+
+def test_hosts_whose_long_names_differ_at_the_end_are_two_owners() -> None:
+    pods = [Owner(f"evald-gpu-workers-production-us-east-1-7d9c6b5f4d-{end}", "b00t", 7) for end in ("x2x9k", "q8v4n")]
+    assert len({pod.tag for pod in pods}) == len(pods)
+    for pod in pods:
+        assert Owner(pod.host, pod.boot_id, pod.pid) == pod
+        parsed = WorkName.parse(WorkName("vec_add", own_id=False, owner=pod, job_id="0" * 32).text)
+        assert parsed is not None
+        assert parsed.owner == pod
