@@ -1,4 +1,5 @@
-"""Forgetting jobs that ended long ago: their files, then their rows; and jobs that were given back long ago.
+"""Forgetting jobs that ended long ago: their files, then their rows; jobs that were given back long ago; and daemons
+that are gone for good.
 
 Theory of operation: the database names the jobs (finished or broken, ended long enough ago, not among the best). Their
 files go first and their rows last, so a kill in between leaves rows that name the jobs again at the next cleanup, never
@@ -13,17 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from daemon import fsio, results
 from daemon.db.history import History
+from daemon.db.records import DaemonState
 from daemon.db.repository import Repository
 from daemon.intake import shelves
 from daemon.lifecycle import JobState
 from daemon.paths import Paths
 
 _LOOKED_AT = 20
+_SHOWN = timedelta(days=1)
 _ENDED = (JobState.FINISHED, JobState.BROKEN)
 
 
@@ -55,6 +58,8 @@ def clean(
 
     With `dry_run` only say what would go.
     """
+    if not dry_run:
+        repository.forget_daemons(_gone(history))
     withdrawn = repository.forget_withdrawn(older_than, _waiting(paths), dry_run=dry_run)
     plan = repository.cleanup(older_than, keep_best, dry_run=True)
     files = _files(paths, plan.job_ids)
@@ -67,6 +72,14 @@ def clean(
     gone = tuple(str(file) for file in files if file not in reasons)
     stuck = tuple(Stuck(str(file), reason) for file, reason in reasons.items())
     return Removed(done.job_ids + withdrawn, done.evaluations, done.kept_best, gone, stuck)
+
+
+def _gone(history: History) -> frozenset[str]:
+    """Daemons that ended, or gave no sign of life, more than a day ago. One of the same host forgets those when it
+    starts; a container has another host each time."""
+    silent = (daemon for daemon in history.daemons() if daemon.is_missing or daemon.state is DaemonState.STOPPED)
+    before = datetime.now(UTC) - _SHOWN
+    return frozenset(daemon.owner for daemon in silent if daemon.seen_at < before)
 
 
 def _newest(paths: Paths, history: History, name: str) -> Path | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cli_homes import PastHome
 from conftest import Evald
+from sqlalchemy import update
 
 from daemon.cli.health import troubles
 from daemon.db.history import History
+from daemon.db.models import Daemon
 from daemon.db.records import DaemonNote
 from daemon.engine import DeviceState
 
@@ -91,3 +94,16 @@ def test_a_host_that_only_sweeps_can_be_drained_from_elsewhere(evald: Evald, pas
     past.leased("mine")
     assert evald("drain", "host").code == 0
     assert evald("drain", "hist").code == 2
+
+
+def test_a_daemon_whose_host_never_comes_back_is_forgotten_by_the_cleanup(evald: Evald, past: PastHome) -> None:
+    for host in ("gone", "lately", "here"):
+        past.repository.report_daemon(note(host, 1, lease_s=60 if host == "here" else 1e-9))
+    seen_at = datetime.now(UTC) - timedelta(days=2)
+    with past.database.write() as connection:
+        connection.execute(update(Daemon).where(Daemon.host != "lately").values(seen_at=seen_at))
+    assert evald("cleanup", "--dry-run").code == 0
+    assert len(History(past.database).daemons()) == 3
+    past.repository.report_daemon(note("here", 1))
+    assert evald("cleanup").code == 0
+    assert {daemon.host for daemon in History(past.database).daemons()} == {"lately", "here"}
