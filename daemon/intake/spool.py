@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
 
-from daemon import fsio
+from daemon import fsio, log
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake import names
 from daemon.intake.owner import Owner, WorkName
@@ -69,6 +69,7 @@ class Spool:
     def __init__(self, paths: Paths, owner: Owner) -> None:
         self._paths = paths
         self._lock = threading.Lock()
+        self._complaint = log.Complaint()
         self.owner = owner
 
     def claim(self, name: str, *, anew: bool = False) -> Claimed:
@@ -126,10 +127,12 @@ class Spool:
         return _claimed(target, work_name, before)
 
     def held(self) -> Iterator[Claimed]:
-        """Everything in `work/`, of every owner; what is not named like a claimed bundle is skipped."""
-        return self._held(_listing(self._paths.work))
+        """Everything in `work/`, of every owner; what is not named like a claimed bundle is skipped, and what cannot be
+        looked at is complained about: it keeps nobody from the others.
+        """
+        return self._held(_listing(self._paths.work), self._complaint)
 
-    def _held(self, entry_names: Iterable[str]) -> Iterator[Claimed]:
+    def _held(self, entry_names: Iterable[str], complaint: log.Complaint | None = None) -> Iterator[Claimed]:
         for entry_name in entry_names:
             work_name = WorkName.parse(entry_name)
             if work_name is None:
@@ -139,6 +142,10 @@ class Spool:
                 yield _claimed(path, work_name, _lstat(path))
             except LostClaim:
                 continue
+            except HarnessError as error:
+                if complaint is None:
+                    raise
+                complaint.say(error.message)
 
     def give_back(self, claimed: Claimed, *, keep_id: bool = False) -> str:
         """Put the bundle back into the inbox, overwriting nothing, and return its name there.
@@ -215,9 +222,17 @@ def _claimed(path: Path, work_name: WorkName, status: os.stat_result) -> Claimed
         owner=work_name.owner,
         own_id=work_name.own_id,
         submitter_uid=status.st_uid,
-        dropped_at=datetime.fromtimestamp(status.st_ctime, UTC),
+        dropped_at=moment(status.st_ctime),
         size_bytes=status.st_size if S_ISREG(status.st_mode) else None,
     )
+
+
+def moment(time_s: float) -> datetime:
+    """A file server may give times that no calendar has."""
+    try:
+        return datetime.fromtimestamp(time_s, UTC)
+    except (ValueError, OverflowError):
+        return datetime.now(UTC)
 
 
 def _settle(claimed: Claimed, target: Path, *, durably: bool = True) -> Path:

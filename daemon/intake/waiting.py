@@ -6,11 +6,12 @@ import heapq
 import os
 import stat
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from daemon.errors import HarnessError
 from daemon.intake import names, tree
+from daemon.intake.spool import moment
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _changed_s(entry: os.DirEntry[str]) -> float:
 
 def _entry(inbox: Path, entry: str, changed_s: float) -> WaitingEntry:
     bare, job_id = names.split_job_id(entry)
-    since = datetime.fromtimestamp(changed_s, UTC)
+    since = moment(changed_s)
     return WaitingEntry(entry, names.readable(bare), job_id, since, _reason(inbox / entry))
 
 

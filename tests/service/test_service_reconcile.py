@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -359,6 +360,27 @@ def test_what_cannot_be_mended_keeps_nobody_else_from_it(home: Home, trouble: st
     assert repairs.registered == 1
     assert {home.history.job(one.job_id).state for one in (other, orphan)} == {JobState.QUEUED}
     home.reconcile()
+
+
+@pytest.mark.parametrize("trouble", ["it cannot be looked at", "a time that no calendar has"])
+def test_an_entry_of_work_that_a_file_server_is_wrong_about_keeps_nobody_else_from_repair(
+    home: Home, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    bad = home.claim("bad")
+    other = home.lease(home.claim("other"))
+    lstat = Path.lstat
+
+    def wrong(path: Path) -> os.stat_result:
+        status = lstat(path)
+        if path.name != bad.path.name:
+            return status
+        if trouble == "it cannot be looked at":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return os.stat_result([*status[:9], 2**40])
+
+    monkeypatch.setattr(Path, "lstat", wrong)
+    assert home.reconcile().requeued == 1
+    assert home.history.job(other.job_id).state is JobState.QUEUED
 
 
 def test_a_bundle_that_a_living_daemon_is_giving_back_is_left_to_it(
