@@ -227,11 +227,14 @@ def staged(paths: Paths) -> Iterator[Staged]:
 
 
 def half_staged(paths: Paths) -> Iterator[Staged]:
-    """What a kill interrupted in `stage`: temporary folders, never read, only removed."""
-    for folder in sorted(paths.outbox.glob(".tmp-*")):
+    """What a kill interrupted in `stage`, or in `discard`: folders without a result, never read, only removed."""
+    for folder in sorted(paths.outbox.iterdir()):
         job_id, _, rest = folder.name.removeprefix(".tmp-").partition(".")
         fence = rest.partition("-")[0]
-        yield Staged(folder, job_id, int(fence) if fence.isdecimal() and fence.isascii() else -1)
+        number = int(fence) if fence.isdecimal() and fence.isascii() else -1
+        is_torn = number >= 0 and not (folder / RESULT_FILE).is_file()
+        if folder.name.startswith(".tmp-") or is_torn:
+            yield Staged(folder, job_id, number)
 
 
 def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> Path:

@@ -170,6 +170,15 @@ def test_a_result_whose_writing_a_kill_interrupted_is_removed_and_one_being_writ
     assert home.entries("outbox") == [f".tmp-{mine.job_id}.{mine.fence}-{'a' * 32}"]
 
 
+def test_a_result_whose_removal_a_kill_interrupted_is_removed(home: Home) -> None:
+    lease = home.lease(home.claim("torn"))
+    staged = home.stage(lease)
+    home.repository.retry(lease, "its disk was full")
+    (staged.folder / results.RESULT_FILE).unlink()
+    assert home.reconcile().discarded == 1
+    assert list(home.settings.paths.outbox.iterdir()) == []
+
+
 def test_a_result_this_process_is_publishing_right_now_is_not_touched(home: Home) -> None:
     me = Owner.current()
     lease = home.lease(home.claim("mine", me), me)
