@@ -17,6 +17,7 @@ from pathlib import Path
 from daemon import failpoints, fsio, log, results
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
+from daemon.db.errors import StorageUnavailable
 from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, JobSpec, Progress
@@ -42,11 +43,13 @@ class Deferred:
 
 class Unended(Enum):
     """Why a job that was begun has no end. `LOST`: its lease is somebody else's, or a stop ended it. `RETRIED`: evald
-    failed. `NO_DEVICE`: all that could judge it are set aside for a while."""
+    failed. `NO_DEVICE`: all that could judge it are set aside for a while. `NO_DATABASE`: it did not answer when the
+    job was to begin, and does now."""
 
     LOST = auto()
     RETRIED = auto()
     NO_DEVICE = auto()
+    NO_DATABASE = auto()
 
 
 class Desk:
@@ -168,13 +171,16 @@ class Desk:
 
     def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | Unended:
         """Our fault: try again, or give up after the last attempt with a result that says so. No fault when the job was
-        taken away in the meantime: its bundle is then gone. What this host had no room for has lost nothing but its
-        place.
+        taken away in the meantime: its bundle is then gone. What could not begin, or not be kept, has lost nothing but
+        its place.
         """
         try:
             if isinstance(error, NoDevice):
                 self._repository.put_back(lease, str(error))
                 return Unended.NO_DEVICE
+            if isinstance(error, StorageUnavailable):  # locked for too long, say, and free again
+                self._repository.put_back(lease, str(error))
+                return Unended.NO_DATABASE
             if isinstance(error, (NotBegun, NotKept)) and self.room.lack_after_fault() is not None:
                 self._repository.put_back(lease, str(error))
                 raise error  # whoever takes jobs here pauses for a moment

@@ -125,14 +125,14 @@ class Service:
             self._desk,
             is_busy=lambda job_id: job_id in self._at_work,
         )
-        self._without_device = Aside(_AGAIN_S)
+        self._left_alone = Aside(_AGAIN_S)
         self._reception = Reception(
             settings,
             self._desk,
             self._history,
             self._spool.owner.tag,
             Doorbell(lambda name: self._monitor.working(f"claiming {name}"), self._claimed, self._count),
-            left_alone=lambda: len(self._without_device.names(time.monotonic())),
+            left_alone=lambda: len(self._left_alone.names(time.monotonic())),
         )
         self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
         self._workers: Workers[Lease] = Workers(engine.at_once, self._take, self._work)
@@ -279,7 +279,7 @@ class Service:
 
     def _take(self) -> Lease | None:
         """The next job for a slot. Passed over are those that another slot is still at (a lease may run out while the
-        database is away), and for a while those that wait for a device which is set aside."""
+        database is away), and for a while those that wait for a device which is set aside, or could not begin."""
         self._monitor.asking()
         if (
             self._stop.is_set()
@@ -293,7 +293,7 @@ class Service:
             self._settings.lease_s,
             self._turns.order,
             oldest=self._turns.is_for_the_oldest(),
-            passed_over=self._at_work | self._without_device.names(time.monotonic()),
+            passed_over=self._at_work | self._left_alone.names(time.monotonic()),
         )
         if lease is not None:
             self._turns.served(lease.submitter_uid)
@@ -331,8 +331,8 @@ class Service:
         elif isinstance(outcome, Finished):
             self._count(outcome)
             return outcome.evaluation.verdict is not Verdict.HARNESS_ERROR
-        elif outcome is Unended.NO_DEVICE:
-            return self._without_device.add(lease.job_id, time.monotonic())
+        elif outcome in (Unended.NO_DEVICE, Unended.NO_DATABASE):  # were it only this job, others could begin
+            return self._left_alone.add(lease.job_id, time.monotonic())
         return outcome is not Unended.RETRIED
 
     def _on_progress(self, progress: Progress) -> None:

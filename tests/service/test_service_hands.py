@@ -15,9 +15,11 @@ from sqlalchemy import update
 
 from daemon import fsio, judging, service
 from daemon.config import Settings
+from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.models import Job
-from daemon.db.records import AttemptOutcome, JobRecord
+from daemon.db.records import AttemptOutcome, JobRecord, Lease
+from daemon.db.repository import Repository
 from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError, NoDevice, NotBegun
 from daemon.evaluation import Evaluation
@@ -179,6 +181,29 @@ def test_a_bundle_that_does_not_fit_where_others_do_is_given_up_and_holds_nobody
             drop(tmp_path / "home", name)
         wait_for(lambda: ended(running, "one", "two"), "the others")
         wait_for(lambda: state(running, "huge") is JobState.BROKEN, "it to be given up")
+
+
+def test_a_database_that_does_not_answer_when_a_job_begins_costs_it_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite is locked by a copy for longer than anybody waits for it, say, and free again a moment later."""
+    monkeypatch.setattr(service, "_AGAIN_S", 0.1)
+    begun = Counter[str]()
+    start = Repository.start
+
+    def locked(repository: Repository, lease: Lease, *more: object) -> None:
+        begun[lease.name] += 1
+        if lease.name == "one" and begun["one"] < 6:
+            raise StorageUnavailable("database is locked")
+        start(repository, lease, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Repository, "start", locked)
+    with daemon(tmp_path / "home", Stubborn(1)) as running:
+        for name in ("one", "two"):
+            drop(tmp_path / "home", name)
+        wait_for(lambda: ended(running, "one", "two"), "both")
+        assert begun["one"] == 6
+        assert jobs(running)["one"].attempts == 1
 
 
 def test_faults_in_a_row_are_spaced_out_and_end_in_quarantine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
