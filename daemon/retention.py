@@ -107,7 +107,7 @@ def _files(paths: Paths, job_ids: Collection[str]) -> dict[Path, str]:
 def _remove(file: Path) -> str | None:
     """None: it is gone. Else why it is not, or not all of it."""
     try:
-        if file.is_dir() and not file.is_symlink():
+        if not file.is_symlink() and file.is_dir():
             fsio.remove_tree(file)
         else:
             file.unlink(missing_ok=True)

@@ -17,7 +17,8 @@ _MOST = 100
 
 def priority_of(bundle: Path) -> int:
     """The contract's `priority`, or 0. `bundle`: a folder with a contract, or a file that may be one."""
-    text = _start_of(bundle / "contract.json") or _start_of(bundle)
+    # A link to a folder may lead anywhere, say to a file server that does not answer, and the main loop waits here.
+    text = _start_of(bundle / "contract.json" if _is_folder(bundle) else bundle)
     try:
         contract = json.loads(text) if text.lstrip()[:1] == b"{" else None
     except (ValueError, RecursionError):
@@ -26,6 +27,13 @@ def priority_of(bundle: Path) -> int:
     if isinstance(priority, bool) or not isinstance(priority, int):
         return 0
     return priority if abs(priority) <= _MOST else 0
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _start_of(path: Path) -> bytes:

@@ -47,8 +47,11 @@ def test_links_pipes_and_missing_files_are_not_followed_nor_waited_for(tmp_path:
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "folder" / "contract.json")
-    found = [priority_of(tmp_path / name) for name in ("link.json", "pipe.json", "folder", "nothing")]
-    assert found == [0, 0, 0, 0]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "contract.json").write_text('{"priority": 3}')
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    found = [priority_of(tmp_path / name) for name in ("link.json", "link", "pipe.json", "folder", "nothing")]
+    assert found == [0, 0, 0, 0, 0]
 
 
 def test_every_eighth_turn_is_for_the_oldest() -> None:
