@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from daemon.db import repository_rows as rows
+from daemon.db.columns import storable
 from daemon.db.models import Bundle, Job
 from daemon.db.records import Description, NewJob
 from daemon.db.repository_rows import HELD
@@ -15,6 +16,7 @@ from daemon.lifecycle import JobState
 CONTRACT_KEPT_CHARS = 1024 * 1024
 KIND_CHARS = 24
 KERNEL_TYPE_CHARS = 64
+_OF_THE_BUNDLE = ("name", "submitter_uid", "priority", "dropped_at")
 _DESCRIBE_JOB = update(rows.table_of(Job)).where(
     Job.id == bindparam("described"), Job.state.in_((JobState.QUEUED, *HELD))
 )
@@ -71,12 +73,19 @@ def _job_row(job: NewJob) -> dict[str, Any]:
 
 
 def _revive(connection: Connection, job: NewJob) -> bool:
+    """The bundle of a withdrawn job has come again, or another under its id: then the rows are about that one."""
     found = select(Job.fence).where(Job.id == job.job_id, Job.state == JobState.WITHDRAWN).with_for_update()
     fence = connection.scalar(found)
     if fence is None or not rows.move(
         connection, job.job_id, (JobState.WITHDRAWN,), JobState.QUEUED, held_fence=fence, work_name=job.work_name
     ):
         return False
+    known = select(Bundle.dropped_name, Bundle.submitter_uid).where(Bundle.id == job.job_id)
+    if tuple(connection.execute(known).one()) != (storable(job.name), job.submitter_uid):
+        about = {key: value for key, value in _bundle_row(job).items() if key != "id"}
+        connection.execute(update(Bundle).where(Bundle.id == job.job_id).values(**about))
+        told = {key: value for key, value in _job_row(job).items() if key in _OF_THE_BUNDLE}
+        connection.execute(update(Job).where(Job.id == job.job_id).values(**told))
     rows.note(connection, job.job_id, "revived", job.name)
     return True
 

@@ -76,6 +76,18 @@ class TestRegister:
         assert found is not None
         assert (found.state, found.work_name) == (JobState.QUEUED, "elsewhere")
 
+    def test_a_withdrawn_job_that_another_bundle_revives_is_about_that_one(
+        self, repository: Repository, history: History
+    ) -> None:
+        """Its result is for whoever dropped that bundle, not for the sender of the first."""
+        job = new_job(submitter_uid=1000)
+        repository.register(job)
+        repository.withdraw(job.job_id)
+        assert repository.register(replace(job, name="other", submitter_uid=2000, priority=7, work_name="elsewhere"))
+        found = history.job(job.job_id)
+        assert found is not None
+        assert (found.name, found.submitter_uid, found.priority) == ("other", 2000, 7)
+
     def test_a_finished_job_is_not_revived(self, repository: Repository) -> None:
         job = new_job()
         repository.register(job)
