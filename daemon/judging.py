@@ -75,10 +75,11 @@ class Desk:
 
     # -- in -----------------------------------------------------------------------------------------------------
 
-    def take_in(self, name: str) -> Claimed:
-        """Claim `inbox/NAME` and queue it. Raises `LostClaim` when somebody else has it."""
+    def take_in(self, name: str, *, anew: bool = False) -> Claimed:
+        """Claim `inbox/NAME` and queue it, `anew` under a fresh id whatever its name says. Raises `LostClaim` when
+        somebody else has it."""
         failpoints.hit("claim.begin")
-        claimed = self.publisher.claim(name)
+        claimed = self.publisher.claim(name, anew=anew)
         failpoints.hit("claim.renamed")
         if not self.register(claimed):
             claimed = self.publisher.as_its_own(claimed, just_now=True)

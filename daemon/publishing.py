@@ -49,11 +49,14 @@ class Publisher:
         self._spool = spool
         self._repository = repository
 
-    def claim(self, name: str) -> Claimed:
-        """Take `inbox/NAME`. A job id in the name counts, unless its job has ended: whoever drops that bundle again
-        wants it judged again. Raises as `Spool.claim`, and `HarnessError` when the database does not answer."""
+    def claim(self, name: str, *, anew: bool = False) -> Claimed:
+        """Take `inbox/NAME`. A job id in the name counts, unless it is to be another job, `anew`, or its job has ended
+        (whoever drops that bundle again wants it judged again) or is another submitter's, who waits for its result.
+        Raises as `Spool.claim`, and `HarnessError` when the database does not answer."""
         _, chosen = split_job_id(name)
-        return self._spool.claim(name, anew=chosen is not None and self._repository.has_ended(chosen))
+        if chosen is not None and not anew:
+            anew = self._repository.has_ended(chosen, or_is_not_of=self._spool.submitter_of(name))
+        return self._spool.claim(name, anew=anew)
 
     def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
         """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
@@ -81,13 +84,13 @@ class Publisher:
         held = self._spool.held_for(job_id)
         return [one for one in held if not one.own_id or work_name in (None, storable(one.path.name))]
 
-    def refuse(self, name: str, reason: str) -> Finished | None:
+    def refuse(self, name: str, reason: str, *, anew: bool = False) -> Finished | None:
         """Claim `inbox/NAME` and finish it unjudged (torn for too long): quarantined with its reason and a result.
 
         None when it has no attempt left: `reconcile` gives it up. Raises `LostClaim` when somebody else has it. What a
         kill interrupts here is judged like any other bundle, and rejected by whoever reads it.
         """
-        claimed = self.claim(name)
+        claimed = self.claim(name, anew=anew)
         lease = self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
         if lease is None:
             return None

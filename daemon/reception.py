@@ -9,8 +9,9 @@ than a tenth of the time. An entry that is another one by now is found out when 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from daemon import log
@@ -19,6 +20,7 @@ from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake.fairness import Line, within_quota
+from daemon.intake.names import split_job_id
 from daemon.intake.pause import pause_reason
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.intake.spool import Claimed
@@ -65,6 +67,7 @@ class Reception:
             own_times=lambda: _is_local(self._paths.inbox),
         )
         self._line = Line()
+        self._by_id: dict[str, list[str]] = {}
         self._left_alone = left_alone
         self._left = 0
         self._next_look_s = 0.0
@@ -94,6 +97,8 @@ class Reception:
         started_s = time.monotonic()
         entries = [entry for entry in self._readiness.look(moved_in, now_s) if entry.state is not EntryState.IGNORED]
         self._left = len(entries)
+        self._by_id = {}
+        self._note_ids(entries)
         ready = (entry for entry in entries if entry.state in (EntryState.READY, EntryState.TORN))
         self._line = Line(ready, after=self._line)
         self._next_look_s = now_s + _PAUSES_PER_LOOK * (time.monotonic() - started_s)
@@ -101,7 +106,25 @@ class Reception:
     def _let_in(self, moved_in: frozenset[str], now_s: float) -> None:
         arrived = [entry for name in moved_in if (entry := self._readiness.arrived(name, now_s)) is not None]
         self._line.add(arrived)
+        self._note_ids(arrived)
         self._left += len(arrived)
+
+    def _note_ids(self, entries: Iterable[Seen]) -> None:
+        for entry in entries:
+            if (job_id := split_job_id(entry.name)[1]) is not None:
+                self._by_id.setdefault(job_id, []).append(entry.name)
+
+    def _came_later(self, name: str) -> bool:
+        """Whether another entry has the same job id and came first. That one's sender waits for the id: everybody who
+        may drop bundles can read it in the inbox."""
+        same = self._by_id.get(split_job_id(name)[1] or "", [])
+        return len(same) > 1 and min(same, key=self._arrival) != name
+
+    def _arrival(self, name: str) -> tuple[float, str]:
+        try:
+            return (self._paths.inbox / name).lstat().st_ctime_ns, name
+        except OSError:  # gone
+            return inf, name
 
     def _next(self) -> Iterator[Seen]:
         """What may be claimed, in order: submitters take turns."""
@@ -131,9 +154,10 @@ class Reception:
 
     def _take(self, entry: Seen) -> None:
         if entry.state is not EntryState.TORN:
-            self._doorbell.claimed(self._desk.take_in(entry.name))
+            self._doorbell.claimed(self._desk.take_in(entry.name, anew=self._came_later(entry.name)))
             return
-        finished = self._desk.publisher.refuse(entry.name, f"the bundle never became complete: {entry.reason}")
+        reason = f"the bundle never became complete: {entry.reason}"
+        finished = self._desk.publisher.refuse(entry.name, reason, anew=self._came_later(entry.name))
         if finished is not None:
             self._doorbell.refused(finished)
 

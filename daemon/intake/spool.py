@@ -90,6 +90,10 @@ class Spool:
             _move(source, target)
         return _claimed(target, work_name, before)
 
+    def submitter_of(self, name: str) -> int:
+        """Whose `inbox/NAME` is. Raises `LostClaim` when it is not there."""
+        return _lstat(self._entry(self._paths.inbox, name)).st_uid
+
     def waiting_for(self, job_id: str) -> list[str]:
         """The names in the inbox whose sender chose this job id."""
         return [name for name in _listing(self._paths.inbox) if names.split_job_id(name)[1] == job_id]

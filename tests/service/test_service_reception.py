@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from daemon import log
 from daemon.config import Settings
 from daemon.db.errors import StorageUnavailable
 from daemon.errors import LostClaim
+from daemon.intake.fairness import Line
 from daemon.intake.readiness import Readiness, Seen
 from daemon.reception import Doorbell, Reception
 from daemon.room import Room as Disks
@@ -32,6 +34,7 @@ class Room:
         self.settings.paths.create()
         self.inbox = self.settings.paths.inbox
         self.claimed: list[str] = []
+        self.anew: list[str] = []
         self.looks = 0
         self.queued = 0
         bell = Doorbell(lambda _name: None, lambda _claimed: None, lambda _finished: None)
@@ -51,8 +54,9 @@ class Room:
         """As the history: nothing is queued unless a test says so."""
         return min(self.queued, at_most)
 
-    def take_in(self, name: str) -> str:
+    def take_in(self, name: str, *, anew: bool = False) -> str:
         """As the desk."""
+        self.anew += [name] if anew else []
         try:
             (self.inbox / name).unlink()
         except FileNotFoundError as error:
@@ -153,10 +157,10 @@ def test_an_entry_whose_claim_meets_a_bug_keeps_nobody_else_waiting(
 ) -> None:
     take_in = room.take_in
 
-    def failing(name: str) -> str:
+    def failing(name: str, **how: bool) -> str:
         if name == "00.json":
             raise UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
-        return take_in(name)
+        return take_in(name, **how)
 
     monkeypatch.setattr(room, "take_in", failing)
     names = full(room)
@@ -169,7 +173,7 @@ def test_an_entry_whose_claim_meets_a_bug_keeps_nobody_else_waiting(
 
 
 def test_a_database_that_is_away_is_not_a_fault_of_the_entry(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(_name: str) -> str:
+    def failing(_name: str, **_how: bool) -> str:
         raise StorageUnavailable("no server")
 
     monkeypatch.setattr(room, "take_in", failing)
@@ -236,3 +240,28 @@ def test_submitters_take_turns_from_one_turn_to_the_next(room: Room, monkeypatch
     for number in range(20):
         room.turn(now_s=1000.0 + 100 * number)
     assert [name[0] for name in room.claimed] == ["1", "2", "1", "2", "1", "1"]
+
+
+@pytest.mark.parametrize("seen", ["by one look", "one after the other"])
+def test_of_two_entries_with_one_job_id_the_first_keeps_it_whoever_is_claimed_first(
+    room: Room, monkeypatch: pytest.MonkeyPatch, seen: str
+) -> None:
+    """Everybody who may drop bundles sees the ids of others in the inbox, and may be the next whose turn it is."""
+
+    def last_first(line: Line) -> Iterator[Seen]:
+        entries = [entry for waiting in line._by_submitter.values() for entry in waiting]
+        line._by_submitter.clear()
+        return reversed(entries)
+
+    monkeypatch.setattr(Line, "take", last_first)
+    first, second = f"vec_add.json@{'a' * 32}", f"another.json@{'a' * 32}"
+    room.queued = AHEAD
+    room.drop(first)
+    if seen == "one after the other":
+        room.turn(first)
+    room.drop(second)
+    room.turn(first, second)
+    room.queued = 0
+    room.turn()
+    assert room.claimed == [second, first]
+    assert room.anew == [second]

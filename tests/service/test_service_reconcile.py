@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from daemon.intake.owner import Owner, WorkName
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Desk, Unended
 from daemon.lifecycle import JobState
+from daemon.publishing import new_job
 from daemon.reconcile import Reconciler, Repairs
 from daemon.verdict import Phase, Verdict
 
@@ -531,8 +532,8 @@ def test_a_bundle_that_is_claimed_again_in_the_moment_in_which_its_job_ends_is_a
     write_bundle(home.settings.paths.inbox / f"again@{JOB}")
     has_ended = Repository.has_ended
 
-    def slowly(repository: Repository, job_id: str) -> bool:
-        ended = has_ended(repository, job_id)
+    def slowly(repository: Repository, job_id: str, **submitter: int) -> bool:
+        ended = has_ended(repository, job_id, **submitter)
         desk.publisher.publish(lease, PASSED, None)
         desk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
         return ended
@@ -541,6 +542,17 @@ def test_a_bundle_that_is_claimed_again_in_the_moment_in_which_its_job_ends_is_a
     claimed = desk.take_in(f"again@{JOB}")
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
     assert home.entries("archive") == [f"again@{JOB}"]
+
+
+def test_a_bundle_under_the_id_of_a_job_of_another_submitter_that_was_given_back_is_another_job(home: Home) -> None:
+    me = Owner.current()
+    desk = home.desk(me)
+    claimed = home.claim(f"mine@{JOB}", me)
+    home.repository.register(replace(new_job(claimed), submitter_uid=claimed.submitter_uid + 1))
+    desk.give_back(claimed)
+    write_bundle(home.settings.paths.inbox / f"another@{JOB}")
+    assert desk.take_in(f"another@{JOB}").job_id != JOB
+    assert home.history.job(JOB).state is JobState.WITHDRAWN
 
 
 def test_a_bundle_that_was_taken_out_of_work_by_hand_and_claimed_again_is_the_same_job(home: Home) -> None:
