@@ -58,6 +58,7 @@ def probe(secret):
     attempt("state", lambda: listing(secret))
     attempt("postgres", lambda: listing("/var/run/postgresql"))
     attempt("var", lambda: listing("/var"))
+    attempt("terminals", lambda: os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY))
     attempt("cgroupfs", lambda: listing("/sys/fs/cgroup"))
     for place in ("/", "/usr", "/etc", "/root", "/dev", os.path.dirname(torch.__file__)):
         attempt("write " + place.replace(os.path.dirname(torch.__file__), "torch"), lambda: written(place + "/evil"))
@@ -76,6 +77,14 @@ def probe(secret):
     attempt("keyctl", lambda: syscall(250, 0, 0, 0, 0, 0))
     attempt("perf", lambda: syscall(298, 0, 0, -1, -1, 0))
     attempt("timer_create", lambda: syscall(222, 1, 0, ctypes.byref(ctypes.c_int())))
+    attempt("io_setup", lambda: syscall(206, 1, ctypes.byref(ctypes.c_ulong())))
+    attempt("inotify", lambda: syscall(294, 0))
+    attempt("mq_open", lambda: syscall(240, b"q", os.O_CREAT | os.O_RDWR, 0o600, 0))
+    disk = os.open("/usr", os.O_RDONLY)
+    for name, number in (("sync", 162), ("syncfs", 306), ("fsync", 74), ("fdatasync", 75), ("sync_file_range", 277)):
+        attempt(name, lambda: syscall(number, disk, 0, 0, 0))
+        attempt(name + " of nothing", lambda: syscall(number, -1, 0, 0, 0))
+    os.close(disk)
     attempt("f_setsig", lambda: fcntl.fcntl(0, 10, signal.SIGCONT))
     attempt("setns", lambda: syscall(308, 0, 0))
     attempt("setuid", lambda: os.setuid(0))
@@ -134,6 +143,10 @@ def test_files_of_the_host_cannot_be_read(report: dict[str, str], name: str) -> 
     assert report[name].startswith("refused:"), report[name]
 
 
+def test_no_terminal_can_be_had_for_the_host_counts_them(report: dict[str, str]) -> None:
+    assert report["terminals"].startswith("refused:"), report["terminals"]
+
+
 @pytest.mark.parametrize("place", ["/", "/usr", "/etc", "/root", "/dev", "torch"])
 def test_nothing_outside_tmp_can_be_written(report: dict[str, str], place: str) -> None:
     assert report[f"write {place}"].startswith("refused:"), report[f"write {place}"]
@@ -159,12 +172,22 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "perf",
         "setns",
         "timer_create",
+        "io_setup",
+        "inotify",
+        "mq_open",
         "f_setsig",
     ],
 )
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
 def test_a_dangerous_system_call_is_refused(report: dict[str, str], call: str) -> None:
     assert report[call] == "refused:EPERM"
+
+
+@pytest.mark.parametrize("call", ["sync", "syncfs", "fsync", "fdatasync", "sync_file_range"])
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
+def test_flushing_succeeds_and_reaches_no_disk(report: dict[str, str], call: str) -> None:
+    assert report[call] == "allowed:0"
+    assert report[f"{call} of nothing"] == "allowed:0", "the kernel would have looked at the descriptor"
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")

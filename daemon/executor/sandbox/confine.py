@@ -12,6 +12,7 @@ from daemon.executor.sandbox import seccomp
 
 _PR_SET_PDEATHSIG = 1
 _LEAST_PRIORITY = 19
+_PENDING_SIGNALS = 1024
 
 
 def die_with_parent() -> None:
@@ -32,6 +33,8 @@ def confine(limits: dict[str, int]) -> None:
     _limit(resource.RLIMIT_FSIZE, limits["file_bytes"])
     _limit(resource.RLIMIT_CPU, limits["cpu_s"])
     _limit(resource.RLIMIT_MEMLOCK, 0)
+    _limit(resource.RLIMIT_MSGQUEUE, 0)
+    _limit(resource.RLIMIT_SIGPENDING, _PENDING_SIGNALS)  # counted for the daemon's user too, whatever the namespace
     if "address_bytes" in limits:  # only where no cgroup holds the memory
         _limit(resource.RLIMIT_AS, limits["address_bytes"])
     if limits.get("background"):

@@ -3,7 +3,10 @@
 Refused (EPERM): new namespaces, mounts, tracing and reading other processes, kernel keyrings, bpf, io_uring,
 userfaultfd, perf, modules, clocks, every socket family but AF_UNIX (a cell has no network, but vsock and alg sockets
 ignore namespaces), and what makes the kernel send a signal of one's choice later: a timer that sends SIGCONT would wake
-a process that SIGSTOP has frozen.
+a process that SIGSTOP has frozen. So is what the kernel goes on with while its process stands frozen (asynchronous
+I/O), and what is counted across all namespaces, for the host or for the user that runs the daemon: contexts of
+asynchronous I/O, inotify instances, message queues.
+Flushing succeeds and does nothing: a cell writes to tmpfs only, but can open files of the host's disks and flush those.
 `clone3` answers ENOSYS, so the C library falls back to `clone`, whose flags a filter can read.
 
 Layout of `struct seccomp_data`, which the program loads from: nr at 0, arch at 4, args at 16 (linux/seccomp.h).
@@ -58,6 +61,16 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
+    "io_setup": (206, 0),
+    "io_destroy": (207, 1),
+    "io_submit": (209, 2),
+    "io_cancel": (210, 3),
+    "io_getevents": (208, 4),
+    "io_pgetevents": (333, 292),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "mq_open": (240, 180),
+    "mq_notify": (244, 184),
     "add_key": (248, 217),
     "request_key": (249, 218),
     "keyctl": (250, 219),
@@ -90,6 +103,14 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
 }
+# Calls that do nothing, and succeed.
+_IDLE: dict[str, tuple[int, int]] = {
+    "sync": (162, 81),
+    "syncfs": (306, 267),
+    "fsync": (74, 82),
+    "fdatasync": (75, 83),
+    "sync_file_range": (277, 84),
+}
 _CLONE = (56, 220)
 _CLONE3 = 435
 _SOCKET = (41, 198)
@@ -121,6 +142,8 @@ def program(machine: str | None = None) -> bytes:
     for numbers in _REFUSED.values():
         if (number := numbers[column]) is not None:
             parts += [_instruction(_JUMP_EQ, 0, 1, number), refuse]
+    for call in _IDLE.values():
+        parts += [_instruction(_JUMP_EQ, 0, 1, call[column]), _instruction(_RETURN, 0, 0, _ERRNO)]
     parts += [_instruction(_JUMP_EQ, 0, 1, _CLONE3), _instruction(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
     parts += _refuse_clone_flags(_CLONE[column], refuse)
     parts += _refuse_foreign_sockets(_SOCKET[column], refuse)

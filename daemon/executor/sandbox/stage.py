@@ -23,6 +23,7 @@ _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 4, 2
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITIES = 64
+_TERMINALS = "/dev/pts"
 _PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus")  # as bubblewrap covers them
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -59,6 +60,8 @@ def build(view: View) -> None:
     for path, descriptor in kept:
         _bind_back(Path(path), descriptor)
         os.close(descriptor)
+    if os.path.isdir(_TERMINALS):  # noqa: PTH112 - the kernel counts terminals for all containers of the host together
+        _mount("tmpfs", _TERMINALS, "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_RDONLY, "mode=755")
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     for name in _PROC_READ_ONLY:
         if os.path.exists(f"/proc/{name}"):  # noqa: PTH110
