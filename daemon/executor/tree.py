@@ -139,15 +139,16 @@ def leaves(node: Node, place: str = "output", *, named: bool = True) -> list[tup
 
 
 def _collect(node: Node, place: str, found: list[tuple[str, int]], kinds: set[str]) -> None:
+    place = place[:_MAX_PLACE]  # here, for a key may be as long as a message, and stand above as many nodes
     if len(node.keys() & kinds) != 1:
-        raise ValueError(f"{place[:_MAX_PLACE]} is no tree")
+        raise ValueError(f"{place} is no tree")
     if "t" in node:
-        found.append((place[:_MAX_PLACE], int(node["t"])))
+        found.append((place, int(node["t"])))
         if len(found) > MAX_LEAVES:
             raise ValueError(f"more than {MAX_LEAVES} tensors")
     pairs = node.get("d", ())
     if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError(f"{place[:_MAX_PLACE]} has a key twice")
+        raise ValueError(f"{place} has a key twice")
     for key, item in pairs:
         _collect(item, f"{place}[{key!r}]", found, kinds)
     items: Any = node.get("l", node.get("u", ()))

@@ -338,3 +338,11 @@ def test_keys_that_only_look_alike_are_two_keys() -> None:
     assert tree.in_words(tree.shape_of(node)) in ("{1: *, '1': *}", "{'1': *, 1: *}")
     with pytest.raises(tree.Incomparable, match="1001 characters"):
         tree.encode({"k" * 1001: 1}, lambda _: None)
+
+
+def test_a_key_as_long_as_a_message_above_many_nodes_holds_nobody_up() -> None:
+    """Written into the place of each node it would come to 500 gigabytes."""
+    lists: list[object] = [{"l": []} for _ in range(230_000)]
+    node = {"d": [["k" * 2_000_000, {"l": [{"t": 0}, *lists]}]]}
+    [(place, index)] = tree.leaves(node)
+    assert (len(place), index) == (200, 0)
