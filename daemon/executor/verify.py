@@ -184,19 +184,20 @@ def _number(value: float | None) -> str:
 
 def passes_by_accident(
     expected: torch.Tensor, inputs: list[torch.Tensor], tolerance: Tolerance, earlier: torch.Tensor | None = None
-) -> set[str]:
-    """The trivial answers this tolerance would accept: zeros, a constant, an input passed on.
-
-    Of a single element the constant is what was expected `earlier`, on other inputs: its own would prove nothing.
+) -> dict[str, bool]:
+    """The trivial answers this tolerance would accept, and whether they are exactly right: zeros, a constant, an input
+    passed on, and what was right for `earlier` inputs. One element alone is no constant: it is a number nobody knows.
     """
     trivial = [("zeros", expected.new_zeros(1))]
-    constant = earlier if expected.numel() == 1 else _typical(expected)
-    if constant is not None:
-        trivial.append(("a constant", constant))
+    if expected.numel() > 1:
+        trivial.append(("a constant", _typical(expected)))
+    if earlier is not None:
+        trivial.append(("an earlier answer", earlier))
     for number, tensor in enumerate(inputs):
         if tensor.shape == expected.shape:
             trivial.append((f"input {number} passed on", tensor))
-    return {name for name, answer in trivial if _passes(answer.reshape(-1), expected.reshape(-1), tolerance)}
+    errors = {name: _error(answer.reshape(-1), expected.reshape(-1), tolerance) for name, answer in trivial}
+    return {name: error == 0 for name, error in errors.items() if error is not None}
 
 
 def _typical(expected: torch.Tensor) -> torch.Tensor:
@@ -207,12 +208,15 @@ def _typical(expected: torch.Tensor) -> torch.Tensor:
     return summable.mean(dtype=torch.float64).to(expected.dtype)
 
 
-def _passes(answer: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> bool:
-    """Whether a flat answer, or its one element everywhere, passes for `expected`. Ends at the first piece that does
-    not: copies of gigabytes are not made."""
+def _error(answer: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> float | None:
+    """By how much a flat answer, or its one element everywhere, misses `expected` at most; None where it does not pass.
+    Ends at the first piece that does not: copies of gigabytes are not made."""
+    largest = 0.0
     for start in range(0, expected.numel(), _CHUNK):
         piece = expected[start : start + _CHUNK]
         given = answer.expand_as(piece) if answer.numel() == 1 else answer[start : start + _CHUNK]
-        if compare(given.to(expected.dtype), piece, tolerance).wrong:
-            return False
-    return True
+        difference = compare(given.to(expected.dtype), piece, tolerance)
+        if difference.wrong:
+            return None
+        largest = max(largest, difference.max_abs)
+    return largest
