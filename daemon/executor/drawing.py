@@ -25,6 +25,8 @@ _KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # shared memory that is kept fo
 _MAX_RANK = 64
 _SETS_LOOKED_AT = 256
 _MAX_EXTENT = 1 << 48
+_SUMMED_TOGETHER = 1 << 20  # words of one slot
+_SPREAD = 0x5851F42D4C957F2D  # odd
 
 
 class Drawer:
@@ -40,7 +42,7 @@ class Drawer:
         self._varying: set[int] = set()
         self._sets_seen: set[tuple[int, ...]] = set()
         self._sets_looked_at = 0
-        self._seeds: set[int] = set()
+        self._known: set[tuple[str, int, int]] = set()
         self.cost_s = 0.0
 
     @property
@@ -55,11 +57,11 @@ class Drawer:
         logical = self._logicals[index]
         if logical.spec is None:
             return index in self._varying
-        return not logical.static and not is_fixed(logical.spec)
+        return not _is_constant(logical)
 
     @property
     def repeats(self) -> bool:
-        """Whether the source drew a set of inputs that it had drawn before, and not only one set for ever."""
+        """Whether a set of inputs was drawn that had been drawn before, and not only one set for ever."""
         return 1 < len(self._sets_seen) < self._sets_looked_at
 
     def draw(self, purpose: str, number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
@@ -72,26 +74,28 @@ class Drawer:
         # Outputs that start with given content come after what the source makes.
         drawn += [self._from_spec(i, purpose, number, len(slots)) for i in range(len(drawn), len(self._logicals))]
         self.cost_s = (time.perf_counter() - start) / len(slots)
+        self._note_sets(drawn, [(purpose, number, slot) for slot in slots])
         return drawn
 
     def _from_source(self, purpose: str, number: int, slots: list[int], deadline: float) -> list[torch.Tensor]:
         assert self._source is not None
-        seeds = [self._secret.seed("inputs", purpose, number, slot) for slot in slots]
-        tensors = self._source.sets(seeds, deadline)
-        fresh = [number for number, seed in enumerate(seeds) if seed not in self._seeds]
-        self._note_varying(tensors, fresh)
-        self._seeds.update(seeds)
-        return tensors
+        return self._source.sets([self._secret.seed("inputs", purpose, number, slot) for slot in slots], deadline)
 
-    def _note_varying(self, tensors: list[torch.Tensor], fresh: list[int]) -> None:
-        """Compare what was drawn with what was drawn before; `fresh`: which of it from seeds never used before."""
+    def _note_sets(self, drawn: list[torch.Tensor], names: list[tuple[str, int, int]]) -> None:
+        """Compare what was drawn with what was drawn before. `names`: what each set was drawn for; the same has the
+        same content. What does not change by the contract itself is left out."""
         if self._sets_looked_at >= _SETS_LOOKED_AT:
             return
-        sums = [_checksums(tensor) for tensor in tensors]
-        self._sets_seen.update(tuple(found[number] for found in sums) for number in fresh)
+        changing = [index for index, logical in enumerate(self._logicals) if not _is_constant(logical)]
+        if not changing:
+            return
+        sums = [_checksums(drawn[index]) for index in changing]
+        fresh = [position for position, name in enumerate(names) if name not in self._known]
+        self._known.update(names)
+        self._sets_seen.update(tuple(found[position] for found in sums) for position in fresh)
         self._sets_looked_at += len(fresh)
         self._first = self._first or [found[0] for found in sums]
-        for index, (first, found) in enumerate(zip(self._first, sums, strict=True)):
+        for index, first, found in zip(changing, self._first, sums, strict=True):
             if set(found) != {first}:
                 self._varying.add(index)
 
@@ -104,20 +108,33 @@ class Drawer:
             generator = torch.Generator(self._secret.device).manual_seed(declared)
         else:
             generator = self._secret.generator("input", purpose, number, index)
-        if not (logical.static or is_fixed(spec)):
+        if not _is_constant(logical):
             return draw(spec, generator, count)
         if index not in self._kept:
             self._kept[index] = draw(spec, generator)
         return self._kept[index].expand(count, *spec.dims)
 
 
+def _is_constant(logical: Logical) -> bool:
+    """Whether the contract itself says that the content stays the same."""
+    return logical.spec is not None and (logical.static or is_fixed(logical.spec))
+
+
 def _checksums(tensors: torch.Tensor) -> list[int]:
-    """One number per slot: equal for equal bits, for fresh random ones different but by chance. Keeping the tensors to
-    compare them would double them."""
+    """One number per slot: equal for equal bits, for others different but by chance, also where they only lie in
+    another order. Keeping the tensors to compare them would double them."""
     rows = tensors.reshape(tensors.shape[0], -1)
+    total = torch.zeros(rows.shape[0], dtype=torch.int64, device=rows.device)
     if not rows.numel():
-        return [0] * tensors.shape[0]
-    return [int(number) for number in lanes(rows.contiguous().view(torch.uint8)).sum(dim=1, dtype=torch.int64).cpu()]
+        return [0] * rows.shape[0]
+    words = lanes(rows.contiguous().view(torch.uint8))
+    width = min(words.shape[1], _SUMMED_TOGETHER)
+    generator = torch.Generator(rows.device).manual_seed(0)
+    factors = torch.randint(-(2**63), 2**63 - 1, (width,), generator=generator, device=rows.device) | 1
+    for start in range(0, words.shape[1], width):
+        piece = words[:, start : start + width].to(torch.int64)
+        total = total * _SPREAD + (piece * factors[: piece.shape[1]]).sum(dim=1)
+    return [int(number) for number in total.cpu()]
 
 
 class Export:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from daemon.contract import InitKind, InitSpec, TensorSpec
-from daemon.executor.drawing import Drawer, Export
+from daemon.executor.drawing import Drawer, Export, _checksums
 from daemon.executor.inputs import Secret, draw
 from daemon.executor.layout import TensorShape
 from daemon.executor.memory import HostMemory
@@ -88,3 +88,26 @@ def test_tensors_that_go_to_another_cell_have_arrived_where_they_lie(
     finally:
         for one in shared:
             one.close()
+
+
+def test_few_contents_are_noticed_whoever_draws_them() -> None:
+    number = TensorSpec(shape=(1,), dtype="int32", init=InitSpec(kind=InitKind.UNIFORM, low=0, high=7))
+    few = Drawer([Logical("i", TensorShape("int32", (1,)), number, False)], Secret("cpu"), None)
+    many = drawer(static=False)
+    for source in (few, many):
+        source.draw("round", 1, list(range(32)), deadline=time.monotonic() + 60)
+    assert (few.repeats, many.repeats) == (True, False)
+
+
+def test_the_same_content_for_the_same_purpose_is_no_repetition() -> None:
+    source = drawer(static=False)
+    for _ in range(3):
+        drawn(source, "check", 1)
+    assert not source.repeats
+
+
+def test_contents_in_another_order_are_others() -> None:
+    """A permutation has the same sum whatever its order."""
+    tensors = torch.stack([torch.randperm(4096, generator=torch.Generator().manual_seed(seed)) for seed in range(64)])
+    for rows in (tensors, tensors.to(torch.int16), tensors.to(torch.float32), (tensors[:, :12] % 2).to(torch.uint8)):
+        assert len(set(_checksums(rows))) == len(torch.unique(rows, dim=0))
