@@ -263,3 +263,16 @@ def test_calls_cheaper_than_a_launch_are_labelled(monkeypatch: pytest.MonkeyPatc
     ours, theirs = measured(World(Kernel(4e-7), Kernel(2e-6)), monkeypatch)
     assert "batched" in ours.labels
     assert "batched" not in theirs.labels
+
+
+def test_where_the_judge_looks_is_drawn_apart_from_what_a_cell_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the orders of earlier rounds somebody could work out the state of the generator that drew them."""
+    seeds: list[int] = []
+
+    def plan_round(*args: Any) -> RoundPlan:
+        seeds.append(args[-1].initial_seed())
+        return side.plan_round(*args)
+
+    monkeypatch.setattr(measure, "plan_round", plan_round)
+    measured(World(Kernel(2e-5), Kernel(3e-5)), monkeypatch)
+    assert len(set(seeds)) == len(seeds) > 10
