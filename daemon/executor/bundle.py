@@ -22,6 +22,7 @@ from daemon.contract import (
 from daemon.verdict import Side
 
 Request = EvaluateRequest | CompareRequest
+_COMPILED = frozenset({".pyc", ".pyo"})
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,11 @@ def kernel_of(request: Request, side: Side) -> KernelSpec:
 
 def files_for(request: Request, side: Side, bundle_dir: Path, *, suffix: str) -> KernelFiles:
     """Everything in the bundle but the contract and the other side's source: a kernel does not get to read what it is
-    compared with. Inline sources become `candidate.py` and the like."""
+    compared with. Inline sources become `candidate.py` and the like.
+
+    Nor does anybody get compiled Python. The interpreter takes it for the source it lies beside, without a look at
+    that: what comes with a candidate would be the reference.
+    """
     kernel = kernel_of(request, side)
     hidden = {"contract.json"}
     if isinstance(request, CompareRequest):
@@ -92,10 +97,14 @@ def files_for(request: Request, side: Side, bundle_dir: Path, *, suffix: str) ->
     contents = [
         (path.relative_to(bundle_dir).as_posix(), path.read_bytes())
         for path in sorted(bundle_dir.rglob("*"))
-        if path.is_file() and path.relative_to(bundle_dir).as_posix() not in hidden
+        if path.is_file() and path.relative_to(bundle_dir).as_posix() not in hidden and not _is_compiled(path)
     ]
     source_file = kernel.source_file
     if source_file is None:
         source_file = f"{side}{suffix}"
         contents.append((source_file, kernel.source.encode("utf-8")))
     return KernelFiles(source_file, tuple(contents))
+
+
+def _is_compiled(path: Path) -> bool:
+    return path.suffix.lower() in _COMPILED
