@@ -27,6 +27,7 @@ _CACHED = 0.7
 _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
+_COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
 _APART = 0.005
 CLOCK_TICK_S = 1e-9
 _UNTOLD = {"below_resolution", "alone_unclear"}  # labels of figures that are bounds, on which nothing can be ranked
@@ -218,6 +219,7 @@ class Account:
             "few_rounds": len(self.rounds) < FEWEST_ROUNDS,
             "copy_subtracted": self.returns and self.subtracts_copy,
             "copy_included": self.returns and not self.subtracts_copy,
+            "within_copy": self._is_within_copy(usual_s),
             "batched": self.is_batched,
             "alone_unclear": self.is_unclear,
             "content_cache": self.is_cached,
@@ -287,6 +289,15 @@ class Account:
         if not self.series.equal:
             return False
         return max(self.per_call_s(self.series.equal)) + self.resolution_s < _CACHED * min(self.samples_s)
+
+    def _is_within_copy(self, usual_s: float) -> bool:
+        """It is faster than the other side, and gains no more than who finds the slot, answers there and returns that:
+        a tensor is not copied to itself."""
+        if not self.is_suspect or self.peer is None or not (self.returns and self.peer.returns) or self.copy_s is None:
+            return False
+        theirs_s = self.peer.samples_s
+        is_faster = stats.percentile(sorted(self.samples_s), 0.75) < min(theirs_s) * (1 - _APART)
+        return is_faster and statistics.median(theirs_s) - usual_s <= _COPIES_VARY * self.copy_s
 
     def _is_launch_bound(self, usual_s: float) -> bool:
         """Launched one by one, its kernels take longer to launch than to run."""

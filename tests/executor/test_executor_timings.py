@@ -284,3 +284,19 @@ def test_a_reference_is_not_suspected_whatever_the_other_side_says_and_does() ->
         assert shown.stats.median == pytest.approx(CALL_S * 1e3, rel=1e-3)
         assert not as_reference.may_be_batched
         assert replace(as_reference, is_suspect=True).is_batched
+
+
+def test_a_gain_that_not_copying_explains_is_labelled() -> None:
+    """A kernel can find the slot in its caller's frame, write its answer there and return that."""
+
+    def returning(call_s: float, peer: Account | None = None) -> Account:
+        one = replace(series(call_s), copying=[(100, 100 * CALL_S / 4)] * 3)
+        return replace(account(one, peer), returns=True)
+
+    reference = returning(CALL_S)
+    for share, is_labelled in ((1.0, False), (1.1, False), (0.8, True), (0.75, True), (0.4, False)):
+        shown = returning(share * CALL_S, reference).timing(
+            mode="stream", stop="precision", target_rse=0.005, footprint_bytes=1
+        )
+        assert ("within_copy" in shown.labels) is is_labelled, share
+    assert "within_copy" not in labels(series(0.8 * CALL_S), reference), "it returns nothing"
