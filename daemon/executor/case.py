@@ -213,6 +213,12 @@ class CaseJudge:
         reference, (inputs_before, earlier), self._earlier = inspector.reference, self._earlier, ([], None)
         if self._trials == 1 and not is_secret:
             self._labels.append("fixed_inputs")
+        if self._trials == 1 and (constant := self._ready.constant_weights):
+            self._labels.append("constant_weights")
+            names = ", ".join(constant)[:300]
+            self._ready.notes.append(
+                f"weights that never change, so that a kernel without them would pass too: {names}"
+            )
         if reference is None or "weak_check" in self._labels:
             return
         arena, wiring = reference.attached, reference.wiring

@@ -27,6 +27,7 @@ _SETS_LOOKED_AT = 256
 _MAX_EXTENT = 1 << 48
 _SUMMED_TOGETHER = 1 << 20  # words of one slot
 _SPREAD = 0x5851F42D4C957F2D  # odd
+_TELLING = 4096
 
 
 class Drawer:
@@ -89,7 +90,7 @@ class Drawer:
         changing = [index for index, logical in enumerate(self._logicals) if not _is_constant(logical)]
         if not changing:
             return
-        sums = [_checksums(drawn[index]) for index in changing]
+        sums = [_checksums(self._telling(index, drawn[index])) for index in changing]
         fresh = [position for position, name in enumerate(names) if name not in self._known]
         self._known.update(names)
         self._sets_seen.update(tuple(found[position] for found in sums) for position in fresh)
@@ -98,6 +99,10 @@ class Drawer:
         for index, first, found in zip(changing, self._first, sums, strict=True):
             if set(found) != {first}:
                 self._varying.add(index)
+
+    def _telling(self, index: int, tensors: torch.Tensor) -> torch.Tensor:
+        """What two sets differ in if they differ at all: of numbers that we draw at random, some thousands."""
+        return tensors if self._logicals[index].spec is None else tensors.reshape(tensors.shape[0], -1)[:, :_TELLING]
 
     def _from_spec(self, index: int, purpose: str, number: int, count: int) -> torch.Tensor:
         logical = self._logicals[index]
@@ -238,6 +243,21 @@ class Export:
         if self._device != "cpu":  # the copy is queued, and whoever gets it may read at once
             torch.cuda.synchronize()
         return copy
+
+    def constant(self, memory: SharedMemory) -> list[str]:
+        """Where, in the described nesting, floating-point tensors stand that have one value only: no other values will
+        ever tell whether it matters. Of single numbers 0 and 1 are meant. `memory`: from `fetch`."""
+        found, offset = [], 0
+        places = {index: place for place, index in tree.leaves(self.node, "")}
+        for index, shape in enumerate(self.shapes):
+            dtype = getattr(torch, shape.dtype)
+            if shape.count and dtype.is_floating_point:
+                values = memory.bytes[offset : offset + shape.size_bytes].view(-1, dtype.itemsize)
+                is_usual = shape.count > 1 or float(values.view(dtype)) in (0.0, 1.0)
+                if is_usual and bool((values == values[0]).all()):
+                    found.append(places[index].strip("[]'"))
+            offset += _padded(shape) if shape.count else 0
+        return found
 
     def tensors(self, deadline: float) -> list[torch.Tensor]:
         """Private copies of the described tensors."""

@@ -107,6 +107,7 @@ class Preparation:
         self.artifacts: dict[Side, Artifact] = {}
         self.compile_ms = 0.0
         self.notes: list[str] = []
+        self.constant_weights: list[str] = []
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -244,6 +245,7 @@ class Preparation:
             return
         memory = state.fetch(self._deadline)
         try:
+            self.constant_weights = _names(state.constant(memory))
             answer = self.cells[Side.CANDIDATE].request(
                 {"type": "adopt", "tree": state.node, "memory": memory.as_message(), **state.as_message()},
                 "adopted",
@@ -303,5 +305,5 @@ class Preparation:
 
 
 def _names(said: Any) -> list[str]:
-    """Names of tensors as a cell gave them, fit to be shown."""
+    """The first names of tensors as a cell gave them, fit to be shown."""
     return [printable(str(name)[:200]) for name in said[:20]] if isinstance(said, list) else []

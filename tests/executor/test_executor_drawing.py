@@ -17,6 +17,7 @@ from daemon.executor.memory import HostMemory
 from daemon.executor.wiring import Logical
 
 SPEC = TensorSpec(shape=(64,), dtype="float32", init=InitSpec(kind=InitKind.RANDN, seed=7))
+SPEC_LARGE = SPEC.model_copy(update={"shape": (99999,)})
 
 
 @pytest.fixture
@@ -94,9 +95,10 @@ def test_few_contents_are_noticed_whoever_draws_them() -> None:
     number = TensorSpec(shape=(1,), dtype="int32", init=InitSpec(kind=InitKind.UNIFORM, low=0, high=7))
     few = Drawer([Logical("i", TensorShape("int32", (1,)), number, False)], Secret("cpu"), None)
     many = drawer(static=False)
-    for source in (few, many):
+    large = Drawer([Logical("x", TensorShape("float32", (99999,)), SPEC_LARGE, False)], Secret("cpu"), None)
+    for source in (few, many, large):
         source.draw("round", 1, list(range(32)), deadline=time.monotonic() + 60)
-    assert (few.repeats, many.repeats) == (True, False)
+    assert (few.repeats, many.repeats, large.repeats) == (True, False, False)
 
 
 def test_the_same_content_for_the_same_purpose_is_no_repetition() -> None:

@@ -142,6 +142,22 @@ def test_constructor_arguments_that_cannot_be_handed_on_are_made_by_both(judge: 
     judge(compare(source, made + FLOATS)).ended(Verdict.REJECTED, "[0]", "cannot be handed to another process")
 
 
+@pytest.mark.parametrize(
+    ("init", "constant"),
+    [
+        ("nn.LayerNorm(8)", "f.bias, f.weight"),
+        ("nn.PReLU(init=0.25)", ""),
+        ("nn.PReLU(init=1.0)", "f.weight"),
+        ("nn.Linear(8, 8)", ""),
+    ],
+)
+def test_weights_that_are_never_varied_are_named(judge: JudgeOne, init: str, constant: str) -> None:
+    found = judge(compare(model("self.f(x)", init=f"self.f = {init}"), model("self.f(x)", init=f"self.f = {init}")))
+    notes = [note for note in found.passed().case.notes if note.startswith("weights that never change")]
+    assert ("constant_weights" in found.case.labels) == bool(notes) == bool(constant)
+    assert [note.rpartition(": ")[2] for note in notes] == [constant] * bool(constant)
+
+
 def test_weights_without_a_counterpart_are_named(judge: JudgeOne) -> None:
     reference = model("self.f(x)", init="self.f = nn.Linear(8, 4, bias=False)")
     custom = model("x @ self.weight.T", init="self.weight = nn.Parameter(torch.randn(4, 8))")
