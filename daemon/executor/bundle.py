@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from daemon.config import Limits
 from daemon.contract import (
@@ -82,28 +82,39 @@ def kernel_of(request: Request, side: Side) -> KernelSpec:
 
 
 def files_for(request: Request, side: Side, bundle_dir: Path, *, suffix: str) -> KernelFiles:
-    """Everything in the bundle but the contract and the other side's source: a kernel does not get to read what it is
-    compared with. Inline sources become `candidate.py` and the like.
+    """Everything in the bundle but the contract and the other side's source, or its folder if it has one of its own: a
+    kernel does not get to read what it is compared with, nor to bring along what that imports. Inline sources become
+    `candidate.py` and the like.
 
     Nor does anybody get compiled Python. The interpreter takes it for the source it lies beside, without a look at
     that: what comes with a candidate would be the reference.
     """
     kernel = kernel_of(request, side)
-    hidden = {"contract.json"}
+    hidden = {PurePosixPath("contract.json")}
     if isinstance(request, CompareRequest):
         other = kernel_of(request, Side.REFERENCE if side is Side.CANDIDATE else Side.CANDIDATE)
-        if other.source_file and other.source_file != kernel.source_file:
-            hidden.add(other.source_file)
+        hidden |= _of_the_other(kernel.source_file, other.source_file)
     contents = [
-        (path.relative_to(bundle_dir).as_posix(), path.read_bytes())
+        (name.as_posix(), path.read_bytes())
         for path in sorted(bundle_dir.rglob("*"))
-        if path.is_file() and path.relative_to(bundle_dir).as_posix() not in hidden and not _is_compiled(path)
+        if path.is_file() and not _is_compiled(path)
+        for name in [PurePosixPath(path.relative_to(bundle_dir))]
+        if not hidden & {name, *name.parents}
     ]
     source_file = kernel.source_file
     if source_file is None:
         source_file = f"{side}{suffix}"
         contents.append((source_file, kernel.source.encode("utf-8")))
     return KernelFiles(source_file, tuple(contents))
+
+
+def _of_the_other(own: str | None, others: str | None) -> set[PurePosixPath]:
+    """What in the bundle belongs to the other side: its source, and its source's folder unless ours lies in there."""
+    if others is None or others == own:
+        return set()
+    source = PurePosixPath(others)
+    ours = {PurePosixPath("."), *(PurePosixPath(own).parents if own else ())}
+    return {source} if source.parent in ours else {source.parent}
 
 
 def _is_compiled(path: Path) -> bool:

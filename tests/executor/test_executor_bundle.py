@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import py_compile
 import sys
 import textwrap
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 from executor_bundles import ADD, FAST, forward, kernel, write_bundle
 
+from daemon.config import Limits
 from daemon.engine import JobSpec
+from daemon.executor import catalog
+from daemon.executor.bundle import files_for, parse_folder
 from daemon.executor.local import LocalEngine
-from daemon.verdict import Verdict
+from daemon.verdict import Side, Verdict
 
 pytestmark = pytest.mark.sandbox
 
@@ -40,3 +44,35 @@ def test_compiled_python_in_a_bundle_is_not_taken_for_a_source(place: str, engin
         py_compile.compile(str(planted), compiled, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     evaluation = engine.evaluate(JobSpec(bundle.name, "test", bundle), lambda _: None)
     assert evaluation.verdict is Verdict.PASSED, evaluation.message
+
+
+@pytest.mark.parametrize(
+    ("reference", "custom", "seen_by_reference", "seen_by_custom"),
+    [
+        ("reference.py", "kernel.py", {"common/c.py", "a/x.py", "b/y.py"}, {"common/c.py", "a/x.py", "b/y.py"}),
+        ("reference.py", "b/kernel.py", {"common/c.py", "a/x.py"}, {"common/c.py", "a/x.py", "b/y.py"}),
+        ("a/reference.py", "b/kernel.py", {"common/c.py", "a/x.py"}, {"common/c.py", "b/y.py"}),
+        ("a/reference.py", "a/kernel.py", {"common/c.py", "a/x.py", "b/y.py"}, {"common/c.py", "a/x.py", "b/y.py"}),
+        ("a/reference.py", "a/in/kernel.py", {"common/c.py", "a/x.py", "b/y.py"}, {"common/c.py", "a/x.py", "b/y.py"}),
+        ("a/reference.py", None, {"common/c.py", "a/x.py", "b/y.py"}, {"common/c.py", "b/y.py"}),
+    ],
+)
+def test_a_source_in_a_folder_of_its_own_has_that_to_itself(
+    reference: str, custom: str | None, seen_by_reference: set[str], seen_by_custom: set[str], tmp_path: Path
+) -> None:
+    """What comes with a candidate is then nothing that the reference could import."""
+    theirs = {"source_file": custom} if custom else {"source_code": "x = 1"}
+    doc = {
+        "name": "apart",
+        "ref_kernel": {"source_file": reference, "kernel_type": "torch"},
+        "custom_kernel": {**theirs, "kernel_type": "torch"},
+    }
+    sources = {reference, *({custom} if custom else ())}
+    for name in {"common/c.py", "a/x.py", "b/y.py"} | sources:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x = 1")
+    (tmp_path / "contract.json").write_text(json.dumps(doc))
+    request = parse_folder(tmp_path, catalog.contract_types(catalog.load()), Limits()).request
+    seen = {side: {name for name, _ in files_for(request, side, tmp_path, suffix=".py").contents} for side in Side}
+    assert seen[Side.REFERENCE] == seen_by_reference | {reference}
+    assert seen[Side.CANDIDATE] == seen_by_custom | {custom or "candidate.py"}
