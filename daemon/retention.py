@@ -1,5 +1,5 @@
-"""Forgetting jobs that ended long ago: their files, then their rows; jobs that were given back long ago; and daemons
-that are gone for good.
+"""Forgetting jobs that ended long ago: their files, then their rows; jobs that were given back long ago; daemons that
+are gone for good; and what killed clients left half-written in the inbox.
 
 Theory of operation: the database names the jobs (finished or broken, ended long enough ago, not among the best). Their
 files go first and their rows last, so a kill in between leaves rows that name the jobs again at the next cleanup, never
@@ -13,6 +13,7 @@ makes a new job of it, and nothing leads to this one any more; it goes once noth
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from daemon import fsio, results
 from daemon.db.history import History
 from daemon.db.records import DaemonState
 from daemon.db.repository import Repository
-from daemon.intake import shelves
+from daemon.intake import names, shelves
 from daemon.lifecycle import JobState
 from daemon.paths import Paths
 
@@ -62,13 +63,13 @@ def clean(
         repository.forget_daemons(_gone(history))
     withdrawn = repository.forget_withdrawn(older_than, _waiting(paths), dry_run=dry_run)
     plan = repository.cleanup(older_than, keep_best, dry_run=True)
-    files = _files(paths, plan.job_ids)
+    files = _files(paths, plan.job_ids) | dict.fromkeys(_abandoned(paths, older_than), "")
     if dry_run:
         return Removed(plan.job_ids + withdrawn, plan.evaluations, plan.kept_best, tuple(map(str, files)))
-    names = results.linked(paths, set(plan.job_ids))
+    linked = results.linked(paths, set(plan.job_ids))
     reasons = {file: reason for file in files if (reason := _remove(file)) is not None}
     done = repository.cleanup(older_than, keep_best, only=set(plan.job_ids) - {files[file] for file in reasons})
-    results.mend_names(paths, lambda link: _newest(paths, history, names.get(link, link)))
+    results.mend_names(paths, lambda link: _newest(paths, history, linked.get(link, link)))
     gone = tuple(str(file) for file in files if file not in reasons)
     stuck = tuple(Stuck(str(file), reason) for file, reason in reasons.items())
     return Removed(done.job_ids + withdrawn, done.evaluations, done.kept_best, gone, stuck)
@@ -102,6 +103,17 @@ def _files(paths: Paths, job_ids: Collection[str]) -> dict[Path, str]:
     found = {folder: folder.name for month in months for folder in month.iterdir() if folder.name in wanted}
     found |= {waiting.folder: waiting.job_id for waiting in results.staged(paths) if waiting.job_id in wanted}
     return found | {entry: shelves.id_in(entry.name) for entry in shelves.put_away(paths, wanted)}
+
+
+def _abandoned(paths: Paths, older_than: timedelta) -> list[Path]:
+    """What clients that were killed had begun to write into the inbox."""
+    before_s = (datetime.now(UTC) - max(older_than, _SHOWN)).timestamp()
+    found = []
+    for draft in paths.inbox.glob(f"{names.DRAFT_PREFIX}*{names.DRAFT_SUFFIX}"):
+        with suppress(OSError):  # it is being renamed just now
+            if draft.lstat().st_ctime < before_s:
+                found.append(draft)
+    return found
 
 
 def _remove(file: Path) -> str | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cli_homes import PastHome, bundle, passed, wrong
 from conftest import Evald
 
+from daemon import retention
 from daemon.config import Settings
 
 NOBODY = 65534
@@ -52,6 +54,21 @@ def test_a_dry_run_lists_and_removes_nothing(evald: Evald, past: PastHome) -> No
     assert told["dry_run"] is True
     assert all(Path(file).exists() for file in told["files"])
     assert everything(past) == before
+
+
+def test_what_a_killed_client_left_in_the_inbox_goes_after_a_day(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = past.settings.paths.inbox
+    draft, mine = inbox / ".evald-0123.tmp", inbox / ".mine.tmp"
+    (draft / "sub").mkdir(parents=True)
+    mine.touch()
+    assert "0 files" in evald("cleanup", "--older-than", "0s").out
+    assert draft.exists()
+    monkeypatch.setattr(retention, "_SHOWN", timedelta(0))
+    assert str(draft) in evald("cleanup", "--older-than", "0s", "--dry-run").out
+    assert "1 file" in evald("cleanup", "--older-than", "0s").out
+    assert (draft.exists(), mine.exists()) == (False, True)
 
 
 def test_old_jobs_go_with_their_files_and_the_rest_stays(evald: Evald, past: PastHome) -> None:
