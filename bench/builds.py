@@ -23,7 +23,8 @@ from daemon.config import Deadlines, Sandbox, Settings
 from daemon.executor import compilers, headers
 from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build, keep
 from daemon.executor.bundle import KernelFiles
-from daemon.executor.cells import Cells, CellSettings
+from daemon.executor.cell_settings import CellSettings
+from daemon.executor.cells import Cells
 from daemon.executor.devices import choose
 from daemon.executor.headers import Headers
 from daemon.executor.protocol import Message

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 from daemon.config import Sandbox, Settings
-from daemon.executor.cells import Cells, CellSettings
+from daemon.executor.cell_settings import CellSettings
+from daemon.executor.cells import Cells
 from daemon.executor.devices import choose
 from daemon.executor.sandbox import cgroup
 from daemon.executor.zygotes import Zygotes

@@ -24,7 +24,8 @@ from daemon import fsio, log
 from daemon.evaluation import Failure
 from daemon.executor.bundle import KernelFiles
 from daemon.executor.capture import printable
-from daemon.executor.cells import CellFailed, Cells, TimeLimit
+from daemon.executor.cells import Cells
+from daemon.executor.conversation import CellFailed, TimeLimit
 from daemon.executor.headers import size_of
 from daemon.executor.protocol import Message
 from daemon.verdict import Phase, Side

@@ -20,7 +20,9 @@ from daemon.errors import BundleError, HarnessError
 from daemon.executor import catalog, protocol
 from daemon.executor.builds import Builds
 from daemon.executor.bundle import bound, parse_folder
-from daemon.executor.cells import CellFailed, Cells, CellSettings, pool_threads
+from daemon.executor.cell_settings import CellSettings, pool_threads
+from daemon.executor.cells import Cells
+from daemon.executor.conversation import CellFailed
 from daemon.executor.devices import Device
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.confine import die_with_parent

@@ -15,7 +15,8 @@ from daemon.executor import compilers, environment, headers
 from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build, keep
 from daemon.executor.bundle import KernelFiles, Request, files_for, kernel_of
 from daemon.executor.catalog import BackendSpec
-from daemon.executor.cells import Cells, pool_threads
+from daemon.executor.cell_settings import pool_threads
+from daemon.executor.cells import Cells
 from daemon.executor.devices import Device
 from daemon.executor.headers import Headers
 from daemon.executor.protocol import Message

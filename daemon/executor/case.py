@@ -15,7 +15,7 @@ from daemon.evaluation import CaseEvaluation, CheckReport, Failure, Numerics, Ti
 from daemon.executor import numerics
 from daemon.executor.arena import raw
 from daemon.executor.bundle import Request
-from daemon.executor.cells import CellFailed
+from daemon.executor.conversation import CellFailed
 from daemon.executor.drawing import Drawer
 from daemon.executor.findings import Errors, Inspector, weak_controls
 from daemon.executor.fullness import blamed, device_full

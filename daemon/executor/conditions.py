@@ -20,7 +20,7 @@ import torch
 from daemon.errors import DeviceError
 from daemon.evaluation import Failure
 from daemon.executor import driver
-from daemon.executor.cells import Cell, CellFailed
+from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.telemetry import Telemetry
 from daemon.verdict import Phase, Verdict
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.executor.cells import Cell
+from daemon.executor.conversation import Cell
 
 _TOPOLOGY = Path("/sys/devices/system/cpu")
 

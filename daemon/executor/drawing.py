@@ -11,7 +11,7 @@ import torch
 from daemon.executor import tree
 from daemon.executor.arena import lanes
 from daemon.executor.capture import printable
-from daemon.executor.cells import Cell
+from daemon.executor.conversation import Cell
 from daemon.executor.inputs import Secret, draw, is_fixed
 from daemon.executor.layout import TensorShape, aligned
 from daemon.executor.memory import SharedMemory, share

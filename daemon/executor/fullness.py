@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from daemon.evaluation import Failure
-from daemon.executor.cells import Cell, CellFailed
+from daemon.executor.conversation import Cell, CellFailed
 from daemon.verdict import Phase, Side, Verdict
 
 _GIB = 1 << 30

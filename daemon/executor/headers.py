@@ -35,7 +35,8 @@ from daemon import fsio, log
 from daemon.config import Settings
 from daemon.errors import HarnessError
 from daemon.evaluation import Failure
-from daemon.executor.cells import CellFailed, Cells
+from daemon.executor.cells import Cells
+from daemon.executor.conversation import CellFailed
 from daemon.verdict import Phase, Side, Verdict
 
 HEADERS = "headers"  # the folder in the cache

@@ -8,7 +8,7 @@ import time
 from daemon.contract import IOContract
 from daemon.evaluation import Failure
 from daemon.executor.bundle import Request
-from daemon.executor.cells import CellFailed
+from daemon.executor.conversation import CellFailed
 from daemon.executor.drawing import Drawer, Export
 from daemon.executor.findings import mismatch
 from daemon.executor.inputs import Secret

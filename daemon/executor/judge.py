@@ -25,8 +25,10 @@ from daemon.executor import catalog, environment, protocol
 from daemon.executor.builds import Builds
 from daemon.executor.bundle import Request, bound, parse_folder
 from daemon.executor.case import CaseJudge
-from daemon.executor.cells import Cell, Cells, CellSettings, pool_threads
+from daemon.executor.cell_settings import CellSettings, pool_threads
+from daemon.executor.cells import Cells
 from daemon.executor.conditions import GpuConditions, HostConditions
+from daemon.executor.conversation import Cell
 from daemon.executor.cores import cores_here, lane_of
 from daemon.executor.devices import Device
 from daemon.executor.preparation import Bench

@@ -18,8 +18,8 @@ import torch
 
 from daemon.evaluation import Failure, Timing
 from daemon.executor.calibration import Calibration
-from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.conditions import Conditions, Surroundings
+from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.cores import Lane, kept_to
 from daemon.executor.drawing import Drawer
 from daemon.executor.inputs import Secret

@@ -17,8 +17,8 @@ from contextlib import suppress
 
 from daemon.errors import HarnessError
 from daemon.executor.arena import Arena
-from daemon.executor.cells import Cell, CellFailed
 from daemon.executor.conditions import LeftRunning, Surroundings
+from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.memory import DeviceFull
 from daemon.executor.round_turns import Turn
 from daemon.executor.side import (

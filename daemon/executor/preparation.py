@@ -17,8 +17,8 @@ from daemon.executor.builds import Builds
 from daemon.executor.bundle import Request, kernel_of, memfd
 from daemon.executor.capture import printable
 from daemon.executor.catalog import BackendSpec
-from daemon.executor.cells import Cell, CellFailed, TimeLimit
 from daemon.executor.conditions import Conditions
+from daemon.executor.conversation import Cell, CellFailed, TimeLimit
 from daemon.executor.cores import Lane
 from daemon.executor.devices import Device
 from daemon.executor.drawing import Export

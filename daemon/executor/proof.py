@@ -7,7 +7,7 @@ import time
 import torch
 
 from daemon.errors import HarnessError
-from daemon.executor.cells import Cell, CellFailed
+from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.layout import TensorShape
 from daemon.executor.patience import Patience
 from daemon.executor.side import NullKernel, NullWork, SidePlace, detach, run_untimed

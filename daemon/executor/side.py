@@ -10,8 +10,8 @@ import torch
 
 from daemon.executor.arena import Arena
 from daemon.executor.capture import printable
-from daemon.executor.cells import Cell
 from daemon.executor.conditions import UNKNOWN, Reading, Surroundings
+from daemon.executor.conversation import Cell
 from daemon.executor.layout import Field
 from daemon.executor.memory import SharedMemory, share
 from daemon.executor.patience import Patience

@@ -17,7 +17,8 @@ from typing import Protocol
 
 from daemon import log
 from daemon.errors import HarnessError
-from daemon.executor.cells import Cell, CellFailed, Cells, Tool
+from daemon.executor.cells import Cells, Tool
+from daemon.executor.conversation import Cell, CellFailed
 from daemon.verdict import Side
 
 

@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 
 from daemon.config import Settings
-from daemon.executor.cells import Cells, CellSettings
+from daemon.executor.cell_settings import CellSettings
+from daemon.executor.cells import Cells
 from daemon.executor.devices import Device
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.probe import assess

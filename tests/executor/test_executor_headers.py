@@ -21,7 +21,8 @@ from daemon.errors import HarnessError
 from daemon.executor import headers
 from daemon.executor.backends import _compiler_wrapper as wrapper
 from daemon.executor.builds import jobs_for
-from daemon.executor.cells import Cells, CellSettings
+from daemon.executor.cell_settings import CellSettings
+from daemon.executor.cells import Cells
 from daemon.executor.devices import choose
 from daemon.executor.headers import Headers
 from daemon.executor.local import LocalEngine

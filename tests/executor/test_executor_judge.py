@@ -17,7 +17,7 @@ import daemon.executor.judge
 from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation
 from daemon.executor.arena import Arena
-from daemon.executor.cells import Cell
+from daemon.executor.conversation import Cell
 from daemon.executor.devices import CPU
 from daemon.executor.hookup import Hookup
 from daemon.executor.judge import Judge

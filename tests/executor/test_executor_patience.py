@@ -14,7 +14,8 @@ from executor_settings import cell_uid, small_settings
 
 from daemon.config import Deadlines
 from daemon.evaluation import Failure
-from daemon.executor.cells import Cell, CellFailed, CellSettings, TooSlow
+from daemon.executor.cell_settings import CellSettings
+from daemon.executor.conversation import Cell, CellFailed, TooSlow
 from daemon.executor.devices import choose
 from daemon.executor.local import LocalEngine
 from daemon.executor.patience import Patience

@@ -13,7 +13,9 @@ from executor_bundles import JudgeOne, compare, forward
 from executor_settings import cell_uid, small_settings
 
 from daemon.errors import HarnessError
-from daemon.executor.cells import Cell, Cells, CellSettings
+from daemon.executor.cell_settings import CellSettings
+from daemon.executor.cells import Cells
+from daemon.executor.conversation import Cell
 from daemon.executor.devices import choose
 from daemon.executor.sandbox import cgroup
 from daemon.executor.spares import Nursery, Spares

@@ -16,7 +16,9 @@ from executor_settings import cell_uid, small_settings
 
 from daemon.errors import HarnessError
 from daemon.executor import zygote as zygote_process
-from daemon.executor.cells import Cell, Cells, CellSettings
+from daemon.executor.cell_settings import CellSettings
+from daemon.executor.cells import Cells
+from daemon.executor.conversation import Cell
 from daemon.executor.devices import Device, choose
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import CellLimits, Policy

@@ -20,7 +20,8 @@ from daemon.errors import DeviceError, HarnessError
 from daemon.executor.arena import Arena
 from daemon.executor.bundle import Request
 from daemon.executor.capture import printable
-from daemon.executor.cells import Cell, CellFailed, Tool
+from daemon.executor.cells import Tool
+from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory, share
 from daemon.executor.preparation import Bench, Preparation
