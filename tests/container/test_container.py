@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = sorted(ROOT.glob("compose*.yaml"))
 PROFILE = ROOT / "container/seccomp.json"
 BUBBLEWRAP_NEEDS = {"mount", "pivot_root", "sethostname", "umount2", "unshare"}
+THE_DAEMON_NEEDS = {"inotify_init", "inotify_init1"}
 # Refused in a cell, allowed around it: reading a clock's state, moving pages, timers, and asking for a file's handle.
 HARMLESS = {"adjtimex", "migrate_pages", "move_pages", "name_to_handle_at", "timer_create", "personality"}
 WALLS_DOWN = {"seccomp=container/seccomp.json", "systempaths=unconfined", "apparmor=unconfined"}
@@ -369,7 +370,7 @@ def _allowed(profile: Compose) -> set[str]:
 
 def _too_wide(profile: Compose) -> set[str]:
     """What cells are refused and the profile allows around them, without a reason that is listed here."""
-    return _allowed(profile) & seccomp._REFUSED.keys() - BUBBLEWRAP_NEEDS - HARMLESS
+    return _allowed(profile) & seccomp._REFUSED.keys() - BUBBLEWRAP_NEEDS - THE_DAEMON_NEEDS - HARMLESS
 
 
 PROFILE_DOCUMENT: Compose = json.loads(PROFILE.read_text("utf-8"))

@@ -170,8 +170,7 @@ def test_weights_without_a_counterpart_are_named(judge: JudgeOne) -> None:
 
 def test_a_single_number_is_no_weak_check_unless_it_is_always_the_same(judge: JudgeOne) -> None:
     assert "weak_check" not in judge(compare(model("x.sum() + 0"), model("x.sum()"))).passed().case.labels
-    ones = model("x.sum()").replace("torch.randn", "torch.ones")
-    assert "weak_check" in judge(compare(model("x.sum() + 0"), ones)).passed().case.labels
+    assert "weak_check" in judge(compare(model("x.sum() * 0 + 3"), model("x.sum() * 0 + 3"))).passed().case.labels
 
 
 @pytest.mark.parametrize(
