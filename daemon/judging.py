@@ -75,11 +75,11 @@ class Desk:
 
     # -- in -----------------------------------------------------------------------------------------------------
 
-    def take_in(self, name: str, *, anew: bool = False) -> Claimed:
-        """Claim `inbox/NAME` and queue it, `anew` under a fresh id whatever its name says. Raises `LostClaim` when
+    def take_in(self, name: str, *, came_later: bool = False) -> Claimed:
+        """Claim `inbox/NAME` and queue it; `came_later`: another entry had its job id before. Raises `LostClaim` when
         somebody else has it."""
         failpoints.hit("claim.begin")
-        claimed = self.publisher.claim(name, anew=anew)
+        claimed = self.publisher.claim(name, came_later=came_later)
         failpoints.hit("claim.renamed")
         if not self.register(claimed):
             claimed = self.publisher.as_its_own(claimed, just_now=True)

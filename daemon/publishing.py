@@ -49,14 +49,24 @@ class Publisher:
         self._spool = spool
         self._repository = repository
 
-    def claim(self, name: str, *, anew: bool = False) -> Claimed:
-        """Take `inbox/NAME`. A job id in the name counts, unless it is to be another job, `anew`, or its job has ended
-        (whoever drops that bundle again wants it judged again) or is another submitter's, who waits for its result.
-        Raises as `Spool.claim`, and `HarnessError` when the database does not answer."""
+    def claim(self, name: str, *, came_later: bool = False) -> Claimed:
+        """Take `inbox/NAME`. A job id in the name counts, unless its job has ended (whoever drops that bundle again
+        wants it judged again) or is another submitter's, who waits for its result; of an id that no job has, unless the
+        entry `came_later` than another with it. Raises as `Spool.claim`, and `HarnessError` when the database does not
+        answer."""
         _, chosen = split_job_id(name)
-        if chosen is not None and not anew:
-            anew = self._repository.has_ended(chosen, or_is_not_of=self._spool.submitter_of(name))
-        return self._spool.claim(name, anew=anew)
+        return self._spool.claim(name, anew=chosen is not None and self._is_taken(chosen, name, came_later=came_later))
+
+    def _is_taken(self, job_id: str, name: str, *, came_later: bool = False) -> bool:
+        """Whether this id of `inbox/NAME` is not, or no longer, to be had."""
+        known = self._repository.sender_of(job_id)
+        if known is None:
+            return came_later
+        state, uid = known
+        is_anothers = uid not in (None, self._spool.submitter_of(name))
+        if is_anothers and not state.final:
+            log.story("its id is another submitter's", name=name, id=job_id)
+        return state.final or is_anothers
 
     def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
         """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
@@ -81,16 +91,15 @@ class Publisher:
 
     def own(self, job_id: str, work_name: str | None) -> list[Claimed]:
         """The claimed bundle of a job, without others that came with its id."""
-        held = self._spool.held_for(job_id)
-        return [one for one in held if not one.own_id or work_name in (None, storable(one.path.name))]
+        return [one for one in self._spool.held_for(job_id) if is_its_own(one, work_name)]
 
-    def refuse(self, name: str, reason: str, *, anew: bool = False) -> Finished | None:
+    def refuse(self, name: str, reason: str, *, came_later: bool = False) -> Finished | None:
         """Claim `inbox/NAME` and finish it unjudged (torn for too long): quarantined with its reason and a result.
 
         None when it has no attempt left: `reconcile` gives it up. Raises `LostClaim` when somebody else has it. What a
         kill interrupts here is judged like any other bundle, and rejected by whoever reads it.
         """
-        claimed = self.claim(name, anew=anew)
+        claimed = self.claim(name, came_later=came_later)
         lease = self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
         if lease is None:
             return None
@@ -135,9 +144,12 @@ class Publisher:
             time.sleep(_PAUSE_S)
 
     def _claimed_for(self, job_id: str, name: str) -> Lease | None:
-        """Claim `inbox/NAME`, whose name has that id, with its lease; where that job has ended, as another one. When
-        the database cannot be told, the bundle goes back."""
-        has_ended = self._repository.has_ended(job_id)
+        """Claim `inbox/NAME`, whose name has that id, with its lease; where that job has ended, as another one. None
+        for another submitter's. When the database cannot be told, the bundle goes back."""
+        state, uid = self._repository.sender_of(job_id) or (None, None)
+        has_ended = state is not None and state.final
+        if not has_ended and uid not in (None, self._spool.submitter_of(name)):
+            return None
         claimed = self._spool.claim(name, anew=has_ended)
         try:
             if has_ended or claimed.job_id == job_id:
@@ -200,6 +212,12 @@ class Publisher:
                 else:
                     self._spool.archive(claimed)
             failpoints.hit("bundle.archived")
+
+
+def is_its_own(claimed: Claimed, work_name: str | None) -> bool:
+    """Whether the job of this id, `work_name` in the database, is that of this entry of `work/`, and not of another
+    that came with the same id."""
+    return not claimed.own_id or work_name in (None, storable(claimed.path.name))
 
 
 def new_job(claimed: Claimed) -> NewJob:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 
 from daemon import log
@@ -23,7 +22,7 @@ from daemon.intake.fairness import Line, within_quota
 from daemon.intake.names import split_job_id
 from daemon.intake.pause import pause_reason
 from daemon.intake.readiness import EntryState, Readiness, Seen
-from daemon.intake.spool import Claimed
+from daemon.intake.spool import Claimed, arrival
 from daemon.judging import Desk
 from daemon.publishing import Finished
 from daemon.watcher import mount_of
@@ -67,7 +66,7 @@ class Reception:
             own_times=lambda: _is_local(self._paths.inbox),
         )
         self._line = Line()
-        self._by_id: dict[str, list[str]] = {}
+        self._first: dict[str, str] = {}  # by job id, of the entries that have one
         self._left_alone = left_alone
         self._left = 0
         self._next_look_s = 0.0
@@ -97,7 +96,7 @@ class Reception:
         started_s = time.monotonic()
         entries = [entry for entry in self._readiness.look(moved_in, now_s) if entry.state is not EntryState.IGNORED]
         self._left = len(entries)
-        self._by_id = {}
+        self._first = {}
         self._note_ids(entries)
         ready = (entry for entry in entries if entry.state in (EntryState.READY, EntryState.TORN))
         self._line = Line(ready, after=self._line)
@@ -111,20 +110,20 @@ class Reception:
 
     def _note_ids(self, entries: Iterable[Seen]) -> None:
         for entry in entries:
-            if (job_id := split_job_id(entry.name)[1]) is not None:
-                self._by_id.setdefault(job_id, []).append(entry.name)
+            if (job_id := split_job_id(entry.name)[1]) is None:
+                continue
+            first = self._first.setdefault(job_id, entry.name)
+            if first != entry.name:
+                self._first[job_id] = min(first, entry.name, key=self._arrival)
 
     def _came_later(self, name: str) -> bool:
         """Whether another entry has the same job id and came first. That one's sender waits for the id: everybody who
         may drop bundles can read it in the inbox."""
-        same = self._by_id.get(split_job_id(name)[1] or "", [])
-        return len(same) > 1 and min(same, key=self._arrival) != name
+        first = self._first.get(split_job_id(name)[1] or "", name)
+        return first != name and self._arrival(first) < self._arrival(name)
 
     def _arrival(self, name: str) -> tuple[float, str]:
-        try:
-            return (self._paths.inbox / name).lstat().st_ctime_ns, name
-        except OSError:  # gone
-            return inf, name
+        return arrival(self._paths.inbox / name)
 
     def _next(self) -> Iterator[Seen]:
         """What may be claimed, in order: submitters take turns."""
@@ -154,10 +153,10 @@ class Reception:
 
     def _take(self, entry: Seen) -> None:
         if entry.state is not EntryState.TORN:
-            self._doorbell.claimed(self._desk.take_in(entry.name, anew=self._came_later(entry.name)))
+            self._doorbell.claimed(self._desk.take_in(entry.name, came_later=self._came_later(entry.name)))
             return
         reason = f"the bundle never became complete: {entry.reason}"
-        finished = self._desk.publisher.refuse(entry.name, reason, anew=self._came_later(entry.name))
+        finished = self._desk.publisher.refuse(entry.name, reason, came_later=self._came_later(entry.name))
         if finished is not None:
             self._doorbell.refused(finished)
 

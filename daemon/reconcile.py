@@ -19,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from daemon import failpoints, fsio, log, results
-from daemon.db.columns import storable
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import DaemonState, JobRecord, Lease, Published, Whereabouts
@@ -30,6 +29,7 @@ from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Desk, process_is_alive
 from daemon.lifecycle import JobState
 from daemon.paths import Paths
+from daemon.publishing import is_its_own
 from daemon.verdict import Verdict
 
 _REGISTERED_WITHIN = timedelta(minutes=2)
@@ -214,7 +214,9 @@ class Reconciler:
 
     def _settle(self, claimed: Claimed, repairs: Repairs) -> None:
         job = self._history.job(claimed.job_id)
-        if job is not None and self._desk.publisher.as_its_own(claimed) is not claimed:
+        # What is listed may be half a minute old on NFS: whose entry a job is can be said of one that has lain here.
+        may_tell = job is not None and (self._is_late(claimed) or self._is_left(claimed))
+        if may_tell and self._desk.publisher.as_its_own(claimed) is not claimed:
             repairs.registered += 1
         elif job is None:
             if self._is_late(claimed) or self._is_left(claimed):
@@ -253,7 +255,7 @@ class Reconciler:
 def _is_on_its_way(claimed: Claimed, known: Whereabouts | None) -> bool:
     if known is None or known.state not in (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING):
         return False
-    return not claimed.own_id or known.work_name == storable(claimed.path.name)
+    return is_its_own(claimed, known.work_name)
 
 
 def _lease_of(job: JobRecord) -> Lease:

@@ -8,10 +8,9 @@ nothing is begun.
 from __future__ import annotations
 
 import os
-import uuid
+import tempfile
 from pathlib import Path
 
-from daemon import fsio
 from daemon.config import Settings
 
 _FEWEST_FILES = 1000
@@ -65,11 +64,10 @@ def refusal_of(settings: Settings) -> str | None:
 
 
 def _try(folder: Path) -> None:
-    trial = folder / f".trial-{uuid.uuid4().hex}.tmp"
-    try:
-        fsio.write_new(trial, bytes(_TRIAL_BYTES))
-    finally:
-        trial.unlink(missing_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as trial:  # without a name: a kill leaves nothing
+        trial.write(bytes(_TRIAL_BYTES))
+        trial.flush()
+        os.fsync(trial.fileno())
 
 
 def lack_of(disk: os.statvfs_result, wanted_bytes: int) -> str | None:

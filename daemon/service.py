@@ -37,7 +37,7 @@ from daemon.judging import Deferred, Desk, Unended
 from daemon.lifecycle import JobState
 from daemon.notify import Notifier
 from daemon.presence import Presence
-from daemon.publishing import Finished
+from daemon.publishing import Finished, is_its_own
 from daemon.reception import Doorbell, Reception
 from daemon.reconcile import Reconciler
 from daemon.scheduler.pulse import Pulse
@@ -393,9 +393,16 @@ class Service:
                 yield claimed
 
     def _waits_here(self, claimed: Claimed, job: Whereabouts | None) -> bool:
-        return claimed.owner == self._spool.owner and job is not None and job.state is JobState.QUEUED
+        return (
+            claimed.owner == self._spool.owner
+            and job is not None
+            and job.state is JobState.QUEUED
+            and is_its_own(claimed, job.work_name)
+        )
 
     def _is_ours(self, claimed: Claimed, job: Whereabouts | None) -> bool:
+        if job is not None and not is_its_own(claimed, job.work_name):
+            return False
         leased_by = job.lease_owner if job is not None else None
         return leased_by == self._spool.owner.tag or (claimed.owner == self._spool.owner and leased_by is None)
 

@@ -58,14 +58,11 @@ class Repository:
         with self._database.write() as connection:
             return registration.register(connection, job)
 
-    def has_ended(self, job_id: str, *, or_is_not_of: int | None = None) -> bool:
-        """Whether there is such a job, and nothing will become of it any more; or it is of another submitter than this
-        uid."""
+    def sender_of(self, job_id: str) -> tuple[JobState, int | None] | None:
+        """How far a job is, and the uid it came from. None: there is no such job."""
         with self._database.read() as connection:
             found = connection.execute(select(Job.state, Job.submitter_uid).where(Job.id == job_id)).one_or_none()
-        if found is None:
-            return False
-        return found.state.final or (or_is_not_of is not None and found.submitter_uid not in (None, or_is_not_of))
+        return None if found is None else (found.state, found.submitter_uid)
 
     def entry_of(self, job_id: str) -> tuple[JobState, str | None] | None:
         """How far a job is, and the name in `work/` that its bundle was claimed under. None: there is no such job."""

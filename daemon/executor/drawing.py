@@ -3,6 +3,7 @@ own cell."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 
@@ -25,7 +26,7 @@ _KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # shared memory that is kept fo
 _MAX_RANK = 64
 _SETS_LOOKED_AT = 256
 _MAX_EXTENT = 1 << 48
-_SUMMED_TOGETHER = 1 << 20  # words of one slot
+_AT_ONCE = 1 << 20  # words or elements
 _SPREAD = 0x5851F42D4C957F2D  # odd
 _TELLING = 4096
 
@@ -133,12 +134,15 @@ def _checksums(tensors: torch.Tensor) -> list[int]:
     if not rows.numel():
         return [0] * rows.shape[0]
     words = lanes(rows.contiguous().view(torch.uint8))
-    width = min(words.shape[1], _SUMMED_TOGETHER)
+    width = min(words.shape[1], _AT_ONCE)
     generator = torch.Generator(rows.device).manual_seed(0)
     factors = torch.randint(-(2**63), 2**63 - 1, (width,), generator=generator, device=rows.device) | 1
-    for start in range(0, words.shape[1], width):
-        piece = words[:, start : start + width].to(torch.int64)
-        total = total * _SPREAD + (piece * factors[: piece.shape[1]]).sum(dim=1)
+    at_once = max(1, _AT_ONCE // width)
+    for top in range(0, words.shape[0], at_once):
+        some, sums = words[top : top + at_once], total[top : top + at_once]
+        for start in range(0, words.shape[1], width):
+            piece = some[:, start : start + width].to(torch.int64)
+            sums.mul_(_SPREAD).add_((piece * factors[: piece.shape[1]]).sum(dim=1))
     return [int(number) for number in total.cpu()]
 
 
@@ -254,7 +258,9 @@ class Export:
             if shape.count and dtype.is_floating_point:
                 values = memory.bytes[offset : offset + shape.size_bytes].view(-1, dtype.itemsize)
                 is_usual = shape.count > 1 or float(values.view(dtype)) in (0.0, 1.0)
-                if is_usual and bool((values == values[0]).all()):
+                starts = range(0, shape.count, _AT_ONCE)
+                pieces = itertools.chain([values[:_TELLING]], (values[start : start + _AT_ONCE] for start in starts))
+                if is_usual and all(bool((piece == values[0]).all()) for piece in pieces):
                     found.append(places[index].strip("[]'"))
             offset += _padded(shape) if shape.count else 0
         return found

@@ -36,16 +36,15 @@ class Slots:
         self._args: list[list[Any]] = []
         self._meddles: bool | None = None  # with its arguments' gradients and shapes: known after the first calls
         self._fields: list[list[torch.Tensor]] = []
-        self._addresses: list[list[int]] = []
+        self._given: list[list[torch.Tensor]] = []  # what fields are made of, and no kernel sees
         self._outputs: list[list[torch.Tensor]] = []
         self._blank: list[list[torch.Tensor]] = []
         for slot in range(message["slots"]):
-            fields = [self._tensor(field, self._origin(slot)) for field in message["fields"]]
-            self._fields.append(fields)
-            self._addresses.append([field.data_ptr() for field in fields])
-            self._args.append(tree.decode(message["args"], fields.__getitem__))
-            self._outputs.append([fields[index] for index in message["outputs"]])
-            self._blank.append([fields[index] for index in message["blank"]])
+            origin = message["base"] + slot * message["stride"]
+            self._given.append([self._tensor(field, origin) for field in message["fields"]])
+            for known in (self._fields, self._args, self._outputs, self._blank):
+                known.append([])
+            self._lay_out(slot)
         self._order = memory.tensor(torch.int32, (message["slots"],), message["order_offset"])
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._events: tuple[Any, Any] | None = None
@@ -108,26 +107,20 @@ class Slots:
         """Arguments as they came, for the next call on the same slots: a kernel that asks for the gradient of one must
         not find it there and add to it, and one that turns or unsqueezes one in place not do so once more. A kernel
         whose first calls leave them alone is not looked after any more."""
-        if self._meddles is False:
+        if self._meddles is False or not order:
             return
-        changed = [self._made_anew(slot, index) for slot in order for index in range(len(self._fields[slot]))]
-        self._meddles = self._meddles or any(changed)
+        changed = [slot for slot in order if any(map(_is_changed, self._fields[slot], self._given[slot]))]
+        for slot in changed:
+            self._lay_out(slot)
+        self._meddles = self._meddles or bool(changed)
 
-    def _made_anew(self, slot: int, index: int) -> bool:
-        """Whether a field's tensor was not as it came; now it is."""
-        tensor, field = self._fields[slot][index], self._message["fields"][index]
-        changed = False
-        if tensor.requires_grad and tensor.is_leaf:
-            tensor.grad = None
-            tensor.requires_grad_(False)
-            changed = True
-        if tensor.numel() and (tensor.data_ptr() != self._addresses[slot][index] or not _lies_as(tensor, field)):
-            tensor.data = self._tensor(field, self._origin(slot))
-            changed = True
-        return changed
-
-    def _origin(self, slot: int) -> int:
-        return int(self._message["base"] + slot * self._message["stride"])
+    def _lay_out(self, slot: int) -> None:
+        """New tensors over the memory of a slot, and the arguments made of them. Who has an old one keeps it as it is:
+        it may be the answer."""
+        fields = self._fields[slot] = [given.detach() for given in self._given[slot]]
+        self._args[slot] = tree.decode(self._message["args"], fields.__getitem__)
+        self._outputs[slot] = [fields[index] for index in self._message["outputs"]]
+        self._blank[slot] = [fields[index] for index in self._message["blank"]]
 
     def _to_the_end(self, work: Callable[[], None], launched: Callable[[], None] | None = None) -> float | None:
         """Do it and wait for it. Seconds by CUDA events on a GPU: None where the kernel left no use for them."""
@@ -170,7 +163,7 @@ class Slots:
         """Let go of the graphs and of every tensor over the memory."""
         self._graphs = {}
         self.__dict__.pop("_zeros", None)
-        self._args, self._fields, self._outputs, self._blank = [], [], [], []
+        self._args, self._fields, self._given, self._outputs, self._blank = [], [], [], [], []
         del self._order
 
     def _store(self, value: Any, slot: int) -> None:
@@ -259,8 +252,13 @@ def as_tensor(value: float) -> torch.Tensor:
         raise tree.Incomparable("a whole number beyond 64 bits, which cannot be compared") from error
 
 
-def _lies_as(tensor: torch.Tensor, field: dict[str, Any]) -> bool:
-    return list(tensor.shape) == list(field["shape"]) and tensor.is_contiguous()
+def _is_changed(field: torch.Tensor, given: torch.Tensor) -> bool:
+    """Whether a kernel has asked for a gradient of it, or turned, resized or moved it."""
+    if field.requires_grad:
+        return True
+    if field.shape != given.shape or field.stride() != given.stride():
+        return True
+    return bool(given.numel()) and field.data_ptr() != given.data_ptr()
 
 
 def _same(value: torch.Tensor, target: torch.Tensor) -> bool:

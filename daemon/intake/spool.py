@@ -22,6 +22,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from stat import S_ISREG
 
@@ -95,8 +96,9 @@ class Spool:
         return _lstat(self._entry(self._paths.inbox, name)).st_uid
 
     def waiting_for(self, job_id: str) -> list[str]:
-        """The names in the inbox whose sender chose this job id."""
-        return [name for name in _listing(self._paths.inbox) if names.split_job_id(name)[1] == job_id]
+        """The names in the inbox whose sender chose this job id, the first to come first."""
+        found = [name for name in _listing(self._paths.inbox) if names.split_job_id(name)[1] == job_id]
+        return sorted(found, key=lambda name: arrival(self._paths.inbox / name))
 
     def held_for(self, job_id: str) -> Iterator[Claimed]:
         """The entries of `work/` of one job; mostly one, for a moment of repair two or none."""
@@ -216,6 +218,15 @@ class Spool:
         if not name or name in (".", "..") or "/" in name or "\0" in name:
             raise ValueError(f"not the name of an entry: {name!r}")
         return folder / name
+
+
+def arrival(entry: Path) -> tuple[float, str]:
+    """When an entry came into the inbox, as far as its file system tells; after all others where it is gone. To sort by
+    it."""
+    try:
+        return entry.lstat().st_ctime_ns, entry.name
+    except OSError:
+        return inf, entry.name
 
 
 def _claimed(path: Path, work_name: WorkName, status: os.stat_result) -> Claimed:

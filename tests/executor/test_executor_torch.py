@@ -102,9 +102,11 @@ def test_gradients_of_inputs_are_those_of_one_call(judge: JudgeOne) -> None:
     [
         ("x.t_() * 2", "x.t() * 2"),
         ("x.unsqueeze_(1) + 1", "x.unsqueeze(1) + 1"),
+        ("x.t_()", "x.t()"),
+        ("x.t_()", "x.t_()"),
         ("setattr(x, 'data', x.data.flip(0)) or x + 0", "x.flip(0)"),
     ],
-    ids=["turned", "unsqueezed", "replaced"],
+    ids=["turned", "unsqueezed", "returned", "returned by both", "replaced"],
 )
 def test_an_argument_that_is_turned_in_place_is_as_it_came_in_the_next_call(
     judge: JudgeOne, custom: str, plain: str

@@ -54,9 +54,9 @@ class Room:
         """As the history: nothing is queued unless a test says so."""
         return min(self.queued, at_most)
 
-    def take_in(self, name: str, *, anew: bool = False) -> str:
+    def take_in(self, name: str, *, came_later: bool = False) -> str:
         """As the desk."""
-        self.anew += [name] if anew else []
+        self.anew += [name] if came_later else []
         try:
             (self.inbox / name).unlink()
         except FileNotFoundError as error:

@@ -28,12 +28,13 @@ from daemon.intake.owner import Owner, WorkName
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Desk, Unended
 from daemon.lifecycle import JobState
-from daemon.publishing import new_job
+from daemon.publishing import is_its_own, new_job
 from daemon.reconcile import Reconciler, Repairs
 from daemon.verdict import Phase, Verdict
 
 PASSED = Evaluation(verdict=Verdict.PASSED, phase=Phase.REPORT)
 DEAD = Owner(Owner.current().host, Owner.current().boot_id, 2**22 + 1)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 class BrokenEngine:
@@ -530,15 +531,15 @@ def test_a_bundle_that_is_claimed_again_in_the_moment_in_which_its_job_ends_is_a
     desk = home.desk(me)
     lease = home.lease(home.claim(f"again@{JOB}", me), me)
     write_bundle(home.settings.paths.inbox / f"again@{JOB}")
-    has_ended = Repository.has_ended
+    sender_of = Repository.sender_of
 
-    def slowly(repository: Repository, job_id: str, **submitter: int) -> bool:
-        ended = has_ended(repository, job_id, **submitter)
+    def slowly(repository: Repository, job_id: str) -> tuple[JobState, int | None] | None:
+        known = sender_of(repository, job_id)
         desk.publisher.publish(lease, PASSED, None)
         desk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
-        return ended
+        return known
 
-    monkeypatch.setattr(Repository, "has_ended", slowly)
+    monkeypatch.setattr(Repository, "sender_of", slowly)
     claimed = desk.take_in(f"again@{JOB}")
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
     assert home.entries("archive") == [f"again@{JOB}"]
@@ -553,6 +554,43 @@ def test_a_bundle_under_the_id_of_a_job_of_another_submitter_that_was_given_back
     write_bundle(home.settings.paths.inbox / f"another@{JOB}")
     assert desk.take_in(f"another@{JOB}").job_id != JOB
     assert home.history.job(JOB).state is JobState.WITHDRAWN
+
+
+@needs_root
+def test_a_bundle_that_was_given_back_keeps_its_id_whoever_came_meanwhile(home: Home) -> None:
+    """Giving it back made it the later of the two."""
+    me = Owner.current()
+    desk = home.desk(me)
+    claimed = home.claim(f"mine@{JOB}", me)
+    desk.register(claimed)
+    write_bundle(home.settings.paths.inbox / f"another@{JOB}")
+    os.chown(home.settings.paths.inbox / f"another@{JOB}", 4711, -1)
+    desk.give_back(claimed)
+    assert desk.take_in(f"mine@{JOB}", came_later=True).job_id == JOB
+    assert desk.take_in(f"another@{JOB}").job_id != JOB
+    assert home.history.job(JOB).name == "mine"
+
+
+@needs_root
+@pytest.mark.parametrize("known", ["to nobody", "withdrawn"])
+def test_who_cancels_a_job_ends_that_of_its_sender_and_not_another_under_its_id(home: Home, known: str) -> None:
+    me, inbox = Owner.current(), home.settings.paths.inbox
+    desk = home.desk(me)
+    claimed = home.claim(f"mine@{JOB}", me) if known == "withdrawn" else write_bundle(inbox / f"mine@{JOB}")
+    write_bundle(inbox / f"another@{JOB}")
+    os.chown(inbox / f"another@{JOB}", 4711, -1)
+    if isinstance(claimed, Claimed):
+        desk.register(claimed)
+        desk.give_back(claimed)
+    assert desk.publisher.cancel(JOB, "me") is not None
+    assert home.history.job(JOB).name == "mine"
+    assert home.entries("inbox") == [f"another@{JOB}"]
+
+
+def test_an_entry_that_came_with_anothers_id_is_not_given_back_for_it(home: Home) -> None:
+    mine = home.claim(f"mine@{JOB}", Owner.current())
+    assert is_its_own(mine, None) and is_its_own(mine, mine.path.name)
+    assert not is_its_own(mine, f"first@{mine.path.name.partition('@')[2]}")
 
 
 def test_a_bundle_that_was_taken_out_of_work_by_hand_and_claimed_again_is_the_same_job(home: Home) -> None:

@@ -32,6 +32,6 @@ def use_first_configs(source: Source) -> list[str]:
 def _values(folder: Path) -> Iterator[tuple[str, Any]]:
     """What the modules of the bundle define at their top level, by name."""
     for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None) if isinstance(module, ModuleType) else None
+        path = vars(module).get("__file__") if isinstance(module, ModuleType) else None  # lazy ones load when asked
         if isinstance(path, str) and Path(path).is_relative_to(folder):
             yield from list(vars(module).items())
