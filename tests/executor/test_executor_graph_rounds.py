@@ -195,7 +195,7 @@ def test_what_cannot_be_captured_any_more_is_timed_call_by_call(graph: int, monk
 
 def test_what_a_call_costs_is_known_before_it_is_held_against_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(Kernel(2e-5, refuses=1), Kernel(3e-5))
-    measured(world, monkeypatch)
+    measured(world, monkeypatch, min_rounds=60)  # so that graph 1, which it refuses, is sure to be drawn
     [first_alone, *_] = [number for number, one in enumerate(world.rounds) if one == (False, 1)]
     assert not any(is_null and calls > 1 for is_null, calls in world.rounds[first_alone:])
 
