@@ -59,10 +59,10 @@ class Publisher:
 
     def _is_taken(self, job_id: str, name: str, *, came_later: bool = False) -> bool:
         """Whether this id of `inbox/NAME` is not, or no longer, to be had."""
-        known = self._repository.sender_of(job_id)
+        known = self._repository.bundle_of(job_id)
         if known is None:
             return came_later
-        state, uid = known
+        state, uid, _ = known
         is_anothers = uid not in (None, self._spool.submitter_of(name))
         if is_anothers and not state.final:
             log.story("its id is another submitter's", name=name, id=job_id)
@@ -74,8 +74,8 @@ class Publisher:
         half a minute until one sees what the other has claimed. Claimed `just_now`, its job may have ended meanwhile.
         Raises `LostClaim` when it is gone.
         """
-        known = self._repository.entry_of(claimed.job_id) if claimed.own_id else None
-        state, work_name = known or (None, None)
+        known = self._repository.bundle_of(claimed.job_id) if claimed.own_id else None
+        state, _, work_name = known or (None, None, None)
         if state is None or work_name is None:
             return claimed
         if work_name == storable(claimed.path.name) and not (just_now and state.final):
@@ -146,7 +146,7 @@ class Publisher:
     def _claimed_for(self, job_id: str, name: str) -> Lease | None:
         """Claim `inbox/NAME`, whose name has that id, with its lease; where that job has ended, as another one. None
         for another submitter's. When the database cannot be told, the bundle goes back."""
-        state, uid = self._repository.sender_of(job_id) or (None, None)
+        state, uid, _ = self._repository.bundle_of(job_id) or (None, None, None)
         has_ended = state is not None and state.final
         if not has_ended and uid not in (None, self._spool.submitter_of(name)):
             return None

@@ -58,17 +58,13 @@ class Repository:
         with self._database.write() as connection:
             return registration.register(connection, job)
 
-    def sender_of(self, job_id: str) -> tuple[JobState, int | None] | None:
-        """How far a job is, and the uid it came from. None: there is no such job."""
+    def bundle_of(self, job_id: str) -> tuple[JobState, int | None, str | None] | None:
+        """How far a job is, the uid its bundle came from, and the name in `work/` that it was claimed under. None:
+        there is no such job."""
+        columns = (Job.state, Job.submitter_uid, Job.work_name)
         with self._database.read() as connection:
-            found = connection.execute(select(Job.state, Job.submitter_uid).where(Job.id == job_id)).one_or_none()
-        return None if found is None else (found.state, found.submitter_uid)
-
-    def entry_of(self, job_id: str) -> tuple[JobState, str | None] | None:
-        """How far a job is, and the name in `work/` that its bundle was claimed under. None: there is no such job."""
-        with self._database.read() as connection:
-            found = connection.execute(select(Job.state, Job.work_name).where(Job.id == job_id)).one_or_none()
-        return None if found is None else (found.state, found.work_name)
+            found = connection.execute(select(*columns).where(Job.id == job_id)).one_or_none()
+        return None if found is None else (found.state, found.submitter_uid, found.work_name)
 
     def moved(self, job_id: str, old: str, new: str) -> bool:
         """Write down that the bundle of a job lies in `work/` as `new` now. False: it was not there as `old`, or the

@@ -117,18 +117,15 @@ class Spool:
         """Take a claimed bundle from another owner (whose lease is over). Raises `LostClaim` when it is gone."""
         if claimed.owner == self.owner:
             return claimed
-        before = _lstat(claimed.path)
-        work_name = WorkName(claimed.dropped_name, claimed.own_id, self.owner, claimed.job_id)
-        target = self._paths.work / work_name.text
-        _move(claimed.path, target)
-        return _claimed(target, work_name, before)
+        return self._renamed(claimed, WorkName(claimed.dropped_name, claimed.own_id, self.owner, claimed.job_id))
 
     def as_another(self, claimed: Claimed) -> Claimed:
         """Give a claimed bundle a fresh job id, because another has the one it came with. Raises `LostClaim` when it is
         gone."""
-        before = _lstat(claimed.path)
-        work_name = WorkName(claimed.dropped_name, False, self.owner, names.make_job_id())
-        target = self._paths.work / work_name.text
+        return self._renamed(claimed, WorkName(claimed.dropped_name, False, self.owner, names.make_job_id()))
+
+    def _renamed(self, claimed: Claimed, work_name: WorkName) -> Claimed:
+        before, target = _lstat(claimed.path), self._paths.work / work_name.text
         _move(claimed.path, target)
         return _claimed(target, work_name, before)
 

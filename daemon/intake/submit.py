@@ -60,9 +60,8 @@ def _drop(visible_name: str, inbox: Path, job_id: str | None, fill: Callable[[Pa
     target = inbox / names.fit(visible_name, f"@{job_id}")
     if os.path.lexists(target):
         raise OperatorError(f"{target.name} is already in the inbox", hint="leave the job id away to get a fresh one")
-    staging = (
-        inbox / f"{names.DRAFT_PREFIX}{uuid.uuid4().hex}{names.DRAFT_SUFFIX}"
-    )  # no id: nobody is to use it before this bundle is there
+    # Without the id: nobody is to use it before this bundle is there.
+    staging = inbox / f"{names.DRAFT_PREFIX}{uuid.uuid4().hex}{names.DRAFT_SUFFIX}"
     with _inbox_faults(inbox), _removed_on_failure(staging):
         fill(staging)
         if access.keeps_others_out(inbox):

@@ -531,15 +531,16 @@ def test_a_bundle_that_is_claimed_again_in_the_moment_in_which_its_job_ends_is_a
     desk = home.desk(me)
     lease = home.lease(home.claim(f"again@{JOB}", me), me)
     write_bundle(home.settings.paths.inbox / f"again@{JOB}")
-    sender_of = Repository.sender_of
+    bundle_of = Repository.bundle_of
 
-    def slowly(repository: Repository, job_id: str) -> tuple[JobState, int | None] | None:
-        known = sender_of(repository, job_id)
+    def slowly(repository: Repository, job_id: str) -> tuple[JobState, int | None, str | None] | None:
+        monkeypatch.setattr(Repository, "bundle_of", bundle_of)
+        known = bundle_of(repository, job_id)
         desk.publisher.publish(lease, PASSED, None)
         desk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
         return known
 
-    monkeypatch.setattr(Repository, "sender_of", slowly)
+    monkeypatch.setattr(Repository, "bundle_of", slowly)
     claimed = desk.take_in(f"again@{JOB}")
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
     assert home.entries("archive") == [f"again@{JOB}"]
