@@ -180,7 +180,8 @@ class Workload:
 
     def _on_export(self, message: Message, _fds: list[int]) -> Message:
         """Describe inputs, init inputs, state or one call's outputs, exact or not; `write` then copies the tensors
-        out."""
+        out. `announce`: say when all there is to do is launched, and wait for the device then. An answer may be
+        computed as late as it is looked at."""
         what = message["what"]
         value = getattr(self, f"_export_{what}")(message)
         try:
@@ -189,6 +190,9 @@ class Workload:
             if what != "init":
                 raise
             return {"type": "exported", "refused": fault.message}  # the judge knows another way
+        if message["announce"]:
+            self._announce()
+            self._guarded(self._settle, "in the call")
         return {"type": "exported", "tree": node, "tensors": shapes, "returned": self._returned}
 
     def _encoded(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
@@ -231,14 +235,10 @@ class Workload:
         return {name: item for name, item in self._instance.state_dict().items() if _is_shareable(item)}
 
     def _export_outputs(self, message: Message) -> Any:
-        """One call on slot 0's inputs, to learn what comes back. `announce`: say when all of it is launched, and wait
-        for the device then."""
+        """One call on slot 0's inputs, to learn what comes back."""
         slots = self._attached()
         _seed(message["seed"])
         value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0), "in the call")
-        if message["announce"]:
-            self._announce()
-            self._guarded(self._settle, "in the call")
         return value
 
     def _export_exact(self, _message: Message) -> Any:
