@@ -52,6 +52,7 @@ _NULL_UID_STEP = 2000
 _BUILD_UID_STEP = 3300  # beside those of builders
 _WORST_FIRST = tuple(reversed(Verdict))
 _BESIDE_THE_DEAD = (Phase.LOAD, Phase.INPUTS, Phase.CHECK)  # what comes before they are waited for
+_WHATEVER_MEMORY = (Verdict.PASSED, Verdict.TIMEOUT)
 
 
 class Judge:
@@ -176,7 +177,7 @@ class Judge:
         self, request: Request, case: CaseSpec, bundle_dir: Path, told: Callable[[str], None]
     ) -> CaseEvaluation:
         """A case that does not get as far as its first call beside the dead of the one before is judged again when
-        they are gone: they hold memory, and want of that has many names."""
+        they are gone: they hold memory, and want of that has many names. It is not one of them to come to no end."""
         self._raise_unfinished()
         try:
             found = CaseJudge(self._bench, request, case, bundle_dir, told).judge()
@@ -184,7 +185,8 @@ class Judge:
             if not self._endings:
                 raise
         else:
-            if not self._endings or found.verdict is Verdict.PASSED or found.phase not in _BESIDE_THE_DEAD:
+            is_final = found.verdict in _WHATEVER_MEMORY or found.phase not in _BESIDE_THE_DEAD
+            if is_final or not self._endings:
                 return found
         self._require_finished()
         return CaseJudge(self._bench, request, case, bundle_dir, told).judge()

@@ -137,6 +137,15 @@ def test_who_has_waited_for_the_dead_or_passed_gets_no_second_chance(
     assert fate.held == [1, 1, 1]
 
 
+def test_what_came_to_no_end_is_not_waited_for_twice(
+    judge: Judge, judged: Callable[[Doc], CaseEvaluation], fate: Fate
+) -> None:
+    fate.ends = ended(Verdict.TIMEOUT, Phase.CHECK)
+    judge._endings.append(lambda: None)
+    assert judged(RIGHT).verdict is Verdict.TIMEOUT
+    assert fate.held == [1]
+
+
 def test_a_cell_that_cannot_be_had_beside_the_dead_is_asked_for_again(
     judge: Judge, judged: Callable[[Doc], CaseEvaluation], fate: Fate
 ) -> None:
@@ -183,6 +192,27 @@ Workload._settle = lambda self: time.sleep({s})
 """
 
 
+COMPUTED_LATE = """
+import time
+from torch.utils._pytree import tree_map_only
+slept = []
+class Later(torch.Tensor):
+    @staticmethod
+    def __new__(cls, a, b):
+        later = torch.Tensor._make_wrapper_subclass(cls, a.shape, dtype=a.dtype, device=a.device)
+        later.inputs = a, b
+        return later
+    def computed(self):
+        if not slept:
+            slept.append(time.sleep(3))
+        return self.inputs[0] + self.inputs[1]
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        args, kwargs = tree_map_only(Later, Later.computed, (args, kwargs or {}))
+        return function(*args, **kwargs)
+"""
+
+
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device goes on with a call when all of it has been launched. Here the cell only sleeps."""
@@ -215,6 +245,15 @@ def test_the_first_call_of_a_module_is_waited_for_as_long_as_the_references_is_w
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_who_says_when_all_is_launched_passes_as_ever(judged: Callable[[Doc], CaseEvaluation]) -> None:
     assert judged(compare(forward("return a + b", before=SETTLED.format(s=0.01)))).verdict is Verdict.PASSED
+
+
+@pytest.mark.sandbox
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_an_answer_that_is_computed_when_it_is_looked_at_is_not_all_launched_before(
+    judged: Callable[[Doc], CaseEvaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Patience, "worth_s", lambda *_: 1.0)
+    assert judged(compare(forward("return Later(a, b)", before=COMPUTED_LATE))).verdict is Verdict.PASSED
 
 
 @pytest.mark.sandbox
