@@ -47,6 +47,8 @@ _STREAM_ROUND_S = 0.05
 _GRAPH_ROUND_S = 0.01  # what a round costs varies by 40 us; longer ones cost more contents
 _FEW_CALLS = 8
 _SIZING_CALLS = 16
+_FEWEST_SIZING = 2
+_SIZING_BYTES = 1 << 30
 _LEAST_SHARE = 0.05  # of a sizing round that its calls take at least, whatever the null candidate says
 _ISOLATED_ROUNDS = 3
 _SUSPICIOUSLY_MANY = 40
@@ -160,6 +162,8 @@ class Measurement:
     def _sized(self, estimate_s: float, deadline: float, *, as_graph: bool) -> int:
         """Calls per round, with every slot and kernel warm for as many; and whether rounds are launches of graphs."""
         few = min(_SIZING_CALLS, self._choose_slots(estimate_s / _SIZING_CALLS, deadline))
+        slot_bytes = max(place.wiring.stride() for place in self._places)
+        few = min(few, max(_FEWEST_SIZING, _SIZING_BYTES // slot_bytes))  # what is large takes long by itself
         self._warm_up(few, deadline)
         if as_graph:
             self._turns.replay = self._can_replay(deadline)
@@ -362,10 +366,13 @@ class Measurement:
         return self._account_beside(0).may_be_batched
 
     def _equal_contents(self, slots: int, deadline: float) -> None:
-        """Rounds with one content in every slot: what remembers contents is faster there."""
+        """Rounds with one content in every slot: what remembers contents is faster there. Where the first one looks
+        like that, others follow, each with a usual one beside it."""
         if slots == 1 or not any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))):
             return
-        for _ in _while_time(_EXTRA_ROUNDS, deadline):
+        for number in _while_time(_EXTRA_ROUNDS, deadline):
+            if number:
+                self._one_round(self._turns.whole(), "unlike", deadline, lambda series: series.unlike)
             self._one_round(self._turns.whole(), "equal", deadline, lambda series: series.equal, equal=True)
             if not any(self._account(index).is_cached for index in range(len(self._places))):
                 return

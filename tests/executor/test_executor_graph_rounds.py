@@ -4,7 +4,7 @@ what comes out must be what was put in. What a real GPU does is for tests/gpu.""
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -263,6 +263,35 @@ def test_calls_cheaper_than_a_launch_are_labelled(monkeypatch: pytest.MonkeyPatc
     ours, theirs = measured(World(Kernel(4e-7), Kernel(2e-6)), monkeypatch)
     assert "batched" in ours.labels
     assert "batched" not in theirs.labels
+
+
+@pytest.mark.parametrize("faster_on", [(), ("equal",), ("equal", "unlike")], ids=["no cache", "a cache", "clocks"])
+def test_who_looks_as_if_it_remembered_contents_is_shown_others_once_more(
+    faster_on: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, purposes = World(Kernel(2e-5), Kernel(2e-5)), [""]
+    draw, timed = Drawer.draw, world.run_timed
+
+    def drawing(drawer: Drawer, purpose: str, *rest: Any, **more: Any) -> list[torch.Tensor]:
+        purposes.append(purpose)
+        return draw(drawer, purpose, *rest, **more)
+
+    def run_timed(place: SidePlace, *rest: Any, **more: Any) -> RoundResult:
+        result = timed(place, *rest, **more)
+        is_faster = purposes[-1] in faster_on and "null" not in more
+        return replace(result, wall_s=BASE_S + (result.wall_s - BASE_S) / 5) if is_faster else result
+
+    monkeypatch.setattr(Drawer, "draw", drawing)
+    monkeypatch.setattr(world, "run_timed", run_timed)
+    ours, _ = measured(world, monkeypatch)
+    shown = [purpose for purpose in purposes if purpose in ("equal", "unlike")]
+    wanted = {
+        (): ["equal"],
+        ("equal",): ["equal"] + ["unlike", "equal"] * 2,
+        ("equal", "unlike"): ["equal", "unlike", "equal"],
+    }
+    assert shown == wanted[faster_on]
+    assert ("content_cache" in ours.labels) is (faster_on == ("equal",))
 
 
 def test_where_the_judge_looks_is_drawn_apart_from_what_a_cell_sees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,11 @@ def test_equal_contents_that_cost_less_show_a_cache() -> None:
     one = series()
     one.equal = [Round(128, BASE_S + 128 * CALL_S / 10)] * 3
     assert "content_cache" in labels(one)
+    one.unlike = [Round(128, BASE_S + 128 * CALL_S * 0.99)] * 2
+    assert "content_cache" in labels(one)
+    one.unlike = [Round(128, BASE_S + 128 * CALL_S / 10)] * 2
+    assert "content_cache" not in labels(one), "different ones cost as little by then"
+    one.unlike = []
     one.equal = [Round(128, BASE_S + 128 * CALL_S * 0.99)] * 3
     assert "content_cache" not in labels(one)
 
