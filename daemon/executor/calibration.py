@@ -56,14 +56,19 @@ class Calibration:
             self._nulls.detach()
 
     def beside(self, slots: int) -> None:
-        """After a round that is the launch of a graph: the first nulls, new ones where those so far do not suit the
-        kernel any more, and one more."""
+        """After a round that is the launch of a graph: the first nulls, which tell how long they should have been; new
+        ones where those so far do not suit the kernel any more; and one more."""
         renewed = [index for index, series in enumerate(self._series) if not series.null]
         for index in renewed:
             [first] = self._series[index].rounds
             self._nulls.call_s[index] = max(first.wall_s - self.overhead_s, 0.0) / first.calls
-        self._renew(renewed, slots)
-        self._renew([index for index in range(len(self._series)) if self._set_length(index)], slots)
+        sizes = [_half(slots), slots]
+        self._add(renewed, sizes)
+        unsuited = [index for index in range(len(self._series)) if self._set_length(index)]
+        for index in unsuited:
+            self._series[index].null.clear()
+        self._add(unsuited, sizes * _NULLS_AT_FIRST)
+        self._add([index for index in renewed if index not in unsuited], sizes * (_NULLS_AT_FIRST - 1))
         number = len(self._series[0].rounds)
         size = slots if number % 2 else _half(slots)
         if self._are_alike:
@@ -93,11 +98,8 @@ class Calibration:
             and max(self._nulls.call_s) <= _OTHER * min(self._nulls.call_s) + CLOCK_TICK_S
         )
 
-    def _renew(self, indices: Sequence[int], slots: int) -> None:
-        """Nulls as `call_s` says, and no others, for the sides `indices`."""
-        for index in indices:
-            self._series[index].null.clear()
-        sizes = [_half(slots), slots] * _NULLS_AT_FIRST
+    def _add(self, indices: Sequence[int], sizes: list[int]) -> None:
+        """Nulls of these sizes, as `call_s` says, for the sides `indices`."""
         if len(indices) == len(self._series) and self._are_alike:
             self._extend(indices, 0, sizes)
         else:

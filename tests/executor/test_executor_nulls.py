@@ -92,7 +92,7 @@ def test_nulls_get_longer_after_the_first_round_only() -> None:
     case = Case()
     case.calibration.overhead_s = BASE_S + SLOTS * 1e-5  # sizing found too much
     taken = case.round(2e-5)
-    assert [call_ns for _, _, call_ns in taken] == [10_000] * 4 + [20_000] * 5
+    assert [call_ns for _, _, call_ns in taken] == [10_000] * 2 + [20_000] * 5
     assert len(case.series[0].null) == 5
 
 
