@@ -14,7 +14,9 @@ clean refuses and ends: cells are then forked from a fresh one.
 from __future__ import annotations
 
 import gc
+import importlib
 import os
+import pkgutil
 import random
 import signal
 import socket
@@ -22,7 +24,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from daemon.executor import cell, protocol, under_tool
+from daemon.executor import backends, cell, protocol, under_tool
 from daemon.executor.sandbox import stage
 
 _FDS = ("channel", "stdout", "stderr", "status", "report")  # the last one for a cell below a tool
@@ -38,6 +40,7 @@ def main(argv: list[str]) -> int:
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else importing numpy starts its threads, and none could be forked
     from daemon.executor import workload  # noqa: F401 - what every cell needs, imported once
 
+    _import_backends()
     _start_triton(os.environ.get("TORCH_CUDA_ARCH_LIST"))
     del os.environ["OPENBLAS_NUM_THREADS"]
     gc.collect()
@@ -52,6 +55,14 @@ def main(argv: list[str]) -> int:
         _fork_cell(order, dict(zip(_FDS, fds, strict=False)))
         for fd in fds:
             os.close(fd)
+
+
+def _import_backends() -> None:
+    """What the kernel types of evald need: some 10 ms for every cell that would import it itself."""
+    for module in pkgutil.iter_modules(backends.__path__):
+        if not module.name.startswith("_"):
+            with suppress(ImportError):  # of Triton, which is not on every platform: whoever needs it will hear of it
+                importlib.import_module(f"{backends.__name__}.{module.name}")
 
 
 def _start_triton(architecture: str | None) -> None:

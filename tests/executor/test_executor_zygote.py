@@ -147,6 +147,13 @@ def test_cells_share_no_process_no_file_no_socket_and_no_chance(judge: JudgeOne)
     assert "left" not in second.report["tmp"]
 
 
+def test_a_cell_finds_what_kernel_types_need_imported(judge: JudgeOne) -> None:
+    names = [f"daemon.executor.backends.{name}" for name in ("torch", "triton", "cuda", "torch_cuda", "multi_kernel")]
+    look = f"import sys\nprint('missing', [name for name in {names!r} if name not in sys.modules])"
+    judged = judge(compare(forward("return a + b", before=look))).passed()
+    assert "missing []" in judged.case.stdout_tail
+
+
 def test_what_an_environment_has_below_tmp_stays_visible_and_cannot_be_written(tmp_path: Path) -> None:
     assert str(tmp_path).startswith("/tmp/")
     backends = tmp_path / "backends"
