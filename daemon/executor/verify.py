@@ -3,6 +3,7 @@ inputs."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from daemon.contract import default_tolerance
 from daemon.executor.arena import raw
 
 _CHUNK = 1 << 22
+_TELLING = 1 << 12
 _LARGEST = torch.finfo(torch.float64).max
 _SMALLEST = torch.finfo(torch.float64).tiny
 _EXACT_IN_FLOAT = 2.0**52
@@ -210,13 +212,18 @@ def _typical(expected: torch.Tensor) -> torch.Tensor:
 
 def _error(answer: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> float | None:
     """By how much a flat answer, or its one element everywhere, misses `expected` at most; None where it does not pass.
-    Ends at the first piece that does not: copies of gigabytes are not made."""
+    Ends at the first piece that does not, which a small one mostly is: copies of gigabytes are not made."""
     largest = 0.0
-    for start in range(0, expected.numel(), _CHUNK):
-        piece = expected[start : start + _CHUNK]
-        given = answer.expand_as(piece) if answer.numel() == 1 else answer[start : start + _CHUNK]
+    for start, end in itertools.pairwise(_starts(expected.numel())):
+        piece = expected[start:end]
+        given = answer.expand_as(piece) if answer.numel() == 1 else answer[start:end]
         difference = compare(given.to(expected.dtype), piece, tolerance)
         if difference.wrong:
             return None
         largest = max(largest, difference.max_abs)
     return largest
+
+
+def _starts(count: int) -> list[int]:
+    """Where pieces of so many elements begin and end: a small one, then large ones."""
+    return [0, *range(min(_TELLING, count), count, _CHUNK), count] if count else []
