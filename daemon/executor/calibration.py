@@ -18,7 +18,7 @@ from daemon.executor.timings import CLOCK_TICK_S, NullCost, Series
 
 _OTHER = 1.3  # times as long: not the same any more
 _NULL_ROUNDS = 3
-_NULLS_AT_FIRST = 2  # of each size, where more come beside the rounds
+_NULLS_ANEW = 2  # of each size, where the ones before are forgotten and few may be left to come
 
 
 class Calibration:
@@ -58,17 +58,16 @@ class Calibration:
     def beside(self, slots: int) -> None:
         """After a round that is the launch of a graph: the first nulls, which tell how long they should have been; new
         ones where those so far do not suit the kernel any more; and one more."""
-        renewed = [index for index, series in enumerate(self._series) if not series.null]
-        for index in renewed:
+        without = [index for index, series in enumerate(self._series) if not series.null]
+        for index in without:
             [first] = self._series[index].rounds
             self._nulls.call_s[index] = max(first.wall_s - self.overhead_s, 0.0) / first.calls
         sizes = [_half(slots), slots]
-        self._add(renewed, sizes)
+        self._add(without, sizes)
         unsuited = [index for index in range(len(self._series)) if self._set_length(index)]
         for index in unsuited:
             self._series[index].null.clear()
-        self._add(unsuited, sizes * _NULLS_AT_FIRST)
-        self._add([index for index in renewed if index not in unsuited], sizes * (_NULLS_AT_FIRST - 1))
+        self._add(unsuited, sizes * _NULLS_ANEW)
         number = len(self._series[0].rounds)
         size = slots if number % 2 else _half(slots)
         if self._are_alike:
@@ -90,13 +89,27 @@ class Calibration:
             return True
         return False
 
+    def alone(self, count: int) -> None:
+        """`alone_null`: what so many rounds of one call cost without it. Of graphs, one side's say it of both: so short
+        a null need not be as long as the kernel."""
+        if not count:
+            return
+        all_sides = range(len(self._series))
+        are_shared = self._turns.replay and self._have_one_outline
+        for indices in [all_sides] if are_shared else [[index] for index in all_sides]:
+            costs_s = [cost_s for _, cost_s in self.costs(indices[0], [1] * count)]
+            for index in indices:
+                self._series[index].alone_null += costs_s
+
+    @property
+    def _have_one_outline(self) -> bool:
+        return len({_outline(place) for place in self._places}) == 1
+
     @property
     def _are_alike(self) -> bool:
         """Whether a null round on either arena says what one costs on the other."""
-        return (
-            len({_outline(place) for place in self._places}) == 1
-            and max(self._nulls.call_s) <= _OTHER * min(self._nulls.call_s) + CLOCK_TICK_S
-        )
+        is_as_long = max(self._nulls.call_s) <= _OTHER * min(self._nulls.call_s) + CLOCK_TICK_S
+        return self._have_one_outline and is_as_long
 
     def _add(self, indices: Sequence[int], sizes: list[int]) -> None:
         """Nulls of these sizes, as `call_s` says, for the sides `indices`."""

@@ -343,17 +343,11 @@ class Measurement:
         """Null rounds stand around all of them where pairs tell, and else after each: what they cost is subtracted, and
         on a busy machine it changes from one moment to the next."""
         around, beside = (-(-wanted // 2), 0) if self._rules.in_pairs else (0, 1)
-        self._alone_nulls(around)
+        self._calibration.alone(around)
         for _ in _while_time(wanted, deadline):
             self._one_round(self._turns.single(), "isolated", deadline, lambda series: series.alone)
-            self._alone_nulls(beside)
-        self._alone_nulls(around)
-
-    def _alone_nulls(self, count: int) -> None:
-        if not count:
-            return
-        for index, series in enumerate(self._series):
-            series.alone_null += [cost_s for _, cost_s in self._calibration.costs(index, [1] * count)]
+            self._calibration.alone(beside)
+        self._calibration.alone(around)
 
     def _usual_s(self, index: int) -> float:
         return statistics.median(self._account(index).samples_s)

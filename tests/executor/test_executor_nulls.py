@@ -33,7 +33,6 @@ class Nulls:
         self.taken: list[tuple[int, int, int]] = []  # arena, calls, nanoseconds that a call of it is long
 
     def costs_s(self, index: int, _kind: NullKernel, sizes: list[int], *, replay: bool) -> list[tuple[int, float]]:
-        assert replay
         self.taken += [(index, calls, round(self.call_s[index] * 1e9)) for calls in sizes]
         return [(calls, BASE_S) for calls in sizes]
 
@@ -42,12 +41,12 @@ class Case:
     """Rounds of `sides` kernels, as launches of graphs, and the nulls beside them."""
 
     def __init__(self, sides: int = 1, layouts: tuple[Layout, ...] = (LAYOUT, LAYOUT)) -> None:
-        turns = RoundTurns(torch.Generator())
-        turns.replay = True
+        self.turns = RoundTurns(torch.Generator())
+        self.turns.replay = True
         self.nulls = Nulls(sides)
         self.series = [Series() for _ in range(sides)]
         places: list[Any] = [SimpleNamespace(attached=SimpleNamespace(layout=layout)) for layout in layouts[:sides]]
-        self.calibration = Calibration(self.nulls, places, self.series, turns)  # type: ignore[arg-type]
+        self.calibration = Calibration(self.nulls, places, self.series, self.turns)  # type: ignore[arg-type]
         self.calibration.overhead_s = BASE_S
 
     def round(self, *calls_s: float) -> list[tuple[int, int, int]]:
@@ -61,7 +60,7 @@ class Case:
 
 def test_the_first_round_says_how_long_nulls_are() -> None:
     taken = Case().round(2e-5)
-    assert [calls for _, calls, _ in taken] == [50, 100, 50, 100, 100]
+    assert [calls for _, calls, _ in taken] == [50, 100, 100]
     assert {call_ns for _, _, call_ns in taken} == {20_000}
 
 
@@ -69,7 +68,7 @@ def test_then_one_comes_beside_every_round() -> None:
     case = Case()
     case.round(2e-5)
     assert [[calls for _, calls, _ in case.round(2e-5)] for _ in range(3)] == [[50], [100], [50]]
-    assert len(case.series[0].null) == 8
+    assert len(case.series[0].null) == 6
 
 
 def test_a_kernel_that_speeds_up_later_gets_shorter_ones_and_the_longer_ones_are_forgotten() -> None:
@@ -108,7 +107,7 @@ def test_kernels_alike_share_their_nulls() -> None:
     case.round(2e-5, 2.2e-5)
     arenas = [case.round(2e-5, 2.2e-5)[0][0] for _ in range(4)]
     assert case.series[0].null == case.series[1].null
-    assert len(case.series[0].null) == 9
+    assert len(case.series[0].null) == 7
     assert set(arenas) == {0, 1}, "on either arena in turn"
 
 
@@ -120,7 +119,7 @@ def test_kernels_alike_share_their_nulls() -> None:
 def test_other_kernels_have_nulls_of_their_own(other: Layout, calls_s: tuple[float, float]) -> None:
     case = Case(2, (LAYOUT, other))
     taken = case.round(*calls_s)
-    assert sorted(arena for arena, _, _ in taken) == [0] * 5 + [1] * 5
+    assert sorted(arena for arena, _, _ in taken) == [0] * 3 + [1] * 3
     assert [pytest.approx(one) for one in case.nulls.call_s] == list(calls_s)
 
 
@@ -130,4 +129,20 @@ def test_who_is_no_longer_alike_goes_on_with_nulls_of_its_own() -> None:
     taken = case.round(5e-6, 2e-5)
     assert [arena for arena, _, _ in taken] == [0] * 5 + [1]
     assert len(case.series[0].null) == 5
-    assert len(case.series[1].null) == 6
+    assert len(case.series[1].null) == 4
+
+
+@pytest.mark.parametrize("replay", [True, False], ids=["graphs", "call by call"])
+@pytest.mark.parametrize("other", [LAYOUT, layout(128)], ids=["alike", "larger tensors"])
+def test_rounds_of_no_call_are_taken_once_for_both_where_they_are_launches_of_graphs(
+    other: Layout, replay: bool
+) -> None:
+    case = Case(2, (LAYOUT, other))
+    case.round(2e-5, 4e-5)
+    case.turns.replay, case.nulls.taken = replay, []
+    case.calibration.alone(0)
+    assert case.nulls.taken == []
+    case.calibration.alone(2)
+    is_shared = replay and other is LAYOUT
+    assert [arena for arena, calls, _ in case.nulls.taken if calls == 1] == ([0, 0] if is_shared else [0, 0, 1, 1])
+    assert [len(series.alone_null) for series in case.series] == [2, 2]
