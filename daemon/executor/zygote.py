@@ -23,6 +23,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from daemon.executor import backends, cell, protocol, under_tool
 from daemon.executor.sandbox import stage
@@ -72,12 +73,11 @@ def _start_triton(architecture: str | None) -> None:
         import triton  # noqa: F401
 
         if architecture is not None:
-            from daemon.executor.triton_warmup import compile_once, load_helper
+            from daemon.executor.triton_warmup import compile_launchers_quickly, compile_once, load_helper
 
-            with suppress(Exception):
-                compile_once(architecture)
-            with suppress(Exception):
-                load_helper()
+            for step in (partial(compile_once, architecture), load_helper, compile_launchers_quickly):
+                with suppress(Exception):
+                    step()
 
 
 def _fork_cell(order: protocol.Message, fds: dict[str, int]) -> None:

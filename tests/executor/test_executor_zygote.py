@@ -225,6 +225,20 @@ def test_tritons_first_compilation_needs_no_gpu_and_starts_no_thread() -> None:
     assert (ran.stdout.strip(), ran.returncode) == ("1", 0), ran.stderr
 
 
+def test_what_triton_launches_with_is_compiled_without_much_optimizing() -> None:
+    program = (
+        "import subprocess\n"
+        "from triton.backends.nvidia import driver\n"
+        "from daemon.executor.triton_warmup import compile_launchers_quickly\n"
+        "def run(command, **_): print(*command); raise SystemExit\n"
+        "subprocess.check_call = run\n"
+        "compile_launchers_quickly()\n"
+        "driver.compile_module_from_src(src='int x;', name='launcher')"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert [flag for flag in ran.stdout.split() if flag.startswith("-O")] == ["-O3", "-O1"], ran.stderr
+
+
 def test_tritons_helper_is_made_once_however_often_it_is_asked_for() -> None:
     program = (
         "from unittest.mock import MagicMock\n"
