@@ -4,7 +4,7 @@ that, what NVIDIA's tools are asked for."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,19 +193,20 @@ class CaseJudge:
 
     def _trial(self, drawer: Drawer, trial: int) -> float:
         values = drawer.draw("check", trial, [0], deadline=self._deadline)
-        slowest_s = 0.0
+        return max(self._call(place, values, trial) for place in self._places.values())
+
+    def _call(self, place: SidePlace, values: Sequence[torch.Tensor], trial: int, *, again: bool = False) -> float:
+        """One call of one side on inputs by their number, [1, *shape] each: seconds it took, about. `again`: the same
+        once more, where nothing of the one before is left."""
+        place.attached.compose(self._secret.generator("poison", trial, place.cell.side, again), [0])
+        fill(place, [0], values)
+        seed = self._secret.seed("call", "check", trial)
+        launched_s: float | None = None
         reference = self._places.get(Side.REFERENCE)
-        for place in self._places.values():
-            place.attached.compose(self._secret.generator("poison", trial, place.cell.side), [0])
-            fill(place, [0], values)
-            seed = self._secret.seed("call", "check", trial)
-            launched_s: float | None = None
-            # On a CPU a call is over when all of it has been launched.
-            if self._bench.device.is_gpu and reference is not None and place is not reference:
-                launched_s = place.patience.launched_s(reference.patience)
-            wall_s = run_untimed(place, [0], seed, phase=Phase.CHECK, deadline=self._deadline, launched_s=launched_s)
-            slowest_s = max(slowest_s, wall_s)
-        return slowest_s
+        # On a CPU a call is over when all of it has been launched.
+        if self._bench.device.is_gpu and reference is not None and place is not reference:
+            launched_s = place.patience.launched_s(reference.patience)
+        return run_untimed(place, [0], seed, phase=Phase.CHECK, deadline=self._deadline, launched_s=launched_s)
 
     def _weak_controls(self, inspector: Inspector, drawer: Drawer) -> None:
         """After each of the first two trials: only the second one tells what an earlier answer is worth."""
@@ -281,8 +282,8 @@ class CaseJudge:
         return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
 
     def _assess_numerics(self, drawer: Drawer, inspector: Inspector) -> None:
-        """Two more runs on fresh inputs, and the reference's in float64 on those of a timed call, after the clock has
-        stopped."""
+        """The candidate twice more on fresh inputs, and the reference in float64 on those of a timed call, after the
+        clock has stopped."""
         self._progress("numerics")
         slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
         self._deadline = own_deadline(self._deadline, slowest_s)
@@ -290,12 +291,14 @@ class CaseJudge:
         if numerics.too_large(list(self._places.values())):
             self._ready.notes.append("numerics: not assessed, the tensors of a call are too large to hold copies")
             return
-        runs = []
-        for _ in range(2):
-            self._trial(drawer, _NUMERICS_TRIAL)
-            inspector.inspect([0], Phase.MEASURE)
-            runs.append(numerics.answers_of(candidate))
-        self._numerics = numerics.spread_of(*runs)
+        values = drawer.draw("check", _NUMERICS_TRIAL, [0], deadline=self._deadline)
+        for place in self._places.values():
+            self._call(place, values, _NUMERICS_TRIAL)
+        inspector.inspect([0], Phase.MEASURE)
+        first = numerics.answers_of(candidate)
+        self._call(candidate, values, _NUMERICS_TRIAL, again=True)
+        inspector.inspect([0], Phase.MEASURE)
+        self._numerics = numerics.spread_of(first, numerics.answers_of(candidate))
         if reference is not None and self._timed_call is not None:
             limit = min(self._deadline, time.monotonic() + _EXACT_LIMIT_S)
             fill(reference, [0], self._timed_call.inputs)

@@ -148,6 +148,41 @@ def _checksums(tensors: torch.Tensor) -> list[int]:
     return total.tolist()
 
 
+class Exchange:
+    """The memory by which tensors leave one cell, whatever they are: on a GPU mapping it takes as long as drawing what
+    goes into it. It is larger from then on where it has to be."""
+
+    def __init__(self, cell: Cell, device: str = "cpu") -> None:
+        self.cell = cell
+        self.device = device
+        self._memory: SharedMemory | None = None
+
+    def having(self, size_bytes: int, phase: Phase) -> SharedMemory:
+        """With room for so much."""
+        if self._memory is None or self._memory.bytes.numel() < size_bytes:
+            self._let_go(phase)
+            self._memory = share(self.device, size_bytes)
+        return self._memory
+
+    def trim(self, phase: Phase) -> None:
+        """Keep it for the next round where that is not too much to keep."""
+        if self._memory is not None and self._memory.bytes.numel() > _KEPT_BYTES[self.device]:
+            self._let_go(phase)
+
+    def _let_go(self, phase: Phase) -> None:
+        """Give the memory back, which the cell may have mapped still."""
+        if self._memory is not None and self.device != "cpu":
+            self.cell.request({"type": "let_go"}, "let_go", phase=phase, deadline=time.monotonic() + _UNMAPPING_S)
+            self.cell.freeze()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the memory. The cell must be dead, or have let go of it."""
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+
+
 class Export:
     """Tensors out of a cell through shared memory: inputs, constructor arguments, state. Sizes are checked before any
     memory is made.
@@ -155,15 +190,11 @@ class Export:
     The cell is frozen after each answer: while another one is measured it must not run.
     """
 
-    def __init__(
-        self, cell: Cell, what: str, limit_bytes: int, phase: Phase = Phase.INPUTS, *, device: str = "cpu"
-    ) -> None:
-        self._cell = cell
-        self._device = device
+    def __init__(self, exchange: Exchange, what: str, limit_bytes: int, phase: Phase = Phase.INPUTS) -> None:
+        self._exchange = exchange
         self._what = what
         self._limit_bytes = limit_bytes
         self._phase = phase
-        self._memory: SharedMemory | None = None
         self.shapes: list[TensorShape] = []
         self.node: tree.Node = {}
         self.returned = True
@@ -182,14 +213,12 @@ class Export:
     def sets(self, seeds: list[int], deadline: float) -> list[torch.Tensor]:
         """The tensors of one set per seed, all as described: private copies, [seeds, *shape] each."""
         size = self._set_bytes()
-        self._reserve(size * len(seeds))
-        assert self._memory is not None
-        answer = self._request({"type": "produce", "seeds": seeds}, "produced", deadline, self._memory)
+        memory = self._exchange.having(size * len(seeds), self._phase)
+        answer = self._request({"type": "produce", "seeds": seeds}, "produced", deadline, memory)
         if answer.get("same") is not True:
             raise CannotWire(f"{self._what} changed shapes, or values that are no tensors, from one call to the next")
-        tensors = self._stacked(self._memory.bytes[: size * len(seeds)].view(len(seeds), size))
-        if self._memory.bytes.numel() > _KEPT_BYTES[self._device]:
-            self._let_go()
+        tensors = self._stacked(memory.bytes[: size * len(seeds)].view(len(seeds), size))
+        self._exchange.trim(self._phase)
         return tensors
 
     def _stacked(self, sets: torch.Tensor) -> list[torch.Tensor]:
@@ -209,19 +238,6 @@ class Export:
     def _set_bytes(self) -> int:
         return sum(_padded(shape) for shape in self.shapes)
 
-    def _reserve(self, size_bytes: int) -> None:
-        if self._memory is None or self._memory.bytes.numel() < size_bytes:
-            if self._memory is not None:
-                self._let_go()
-            self._memory = share(self._device, size_bytes)
-
-    def _let_go(self) -> None:
-        """Give the memory back, which the cell may have mapped still."""
-        if self._device != "cpu":
-            deadline = time.monotonic() + _UNMAPPING_S
-            self._request({"type": "let_go"}, "let_go", deadline)
-        self.close()
-
     def _request(
         self,
         message: Message,
@@ -234,19 +250,19 @@ class Export:
         fds = memory.fds if memory else ()
         if memory is not None:
             message = message | {"memory": memory.as_message()}
-        answer = self._cell.request(
-            message, expected, phase=self._phase, deadline=deadline, fds=fds, launched_s=launched_s
-        )
-        self._cell.freeze()
+        cell = self._exchange.cell
+        answer = cell.request(message, expected, phase=self._phase, deadline=deadline, fds=fds, launched_s=launched_s)
+        cell.freeze()
         return answer
 
     def fetch(self, deadline: float) -> SharedMemory:
         """The described tensors, 64 bytes apart, in memory that this cell never sees again: it may go to another
         one."""
+        size = self._set_bytes()
         written = self._written(deadline)
-        copy = share(self._device, written.bytes.numel())
-        copy.bytes.copy_(written.bytes)
-        if self._device != "cpu":  # the copy is queued, and whoever gets it may read at once
+        copy = share(self._exchange.device, size)
+        copy.bytes[:size].copy_(written.bytes[:size])
+        if self._exchange.device != "cpu":  # the copy is queued, and whoever gets it may read at once
             torch.cuda.synchronize()
         return copy
 
@@ -274,20 +290,13 @@ class Export:
 
     def _written(self, deadline: float) -> SharedMemory:
         """The memory between us, the described tensors in it."""
-        self._reserve(self._set_bytes())
-        assert self._memory is not None
-        self._request({"type": "write"}, "written", deadline, self._memory)
-        return self._memory
+        memory = self._exchange.having(self._set_bytes(), self._phase)
+        self._request({"type": "write"}, "written", deadline, memory)
+        return memory
 
     def as_message(self) -> Message:
         """How the tensors lie, for the cell that gets them."""
         return {"tensors": [{"dtype": shape.dtype, "shape": list(shape.shape)} for shape in self.shapes]}
-
-    def close(self) -> None:
-        """Let go of the memory. The cell must be dead, or have let go of it."""
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
 
 
 def _padded(shape: TensorShape) -> int:

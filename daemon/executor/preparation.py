@@ -21,7 +21,7 @@ from daemon.executor.conditions import Conditions
 from daemon.executor.conversation import Cell, CellFailed, TimeLimit
 from daemon.executor.cores import Lane
 from daemon.executor.devices import Device
-from daemon.executor.drawing import Export
+from daemon.executor.drawing import Exchange, Export
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory
 from daemon.executor.patience import Patience
@@ -100,7 +100,7 @@ class Preparation:
         self._request = request
         self._bundle_dir = bundle_dir
         self._secret = secret
-        self._exports: list[Export] = []
+        self._exchanges: dict[Cell, Exchange] = {}
         self._deadline = 0.0
         self.cells: dict[Side, Cell] = {}
         self.loaded: dict[Side, Loaded] = {}
@@ -263,15 +263,14 @@ class Preparation:
             )
 
     def export(self, cell: Cell, what: str, phase: Phase) -> Export:
-        """Tensors out of `cell`, closed with the case."""
+        """Tensors out of `cell`, by memory that is closed with the case."""
         device = self._bench.device.kind
         limit_bytes = self._bench.tensor_bytes
         if device == "cpu" and what == "outputs":
             # An expanded tensor costs the cell nothing; an answer it could have written fits its memory.
             limit_bytes = min(limit_bytes, self._bench.settings.sandbox.memory_bytes)
-        export = Export(cell, what, limit_bytes, phase, device=device)
-        self._exports.append(export)
-        return export
+        exchange = self._exchanges.setdefault(cell, Exchange(cell, device))
+        return Export(exchange, what, limit_bytes, phase)
 
     def report(self) -> dict[str, Any]:
         """What is known of the candidate's build, and of its kernel now that it has been called: the tuned config."""
@@ -300,8 +299,8 @@ class Preparation:
     def close(self) -> None:
         """Kill the cells and let go of shared memory. Idempotent."""
         self.kill()
-        for export in self._exports:
-            export.close()
+        for exchange in self._exchanges.values():
+            exchange.close()
 
 
 def _names(said: Any) -> list[str]:

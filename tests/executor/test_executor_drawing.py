@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from daemon.contract import InitKind, InitSpec, TensorSpec
-from daemon.executor.drawing import Drawer, Export, _checksums
+from daemon.executor.drawing import _KEPT_BYTES, Drawer, Exchange, Export, _checksums
 from daemon.executor.inputs import Secret, draw
 from daemon.executor.layout import TensorShape
 from daemon.executor.memory import HostMemory
 from daemon.executor.wiring import Logical
+from daemon.verdict import Phase
 
 SPEC = TensorSpec(shape=(64,), dtype="float32", init=InitSpec(kind=InitKind.RANDN, seed=7))
 SPEC_LARGE = SPEC.model_copy(update={"shape": (99999,)})
@@ -52,10 +53,17 @@ def test_what_stays_the_same_has_its_seed_whatever_it_is_drawn_for_first(declare
         assert all(torch.equal(one, declared) for one in drawn(source, purpose, number)), (purpose, number)
 
 
+PADDED = 64  # bytes that its four ones lie in
+
+
 class Cell:
     """Has four ones to give."""
 
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
     def request(self, message: Mapping[str, Any], *_: object, **__: object) -> dict[str, object]:
+        self.asked.append(message["type"])
         return {"tree": {"t": 0}, "tensors": [{"dtype": "float32", "shape": [4]}]}
 
     def freeze(self) -> None:
@@ -77,18 +85,42 @@ def test_tensors_that_go_to_another_cell_have_arrived_where_they_lie(
 
     monkeypatch.setattr("daemon.executor.drawing.share", share)
     monkeypatch.setattr(
-        torch.cuda, "synchronize", lambda: at_the_end.append(torch.equal(*(one.bytes for one in shared)))
+        torch.cuda, "synchronize", lambda: at_the_end.append(torch.equal(*(one.bytes[:PADDED] for one in shared)))
     )
     cell: Any = Cell()
-    export = Export(cell, "init", 1 << 20, device=device)
+    export = Export(Exchange(cell, device), "init", 1 << 20)
     export.describe(0, time.monotonic() + 60)
     try:
         copy = export.fetch(time.monotonic() + 60)
-        assert copy.bytes.tolist() == [1] * len(copy.bytes)
+        assert copy.bytes[:PADDED].tolist() == [1] * PADDED
         assert at_the_end == [True] * waited
     finally:
         for one in shared:
             one.close()
+
+
+@pytest.mark.parametrize(("device", "told"), [("cpu", []), ("cuda", ["let_go"])])
+def test_what_leaves_a_cell_goes_by_one_memory_which_is_made_larger_where_it_must(
+    device: str, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.executor.drawing.share", lambda _, size_bytes: HostMemory(size_bytes))
+    cell: Any = Cell()
+    exchange = Exchange(cell, device)
+    try:
+        first = exchange.having(PADDED, Phase.CHECK)
+        for what in ("inputs", "state"):
+            export = Export(exchange, what, 1 << 20)
+            export.describe(0, time.monotonic() + 60)
+            export.tensors(time.monotonic() + 60)
+        assert exchange.having(PADDED, Phase.CHECK) is first
+        cell.asked.clear()
+        assert exchange.having(1 << 20, Phase.CHECK).bytes.numel() == 1 << 20
+        assert cell.asked == told
+        monkeypatch.setitem(_KEPT_BYTES, device, 1 << 10)
+        exchange.trim(Phase.CHECK)
+        assert exchange.having(PADDED, Phase.CHECK).bytes.numel() < 1 << 20
+    finally:
+        exchange.close()
 
 
 def test_few_contents_are_noticed_whoever_draws_them() -> None:
