@@ -100,6 +100,15 @@ class Suspicion:
         return self._admits_it and len(self.mine.alone_inside_s) >= _ENOUGH
 
     @property
+    def is_cleared(self) -> bool:
+        """Pairs of rounds, and its own clock, say that no call does, as surely as they would say that one does: more of
+        them would tell nothing else."""
+        if self._pairs is None or self._admits_it:
+            return False
+        hidden_s, error_s = self._pairs
+        return hidden_s + error_s < self._limit_beyond(self.noise_s)
+
+    @property
     def bound_s(self) -> float:
         """What a call of `mine` costs when it has no others to share with, at most: chance may have made it look
         cheaper. Never less than one of many."""

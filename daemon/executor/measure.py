@@ -51,7 +51,7 @@ _FEWEST_SIZING = 2
 _SIZING_BYTES = 1 << 30
 _LEAST_SHARE = 0.05  # of a sizing round that its calls take at least, whatever the null candidate says
 _ISOLATED_ROUNDS = 3
-_SUSPICIOUSLY_MANY = 40
+_SUSPICIOUSLY_MANY, _AT_A_TIME = 40, 10
 _GRAPH_NOISE_S, _STREAM_NOISE_S = 1e-5, 2e-5  # a call alone waits for its launch, and fetches its code from memory
 _EXTRA_ROUNDS = 3  # of equal contents, where the first one looks as if somebody remembered them
 _CHECKING_ANY_S = 0.01  # however little there is
@@ -328,16 +328,26 @@ class Measurement:
         after. A candidate that looks as if it did gets many, and twice as many more where those do not tell."""
         self._alone(slots, _ISOLATED_ROUNDS, deadline)
         if self._looks_batched():
-            self._alone(slots, _SUSPICIOUSLY_MANY, deadline)
-            account = self._account_beside(0)
-            if self._rules.in_pairs and account.may_be_batched and not account.is_batched:
-                self._alone(slots, 2 * _SUSPICIOUSLY_MANY, deadline)
+            self._look_closer(slots, deadline)
         if not self._replay or slots < _SIZING_CALLS:
             return
         for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
             # Nothing to write takes no kernel, and who takes longer than a launch has had one.
             if any(field.tensor.count for field in place.answer_fields()) and self._usual_s(index) < _NEAR_A_LAUNCH_S:
                 series.touch += self._calibration.costs(index, [slots] * _LOOKS, kind=NullKernel.TOUCH)
+
+    def _look_closer(self, slots: int, deadline: float) -> None:
+        """Where pairs tell they are asked several times: what long calls share is seen in few."""
+        if not self._rules.in_pairs:
+            self._alone(slots, _SUSPICIOUSLY_MANY, deadline)
+            return
+        for _ in range(_SUSPICIOUSLY_MANY // _AT_A_TIME):
+            self._alone(slots, _AT_A_TIME, deadline)
+            if self._account_beside(0).is_cleared:
+                return
+        account = self._account_beside(0)
+        if account.may_be_batched and not account.is_batched:
+            self._alone(slots, 2 * _SUSPICIOUSLY_MANY, deadline)
 
     def _alone(self, slots: int, wanted: int, deadline: float) -> None:
         """Null rounds stand around all of them where pairs tell, and else after each: what they cost is subtracted, and

@@ -269,6 +269,11 @@ class Account:
         return self.is_suspect and (self.is_batched or self.is_unclear or self._suspicion.is_there)
 
     @property
+    def is_cleared(self) -> bool:
+        """No more rounds of one call are needed to know that no call does the work of others."""
+        return self._suspicion.is_cleared
+
+    @property
     def is_unclear(self) -> bool:
         """Whether a call does the work of others cannot be seen: too much else goes on. What lies below the resolution
         is a bound already."""

@@ -44,6 +44,27 @@ def test_a_kernel_that_is_simply_faster_is_not_suspected_of_it() -> None:
     assert not any(one.is_proved for one in found)
 
 
+def test_what_long_calls_share_is_seen_in_few_rounds() -> None:
+    """And what short ones do not: nobody is cleared by so few who hides as much as one may not."""
+    other = calls(400 * US, 410 * US, 13, seed=2)
+    honest = [suspicion(calls(200 * US, 210 * US, 13, seed=seed), other) for seed in range(100)]
+    assert sum(one.is_cleared for one in honest) > 95
+    hiding = [suspicion(calls(200 * US, 410 * US, 13, seed=seed), other) for seed in range(100)]
+    assert sum(one.is_cleared for one in hiding) <= 2
+    short = [
+        suspicion(calls(2 * US, 93 * US, 13, seed=seed), calls(90 * US, 93 * US, 13, seed=2)) for seed in range(100)
+    ]
+    assert not any(one.is_cleared for one in short)
+
+
+def test_whose_own_clock_speaks_against_it_is_not_cleared_by_pairs() -> None:
+    other = calls(400 * US, 410 * US, 13, seed=2)
+    admitting = calls(200 * US, 210 * US, 13, inside=(200 * US, 600 * US))
+    assert suspicion(replace(admitting, alone_inside_s=()), other).is_cleared
+    assert not suspicion(admitting, other).is_cleared
+    assert not suspicion(admitting, None).is_cleared
+
+
 def test_to_batch_up_to_the_speed_of_the_other_side_is_found_too() -> None:
     """It looks no better than its reference, and four times as fast as it is."""
     other = calls(50 * US, 54 * US, seed=2)

@@ -36,6 +36,7 @@ class Kernel:
 
     call_s: float
     before_s: float | None = None
+    alone_s: float | None = None  # a call with no others beside it
     refuses: int | None = None  # the number of the graph that cannot be captured
     captured: list[int] = field(default_factory=list)
     one_by_one: list[int] = field(default_factory=list)
@@ -99,7 +100,9 @@ class World:
                 assert plan.turn.rouse is None or self.graphs[cell.name, plan.turn.rouse] == (None, 1)
             else:
                 self.kernels[cell.name].one_by_one.append(calls)
-            own_s = calls * (self.kernels[cell.name].call_s + (0.0 if plan.turn.replay else LAUNCHED_S))
+            kernel = self.kernels[cell.name]
+            call_s = kernel.alone_s if calls == 1 and kernel.alone_s else kernel.call_s
+            own_s = calls * (call_s + (0.0 if plan.turn.replay else LAUNCHED_S))
         else:
             assert null.arena in self.mapped
             if plan.turn.replay:
@@ -207,6 +210,20 @@ def test_where_pairs_do_not_tell_a_null_round_comes_after_each_of_one_call(monke
     alone = [is_null for is_null, calls in world.rounds[world.rounds.index((False, 1)) :] if calls == 1]
     assert len(alone) == 12
     assert alone == [False, False, True, True] * 3
+
+
+@pytest.mark.parametrize(
+    ("alone_s", "in_pairs", "pairs"),
+    [(None, True, 13), (None, False, 43), (1.1e-3, True, 43)],
+    ids=["honest", "where pairs do not tell", "batching"],
+)
+def test_who_is_much_faster_is_looked_at_for_as_long_as_it_takes_to_tell(
+    alone_s: float | None, in_pairs: bool, pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(Kernel(2e-4, alone_s=alone_s), Kernel(1e-3))
+    ours, _ = measured(world, monkeypatch, in_pairs=in_pairs)
+    assert world.rounds.count((False, 1)) == 2 * pairs
+    assert ("batched" in ours.labels) is (alone_s is not None)
 
 
 def test_few_graphs_are_captured_however_many_rounds_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
