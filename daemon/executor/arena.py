@@ -14,7 +14,7 @@ import torch
 from daemon.executor.layout import Field, Layout
 from daemon.executor.memory import SharedMemory
 
-_COMPARED_AT_ONCE = 256 << 20
+_COMPARED_AT_ONCE = {"cpu": 256 << 20, "cuda": 1 << 30}  # bytes; every piece is waited for
 _WORTH_LEAVING_OUT = 1 << 20  # bytes of an input that is written over what was drawn
 _WORD = 8
 
@@ -160,10 +160,11 @@ def lanes(rows: torch.Tensor) -> torch.Tensor:
 def _first_change(ours: torch.Tensor, theirs: torch.Tensor) -> int | None:
     """The first column, in order of rows taken a piece at a time, in which two grids of bytes differ."""
     height, width = ours.shape
-    rows = max(1, _COMPARED_AT_ONCE // max(width, 1))
+    at_once = _COMPARED_AT_ONCE[ours.device.type]
+    rows = max(1, at_once // max(width, 1))
     for top in range(0, height, rows):
-        for left in range(0, width, _COMPARED_AT_ONCE):
-            piece = slice(top, top + rows), slice(left, left + _COMPARED_AT_ONCE)
+        for left in range(0, width, at_once):
+            piece = slice(top, top + rows), slice(left, left + at_once)
             if not torch.equal(lanes(ours[piece]), lanes(theirs[piece])):
                 changed = (ours[piece] != theirs[piece]).any(dim=0)
                 return left + int(changed.to(torch.uint8).argmax())

@@ -27,9 +27,7 @@ _MAX_RANK = 64
 _SETS_LOOKED_AT = 256
 _MAX_EXTENT = 1 << 48
 _AT_ONCE = 1 << 20  # elements
-_ACROSS = {"cpu": 1 << 20, "cuda": 1 << 22}  # words of one set that are added up together
-_ALL_TOGETHER = {"cpu": 1 << 20, "cuda": 1 << 24}  # and of all sets: a GPU takes longer to be told than to add
-_SPREAD = 0x5851F42D4C957F2D  # odd
+_COLUMNS = 16381  # a prime: rows of a matrix that trade places do not stay in their columns
 _TELLING = 4096
 
 
@@ -130,22 +128,19 @@ def _is_constant(logical: Logical) -> bool:
 
 def _checksums(tensors: torch.Tensor) -> list[int]:
     """One number per slot: equal for equal bits, for others different but by chance, also where they only lie in
-    another order. Keeping the tensors to compare them would double them."""
+    another order. Keeping the tensors to compare them would double them; they are read once."""
     rows = tensors.reshape(tensors.shape[0], -1)
-    total = torch.zeros(rows.shape[0], dtype=torch.int64, device=rows.device)
     if not rows.numel():
         return [0] * rows.shape[0]
     words = lanes(rows.contiguous().view(torch.uint8))
-    width = min(words.shape[1], _ACROSS[rows.device.type])
+    columns = min(words.shape[1], _COLUMNS)
+    whole = words.shape[1] // columns * columns
+    sums = words[:, :whole].view(words.shape[0], -1, columns).sum(dim=1, dtype=torch.int64)
+    sums[:, : words.shape[1] - whole] += words[:, whole:]
     generator = torch.Generator(rows.device).manual_seed(0)
-    factors = torch.randint(-(2**63), 2**63 - 1, (width,), generator=generator, device=rows.device) | 1
-    at_once = max(1, _ALL_TOGETHER[rows.device.type] // width)
-    for top in range(0, words.shape[0], at_once):
-        some, sums = words[top : top + at_once], total[top : top + at_once]
-        for start in range(0, words.shape[1], width):
-            piece = some[:, start : start + width].to(torch.int64)
-            sums.mul_(_SPREAD).add_((piece * factors[: piece.shape[1]]).sum(dim=1))
-    return total.tolist()
+    factors = torch.randint(-(2**63), 2**63 - 1, (columns,), generator=generator, device=rows.device) | 1
+    totals: list[int] = (sums * factors).sum(dim=1).tolist()
+    return totals
 
 
 class Exchange:

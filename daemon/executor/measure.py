@@ -264,7 +264,7 @@ class Measurement:
         """Drawn from a generator of its own: what a cell sees of other rounds, their orders say, must not tell where
         the judge will look in this one. Torch's have 32 bits of seed: somebody with minutes to spare tries them all."""
         self._plans += 1
-        random = self._secret.host_generator("plan", self._plans)
+        random = self._secret.generator("plan", self._plans)
         return plan_round(place.attached, self._secret_fields(place), turn, random)
 
     def _secret_fields(self, place: SidePlace) -> list[Field]:

@@ -186,33 +186,30 @@ def plan_round(
     turn: Turn,
     generator: torch.Generator,
 ) -> RoundPlan:
-    """Draw the secret positions of one round. `secret_fields`: inputs whose content the contract does not fix."""
-    order = list(turn.order)
+    """Draw the secret positions of one round. `secret_fields`: inputs whose content the contract does not fix;
+    `generator`: of the arena's device, for each copy to a GPU is waited for."""
     written = [field for field in arena.layout.fields if field.writable]
-    late = _words(arena, secret_fields, order, _LATE_WORDS, generator)
-    wrong = torch.randint(-(2**31), 2**31, (late.numel(),), generator=generator, dtype=torch.int64)
-    probe = _words(arena, written, order, _PROBE_WORDS, generator)
-    drawn = torch.cat((late, wrong, probe)).to(arena.device)  # all at once: each copy to a GPU is waited for
-    count = late.numel()
-    return RoundPlan(turn, drawn[:count], drawn[count : 2 * count].to(torch.int32), drawn[2 * count :])
+    origins = torch.tensor([arena.layout.origin(slot) for slot in turn.order], dtype=torch.int64, device=arena.device)
+    late = _words(secret_fields, origins, _LATE_WORDS, generator)
+    wrong = torch.randint(-(2**31), 2**31, (late.numel(),), generator=generator, dtype=torch.int32, device=arena.device)
+    return RoundPlan(turn, late, wrong, _words(written, origins, _PROBE_WORDS, generator))
 
 
-def _words(
-    arena: Arena, fields: list[Field], order: list[int], budget: int, generator: torch.Generator
-) -> torch.Tensor:
-    """Random 32-bit word positions, spread over `fields` of all slots of the round; at least one per slot and field.
+def _words(fields: list[Field], origins: torch.Tensor, budget: int, generator: torch.Generator) -> torch.Tensor:
+    """Random 32-bit word positions, spread over `fields` of all slots of the round, which begin at the bytes
+    `origins`; at least one per slot and field.
 
     A word at the end of a field may reach into the guard behind it: harmless, both keep what the image says.
     """
     fields = [field for field in fields if field.tensor.count]
-    if not fields or not order:
-        return torch.empty(0, dtype=torch.int64)
-    per_field = max(1, min(_MAX_WORDS_PER_SLOT, budget // (len(order) * len(fields))))
-    origins = torch.tensor([arena.layout.origin(slot) for slot in order], dtype=torch.int64)
+    slots = origins.numel()
+    if not fields or not slots:
+        return torch.empty(0, dtype=torch.int64, device=origins.device)
+    per_field = max(1, min(_MAX_WORDS_PER_SLOT, budget // (slots * len(fields))))
     chosen = []
     for field in fields:
-        words = -(-field.tensor.size_bytes // 4)
-        inside = torch.randint(0, words, (len(order), per_field), generator=generator, dtype=torch.int64)
+        words, shape = -(-field.tensor.size_bytes // 4), (slots, per_field)
+        inside = torch.randint(0, words, shape, generator=generator, dtype=torch.int64, device=origins.device)
         chosen.append(((origins + field.offset)[:, None] // 4 + inside).reshape(-1))
     return torch.cat(chosen)
 

@@ -141,7 +141,12 @@ def test_the_same_content_for_the_same_purpose_is_no_repetition() -> None:
 
 
 def test_contents_in_another_order_are_others() -> None:
-    """A permutation has the same sum whatever its order."""
+    """A permutation has the same sum whatever its order, and the rows of a matrix may be what trades places."""
     tensors = torch.stack([torch.randperm(4096, generator=torch.Generator().manual_seed(seed)) for seed in range(64)])
     for rows in (tensors, tensors.to(torch.int16), tensors.to(torch.float32), (tensors[:, :12] % 2).to(torch.uint8)):
         assert len(set(_checksums(rows))) == len(torch.unique(rows, dim=0))
+    matrix = torch.randn(64, 4096, generator=torch.Generator().manual_seed(0))
+    orders = [torch.randperm(64, generator=torch.Generator().manual_seed(seed)) for seed in range(64)]
+    assert len(set(_checksums(torch.stack([matrix[order] for order in orders])))) == 64
+    assert len(set(_checksums(torch.stack([matrix.reshape(4096, 64)[:, order] for order in orders])))) == 64
+    assert len(set(_checksums(torch.stack([matrix] * 3)))) == 1

@@ -32,10 +32,12 @@ def test_positions_and_what_stands_there_wrong_are_what_was_drawn(arena: Arena) 
     order = [2, 0, 3]
     drawn = side.plan_round(arena, [secret], Turn(tuple(order)), torch.Generator().manual_seed(5))
     again = torch.Generator().manual_seed(5)
-    assert torch.equal(drawn.late, side._words(arena, [secret], order, side._LATE_WORDS, again))
-    wrong = torch.randint(-(2**31), 2**31, (drawn.late.numel(),), generator=again, dtype=torch.int64)
-    assert torch.equal(drawn.late_wrong, wrong.to(torch.int32))
-    assert torch.equal(drawn.probe, side._words(arena, [written], order, side._PROBE_WORDS, again))
+    origins = torch.tensor([arena.layout.origin(slot) for slot in order])
+    assert torch.equal(drawn.late, side._words([secret], origins, side._LATE_WORDS, again))
+    wrong = torch.randint(-(2**31), 2**31, (drawn.late.numel(),), generator=again, dtype=torch.int32)
+    assert torch.equal(drawn.late_wrong, wrong)
+    assert torch.equal(drawn.probe, side._words([written], origins, side._PROBE_WORDS, again))
+    assert {(int(word) * 4 - arena.layout.base) // arena.layout.stride for word in drawn.probe} == set(order)
 
 
 def test_without_secrets_there_is_only_what_is_looked_at(arena: Arena) -> None:
