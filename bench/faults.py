@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from throughput import EVERY_WRONG, asked, bundle, daemon, drop, result, written
+from throughput import EVERY_WRONG, Daemon, asked, bundle, running, written
 
 HANG = """\
 import torch
@@ -91,18 +91,18 @@ OTHERS = {
 }
 
 
-def at_once(home: Path, folders: list[Path]) -> list[dict[str, Any]]:
+def at_once(evald: Daemon, folders: list[Path]) -> list[dict[str, Any]]:
     """The results of bundles that all come at the same moment; those of the three are told as they come."""
     start, documents = time.perf_counter(), {}
     for folder in folders:
-        drop(home, folder)
+        evald.drop(folder)
     while len(documents) < len(folders):
         time.sleep(0.01)
         for name in {folder.name for folder in folders} - set(documents):
-            if (home / "results" / "by-name" / name).exists():
-                documents[name] = result(home, name)
+            if (document := evald.found(name)) is not None:
+                documents[name] = document
                 if name in OTHERS:
-                    print(f"{time.perf_counter() - start:8.2f} s {name}: {documents[name]['verdict']}", flush=True)
+                    print(f"{time.perf_counter() - start:8.2f} s {name}: {document['verdict']}", flush=True)
     return [documents[folder.name] for folder in folders]
 
 
@@ -122,8 +122,6 @@ def main() -> int:
     print(f"{judged_on}, {arguments.good} good kernels on {elements * 4 / 1e6:.1f} MB")
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
-        home = scratch / "home"
-        (home / "inbox").mkdir(parents=True)
 
         def good(run: str, number: int) -> Path:
             folder = scratch / "made" / f"{run}{number}"
@@ -131,15 +129,15 @@ def main() -> int:
                 folder, EVERY_WRONG * (number + (100 if run == "beside" else 0)), device, elements, arguments.max_s
             )
 
-        with daemon(home, device):
-            at_once(home, [good("first", 1000)])
-            alone = at_once(home, [good("alone", number) for number in range(arguments.good)])
+        with running(scratch / "home", device) as evald:
+            at_once(evald, [good("first", 1000)])
+            alone = at_once(evald, [good("alone", number) for number in range(arguments.good)])
             folders = [good("beside", number) for number in range(arguments.good)]
             for place, (name, (source, kernel_type, _)) in enumerate(OTHERS.items()):
                 folder, kernel = scratch / "made" / name, {"kernel_type": kernel_type}
                 other = written(folder, source, kernel, elements, arguments.max_s, timeout=TIMEOUT_S)
                 folders.insert(1 + place * len(folders) // len(OTHERS), other)
-            documents = dict(zip((folder.name for folder in folders), at_once(home, folders), strict=True))
+            documents = dict(zip((folder.name for folder in folders), at_once(evald, folders), strict=True))
     others = {name: documents.pop(name) for name in OTHERS}
     print(f"good ones alone:        {good_ones(alone)}")
     print(f"good ones with others:  {good_ones(list(documents.values()))}")

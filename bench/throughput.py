@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,49 +111,62 @@ def bundle(folder: Path, number: int, device: str, elements: int, max_s: float |
     return written(folder, source, kernel, elements, max_s, correctness_trials=5, num_trials=100)
 
 
-@contextmanager
-def daemon(home: Path, device: str) -> Iterator[None]:
+@dataclass(frozen=True)
+class Daemon:
     """`evald run` on a home of its own."""
+
+    home: Path
+    process: subprocess.Popen[bytes]
+
+    def drop(self, folder: Path) -> None:
+        folder.rename(self.home / "inbox" / folder.name)
+
+    def found(self, name: str) -> dict[str, Any] | None:
+        """The result of a bundle name, where there is one; nothing is waited for in vain."""
+        file = self.home / "results" / "by-name" / name / "result.json"
+        if not file.exists():
+            if (code := self.process.poll()) is not None:
+                sys.exit(f"evald run has ended, exit code {code}, and {name} has no result")
+            return None
+        document: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        return document
+
+    def result(self, name: str) -> dict[str, Any]:
+        """Wait for the result of a bundle name."""
+        while (document := self.found(name)) is None:
+            time.sleep(0.002)
+        return document
+
+
+@contextmanager
+def running(home: Path, device: str) -> Iterator[Daemon]:
+    """A daemon, until the block ends."""
+    (home / "inbox").mkdir(parents=True)
     environment = {**os.environ, "EVALD_HOME": str(home), "EVALD_DEVICE": device, "EVALD_LOG_LEVEL": "warning"}
     process = subprocess.Popen([sys.executable, "-m", "daemon", "run"], env=environment)
     try:
-        yield
+        yield Daemon(home, process)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
 
 
-def result(home: Path, name: str) -> dict[str, Any]:
-    """Wait for the result of a bundle name."""
-    file = home / "results" / "by-name" / name / "result.json"
-    while not file.exists():
-        time.sleep(0.002)
-    document: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    return document
-
-
-def drop(home: Path, folder: Path) -> None:
-    folder.rename(home / "inbox" / folder.name)
-
-
 def by_evald(arguments: argparse.Namespace, device: str, scratch: Path) -> tuple[float, list[Any], list[Any]]:
     """Seconds for all bundles at once, the results of those that came to an idle daemon one by one, and of all at
     once."""
-    home = scratch / "home"
-    (home / "inbox").mkdir(parents=True)
 
     def made(name: str, number: int) -> Path:
         return bundle(scratch / "made" / name, number, device, arguments.elements, arguments.max_s)
 
-    with daemon(home, device):
-        drop(home, made("first", 1000 * EVERY_WRONG))
-        result(home, "first")
+    with running(scratch / "home", device) as evald:
+        evald.drop(made("first", 1000 * EVERY_WRONG))
+        evald.result("first")
         idle_s, idle = [], []
         for number in range(IDLE_BUNDLES):
             folder = made(f"idle{number}", 100 * EVERY_WRONG + number)
             start = time.perf_counter()
-            drop(home, folder)
-            idle.append(result(home, folder.name))
+            evald.drop(folder)
+            idle.append(evald.result(folder.name))
             idle_s.append(time.perf_counter() - start)
         spread = f"p50 {statistics.median(idle_s):.3f} s, {min(idle_s):.3f} to {max(idle_s):.3f} s"
         print(f"from drop to result at an idle daemon: {spread} ({len(idle_s)} bundles)")
@@ -161,8 +175,8 @@ def by_evald(arguments: argparse.Namespace, device: str, scratch: Path) -> tuple
         folders = [made(f"relu{number}", number) for number in range(arguments.bundles)]
         start = time.perf_counter()
         for folder in folders:
-            drop(home, folder)
-        documents = [result(home, folder.name) for folder in folders]
+            evald.drop(folder)
+        documents = [evald.result(folder.name) for folder in folders]
         return time.perf_counter() - start, idle, documents
 
 

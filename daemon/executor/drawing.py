@@ -69,14 +69,15 @@ class Drawer:
     def draw(self, purpose: str, number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
         """Every logical input for every slot: one tensor [slots, *shape] each, of constants an expanded one.
 
-        Equal arguments give equal content within one evaluation. `cost_s`: seconds per slot.
+        Equal arguments give equal content within one evaluation; what a source draws goes by the slot, what we draw by
+        its place among them. `cost_s`: seconds per slot.
         """
         start = time.perf_counter()
         drawn = self._from_source(purpose, number, slots, deadline) if self._source else []
         # Outputs that start with given content come after what the source makes.
         drawn += [self._from_spec(i, purpose, number, len(slots)) for i in range(len(drawn), len(self._logicals))]
         self.cost_s = (time.perf_counter() - start) / len(slots)
-        self._note_sets(drawn, [(purpose, number, slot) for slot in slots])
+        self._note_sets(drawn, [(purpose, number, name) for name in (slots if self._source else range(len(slots)))])
         return drawn
 
     def _from_source(self, purpose: str, number: int, slots: list[int], deadline: float) -> list[torch.Tensor]:

@@ -140,6 +140,17 @@ def test_the_same_content_for_the_same_purpose_is_no_repetition() -> None:
     assert not source.repeats
 
 
+def test_drawing_more_of_the_same_for_other_slots_is_no_repetition() -> None:
+    """Sizing does it; whatever is drawn first is the same then."""
+    uniform = TensorSpec(shape=(64,), dtype="float32", init=InitSpec(kind=InitKind.UNIFORM))
+    source = Drawer([Logical("x", TensorShape("float32", (64,)), uniform, False)], Secret("cpu"), None)
+    few, many = (
+        source.draw("warm", 0, slots, deadline=time.monotonic() + 60)[0] for slots in ([2, 0, 1], [7, 5, 3, 1, 6, 4])
+    )
+    assert torch.equal(few, many[:3])
+    assert not source.repeats
+
+
 def test_contents_in_another_order_are_others() -> None:
     """A permutation has the same sum whatever its order, and the rows of a matrix may be what trades places."""
     tensors = torch.stack([torch.randperm(4096, generator=torch.Generator().manual_seed(seed)) for seed in range(64)])
