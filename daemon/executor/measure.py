@@ -9,9 +9,8 @@ What the walls of all rounds come to is `timings`.
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,12 +23,12 @@ from daemon.executor.cores import Lane, kept_to
 from daemon.executor.drawing import Drawer
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import Field
+from daemon.executor.looks import Looks
 from daemon.executor.nulls import Nulls
-from daemon.executor.patience import own_deadline
+from daemon.executor.patience import TIME_LEFT_S
 from daemon.executor.round_turns import RoundTurns, Turn
 from daemon.executor.side import (
     NotCaptured,
-    NullKernel,
     RoundPlan,
     RoundResult,
     SidePlace,
@@ -50,17 +49,9 @@ _SIZING_CALLS = 16
 _FEWEST_SIZING = 2
 _SIZING_BYTES = 1 << 30
 _LEAST_SHARE = 0.05  # of a sizing round that its calls take at least, whatever the null candidate says
-_ISOLATED_ROUNDS = 3
-_SUSPICIOUSLY_MANY, _AT_A_TIME = 40, 10
 _GRAPH_NOISE_S, _STREAM_NOISE_S = 1e-5, 2e-5  # a call alone waits for its launch, and fetches its code from memory
-_EXTRA_ROUNDS = 3  # of equal contents, where the first one looks as if somebody remembered them
 _CHECKING_ANY_S = 0.01  # however little there is
 _GROWN_AT_MOST, _WORTH_GROWING = 3, 1.5  # many slots are filled faster, each, than a few
-_LOOKS = 2  # null rounds of calls one by one, and of the smallest kernels
-_CALLS_ONE_BY_ONE = 64
-_BYTES_ONE_BY_ONE = 1 << 30  # large contents make a call last, and few calls tell then
-_NEAR_A_LAUNCH_S = 5e-6  # calls beyond it cannot be cheaper than the launch of a kernel
-_TIME_LEFT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -154,9 +145,7 @@ class Measurement:
             if not self._replay:
                 self._calibration.around(slots)
         with stage("alone"):
-            slowest_s = max(one.wall_s for series in self._series for one in series.rounds)
-            for look in (self._isolated, self._equal_contents, self._one_by_one):
-                look(slots, own_deadline(deadline, slowest_s))
+            self._looks().take(slots, deadline)
         return [self._timing(index, stop) for index in range(len(self._places))]
 
     def _sized(self, estimate_s: float, deadline: float, *, as_graph: bool) -> int:
@@ -293,7 +282,7 @@ class Measurement:
                 return "precision"
             if time.monotonic() - start >= rules.max_s and len(self._series[0].rounds) >= FEWEST_ROUNDS:
                 return "time"
-            if time.monotonic() + 2 * longest_s + _TIME_LEFT_S > deadline:
+            if time.monotonic() + 2 * longest_s + TIME_LEFT_S > deadline:
                 return "time"
 
     def _one_round(
@@ -323,74 +312,17 @@ class Measurement:
         _require_unchanged(place, result)
         return result
 
-    def _isolated(self, slots: int, deadline: float) -> None:
-        """Rounds of one call: what a call costs that cannot share work with its neighbours; null rounds before and
-        after. A candidate that looks as if it did gets many, and twice as many more where those do not tell."""
-        self._alone(slots, _ISOLATED_ROUNDS, deadline)
-        if self._looks_batched():
-            self._look_closer(slots, deadline)
-        if not self._replay or slots < _SIZING_CALLS:
-            return
-        for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
-            # Nothing to write takes no kernel, and who takes longer than a launch has had one.
-            if any(field.tensor.count for field in place.answer_fields()) and self._usual_s(index) < _NEAR_A_LAUNCH_S:
-                series.touch += self._calibration.costs(index, [slots] * _LOOKS, kind=NullKernel.TOUCH)
-
-    def _look_closer(self, slots: int, deadline: float) -> None:
-        """Where pairs tell they are asked several times: what long calls share is seen in few."""
-        if not self._rules.in_pairs:
-            self._alone(slots, _SUSPICIOUSLY_MANY, deadline)
-            return
-        for _ in range(_SUSPICIOUSLY_MANY // _AT_A_TIME):
-            self._alone(slots, _AT_A_TIME, deadline)
-            if self._account_beside(0).is_cleared:
-                return
-        account = self._account_beside(0)
-        if account.may_be_batched and not account.is_batched:
-            self._alone(slots, 2 * _SUSPICIOUSLY_MANY, deadline)
-
-    def _alone(self, slots: int, wanted: int, deadline: float) -> None:
-        """Null rounds stand around all of them where pairs tell, and else after each: what they cost is subtracted, and
-        on a busy machine it changes from one moment to the next."""
-        around, beside = (-(-wanted // 2), 0) if self._rules.in_pairs else (0, 1)
-        self._calibration.alone(around)
-        for _ in _while_time(wanted, deadline):
-            self._one_round(self._turns.single(), "isolated", deadline, lambda series: series.alone)
-            self._calibration.alone(beside)
-        self._calibration.alone(around)
-
-    def _usual_s(self, index: int) -> float:
-        return statistics.median(self._account(index).samples_s)
-
-    def _looks_batched(self) -> bool:
-        """Whether the candidate is worth a closer look at how it does that: it is so much faster than the reference, or
-        its calls alone took so much longer."""
-        if len(self._places) > 1 and self._usual_s(0) < self._usual_s(1) / 2:
-            return True
-        return self._account_beside(0).may_be_batched
-
-    def _equal_contents(self, slots: int, deadline: float) -> None:
-        """Rounds with one content in every slot: what remembers contents is faster there. Where the first one looks
-        like that, others follow, each with a usual one beside it."""
-        if slots == 1 or not any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))):
-            return
-        for number in _while_time(_EXTRA_ROUNDS, deadline):
-            if number:
-                self._one_round(self._turns.whole(), "unlike", deadline, lambda series: series.unlike)
-            self._one_round(self._turns.whole(), "equal", deadline, lambda series: series.equal, equal=True)
-            if not any(self._account(index).is_cached for index in range(len(self._places))):
-                return
-
-    def _one_by_one(self, slots: int, deadline: float) -> None:
-        """What a call costs that is launched from its own language, where the figure is that of a graph's launch."""
-        if not self._replay:
-            return
-        slot_bytes = max(place.attached.layout.stride for place in self._places)
-        calls = min(slots, _CALLS_ONE_BY_ONE, max(_FEW_CALLS, _BYTES_ONE_BY_ONE // slot_bytes))
-        self._one_round(self._turns.few(calls), "called", deadline, lambda series: series.called)
-        costs = self._calibration.costs(0, [calls] * _LOOKS, replay=False)  # on either arena, about
-        for series in self._series:
-            series.called_null += costs
+    def _looks(self) -> Looks:
+        return Looks(
+            self._places,
+            self._series,
+            self._turns,
+            self._calibration,
+            self._one_round,
+            self._account_beside,
+            in_pairs=self._rules.in_pairs,
+            has_secrets=any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))),
+        )
 
     def _account(self, index: int) -> Account:
         wirings = [place.wiring for place in self._places]
@@ -425,18 +357,6 @@ class Measurement:
             target_rse=self._rules.target_rse,
             footprint_bytes=self._places[index].attached.layout.footprint_bytes,
         )
-
-
-def _while_time(count: int, deadline: float) -> Iterator[int]:
-    """Up to `count` rounds, as long as there is time for one that takes twice as long as the longest; the first in any
-    case."""
-    longest_s = 0.0
-    for number in range(count):
-        start = time.monotonic()
-        if number and start + 2 * longest_s + _TIME_LEFT_S > deadline:
-            return
-        yield number
-        longest_s = max(longest_s, time.monotonic() - start)
 
 
 def _as_round(result: RoundResult) -> Round:

@@ -21,6 +21,7 @@ _FACTOR = 100.0
 _FOR_REFERENCES = 10.0
 _OWN_S = 15.0
 _OWN_CALLS = 20
+TIME_LEFT_S = 1.0  # of a deadline, for what comes after the last round
 
 
 def own_deadline(deadline: float, slowest_s: float) -> float:
