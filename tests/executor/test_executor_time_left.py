@@ -57,12 +57,12 @@ def stage():
 """
 
 
-def is_clean(judged: Judged, label: str) -> bool:
-    """It passed, and nothing says what it does."""
+def is_clean(judged: Judged, *telling: str) -> bool:
+    """It passed, and no label says what it does."""
     if judged.verdict is not Verdict.PASSED:
         return False
     timing = judged.case.timing
-    return label not in judged.case.labels and (timing is None or label not in timing.labels)
+    return not set(telling) & {*judged.case.labels, *(timing.labels if timing else ())}
 
 
 def test_a_kernel_that_batches_and_is_out_of_time_then_is_labelled_or_no_pass(judge: JudgeOne) -> None:
@@ -74,7 +74,8 @@ def test_a_kernel_that_batches_and_is_out_of_time_then_is_labelled_or_no_pass(ju
     reference = (BATCHING / "reference.py").read_text("utf-8")
     timing = {"max_s": 2, "target_rse": 0.0005}
     judged = judge(compare(kernel(tricky), reference, timeout=9, timing=timing))
-    assert not is_clean(judged, "batched"), judged.evaluation
+    labels = ("batched", "alone_unclear")  # the second on a busy machine; the figure is that of single calls with both
+    assert not is_clean(judged, *labels), judged.evaluation
 
 
 def test_a_candidate_that_used_the_time_is_the_one_that_was_too_slow(judge: JudgeOne) -> None:
