@@ -87,6 +87,7 @@ class Cell:
         self.time_limit: TimeLimit | None = None  # of all that it is asked
         self._frozen = False
         self._phase = Phase.LOAD
+        channel.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(channel, selectors.EVENT_READ, None)
         self._selector.register(program.stdout_fd, selectors.EVENT_READ, self.stdout)
@@ -148,28 +149,39 @@ class Cell:
         """Send without waiting for an answer. Raises `CellFailed` when the cell is gone or does not take it until
         `deadline`."""
         self._phase = phase
-        self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
-            protocol.send(self._channel, message, fds)
+            self._send(message, fds, deadline)
         except TimeoutError as error:
             raise self._too_slow(phase) from error
         except (protocol.ClosedError, OSError) as error:
             raise self._died(phase) from error
+
+    def _send(self, message: protocol.Message, fds: tuple[int, ...], deadline: float) -> None:
+        """Waits until `deadline`, as nothing else does at the channel: a cell can make it look as if there were
+        something to read."""
+        self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            protocol.send(self._channel, message, fds)
+        finally:
+            self._channel.setblocking(False)
 
     def require_silence(self) -> None:
         """While the cell is frozen: nothing may lie in the channel, for every request had its one answer.
 
         A "done" sent ahead of time would otherwise be taken for the next round's.
         """
-        with suppress(protocol.ClosedError):
+        try:
             self._drain(0)
+        except protocol.ProtocolError as error:
+            raise self._meddled(self._phase, str(error)) from error
+        except protocol.ClosedError:
+            pass  # the next request will find that
         if self._reader.pending:
-            self.kill()
-            raise self._failed(
-                Verdict.INTEGRITY_VIOLATION,
-                self._phase,
-                f"wrote into the judge's channel: {self._reader.pending} bytes came unasked",
-            )
+            raise self._meddled(self._phase, f"{self._reader.pending} bytes came unasked")
+
+    def _meddled(self, phase: Phase, what: str) -> CellFailed:
+        self.kill()
+        return self._failed(Verdict.INTEGRITY_VIOLATION, phase, f"wrote into the judge's channel: {what}")
 
     def _too_slow(self, phase: Phase) -> CellFailed:
         ended = self.kill()
@@ -200,19 +212,11 @@ class Cell:
         except protocol.ClosedError as error:
             raise self._died(phase) from error
         except protocol.ProtocolError as error:
-            self.kill()
-            raise self._failed(
-                Verdict.INTEGRITY_VIOLATION, phase, f"wrote into the judge's channel: {error}"
-            ) from error
+            raise self._meddled(phase, str(error)) from error
         if answer["type"] == "failed":
             raise self._reported(answer, phase)
         if answer["type"] != expected:
-            self.kill()
-            raise self._failed(
-                Verdict.INTEGRITY_VIOLATION,
-                phase,
-                f"wrote into the judge's channel: {answer['type'][:80]!r} came unasked",
-            )
+            raise self._meddled(phase, f"{answer['type'][:80]!r} came unasked")
         return answer
 
     def _receive_launched(self, phase: Phase, deadline: float, launched_s: float, *, awake: bool) -> protocol.Message:
@@ -255,8 +259,7 @@ class Cell:
         """The channel closed: say how the process ended. It may be dying still, so wait a moment before killing."""
         limit = time.monotonic() + 2.0
         while self.program.poll() is None and time.monotonic() < limit:
-            with suppress(protocol.ClosedError):
-                self._drain(0.01)
+            self._hear_out(0.01)
         ended = self.kill()
         if ended.oom_killed:
             return self._failed(Verdict.OUT_OF_MEMORY, phase, "killed for want of memory")
@@ -305,24 +308,35 @@ class Cell:
         return message
 
     def _drain(self, wait_s: float) -> None:
-        """Take what is there: output into the captures, channel bytes into the reader."""
-        closed = False
+        """Take what is there: output into the captures, channel bytes into the reader. Raises `ClosedError`, and
+        `ProtocolError` for a channel that cannot be read although something is there: an urgent byte."""
+        heard: bytes | None = b"-"  # as long as nobody has looked
         for key, _ in self._selector.select(wait_s):
             if key.data is None:
-                data = self._read_channel()
-                closed = not data
-                self._reader.feed(data)
+                heard = self._read_channel()
+                self._reader.feed(heard or b"")
             else:
                 self._read_output(key.fd, key.data)
-        if closed:
+        if not heard:
             self._selector.unregister(self._channel)
+            if heard is None:
+                raise protocol.ProtocolError("something came out of band")
             raise protocol.ClosedError("the cell closed its end")
 
-    def _read_channel(self) -> bytes:
+    def _hear_out(self, wait_s: float) -> None:
+        """Take its output. Nobody reads any more what it has to say, and that must not fill us."""
+        with suppress(protocol.ClosedError, protocol.ProtocolError):
+            self._drain(wait_s)
+        self._reader = protocol.Reader(protocol.MAX_FROM_CELL)
+
+    def _read_channel(self) -> bytes | None:
+        """Empty at its end; None where nothing can be read."""
         try:
             return self._channel.recv(_CHUNK)
         except ConnectionResetError:
             return b""
+        except BlockingIOError:
+            return None
 
     def _read_output(self, fd: int, capture: Capture) -> None:
         try:
@@ -357,12 +371,7 @@ class Cell:
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
         while (ended := self.program.poll()) is None and time.monotonic() < deadline:
-            try:
-                self._drain(_LEAVING_STEP_S)
-            except protocol.ClosedError:
-                continue
-            if self._reader.pending:  # nobody reads any more: what it has to say must not fill us
-                self._reader = protocol.Reader(protocol.MAX_FROM_CELL)
+            self._hear_out(_LEAVING_STEP_S)
         return ended
 
     def strike(self) -> None:

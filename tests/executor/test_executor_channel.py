@@ -96,6 +96,12 @@ def test_nonsense_in_the_channel_is_an_integrity_violation(judge: JudgeOne, payl
     judge(compare(forward(body, before=CHANNEL), timeout=5)).ended(Verdict.INTEGRITY_VIOLATION, "channel")
 
 
+def test_an_urgent_byte_in_the_channel_is_an_integrity_violation(judge: JudgeOne) -> None:
+    """Of such a byte poll() says that there is something to read, and recv() that there is nothing."""
+    body = "socket.socket(fileno=os.dup(channel())).send(b'x', socket.MSG_OOB)\nreturn a + b"
+    judge(compare(forward(body, before=CHANNEL), timeout=5)).ended(Verdict.INTEGRITY_VIOLATION, "out of band")
+
+
 @pytest.mark.parametrize("claim", ["passed", "harness_error", "rejected", "unsupported", "no such verdict"])
 def test_a_cell_cannot_claim_a_verdict_that_helps_it(judge: JudgeOne, claim: str) -> None:
     fault = f"from daemon.executor.source import KernelFault\nraise KernelFault({claim!r}, 'so I say')"
