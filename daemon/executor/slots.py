@@ -34,7 +34,8 @@ class Slots:
         self._message = message
         self._returns: bool = message["returns"]
         self._args: list[list[Any]] = []
-        self._meddles: bool | None = None  # with its arguments' gradients and shapes: known after the first calls
+        self._nesting: list[Any] = []  # the same in lists and dicts that no kernel sees
+        self._meddles: bool | None = None  # with its arguments' gradients, shapes, lists: known after the first calls
         self._fields: list[list[torch.Tensor]] = []
         self._given: list[list[torch.Tensor]] = []  # what fields are made of, and no kernel sees
         self._outputs: list[list[torch.Tensor]] = []
@@ -42,7 +43,7 @@ class Slots:
         for slot in range(message["slots"]):
             origin = message["base"] + slot * message["stride"]
             self._given.append([self._tensor(field, origin) for field in message["fields"]])
-            for known in (self._fields, self._args, self._outputs, self._blank):
+            for known in (self._fields, self._args, self._nesting, self._outputs, self._blank):
                 known.append([])
             self._lay_out(slot)
         self._order = memory.tensor(torch.int32, (message["slots"],), message["order_offset"])
@@ -105,20 +106,26 @@ class Slots:
 
     def _restore(self, order: list[int]) -> None:
         """Arguments as they came, for the next call on the same slots: a kernel that asks for the gradient of one must
-        not find it there and add to it, and one that turns or unsqueezes one in place not do so once more. A kernel
-        whose first calls leave them alone is not looked after any more."""
+        not find it there and add to it, one that turns or unsqueezes one in place not do so once more, and one that
+        empties a list find it full. A kernel whose first calls leave them alone is not looked after any more."""
         if self._meddles is False or not order:
             return
-        changed = [slot for slot in order if any(map(_is_changed, self._fields[slot], self._given[slot]))]
+        changed = [slot for slot in order if self._is_touched(slot)]
         for slot in changed:
             self._lay_out(slot)
         self._meddles = self._meddles or bool(changed)
+
+    def _is_touched(self, slot: int) -> bool:
+        if any(map(_is_changed, self._fields[slot], self._given[slot])):
+            return True
+        return not _holds_the_same(self._args[slot], self._nesting[slot])
 
     def _lay_out(self, slot: int) -> None:
         """New tensors over the memory of a slot, and the arguments made of them. Who has an old one keeps it as it is:
         it may be the answer."""
         fields = self._fields[slot] = [given.detach() for given in self._given[slot]]
         self._args[slot] = tree.decode(self._message["args"], fields.__getitem__)
+        self._nesting[slot] = _nested_anew(self._args[slot])
         self._outputs[slot] = [fields[index] for index in self._message["outputs"]]
         self._blank[slot] = [fields[index] for index in self._message["blank"]]
 
@@ -163,7 +170,7 @@ class Slots:
         """Let go of the graphs and of every tensor over the memory."""
         self._graphs = {}
         self.__dict__.pop("_zeros", None)
-        self._args, self._fields, self._given, self._outputs, self._blank = [], [], [], [], []
+        self._args, self._nesting, self._fields, self._given, self._outputs, self._blank = [], [], [], [], [], []
         del self._order
 
     def _store(self, value: Any, slot: int) -> None:
@@ -253,12 +260,31 @@ def as_tensor(value: float) -> torch.Tensor:
 
 
 def _is_changed(field: torch.Tensor, given: torch.Tensor) -> bool:
-    """Whether a kernel has asked for a gradient of it, or turned, resized or moved it."""
-    if field.requires_grad:
+    """Whether a kernel has asked for a gradient of it, or turned, resized or moved it. A gradient that nobody asks for
+    any more stays, and the next one is added to it."""
+    if field.requires_grad or field.grad is not None:
         return True
     if field.shape != given.shape or field.stride() != given.stride():
         return True
     return bool(given.numel()) and field.data_ptr() != given.data_ptr()
+
+
+def _nested_anew(value: Any) -> Any:
+    """The same objects in other lists and dicts."""
+    if isinstance(value, dict):
+        return {key: _nested_anew(item) for key, item in value.items()}
+    return type(value)(map(_nested_anew, value)) if isinstance(value, list | tuple) else value
+
+
+def _holds_the_same(value: Any, other: Any) -> bool:
+    """Whether two nestings hold the very same objects."""
+    if isinstance(other, dict):
+        is_alike = isinstance(value, dict) and list(value) == list(other)
+        return is_alike and all(map(_holds_the_same, value.values(), other.values()))
+    if isinstance(other, list | tuple):
+        is_alike = type(value) is type(other) and len(value) == len(other)
+        return is_alike and all(map(_holds_the_same, value, other))
+    return value is other
 
 
 def _same(value: torch.Tensor, target: torch.Tensor) -> bool:

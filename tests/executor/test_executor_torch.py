@@ -82,14 +82,15 @@ def test_nested_outputs_and_scalars_are_all_compared(judge: JudgeOne) -> None:
     judge(compare(model("(x + 1, x * 2)"), model("{'a': x + 1, 'b': x * 2}"))).ended(Verdict.WRONG_ANSWER, "nested")
 
 
-def test_gradients_of_inputs_are_those_of_one_call(judge: JudgeOne) -> None:
+@pytest.mark.parametrize("answer", ["x.grad", "x.requires_grad_(False).grad"], ids=["asked for", "no longer"])
+def test_gradients_of_inputs_are_those_of_one_call(judge: JudgeOne, answer: str) -> None:
     """Slots are used again, and what a call left on its arguments must not be added to in the next."""
-    source = """
+    source = f"""
         class Model(nn.Module):
             def forward(self, x):
                 with torch.enable_grad():
                     (x.requires_grad_() ** 3).sum().backward()
-                return x.grad
+                return {answer}
         """
     plain = model("3 * x * x")
     judged = judge(compare(plain, kernel(source)["source_code"] + FLOATS)).passed()
@@ -112,6 +113,22 @@ def test_an_argument_that_is_turned_in_place_is_as_it_came_in_the_next_call(
     judge: JudgeOne, custom: str, plain: str
 ) -> None:
     judge(compare(model(custom), model(plain))).passed()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "-(x['a'].pop() - x['a'].pop())",
+        "torch.sub(*x.pop('a'))",
+        "x['a'].reverse() or torch.sub(*x['a'][::-1])",
+        "x.update(n=1) or torch.sub(*x['a'])",
+    ],
+    ids=["list emptied", "dict emptied", "list reversed", "dict added to"],
+)
+def test_lists_and_dicts_among_the_arguments_are_as_they_came_in_the_next_call(judge: JudgeOne, answer: str) -> None:
+    inputs = "\ndef get_inputs():\n    return [{'a': [torch.randn(8, 8), torch.randn(8, 8)]}]\n"
+    checked = f"{answer} if len(x) == 1 and len(x['a']) == 2 else None"
+    judge(compare(model(checked), model("torch.sub(*x['a'])") + inputs)).passed()
 
 
 def test_constructor_arguments_are_the_references_and_may_hold_a_dtype(judge: JudgeOne) -> None:
