@@ -24,6 +24,7 @@ from daemon.verdict import Comparison
 FEWEST_ROUNDS = 5
 _BELOW_A_LAUNCH = 0.6
 _CACHED = 0.7
+_FORESEEN = 1 / 3  # of a call's time is left where a processor foresees all it decides
 _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
@@ -291,12 +292,21 @@ class Account:
 
     @property
     def is_cached(self) -> bool:
-        """Calls on equal contents cost less than calls on different ones, of those beside them too: clocks may have
-        gone up meanwhile."""
+        """Calls on equal contents cost less than calls on different ones, and by more than the other side saves there.
+        A processor foresees what it has decided before, and may sort the same once more in a third of the time."""
+        theirs = self.peer.share_of_equal if self.peer else None
+        honest = 1.0 if theirs is None else min(max(theirs, _FORESEEN), 1.0)
+        return self.share_of_equal is not None and self.share_of_equal < _CACHED * honest
+
+    @cached_property
+    def share_of_equal(self) -> float | None:
+        """What a call on equal contents costs, at most, of the fastest on different ones, also beside it: clocks may
+        have gone up meanwhile."""
         if not self.series.equal:
-            return False
+            return None
         fastest_s = min(*self.samples_s, *self.per_call_s(self.series.unlike))
-        return max(self.per_call_s(self.series.equal)) + self.resolution_s < _CACHED * fastest_s
+        equal_s = max(self.per_call_s(self.series.equal)) + self.resolution_s
+        return equal_s / fastest_s if fastest_s > 0 else math.inf
 
     def _is_within_copy(self, usual_s: float) -> bool:
         """It is faster than the other side, and gains no more than who finds the slot, answers there and returns that:
