@@ -20,6 +20,7 @@ from daemon.evaluation import Numerics
 from daemon.executor.arena import raw
 from daemon.executor.conversation import CellFailed
 from daemon.executor.drawing import Export
+from daemon.executor.layout import TensorShape
 from daemon.executor.side import SidePlace
 from daemon.executor.wiring import CannotWire
 
@@ -108,11 +109,11 @@ def against_exact(known: Numerics, call: TimedCall, exact: Export, deadline: flo
     """
     try:
         exact.describe(0, deadline)
+        if any(not _comparable(*pair) for pair in itertools.zip_longest(call.reference, exact.shapes)):
+            return known.model_copy(update={"note": "run in float64, the reference answers in other shapes or dtypes"})
         answers = exact.tensors(deadline)
     except (CellFailed, CannotWire) as problem:
         return known.model_copy(update={"note": f"the reference cannot be run in float64: {problem}"[:500]})
-    if any(not _comparable(*pair) for pair in itertools.zip_longest(call.reference, answers)):
-        return known.model_copy(update={"note": "run in float64, the reference answers in other shapes or dtypes"})
     ours, theirs = _gap(call.candidate, answers), _gap(call.reference, answers)
     figures = {
         "max_abs_error": ours.max_abs,
@@ -123,10 +124,10 @@ def against_exact(known: Numerics, call: TimedCall, exact: Export, deadline: flo
     return known.model_copy(update=figures)
 
 
-def _comparable(answer: torch.Tensor | None, exact: torch.Tensor | None) -> bool:
+def _comparable(answer: torch.Tensor | None, exact: TensorShape | None) -> bool:
     if answer is None or exact is None or answer.shape != exact.shape:
         return False
-    return exact.dtype is (torch.float64 if answer.dtype.is_floating_point else answer.dtype)
+    return getattr(torch, exact.dtype) is (torch.float64 if answer.dtype.is_floating_point else answer.dtype)
 
 
 def labels(numerics: Numerics) -> list[str]:

@@ -266,8 +266,8 @@ class Preparation:
         """Tensors out of `cell`, by memory that is closed with the case."""
         device = self._bench.device.kind
         limit_bytes = self._bench.tensor_bytes
-        if device == "cpu" and what == "outputs":
-            # An expanded tensor costs the cell nothing; an answer it could have written fits its memory.
+        if device == "cpu":
+            # An expanded tensor costs the cell nothing; what it could have written fits its memory.
             limit_bytes = min(limit_bytes, self._bench.settings.sandbox.memory_bytes)
         exchange = self._exchanges.setdefault(cell, Exchange(cell, device))
         return Export(exchange, what, limit_bytes, phase)

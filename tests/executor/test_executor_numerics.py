@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 from executor_bundles import Judged, JudgeOne, compare, evaluate, forward, kernel
 
 from daemon.evaluation import Numerics
-from daemon.executor.numerics import CallPicker, TimedCall, labels, spread_of
+from daemon.executor.layout import TensorShape
+from daemon.executor.numerics import CallPicker, TimedCall, against_exact, labels, spread_of
 
 SOFTMAX = """
     class Model(nn.Module):
@@ -79,6 +81,14 @@ def test_a_reference_that_float64_does_not_suit_leaves_a_note_and_no_harm(
     numerics = found(judge(compare(forward("return a + b"), kernel(reference))))
     assert numerics.rms_error is None
     assert numerics.note is not None and words in numerics.note
+
+
+def test_exact_answers_of_other_shapes_are_not_fetched() -> None:
+    """They may be as large as any tensors, and the judge would hold them twice."""
+    exact: Any = SimpleNamespace(describe=lambda *_: None, shapes=[TensorShape("float64", (1 << 30,))], tensors=None)
+    call = TimedCall({}, [torch.zeros(4)], [torch.zeros(4)])
+    known = Numerics(differing_elements=0, max_abs_spread=0.0, rounding=0.0)
+    assert "other shapes" in (against_exact(known, call, exact, 0.0).note or "")
 
 
 @pytest.mark.sandbox

@@ -146,6 +146,21 @@ def test_constructor_arguments_are_the_references_and_may_hold_a_dtype(judge: Ju
     judge(compare(stale, made + FLOATS)).passed()
 
 
+@pytest.mark.parametrize(
+    ("init", "more"),
+    [
+        ("self.register_buffer('held', torch.zeros(1).expand(1 << 30))", FLOATS),
+        ("", "def get_inputs():\n    return [torch.zeros(1).expand(1 << 30)]\n"),
+        ("pass", FLOATS + "def get_init_inputs():\n    return [torch.zeros(1).expand(1 << 30)]\n"),
+    ],
+    ids=["weights", "inputs", "arguments"],
+)
+def test_tensors_that_no_cell_has_the_memory_for_are_not_fetched(judge: JudgeOne, init: str, more: str) -> None:
+    """Expanded ones cost the cell nothing, and would the judge twice what they claim to have."""
+    source = model("x + 1", init=init).replace("(self):", "(self, *_):") + more
+    judge(compare(model("x + 1", init="pass"), source)).ended(Verdict.REJECTED, "are allowed")
+
+
 def test_constructor_arguments_that_cannot_be_handed_on_are_made_by_both(judge: JudgeOne) -> None:
     source = """
         class Model(nn.Module):
