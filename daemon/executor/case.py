@@ -282,8 +282,8 @@ class CaseJudge:
         return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
 
     def _assess_numerics(self, drawer: Drawer, inspector: Inspector) -> None:
-        """The candidate twice more on fresh inputs, and the reference in float64 on those of a timed call, after the
-        clock has stopped."""
+        """The candidate twice more on fresh inputs, the reference as often as need be, and in float64 on the inputs of
+        a timed call, after the clock has stopped."""
         self._progress("numerics")
         slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
         self._deadline = own_deadline(self._deadline, slowest_s)
@@ -297,8 +297,10 @@ class CaseJudge:
         inspector.inspect([0], Phase.MEASURE)
         first = numerics.answers_of(candidate)
         self._call(candidate, values, _NUMERICS_TRIAL, again=True)
-        inspector.inspect([0], Phase.MEASURE)
         self._numerics = numerics.spread_of(first, numerics.answers_of(candidate))
+        if reference is not None and self._numerics.differing_elements:  # both may keep what they saw, over all calls
+            self._call(reference, values, _NUMERICS_TRIAL, again=True)
+        inspector.inspect([0], Phase.MEASURE)
         if reference is not None and self._timed_call is not None:
             limit = min(self._deadline, time.monotonic() + _EXACT_LIMIT_S)
             fill(reference, [0], self._timed_call.inputs)
