@@ -22,6 +22,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from daemon.executor import tree
+from daemon.executor.layout import ITEM_BYTES
 from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message
 from daemon.executor.slots import Slots, Work, as_tensor, warm_up
@@ -435,10 +436,11 @@ def _with_shape(name: str, tensor: Any) -> str:
 
 
 def _is_shareable(item: Any) -> bool:
-    """Whether it is a dense tensor that has a shape yet: not sparse, no parameter of a lazy module."""
+    """Whether it is a dense tensor that has a shape yet: not sparse, no parameter of a lazy module; of a dtype that is
+    carried: quantized ones and some of 8 bits are not, and both constructors make them alike."""
     if not isinstance(item, torch.Tensor) or is_lazy(item):
         return False
-    return item.layout is torch.strided
+    return item.layout is torch.strided and _dtype_name(item) in ITEM_BYTES
 
 
 def _set_precision(wanted: str) -> None:

@@ -192,6 +192,12 @@ def test_weights_that_are_never_varied_are_named(judge: JudgeOne, init: str, con
     assert [note.rpartition(": ")[2] for note in notes] == [constant] * bool(constant)
 
 
+def test_weights_of_a_dtype_that_is_not_carried_are_what_both_constructors_make(judge: JudgeOne) -> None:
+    scale = "self.register_buffer('scale', torch.rand(8).to(torch.float8_e4m3fnuz)); self.f = nn.Linear(8, 8)"
+    source = model("self.f(x) * self.scale.float()", init=scale)
+    judge(compare(source, source)).passed()
+
+
 def test_weights_without_a_counterpart_are_named(judge: JudgeOne) -> None:
     reference = model("self.f(x)", init="self.f = nn.Linear(8, 4, bias=False)")
     custom = model("x @ self.weight.T", init="self.weight = nn.Parameter(torch.randn(4, 8))")
