@@ -21,6 +21,7 @@ _CHANCE_SIGMAS = 6.0
 _RARE = 1e-4
 _SHOWN = 300  # characters of a nesting
 _COMPARED_TOGETHER = 64 << 20  # bytes
+_INPUTS_TRIED = 1024  # on all outputs together
 
 
 @dataclass
@@ -150,11 +151,24 @@ def weak_controls(
     Of a module that hands an input on beside its answer, the input is the right answer, and the check proves the rest.
     """
     found, are_all, is_near = [], True, False
-    answers = zip(reference.answers(0), tolerances, earlier or itertools.repeat(None), strict=False)
-    for (name, expected), tolerance, before in answers:
+    answers = reference.answers(0)
+    alike: dict[torch.Size, list[tuple[int, torch.Tensor]]] = {}
+    for number, tensor in enumerate(inputs):
+        alike.setdefault(tensor.shape, []).append((number, tensor))
+    told = zip(answers, tolerances, earlier or itertools.repeat(None), strict=False)
+    for number, ((name, expected), tolerance, before) in enumerate(told):
         if expected.numel():
-            passing = verify.passes_by_accident(expected, inputs, tolerance, before)
+            tried = _about_there(alike.get(expected.shape, []), number, len(answers))
+            passing = verify.passes_by_accident(expected, dict(tried), tolerance, before)
             found += [f"{name}: {' or '.join(sorted(passing))}"] if passing else []
             are_all &= bool(passing)
             is_near |= bool(passing) and not any(passing.values())
     return found if are_all or is_near else []
+
+
+def _about_there(inputs: list[tuple[int, torch.Tensor]], number: int, outputs: int) -> list[tuple[int, torch.Tensor]]:
+    """All inputs, or of too many those at about the place that output `number` has among `outputs`: a step of an
+    optimizer has a thousand of both, and to try each on each takes hours."""
+    most = max(1, _INPUTS_TRIED // outputs)
+    first = number * max(len(inputs) - most, 0) // max(outputs - 1, 1)
+    return inputs[first : first + most]

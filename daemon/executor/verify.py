@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -185,19 +186,21 @@ def _number(value: float | None) -> str:
 
 
 def passes_by_accident(
-    expected: torch.Tensor, inputs: list[torch.Tensor], tolerance: Tolerance, earlier: torch.Tensor | None = None
+    expected: torch.Tensor,
+    inputs: Mapping[int, torch.Tensor],
+    tolerance: Tolerance,
+    earlier: torch.Tensor | None = None,
 ) -> dict[str, bool]:
     """The trivial answers this tolerance would accept, and whether they are exactly right: zeros, a constant, an input
-    passed on, and what was right for `earlier` inputs. One element alone is no constant: it is a number nobody knows.
+    passed on (`inputs`: of this shape, by their number), and what was right for `earlier` inputs. One element alone is
+    no constant: it is a number nobody knows.
     """
     trivial = [("zeros", expected.new_zeros(1))]
     if expected.numel() > 1:
         trivial.append(("a constant", _typical(expected)))
     if earlier is not None:
         trivial.append(("an earlier answer", earlier))
-    for number, tensor in enumerate(inputs):
-        if tensor.shape == expected.shape:
-            trivial.append((f"input {number} passed on", tensor))
+    trivial += [(f"input {number} passed on", tensor) for number, tensor in inputs.items()]
     errors = {name: _error(answer.reshape(-1), expected.reshape(-1), tolerance) for name, answer in trivial}
     return {name: error == 0 for name, error in errors.items() if error is not None}
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.contract import DTYPES
+from daemon.executor import verify
+from daemon.executor.findings import weak_controls
 from daemon.executor.verify import Tolerance, compare, describe, passes_by_accident, tolerance_for
 
 FLOATS = ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
@@ -143,17 +147,36 @@ def test_the_sentence_names_count_place_and_values() -> None:
 @pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "bool", "complex64"])
 def test_trivial_answers_are_recognised_in_every_dtype(dtype: str) -> None:
     zeros = torch.zeros(4).to(getattr(torch, dtype))
-    inputs = [torch.ones(4), torch.zeros(4, dtype=torch.int32)]
+    inputs = {0: torch.ones(4), 1: torch.zeros(4, dtype=torch.int32)}
     found = passes_by_accident(zeros, inputs, tolerance_for(dtype, None, None))
     assert found == {"zeros": True, "a constant": True, "input 1 passed on": True}
     varied = torch.tensor([0, 1, 0, 1]).to(getattr(torch, dtype))
-    assert passes_by_accident(varied, [], tolerance_for(dtype, None, None)) == {}
-    assert passes_by_accident(varied, [], tolerance_for(dtype, None, None), varied.clone()) == {
+    assert passes_by_accident(varied, {}, tolerance_for(dtype, None, None)) == {}
+    assert passes_by_accident(varied, {}, tolerance_for(dtype, None, None), varied.clone()) == {
         "an earlier answer": True
     }
 
 
+@pytest.mark.parametrize(("outputs", "most"), [(8, 128), (4000, 1)])
+def test_many_outputs_are_not_each_held_against_as_many_inputs(
+    monkeypatch: pytest.MonkeyPatch, outputs: int, most: int
+) -> None:
+    """4000 of both kept the judge busy for an hour, whatever the contract's time. Of many inputs it is those at about
+    the place of the output."""
+    tried: list[list[int]] = []
+    monkeypatch.setattr(verify, "passes_by_accident", lambda _, inputs, *__: tried.append(list(inputs)) or {})
+    answers = [("", torch.rand(2)) for _ in range(outputs)]
+    reference: Any = SimpleNamespace(answers=lambda _: answers)
+    tolerances = [tolerance_for("float32", None, None)] * outputs
+    weak_controls(reference, tolerances, [torch.rand(2)] * 4000)
+    assert {len(numbers) for numbers in tried} == {most}
+    assert (tried[0][0], tried[-1][-1]) == (0, 3999)
+    tried.clear()
+    weak_controls(reference, tolerances, [torch.rand(3), torch.rand(2)])
+    assert tried == [[1]] * outputs
+
+
 def test_one_number_is_no_constant_that_anybody_knows() -> None:
     loss, tolerance = torch.tensor(0.7), tolerance_for("float32", None, None)
-    assert passes_by_accident(loss, [], tolerance, torch.tensor(0.8)) == {}
-    assert passes_by_accident(loss, [], tolerance, torch.tensor(0.70001)) == {"an earlier answer": False}
+    assert passes_by_accident(loss, {}, tolerance, torch.tensor(0.8)) == {}
+    assert passes_by_accident(loss, {}, tolerance, torch.tensor(0.70001)) == {"an earlier answer": False}
