@@ -272,6 +272,10 @@ class CaseJudge:
         if drawer.repeats:
             self._labels.append("repeating_inputs")
             self._ready.notes.append("there are few sets of inputs to be drawn: a kernel may have kept its answers")
+        if unchanging := drawer.unchanging:
+            self._labels.append("constant_inputs")
+            names = ", ".join(unchanging)[:300]
+            self._ready.notes.append(f"inputs that never change, of which a kernel may have kept what it made: {names}")
         if measurement.not_captured is not None:
             self._ready.notes.append(f"timed call by call, not as a CUDA graph: {measurement.not_captured}")
 

@@ -66,6 +66,15 @@ class Drawer:
         """Whether a set of inputs was drawn that had been drawn before, and not only one set for ever."""
         return 1 < len(self._sets_seen) < self._sets_looked_at
 
+    @property
+    def unchanging(self) -> list[str]:
+        """Tensors that the source has drawn the same every time, beside others that it has not. One number alone is
+        more of a setting."""
+        if not self._varying:
+            return []
+        left = [item for index, item in enumerate(self._logicals) if index not in self._varying]
+        return [item.name for item in left if item.spec is None and item.tensor.count > 1]
+
     def draw(self, purpose: str, number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
         """Every logical input for every slot: one tensor [slots, *shape] each, of constants an expanded one.
 

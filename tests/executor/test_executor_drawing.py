@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -149,6 +150,23 @@ def test_drawing_more_of_the_same_for_other_slots_is_no_repetition() -> None:
     )
     assert torch.equal(few, many[:3])
     assert not source.repeats
+
+
+def test_what_a_source_never_varies_beside_what_it_does_is_named() -> None:
+    def sets(seeds: list[int], _deadline: float) -> list[torch.Tensor]:
+        moving = torch.tensor(seeds)[:, None] + torch.arange(4)
+        return [moving, torch.ones(len(seeds), 4), torch.full((len(seeds),), 0.5)]
+
+    shapes = [TensorShape("int64", (4,)), TensorShape("float32", (4,)), TensorShape("float32", ())]
+    source: Any = SimpleNamespace(sets=sets)
+    logicals = [Logical(f"input{number}", shape, None) for number, shape in enumerate(shapes)]
+    mixed = Drawer(logicals, Secret("cpu"), source)
+    mixed.draw("check", 0, [0, 1], deadline=0.0)
+    assert mixed.unchanging == ["input1"]
+    source.sets = lambda seeds, _: sets([1] * len(seeds), 0.0)
+    still = Drawer(logicals, Secret("cpu"), source)
+    still.draw("check", 0, [0, 1], deadline=0.0)
+    assert still.unchanging == []  # fixed_inputs says it of all
 
 
 def test_contents_in_another_order_are_others() -> None:
