@@ -9,9 +9,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daemon.config import Settings
+from daemon.intake.owner import Owner
+
+if TYPE_CHECKING:
+    from daemon.db.records import DaemonRecord
 
 _FEWEST_FILES = 1000
 _TRIAL_BYTES = 64 * 1024
@@ -24,6 +30,22 @@ def lack(settings: Settings) -> str | None:
         if (lacking := lack_of(os.statvfs(folder), settings.min_free_bytes)) is not None:
             return f"{folder} {lacking}"
     return None
+
+
+def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None:
+    """Why daemons of this inbox that run on this host claim nothing, seen from another process: they themselves tell
+    only their log. None where there are none, and where this user may not look.
+    """
+    inbox, host = settings.paths.inbox, Owner.current().host
+    if not any(daemon.is_there and (daemon.host, daemon.inbox) == (host, str(inbox)) for daemon in daemons):
+        return None
+    try:
+        inbox.stat()
+        return lack(settings)
+    except PermissionError:
+        return None
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
 
 
 class Room:

@@ -150,7 +150,7 @@ def _pause(settings: Settings) -> Iterator[Check]:
     from daemon.intake.pause import pause_reason
 
     if pause_reason(settings.paths) is not None:
-        hint = f"rm {settings.paths.pause}"
+        hint = f"rm {shlex.quote(str(settings.paths.pause))}"
         yield Check("pause", Status.WARN, "no new bundle is claimed while the pause file is there", hint)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from daemon.cli import figures, screen
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings
+    from daemon.config import LoadedSettings, Settings
     from daemon.db.records import DaemonRecord
 
 _UNWELL = 1
@@ -24,12 +25,12 @@ _UNWELL = 1
 def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
     """Say what is wrong with the daemons of this database, a line each, for a monitor.
 
-    Exit code 0: somebody judges, claims are not paused, no daemon is missing or has lost a device. A drained host is no
-    fault while another judges, nor when --host asks about it. 1: something is wrong. 2: the database does not answer.
+    Exit code 0: somebody judges, claims are not paused, no daemon is missing or has lost a device, and those of this
+    host have their folders and room on the disk. A drained host is no fault while another judges, nor when --host asks
+    about it. 1: something is wrong. 2: the database does not answer.
     """
     from daemon.cli import store
     from daemon.intake.owner import host_called
-    from daemon.intake.pause import pause_reason
 
     host = host if host is None else host_called(host)
     with store.history_if_any(loaded.settings) as history:
@@ -37,9 +38,7 @@ def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
         drained = history.drained_hosts() if history is not None else {}
     wanted = tuple(daemon for daemon in daemons if host is None or daemon.host == host)
     problems = list(troubles(wanted, is_drained=host in drained))
-    if (paused := pause_reason(loaded.settings.paths)) is not None:
-        reason = f" ({paused})" if paused else ""
-        problems.append(f"no new bundle is claimed{reason}: type rm {loaded.settings.paths.pause}")
+    problems += hindrances(loaded.settings, wanted)
     if as_json:
         screen.document({"healthy": not problems, "problems": problems})
     else:
@@ -68,6 +67,18 @@ def troubles(daemons: tuple[DaemonRecord, ...], *, is_drained: bool = False) -> 
         yield f"nobody judges: {_drained(host)}"
     if not drained:
         yield "nobody judges: type evald run, or systemctl start evald"
+
+
+def hindrances(settings: Settings, daemons: tuple[DaemonRecord, ...]) -> Iterator[str]:
+    """Why daemons that are there claim nothing, in words."""
+    from daemon import room
+    from daemon.intake.pause import pause_reason
+
+    if (paused := pause_reason(settings.paths)) is not None:
+        reason = f" ({paused})" if paused else ""
+        yield f"no new bundle is claimed{reason}: type rm {shlex.quote(str(settings.paths.pause))}"
+    if (lacking := room.hindrance(settings, daemons)) is not None:
+        yield f"no new bundle is claimed: {lacking}"
 
 
 def _drained(host: str) -> str:

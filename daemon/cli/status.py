@@ -80,6 +80,7 @@ def _show(loaded: LoadedSettings, wanted: str | None, *, as_json: bool) -> int:
 
 def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_json: bool) -> None:
 
+    from daemon import room
     from daemon.intake.pause import pause_reason
 
     paused = pause_reason(settings.paths)
@@ -87,6 +88,7 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
     held = (JobState.CLAIMED, JobState.RUNNING)
     running = history.jobs(state=held, limit=_RUNNING_SHOWN).jobs if history and any(counts[s] for s in held) else ()
     daemons = history.daemons() if history else ()
+    hindrance = room.hindrance(settings, daemons)
     drained = history.drained_hosts() if history else {}
     deferrals = history.deferrals(limit=_DEFERRALS_READ) if history and counts[JobState.QUEUED] else ()
     refused = deferred.in_inbox(history, inbox)
@@ -96,6 +98,7 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
             {
                 "home": str(settings.paths.home),
                 "paused": paused,
+                "hindrance": hindrance,
                 "inbox": inbox_entries.document(inbox, refused),
                 "jobs": {str(state): count for state, count in counts.items()},
                 "daemons": [hosts.document(daemon, running) for daemon in daemons],
@@ -111,6 +114,8 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
     fields = [("inbox", f"{inbox.total} waiting in {settings.paths.inbox}{ignored}"), ("jobs", known)]
     if paused is not None:
         fields.append(("paused", f"{paused or 'no reason given'} (remove {settings.paths.pause} to go on)"))
+    if hindrance is not None:
+        fields.append(("waits", f"no new bundle is claimed: {hindrance}"))
     screen.fields(fields)
     hosts.show(daemons, running)
     idle = set(drained) - {daemon.host for daemon in daemons}

@@ -2,11 +2,12 @@
 
 The bundle moves under our eyes: in the inbox, then claimed and in the database, perhaps back in the inbox when its
 daemon stopped. A daemon that is at work always shows in the database: as a job with a lease, or as the reason why it
-cannot serve one. When nothing shows, we say so, once.
+cannot serve one. When nothing shows, we say so, once, and why, as far as that can be told.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from daemon.cli import screen, store
+from daemon.cli import health, screen, store
 from daemon.cli.outcome import Line
 from daemon.errors import HarnessError
 from daemon.lifecycle import JobState
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from daemon.intake.submit import Dropped
 
 _PAUSE_S = 0.2
-_PATIENCE_S = 5.0
+_PATIENCE_S = 15.0  # a daemon that is just being started shows when its first judge is ready
 
 
 def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None) -> list[Line]:
@@ -50,7 +51,7 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
             alone_since_s = None if served else alone_since_s or now_s
             if not told and alone_since_s is not None and now_s - alone_since_s > _PATIENCE_S:
                 told = True
-                _say_nobody_is_there(settings)
+                _say_what_hinders(settings)
             time.sleep(_PAUSE_S)
     return [ended[one.job_id] for one in dropped if one.job_id in ended]
 
@@ -100,9 +101,21 @@ def _anybody_at_work(history: History) -> bool:
     return any(_leased(job) for job in held)
 
 
-def _say_nobody_is_there(settings: Settings) -> None:
-    screen.say("evald: nothing has happened for a while; no daemon seems to be running")
-    screen.say(f"  type in another terminal: evald run --home {settings.paths.home}   (or evald sweep, once)")
+def _say_what_hinders(settings: Settings) -> None:
+    try:
+        with store.history_if_any(settings) as history:
+            daemons = tuple(one for one in history.daemons() if one.is_there) if history is not None else ()
+    except HarnessError:
+        return
+    if not daemons:
+        home = shlex.quote(str(settings.paths.home))
+        screen.say("evald: nothing has happened for a while; no daemon seems to be running")
+        screen.say(f"  type in another terminal: evald run --home {home}   (or evald sweep, once)")
+        return
+    screen.say("evald: nothing has happened for a while")
+    reasons = [*health.troubles(daemons), *health.hindrances(settings, daemons)]
+    for reason in reasons or ["evald status says what waits, and why"]:
+        screen.say(f"  {reason}")
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def _desk(settings: Settings, database: Database, types: Mapping[str, KernelType
     repository = Repository(database, max_attempts=settings.max_attempts)
     spool = Spool(settings.paths, Owner.current())
     watch = Watch(history, settings.http.streams, settings.http.streams_per_token)
-    pulse = Pulse(settings.paths, history)
+    pulse = Pulse(settings, history)
     return Desk(
         settings=settings,
         history=history,

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import anyio
 import anyio.to_thread
 
+from daemon import room
+from daemon.config import Settings
 from daemon.db.history import History
 from daemon.intake.pause import pause_reason
-from daemon.paths import Paths
 
 _EVERY_S = 1.0
 _NOBODY = "no daemon is at work; type: evald run"
@@ -34,8 +35,8 @@ class Seen:
 class Pulse:
     """Belongs to one event loop. Run it with `running`."""
 
-    def __init__(self, paths: Paths, history: History) -> None:
-        self._paths = paths
+    def __init__(self, settings: Settings, history: History) -> None:
+        self._settings = settings
         self._history = history
         self.seen = Seen()
         self._looking = anyio.CapacityLimiter(1)  # a busy server still looks
@@ -69,6 +70,8 @@ class Pulse:
             return Seen(0, False, _NOBODY)
         if draining:
             return Seen(len(there), True, "every daemon is draining")
-        if pause_reason(self._paths) is not None:
+        if pause_reason(self._settings.paths) is not None:
             return Seen(len(there), False, "an operator has paused it")
+        if room.hindrance(self._settings, there) is not None:
+            return Seen(len(there), False, "a folder or the room on a disk is missing; type: evald health")
         return Seen(len(there), False, None)

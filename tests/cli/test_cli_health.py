@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from daemon.db.history import History
 from daemon.db.models import Daemon
 from daemon.db.records import DaemonNote
 from daemon.engine import DeviceState
+from daemon.intake.owner import Owner
 
 CPU = DeviceState(0, "cpu", "cpu", None)
 
@@ -50,6 +52,24 @@ def test_a_lost_device_and_a_pause_are_told(evald: Evald, past: PastHome) -> Non
     ran = evald("health", "--json")
     assert ran.code == 1
     assert "maintenance" in ran.document()["problems"][0]
+
+
+def test_a_daemon_of_this_host_that_lacks_room_or_its_inbox_is_told_and_one_of_another_host_is_not(
+    evald: Evald, past: PastHome
+) -> None:
+    inbox = past.settings.paths.inbox
+    past.repository.report_daemon(replace(note("elsewhere", 1), inbox=str(inbox)))
+    assert evald("health", "--set", f"min_free_bytes={1 << 60}").code == 0
+    past.repository.report_daemon(replace(note(Owner.current().host, 1), inbox=str(inbox)))
+    assert evald("health").code == 0
+    ran = evald("health", "--set", f"min_free_bytes={1 << 60}")
+    assert ran.code == 1
+    assert "no new bundle is claimed" in ran.out
+    assert "are wanted" in ran.out
+    assert "are wanted" in evald("status", "--set", f"min_free_bytes={1 << 60}").out
+    inbox.rmdir()
+    assert f"{inbox}: No such file or directory" in evald("health").out
+    assert evald("status", "--json").document()["hindrance"] == f"{inbox}: No such file or directory"
 
 
 def test_a_daemon_that_died_is_missed_until_another_takes_its_place(past: PastHome) -> None:

@@ -14,6 +14,8 @@ import pytest
 from cli_homes import PastHome, bundle
 from conftest import Evald, Start
 
+from daemon.db.records import DaemonNote
+from daemon.engine import DeviceState
 from daemon.intake.owner import Owner
 
 LIMIT_S = 100.0
@@ -233,6 +235,29 @@ def test_waiting_without_a_daemon_says_so_and_what_to_type(
     assert "no daemon seems to be running" in ran.err
     assert "evald run --home" in ran.err
     assert "stay in the queue" in ran.err
+
+
+@pytest.mark.parametrize("hindered", ["paused", "drained", "neither"])
+def test_waiting_for_a_daemon_that_is_there_and_takes_nothing_tells_why(
+    evald: Evald, past: PastHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hindered: str
+) -> None:
+    monkeypatch.setattr("daemon.cli.waiting._PATIENCE_S", 0.0)
+    device = DeviceState(0, "cpu", "cpu", None)
+    inbox = str(past.settings.paths.inbox)
+    past.repository.report_daemon(DaemonNote("gpu1-boot-1", "gpu1", 1, "0", 1, inbox, 60, (device,)))
+    if hindered == "paused":
+        past.settings.paths.pause.write_text("maintenance")
+    if hindered == "drained":
+        past.repository.drain("gpu1")
+    ran = evald("submit", bundle(tmp_path / "mine"), "--wait", "--timeout", "2")
+    assert ran.code == 2
+    assert "no daemon seems" not in ran.err
+    expected = {
+        "paused": "(maintenance): type rm ",
+        "drained": "evald drain gpu1 --undo",
+        "neither": "evald status says",
+    }
+    assert expected[hindered] in ran.err
 
 
 def test_waiting_for_the_verdict_of_a_bundle_that_waits_for_a_device_tells_why(

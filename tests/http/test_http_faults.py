@@ -190,6 +190,20 @@ def test_a_row_this_version_cannot_read_does_not_freeze_health(serve: Serve, hom
     database.close()
 
 
+def test_a_daemon_whose_inbox_is_gone_is_not_called_healthy(serve: Serve, home: Path) -> None:
+    server = serve("--judge", "never")
+    database = Database(Settings(home=home).database_url)
+    host, inbox = Owner.current().host, home / "inbox"
+    Repository(database).report_daemon(DaemonNote(f"{host}-0-1", host, 1, "1.0", 1, str(inbox), 600.0))
+    with server.client() as client:
+        wait_for(lambda: client.get("/health").status_code == 200, "the server to be healthy")
+        inbox.rename(home / "moved")
+        wait_for(lambda: client.get("/health").status_code == 503, "the change to be seen")
+        assert "evald health" in client.get("/health").json()["reason"]
+        (home / "moved").rename(inbox)
+    database.close()
+
+
 def test_a_strange_folder_in_the_outbox_stops_nobody(serve: Serve, home: Path) -> None:
     strange = home / "results" / ".outbox" / "abc.²"
     strange.mkdir(parents=True)
