@@ -307,6 +307,8 @@ def _config_path(flags: Mapping[str, Any], explicit: Path | None, environ: Mappi
         return named
     home = Path(flags.get("home") or environ.get("EVALD_HOME") or Settings().home)
     candidate = home.expanduser() / "evald.toml"
+    if candidate.is_dir():  # what docker makes of a file to mount that is not there
+        raise OperatorError(f"{candidate} is a folder, not a settings file", hint="remove it, or put the file there")
     return candidate if candidate.is_file() else None
 
 
@@ -358,9 +360,11 @@ def _dotted_keys() -> Iterator[str]:
 def _file_layer(path: Path | None) -> dict[str, tuple[Any, str]]:
     if path is None:
         return {}
-    text = path.read_text("utf-8")
     try:
+        text = path.read_text("utf-8-sig")  # some editors put a byte order mark in front
         document = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise OperatorError(f"{path}: not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise OperatorError(f"{path}: not valid TOML: {error}") from error
     known = set(_dotted_keys())

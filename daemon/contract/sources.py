@@ -34,7 +34,8 @@ def file_source(
     name = str(PurePosixPath(path))
     if name not in files:
         known = [file for _, file in zip(range(_MAX_FILES_COMPARED), files, strict=False)]
-        log.add(field, f"the bundle has no file {shown(name)}", nearest(name, known))
+        alone = "" if files else ": it is nothing but its contract; give the text itself, as source_code"
+        log.add(field, f"the bundle has no file {shown(name)}{alone}", nearest(name, known))
         return None
     content = files[name]
     if len(content) > limit_bytes:

@@ -81,7 +81,8 @@ def serve(settings: Settings, judging: Judging, stop: service.Stop, on_listening
 
 def require_tokens(settings: Settings) -> None:
     """Raise `OperatorError` when everybody on the network could submit."""
-    if Tokens.of(settings).callers():
+    tokens = Tokens.of(settings)
+    if tokens.callers():
         return
     if settings.results_for == "submitter":
         raise OperatorError(
@@ -90,8 +91,8 @@ def require_tokens(settings: Settings) -> None:
     if is_loopback(settings.http.host):
         return
     raise OperatorError(
-        f"http.host is {settings.http.host}, which others can reach, and there are no tokens",
-        hint="type: evald token NAME   (or serve on 127.0.0.1)",
+        f"http.host is {settings.http.host}, which others can reach, and there are no tokens in {tokens.path}",
+        hint="type: evald token NAME, with the same --home   (or serve on 127.0.0.1)",
     )
 
 

@@ -334,6 +334,10 @@ def test_a_source_file_outside_the_bundle_or_not_text_is_refused(path: object) -
     assert fields(from_file(path), FILES) == ["kernel.source_file"]
 
 
+def test_a_source_file_beside_a_contract_that_stands_alone_is_wanted_as_text() -> None:
+    assert "source_code" in only(from_file("kernel.cu"), {}).message
+
+
 def test_a_missing_source_file_suggests_the_nearest_name() -> None:
     assert only(from_file("kernal.cu"), FILES).suggestion == "kernel.cu"
 

@@ -58,6 +58,21 @@ def test_a_mistake_in_the_file_is_named_with_its_line(tmp_path: Path, text: str,
         assert word in str(caught.value)
 
 
+def test_a_byte_order_mark_is_tolerated_and_what_is_no_utf_8_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_bytes(b"\xef\xbb\xbfslots = 3\r\n")
+    assert config.load(config_file=file, environ={}).settings.slots == 3
+    file.write_bytes("slots = 3\n".encode("utf-16"))
+    with pytest.raises(OperatorError, match=r"settings\.toml: not UTF-8 text \(byte 0\)"):
+        config.load(config_file=file, environ={})
+
+
+def test_a_folder_in_the_place_of_the_settings_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "evald.toml").mkdir()
+    with pytest.raises(OperatorError, match="is a folder, not a settings file"):
+        config.load({"home": str(tmp_path)}, environ={})
+
+
 def test_an_unknown_variable_is_an_error_that_knows_the_nearest_name() -> None:
     with pytest.raises(OperatorError, match="EVALD_SLOTS"):
         config.load(environ={"EVALD_SLOT": "1"})

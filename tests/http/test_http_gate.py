@@ -136,6 +136,7 @@ def test_an_address_others_can_reach_needs_a_token_to_start(home: Path) -> None:
     ran = evald(home, "serve", "--host", "0.0.0.0", "--port", "0")
     assert ran.returncode == 2
     assert "evald token" in ran.stderr
+    assert str(home / "state" / "tokens") in ran.stderr
     assert not (home / "inbox").exists()
 
 
