@@ -114,7 +114,7 @@ def _say_what_hinders(settings: Settings) -> None:
         return
     screen.say("evald: nothing has happened for a while")
     reasons = [*health.troubles(daemons), *health.hindrances(settings, daemons)]
-    for reason in reasons or ["evald status says what waits, and why"]:
+    for reason in reasons or ["evald status says what waits; why it is not taken, the log of the daemon"]:
         screen.say(f"  {reason}")
 
 

@@ -6,7 +6,8 @@ SQLite runs in WAL mode with synchronous FULL: readers never wait, one writer at
 survives a power cut. The driver's own transaction handling is switched off and this module says BEGIN itself: `BEGIN`
 (deferred) for a read, which then sees one state of the database, and `BEGIN IMMEDIATE` for a write. A write that
 began deferred and wanted the lock only later would fail at once when another writer was faster, whatever the timeout;
-one that begins immediate waits its turn.
+one that begins immediate waits its turn. An open connection goes on with a file that was removed or replaced, and what
+it commits there nobody sees again: so every transaction looks first whether the file is the one that was opened.
 
 Postgres runs in READ COMMITTED. Each connection carries timeouts, so that neither a dead server nor a forgotten
 transaction stops a daemon, and is tried before use. After any operational error the connection is dropped by the
@@ -24,7 +25,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 
 from daemon.db import sqlfunctions
-from daemon.db.errors import translated
+from daemon.db.errors import StorageUnavailable, translated
 from daemon.db.filesystem import refuse_network
 from daemon.errors import OperatorError
 
@@ -60,6 +61,9 @@ class Database:
         if self.is_sqlite:
             _check_file(Path(self.url.database or ""), must_exist=must_exist)
         self._engine = _open(self.url)
+        self._file: tuple[int, int] | None = None
+        if self.is_sqlite:
+            event.listen(self._engine, "connect", self._note_file)
         self._writer = self._engine.execution_options(**{_WRITE: True})
 
     @property
@@ -69,6 +73,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One transaction for reading. Raises `StorageUnavailable` or `StorageRefused`."""
+        self._require_file()
         with translated(self.name), self._engine.connect() as connection:
             yield connection
 
@@ -78,6 +83,7 @@ class Database:
 
         Raises `StorageUnavailable` (the commit is then in doubt) or `StorageRefused`.
         """
+        self._require_file()
         with translated(self.name), self._writer.begin() as connection:
             yield connection
 
@@ -101,6 +107,17 @@ class Database:
     def close(self) -> None:
         """Drop every pooled connection. The database may be used again afterwards."""
         self._engine.dispose()
+        self._file = None
+
+    def _note_file(self, _connection: object, _record: object) -> None:
+        self._file = self._file or _identity(self.url.database or "")
+
+    def _require_file(self) -> None:
+        if self._file is not None and _identity(self.url.database or "") != self._file:
+            raise StorageUnavailable(
+                f"database {self.name} is not available: its file was removed or replaced while it was in use",
+                hint="put the same file back, or stop every daemon and start again with what is there",
+            )
 
 
 def normalised(url: str) -> URL:
@@ -127,6 +144,14 @@ def _check_file(path: Path, *, must_exist: bool) -> None:
     if not path.parent.is_dir():
         raise OperatorError(f"the folder {path.parent} of the SQLite database does not exist", hint="check --home")
     refuse_network(path)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open(url: URL) -> Engine:

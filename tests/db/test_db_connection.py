@@ -88,6 +88,23 @@ class TestSqlite:
         with database.write() as connection:
             assert connection.scalar(text("SELECT count(*) FROM sqlite_master")) == 0
 
+    def test_a_file_that_was_removed_or_replaced_under_it_takes_no_more_transactions(self, tmp_path: Path) -> None:
+        file, aside = tmp_path / "evald.sqlite3", tmp_path / "aside"
+        database = Database(f"sqlite:///{file}")
+        with database.write() as connection:
+            connection.execute(text("CREATE TABLE kept (number INTEGER)"))
+        file.rename(aside)
+        for _ in range(2):
+            with pytest.raises(StorageUnavailable, match="removed or replaced"), database.write():
+                pass
+            with pytest.raises(StorageUnavailable, match="removed or replaced"), database.read():
+                pass
+            file.touch()
+        aside.rename(file)
+        with database.read() as connection:
+            assert connection.execute(text("SELECT count(*) FROM kept")).scalar_one() == 0
+        database.close()
+
     def test_a_file_that_is_no_database_is_a_storage_fault(self, tmp_path: Path) -> None:
         path = tmp_path / "evald.sqlite3"
         path.write_bytes(b"this is not a database, it only looks like one to an optimist" * 100)
