@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,7 +39,14 @@ def translated(database: str) -> Iterator[None]:
             f"database {database} is not available: {_cause(error)}", hint="evald doctor checks the database"
         ) from error
     except (exc.SQLAlchemyError, OverflowError) as error:  # a number beyond 64 bits: sqlite3 raises it bare
-        raise StorageRefused(f"database {database} refused: {_cause(error)}") from error
+        raise StorageRefused(f"database {database} refused: {_cause(error)}", hint=_remedy(error)) from error
+
+
+def _remedy(error: Exception) -> str | None:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else None
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return None
+    return "stop every daemon, then restore a backup, or move the file away: evald run makes a new one"
 
 
 def _cause(error: Exception) -> str:

@@ -22,7 +22,7 @@ from daemon.db.history import History
 from daemon.db.models import Job
 from daemon.db.repository import Repository
 from daemon.db.sqlfunctions import now
-from daemon.errors import HarnessError, OperatorError
+from daemon.errors import OperatorError
 
 EXT4_MAGIC, NFS_MAGIC, CIFS_MAGIC, SMB2_MAGIC = 0xEF53, 0x6969, 0xFF534D42, 0xFE534D42
 
@@ -108,8 +108,9 @@ class TestSqlite:
     def test_a_file_that_is_no_database_is_a_storage_fault(self, tmp_path: Path) -> None:
         path = tmp_path / "evald.sqlite3"
         path.write_bytes(b"this is not a database, it only looks like one to an optimist" * 100)
-        with pytest.raises(HarnessError), Database(f"sqlite:///{path}").read():
+        with pytest.raises(StorageRefused) as caught, Database(f"sqlite:///{path}").read():
             pass
+        assert "restore a backup" in str(caught.value.hint)
 
 
 class TestNetworkFileSystem:
