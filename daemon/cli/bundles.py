@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ def existing(text: str) -> Path:
         raise OperatorError(f"there is no {text}", hint=_nearby(path))
     kind = _SOURCES.get(path.suffix.lower())
     if kind is not None:
-        hint = f"type: evald new {kind} {path.stem}   then put the source into that folder"
+        hint = f"type: evald new {kind} {shlex.quote(path.stem)}   then put the source into that folder"
         raise OperatorError(
             f"{text} is a source file; a bundle also says how to call it, in a contract.json", hint=hint
         )

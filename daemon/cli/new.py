@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def command(*, as_json: bool, kind: str | None, name: str | None) -> int:
         screen.document({"kind": kind, "path": str(folder), "files": sorted(files)})
         return 0
     screen.line(f"wrote {', '.join(str(folder / file) for file in files)}")
-    screen.say(f"type: evald eval {folder}")
+    screen.say(f"type: evald eval {shlex.quote(str(folder))}")
     return 0
 
 
@@ -71,6 +72,7 @@ def _write(folder: Path, files: dict[str, Any]) -> None:
     except FileExistsError as error:
         raise OperatorError(f"{folder} is already there; nothing was written", hint="choose another name") from error
     except FileNotFoundError as error:
-        raise OperatorError(f"there is no folder {folder.parent}", hint=f"type: mkdir -p {folder.parent}") from error
+        hint = f"type: mkdir -p {shlex.quote(str(folder.parent))}"
+        raise OperatorError(f"there is no folder {folder.parent}", hint=hint) from error
     for name, text in files.items():
         (folder / name).write_text(text, "utf-8")

@@ -34,7 +34,8 @@ def file_source(
     name = str(PurePosixPath(path))
     if name not in files:
         known = [file for _, file in zip(range(_MAX_FILES_COMPARED), files, strict=False)]
-        alone = "" if files else ": it is nothing but its contract; give the text itself, as source_code"
+        is_alone = not set(known) - {"contract.json"}
+        alone = ": it is nothing but its contract; add the file, or give its text as source_code" if is_alone else ""
         log.add(field, f"the bundle has no file {shown(name)}{alone}", nearest(name, known))
         return None
     content = files[name]

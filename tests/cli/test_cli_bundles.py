@@ -35,6 +35,11 @@ def test_new_overwrites_nothing(evald: Evald, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious"]
 
 
+def test_what_new_says_to_type_holds_for_names_with_spaces(evald: Evald, tmp_path: Path) -> None:
+    assert "evald eval 'my add'" in evald("new", "torch", "my add").err
+    assert "mkdir -p 'no where'" in evald("new", "torch", "no where/mine").err
+
+
 def test_new_helps_with_kinds(evald: Evald, tmp_path: Path) -> None:
     assert set(evald("new", "--json").document()["kinds"]) == set(STARTERS)
     assert "triton" in evald("new", "trition", "mine").err

@@ -335,7 +335,9 @@ def test_a_source_file_outside_the_bundle_or_not_text_is_refused(path: object) -
 
 
 def test_a_source_file_beside_a_contract_that_stands_alone_is_wanted_as_text() -> None:
-    assert "source_code" in only(from_file("kernel.cu"), {}).message
+    for files in ({}, {"contract.json": b"{}"}):
+        assert "source_code" in only(from_file("kernel.cu"), files).message
+    assert "source_code" not in only(from_file("kernel.cu"), {"other.cu": b"x"}).message
 
 
 def test_a_missing_source_file_suggests_the_nearest_name() -> None:
