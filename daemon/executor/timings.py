@@ -304,7 +304,7 @@ class Account:
         have gone up meanwhile."""
         if not self.series.equal:
             return None
-        fastest_s = min(*self.samples_s, *self.per_call_s(self.series.unlike))
+        fastest_s = min([*self.samples_s, *self.per_call_s(self.series.unlike)])
         equal_s = max(self.per_call_s(self.series.equal)) + self.resolution_s
         return equal_s / fastest_s if fastest_s > 0 else math.inf
 

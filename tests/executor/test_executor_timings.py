@@ -159,6 +159,13 @@ def test_equal_contents_that_cost_the_other_side_less_as_well_show_no_cache() ->
         assert "content_cache" in labels(one, account(other))
 
 
+def test_one_round_alone_tells_of_a_cache_too() -> None:
+    """Of a kernel so slow that its time was over after the first."""
+    one = series()
+    one.rounds, one.equal = one.rounds[:1], [Round(128, BASE_S + 128 * CALL_S / 10)]
+    assert {"content_cache", "few_rounds"} <= labels(one)
+
+
 def test_launching_that_takes_longer_than_running_is_labelled() -> None:
     one = series()
     one.called = [Round(64, BASE_S + 64 * 5 * CALL_S)] * 3
