@@ -10,5 +10,4 @@ class Model(nn.Module):
 
 
 def get_inputs():
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(64, 64), torch.randn(64, 64, generator=generator) / 16]
+    return [torch.randn(64, 64), torch.arange(64.0 * 64.0).reshape(64, 64).cos() / 16]
