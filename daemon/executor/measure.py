@@ -52,6 +52,7 @@ _LEAST_SHARE = 0.05  # of a sizing round that its calls take at least, whatever 
 _GRAPH_NOISE_S, _STREAM_NOISE_S = 1e-5, 2e-5  # a call alone waits for its launch, and fetches its code from memory
 _CHECKING_ANY_S = 0.01  # however little there is
 _GROWN_AT_MOST, _WORTH_GROWING = 3, 1.5  # many slots are filled faster, each, than a few
+_WORTH_RESTARTING = 2
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,18 @@ class Measurement:
         start, stage = time.monotonic(), self._stages.stage
         with stage("size"):
             slots = self._sized(estimate_s, deadline, as_graph=as_graph)
-        with stage("calibrate"):
-            if not self._replay:
-                self._calibration.around(slots)
-            self._calibration.copies(slots)
-        with stage("rounds"):
-            stop = self._rounds(slots, start, deadline, progress)
+        stop, times_left = None, _GROWN_AT_MOST
+        while stop is None:
+            with stage("calibrate"):
+                if not self._replay:
+                    self._calibration.around(slots)
+                self._calibration.copies(slots)
+            with stage("rounds"):
+                stop = self._rounds(slots, start, deadline, progress, may_grow=times_left > 0)
+            if stop is None:
+                times_left -= 1
+                with stage("size"):
+                    slots = self._grown(deadline)
         with stage("calibrate"):  # before the looks, which go by what a call costs
             if not self._replay:
                 self._calibration.around(slots)
@@ -169,11 +176,31 @@ class Measurement:
             slots = wanted
             self._nulls.detach()
             self._warm_up(slots, deadline)
+        self._capture_single(deadline)
+        return slots
+
+    def _grown(self, deadline: float) -> int:
+        """Calls per round by what they take in rounds that count, all of which are forgotten: a kernel that is slow
+        until then would have short ones, in which little can be told."""
+        slots, overhead_s = self._wanted_slots(deadline), self._calibration.overhead_s
+        self._nulls.detach()
+        self._forget()
+        self._calibration.overhead_s = overhead_s
+        self._warm_up(slots, deadline)
+        self._capture_single(deadline)
+        return slots
+
+    def _wanted_slots(self, deadline: float) -> int:
+        """By the fastest rounds so far, as far as they can be told from none."""
+        accounts = [self._account(index) for index in range(len(self._places))]
+        return self._choose_slots(max(max(min(one.samples_s), one.resolution_s) for one in accounts), deadline)
+
+    def _capture_single(self, deadline: float) -> None:
+        """The graph of one call, which wakes cells up from then on."""
         if self._replay:
             turn = self._turns.single()
             for place in self._places:
                 require_captured(self._capture(place, turn, deadline))
-        return slots
 
     def _choose_slots(self, call_s: float, deadline: float) -> int:
         """Calls per round: long enough to dwarf the overhead, small enough for memory, and for making and checking
@@ -260,7 +287,10 @@ class Measurement:
         fields = place.wiring.inputs(place.attached.layout)
         return [placed for logical, placed in fields if self._drawer.is_secret(logical)]
 
-    def _rounds(self, slots: int, start: float, deadline: float, progress: Callable[[str], None]) -> str:
+    def _rounds(
+        self, slots: int, start: float, deadline: float, progress: Callable[[str], None], *, may_grow: bool
+    ) -> str | None:
+        """Until there are enough, and why; None where they turn out to be far too short and `may_grow`."""
         rules = self._rules
         longest_s = 0.0
         while True:
@@ -284,6 +314,8 @@ class Measurement:
                 return "time"
             if time.monotonic() + 2 * longest_s + TIME_LEFT_S > deadline:
                 return "time"
+            if may_grow and self._wanted_slots(deadline) >= _WORTH_RESTARTING * slots:
+                return None
 
     def _one_round(
         self, turn: Turn, purpose: str, deadline: float, into: Callable[[Series], list[Round]], *, equal: bool = False

@@ -264,10 +264,32 @@ def test_no_other_null_makes_it_forget_how_long_clearing_takes(monkeypatch: pyte
     place.close()
 
 
-def test_being_slow_before_the_clock_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("graph", [True, False], ids=["graphs", "call by call"])
+def test_being_slow_before_the_clock_gains_nothing(graph: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it make rounds short, of which little can be told."""
     world = World(Kernel(2e-5, before_s=2e-3), Kernel(2e-5))
-    ours, _ = measured(world, monkeypatch)
+    ours, theirs = measured(world, monkeypatch, graph=graph, in_pairs=graph)
     assert ours.stats.mean >= 2e-5 * 1e3 * 0.99
+    assert min(ours.calls) >= 128
+    assert len(ours.calls) == len(theirs.calls) >= 7
+    assert [number for number, _ in world.offered][-len(ours.calls) :] == list(range(1, len(ours.calls) + 1))
+
+
+def test_who_gets_faster_again_and_again_is_shown_longer_rounds_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Kernel(1e-3), Kernel(1e-3))
+    timed = world.run_timed
+
+    def run_timed(place: SidePlace, *rest: Any, **more: Any) -> RoundResult:
+        result = timed(place, *rest, **more)
+        if "null" not in more:
+            for kernel in world.kernels.values():
+                kernel.call_s *= 0.8
+        return result
+
+    monkeypatch.setattr(world, "run_timed", run_timed)
+    ours, _ = measured(world, monkeypatch)
+    assert len(ours.calls) >= 7
+    assert [number for number, _ in world.offered].count(1) <= 4
 
 
 def test_an_answer_that_is_copied_says_what_that_costs(monkeypatch: pytest.MonkeyPatch) -> None:
