@@ -107,6 +107,7 @@ class Measurement:
         self._turns = RoundTurns(secret.host_generator("turns"))
         self._forget()
         self._filling_s = self._checking_s = 0.0  # a slot, about
+        self._sized_for_s = 0.0  # a call, as long as it was taken to be
         self.not_captured: str | None = None
 
     def run(self, estimate_s: float, deadline: float, progress: Callable[[str], None]) -> list[Timing]:
@@ -168,9 +169,9 @@ class Measurement:
         self._calibration.overhead_s = overhead_s
         for index, wall_s in enumerate(walls_s):
             self._nulls.call_s[index] = max(wall_s - overhead_s, _LEAST_SHARE * wall_s) / few
-        slots = few
+        slots, self._sized_for_s = few, max(self._nulls.call_s)
         for number in range(_GROWN_AT_MOST):
-            wanted = self._choose_slots(max(self._nulls.call_s), deadline)
+            wanted = self._choose_slots(self._sized_for_s, deadline)
             if wanted == slots or (number and wanted < _WORTH_GROWING * slots):
                 break
             slots = wanted
@@ -182,7 +183,8 @@ class Measurement:
     def _grown(self, deadline: float) -> int:
         """Calls per round by what they take in rounds that count, all of which are forgotten: a kernel that is slow
         until then would have short ones, in which little can be told."""
-        slots, overhead_s = self._wanted_slots(deadline), self._calibration.overhead_s
+        self._sized_for_s, overhead_s = self._fastest_s, self._calibration.overhead_s
+        slots = self._choose_slots(self._sized_for_s, deadline)
         self._nulls.detach()
         self._forget()
         self._calibration.overhead_s = overhead_s
@@ -190,10 +192,17 @@ class Measurement:
         self._capture_single(deadline)
         return slots
 
-    def _wanted_slots(self, deadline: float) -> int:
-        """By the fastest rounds so far, as far as they can be told from none."""
+    @property
+    def _fastest_s(self) -> float:
+        """What a call of the slower side takes in its fastest round so far, as far as that can be told from none."""
         accounts = [self._account(index) for index in range(len(self._places))]
-        return self._choose_slots(max(max(min(one.samples_s), one.resolution_s) for one in accounts), deadline)
+        return max(max(min(one.samples_s), one.resolution_s) for one in accounts)
+
+    def _are_too_few(self, slots: int, deadline: float) -> bool:
+        """Whether calls turn out to be so short that rounds of `slots` say little."""
+        if _WORTH_RESTARTING * self._fastest_s > self._sized_for_s:
+            return False
+        return self._choose_slots(self._fastest_s, deadline) >= _WORTH_RESTARTING * slots
 
     def _capture_single(self, deadline: float) -> None:
         """The graph of one call, which wakes cells up from then on."""
@@ -314,7 +323,7 @@ class Measurement:
                 return "time"
             if time.monotonic() + 2 * longest_s + TIME_LEFT_S > deadline:
                 return "time"
-            if may_grow and self._wanted_slots(deadline) >= _WORTH_RESTARTING * slots:
+            if may_grow and self._are_too_few(slots, deadline):
                 return None
 
     def _one_round(
