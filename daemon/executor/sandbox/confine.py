@@ -34,6 +34,8 @@ def confine(limits: dict[str, int]) -> None:
     _limit(resource.RLIMIT_CPU, limits["cpu_s"])
     _limit(resource.RLIMIT_MEMLOCK, 0)
     _limit(resource.RLIMIT_MSGQUEUE, 0)
+    _limit(resource.RLIMIT_NICE, 0)  # or nothing of a host would run beside a cell whose daemon has such a limit raised
+    _limit(resource.RLIMIT_RTPRIO, 0)
     _limit(resource.RLIMIT_SIGPENDING, _PENDING_SIGNALS)  # counted for the daemon's user too, whatever the namespace
     if "address_bytes" in limits:  # only where no cgroup holds the memory
         _limit(resource.RLIMIT_AS, limits["address_bytes"])
@@ -51,7 +53,6 @@ def _limit(which: int, value: int) -> None:
 
 def _step_back() -> None:
     """For good: without a limit above 0 nobody may go back to a better priority (sched(7))."""
-    _limit(resource.RLIMIT_NICE, 0)
     os.nice(_LEAST_PRIORITY)
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
