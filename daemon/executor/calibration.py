@@ -68,13 +68,8 @@ class Calibration:
         for index in unsuited:
             self._series[index].null.clear()
         self._add(unsuited, sizes * _NULLS_ANEW)
-        number = len(self._series[0].rounds)
-        size = slots if number % 2 else _half(slots)
-        if self._are_alike:
-            self._extend(range(len(self._series)), number // 2 % len(self._series), [size])
-        else:
-            for index in range(len(self._series)):
-                self._extend([index], index, [size])
+        number, sides = len(self._series[0].rounds), range(len(self._series))
+        self._add(sides, [slots if number % 2 else _half(slots)], arena=number // 2 % len(sides))
 
     def _set_length(self, index: int) -> bool:
         """Set how long the null has to work where it does so for longer than the fastest round, which costs more than
@@ -111,10 +106,11 @@ class Calibration:
         is_as_long = max(self._nulls.call_s) <= _OTHER * min(self._nulls.call_s) + CLOCK_TICK_S
         return self._have_one_outline and is_as_long
 
-    def _add(self, indices: Sequence[int], sizes: list[int]) -> None:
-        """Nulls of these sizes, as `call_s` says, for the sides `indices`."""
+    def _add(self, indices: Sequence[int], sizes: list[int], *, arena: int = 0) -> None:
+        """Nulls of these sizes, as `call_s` says, for the sides `indices`: on `arena` for all of them where they are
+        alike."""
         if len(indices) == len(self._series) and self._are_alike:
-            self._extend(indices, 0, sizes)
+            self._extend(indices, arena, sizes)
         else:
             for index in indices:
                 self._extend([index], index, sizes)

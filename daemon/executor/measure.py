@@ -200,9 +200,10 @@ class Measurement:
 
     def _are_too_few(self, slots: int, deadline: float) -> bool:
         """Whether calls turn out to be so short that rounds of `slots` say little."""
-        if _WORTH_RESTARTING * self._fastest_s > self._sized_for_s:
+        fastest_s = self._fastest_s
+        if _WORTH_RESTARTING * fastest_s > self._sized_for_s:
             return False
-        return self._choose_slots(self._fastest_s, deadline) >= _WORTH_RESTARTING * slots
+        return self._choose_slots(fastest_s, deadline) >= _WORTH_RESTARTING * slots
 
     def _capture_single(self, deadline: float) -> None:
         """The graph of one call, which wakes cells up from then on."""
