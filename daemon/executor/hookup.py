@@ -9,7 +9,8 @@ from daemon.contract import IOContract
 from daemon.evaluation import Failure
 from daemon.executor.bundle import Request
 from daemon.executor.conversation import CellFailed
-from daemon.executor.drawing import Drawer, Export
+from daemon.executor.drawing import Drawer
+from daemon.executor.exports import Export
 from daemon.executor.findings import mismatch
 from daemon.executor.inputs import Secret
 from daemon.executor.measure import fill

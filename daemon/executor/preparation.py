@@ -21,7 +21,7 @@ from daemon.executor.conditions import Conditions
 from daemon.executor.conversation import Cell, CellFailed, TimeLimit
 from daemon.executor.cores import Lane
 from daemon.executor.devices import Device
-from daemon.executor.drawing import Exchange, Export
+from daemon.executor.exports import Exchange, Export
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory
 from daemon.executor.patience import Patience

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from daemon.contract import InitKind, InitSpec, TensorSpec
-from daemon.executor.drawing import _KEPT_BYTES, Drawer, Exchange, Export, _checksums
+from daemon.executor.drawing import Drawer, _checksums
+from daemon.executor.exports import _KEPT_BYTES, Exchange, Export
 from daemon.executor.inputs import Secret, draw
 from daemon.executor.layout import TensorShape
 from daemon.executor.memory import HostMemory
@@ -84,7 +85,7 @@ def test_tensors_that_go_to_another_cell_have_arrived_where_they_lie(
         shared[-1].bytes.fill_(len(shared) == 1)
         return shared[-1]
 
-    monkeypatch.setattr("daemon.executor.drawing.share", share)
+    monkeypatch.setattr("daemon.executor.exports.share", share)
     monkeypatch.setattr(
         torch.cuda, "synchronize", lambda: at_the_end.append(torch.equal(*(one.bytes[:PADDED] for one in shared)))
     )
@@ -104,7 +105,7 @@ def test_tensors_that_go_to_another_cell_have_arrived_where_they_lie(
 def test_what_leaves_a_cell_goes_by_one_memory_which_is_made_larger_where_it_must(
     device: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.executor.drawing.share", lambda _, size_bytes: HostMemory(size_bytes))
+    monkeypatch.setattr("daemon.executor.exports.share", lambda _, size_bytes: HostMemory(size_bytes))
     cell: Any = Cell()
     exchange = Exchange(cell, device)
     try:

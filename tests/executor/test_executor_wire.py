@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from daemon.contract import ArgSpec, ArgType, IOContract, Role, TensorSpec
 from daemon.executor import protocol, stats, tree
 from daemon.executor.capture import Capture, printable
-from daemon.executor.drawing import _checked
+from daemon.executor.exports import _checked
 from daemon.executor.layout import TensorShape
 from daemon.executor.owner import is_dead, tag
 from daemon.executor.protocol import ClosedError, ProtocolError, Reader
