@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from daemon.db import revision
 from daemon.db.connection import Database
+from daemon.db.errors import StorageRefused
+from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -64,17 +66,19 @@ def head() -> str:
 def ensure_ready(url: str) -> None:
     """Make sure `url` has the schema of this code: an empty database is upgraded, any other is left alone.
 
-    Raises `OperatorError` with the line to type for an outdated one, and for a newer one; `StorageUnavailable`.
+    Raises `OperatorError` with the line to type for an outdated one, for a newer one, and for one that would refuse the
+    next time as well (a damaged file, tables this user may not read); `StorageUnavailable`.
     """
     database = Database(url)
     try:
-        empty = revision.current(database) is None
+        if revision.current(database) is None:
+            upgrade(url)
+        else:
+            revision.require_current(database)
+    except StorageRefused as error:
+        raise OperatorError(error.message, hint=error.hint) from error
     finally:
         database.close()
-    if empty:
-        upgrade(url)
-        return
-    revision.require_current(database)
 
 
 def _known() -> set[str]:

@@ -154,3 +154,22 @@ def test_a_schema_too_new_fails_at_once_with_one_line_and_no_bundle_is_touched(h
     assert "newer" in the_error(done.stderr)
     assert [entry.name for entry in (here.home / "inbox").iterdir()] == ["untouched.json"]
     assert not list(Path(here.home / "work").iterdir())
+
+
+@pytest.mark.parametrize("what", ["another", "cut"])
+def test_a_damaged_database_file_fails_at_once_says_what_to_do_and_is_left_as_it_is(here: Place, what: str) -> None:
+    here.drop("early")
+    assert here.evald("sweep").returncode in (0, 1, 2)
+    here.drop("untouched")
+    file = here.home / "state" / "evald.sqlite3"
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = b"no database at all\n" * 1000 if what == "another" else file.read_bytes()[:5000]
+    file.write_bytes(content)
+    done = here.evald("run")
+    assert done.returncode == 2, done.stderr
+    assert "refused" in the_error(done.stderr)
+    assert "restore a backup" in done.stderr
+    assert [entry.name for entry in (here.home / "inbox").iterdir()] == ["untouched.json"]
+    assert file.read_bytes() == content
