@@ -40,7 +40,7 @@ def install(machine: Machine, settings: str = "", *, unit: str = "", user: str =
     machine.run("rm", "-rf", HOME, "/etc/evald", "/etc/systemd/system/evald.service.d")
     machine.run(EVALD, "install-service", "--force", "--user", user)
     machine.write("/etc/evald/evald.toml", SETTINGS + settings)
-    machine.write(DROP_IN, f"[Service]\nWatchdogSec=3\nRestartSec=0.2\n{unit}")
+    machine.write(DROP_IN, f"[Service]\nWatchdogSec=20\nRestartSec=0.2\n{unit}")
     machine.run("systemd-sysusers", "/etc/sysusers.d/evald.conf")
     machine.run("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/evald.conf")
     machine.run("systemctl", "daemon-reload")
@@ -94,7 +94,7 @@ def test_the_service_is_ready_judges_tells_its_counts_and_writes_metrics(machine
 
 
 def test_a_wedged_daemon_is_restarted_by_the_watchdog_and_its_job_finishes_exactly_once(machine: Machine) -> None:
-    install(machine, REHEARSAL.format(2), unit="WatchdogSec=2\n")
+    install(machine, REHEARSAL.format(2), unit="WatchdogSec=3\n")
     machine.run("systemctl", "start", "evald")
     drop(machine, "wedged")
     machine.wait_for(lambda: is_judging(machine), "the job to run")
@@ -109,7 +109,7 @@ def test_a_wedged_daemon_is_restarted_by_the_watchdog_and_its_job_finishes_exact
 
 
 def test_a_healthy_daemon_outlives_many_watchdog_periods(machine: Machine) -> None:
-    install(machine, REHEARSAL.format(4), unit="WatchdogSec=1.5\n")
+    install(machine, REHEARSAL.format(7), unit="WatchdogSec=3\n")
     machine.run("systemctl", "start", "evald")
     drop(machine, "long")
     machine.wait_for(lambda: result(machine, "long"), "a job that takes several periods")
