@@ -109,7 +109,7 @@ def test_a_wedged_daemon_is_restarted_by_the_watchdog_and_its_job_finishes_exact
 
 
 def test_a_healthy_daemon_outlives_many_watchdog_periods(machine: Machine) -> None:
-    install(machine, REHEARSAL.format(7), unit="WatchdogSec=3\n")
+    install(machine, REHEARSAL.format(9), unit="WatchdogSec=3\n")
     machine.run("systemctl", "start", "evald")
     drop(machine, "long")
     machine.wait_for(lambda: result(machine, "long"), "a job that takes several periods")
@@ -153,10 +153,9 @@ def test_a_missing_database_server_is_waited_for_beyond_the_start_limit(machine:
     # Long enough for the interpreter of a busy machine: more time can be asked for only once it runs.
     limit_s = 12
     install(machine, REHEARSAL.format(1) + missing, unit=f"TimeoutStartSec={limit_s}\n")
-    begun_s = time.monotonic()
     machine.run("systemctl", "start", "--no-block", "evald")
     machine.wait_for(lambda: "waiting for the database" in machine.show("evald", "StatusText"), "the reason in STATUS")
-    time.sleep(max(0.0, begun_s + limit_s + 1 - time.monotonic()))
+    time.sleep(limit_s + 1)
     assert (machine.show("evald", "ActiveState"), machine.show("evald", "NRestarts")) == ("activating", "0")
     machine.run("systemctl", "stop", "evald", limit_s=30)
 
