@@ -43,6 +43,7 @@ def run(channel_fd: int, walls: dict[str, Any]) -> int:
     os.set_inheritable(channel_fd, False)
     for name in ("HOME", "TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR"):
         Path(os.environ[name]).mkdir(parents=True, exist_ok=True)
+    gc.disable()  # while torch is imported, where no zygote has done it: nothing becomes garbage
     from daemon.executor.workload import Workload
 
     paths = [Path(path) for path in walls["backend_paths"]]
@@ -55,6 +56,7 @@ def run(channel_fd: int, walls: dict[str, Any]) -> int:
     )
     gc.collect()
     gc.freeze()  # what was imported is not looked through again in the middle of a timed call
+    gc.enable()
     protocol.send(channel, {"type": "hello", "protocol": protocol.VERSION, **workload.versions()})
     serve(channel, workload)
     return 0

@@ -23,7 +23,7 @@ class TrustedProcess:
 
     def __init__(self, module: str, settings: Settings, number: int, device: Device, *, gpu: str | None) -> None:
         ours, theirs = socket.socketpair()
-        argv = [sys.executable, "-I", "-m", module]
+        argv = [sys.executable, "-I", "-m", "daemon.executor.start", module]
         told = settings.model_copy(update={"database": None})  # an argv is public, a database URL holds a password
         argv += [str(theirs.fileno()), told.model_dump_json(), str(number), device.as_json()]
         self._what = module.rpartition(".")[2]

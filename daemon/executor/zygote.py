@@ -38,6 +38,7 @@ def main(argv: list[str]) -> int:
     channel = socket.socket(fileno=channel_fd)
     os.set_inheritable(channel_fd, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
+    gc.disable()  # importing makes no garbage worth looking for, and looking takes a quarter of it
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else importing numpy starts its threads, and none could be forked
     from daemon.executor import workload  # noqa: F401 - what every cell needs, imported once
 
@@ -46,6 +47,7 @@ def main(argv: list[str]) -> int:
     del os.environ["OPENBLAS_NUM_THREADS"]
     gc.collect()
     gc.freeze()  # what was imported is not looked through again: it would be copied page by page
+    gc.enable()
     protocol.send(channel, {"type": "ready"})
     reader = protocol.Reader(protocol.MAX_TO_CELL)
     while True:
