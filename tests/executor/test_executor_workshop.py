@@ -51,14 +51,27 @@ def load(source):
 """
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[LocalEngine]:
+def engine_in(place: Path, uid: int) -> LocalEngine:
     """One slot, and one builder beside it; `recipe` is a kernel type that is compiled."""
-    folder = tmp_path / "backends"
+    folder = place / "backends"
     folder.mkdir()
     (folder / "recipe.py").write_text(RECIPE, "utf-8")
-    settings = small_settings(tmp_path / "home", backend_paths=(folder,), sandbox={"uid_base": cell_uid(7)}, ahead=1)
-    made = LocalEngine(settings)
+    return LocalEngine(
+        small_settings(place / "home", backend_paths=(folder,), sandbox={"uid_base": cell_uid(uid)}, ahead=1)
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
+    """For all tests that leave it as it was. Each gives its recipe a text of its own, which no other has had built."""
+    made = engine_in(tmp_path_factory.mktemp("workshop"), 7)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own_engine(tmp_path: Path) -> Iterator[LocalEngine]:
+    made = engine_in(tmp_path, 8)
     yield made
     made.close()
 
@@ -119,7 +132,7 @@ def test_while_a_job_is_compiled_its_slot_is_free_and_the_judge_finds_it_built(
 def test_what_is_built_beside_a_measurement_gets_what_nobody_else_wants_of_the_processors_for_good(
     engine: LocalEngine, tmp_path: Path
 ) -> None:
-    judged = Judged(Running(engine, job(tmp_path, recipe("quick"))).ended()).passed()  # type: ignore[arg-type]
+    judged = Judged(Running(engine, job(tmp_path, recipe("quick beside"))).ended()).passed()  # type: ignore[arg-type]
     told = {key: judged.case.build[key] for key in ("nice", "idle", "steps_forward")}
     assert told == {"nice": 19, "idle": True, "steps_forward": False}
 
@@ -147,7 +160,7 @@ def test_a_cancelled_build_ends_at_once_and_the_next_one_finds_a_builder(engine:
         engine.cancel(name)
     assert isinstance(building.ended(), LostClaim)
     assert isinstance(waiting.ended(), LostClaim)
-    judged = Judged(Running(engine, job(tmp_path, recipe("quick"), "third")).ended()).passed()  # type: ignore[arg-type]
+    judged = Judged(Running(engine, job(tmp_path, recipe("quick third"), "third")).ended()).passed()  # type: ignore[arg-type]
     assert judged.case.build["cached"] is True
     assert engine._workshop._orders == {}
 
@@ -159,7 +172,7 @@ def test_a_job_that_was_cancelled_while_it_was_compiled_costs_no_judge(engine: L
     assert building.begun.wait(60)
     engine.cancel("job")
     assert isinstance(building.ended(), LostClaim)
-    Judged(Running(engine, job(tmp_path, recipe("quick"), "next")).ended()).passed()  # type: ignore[arg-type]
+    Judged(Running(engine, job(tmp_path, recipe("quick next"), "next")).ended()).passed()  # type: ignore[arg-type]
     assert engine._judges[0].program._process.pid == judge
 
 
@@ -177,7 +190,7 @@ def test_a_job_that_waits_for_a_device_can_be_cancelled_and_says_that_it_waits(
         if progress.text == "waiting for a device":
             waits.set()
 
-    running = Running(engine, job(tmp_path, recipe("quick")), look)
+    running = Running(engine, job(tmp_path, recipe("quick but waiting")), look)
     assert waits.wait(60)
     assert said[0] == "compiling"
     engine.cancel("job")
@@ -193,16 +206,16 @@ def test_a_builder_that_dies_costs_nothing_but_time(engine: LocalEngine, tmp_pat
 
     judged = Judged(Running(engine, job(tmp_path, recipe("slow 2")), kill).ended()).passed()  # type: ignore[arg-type]
     assert judged.case.build["cached"] is False
-    again = Judged(Running(engine, job(tmp_path, recipe("slow 1"), "next")).ended()).passed()  # type: ignore[arg-type]
+    again = Judged(Running(engine, job(tmp_path, recipe("slow 1.5"), "next")).ended()).passed()  # type: ignore[arg-type]
     assert again.case.build["cached"] is True
 
 
-def test_closing_the_engine_ends_builds_and_waits(engine: LocalEngine, tmp_path: Path) -> None:
-    building = Running(engine, job(tmp_path, recipe("slow 1000")))
+def test_closing_the_engine_ends_builds_and_waits(own_engine: LocalEngine, tmp_path: Path) -> None:
+    building = Running(own_engine, job(tmp_path, recipe("slow 1000")))
     assert building.begun.wait(60)
-    engine.close()
+    own_engine.close()
     assert isinstance(building.ended(), HarnessError | LostClaim)
-    assert not any(builder.is_alive for builder, _ in engine._workshop._builders.values())
+    assert not any(builder.is_alive for builder, _ in own_engine._workshop._builders.values())
 
 
 def test_who_waits_for_a_builder_says_so_and_what_that_raises_ends_the_wait(
@@ -222,17 +235,17 @@ def test_who_waits_for_a_builder_says_so_and_what_that_raises_ends_the_wait(
     assert isinstance(building.ended(), LostClaim)
 
 
-def test_a_job_that_is_given_up_before_its_builder_stands_is_not_built(engine: LocalEngine, tmp_path: Path) -> None:
+def test_a_job_that_is_given_up_before_its_builder_stands_is_not_built(own_engine: LocalEngine, tmp_path: Path) -> None:
     built: list[str] = []
-    start = engine._workshop._start
+    start = own_engine._workshop._start
 
     def cancelled_meanwhile(make: object) -> object:
         process = start(make)  # type: ignore[arg-type]
-        engine.cancel("job")
+        own_engine.cancel("job")
         return process
 
-    engine._workshop._start = cancelled_meanwhile  # type: ignore[assignment]
-    running = Running(engine, job(tmp_path, recipe("slow 1000")), lambda progress: built.append(progress.text))
+    own_engine._workshop._start = cancelled_meanwhile  # type: ignore[assignment]
+    running = Running(own_engine, job(tmp_path, recipe("slow 1000")), lambda progress: built.append(progress.text))
     assert isinstance(running.ended(), LostClaim)
     assert built == []
 
