@@ -193,7 +193,8 @@ def test_a_cpp_extension_is_built_once_and_its_artifact_reused(judge: JudgeOne) 
     first = judge(doc).passed().case
     second = judge(doc).passed().case
     assert (first.build["cached"], second.build["cached"]) == (False, True)
-    broken = kernel(source.replace("return a + b;", "return a + ;"), "torch_cuda")
+    bare = source.replace("torch::Tensor", "float").replace('functions=["plus"]', "no_implicit_headers=True")
+    broken = kernel(bare.replace("return a + b;", "return a + ;"), "torch_cuda")
     failed = judge(compare(broken)).ended(Verdict.COMPILE_ERROR, "error:")
     assert failed.failure.phase is Phase.BUILD
 
