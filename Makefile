@@ -54,6 +54,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt | system
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt setuptools
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m compileall -q daemon migrations  # who may not write here would compile them at every start
 	@touch $@
 
 install: $(STAMP)
