@@ -39,7 +39,7 @@ def small_settings(home: Path, **changes: object) -> Settings:
         "sandbox": Sandbox.model_validate(sandbox),
         "control_interval_s": 0,
         "deadlines": Deadlines(build_s=120, start_s=60),
-        "timing": TimingDefaults(max_s=0.3, target_rse=0.05, min_rounds=5, max_calls=64, arena_bytes=8 * MIB),
+        "timing": TimingDefaults(max_s=0.1, target_rse=0.05, min_rounds=5, max_calls=64, arena_bytes=8 * MIB),
         **changes,
     }
     settings = Settings.model_validate(values)
