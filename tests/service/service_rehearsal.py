@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,13 +12,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 from service_bundles import result_of
 from sqlalchemy import text
 
+from daemon.cli import failing
 from daemon.config import Settings
 from daemon.db.connection import Database
 from daemon.db.history import History
@@ -132,6 +135,14 @@ class Place:
             timeout=60,
             check=False,
         )
+
+    def ask(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run one command in this process: one that is asked until its answer is another. To start Python for each
+        time would take the processor from the daemons that it is about."""
+        out, err = io.StringIO(), io.StringIO()
+        with mock.patch.dict(os.environ, self.environment()), redirect_stdout(out), redirect_stderr(err):
+            code = failing.run(argv)
+        return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
     def drop(self, *names: str, **fields: object) -> None:
         """Rename one contract for each name into the inbox, with these `fields` beside its name and kernel."""

@@ -77,7 +77,7 @@ def test_a_drained_backup_restores_everything_and_judges_what_waited_once(
     daemon = here.start(LEASE_S="1.5")
     wait_for(lambda: here.has_results(*OLD), "the results")
     assert here.evald("drain", HOST).returncode == 0
-    wait_for(lambda: "drained" in here.evald("status").stdout, "the host to be drained")
+    wait_for(lambda: "drained" in here.ask("status").stdout, "the host to be drained")
     here.drop("waits")
     restore = copied_to()
     shutil.copytree(here.home, tmp_path / "restored", ignore=shutil.ignore_patterns("state"), symlinks=True)

@@ -42,7 +42,7 @@ def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def status(here: Place, *wanted: str) -> dict[str, Any]:
-    done = here.evald("status", *wanted, "--json")
+    done = here.ask("status", *wanted, "--json")
     return json.loads(done.stdout) if done.returncode == 0 else {}
 
 

@@ -41,7 +41,7 @@ def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 
 def status(here: Place) -> dict[str, Any]:
-    done = here.evald("status", "--json")
+    done = here.ask("status", "--json")
     return json.loads(done.stdout) if done.returncode == 0 else {"daemons": []}
 
 
@@ -93,7 +93,7 @@ def test_a_drained_host_finishes_what_runs_gives_the_rest_back_and_goes_on_when_
     assert here.state("runs") == "running"
     assert daemon_of(here, daemon)["state"] == "draining"
     wait_for(lambda: here.has_results("runs"), "the running job to be finished")
-    wait_for(lambda: "drained" in here.evald("status").stdout, "status to say that it is drained")
+    wait_for(lambda: "drained" in here.ask("status").stdout, "status to say that it is drained")
     later = here.start("sweep")
     assert later.process.wait(60) in (0, 2)
     assert (here.home / "inbox" / "claimed.json").exists(), "a sweep on a drained host takes nothing either"
