@@ -45,8 +45,7 @@ def main(argv: list[str]) -> int:
     _import_backends()
     _start_triton(os.environ.get("TORCH_CUDA_ARCH_LIST"))
     del os.environ["OPENBLAS_NUM_THREADS"]
-    gc.collect()
-    gc.freeze()  # what was imported is not looked through again: it would be copied page by page
+    gc.freeze()  # what was imported is not looked through, here or in a cell: it would be copied page by page
     gc.enable()
     protocol.send(channel, {"type": "ready"})
     reader = protocol.Reader(protocol.MAX_TO_CELL)
@@ -80,6 +79,7 @@ def _start_triton(architecture: str | None) -> None:
             for step in (partial(compile_once, architecture), load_helper, compile_launchers_quickly):
                 with suppress(Exception):
                     step()
+            gc.collect()  # what a compiler leaves may be more than memory
 
 
 def _fork_cell(order: protocol.Message, fds: dict[str, int]) -> None:
