@@ -1,8 +1,9 @@
 """When null rounds are taken, how long they have to be, and whose rounds they are subtracted from. Trusted side.
 
 Theory of operation: where calls are launched one by one, null rounds do nothing and are taken before and after. Where
-rounds are launches of graphs they work for as long as the kernel does (`nulls`), which is known after the first round;
-from then on one comes beside every round, for what a round costs drifts. Arenas of the same layout, under kernels that
+rounds are launches of graphs they work for as long as the kernel does (`nulls`), which the fastest of a few rounds
+tells: the first alone may be anything, and nulls of a wrong length have to be taken anew. From then on one comes beside
+every round, for what a round costs drifts. Arenas of the same layout, under kernels that
 take about as long, cost the same: their null rounds count for both sides. That is half as many, and what they are off
 by is the same for both, so that it does not come between two kernels.
 """
@@ -16,6 +17,7 @@ from daemon.executor.round_turns import RoundTurns
 from daemon.executor.side import NullKernel, SidePlace
 from daemon.executor.timings import CLOCK_TICK_S, NullCost, Series
 
+ROUNDS_BEFORE_NULLS = 3  # where those are to be as long as a call
 _OTHER = 1.3  # times as long: not the same any more
 _NULL_ROUNDS = 3
 _NULLS_ANEW = 2  # of each size, where the ones before are forgotten and few may be left to come
@@ -56,29 +58,29 @@ class Calibration:
             self._nulls.detach()
 
     def beside(self, slots: int) -> None:
-        """After a round that is the launch of a graph: the first nulls, which tell how long they should have been; new
-        ones where those so far do not suit the kernel any more; and one more."""
+        """After a round that is the launch of a graph, when there are a few: the first nulls, which tell how long they
+        should have been; new ones where those so far do not suit the kernel any more; and one more."""
         without = [index for index, series in enumerate(self._series) if not series.null]
         for index in without:
-            [first] = self._series[index].rounds
-            self._nulls.call_s[index] = max(first.wall_s - self.overhead_s, 0.0) / first.calls
+            rounds = self._series[index].rounds
+            self._nulls.call_s[index] = max(min((one.wall_s - self.overhead_s) / one.calls for one in rounds), 0.0)
         sizes = [_half(slots), slots]
         self._add(without, sizes)
-        unsuited = [index for index in range(len(self._series)) if self._set_length(index)]
+        unsuited = [index for index in range(len(self._series)) if self._set_length(index, is_first=bool(without))]
         for index in unsuited:
             self._series[index].null.clear()
         self._add(unsuited, sizes * _NULLS_ANEW)
         number, sides = len(self._series[0].rounds), range(len(self._series))
         self._add(sides, [slots if number % 2 else _half(slots)], arena=number // 2 % len(sides))
 
-    def _set_length(self, index: int) -> bool:
+    def _set_length(self, index: int, *, is_first: bool) -> bool:
         """Set how long the null has to work where it does so for longer than the fastest round, which costs more than
-        that did and would be subtracted from a kernel that was slow only before the clock ran; or, after the first
-        round, for much shorter. Returns whether that was so."""
+        that did and would be subtracted from a kernel that was slow only before the clock ran; or, `is_first`, after
+        the first nulls, for much shorter. Returns whether that was so."""
         series = self._series[index]
         cost = NullCost.through(series.null)
         fastest_s = max(min((one.wall_s - cost.of(one.calls)) / one.calls for one in series.rounds), 0.0)
-        so_far_s, is_first = self._nulls.call_s[index], len(series.rounds) == 1
+        so_far_s = self._nulls.call_s[index]
         if so_far_s > _OTHER * fastest_s + CLOCK_TICK_S or (is_first and fastest_s > _OTHER * so_far_s):
             self._nulls.call_s[index] = fastest_s
             return True

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from daemon.evaluation import Failure, Timing
-from daemon.executor.calibration import Calibration
+from daemon.executor.calibration import ROUNDS_BEFORE_NULLS, Calibration
 from daemon.executor.conditions import Conditions, Surroundings
 from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.cores import Lane, kept_to
@@ -308,10 +308,14 @@ class Measurement:
             turn = self._turns.usual()
             self._one_round(turn, "round", deadline, lambda series: series.rounds)
             self._offer(len(self._series[0].rounds), turn.order)
-            took_s = time.monotonic() - began
+            count, took_s = len(self._series[0].rounds), time.monotonic() - began
             if self._replay:  # calls one by one are long against what a round of them costs
+                is_last = began + took_s + 2 * max(longest_s, took_s) + TIME_LEFT_S > deadline
+                if count < ROUNDS_BEFORE_NULLS and not is_last:
+                    longest_s = max(longest_s, took_s)
+                    continue
                 self._calibration.beside(slots)
-                if len(self._series[0].rounds) > 1:  # the first nulls are many, and come once
+                if count > ROUNDS_BEFORE_NULLS:  # the first nulls are many, and come once
                     took_s = time.monotonic() - began
             longest_s = max(longest_s, took_s)
             worst = self._worst_rse()
@@ -320,7 +324,7 @@ class Measurement:
             enough = len(counted) >= rules.min_rounds and sum(one.calls for one in counted) >= rules.min_calls
             if enough and worst is not None and worst <= rules.target_rse:
                 return "precision"
-            if time.monotonic() - start >= rules.max_s and len(self._series[0].rounds) >= FEWEST_ROUNDS:
+            if time.monotonic() - start >= rules.max_s and count >= FEWEST_ROUNDS:
                 return "time"
             if time.monotonic() + 2 * longest_s + TIME_LEFT_S > deadline:
                 return "time"
