@@ -25,7 +25,6 @@ from daemon.executor.cells import Cells
 from daemon.executor.conversation import CellFailed
 from daemon.executor.devices import Device
 from daemon.executor.sandbox import cgroup
-from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
 
@@ -62,7 +61,6 @@ class Builder:
 
 def main(argv: list[str]) -> int:
     """`argv`: the channel's descriptor, the settings as JSON, the builder's number, the device as JSON."""
-    die_with_parent()
     channel = socket.socket(fileno=int(argv[0]))
     settings = Settings.model_validate_json(argv[1])
     log.setup(settings.log_level)

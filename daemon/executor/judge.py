@@ -34,7 +34,6 @@ from daemon.executor.devices import Device
 from daemon.executor.preparation import Bench
 from daemon.executor.proof import prove
 from daemon.executor.sandbox import cgroup
-from daemon.executor.sandbox.confine import die_with_parent
 from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.executor.spares import Nursery, Spares
 from daemon.executor.telemetry import Telemetry
@@ -250,7 +249,6 @@ def main(argv: list[str]) -> int:
 
 
 def _main(argv: list[str]) -> int:
-    die_with_parent()
     channel = socket.socket(fileno=int(argv[0]))
     settings = Settings.model_validate_json(argv[1])
     log.setup(settings.log_level)

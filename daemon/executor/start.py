@@ -1,4 +1,5 @@
-"""Where judges and builders begin: what they import, imported at less cost; then the program itself.
+"""Where judges and builders begin: bound to whoever started them, what they import imported at less cost; then the
+program itself.
 
 Theory of operation: importing torch is most of what a judge's start takes, and a quarter of that is the collector: it
 looks through ever more objects, although none of them becomes garbage. So it waits until all is imported, and does not
@@ -11,9 +12,12 @@ import gc
 import importlib
 import sys
 
+from daemon.executor.sandbox.confine import die_with_parent
+
 
 def main(argv: list[str]) -> int:
     """`argv`: the module whose `main` this process is to run, and its arguments."""
+    die_with_parent()  # before seconds of imports, in which that one may die
     gc.disable()
     program = importlib.import_module(argv[0])
     gc.freeze()
