@@ -77,6 +77,8 @@ def test_a_drained_backup_restores_everything_and_judges_what_waited_once(
     daemon = here.start(LEASE_S="1.5")
     wait_for(lambda: here.has_results(*OLD), "the results")
     assert here.evald("drain", HOST).returncode == 0
+    # Until the daemon itself knows, the line says "to be drained", and it may still claim something.
+    wait_for(lambda: '"state": "draining"' in here.ask("status", "--json").stdout, "the daemon to know")
     wait_for(lambda: "drained" in here.ask("status").stdout, "the host to be drained")
     here.drop("waits")
     restore = copied_to()
