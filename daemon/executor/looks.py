@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from daemon.executor.calibration import Calibration
-from daemon.executor.patience import TIME_LEFT_S, own_deadline
+from daemon.executor.patience import is_time_for, own_deadline
 from daemon.executor.round_turns import RoundTurns, Turn
 from daemon.executor.side import NullKernel, SidePlace
 from daemon.executor.timings import Account, Round, Series
@@ -149,7 +149,7 @@ def _while_time(count: int, deadline: float) -> Iterator[int]:
     longest_s = 0.0
     for number in range(count):
         start = time.monotonic()
-        if number and start + 2 * longest_s + TIME_LEFT_S > deadline:
+        if number and not is_time_for(longest_s, deadline):
             return
         yield number
         longest_s = max(longest_s, time.monotonic() - start)

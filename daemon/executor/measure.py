@@ -25,7 +25,7 @@ from daemon.executor.inputs import Secret
 from daemon.executor.layout import Field
 from daemon.executor.looks import Looks
 from daemon.executor.nulls import Nulls
-from daemon.executor.patience import TIME_LEFT_S
+from daemon.executor.patience import is_time_for
 from daemon.executor.round_turns import RoundTurns, Turn
 from daemon.executor.side import (
     NotCaptured,
@@ -308,16 +308,13 @@ class Measurement:
             turn = self._turns.usual()
             self._one_round(turn, "round", deadline, lambda series: series.rounds)
             self._offer(len(self._series[0].rounds), turn.order)
-            count, took_s = len(self._series[0].rounds), time.monotonic() - began
+            count, longest_s = len(self._series[0].rounds), max(longest_s, time.monotonic() - began)
             if self._replay:  # calls one by one are long against what a round of them costs
-                is_last = began + took_s + 2 * max(longest_s, took_s) + TIME_LEFT_S > deadline
-                if count < ROUNDS_BEFORE_NULLS and not is_last:
-                    longest_s = max(longest_s, took_s)
+                if count < ROUNDS_BEFORE_NULLS and is_time_for(longest_s, deadline):
                     continue
                 self._calibration.beside(slots)
                 if count > ROUNDS_BEFORE_NULLS:  # the first nulls are many, and come once
-                    took_s = time.monotonic() - began
-            longest_s = max(longest_s, took_s)
+                    longest_s = max(longest_s, time.monotonic() - began)
             worst = self._worst_rse()
             progress(f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
             counted = self._account(0).counted
@@ -326,7 +323,7 @@ class Measurement:
                 return "precision"
             if time.monotonic() - start >= rules.max_s and count >= FEWEST_ROUNDS:
                 return "time"
-            if time.monotonic() + 2 * longest_s + TIME_LEFT_S > deadline:
+            if not is_time_for(longest_s, deadline):
                 return "time"
             if may_grow and self._are_too_few(slots, deadline):
                 return None

@@ -21,7 +21,12 @@ _FACTOR = 100.0
 _FOR_REFERENCES = 10.0
 _OWN_S = 15.0
 _OWN_CALLS = 20
-TIME_LEFT_S = 1.0  # of a deadline, for what comes after the last round
+_TIME_LEFT_S = 1.0  # of a deadline, for what comes after the last round
+
+
+def is_time_for(longest_s: float, deadline: float) -> bool:
+    """Whether one more round fits in before `deadline` (monotonic), also if it takes twice as long as the longest."""
+    return time.monotonic() + 2 * longest_s + _TIME_LEFT_S <= deadline
 
 
 def own_deadline(deadline: float, slowest_s: float) -> float:
