@@ -6,11 +6,13 @@ import subprocess
 import sys
 
 PROGRAM = """
-import gc, sys, types
+import ctypes, gc, signal, sys, types
 from daemon.executor import start
 
 def main(argv):
-    print(argv, gc.isenabled(), gc.get_freeze_count() > 0)
+    dies_by = ctypes.c_int()
+    ctypes.CDLL(None).prctl(2, ctypes.byref(dies_by), 0, 0, 0)  # PR_GET_PDEATHSIG
+    print(argv, gc.isenabled(), gc.get_freeze_count() > 0, signal.Signals(dies_by.value).name)
     return 3
 
 program = sys.modules["program"] = types.ModuleType("program")
@@ -19,6 +21,6 @@ sys.exit(start.main(["program", "1", "{}"]))
 """
 
 
-def test_a_program_runs_with_its_arguments_and_the_collector_and_what_it_imported_is_set_apart() -> None:
+def test_a_program_runs_bound_to_its_parent_with_the_collector_on_and_what_it_imported_set_apart() -> None:
     done = subprocess.run([sys.executable, "-I", "-c", PROGRAM], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (3, "['1', '{}'] True True\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "['1', '{}'] True True SIGKILL\n", "")
