@@ -19,6 +19,7 @@ from daemon.executor.side import NullKernel, SidePlace
 from daemon.executor.timings import Account, Round, Series
 
 _ISOLATED_ROUNDS = 3
+_CUT_OFF_ROUNDS = 3
 _SUSPICIOUSLY_MANY, _AT_A_TIME = 40, 10
 _MUCH_FASTER = 2
 _EXTRA_ROUNDS = 3  # of equal contents, where the first one looks as if somebody remembered them
@@ -66,8 +67,18 @@ class Looks:
     def take(self, slots: int, deadline: float) -> None:
         """All of them, in rounds of up to `slots` calls. They have time of their own, each."""
         slowest_s = max(one.wall_s for series in self._series for one in series.rounds)
-        for look in (self._isolated, self._equal_contents, self._one_by_one):
+        for look in (self._cut_off, self._isolated, self._equal_contents, self._one_by_one):
             look(slots, own_deadline(deadline, slowest_s))
+
+    # -- what comes after "done" --------------------------------------------------------------------------------
+
+    def _cut_off(self, slots: int, deadline: float) -> None:
+        """Rounds that end the moment a cell says "done". A GPU that turns to the judge's probe takes 0.3 ms: whose own
+        threads still launch may be through with it by then, in any other round."""
+        if self._turns.replay or not self._in_pairs:
+            return
+        for number in _while_time(_CUT_OFF_ROUNDS, deadline):
+            self._one_round(self._turns.cut_off(slots if number else 1), "cut off", deadline, lambda _: [])
 
     # -- calls alone --------------------------------------------------------------------------------------------
 

@@ -13,13 +13,16 @@ _WHOLE, _GRAPHS, _SINGLE = 0, 3, 3  # numbers of graphs: on every slot; how many
 class Turn:
     """Which slots a round calls the kernel on, in order. `replay`: what is timed is one launch of the CUDA graph that
     these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first. `rouse`: the
-    number of the graph whose launch wakes the cell up before; None: the same one."""
+    number of the graph whose launch wakes the cell up before; None: the same one. `is_cut_off`: the cell is frozen the
+    moment it says "done", and nothing that it has not launched by then is ever launched: such a round says nothing
+    about time."""
 
     order: tuple[int, ...]
     replay: bool = False
     graph: int = 0
     is_new: bool = False
     rouse: int | None = None
+    is_cut_off: bool = False
 
 
 class RoundTurns:
@@ -66,6 +69,10 @@ class RoundTurns:
     def single(self) -> Turn:
         """Of a round of one call. From then on that graph wakes cells up: it must be captured before the next turn."""
         return self._graph(_SINGLE, 1) if self.replay else self.few(1)
+
+    def cut_off(self, calls: int) -> Turn:
+        """Of a round of up to `calls` calls, one by one, that ends with "done"."""
+        return replace(self.few(self._drawn(1, calls + 1)), is_cut_off=True)
 
     def whole(self) -> Turn:
         """Of a round on every slot."""

@@ -44,9 +44,9 @@ class RoundPlan:
 
 
 class NullKernel(StrEnum):
-    """What the null candidate does: the bare loop over the slots, also the copy of a returned answer into each slot, or
-    also the launch of the smallest kernel for each. WORK keeps a GPU busy for a while: it clears every answer, then
-    idles."""
+    """What the null candidate does: the bare loop over the slots (and one small kernel on a GPU), also the copy of a
+    returned answer into each slot, or also the launch of the smallest kernel for each. WORK keeps a GPU busy for a
+    while: it clears every answer, then idles."""
 
     LOOP = "loop"
     COPY = "copy"
@@ -374,6 +374,8 @@ def run_timed(
     cell.thaw()
     awake = surroundings.conditions.stay_awake
     answer = cell.await_answer("done", phase=Phase.MEASURE, deadline=deadline, awake=awake)
+    if plan.turn.is_cut_off:
+        cell.freeze()
     seen = shared[plan.probe]
     arena.settle()
     wall_s = time.perf_counter() - start

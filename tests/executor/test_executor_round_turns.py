@@ -35,6 +35,14 @@ def test_without_graphs_no_round_is_like_another() -> None:
     assert drawn.whole().order != drawn.whole().order
 
 
+def test_a_round_that_is_cut_off_has_any_number_of_calls_one_by_one() -> None:
+    drawn = turns(replay=False)
+    seen = [drawn.cut_off(4) for _ in range(50)]
+    assert all(turn.is_cut_off and not turn.replay for turn in seen)
+    assert {len(turn.order) for turn in seen} == {1, 2, 3, 4}
+    assert not drawn.usual().is_cut_off
+
+
 def test_graphs_are_captured_once_and_take_turns() -> None:
     drawn = turns(replay=True)
     seen = [drawn.usual() for _ in range(50)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from daemon.executor import side
 from daemon.executor.arena import Arena
+from daemon.executor.conditions import HostConditions, Surroundings
 from daemon.executor.layout import TensorShape, plan
 from daemon.executor.memory import HostMemory
 from daemon.executor.round_turns import Turn
@@ -91,3 +93,36 @@ def test_the_null_candidate_is_woken_by_its_own() -> None:
 def test_calls_one_by_one_wake_with_a_few_of_them() -> None:
     assert [run["calls"] for run in woken(Turn(tuple(range(64))))] == [4]
     assert [run["calls"] for run in woken(Turn((0,)))] == [0]
+
+
+class LateCell(Cell):
+    """Its work is done by a thread some time after "done": here, the moment before it is frozen."""
+
+    def __init__(self, arena: Arena) -> None:
+        super().__init__()
+        self._arena = arena
+
+    def tell(self, *_: Any, **__: Any) -> None:
+        return
+
+    def thaw(self) -> None:
+        return
+
+    def await_answer(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return {}
+
+    def freeze(self) -> None:
+        self._arena.shared.bytes.fill_(7)
+
+
+@pytest.mark.parametrize("is_cut_off", [True, False])
+def test_a_cell_is_frozen_before_anything_is_looked_at_where_the_round_is_cut_off(
+    is_cut_off: bool, arena: Arena
+) -> None:
+    turn = Turn((0, 1), is_cut_off=is_cut_off)
+    plan = side.plan_round(arena, [], turn, torch.Generator().manual_seed(5))
+    cell, place = LateCell(arena), SimpleNamespace(attached=arena)
+    surroundings = Surroundings(HostConditions(), [])
+    result = side.run_timed(place, plan, 0, cell, surroundings, deadline=0.0)  # type: ignore[arg-type]
+    assert bool((result.seen == 0x07070707).all()) is is_cut_off
+    assert result.late_writes(arena) == (0 if is_cut_off else result.seen.numel())

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 HONEST_CALLS = 6
 
 
+@torch.jit.script
 def work(a: Tensor, b: Tensor) -> Tensor:
     c = a
     for _ in range(30):
-        c = torch.tanh(c + b)
+        c = torch.tanh(torch.mm(c, b))
     return c
 
 
