@@ -19,7 +19,6 @@ from daemon.executor.side import NullKernel, SidePlace
 from daemon.executor.timings import Account, Round, Series
 
 _ISOLATED_ROUNDS = 3
-_CUT_OFF_ROUNDS = 3
 _SUSPICIOUSLY_MANY, _AT_A_TIME = 40, 10
 _MUCH_FASTER = 2
 _EXTRA_ROUNDS = 3  # of equal contents, where the first one looks as if somebody remembered them
@@ -41,7 +40,8 @@ class OneRound(Protocol):
 
 class Looks:
     """Adds to `series`, one for each of `places`. `account`: what is known of a side by now, the other one beside it.
-    `in_pairs`: pairs of rounds tell who does the work of others. `has_secrets`: contents change from call to call."""
+    `in_pairs`: pairs of rounds tell who does the work of others. `cuts_off`: of rounds of one call too some are cut
+    off. `has_secrets`: contents change from call to call."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Looks:
         account: Callable[[int], Account],
         *,
         in_pairs: bool,
+        cuts_off: bool,
         has_secrets: bool,
     ) -> None:
         self._places = places
@@ -62,23 +63,14 @@ class Looks:
         self._one_round = one_round
         self._account = account
         self._in_pairs = in_pairs
+        self._cuts_off = cuts_off
         self._has_secrets = has_secrets
 
     def take(self, slots: int, deadline: float) -> None:
         """All of them, in rounds of up to `slots` calls. They have time of their own, each."""
         slowest_s = max(one.wall_s for series in self._series for one in series.rounds)
-        for look in (self._cut_off, self._isolated, self._equal_contents, self._one_by_one):
+        for look in (self._isolated, self._equal_contents, self._one_by_one):
             look(slots, own_deadline(deadline, slowest_s))
-
-    # -- what comes after "done" --------------------------------------------------------------------------------
-
-    def _cut_off(self, slots: int, deadline: float) -> None:
-        """Rounds that end the moment a cell says "done". A GPU that turns to the judge's probe takes 0.3 ms: whose own
-        threads still launch may be through with it by then, in any other round."""
-        if self._turns.replay or not self._in_pairs:
-            return
-        for number in _while_time(_CUT_OFF_ROUNDS, deadline):
-            self._one_round(self._turns.cut_off(slots if number else 1), "cut off", deadline, lambda _: [])
 
     # -- calls alone --------------------------------------------------------------------------------------------
 
@@ -120,8 +112,10 @@ class Looks:
         on a busy machine it changes from one moment to the next."""
         around, beside = (-(-wanted // 2), 0) if self._in_pairs else (0, 1)
         self._calibration.alone(around)
-        for _ in _while_time(wanted, deadline):
+        for number in _while_time(wanted, deadline):
             self._one_round(self._turns.single(), "isolated", deadline, lambda series: series.alone)
+            if self._cuts_off and self._turns.is_followed_by_a_cut(number):
+                self._one_round(self._turns.single().cut_off(), "cut off", deadline, lambda _: [])
             self._calibration.alone(beside)
         self._calibration.alone(around)
 

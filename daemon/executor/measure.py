@@ -67,6 +67,7 @@ class MeasureRules:
     arena_bytes: int
     graph: bool = False  # time launches of CUDA graphs, where every kernel lets itself be captured
     in_pairs: bool = False  # tell from pairs of rounds of one call who does the work of others
+    cuts_off: bool = False  # freeze cells at "done", in some rounds of calls launched one by one
 
 
 Check = Callable[[int, list[int]], None]
@@ -286,6 +287,12 @@ class Measurement:
         """Whether rounds are launches of graphs."""
         return self._turns.replay
 
+    @property
+    def _cuts_off(self) -> bool:
+        """Whether some rounds end with "done": where calls are launched one by one, and what threads go on to launch
+        would be there by the time a GPU has turned to the judge's probe, which takes it 0.3 ms."""
+        return self._rules.cuts_off and not self._replay
+
     def _plan(self, place: SidePlace, turn: Turn) -> RoundPlan:
         """Drawn from a generator of its own: what a cell sees of other rounds, their orders say, must not tell where
         the judge will look in this one. Torch's have 32 bits of seed: somebody with minutes to spare tries them all."""
@@ -308,6 +315,8 @@ class Measurement:
             turn = self._turns.usual()
             self._one_round(turn, "round", deadline, lambda series: series.rounds)
             self._offer(len(self._series[0].rounds), turn.order)
+            if self._cuts_off and self._turns.is_followed_by_a_cut(len(self._series[0].rounds) - 1):
+                self._one_round(self._turns.usual().cut_off(), "cut off", deadline, lambda _: [])
             count, longest_s = len(self._series[0].rounds), max(longest_s, time.monotonic() - began)
             if self._replay:  # calls one by one are long against what a round of them costs
                 if count < ROUNDS_BEFORE_NULLS and is_time_for(longest_s, deadline):
@@ -364,6 +373,7 @@ class Measurement:
             self._one_round,
             self._account_beside,
             in_pairs=self._rules.in_pairs,
+            cuts_off=self._cuts_off,
             has_secrets=any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))),
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+_ROUNDS_A_CUT = 3
 _WHOLE, _GRAPHS, _SINGLE = 0, 3, 3  # numbers of graphs: on every slot; how many take turns; of one call
 
 
@@ -24,6 +25,10 @@ class Turn:
     rouse: int | None = None
     is_cut_off: bool = False
 
+    def cut_off(self) -> Turn:
+        """The same, but for its end."""
+        return replace(self, is_cut_off=True)
+
 
 class RoundTurns:
     """Draws them from `random`, after `begin`. `replay`: rounds are launches of graphs. Capturing takes longer than the
@@ -39,6 +44,7 @@ class RoundTurns:
         self._slots = 0
         self._waking = 0
         self._kept: dict[int, Turn] = {}
+        self._cut = 0
 
     def begin(self, slots: int) -> None:
         """Turns on so many slots from now on. Graph 0, on all of them, is captured by whoever begins."""
@@ -70,9 +76,11 @@ class RoundTurns:
         """Of a round of one call. From then on that graph wakes cells up: it must be captured before the next turn."""
         return self._graph(_SINGLE, 1) if self.replay else self.few(1)
 
-    def cut_off(self, calls: int) -> Turn:
-        """Of a round of up to `calls` calls, one by one, that ends with "done"."""
-        return replace(self.few(self._drawn(1, calls + 1)), is_cut_off=True)
+    def is_followed_by_a_cut(self, number: int) -> bool:
+        """Whether round `number`, in order from 0, is the one of three that a round which is cut off comes after."""
+        if number % _ROUNDS_A_CUT == 0:
+            self._cut = number + self._drawn(0, _ROUNDS_A_CUT)
+        return number == self._cut
 
     def whole(self) -> Turn:
         """Of a round on every slot."""

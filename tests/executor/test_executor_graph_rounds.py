@@ -201,18 +201,19 @@ def test_what_cannot_be_captured_any_more_is_timed_call_by_call(graph: int, monk
 
 @pytest.mark.parametrize(
     ("rules", "is_looked_at"),
-    [({"graph": False}, True), ({"graph": True}, False), ({"graph": False, "in_pairs": False}, False)],
+    [({"graph": False}, True), ({"graph": True}, False), ({"graph": False, "cuts_off": False}, False)],
     ids=["calls one by one on a GPU", "graphs", "on a CPU"],
 )
 def test_calls_one_by_one_are_cut_off_now_and_then(
     rules: dict[str, bool], is_looked_at: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """First of all in a round of one call, in which what is left to a thread has the least time."""
+    """Among the rounds that count, each side in turn, and among those of one call."""
     world = World(Kernel(2e-5), Kernel(2e-5))
-    ours, _ = measured(world, monkeypatch, **rules)
-    assert len(world.cut_off) == (6 if is_looked_at else 0)
-    assert world.cut_off[:2] == ([1, 1] if is_looked_at else [])
-    assert ours.stats.mean < 1e-1, "they say nothing about time"
+    ours, _ = measured(world, monkeypatch, **({"min_rounds": 9, "cuts_off": True} | rules))
+    usual, alone = ([calls for calls in world.cut_off if (calls == 1) is is_alone] for is_alone in (False, True))
+    assert len(alone) == (2 if is_looked_at else 0)
+    assert len(usual) == (2 * (len(ours.calls) // 3) if is_looked_at else 0)
+    assert len(ours.calls) == 9, "they do not count"
 
 
 def test_what_a_call_costs_is_known_before_it_is_held_against_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:

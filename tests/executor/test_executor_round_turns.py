@@ -35,12 +35,15 @@ def test_without_graphs_no_round_is_like_another() -> None:
     assert drawn.whole().order != drawn.whole().order
 
 
-def test_a_round_that_is_cut_off_has_any_number_of_calls_one_by_one() -> None:
+def test_one_of_three_rounds_is_followed_by_one_that_is_cut_off_and_nobody_knows_which() -> None:
     drawn = turns(replay=False)
-    seen = [drawn.cut_off(4) for _ in range(50)]
-    assert all(turn.is_cut_off and not turn.replay for turn in seen)
-    assert {len(turn.order) for turn in seen} == {1, 2, 3, 4}
-    assert not drawn.usual().is_cut_off
+    cuts = [number for number in range(90) if drawn.is_followed_by_a_cut(number)]
+    assert [number // 3 for number in cuts] == list(range(30))
+    assert {number % 3 for number in cuts} == {0, 1, 2}
+    turn = drawn.usual()
+    assert not turn.is_cut_off
+    assert turn.cut_off().is_cut_off
+    assert turn.cut_off().order == turn.order
 
 
 def test_graphs_are_captured_once_and_take_turns() -> None:
