@@ -30,6 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import postgres_server
+from evald_processes import Evald
 
 from daemon import failpoints
 from daemon.config import Settings
@@ -87,12 +88,7 @@ class Chaos:
         if deadly:
             step = self.dice.choice(failpoints.STEPS)
             variables["EVALD_TEST_FAILPOINTS"] = f"{step}={self.dice.choice(('1', '0.3', '0.1'))}"
-        return subprocess.Popen(
-            [sys.executable, "-m", "daemon", "run"],
-            env={**os.environ, **variables},
-            stdout=self.log,
-            stderr=self.log,
-        )
+        return Evald("run", env={**os.environ, **variables}, stdout=self.log, stderr=self.log)
 
     def tend(self, *, deadly: bool) -> None:
         """Count the dead and replace them."""

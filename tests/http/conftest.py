@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent.parent
-for folder in (Path(__file__).parent, TESTS / "service"):
+for folder in (Path(__file__).parent, TESTS / "service", TESTS):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 

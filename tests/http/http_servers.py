@@ -7,13 +7,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import evald_processes
 import httpx
+from evald_processes import Evald
 from service_bundles import wait_for
 from service_rehearsal import FAST
 
@@ -50,8 +51,7 @@ Serve = Callable[..., Server]
 
 def evald(home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "EVALD_HOME": str(home)}
-    command = [sys.executable, "-m", "daemon", *argv]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return evald_processes.evald(*argv, env=environment)
 
 
 def started(home: Path, *options: str, **settings: str) -> Server:
@@ -61,8 +61,7 @@ def started(home: Path, *options: str, **settings: str) -> Server:
     given = {**FAST, "HTTP_PORT": "0", "SANDBOX_UID_BASE": str(300_000 + 10_000 * WORKER), **settings}
     environment = {**os.environ, "EVALD_HOME": str(home), **{f"EVALD_{key}": value for key, value in given.items()}}
     with log.open("wb") as stream:
-        command = [sys.executable, "-m", "daemon", "serve", *options]
-        process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
+        process = Evald("serve", *options, env=environment, stdout=stream, stderr=stream)
 
     def url() -> str | None:
         assert process.poll() is None, log.read_text("utf-8")

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent.parent))
+
+from evald_processes import Evald
+
 from daemon.paths import Paths
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -37,13 +41,7 @@ def start(home: Path) -> Iterator[Start]:
     def run(*command: str, **variables: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "EVALD_HOME": str(home), "EVALD_QUIET_S": "0.5", **variables}
         environment["EVALD_SANDBOX_UID_BASE"] = str(200_000 + 10_000 * worker + 10 * len(started))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "daemon", *command],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        process = Evald(*command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         started.append(process)
         return process
 

@@ -17,8 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from service_bundles import result_of
+from service_bundles import result_of, wait_for
 from sqlalchemy import text
+
+sys.path.append(str(Path(__file__).parent.parent))
+
+import evald_processes
+from evald_processes import Evald
 
 from daemon.cli import failing
 from daemon.config import Settings
@@ -82,12 +87,7 @@ class Place:
     def start(self, command: str = "run", **settings: str) -> Daemon:
         log = self.home / f"daemon{len(self.started)}.log"
         with log.open("wb") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "daemon", *command.split()],
-                env=self.environment(**settings),
-                stdout=stream,
-                stderr=stream,
-            )
+            process = Evald(*command.split(), env=self.environment(**settings), stdout=stream, stderr=stream)
         self.started.append(Daemon(process, log))
         return self.started[-1]
 
@@ -97,7 +97,7 @@ class Place:
         """
         for _ in range(100):
             daemon.signal(signal.SIGSTOP)
-            os.waitid(os.P_PID, daemon.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            wait_for(lambda: not daemon.is_alive or _is_stopped(daemon.process.pid), "it to stop")
             if not self._has_transaction():
                 return
             daemon.signal(signal.SIGCONT)
@@ -127,14 +127,7 @@ class Place:
 
     def evald(self, *argv: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "daemon", *argv],
-            env=self.environment(**settings),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return evald_processes.evald(*argv, env=self.environment(**settings))
 
     def ask(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run one command in this process: one that is asked until its answer is another. To start Python for each
@@ -192,6 +185,10 @@ class Place:
             found.append(f"result files {files}")
         folders = [self.home / name for name in ("inbox", "work", "results/.outbox", "state/jobs")]
         return found + [f"left behind: {entry}" for folder in folders for entry in folder.iterdir()]
+
+
+def _is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "T"
 
 
 @contextmanager
