@@ -66,6 +66,8 @@ class Judge:
         self._device = device
         if device.is_gpu:
             torch.zeros(1, device="cuda")  # a judge that cannot use its GPU ends here, with torch's reason
+        else:
+            torch.set_num_threads(pool_threads(settings))  # the cells need a core as well
         self._telemetry = Telemetry(device)
         self._groups = cgroup.find() if settings.isolation != "none" else None
         if self._groups is not None:
