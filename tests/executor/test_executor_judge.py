@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from executor_bundles import compare, forward, write_bundle
 from executor_settings import cell_uid, small_settings
 
@@ -17,6 +18,7 @@ import daemon.executor.judge
 from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation
 from daemon.executor.arena import Arena
+from daemon.executor.cell_settings import pool_threads
 from daemon.executor.conversation import Cell
 from daemon.executor.devices import CPU
 from daemon.executor.hookup import Hookup
@@ -45,6 +47,11 @@ def judged(judge: Judge, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         return case
 
     return one
+
+
+@pytest.mark.sandbox
+def test_on_a_cpu_a_judge_has_no_more_threads_than_its_cells(judge: Judge) -> None:
+    assert torch.get_num_threads() == pool_threads(judge._settings)
 
 
 @pytest.mark.sandbox

@@ -1,0 +1,44 @@
+"""The files that stop a group of processes: what is waited for, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon.executor.sandbox import cgroup
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    for name in ("switch", "state"):
+        (tmp_path / name).write_bytes(b"THAWED\n")
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def freezer(state: Path) -> cgroup._Freezer:
+    return cgroup._Freezer(state.with_name("switch"), state, stop=b"FROZEN", go=b"THAWED", stopped=b"FROZEN")
+
+
+def test_who_waits_for_a_member_to_stop_leaves_it_a_processor(
+    freezer: cgroup._Freezer, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroup.time, "sleep", lambda _: state.write_bytes(b"FROZEN\n"))
+    assert freezer.freeze()
+    assert state.with_name("switch").read_bytes() == b"FROZEN\n"
+    freezer.thaw()
+    assert state.with_name("switch").read_bytes() == b"THAWED\n"
+
+
+def test_a_group_that_stands_at_once_is_not_waited_for(
+    freezer: cgroup._Freezer, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroup.time, "sleep", lambda _: pytest.fail("nobody had to wait"))
+    state.write_bytes(b"FROZEN\n")
+    assert freezer.freeze()
+
+
+def test_a_group_that_never_stands_is_told(freezer: cgroup._Freezer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroup, "_FREEZE_LIMIT_S", 0.02)
+    assert not freezer.freeze()
