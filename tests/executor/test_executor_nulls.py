@@ -114,6 +114,14 @@ def test_kernels_alike_share_their_nulls() -> None:
     assert set(arenas) == {0, 1}, "on either arena in turn"
 
 
+@pytest.mark.parametrize(("longer_s", "is_shared"), [(1.9e-6, True), (2.6e-6, False)])
+def test_so_do_rounds_that_chance_could_have_put_apart(longer_s: float, is_shared: bool) -> None:
+    """A hundred calls of 1 us, and a round that is 0.09 or 0.16 ms longer."""
+    case = Case(2)
+    arenas = {arena for arena, _, _ in case.round(1e-6, longer_s)}
+    assert arenas == ({0} if is_shared else {0, 1})
+
+
 @pytest.mark.parametrize(
     ("other", "calls_s"),
     [(layout(128), (2e-5, 2e-5)), (layout(poisoned=False), (2e-5, 2e-5)), (LAYOUT, (2e-5, 4e-5))],
