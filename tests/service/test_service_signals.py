@@ -1,0 +1,83 @@
+"""A signal stops what runs, whatever it is in the middle of."""
+
+from __future__ import annotations
+
+import io
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from daemon import log, service
+
+
+class Interrupted(io.RawIOBase):
+    """A stream on whose first write a signal arrives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self.lines.append(bytes(data))
+        if len(self.lines) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return len(data)
+
+
+@pytest.fixture
+def interrupted() -> Iterator[Interrupted]:
+    """What log lines go to."""
+    raw = Interrupted()
+    handler = logging.StreamHandler(io.TextIOWrapper(io.BufferedWriter(raw), line_buffering=True))
+    level = log.LOGGER.level
+    log.LOGGER.addHandler(handler)
+    log.LOGGER.setLevel(logging.INFO)
+    yield raw
+    log.LOGGER.removeHandler(handler)
+    log.LOGGER.setLevel(level)
+
+
+def test_a_signal_in_the_middle_of_a_log_line_stops_all_the_same(interrupted: Interrupted) -> None:
+    stopped = threading.Event()
+    with service.stopping_on_signals(stopped.set):
+        log.story("busy")
+        assert stopped.wait(60)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "a second one ends at once"
+        assert signal.getsignal(signal.SIGINT) != signal.SIG_DFL
+    assert [b"busy" in line or b"stopping" in line for line in interrupted.lines] == [True, True]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_stops_once_and_everything_is_as_before_afterwards(number: signal.Signals) -> None:
+    handlers, asked, stopped = (
+        {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)},
+        [],
+        threading.Event(),
+    )
+
+    def stop() -> None:
+        asked.append(threading.current_thread())
+        stopped.set()
+
+    before = threading.active_count()
+    with service.stopping_on_signals(stop):
+        signal.raise_signal(number)
+        assert stopped.wait(60)
+    assert len(asked) == 1
+    assert asked[0] is not threading.main_thread(), "with a lock in its hand it could wait for itself"
+    assert {one: signal.getsignal(one) for one in handlers} == handlers
+    assert signal.set_wakeup_fd(-1) == -1
+    assert threading.active_count() == before
+
+
+def test_without_a_signal_nothing_is_stopped() -> None:
+    asked: list[bool] = []
+    with service.stopping_on_signals(lambda: asked.append(True)):
+        pass
+    assert asked == []
