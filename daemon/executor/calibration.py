@@ -107,8 +107,7 @@ class Calibration:
     def _are_alike(self) -> bool:
         """Whether a null round on either arena says what one costs on the other."""
         fewest = min(one.calls for one in self._series[0].rounds)
-        untold_s = max(_UNTOLD_S / fewest, CLOCK_TICK_S)
-        is_as_long = max(self._nulls.call_s) <= _OTHER * min(self._nulls.call_s) + untold_s
+        is_as_long = max(self._nulls.call_s) <= _OTHER * min(self._nulls.call_s) + _UNTOLD_S / fewest
         return self._have_one_outline and is_as_long
 
     def _add(self, indices: Sequence[int], sizes: list[int], *, arena: int = 0) -> None:

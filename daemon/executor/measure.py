@@ -315,9 +315,10 @@ class Measurement:
             turn = self._turns.usual()
             self._one_round(turn, "round", deadline, lambda series: series.rounds)
             self._offer(len(self._series[0].rounds), turn.order)
-            if self._cuts_off and self._turns.is_followed_by_a_cut(len(self._series[0].rounds) - 1):
+            count = len(self._series[0].rounds)
+            if self._cuts_off and self._turns.is_followed_by_a_cut(count - 1):
                 self._one_round(self._turns.usual().cut_off(), "cut off", deadline, lambda _: [])
-            count, longest_s = len(self._series[0].rounds), max(longest_s, time.monotonic() - began)
+            longest_s = max(longest_s, time.monotonic() - began)
             if self._replay:  # calls one by one are long against what a round of them costs
                 if count < ROUNDS_BEFORE_NULLS and is_time_for(longest_s, deadline):
                     continue
