@@ -43,11 +43,6 @@ class Arena:
     def device(self) -> torch.device:
         return self.image.device
 
-    @property
-    def words(self) -> torch.Tensor:
-        """The shared memory as 32-bit words."""
-        return self.shared.bytes[: self.layout.total_bytes].view(torch.int32)
-
     def settle(self) -> None:
         """Wait until everything asked for here has happened."""
         if self.device.type == "cuda":
@@ -84,19 +79,14 @@ class Arena:
             rows[torch.tensor(slots, device=self.device)] = pieces
 
     def publish(self, slots: list[int]) -> None:
-        """Copy the image of `slots`, and the order, into the shared memory. The cell must be frozen."""
-        base, stride = self.layout.base, self.layout.stride
+        """Copy the image of `slots` into the shared memory. The cell must be frozen."""
+        stride = self.layout.stride
         if 2 * len(slots) > max(slots, default=0):  # one copy of some slots too many costs less than many copies
-            pieces = [(0, self.layout.origin(max(slots) + 1) if slots else base)]
+            pieces = [(0, self.layout.origin(max(slots, default=-1) + 1))]
         else:
-            pieces = [(0, base), *((self.layout.origin(slot), stride) for slot in slots)]
+            pieces = [(self.layout.origin(slot), stride) for slot in slots]
         for start, size in pieces:
             self.shared.bytes[start : start + size].copy_(self.image[start : start + size])
-
-    def set_order(self, order: list[int]) -> None:
-        """The slot numbers of the next round's calls, in order."""
-        numbers = torch.tensor(order, dtype=torch.int32)
-        self.image[: 4 * len(order)].view(torch.int32).copy_(numbers)
 
     def output(self, slot: int, field: Field) -> torch.Tensor:
         """What the cell left in a field. The cell must be frozen while this is used."""
@@ -141,7 +131,7 @@ class Arena:
 
 def _grid(layout: Layout, buffer: torch.Tensor, slots: int) -> torch.Tensor:
     """The first `slots` as rows of bytes."""
-    return buffer[layout.base : layout.origin(slots)].view(slots, layout.stride)
+    return buffer[: layout.origin(slots)].view(slots, layout.stride)
 
 
 def _columns(layout: Layout, buffer: torch.Tensor, field: Field) -> torch.Tensor:

@@ -246,7 +246,6 @@ class CaseJudge:
             arena_bytes=self._arena_bytes(),
             graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
             in_pairs=self._bench.device.is_gpu,
-            cuts_off=self._bench.device.is_gpu,
         )
         picker = numerics.CallPicker(places, self._secret.host_generator("picked"))
         start = time.monotonic()

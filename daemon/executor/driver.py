@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 GRANULARITY = 2 << 20  # a share is a whole allocation: a smaller one would show its neighbours
 _LAZY_PEER_ACCESS = 1
+_HOST, _DEVICE = 1, 2  # CUmemorytype
+_WIDEST_PITCH = (1 << 31) - 1
 _OUT_OF_MEMORY = 2
 
 
@@ -81,6 +85,73 @@ def open_export(handle: bytes) -> int:
 def close_export(address: int) -> None:
     """Unmap it."""
     _call("cuIpcCloseMemHandle", ctypes.c_uint64(address))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`height` rows of `width` bytes: on the device `pitch` bytes apart from the address `device` on, on the host
+    (pinned memory) one behind the other from `host` on."""
+
+    device: int
+    pitch: int
+    host: int
+    width: int
+    height: int
+
+
+def _end(name: str) -> list[tuple[str, Any]]:
+    size, pointer = ctypes.c_size_t, ctypes.c_void_p
+    kinds = {"x": size, "y": size, "type": ctypes.c_int, "host": pointer, "device": ctypes.c_uint64}
+    return [(f"{name}_{what}", kind) for what, kind in {**kinds, "array": pointer, "pitch": size}.items()]
+
+
+class _Copy2D(ctypes.Structure):
+    """CUDA_MEMCPY2D."""
+
+    _fields_ = (*_end("source"), *_end("target"), ("width", ctypes.c_size_t), ("height", ctypes.c_size_t))
+
+
+class Copies:
+    """Copies between host and device by its copy engines, on a stream that nothing else uses: no kernel runs, and
+    nobody else's is waited for. Everything that can be is prepared when this is made."""
+
+    def __init__(self, pieces: Iterable[Rows], *, to_device: bool) -> None:
+        self._commands = [ctypes.byref(_command(rows, to_device)) for piece in pieces for rows in _narrow(piece)]
+        self._stream = ctypes.c_void_p(_copying_stream().cuda_stream)
+
+    def make(self) -> None:
+        """Done on return. Raises `DriverError`."""
+        for command in self._commands:
+            _call("cuMemcpy2DAsync_v2", command, self._stream)
+        _call("cuStreamSynchronize", self._stream)
+
+
+def _command(rows: Rows, to_device: bool) -> _Copy2D:
+    host, device = ("source", "target") if to_device else ("target", "source")
+    values = {
+        f"{host}_type": _HOST,
+        f"{host}_host": rows.host,
+        f"{host}_pitch": rows.width,
+        f"{device}_type": _DEVICE,
+        f"{device}_device": rows.device,
+        f"{device}_pitch": rows.pitch,
+    }
+    return _Copy2D(**values, width=rows.width, height=rows.height)
+
+
+def _narrow(rows: Rows) -> Iterator[Rows]:
+    """In pieces of one row each, where rows are further apart than the driver takes."""
+    if rows.pitch <= _WIDEST_PITCH:
+        yield rows
+        return
+    for row in range(rows.height):
+        device, host = rows.device + row * rows.pitch, rows.host + row * rows.width
+        yield replace(rows, device=device, pitch=rows.width, host=host, height=1)
+
+
+@functools.cache
+def _copying_stream() -> torch.cuda.Stream:
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
 
 def forget_persisting_lines() -> None:

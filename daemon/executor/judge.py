@@ -13,7 +13,8 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from daemon import log
@@ -39,6 +40,7 @@ from daemon.executor.spares import Nursery, Spares
 from daemon.executor.telemetry import Telemetry
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
+from daemon.executor.wakeful import Wakeful
 from daemon.executor.yardstick import Yardstick
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side, Verdict
@@ -79,6 +81,8 @@ class Judge:
         self._endings: list[Callable[[], None]] = []
         self._unfinished: DeviceError | None = None
         self._versions = environment.toolchain()
+        lane = lane_of(slot, cores_here()) if device.is_gpu else None
+        self._wakeful = Wakeful(lane.cells) if lane is not None else None
         spare_cells = settings.sandbox.spare_cells
         self._nursery = Nursery({side: Spares(self._cells(step), spare_cells) for side, step in _UID_STEP.items()})
         self._bench = Bench(
@@ -97,10 +101,10 @@ class Judge:
             tools=Toolbox.of(device),
             ceilings=self._ceilings,
             refill=self._nursery.refill,
-            still=self._nursery.still,
+            still=self._still,
             finish=self._require_finished,
             later=self._endings.append if device.is_gpu else None,
-            lane=lane_of(slot, cores_here()) if device.is_gpu else None,
+            lane=lane,
         )
         threads = None if device.is_gpu else pool_threads(settings)
         self._yardstick = Yardstick(self._bench, self._versions["torch"], threads)
@@ -121,6 +125,11 @@ class Judge:
             self._null_cell = self._cells(_NULL_UID_STEP).start(Side.CANDIDATE)
             self._null_cell.greet()
         return self._null_cell
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        with self._nursery.still(), self._wakeful.awake() if self._wakeful else nullcontext():
+            yield
 
     def _ceilings(self) -> Ceilings | None:
         self.finish()  # the memory of the case that asks
@@ -222,6 +231,8 @@ class Judge:
         self._nursery.close()
         if self._null_cell is not None:
             self._null_cell.kill()
+        if self._wakeful is not None:
+            self._wakeful.close()
 
 
 def _shortened(case: CaseEvaluation, limit: int) -> CaseEvaluation:

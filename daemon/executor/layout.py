@@ -1,7 +1,7 @@
 """Where every tensor of every slot lies in a shared buffer. Pure arithmetic: no torch, no memory.
 
 ```
-| control: order int32[n] | slot 0: guard field guard field guard | slot 1: … |
+| slot 0: guard field guard field guard | slot 1: … |
 ```
 A slot holds one call's inputs and outputs. Guard bars stand before, between and behind the fields.
 """
@@ -70,11 +70,10 @@ class Layout:
     fields: tuple[Field, ...]
     slots: int
     stride: int
-    base: int
 
     @property
     def total_bytes(self) -> int:
-        return self.base + self.slots * self.stride
+        return self.slots * self.stride
 
     @property
     def footprint_bytes(self) -> int:
@@ -82,7 +81,7 @@ class Layout:
         return self.slots * sum(field.tensor.size_bytes for field in self.fields)
 
     def origin(self, slot: int) -> int:
-        return self.base + slot * self.stride
+        return slot * self.stride
 
 
 def aligned(size: int, step: int = _ALIGN) -> int:
@@ -101,4 +100,4 @@ def plan(fields: list[tuple[str, TensorShape, bool, bool]], slots: int) -> Layou
     for name, tensor, writable, poisoned in fields:
         placed.append(Field(name, tensor, offset, writable, poisoned))
         offset += aligned(tensor.size_bytes) + GUARD_BYTES
-    return Layout(tuple(placed), slots, offset, aligned(4 * slots))
+    return Layout(tuple(placed), slots, offset)

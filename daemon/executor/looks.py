@@ -40,8 +40,7 @@ class OneRound(Protocol):
 
 class Looks:
     """Adds to `series`, one for each of `places`. `account`: what is known of a side by now, the other one beside it.
-    `in_pairs`: pairs of rounds tell who does the work of others. `cuts_off`: of rounds of one call too some are cut
-    off. `has_secrets`: contents change from call to call."""
+    `in_pairs`: pairs of rounds tell who does the work of others. `has_secrets`: contents change from call to call."""
 
     def __init__(
         self,
@@ -53,7 +52,6 @@ class Looks:
         account: Callable[[int], Account],
         *,
         in_pairs: bool,
-        cuts_off: bool,
         has_secrets: bool,
     ) -> None:
         self._places = places
@@ -63,7 +61,6 @@ class Looks:
         self._one_round = one_round
         self._account = account
         self._in_pairs = in_pairs
-        self._cuts_off = cuts_off
         self._has_secrets = has_secrets
 
     def take(self, slots: int, deadline: float) -> None:
@@ -112,10 +109,8 @@ class Looks:
         on a busy machine it changes from one moment to the next."""
         around, beside = (-(-wanted // 2), 0) if self._in_pairs else (0, 1)
         self._calibration.alone(around)
-        for number in _while_time(wanted, deadline):
+        for _ in _while_time(wanted, deadline):
             self._one_round(self._turns.single(), "isolated", deadline, lambda series: series.alone)
-            if self._cuts_off and self._turns.is_followed_by_a_cut(number):
-                self._one_round(self._turns.single().cut_off(), "cut off", deadline, lambda _: [])
             self._calibration.alone(beside)
         self._calibration.alone(around)
 

@@ -67,7 +67,6 @@ class MeasureRules:
     arena_bytes: int
     graph: bool = False  # time launches of CUDA graphs, where every kernel lets itself be captured
     in_pairs: bool = False  # tell from pairs of rounds of one call who does the work of others
-    cuts_off: bool = False  # freeze cells at "done", in some rounds of calls launched one by one
 
 
 Check = Callable[[int, list[int]], None]
@@ -287,17 +286,11 @@ class Measurement:
         """Whether rounds are launches of graphs."""
         return self._turns.replay
 
-    @property
-    def _cuts_off(self) -> bool:
-        """Whether some rounds end with "done": where calls are launched one by one, and what threads go on to launch
-        would be there by the time a GPU has turned to the judge's probe, which takes it 0.3 ms."""
-        return self._rules.cuts_off and not self._replay
-
     def _plan(self, place: SidePlace, turn: Turn) -> RoundPlan:
         """Drawn from a generator of its own: what a cell sees of other rounds, their orders say, must not tell where
         the judge will look in this one. Torch's have 32 bits of seed: somebody with minutes to spare tries them all."""
         self._plans += 1
-        random = self._secret.generator("plan", self._plans)
+        random = self._secret.host_generator("plan", self._plans)
         return plan_round(place.attached, self._secret_fields(place), turn, random)
 
     def _secret_fields(self, place: SidePlace) -> list[Field]:
@@ -316,8 +309,6 @@ class Measurement:
             self._one_round(turn, "round", deadline, lambda series: series.rounds)
             self._offer(len(self._series[0].rounds), turn.order)
             count = len(self._series[0].rounds)
-            if self._cuts_off and self._turns.is_followed_by_a_cut(count - 1):
-                self._one_round(self._turns.usual().cut_off(), "cut off", deadline, lambda _: [])
             longest_s = max(longest_s, time.monotonic() - began)
             if self._replay:  # calls one by one are long against what a round of them costs
                 if count < ROUNDS_BEFORE_NULLS and is_time_for(longest_s, deadline):
@@ -374,7 +365,6 @@ class Measurement:
             self._one_round,
             self._account_beside,
             in_pairs=self._rules.in_pairs,
-            cuts_off=self._cuts_off,
             has_secrets=any(self._drawer.is_secret(index) for index in range(len(self._drawer.logicals))),
         )
 
@@ -420,7 +410,7 @@ def _as_round(result: RoundResult) -> Round:
 def _require_unchanged(place: SidePlace, result: RoundResult) -> None:
     """Raises `CellFailed` when outputs changed after "done"."""
     if changed := result.late_writes(place.attached):
-        message = f"{changed} sampled output words changed after the kernel had said it was done"
+        message = f"{changed} sampled bytes of the output changed after the kernel had said it was done"
         raise CellFailed(
             Verdict.INTEGRITY_VIOLATION, Failure(phase=Phase.MEASURE, side=place.cell.side, message=message)
         )

@@ -8,12 +8,14 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 
 from daemon.errors import DeviceError, HarnessError
 from daemon.executor import driver
+from daemon.executor.combs import Comb
 from daemon.executor.protocol import Message
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -34,8 +36,24 @@ class SharedMemory(Protocol):
     def as_message(self) -> Message:
         """What a cell needs to map it."""
 
+    def samples(self, combs: Sequence[Comb]) -> Samples:
+        """Room for what is in these pieces of it."""
+
     def close(self) -> None:
         """Let go of the memory. Tensors made from `bytes` must not be used after this."""
+
+
+class Samples(Protocol):
+    """Some pieces of shared memory. `content`: on the host, flat uint8, comb by comb. On a GPU no kernel is involved,
+    and what others have running there is not waited for."""
+
+    content: torch.Tensor
+
+    def fetch(self) -> None:
+        """The memory into `content`; done on return."""
+
+    def put(self) -> None:
+        """`content` into the memory; done on return."""
 
 
 def share(device: str, size_bytes: int) -> SharedMemory:
@@ -63,6 +81,9 @@ class HostMemory:
 
     def as_message(self) -> Message:
         return {"kind": "memfd"}
+
+    def samples(self, combs: Sequence[Comb]) -> Samples:
+        return _HostSamples(self.bytes, combs)
 
     def close(self) -> None:
         del self.bytes
@@ -94,11 +115,47 @@ class DeviceMemory:
     def as_message(self) -> Message:
         return {"kind": "ipc", "handle": self._handle.hex(), "size": self.bytes.numel()}
 
+    def samples(self, combs: Sequence[Comb]) -> Samples:
+        return _DeviceSamples(self._address, combs)
+
     def close(self) -> None:
         self.bytes.zero_()
         torch.cuda.synchronize()
         del self.bytes
         driver.free(self._address)
+
+
+class _HostSamples:
+    def __init__(self, memory: torch.Tensor, combs: Sequence[Comb]) -> None:
+        self.content = torch.empty(sum(comb.size_bytes for comb in combs), dtype=torch.uint8)
+        self._pairs, end = [], 0
+        for comb in combs:
+            start, end = end, end + comb.size_bytes
+            self._pairs.append((comb.of(memory), self.content[start:end].view(comb.teeth, comb.width)))
+
+    def fetch(self) -> None:
+        for there, here in self._pairs:
+            here.copy_(there)
+
+    def put(self) -> None:
+        for there, here in self._pairs:
+            there.copy_(here)
+
+
+class _DeviceSamples:
+    def __init__(self, address: int, combs: Sequence[Comb]) -> None:
+        self.content = torch.empty(sum(comb.size_bytes for comb in combs), dtype=torch.uint8, pin_memory=True)
+        pieces, here = [], self.content.data_ptr()
+        for comb in combs:
+            pieces.append(driver.Rows(address + comb.start, comb.pitch, here, comb.width, comb.teeth))
+            here += comb.size_bytes
+        self._fetch, self._put = driver.Copies(pieces, to_device=False), driver.Copies(pieces, to_device=True)
+
+    def fetch(self) -> None:
+        self._fetch.make()
+
+    def put(self) -> None:
+        self._put.make()
 
 
 def _allocated(size_bytes: int) -> int:

@@ -20,7 +20,7 @@ from daemon.executor.arena import Arena
 from daemon.executor.conditions import LeftRunning, Surroundings
 from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.memory import DeviceFull
-from daemon.executor.round_turns import Turn
+from daemon.executor.round_turns import Turn, waking_calls
 from daemon.executor.side import (
     NotCaptured,
     NullKernel,
@@ -108,7 +108,8 @@ class Nulls:
             work, is_new = self._captured(index, kind, order, deadline)
             if not is_new:
                 rouse = self._captured(index, kind, order[:1], deadline)[0].graph
-        plan = self._plan(place, Turn(tuple(order), replay, work.graph, rouse=rouse))
+        waking = () if replay else tuple(order[: waking_calls(calls)])
+        plan = self._plan(place, Turn(tuple(order), replay, work.graph, rouse=rouse, waking=waking))
         return run_timed(place, plan, 0, self.cell, self._surroundings, deadline=deadline, null=work)
 
     def _captured(self, index: int, kind: NullKernel, order: list[int], deadline: float) -> tuple[NullWork, bool]:

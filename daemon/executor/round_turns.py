@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-_ROUNDS_A_CUT = 3
+_WAKING_CALLS = 4
 _WHOLE, _GRAPHS, _SINGLE = 0, 3, 3  # numbers of graphs: on every slot; how many take turns; of one call
 
 
@@ -14,20 +14,20 @@ _WHOLE, _GRAPHS, _SINGLE = 0, 3, 3  # numbers of graphs: on every slot; how many
 class Turn:
     """Which slots a round calls the kernel on, in order. `replay`: what is timed is one launch of the CUDA graph that
     these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first. `rouse`: the
-    number of the graph whose launch wakes the cell up before; None: the same one. `is_cut_off`: the cell is frozen the
-    moment it says "done", and nothing that it has not launched by then is ever launched: such a round says nothing
-    about time."""
+    number of the graph whose launch wakes the cell up before; None: the same one. `waking`: slots of the calls that do
+    where calls are launched one by one; the same for both sides, for a kernel may remember what it saw."""
 
     order: tuple[int, ...]
     replay: bool = False
     graph: int = 0
     is_new: bool = False
     rouse: int | None = None
-    is_cut_off: bool = False
+    waking: tuple[int, ...] = ()
 
-    def cut_off(self) -> Turn:
-        """The same, but for its end."""
-        return replace(self, is_cut_off=True)
+
+def waking_calls(calls: int) -> int:
+    """How many calls wake a cell up for a round of so many, launched one by one."""
+    return min(_WAKING_CALLS, calls // 8)
 
 
 class RoundTurns:
@@ -44,7 +44,6 @@ class RoundTurns:
         self._slots = 0
         self._waking = 0
         self._kept: dict[int, Turn] = {}
-        self._cut = 0
 
     def begin(self, slots: int) -> None:
         """Turns on so many slots from now on. Graph 0, on all of them, is captured by whoever begins."""
@@ -64,7 +63,7 @@ class RoundTurns:
 
     def few(self, calls: int) -> Turn:
         """Calls one by one, on slots drawn for this round alone."""
-        return Turn(self._order(calls))
+        return Turn(self._order(calls), waking=self._order(waking_calls(calls)))
 
     def usual(self) -> Turn:
         """Of a round that counts: half of the slots or more; a few graphs take turns, of different lengths and each of
@@ -75,12 +74,6 @@ class RoundTurns:
     def single(self) -> Turn:
         """Of a round of one call. From then on that graph wakes cells up: it must be captured before the next turn."""
         return self._graph(_SINGLE, 1) if self.replay else self.few(1)
-
-    def is_followed_by_a_cut(self, number: int) -> bool:
-        """Whether round `number`, in order from 0, is the one of three that a round which is cut off comes after."""
-        if number % _ROUNDS_A_CUT == 0:
-            self._cut = number + self._drawn(0, _ROUNDS_A_CUT)
-        return number == self._cut
 
     def whole(self) -> Turn:
         """Of a round on every slot."""

@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
 
+from daemon.executor import combs
 from daemon.executor.arena import Arena
 from daemon.executor.capture import printable
+from daemon.executor.combs import Comb
 from daemon.executor.conditions import UNKNOWN, Reading, Surroundings
 from daemon.executor.conversation import Cell
 from daemon.executor.layout import Field
-from daemon.executor.memory import SharedMemory, share
+from daemon.executor.memory import Samples, SharedMemory, share
 from daemon.executor.patience import Patience
 from daemon.executor.protocol import Message
 from daemon.executor.round_turns import Turn
 from daemon.executor.wiring import Wiring
 from daemon.verdict import Phase
 
-_PROBE_WORDS = 4096
-_LATE_WORDS = 4096
-_MAX_WORDS_PER_SLOT = 64
-_ROUSING_CALLS = 4
 _REASON_LIMIT = 500
 _LONGEST_CLAIM_S = 3600.0
 
 
 @dataclass(frozen=True)
 class RoundPlan:
-    """A turn, and what the judge drew for it: word positions for the late part and the probe."""
+    """A turn, and what the judge drew for it. `late`: where, in fields whose content is secret, `late_wrong` stands
+    until the clock runs (bytes); `probe`: where, in fields the kernel writes, the judge looks when it is done."""
 
     turn: Turn
-    late: torch.Tensor  # int64 indices of 32-bit words, in fields whose content is secret
-    late_wrong: torch.Tensor  # what stands there until the clock runs
-    probe: torch.Tensor  # int64 indices of 32-bit words in fields the kernel writes
+    late: tuple[Comb, ...]
+    late_wrong: torch.Tensor
+    probe: tuple[Comb, ...]
 
     @property
     def order(self) -> list[int]:
@@ -106,7 +106,6 @@ class SidePlace:
         """Give the frozen cell the contents of these slots, for its next calls."""
         self.cell.freeze()
         self.cell.require_silence()
-        self.attached.set_order(slots)
         self.attached.publish(slots)
         self.attached.settle()
 
@@ -159,9 +158,7 @@ def attach_message(wiring: Wiring, arena: Arena) -> Message:
     return {
         "type": "attach",
         "slots": layout.slots,
-        "base": layout.base,
         "stride": layout.stride,
-        "order_offset": 0,
         "fields": fields,
         "args": wiring.args,
         "outputs": list(wiring.answer),
@@ -180,43 +177,18 @@ def detach(cell: Cell, *, phase: Phase, deadline: float) -> None:
     cell.freeze()
 
 
-def plan_round(
-    arena: Arena,
-    secret_fields: list[Field],
-    turn: Turn,
-    generator: torch.Generator,
-) -> RoundPlan:
-    """Draw the secret positions of one round. `secret_fields`: inputs whose content the contract does not fix;
-    `generator`: of the arena's device, for each copy to a GPU is waited for."""
-    written = [field for field in arena.layout.fields if field.writable]
-    origins = torch.tensor([arena.layout.origin(slot) for slot in turn.order], dtype=torch.int64, device=arena.device)
-    late = _words(secret_fields, origins, _LATE_WORDS, generator)
-    wrong = torch.randint(-(2**31), 2**31, (late.numel(),), generator=generator, dtype=torch.int32, device=arena.device)
-    return RoundPlan(turn, late, wrong, _words(written, origins, _PROBE_WORDS, generator))
-
-
-def _words(fields: list[Field], origins: torch.Tensor, budget: int, generator: torch.Generator) -> torch.Tensor:
-    """Random 32-bit word positions, spread over `fields` of all slots of the round, which begin at the bytes
-    `origins`; at least one per slot and field.
-
-    A word at the end of a field may reach into the guard behind it: harmless, both keep what the image says.
-    """
-    fields = [field for field in fields if field.tensor.count]
-    slots = origins.numel()
-    if not fields or not slots:
-        return torch.empty(0, dtype=torch.int64, device=origins.device)
-    per_field = max(1, min(_MAX_WORDS_PER_SLOT, budget // (slots * len(fields))))
-    chosen = []
-    for field in fields:
-        words, shape = -(-field.tensor.size_bytes // 4), (slots, per_field)
-        inside = torch.randint(0, words, shape, generator=generator, dtype=torch.int64, device=origins.device)
-        chosen.append(((origins + field.offset)[:, None] // 4 + inside).reshape(-1))
-    return torch.cat(chosen)
+def plan_round(arena: Arena, secret_fields: list[Field], turn: Turn, random: torch.Generator) -> RoundPlan:
+    """Draw the secret positions of one round. `secret_fields`: inputs whose content the contract does not fix."""
+    layout, order = arena.layout, turn.order
+    written = [field for field in layout.fields if field.writable]
+    late = combs.drawn(layout, secret_fields, order, random)
+    wrong = torch.randint(0, 256, (sum(comb.size_bytes for comb in late),), generator=random, dtype=torch.uint8)
+    return RoundPlan(turn, late, wrong, combs.drawn(layout, written, order, random))
 
 
 @dataclass(frozen=True)
 class RoundResult:
-    """`wall_s`: from the clock's start to the end of the probe. `seen`: the sampled output words as they were then.
+    """`wall_s`: from the clock's start to the end of the probe. `seen`: the sampled bytes of outputs as they were then.
     `inside_s`: what the cell claims its calls took. `reading`: the device's clocks right after."""
 
     wall_s: float
@@ -226,10 +198,12 @@ class RoundResult:
     reading: Reading
 
     def late_writes(self, arena: Arena) -> int:
-        """How many of the sampled words have changed since "done". A frozen cell's GPU may still be at work: ask
+        """How many of the sampled bytes have changed since "done". A frozen cell's GPU may still be at work: ask
         again when everything else has been looked at."""
         arena.settle()
-        return int((arena.words[self.plan.probe] != self.seen).sum())
+        now = arena.shared.samples(self.plan.probe)
+        now.fetch()
+        return int((now.content != self.seen).sum())
 
 
 def run_untimed(
@@ -268,7 +242,7 @@ def _run_untimed(
 ) -> float:
     place.hand_over(order)
     start = time.perf_counter()
-    message = _run_message(len(order), seed, replay=replay, null=null) | {"announce": launched_s is not None}
+    message = _run_message(order, seed, replay=replay, null=null) | {"announce": launched_s is not None}
     place.cell.request(message, "done", phase=phase, deadline=deadline, launched_s=launched_s)
     wall_s = time.perf_counter() - start
     place.cell.freeze()
@@ -276,9 +250,10 @@ def _run_untimed(
     return wall_s
 
 
-def _run_message(calls: int, seed: int, *, replay: bool, null: NullWork | None, graph: int = 0) -> Message:
-    work = _work_part(null, graph)
-    return {"type": "run", "calls": calls, "seed": seed, "replay": replay, "announce": False, **work}
+def _run_message(order: Sequence[int], seed: int, *, replay: bool, null: NullWork | None, graph: int = 0) -> Message:
+    """Calls on the slots of `order`; or the launch of the graph they have been captured as."""
+    slots = [] if replay else list(order)
+    return {"type": "run", "order": slots, "seed": seed, "replay": replay, "announce": False, **_work_part(null, graph)}
 
 
 def _work_part(null: NullWork | None, graph: int) -> Message:
@@ -317,22 +292,20 @@ def require_captured(reason: str | None) -> None:
 
 
 def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float, null: NullWork | None) -> None:
-    """A few calls on what the last round left, then frozen again.
+    """A few calls on what earlier rounds left, then frozen again.
 
     A cell that slept while another one worked finds its code and pages out of the caches: without this the side whose
     get_inputs() had just run looked 1.7 times as fast as its equal, at 16 us a call. A round of few calls gets none.
     Where rounds are launches of graphs, a graph of one call is launched; a new one itself: its first launch uploads it.
     """
-    turn, calls = plan.turn, len(plan.turn.order)
+    turn = plan.turn
     if turn.is_new:
         phase = Phase.MEASURE
         require_captured(capture(cell, plan.order, seed, phase=phase, deadline=deadline, graph=turn.graph))
-    if not turn.replay:
-        calls = min(_ROUSING_CALLS, calls // 8)
     graph = turn.graph if turn.rouse is None else turn.rouse
     if null is not None:
         null = replace(null, graph=graph)
-    message = _run_message(calls, seed, replay=turn.replay, null=null, graph=graph)
+    message = _run_message(turn.waking, seed, replay=turn.replay, null=null, graph=graph)
     cell.request(message, "done", phase=Phase.MEASURE, deadline=deadline)
     cell.freeze()
     cell.require_silence()
@@ -356,33 +329,35 @@ def run_timed(
     On return the cell is frozen. The clock runs from before the late part until after the probe.
     """
     arena = place.attached
+    late, probe = arena.shared.samples(plan.late), arena.shared.samples(plan.probe)
     _rouse(cell, plan, seed, deadline, null)
     surroundings.require_idle()
-    arena.set_order(plan.order)
     arena.publish(plan.order)
-    shared = arena.words
-    right = arena.image.view(torch.int32)[plan.late]
-    shared[plan.late] = plan.late_wrong
-    arena.settle()
+    _spoil(arena, plan, late)
     surroundings.conditions.cool()
     surroundings.require_idle()
-    message = _run_message(len(plan.order), seed, replay=plan.turn.replay, null=null, graph=plan.turn.graph)
+    message = _run_message(plan.order, seed, replay=plan.turn.replay, null=null, graph=plan.turn.graph)
     cell.tell(message, phase=Phase.MEASURE, deadline=deadline)
     start = time.perf_counter()
-    shared[plan.late] = right
-    arena.settle()
+    late.put()
     cell.thaw()
     awake = surroundings.conditions.stay_awake
     answer = cell.await_answer("done", phase=Phase.MEASURE, deadline=deadline, awake=awake)
-    if plan.turn.is_cut_off:
-        cell.freeze()
-    seen = shared[plan.probe]
-    arena.settle()
+    probe.fetch()
     wall_s = time.perf_counter() - start
     cell.freeze()
     reading = surroundings.conditions.read() if null is None else UNKNOWN
     cell.require_silence()
-    return RoundResult(wall_s, plan, seen, _claimed_s(answer), reading)
+    return RoundResult(wall_s, plan, probe.content, _claimed_s(answer), reading)
+
+
+def _spoil(arena: Arena, plan: RoundPlan, late: Samples) -> None:
+    """Put what is wrong where the late part belongs. What is right lies ready in `late` afterwards."""
+    arena.settle()
+    late.content.copy_(plan.late_wrong)
+    late.put()
+    if plan.late:
+        late.content.copy_(torch.cat([comb.of(arena.image).reshape(-1) for comb in plan.late]))
 
 
 def _claimed_s(answer: Message) -> float | None:

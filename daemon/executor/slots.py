@@ -23,10 +23,10 @@ _WARM_UP_WORDS = 1024
 class Slots:
     """Tensors over shared memory, and the calls on them: one by one, or captured as a CUDA graph and launched at once.
 
-    `message`: `slots`, `base`, `stride`, `fields` (dtype, shape, offset inside the slot), `args` (a tree over fields),
+    `message`: `slots`, `stride`, `fields` (dtype, shape, offset inside the slot), `args` (a tree over fields),
     `outputs` (fields that a returned value is copied into, in leaf order), `returns` (whether the answer is the
     return value), `structure` (the expected nesting), `blank` (fields that hold nothing until they are written),
-    `names` (what each output is called), `order_offset` (int32 slot numbers).
+    `names` (what each output is called).
     """
 
     def __init__(self, memory: Mapping | Apart, message: Message) -> None:
@@ -41,12 +41,12 @@ class Slots:
         self._outputs: list[list[torch.Tensor]] = []
         self._blank: list[list[torch.Tensor]] = []
         for slot in range(message["slots"]):
-            origin = message["base"] + slot * message["stride"]
+            origin = slot * message["stride"]
             self._given.append([self._tensor(field, origin) for field in message["fields"]])
             for known in (self._fields, self._args, self._nesting, self._outputs, self._blank):
                 known.append([])
             self._lay_out(slot)
-        self._order = memory.tensor(torch.int32, (message["slots"],), message["order_offset"])
+        self._scratch = _scratch(memory.device)
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._events: tuple[Any, Any] | None = None
         if memory.device == "cuda":
@@ -64,7 +64,7 @@ class Slots:
         if kind == "work":
             return lambda order: self._look_busy(order, cycles)
         if kind == "touch":
-            return lambda order: self._call_all(lambda *_: self._order[:1].add_(0), order, stored=False)
+            return lambda order: self._call_all(lambda *_: self._scratch.add_(0), order, stored=False)
         if kind == "copy":
             self._zeros  # noqa: B018 - made now, in no round
             return lambda order: self._call_all(lambda *_: self._zeros, order, stored=True)
@@ -75,7 +75,7 @@ class Slots:
         and every kernel's round has that in it."""
         self._call_all(lambda *_: None, order, stored=False)
         if self._events is not None:
-            self._order[:1].add_(0)
+            self._scratch.add_(0)
 
     @cached_property
     def _zeros(self) -> Any:
@@ -98,11 +98,10 @@ class Slots:
             return tuple(self._args[slot][index] for index in self._message["output_args"]), False
         return value, True
 
-    def run(self, work: Work, calls: int, launched: Callable[[], None] | None = None) -> float | None:
-        """`work` on the first `calls` slots of the arena's order, the device idle again. This is what is timed. Returns
-        what this process's own clock says, seconds. `launched` is called when all that is left is to wait for the
-        device."""
-        return self._to_the_end(lambda: work(self._order[:calls].tolist()), launched)
+    def run(self, work: Work, order: list[int], launched: Callable[[], None] | None = None) -> float | None:
+        """`work` on the slots of `order`, the device idle again. This is what is timed. Returns what this process's own
+        clock says, seconds. `launched` is called when all that is left is to wait for the device."""
+        return self._to_the_end(lambda: work(order), launched)
 
     def _call_all(self, call: Callable[..., Any], order: list[int], *, stored: bool) -> None:
         for slot in order:
@@ -163,7 +162,7 @@ class Slots:
             torch.cuda.empty_cache()
         with _recorded(graph, pool, stream):
             # A graph without any node cannot be launched: the null candidate's, an empty batch's.
-            self._order[:1].add_(0)
+            self._scratch.add_(0)
             work(order)
         self._graphs[number] = graph
 
@@ -178,7 +177,6 @@ class Slots:
         self._graphs = {}
         self.__dict__.pop("_zeros", None)
         self._args, self._nesting, self._fields, self._given, self._outputs, self._blank = [], [], [], [], [], []
-        del self._order
 
     def _store(self, value: Any, slot: int) -> None:
         outputs = self._outputs[slot]
@@ -315,6 +313,10 @@ def _in_double(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_in_double(item) for item in value)
     return value
+
+
+def _scratch(device: str) -> torch.Tensor:
+    return torch.zeros(1, device=device)
 
 
 def _event() -> Any:

@@ -353,7 +353,7 @@ class Workload:
         """Arguments in memory of this process, one allocation per tensor, for a call under a tool: as `attach`, but
         nothing is shared any more when it is done. The fields in `blank` have no content."""
         self._detach(0)
-        blank = {message["base"] + message["fields"][index]["offset"] for index in message["blank"]}
+        blank = {message["fields"][index]["offset"] for index in message["blank"]}
         with closing(Mapping(message["memory"], fds)) as shared:
             self._slots[0] = Slots(Apart(shared, blank), message)
         return {"type": "isolated"}
@@ -412,14 +412,14 @@ class Workload:
         return {"type": "captured", "reason": None}
 
     def _on_run(self, message: Message, _fds: list[int]) -> Message:
-        """Call the kernel once per slot, in the order the arena's control words give; or launch what was captured."""
+        """Call the kernel once per slot, in the order that is given; or launch what was captured."""
         slots, work = self._work(message)
         if message["replay"]:  # seeded when it was captured
             inside_s = self._guarded(lambda: slots.replay(message["graph"]), "in the call")
         else:
             _seed(message["seed"])
             launched = self._announce if message["announce"] else None
-            inside_s = self._guarded(lambda: slots.run(work, message["calls"], launched), "in the call")
+            inside_s = self._guarded(lambda: slots.run(work, message["order"], launched), "in the call")
         return {"type": "done", "inside_s": inside_s}
 
     def _announce(self) -> None:

@@ -61,7 +61,6 @@ class World:
         self.offered: list[tuple[int, int]] = []
         self.rounds: list[tuple[bool, int]] = []  # whether it was the null candidate's, of how many calls
         self.graphs: dict[tuple[str, int], tuple[NullWork | None, int]] = {}  # what each launches, how many calls
-        self.cut_off: list[int] = []  # calls of rounds that end with "done"
         self.mapped: set[int] = set()
 
     def attach(self, cell: Any, *_: Any, number: int = 0, **__: Any) -> None:
@@ -93,8 +92,6 @@ class World:
     ) -> RoundResult:
         calls = len(plan.turn.order)
         self.rounds.append((null is not None, calls))
-        if plan.turn.is_cut_off:
-            self.cut_off.append(calls)
         if null is None:
             if plan.turn.is_new:
                 side.require_captured(self.capture(cell, plan.order, 0, graph=plan.turn.graph))
@@ -117,7 +114,9 @@ class World:
             own_s = self._null_s(null, calls)
             self.nulls.append((null, calls))
         wall_s = BASE_S + (1 + PER_WORK) * own_s
-        return RoundResult(wall_s, plan, place.attached.words[plan.probe].clone(), own_s, UNKNOWN)
+        seen = place.attached.shared.samples(plan.probe)
+        seen.fetch()
+        return RoundResult(wall_s, plan, seen.content, own_s, UNKNOWN)
 
     @staticmethod
     def _null_s(null: NullWork, calls: int) -> float:
@@ -197,23 +196,6 @@ def test_what_cannot_be_captured_any_more_is_timed_call_by_call(graph: int, monk
         assert timing.stats.mean == pytest.approx((1 + PER_WORK) * (call_s + LAUNCHED_S) * 1e3, rel=0.01)
         assert world.offered[-30:] == list(enumerate(timing.calls, 1))
         assert timing.copy_ms == pytest.approx((1 + PER_WORK) * COPY_S * 1e3, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    ("rules", "is_looked_at"),
-    [({"graph": False}, True), ({"graph": True}, False), ({"graph": False, "cuts_off": False}, False)],
-    ids=["calls one by one on a GPU", "graphs", "on a CPU"],
-)
-def test_calls_one_by_one_are_cut_off_now_and_then(
-    rules: dict[str, bool], is_looked_at: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Among the rounds that count, each side in turn, and among those of one call."""
-    world = World(Kernel(2e-5), Kernel(2e-5))
-    ours, _ = measured(world, monkeypatch, **({"min_rounds": 9, "cuts_off": True} | rules))
-    usual, alone = ([calls for calls in world.cut_off if (calls == 1) is is_alone] for is_alone in (False, True))
-    assert len(alone) == (2 if is_looked_at else 0)
-    assert len(usual) == (2 * (len(ours.calls) // 3) if is_looked_at else 0)
-    assert len(ours.calls) == 9, "they do not count"
 
 
 def test_what_a_call_costs_is_known_before_it_is_held_against_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:

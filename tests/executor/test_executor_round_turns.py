@@ -10,10 +10,10 @@ from daemon.executor.round_turns import RoundTurns
 SLOTS = 9
 
 
-def turns(*, replay: bool) -> RoundTurns:
+def turns(*, replay: bool, slots: int = SLOTS) -> RoundTurns:
     made = RoundTurns(torch.Generator().manual_seed(1))
     made.replay = replay
-    made.begin(SLOTS)
+    made.begin(slots)
     return made
 
 
@@ -35,15 +35,12 @@ def test_without_graphs_no_round_is_like_another() -> None:
     assert drawn.whole().order != drawn.whole().order
 
 
-def test_one_of_three_rounds_is_followed_by_one_that_is_cut_off_and_nobody_knows_which() -> None:
-    drawn = turns(replay=False)
-    cuts = [number for number in range(90) if drawn.is_followed_by_a_cut(number)]
-    assert [number // 3 for number in cuts] == list(range(30))
-    assert {number % 3 for number in cuts} == {0, 1, 2}
-    turn = drawn.usual()
-    assert not turn.is_cut_off
-    assert turn.cut_off().is_cut_off
-    assert turn.cut_off().order == turn.order
+@pytest.mark.parametrize(("calls", "waking"), [(1, 0), (7, 0), (16, 2), (32, 4), (40, 4)])
+def test_a_few_calls_wake_a_cell_up_whichever_the_round_has(calls: int, waking: int) -> None:
+    drawn = turns(replay=False, slots=40)
+    found = [drawn.few(calls).waking for _ in range(20)]
+    assert {len(set(slots)) for slots in found} == {waking}
+    assert len(set(found)) > 1 or not waking
 
 
 def test_graphs_are_captured_once_and_take_turns() -> None:

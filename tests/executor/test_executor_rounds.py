@@ -59,13 +59,10 @@ def test_what_is_published_is_the_slots_of_the_round(order: list[int]) -> None:
     memory = HostMemory(layout.total_bytes)
     arena = Arena(layout, memory)
     arena.compose(torch.Generator().manual_seed(1), list(range(6)))
-    arena.set_order(order)
     arena.publish(order)
     [field] = layout.fields
     for slot in order:
         assert torch.equal(arena.output(slot, field), arena.pristine(slot, field))
-    words = memory.bytes[: 4 * len(order)].view(torch.int32)
-    assert words.tolist() == order
     memory.close()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from daemon.executor import side
+from daemon.executor import combs, side
 from daemon.executor.arena import Arena
 from daemon.executor.conditions import HostConditions, Surroundings
 from daemon.executor.layout import TensorShape, plan
@@ -18,7 +18,7 @@ from daemon.executor.round_turns import Turn
 from daemon.executor.side import NullKernel, NullWork, RoundPlan
 
 SHAPE = TensorShape("float32", (64,))
-EMPTY = torch.empty(0, dtype=torch.int64)
+NOTHING = torch.empty(0, dtype=torch.uint8)
 
 
 @pytest.fixture
@@ -29,23 +29,21 @@ def arena() -> Iterator[Arena]:
     memory.close()
 
 
-def test_positions_and_what_stands_there_wrong_are_what_was_drawn(arena: Arena) -> None:
+def test_a_plan_has_the_secret_places_and_those_to_look_at(arena: Arena) -> None:
     secret, written = arena.layout.fields
-    order = [2, 0, 3]
-    drawn = side.plan_round(arena, [secret], Turn(tuple(order)), torch.Generator().manual_seed(5))
-    again = torch.Generator().manual_seed(5)
-    origins = torch.tensor([arena.layout.origin(slot) for slot in order])
-    assert torch.equal(drawn.late, side._words([secret], origins, side._LATE_WORDS, again))
-    wrong = torch.randint(-(2**31), 2**31, (drawn.late.numel(),), generator=again, dtype=torch.int32)
-    assert torch.equal(drawn.late_wrong, wrong)
-    assert torch.equal(drawn.probe, side._words([written], origins, side._PROBE_WORDS, again))
-    assert {(int(word) * 4 - arena.layout.base) // arena.layout.stride for word in drawn.probe} == set(order)
+    order = (2, 0, 3)
+    plan = side.plan_round(arena, [secret], Turn(order), torch.Generator().manual_seed(5))
+    random = torch.Generator().manual_seed(5)
+    assert plan.late == combs.drawn(arena.layout, [secret], order, random)
+    size_bytes = sum(comb.size_bytes for comb in plan.late)
+    assert torch.equal(plan.late_wrong, torch.randint(0, 256, (size_bytes,), generator=random, dtype=torch.uint8))
+    assert plan.probe == combs.drawn(arena.layout, [written], order, random)
 
 
 def test_without_secrets_there_is_only_what_is_looked_at(arena: Arena) -> None:
-    drawn = side.plan_round(arena, [], Turn((1,)), torch.Generator().manual_seed(5))
-    assert (drawn.late.numel(), drawn.late_wrong.numel()) == (0, 0)
-    assert drawn.probe.numel()
+    plan = side.plan_round(arena, [], Turn((1,)), torch.Generator().manual_seed(5))
+    assert (plan.late, plan.late_wrong.numel()) == ((), 0)
+    assert plan.probe
 
 
 class Cell:
@@ -67,7 +65,7 @@ class Cell:
 
 def woken(turn: Turn, null: NullWork | None = None) -> list[dict[str, Any]]:
     cell = Cell()
-    side._rouse(cell, RoundPlan(turn, EMPTY, EMPTY, EMPTY), 0, 0.0, null)  # type: ignore[arg-type]
+    side._rouse(cell, RoundPlan(turn, (), NOTHING, ()), 0, 0.0, null)  # type: ignore[arg-type]
     assert cell.asked[-1] == {"type": "frozen"}
     return [asked for asked in cell.asked if asked["type"] != "frozen"]
 
@@ -91,8 +89,9 @@ def test_the_null_candidate_is_woken_by_its_own() -> None:
 
 
 def test_calls_one_by_one_wake_with_a_few_of_them() -> None:
-    assert [run["calls"] for run in woken(Turn(tuple(range(64))))] == [4]
-    assert [run["calls"] for run in woken(Turn((0,)))] == [0]
+    [run] = woken(Turn(tuple(range(64)), waking=(3, 1)))
+    assert run["order"] == [3, 1]
+    assert not run["replay"]
 
 
 class LateCell(Cell):
@@ -115,14 +114,39 @@ class LateCell(Cell):
         self._arena.shared.bytes.fill_(7)
 
 
-@pytest.mark.parametrize("is_cut_off", [True, False])
-def test_a_cell_is_frozen_before_anything_is_looked_at_where_the_round_is_cut_off(
-    is_cut_off: bool, arena: Arena
-) -> None:
-    turn = Turn((0, 1), is_cut_off=is_cut_off)
-    plan = side.plan_round(arena, [], turn, torch.Generator().manual_seed(5))
+def test_what_is_written_after_done_is_seen(arena: Arena) -> None:
+    plan = side.plan_round(arena, [], Turn((0, 1)), torch.Generator().manual_seed(5))
     cell, place = LateCell(arena), SimpleNamespace(attached=arena)
     surroundings = Surroundings(HostConditions(), [])
     result = side.run_timed(place, plan, 0, cell, surroundings, deadline=0.0)  # type: ignore[arg-type]
-    assert bool((result.seen == 0x07070707).all()) is is_cut_off
-    assert result.late_writes(arena) == (0 if is_cut_off else result.seen.numel())
+    assert not (result.seen == 7).all()
+    assert result.late_writes(arena) == int((result.seen != 7).sum())
+
+
+class ReadingCell(LateCell):
+    """Looks at what it has before the clock runs, and when it is thawed."""
+
+    def tell(self, *_: Any, **__: Any) -> None:
+        self.before = self._arena.shared.bytes.clone()
+
+    def thaw(self) -> None:
+        self.thawed = self._arena.shared.bytes.clone()
+
+    def freeze(self) -> None:
+        return
+
+
+def test_the_late_part_is_wrong_until_the_clock_runs(arena: Arena) -> None:
+    arena.compose(torch.Generator().manual_seed(1), [0, 1, 2, 3])
+    plan = side.plan_round(arena, [arena.layout.fields[0]], Turn((2, 0)), torch.Generator().manual_seed(5))
+    cell, place = ReadingCell(arena), SimpleNamespace(attached=arena)
+    result = side.run_timed(place, plan, 0, cell, Surroundings(HostConditions(), []), deadline=0.0)  # type: ignore[arg-type]
+    until = arena.layout.origin(3)
+    assert torch.equal(cell.thawed[:until], arena.image[:until])
+    late = torch.zeros(arena.layout.total_bytes, dtype=torch.bool)
+    for comb in plan.late:
+        comb.of(late.view(torch.uint8)).fill_(1)
+    differs = cell.before[:until] != arena.image[:until]
+    assert differs.any()
+    assert not (differs & ~late[:until]).any()
+    assert result.late_writes(arena) == 0

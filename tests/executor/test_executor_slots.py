@@ -12,9 +12,7 @@ from daemon.executor.slots import Slots
 
 MESSAGE = {
     "slots": 4,
-    "base": 64,
     "stride": 64,
-    "order_offset": 0,
     "fields": [{"dtype": "float32", "shape": [4], "offset": 0}],
     "args": {"u": [{"t": 0}]},
     "outputs": [0],
@@ -58,6 +56,7 @@ class Event:
 def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     found: list[str] = []
     monkeypatch.setattr("daemon.executor.slots._event", lambda: Event(found))
+    monkeypatch.setattr("daemon.executor.slots._scratch", lambda _device: torch.zeros(1))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: found.append("everything waited for"))
     yield found
 
@@ -65,7 +64,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def test_what_is_waited_for_is_what_the_calls_have_put_on_their_stream(done: list[str]) -> None:
     """Not what a thread goes on to launch meanwhile, for which a wait for the whole device would wait as well."""
     slots = Slots(Memory("cuda"), MESSAGE)  # type: ignore[arg-type]
-    took_s = slots.run(lambda order: done.append(f"{len(order)} calls"), 3, lambda: done.append("launched"))
+    took_s = slots.run(lambda order: done.append(f"{len(order)} calls"), [2, 0, 1], lambda: done.append("launched"))
     assert done == ["recorded", "3 calls", "recorded", "launched", "waited for"]
     assert took_s == 2e-3
 
@@ -73,6 +72,6 @@ def test_what_is_waited_for_is_what_the_calls_have_put_on_their_stream(done: lis
 @pytest.mark.parametrize(("device", "launches"), [("cuda", 1), ("cpu", 0)])
 def test_a_null_that_calls_nothing_launches_once_on_a_gpu(device: str, launches: int, done: list[str]) -> None:
     slots = Slots(Memory(device), MESSAGE)  # type: ignore[arg-type]
-    before = slots._order._version
-    slots.run(slots.null("loop", 0), 3)
-    assert slots._order._version - before == launches
+    before = slots._scratch._version
+    slots.run(slots.null("loop", 0), [1, 2, 0])
+    assert slots._scratch._version - before == launches

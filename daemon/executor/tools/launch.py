@@ -119,7 +119,6 @@ class Launch:
         arena.compose(secret.generator("tool"), [0])
         for logical, placed in sample.wiring.inputs(layout):
             arena.place([0], placed, sample.values[logical])
-        arena.set_order([0])
         arena.publish([0])
         arena.settle()
         message = attach_message(sample.wiring, arena) | {"type": "isolate"}

@@ -1,0 +1,82 @@
+"""Where a round's few secret words are written and its few telling words are read: a comb is some short pieces of
+memory, all the same distance apart. Trusted side. Pure arithmetic, but for the views.
+
+Theory of operation: what happens while the clock runs has to be quick, and on a GPU it must not be a kernel, for a GPU
+takes a tenth of a millisecond and more to turn from one process's kernels to another's. Its copy engines turn to
+nobody, and one of their commands moves the teeth of one comb. So positions are drawn as combs: one over all slots for
+each tensor, whose teeth drift from a random place in the first slot to another one in the last; and some inside single
+tensors, whose teeth stand closer than what a kernel would gain much by leaving undone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from daemon.executor.layout import Field, Layout
+
+_TOOTH_BYTES = 16
+_TEETH_INSIDE = 64  # at least, where there is room
+_ACROSS_AT_MOST = 12  # tensors that are looked at in every slot; of more than that, some drawn anew each time
+_INSIDE = 4
+
+
+@dataclass(frozen=True)
+class Comb:
+    """`teeth` pieces of `width` bytes, `pitch` bytes apart, the first one `start` bytes into a memory."""
+
+    start: int
+    pitch: int
+    teeth: int
+    width: int
+
+    @property
+    def size_bytes(self) -> int:
+        return self.teeth * self.width
+
+    def of(self, memory: torch.Tensor) -> torch.Tensor:
+        """Its pieces of `memory` (flat uint8), [teeth, width]: a view."""
+        return memory.as_strided((self.teeth, self.width), (self.pitch, 1), memory.storage_offset() + self.start)
+
+
+def drawn(layout: Layout, fields: Sequence[Field], order: Sequence[int], random: torch.Generator) -> tuple[Comb, ...]:
+    """Combs over `fields` of the slots in `order`: at least one tooth in each of these slots for each field, and many
+    inside a few. Slots between them have teeth as well: harmless, for they hold what the judge's image says."""
+    fields = [field for field in fields if field.tensor.size_bytes]
+    if not fields or not order:
+        return ()
+    across = [fields[number] for number in _permuted(len(fields), random)[:_ACROSS_AT_MOST]]
+    combs = [_across(layout, field, max(order) + 1, random) for field in across]
+    for _ in range(_INSIDE):
+        field, slot = fields[_below(len(fields), random)], order[_below(len(order), random)]
+        combs.append(_inside(layout.origin(slot) + field.offset, field.tensor.size_bytes, random))
+    return tuple(combs)
+
+
+def _across(layout: Layout, field: Field, slots: int, random: torch.Generator) -> Comb:
+    """A tooth in each of the first `slots`."""
+    width = min(_TOOTH_BYTES, field.tensor.size_bytes)
+    room = field.tensor.size_bytes - width + 1
+    first, last = _below(room, random), _below(room, random)
+    drift = math.trunc((last - first) / (slots - 1)) if slots > 1 else 0
+    return Comb(layout.origin(0) + field.offset + first, layout.stride + drift, slots, width)
+
+
+def _inside(start: int, size_bytes: int, random: torch.Generator) -> Comb:
+    """Teeth all over one tensor, at a distance and from a place that are drawn too."""
+    width = min(_TOOTH_BYTES, size_bytes)
+    widest = max(size_bytes // _TEETH_INSIDE, width)
+    pitch = widest - _below((widest - width) // 4 + 1, random)
+    beyond, left = divmod(size_bytes - width, pitch)
+    return Comb(start + _below(left + 1, random), pitch, beyond + 1, width)
+
+
+def _below(bound: int, random: torch.Generator) -> int:
+    return int(torch.randint(0, bound, (1,), generator=random))
+
+
+def _permuted(count: int, random: torch.Generator) -> list[int]:
+    return [int(number) for number in torch.randperm(count, generator=random)]
