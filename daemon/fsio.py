@@ -13,7 +13,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -83,10 +83,19 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 def point_at(link: Path, target: Path) -> None:
     """Make the symbolic link `link` point at `target` (relative to the link's folder), replacing what it pointed at.
-    Does not wait for the disk."""
-    temporary = link.with_name(f".{link.name[:100]}.{uuid.uuid4().hex}.tmp")
-    temporary.symlink_to(os.path.relpath(target, link.parent))
-    os.replace(temporary, link)  # noqa: PTH105 - this is the place
+    Does not wait for the disk. What a power cut leaves half done has the name that whoever does the same again uses,
+    and so is not left for ever."""
+    temporary = link.with_name(f".{link.name[:100]}.{target.name[:100]}.tmp")
+    text = os.path.relpath(target, link.parent)
+    temporary.unlink(missing_ok=True)
+    while True:
+        with suppress(FileExistsError):  # somebody does the same at this moment
+            temporary.symlink_to(text)
+        with suppress(FileNotFoundError):  # and was quicker
+            os.replace(temporary, link)  # noqa: PTH105 - this is the place
+            return
+        if link.is_symlink() and str(link.readlink()) == text:
+            return
 
 
 def remove_tree(folder: Path) -> None:

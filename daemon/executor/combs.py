@@ -11,7 +11,7 @@ tensors, whose teeth stand closer than what a kernel would gain much by leaving 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,35 +48,40 @@ def drawn(layout: Layout, fields: Sequence[Field], order: Sequence[int], random:
     fields = [field for field in fields if field.tensor.size_bytes]
     if not fields or not order:
         return ()
-    across = [fields[number] for number in _permuted(len(fields), random)[:_ACROSS_AT_MOST]]
-    combs = [_across(layout, field, max(order) + 1, random) for field in across]
+    numbers = _Numbers(random)
+    first = numbers.below(len(fields))
+    across = [*fields[first:], *fields[:first]][:_ACROSS_AT_MOST]
+    combs = [_across(layout, field, max(order) + 1, numbers) for field in across]
     for _ in range(_INSIDE):
-        field, slot = fields[_below(len(fields), random)], order[_below(len(order), random)]
-        combs.append(_inside(layout.origin(slot) + field.offset, field.tensor.size_bytes, random))
+        field, slot = fields[numbers.below(len(fields))], order[numbers.below(len(order))]
+        combs.append(_inside(layout.origin(slot) + field.offset, field.tensor.size_bytes, numbers))
     return tuple(combs)
 
 
-def _across(layout: Layout, field: Field, slots: int, random: torch.Generator) -> Comb:
+class _Numbers:
+    """All that is drawn for a round, at once: a draw of its own for each number takes longer than a round can spare."""
+
+    def __init__(self, random: torch.Generator) -> None:
+        count = 1 + 2 * _ACROSS_AT_MOST + 4 * _INSIDE
+        self._left: Iterator[int] = iter(torch.randint(0, 1 << 62, (count,), generator=random).tolist())
+
+    def below(self, bound: int) -> int:
+        return next(self._left) % bound
+
+
+def _across(layout: Layout, field: Field, slots: int, numbers: _Numbers) -> Comb:
     """A tooth in each of the first `slots`."""
     width = min(_TOOTH_BYTES, field.tensor.size_bytes)
     room = field.tensor.size_bytes - width + 1
-    first, last = _below(room, random), _below(room, random)
+    first, last = numbers.below(room), numbers.below(room)
     drift = math.trunc((last - first) / (slots - 1)) if slots > 1 else 0
     return Comb(layout.origin(0) + field.offset + first, layout.stride + drift, slots, width)
 
 
-def _inside(start: int, size_bytes: int, random: torch.Generator) -> Comb:
+def _inside(start: int, size_bytes: int, numbers: _Numbers) -> Comb:
     """Teeth all over one tensor, at a distance and from a place that are drawn too."""
     width = min(_TOOTH_BYTES, size_bytes)
     widest = max(size_bytes // _TEETH_INSIDE, width)
-    pitch = widest - _below((widest - width) // 4 + 1, random)
+    pitch = widest - numbers.below((widest - width) // 4 + 1)
     beyond, left = divmod(size_bytes - width, pitch)
-    return Comb(start + _below(left + 1, random), pitch, beyond + 1, width)
-
-
-def _below(bound: int, random: torch.Generator) -> int:
-    return int(torch.randint(0, bound, (1,), generator=random))
-
-
-def _permuted(count: int, random: torch.Generator) -> list[int]:
-    return [int(number) for number in torch.randperm(count, generator=random)]
+    return Comb(start + numbers.below(left + 1), pitch, beyond + 1, width)

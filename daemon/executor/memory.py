@@ -9,6 +9,7 @@ import fcntl
 import mmap
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -145,17 +146,24 @@ class _HostSamples:
 class _DeviceSamples:
     def __init__(self, address: int, combs: Sequence[Comb]) -> None:
         self.content = torch.empty(sum(comb.size_bytes for comb in combs), dtype=torch.uint8, pin_memory=True)
-        pieces, here = [], self.content.data_ptr()
+        self._pieces, here = [], self.content.data_ptr()
         for comb in combs:
-            pieces.append(driver.Rows(address + comb.start, comb.pitch, here, comb.width, comb.teeth))
+            self._pieces.append(driver.Rows(address + comb.start, comb.pitch, here, comb.width, comb.teeth))
             here += comb.size_bytes
-        self._fetch, self._put = driver.Copies(pieces, to_device=False), driver.Copies(pieces, to_device=True)
+
+    @cached_property
+    def _fetching(self) -> driver.Copies:
+        return driver.Copies(self._pieces, to_device=False)
+
+    @cached_property
+    def _putting(self) -> driver.Copies:
+        return driver.Copies(self._pieces, to_device=True)
 
     def fetch(self) -> None:
-        self._fetch.make()
+        self._fetching.make()
 
     def put(self) -> None:
-        self._put.make()
+        self._putting.make()
 
 
 def _allocated(size_bytes: int) -> int:

@@ -68,7 +68,7 @@ class Nulls:
         deadline = time.monotonic() + _LIMIT_S
         try:
             self._map(index, deadline)
-            if (index, kind, replay) not in self._touched:
+            if kind is not NullKernel.LOOP and (index, kind, replay) not in self._touched:
                 self._touch(index, kind, deadline, replay=replay)
             return [(calls, self._cost_s(index, kind, calls, deadline, replay=replay)) for calls in sizes]
         except LeftRunning:

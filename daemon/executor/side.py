@@ -330,6 +330,7 @@ def run_timed(
     """
     arena = place.attached
     late, probe = arena.shared.samples(plan.late), arena.shared.samples(plan.probe)
+    probe.fetch()  # the first time takes longer
     _rouse(cell, plan, seed, deadline, null)
     surroundings.require_idle()
     arena.publish(plan.order)

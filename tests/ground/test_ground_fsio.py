@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,40 @@ def test_a_link_can_be_pointed_at_something_else(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         fsio.point_at(tmp_path / "newest", tmp_path / name)
         assert (tmp_path / "newest").resolve() == (tmp_path / name).resolve()
+
+
+def test_a_link_that_a_power_cut_left_half_made_is_not_left_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object) -> None:
+        raise OSError("no power")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="no power"):
+        patched.setattr(fsio.os, "replace", cut)
+        fsio.point_at(tmp_path / "newest", tmp_path / "job")
+    assert len(list(tmp_path.iterdir())) == 1
+    fsio.point_at(tmp_path / "newest", tmp_path / "job")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["newest"]
+
+
+def test_several_can_point_the_same_link_at_the_same_thing(tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    links = [tmp_path / f"name{number}" for number in range(300)]
+
+    def point_all() -> None:
+        for link in links:
+            fsio.point_at(link, tmp_path / "job")
+
+    with ThreadPoolExecutor(4) as pool:
+        for made in [pool.submit(point_all) for _ in range(4)]:
+            made.result()
+    assert {link.resolve() for link in links} == {tmp_path / "job"}
+    assert len(list(tmp_path.iterdir())) == len(links) + 1
+
+
+def test_a_link_in_no_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        fsio.point_at(tmp_path / "gone" / "name", tmp_path / "job")
 
 
 def test_renaming_what_is_gone_says_so(tmp_path: Path) -> None:
