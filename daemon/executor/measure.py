@@ -3,7 +3,7 @@ beside them.
 
 Theory of operation: see the measurement explanation in docs/. One round: fresh secret content in every slot, the cell
 frozen, the GPU idle and its caches cold; the clock starts; a last secret part is written; the cell thaws and calls its
-kernel once per slot; "done" arrives; random words of every output are read; the clock stops; everything is compared.
+kernel once per slot; "done" arrives; bytes of every output are read; the clock stops; everything is compared.
 What the walls of all rounds come to is `timings`.
 """
 
