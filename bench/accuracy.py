@@ -39,7 +39,8 @@ FLUSH_BYTES = 256 << 20
 EVENT_CALLS = 50
 GRAPH_CALLS = 1000
 GRAPH_BYTES = 8 << 30
-GRAPH_LAUNCHES = 15
+GRAPH_LAUNCHES = 7
+GRAPH_TIMES = 5
 PAUSE_S = 0.05  # between launches, as between rounds: at its power limit a GPU that never rests lowers its clocks
 SEPARATOR = "spin_kernel"
 DURATION = "gpu__time_duration.sum"
@@ -47,24 +48,26 @@ DURATION = "gpu__time_duration.sum"
 
 @dataclass(frozen=True)
 class Row:
-    """Microseconds per call. `evald`: one figure per evaluation; `inside`: what the cells' own clocks said."""
+    """Microseconds per call. `evald`: one figure per evaluation, the mean of its rounds; `medians`: theirs; `inside`:
+    what the cells' own clocks said; `graph`: one for each time that a plain process took memory for it."""
 
     rung: Rung
     evald: tuple[float, ...]
-    inside: float | None
+    medians: tuple[float, ...]
+    inside: tuple[float, ...]
     mode: str
-    graph: float | None
+    graph: tuple[float, ...]
     events: float | None
     ncu: float | None
 
-    @property
-    def middle(self) -> float:
-        return statistics.median(self.evald)
 
-    @property
-    def spread(self) -> float | None:
-        """Coefficient of variation over the evaluations."""
-        return statistics.stdev(self.evald) / self.middle if len(self.evald) > 1 else None
+def middle(figures: Sequence[float]) -> float | None:
+    return statistics.median(figures) if figures else None
+
+
+def spread(figures: Sequence[float]) -> str:
+    """Coefficient of variation, percent."""
+    return f"{statistics.stdev(figures) / statistics.median(figures) * 100:.2f}" if len(figures) > 1 else ""
 
 
 def by_evald(engine: LocalEngine, rung: Rung, folder: Path, evaluations: int) -> list[Timing]:
@@ -100,7 +103,8 @@ def by_events(rung: Rung) -> float:
 
 def by_graph(rung: Rung) -> float:
     """What evald times, without evald: a graph of many calls, each on memory of its own that no cache holds, between
-    two events; the median over launches, microseconds per call."""
+    two events; the median over launches, microseconds per call. Memory is taken anew each time, as evald does."""
+    torch.cuda.empty_cache()
     itemsize = getattr(torch, rung.dtype).itemsize
     size_bytes = sum(math.prod(shape) for shape in (*rung.inputs, rung.output)) * itemsize
     slots = [rung.tensors("cuda") for _ in range(max(1, min(GRAPH_CALLS, GRAPH_BYTES // size_bytes)))]
@@ -157,18 +161,22 @@ def _calls(rows: Sequence[dict[str, str]]) -> Iterator[float]:
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown. "apart": evald's figure from that of a plain process with a graph and events."""
-    titles = ("kernel", "evald us", "spread %", "inside us", "graph us", "apart us", "apart %", "ncu us", "events us")
+    clocks = ("evald us", "spread %", "of medians %", "inside us", "spread %", "graph us", "spread %")
+    titles = ("kernel", *clocks, "apart us", "apart %", "ncu us", "events us")
     lines = [titles, ("---",) * len(titles)]
     for row in rows:
-        apart = None if row.graph is None else row.middle - row.graph
+        ours, plain = statistics.median(row.evald), middle(row.graph)
         line = (
             f"{row.rung.name} ({row.mode})",
-            _number(row.middle),
-            "" if row.spread is None else f"{row.spread * 100:.2f}",
-            _number(row.inside),
-            _number(row.graph),
-            "" if apart is None else f"{apart:+.3f}",
-            "" if apart is None or not row.graph else f"{apart / row.graph * 100:+.1f}",
+            _number(ours),
+            spread(row.evald),
+            spread(row.medians),
+            _number(middle(row.inside)),
+            spread(row.inside),
+            _number(plain),
+            spread(row.graph),
+            "" if plain is None else f"{ours - plain:+.3f}",
+            "" if plain is None else f"{(ours - plain) / plain * 100:+.1f}",
             _number(row.ncu),
             _number(row.events),
         )
@@ -207,13 +215,14 @@ def main() -> None:
         with suppress(KeyboardInterrupt):  # a run that is cut short has a table too
             for rung in rungs:
                 timings = by_evald(engine, rung, Path(home), asked.evaluations)
-                known = [one.inside_ms * 1e3 for one in timings if one.inside_ms is not None]
+                known = tuple(one.inside_ms * 1e3 for one in timings if one.inside_ms is not None)
                 row = Row(
                     rung,
                     tuple(one.stats.mean * 1e3 for one in timings),
-                    statistics.median(known) if known else None,
+                    tuple(one.stats.median * 1e3 for one in timings),
+                    known,
                     timings[0].mode,
-                    by_graph(rung) if on_gpu else None,
+                    tuple(by_graph(rung) for _ in range(GRAPH_TIMES)) if on_gpu else (),
                     by_events(rung) if on_gpu else None,
                     by_ncu(rung) if has_ncu else None,
                 )
