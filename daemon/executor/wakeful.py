@@ -1,9 +1,9 @@
 """A processor that does not fall asleep between the turns of cells. Trusted side.
 
 Theory of operation: a cell is frozen while the judge prepares a round, and meanwhile nothing runs on the processor that
-cells are kept to. It dozes off, on a virtual machine it is given to somebody else, and waking it up takes 50 to 100 us
-more, or not, from round to round: most of what rounds of one kernel differed by (H200, 16 virtual processors: 97 us
-without, 28 us with this). So a process that does nothing keeps it busy as long as rounds are timed. It runs only when
+cells are kept to. It dozes off, on a virtual machine it is given to somebody else, and waking it up takes up to 100 us
+more, or not, from round to round: about half of what rounds of one kernel differed by (H200, 16 virtual processors: 69
+to 102 us without, 18 to 44 us with this). So a process that does nothing keeps it busy as long as rounds are timed. It runs only when
 nobody else wants to (SCHED_IDLE), so a cell that is thawed has the processor at once.
 """
 
