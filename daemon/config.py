@@ -107,7 +107,7 @@ class TimingDefaults(_Section):
         description="Rounds timed before precision may end measuring; max_s ends it sooner, but not before 5, and a "
         "contract's timeout with fewer still",
     )
-    max_calls: PositiveInt = Field(2048, description="Most calls in one round")
+    max_calls: Annotated[int, Field(ge=1, le=16384)] = Field(2048, description="Most calls in one round")
     arena_bytes: PositiveInt = Field(
         128 * MIB, description="Memory to measure in, bytes: many copies of the inputs, so that caches do not help"
     )

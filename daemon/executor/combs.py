@@ -4,12 +4,14 @@ memory, all the same distance apart. Trusted side. Pure arithmetic, but for the 
 Theory of operation: what happens while the clock runs has to be quick, and on a GPU it must not be a kernel, for a GPU
 takes a tenth of a millisecond and more to turn from one process's kernels to another's. Its copy engines turn to
 nobody, and one of their commands moves the teeth of one comb. So positions are drawn as combs: one over all slots for
-each tensor, whose teeth drift from a random place in the first slot to another one in the last; and some inside single
-tensors, whose teeth stand closer than what a kernel would gain much by leaving undone.
+each tensor, whose teeth drift from a random place in the first slot to another one in the last, on a line; and some
+inside single tensors, whose teeth stand closer than what a kernel would gain much by leaving undone.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from daemon.executor.layout import Field, Layout
 
 _TOOTH_BYTES = 16
 _TEETH_INSIDE = 64  # at least, where there is room
-_ACROSS_AT_MOST = 12  # tensors that are looked at in every slot; of more than that, some drawn anew each time
+_ACROSS_AT_MOST = 64  # tensors that are looked at in every slot; of more than that, half are drawn anew each time
 _INSIDE = 4
 
 
@@ -43,26 +45,39 @@ class Comb:
 
 
 def drawn(layout: Layout, fields: Sequence[Field], order: Sequence[int], random: torch.Generator) -> tuple[Comb, ...]:
-    """Combs over `fields` of the slots in `order`: at least one tooth in each of these slots for each field, and many
-    inside a few. Slots between them have teeth as well: harmless, for they hold what the judge's image says."""
-    fields = [field for field in fields if field.tensor.size_bytes]
+    """Combs over `fields` of the slots in `order`: at least one tooth in each of these slots for each field (of more
+    than 64: for the 32 largest and 32 others), and many inside a few, most likely in those that have most of the bytes.
+    Slots between them have teeth as well: harmless, for they hold what the judge's image says."""
+    fields = sorted((field for field in fields if field.tensor.size_bytes), key=lambda field: -field.tensor.size_bytes)
     if not fields or not order:
         return ()
     numbers = _Numbers(random)
-    first = numbers.below(len(fields))
-    across = [*fields[first:], *fields[:first]][:_ACROSS_AT_MOST]
-    combs = [_across(layout, field, max(order) + 1, numbers) for field in across]
+    combs = [_across(layout, field, max(order) + 1, numbers) for field in _looked_at(fields, numbers)]
+    ends = list(itertools.accumulate(field.tensor.size_bytes for field in fields))
     for _ in range(_INSIDE):
-        field, slot = fields[numbers.below(len(fields))], order[numbers.below(len(order))]
+        field = fields[bisect.bisect_right(ends, numbers.below(ends[-1]))]
+        slot = order[numbers.below(len(order))]
         combs.append(_inside(layout.origin(slot) + field.offset, field.tensor.size_bytes, numbers))
     return tuple(combs)
+
+
+def _looked_at(fields: list[Field], numbers: _Numbers) -> list[Field]:
+    """Of `fields`, the largest first, those that have a tooth in every slot."""
+    if len(fields) <= _ACROSS_AT_MOST:
+        return fields
+    half = _ACROSS_AT_MOST // 2
+    largest, others = fields[:half], fields[half:]
+    for place in range(half):  # the beginning of a shuffle
+        other = place + numbers.below(len(others) - place)
+        others[place], others[other] = others[other], others[place]
+    return largest + others[:half]
 
 
 class _Numbers:
     """All that is drawn for a round, at once: a draw of its own for each number takes longer than a round can spare."""
 
     def __init__(self, random: torch.Generator) -> None:
-        count = 1 + 2 * _ACROSS_AT_MOST + 4 * _INSIDE
+        count = 3 * _ACROSS_AT_MOST + 4 * _INSIDE
         self._left: Iterator[int] = iter(torch.randint(0, 1 << 62, (count,), generator=random).tolist())
 
     def below(self, bound: int) -> int:

@@ -1,4 +1,5 @@
-"""The few calls of the CUDA driver that torch has no word for: memory of our own, and sharing it with another process.
+"""The few calls of the CUDA driver that torch has no word for: memory of our own, sharing it with another process, and
+copies of many short pieces.
 
 Both sides use it. The context is torch's primary one: it must be current, which any CUDA call of torch sees to.
 Source of all signatures: CUDA Driver API, "Memory Management".
@@ -112,8 +113,8 @@ class _Copy2D(ctypes.Structure):
 
 
 class Copies:
-    """Copies between host and device by its copy engines, on a stream that nothing else uses: no kernel runs, and
-    nobody else's is waited for. Everything that can be is prepared when this is made."""
+    """Copies between host and device by its copy engines, on a stream that has no kernels: none runs, and nobody
+    else's is waited for. Everything that can be is prepared when this is made."""
 
     def __init__(self, pieces: Iterable[Rows], *, to_device: bool) -> None:
         self._commands = [ctypes.byref(_command(rows, to_device)) for piece in pieces for rows in _narrow(piece)]

@@ -46,7 +46,7 @@ class SharedMemory(Protocol):
 
 class Samples(Protocol):
     """Some pieces of shared memory. `content`: on the host, flat uint8, comb by comb. On a GPU no kernel is involved,
-    and what others have running there is not waited for."""
+    and what others have running there is not waited for, but for their copies. Both raise `DeviceError`."""
 
     content: torch.Tensor
 
@@ -160,10 +160,18 @@ class _DeviceSamples:
         return driver.Copies(self._pieces, to_device=True)
 
     def fetch(self) -> None:
-        self._fetching.make()
+        _make(self._fetching)
 
     def put(self) -> None:
-        self._putting.make()
+        _make(self._putting)
+
+
+def _make(copies: driver.Copies) -> None:
+    """Raises `DeviceError`: no bundle's kernel runs in this process, so what fails here is the device."""
+    try:
+        copies.make()
+    except driver.DriverError as error:
+        raise DeviceError(f"cannot copy to or from the device: {error}") from error
 
 
 def _allocated(size_bytes: int) -> int:

@@ -15,7 +15,8 @@ class Turn:
     """Which slots a round calls the kernel on, in order. `replay`: what is timed is one launch of the CUDA graph that
     these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first. `rouse`: the
     number of the graph whose launch wakes the cell up before; None: the same one. `waking`: slots of the calls that do
-    where calls are launched one by one; the same for both sides, for a kernel may remember what it saw."""
+    where calls are launched one by one, of those that the last such round was on; the same for both sides, for a
+    kernel may remember what it saw."""
 
     order: tuple[int, ...]
     replay: bool = False
@@ -44,12 +45,14 @@ class RoundTurns:
         self._slots = 0
         self._waking = 0
         self._kept: dict[int, Turn] = {}
+        self._last: tuple[int, ...] = ()
 
     def begin(self, slots: int) -> None:
         """Turns on so many slots from now on. Graph 0, on all of them, is captured by whoever begins."""
         self._slots = slots
         self._waking = self._drawn(0, slots)
         self._kept = {_WHOLE: Turn(self._order(slots), replay=True, graph=_WHOLE)}
+        self._last = self.first.order
 
     @property
     def first(self) -> Turn:
@@ -63,7 +66,9 @@ class RoundTurns:
 
     def few(self, calls: int) -> Turn:
         """Calls one by one, on slots drawn for this round alone."""
-        return Turn(self._order(calls), waking=self._order(waking_calls(calls)))
+        waking = [self._last[place] for place in self._permuted(len(self._last))[: waking_calls(calls)]]
+        self._last = self._order(calls)
+        return Turn(self._last, waking=tuple(waking))
 
     def usual(self) -> Turn:
         """Of a round that counts: half of the slots or more; a few graphs take turns, of different lengths and each of
@@ -94,7 +99,10 @@ class RoundTurns:
         return (*order[:place], self._waking, *order[place + 1 :])
 
     def _order(self, calls: int) -> tuple[int, ...]:
-        return tuple(int(slot) for slot in torch.randperm(self._slots, generator=self._random)[:calls])
+        return tuple(self._permuted(self._slots)[:calls])
+
+    def _permuted(self, count: int) -> list[int]:
+        return [int(number) for number in torch.randperm(count, generator=self._random)]
 
     def _drawn(self, first: int, beyond: int) -> int:
         return int(torch.randint(first, beyond, (1,), generator=self._random))

@@ -18,7 +18,7 @@ from daemon.executor.conversation import Cell
 from daemon.executor.layout import Field
 from daemon.executor.memory import Samples, SharedMemory, share
 from daemon.executor.patience import Patience
-from daemon.executor.protocol import Message
+from daemon.executor.protocol import Message, packed
 from daemon.executor.round_turns import Turn
 from daemon.executor.wiring import Wiring
 from daemon.verdict import Phase
@@ -252,8 +252,8 @@ def _run_untimed(
 
 def _run_message(order: Sequence[int], seed: int, *, replay: bool, null: NullWork | None, graph: int = 0) -> Message:
     """Calls on the slots of `order`; or the launch of the graph they have been captured as."""
-    slots = [] if replay else list(order)
-    return {"type": "run", "order": slots, "seed": seed, "replay": replay, "announce": False, **_work_part(null, graph)}
+    work, slots = _work_part(null, graph), packed(() if replay else order)
+    return {"type": "run", "order": slots, "seed": seed, "replay": replay, "announce": False, **work}
 
 
 def _work_part(null: NullWork | None, graph: int) -> Message:

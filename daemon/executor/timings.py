@@ -32,7 +32,7 @@ _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's
 _APART = 0.005
 CLOCK_TICK_S = 1e-9
 _UNTOLD = {"below_resolution", "alone_unclear"}  # labels of figures that are bounds, on which nothing can be ranked
-_SAVABLE_S = 6e-5  # what reading the word "go", launching and answering take in Python, about
+_SAVABLE_S = 1e-4  # what reading the word "go", launching and answering take in Python, and being heard, about
 
 
 @dataclass(frozen=True)

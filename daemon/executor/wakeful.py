@@ -3,8 +3,9 @@
 Theory of operation: a cell is frozen while the judge prepares a round, and meanwhile nothing runs on the processor that
 cells are kept to. It dozes off, on a virtual machine it is given to somebody else, and waking it up takes up to 100 us
 more, or not, from round to round: about half of what rounds of one kernel differed by (H200, 16 virtual processors: 69
-to 102 us without, 18 to 44 us with this). So a process that does nothing keeps it busy as long as rounds are timed. It runs only when
-nobody else wants to (SCHED_IDLE), so a cell that is thawed has the processor at once.
+to 102 us without, 18 to 44 us with this). So a process that does nothing keeps it busy as long as rounds are timed. It
+runs only when nobody else wants to (SCHED_IDLE), so a cell that is thawed has the processor at once: cells in cgroups
+of their own (version 2) as well, where those figures are from.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ class Wakeful:
     """Keeps `processor` awake while `awake` lasts. Where that cannot be had, times are noisier, not wrong."""
 
     def __init__(self, processor: int) -> None:
-        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(processor)]
-        self._process = subprocess.Popen(
-            command, bufsize=0, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        command, nowhere = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(processor)], subprocess.DEVNULL
+        self._process: subprocess.Popen[bytes] | None = None
+        with suppress(OSError):
+            self._process = subprocess.Popen(
+                command, bufsize=0, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, start_new_session=True
+            )
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
 
     @contextmanager
     def awake(self) -> Iterator[None]:
@@ -49,12 +52,13 @@ class Wakeful:
             self._tell(_REST)
 
     def _tell(self, word: bytes) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(word)
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.write(word)
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.kill()  # it may be stopped, or never get the processor
+            self._process.wait()

@@ -24,7 +24,7 @@ from torch.nn.parameter import is_lazy
 from daemon.executor import tree
 from daemon.executor.layout import ITEM_BYTES
 from daemon.executor.mapping import Apart, Mapping
-from daemon.executor.protocol import Message
+from daemon.executor.protocol import Message, unpacked
 from daemon.executor.slots import Slots, Work, as_tensor, warm_up
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from
 
@@ -418,8 +418,8 @@ class Workload:
             inside_s = self._guarded(lambda: slots.replay(message["graph"]), "in the call")
         else:
             _seed(message["seed"])
-            launched = self._announce if message["announce"] else None
-            inside_s = self._guarded(lambda: slots.run(work, message["order"], launched), "in the call")
+            order, launched = unpacked(message["order"]), self._announce if message["announce"] else None
+            inside_s = self._guarded(lambda: slots.run(work, order, launched), "in the call")
         return {"type": "done", "inside_s": inside_s}
 
     def _announce(self) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.executor import combs, driver
+from daemon.errors import DeviceError
+from daemon.executor import combs, driver, memory
 from daemon.executor.combs import Comb
 from daemon.executor.layout import ITEM_BYTES, Layout, TensorShape, plan
 from daemon.executor.memory import HostMemory
@@ -48,15 +51,33 @@ def test_every_slot_has_a_tooth_in_every_field_and_no_tooth_is_elsewhere(
     assert {number for _, number in hit} <= filled
 
 
-def test_of_very_many_fields_others_are_looked_at_each_time() -> None:
-    layout = plan([(f"f{i}", TensorShape("float32", (8,)), True, True) for i in range(40)], 3)
+def test_of_very_many_fields_the_largest_are_looked_at_each_time_and_some_others() -> None:
+    sizes = [8] * 60 + [4096] * 10 + [8] * 60
+    layout = plan([(f"f{i}", TensorShape("float32", (size,)), True, True) for i, size in enumerate(sizes)], 3)
     random = torch.Generator().manual_seed(1)
-    found = [
-        {owner[1] for comb in combs.drawn(layout, layout.fields, [2, 0], random) for owner in owners(layout, comb)}
-        for _ in range(30)
-    ]
-    assert all(12 <= len(fields) <= 16 for fields in found)
-    assert set.union(*found) == set(range(40))
+    drawn = [combs.drawn(layout, layout.fields, [2, 0], random) for _ in range(30)]
+    found = [{number for comb in one for _, number in owners(layout, comb)} for one in drawn]
+    assert all(64 <= len(fields) <= 68 for fields in found)
+    assert all(set(range(60, 70)) <= fields for fields in found)
+    assert set.union(*found) == set(range(130))
+
+
+@pytest.mark.parametrize("others", [11, 100, 1000])
+def test_what_has_most_of_the_bytes_is_looked_at_all_over_beside_however_many_others(others: int) -> None:
+    shapes = [TensorShape("float32", (8,))] * others
+    large = TensorShape("float32", (1 << 20,))
+    layout = plan([(f"f{i}", tensor, True, True) for i, tensor in enumerate([*shapes, large, *shapes])], 4)
+    field = layout.fields[others]
+    last_tenth = field.offset + field.tensor.size_bytes * 9 // 10
+    for seed in range(50):
+        found = combs.drawn(layout, layout.fields, [3, 1, 0], torch.Generator().manual_seed(seed))
+        hit = {
+            place.start // layout.stride
+            for comb in found
+            for place in places(comb)
+            if last_tenth <= place.start % layout.stride < field.offset + field.tensor.size_bytes
+        }
+        assert hit & {0, 1, 3}
 
 
 def test_a_large_tensor_of_a_single_call_is_looked_at_all_over() -> None:
@@ -80,19 +101,19 @@ def test_nothing_to_look_at_is_no_comb() -> None:
 
 
 def test_pieces_of_memory_come_and_go_comb_by_comb() -> None:
-    memory = HostMemory(4096)
-    memory.bytes.copy_(torch.arange(4096, dtype=torch.int64).remainder(251).to(torch.uint8))
-    before = memory.bytes.clone()
+    shared = HostMemory(4096)
+    shared.bytes.copy_(torch.arange(4096, dtype=torch.int64).remainder(251).to(torch.uint8))
+    before = shared.bytes.clone()
     one, other = Comb(10, 100, 5, 16), Comb(2000, 7, 3, 4)
-    samples = memory.samples([one, other])
+    samples = shared.samples([one, other])
     samples.fetch()
     expected = [before[place.start : place.stop] for comb in (one, other) for place in places(comb)]
     assert torch.equal(samples.content, torch.cat(expected))
     samples.content.fill_(252)
     samples.put()
-    assert int((memory.bytes == 252).sum()) == 5 * 16 + 3 * 4
-    assert not (memory.bytes != before)[:10].any()
-    memory.close()
+    assert int((shared.bytes == 252).sum()) == 5 * 16 + 3 * 4
+    assert not (shared.bytes != before)[:10].any()
+    shared.close()
 
 
 @pytest.mark.parametrize(("pitch", "copies"), [(1 << 20, 1), ((1 << 31) - 1, 1), (1 << 31, 3)])
@@ -116,3 +137,23 @@ def test_a_copy_names_its_two_ends() -> None:
     assert (down.target_type, down.target_host, down.target_pitch) == (1, 9, 3)
     assert (down.source_type, down.source_device, down.source_pitch) == (2, 7, 5)
     assert (up.width, up.height) == (down.width, down.height) == (3, 2)
+
+
+def test_a_command_lies_in_memory_as_the_driver_expects_it() -> None:
+    """CUDA_MEMCPY2D of cuda.h, on a machine of 64 bits."""
+    found = {name: getattr(driver._Copy2D, name).offset for name, _ in driver._Copy2D._fields_}
+    ends = {"x": 0, "y": 8, "type": 16, "host": 24, "device": 32, "array": 40, "pitch": 48}
+    expected = {f"source_{name}": offset for name, offset in ends.items()}
+    expected |= {f"target_{name}": 56 + offset for name, offset in ends.items()}
+    assert found == {**expected, "width": 112, "height": 120}
+    assert ctypes.sizeof(driver._Copy2D) == 128
+
+
+def test_a_device_that_does_not_copy_is_sick(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def make(self) -> None:
+            raise driver.DriverError("cuMemcpy2DAsync_v2", 700)
+
+    monkeypatch.setattr(driver, "_name_of", lambda code: f"CUresult {code}")
+    with pytest.raises(DeviceError, match="CUresult 700"):
+        memory._make(Broken())  # type: ignore[arg-type]

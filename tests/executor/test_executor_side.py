@@ -14,6 +14,7 @@ from daemon.executor.arena import Arena
 from daemon.executor.conditions import HostConditions, Surroundings
 from daemon.executor.layout import TensorShape, plan
 from daemon.executor.memory import HostMemory
+from daemon.executor.protocol import unpacked
 from daemon.executor.round_turns import Turn
 from daemon.executor.side import NullKernel, NullWork, RoundPlan
 
@@ -90,7 +91,7 @@ def test_the_null_candidate_is_woken_by_its_own() -> None:
 
 def test_calls_one_by_one_wake_with_a_few_of_them() -> None:
     [run] = woken(Turn(tuple(range(64)), waking=(3, 1)))
-    assert run["order"] == [3, 1]
+    assert unpacked(run["order"]) == [3, 1]
     assert not run["replay"]
 
 

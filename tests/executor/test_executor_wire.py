@@ -51,6 +51,13 @@ def test_a_message_arrives_as_it_was_sent_however_it_is_cut(value: Any, step: in
 
 
 @settings(deadline=None)
+@given(st.lists(st.integers(0, 2**31 - 1), max_size=50))
+def test_packed_numbers_come_back_through_a_message(numbers: list[int]) -> None:
+    sent = json.loads(json.dumps({"order": protocol.packed(numbers)}))
+    assert protocol.unpacked(sent["order"]) == numbers
+
+
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_messages_or_a_protocol_error_and_nothing_else(data: bytes) -> None:
     reader = Reader(1000)
