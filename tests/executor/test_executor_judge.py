@@ -24,15 +24,27 @@ from daemon.executor.devices import CPU
 from daemon.executor.hookup import Hookup
 from daemon.executor.judge import Judge
 from daemon.executor.patience import Patience
+from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side, Verdict
 
 RIGHT, WRONG = compare(forward("return a + b")), compare(forward("return a - b"))
 Doc = dict[str, object]
 
 
+@pytest.fixture(scope="module")
+def zygotes() -> Iterator[Zygotes]:
+    made = Zygotes()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+def judge(
+    tmp_path_factory: pytest.TempPathFactory, zygotes: Zygotes, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Judge]:
+    """A judge of its own for each test; what their cells are forked from is the same."""
     settings = small_settings(tmp_path_factory.mktemp("evald"), sandbox={"uid_base": cell_uid(5)})
+    monkeypatch.setattr(daemon.executor.judge, "Zygotes", lambda: zygotes)
     judge = Judge(settings, 0, CPU)
     judge._bench = replace(judge._bench, later=judge._endings.append)
     yield judge

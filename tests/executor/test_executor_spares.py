@@ -26,13 +26,18 @@ from daemon.verdict import Phase, Side
 pytestmark = pytest.mark.sandbox
 
 
+@pytest.fixture(scope="module")
+def zygotes() -> Iterator[Zygotes]:
+    made = Zygotes()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def cells(tmp_path: Path) -> Iterator[Cells]:
+def cells(tmp_path: Path, zygotes: Zygotes) -> Cells:
     settings = small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(50)})
-    zygotes = Zygotes()
     of = CellSettings.of(settings, choose(settings)[0], uid_step=0, slot=0, threads=1)
-    yield Cells(of, cgroup.find(), zygotes)
-    zygotes.close()
+    return Cells(of, cgroup.find(), zygotes)
 
 
 @pytest.fixture

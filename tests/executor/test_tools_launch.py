@@ -52,15 +52,21 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     judge.close()
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tools lie. Always the same: cells that see other folders are forked from another zygote."""
+    made = tmp_path_factory.mktemp("tools")
+    made.chmod(0o755)
+    return made
+
+
 @pytest.fixture
-def inspect(judge: Judge, tmp_path: Path) -> Inspect:
+def inspect(judge: Judge, tmp_path: Path, folder: Path) -> Inspect:
     """Judge a contract with stand-ins for the tools; `report` is what they leave, `before` what they do first."""
 
     def judged(
         doc: Doc, *, report: str = "", before: str = "", metrics: str = "asked", **deadlines: float
     ) -> CaseEvaluation:
-        folder = tmp_path / "tools"
-        folder.mkdir(mode=0o755)
         (folder / "report.txt").write_text(report, "utf-8")
         script = folder / "tool"
         script.write_text(STAND_IN.format(python=sys.executable, folder=folder, before=before), "utf-8")
