@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -107,11 +107,12 @@ def _judge(bundle: ReadBundle, job_id: str, settings: Settings) -> Evaluation:
             return engine.evaluate(JobSpec(job_id, bundle.name, bundle.dir), on_progress)
 
     with interrupted_by_any_end(), ThreadPoolExecutor(1) as pool:
-        judging = pool.submit(work)
+        judging: Future[Evaluation] | None = None
         try:
+            judging = pool.submit(work)
             return judging.result()
-        finally:
+        finally:  # also of an interrupt while the work is handed over: it ends soon with an engine that is closed
             engine.close()
-            while not judging.done():  # it may just be starting another judge
+            while judging is not None and not judging.done():  # it may just be starting another judge
                 wait([judging], _PAUSE_S)
                 engine.close()

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_homes import PastHome, bundle
 from conftest import Evald, Start
 
+import daemon.cli.eval as eval_command
 from daemon.db.records import DaemonNote
 from daemon.engine import DeviceState
+from daemon.executor import local
+from daemon.executor.local import LocalEngine
 from daemon.intake.owner import Owner
 
 LIMIT_S = 100.0
@@ -183,6 +189,28 @@ def test_eval_leaves_nothing_behind_however_it_is_ended(
     code, out, _ = stopped(running, number)
     assert (code, out) == (130, "")
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_an_interrupt_while_eval_hands_the_work_over_ends_it_too(
+    evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, work: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
+            super().submit(work, *args, **named)
+            assert begun.wait(LIMIT_S)
+            raise KeyboardInterrupt
+
+    class Begun(LocalEngine):
+        def start(self) -> None:
+            super().start()
+            begun.set()
+
+    monkeypatch.setattr(eval_command, "ThreadPoolExecutor", Interrupted)
+    monkeypatch.setattr(local, "LocalEngine", Begun)
+    ran = evald("eval", bundle(tmp_path / "mine", "\n        while True: pass", timeout=600))
+    assert (ran.code, ran.out) == (130, "")
 
 
 def test_submit_waits_for_the_verdict_of_a_running_daemon(start: Start, process: Evald, tmp_path: Path) -> None:
