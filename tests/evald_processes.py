@@ -112,12 +112,17 @@ class Evald(Forked):
 
 def evald(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    with Evald(*arguments, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    return carried_out([sys.executable, "-m", "daemon", *arguments], env=env, timeout_s=60)
+
+
+def carried_out(args: list[str], *, env: Mapping[str, str], timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Run `python -m …` to its end: any module that is found beside this one, too."""
+    with Forked(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=timeout_s)
         finally:
             process.kill()
-    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+    return subprocess.CompletedProcess(args, process.returncode, out, err)
 
 
 def fork_judges() -> None:
@@ -180,7 +185,7 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
         if not word:
             return None
         order: dict[str, Any] = json.loads(word)
-        if order["module"] == _JUDGING or _may_judge(order):
+        if order["module"] != "daemon" or _may_judge(order):
             _import(JUDGING_MODULES)
         assert len([*Path("/proc/self/task").iterdir()]) == 1, "of several threads one may hold a lock"
         pid = _fork_sibling()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import evald_processes
 import pytest
 
 pytest.importorskip("triton")
@@ -77,55 +77,6 @@ ODD = [
     scalar("n", "int", 48),
 ]
 
-# Runs one stage in a fresh process. "again" launches in warm-up mode with real, aligned tensors and a driver of the
-# same architecture, and counts what was not found in the cache.
-STAGE = """
-import json, sys
-from pathlib import Path
-import torch, triton
-from daemon.executor.backends import triton as backend
-from daemon.executor.backends._triton_ahead import use_absent_gpu
-from daemon.executor.backends._triton_binding import bind, tuner_of
-from daemon.executor.source import KernelFault, Source
-
-stage, folder, spec = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
-source = Source(folder / "bundle/kernel.py", folder / "bundle", folder / "artifacts", "candidate", "cuda",
-                spec["metadata"], tuple(spec["args"]), spec["launch"], architecture="9.0")
-if stage == "build":
-    try:
-        print(json.dumps(backend.build(source)))
-    except KernelFault as fault:
-        print(json.dumps({"verdict": fault.verdict, "message": fault.message}))
-    sys.exit()
-
-def real(arg):
-    if arg["type"] != "tensor":
-        return arg["value"]
-    shape, dtype = arg["shape"], getattr(torch, arg["dtype"])
-    if 0 in shape:
-        return torch.empty(shape, dtype=dtype)
-    arena = torch.empty(1 << 16, dtype=torch.uint8)
-    start = -arena.data_ptr() % 256
-    count = torch.Size(shape).numel()
-    return arena[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
-
-hits = []
-triton.knobs.compilation.listener = lambda *, cache_hit, **_: hits.append(cache_hit)
-use_absent_gpu("9.0")
-kernel = backend.load(source)
-launch = kernel.call
-launched = launch._launch.__closure__
-inner = next(cell.cell_contents for cell in launched if hasattr(cell.cell_contents, "run"))
-tuner = tuner_of(inner)
-configs = [None] if tuner is None else [c for c in tuner.configs if c.kwargs["BLOCK"] != 96]
-for config in configs:
-    if tuner is not None:
-        tuner.configs = [config]
-    positional, named = launch._binding.arrange([real(arg) for arg in spec["args"]])
-    inner.run(*positional, grid=(4, 1, 1), warmup=True, **named, **launch._options)
-print(json.dumps(hits))
-"""
-
 
 class Stages:
     """Build in one process, load and launch in another, with cache folders of their own."""
@@ -139,14 +90,8 @@ class Stages:
     def run(self, stage: str) -> Any:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TRITON")}
         environment["TRITON_CACHE_DIR"] = str(self.folder / f"cache-{stage}")
-        done = subprocess.run(
-            [sys.executable, "-c", STAGE, stage, str(self.folder), self.spec],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
+        program = [sys.executable, "-m", "executor.triton_stage", stage, str(self.folder), self.spec]
+        done = evald_processes.carried_out(program, env=environment, timeout_s=240)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
