@@ -1,10 +1,11 @@
-"""For every test: judges on the CPU are forked, and what is collected is not looked through for garbage."""
+"""What counts for every test: judges on the CPU are forked, what is collected is not looked through for garbage, and
+there is one Postgres."""
 
 from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 import evald_processes
+import postgres_server
 
 evald_processes.fork_judges()
 
@@ -26,3 +28,13 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.PostgresServer]:
+    """One server for all tests of a worker, each with databases of its own."""
+    try:
+        with postgres_server.running() as server:
+            yield server
+    except postgres_server.PostgresMissing as reason:
+        pytest.skip(str(reason))

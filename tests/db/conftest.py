@@ -19,16 +19,6 @@ from daemon.db.history import History
 from daemon.db.repository import Repository
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    """One server for the session (for each xdist worker)."""
-    try:
-        with postgres_server.running() as server:
-            yield server
-    except postgres_server.PostgresMissing as reason:
-        pytest.skip(str(reason))
-
-
 @pytest.fixture
 def postgres_url(postgres: postgres_server.PostgresServer) -> Iterator[str]:
     url = postgres.create_database()

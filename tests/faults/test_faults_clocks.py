@@ -6,7 +6,6 @@ import ast
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,15 +56,6 @@ def skewing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "skew.c").write_text(SKEW, "ascii")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", "skew.so", "skew.c", "-ldl"], cwd=folder, check=True)
     return folder / "skew.so"
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    try:
-        with postgres_server.running() as server:
-            yield server
-    except postgres_server.PostgresMissing as reason:
-        pytest.skip(str(reason))
 
 
 def skewed(monkeypatch: pytest.MonkeyPatch, library: Path, by: float, zone: str = "UTC") -> None:

@@ -25,15 +25,6 @@ OLD = ("old0", "old1", "old2")
 Restore = Callable[[Path], str | None]
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    try:
-        with postgres_server.running() as server:
-            yield server
-    except postgres_server.PostgresMissing as reason:
-        pytest.skip(str(reason))
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     url = None if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()

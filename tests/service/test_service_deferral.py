@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,9 @@ import pytest
 from service_bundles import wait_for
 from service_rehearsal import Place, place
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-import postgres_server
-
 NEEDS_GPU = {"requires": {"gpu": "H200"}}
 NO_GPU = {"DEVICE": "cpu"}
 WHY = "it requires a GPU (H200)"
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    try:
-        with postgres_server.running() as server:
-            yield server
-    except postgres_server.PostgresMissing as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,23 +13,10 @@ import pytest
 from service_bundles import wait_for
 from service_rehearsal import Daemon, Place, place
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-import postgres_server
-
 from daemon.intake.owner import Owner
 
 HOST = Owner(socket.gethostname(), "", 0).host
 SHORT_LEASE = {"LEASE_S": "1.5"}
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    try:
-        with postgres_server.running() as server:
-            yield server
-    except postgres_server.PostgresMissing as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

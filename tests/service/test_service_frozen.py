@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,20 +11,7 @@ import pytest
 from service_bundles import wait_for
 from service_rehearsal import Place, place
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-import postgres_server
-
 SHORT_LEASE = {"LEASE_S": "1.5"}  # for who is frozen: who takes over keeps its job also when it is slow
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[postgres_server.PostgresServer]:
-    try:
-        with postgres_server.running() as server:
-            yield server
-    except postgres_server.PostgresMissing as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
