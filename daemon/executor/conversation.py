@@ -332,7 +332,7 @@ class Cell:
     def _read_channel(self) -> bytes | None:
         """Empty at its end; None where nothing can be read."""
         try:
-            return self._channel.recv(_CHUNK)
+            return self._channel.recv(protocol.AT_ONCE)
         except ConnectionResetError:
             return b""
         except BlockingIOError:

@@ -19,6 +19,9 @@ from typing import Any
 VERSION = 1
 MAX_FROM_CELL = 4 * 1024 * 1024
 MAX_TO_CELL = 256 * 1024 * 1024
+# Bytes received at a time. For more than 128 KiB Python asks the kernel for memory and gives it back, each time: that
+# made every round trip 70 us longer, of 170.
+AT_ONCE = 64 * 1024
 _MAX_DEPTH = 60
 _MAX_FDS = 8
 CHANNEL = "@channel"  # in a command line: the number the channel's descriptor has where the command runs
@@ -125,7 +128,7 @@ def receive(channel: socket.socket, reader: Reader) -> Message:
     """Block for the next message, accepting no descriptors. Raises `ClosedError` at the end of the stream."""
     while (message := reader.next()) is None:
         try:
-            data = channel.recv(1 << 20)
+            data = channel.recv(AT_ONCE)
         except ConnectionResetError as error:
             raise ClosedError("the other side is gone") from error
         if not data:
@@ -138,7 +141,7 @@ def receive_with_fds(channel: socket.socket, reader: Reader) -> tuple[Message, l
     """As `receive`, for the cell's side: also the descriptors that came along."""
     fds: list[int] = []
     while (message := reader.next()) is None:
-        data, ancillary, _, _ = channel.recvmsg(1 << 20, socket.CMSG_SPACE(_MAX_FDS * 4))
+        data, ancillary, _, _ = channel.recvmsg(AT_ONCE, socket.CMSG_SPACE(_MAX_FDS * 4))
         if not data:
             raise ClosedError("the other side closed its end")
         for level, kind, payload in ancillary:

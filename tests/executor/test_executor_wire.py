@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,26 @@ def test_a_length_beyond_the_cap_is_refused_before_anything_is_kept() -> None:
     reader.feed(struct.pack(">I", 101))
     with pytest.raises(ProtocolError, match="101"):
         reader.next()
+
+
+def test_a_large_message_arrives_whole_with_its_descriptors() -> None:
+    """However little is received at a time, and whatever comes behind it."""
+    ours, theirs = socket.socketpair()
+    read_end, write_end = os.pipe()
+    text = "x" * (5 * protocol.AT_ONCE)
+    with ours, theirs, ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(protocol.send, ours, {"type": "large", "text": text}, (write_end,))
+        reader = Reader(1 << 20)
+        message, fds = protocol.receive_with_fds(theirs, reader)
+        sent.result()
+        protocol.send(ours, {"type": "small"})
+        assert protocol.receive_with_fds(theirs, reader) == ({"type": "small"}, [])
+    assert message["text"] == text
+    [arrived] = fds
+    os.write(arrived, b"y")
+    assert os.read(read_end, 1) == b"y"
+    for fd in (read_end, write_end, arrived):
+        os.close(fd)
 
 
 def test_descriptors_from_a_cell_do_not_arrive() -> None:
