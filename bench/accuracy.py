@@ -131,6 +131,12 @@ def by_graph(rung: Rung) -> float:
     return statistics.median(found)
 
 
+def by_graphs(rung: Rung) -> tuple[float, ...]:
+    """Several times, after one that wakes the GPU up."""
+    by_graph(rung)
+    return tuple(by_graph(rung) for _ in range(GRAPH_TIMES))
+
+
 def by_ncu(rung: Rung) -> float | None:
     """One call by itself as the hardware counts it, its kernels added up: the median over calls, microseconds."""
     argv = ["ncu", "--csv", "--page", "raw", "--metrics", DURATION, "--profile-from-start", "off"]
@@ -223,9 +229,7 @@ def main() -> None:
                     tuple(one.stats.median * 1e3 for one in timings),
                     known,
                     timings[0].mode,
-                    tuple(by_graph(rung) for _ in range(1 + GRAPH_TIMES))[1:]
-                    if on_gpu
-                    else (),  # the first one wakes it
+                    by_graphs(rung) if on_gpu else (),
                     by_events(rung) if on_gpu else None,
                     by_ncu(rung) if has_ncu else None,
                 )

@@ -52,7 +52,7 @@ def drawn(layout: Layout, fields: Sequence[Field], order: Sequence[int], random:
     if not fields or not order:
         return ()
     numbers = _Numbers(random)
-    combs = [_across(layout, field, max(order) + 1, numbers) for field in _looked_at(fields, numbers)]
+    combs = [_across(layout, field, max(order) + 1, numbers) for field in _looked_at(fields, random)]
     ends = list(itertools.accumulate(field.tensor.size_bytes for field in fields))
     for _ in range(_INSIDE):
         field = fields[bisect.bisect_right(ends, numbers.below(ends[-1]))]
@@ -61,23 +61,20 @@ def drawn(layout: Layout, fields: Sequence[Field], order: Sequence[int], random:
     return tuple(combs)
 
 
-def _looked_at(fields: list[Field], numbers: _Numbers) -> list[Field]:
+def _looked_at(fields: list[Field], random: torch.Generator) -> list[Field]:
     """Of `fields`, the largest first, those that have a tooth in every slot."""
     if len(fields) <= _ACROSS_AT_MOST:
         return fields
     half = _ACROSS_AT_MOST // 2
-    largest, others = fields[:half], fields[half:]
-    for place in range(half):  # the beginning of a shuffle
-        other = place + numbers.below(len(others) - place)
-        others[place], others[other] = others[other], others[place]
-    return largest + others[:half]
+    others = torch.randperm(len(fields) - half, generator=random)[:half].tolist()
+    return fields[:half] + [fields[half + number] for number in others]
 
 
 class _Numbers:
-    """All that is drawn for a round, at once: a draw of its own for each number takes longer than a round can spare."""
+    """All numbers of a round's combs, at once: a draw of its own for each takes longer than a round can spare."""
 
     def __init__(self, random: torch.Generator) -> None:
-        count = 3 * _ACROSS_AT_MOST + 4 * _INSIDE
+        count = 2 * _ACROSS_AT_MOST + 4 * _INSIDE
         self._left: Iterator[int] = iter(torch.randint(0, 1 << 62, (count,), generator=random).tolist())
 
     def below(self, bound: int) -> int:

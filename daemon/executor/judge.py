@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from daemon import log
@@ -82,7 +82,7 @@ class Judge:
         self._unfinished: DeviceError | None = None
         self._versions = environment.toolchain()
         lane = lane_of(slot, cores_here()) if device.is_gpu else None
-        self._wakeful = Wakeful(lane.cells) if lane is not None else None
+        self._wakeful = Wakeful(lane.cells if lane is not None else None)
         spare_cells = settings.sandbox.spare_cells
         self._nursery = Nursery({side: Spares(self._cells(step), spare_cells) for side, step in _UID_STEP.items()})
         self._bench = Bench(
@@ -128,7 +128,7 @@ class Judge:
 
     @contextmanager
     def _still(self) -> Iterator[None]:
-        with self._nursery.still(), self._wakeful.awake() if self._wakeful else nullcontext():
+        with self._nursery.still(), self._wakeful.awake():
             yield
 
     def _ceilings(self) -> Ceilings | None:
@@ -231,8 +231,7 @@ class Judge:
         self._nursery.close()
         if self._null_cell is not None:
             self._null_cell.kill()
-        if self._wakeful is not None:
-            self._wakeful.close()
+        self._wakeful.close()
 
 
 def _shortened(case: CaseEvaluation, limit: int) -> CaseEvaluation:

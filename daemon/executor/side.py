@@ -188,11 +188,12 @@ def plan_round(arena: Arena, secret_fields: list[Field], turn: Turn, random: tor
 
 @dataclass(frozen=True)
 class RoundResult:
-    """`wall_s`: from the clock's start to the end of the probe. `seen`: the sampled bytes of outputs as they were then.
-    `inside_s`: what the cell claims its calls took. `reading`: the device's clocks right after."""
+    """`wall_s`: from the clock's start to the end of the probe. `probe`: the sampled bytes of outputs, `seen`: as they
+    were then. `inside_s`: what the cell claims its calls took. `reading`: the device's clocks right after."""
 
     wall_s: float
     plan: RoundPlan
+    probe: Samples
     seen: torch.Tensor
     inside_s: float | None
     reading: Reading
@@ -201,9 +202,8 @@ class RoundResult:
         """How many of the sampled bytes have changed since "done". A frozen cell's GPU may still be at work: ask
         again when everything else has been looked at."""
         arena.settle()
-        now = arena.shared.samples(self.plan.probe)
-        now.fetch()
-        return int((now.content != self.seen).sum())
+        self.probe.fetch()
+        return int((self.probe.content != self.seen).sum())
 
 
 def run_untimed(
@@ -292,7 +292,7 @@ def require_captured(reason: str | None) -> None:
 
 
 def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float, null: NullWork | None) -> None:
-    """A few calls on what earlier rounds left, then frozen again.
+    """A few calls on what the last round left, then frozen again.
 
     A cell that slept while another one worked finds its code and pages out of the caches: without this the side whose
     get_inputs() had just run looked 1.7 times as fast as its equal, at 16 us a call. A round of few calls gets none.
@@ -349,7 +349,7 @@ def run_timed(
     cell.freeze()
     reading = surroundings.conditions.read() if null is None else UNKNOWN
     cell.require_silence()
-    return RoundResult(wall_s, plan, probe.content, _claimed_s(answer), reading)
+    return RoundResult(wall_s, plan, probe, probe.content.clone(), _claimed_s(answer), reading)
 
 
 def _spoil(arena: Arena, plan: RoundPlan, late: Samples) -> None:

@@ -29,11 +29,14 @@ while word := os.read(0, 1):
 
 
 class Wakeful:
-    """Keeps `processor` awake while `awake` lasts. Where that cannot be had, times are noisier, not wrong."""
+    """Keeps `processor`, if there is one, awake while `awake` lasts. Where that cannot be had, times are noisier, not
+    wrong."""
 
-    def __init__(self, processor: int) -> None:
-        command, nowhere = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(processor)], subprocess.DEVNULL
+    def __init__(self, processor: int | None) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        if processor is None:
+            return
+        command, nowhere = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(processor)], subprocess.DEVNULL
         with suppress(OSError):
             self._process = subprocess.Popen(
                 command, bufsize=0, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, start_new_session=True

@@ -9,6 +9,7 @@ from executor_settings import small_settings
 
 from daemon.engine import JobSpec
 from daemon.executor.local import LocalEngine
+from daemon.executor.zygotes import Zygotes
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,11 @@ def judge_in() -> Callable[[LocalEngine, Path], JudgeOne]:
 def judge(engine: LocalEngine, tmp_path: Path, judge_in: Callable[[LocalEngine, Path], JudgeOne]) -> JudgeOne:
     """Evaluate one contract with the session's engine; `files` are further files of the bundle, `__` for the dot."""
     return judge_in(engine, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def zygotes() -> Iterator[Zygotes]:
+    """For tests that ask nothing of what cells are forked from, but cells."""
+    made = Zygotes()
+    yield made
+    made.close()

@@ -114,9 +114,9 @@ class World:
             own_s = self._null_s(null, calls)
             self.nulls.append((null, calls))
         wall_s = BASE_S + (1 + PER_WORK) * own_s
-        seen = place.attached.shared.samples(plan.probe)
-        seen.fetch()
-        return RoundResult(wall_s, plan, seen.content, own_s, UNKNOWN)
+        probe = place.attached.shared.samples(plan.probe)
+        probe.fetch()
+        return RoundResult(wall_s, plan, probe, probe.content.clone(), own_s, UNKNOWN)
 
     @staticmethod
     def _null_s(null: NullWork, calls: int) -> float:

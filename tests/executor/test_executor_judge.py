@@ -31,13 +31,6 @@ RIGHT, WRONG = compare(forward("return a + b")), compare(forward("return a - b")
 Doc = dict[str, object]
 
 
-@pytest.fixture(scope="module")
-def zygotes() -> Iterator[Zygotes]:
-    made = Zygotes()
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def judge(
     tmp_path_factory: pytest.TempPathFactory, zygotes: Zygotes, monkeypatch: pytest.MonkeyPatch

@@ -26,13 +26,6 @@ from daemon.verdict import Phase, Side
 pytestmark = pytest.mark.sandbox
 
 
-@pytest.fixture(scope="module")
-def zygotes() -> Iterator[Zygotes]:
-    made = Zygotes()
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def cells(tmp_path: Path, zygotes: Zygotes) -> Cells:
     settings = small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(50)})

@@ -88,6 +88,13 @@ def test_it_ends_with_whoever_started_it() -> None:
     assert eventually(lambda: is_gone(pid))
 
 
+def test_without_a_processor_there_is_no_process() -> None:
+    made = Wakeful(None)
+    with made.awake():
+        assert made.pid is None
+    made.close()
+
+
 def test_a_processor_that_is_not_to_be_had_is_no_reason_to_stop() -> None:
     made = Wakeful(max(os.sched_getaffinity(0)) + 10_000)
     assert eventually(lambda: is_gone(made.pid))
