@@ -1,11 +1,12 @@
 """How near evald's figure comes to the hardware's own clock, and how well it repeats itself.
 
-    python bench/accuracy.py [--evaluations 10] [--max-s 1.0] [--target-rse 0.005] [--device auto|cpu|cuda]
+    python bench/accuracy.py [--evaluations 10] [--max-s 2.0] [--target-rse 0.003] [--device auto|cpu|cuda]
 
-Every rung of `ladder.py` four ways, in one run on one machine: by evald (its whole protocol, `--evaluations` times,
+Every rung of `ladder.py` five ways, in one run on one machine: by evald (its whole protocol, `--evaluations` times,
 each in a cell of its own); by a plain process that does the same without evald, a graph of many calls between two
-events; by ncu (`gpu__time_duration` of one call by itself, caches flushed, clocks left alone); and by the usual
-benchmark helper (events around one call, a memset of 256 MiB before it). Without a GPU or ncu those columns are empty.
+events; by ncu (`gpu__time_duration`, caches flushed, clocks left alone) of such a graph, per call, and of one call by
+itself; and by the usual benchmark helper (events around one call, a memset of 256 MiB before it). Without a GPU or ncu
+those columns are empty.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
 import os
 import shutil
 import statistics
@@ -37,10 +37,9 @@ from daemon.executor.local import LocalEngine
 HERE = Path(__file__).parent
 FLUSH_BYTES = 256 << 20
 EVENT_CALLS = 50
-GRAPH_CALLS = 1000
-GRAPH_BYTES = 8 << 30
 GRAPH_LAUNCHES = 7
 GRAPH_TIMES = 5
+WAIT_CYCLES = 5_000_000  # before a graph: its launch takes up to 0.6 ms of the processor, which is none of its time
 PAUSE_S = 0.05  # between launches, as between rounds: at its power limit a GPU that never rests lowers its clocks
 SEPARATOR = "spin_kernel"
 DURATION = "gpu__time_duration.sum"
@@ -58,6 +57,7 @@ class Row:
     mode: str
     graph: tuple[float, ...]
     events: float | None
+    ncu_graph: float | None
     ncu: float | None
 
 
@@ -105,29 +105,20 @@ def by_graph(rung: Rung) -> float:
     """What evald times, without evald: a graph of many calls, each on memory of its own that no cache holds, between
     two events; the median over launches, microseconds per call. Memory is taken anew each time, as evald does."""
     torch.cuda.empty_cache()
-    itemsize = getattr(torch, rung.dtype).itemsize
-    size_bytes = sum(math.prod(shape) for shape in (*rung.inputs, rung.output)) * itemsize
-    slots = [rung.tensors("cuda") for _ in range(max(1, min(GRAPH_CALLS, GRAPH_BYTES // size_bytes)))]
     flush = torch.ones(FLUSH_BYTES // 8, dtype=torch.int64, device="cuda")
-    for tensors in slots[:3]:
-        rung.function(*tensors)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for tensors in slots:
-            rung.function(*tensors)
-    graph.replay()
+    graph = rung.captured()
     found = []
     for _ in range(GRAPH_LAUNCHES):
         time.sleep(PAUSE_S)
         flush.amax()
         torch.cuda.synchronize()
         first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda._sleep(WAIT_CYCLES)
         first.record()
         graph.replay()
         last.record()
         torch.cuda.synchronize()
-        found.append(first.elapsed_time(last) * 1e3 / len(slots))
+        found.append(first.elapsed_time(last) * 1e3 / rung.graph_calls)
     return statistics.median(found)
 
 
@@ -139,15 +130,25 @@ def by_graphs(rung: Rung) -> tuple[float, ...]:
 
 def by_ncu(rung: Rung) -> float | None:
     """One call by itself as the hardware counts it, its kernels added up: the median over calls, microseconds."""
-    argv = ["ncu", "--csv", "--page", "raw", "--metrics", DURATION, "--profile-from-start", "off"]
+    return middle(list(_calls(_profiled(rung, [], []))))
+
+
+def by_ncu_graph(rung: Rung) -> float | None:
+    """A graph of many calls as the hardware counts it: the median over launches, microseconds per call."""
+    rows = _profiled(rung, ["--graph-profiling", "graph"], ["--graph"])
+    return middle([_us(row) / rung.graph_calls for row in rows])
+
+
+def _profiled(rung: Rung, options: Sequence[str], arguments: Sequence[str]) -> list[dict[str, str]]:
+    """What ncu says of everything that `ladder.py` launches for it."""
+    argv = ["ncu", "--csv", "--page", "raw", "--metrics", DURATION, "--profile-from-start", "off", *options]
     argv += ["--cache-control", "all", "--clock-control", "none", "--print-units", "base"]
-    argv += [sys.executable, str(HERE / "ladder.py"), rung.name]
+    argv += [sys.executable, str(HERE / "ladder.py"), rung.name, *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
     rows = list(csv.DictReader(line for line in done.stdout.splitlines() if line.startswith('"')))
     if not rows:
         print(f"ncu says nothing of {rung.name}: {(done.stderr or done.stdout)[-300:]}", file=sys.stderr)
-    found = list(_calls([row for row in rows if row["ID"]]))  # without the line of units
-    return statistics.median(found) if found else None
+    return [row for row in rows if row["ID"]]  # without the line of units
 
 
 def _us(row: dict[str, str]) -> float:
@@ -168,7 +169,7 @@ def _calls(rows: Sequence[dict[str, str]]) -> Iterator[float]:
 def table(rows: Sequence[Row]) -> str:
     """Markdown. "apart": evald's figure from that of a plain process with a graph and events."""
     clocks = ("evald us", "spread %", "of medians %", "inside us", "spread %", "graph us", "spread %")
-    titles = ("kernel", *clocks, "apart us", "apart %", "ncu us", "events us")
+    titles = ("kernel", *clocks, "apart us", "apart %", "ncu graph us", "apart %", "ncu call us", "events us")
     lines = [titles, ("---",) * len(titles)]
     for row in rows:
         ours, plain = statistics.median(row.evald), middle(row.graph)
@@ -182,12 +183,19 @@ def table(rows: Sequence[Row]) -> str:
             _number(plain),
             spread(row.graph),
             "" if plain is None else f"{ours - plain:+.3f}",
-            "" if plain is None else f"{(ours - plain) / plain * 100:+.1f}",
+            _apart(ours, plain),
+            _number(row.ncu_graph),
+            _apart(ours, row.ncu_graph),
             _number(row.ncu),
             _number(row.events),
         )
         lines.append(line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _apart(ours: float, theirs: float | None) -> str:
+    """Percent."""
+    return "" if theirs is None else f"{(ours - theirs) / theirs * 100:+.1f}"
 
 
 def _number(value: float | None) -> str:
@@ -197,11 +205,11 @@ def _number(value: float | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="evald's figure against ncu and against events.")
     parser.add_argument("--evaluations", type=int, default=10)
-    parser.add_argument("--max-s", type=float, default=1.0, help="measuring, per evaluation")
+    parser.add_argument("--max-s", type=float, default=TimingDefaults().max_s, help="measuring, per evaluation")
     parser.add_argument("--target-rse", type=float, default=TimingDefaults().target_rse, help="where measuring stops")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--only", nargs="*", default=[], metavar="RUNG")
-    parser.add_argument("--ncu", action=argparse.BooleanOptionalAction, default=True, help="ten seconds a rung")
+    parser.add_argument("--ncu", action=argparse.BooleanOptionalAction, default=True, help="twenty seconds a rung")
     asked = parser.parse_args()
     torch.set_grad_enabled(False)
     with tempfile.TemporaryDirectory(prefix="evald-accuracy-") as home:
@@ -231,6 +239,7 @@ def main() -> None:
                     timings[0].mode,
                     by_graphs(rung) if on_gpu else (),
                     by_events(rung) if on_gpu else None,
+                    by_ncu_graph(rung) if has_ncu else None,
                     by_ncu(rung) if has_ncu else None,
                 )
                 rows.append(row)

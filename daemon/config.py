@@ -100,19 +100,19 @@ class TimingDefaults(_Section):
         2.0, description="Stop measuring one case after so many seconds, unless the contract says otherwise"
     )
     target_rse: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.005, description="Stop measuring at this relative standard error, unless the contract says otherwise"
+        0.003, description="Stop measuring at this relative standard error, unless the contract says otherwise"
     )
     min_rounds: Annotated[int, Field(ge=5)] = Field(
         7,
         description="Rounds timed before precision may end measuring; max_s ends it sooner, but not before 5, and a "
         "contract's timeout with fewer still",
     )
-    max_calls: Annotated[int, Field(ge=1, le=16384)] = Field(2048, description="Most calls in one round")
+    max_calls: Annotated[int, Field(ge=1, le=16384)] = Field(4096, description="Most calls in one round")
     arena_bytes: PositiveInt = Field(
         128 * MIB, description="Memory to measure in, bytes: many copies of the inputs, so that caches do not help"
     )
     gpu_arena_bytes: PositiveInt = Field(
-        8 * GIB, description="The same on a GPU, bytes; never more than a sixteenth of its memory"
+        16 * GIB, description="The same on a GPU, bytes; never more than an eighth of its memory"
     )
 
 

@@ -82,7 +82,7 @@ class Judge:
         self._unfinished: DeviceError | None = None
         self._versions = environment.toolchain()
         lane = lane_of(slot, cores_here()) if device.is_gpu else None
-        self._wakeful = Wakeful(lane.cells if lane is not None else None)
+        self._wakeful = Wakeful(lane.cells if lane is not None else None, self._groups)
         spare_cells = settings.sandbox.spare_cells
         self._nursery = Nursery({side: Spares(self._cells(step), spare_cells) for side, step in _UID_STEP.items()})
         self._bench = Bench(

@@ -4,8 +4,8 @@ Theory of operation: a cell is frozen while the judge prepares a round, and mean
 cells are kept to. It dozes off, on a virtual machine it is given to somebody else, and waking it up takes up to 100 us
 more, or not, from round to round: about half of what rounds of one kernel differed by (H200, 16 virtual processors: 69
 to 102 us without, 18 to 44 us with this). So a process that does nothing keeps it busy as long as rounds are timed. It
-runs only when nobody else wants to (SCHED_IDLE), so a cell that is thawed has the processor at once: cells in cgroups
-of their own (version 2) as well, where those figures are from.
+runs only when nobody else wants to: a cell that is thawed has the processor at once (SCHED_IDLE), and as long as it
+wants to (`IdleGroup`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from daemon.executor.sandbox.cgroup import Cgroups
+from daemon.executor.sandbox.idle_group import IdleGroup
 
 _REST, _SPIN = b"r", b"s"
 # Told what to do by its standard input, and ends with it: whoever started it may be killed at any time.
@@ -29,11 +32,12 @@ while word := os.read(0, 1):
 
 
 class Wakeful:
-    """Keeps `processor`, if there is one, awake while `awake` lasts. Where that cannot be had, times are noisier, not
-    wrong."""
+    """Keeps `processor`, if there is one, awake while `awake` lasts; `groups`: those that cells are in. Where that
+    cannot be had, times are noisier, not wrong."""
 
-    def __init__(self, processor: int | None) -> None:
+    def __init__(self, processor: int | None, groups: Cgroups | None) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._group: IdleGroup | None = None
         if processor is None:
             return
         command, nowhere = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(processor)], subprocess.DEVNULL
@@ -41,6 +45,7 @@ class Wakeful:
             self._process = subprocess.Popen(
                 command, bufsize=0, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, start_new_session=True
             )
+            self._group = IdleGroup(groups, self._process.pid)
 
     @property
     def pid(self) -> int | None:
@@ -65,3 +70,5 @@ class Wakeful:
             self._process.stdin.close()
             self._process.kill()  # it may be stopped, or never get the processor
             self._process.wait()
+        if self._group is not None:
+            self._group.remove()

@@ -7,17 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from daemon.executor import owner
+from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.policy import CellLimits
 from daemon.executor.wakeful import Wakeful
 
 LIMIT_S = 60.0
+PROCESSOR = max(os.sched_getaffinity(0))
+BUSY_S = 1.0
+LIMITS = CellLimits(1 << 30, processes=8, open_files=64, file_bytes=1 << 20, tmp_bytes=1 << 20, tmp_inodes=100)
 HOLDER = """
 import sys, time
 from daemon.executor.wakeful import Wakeful
-wakeful = Wakeful(int(sys.argv[1]))
+wakeful = Wakeful(int(sys.argv[1]), None)
 with wakeful.awake():
     print(wakeful.pid, flush=True)
     time.sleep(600)
@@ -55,7 +62,7 @@ def is_gone(pid: int) -> bool:
 
 @pytest.fixture
 def wakeful() -> Iterator[Wakeful]:
-    made = Wakeful(max(os.sched_getaffinity(0)))
+    made = Wakeful(PROCESSOR, cgroup.find())
     yield made
     made.close()
 
@@ -70,7 +77,7 @@ def test_it_works_while_it_is_wanted_and_rests_else(wakeful: Wakeful) -> None:
 
 def test_it_gives_way_to_everybody_and_stays_where_it_belongs(wakeful: Wakeful) -> None:
     assert eventually(lambda: os.sched_getscheduler(wakeful.pid) == os.SCHED_IDLE)
-    assert os.sched_getaffinity(wakeful.pid) == {max(os.sched_getaffinity(0))}
+    assert os.sched_getaffinity(wakeful.pid) == {PROCESSOR}
 
 
 def test_it_ends_when_it_is_told_to(wakeful: Wakeful) -> None:
@@ -79,7 +86,7 @@ def test_it_ends_when_it_is_told_to(wakeful: Wakeful) -> None:
 
 
 def test_it_ends_with_whoever_started_it() -> None:
-    command = [sys.executable, "-c", HOLDER, str(max(os.sched_getaffinity(0)))]
+    command = [sys.executable, "-c", HOLDER, str(PROCESSOR)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         pid = int(holder.stdout.readline())
@@ -89,15 +96,73 @@ def test_it_ends_with_whoever_started_it() -> None:
 
 
 def test_without_a_processor_there_is_no_process() -> None:
-    made = Wakeful(None)
+    made = Wakeful(None, None)
     with made.awake():
         assert made.pid is None
     made.close()
 
 
 def test_a_processor_that_is_not_to_be_had_is_no_reason_to_stop() -> None:
-    made = Wakeful(max(os.sched_getaffinity(0)) + 10_000)
+    made = Wakeful(PROCESSOR + 10_000, None)
     assert eventually(lambda: is_gone(made.pid))
     with made.awake():
         pass
     made.close()
+
+
+def processor_s(pid: int) -> float:
+    """What it has had of processors so far."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text("ascii").split()[0]) / 1e9
+
+
+@contextmanager
+def busy() -> Iterator[int]:
+    """The pid of a process that wants all of the processor, in a session of its own."""
+    command = [sys.executable, "-S", "-c", f"import os\nos.sched_setaffinity(0, {{{PROCESSOR}}})\nwhile True: pass"]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def is_modest(wakeful: Wakeful, other: int) -> bool:
+    """Whether it takes far less of the processor than another process that wants it as well. Groups take turns,
+    whatever is in them: what it must not take is half."""
+    assert wakeful.pid is not None
+    before = processor_s(wakeful.pid), processor_s(other)
+    with wakeful.awake():
+        assert eventually(lambda: processor_s(other) > before[1] + BUSY_S)
+        return processor_s(wakeful.pid) - before[0] < (processor_s(other) - before[1]) / 5
+
+
+def test_a_cell_that_works_on_has_the_processor_for_itself(wakeful: Wakeful) -> None:
+    """Not only when it wakes up."""
+    groups = cgroup.find()
+    if groups is None or "cpu" in groups.missing:
+        pytest.skip("no writable cgroup for processors here")
+    assert eventually(lambda: is_waiting(wakeful.pid))
+    cell = groups.create(456_789, LIMITS)
+    with busy() as pid:
+        cell.add(pid)
+        assert is_modest(wakeful, pid)
+    cell.remove()
+
+
+def test_it_gives_way_without_a_group_of_its_own() -> None:
+    made = Wakeful(PROCESSOR, None)
+    assert eventually(lambda: is_waiting(made.pid))
+    with busy() as pid:
+        assert is_modest(made, pid)
+    made.close()
+
+
+def test_its_group_goes_with_it() -> None:
+    groups = cgroup.find()
+    if groups is None or "cpu" in groups.missing:
+        pytest.skip("no writable cgroup for processors here")
+    made = Wakeful(PROCESSOR, groups)
+    folder = groups.bases["cpu"] / f"{owner.tag()}-idle"
+    assert eventually(lambda: (folder / "cgroup.procs").read_text("ascii").split() == [str(made.pid)])
+    made.close()
+    assert not folder.exists()

@@ -108,7 +108,7 @@ def _destroy(folder: Path) -> None:
         time.sleep(0.005)
     for group in folders:
         with suppress(OSError):
-            _remove(group)
+            remove_empty(group)
 
 
 def _members(folder: Path) -> list[int]:
@@ -259,7 +259,7 @@ class _Freezer:
         self._fds = None
 
 
-def _remove(folder: Path) -> None:
+def remove_empty(folder: Path) -> None:
     """A group whose last member is being reaped is busy for a moment."""
     deadline = time.monotonic() + _FREEZE_LIMIT_S
     while True:
@@ -319,7 +319,7 @@ class _V2Group:
 
     def remove(self) -> None:
         self._freezer.close()
-        _remove(self._folder)
+        remove_empty(self._folder)
 
 
 class _V1Group:
@@ -367,4 +367,4 @@ class _V1Group:
         if self._freezer is not None:
             self._freezer.close()
         for folder in self._folders.values():
-            _remove(folder)
+            remove_empty(folder)
