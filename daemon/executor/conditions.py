@@ -22,6 +22,7 @@ from daemon.evaluation import Failure
 from daemon.executor import driver
 from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.telemetry import Telemetry
+from daemon.executor.wakeful import Wakeful
 from daemon.verdict import Phase, Verdict
 
 _PROBE_KERNELS = 16
@@ -69,6 +70,12 @@ class Conditions(Protocol):
 
     def read(self) -> Reading: ...
 
+    def make_way(self) -> None:
+        """A cell is about to have its turn: leave it its processor."""
+
+    def step_in(self) -> None:
+        """Its turn is over: keep that processor awake."""
+
 
 class HostConditions:
     """A CPU. A frozen cell does nothing there, clocks are not ours to know, and a judge that kept a core busy would
@@ -85,14 +92,21 @@ class HostConditions:
     def read(self) -> Reading:
         return UNKNOWN
 
+    def make_way(self) -> None:
+        return
+
+    def step_in(self) -> None:
+        return
+
 
 class GpuConditions:
     """The current GPU of this process. It must be idle when this is made: that is what idle is compared with."""
 
     stay_awake = True
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, wakeful: Wakeful) -> None:
         self._telemetry = telemetry
+        self._wakeful = wakeful
         l2_bytes = max(torch.cuda.get_device_properties(0).L2_cache_size, 1 << 20)
         self._sweep = torch.zeros(_OF_L2 * l2_bytes // 8, dtype=torch.int64, device="cuda")
         self._swept = torch.zeros((), dtype=torch.int64, device="cuda")
@@ -136,6 +150,12 @@ class GpuConditions:
     def read(self) -> Reading:
         clocks, limits = self._telemetry.clocks(), self._telemetry.clock_limits()
         return Reading(**clocks, slowed=limits.slowed, capped=limits.capped)
+
+    def make_way(self) -> None:
+        self._wakeful.make_way()
+
+    def step_in(self) -> None:
+        self._wakeful.step_in()
 
 
 class LeftRunning(CellFailed):

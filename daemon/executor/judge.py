@@ -68,6 +68,7 @@ class Judge:
         self._device = device
         if device.is_gpu:
             torch.zeros(1, device="cuda")  # a judge that cannot use its GPU ends here, with torch's reason
+            torch.set_num_threads(1)  # more would share the one processor that rounds are timed on
         else:
             torch.set_num_threads(pool_threads(settings))  # the cells need a core as well
         self._telemetry = Telemetry(device)
@@ -97,7 +98,7 @@ class Judge:
             null=self._null,
             backends=self._backends,
             device=device,
-            conditions=GpuConditions(self._telemetry) if device.is_gpu else HostConditions(),
+            conditions=GpuConditions(self._telemetry, self._wakeful) if device.is_gpu else HostConditions(),
             tools=Toolbox.of(device),
             ceilings=self._ceilings,
             refill=self._nursery.refill,

@@ -328,26 +328,27 @@ def run_timed(
 
     On return the cell is frozen. The clock runs from before the late part until after the probe.
     """
-    arena = place.attached
+    arena, conditions = place.attached, surroundings.conditions
     late, probe = arena.shared.samples(plan.late), arena.shared.samples(plan.probe)
     probe.fetch()  # the first time takes longer
     _rouse(cell, plan, seed, deadline, null)
     surroundings.require_idle()
     arena.publish(plan.order)
     _spoil(arena, plan, late)
-    surroundings.conditions.cool()
+    conditions.cool()
     surroundings.require_idle()
     message = _run_message(plan.order, seed, replay=plan.turn.replay, null=null, graph=plan.turn.graph)
     cell.tell(message, phase=Phase.MEASURE, deadline=deadline)
     start = time.perf_counter()
     late.put()
+    conditions.make_way()
     cell.thaw()
-    awake = surroundings.conditions.stay_awake
-    answer = cell.await_answer("done", phase=Phase.MEASURE, deadline=deadline, awake=awake)
+    answer = cell.await_answer("done", phase=Phase.MEASURE, deadline=deadline, awake=conditions.stay_awake)
     probe.fetch()
     wall_s = time.perf_counter() - start
     cell.freeze()
-    reading = surroundings.conditions.read() if null is None else UNKNOWN
+    conditions.step_in()
+    reading = conditions.read() if null is None else UNKNOWN
     cell.require_silence()
     return RoundResult(wall_s, plan, probe, probe.content.clone(), _claimed_s(answer), reading)
 

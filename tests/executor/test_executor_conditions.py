@@ -28,6 +28,10 @@ class BusyUntilKilled:
     def read(self) -> Reading:
         return UNKNOWN
 
+    def make_way(self) -> None: ...
+
+    def step_in(self) -> None: ...
+
 
 @dataclass
 class Suspect:

@@ -75,6 +75,17 @@ def test_it_works_while_it_is_wanted_and_rests_else(wakeful: Wakeful) -> None:
         assert eventually(lambda: is_waiting(wakeful.pid))
 
 
+def test_it_rests_in_the_turns_of_cells(wakeful: Wakeful) -> None:
+    with wakeful.awake():
+        for _ in range(3):
+            assert eventually(lambda: is_running(wakeful.pid))
+            wakeful.make_way()
+            assert eventually(lambda: is_waiting(wakeful.pid))
+            wakeful.step_in()
+    wakeful.step_in()  # nobody wants it now
+    assert eventually(lambda: is_waiting(wakeful.pid))
+
+
 def test_it_gives_way_to_everybody_and_stays_where_it_belongs(wakeful: Wakeful) -> None:
     assert eventually(lambda: os.sched_getscheduler(wakeful.pid) == os.SCHED_IDLE)
     assert os.sched_getaffinity(wakeful.pid) == {PROCESSOR}
