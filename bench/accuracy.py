@@ -2,11 +2,10 @@
 
     python bench/accuracy.py [--evaluations 10] [--max-s 2.0] [--target-rse 0.003] [--device auto|cpu|cuda]
 
-Every rung of `ladder.py` five ways, in one run on one machine: by evald (its whole protocol, `--evaluations` times,
+Every rung of `ladder.py` four ways, in one run on one machine: by evald (its whole protocol, `--evaluations` times,
 each in a cell of its own); by a plain process that does the same without evald, a graph of many calls between two
-events; by ncu (`gpu__time_duration`, caches flushed, clocks left alone) of such a graph, per call, and of one call by
-itself; and by the usual benchmark helper (events around one call, a memset of 256 MiB before it). Without a GPU or ncu
-those columns are empty.
+events; by ncu (`gpu__time_duration` of one call by itself, caches flushed, clocks left alone); and by the usual
+benchmark helper (events around one call, a memset of 256 MiB before it). Without a GPU or ncu those columns are empty.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import shutil
 import statistics
@@ -37,9 +37,10 @@ from daemon.executor.local import LocalEngine
 HERE = Path(__file__).parent
 FLUSH_BYTES = 256 << 20
 EVENT_CALLS = 50
+GRAPH_CALLS = 1000
+GRAPH_BYTES = 8 << 30
 GRAPH_LAUNCHES = 7
-GRAPH_TIMES = 5
-WAIT_CYCLES = 5_000_000  # before a graph: its launch takes up to 0.6 ms of the processor, which is none of its time
+WAIT_CYCLES = 5_000_000  # before a graph: launching it takes up to 0.6 ms of a processor, which is no time of its own
 PAUSE_S = 0.05  # between launches, as between rounds: at its power limit a GPU that never rests lowers its clocks
 SEPARATOR = "spin_kernel"
 DURATION = "gpu__time_duration.sum"
@@ -48,16 +49,15 @@ DURATION = "gpu__time_duration.sum"
 @dataclass(frozen=True)
 class Row:
     """Microseconds per call. `evald`: one figure per evaluation, the mean of its rounds; `medians`: theirs; `inside`:
-    what the cells' own clocks said; `graph`: one for each time that a plain process took memory for it."""
+    what the cells' own clocks said; `graph`: a plain process."""
 
     rung: Rung
     evald: tuple[float, ...]
     medians: tuple[float, ...]
     inside: tuple[float, ...]
     mode: str
-    graph: tuple[float, ...]
+    graph: float | None
     events: float | None
-    ncu_graph: float | None
     ncu: float | None
 
 
@@ -103,10 +103,21 @@ def by_events(rung: Rung) -> float:
 
 def by_graph(rung: Rung) -> float:
     """What evald times, without evald: a graph of many calls, each on memory of its own that no cache holds, between
-    two events; the median over launches, microseconds per call. Memory is taken anew each time, as evald does."""
+    two events; the median over launches, microseconds per call. Once only: of the same graph made anew in one
+    process, the fourth and later ones take 0.3 us more a call."""
     torch.cuda.empty_cache()
+    itemsize = getattr(torch, rung.dtype).itemsize
+    size_bytes = sum(math.prod(shape) for shape in (*rung.inputs, rung.output)) * itemsize
+    slots = [rung.tensors("cuda") for _ in range(max(1, min(GRAPH_CALLS, GRAPH_BYTES // size_bytes)))]
     flush = torch.ones(FLUSH_BYTES // 8, dtype=torch.int64, device="cuda")
-    graph = rung.captured()
+    for tensors in slots[:3]:
+        rung.function(*tensors)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for tensors in slots:
+            rung.function(*tensors)
+    graph.replay()
     found = []
     for _ in range(GRAPH_LAUNCHES):
         time.sleep(PAUSE_S)
@@ -118,37 +129,21 @@ def by_graph(rung: Rung) -> float:
         graph.replay()
         last.record()
         torch.cuda.synchronize()
-        found.append(first.elapsed_time(last) * 1e3 / rung.graph_calls)
+        found.append(first.elapsed_time(last) * 1e3 / len(slots))
     return statistics.median(found)
-
-
-def by_graphs(rung: Rung) -> tuple[float, ...]:
-    """Several times, after one that wakes the GPU up."""
-    by_graph(rung)
-    return tuple(by_graph(rung) for _ in range(GRAPH_TIMES))
 
 
 def by_ncu(rung: Rung) -> float | None:
     """One call by itself as the hardware counts it, its kernels added up: the median over calls, microseconds."""
-    return middle(list(_calls(_profiled(rung, [], []))))
-
-
-def by_ncu_graph(rung: Rung) -> float | None:
-    """A graph of many calls as the hardware counts it: the median over launches, microseconds per call."""
-    rows = _profiled(rung, ["--graph-profiling", "graph"], ["--graph"])
-    return middle([_us(row) / rung.graph_calls for row in rows])
-
-
-def _profiled(rung: Rung, options: Sequence[str], arguments: Sequence[str]) -> list[dict[str, str]]:
-    """What ncu says of everything that `ladder.py` launches for it."""
-    argv = ["ncu", "--csv", "--page", "raw", "--metrics", DURATION, "--profile-from-start", "off", *options]
+    argv = ["ncu", "--csv", "--page", "raw", "--metrics", DURATION, "--profile-from-start", "off"]
     argv += ["--cache-control", "all", "--clock-control", "none", "--print-units", "base"]
-    argv += [sys.executable, str(HERE / "ladder.py"), rung.name, *arguments]
+    argv += [sys.executable, str(HERE / "ladder.py"), rung.name]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
     rows = list(csv.DictReader(line for line in done.stdout.splitlines() if line.startswith('"')))
     if not rows:
         print(f"ncu says nothing of {rung.name}: {(done.stderr or done.stdout)[-300:]}", file=sys.stderr)
-    return [row for row in rows if row["ID"]]  # without the line of units
+    found = list(_calls([row for row in rows if row["ID"]]))  # without the line of units
+    return statistics.median(found) if found else None
 
 
 def _us(row: dict[str, str]) -> float:
@@ -168,11 +163,11 @@ def _calls(rows: Sequence[dict[str, str]]) -> Iterator[float]:
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown. "apart": evald's figure from that of a plain process with a graph and events."""
-    clocks = ("evald us", "spread %", "of medians %", "inside us", "spread %", "graph us", "spread %")
-    titles = ("kernel", *clocks, "apart us", "apart %", "ncu graph us", "apart %", "ncu call us", "events us")
+    clocks = ("evald us", "spread %", "of medians %", "inside us", "spread %", "graph us")
+    titles = ("kernel", *clocks, "apart us", "apart %", "ncu us", "events us")
     lines = [titles, ("---",) * len(titles)]
     for row in rows:
-        ours, plain = statistics.median(row.evald), middle(row.graph)
+        ours, plain = statistics.median(row.evald), row.graph
         line = (
             f"{row.rung.name} ({row.mode})",
             _number(ours),
@@ -181,21 +176,13 @@ def table(rows: Sequence[Row]) -> str:
             _number(middle(row.inside)),
             spread(row.inside),
             _number(plain),
-            spread(row.graph),
             "" if plain is None else f"{ours - plain:+.3f}",
-            _apart(ours, plain),
-            _number(row.ncu_graph),
-            _apart(ours, row.ncu_graph),
+            "" if plain is None else f"{(ours - plain) / plain * 100:+.1f}",
             _number(row.ncu),
             _number(row.events),
         )
         lines.append(line)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _apart(ours: float, theirs: float | None) -> str:
-    """Percent."""
-    return "" if theirs is None else f"{(ours - theirs) / theirs * 100:+.1f}"
 
 
 def _number(value: float | None) -> str:
@@ -209,7 +196,7 @@ def main() -> None:
     parser.add_argument("--target-rse", type=float, default=TimingDefaults().target_rse, help="where measuring stops")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--only", nargs="*", default=[], metavar="RUNG")
-    parser.add_argument("--ncu", action=argparse.BooleanOptionalAction, default=True, help="twenty seconds a rung")
+    parser.add_argument("--ncu", action=argparse.BooleanOptionalAction, default=True, help="ten seconds a rung")
     asked = parser.parse_args()
     torch.set_grad_enabled(False)
     with tempfile.TemporaryDirectory(prefix="evald-accuracy-") as home:
@@ -237,9 +224,8 @@ def main() -> None:
                     tuple(one.stats.median * 1e3 for one in timings),
                     known,
                     timings[0].mode,
-                    by_graphs(rung) if on_gpu else (),
+                    by_graph(rung) if on_gpu else None,
                     by_events(rung) if on_gpu else None,
-                    by_ncu_graph(rung) if has_ncu else None,
                     by_ncu(rung) if has_ncu else None,
                 )
                 rows.append(row)

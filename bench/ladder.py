@@ -1,17 +1,14 @@
-"""A ladder of kernels from about 1 us to 10 ms on a large GPU: what `accuracy.py` times several ways.
+"""A ladder of kernels from about 1 us to 10 ms on a large GPU: what `accuracy.py` times three ways.
 
 The functions are the entry points of bundles. Run as a program, this file calls one of them for ncu, and between two
-calls a kernel that only waits, so that they can be told apart; or it launches a graph of many calls, which ncu takes
-for one thing if it is asked to:
+calls a kernel that only waits, so that they can be told apart:
 
     ncu … python bench/ladder.py RUNG
-    ncu --graph-profiling graph … python bench/ladder.py RUNG --graph
 """
 
 from __future__ import annotations
 
-import argparse
-import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +16,6 @@ from typing import Any
 import torch
 
 CALLS_FOR_NCU = 10
-GRAPH_CALLS = 1000
-GRAPH_BYTES = 8 << 30
-GRAPHS_FOR_NCU = 5
 
 
 def add(x: torch.Tensor, y: torch.Tensor, out: torch.Tensor) -> None:
@@ -82,28 +76,6 @@ class Rung:
         drawn = [torch.randn(shape, device=device).to(dtype) for shape in self.inputs]
         return [*drawn, torch.empty(self.output, device=device, dtype=dtype)]
 
-    @property
-    def graph_calls(self) -> int:
-        """As many as there is memory for, each on its own."""
-        itemsize = getattr(torch, self.dtype).itemsize
-        size_bytes = sum(math.prod(shape) for shape in (*self.inputs, self.output)) * itemsize
-        return max(1, min(GRAPH_CALLS, GRAPH_BYTES // size_bytes))
-
-    def captured(self) -> torch.cuda.CUDAGraph:
-        """A graph of `graph_calls` calls, each on memory of its own that no cache holds; it was launched once."""
-        slots = [self.tensors("cuda") for _ in range(self.graph_calls)]
-        for tensors in slots[:3]:
-            self.function(*tensors)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for tensors in slots:
-                self.function(*tensors)
-        graph.replay()
-        torch.cuda.synchronize()
-        graph.slots = slots  # type: ignore[attr-defined]  # their memory lives as long as what is launched on it
-        return graph
-
 
 def _square(name: str, side: int) -> Rung:
     return Rung(name, matmul, ((side, side), (side, side)), (side, side), "bfloat16")
@@ -131,7 +103,9 @@ LADDER = (
 SMALL = (_vector("add-64Ki", 1 << 16), Rung("row-sum-1Ki", row_sum, ((1024, 1024),), (1024,)))
 
 
-def call_by_call(rung: Rung) -> None:
+def main(name: str) -> None:
+    torch.set_grad_enabled(False)
+    [rung] = [rung for rung in LADDER if rung.name == name]
     tensors = rung.tensors("cuda")
     for _ in range(3):
         rung.function(*tensors)
@@ -141,26 +115,9 @@ def call_by_call(rung: Rung) -> None:
         torch.cuda._sleep(1)
         rung.function(*tensors)
     torch.cuda._sleep(1)
-
-
-def graph_by_graph(rung: Rung) -> None:
-    graph = rung.captured()
-    torch.cuda.profiler.start()
-    for _ in range(GRAPHS_FOR_NCU):
-        graph.replay()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="One rung of the ladder, for ncu.")
-    parser.add_argument("rung", choices=[rung.name for rung in LADDER])
-    parser.add_argument("--graph", action="store_true", help="launches of a graph of many calls, not calls")
-    asked = parser.parse_args()
-    torch.set_grad_enabled(False)
-    [rung] = [rung for rung in LADDER if rung.name == asked.rung]
-    (graph_by_graph if asked.graph else call_by_call)(rung)
     torch.cuda.synchronize()
     torch.cuda.profiler.stop()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])
