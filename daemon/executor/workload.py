@@ -13,6 +13,7 @@ import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,8 +70,9 @@ class Workload:
         self._described: dict[str, tuple[tree.Node, list[Message]]] = {}
 
     @staticmethod
+    @cache
     def versions() -> dict[str, str | None]:
-        """What runs here, for the result's `environment`."""
+        """What runs here, for the result's `environment`. Looked up in files: once, before cells are forked."""
         triton = importlib.util.find_spec("triton")
         return {
             "torch": torch.__version__,

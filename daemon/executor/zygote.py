@@ -40,9 +40,11 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
     gc.disable()  # importing makes no garbage worth looking for, and looking takes a quarter of it
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else importing numpy starts its threads, and none could be forked
-    from daemon.executor import workload  # noqa: F401 - what every cell needs, imported once
+    from daemon.executor.workload import Workload  # what every cell needs, imported once
 
+    Workload.versions()
     _import_backends()
+    _import_the_late()
     _start_triton(os.environ.get("TORCH_CUDA_ARCH_LIST"))
     del os.environ["OPENBLAS_NUM_THREADS"]
     gc.freeze()  # what was imported is not looked through, here or in a cell: it would be copied page by page
@@ -65,6 +67,14 @@ def _import_backends() -> None:
         if not module.name.startswith("_"):
             with suppress(ImportError):  # of Triton, which is not on every platform: whoever needs it will hear of it
                 importlib.import_module(f"{backends.__name__}.{module.name}")
+
+
+def _import_the_late() -> None:
+    """What numpy and Triton import when it is first asked for: every cell seeds numpy, and every one that launches a
+    Triton kernel has its arguments compared with Gluon's (25 ms and 130 ms of a processor)."""
+    for name in ("numpy.random", "triton.experimental.gluon.nvidia.hopper"):
+        with suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _start_triton(architecture: str | None) -> None:

@@ -124,6 +124,39 @@ def test_what_is_written_after_done_is_seen(arena: Arena) -> None:
     assert result.late_writes(arena) == int((result.seen != 7).sum())
 
 
+class Order(HostConditions):
+    """Notes who has the processor, and when."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def make_way(self) -> None:
+        self.seen.append("make way")
+
+    def step_in(self) -> None:
+        self.seen.append("step in")
+
+
+class NotingCell(LateCell):
+    def __init__(self, arena: Arena, seen: list[str]) -> None:
+        super().__init__(arena)
+        self._seen = seen
+
+    def thaw(self) -> None:
+        self._seen.append("thaw")
+
+    def freeze(self) -> None:
+        self._seen.append("freeze")
+
+
+def test_the_processor_is_the_cells_as_long_as_the_clock_runs(arena: Arena) -> None:
+    plan = side.plan_round(arena, [], Turn((0, 1)), torch.Generator().manual_seed(5))
+    conditions = Order()
+    cell, place = NotingCell(arena, conditions.seen), SimpleNamespace(attached=arena)
+    side.run_timed(place, plan, 0, cell, Surroundings(conditions, []), deadline=0.0)  # type: ignore[arg-type]
+    assert conditions.seen[-4:] == ["make way", "thaw", "freeze", "step in"]
+
+
 class ReadingCell(LateCell):
     """Looks at what it has before the clock runs, and when it is thawed."""
 
