@@ -37,7 +37,7 @@ class Timing(_Frozen):
     standard error reached; `stop` names the rule that ended the measurement: "precision" or "time". `interval_ms` is
     [minimum, third quartile]: what two kernels are compared by. `sm_mhz`: the SM clock right after each round, empty
     where it is not known; `clocks`: medians over the rounds. `dropped_rounds`: taken while the hardware held its clocks
-    down to protect itself, or held up by something else, and not in the figures.
+    down to protect itself, and not in the figures.
     """
 
     stats: RuntimeStats

@@ -226,7 +226,7 @@ class Measurement:
         budget_s = min(rules.max_s, max(deadline - time.monotonic(), 0.0) / 3)
         handling_s = max(self._drawer.cost_s, self._filling_s + self._checking_s, 1e-7)
         by_handling = max(1, int(budget_s / (rules.min_rounds * handling_s)))
-        by_capturing = max(_FEW_CALLS, int(budget_s * _CAPTURING_SHARE / max(self._capturing_s, CLOCK_TICK_S)))
+        by_capturing = max(1, int(budget_s * _CAPTURING_SHARE / max(self._capturing_s, CLOCK_TICK_S)))
         return min(by_time, by_memory, by_handling, by_capturing, rules.max_calls)
 
     def _fill(self, slots: list[int], purpose: str, deadline: float, *, equal: bool = False) -> None:

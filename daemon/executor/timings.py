@@ -28,7 +28,6 @@ _FORESEEN = 1 / 3  # of a call's time is left where a processor foresees all it 
 _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
-_HELD_UP_S, _HELD_UP_DEVIATIONS, _SELDOM = 1e-3, 8, 0.1
 _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
 _APART = 0.005
 CLOCK_TICK_S = 1e-9
@@ -89,32 +88,11 @@ class NullCost:
 
 
 def kept(all_series: Sequence[Series]) -> list[int]:
-    """Which rounds count, by number: not those in which a side's device was slowed down to protect it, nor those that
-    something held up. Where too few would be left they count after all."""
-    numbers = range(len(all_series[0].rounds))
-    slowed = {number for number in numbers if any(series.rounds[number].reading.slowed for series in all_series)}
-    held_up = _held_up([series.rounds for series in all_series])
-    for dropped in (slowed | held_up, slowed):
-        calm = [number for number in numbers if number not in dropped]
-        if len(calm) >= FEWEST_ROUNDS:
-            return calm
-    return list(numbers)
-
-
-def _held_up(sides: Sequence[Sequence[Round]]) -> set[int]:
-    """Rounds in which a side took far longer than it usually does: the machine had something else to do, for 20 to 50
-    ms at a time, which is several times what all the calls of a round take, and one such round made a mean a fifth too
-    high. None where that comes more often than once in ten rounds: then it may be the kernel's own way.
-
-    Nobody gains by a slow round: what is asked of a call is new in each.
-    """
-    found: set[int] = set()
-    for rounds in sides:
-        usual_s = statistics.median([one.wall_s / one.calls for one in rounds] or [0.0])
-        beyond_s = [one.wall_s - one.calls * usual_s for one in rounds]
-        limit_s = max(_HELD_UP_S, _HELD_UP_DEVIATIONS * stats.robust_deviation(beyond_s))
-        found |= {number for number, one in enumerate(beyond_s) if one > limit_s}
-    return found if len(found) <= max(1, _SELDOM * len(sides[0])) else set()
+    """Which rounds count, by number: those in which no side's device was slowed down to protect it; all, where too few
+    would be left."""
+    count = len(all_series[0].rounds)
+    calm = [number for number in range(count) if not any(series.rounds[number].reading.slowed for series in all_series)]
+    return calm if len(calm) >= FEWEST_ROUNDS else list(range(count))
 
 
 @dataclass(frozen=True)

@@ -67,47 +67,6 @@ def test_rounds_in_which_the_hardware_slowed_itself_down_are_dropped_and_counted
     assert "throttled" not in shown.labels
 
 
-def held_up(one: Series, *numbers: int, by_s: float = 0.03) -> Series:
-    """Some of its rounds took longer."""
-    for number in numbers:
-        before = one.rounds[number]
-        one.rounds[number] = Round(before.calls, before.wall_s + by_s, None, before.reading)
-    return one
-
-
-def test_a_round_that_something_held_up_is_dropped_and_counted() -> None:
-    shown = timing(held_up(series(), 3))
-    assert (shown.dropped_rounds, len(shown.samples_ms)) == (1, 5)
-    assert shown.stats.mean == pytest.approx(CALL_S * 1e3, rel=1e-3)
-
-
-def test_what_happens_more_often_is_the_kernels_own_way() -> None:
-    one = series()
-    one.rounds = rounds() * 3
-    held_up(one, 3, 9)
-    shown = timing(one)
-    assert shown.dropped_rounds == 0
-    assert shown.stats.mean > 1.2 * CALL_S * 1e3
-    one.rounds += rounds()
-    assert timing(one).dropped_rounds == 2
-
-
-def test_a_round_that_took_a_little_longer_counts() -> None:
-    assert timing(held_up(series(), 3, by_s=9e-4)).dropped_rounds == 0
-
-
-def test_rounds_of_a_kernel_that_scatters_all_count() -> None:
-    one = series()
-    one.rounds = [Round(64, 0.05 + 0.01 * number, None) for number in (5, 0, 7, 2, 6, 1, 4, 3)]
-    assert timing(held_up(one, 4)).dropped_rounds == 0
-
-
-def test_where_a_round_less_would_be_too_few_it_counts() -> None:
-    one = series()
-    one.rounds = one.rounds[:5]
-    assert timing(held_up(one, 3)).dropped_rounds == 0
-
-
 def test_where_hardly_a_round_was_calm_all_count_and_the_label_says_so() -> None:
     one = series()
     one.rounds = rounds(reading=SLOWED)[:5] + one.rounds[:3]
