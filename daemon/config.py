@@ -112,7 +112,7 @@ class TimingDefaults(_Section):
         128 * MIB, description="Memory to measure in, bytes: many copies of the inputs, so that caches do not help"
     )
     gpu_arena_bytes: PositiveInt = Field(
-        16 * GIB, description="The same on a GPU, bytes; never more than an eighth of its memory"
+        16 * GIB, description="The same on a GPU, bytes; never more than a twelfth of its memory"
     )
 
 

@@ -37,7 +37,7 @@ from daemon.executor.wiring import CannotWire
 from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
-_SHARE_OF_DEVICE = 8
+_SHARE_OF_DEVICE = 12  # for each side, and as much again for what the judge compares it with
 _NUMERICS_TRIAL = 1 << 20
 _EXACT_LIMIT_S = 10.0
 _SAMPLE_LIMIT_S = 60.0

@@ -68,7 +68,7 @@ class Judge:
         self._device = device
         if device.is_gpu:
             torch.zeros(1, device="cuda")  # a judge that cannot use its GPU ends here, with torch's reason
-            torch.set_num_threads(1)  # more would share the one processor that rounds are timed on
+            torch.set_num_threads(1)  # more would be kept to the judge's processor, and take it from the clock
         else:
             torch.set_num_threads(pool_threads(settings))  # the cells need a core as well
         self._telemetry = Telemetry(device)

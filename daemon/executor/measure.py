@@ -51,8 +51,7 @@ _SIZING_BYTES = 1 << 30
 _LEAST_SHARE = 0.05  # of a sizing round that its calls take at least, whatever the null candidate says
 _GRAPH_NOISE_S, _STREAM_NOISE_S = 1e-5, 2e-5  # a call alone waits for its launch, and fetches its code from memory
 _CHECKING_ANY_S = 0.01  # however little there is
-_CAPTURING_ANY_S = 0.002
-_CAPTURING_SHARE = 0.1  # of the time there is: as much again goes into other graphs, maps and nulls, several times
+_CALLS_A_SECOND = 20_000  # of measuring: laying out and capturing more takes too long, and a cell has no say in it
 _GROWN_AT_MOST, _WORTH_GROWING = 3, 2  # many slots are filled faster, each, than a few
 _WORTH_RESTARTING = 2
 
@@ -108,7 +107,7 @@ class Measurement:
         self._plans = 0
         self._turns = RoundTurns(secret.host_generator("turns"))
         self._forget()
-        self._filling_s = self._checking_s = self._capturing_s = 0.0  # a slot, about
+        self._filling_s = self._checking_s = 0.0  # a slot, about
         self._sized_for_s = 0.0  # a call, as long as it was taken to be
         self.not_captured: str | None = None
 
@@ -215,8 +214,8 @@ class Measurement:
                 require_captured(self._capture(place, turn, deadline))
 
     def _choose_slots(self, call_s: float, deadline: float) -> int:
-        """Calls per round: long enough to dwarf the overhead, small enough for memory, and for launching them once into
-        a graph, and making and checking their contents, in time."""
+        """Calls per round: long enough to dwarf the overhead, small enough for memory, and for making and checking
+        their contents in time."""
         rules = self._rules
         stride = max(place.wiring.stride() for place in self._places)
         call_s = max(call_s, CLOCK_TICK_S)
@@ -226,8 +225,8 @@ class Measurement:
         budget_s = min(rules.max_s, max(deadline - time.monotonic(), 0.0) / 3)
         handling_s = max(self._drawer.cost_s, self._filling_s + self._checking_s, 1e-7)
         by_handling = max(1, int(budget_s / (rules.min_rounds * handling_s)))
-        by_capturing = max(1, int(budget_s * _CAPTURING_SHARE / max(self._capturing_s, CLOCK_TICK_S)))
-        return min(by_time, by_memory, by_handling, by_capturing, rules.max_calls)
+        by_max_s = max(_FEW_CALLS, int(_CALLS_A_SECOND * rules.max_s))
+        return min(by_time, by_memory, by_handling, by_max_s, rules.max_calls)
 
     def _fill(self, slots: list[int], purpose: str, deadline: float, *, equal: bool = False) -> None:
         """Fresh guards, poison and inputs for every place, the same inputs on all of them; `equal`: the same in every
@@ -255,13 +254,10 @@ class Measurement:
 
     def _capture_usual(self, deadline: float) -> str | None:
         """The graph of a round's calls, in every cell; or why there is none."""
-        start = time.perf_counter()
         for place in self._places:
             refusal = self._capture(place, self._turns.first, deadline)
             if refusal is not None:
                 return refusal
-        took_s = (time.perf_counter() - start) / len(self._places)
-        self._capturing_s = max(took_s - _CAPTURING_ANY_S, 0.0) / len(self._turns.captured)
         return None
 
     def _capture(self, place: SidePlace, turn: Turn, deadline: float) -> str | None:

@@ -68,9 +68,9 @@ class Wakeful:
             )
         finally:
             os.close(fd)
-        self._group = IdleGroup(groups, self._process.pid)
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)  # it may never get the processor to read
+        self._group = IdleGroup(groups, self._process.pid)
 
     @property
     def pid(self) -> int | None:

@@ -73,7 +73,7 @@ def _import_the_late() -> None:
     """What numpy and Triton import when it is first asked for: every cell seeds numpy, and every one that launches a
     Triton kernel has its arguments compared with Gluon's (25 ms and 130 ms of a processor)."""
     for name in ("numpy.random", "triton.experimental.gluon.nvidia.hopper"):
-        with suppress(ImportError):
+        with suppress(Exception):  # whoever needs it will hear of it
             importlib.import_module(name)
 
 

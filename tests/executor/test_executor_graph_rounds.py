@@ -38,6 +38,7 @@ class Kernel:
     before_s: float | None = None
     alone_s: float | None = None  # a call with no others beside it
     refuses: int | None = None  # the number of the graph that cannot be captured
+    capturing_s: float = 0.0  # a graph, as the wall clock has it
     captured: list[int] = field(default_factory=list)
     one_by_one: list[int] = field(default_factory=list)
 
@@ -79,6 +80,7 @@ class World:
             return None
         if self.kernels[cell.name].refuses == graph:
             return "it does not want to"
+        time.sleep(self.kernels[cell.name].capturing_s)
         self.kernels[cell.name].captured.append(len(order))
         self.graphs[cell.name, graph] = None, len(order)
         return None
@@ -185,6 +187,18 @@ def test_what_a_call_takes_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert world.mapped == set(), "the null candidate has let go of everything"
     for kernel in world.kernels.values():
         assert kernel.one_by_one == [64]
+
+
+def test_a_kernel_does_not_choose_its_rounds_by_being_slow_to_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Kernel(2e-5, capturing_s=0.3), Kernel(3e-5))
+    measured(world, monkeypatch, max_s=0.5)
+    assert max(world.kernels["cell 0"].captured) == 256
+
+
+def test_in_a_short_time_rounds_are_of_fewer_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(Kernel(1e-6), Kernel(1e-6))
+    ours, theirs = measured(world, monkeypatch, max_s=0.01, target_rse=1e-9)
+    assert 100 < max(ours.calls + theirs.calls) <= 200
 
 
 @pytest.mark.parametrize("graph", [3, 1], ids=["while sizing", "in a round"])

@@ -137,6 +137,13 @@ def busy() -> Iterator[int]:
             process.kill()
 
 
+def groups_for_processors() -> cgroup.Cgroups:
+    groups = cgroup.find()
+    if groups is None or "cpu" in groups.missing or not (groups.bases["cpu"] / "cpu.idle").exists():
+        pytest.skip("no cgroups here that can be idle")
+    return groups
+
+
 def is_modest(wakeful: Wakeful, other: int) -> bool:
     """Whether it takes far less of the processor than another process that wants it as well. Groups take turns,
     whatever is in them: what it must not take is half."""
@@ -149,15 +156,15 @@ def is_modest(wakeful: Wakeful, other: int) -> bool:
 
 def test_a_cell_that_works_on_has_the_processor_for_itself(wakeful: Wakeful) -> None:
     """Not only when it wakes up."""
-    groups = cgroup.find()
-    if groups is None or "cpu" in groups.missing:
-        pytest.skip("no writable cgroup for processors here")
+    groups = groups_for_processors()
     assert eventually(lambda: is_waiting(wakeful.pid))
     cell = groups.create(456_789, LIMITS)
-    with busy() as pid:
-        cell.add(pid)
-        assert is_modest(wakeful, pid)
-    cell.remove()
+    try:
+        with busy() as pid:
+            cell.add(pid)
+            assert is_modest(wakeful, pid)
+    finally:
+        cell.remove()
 
 
 def test_it_gives_way_without_a_group_of_its_own() -> None:
@@ -169,9 +176,7 @@ def test_it_gives_way_without_a_group_of_its_own() -> None:
 
 
 def test_its_group_goes_with_it() -> None:
-    groups = cgroup.find()
-    if groups is None or "cpu" in groups.missing:
-        pytest.skip("no writable cgroup for processors here")
+    groups = groups_for_processors()
     made = Wakeful(PROCESSOR, groups)
     folder = groups.bases["cpu"] / f"{owner.tag()}-idle"
     assert eventually(lambda: (folder / "cgroup.procs").read_text("ascii").split() == [str(made.pid)])

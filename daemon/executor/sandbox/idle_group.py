@@ -35,7 +35,8 @@ class IdleGroup:
             (folder / "cpu.idle").write_text("1", "ascii")
             (folder / "cgroup.procs").write_text(str(pid), "ascii")
         except OSError:
-            self.remove()
+            with suppress(OSError):
+                self.remove()
 
     def remove(self) -> None:
         """Delete it. Its member must be gone, or never have come."""
