@@ -110,6 +110,8 @@ def _judge(bundle: ReadBundle, job_id: str, settings: Settings) -> Evaluation:
         judging: Future[Evaluation] | None = None
         try:
             judging = pool.submit(work)
+            while not judging.done():  # a signal that comes right before a wait is heard when that ends
+                wait([judging], _PAUSE_S)
             return judging.result()
         finally:  # also of an interrupt while the work is handed over: it ends soon with an engine that is closed
             engine.close()
