@@ -19,7 +19,6 @@ SCRIPT = Path(__file__).with_name("chaos.py")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-@pytest.mark.timeout(420)
 def test_killed_frozen_and_stopped_daemons_lose_nothing_and_double_nothing(kind: str) -> None:
     if kind == "postgres":
         try:

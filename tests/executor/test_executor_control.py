@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from executor_bundles import compare, forward, write_bundle
-from executor_settings import cell_uid, small_settings
+from executor_settings import MIB, cell_uid, small_settings
 
 from daemon.config import Limits, Settings, TimingDefaults
 from daemon.engine import JobSpec, Progress
@@ -32,6 +32,8 @@ from daemon.verdict import Phase, Verdict
 ALWAYS_S = 1e-6
 GENEROUS = 100.0
 GOOD = compare(forward("return a + b"))
+# Rounds of 64 controls, 25 ms: of 16 a busy machine may leave nothing to tell from none.
+TIMING = TimingDefaults(max_s=0.2, target_rse=0.05, min_rounds=5, max_calls=64, arena_bytes=32 * MIB)
 ELEMENT_LIMIT = Limits(tensor_bytes=100_000)  # enough for the bundles here, not for the control
 
 
@@ -153,7 +155,7 @@ class Place:
     engines: list[LocalEngine]
 
     def engine(self, **settings: object) -> LocalEngine:
-        changes = {"control_interval_s": ALWAYS_S, "control_tolerance": GENEROUS, **settings}
+        changes = {"control_interval_s": ALWAYS_S, "control_tolerance": GENEROUS, "timing": TIMING, **settings}
         uid = cell_uid(60 + len(self.engines))
         self.engines.append(LocalEngine(small_settings(self.home, sandbox={"uid_base": uid}, **changes)))
         return self.engines[-1]

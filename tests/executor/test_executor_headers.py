@@ -418,7 +418,7 @@ def get_inputs():
 @pytest.fixture(scope="module")
 def own_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
     home = tmp_path_factory.mktemp("headers")
-    made = LocalEngine(small_settings(home, sandbox={"uid_base": cell_uid(40)}, deadlines={"build_s": 240}))
+    made = LocalEngine(small_settings(home, sandbox={"uid_base": cell_uid(40)}, deadlines={"build_s": 500}))
     made.start()
     yield made
     made.close()
