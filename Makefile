@@ -3,8 +3,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 DEMO_HOME ?= demo-home
-# Two workers per default: CI has two cores, and each evaluation keeps about one busy.
-WORKERS ?= 2
+# Three workers per default: CI has two cores, and a third of the time a test waits.
+WORKERS ?= 3
 
 BIN := $(VENV)/bin
 # pip compiles on one core what it installs, a third of its time; compileall on all of them.
@@ -15,7 +15,7 @@ PACKAGES := bubblewrap g++ python3-dev python3-venv util-linux
 TEST_PACKAGES := postgresql
 GUEST_PACKAGES := user-mode-linux kmod iproute2 e2fsprogs
 
-.PHONY: help demo test test-gpu test-guests check install system test-system chaos corpus docs constraints clean
+.PHONY: help demo test test-gpu test-guests check install system test-system guest-system chaos corpus docs constraints clean
 
 help:
 	@echo "make demo     judge the bundles in examples/ and print the table of verdicts"
@@ -52,6 +52,9 @@ system:
 test-system: system
 	$(call need_packages,$(TEST_PACKAGES),0)
 
+guest-system: test-system
+	$(call need_packages,$(GUEST_PACKAGES),$(if $(filter where-possible,$(GUESTS)),0,1))
+
 $(STAMP): setup.cfg pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) setuptools
@@ -78,9 +81,8 @@ test-gpu: $(STAMP)
 
 # Kernels of their own: power cuts of one, then a file server and two clients. Where none can be booted it fails, or
 # with GUESTS=where-possible (CI) is skipped and says why.
-GUESTS ?= required
-test-guests: $(STAMP) test-system
-	$(call need_packages,$(GUEST_PACKAGES),$(if $(filter where-possible,$(GUESTS)),0,1))
+test-guests: GUESTS ?= required
+test-guests: $(STAMP) guest-system
 	EVALD_TEST_GUESTS=$(GUESTS) $(BIN)/python -m pytest tests/power tests/nfs $(ARGS)
 
 check: $(STAMP)

@@ -21,7 +21,7 @@ from nfs_story import BATCH, Facts
 from daemon.lifecycle import JobState
 from daemon.verdict import Verdict
 
-pytestmark = [pytest.mark.nfs, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.nfs
 EVALD = f"{sys.executable} -m daemon"
 
 

@@ -24,7 +24,7 @@ from daemon.db.history import History
 from daemon.db.records import AttemptOutcome
 from daemon.lifecycle import JobState
 
-pytestmark = [pytest.mark.power, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.power
 CUTS = 5
 BATCH = 8
 SOURCE = "class Model(nn.Module):\n    def forward(self): return torch.ones(1)\n"
