@@ -452,8 +452,12 @@ def _set_precision(wanted: str) -> None:
 
 
 def _seed(seed: int) -> None:
-    """Every generator a source is likely to draw from."""
-    torch.manual_seed(seed)
+    """Every generator a source is likely to draw from. Without a GPU torch takes 0.4 ms to note, with a traceback, what
+    is to be done as soon as there is one."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
 
