@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,8 +31,10 @@ def use_first_configs(source: Source) -> list[str]:
 
 
 def _values(folder: Path) -> Iterator[tuple[str, Any]]:
-    """What the modules of the bundle define at their top level, by name."""
+    """What the modules of the bundle define at their top level, by name. There are a thousand others: a `Path` for each
+    took 40 ms."""
+    inside = f"{folder}{os.sep}"
     for module in list(sys.modules.values()):
         path = vars(module).get("__file__") if isinstance(module, ModuleType) else None  # lazy ones load when asked
-        if isinstance(path, str) and Path(path).is_relative_to(folder):
+        if isinstance(path, str) and path.startswith(inside):
             yield from list(vars(module).items())
