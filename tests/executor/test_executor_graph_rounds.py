@@ -190,15 +190,17 @@ def test_what_a_call_takes_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kernel_does_not_choose_its_rounds_by_being_slow_to_capture(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(Kernel(2e-5, capturing_s=0.3), Kernel(3e-5))
-    measured(world, monkeypatch, max_s=0.5)
+    world = World(Kernel(2e-5, capturing_s=1.0), Kernel(3e-5))
+    measured(world, monkeypatch)
     assert max(world.kernels["cell 0"].captured) == 256
 
 
 def test_in_a_short_time_rounds_are_of_fewer_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(Kernel(1e-6), Kernel(1e-6))
+    clock = SimpleNamespace(perf_counter=lambda: 0.0, monotonic=time.monotonic)
+    monkeypatch.setattr(measure, "time", clock)  # contents take no time: however busy the machine is
     ours, theirs = measured(world, monkeypatch, max_s=0.01, target_rse=1e-9)
-    assert 100 < max(ours.calls + theirs.calls) <= 200
+    assert 100 <= max(ours.calls + theirs.calls) <= 200
 
 
 @pytest.mark.parametrize("graph", [3, 1], ids=["while sizing", "in a round"])
