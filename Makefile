@@ -81,7 +81,7 @@ test-gpu: $(STAMP)
 
 # Kernels of their own: power cuts of one, then a file server and two clients. Where none can be booted it fails, or
 # with GUESTS=where-possible (CI) is skipped and says why.
-test-guests: GUESTS ?= required
+GUESTS ?= required
 test-guests: $(STAMP) guest-system
 	EVALD_TEST_GUESTS=$(GUESTS) $(BIN)/python -m pytest tests/power tests/nfs $(ARGS)
 

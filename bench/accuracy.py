@@ -103,8 +103,8 @@ def by_events(rung: Rung) -> float:
 
 def by_graph(rung: Rung) -> float:
     """What evald times, without evald: a graph of many calls, each on memory of its own that no cache holds, between
-    two events; the median over launches, microseconds per call. Once only: of one rung's
-    graph made anew in one process, the fourth and later ones were seen to take 0.3 us more a call."""
+    two events; the median over launches, microseconds per call. Once only: of one rung's graph made anew in one
+    process, the fourth and later ones were seen to take 0.3 us more a call."""
     torch.cuda.empty_cache()
     itemsize = getattr(torch, rung.dtype).itemsize
     size_bytes = sum(math.prod(shape) for shape in (*rung.inputs, rung.output)) * itemsize
