@@ -20,6 +20,7 @@ from daemon.executor.cells import Cells
 from daemon.executor.devices import Device
 from daemon.executor.headers import Headers
 from daemon.executor.protocol import Message
+from daemon.executor.spares import Spares
 from daemon.verdict import Side
 
 _CACHE_BYTES = 4 << 30
@@ -27,12 +28,12 @@ _CACHE_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Builds:
-    """The compile stage of one trusted process, for kernels that will run on `device`. `cells` start cells without
-    one, by side; what they build is kept in `cache` under a key that names the `toolchain` too."""
+    """The compile stage of one trusted process, for kernels that will run on `device`. `cells` have none; what they
+    build is kept in `cache` under a key that names the `toolchain` too."""
 
     backends: Mapping[str, BackendSpec]
     device: Device
-    cells: Mapping[Side, Cells]
+    cells: Spares
     cache: ArtifactCache
     headers: Headers
     toolchain: Mapping[str, str | None]
@@ -40,20 +41,27 @@ class Builds:
 
     @classmethod
     def of(
-        cls, settings: Settings, device: Device, backends: Mapping[str, BackendSpec], cells: Mapping[Side, Cells]
+        cls,
+        settings: Settings,
+        device: Device,
+        backends: Mapping[str, BackendSpec],
+        cells: Cells,
+        *,
+        spare_cells: int = 0,
     ) -> Builds:
-        """As `settings` say; what `cells` start is lent the precompiled headers. Imports torch."""
+        """As `settings` say; what `cells` start is lent the precompiled headers, and so many of them stand ready
+        (`Spares`). Imports torch."""
         found = compilers.find()
         toolchain = environment.toolchain() | found.versions
         shelf = headers.shelf_of(settings, found.cxx, toolchain)
         jobs = jobs_for(settings, device)
-        lent = {side: each.having(replace(each.settings, shelf=shelf, jobs=jobs)) for side, each in cells.items()}
+        lent = cells.having(replace(cells.settings, shelf=shelf, jobs=jobs))
         return cls(
             backends=backends,
             device=device,
-            cells=lent,
+            cells=Spares(lent, spare_cells),
             cache=ArtifactCache(settings.paths.cache, _CACHE_BYTES),
-            headers=Headers(shelf, found.cxx, headers.roomy(lent[Side.CANDIDATE]), _CACHE_BYTES // 2),
+            headers=Headers(shelf, found.cxx, headers.roomy(lent), _CACHE_BYTES // 2),
             toolchain=toolchain,
             limit_s=settings.deadlines.build_s,
         )
@@ -71,8 +79,7 @@ class Builds:
             return cached
         if helped := self._backend(request, side).precompiled_header:
             self.headers.prepare()
-        cells = self.cells[side]
-        artifact = keep(self.cache, key, lambda: build(cells, side, message, files, deadline_s=self.limit_s))
+        artifact = keep(self.cache, key, lambda: build(self.cells, side, message, files, deadline_s=self.limit_s))
         if helped:
             self.headers.heard(artifact.describe)
         return artifact

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from daemon import log
@@ -85,7 +86,7 @@ class Judge:
         lane = lane_of(slot, cores_here()) if device.is_gpu else None
         self._wakeful = Wakeful(lane.cells if lane is not None else None, self._groups)
         spare_cells = settings.sandbox.spare_cells
-        self._nursery = Nursery({side: Spares(self._cells(step), spare_cells) for side, step in _UID_STEP.items()})
+        self._nursery = Nursery({side: Spares(self._cells_of(side), spare_cells) for side in _UID_STEP})
         self._bench = Bench(
             settings=settings,
             cells=self._nursery.spares,
@@ -93,7 +94,7 @@ class Judge:
                 settings,
                 device,
                 self._backends,
-                dict.fromkeys(Side, self._cells(_BUILD_UID_STEP, sees_device=False)),
+                self._cells(_BUILD_UID_STEP, sees_device=False),
             ),
             null=self._null,
             backends=self._backends,
@@ -109,6 +110,10 @@ class Judge:
         )
         threads = None if device.is_gpu else pool_threads(settings)
         self._yardstick = Yardstick(self._bench, self._versions["torch"], threads)
+
+    def _cells_of(self, side: Side) -> Cells:
+        cells = self._cells(_UID_STEP[side])
+        return cells.having(replace(cells.settings, in_float64=side is Side.REFERENCE))
 
     def _cells(self, uid_step: int, *, sees_device: bool = True) -> Cells:
         cell_settings = CellSettings.of(

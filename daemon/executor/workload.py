@@ -46,9 +46,10 @@ class Workload:
         backend_paths: list[Path],
         device: str,
         tell: Callable[[Message], None],
+        in_float64: bool = False,
         under_tool: bool = False,
     ) -> None:
-        """`tell` sends the judge a word ahead of the answer."""
+        """`tell` sends the judge a word ahead of the answer. `in_float64`: the kernel will be called so as well."""
         self._tell = tell
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
@@ -56,7 +57,7 @@ class Workload:
         self._device = device
         self._under_tool = under_tool
         if device != "cpu":  # starting the device is not the kernel's time, nor a tool's business
-            torch.zeros(1, device=device) if under_tool else warm_up()
+            torch.zeros(1, device=device) if under_tool else _warm_up(in_float64=in_float64)
         self._memory: dict[int, Mapping] = {}
         self._exchanged: tuple[str, Mapping] | None = None
         self.folder = _ROOT / "bundle"
@@ -451,13 +452,17 @@ def _set_precision(wanted: str) -> None:
     torch.backends.cudnn.allow_tf32 = wanted != "highest"
 
 
+def _warm_up(*, in_float64: bool) -> None:
+    """With a seed nobody knows: what a source draws while it is imported is not the same in every cell."""
+    warm_up(in_float64=in_float64)
+    _seed(random.getrandbits(32))
+
+
 def _seed(seed: int) -> None:
-    """Every generator a source is likely to draw from. Without a GPU torch takes 0.4 ms to note, with a traceback, what
-    is to be done as soon as there is one."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
+    """Every generator a source is likely to draw from. `torch.manual_seed` takes up to 0.4 ms: of every kind of device
+    that is not there it notes, with a traceback, what is to be done as soon as there is one."""
+    for generator in (torch.default_generator, *torch.cuda.default_generators):
+        generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
 

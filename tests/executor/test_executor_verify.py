@@ -129,6 +129,15 @@ def test_the_quick_look_accepts_nothing_that_the_close_one_refuses(
     wide = compare(got.double(), expected.double(), Tolerance(atol, rtol))
     assert difference.wrong == wide.wrong
     assert difference.max_abs == pytest.approx(wide.max_abs, rel=1e-6)
+    assert not verify._is_beyond(got, expected, Tolerance(atol, rtol)) or wide.wrong
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float8_e5m2"])
+def test_what_is_surely_wrong_is_told_at_a_glance_and_no_more_than_that(dtype: str) -> None:
+    expected, tolerance = of(dtype, [1.0, 2.0, 0.0]), tolerance_for(dtype, None, None)
+    assert verify._is_beyond(of(dtype, [1.0, 3.0, 0.0]), expected, tolerance)
+    assert not verify._is_beyond(expected.clone(), expected, tolerance)
+    assert not verify._is_beyond(of(dtype, [1.0, math.nan, 0.0]), expected, tolerance), "left to the close look"
 
 
 def test_the_default_tolerance_of_each_dtype_is_its_own_and_each_part_can_be_given() -> None:

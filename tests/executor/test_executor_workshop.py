@@ -16,6 +16,7 @@ from daemon.config import Settings
 from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError, LostClaim
 from daemon.executor import local
+from daemon.executor.builder import Builder
 from daemon.executor.devices import CPU, Device
 from daemon.executor.local import LocalEngine
 from daemon.verdict import Verdict
@@ -51,14 +52,18 @@ def load(source):
 """
 
 
-def engine_in(place: Path, uid: int) -> LocalEngine:
-    """One slot, and one builder beside it; `recipe` is a kernel type that is compiled."""
+def backends_in(place: Path) -> Path:
+    """`recipe` is a kernel type that is compiled."""
     folder = place / "backends"
     folder.mkdir()
     (folder / "recipe.py").write_text(RECIPE, "utf-8")
-    return LocalEngine(
-        small_settings(place / "home", backend_paths=(folder,), sandbox={"uid_base": cell_uid(uid)}, ahead=1)
-    )
+    return folder
+
+
+def engine_in(place: Path, uid: int) -> LocalEngine:
+    """One slot, and one builder beside it."""
+    sandbox = {"uid_base": cell_uid(uid)}
+    return LocalEngine(small_settings(place / "home", backend_paths=(backends_in(place),), sandbox=sandbox, ahead=1))
 
 
 @pytest.fixture(scope="module")
@@ -260,3 +265,20 @@ def test_how_many_jobs_are_prepared_follows_the_gpus_and_the_cores_unless_it_is_
     monkeypatch.setattr(local.os, "sched_getaffinity", lambda _: set(range(cores)))
     devices = (Device(kind="cuda", uuid="GPU-0", capability=(9, 0)),) * gpus or (CPU,)
     assert local._ahead(Settings(home=tmp_path, ahead=ahead), devices) == expected
+
+
+@pytest.mark.parametrize(("spare_cells", "ready"), [(0, 0), (2, 1)])
+def test_a_builder_has_the_cell_of_its_next_build_started(tmp_path: Path, spare_cells: int, ready: int) -> None:
+    sandbox = {"uid_base": cell_uid(9), "spare_cells": spare_cells}
+    settings = small_settings(tmp_path / "home", backend_paths=(backends_in(tmp_path),), sandbox=sandbox)
+    builder = Builder(settings, 0, CPU)
+    cells = builder._builds.cells
+    for number in range(2):
+        builder.build(job(tmp_path, recipe(f"spare {number}"), f"job{number}").bundle_dir, lambda: None)
+        assert not cells._ready, "it was handed out"
+        builder.refill()
+        assert len(cells._ready) == ready
+    waiting = tuple(cells._ready)
+    builder.build(job(tmp_path, recipe("spare 2"), "job2").bundle_dir, lambda: None)
+    assert all(cell.ended is not None for cell in waiting), "one build, one cell"
+    cells._cells._zygotes.close()  # as the end of its process would
