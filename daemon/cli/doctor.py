@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import screen
+from daemon.cli import commands_to_type, screen
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
@@ -45,4 +45,4 @@ def _show(check: Check) -> None:
     text = f"{check.status:<4}  {check.name:<17}  {check.message}"
     screen.marked(text, len(check.status), style)
     if check.hint and check.status is not Status.OK:
-        screen.line(f"{'':25}{check.hint}")
+        screen.line(f"{'':25}{commands_to_type.here(check.hint)}")

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from daemon.cli import commands_to_type
 from daemon.cli.root import evald
 from daemon.errors import BundleError, EvaldError, HarnessError
 
@@ -43,11 +44,11 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
         click.echo("evald: interrupted", err=True)
         return INTERRUPTED
     except EvaldError as error:
-        return report(error, as_json=as_json)
+        return report(_for(args, error), as_json=as_json)
     except BrokenPipeError:
         raise
     except OSError as error:
-        return report(_of_system(error), as_json=as_json)
+        return report(_for(args, _of_system(error)), as_json=as_json)
     return code if isinstance(code, int) else 0
 
 
@@ -56,23 +57,32 @@ def _call(args: list[str]) -> object:
     if "_EVALD_COMPLETE" in os.environ:
         return evald.main(args=args, prog_name="evald", standalone_mode=False)
     try:
-        with evald.make_context("evald", args) as context:
+        with evald.make_context("evald", list(args)) as context:
+            commands_to_type.remember(context, args)
             return evald.invoke(context)
     except click.exceptions.Exit as ending:
         return ending.exit_code
 
 
+def _for(args: list[str], error: EvaldError) -> EvaldError:
+    """With a hint about the same evald as what was typed."""
+    if error.hint:
+        error.hint = commands_to_type.beside(error.hint, args)
+    return error
+
+
 def report(error: EvaldError, *, as_json: bool) -> int:
     """Print one error and answer exit code 2."""
+    hint = commands_to_type.here(error.hint) if error.hint else None
     if as_json:
-        click.echo(json.dumps(as_document(error), indent=2))
+        click.echo(json.dumps(as_document(error) | {"hint": hint}, indent=2))
         return COULD_NOT
     first, *more = error.message.splitlines() or [type(error).__name__]
     click.echo(f"{click.style('evald:', fg='red', bold=True) if _colour() else 'evald:'} {first}", err=True)
     for line in more:
         click.echo(f"  {line}", err=True)
-    if error.hint:
-        click.echo(f"  {error.hint}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
     return COULD_NOT
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.cli import deferred, figures, hosts, inbox_entries, interrupt, outcome, screen
+from daemon.cli import commands_to_type, deferred, figures, hosts, inbox_entries, interrupt, outcome, screen
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
@@ -225,7 +225,7 @@ def _one(job: JobRecord | None, deferrals: tuple[DeferralRecord, ...], inbox: In
             ("speedup", figures.ratio(job.speedup) if job.speedup is not None else None),
             ("dropped", figures.ago(job.dropped_at)),
             ("ended", figures.ago(job.finished_at) if ended else None),
-            ("more", f"evald show {figures.short(job.job_id)}"),
+            ("more", commands_to_type.here(f"evald show {figures.short(job.job_id)}")),
         ]
     )
 

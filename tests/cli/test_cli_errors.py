@@ -12,7 +12,7 @@ import pytest
 from cli_homes import PastHome, bundle, passed
 from conftest import Evald, Start
 
-from daemon.cli import failing
+from daemon.cli import commands_to_type, failing
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,38 @@ def test_a_mistake_is_named_with_what_to_type(evald: Evald, args: tuple[str, ...
     assert "Traceback" not in ran.err
     for word in words:
         assert word in ran.err
+
+
+@pytest.mark.parametrize(
+    ("args", "typed"),
+    [
+        (("--home", "a b", "status"), "evald --home 'a b' run"),
+        (("status", "--home=there"), "evald --home there run"),
+        (("--home", "one", "stats", "--home", "two"), "evald --home two db upgrade"),
+        (("status",), "type: evald run"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_to_type_is_about_the_evald_that_was_named(
+    evald: Evald, args: tuple[str, ...], typed: str, *, as_json: bool
+) -> None:
+    ran = evald(*args, *(("--json",) if as_json else ()))
+    assert ran.code == 2
+    assert typed in (ran.document()["hint"] if as_json else ran.err)
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        ("type: evald doctor", "type: evald --home x --config y doctor"),
+        ("evald run or evald db upgrade", "evald --home x --config y run or evald --home x --config y db upgrade"),
+        ("install evald with pip, as evald says", "install evald with pip, as evald says"),
+        ("type: evald run --home /elsewhere", "type: evald run --home /elsewhere"),
+    ],
+)
+def test_only_commands_are_made_about_one_evald(text: str, typed: str) -> None:
+    args = ["--home", "x", "status", "--config=y", "--", "--home", "z"]
+    assert commands_to_type.beside(text, args) == typed
 
 
 @pytest.mark.parametrize("args", [("stauts", "--json"), ("status", "--json"), ("eval", "nothing", "--json")])
@@ -94,7 +126,7 @@ def test_a_home_that_cannot_be_is_named_with_what_to_type(process: Evald, tmp_pa
     ran = process("run", "--home", tmp_path / "file" / "below")
     assert ran.code == 75
     assert f"evald: {tmp_path / 'file' / 'below'}" in ran.err
-    assert "says: evald config" in ran.err
+    assert f"says: evald --home {tmp_path / 'file' / 'below'} config" in ran.err
     assert "Errno" not in ran.err
 
 

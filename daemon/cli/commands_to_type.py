@@ -1,0 +1,51 @@
+"""Commands that evald tells people to type, for the evald that they have just named: a hint without the `--home` of the
+command that failed would be about another one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+
+import click
+
+from daemon.cli.root import SUMMARIES
+
+_KEY = "evald.command-line"
+_SAYING_WHICH = ("--home", "--config")
+_COMMAND = re.compile(rf"\bevald (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b)(?!\S+ --home)")
+
+
+def remember(context: click.Context, args: Sequence[str]) -> None:
+    """What has been typed, for `here`."""
+    context.meta[_KEY] = tuple(args)
+
+
+def here(text: str) -> str:
+    """`text` with its commands as they are to be typed beside the one that runs now."""
+    context = click.get_current_context(silent=True)
+    return text if context is None else beside(text, context.meta.get(_KEY, ()))
+
+
+def beside(text: str, args: Sequence[str]) -> str:
+    """`text` with every command of evald's made one about the same evald as the command line `args`."""
+    which = " ".join(_which(args))
+    return _COMMAND.sub(lambda _: f"evald {which} ", text) if which else text
+
+
+def _which(args: Sequence[str]) -> Iterator[str]:
+    """The options that say which evald is meant, each as it would be typed; the last one counts."""
+    for option in _SAYING_WHICH:
+        values = [value for value in _values(option, args) if value]
+        if values:
+            yield f"{option} {shlex.quote(values[-1])}"
+
+
+def _values(option: str, args: Sequence[str]) -> Iterator[str]:
+    for place, arg in enumerate(args):
+        if arg == "--":
+            return
+        if arg == option and place + 1 < len(args):
+            yield args[place + 1]
+        elif arg.startswith(f"{option}="):
+            yield arg.removeprefix(f"{option}=")
