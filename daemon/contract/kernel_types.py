@@ -12,7 +12,8 @@ class KernelTypeSpec:
 
     `metadata_keys` are the keys that mean something to the type, `metadata_aliases` maps another spelling to one of
     them, `metadata_required` are those that must be given. `is_python`: the source is Python text. `writes_outputs`:
-    results are the output and inout tensors of `io` (so there has to be one), not a return value.
+    results are the output and inout tensors of `io` (so there has to be one), not a return value. `lacks_dtypes`: what
+    tensors of `io` cannot be, for no kernel of the type could take them.
     """
 
     name: str
@@ -22,3 +23,4 @@ class KernelTypeSpec:
     metadata_aliases: Mapping[str, str] = field(default_factory=dict)
     metadata_required: tuple[str, ...] = ()
     writes_outputs: bool = False
+    lacks_dtypes: tuple[str, ...] = ()

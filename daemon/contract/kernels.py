@@ -152,6 +152,11 @@ class KernelReader:
             if spec.io_required:
                 self.log.add(where, f"is required for kernel_type {spec.name}: its args in call order")
             return
+        for index, arg in draft.io.args.items():
+            if arg.tensor_spec is not None and arg.tensor_spec.dtype in spec.lacks_dtypes:
+                place = child(child(child(where, "args"), index), "tensor_spec")
+                message = f"a {spec.name} kernel takes no {arg.tensor_spec.dtype}"
+                self.log.add(child(place, "dtype"), message)
         outputs = any(arg.is_tensor and arg.is_output for arg in draft.io.args.values())
         if spec.writes_outputs and draft.io.complete and not outputs:
             message = f"a {spec.name} kernel answers through its arguments: give one tensor the role output or inout"

@@ -22,6 +22,7 @@ _KNOWN = frozenset(
         "metadata_keys",
         "metadata_required",
         "metadata_aliases",
+        "lacks_dtypes",
         "python",
         "build",
         "precompiled_header",
@@ -78,6 +79,7 @@ def _read(path: Path) -> BackendSpec:
         metadata_aliases=dict(literal.get("metadata_aliases", {})),
         is_python=bool(literal.get("python", True)),
         writes_outputs=literal.get("answers") == "args",
+        lacks_dtypes=tuple(literal.get("lacks_dtypes", ())),
     )
     devices = tuple(literal.get("devices", ("cpu",)))
     return BackendSpec(

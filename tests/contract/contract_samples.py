@@ -18,7 +18,9 @@ TYPES: Mapping[str, KernelTypeSpec] = {
     for spec in (
         KernelTypeSpec("torch", metadata_keys=_TARGET),
         KernelTypeSpec("torch_cuda", metadata_keys=_TARGET),
-        KernelTypeSpec("triton", io_required=True, metadata_keys=("kernel_name",), writes_outputs=True),
+        KernelTypeSpec(
+            "triton", io_required=True, metadata_keys=("kernel_name",), writes_outputs=True, lacks_dtypes=("complex64",)
+        ),
         KernelTypeSpec(
             "cuda",
             io_required=True,

@@ -246,6 +246,16 @@ def test_a_kernel_that_writes_its_answers_needs_an_output_tensor() -> None:
     assert fields({"kernel": kernel}) == []
 
 
+def test_a_dtype_that_no_kernel_of_the_type_can_take_is_refused() -> None:
+    document = {"kernel": triton_kernel(), "cases": [{"name": "a", "bind": {"N": 8}}]}
+    found = only(changed(document, "kernel.io.args.1.tensor_spec.dtype", "complex64"))
+    assert (found.field, found.message) == (
+        "kernel.io.args[1].tensor_spec.dtype",
+        "a triton kernel takes no complex64",
+    )
+    assert fields(changed(evaluate(), "kernel.io.args.1.tensor_spec.dtype", "complex64")) == []
+
+
 def test_multi_kernel_needs_its_entry_point() -> None:
     kernel = {"source_code": "x", "kernel_type": "multi_kernel", "io": {"args": [tensor("x", [4])]}}
     assert fields({"kernel": kernel}) == ["kernel.metadata.entry_point"]

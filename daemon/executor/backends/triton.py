@@ -26,6 +26,7 @@ SPEC = {
     "io_required": True,
     "metadata_keys": ["kernel_name"],
     "python": True,
+    "lacks_dtypes": ["complex64"],
     "build": ["cuda"],
     "answers": "args",
     "devices": ["cpu", "cuda"],
