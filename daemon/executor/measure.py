@@ -273,12 +273,14 @@ class Measurement:
         """Whether every kernel can be captured as a CUDA graph whose launch gives right answers.
 
         Work that a kernel puts on a stream of its own choosing (the default one, say) is not captured, and its slots
-        keep the poison, with which they are published anew: only the answers tell.
+        keep the poison: only the answers tell. They do on fresh contents: what ran while a graph was captured was
+        right for those that were there then.
         """
         order = self._turns.captured
         self.not_captured = self._capture_usual(deadline)
         if self.not_captured is not None:
             return False
+        self._fill(order, "capture", deadline)
         for place in self._places:
             self._warm_round(place, deadline, replay=True)
         start = time.perf_counter()

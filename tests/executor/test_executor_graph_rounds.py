@@ -63,6 +63,7 @@ class World:
         self.rounds: list[tuple[bool, int]] = []  # whether it was the null candidate's, of how many calls
         self.graphs: dict[tuple[str, int], tuple[NullWork | None, int]] = {}  # what each launches, how many calls
         self.mapped: set[int] = set()
+        self.story: list[str] = []  # of graphs before they are timed, and of contents
 
     def attach(self, cell: Any, *_: Any, number: int = 0, **__: Any) -> None:
         if cell is self.null:
@@ -82,10 +83,13 @@ class World:
             return "it does not want to"
         time.sleep(self.kernels[cell.name].capturing_s)
         self.kernels[cell.name].captured.append(len(order))
+        self.story.append("captured")
         self.graphs[cell.name, graph] = None, len(order)
         return None
 
-    def run_untimed(self, place: SidePlace, order: list[int], *_: Any, **__: Any) -> float:
+    def run_untimed(self, place: SidePlace, order: list[int], *_: Any, replay: bool = False, **__: Any) -> float:
+        if replay:
+            self.story.append("tried")
         kernel = self.kernels[place.cell.name]  # type: ignore[attr-defined]
         return BASE_S + len(order) * (kernel.before_s or kernel.call_s)
 
@@ -133,7 +137,11 @@ class Drawer:
     logicals = (None,)
     cost_s = 0.0
 
+    def __init__(self, story: list[str]) -> None:
+        self._story = story
+
     def draw(self, _purpose: str, _number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
+        self._story.append("drawn")
         return [torch.zeros(len(slots), *SHAPE.shape)]
 
     def is_secret(self, _index: int) -> bool:
@@ -159,7 +167,7 @@ def measured(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> l
     measurement = Measurement(
         world.places,
         world.null,
-        Drawer(),  # type: ignore[arg-type]
+        Drawer(world.story),  # type: ignore[arg-type]
         Secret(),
         MeasureRules(**({"graph": True, "in_pairs": True} | rules | changes)),
         HostConditions(),
@@ -193,6 +201,13 @@ def test_a_kernel_does_not_choose_its_rounds_by_being_slow_to_capture(monkeypatc
     world = World(Kernel(2e-5, capturing_s=1.0), Kernel(3e-5))
     measured(world, monkeypatch)
     assert max(world.kernels["cell 0"].captured) == 256
+
+
+def test_a_graph_is_first_tried_on_contents_it_was_not_captured_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kernel does while it is captured is right for the contents of that moment, and for no others."""
+    world = World(Kernel(2e-5), Kernel(3e-5))
+    measured(world, monkeypatch)
+    assert world.story[: world.story.index("tried")] == ["drawn", "captured", "captured", "drawn"]
 
 
 def test_in_a_short_time_rounds_are_of_fewer_calls(monkeypatch: pytest.MonkeyPatch) -> None:
