@@ -57,7 +57,7 @@ class Workload:
         self._device = device
         self._under_tool = under_tool
         if device != "cpu":  # starting the device is not the kernel's time, nor a tool's business
-            torch.zeros(1, device=device) if under_tool else _warm_up(in_float64=in_float64)
+            torch.zeros(1, device=device) if under_tool else warm_up(in_float64=in_float64)
         self._memory: dict[int, Mapping] = {}
         self._exchanged: tuple[str, Mapping] | None = None
         self.folder = _ROOT / "bundle"
@@ -450,12 +450,6 @@ def _set_precision(wanted: str) -> None:
     """How exact float32 matrix products and convolutions are; "highest": no TF32 anywhere."""
     torch.set_float32_matmul_precision(wanted)
     torch.backends.cudnn.allow_tf32 = wanted != "highest"
-
-
-def _warm_up(*, in_float64: bool) -> None:
-    """With a seed nobody knows: what a source draws while it is imported is not the same in every cell."""
-    warm_up(in_float64=in_float64)
-    _seed(random.getrandbits(32))
 
 
 def _seed(seed: int) -> None:
