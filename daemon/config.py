@@ -73,7 +73,9 @@ class Sandbox(_Section):
         61_000, description="First of the 4000 user ids that cells run under when evald runs as root"
     )
     spare_cells: Annotated[int, Field(ge=0, le=2)] = Field(
-        2, description="Cells of each kind that stand ready for the next case; on a GPU each holds about 0.5 GB of it"
+        2,
+        description="Cells of each kind that stand ready for the next case, of each builder one at most; on a GPU each "
+        "holds about 0.5 GB of it",
     )
 
 

@@ -6,25 +6,24 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-
-import click
+from contextvars import ContextVar
 
 from daemon.cli.root import SUMMARIES
 
-_KEY = "evald.command-line"
+_TYPED: ContextVar[Sequence[str]] = ContextVar("typed", default=())
 _SAYING_WHICH = ("--home", "--config")
-_COMMAND = re.compile(rf"\bevald (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b)(?!\S+ --home)")
+_NEEDS_NONE = r"(?!\S+ --home|.* --help)"
+_COMMAND = re.compile(rf"\bevald (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b){_NEEDS_NONE}")
 
 
-def remember(context: click.Context, args: Sequence[str]) -> None:
+def remember(args: Sequence[str]) -> None:
     """What has been typed, for `here`."""
-    context.meta[_KEY] = tuple(args)
+    _TYPED.set(tuple(args))
 
 
 def here(text: str) -> str:
     """`text` with its commands as they are to be typed beside the one that runs now."""
-    context = click.get_current_context(silent=True)
-    return text if context is None else beside(text, context.meta.get(_KEY, ()))
+    return beside(text, _TYPED.get())
 
 
 def beside(text: str, args: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line and answer its exit code. Messages go to stderr; with --json an error goes to stdout."""
     args = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in args
+    commands_to_type.remember(args)
     try:
         code = _invoke(args, as_json=as_json)
         sys.stdout.flush()
@@ -44,11 +45,11 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
         click.echo("evald: interrupted", err=True)
         return INTERRUPTED
     except EvaldError as error:
-        return report(_for(args, error), as_json=as_json)
+        return report(error, as_json=as_json)
     except BrokenPipeError:
         raise
     except OSError as error:
-        return report(_for(args, _of_system(error)), as_json=as_json)
+        return report(_of_system(error), as_json=as_json)
     return code if isinstance(code, int) else 0
 
 
@@ -57,18 +58,10 @@ def _call(args: list[str]) -> object:
     if "_EVALD_COMPLETE" in os.environ:
         return evald.main(args=args, prog_name="evald", standalone_mode=False)
     try:
-        with evald.make_context("evald", list(args)) as context:
-            commands_to_type.remember(context, args)
+        with evald.make_context("evald", args) as context:
             return evald.invoke(context)
     except click.exceptions.Exit as ending:
         return ending.exit_code
-
-
-def _for(args: list[str], error: EvaldError) -> EvaldError:
-    """With a hint about the same evald as what was typed."""
-    if error.hint:
-        error.hint = commands_to_type.beside(error.hint, args)
-    return error
 
 
 def report(error: EvaldError, *, as_json: bool) -> int:
