@@ -1,5 +1,5 @@
-"""Commands that evald tells people to type, for the evald that they have just named: a hint without the `--home` of the
-command that failed would be about another one."""
+"""Commands that evald tells people to type, for the evald that they have just named: a hint without the `--home`, say,
+of the command that gives it would be about another one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 
+from daemon.cli.options import WHICH_EVALD
 from daemon.cli.root import SUMMARIES
 
 _TYPED: ContextVar[Sequence[str]] = ContextVar("typed", default=())
-_SAYING_WHICH = ("--home", "--config")
 _NEEDS_NONE = r"(?!\S+ --home|.* --help)"
 _COMMAND = re.compile(rf"\bevald (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b){_NEEDS_NONE}")
 
@@ -34,7 +34,7 @@ def beside(text: str, args: Sequence[str]) -> str:
 
 def _which(args: Sequence[str]) -> Iterator[str]:
     """The options that say which evald is meant, each as it would be typed; the last one counts."""
-    for option in _SAYING_WHICH:
+    for option in WHICH_EVALD:
         values = [value for value in _values(option, args) if value]
         if values:
             yield f"{option} {shlex.quote(values[-1])}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,10 +32,15 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
             _show(check)
     failed = sum(check.status is Status.FAIL for check in found)
     if as_json:
-        screen.document({"ok": not failed, "checks": [{**vars(check), "status": str(check.status)} for check in found]})
+        screen.document({"ok": not failed, "checks": [_as_document(check) for check in found]})
     elif failed:
         screen.say(f"\n{failed} of {len(found)} checks failed: evald cannot judge here yet")
     return 2 if failed else 0
+
+
+def _as_document(check: Check) -> dict[str, Any]:
+    hint = commands_to_type.here(check.hint) if check.hint else check.hint
+    return {**vars(check), "status": str(check.status), "hint": hint}
 
 
 def _show(check: Check) -> None:

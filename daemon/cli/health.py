@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import figures, screen
+from daemon.cli import commands_to_type, figures, screen
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
     problems = list(troubles(wanted, is_drained=host in drained))
     problems += hindrances(loaded.settings, wanted)
     if as_json:
-        screen.document({"healthy": not problems, "problems": problems})
+        screen.document({"healthy": not problems, "problems": [commands_to_type.here(one) for one in problems]})
     else:
         healthy = _drained(host) if host is not None and host in drained else _serving(wanted)
         for problem in problems or [f"healthy: {healthy}"]:
-            screen.line(problem)
+            screen.line(commands_to_type.here(problem))
     return _UNWELL if problems else 0
 
 

@@ -39,6 +39,7 @@ _PLACES = {
     "state": Flag("--state", "DIR", "Database, cache and locks, on a local disk, when not in the home."),
     "database": Flag("--database", "URL", "sqlite:////path/evald.sqlite3 or postgresql://user@host/name."),
 }
+WHICH_EVALD = ("--home", "--config", *(flag.option for key, flag in _PLACES.items() if key != "home"))
 _MORE = {
     "isolation": Flag("--isolation", "HOW", "bubblewrap, or none: only to debug your own code."),
     "slots": Flag("--slots", "N", "How many jobs to judge at the same time."),
@@ -66,13 +67,20 @@ def settings_options(*more: str) -> Callable[[Function], Function]:
             loaded = _load(chosen, given.pop("config"), given.pop("assignments"))
             return function(*args, loaded=loaded, **given)
 
-        decorated: Any = command
-        decorated = _ASSIGN(decorated)
-        for key in reversed(flags):
-            decorated = _option(key, flags[key])(_with_config_file(decorated) if key == "home" else decorated)
-        return decorated  # type: ignore[no-any-return]
+        return _with_flags(_ASSIGN(command), flags)  # type: ignore[no-any-return]
 
     return decorate
+
+
+def place_options(function: Any) -> Any:
+    """Give the group the options that say which evald is meant: they may stand before the command as well."""
+    return _with_flags(function, _PLACES)
+
+
+def _with_flags(function: Any, flags: dict[str, Flag]) -> Any:
+    for key in reversed(flags):
+        function = _option(key, flags[key])(_with_config_file(function) if key == "home" else function)
+    return function
 
 
 def _parameter(key: str) -> str:
@@ -105,7 +113,7 @@ def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ..
     from daemon import config as settings
 
     root = click.get_current_context().find_root().params
-    chosen["home"] = chosen["home"] or root.get("home")
+    chosen |= {key: chosen[key] or root.get(key) for key in _PLACES}
     file = config or root.get("config")
     if chosen.get("backend_paths"):  # typed by hand, where a shell completes it: meant from the current folder
         chosen["backend_paths"] = [Path(folder).expanduser().absolute() for folder in chosen["backend_paths"]]

@@ -28,8 +28,8 @@ Data goes to stdout, messages go to stderr. On a terminal there are tables, colo
 `NO_COLOR` is honoured. Every command knows `--json`: one JSON document on stdout and nothing else there; an error is
 then `{"error": …, "hint": …}`. [Exit codes and results](exit-codes-and-results.md) says what they mean.
 
-Which evald is meant, and single [settings](settings.md), are said by the common options listed last. `--home` and
-`--config` may also stand before the command. Times such as `--since` and `--older-than` are `90s`, `15m`, `12h`, `7d`,
+Which evald is meant, and single [settings](settings.md), are said by the common options listed last. Those that say
+which evald may also stand before the command. Times such as `--since` and `--older-than` are `90s`, `15m`, `12h`, `7d`,
 `4w`, or a date (`2026-01-31`, `2026-01-31T12:00`; UTC unless it says otherwise).
 """
 

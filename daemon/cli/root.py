@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from daemon.cli.options import place_options
+
 SECTIONS: dict[str, dict[str, str]] = {
     "Judging": {
         "run": "judge bundles as they arrive in the inbox, until stopped",
@@ -82,8 +84,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
 
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--home", type=click.Path(), help="Folder that holds inbox/, results/ and state/.")
-@click.option("--config", type=click.Path(), help="Settings file (TOML).")
+@place_options
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print it.")
 @click.pass_context
 def evald(ctx: click.Context, /, **_given: Any) -> None:

@@ -323,7 +323,7 @@ def _json(text: str) -> dict[str, Any]:
     except ValueError:
         told = None
     if not isinstance(told, dict):
-        raise ClientError(f"no answer of evald: {text[:100]!r}", hint="is this the address of an evald serve?")
+        raise ClientError(f"no answer of evald: {text[:100]!r}", hint="is this where evald listens?")
     return told
 
 

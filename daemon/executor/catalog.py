@@ -10,26 +10,41 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from daemon.contract import KernelTypeSpec
+from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, ValidationError
+
+from daemon.contract import DTYPES, KernelTypeSpec
 from daemon.errors import OperatorError
 
 _BUILT_IN = Path(__file__).parent / "backends"
-_KNOWN = frozenset(
-    {
-        "io_required",
-        "metadata_keys",
-        "metadata_required",
-        "metadata_aliases",
-        "lacks_dtypes",
-        "python",
-        "build",
-        "precompiled_header",
-        "answers",
-        "devices",
-    }
-)
+
+
+def _is_known(dtype: str) -> str:
+    if dtype not in DTYPES:
+        raise ValueError(f"no such dtype; there are {', '.join(DTYPES)}")
+    return dtype
+
+
+_Device = Literal["cpu", "cuda"]
+_DType = Annotated[str, AfterValidator(_is_known)]
+
+
+class _Spec(BaseModel):
+    """SPEC as a backend file has it; docs/how-to/add-a-kernel-type.md says what each key means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    io_required: StrictBool = True
+    metadata_keys: tuple[str, ...] = ()
+    metadata_required: tuple[str, ...] = ()
+    metadata_aliases: dict[str, str] = {}
+    lacks_dtypes: tuple[_DType, ...] = ()
+    python: StrictBool = True
+    build: StrictBool | tuple[_Device, ...] = ()
+    precompiled_header: StrictBool = False
+    answers: Literal["args", "either"] = "either"
+    devices: tuple[_Device, ...] = ("cpu",)
 
 
 @dataclass(frozen=True)
@@ -68,31 +83,43 @@ def contract_types(backends: Mapping[str, BackendSpec]) -> dict[str, KernelTypeS
 
 
 def _read(path: Path) -> BackendSpec:
-    literal = _literal(path)
-    if unknown := set(literal) - _KNOWN:
-        raise OperatorError(f"{path}: SPEC has unknown keys: {', '.join(sorted(unknown))}")
+    try:
+        spec = _Spec.model_validate(_literal(path))
+    except ValidationError as error:
+        raise OperatorError("\n".join([f"{path}: SPEC is wrong", *map(_in_words, error.errors())])) from error
     contract = KernelTypeSpec(
         name=path.stem,
-        io_required=bool(literal.get("io_required", True)),
-        metadata_keys=tuple(literal.get("metadata_keys", ())),
-        metadata_required=tuple(literal.get("metadata_required", ())),
-        metadata_aliases=dict(literal.get("metadata_aliases", {})),
-        is_python=bool(literal.get("python", True)),
-        writes_outputs=literal.get("answers") == "args",
-        lacks_dtypes=tuple(literal.get("lacks_dtypes", ())),
+        io_required=spec.io_required,
+        metadata_keys=spec.metadata_keys,
+        metadata_required=spec.metadata_required,
+        metadata_aliases=spec.metadata_aliases,
+        is_python=spec.python,
+        writes_outputs=spec.answers == "args",
+        lacks_dtypes=spec.lacks_dtypes,
     )
-    devices = tuple(literal.get("devices", ("cpu",)))
     return BackendSpec(
         contract,
-        build=devices if literal.get("build") is True else tuple(literal.get("build") or ()),
-        answers=str(literal.get("answers", "either")),
-        devices=devices,
-        precompiled_header=literal.get("precompiled_header") is True,
+        build=spec.devices if spec.build is True else spec.build or (),
+        answers=spec.answers,
+        devices=spec.devices,
+        precompiled_header=spec.precompiled_header,
     )
+
+
+def _in_words(error: Any) -> str:
+    """One of pydantic's errors."""
+    key = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        return f"{key}: there is no such key; there are {', '.join(_Spec.model_fields)}"
+    return f"{key}: {error['msg']} (got {error['input']!r})"
 
 
 def _literal(path: Path) -> dict[str, Any]:
-    for node in ast.parse(path.read_text("utf-8"), str(path)).body:
+    try:
+        module = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError) as error:
+        raise OperatorError(f"{path} is no Python: {error}") from error
+    for node in module.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "SPEC" for t in node.targets):
             try:
                 value = ast.literal_eval(node.value)

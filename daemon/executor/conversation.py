@@ -256,11 +256,14 @@ class Cell:
         return CellFailed(verdict, failure, final=final)
 
     def _died(self, phase: Phase) -> CellFailed:
-        """The channel closed: say how the process ended. It may be dying still, so wait a moment before killing."""
+        """The channel closed: say how the process ended. It may be dying still, so wait a moment before killing.
+        Raises `HarnessError` when it was killed from outside: that says nothing about the kernel in it."""
         limit = time.monotonic() + 2.0
         while self.program.poll() is None and time.monotonic() < limit:
             self._hear_out(0.01)
         ended = self.kill()
+        if ended.from_outside:
+            raise HarnessError("a cell was killed, or what it was forked from: the kernel's log may say why (dmesg)")
         if ended.oom_killed:
             return self._failed(Verdict.OUT_OF_MEMORY, phase, "killed for want of memory")
         if ended.signal == "SIGXFSZ":

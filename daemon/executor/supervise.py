@@ -27,7 +27,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -46,12 +46,14 @@ _FOLDER_PREFIX = "evald-unsandboxed-"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended: its exit code, or the signal that killed it; and which limits of its group it ran into."""
+    """How a program ended: its exit code, or the signal that killed it; and which limits of its group it ran into.
+    `from_outside`: it was neither its own doing nor ours, and nothing in the program can have done it."""
 
     exit_code: int | None
     signal: str | None
     oom_killed: bool = False
     processes_refused: int = 0
+    from_outside: bool = False
 
 
 class Program(Protocol):
@@ -167,6 +169,7 @@ class ForkedProgram:
         self._code: int | None = None
         self._ended: Ended | None = None
         self._is_struck = False
+        self._from_outside = False
         self._by_signal = False  # how it was frozen the last time: a host may have cgroups and no freezer
         self.stdout_fd, self.stderr_fd = stdout_fd, stderr_fd
         for fd in (stdout_fd, stderr_fd):
@@ -214,10 +217,14 @@ class ForkedProgram:
     def poll(self) -> Ended | None:
         if self._code is None:
             self._hear()
-        return None if self._code is None else _ended(self._code, self._group)
+        return None if self._code is None else self._as_ended(self._code)
+
+    def _as_ended(self, code: int) -> Ended:
+        ended = _ended(code, self._group)
+        return replace(ended, from_outside=self._from_outside and not ended.oom_killed)
 
     def _hear(self) -> None:
-        """What pid 1 said; nothing at all when it was killed itself."""
+        """What pid 1 said; nothing at all when it was killed itself, which nobody in its namespace can do."""
         try:
             word = self._status.recv(64)
         except BlockingIOError:
@@ -226,12 +233,13 @@ class ForkedProgram:
             word = b""
         text = word.decode("ascii", "replace").removeprefix("ended ")
         self._code = int(text) if text.lstrip("-").isdigit() else -signal.SIGKILL
+        self._from_outside = not word and not self._is_struck
 
     def strike(self) -> None:
         if self._ended is not None or self._is_struck:
             return
-        self._is_struck = True
         self.poll()  # how it ended by itself, if it has
+        self._is_struck = True
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
         if self._group is not None:
@@ -241,7 +249,7 @@ class ForkedProgram:
         if self._ended is None:
             self.strike()
             self._wait_until_dead()
-            self._ended = _ended(-signal.SIGKILL if self._code is None else self._code, self._group)
+            self._ended = self._as_ended(-signal.SIGKILL if self._code is None else self._code)
             for fd in (self.stdout_fd, self.stderr_fd, self._init_fd):
                 os.close(fd)
             self._status.close()

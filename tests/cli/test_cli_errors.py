@@ -53,6 +53,8 @@ def test_a_mistake_is_named_with_what_to_type(evald: Evald, args: tuple[str, ...
         (("--home", "a b", "status"), "evald --home 'a b' run"),
         (("status", "--home=there"), "evald --home there run"),
         (("--home", "one", "stats", "--home", "two"), "evald --home two db upgrade"),
+        (("stats", "--state", "fast disk"), "evald --state 'fast disk' run"),
+        (("--state", "s", "stats", "--results=r"), "evald --results r --state s run"),
         (("status",), "type: evald run"),
     ],
 )
@@ -63,6 +65,28 @@ def test_what_to_type_is_about_the_evald_that_was_named(
     ran = evald(*args, *(("--json",) if as_json else ()))
     assert ran.code == 2
     assert typed in (ran.document()["hint"] if as_json else ran.err)
+
+
+@pytest.mark.parametrize("place", ["home", "state", "inbox", "results", "database"])
+def test_which_evald_is_meant_may_stand_before_the_command(evald: Evald, tmp_path: Path, place: str) -> None:
+    value = f"sqlite:////{tmp_path / 'there.sqlite3'}" if place == "database" else str(tmp_path / "there")
+    before, after = evald(f"--{place}", value, "config", "--json"), evald("config", "--json", f"--{place}", value)
+    assert before.code == 0
+    assert before.document() == after.document()
+    assert "there" in before.out
+
+
+def test_what_is_said_beside_results_is_about_the_evald_that_was_named(evald: Evald, tmp_path: Path) -> None:
+    (tmp_path / "other" / "inbox").mkdir(parents=True)
+    home, named = f"--home={tmp_path / 'other'}", f"evald --home {tmp_path / 'other'}"
+    assert f"{named} eval" in evald(home, "new", "torch-compare", str(tmp_path / "mine")).err
+    assert f"{named} token NAME" in evald(home, "token").out
+    unwell = f"nobody judges: type {named} run, or systemctl start evald"
+    assert evald(home, "health").out == f"{unwell}\n"
+    assert evald("health", home, "--json").document()["problems"] == [unwell]
+    checks = evald("doctor", home, "--set", "min_free_bytes=9000000000000000", "--json").document()["checks"]
+    (of_space, *_) = [check for check in checks if check["name"].startswith("space")]
+    assert of_space["hint"].startswith(f"{named} cleanup --dry-run")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -18,12 +20,13 @@ from daemon.errors import HarnessError
 from daemon.executor import zygote as zygote_process
 from daemon.executor.cell_settings import CellSettings
 from daemon.executor.cells import Cells
-from daemon.executor.conversation import Cell
+from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.devices import Device, choose
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import CellLimits, Policy
+from daemon.executor.supervise import ForkedProgram
 from daemon.executor.zygotes import Zygote, Zygotes
-from daemon.verdict import Phase, Side
+from daemon.verdict import Phase, Side, Verdict
 
 pytestmark = pytest.mark.sandbox
 
@@ -107,6 +110,32 @@ def test_a_zygote_that_died_takes_its_cells_along_and_is_replaced(kept: Kept) ->
     again = kept.start()
     assert kept.zygote is not before
     again.kill()
+
+
+@pytest.mark.parametrize("whose", ["zygote", "cell"])
+def test_a_cell_that_was_killed_from_outside_says_nothing_about_its_kernel(kept: Kept, whose: str) -> None:
+    cell = kept.start()
+    assert isinstance(cell.program, ForkedProgram)
+    program = kept.zygote._program if whose == "zygote" else cell.program
+    signal.pidfd_send_signal(program._init_fd, signal.SIGKILL)
+    assert select.select([cell.program._init_fd], [], [], 20)[0]
+    with pytest.raises(HarnessError, match="a cell was killed"):
+        cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+    assert cell.kill().from_outside
+
+
+def test_a_cell_that_ended_by_itself_or_was_ended_by_us_was_not_killed_from_outside(kept: Kept) -> None:
+    struck = kept.start()
+    ended = struck.kill()
+    assert (ended.signal, ended.from_outside) == ("SIGKILL", False)
+    shot = kept.start()
+    assert isinstance(shot.program, ForkedProgram)
+    (child,) = shot.program._members()
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(CellFailed, match="SIGKILL") as failed:
+        shot.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+    assert failed.value.verdict is Verdict.RUNTIME_ERROR
+    assert not shot.kill().from_outside
 
 
 @pytest.mark.parametrize("threads", [1, 8])
