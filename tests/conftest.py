@@ -4,6 +4,7 @@ there is one Postgres."""
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ import evald_processes
 import postgres_server
 
 evald_processes.fork_judges()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a suite in the background of a script: tests type Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -85,6 +85,12 @@ def probe(secret):
         attempt(name, lambda: syscall(number, disk, 0, 0, 0))
         attempt(name + " of nothing", lambda: syscall(number, -1, 0, 0, 0))
     os.close(disk)
+    attempt("socketpair tipc", lambda: socket.socketpair(30, socket.SOCK_STREAM))
+    ours, theirs = socket.socketpair()
+    attempt("out of band", lambda: ours.send(b"x", socket.MSG_OOB))
+    attempt("out of band message", lambda: ours.sendmsg([b"x"], [], socket.MSG_OOB))
+    attempt("in band", lambda: ours.send(b"x"))
+    ours.close(), theirs.close()
     attempt("f_setsig", lambda: fcntl.fcntl(0, 10, signal.SIGCONT))
     attempt("setns", lambda: syscall(308, 0, 0))
     attempt("setuid", lambda: os.setuid(0))
@@ -177,11 +183,15 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "inotify",
         "mq_open",
         "f_setsig",
+        "socketpair tipc",
+        "out of band",
+        "out of band message",
     ],
 )
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
 def test_a_dangerous_system_call_is_refused(report: dict[str, str], call: str) -> None:
     assert report[call] == "refused:EPERM"
+    assert report["in band"] == "allowed:1"
 
 
 @pytest.mark.parametrize("call", ["sync", "syncfs", "fsync", "fdatasync", "sync_file_range"])

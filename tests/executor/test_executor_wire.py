@@ -260,10 +260,11 @@ def test_the_filter_never_jumps_out_of_itself_and_ends_by_allowing(machine: str)
     assert len(instructions) < 4096
 
 
-def verdict_of(machine: str, number: int, arg0: int = 0, architecture: int | None = None) -> int:
-    """Run the program as the kernel would, on the four loads it makes."""
+def verdict_of(machine: str, number: int, *args: int, architecture: int | None = None) -> int:
+    """Run the program as the kernel would, on the loads it makes."""
     known = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-    data = {0: number, 4: known[machine] if architecture is None else architecture, 16: arg0}
+    data = {0: number, 4: known[machine] if architecture is None else architecture}
+    data |= {16 + 8 * place: arg for place, arg in enumerate((*args, 0, 0, 0, 0)[:6])}
     accumulator, at = 0, 0
     program = list(struct.iter_unpack("HBBI", seccomp.program(machine)))
     while True:
@@ -282,15 +283,20 @@ ALLOW, EPERM, KILL = 0x7FFF0000, 0x00050001, 0x80000000
 
 
 @pytest.mark.parametrize(
-    ("number", "arg0", "expected"),
+    ("number", "args", "expected"),
     [
-        (0, 0, ALLOW), (101, 0, EPERM), (321, 0, EPERM), (425, 0, EPERM), (272, 0, EPERM), (435, 0, 0x00050026),
-        (56, 0x11, ALLOW), (56, 0x003D0F00, ALLOW), (56, 0x10000011, EPERM), (56, 0x20000011, EPERM), (41, 1, ALLOW),
-        (41, 2, EPERM), (41, 40, EPERM), (41, 16, EPERM), (53, 1, ALLOW), (0x40000000 | 101, 0, KILL),
+        (0, [0], ALLOW), (101, [0], EPERM), (321, [0], EPERM), (425, [0], EPERM), (272, [0], EPERM),
+        (435, [0], 0x00050026), (0x40000000 | 101, [0], KILL),
+        (56, [0x11], ALLOW), (56, [0x003D0F00], ALLOW), (56, [0x10000011], EPERM), (56, [0x20000011], EPERM),
+        (41, [1], ALLOW), (41, [2], EPERM), (41, [40], EPERM), (41, [16], EPERM), (53, [1], ALLOW), (53, [30], EPERM),
+        (72, [0, 3], ALLOW), (72, [10, 10], EPERM),
+        (44, [1, 1, 1, 0x4040], ALLOW), (44, [0, 0, 0, 1], EPERM),
+        (46, [1, 1, 0x4000], ALLOW), (46, [0, 0, 0x41], EPERM),
+        (307, [1, 1, 1, 0], ALLOW), (307, [0, 0, 0, 1], EPERM),
     ],
 )  # fmt: skip
-def test_the_filter_decides_by_number_and_argument(number: int, arg0: int, expected: int) -> None:
-    assert verdict_of("x86_64", number, arg0) == expected
+def test_the_filter_decides_by_number_and_argument(number: int, args: list[int], expected: int) -> None:
+    assert verdict_of("x86_64", number, *args) == expected
 
 
 def test_another_architecture_is_killed() -> None:

@@ -2,7 +2,8 @@
 
 Refused (EPERM): new namespaces, mounts, tracing and reading other processes, kernel keyrings, bpf, io_uring,
 userfaultfd, perf, modules, clocks, every socket family but AF_UNIX (a cell has no network, but vsock and alg sockets
-ignore namespaces), and what makes the kernel send a signal of one's choice later: a timer that sends SIGCONT would wake
+ignore namespaces) and its out-of-band bytes, which nobody needs and whose code in the kernel had holes
+(CVE-2025-38236), and what makes the kernel send a signal of one's choice later: a timer that sends SIGCONT would wake
 a process that SIGSTOP has frozen. So is what the kernel goes on with while its process stands frozen (asynchronous
 I/O), and what is counted across all namespaces, for the host or for the user that runs the daemon: contexts of
 asynchronous I/O, inotify instances, message queues.
@@ -19,14 +20,17 @@ import errno
 import os
 import platform
 import struct
+from dataclasses import dataclass
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
+_NR, _ARCH, _ARG0 = 0, 4, 16
 _ALLOW = 0x7FFF0000
 _KILL = 0x80000000
 _ERRNO = 0x00050000
 _X32_BIT = 0x40000000
 _AF_UNIX = 1
+_F_SETSIG = 10
+_MSG_OOB = 1
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWTIME (sched.h)
 _CLONE_NEWTIME = 0x80  # shares its bit with the exit signal of clone: only unshare can ask for it
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
@@ -111,11 +115,29 @@ _IDLE: dict[str, tuple[int, int]] = {
     "fdatasync": (75, 83),
     "sync_file_range": (277, 84),
 }
-_CLONE = (56, 220)
 _CLONE3 = 435
-_SOCKET = (41, 198)
-_FCNTL = (72, 25)
-_F_SETSIG = 10
+
+
+@dataclass(frozen=True)
+class _ByArgument:
+    """A call that is refused by what one of its arguments is: unless `test` with `value` holds, or where it does."""
+
+    numbers: tuple[int, int]
+    argument: int
+    test: int
+    value: int
+    must_hold: bool = False
+
+
+_BY_ARGUMENT = {
+    "clone": _ByArgument((56, 220), 0, _JUMP_SET, _NEW_NAMESPACES & ~_CLONE_NEWTIME),
+    "socket": _ByArgument((41, 198), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
+    "socketpair": _ByArgument((53, 199), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
+    "fcntl": _ByArgument((72, 25), 1, _JUMP_EQ, _F_SETSIG),
+    "sendto": _ByArgument((44, 206), 3, _JUMP_SET, _MSG_OOB),
+    "sendmsg": _ByArgument((46, 211), 2, _JUMP_SET, _MSG_OOB),
+    "sendmmsg": _ByArgument((307, 269), 3, _JUMP_SET, _MSG_OOB),
+}
 
 
 def _instruction(code: int, jump_true: int, jump_false: int, value: int) -> bytes:
@@ -145,39 +167,17 @@ def program(machine: str | None = None) -> bytes:
     for call in _IDLE.values():
         parts += [_instruction(_JUMP_EQ, 0, 1, call[column]), _instruction(_RETURN, 0, 0, _ERRNO)]
     parts += [_instruction(_JUMP_EQ, 0, 1, _CLONE3), _instruction(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
-    parts += _refuse_clone_flags(_CLONE[column], refuse)
-    parts += _refuse_foreign_sockets(_SOCKET[column], refuse)
-    parts += _refuse_choice_of_signal(_FCNTL[column], refuse)
+    for rule in _BY_ARGUMENT.values():
+        parts += _refuse_by_argument(rule, column, refuse)
     parts.append(_instruction(_RETURN, 0, 0, _ALLOW))
     return b"".join(parts)
 
 
-def _refuse_clone_flags(number: int, refuse: bytes) -> list[bytes]:
-    flags = _NEW_NAMESPACES & ~_CLONE_NEWTIME
+def _refuse_by_argument(rule: _ByArgument, column: int, refuse: bytes) -> list[bytes]:
     return [
-        _instruction(_JUMP_EQ, 0, 4, number),
-        _instruction(_LOAD, 0, 0, _ARG0),
-        _instruction(_JUMP_SET, 0, 1, flags),
-        refuse,
-        _instruction(_LOAD, 0, 0, _NR),
-    ]
-
-
-def _refuse_foreign_sockets(number: int, refuse: bytes) -> list[bytes]:
-    return [
-        _instruction(_JUMP_EQ, 0, 4, number),
-        _instruction(_LOAD, 0, 0, _ARG0),
-        _instruction(_JUMP_EQ, 1, 0, _AF_UNIX),
-        refuse,
-        _instruction(_LOAD, 0, 0, _NR),
-    ]
-
-
-def _refuse_choice_of_signal(number: int, refuse: bytes) -> list[bytes]:
-    return [
-        _instruction(_JUMP_EQ, 0, 4, number),
-        _instruction(_LOAD, 0, 0, _ARG1),
-        _instruction(_JUMP_EQ, 0, 1, _F_SETSIG),
+        _instruction(_JUMP_EQ, 0, 4, rule.numbers[column]),
+        _instruction(_LOAD, 0, 0, _ARG0 + 8 * rule.argument),
+        _instruction(rule.test, 1, 0, rule.value) if rule.must_hold else _instruction(rule.test, 0, 1, rule.value),
         refuse,
         _instruction(_LOAD, 0, 0, _NR),
     ]
