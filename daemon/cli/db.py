@@ -43,11 +43,13 @@ def current(*, loaded: LoadedSettings, as_json: bool) -> int:
 
 @command.command("upgrade")
 @settings_options()
+@click.option("--force", is_flag=True, help="Also while daemons use it: theirs is the old schema.")
 @json_option
-def upgrade(*, loaded: LoadedSettings, as_json: bool) -> int:
+def upgrade(*, loaded: LoadedSettings, force: bool, as_json: bool) -> int:
     """Bring the database to the schema this evald needs; an empty or missing one is created.
 
-    Stop every daemon that uses it and make a backup before. There is no downgrade.
+    Stop every daemon that uses it and make a backup before: it is refused as long as one is there. There is no
+    downgrade.
     """
     from daemon.db import migrate
     from daemon.db.connection import normalised
@@ -56,7 +58,7 @@ def upgrade(*, loaded: LoadedSettings, as_json: bool) -> int:
     url = normalised(settings.database_url)
     if settings.database_url == settings.paths.default_database_url:
         settings.paths.create()
-    reached = migrate.upgrade(settings.database_url)
+    reached = migrate.upgrade(settings.database_url, force=force)
     name = url.render_as_string(hide_password=True)
     if as_json:
         screen.document({"database": name, "current": reached})

@@ -305,9 +305,15 @@ class History:
 _EVALUATION_FIELDS = set(EvaluationRecord.__dataclass_fields__) - {"samples", "metrics"}
 
 
+def is_silent(row: Row[Any]) -> bool:
+    """Whether a daemon has not told about itself for longer than its lease: its row, as it was at `read_at`."""
+    return bool(row.read_at - row.seen_at > timedelta(seconds=row.lease_s))
+
+
 def _daemon(row: Row[Any]) -> DaemonRecord:
     values = dict(row._mapping)
-    silent = values.pop("read_at") - row.seen_at > timedelta(seconds=row.lease_s)
+    silent = is_silent(row)
+    del values["read_at"]
     # A daemon of a later version may tell more about its devices than this one knows of.
     told = [
         {key: device[key] for key in DeviceState.__dataclass_fields__ if key in device}

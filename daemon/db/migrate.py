@@ -13,20 +13,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import inspect, select
+
 from daemon.db import revision
 from daemon.db.connection import Database
 from daemon.db.errors import StorageRefused
+from daemon.db.history import is_silent
+from daemon.db.models import Daemon
+from daemon.db.records import DaemonState
+from daemon.db.sqlfunctions import now
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection
 
 
-def upgrade(url: str) -> str:
+def upgrade(url: str, *, force: bool = False) -> str:
     """Run every revision `url` lacks and answer the revision it has now. Safe to run from several processes at once.
 
-    Raises `OperatorError` for a database that is newer or not evald's, `StorageUnavailable`.
+    Raises `OperatorError` for a database that is newer, not evald's, or, unless `force`, used by a daemon that goes by
+    the old schema, `StorageUnavailable`.
     """
     from alembic import command
 
@@ -36,6 +44,8 @@ def upgrade(url: str) -> str:
             found = revision.revision_of(connection, database.name)
             if found is not None and found not in _known():
                 raise revision.mismatch(database.name, found, outdated=False)
+            if found is not None and found != head() and not force:
+                _require_nobody_there(connection, database.name)
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -79,6 +89,21 @@ def ensure_ready(url: str) -> None:
         raise OperatorError(error.message, hint=error.hint) from error
     finally:
         database.close()
+
+
+def _require_nobody_there(connection: Connection, name: str) -> None:
+    """Raises `OperatorError`. The columns are those of the first revision that knew of daemons."""
+    if Daemon.__tablename__ not in inspect(connection).get_table_names():
+        return
+    columns = (Daemon.host, Daemon.pid, Daemon.seen_at, Daemon.lease_s, now().label("read_at"))
+    running = select(*columns).where(Daemon.state != DaemonState.STOPPED).order_by(Daemon.host, Daemon.pid)
+    if there := [row for row in connection.execute(running) if not is_silent(row)]:
+        who = ", ".join(f"{row.host} (pid {row.pid})" for row in there)
+        raise OperatorError(
+            f"daemons use database {name}: {who}",
+            hint="stop them first; one that was killed counts as gone after "
+            f"{max(row.lease_s for row in there):g} s. In spite of them: evald db upgrade --force",
+        )
 
 
 def _known() -> set[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import io
 import json
+import sqlite3
 import tarfile
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from conftest import Evald
 
 from daemon.cli import checks
 from daemon.cli.starters import STARTERS
+
+FROZEN = Path(__file__).parents[1] / "db" / "frozen"
 
 
 @pytest.mark.parametrize("kind", list(STARTERS))
@@ -138,6 +143,20 @@ def test_a_password_is_not_printed(evald: Evald) -> None:
         assert ran.code == 0
         assert "secret" not in ran.out
         assert "evald:***@host" in ran.out
+
+
+def test_db_upgrade_beside_daemons_wants_to_be_forced(evald: Evald, tmp_path: Path) -> None:
+    file = tmp_path / "evald-home" / "state" / "evald.sqlite3"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(gzip.decompress((FROZEN / "0004.sqlite3.gz").read_bytes()))
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE daemon SET lease_s = 1e9, state = 'running'")
+    refused = evald("db", "upgrade")
+    assert refused.code == 2
+    assert "daemons use database" in refused.err
+    assert "evald db upgrade --force" in refused.err
+    assert evald("db", "upgrade", "--force").code == 0
+    assert evald("db", "current").code == 0
 
 
 def test_db_upgrade_creates_and_current_tells(evald: Evald, tmp_path: Path) -> None:

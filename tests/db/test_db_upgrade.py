@@ -78,6 +78,32 @@ def test_an_upgrade_keeps_every_row(thawed: str, earlier: str) -> None:
     database.close()
 
 
+@pytest.mark.parametrize("earlier", [number for number in EARLIER if number >= "0002"])
+def test_no_upgrade_beside_a_daemon_that_is_there(thawed: str, earlier: str) -> None:
+    database = Database(thawed)
+    with database.write() as connection:
+        connection.execute(text("UPDATE daemon SET lease_s = 1e9, state = 'running'"))
+    with pytest.raises(OperatorError, match=r"daemons use database \S+: \S+ \(pid \d+\)") as refused:
+        migrate.upgrade(thawed)
+    assert "evald db upgrade --force" in str(refused.value.hint)
+    assert revision.current(database) == earlier
+    assert migrate.upgrade(thawed, force=True) == migrate.head()
+    assert migrate.upgrade(thawed) == migrate.head(), "there is nothing to upgrade any more"
+    database.close()
+
+
+@pytest.mark.parametrize("earlier", ["0002"])
+def test_a_daemon_that_stopped_or_was_silent_for_its_lease_does_not_hinder_an_upgrade(
+    thawed: str, earlier: str
+) -> None:
+    database = Database(thawed)
+    with database.write() as connection:
+        assert connection.execute(text("SELECT count(*) FROM daemon WHERE state != 'stopped'")).scalar() == 1
+    assert migrate.upgrade(thawed) == migrate.head()
+    assert revision.current(database) > earlier
+    database.close()
+
+
 @pytest.mark.parametrize("earlier", EARLIER)
 def test_an_upgraded_database_answers_and_goes_on_judging(thawed: str, earlier: str) -> None:
     migrate.upgrade(thawed)
