@@ -52,7 +52,7 @@ def run(channel_fd: int, walls: dict[str, Any]) -> int:
         backend_paths=paths,
         device=walls["device"],
         tell=lambda message: protocol.send(channel, message),
-        in_float64=bool(walls["in_float64"]),
+        as_reference=bool(walls["as_reference"]),
         under_tool=bool(walls.get("under_tool")),
     )
     gc.collect()

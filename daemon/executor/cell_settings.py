@@ -28,7 +28,7 @@ class CellSettings:
     start_s: float
     shelf: Path | None = None  # of precompiled headers, for cells that build
     jobs: int | None = None  # compilers at a time; None: as many as threads
-    in_float64: bool = False  # it will be called in float64 as well, as references are
+    as_reference: bool = False  # it will be asked for more than calls: inputs, answers in float64
 
     @classmethod
     def of(

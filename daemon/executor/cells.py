@@ -177,7 +177,7 @@ class Cells:
         walls: dict[str, object] = {
             "threads": self.settings.threads,
             "device": "cuda" if self._uses_gpu else "cpu",
-            "in_float64": self.settings.in_float64,
+            "as_reference": self.settings.as_reference,
             "backend_paths": [str(path) for path in self.settings.backend_paths],
         }
         if limits is None:

@@ -113,7 +113,7 @@ class Judge:
 
     def _cells_of(self, side: Side) -> Cells:
         cells = self._cells(_UID_STEP[side])
-        return cells.having(replace(cells.settings, in_float64=side is Side.REFERENCE))
+        return cells.having(replace(cells.settings, as_reference=side is Side.REFERENCE))
 
     def _cells(self, uid_step: int, *, sees_device: bool = True) -> Cells:
         cell_settings = CellSettings.of(

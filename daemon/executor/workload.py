@@ -46,10 +46,10 @@ class Workload:
         backend_paths: list[Path],
         device: str,
         tell: Callable[[Message], None],
-        in_float64: bool = False,
+        as_reference: bool = False,
         under_tool: bool = False,
     ) -> None:
-        """`tell` sends the judge a word ahead of the answer. `in_float64`: the kernel will be called so as well."""
+        """`tell` sends the judge a word ahead of the answer. `as_reference`: see `warm_up`."""
         self._tell = tell
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
@@ -57,7 +57,7 @@ class Workload:
         self._device = device
         self._under_tool = under_tool
         if device != "cpu":  # starting the device is not the kernel's time, nor a tool's business
-            torch.zeros(1, device=device) if under_tool else warm_up(in_float64=in_float64)
+            torch.zeros(1, device=device) if under_tool else warm_up(as_reference=as_reference)
         self._memory: dict[int, Mapping] = {}
         self._exchanged: tuple[str, Mapping] | None = None
         self.folder = _ROOT / "bundle"
