@@ -254,7 +254,7 @@ def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:
         return dict(zip(structure["keys"], [_filled(item, ready) for item in structure["items"]], strict=True))
     if isinstance(structure, list):
         return [_filled(item, ready) for item in structure]
-    return next(ready)
+    return None if structure is None else next(ready)
 
 
 def as_tensor(value: float) -> torch.Tensor:

@@ -2,7 +2,8 @@
 
 A node is one of `{"t": index}` (a tensor), `{"t": index, "py": kind}` (a Python scalar carried as a rank-0 tensor),
 `{"l": [...]}`, `{"u": [...]}` (list, tuple), `{"d": [[key, node], ...]}`, `{"v": [kind, text]}` (a value that is
-passed, never compared: int, float, bool, str, none, dtype; floats as hex).
+passed, never compared: int, float, bool, str, none, dtype; floats as hex). An answer may hold no `v` but none, which is
+a part of its nesting.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _MAX_DEPTH = 16  # a dict takes three levels of JSON: see `protocol`
 _MAX_KEY = 1000
 _MAX_PLACE = 200
 _KINDS = {"t", "l", "u", "d", "v"}
+_NONE = ["none", ""]
 
 
 class Incomparable(Exception):  # noqa: N818 - it says what the value is
@@ -28,7 +30,8 @@ def encode(
 ) -> Node:
     """Turn `value` into a node. `tensor` returns the node for leaves it takes, None for all others.
 
-    `named`: let int, float, bool, str and None through as `v` nodes. Raises `Incomparable`.
+    `named`: let int, float, bool, str and None through as `v` nodes; else None alone, inside of something. Raises
+    `Incomparable`.
     """
     if depth > _MAX_DEPTH:
         raise Incomparable(f"{place or 'the value'} is nested deeper than {_MAX_DEPTH}")
@@ -50,7 +53,7 @@ def encode(
             encode(item, tensor, place=f"{place}[{i}]", named=named, depth=depth + 1) for i, item in enumerate(value)
         ]
         return {"u" if isinstance(value, tuple) else "l": inner_nodes}
-    if named and (value is None or isinstance(value, bool | int | float | str)):
+    if (value is None and depth) or (named and (value is None or isinstance(value, bool | int | float | str))):
         return {"v": _value_out(value)}
     raise Incomparable(f"{place or 'the value'} is {_describe(value, passed=named)}")
 
@@ -62,12 +65,12 @@ def _describe(value: Any, *, passed: bool) -> str:
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     if passed:
         return f"of type {name}, which cannot be handed to another process; tensors, numbers, texts and None can"
-    return f"of type {name}, which cannot be compared; tensors and numbers can"
+    return f"of type {name}, which cannot be compared; tensors and numbers can, and None beside them"
 
 
 def _value_out(value: float | str | None) -> list[str]:
     if value is None:
-        return ["none", ""]
+        return _NONE
     if isinstance(value, float):
         return ["float", value.hex()]
     return [type(value).__name__, str(value)]
@@ -110,14 +113,14 @@ def _dtype(name: str) -> Any:
 
 
 def shape_of(node: Node) -> Any:
-    """The structure alone, for comparison: leaves become "*", lists and tuples are the same thing, a dict is
+    """The structure alone, for comparison: leaves become "*" or None, lists and tuples are the same thing, a dict is
     `{"keys": [...], "items": [...]}` (1 and "1" are two keys, and one name in JSON)."""
     if "d" in node:
         return {"keys": [key for key, _ in node["d"]], "items": [shape_of(item) for _, item in node["d"]]}
     for key in ("l", "u"):
         if key in node:
             return [shape_of(item) for item in node[key]]
-    return "*"
+    return None if node.get("v") == _NONE else "*"
 
 
 def in_words(structure: Any) -> str:
@@ -127,20 +130,20 @@ def in_words(structure: Any) -> str:
         return "{" + ", ".join(f"{key!r}: {in_words(item)}" for key, item in pairs) + "}"
     if isinstance(structure, list):
         return "[" + ", ".join(in_words(item) for item in structure) + "]"
-    return "*"
+    return str(structure)
 
 
 def leaves(node: Node, place: str = "output", *, named: bool = True) -> list[tuple[str, int]]:
     """Every tensor of the tree in order: (where it stands, at most 200 characters, its index). Raises `ValueError`
-    past `MAX_LEAVES`, for what is no tree, and, unless `named`, for a value that is no tensor."""
+    past `MAX_LEAVES`, for what is no tree, and, unless `named`, for a value that is neither a tensor nor None."""
     found: list[tuple[str, int]] = []
-    _collect(node, place, found, _KINDS if named else _KINDS - {"v"})
+    _collect(node, place, found, named=named)
     return found
 
 
-def _collect(node: Node, place: str, found: list[tuple[str, int]], kinds: set[str]) -> None:
+def _collect(node: Node, place: str, found: list[tuple[str, int]], *, named: bool) -> None:
     place = place[:_MAX_PLACE]  # here, for a key may be as long as a message, and stand above as many nodes
-    if len(node.keys() & kinds) != 1:
+    if len(node.keys() & _KINDS) != 1 or ("v" in node and not named and node["v"] != _NONE):
         raise ValueError(f"{place} is no tree")
     if "t" in node:
         found.append((place, int(node["t"])))
@@ -150,7 +153,7 @@ def _collect(node: Node, place: str, found: list[tuple[str, int]], kinds: set[st
     if len({key for key, _ in pairs}) != len(pairs):
         raise ValueError(f"{place} has a key twice")
     for key, item in pairs:
-        _collect(item, f"{place}[{key!r}]", found, kinds)
+        _collect(item, f"{place}[{key!r}]", found, named=named)
     items: Any = node.get("l", node.get("u", ()))
     for index, item in enumerate(items):
-        _collect(item, f"{place}[{index}]", found, kinds)
+        _collect(item, f"{place}[{index}]", found, named=named)

@@ -82,6 +82,27 @@ def test_nested_outputs_and_scalars_are_all_compared(judge: JudgeOne) -> None:
     judge(compare(model("(x + 1, x * 2)"), model("{'a': x + 1, 'b': x * 2}"))).ended(Verdict.WRONG_ANSWER, "nested")
 
 
+def test_none_may_stand_among_answers_where_the_reference_has_it(judge: JudgeOne) -> None:
+    attention = """
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+            def forward(self, x):
+                return self.attend(x, x, x, need_weights=False)
+        def get_inputs():
+            return [torch.randn(2, 3, 8)]
+        """
+    judge(compare(attention, attention)).passed()
+    judge(compare(model("{'y': x + 1, 'more': [None]}"), model("{'more': [None], 'y': x + 1}"))).passed()
+    words = "expected [*, None], got [None, *]"
+    judge(compare(model("(None, x + 1)"), model("(x + 1, None)"))).ended(Verdict.WRONG_ANSWER, words)
+    judge(compare(model("(x + 1, x)"), model("(x + 1, None)"))).ended(Verdict.WRONG_ANSWER, "2 outputs")
+    judge(compare(model("(None, [None])"), model("(None, [None])"))).ended(Verdict.REJECTED, "no outputs")
+    sometimes = "(x + 1, None if hasattr(self, 'n') else setattr(self, 'n', 1) or x)"
+    judge(compare(model(sometimes), model("(x + 1, x)"))).ended(Verdict.WRONG_ANSWER, "nested differently")
+
+
 @pytest.mark.parametrize("answer", ["x.grad", "x.requires_grad_(False).grad"], ids=["asked for", "no longer"])
 def test_gradients_of_inputs_are_those_of_one_call(judge: JudgeOne, answer: str) -> None:
     """Slots are used again, and what a call left on its arguments must not be added to in the next."""

@@ -187,12 +187,20 @@ def test_what_cannot_be_in_a_tree_is_named_by_place_and_type() -> None:
         {"tree": [], "tensors": []},
         {"tree": {"l": [{"t": 0}, {"t": 0}]}, "tensors": [{"dtype": "int8", "shape": [1]}]},
         {"tree": {"t": 0}, "tensors": "x"},
+        {"tree": {"l": [{"v": ["none", ""], "t": 0}]}, "tensors": [{"dtype": "int8", "shape": [1]}]},
     ],
     ids=str,
 )
 def test_a_lying_description_of_tensors_is_refused(answer: Any) -> None:
     with pytest.raises(CannotWire):
         _checked(answer, 1000, named=True)
+
+
+@pytest.mark.parametrize("value", [["int", "1"], ["none", "1"], ["none"], None, "none"])
+def test_an_answer_holds_no_value_but_none(value: Any) -> None:
+    assert tree.leaves({"l": [{"v": ["none", ""]}, {"t": 0}]}, named=False) == [("output[1]", 0)]
+    with pytest.raises(ValueError, match="is no tree"):
+        tree.leaves({"l": [{"v": value}, {"t": 0}]}, named=False)
 
 
 def test_a_true_description_is_taken() -> None:
