@@ -99,6 +99,7 @@ def probe(secret):
     attempt("nproc", lambda: raised(resource.RLIMIT_NPROC, 100000))
     attempt("core", lambda: raised(resource.RLIMIT_CORE, 1 << 20))
     attempt("priorities", lambda: list(map(resource.getrlimit, (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO))))
+    attempt("first to go", lambda: open("/proc/self/oom_score_adj").read().strip())
     attempt("kill init", lambda: os.kill(1, signal.SIGKILL))
     attempt("mem of init", lambda: open("/proc/1/mem", "rb").read(1))
     attempt("environ of init", lambda: open("/proc/1/environ", "rb").read())
@@ -209,6 +210,10 @@ def test_clone3_does_not_exist_so_that_clones_flags_can_be_read(report: dict[str
 @pytest.mark.parametrize("what", ["setuid", "setgid", "nofile", "nproc", "core", "kill init"])
 def test_no_privilege_or_limit_can_be_raised(report: dict[str, str], what: str) -> None:
     assert report[what].startswith("refused:"), report[what]
+
+
+def test_a_cell_goes_first_where_a_host_runs_out_of_memory(report: dict[str, str]) -> None:
+    assert report["first to go"] == "allowed:'1000'"
 
 
 def test_no_better_priority_can_be_had_whatever_the_daemon_may(report: dict[str, str]) -> None:
