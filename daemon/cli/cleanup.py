@@ -82,4 +82,4 @@ def _show_stuck(removed: Removed) -> None:
     if len(stuck) > _LISTED:
         screen.say(f"  and {len(stuck) - _LISTED} more")
     screen.say(f"  as root, or as the owner of what is in it, type: rm -r {shlex.quote(stuck[0].file)}")
-    screen.say("  the next evald cleanup tries again")
+    screen.say("  the next cleanup tries again")

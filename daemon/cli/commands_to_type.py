@@ -16,6 +16,9 @@ _NEEDS_NONE = r"(?!\S+ --home|.* --help)"
 _COMMAND = re.compile(rf"\bevald (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b){_NEEDS_NONE}")
 
 
+_PASSWORD = re.compile(r"://[^/]*:[^/]*@|[?&](ssl)?password=", re.IGNORECASE)
+
+
 def remember(args: Sequence[str]) -> None:
     """What has been typed, for `here`."""
     _TYPED.set(tuple(args))
@@ -36,7 +39,7 @@ def _which(args: Sequence[str]) -> Iterator[str]:
     """The options that say which evald is meant, each as it would be typed; the last one counts."""
     for option in WHICH_EVALD:
         values = [value for value in _values(option, args) if value]
-        if values:
+        if values and not _PASSWORD.search(values[-1]):  # which nobody should read in a hint
             yield f"{option} {shlex.quote(values[-1])}"
 
 

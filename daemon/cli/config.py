@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from daemon.config import LoadedSettings
 
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@]*@")
+_PASSWORD_APART = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 
 @click.command("config")
@@ -52,7 +53,7 @@ def _value(settings: Any, key: str) -> Any:
 
 
 def _without_password(url: str) -> str:
-    return _PASSWORD.sub(r"\1:***@", url)
+    return _PASSWORD_APART.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
 def _shown(value: Any) -> str:

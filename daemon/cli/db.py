@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import screen
+from daemon.cli.commands_to_type import here
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def current(*, loaded: LoadedSettings, as_json: bool) -> int:
     else:
         screen.fields([("database", database.name), ("current", found or "empty"), ("needed", revision.REVISION)])
         if not ready:
-            screen.say("type: evald db upgrade   (stop every daemon and make a backup before)")
+            screen.say(f"type: {here('evald db upgrade')}   (stop every daemon and make a backup before)")
     return 0 if ready else 2
 
 
@@ -52,14 +53,14 @@ def upgrade(*, loaded: LoadedSettings, force: bool, as_json: bool) -> int:
     downgrade.
     """
     from daemon.db import migrate
-    from daemon.db.connection import normalised
+    from daemon.db.connection import normalised, shown
 
     settings = loaded.settings
     url = normalised(settings.database_url)
     if settings.database_url == settings.paths.default_database_url:
         settings.paths.create()
     reached = migrate.upgrade(settings.database_url, force=force)
-    name = url.render_as_string(hide_password=True)
+    name = shown(url)
     if as_json:
         screen.document({"database": name, "current": reached})
     else:

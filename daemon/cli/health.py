@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import commands_to_type, figures, screen
+from daemon.cli import figures, screen
+from daemon.cli.commands_to_type import here
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
     problems = list(troubles(wanted, is_drained=host in drained))
     problems += hindrances(loaded.settings, wanted)
     if as_json:
-        screen.document({"healthy": not problems, "problems": [commands_to_type.here(one) for one in problems]})
+        screen.document({"healthy": not problems, "problems": problems})
     else:
         healthy = _drained(host) if host is not None and host in drained else _serving(wanted)
         for problem in problems or [f"healthy: {healthy}"]:
-            screen.line(commands_to_type.here(problem))
+            screen.line(problem)
     return _UNWELL if problems else 0
 
 
@@ -66,7 +67,7 @@ def troubles(daemons: tuple[DaemonRecord, ...], *, is_drained: bool = False) -> 
     for host in drained:
         yield f"nobody judges: {_drained(host)}"
     if not drained:
-        yield "nobody judges: type evald run, or systemctl start evald"
+        yield f"nobody judges: type {here('evald run')}, or systemctl start evald"
 
 
 def hindrances(settings: Settings, daemons: tuple[DaemonRecord, ...]) -> Iterator[str]:
@@ -82,7 +83,7 @@ def hindrances(settings: Settings, daemons: tuple[DaemonRecord, ...]) -> Iterato
 
 
 def _drained(host: str) -> str:
-    return f"{host} is drained, to end it type evald drain {host} --undo"
+    return f"{host} is drained, to end it type {here('evald drain')} {host} --undo"
 
 
 def _replaces(daemon: DaemonRecord, dead: DaemonRecord) -> bool:

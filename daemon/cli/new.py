@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from daemon.cli import screen
+from daemon.cli.commands_to_type import here
 from daemon.cli.options import json_option
 from daemon.cli.starters import STARTERS
 from daemon.errors import OperatorError
@@ -43,7 +44,7 @@ def command(*, as_json: bool, kind: str | None, name: str | None) -> int:
         screen.document({"kind": kind, "path": str(folder), "files": sorted(files)})
         return 0
     screen.line(f"wrote {', '.join(str(folder / file) for file in files)}")
-    screen.say(f"type: evald eval {shlex.quote(str(folder))}")
+    screen.say(f"type: {here('evald eval')} {shlex.quote(str(folder))}")
     return 0
 
 

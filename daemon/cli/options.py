@@ -112,8 +112,12 @@ _ASSIGN = click.option(
 def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ...]) -> LoadedSettings:
     from daemon import config as settings
 
-    root = click.get_current_context().find_root().params
-    chosen |= {key: chosen[key] or root.get(key) for key in _PLACES}
+    context = click.get_current_context()
+    root = context.find_root().params
+    chosen |= {key: root.get(key) for key in _PLACES if chosen[key] is None}
+    for key, flag in _PLACES.items():
+        if chosen[key] == "":
+            raise click.UsageError(f"{flag.option} is empty: is a variable of the shell not set?", ctx=context)
     file = config or root.get("config")
     if chosen.get("backend_paths"):  # typed by hand, where a shell completes it: meant from the current folder
         chosen["backend_paths"] = [Path(folder).expanduser().absolute() for folder in chosen["backend_paths"]]

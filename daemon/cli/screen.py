@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from daemon.cli import commands_to_type
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -88,18 +86,16 @@ def heading(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A message: what is going on, what to type next, which is made about the evald that was named. Where it cannot be
-    written, say to a full disk, it is lost."""
+    """A message: what is going on, what to type next. Where it cannot be written, say to a full disk, it is lost."""
     with suppress(OSError):
-        sys.stderr.write(f"{commands_to_type.here(text)}\n")
+        sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
 
 def warn(text: str) -> None:
     """A message nobody should miss."""
     if on_terminal(sys.stderr):
-        warning = Cell(f"evald: warning: {commands_to_type.here(text)}", "yellow")
-        console(err=True).print(_rich(warning), soft_wrap=True)
+        console(err=True).print(_rich(Cell(f"evald: warning: {text}", "yellow")), soft_wrap=True)
     else:
         say(f"evald: warning: {text}")
 

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from daemon import durations
 from daemon.cli import figures, outcome, screen
+from daemon.cli.commands_to_type import here
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
@@ -175,7 +176,9 @@ def _table(rows: tuple[StatsRow, ...], by: str, limit: int) -> None:
 def _leaderboard(problem: str, standings: tuple[Standing, ...]) -> None:
 
     if not standings:
-        screen.say(f"no kernel has passed problem {problem!r} yet; evald stats --by problem lists the problems")
+        screen.say(
+            f"no kernel has passed problem {problem!r} yet; {here('evald stats')} --by problem lists the problems"
+        )
         return
     drawn = screen.on_terminal()
     columns = (

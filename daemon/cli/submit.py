@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daemon.cli import failing, outcome, screen
+from daemon.cli.commands_to_type import here
 from daemon.cli.failing import COULD_NOT, as_document
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.outcome import COLUMNS
@@ -51,7 +52,7 @@ def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_jso
 
         lines = waiting.wait_for(loaded.settings, dropped, timeout)
     except KeyboardInterrupt:
-        screen.say("evald: no longer waiting; the bundles stay in the queue. evald status shows them")
+        screen.say(f"evald: no longer waiting; the bundles stay in the queue. {here('evald status')} shows them")
         raise
     missing = len(dropped) - len(lines)
     if as_json:
@@ -59,7 +60,8 @@ def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_jso
     else:
         _print_results(lines)
     if missing:
-        screen.say(f"evald: {missing} not judged after {timeout:g} s; they stay in the queue. evald status shows them")
+        stay = f"they stay in the queue. {here('evald status')} shows them"
+        screen.say(f"evald: {missing} not judged after {timeout:g} s; {stay}")
         return 2
     return _code(faults) or outcome.exit_code(line.verdict for line in lines)
 

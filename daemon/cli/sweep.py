@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import outcome, screen
+from daemon.cli.commands_to_type import here
 from daemon.cli.failing import COULD_NOT, INTERRUPTED
 from daemon.cli.judging import warn_of_weakness
 from daemon.cli.options import json_option, settings_options
@@ -127,7 +128,8 @@ def _print(swept: Swept, *, as_json: bool, place: object) -> None:
         screen.say(f"nothing was judged: nothing is ready in {place}")
     if swept.drained is not None:
         screen.say(
-            f"{swept.drained} is drained and takes nothing new; to end it type: evald drain {swept.drained} --undo"
+            f"{swept.drained} is drained and takes nothing new; to end it type: "
+            f"{here('evald drain')} {swept.drained} --undo"
         )
     for reason, count in Counter(one.reason for one in waiting).items():
         bundles = "1 bundle waits" if count == 1 else f"{count} bundles wait"

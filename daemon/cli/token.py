@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import commands_to_type, screen
+from daemon.cli import screen
+from daemon.cli.commands_to_type import here
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.screen import Column
 
@@ -50,4 +51,4 @@ def _list(tokens: Tokens, *, as_json: bool) -> None:
     elif callers:
         screen.table((Column("NAME"), Column("ROLE")), [(caller.name, str(caller.role)) for caller in callers])
     else:
-        screen.line(commands_to_type.here("nobody has a token; make one with: evald token NAME"))
+        screen.line(f"nobody has a token; make one with: {here('evald token')} NAME")

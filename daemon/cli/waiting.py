@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from daemon.cli import health, screen, store
+from daemon.cli.commands_to_type import here
 from daemon.cli.outcome import Line
 from daemon.errors import HarnessError
 from daemon.lifecycle import JobState
@@ -108,13 +109,15 @@ def _say_what_hinders(settings: Settings) -> None:
     except HarnessError:
         return
     if not daemons:
-        home = shlex.quote(str(settings.paths.home))
+        run = here("evald run")
+        if run == "evald run":  # whatever folder the other terminal is in
+            run += f" --home {shlex.quote(str(settings.paths.home))}"
         screen.say("evald: nothing has happened for a while; no daemon seems to be running")
-        screen.say(f"  type in another terminal: evald run --home {home}   (or evald sweep, once)")
+        screen.say(f"  type in another terminal, in this folder: {run}")
         return
     screen.say("evald: nothing has happened for a while")
     reasons = [*health.troubles(daemons), *health.hindrances(settings, daemons)]
-    for reason in reasons or ["evald status says what waits; why it is not taken, the log of the daemon"]:
+    for reason in reasons or [f"{here('evald status')} says what waits; why it is not taken, the log of the daemon"]:
         screen.say(f"  {reason}")
 
 

@@ -35,6 +35,7 @@ STATEMENT_TIMEOUT_MS = 60_000
 LOCK_TIMEOUT_MS = 20_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
 _WRITE = "evald_write"
+_SECRETS = ("password", "sslpassword")
 
 
 # A network that swallows packets is given up after about a minute, not after TCP's quarter of an hour.
@@ -57,7 +58,7 @@ class Database:
         With `must_exist` a missing SQLite file is an `OperatorError` instead of a new, empty database.
         """
         self.url = normalised(url)
-        self.name = self.url.render_as_string(hide_password=True)
+        self.name = shown(self.url)
         if self.is_sqlite:
             _check_file(Path(self.url.database or ""), must_exist=must_exist)
         self._engine = _open(self.url)
@@ -118,6 +119,11 @@ class Database:
                 f"database {self.name} is not available: its file was removed or replaced while it was in use",
                 hint="put the same file back, or stop every daemon and start again with what is there",
             )
+
+
+def shown(url: URL) -> str:
+    """For people: no password, wherever it stands."""
+    return url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
 
 
 def normalised(url: str) -> URL:

@@ -148,22 +148,23 @@ class CaseJudge:
 
     def _inspector(self) -> Inspector:
         candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
-        tolerances = [self._tolerance(place_name, candidate) for place_name in candidate.wiring.answer]
+        tolerances = [self._tolerance(position, candidate) for position in range(len(candidate.wiring.answer))]
         return Inspector(candidate, reference, tolerances, self._errors)
 
-    def _tolerance(self, index: int, candidate: SidePlace) -> Tolerance:
-        answer = candidate.wiring.fields[index]
-        spec = self._declared_output(answer.name)
+    def _tolerance(self, position: int, candidate: SidePlace) -> Tolerance:
+        answer = candidate.wiring.fields[candidate.wiring.answer[position]]
+        spec = self._declared_output(position, candidate)
         atol = spec.atol if spec and spec.atol is not None else self._request.atol
         rtol = spec.rtol if spec and spec.rtol is not None else self._request.rtol
         return tolerance_for(answer.tensor.dtype, atol, rtol)
 
-    def _declared_output(self, name: str) -> TensorSpec | None:
+    def _declared_output(self, position: int, candidate: SidePlace) -> TensorSpec | None:
+        """What a contract says of one of the answers: in their order, whether the kernel writes or returns them."""
         for side in (Side.CANDIDATE, Side.REFERENCE):
             io = self._ready.io(side)
-            for arg in io.args if io else ():
-                if arg.name == name and arg.is_output:
-                    return arg.tensor_spec
+            declared = [arg.tensor_spec for arg in io.args if arg.is_output] if io else []
+            if len(declared) == len(candidate.wiring.answer):
+                return declared[position]
         return None
 
     def _check(self, drawer: Drawer, inspector: Inspector) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
 from daemon.contract import DTYPES, KernelTypeSpec
 from daemon.errors import OperatorError
@@ -44,7 +44,7 @@ class _Spec(BaseModel):
     build: StrictBool | tuple[_Device, ...] = ()
     precompiled_header: StrictBool = False
     answers: Literal["args", "either"] = "either"
-    devices: tuple[_Device, ...] = ("cpu",)
+    devices: Annotated[tuple[_Device, ...], Field(min_length=1)] = ("cpu",)
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ class Cell:
         return self._failed(Verdict.INTEGRITY_VIOLATION, phase, f"wrote into the judge's channel: {what}")
 
     def _too_slow(self, phase: Phase) -> CellFailed:
-        ended = self.kill()
+        ended = self._require_own_end()
         limit = "the time limit was over"
         if self.time_limit is not None and self.time_limit.is_over:  # and not a shorter one
             limit += f", {self.time_limit.seconds:g} s ({self.time_limit.setting})"
@@ -240,7 +240,7 @@ class Cell:
             verdict = Verdict.RUNTIME_ERROR
         if verdict in _NOT_FOR_A_CELL_TO_SAY or (verdict is Verdict.UNSUPPORTED and phase not in _BEFORE_A_CALL):
             verdict = Verdict.RUNTIME_ERROR
-        ended = self.kill()
+        ended = self._require_own_end()
         if ended.oom_killed:  # a compiler of its, say: what came of that is only the consequence
             verdict = Verdict.OUT_OF_MEMORY
         text = answer.get("traceback")
@@ -256,14 +256,11 @@ class Cell:
         return CellFailed(verdict, failure, final=final)
 
     def _died(self, phase: Phase) -> CellFailed:
-        """The channel closed: say how the process ended. It may be dying still, so wait a moment before killing.
-        Raises `HarnessError` when it was killed from outside: that says nothing about the kernel in it."""
+        """The channel closed: say how the process ended. It may be dying still, so wait a moment before killing."""
         limit = time.monotonic() + 2.0
         while self.program.poll() is None and time.monotonic() < limit:
             self._hear_out(0.01)
-        ended = self.kill()
-        if ended.from_outside:
-            raise HarnessError("a cell was killed, or what it was forked from: the kernel's log may say why (dmesg)")
+        ended = self._require_own_end()
         if ended.oom_killed:
             return self._failed(Verdict.OUT_OF_MEMORY, phase, "killed for want of memory")
         if ended.signal == "SIGXFSZ":
@@ -273,6 +270,16 @@ class Cell:
             )
         how = f"was killed by {ended.signal}" if ended.signal else f"ended with exit code {ended.exit_code}"
         return self._failed(Verdict.RUNTIME_ERROR, phase, f"the process {how} before it had answered")
+
+    def _require_own_end(self) -> Ended:
+        """Kill it. Raises `HarnessError` when something else had done so: that says nothing about the kernel in it."""
+        ended = self.kill()
+        if ended.from_outside:
+            raise HarnessError(
+                "a cell was killed from outside, or what it was forked from",
+                hint="the log of the kernel may say why, want of memory for one: dmesg",
+            )
+        return ended
 
     def _limit_hit(self, ended: Ended | None) -> str:
         if ended is None:

@@ -139,5 +139,5 @@ class Nulls:
         if not self._mapped:
             return
         self._mapped, self._graphs, self._touched = {}, {}, set()
-        with suppress(CellFailed):  # a dead cell maps nothing
+        with suppress(CellFailed, HarnessError):  # a dead cell maps nothing
             detach(self.cell, phase=Phase.MEASURE, deadline=time.monotonic() + _LIMIT_S)

@@ -33,7 +33,8 @@ _LARGEST = torch.finfo(torch.float64).max
 
 @dataclass(frozen=True)
 class _Gap:
-    """Sums over all elements that are finite in the exact answer."""
+    """Over all elements that are finite in the exact answer: the largest error, and sums of squares of errors and of
+    the answer, in one unit."""
 
     max_abs: float
     squares: float
@@ -153,14 +154,19 @@ def answers_of(place: SidePlace, slot: int = 0) -> list[torch.Tensor]:
 
 
 def _gap(answers: list[torch.Tensor], exact: list[torch.Tensor]) -> _Gap:
+    pairs = [pair for pair in zip(answers, exact, strict=True) if pair[0].dtype.is_floating_point and pair[0].numel()]
+    # In units of the largest: squares of what is very large or small are no numbers any more.
+    unit = max((float(_finite(wanted).abs().max()) for _, wanted in pairs), default=0.0) or 1.0
     largest, squares, exact_squares = 0.0, 0.0, 0.0
-    for got, wanted in zip(answers, exact, strict=True):
-        if not got.dtype.is_floating_point or not got.numel():
-            continue
-        target = wanted.to(torch.float64)
-        counts = target.isfinite()
-        error = torch.where(counts, got.to(torch.float64) - target, 0.0).nan_to_num(_LARGEST**0.25)
-        largest = max(largest, float(error.abs().max()))
-        squares += float((error * error).sum())
-        exact_squares += float(torch.where(counts, target, 0.0).square().sum())
+    for got, wanted in pairs:
+        known = _finite(wanted)
+        error = torch.where(wanted.isfinite(), got.to(torch.float64) - known, 0.0)
+        largest = max(largest, float(error.nan_to_num(_LARGEST**0.25).abs().max()))
+        squares += float((error / unit).nan_to_num(_LARGEST**0.25).square().sum())
+        exact_squares += float((known / unit).square().sum())
     return _Gap(largest, squares, exact_squares)
+
+
+def _finite(exact: torch.Tensor) -> torch.Tensor:
+    """As float64, what is not finite as 0."""
+    return torch.where(exact.isfinite(), exact.to(torch.float64), 0.0)

@@ -77,7 +77,8 @@ class Loaded:
     @classmethod
     def of(cls, answer: Message) -> Loaded:
         notes, names = answer.get("notes"), answer.get("parameters")
-        known = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        # No two parameters of a function have one name.
+        known = isinstance(names, list) and all(isinstance(n, str) for n in names) and len(set(names)) == len(names)
         return cls(
             makes_inputs=answer.get("makes_inputs") is True,
             guesses_inputs=answer.get("guesses_inputs") is True,

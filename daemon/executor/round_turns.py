@@ -27,8 +27,9 @@ class Turn:
 
 
 def waking_calls(calls: int) -> int:
-    """How many calls wake a cell up for a round of so many, launched one by one."""
-    return min(_WAKING_CALLS, calls // 8)
+    """How many calls wake a cell up for a round of so many, launched one by one. One at least: a cell that is woken by
+    none knows that few come, and warms up for those by itself, which others do not."""
+    return max(1, min(_WAKING_CALLS, calls // 8))
 
 
 class RoundTurns:

@@ -295,7 +295,7 @@ def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float, null: NullWo
     """A few calls on what the last round left, then frozen again.
 
     A cell that slept while another one worked finds its code and pages out of the caches: without this the side whose
-    get_inputs() had just run looked 1.7 times as fast as its equal, at 16 us a call. A round of few calls gets none.
+    get_inputs() had just run looked 1.7 times as fast as its equal, at 16 us a call.
     Where rounds are launches of graphs, a graph of one call is launched; a new one itself: its first launch uploads it.
     """
     turn = plan.turn

@@ -180,7 +180,7 @@ class Slots:
 
     def _store(self, value: Any, slot: int) -> None:
         outputs = self._outputs[slot]
-        if type(value) is torch.Tensor and len(outputs) == 1 and _same(value, outputs[0]):
+        if type(value) is torch.Tensor and self._message["structure"] == "*" and _same(value, outputs[0]):
             outputs[0].copy_(value)
             return
         found = self._leaves(value)

@@ -47,7 +47,8 @@ _FOLDER_PREFIX = "evald-unsandboxed-"
 @dataclass(frozen=True)
 class Ended:
     """How a program ended: its exit code, or the signal that killed it; and which limits of its group it ran into.
-    `from_outside`: it was neither its own doing nor ours, and nothing in the program can have done it."""
+    `from_outside`: the host ran out of memory and took some of it, or somebody killed its pid 1, which it cannot do
+    itself."""
 
     exit_code: int | None
     signal: str | None
@@ -88,12 +89,13 @@ def _keep_to(pid: int, processor: int) -> None:
 
 def _ended(return_code: int, group: CellGroup | None = None) -> Ended:
     """bubblewrap reports a signal of its child as 128 + number, as a shell does."""
-    oom_killed = group is not None and group.oom_killed()
+    killed = group is not None and group.oom_killed()
+    oom_killed = killed and group is not None and group.wanted_too_much()
     refused = group.processes_refused() if group is not None else 0
     number = -return_code if return_code < 0 else return_code - 128
-    if number > 0 and number in _SIGNAL_NAMES:
-        return Ended(None, _SIGNAL_NAMES[number], oom_killed, refused)
-    return Ended(return_code, None, oom_killed, refused)
+    signal_name = _SIGNAL_NAMES.get(number) if number > 0 else None
+    exit_code = None if signal_name else return_code
+    return Ended(exit_code, signal_name, oom_killed, refused, from_outside=killed and not oom_killed)
 
 
 _SIGNAL_NAMES = {int(number): number.name for number in signal.Signals}
@@ -221,7 +223,7 @@ class ForkedProgram:
 
     def _as_ended(self, code: int) -> Ended:
         ended = _ended(code, self._group)
-        return replace(ended, from_outside=self._from_outside and not ended.oom_killed)
+        return replace(ended, from_outside=ended.from_outside or (self._from_outside and not ended.oom_killed))
 
     def _hear(self) -> None:
         """What pid 1 said; nothing at all when it was killed itself, which nobody in its namespace can do."""

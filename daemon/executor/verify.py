@@ -127,7 +127,8 @@ def _errors(got: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Tensor, to
     """
     if expected.is_complex():
         parts = _errors(torch.view_as_real(got), torch.view_as_real(expected))
-        return torch.hypot(*parts[0].unbind(-1)), torch.hypot(*parts[1].unbind(-1))
+        error, magnitude = (torch.hypot(*both.unbind(-1)) for both in parts)
+        return error, magnitude.clamp_max(_LARGEST)  # near the largest float a modulus is beyond it, and allows all
     if not expected.dtype.is_floating_point:
         return _integer_errors(got, expected)
     got, expected = got.to(torch.float64), expected.to(torch.float64)
@@ -158,7 +159,9 @@ def _unsigned(bits: torch.Tensor) -> torch.Tensor:
 
 
 def _number_of(element: torch.Tensor) -> float:
-    return abs(complex(element.item())) if element.is_complex() else float(element.to(torch.float64))
+    if element.is_complex():
+        return math.hypot(*torch.view_as_real(element).tolist())  # `abs` raises where a modulus is beyond all floats
+    return float(element.to(torch.float64))
 
 
 def _finite(value: float) -> float:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from daemon.errors import HarnessError
@@ -27,6 +28,7 @@ from daemon.executor.sandbox.cgroup import CellGroup
 from daemon.executor.sandbox.policy import Policy
 from daemon.executor.supervise import ForkedProgram, SandboxedProgram, start_sandboxed
 
+_FIRST_TO_GO = "1000"  # proc(5)
 _END_S = 1.0  # who has lost its forks is about to end, or has a fault of another kind
 _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 _ARGV = (sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.zygote")
@@ -142,6 +144,8 @@ class Zygote:
         program = ForkedProgram(pid, status, stdout_fd, stderr_fd, birth.group)
         if birth.group is not None:
             birth.group.add(pid)
+        with suppress(OSError):  # of a host that runs out of memory the kernel takes cells first; they inherit this
+            Path(f"/proc/{pid}/oom_score_adj").write_text(_FIRST_TO_GO, "ascii")
         status.send(b"go")
         return program
 

@@ -76,6 +76,26 @@ def test_which_evald_is_meant_may_stand_before_the_command(evald: Evald, tmp_pat
     assert "there" in before.out
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:secret@127.0.0.1:1/x", "postgresql://me@127.0.0.1:1/x?password=secret"]
+)
+@pytest.mark.parametrize(
+    "command", [("status",), ("health",), ("doctor", "--json"), ("token",), ("new", "torch", "mine")]
+)
+def test_no_hint_has_a_password(evald: Evald, command: tuple[str, ...], url: str) -> None:
+    ran = evald("--database", url, *command)
+    assert "secret" not in ran.out + ran.err
+    assert commands_to_type.beside("evald run", ["--database", url, "--home", "h"]) == "evald --home h run"
+
+
+@pytest.mark.parametrize("option", ["--home", "--inbox", "--results", "--state", "--database"])
+def test_an_empty_place_is_a_mistake(evald: Evald, option: str) -> None:
+    for args in (("config", option, ""), (option, "", "config")):
+        ran = evald(*args)
+        assert ran.code == 2
+        assert f"{option} is empty" in ran.err
+
+
 def test_what_is_said_beside_results_is_about_the_evald_that_was_named(evald: Evald, tmp_path: Path) -> None:
     (tmp_path / "other" / "inbox").mkdir(parents=True)
     home, named = f"--home={tmp_path / 'other'}", f"evald --home {tmp_path / 'other'}"

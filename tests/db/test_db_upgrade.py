@@ -92,13 +92,16 @@ def test_no_upgrade_beside_a_daemon_that_is_there(thawed: str, earlier: str) -> 
     database.close()
 
 
+@pytest.mark.parametrize("is_stopped", [False, True])
 @pytest.mark.parametrize("earlier", ["0002"])
 def test_a_daemon_that_stopped_or_was_silent_for_its_lease_does_not_hinder_an_upgrade(
-    thawed: str, earlier: str
+    thawed: str, earlier: str, *, is_stopped: bool
 ) -> None:
     database = Database(thawed)
     with database.write() as connection:
         assert connection.execute(text("SELECT count(*) FROM daemon WHERE state != 'stopped'")).scalar() == 1
+        if is_stopped:  # a moment ago
+            connection.execute(text("UPDATE daemon SET lease_s = 1e9, state = 'stopped'"))
     assert migrate.upgrade(thawed) == migrate.head()
     assert revision.current(database) > earlier
     database.close()

@@ -49,7 +49,7 @@ def test_no_triton_kernel_takes_complex_numbers_and_others_do() -> None:
         ("{'build': 'cuda'}", ("build", "'cuda'")),
         ("{'io_required': 'no'}", ("io_required", "'no'")),
         ("{'answers': 'return'}", ("answers", "'return'", "'either'")),
-        ("{'devices': [], 'python': 1}", ("python", "1")),
+        ("{'devices': [], 'python': 1}", ("devices", "python", "1")),
         ("dict(answers='args')", ("not a literal",)),
         ("[]", ("SPEC, a literal dict",)),
         ("{", ("is no Python",)),

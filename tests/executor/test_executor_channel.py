@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from executor_bundles import JudgeOne, compare, forward
 
-from daemon.verdict import Verdict
+from daemon.executor import protocol
+from daemon.executor.conversation import Cell
+from daemon.verdict import Side, Verdict
 
 pytestmark = pytest.mark.sandbox
 
@@ -96,10 +103,23 @@ def test_nonsense_in_the_channel_is_an_integrity_violation(judge: JudgeOne, payl
     judge(compare(forward(body, before=CHANNEL), timeout=5)).ended(Verdict.INTEGRITY_VIOLATION, "channel")
 
 
-def test_an_urgent_byte_in_the_channel_is_an_integrity_violation(judge: JudgeOne) -> None:
-    """Of such a byte poll() says that there is something to read, and recv() that there is nothing."""
+def test_an_urgent_byte_cannot_be_sent(judge: JudgeOne) -> None:
     body = "socket.socket(fileno=os.dup(channel())).send(b'x', socket.MSG_OOB)\nreturn a + b"
-    judge(compare(forward(body, before=CHANNEL), timeout=5)).ended(Verdict.INTEGRITY_VIOLATION, "out of band")
+    judge(compare(forward(body, before=CHANNEL), timeout=5)).ended(Verdict.RUNTIME_ERROR, "PermissionError")
+
+
+def test_where_no_filter_stands_an_urgent_byte_is_not_waited_for() -> None:
+    """Of such a byte poll() says that there is something to read, and recv() that there is nothing."""
+    (ours, theirs), out, err = socket.socketpair(), os.pipe(), os.pipe()
+    program: Any = SimpleNamespace(stdout_fd=out[0], stderr_fd=err[0])
+    settings: Any = SimpleNamespace(output_keep_bytes=1)
+    cell = Cell(program, ours, Side.CANDIDATE, settings)
+    theirs.send(b"x", socket.MSG_OOB)
+    with pytest.raises(protocol.ProtocolError, match="out of band"):
+        cell._drain(1.0)
+    for fd in (*out, *err):
+        os.close(fd)
+    ours.close(), theirs.close()
 
 
 @pytest.mark.parametrize("claim", ["passed", "harness_error", "rejected", "unsupported", "no such verdict"])

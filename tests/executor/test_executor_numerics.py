@@ -91,6 +91,21 @@ def test_exact_answers_of_other_shapes_are_not_fetched() -> None:
     assert "other shapes" in (against_exact(known, call, exact, 0.0).note or "")
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e200, 1e-200])
+def test_the_error_is_told_of_numbers_of_any_size(unit: float) -> None:
+    exact_answer = torch.tensor([3.0, 4.0, float("inf")], dtype=torch.float64) * unit
+    exact: Any = SimpleNamespace(
+        describe=lambda *_: None, shapes=[TensorShape("float64", (3,))], tensors=lambda _: [exact_answer]
+    )
+    answers = [exact_answer + torch.tensor([0.0, 0.5, 0.0], dtype=torch.float64) * unit]
+    known = Numerics(differing_elements=0, max_abs_spread=0.0, rounding=0.0)
+    told = against_exact(known, TimedCall({}, answers, [exact_answer]), exact, 0.0)
+    assert told.rms_error == pytest.approx(0.1)
+    assert told.max_abs_error == pytest.approx(0.5 * unit)
+    assert told.ref_rms_error == 0.0
+    assert labels(told) == ["less_exact"]
+
+
 @pytest.mark.sandbox
 def test_without_a_reference_only_the_spread_is_known(judge: JudgeOne) -> None:
     source = forward("return a * 2", arguments="a") + "def get_inputs():\n    return [torch.randn(8)]\n"

@@ -99,6 +99,9 @@ def test_complex_numbers_are_compared_by_the_modulus_of_their_difference() -> No
     difference = compare(got, expected, Tolerance(0.1, 0.0))
     assert (difference.wrong, difference.worst) == (1, (1,))
     assert difference.max_abs == pytest.approx(0.5)
+    large = torch.complex(torch.tensor([1.5e308], dtype=torch.float64), torch.tensor([1.5e308], dtype=torch.float64))
+    assert compare(large / 2, large, Tolerance(0.0, 0.1)).wrong == 1
+    assert compare(large, large, Tolerance(0.0, 0.1)).wrong == 0
     nan = torch.tensor([complex(math.nan, 0)], dtype=torch.complex64)
     assert compare(nan, torch.tensor([0j]), Tolerance(9.0, 9.0)).wrong == 1
 

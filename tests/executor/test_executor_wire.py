@@ -300,7 +300,8 @@ ALLOW, EPERM, KILL = 0x7FFF0000, 0x00050001, 0x80000000
         (72, [0, 3], ALLOW), (72, [10, 10], EPERM),
         (44, [1, 1, 1, 0x4040], ALLOW), (44, [0, 0, 0, 1], EPERM),
         (46, [1, 1, 0x4000], ALLOW), (46, [0, 0, 0x41], EPERM),
-        (307, [1, 1, 1, 0], ALLOW), (307, [0, 0, 0, 1], EPERM),
+        (307, [1, 1, 1, 0], ALLOW), (307, [0, 0, 0, 1], EPERM), (283, [1, 0], EPERM),
+        (28, [0, 0, 4], ALLOW), (28, [0, 0, 12], EPERM), (157, [38], ALLOW), (157, [67], EPERM),
     ],
 )  # fmt: skip
 def test_the_filter_decides_by_number_and_argument(number: int, args: list[int], expected: int) -> None:

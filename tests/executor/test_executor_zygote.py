@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from executor_bundles import JudgeOne, compare, forward
@@ -122,6 +123,36 @@ def test_a_cell_that_was_killed_from_outside_says_nothing_about_its_kernel(kept:
     with pytest.raises(HarnessError, match="a cell was killed"):
         cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
     assert cell.kill().from_outside
+
+
+@pytest.mark.parametrize(("is_its_own", "is_oom"), [(True, True), (False, False)])
+def test_a_cell_that_a_host_without_memory_took_is_not_to_blame(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, *, is_its_own: bool, is_oom: bool
+) -> None:
+    cell = kept.start()
+    assert isinstance(cell.program, ForkedProgram)
+    group = SimpleNamespace(
+        oom_killed=lambda: True,
+        wanted_too_much=lambda: is_its_own,
+        processes_refused=lambda: 0,
+        thaw=lambda: None,
+        remove=(cell.program._group or SimpleNamespace(remove=lambda: None)).remove,
+    )
+    monkeypatch.setattr(cell.program, "_group", group)
+    (child,) = cell.program._members()
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(CellFailed if is_its_own else HarnessError) as ended:
+        cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+    assert ("want of memory" in str(ended.value)) is is_oom
+    assert cell.kill().oom_killed is is_oom
+
+
+@pytest.mark.parametrize(
+    ("peak", "limit", "is_too_much"),
+    [(96, 100, True), (100, 100, True), (90, 100, False), (1 << 60, 1 << 61, True), (1, 1 << 61, False)],
+)
+def test_who_is_at_the_limit_or_has_half_of_the_host_is_to_blame(peak: int, limit: int, *, is_too_much: bool) -> None:
+    assert cgroup.is_too_much(peak, limit) is is_too_much
 
 
 def test_a_cell_that_ended_by_itself_or_was_ended_by_us_was_not_killed_from_outside(kept: Kept) -> None:

@@ -32,6 +32,7 @@ _LEAST_SHARES = 2
 _FREEZE_LIMIT_S = 2.0
 _FREEZE_SOON_S, _FREEZE_POLL_S = 2e-4, 5e-5
 _STATE_BYTES = 1 << 12
+_AT_THE_LIMIT = 0.95
 
 
 class CellGroup(Protocol):
@@ -47,7 +48,10 @@ class CellGroup(Protocol):
         """Let them run again."""
 
     def oom_killed(self) -> bool:
-        """Whether the kernel killed a member for want of memory."""
+        """Whether the kernel killed a member for want of memory: the group's own, or the host's."""
+
+    def wanted_too_much(self) -> bool:
+        """Of one of which a member was: whether it is to blame for that itself."""
 
     def processes_refused(self) -> int:
         """How often a member was refused a new process or thread because of the group's limit."""
@@ -275,6 +279,17 @@ def remove_empty(folder: Path) -> None:
             return
 
 
+def is_too_much(peak_bytes: int, limit_bytes: int) -> bool:
+    """Whether a group that had so much is to blame for it that memory ran out: at its limit, or with half of the
+    host's."""
+    host_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return peak_bytes >= min(_AT_THE_LIMIT * limit_bytes, host_bytes / 2)
+
+
+def _number(path: Path) -> int:
+    return int(path.read_text("ascii"))
+
+
 def _counter(path: Path, key: str) -> int:
     for line in path.read_text("ascii").splitlines():
         name, _, value = line.partition(" ")
@@ -287,6 +302,7 @@ class _V2Group:
     def __init__(self, bases: dict[str, Path], name: str, limits: CellLimits) -> None:
         self._folder = next(iter(bases.values())) / name
         self._bases = bases
+        self._memory_bytes = limits.memory_bytes
         self._folder.mkdir()
         switch, events = self._folder / "cgroup.freeze", self._folder / "cgroup.events"
         self._freezer = _Freezer(switch, events, stop=b"1", go=b"0", stopped=b"frozen 1")
@@ -314,6 +330,12 @@ class _V2Group:
     def oom_killed(self) -> bool:
         return "memory" in self._bases and _counter(self._folder / "memory.events", "oom_kill") > 0
 
+    def wanted_too_much(self) -> bool:
+        peak = self._folder / "memory.peak"
+        if _counter(self._folder / "memory.events", "oom") or not peak.exists():  # it came with Linux 5.19
+            return True
+        return is_too_much(_number(peak), self._memory_bytes)
+
     def processes_refused(self) -> int:
         return _counter(self._folder / "pids.events", "max") if "pids" in self._bases else 0
 
@@ -325,6 +347,7 @@ class _V2Group:
 class _V1Group:
     def __init__(self, bases: dict[str, Path], name: str, limits: CellLimits) -> None:
         self._folders = {controller: base / name for controller, base in bases.items()}
+        self._memory_bytes = limits.memory_bytes
         for folder in self._folders.values():
             folder.mkdir()
         self._freezer: _Freezer | None = None
@@ -358,6 +381,9 @@ class _V1Group:
     def oom_killed(self) -> bool:
         folder = self._folders.get("memory")
         return folder is not None and _counter(folder / "memory.oom_control", "oom_kill") > 0
+
+    def wanted_too_much(self) -> bool:
+        return is_too_much(_number(self._folders["memory"] / "memory.max_usage_in_bytes"), self._memory_bytes)
 
     def processes_refused(self) -> int:
         folder = self._folders.get("pids")

@@ -6,7 +6,6 @@ import ctypes
 import os
 import resource
 import signal
-from contextlib import suppress
 from pathlib import Path
 
 from daemon.executor.sandbox import seccomp
@@ -42,7 +41,6 @@ def confine(limits: dict[str, int]) -> None:
         _limit(resource.RLIMIT_AS, limits["address_bytes"])
     if limits.get("background"):
         _step_back()
-    _be_the_first_to_go()
     seccomp.install()
     _check_walls()
 
@@ -57,12 +55,6 @@ def _step_back() -> None:
     """For good: without a limit above 0 nobody may go back to a better priority (sched(7))."""
     os.nice(_LEAST_PRIORITY)
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
-def _be_the_first_to_go() -> None:
-    """Where the whole host runs out of memory the kernel takes a cell and no daemon, judge or zygote (proc(5))."""
-    with suppress(OSError):  # where /proc may not be written things are as they were
-        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def _check_walls() -> None:

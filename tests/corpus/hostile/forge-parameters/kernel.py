@@ -1,0 +1,2 @@
+def add(x, y):
+    y.copy_(x + 1)
