@@ -80,7 +80,7 @@ def test_which_evald_is_meant_may_stand_before_the_command(evald: Evald, tmp_pat
     "url", ["postgresql://me:secret@127.0.0.1:1/x", "postgresql://me@127.0.0.1:1/x?password=secret"]
 )
 @pytest.mark.parametrize(
-    "command", [("status",), ("health",), ("doctor", "--json"), ("token",), ("new", "torch", "mine")]
+    "command", [("status",), ("health",), ("doctor", "--json"), ("token",), ("config",), ("new", "torch", "mine")]
 )
 def test_no_hint_has_a_password(evald: Evald, command: tuple[str, ...], url: str) -> None:
     ran = evald("--database", url, *command)

@@ -143,7 +143,7 @@ def test_a_cell_that_a_host_without_memory_took_is_not_to_blame(
     os.kill(child, signal.SIGKILL)
     with pytest.raises(CellFailed if is_its_own else HarnessError) as ended:
         cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
-    assert ("want of memory" in str(ended.value)) is is_oom
+    assert ("killed for want of memory" in str(ended.value)) is is_oom
     assert cell.kill().oom_killed is is_oom
 
 
