@@ -4,13 +4,21 @@ Theory of operation: a database has an id, made with its tables. The first daemo
 a file beside that inbox, where every host that shares the folder of both finds it; each later start compares. The file
 appears whole by one hard link, which of several daemons that start at once exactly one makes, on NFS as well. A copy
 of a database has the id of the original, so one that was restored is recognised. Nothing but a person removes the file.
+
+On a disk that one host has for itself the kernel knows who is there: each daemon holds a lock that those of one
+database share, and whoever finds nobody there may come with another database.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import shlex
+import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from daemon import fsio, log
@@ -18,6 +26,9 @@ from daemon.errors import OperatorError
 from daemon.paths import Paths
 
 _CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP)
+_CANNOT_LOCK = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF)
+_LONGEST_ID = 64
+_TRIES, _PAUSE_S = 50, 0.01  # somebody may be about to write
 
 
 def require_own(paths: Paths, database_id: str, database_name: str) -> None:
@@ -34,11 +45,71 @@ def require_own(paths: Paths, database_id: str, database_name: str) -> None:
     if found == database_id:
         return
     raise OperatorError(
-        f"this home belongs to another database: {place} names {found[:64]!r}, and {database_name} is {database_id}."
-        " Both would judge every bundle",
+        f"this home belongs to another database: {place} names {found[:_LONGEST_ID]!r}, and {database_name} is"
+        f" {database_id}. Both would judge every bundle",
         hint="set `database` (or `state`) as the other daemons of this inbox have it; where that database is gone for"
         f" good and none of its daemons runs, type: rm {shlex.quote(str(place))}",
     )
+
+
+@contextmanager
+def held(paths: Paths, database_id: str, database_name: str) -> Iterator[None]:
+    """For an inbox that no other host shares: it is this database's as long as this lasts. Raises `OperatorError` where
+    daemons of another one are at work, `OSError`. Where evald may not write beside the inbox nothing is guarded."""
+    place = paths.database_id
+    try:
+        fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        _say_unguarded(error)
+        yield
+        return
+    try:
+        if not _is_ours(fd, database_id):
+            found = os.pread(fd, _LONGEST_ID, 0).decode("utf-8", "replace").strip()
+            raise OperatorError(
+                f"daemons with another database are at work on this inbox: {place} names {found!r}, and"
+                f" {database_name} is {database_id}. Both would judge every bundle",
+                hint="set `database` (or `state`) as they have it; or stop them first: evald drain, then evald status",
+            )
+        yield
+    finally:
+        os.close(fd)
+
+
+def _is_ours(fd: int, database_id: str) -> bool:
+    """Whether the file names this database, and a lock says so to others from now on."""
+    wanted = f"{database_id}\n".encode()
+    try:
+        for _ in range(_TRIES):
+            if _locked(fd, fcntl.LOCK_SH):
+                if os.pread(fd, _LONGEST_ID, 0) == wanted:
+                    return True
+                if _locked(fd, fcntl.LOCK_EX):  # nobody is there
+                    os.ftruncate(fd, 0)
+                    os.pwrite(fd, wanted, 0)
+                    os.fsync(fd)
+                    continue
+            time.sleep(_PAUSE_S)
+    except OSError as error:
+        if error.errno not in _CANNOT_LOCK:
+            raise
+        _say_unguarded(error)
+        return True
+    return False
+
+
+def _locked(fd: int, how: int) -> bool:
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _say_unguarded(reason: OSError) -> None:
+    log.story("cannot tell whether another database shares this inbox", level=30, reason=reason)
 
 
 def _read(place: Path) -> str:
@@ -60,5 +131,5 @@ def _write(place: Path, database_id: str) -> str:
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
-        log.story("cannot tell whether another database shares this inbox", level=30, reason=error)
+        _say_unguarded(error)
     return database_id

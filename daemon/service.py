@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol
@@ -421,26 +421,30 @@ def opened(
     notifier = Notifier.from_environment()
     notifier.status("opening the database and starting the judge")
     settings.paths.create()
-    ready = _database_ready(settings, notifier, stopped)
-    engine = _engine(settings)
-    try:
-        if ready:
-            engine.start()
-        yield Service(settings, engine, listener or Silence(), notifier)
-    finally:
-        engine.close()
+    with ExitStack() as home:
+        ready = _database_ready(settings, home, notifier, stopped)
+        engine = _engine(settings)
+        try:
+            if ready:
+                engine.start()
+            yield Service(settings, engine, listener or Silence(), notifier)
+        finally:
+            engine.close()
 
 
-def _database_ready(settings: Settings, notifier: Notifier, stopped: Callable[[], bool] | None) -> bool:
-    """Make the database ready, and the home its own. False: it never answered until `stopped()`. SQLite is not waited
-    for: it has no server that could come back. Raises `OperatorError` when the home belongs to another database.
+def _database_ready(
+    settings: Settings, home: ExitStack, notifier: Notifier, stopped: Callable[[], bool] | None
+) -> bool:
+    """Make the database ready, and the home its own as long as `home` is open. False: it never answered until
+    `stopped()`. SQLite is not waited for: it has no server that could come back. Raises `OperatorError` when the home
+    belongs to another database.
     """
     url = settings.database_url
     complain_at_s = 0.0
     while stopped is None or not stopped():
         try:
             migrate.ensure_ready(url)
-            _require_own_home(settings)
+            _take_home(settings, home)
         except StorageUnavailable as error:
             if stopped is None or normalised(url).get_backend_name() == "sqlite":
                 raise
@@ -455,15 +459,16 @@ def _database_ready(settings: Settings, notifier: Notifier, stopped: Callable[[]
     return False
 
 
-def _require_own_home(settings: Settings) -> None:
-    """Where other hosts may share the inbox. On a disk of this host's own, whoever gives a home another database has
-    both before his eyes."""
+def _take_home(settings: Settings, home: ExitStack) -> None:
+    """Where other hosts may share the inbox it stays with its database; else with those that are at work."""
     mount = mount_of(settings.paths.database_id.parent)
-    if mount is None or not mount.is_network:
-        return
     database = Database(settings.database_url)
     try:
-        belonging.require_own(settings.paths, History(database).database_id(), database.name)
+        whose = (settings.paths, History(database).database_id(), database.name)
+        if mount is not None and mount.is_network:
+            belonging.require_own(*whose)
+        else:
+            home.enter_context(belonging.held(*whose))
     finally:
         database.close()
 

@@ -19,6 +19,7 @@ from daemon.contract import (
     bind_case,
     parse_contract,
 )
+from daemon.errors import HarnessError
 from daemon.verdict import Side
 
 Request = EvaluateRequest | CompareRequest
@@ -88,6 +89,8 @@ def files_for(request: Request, side: Side, bundle_dir: Path, *, suffix: str) ->
 
     Nor does anybody get compiled Python. The interpreter takes it for the source it lies beside, without a look at
     that: what comes with a candidate would be the reference.
+
+    Raises `HarnessError` for a source that was there when the contract was read and is not any more.
     """
     kernel = kernel_of(request, side)
     hidden = {PurePosixPath("contract.json")}
@@ -102,6 +105,8 @@ def files_for(request: Request, side: Side, bundle_dir: Path, *, suffix: str) ->
         if not hidden & {name, *name.parents}
     ]
     source_file = kernel.source_file
+    if source_file is not None and not (bundle_dir / source_file).is_file():
+        raise HarnessError(f"{source_file} is gone from the copy of the bundle that is judged, {bundle_dir}")
     if source_file is None:
         source_file = f"{side}{suffix}"
         contents.append((source_file, kernel.source.encode("utf-8")))

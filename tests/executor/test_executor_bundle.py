@@ -13,6 +13,7 @@ from executor_bundles import ADD, FAST, forward, kernel, write_bundle
 
 from daemon.config import Limits
 from daemon.engine import JobSpec
+from daemon.errors import HarnessError
 from daemon.executor import catalog
 from daemon.executor.bundle import files_for, parse_folder
 from daemon.executor.local import LocalEngine
@@ -76,3 +77,18 @@ def test_a_source_in_a_folder_of_its_own_has_that_to_itself(
     seen = {side: {name for name, _ in files_for(request, side, tmp_path, suffix=".py").contents} for side in Side}
     assert seen[Side.REFERENCE] == seen_by_reference | {reference}
     assert seen[Side.CANDIDATE] == seen_by_custom | {custom or "candidate.py"}
+
+
+def test_a_source_that_is_gone_by_now_is_no_fault_of_the_bundle(tmp_path: Path) -> None:
+    """A cleaner of temporary files may have taken it, or an admin."""
+    doc = {
+        "name": "gone",
+        "ref_kernel": kernel("x = 1"),
+        "custom_kernel": {"source_file": "kernel.py", "kernel_type": "torch"},
+    }
+    bundle = write_bundle(tmp_path, doc, {"kernel__py": "x = 1"})
+    request = parse_folder(bundle, catalog.contract_types(catalog.load()), Limits()).request
+    (bundle / "kernel.py").unlink()
+    with pytest.raises(HarnessError, match=r"kernel\.py is gone"):
+        files_for(request, Side.CANDIDATE, bundle, suffix=".py")
+    assert files_for(request, Side.REFERENCE, bundle, suffix=".py").source_file == "reference.py"

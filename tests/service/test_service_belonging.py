@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -98,3 +100,61 @@ def test_a_daemon_compares_where_other_hosts_may_share_the_inbox(
         service.opened(elsewhere, service.Silence()),
     ):
         pytest.fail("it started")
+
+
+def test_on_a_disk_of_its_own_an_inbox_is_that_of_the_database_whose_daemons_are_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "mount_of", lambda _: Mount("/", "ext4", frozenset()))
+    here, elsewhere = (
+        Settings(home=tmp_path / "home", state=tmp_path / name, engine="rehearsal") for name in ("here", "elsewhere")
+    )
+    for _ in range(2):  # it may change hands as often as one likes
+        with service.opened(here, service.Silence()), service.opened(here, service.Silence()):
+            with (
+                pytest.raises(OperatorError, match="another database are at work") as refused,
+                service.opened(elsewhere, service.Silence()),
+            ):
+                pytest.fail("it started")
+            assert "evald drain" in str(refused.value.hint)
+        with service.opened(elsewhere, service.Silence()):
+            pass
+
+
+def test_of_many_databases_at_once_one_has_the_inbox(paths: Paths) -> None:
+    both = threading.Barrier(8)
+
+    def have(number: int) -> bool:
+        try:
+            with belonging.held(paths, f"{number % 2:032x}", "one of two"):
+                both.wait(20)  # all have tried
+                return True
+        except OperatorError:
+            both.wait(20)
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(have, range(8)))
+    owner = int(paths.database_id.read_text(), 16)
+    assert answers == [number % 2 == owner for number in range(8)]
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_nothing_can_be_locked_evald_judges_all_the_same(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with belonging.held(paths, ONE, "one"), belonging.held(paths, OTHER, "other"):
+        pass
+
+
+def test_a_folder_that_takes_no_file_guards_nothing(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with belonging.held(paths, ONE, "one"):
+        assert not paths.database_id.exists()
