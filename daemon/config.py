@@ -281,7 +281,25 @@ def load(
         for key, (value, source) in layer.items():
             _assign(values, key, value)
             sources[key] = source
-    return LoadedSettings(_placed(_validate(values, sources)), sources)
+    settings = _placed(_validate(values, sources))
+    _require_apart(settings.paths, sources)
+    return LoadedSettings(settings, sources)
+
+
+def _require_apart(paths: Paths, sources: Mapping[str, str]) -> None:
+    """Raises `OperatorError` where evald would take its own results, or its state, for bundles."""
+    for key, folder in (("results", paths.results), ("state", paths.state)):
+        holding = next((place for place in paths.spool if folder.is_relative_to(place)), None)
+        if holding is not None:
+            raise OperatorError(
+                f"{sources[key]}: {key} {folder} lies in {holding}, where bundles do",
+                hint=f"put {key} beside the inbox: evald config says where everything is",
+            )
+    if paths.inbox.is_relative_to(paths.results):
+        raise OperatorError(
+            f"{sources['inbox']}: inbox {paths.inbox} lies in the results, {paths.results}",
+            hint="put it beside them: evald config says where everything is",
+        )
 
 
 def _placed(settings: Settings) -> Settings:

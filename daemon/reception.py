@@ -24,8 +24,8 @@ from daemon.intake.pause import pause_reason
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.intake.spool import Claimed, arrival
 from daemon.judging import Desk
+from daemon.mounts import mount_of
 from daemon.publishing import Finished
-from daemon.watcher import mount_of
 
 _PAUSES_PER_LOOK = 9
 

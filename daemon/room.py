@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daemon import mounts
 from daemon.config import Settings
 from daemon.intake.owner import Owner
+from daemon.paths import Paths
 
 if TYPE_CHECKING:
     from daemon.db.records import DaemonRecord
@@ -41,11 +43,20 @@ def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None
         return None
     try:
         inbox.stat()
-        return lack(settings)
+        return lack(settings) or _cannot_be_renamed(settings.paths)
     except PermissionError:
         return None
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
+
+
+def _cannot_be_renamed(paths: Paths) -> str | None:
+    """Why no bundle can be moved out of the inbox, where it is how things are mounted."""
+    if os.statvfs(paths.inbox).f_flag & os.ST_RDONLY:
+        return f"{paths.inbox} is mounted read-only"
+    if apart := mounts.apart(folder for folder in paths.spool if folder.exists()):
+        return f"{', '.join(map(str, apart))}: on another mount than the inbox, from which nothing can be renamed there"
+    return None
 
 
 class Room:

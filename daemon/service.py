@@ -36,6 +36,7 @@ from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Deferred, Desk, Unended
 from daemon.lifecycle import JobState
+from daemon.mounts import mount_of
 from daemon.notify import Notifier
 from daemon.presence import Presence
 from daemon.publishing import Finished, is_its_own
@@ -45,7 +46,7 @@ from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.turns import Aside, Turns
 from daemon.scheduler.workers import Workers
 from daemon.verdict import Verdict
-from daemon.watcher import Watcher, mount_of
+from daemon.watcher import Watcher
 
 _BACK_OFF_S = 2.0
 _AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so

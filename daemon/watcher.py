@@ -29,7 +29,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +51,7 @@ from watchdog.observers.inotify_c import InotifyConstants, Mask
 from watchdog.utils import BaseThread
 
 from daemon.log import story
+from daemon.mounts import mount_of
 
 Polling = Literal["auto", "always", "never"]
 
@@ -66,11 +67,6 @@ _EVENTS: list[type[FileSystemEvent]] = [
 _HINT_LIMIT = 10_000
 _RETRY_S = 30.0
 _STOP_S = 5.0
-_POINT_FIELD = 4
-_MOUNTINFO = Path("/proc/self/mountinfo")
-_NETWORK_TYPES = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "vboxsf", "lustre", "beegfs", "gpfs", "ceph")
-) | {"glusterfs", "afs", "ocfs2", "gfs2", "fuse"}
 
 
 @dataclass(frozen=True)
@@ -79,50 +75,6 @@ class Hints:
 
     moved_in: frozenset[str]
     woke: bool
-
-
-@dataclass(frozen=True)
-class Mount:
-    """The mount a path is on: where, the type of its file system, and that file system's options."""
-
-    point: str
-    fstype: str
-    options: frozenset[str] = frozenset()
-
-    @property
-    def is_network(self) -> bool:
-        """True when other hosts can change files there without this kernel seeing it."""
-        return self.fstype in _NETWORK_TYPES or self.fstype.startswith("fuse.")
-
-
-def mount_of(path: Path, mountinfo: Path = _MOUNTINFO) -> Mount | None:
-    """The mount that holds `path` (or its nearest existing parent), None when the kernel does not tell."""
-    place = os.path.realpath(path)
-    best: Mount | None = None
-    for mount in _mounts(mountinfo):
-        inside = place == mount.point or place.startswith(mount.point.rstrip("/") + "/")
-        if inside and (best is None or len(mount.point) >= len(best.point)):
-            best = mount  # of equal points the later mount hides the earlier one
-    return best
-
-
-def _mounts(mountinfo: Path) -> Iterator[Mount]:
-    try:
-        lines = mountinfo.read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        before, separator, after = line.partition(" - ")
-        fields, rest = before.split(" "), after.split(" ")
-        if separator and len(fields) > _POINT_FIELD:
-            yield Mount(_unescaped(fields[_POINT_FIELD]), rest[0], frozenset(rest[-1].split(",")))
-
-
-def _unescaped(field: str) -> str:
-    """mountinfo writes blank, tab, newline and backslash as octal."""
-    for octal, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        field = field.replace(octal, character)
-    return field
 
 
 class Watcher:

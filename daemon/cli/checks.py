@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import daemon
-from daemon import access, room
+from daemon import access, mounts, room
 from daemon.cli import figures
 from daemon.config import LoadedSettings, Settings
 from daemon.errors import EvaldError, HarnessError, OperatorError
@@ -127,7 +127,13 @@ def _home(settings: Settings) -> Check:
         return Check("home", Status.OK, f"{paths.home} is not there yet; evald run makes it")
     unwritable = [str(folder) for folder in (*paths.spool, paths.results, paths.state) if _is_refused(folder)]
     if unwritable:
-        hint = f"sudo chown -R {os.getuid()} {' '.join(unwritable)}"
+        places = " ".join(map(shlex.quote, unwritable))
+        if any(os.statvfs(place).f_flag & os.ST_RDONLY for place in unwritable):
+            hint = f"findmnt -T {shlex.quote(unwritable[0])}   shows how it is mounted: read-only"
+        elif all(Path(place).stat().st_uid == os.getuid() for place in unwritable):
+            hint = f"chmod u+rwx {places}"
+        else:
+            hint = f"sudo chown -R {os.getuid()} {places}"
         return Check("home", Status.FAIL, f"this user may not write to {', '.join(unwritable)}", hint)
     return Check("home", Status.OK, str(paths.home))
 
@@ -138,12 +144,11 @@ def _is_refused(folder: Path) -> bool:
 
 def _same_file_system(settings: Settings) -> Check:
     paths = settings.paths
-    devices = {folder.name: _existing(folder).stat().st_dev for folder in paths.spool}
-    apart = [name for name, device in devices.items() if device != devices[paths.inbox.name]]
-    if apart:
-        message = f"{', '.join(apart)} and the inbox are on different file systems: bundles cannot be moved by rename"
-        return Check("spool", Status.FAIL, message, f"keep all of them directly in {paths.inbox.parent}")
-    return Check("spool", Status.OK, f"inbox, work and archive share a file system ({paths.inbox.parent})")
+    if apart := mounts.apart(paths.spool):
+        names = ", ".join(folder.name for folder in apart)
+        message = f"{names} and the inbox are on different mounts: bundles cannot be moved by rename"
+        return Check("spool", Status.FAIL, message, f"mount all of {paths.inbox.parent}, and no folder in it")
+    return Check("spool", Status.OK, f"inbox, work and archive are on one mount ({paths.inbox.parent})")
 
 
 def _pause(settings: Settings) -> Iterator[Check]:
@@ -182,9 +187,8 @@ def _results_for_one(folder: Path) -> Check:
 
 
 def _inbox_watching(settings: Settings) -> Check:
-    from daemon.watcher import mount_of
 
-    mount = mount_of(settings.paths.inbox)
+    mount = mounts.mount_of(settings.paths.inbox)
     kind = mount.fstype if mount else "unknown"
     network = mount is not None and mount.is_network
     if settings.polling == "never" and network:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_GAP = 2  # between columns
+
+
 class Cell(str):
     """Text with a style for terminals ("green", "bold red"). In a pipe it is just its text."""
 
@@ -28,11 +31,13 @@ class Cell(str):
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table. `right`: figures. `flexible`: the one that is cut or folded where the screen is narrow."""
+    """One column of a table. `right`: figures. `flexible`: the one that is cut or folded where the screen is narrow.
+    `drawn`: a picture of figures beside it, for terminals, left out where the screen is narrow."""
 
     title: str
     right: bool = False
     flexible: bool = False
+    drawn: bool = False
 
 
 def on_terminal(stream: TextIO | None = None) -> bool:
@@ -153,7 +158,8 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent
     from rich.padding import Padding
     from rich.table import Table
 
-    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    grid = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
+    columns, rows = _fitting(columns, rows, console().width - indent)
     for column in columns:
         grid.add_column(
             column.title,
@@ -164,6 +170,19 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent
     for row in rows:
         grid.add_row(*(_rich(cell) for cell in row))
     console().print(Padding(grid, (0, 0, 0, indent)))
+
+
+def _fitting(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:
+    """All of it, or what is no picture where that takes more than the screen has: figures are not cut for one."""
+    from rich.cells import cell_len
+
+    widest = [max(map(cell_len, (column.title, *cells))) for column, *cells in zip(columns, *rows, strict=True)]
+    if sum(widest) + _GAP * (len(widest) - 1) <= width:
+        return columns, rows
+    kept = [place for place, column in enumerate(columns) if not column.drawn]
+    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _rich(cell: str) -> Any:

@@ -141,7 +141,7 @@ def _table(rows: tuple[StatsRow, ...], by: str, limit: int) -> None:
     columns = (
         Column(by.upper()),
         Column("JOBS", right=True),
-        *((Column(""),) if drawn else ()),
+        *((Column("", drawn=True),) if drawn else ()),
         Column("PASSED", right=True),
         Column("BEST", right=True),
         Column("MEDIAN", right=True),
@@ -185,7 +185,7 @@ def _leaderboard(problem: str, standings: tuple[Standing, ...]) -> None:
         Column("", right=True),
         Column("NAME"),
         Column("TIME", right=True),
-        *((Column(""),) if drawn else ()),
+        *((Column("", drawn=True),) if drawn else ()),
         Column("SPEEDUP", right=True),
         Column("DEVICE", flexible=True),
         Column("JOB"),

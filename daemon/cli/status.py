@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _RUNNING_SHOWN = 100
+_LAST_DROPPED = 200
 _DEFERRALS_READ = 100
 
 
@@ -92,7 +93,7 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
     drained = history.drained_hosts() if history else {}
     deferrals = history.deferrals(limit=_DEFERRALS_READ) if history and counts[JobState.QUEUED] else ()
     refused = deferred.in_inbox(history, inbox)
-    last = history.jobs(state=(JobState.FINISHED, JobState.BROKEN), limit=_SHOWN).jobs if history else ()
+    last = _ended_last(history) if history else ()
     if as_json:
         screen.document(
             {
@@ -170,6 +171,14 @@ def _holder(job: JobRecord) -> str:
         return ""
     lost = job.lease_until is not None and job.lease_until < datetime.now(UTC)
     return f"{job.lease_owner}{' (no sign of life)' if lost else ''}"
+
+
+def _ended_last(history: History) -> tuple[JobRecord, ...]:
+    """Of those that were dropped last, for there is an index on that: a job that took long may have ended after others
+    that came later."""
+    ended = history.jobs(state=(JobState.FINISHED, JobState.BROKEN), limit=_LAST_DROPPED).jobs
+    never = datetime.min.replace(tzinfo=UTC)
+    return tuple(sorted(ended, key=lambda job: job.finished_at or never, reverse=True)[:_SHOWN])
 
 
 def _last_table(jobs: tuple[JobRecord, ...]) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cli_homes import PastHome, bundle, passed, wrong
 from conftest import Evald
 
+from daemon.cli.status import _ended_last
 from daemon.config import Settings
 from daemon.db.records import DaemonNote
 from daemon.engine import DeviceState
@@ -240,3 +245,15 @@ def test_stats_refuses_what_would_be_ignored_and_says_what_to_type(
         assert word in ran.err
     assert "fast" in evald("stats", "--problem", "sums", "--device", "test cpu").out
     assert "no kernel has passed" in evald("stats", "--problem", "quotients", "--device", "cpu").err
+
+
+def test_what_took_long_is_among_what_ended_last(past: PastHome) -> None:
+    past.ended("early", passed())
+    [early] = past.history.jobs(limit=1).jobs
+    late = [replace(early, name=f"job{number}", finished_at=early.finished_at) for number in range(12)]
+    assert early.finished_at is not None
+    slow = replace(early, name="slow", finished_at=early.finished_at + timedelta(seconds=1))
+    history: Any = SimpleNamespace(jobs=lambda **_: SimpleNamespace(jobs=(*late, slow)))
+    last = _ended_last(history)
+    assert last[0].name == "slow"
+    assert len(last) == 10

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from daemon import access, watcher
+from daemon import access, mounts
 from daemon.cli import checks
 from daemon.cli.checks import Check, Status
 from daemon.config import Settings
@@ -119,11 +119,11 @@ def test_a_device_whose_speed_changed_is_pointed_out_until_its_baseline_is_remov
 
 
 def test_a_soft_mount_is_pointed_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    soft = watcher.Mount("/srv/evald", "nfs4", frozenset({"rw", "soft", "vers=4.2"}))
-    monkeypatch.setattr(watcher, "mount_of", lambda _path: soft)
+    soft = mounts.Mount("/srv/evald", "nfs4", frozenset({"rw", "soft", "vers=4.2"}))
+    monkeypatch.setattr(mounts, "mount_of", lambda _path: soft)
     warned = checks._inbox_watching(settings)
     assert warned.status is Status.WARN
     assert warned.hint == "mount /srv/evald with the option hard"
-    hard = watcher.Mount("/srv/evald", "nfs4", frozenset({"rw", "hard"}))
-    monkeypatch.setattr(watcher, "mount_of", lambda _path: hard)
+    hard = mounts.Mount("/srv/evald", "nfs4", frozenset({"rw", "hard"}))
+    monkeypatch.setattr(mounts, "mount_of", lambda _path: hard)
     assert checks._inbox_watching(settings).status is Status.OK

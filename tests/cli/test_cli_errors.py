@@ -203,3 +203,22 @@ def test_an_interrupt_while_waiting_leaves_the_bundle_and_says_so(start: Start, 
     assert "stay in the queue" in err
     assert "Traceback" not in err
     assert len(list(past.settings.paths.inbox.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--results", "inbox/results"), "flag --results: results"),
+        (("--results", "inbox"), "lies in"),
+        (("--state", "work/x"), "flag --state: state"),
+        (("--results", "r", "--inbox", "r/in"), "lies in the results"),
+    ],
+)
+def test_folders_that_would_be_taken_for_bundles_are_refused(
+    evald: Evald, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    ran = evald("config", "--home", tmp_path, *options)
+    assert ran.code == 2
+    assert words in ran.err
+    assert "beside" in ran.err
+    assert evald("config", "--home", tmp_path, "--results", "inbox-results").code == 0

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from cli_homes import PastHome
 from conftest import Evald
 from sqlalchemy import update
 
+from daemon import mounts
 from daemon.cli.health import troubles
 from daemon.db.history import History
 from daemon.db.models import Daemon
 from daemon.db.records import DaemonNote
 from daemon.engine import DeviceState
 from daemon.intake.owner import Owner
+from daemon.mounts import Mount
 
 CPU = DeviceState(0, "cpu", "cpu", None)
 
@@ -127,3 +132,27 @@ def test_a_daemon_whose_host_never_comes_back_is_forgotten_by_the_cleanup(evald:
     past.repository.report_daemon(note("here", 1))
     assert evald("cleanup").code == 0
     assert {daemon.host for daemon in History(past.database).daemons()} == {"lately", "here"}
+
+
+def test_an_inbox_that_is_a_mount_of_its_own_or_read_only_is_told(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = past.settings.paths
+    past.repository.report_daemon(replace(note(Owner.current().host, 1), inbox=str(paths.inbox)))
+    assert evald("health").code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(mounts, "mount_of", lambda folder: Mount(str(folder) if folder == paths.inbox else "/", "ext4"))
+        assert f"{paths.work}, {paths.archive}" in evald("health").out
+        assert "on another mount than the inbox" in evald("status").out
+        spool = next(one for one in evald("doctor", "--json").document()["checks"] if one["name"] == "spool")
+        assert spool["status"] == "fail"
+        assert spool["hint"].startswith(f"mount all of {paths.inbox.parent}")
+    true_statvfs = os.statvfs
+    read_only = SimpleNamespace(
+        **{name: getattr(true_statvfs("/"), name) for name in _STATVFS} | {"f_flag": os.ST_RDONLY}
+    )
+    monkeypatch.setattr(os, "statvfs", lambda place: read_only if place == paths.inbox else true_statvfs(place))
+    assert f"{paths.inbox} is mounted read-only" in evald("health").out
+
+
+_STATVFS = [name for name in dir(os.statvfs_result) if name.startswith("f_")]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from daemon import durations
-from daemon.cli import figures, outcome
+from daemon.cli import figures, outcome, screen
 from daemon.errors import OperatorError
 from daemon.verdict import Phase, Verdict
 
@@ -84,3 +84,13 @@ def test_a_sparkline_has_one_mark_per_value_and_the_highest_is_full() -> None:
     assert figures.sparkline([0.0, 5.0, 10.0]) == "▁▄█"
     assert figures.sparkline([]) == ""
     assert figures.bar(0.5, 4) == "██"
+
+
+def test_on_a_narrow_screen_a_picture_goes_before_a_figure_is_cut() -> None:
+    columns = (screen.Column("NAME"), screen.Column("", drawn=True), screen.Column("TIME", right=True))
+    rows = [["relu", "██████████", "1.234 ms"], ["sum", "█", "5 µs"]]
+    assert screen._fitting(columns, rows, 26) == (columns, rows)
+    kept, cells = screen._fitting(columns, rows, 25)
+    assert [column.title for column in kept] == ["NAME", "TIME"]
+    assert cells == [["relu", "1.234 ms"], ["sum", "5 µs"]]
+    assert screen._fitting(columns, [], 8)[0] == kept

@@ -14,8 +14,8 @@ import pytest
 from daemon import belonging, fsio, service
 from daemon.config import Settings
 from daemon.errors import OperatorError
+from daemon.mounts import Mount
 from daemon.paths import Paths
-from daemon.watcher import Mount
 
 ONE, OTHER = "1" * 32, "2" * 32
 

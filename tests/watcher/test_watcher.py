@@ -12,8 +12,10 @@ import pytest
 from watchdog.observers import inotify_move_event_grouper
 from watchdog.observers.inotify import InotifyObserver
 
+from daemon import mounts
 from daemon import watcher as watcher_module
-from daemon.watcher import Hints, Mount, Watcher, mount_of
+from daemon.mounts import Mount, mount_of
+from daemon.watcher import Hints, Watcher
 
 LIMIT_S = 20.0
 
@@ -299,3 +301,11 @@ def test_this_machines_own_mounts_can_be_read(inbox: Path) -> None:
     mount = mount_of(inbox)
     assert mount is not None
     assert mount.fstype
+
+
+def test_what_is_mounted_apart_cannot_be_renamed_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = {"inbox": "/srv/inbox", "work": "/srv", "archive": "/srv/inbox"}
+    monkeypatch.setattr(mounts, "mount_of", lambda folder: Mount(points[folder.name], "ext4"))
+    folders = [Path("/srv", name) for name in points]
+    assert mounts.apart(folders) == [Path("/srv/work")]
+    assert mounts.apart(folders[:1]) == mounts.apart([]) == []
