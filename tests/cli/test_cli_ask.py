@@ -14,6 +14,7 @@ from conftest import Evald
 
 from daemon.cli.status import _ended_last
 from daemon.config import Settings
+from daemon.db.history import History
 from daemon.db.records import DaemonNote
 from daemon.engine import DeviceState
 
@@ -249,7 +250,7 @@ def test_stats_refuses_what_would_be_ignored_and_says_what_to_type(
 
 def test_what_took_long_is_among_what_ended_last(past: PastHome) -> None:
     past.ended("early", passed())
-    [early] = past.history.jobs(limit=1).jobs
+    [early] = History(past.database).jobs(limit=1).jobs
     late = [replace(early, name=f"job{number}", finished_at=early.finished_at) for number in range(12)]
     assert early.finished_at is not None
     slow = replace(early, name="slow", finished_at=early.finished_at + timedelta(seconds=1))

@@ -145,7 +145,7 @@ def test_an_inbox_that_is_a_mount_of_its_own_or_read_only_is_told(
         assert f"{paths.work}, {paths.archive}" in evald("health").out
         assert "on another mount than the inbox" in evald("status").out
         spool = next(one for one in evald("doctor", "--json").document()["checks"] if one["name"] == "spool")
-        assert spool["status"] == "fail"
+        assert spool["status"] == "FAIL"
         assert spool["hint"].startswith(f"mount all of {paths.inbox.parent}")
     true_statvfs = os.statvfs
     read_only = SimpleNamespace(
