@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from daemon.executor.backends import torch as torch_backend
 from daemon.executor.backends import torch_cuda
 from daemon.executor.backends._compiler_log import first_error_first
 from daemon.executor.source import KernelFault, Source
@@ -117,3 +118,12 @@ def test_an_error_chain_with_a_failed_compiler_is_final(tmp_path: Path) -> None:
         torch_cuda.build(source_of(tmp_path, text))
     assert isinstance(caught.value.__cause__, KernelFault)
     assert subprocess.CalledProcessError.__name__ not in caught.value.message
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler on this machine")
+def test_of_an_extension_that_a_torch_source_compiles_the_first_error_is_told_too(tmp_path: Path) -> None:
+    with pytest.raises(KernelFault) as failed:
+        torch_backend.load(source_of(tmp_path, f"{WRONG_EXTENSION}\n{MODEL}", "cpu"))
+    first = failed.value.message.partition("\n")[0]
+    assert first.startswith("the extension does not compile: main.cpp:"), first
+    assert failed.value.verdict == "compile_error"

@@ -1,13 +1,20 @@
-"""Importing a source in the build cell, which has no GPU: which failures are final, which only say that."""
+"""Importing a source: in the build cell, which has no GPU, and where that compiles an extension of torch. Which
+failures are final, and what is said of them."""
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
+from daemon.executor.backends._compiler_log import first_error_first, without_folders
+from daemon.executor.backends._compiler_log import is_final as says_final
 from daemon.executor.source import KernelFault, Source, import_source
+
+_T = TypeVar("_T")
 
 
 def import_without_gpu(source: Source, names: dict[str, Any]) -> tuple[ModuleType | None, str | None]:
@@ -40,3 +47,27 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.append(error)
         yield error
         error = error.__cause__
+
+
+def compiler_first(run: Callable[[], _T], source: Source) -> _T:
+    """`run()`; where a compiler failed, a fault that begins with its first error instead of torch's words."""
+    try:
+        return run()
+    except KernelFault as fault:
+        failed = [error for error in causes(fault) if isinstance(error, subprocess.CalledProcessError)]
+        if not failed:
+            raise
+        output = failed[0].output
+        log = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output or fault.message)
+        said = _readable(log, source)
+        raise KernelFault("compile_error", said, details=fault.details, final=says_final(log)) from fault
+
+
+def _readable(log: str, source: Source) -> str:
+    folders = [folder for folder in extensions_folder().glob("*") if folder.is_dir()]
+    return f"the extension does not compile: {first_error_first(without_folders(log, [*folders, source.folder]))}"
+
+
+def extensions_folder() -> Path:
+    """Where torch builds extensions in this cell."""
+    return Path(os.environ["TORCH_EXTENSIONS_DIR"])

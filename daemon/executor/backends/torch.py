@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from daemon.executor.backends._build_import import compiler_first
 from daemon.executor.backends._triton_untuned import use_first_configs
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from, import_source
 
@@ -26,7 +27,7 @@ _DERIVED_SHAPE = (64, 64)
 
 def load(source: Source) -> Kernel:
     """Import the file and find what the metadata points at."""
-    return from_module(import_source(source, {"torch": torch, "nn": nn}), source)
+    return from_module(compiler_first(lambda: import_source(source, {"torch": torch, "nn": nn}), source), source)
 
 
 def from_module(module: ModuleType, source: Source) -> Kernel:
