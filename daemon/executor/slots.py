@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 
@@ -18,6 +19,7 @@ from daemon.executor.source import KernelFault
 
 Work = Callable[[list[int]], None]  # what is done to slots, in order
 _WARM_UP_WORDS = 1024
+_ZEROS: WeakValueDictionary[Any, torch.Tensor] = WeakValueDictionary()
 
 
 class Slots:
@@ -80,7 +82,7 @@ class Slots:
     @cached_property
     def _zeros(self) -> Any:
         """An answer of the right nesting. Kept: a captured graph goes on copying it."""
-        return _filled(self._message["structure"], iter([torch.zeros_like(output) for output in self._outputs[0]]))
+        return _filled(self._message["structure"], iter([_zeros_like(output) for output in self._outputs[0]]))
 
     def _look_busy(self, order: list[int], cycles: int) -> None:
         for slot in order:
@@ -247,6 +249,14 @@ def warm_up(*, as_reference: bool) -> None:
 @cache
 def _capture_stream() -> Any:
     return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+
+def _zeros_like(output: torch.Tensor) -> torch.Tensor:
+    """The zeros of another arena, where it has some of this kind: answers may be as large as fit the device twice."""
+    kind = (output.shape, output.dtype, output.device)
+    if (zeros := _ZEROS.get(kind)) is None:
+        zeros = _ZEROS[kind] = torch.zeros_like(output)
+    return zeros
 
 
 def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:

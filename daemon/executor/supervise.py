@@ -217,6 +217,8 @@ class ForkedProgram:
             _keep_to(pid, processor)
 
     def poll(self) -> Ended | None:
+        if self._ended is not None:
+            return self._ended
         if self._code is None:
             self._hear()
         return None if self._code is None else self._as_ended(self._code)

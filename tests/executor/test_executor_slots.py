@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,3 +76,18 @@ def test_a_null_that_calls_nothing_launches_once_on_a_gpu(device: str, launches:
     before = slots._scratch._version
     slots.run(slots.null("loop", 0), [1, 2, 0])
     assert slots._scratch._version - before == launches
+
+
+def test_two_arenas_have_the_zeros_of_their_answers_in_common() -> None:
+    message = {**MESSAGE, "structure": "*"}
+    one, other = (Slots(Memory("cpu"), message) for _ in range(2))  # type: ignore[arg-type]
+    for slots in (one, other):
+        slots._outputs[2][0].fill_(7)
+        slots.run(slots.null("copy", 0), [2])
+        assert not slots._outputs[2][0].any()
+    assert one._zeros is other._zeros
+    kept = weakref.ref(one._zeros)
+    one.forget()
+    assert kept() is other._zeros
+    other.forget()
+    assert kept() is None

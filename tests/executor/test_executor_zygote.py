@@ -155,6 +155,14 @@ def test_who_is_at_the_limit_or_has_half_of_the_host_is_to_blame(peak: int, limi
     assert cgroup.is_too_much(peak, limit) is is_too_much
 
 
+def test_who_asks_a_cell_that_is_dead_is_told_so(kept: Kept) -> None:
+    cell = kept.start()
+    ended = cell.kill()
+    with pytest.raises(CellFailed, match="SIGKILL"):
+        cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+    assert cell.program.poll() == ended
+
+
 def test_a_cell_that_ended_by_itself_or_was_ended_by_us_was_not_killed_from_outside(kept: Kept) -> None:
     struck = kept.start()
     ended = struck.kill()
