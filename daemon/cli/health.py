@@ -38,7 +38,11 @@ def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
         daemons = history.daemons() if history is not None else ()
         drained = history.drained_hosts() if history is not None else {}
     wanted = tuple(daemon for daemon in daemons if host is None or daemon.host == host)
-    problems = list(troubles(wanted, is_drained=host in drained))
+    hosts = {daemon.host for daemon in daemons} | set(drained)
+    if host is not None and hosts and host not in hosts:
+        problems = [f"nobody judges: no daemon of a host {host!r} is known; there are {', '.join(sorted(hosts))}"]
+    else:
+        problems = list(troubles(wanted, is_drained=host in drained))
     problems += hindrances(loaded.settings, wanted)
     if as_json:
         screen.document({"healthy": not problems, "problems": problems})

@@ -44,6 +44,7 @@ def show(document: Document) -> None:
         screen.line()
         _case_table(cases)
     _failures(cases)
+    _printed(cases)
     _notes(document, cases)
 
 
@@ -212,6 +213,15 @@ def _evidence(case: Document) -> None:
     _block("traceback", failure["traceback"])
     _block("stdout", case["stdout_tail"])
     _block("stderr", case["stderr_tail"])
+
+
+def _printed(cases: Sequence[Document]) -> None:
+    """What kernels wrote that did not fail: who printed wants to read it."""
+    for case in cases:
+        if case["failure"] is None and (case["stdout_tail"] or case["stderr_tail"]):
+            screen.heading(f"case {case['name']} printed" if len(cases) > 1 else "printed")
+            _block("stdout", case["stdout_tail"])
+            _block("stderr", case["stderr_tail"])
 
 
 def _block(title: str, text: str | None) -> None:

@@ -62,8 +62,9 @@ def command(*, loaded: LoadedSettings, as_json: bool, wanted: str) -> int:
     _samples(past.evaluations)
     _attempts(past.attempts)
     _events(past.events)
-    screen.heading("files")
-    screen.fields(places.items(), indent=2)
+    if places:
+        screen.heading("files")
+        screen.fields(places.items(), indent=2)
     return 0
 
 

@@ -46,13 +46,16 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
             states, deferrals, served = _look(settings, waiting, ended)
             _explain(deferrals, explained)
             now_s = time.monotonic()
-            if len(ended) == len(dropped) or (timeout_s is not None and now_s - started_s > timeout_s):
+            if len(ended) == len(dropped):
                 break
             show(len(ended), states)
             alone_since_s = None if served else alone_since_s or now_s
-            if not told and alone_since_s is not None and now_s - alone_since_s > _PATIENCE_S:
+            is_over = timeout_s is not None and now_s - started_s > timeout_s
+            if not told and alone_since_s is not None and (is_over or now_s - alone_since_s > _PATIENCE_S):
                 told = True
                 _say_what_hinders(settings)
+            if is_over:
+                break
             time.sleep(_PAUSE_S)
     return [ended[one.job_id] for one in dropped if one.job_id in ended]
 

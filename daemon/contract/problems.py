@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from daemon.errors import BundleError, Problem
 
 MAX_PROBLEMS = 100  # reported one by one; the rest is counted
+_BEGINNING = 3  # letters that tell what is meant, where one name alone begins so
 _CLOSE, _CLOSE_SHORT, _SHORT = (
     0.7,
     0.6,
@@ -43,6 +44,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         name.lower(), by_lower, n=1, cutoff=_CLOSE_SHORT if len(name) < _SHORT else _CLOSE
     )
     return by_lower[matches[0]] if matches else None
+
+
+def _meant(word: str, choices: Iterable[str]) -> str | None:
+    """The one of a few words that `word` begins, `output` for `out`, or that is most like it."""
+    choices = list(choices)
+    begun = [choice for choice in choices if len(word) >= _BEGINNING and choice.startswith(word.lower())]
+    return begun[0] if len(begun) == 1 else nearest(word, choices)
 
 
 def child(path: str, step: str | int) -> str:
@@ -176,7 +184,7 @@ def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str 
     if kind == "enum":
         enum = _class_in(_annotation_at(model, steps), StrEnum)
         choices = [str(member) for member in enum] if enum else []
-        return steps, f"must be one of {', '.join(choices)}, got {got}", nearest(str(detail["input"])[:200], choices)
+        return steps, f"must be one of {', '.join(choices)}, got {got}", _meant(str(detail["input"])[:200], choices)
     sentence = _SENTENCES.get(kind)
     if sentence is None:
         return steps, f"{detail['msg']} (got {got})", None

@@ -149,7 +149,7 @@ class LocalEngine:
         try:
             self._build_ahead(job, on_progress)
             if self._stopped(job.job_id):
-                raise LostClaim(f"job {job.job_id} was cancelled")
+                raise LostClaim(f"job {job.job_id} is not to be judged any more")
             return self._evaluate(job, on_progress)
         finally:
             with self._lock:
@@ -182,7 +182,7 @@ class LocalEngine:
         except (HarnessError, OperatorError) as error:
             self._discard(slot)
             if self._stopped(job.job_id):
-                raise LostClaim(f"job {job.job_id} was cancelled") from error
+                raise LostClaim(f"job {job.job_id} is not to be judged any more") from error
             sickness = error if isinstance(error, DeviceError) else None
             raise HarnessError(str(error)) from error
         except BaseException:  # on_progress raised, or Ctrl-C: the judge is in the middle of this job
@@ -212,7 +212,7 @@ class LocalEngine:
 
         def waiting() -> None:
             if self._stopped(job.job_id):
-                raise LostClaim(f"job {job.job_id} was cancelled")
+                raise LostClaim(f"job {job.job_id} is not to be judged any more")
             on_progress(Progress(job.job_id, "waiting for a device"))
 
         try:

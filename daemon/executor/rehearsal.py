@@ -60,7 +60,7 @@ class RehearsalEngine:
         cancelled = event.wait(self._pause_s) or self._closed
         self._cancelled.pop(job.job_id, None)
         if cancelled:
-            raise LostClaim(f"job {job.job_id} was cancelled")
+            raise LostClaim(f"job {job.job_id} is not to be judged any more")
         return Evaluation(
             verdict=Verdict.UNSUPPORTED,
             phase=Phase.BUILD,

@@ -41,7 +41,9 @@ def test_a_daemon_that_runs_is_health(evald: Evald, past: PastHome) -> None:
     assert (ran.code, ran.out.strip()) == (0, "healthy: 1 daemon, 1 slot")
     assert evald("health", "--json").document() == {"healthy": True, "problems": []}
     assert evald("health", "--host", "gpu1").code == 0
-    assert evald("health", "--host", "elsewhere").code == 1
+    other = evald("health", "--host", "elsewhere")
+    assert other.code == 1
+    assert "no daemon of a host 'elsewhere' is known; there are gpu1" in other.out
     past.repository.daemon_stopped("gpu1-boot-1")
     assert evald("health").code == 1
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 from contract_samples import (
@@ -433,3 +434,10 @@ def test_an_unknown_key_in_an_argument_does_not_hide_what_else_is_wrong_with_it(
     found = fields(with_args({**negative, "rolle": "input"}))
     where = "kernel.io.args[0]"
     assert sorted(found) == [f"{where}.rolle", f"{where}.tensor_spec.init.men", f"{where}.tensor_spec.shape[0]"]
+
+
+@pytest.mark.parametrize(("role", "meant"), [("out", "output"), ("OUTP", "output"), ("in-out", "inout")])
+def test_of_a_few_words_the_one_that_was_begun_is_suggested(role: str, meant: str) -> None:
+    document: dict[str, Any] = compare()
+    document["custom_kernel"]["io"]["args"][1]["role"] = role
+    assert only(document).suggestion == meant
