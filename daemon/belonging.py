@@ -58,7 +58,7 @@ def held(paths: Paths, database_id: str, database_name: str) -> Iterator[None]:
     daemons of another one are at work, `OSError`. Where evald may not write beside the inbox nothing is guarded."""
     place = paths.database_id
     try:
-        fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = _opened(place)
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
@@ -76,6 +76,14 @@ def held(paths: Paths, database_id: str, database_name: str) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def _opened(place: Path) -> int:
+    """The file, made if it is missing. One of another user's can be read and locked all the same."""
+    try:
+        return os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except PermissionError:
+        return os.open(place, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _is_ours(fd: int, database_id: str) -> bool:

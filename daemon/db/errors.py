@@ -24,6 +24,7 @@ class StorageRefused(HarnessError):  # noqa: N818 - as above
     """
 
 
+_LACKS_A_RIGHT = "42501"  # SQLSTATE insufficient_privilege
 _TRANSIENT = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, exc.DisconnectionError)
 
 
@@ -44,6 +45,10 @@ def translated(database: str) -> Iterator[None]:
 
 def _remedy(error: Exception) -> str | None:
     cause = error.orig if isinstance(error, exc.DBAPIError) else None
+    if getattr(cause, "sqlstate", None) == _LACKS_A_RIGHT:
+        return (
+            "it takes the role that owns the tables; for new tables type as that one: evald db upgrade --database URL"
+        )
     if getattr(cause, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return None
     return "stop every daemon, then restore a backup, or move the file away: evald run makes a new one"

@@ -117,7 +117,9 @@ class Cell:
     def _stillborn(self) -> HarnessError:
         ended = self.kill()
         how = ended.signal or f"exit code {ended.exit_code}"
-        return HarnessError(f"a cell did not start ({how}): {self.stderr.text()[-2000:]}")
+        said = self.stderr.text()[-2000:] or "it said nothing"
+        hint = "raise sandbox.memory_bytes: it was killed for want of memory" if ended.oom_killed else "evald doctor"
+        return HarnessError(f"a cell did not start ({how}): {said}", hint=hint)
 
     def _hear_hello(self, deadline: float) -> None:
         hello = self._receive(deadline)

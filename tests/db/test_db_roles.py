@@ -14,6 +14,7 @@ from postgres_server import PostgresServer
 
 from daemon.db import migrate
 from daemon.db.connection import Database
+from daemon.db.errors import StorageRefused
 from daemon.db.history import History
 from daemon.db.models import Base
 from daemon.db.records import DaemonNote
@@ -92,3 +93,11 @@ def test_each_role_can_do_its_part_and_no_more(urls: dict[str, str]) -> None:
     assert History(reader).jobs(limit=10).jobs == ()
     writer.close()
     reader.close()
+
+
+def test_who_lacks_a_right_is_told_whose_it_is(urls: dict[str, str]) -> None:
+    database = Database(urls["evald_reader"])
+    with pytest.raises(StorageRefused, match="permission denied") as refused:
+        Repository(database).register(new_job())
+    assert "evald db upgrade --database URL" in str(refused.value.hint)
+    database.close()

@@ -158,3 +158,18 @@ def test_a_folder_that_takes_no_file_guards_nothing(paths: Paths, monkeypatch: p
     monkeypatch.setattr(os, "open", refuse)
     with belonging.held(paths, ONE, "one"):
         assert not paths.database_id.exists()
+
+
+def test_a_file_of_another_user_is_locked_all_the_same(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths.database_id.write_text(f"{ONE}\n")
+    true_open = os.open
+
+    def refuse(place: object, flags: int, *mode: int) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "not yours")
+        return true_open(str(place), flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with belonging.held(paths, ONE, "one"), belonging.held(paths, ONE, "one"):
+        with pytest.raises(OperatorError), belonging.held(paths, OTHER, "other"):
+            pytest.fail("it was let in")
