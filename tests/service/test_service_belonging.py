@@ -170,6 +170,10 @@ def test_a_file_of_another_user_is_locked_all_the_same(paths: Paths, monkeypatch
         return true_open(str(place), flags, *mode)
 
     monkeypatch.setattr(os, "open", refuse)
-    with belonging.held(paths, ONE, "one"), belonging.held(paths, ONE, "one"):
-        with pytest.raises(OperatorError), belonging.held(paths, OTHER, "other"):
-            pytest.fail("it was let in")
+    with (
+        belonging.held(paths, ONE, "one"),
+        belonging.held(paths, ONE, "one"),
+        pytest.raises(OperatorError),
+        belonging.held(paths, OTHER, "other"),
+    ):
+        pytest.fail("it was let in")
