@@ -14,8 +14,6 @@ from daemon.cli.root import SUMMARIES
 _TYPED: ContextVar[Sequence[str]] = ContextVar("typed", default=())
 _NEEDS_NONE = r"(?!\S+ --home|.* --help)"
 _COMMAND = re.compile(rf"\bevald (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b){_NEEDS_NONE}")
-
-
 _PASSWORD = re.compile(r"://[^/]*:[^/]*@|[?&](ssl)?password=", re.IGNORECASE)
 
 
