@@ -28,7 +28,9 @@ PROFILE = ROOT / "container/seccomp.json"
 BUBBLEWRAP_NEEDS = {"mount", "pivot_root", "sethostname", "umount2", "unshare"}
 THE_DAEMON_NEEDS = {"inotify_init", "inotify_init1"}
 # Refused in a cell, allowed around it: reading a clock's state, moving pages, timers, and asking for a file's handle.
-HARMLESS = {"adjtimex", "migrate_pages", "move_pages", "name_to_handle_at", "timer_create", "personality"}
+HARMLESS = {
+    "adjtimex", "migrate_pages", "move_pages", "name_to_handle_at", "personality", "timer_create", "timerfd_create",
+}  # fmt: skip
 WALLS_DOWN = {"seccomp=container/seccomp.json", "systempaths=unconfined", "apparmor=unconfined"}
 _SECRET = re.compile(
     r"postgres(?:ql)?://[^\s:/]+:[^\s@]+@|(?:password|token|secret)\s*[=:]\s*['\"]?\w{6,}", re.IGNORECASE

@@ -107,13 +107,13 @@ def test_no_path_depends_on_the_current_folder_but_that_of_the_home(
     found = []
     for folder in (tmp_path, tmp_path / "elsewhere"):
         monkeypatch.chdir(folder)
-        flags = {key: ["some/thing"] if key in config.LIST_SEPARATORS else "some/thing" for key in paths}
+        flags = {key: [f"some/{key}"] if key in config.LIST_SEPARATORS else f"some/{key}" for key in paths}
         settings = config.load({"home": str(home), **flags}, environ={}).settings
-        used = [value_of(settings, key) for key in sorted(paths - places)]
-        found.append([*used, *(getattr(settings.paths, name) for name in sorted(places))])
+        used = {key: value_of(settings, key) for key in paths - places}
+        found.append(used | {name: getattr(settings.paths, name) for name in places})
     assert found[0] == found[1]
-    for value in found[0]:
-        assert value in (home / "some" / "thing", (home / "some" / "thing",))
+    for key, value in found[0].items():
+        assert value in (home / "some" / key, (home / "some" / key,))
 
 
 def test_a_relative_sqlite_file_lies_in_the_home(tmp_path: Path) -> None:
