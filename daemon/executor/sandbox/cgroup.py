@@ -279,11 +279,22 @@ def remove_empty(folder: Path) -> None:
             return
 
 
-def is_too_much(peak_bytes: int, limit_bytes: int) -> bool:
-    """Whether a group that had so much is to blame for it that memory ran out: at its limit, or with half of the
-    host's."""
-    host_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return peak_bytes >= min(_AT_THE_LIMIT * limit_bytes, host_bytes / 2)
+def is_too_much(peak_bytes: int, limit_bytes: int, around_bytes: int) -> bool:
+    """Whether a group that had so much is to blame for it that memory ran out: at its limit, or with half of what there
+    is around it."""
+    return peak_bytes >= min(_AT_THE_LIMIT * limit_bytes, around_bytes / 2)
+
+
+def _around(folder: Path, limit: str) -> int:
+    """What a group could have at most without a limit of its own: the host's memory, or that of a container, a service.
+    `limit`: the name of the file."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for parent in folder.parents:
+        with suppress(OSError, ValueError):  # a root has no such file, and some say "max"
+            found.append(_number(parent / limit))
+        if parent == _ROOT:
+            break
+    return min(found)
 
 
 def _number(path: Path) -> int:
@@ -334,7 +345,7 @@ class _V2Group:
         peak = self._folder / "memory.peak"
         if _counter(self._folder / "memory.events", "oom") or not peak.exists():  # it came with Linux 5.19
             return True
-        return is_too_much(_number(peak), self._memory_bytes)
+        return is_too_much(_number(peak), self._memory_bytes, _around(self._folder, "memory.max"))
 
     def processes_refused(self) -> int:
         return _counter(self._folder / "pids.events", "max") if "pids" in self._bases else 0
@@ -383,7 +394,9 @@ class _V1Group:
         return folder is not None and _counter(folder / "memory.oom_control", "oom_kill") > 0
 
     def wanted_too_much(self) -> bool:
-        return is_too_much(_number(self._folders["memory"] / "memory.max_usage_in_bytes"), self._memory_bytes)
+        folder = self._folders["memory"]
+        around_bytes = _around(folder, "memory.limit_in_bytes")
+        return is_too_much(_number(folder / "memory.max_usage_in_bytes"), self._memory_bytes, around_bytes)
 
     def processes_refused(self) -> int:
         folder = self._folders.get("pids")
