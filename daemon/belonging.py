@@ -71,7 +71,7 @@ def held(paths: Paths, database_id: str, database_name: str) -> Iterator[None]:
             raise OperatorError(
                 f"daemons with another database are at work on this inbox: {place} names {found!r}, and"
                 f" {database_name} is {database_id}. Both would judge every bundle",
-                hint="set `database` (or `state`) as they have it; or stop them first: evald drain, then evald status",
+                hint="set `database` (or `state`) as they have it, or stop them first: systemctl stop evald, or Ctrl-C",
             )
         yield
     finally:

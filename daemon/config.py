@@ -293,12 +293,12 @@ def _require_apart(paths: Paths, sources: Mapping[str, str]) -> None:
         if holding is not None:
             raise OperatorError(
                 f"{sources[key]}: {key} {folder} lies in {holding}, where bundles do",
-                hint=f"put {key} beside the inbox: evald config says where everything is",
+                hint=f"put {key} beside the inbox, as in {paths.home / key}",
             )
     if paths.inbox.is_relative_to(paths.results):
         raise OperatorError(
             f"{sources['inbox']}: inbox {paths.inbox} lies in the results, {paths.results}",
-            hint="put it beside them: evald config says where everything is",
+            hint=f"put it beside them, as in {paths.home / 'inbox'}",
         )
 
 

@@ -116,7 +116,7 @@ def test_on_a_disk_of_its_own_an_inbox_is_that_of_the_database_whose_daemons_are
                 service.opened(elsewhere, service.Silence()),
             ):
                 pytest.fail("it started")
-            assert "evald drain" in str(refused.value.hint)
+            assert "stop them first" in str(refused.value.hint)
         with service.opened(elsewhere, service.Silence()):
             pass
 
