@@ -95,8 +95,8 @@ def _is_ours(fd: int, database_id: str) -> bool:
                 if os.pread(fd, _LONGEST_ID, 0) == wanted:
                     return True
                 if _locked(fd, fcntl.LOCK_EX):  # nobody is there
-                    os.ftruncate(fd, 0)
-                    os.pwrite(fd, wanted, 0)
+                    os.pwrite(fd, wanted, 0)  # first: it is what refuses plainly where the file is another user's
+                    os.ftruncate(fd, len(wanted))
                     os.fsync(fd)
                     continue
             time.sleep(_PAUSE_S)
