@@ -10,11 +10,11 @@ from contextvars import ContextVar
 
 from daemon.cli.options import WHICH_EVALD
 from daemon.cli.root import SUMMARIES
+from daemon.cli.urls import without_password
 
 _TYPED: ContextVar[Sequence[str]] = ContextVar("typed", default=())
 _NEEDS_NONE = r"(?!\S+ --home|.* --help)"
 _COMMAND = re.compile(rf"\bevald (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b){_NEEDS_NONE}")
-_PASSWORD = re.compile(r"://[^/]*:[^/]*@|[?&](ssl)?password=", re.IGNORECASE)
 
 
 def remember(args: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ def _which(args: Sequence[str]) -> Iterator[str]:
     """The options that say which evald is meant, each as it would be typed; the last one counts."""
     for option in WHICH_EVALD:
         values = [value for value in _values(option, args) if value]
-        if values and not _PASSWORD.search(values[-1]):  # which nobody should read in a hint
+        if values and values[-1] == without_password(values[-1]):  # one is not to be read in a hint
             yield f"{option} {shlex.quote(values[-1])}"
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from daemon.cli import screen
 from daemon.cli.options import json_option, settings_options
+from daemon.cli.urls import without_password
 
 if TYPE_CHECKING:
     from daemon.config import LoadedSettings
-
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@]*@")
-_PASSWORD_APART = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 
 @click.command("config")
@@ -28,7 +25,7 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     settings, paths = loaded.settings, loaded.settings.paths
     values = {key: _value(settings, key) for key in loaded.sources}
     folders = {name: str(getattr(paths, name)) for name in ("home", "inbox", "results", "state", "archive", "cache")}
-    folders["database"] = _without_password(settings.database_url)
+    folders["database"] = without_password(settings.database_url)
     if as_json:
         found = {key: {"value": value, "source": loaded.sources[key]} for key, value in values.items()}
         screen.document({"settings": found, "effective": folders})
@@ -48,12 +45,8 @@ def _value(settings: Any, key: str) -> Any:
     if isinstance(value, tuple):
         return [str(item) for item in value]
     if key == "database" and value:
-        return _without_password(value)
+        return without_password(value)
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-def _without_password(url: str) -> str:
-    return _PASSWORD_APART.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
 def _shown(value: Any) -> str:

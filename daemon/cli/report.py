@@ -211,8 +211,7 @@ def _evidence(case: Document) -> None:
     if failure["signal"] or failure["exit_code"] is not None:
         screen.line(f"  ended by {failure['signal'] or 'exit code ' + str(failure['exit_code'])}")
     _block("traceback", failure["traceback"])
-    _block("stdout", case["stdout_tail"])
-    _block("stderr", case["stderr_tail"])
+    _output(case)
 
 
 def _printed(cases: Sequence[Document]) -> None:
@@ -220,8 +219,12 @@ def _printed(cases: Sequence[Document]) -> None:
     for case in cases:
         if case["failure"] is None and (case["stdout_tail"] or case["stderr_tail"]):
             screen.heading(f"case {case['name']} printed" if len(cases) > 1 else "printed")
-            _block("stdout", case["stdout_tail"])
-            _block("stderr", case["stderr_tail"])
+            _output(case)
+
+
+def _output(case: Document) -> None:
+    _block("stdout", case["stdout_tail"])
+    _block("stderr", case["stderr_tail"])
 
 
 def _block(title: str, text: str | None) -> None:
