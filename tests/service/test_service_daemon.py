@@ -71,8 +71,11 @@ def test_a_daemon_times_its_control_when_a_result_is_out_and_tells_of_it_in_the_
     wait_for(lambda: result_of(home, "second"), "the result of the second")
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(60) == 0
-    assert result_of(home, "second")["environment"]["control"]["ratio"] > 0
-    assert "the control has a baseline" in daemon.stdout.read()
+    said = daemon.stdout.read()
+    control = result_of(home, "second")["environment"]["control"]
+    assert control is not None, said
+    assert control["ratio"] > 0
+    assert "the control has a baseline" in said
     assert [job.attempts for job in jobs_of(home)] == [1, 1]
 
 
