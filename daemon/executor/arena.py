@@ -9,6 +9,8 @@ queued work: `settle` waits for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from daemon.executor.layout import Field, Layout
@@ -49,21 +51,15 @@ class Arena:
             torch.cuda.synchronize()
 
     def compose(self, secret: torch.Generator, slots: list[int]) -> None:
-        """Fill the image of `slots` with secret random bytes: guards and poison, and what lies between; inputs are
-        then written over them.
+        """Fill the image of `slots`, which are neighbours, with secret random bytes: guards and poison, and what lies
+        between; inputs are then written over them.
 
         The other slots keep what they had: a kernel may be called on them at any time without finding nonsense.
         """
-        rows = _grid(self.layout, self.image, self.layout.slots).view(torch.int64)
-        first, count = min(slots), len(slots)
-        is_together = max(slots) - first + 1 == count
+        first, beyond = _ends(slots)
+        rows = _grid(self.layout, self.image, self.layout.slots).view(torch.int64)[first:beyond]
         for start, end in self._composed:
-            # 62 random bits a word: no byte pattern a kernel could know.
-            if is_together:
-                rows[first : first + count, start:end].random_(generator=secret)
-            else:
-                drawn = torch.empty((count, end - start), dtype=torch.int64, device=self.device)
-                rows[torch.tensor(slots, device=self.device), start:end] = drawn.random_(generator=secret)
+            rows[:, start:end].random_(generator=secret)  # 62 bits a word: no byte pattern a kernel could know
 
     def place(self, slots: list[int], field: Field, values: torch.Tensor) -> None:
         """Write one input's content, [slots, *shape], into the image."""
@@ -79,14 +75,9 @@ class Arena:
             rows[torch.tensor(slots, device=self.device)] = pieces
 
     def publish(self, slots: list[int]) -> None:
-        """Copy the image of `slots` into the shared memory. The cell must be frozen."""
-        stride = self.layout.stride
-        if 2 * len(slots) > max(slots, default=0):  # one copy of some slots too many costs less than many copies
-            pieces = [(0, self.layout.origin(max(slots, default=-1) + 1))]
-        else:
-            pieces = [(self.layout.origin(slot), stride) for slot in slots]
-        for start, size in pieces:
-            self.shared.bytes[start : start + size].copy_(self.image[start : start + size])
+        """Copy the image of `slots`, which are neighbours, into the shared memory. The cell must be frozen."""
+        start, end = (self.layout.origin(slot) for slot in _ends(slots))
+        self.shared.bytes[start:end].copy_(self.image[start:end])
 
     def output(self, slot: int, field: Field) -> torch.Tensor:
         """What the cell left in a field. The cell must be frozen while this is used."""
@@ -127,6 +118,14 @@ class Arena:
         """How many elements of a poisoned field still hold the poison (one may match by chance: see
         `findings.by_chance`)."""
         return int((raw(self.outputs(slots, field)) == raw(self.pristines(slots, field))).sum())
+
+
+def _ends(slots: Sequence[int]) -> tuple[int, int]:
+    """The first of them, and the one beyond the last."""
+    first, beyond = min(slots), max(slots) + 1
+    if beyond - first != len(slots):
+        raise ValueError(f"no neighbours: {slots}")
+    return first, beyond
 
 
 def _grid(layout: Layout, buffer: torch.Tensor, slots: int) -> torch.Tensor:

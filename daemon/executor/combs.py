@@ -52,7 +52,8 @@ def drawn(layout: Layout, fields: Sequence[Field], order: Sequence[int], random:
     if not fields or not order:
         return ()
     numbers = _Numbers(random)
-    combs = [_across(layout, field, max(order) + 1, numbers) for field in _looked_at(fields, random)]
+    slots = range(min(order), max(order) + 1)
+    combs = [_across(layout, field, slots, numbers) for field in _looked_at(fields, random)]
     ends = list(itertools.accumulate(field.tensor.size_bytes for field in fields))
     for _ in range(_INSIDE):
         field = fields[bisect.bisect_right(ends, numbers.below(ends[-1]))]
@@ -81,13 +82,13 @@ class _Numbers:
         return next(self._left) % bound
 
 
-def _across(layout: Layout, field: Field, slots: int, numbers: _Numbers) -> Comb:
-    """A tooth in each of the first `slots`."""
+def _across(layout: Layout, field: Field, slots: range, numbers: _Numbers) -> Comb:
+    """A tooth in each of `slots`."""
     width = min(_TOOTH_BYTES, field.tensor.size_bytes)
     room = field.tensor.size_bytes - width + 1
     first, last = numbers.below(room), numbers.below(room)
-    drift = math.trunc((last - first) / (slots - 1)) if slots > 1 else 0
-    return Comb(layout.origin(0) + field.offset + first, layout.stride + drift, slots, width)
+    drift = math.trunc((last - first) / (len(slots) - 1)) if len(slots) > 1 else 0
+    return Comb(layout.origin(slots.start) + field.offset + first, layout.stride + drift, len(slots), width)
 
 
 def _inside(start: int, size_bytes: int, numbers: _Numbers) -> Comb:

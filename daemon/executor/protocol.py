@@ -40,7 +40,7 @@ class ClosedError(Exception):
 
 def send(channel: socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
     """Send one message, with descriptors when given. Blocks until the other side took it."""
-    body = json.dumps(message, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    body = _ENCODER.encode(message).encode("utf-8")
     frame = _HEADER.pack(len(body)) + body
     try:
         sent = socket.send_fds(channel, [frame], list(fds)) if fds else channel.send(frame)
@@ -93,7 +93,7 @@ def unpacked(text: str) -> list[int]:
 def parse(body: bytes) -> Message:
     """Decode one message body. Raises `ProtocolError` for anything but a shallow object with a `type`."""
     try:
-        message = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
+        message = _DECODER.decode(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {type(error).__name__}") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
@@ -112,6 +112,11 @@ def _finite(text: str) -> float:
     if math.isinf(number := float(text)):
         raise ValueError(f"{text[:20]} fits no float")
     return number
+
+
+# Made once: what is made anew for every message costs several times what it is made for, in the middle of rounds too.
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _deeper_than(value: Any, depth: int) -> bool:

@@ -36,6 +36,9 @@ class RoundTurns:
     """Draws them from `random`, after `begin`. `replay`: rounds are launches of graphs. Capturing takes longer than the
     calls do, so graphs are kept: the content is what has to be fresh in every round.
 
+    The slots of a round are neighbours, in any order. Then all that the judge writes and reads in a round goes by how
+    many calls it has, and a null round of as many has exactly that in it.
+
     The slot that cells are woken with is part of every graph: it gets fresh content with every round, and a kernel that
     changes its inputs finds what it left there itself no more than once.
     """
@@ -87,20 +90,18 @@ class RoundTurns:
 
     def _graph(self, number: int, calls: int) -> Turn:
         """A launch of graph `number`, of `calls` calls if it has not been captured yet."""
-        turn = self._kept.get(number) or Turn(self._with_waking(calls), replay=True, graph=number, is_new=True)
+        turn = self._kept.get(number) or Turn(self._order(calls, self._waking), True, number, is_new=True)
         self._kept[number] = replace(turn, is_new=False)
         is_there = _SINGLE in self._kept and not turn.is_new
         return replace(turn, rouse=_SINGLE) if is_there else turn
 
-    def _with_waking(self, calls: int) -> tuple[int, ...]:
-        order = self._order(calls)
-        if self._waking in order:
-            return order
-        place = self._drawn(0, calls)
-        return (*order[:place], self._waking, *order[place + 1 :])
-
-    def _order(self, calls: int) -> tuple[int, ...]:
-        return tuple(self._permuted(self._slots)[:calls])
+    def _order(self, calls: int, one: int | None = None) -> tuple[int, ...]:
+        """So many neighbours, `one` among them."""
+        first, last = 0, self._slots - calls
+        if one is not None:
+            first, last = max(first, one - calls + 1), min(last, one)
+        start = self._drawn(first, last + 1)
+        return tuple(start + place for place in self._permuted(calls))
 
     def _permuted(self, count: int) -> list[int]:
         return [int(number) for number in torch.randperm(count, generator=self._random)]

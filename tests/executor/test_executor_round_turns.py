@@ -23,13 +23,16 @@ def test_a_round_that_counts_is_on_half_of_the_slots_or_more_and_on_none_twice(r
     for _ in range(50):
         order = drawn.usual().order
         assert (SLOTS + 1) // 2 <= len(order) <= SLOTS
-        assert len(set(order)) == len(order)
+        assert sorted(order) == list(range(min(order), min(order) + len(order))), "neighbours"
         assert set(order) <= set(range(SLOTS))
 
 
 def test_without_graphs_no_round_is_like_another() -> None:
     drawn = turns(replay=False)
-    assert len({drawn.usual().order for _ in range(50)}) > 40
+    seen = [drawn.usual().order for _ in range(50)]
+    assert len(set(seen)) > 40
+    assert {min(order) for order in seen} >= {0, 1, 2}, "they begin anywhere"
+    assert sum(list(order) == sorted(order) for order in seen) < 5
     assert {drawn.single().order for _ in range(200)} == {(slot,) for slot in range(SLOTS)}
     assert sorted(drawn.whole().order) == list(range(SLOTS))
     assert drawn.whole().order != drawn.whole().order
@@ -89,7 +92,18 @@ def test_the_slot_that_wakes_cells_up_gets_fresh_content_in_every_round() -> Non
     [waking] = drawn.single().order
     for turn in [drawn.usual() for _ in range(50)] + [drawn.whole(), drawn.single()]:
         assert waking in turn.order
-        assert len(set(turn.order)) == len(turn.order)
+        assert sorted(turn.order) == list(range(min(turn.order), min(turn.order) + len(turn.order)))
+
+
+def test_wherever_the_waking_slot_is_graphs_are_on_neighbours_around_it() -> None:
+    for seed in range(60):
+        drawn = RoundTurns(torch.Generator().manual_seed(seed))
+        drawn.replay = True
+        drawn.begin(SLOTS)
+        [waking] = drawn.single().order
+        for turn in [drawn.usual() for _ in range(8)]:
+            assert waking in turn.order
+            assert set(turn.order) <= set(range(SLOTS))
 
 
 def test_with_other_slots_everything_is_captured_anew() -> None:
