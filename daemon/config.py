@@ -152,7 +152,7 @@ class Settings(_Section):
         None, description="SQLite or Postgres URL; a SQLite file in the state folder when not set"
     )
     database_file: Path | None = Field(
-        None, description="File that holds the database URL, when `database` is not set: keeps a password out of sight"
+        None, description="File that holds the database URL, instead of `database`: keeps a password out of sight"
     )
     metrics_file: Path | None = Field(None, description="File to keep current with figures for Prometheus")
     isolation: Literal["bubblewrap", "none"] = Field(
@@ -278,12 +278,25 @@ def load(
         {key: (value, f"flag {options.get(key) or '--' + key.replace('_', '-')}") for key, value in given.items()},
     )
     for layer in layers:
+        for key in _replaced_by(layer):
+            values.pop(key, None)
+            sources[key] = "default"
         for key, (value, source) in layer.items():
             _assign(values, key, value)
             sources[key] = source
     settings = _placed(_validate(values, sources))
     _require_apart(settings.paths, sources)
     return LoadedSettings(settings, sources)
+
+
+def _replaced_by(layer: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
+    """What earlier layers said in another way. Raises `OperatorError` for a layer that does so itself."""
+    ways = [key for key in ("database", "database_file") if key in layer]
+    if len(ways) > 1:
+        places = " and ".join(layer[key][1] for key in ways)
+        raise OperatorError(f"{' and '.join(ways)} both say which database ({places})", hint="leave one of them out")
+    if ways:
+        yield from ("database", "database_file")
 
 
 def _require_apart(paths: Paths, sources: Mapping[str, str]) -> None:
@@ -393,6 +406,8 @@ def _file_layer(path: Path | None) -> dict[str, tuple[Any, str]]:
         line = _line_of(text, key)
         if key not in known:
             raise OperatorError(f"{path}:{line}: unknown setting {key!r}", hint=_nearest_hint(key, known))
+        if isinstance(value, bool):  # which pydantic would take for 1 or 0
+            raise OperatorError(f"{path}:{line}: {key} is no switch: it cannot be {str(value).lower()}")
         layer[key] = (value, f"{path}:{line}")
     return layer
 

@@ -53,6 +53,11 @@ def existing(text: str) -> Path:
     return path.resolve()
 
 
+def _may_be_meant(entry: Path) -> bool:
+    has_form = names.form_of(entry.name) is not names.Form.UNKNOWN
+    return not entry.name.startswith(".") and (has_form or entry.suffix.lower() in _SOURCES or entry.is_dir())
+
+
 def dropped_name(path: Path) -> str:
     """What a bundle at `path` is called when its contract gives no name."""
     return names.readable(names.bundle_name(path.name))
@@ -80,12 +85,12 @@ def _nearby(path: Path) -> str:
     folder = path.parent
     while not folder.is_dir():
         folder = folder.parent
-    there = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+    there = [entry.name for entry in folder.iterdir() if _may_be_meant(entry)]
     wanted = path.name if folder == path.parent else path.relative_to(folder).parts[0]
     near = difflib.get_close_matches(wanted, there, n=3, cutoff=0.5)
     place = "here" if folder == Path() else f"in {folder}"
     if near:
         return f"did you mean {', '.join(str(folder / name) for name in near)}?"
     if not there:
-        return f"there is nothing {place}"
+        return f"there is no bundle {place}"
     return f"there is {place}: {', '.join(sorted(there)[:8])}{', …' if len(there) > 8 else ''}"  # noqa: PLR2004

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from daemon.intake.waiting import Inbox
 
 
-def table(inbox: Inbox, refused: dict[str, str]) -> None:
-    """A row per entry. `refused`: why entries went back there, by their names (`deferred.in_inbox`)."""
+def table(inbox: Inbox, refused: dict[str, str], *, is_first: bool = False) -> None:
+    """A row per entry. `refused`: why entries went back there, by their names (`deferred.in_inbox`). `is_first`: of all
+    that is shown."""
     if not inbox.entries:
         return
-    screen.heading("waiting in the inbox")
+    screen.heading("waiting in the inbox", is_first=is_first)
     columns = (Column("NAME"), Column("SINCE"), Column("WHY", flexible=True))
     screen.table(
         columns,

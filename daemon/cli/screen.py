@@ -84,9 +84,10 @@ def marked(text: str, length: int, style: str) -> None:
     console().print(shown, soft_wrap=True)
 
 
-def heading(text: str) -> None:
-    """The title of a section, after an empty line."""
-    line()
+def heading(text: str, *, is_first: bool = False) -> None:
+    """The title of a section, after an empty line unless it `is_first`."""
+    if not is_first:
+        line()
     line(Cell(text, "bold"))
 
 

@@ -212,7 +212,7 @@ def _last_table(jobs: tuple[JobRecord, ...]) -> None:
 
 def _one(job: JobRecord | None, deferrals: tuple[DeferralRecord, ...], inbox: Inbox, refused: dict[str, str]) -> None:
 
-    inbox_entries.table(inbox, refused)
+    inbox_entries.table(inbox, refused, is_first=True)
     if job is None:
         return
     if inbox.entries:

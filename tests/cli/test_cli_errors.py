@@ -139,6 +139,14 @@ def test_a_wrong_path_says_what_is_nearby(evald: Evald, tmp_path: Path) -> None:
         assert "relu_fast" in ran.out + ran.err
 
 
+def test_what_cannot_be_a_bundle_is_not_suggested(evald: Evald, tmp_path: Path) -> None:
+    (tmp_path / "relu.log").touch()
+    (tmp_path / "notes.md").touch()
+    assert "there is no bundle here" in evald("eval", "relu").err
+    bundle(tmp_path / "softmax")
+    assert "there is here: softmax" in evald("eval", "relu").err
+
+
 def test_a_link_to_nothing_is_named_as_one(evald: Evald, tmp_path: Path) -> None:
     (tmp_path / "mine").symlink_to("nowhere")
     for command in ("eval", "validate"):

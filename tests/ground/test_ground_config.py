@@ -143,6 +143,24 @@ def test_the_database_url_can_lie_in_a_file_or_a_credential_and_a_written_one_wi
     assert config.load({"home": "/h"}, environ=environ).settings.database_url == "sqlite:////h/state/evald.sqlite3"
 
 
+def test_whoever_says_last_which_database_wins_in_whatever_way(tmp_path: Path) -> None:
+    toml = write(tmp_path / "evald.toml", 'database = "sqlite:////x"\n')
+    file = write(tmp_path / "url", "sqlite:////y\n")
+    environ = {"EVALD_CONFIG": str(toml)}
+    loaded = config.load({"database_file": file}, environ=environ)
+    assert loaded.settings.database_url == "sqlite:////y"
+    assert loaded.sources["database"] == "default"
+    with pytest.raises(OperatorError, match="database and database_file both say which database"):
+        config.load({"database_file": file, "database": "sqlite://"}, environ=environ)
+
+
+@pytest.mark.parametrize(("text", "key"), [("slots = true", "slots"), ("[timing]\nmax_s = false", "timing.max_s")])
+def test_a_number_is_no_switch(tmp_path: Path, text: str, key: str) -> None:
+    toml = write(tmp_path / "evald.toml", text)
+    with pytest.raises(OperatorError, match=rf"evald.toml:\d: {key} is no switch: it cannot be (true|false)"):
+        config.load(config_file=toml, environ={})
+
+
 def test_a_database_file_that_holds_no_url_is_named(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "missing", "cannot read"), (write(tmp_path / "empty", "\n"), "holds 0 words")):
         with pytest.raises(OperatorError, match=reason):
