@@ -232,8 +232,8 @@ def stages(documents: list[Any], idle: list[Any], wall_s: float) -> None:
 
 def asked(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Device]:
     """What the command line says, with `elements` known, and the device that judges."""
-    from daemon.config import load
     from daemon.executor.devices import choose
+    from daemon.layers import load
 
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument(

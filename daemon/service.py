@@ -1,4 +1,4 @@
-"""The composition root: builds the rooms from settings and runs them until told to stop.
+"""The composition root: puts the rooms together and runs them until told to stop.
 
 Theory of operation: the main thread watches the inbox, claims what is ready (a bounded number ahead), sends heartbeats
 and reconciles. One thread per device slot leases jobs and judges them. A stop cancels what runs, gives every unfinished
@@ -8,40 +8,30 @@ bundle back to the inbox and ends; a kill at any point is repaired by the next s
 from __future__ import annotations
 
 import random
-import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from types import FrameType
 from typing import Protocol
 
-from daemon import belonging, log
+from daemon import log
 from daemon.config import Settings
-from daemon.db import migrate
-from daemon.db.connection import Database, normalised
-from daemon.db.errors import StorageUnavailable
+from daemon.db.connection import Database
 from daemon.db.history import History
-from daemon.db.records import Lease, Whereabouts
+from daemon.db.records import Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, Progress
-from daemon.errors import EvaldError, HarnessError, LostClaim, OperatorError
+from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.executor import catalog
-from daemon.executor.local import LocalEngine
-from daemon.executor.rehearsal import RehearsalEngine
 from daemon.health import Monitor
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Deferred, Desk, Unended
-from daemon.lifecycle import JobState
-from daemon.mounts import mount_of
 from daemon.notify import Notifier
 from daemon.presence import Presence
-from daemon.publishing import Finished, is_its_own
+from daemon.publishing import Finished
 from daemon.reception import Doorbell, Reception
 from daemon.reconcile import Reconciler
+from daemon.returns import Returns
 from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.turns import Aside, Turns
 from daemon.scheduler.workers import Workers
@@ -50,7 +40,7 @@ from daemon.watcher import Watcher
 
 _BACK_OFF_S = 2.0
 _AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
-_COMPLAIN_EVERY_S = 60.0
+COMPLAIN_EVERY_S = 60.0
 
 
 class Listener(Protocol):
@@ -92,7 +82,7 @@ class Summary:
 
 
 class Service:
-    """One daemon over one home. Use `opened`."""
+    """One daemon over one home. Use `opening.opened`."""
 
     def __init__(
         self, settings: Settings, engine: Engine, listener: Listener, notifier: Notifier | None = None
@@ -111,6 +101,7 @@ class Service:
         types = catalog.contract_types(catalog.load(settings.backend_paths))
         self._watched = self._monitor.watched(engine)
         self._desk = Desk(settings, self._spool, self._repository, self._watched, types)
+        self._returns = Returns(self._spool, self._history, self._desk, self._monitor.working)
         self._presence = Presence(
             self._repository,
             self._history,
@@ -232,9 +223,9 @@ class Service:
             if now_s >= self._next_reconcile_s:
                 self._reconcile()
         except (HarnessError, OSError) as error:
-            self._retry_at_s = now_s + _back_off_s()
+            self._retry_at_s = now_s + back_off_s()
             if self._trouble is None or now_s >= self._next_complaint_s:
-                self._next_complaint_s = now_s + _COMPLAIN_EVERY_S
+                self._next_complaint_s = now_s + COMPLAIN_EVERY_S
                 log.story("waiting for storage", level=30, reason=error)
             self._trouble = str(error)
             return 1
@@ -354,7 +345,7 @@ class Service:
         self._engine.close()
         if not ended:
             self._workers.stop(self._settings.deadlines.stop_s)
-        self._give_back_all()
+        self._returns.of_all()
         self._presence.leave(keep=not self._until_idle)
         self._database.close()
 
@@ -363,179 +354,9 @@ class Service:
         if self._presence.takes_jobs:
             self._workers.wake()
             return
-        for claimed in self._held_while(self._waits_here):
-            self._pulse.beat()  # there may be many, and what runs goes on
-            self._give_back(claimed)
-
-    def _give_back(self, claimed: Claimed) -> None:
-        """One that was deferred keeps its job: whoever looks into the inbox can then tell why it waits."""
-        with suppress(LostClaim):  # somebody has moved it away
-            self._desk.give_back(claimed, keep_id=bool(self._history.deferrals(claimed.job_id)))
-
-    def _give_back_all(self) -> None:
-        """Every bundle this daemon claimed, or took over from a dead one, whose job is not finished, nor leased by
-        another daemon, goes back to the inbox.
-        """
-        try:
-            for claimed in self._held_while(self._is_ours):
-                self._give_back(claimed)
-        except (HarnessError, OSError) as error:
-            log.story("could not give bundles back; the next start will", level=30, reason=error)
-
-    def _held_while(self, holds: Callable[[Claimed, Whereabouts | None], bool]) -> Iterator[Claimed]:
-        """The claimed bundles of which that is so. Asked for all at once, for there may be a hundred thousand; and for
-        each again when its turn comes, which may be minutes later.
-        """
-        held = list(self._spool.held())
-        known = self._history.whereabouts({claimed.job_id for claimed in held})
-        for claimed in held:
-            job_id = claimed.job_id
-            if holds(claimed, known.get(job_id)) and holds(claimed, self._history.whereabouts([job_id]).get(job_id)):
-                self._monitor.working(f"giving {claimed.name} back")
-                yield claimed
-
-    def _waits_here(self, claimed: Claimed, job: Whereabouts | None) -> bool:
-        return (
-            claimed.owner == self._spool.owner
-            and job is not None
-            and job.state is JobState.QUEUED
-            and is_its_own(claimed, job.work_name)
-        )
-
-    def _is_ours(self, claimed: Claimed, job: Whereabouts | None) -> bool:
-        if job is not None and not is_its_own(claimed, job.work_name):
-            return False
-        leased_by = job.lease_owner if job is not None else None
-        return leased_by == self._spool.owner.tag or (claimed.owner == self._spool.owner and leased_by is None)
+        self._returns.of_what_waits(meanwhile=self._pulse.beat)
 
 
-@contextmanager
-def opened(
-    settings: Settings, listener: Listener | None = None, stopped: Callable[[], bool] | None = None
-) -> Iterator[Service]:
-    """A service ready to run: folders made, database ready, a judge started and its sandbox tried.
-
-    With `stopped`, a database server that does not answer is waited for until `stopped()`; the service then has no
-    judge and is only good for being stopped. Raises `OperatorError` when this host or these settings cannot judge,
-    `StorageUnavailable`.
-    """
-    notifier = Notifier.from_environment()
-    notifier.status("opening the database and starting the judge")
-    settings.paths.create()
-    with ExitStack() as home:
-        ready = _database_ready(settings, home, notifier, stopped)
-        engine = _engine(settings)
-        try:
-            if ready:
-                engine.start()
-            yield Service(settings, engine, listener or Silence(), notifier)
-        finally:
-            engine.close()
-
-
-def _database_ready(
-    settings: Settings, home: ExitStack, notifier: Notifier, stopped: Callable[[], bool] | None
-) -> bool:
-    """Make the database ready, and the home its own as long as `home` is open. False: it never answered until
-    `stopped()`. SQLite is not waited for: it has no server that could come back. Raises `OperatorError` when the home
-    belongs to another database.
-    """
-    url = settings.database_url
-    complain_at_s = 0.0
-    while stopped is None or not stopped():
-        try:
-            migrate.ensure_ready(url)
-            _take_home(settings, home)
-        except StorageUnavailable as error:
-            if stopped is None or normalised(url).get_backend_name() == "sqlite":
-                raise
-            if time.monotonic() >= complain_at_s:
-                complain_at_s = time.monotonic() + _COMPLAIN_EVERY_S
-                log.story("waiting for the database, nothing is claimed", level=30, reason=error)
-            notifier.status(f"waiting for the database: {error.message}")
-            notifier.extend(_COMPLAIN_EVERY_S)
-            time.sleep(_back_off_s())
-        else:
-            return True
-    return False
-
-
-def _take_home(settings: Settings, home: ExitStack) -> None:
-    """Where other hosts may share the inbox it stays with its database; else with those that are at work."""
-    mount = mount_of(settings.paths.database_id.parent)
-    database = Database(settings.database_url)
-    try:
-        whose = (settings.paths, History(database).database_id(), database.name)
-        if mount is not None and mount.is_network:
-            belonging.require_own(*whose)
-        else:
-            home.enter_context(belonging.held(*whose))
-    finally:
-        database.close()
-
-
-def _back_off_s() -> float:
+def back_off_s() -> float:
     """Not all daemons at the same moment."""
     return _BACK_OFF_S * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-
-
-def _engine(settings: Settings) -> LocalEngine | RehearsalEngine:
-    if settings.engine == "rehearsal":
-        return RehearsalEngine(settings.slots, settings.rehearsal_s, has_gpu=settings.device != "cpu")
-    return LocalEngine(settings)
-
-
-class Stop:
-    """Ends what was added to it, also what is added afterwards. May be called from any thread."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._parts: list[Callable[[], None]] = []
-
-    def __call__(self) -> None:
-        self.asked = True
-        for part in self._parts:
-            part()
-
-    def add(self, part: Callable[[], None]) -> None:
-        self._parts.append(part)
-        if self.asked:
-            part()
-
-
-@contextmanager
-def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM call `stop` once, in a thread of its own; a second one ends the process at once, and the next
-    start repairs.
-
-    A handler may interrupt its own thread anywhere: in the middle of a log line, which it could not add another one to,
-    or with a lock in its hand. So it does next to nothing, and who listens at the other end of the wakeup descriptor
-    does the rest.
-    """
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    told, tell = socket.socketpair()
-    tell.setblocking(False)
-
-    def first(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-
-    def listen() -> None:
-        while number := told.recv(1):
-            if number[0] in numbers:
-                log.story("stopping: giving unfinished bundles back (again to end at once)")
-                stop()
-                return
-
-    listener = threading.Thread(target=listen, name="signals", daemon=True)
-    listener.start()
-    wakeup_before = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
-    before = {number: signal.signal(number, first) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(wakeup_before)
-        tell.close()
-        listener.join()
-        told.close()

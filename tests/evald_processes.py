@@ -50,7 +50,7 @@ MODULES = (
     "daemon.cli.sweep",
     "daemon.db.migrate",
     "daemon.http.serving",
-    "daemon.service",
+    "daemon.opening",
     "psycopg",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",

@@ -12,8 +12,9 @@ from daemon.cli.options import json_option, settings_options
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings, Settings
+    from daemon.config import Settings
     from daemon.db.history import History
+    from daemon.layers import LoadedSettings
 
 
 @click.command("cancel")

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import daemon
 from daemon import access, mounts, room
 from daemon.cli import figures
-from daemon.config import LoadedSettings, Settings
+from daemon.config import Settings
 from daemon.errors import EvaldError, HarnessError, OperatorError
+from daemon.layers import LoadedSettings
 from daemon.versions import evald_version, version_of
 
 if TYPE_CHECKING:

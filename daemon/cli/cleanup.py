@@ -13,7 +13,7 @@ from daemon.cli.failing import COULD_NOT
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings
+    from daemon.layers import LoadedSettings
     from daemon.retention import Removed
 
 _LISTED = 20

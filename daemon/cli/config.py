@@ -11,7 +11,7 @@ from daemon.cli.options import json_option, settings_options
 from daemon.cli.urls import without_password
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings
+    from daemon.layers import LoadedSettings
 
 
 @click.command("config")

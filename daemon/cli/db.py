@@ -11,7 +11,7 @@ from daemon.cli.commands_to_type import here
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings
+    from daemon.layers import LoadedSettings
 
 
 @click.group("db", context_settings={"help_option_names": ["-h", "--help"]})

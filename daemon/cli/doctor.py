@@ -11,7 +11,7 @@ from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
     from daemon.cli.checks import Check
-    from daemon.config import LoadedSettings
+    from daemon.layers import LoadedSettings
 
 
 @click.command("doctor")

@@ -11,8 +11,8 @@ from daemon.cli import screen
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings
     from daemon.db.history import History
+    from daemon.layers import LoadedSettings
 
 _JOBS_READ = 100
 

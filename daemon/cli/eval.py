@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.cli.bundles import ReadBundle
-    from daemon.config import LoadedSettings, Settings
+    from daemon.config import Settings
     from daemon.evaluation import Evaluation
+    from daemon.layers import LoadedSettings
     from daemon.results import Subject
 
 _PAUSE_S = 0.1

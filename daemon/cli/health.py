@@ -13,8 +13,9 @@ from daemon.cli.commands_to_type import here
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings, Settings
+    from daemon.config import Settings
     from daemon.db.records import DaemonRecord
+    from daemon.layers import LoadedSettings
 
 _UNWELL = 1
 

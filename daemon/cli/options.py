@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings
+    from daemon.layers import LoadedSettings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -110,7 +110,7 @@ _ASSIGN = click.option(
 
 
 def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ...]) -> LoadedSettings:
-    from daemon import config as settings
+    from daemon import layers
 
     context = click.get_current_context()
     root = context.find_root().params
@@ -127,8 +127,8 @@ def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ..
         key, found, value = assignment.partition("=")
         if not found:
             raise click.UsageError(f"--set {assignment!r} is not KEY=VALUE", ctx=click.get_current_context())
-        known = settings.known_key(key.strip())
-        separator = settings.LIST_SEPARATORS.get(known)
+        known = layers.known_key(key.strip())
+        separator = layers.LIST_SEPARATORS.get(known)
         flags[known] = value.split(separator) if separator else value
         options[known] = f"--set {known}"
-    return settings.load(flags, config_file=Path(file) if file else None, options=options)
+    return layers.load(flags, config_file=Path(file) if file else None, options=options)

@@ -12,7 +12,7 @@ from daemon.cli.options import json_option, settings_options
 from daemon.errors import HarnessError
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings
+    from daemon.layers import LoadedSettings
 
 
 @click.command("run")
@@ -26,15 +26,16 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     what was done is printed at the end. Exit code 0 when stopped; 2 when it cannot start and trying
     again would not help (settings, sandbox, a damaged database); 75 when it may (database, file server).
     """
-    from daemon import log, service
+    from daemon import log, opening
+    from daemon.stopping import Stop, stopping_on_signals
 
     settings = loaded.settings
     log.setup(settings.log_level)
     warn_of_weakness(settings)
     log.story("starting", home=settings.paths.home, isolation=settings.isolation)
-    stop = service.Stop()
+    stop = Stop()
     try:
-        with service.stopping_on_signals(stop), service.opened(settings, stopped=lambda: stop.asked) as daemon:
+        with stopping_on_signals(stop), opening.opened(settings, stopped=lambda: stop.asked) as daemon:
             stop.add(daemon.stop)
             summary = daemon.run()
     except (HarnessError, OSError) as error:

@@ -10,7 +10,7 @@ from daemon.cli import screen
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings
+    from daemon.layers import LoadedSettings
 
 
 @click.command("schema")

@@ -13,7 +13,7 @@ from daemon.cli.options import json_option, settings_options
 from daemon.errors import HarnessError, OperatorError
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings
+    from daemon.layers import LoadedSettings
 
 
 @click.command("serve")
@@ -39,14 +39,15 @@ def command(*, loaded: LoadedSettings, judge: str, as_json: bool) -> int:
         raise OperatorError(
             f"evald serve needs the package {error.name}", hint="type: pip install 'evald[http]'"
         ) from error
-    from daemon import log, service
+    from daemon import log
+    from daemon.stopping import Stop, stopping_on_signals
 
     settings = loaded.settings
     log.setup(settings.log_level)
     warn_of_weakness(settings)
-    stop = service.Stop()
+    stop = Stop()
     try:
-        with service.stopping_on_signals(stop):
+        with stopping_on_signals(stop):
             serving.serve(settings, serving.Judging(judge), stop, lambda url: _tell(url, as_json=as_json))
     except (HarnessError, OSError) as error:
         from daemon.cli import failing

@@ -17,10 +17,10 @@ from daemon.intake.shelves import settled
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daemon.config import LoadedSettings
     from daemon.db.history import History
     from daemon.db.records import AttemptRecord, EvaluationRecord, EventRecord, JobRecord
     from daemon.intake.waiting import Inbox
+    from daemon.layers import LoadedSettings
     from daemon.paths import Paths
 
 _SHOWN = 10

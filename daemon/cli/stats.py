@@ -18,10 +18,10 @@ from daemon.errors import OperatorError
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from daemon.config import LoadedSettings
     from daemon.db.connection import Database
     from daemon.db.history import History
     from daemon.db.records import Standing, StatsRow
+    from daemon.layers import LoadedSettings
 
 _BAR = 16
 _MANY = ("name", "problem")

@@ -15,10 +15,11 @@ from daemon.cli.screen import Column
 from daemon.lifecycle import JobState
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings, Settings
+    from daemon.config import Settings
     from daemon.db.history import History
     from daemon.db.records import DeferralRecord, JobRecord
     from daemon.intake.waiting import Inbox
+    from daemon.layers import LoadedSettings
 
 _SHOWN = 10
 _RUNNING_SHOWN = 100

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from daemon.cli.outcome import Line
-    from daemon.config import LoadedSettings, Settings
+    from daemon.config import Settings
     from daemon.errors import EvaldError
     from daemon.intake.submit import Dropped
+    from daemon.layers import LoadedSettings
 
 _HOME_S = 10.0
 _PAUSE_S = 0.1

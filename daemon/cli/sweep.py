@@ -21,8 +21,9 @@ from daemon.verdict import Verdict
 
 if TYPE_CHECKING:
     from daemon.cli.outcome import Line
-    from daemon.config import LoadedSettings, Settings
+    from daemon.config import Settings
     from daemon.judging import Deferred
+    from daemon.layers import LoadedSettings
     from daemon.paths import Paths
 
 
@@ -78,15 +79,16 @@ def _anything_to_do(paths: Paths) -> bool:
 
 def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
     """What was done, and how many jobs evald failed to bring to their end."""
-    from daemon import log, service
+    from daemon import log, opening
     from daemon.cli.live import Board, board
+    from daemon.stopping import Stop, stopping_on_signals
 
     settings = loaded.settings
-    stop = service.Stop()
+    stop = Stop()
     with board() as listener:
         chosen = loaded.sources["log_level"] != "default"
         log.setup(settings.log_level if chosen or not screen.on_terminal(sys.stderr) else "warning")
-        with service.stopping_on_signals(stop), service.opened(settings, listener) as daemon:
+        with stopping_on_signals(stop), opening.opened(settings, listener) as daemon:
             if isinstance(listener, Board):
                 listener.ready()
             stop.add(daemon.stop)

@@ -12,8 +12,8 @@ from daemon.cli.options import json_option, settings_options
 from daemon.cli.screen import Column
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings
     from daemon.http.tokens import Tokens
+    from daemon.layers import LoadedSettings
 
 
 @click.command("token")

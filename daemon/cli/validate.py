@@ -12,8 +12,9 @@ from daemon.cli.screen import Cell
 from daemon.errors import BundleError, LostClaim, OperatorError, Problem
 
 if TYPE_CHECKING:
-    from daemon.config import LoadedSettings, Settings
+    from daemon.config import Settings
     from daemon.errors import EvaldError, Problem
+    from daemon.layers import LoadedSettings
 
 
 @click.command("validate")

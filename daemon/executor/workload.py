@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import io
 import os
 import platform
 import random
 import shutil
-import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -20,18 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.parameter import is_lazy
 
-from daemon.executor import tree
-from daemon.executor.layout import ITEM_BYTES
+from daemon.executor import packing, tree
+from daemon.executor.exchange import Exchange, is_shareable, settle, with_shape
 from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message, unpacked
-from daemon.executor.slots import Slots, Work, as_tensor, warm_up
+from daemon.executor.slots import Slots, Work, warm_up
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from
 
-# Our own archive, in the cell of its maker. Python before 3.11.4 has no filters, later ones have a stricter default.
-_KEEP_AS_PACKED: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
-_LONG_AGO_S = 1_000_000_000
 _NAMED = 8  # tensors of a state that a note lists
 _ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
 
@@ -59,13 +53,12 @@ class Workload:
         if device != "cpu":  # starting the device is not the kernel's time, nor a tool's business
             torch.zeros(1, device=device) if under_tool else warm_up(as_reference=as_reference)
         self._memory: dict[int, Mapping] = {}
-        self._exchanged: tuple[str, Mapping] | None = None
+        self._exchange = Exchange(device, under_tool=under_tool)
         self.folder = _ROOT / "bundle"
         self._source: Source | None = None
         self._backend: ModuleType | None = None
         self._kernel: Kernel | None = None
         self._instance: Any = None
-        self._exported: list[torch.Tensor] = []
         self._slots: dict[int, Slots] = {}  # the null candidate has one arena per side, every other cell number 0
         self._returned = True
         self._described: dict[str, tuple[tree.Node, list[Message]]] = {}
@@ -89,11 +82,10 @@ class Workload:
     # -- sources ------------------------------------------------------------------------------------------------
 
     def _unpack(self, message: Message, fds: list[int]) -> Source:
-        _write_files(self.folder, message["files"], fds[0])
+        packing.write_files(self.folder, message["files"], fds[0])
         artifacts = _ROOT / "artifacts"
         if message.get("artifact_bytes"):
-            with tarfile.open(fileobj=io.BytesIO(_read(fds[1], message["artifact_bytes"]))) as archive:
-                archive.extractall(artifacts, **_KEEP_AS_PACKED)  # noqa: S202 - its maker's own cell
+            packing.unpack(artifacts, fds[1], message["artifact_bytes"])
         self._backend = _backend(message["kernel_type"], self._backend_paths)
         _set_precision(message["matmul_precision"])
         self._source = Source(
@@ -115,7 +107,7 @@ class Workload:
         source = self._unpack(message, fds)
         assert self._backend is not None
         described = self._backend.build(source) or {}
-        packed = _pack(source.artifacts)
+        packed = packing.packed(source.artifacts)
         if len(packed) > message["capacity"]:
             raise KernelFault("compile_error", f"the build left {len(packed)} bytes; {message['capacity']} are allowed")
         os.pwrite(fds[1], packed, 0)
@@ -154,7 +146,7 @@ class Workload:
         if kernel.construct is None:
             return {"type": "constructed"}
         if message["init"] is not None:
-            given = tree.decode(message["init"], self._tensors_from(message, fds).__getitem__)
+            given = tree.decode(message["init"], self._exchange.take_in(message, fds).__getitem__)
         else:
             given = self._init_inputs(message["seed"])
         _seed(message["seed"])
@@ -189,37 +181,32 @@ class Workload:
         what = message["what"]
         value = getattr(self, f"_export_{what}")(message)
         try:
-            node, shapes = self._described[what] = self._encoded(value, what)
+            node, shapes = self._described[what] = self._describe(value, what)
         except KernelFault as fault:
             if what != "init":
                 raise
             return {"type": "exported", "refused": fault.message}  # the judge knows another way
         if message["announce"]:
             self._announce()
-            self._guarded(self._settle, "in the call")
+            self._guarded(lambda: settle(self._device), "in the call")
         return {"type": "exported", "tree": node, "tensors": shapes, "returned": self._returned}
 
-    def _encoded(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
-        """The nesting of `value` and what its tensors are; the tensors themselves are kept for writing."""
-        outputs = what in ("outputs", "exact")
-        collector = _Collector(scalars_too=outputs, device=self._device)
+    def _describe(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
+        is_answer = what in ("outputs", "exact")
         try:
-            node = tree.encode(value, collector.leaf, named=not outputs)
+            return self._exchange.describe(value, as_answer=is_answer)
         except tree.Incomparable as problem:
-            verdict = "wrong_answer" if outputs else "runtime_error"
+            verdict = "wrong_answer" if is_answer else "runtime_error"
             raise KernelFault(verdict, f"{what}: {problem}") from problem
-        self._exported = collector.tensors
-        return node, [{"dtype": _dtype_name(item), "shape": list(item.shape)} for item in self._exported]
 
     def _on_produce(self, message: Message, fds: list[int]) -> Message:
         """get_inputs() once per seed, all sets one after the other in the memory, each as it was described before."""
-        with self._exchange(message["memory"], fds) as memory:
+        with self._exchange.mapped(message["memory"], fds) as memory:
             offset = 0
             for seed in message["seeds"]:
-                if self._encoded(self._export_inputs({"seed": seed}), "inputs") != self._described["inputs"]:
+                if self._describe(self._export_inputs({"seed": seed}), "inputs") != self._described["inputs"]:
                     return {"type": "produced", "same": False}
-                offset = self._write_exported(memory, offset)
-            self._settle()
+                offset = self._exchange.write(memory, offset)
         return {"type": "produced", "same": True}
 
     def _export_inputs(self, message: Message) -> Any:
@@ -236,7 +223,7 @@ class Workload:
     def _export_state(self, _message: Message) -> Any:
         if not isinstance(self._instance, torch.nn.Module):
             return {}
-        return {name: item for name, item in self._instance.state_dict().items() if _is_shareable(item)}
+        return {name: item for name, item in self._instance.state_dict().items() if is_shareable(item)}
 
     def _export_outputs(self, message: Message) -> Any:
         """One call on slot 0's inputs, to learn what comes back."""
@@ -265,75 +252,28 @@ class Workload:
         except BaseException as error:
             raise fault_from(error, self.folder, "runtime_error", doing) from error
 
-    @contextmanager
-    def _exchange(self, described: Message, fds: list[int]) -> Iterator[Mapping]:
-        """The memory that tensors go out by. On a GPU it stays mapped until another one comes, or the judge wants it
-        back: mapping takes as long as drawing its contents."""
-        if described["kind"] == "memfd":
-            with closing(Mapping(described, fds)) as memory:
-                yield memory
-            return
-        if self._exchanged is None or self._exchanged[0] != described["handle"]:
-            self._let_go()
-            self._exchanged = described["handle"], Mapping(described, fds)
-        yield self._exchanged[1]
-
-    def _let_go(self) -> None:
-        if self._exchanged is not None:
-            self._exchanged[1].close()
-            self._exchanged = None
-
     def _on_let_go(self, _message: Message, _fds: list[int]) -> Message:
-        self._let_go()
+        self._exchange.let_go()
         return {"type": "let_go"}
 
     def _on_write(self, message: Message, fds: list[int]) -> Message:
-        with self._exchange(message["memory"], fds) as memory:
-            self._write_exported(memory, 0)
-            self._settle()
+        with self._exchange.mapped(message["memory"], fds) as memory:
+            self._exchange.write(memory, 0)
         return {"type": "written"}
-
-    def _write_exported(self, memory: Mapping, offset: int) -> int:
-        """Copy the exported tensors to `offset`, one after the other at 64-byte steps. Returns where the next set
-        goes."""
-        for tensor in self._exported:
-            if tensor.numel():
-                memory.tensor(tensor.dtype, (tensor.numel(),), offset).copy_(tensor.reshape(-1))
-            offset += _aligned(tensor.numel() * tensor.element_size())
-        return offset
-
-    def _settle(self) -> None:
-        if self._device != "cpu":
-            torch.cuda.synchronize()
-
-    def _tensors_from(self, message: Message, fds: list[int]) -> list[torch.Tensor]:
-        """Private copies of the tensors that shared memory holds, described by `message["tensors"]`."""
-        specs = message["tensors"]
-        if not specs:
-            return []
-        found, offset = [], 0
-        with closing(Mapping(message["memory"], fds)) as memory:
-            for spec in specs:
-                shared = memory.tensor(getattr(torch, spec["dtype"]), spec["shape"], offset)
-                # By way of the host, a sanitizer sees that the copy has a content.
-                tensor = shared.cpu().to(self._device, copy=True) if self._under_tool else shared.clone()
-                found.append(tensor)
-                offset += _aligned(tensor.numel() * tensor.element_size())
-        return found
 
     def _on_adopt(self, message: Message, fds: list[int]) -> Message:
         """Copy the reference's state into this module where names and shapes match."""
         if not isinstance(self._instance, torch.nn.Module):
             return {"type": "adopted", "copied": 0, "theirs": [], "own": []}
-        given = tree.decode(message["tree"], self._tensors_from(message, fds).__getitem__)
+        given = tree.decode(message["tree"], self._exchange.take_in(message, fds).__getitem__)
         own = self._instance.state_dict()
         copied = set()
         for name, tensor in given.items():
-            if _is_shareable(own.get(name)) and isinstance(tensor, torch.Tensor) and own[name].shape == tensor.shape:
+            if is_shareable(own.get(name)) and isinstance(tensor, torch.Tensor) and own[name].shape == tensor.shape:
                 own[name].copy_(tensor)
                 copied.add(name)
         left = {
-            which: [_with_shape(*item) for item in state.items() if item[0] not in copied]
+            which: [with_shape(*item) for item in state.items() if item[0] not in copied]
             for which, state in (("theirs", given), ("own", own))
         }
         return {"type": "adopted", "copied": len(copied), **{key: names[:_NAMED] for key, names in left.items()}}
@@ -372,7 +312,7 @@ class Workload:
                 torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
             try:
                 self._guarded(lambda: slots.answer(call, 0), "in the call")
-                self._guarded(self._settle, "in the call")
+                self._guarded(lambda: settle(self._device), "in the call")
                 if bracket:
                     torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]
             except KernelFault as fault:
@@ -434,18 +374,6 @@ class Workload:
         return {"type": "reported", "describe": self._guarded(kernel.report, "reporting") if kernel.report else {}}
 
 
-def _with_shape(name: str, tensor: Any) -> str:
-    return f"{name} {list(tensor.shape)}" if _is_shareable(tensor) else name
-
-
-def _is_shareable(item: Any) -> bool:
-    """Whether it is a dense tensor that has a shape yet: not sparse, no parameter of a lazy module; of a dtype that is
-    carried: quantized ones and some of 8 bits are not, and both constructors make them alike."""
-    if not isinstance(item, torch.Tensor) or is_lazy(item):
-        return False
-    return item.layout is torch.strided and _dtype_name(item) in ITEM_BYTES
-
-
 def _set_precision(wanted: str) -> None:
     """How exact float32 matrix products and convolutions are; "highest": no TF32 anywhere."""
     torch.set_float32_matmul_precision(wanted)
@@ -461,31 +389,6 @@ def _seed(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
-class _Collector:
-    """Takes the tensors out of a nested value, and its Python numbers too where they are to be compared."""
-
-    def __init__(self, *, scalars_too: bool, device: str) -> None:
-        self._scalars_too = scalars_too
-        self._device = device
-        self.tensors: list[torch.Tensor] = []
-
-    def leaf(self, value: Any) -> tree.Node | None:
-        """The node of a tensor (or number), None for everything else."""
-        if self._scalars_too and isinstance(value, bool | int | float):
-            return self._take(as_tensor(value)) | {"py": type(value).__name__}
-        if isinstance(value, torch.dtype) and not self._scalars_too:
-            return {"v": ["dtype", str(value).removeprefix("torch.")]}
-        return self._take(value) if isinstance(value, torch.Tensor) else None
-
-    def _take(self, tensor: torch.Tensor) -> tree.Node:
-        if tensor.is_nested or tensor.layout is not torch.strided:
-            kind = "nested" if tensor.is_nested else str(tensor.layout)
-            what = "compared" if self._scalars_too else "handed to another process"
-            raise tree.Incomparable(f"a {kind} tensor, which cannot be {what}; return a dense one")
-        self.tensors.append(tensor.detach().to(self._device))
-        return {"t": len(self.tensors) - 1}
-
-
 def _backend(kernel_type: str, folders: list[Path]) -> ModuleType:
     for folder in folders:
         path = folder / f"{kernel_type}.py"
@@ -496,52 +399,3 @@ def _backend(kernel_type: str, folders: list[Path]) -> ModuleType:
                 spec.loader.exec_module(module)
                 return module
     return importlib.import_module(f"daemon.executor.backends.{kernel_type}")
-
-
-def _write_files(folder: Path, files: list[list[Any]], fd: int) -> None:
-    offset = 0
-    for name, size in files:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.pread(fd, size, offset))
-        os.utime(path, (_LONG_AGO_S, _LONG_AGO_S))  # older than anything that was built from it in another cell
-        offset += size
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def _read(fd: int, size: int) -> bytes:
-    parts, offset = [], 0
-    while offset < size:
-        part = os.pread(fd, size - offset, offset)
-        if not part:
-            break
-        parts.append(part)
-        offset += len(part)
-    return b"".join(parts)
-
-
-def _pack(folder: Path) -> bytes:
-    """The folder as a tar, time stamps kept in whole seconds: ninja decides by them what is up to date.
-
-    A tar's fractions of a second are floats, which round up as well as down. A file that comes back a nanosecond
-    younger than ninja remembers is built again, and that takes half a minute of a GPU's time.
-    """
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        if folder.is_dir():
-            archive.add(folder, arcname=".", filter=_in_whole_seconds)
-    return buffer.getvalue()
-
-
-def _in_whole_seconds(item: tarfile.TarInfo) -> tarfile.TarInfo:
-    """In place: `TarInfo.replace` came with Python 3.11.4, and Debian 12 has 3.11.2."""
-    item.mtime = int(item.mtime)
-    return item
-
-
-def _dtype_name(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _aligned(size: int) -> int:
-    return -(-size // 64) * 64

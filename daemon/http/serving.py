@@ -21,7 +21,7 @@ import anyio.to_thread
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from daemon import log, service
+from daemon import log, opening, service
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -34,6 +34,7 @@ from daemon.http.tokens import Tokens
 from daemon.intake.owner import Owner
 from daemon.judging import process_is_alive
 from daemon.notify import Notifier
+from daemon.stopping import Stop
 
 _BACKLOG = 100
 _HEAD_S = 10.0  # a connection says within so long what it wants
@@ -52,7 +53,7 @@ class Judging(StrEnum):
     NEVER = "never"
 
 
-def serve(settings: Settings, judging: Judging, stop: service.Stop, on_listening: Callable[[str], None]) -> None:
+def serve(settings: Settings, judging: Judging, stop: Stop, on_listening: Callable[[str], None]) -> None:
     """Serve until `stop`. `on_listening` is told the URL.
 
     Raises `OperatorError` when this address, these tokens or this host cannot be used.
@@ -66,7 +67,7 @@ def serve(settings: Settings, judging: Judging, stop: service.Stop, on_listening
         stack.callback(database.close)
         judge = None
         if judging is Judging.ALWAYS or (judging is Judging.AUTO and not _somebody_judges(database)):
-            daemon = stack.enter_context(service.opened(settings, stopped=lambda: stop.asked))
+            daemon = stack.enter_context(opening.opened(settings, stopped=lambda: stop.asked))
             judge = _Judge(daemon, stop)
         host, port = listening.getsockname()[:2]
         log.story("serving", url=_url(host, port), docs=f"{_url(host, port)}/docs", judging=judge is not None)
@@ -153,7 +154,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _run(settings: Settings, database: Database, listening: socket.socket, stop: service.Stop) -> None:
+def _run(settings: Settings, database: Database, listening: socket.socket, stop: Stop) -> None:
     app = make_app(settings, database)
     config = uvicorn.Config(
         app,
@@ -191,7 +192,7 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
 class _Judge:
     """A daemon in a thread, for the duration of a block. If it ends by itself, so does the server."""
 
-    def __init__(self, daemon: service.Service, stop: service.Stop) -> None:
+    def __init__(self, daemon: service.Service, stop: Stop) -> None:
         self._daemon = daemon
         self._stop = stop
         self._thread = threading.Thread(target=self._run, name="daemon")

@@ -19,8 +19,9 @@ import pytest
 import yaml
 
 from daemon.cli.root import evald
-from daemon.config import describe, load
+from daemon.config import describe
 from daemon.executor.sandbox import seccomp
+from daemon.layers import load
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = sorted(ROOT.glob("compose*.yaml"))

@@ -16,12 +16,13 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from daemon.cli.root import evald
-from daemon.config import Limits, Settings, load
+from daemon.config import Limits, Settings
 from daemon.contract import parse_contract
 from daemon.db import migrate
 from daemon.engine import JobSpec
 from daemon.executor import catalog
 from daemon.executor.local import LocalEngine
+from daemon.layers import load
 from daemon.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from executor_bundles import JudgeOne, evaluate, kernel
 
-from daemon.executor import workload
+from daemon.executor import packing
 from daemon.verdict import Verdict
 
 NINJA = Path(sys.executable).parent / "ninja"
@@ -31,10 +31,14 @@ build part.so: link part.o
 
 def restored(folder: Path) -> None:
     """`folder` packed and unpacked at the same place, as from one cell to another."""
-    packed = workload._pack(folder)
+    packed = packing.packed(folder)
     shutil.rmtree(folder)
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, **workload._KEEP_AS_PACKED)
+    fd = os.memfd_create("packed")
+    try:
+        os.write(fd, packed)
+        packing.unpack(folder, fd, len(packed))
+    finally:
+        os.close(fd)
 
 
 @pytest.mark.parametrize("fraction_ns", [1, 512_036_085, 337_437_391, 999_999_999])
@@ -69,7 +73,7 @@ def test_unpacked_files_are_never_younger_than_they_were(tmp_path: Path) -> None
 def test_a_build_is_packed_by_the_python_of_debian_12(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(tarfile.TarInfo, "replace")
     (tmp_path / "extension.so").write_bytes(b"x")
-    with tarfile.open(fileobj=io.BytesIO(workload._pack(tmp_path))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(packing.packed(tmp_path))) as archive:
         assert archive.getnames() == [".", "./extension.so"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import config
+from daemon import config, layers
 from daemon.errors import OperatorError
 
 
@@ -18,7 +18,7 @@ def write(path: Path, text: str) -> Path:
 
 def test_later_layers_win_and_each_value_names_its_source(tmp_path: Path) -> None:
     file = write(tmp_path / "evald.toml", "slots = 2\nlease_s = 30\n[limits]\nfile_count = 7\n")
-    loaded = config.load(
+    loaded = layers.load(
         {"slots": 4}, config_file=file, environ={"EVALD_LEASE_S": "40", "EVALD_LIMITS_CASES": "3", "HOME": "/x"}
     )
     settings = loaded.settings
@@ -30,13 +30,13 @@ def test_later_layers_win_and_each_value_names_its_source(tmp_path: Path) -> Non
 
 
 def test_a_flag_that_was_not_given_changes_nothing(tmp_path: Path) -> None:
-    assert config.load({"slots": None}, environ={}).settings.slots == config.Settings().slots
+    assert layers.load({"slots": None}, environ={}).settings.slots == config.Settings().slots
 
 
 def test_the_file_in_the_home_is_read_without_being_named(tmp_path: Path) -> None:
     write(tmp_path / "evald.toml", "slots = 3\n")
-    assert config.load({"home": str(tmp_path)}, environ={}).settings.slots == 3
-    assert config.load(environ={"EVALD_HOME": str(tmp_path)}).settings.slots == 3
+    assert layers.load({"home": str(tmp_path)}, environ={}).settings.slots == 3
+    assert layers.load(environ={"EVALD_HOME": str(tmp_path)}).settings.slots == 3
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_file_in_the_home_is_read_without_being_named(tmp_path: Path) -> Non
 def test_a_mistake_in_the_file_is_named_with_its_line(tmp_path: Path, text: str, words: list[str]) -> None:
     file = write(tmp_path / "mistake.toml", text)
     with pytest.raises(OperatorError) as caught:
-        config.load(config_file=file, environ={})
+        layers.load(config_file=file, environ={})
     for word in words:
         assert word in str(caught.value)
 
@@ -61,30 +61,30 @@ def test_a_mistake_in_the_file_is_named_with_its_line(tmp_path: Path, text: str,
 def test_a_byte_order_mark_is_tolerated_and_what_is_no_utf_8_is_named(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_bytes(b"\xef\xbb\xbfslots = 3\r\n")
-    assert config.load(config_file=file, environ={}).settings.slots == 3
+    assert layers.load(config_file=file, environ={}).settings.slots == 3
     file.write_bytes("slots = 3\n".encode("utf-16"))
     with pytest.raises(OperatorError, match=r"settings\.toml: not UTF-8 text \(byte 0\)"):
-        config.load(config_file=file, environ={})
+        layers.load(config_file=file, environ={})
 
 
 def test_a_folder_in_the_place_of_the_settings_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "evald.toml").mkdir()
     with pytest.raises(OperatorError, match="is a folder, not a settings file"):
-        config.load({"home": str(tmp_path)}, environ={})
+        layers.load({"home": str(tmp_path)}, environ={})
 
 
 def test_an_unknown_variable_is_an_error_that_knows_the_nearest_name() -> None:
     with pytest.raises(OperatorError, match="EVALD_SLOTS"):
-        config.load(environ={"EVALD_SLOT": "1"})
+        layers.load(environ={"EVALD_SLOT": "1"})
 
 
 def test_a_settings_file_that_is_named_but_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="no settings file"):
-        config.load(config_file=tmp_path / "nowhere.toml", environ={})
+        layers.load(config_file=tmp_path / "nowhere.toml", environ={})
 
 
 def test_folders_follow_the_home_and_each_can_be_set_on_its_own(tmp_path: Path) -> None:
-    paths = config.load({"home": str(tmp_path), "inbox": str(tmp_path / "nfs" / "in")}, environ={}).settings.paths
+    paths = layers.load({"home": str(tmp_path), "inbox": str(tmp_path / "nfs" / "in")}, environ={}).settings.paths
     assert paths.results == tmp_path / "results"
     assert paths.inbox == tmp_path / "nfs" / "in"
     assert paths.work == tmp_path / "nfs" / "work"
@@ -107,8 +107,8 @@ def test_no_path_depends_on_the_current_folder_but_that_of_the_home(
     found = []
     for folder in (tmp_path, tmp_path / "elsewhere"):
         monkeypatch.chdir(folder)
-        flags = {key: [f"some/{key}"] if key in config.LIST_SEPARATORS else f"some/{key}" for key in paths}
-        settings = config.load({"home": str(home), **flags}, environ={}).settings
+        flags = {key: [f"some/{key}"] if key in layers.LIST_SEPARATORS else f"some/{key}" for key in paths}
+        settings = layers.load({"home": str(home), **flags}, environ={}).settings
         used = {key: value_of(settings, key) for key in paths - places}
         found.append(used | {name: getattr(settings.paths, name) for name in places})
     assert found[0] == found[1]
@@ -118,50 +118,50 @@ def test_no_path_depends_on_the_current_folder_but_that_of_the_home(
 
 def test_a_relative_sqlite_file_lies_in_the_home(tmp_path: Path) -> None:
     def url(given: str) -> str:
-        return config.load({"home": str(tmp_path), "database": given}, environ={}).settings.database_url
+        return layers.load({"home": str(tmp_path), "database": given}, environ={}).settings.database_url
 
     assert url("sqlite:///books.sqlite3") == f"sqlite:///{tmp_path}/books.sqlite3"
     assert url("sqlite+pysqlite:///in/books.sqlite3") == f"sqlite+pysqlite:///{tmp_path}/in/books.sqlite3"
     for unchanged in ("sqlite:////srv/books.sqlite3", "sqlite://", "sqlite:///:memory:", "postgresql://me@host/books"):
         assert url(unchanged) == unchanged
     file = write(tmp_path / "url", "sqlite:///books.sqlite3")
-    loaded = config.load({"home": str(tmp_path), "database_file": file.name}, environ={})
+    loaded = layers.load({"home": str(tmp_path), "database_file": file.name}, environ={})
     assert loaded.settings.database_url == f"sqlite:///{tmp_path}/books.sqlite3"
 
 
 def test_the_database_url_can_lie_in_a_file_or_a_credential_and_a_written_one_wins(tmp_path: Path) -> None:
     credential = write(tmp_path / "evald-database-url", "postgresql://evald:secret@db/evald\n")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    loaded = config.load(environ=environ)
+    loaded = layers.load(environ=environ)
     assert loaded.settings.database_url == "postgresql://evald:secret@db/evald"
     assert loaded.sources["database_file"] == "credential evald-database-url"
     assert "secret" not in loaded.settings.model_dump_json()
-    assert config.load({"database": "sqlite:////x"}, environ=environ).settings.database_url == "sqlite:////x"
+    assert layers.load({"database": "sqlite:////x"}, environ=environ).settings.database_url == "sqlite:////x"
     other = write(tmp_path / "other", "sqlite:////y\n")
-    assert config.load({"database_file": other}, environ=environ).settings.database_url == "sqlite:////y"
+    assert layers.load({"database_file": other}, environ=environ).settings.database_url == "sqlite:////y"
     credential.unlink()
-    assert config.load({"home": "/h"}, environ=environ).settings.database_url == "sqlite:////h/state/evald.sqlite3"
+    assert layers.load({"home": "/h"}, environ=environ).settings.database_url == "sqlite:////h/state/evald.sqlite3"
 
 
 def test_whoever_says_last_which_database_wins_in_whatever_way(tmp_path: Path) -> None:
     toml = write(tmp_path / "evald.toml", 'database = "sqlite:////x"\n')
     file = write(tmp_path / "url", "sqlite:////y\n")
     environ = {"EVALD_CONFIG": str(toml)}
-    loaded = config.load({"database_file": file}, environ=environ)
+    loaded = layers.load({"database_file": file}, environ=environ)
     assert loaded.settings.database_url == "sqlite:////y"
     assert loaded.sources["database"] == "default"
     with pytest.raises(OperatorError, match="database and database_file both say which database"):
-        config.load({"database_file": file, "database": "sqlite://"}, environ=environ)
+        layers.load({"database_file": file, "database": "sqlite://"}, environ=environ)
 
 
 @pytest.mark.parametrize(("text", "key"), [("slots = true", "slots"), ("[timing]\nmax_s = false", "timing.max_s")])
 def test_a_number_is_no_switch(tmp_path: Path, text: str, key: str) -> None:
     toml = write(tmp_path / "evald.toml", text)
     with pytest.raises(OperatorError, match=rf"evald.toml:\d: {key} is no switch: it cannot be (true|false)"):
-        config.load(config_file=toml, environ={})
+        layers.load(config_file=toml, environ={})
 
 
 def test_a_database_file_that_holds_no_url_is_named(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "missing", "cannot read"), (write(tmp_path / "empty", "\n"), "holds 0 words")):
         with pytest.raises(OperatorError, match=reason):
-            _ = config.load({"database_file": path}, environ={}).settings.database_url
+            _ = layers.load({"database_file": path}, environ={}).settings.database_url

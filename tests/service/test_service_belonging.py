@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import belonging, fsio, service
+from daemon import belonging, fsio, opening, service
 from daemon.config import Settings
 from daemon.errors import OperatorError
 from daemon.mounts import Mount
@@ -86,18 +86,18 @@ def test_a_full_disk_is_no_permission(paths: Paths, monkeypatch: pytest.MonkeyPa
 def test_a_daemon_compares_where_other_hosts_may_share_the_inbox(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "mount_of", lambda _: Mount("/", kind, frozenset()))
+    monkeypatch.setattr(opening, "mount_of", lambda _: Mount("/", kind, frozenset()))
     here, elsewhere = (
         Settings(home=tmp_path / "home", state=tmp_path / name, engine="rehearsal") for name in ("here", "elsewhere")
     )
-    with service.opened(here, service.Silence()):
+    with opening.opened(here, service.Silence()):
         pass
     if kind == "ext4":
-        with service.opened(elsewhere, service.Silence()):
+        with opening.opened(elsewhere, service.Silence()):
             return
     with (
         pytest.raises(OperatorError, match="belongs to another database"),
-        service.opened(elsewhere, service.Silence()),
+        opening.opened(elsewhere, service.Silence()),
     ):
         pytest.fail("it started")
 
@@ -105,19 +105,19 @@ def test_a_daemon_compares_where_other_hosts_may_share_the_inbox(
 def test_on_a_disk_of_its_own_an_inbox_is_that_of_the_database_whose_daemons_are_at_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "mount_of", lambda _: Mount("/", "ext4", frozenset()))
+    monkeypatch.setattr(opening, "mount_of", lambda _: Mount("/", "ext4", frozenset()))
     here, elsewhere = (
         Settings(home=tmp_path / "home", state=tmp_path / name, engine="rehearsal") for name in ("here", "elsewhere")
     )
     for _ in range(2):  # it may change hands as often as one likes
-        with service.opened(here, service.Silence()), service.opened(here, service.Silence()):
+        with opening.opened(here, service.Silence()), opening.opened(here, service.Silence()):
             with (
                 pytest.raises(OperatorError, match="another database are at work") as refused,
-                service.opened(elsewhere, service.Silence()),
+                opening.opened(elsewhere, service.Silence()),
             ):
                 pytest.fail("it started")
             assert "stop them first" in str(refused.value.hint)
-        with service.opened(elsewhere, service.Silence()):
+        with opening.opened(elsewhere, service.Silence()):
             pass
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import update
 
 from daemon import fsio, judging, service
 from daemon.config import Settings
+from daemon.db import migrate
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.models import Job
@@ -64,7 +65,7 @@ def daemon(home: Path, engine: Stubborn) -> Iterator[service.Service]:
     """One that runs in a thread."""
     settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, lease_s=600)
     settings.paths.create()
-    service.migrate.ensure_ready(settings.database_url)
+    migrate.ensure_ready(settings.database_url)
     running = service.Service(settings, engine, service.Silence())
     thread = threading.Thread(target=running.run)
     thread.start()
@@ -269,7 +270,7 @@ def test_a_clock_that_jumps_takes_no_job_from_the_slot_that_is_at_it(tmp_path: P
 def test_a_sweep_does_not_wait_for_a_device_that_is_set_aside(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1)
     settings.paths.create()
-    service.migrate.ensure_ready(settings.database_url)
+    migrate.ensure_ready(settings.database_url)
     for name in ("picky", "good"):
         drop(tmp_path / "home", name)
     sweep = service.Service(settings, Stubborn(), service.Silence())
@@ -284,7 +285,7 @@ def test_a_sweep_does_not_wait_for_a_device_that_is_set_aside(tmp_path: Path) ->
 def test_a_sweep_does_not_wait_for_jobs_that_may_not_begin(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1)
     settings.paths.create()
-    service.migrate.ensure_ready(settings.database_url)
+    migrate.ensure_ready(settings.database_url)
     settings.paths.pause.write_text("maintenance", "utf-8")
     sweep = service.Service(settings, Stubborn(), service.Silence())
     drop(tmp_path / "home", "waiting")

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from daemon import log, service
+from daemon import log
+from daemon.stopping import stopping_on_signals
 
 
 class Interrupted(io.RawIOBase):
@@ -45,7 +46,7 @@ def interrupted() -> Iterator[Interrupted]:
 
 def test_a_signal_in_the_middle_of_a_log_line_stops_all_the_same(interrupted: Interrupted) -> None:
     stopped = threading.Event()
-    with service.stopping_on_signals(stopped.set):
+    with stopping_on_signals(stopped.set):
         log.story("busy")
         assert stopped.wait(60)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "a second one ends at once"
@@ -66,7 +67,7 @@ def test_the_first_signal_stops_once_and_everything_is_as_before_afterwards(numb
         stopped.set()
 
     before = threading.active_count()
-    with service.stopping_on_signals(stop):
+    with stopping_on_signals(stop):
         signal.raise_signal(number)
         assert stopped.wait(60)
     assert len(asked) == 1
@@ -78,6 +79,6 @@ def test_the_first_signal_stops_once_and_everything_is_as_before_afterwards(numb
 
 def test_without_a_signal_nothing_is_stopped() -> None:
     asked: list[bool] = []
-    with service.stopping_on_signals(lambda: asked.append(True)):
+    with stopping_on_signals(lambda: asked.append(True)):
         pass
     assert asked == []

@@ -10,9 +10,10 @@ import sys
 import threading
 from pathlib import Path
 
-from daemon import log, service
+from daemon import log, opening
 from daemon.config import Settings
 from daemon.intake.readiness import Readiness, Seen
+from daemon.stopping import stopping_on_signals
 
 home, fault, trigger = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 look = Readiness.look
@@ -34,5 +35,5 @@ def faulty(self: Readiness, moved_in: frozenset[str], now_s: float) -> list[Seen
 Readiness.look = faulty  # type: ignore[method-assign]
 log.setup("info")
 settings = Settings(home=home, engine="rehearsal", scan_interval_s=0.1, quiet_s=0.2)
-with service.opened(settings) as daemon, service.stopping_on_signals(daemon.stop):
+with opening.opened(settings) as daemon, stopping_on_signals(daemon.stop):
     daemon.run()

@@ -1,0 +1,224 @@
+"""Where settings come from: defaults < systemd credential < TOML file < `EVALD_*` environment < flags, each value with
+its source. A key nobody knows is an error that names the file and the line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from daemon.config import Settings, dotted_keys
+from daemon.errors import OperatorError
+from daemon.paths import Paths
+
+DATABASE_CREDENTIAL = "evald-database-url"
+
+_NO_SETTINGS = ("EVALD_CONFIG", "EVALD_URL", "EVALD_TOKEN")  # the last two are for `daemon.client`
+
+LIST_SEPARATORS = {"backend_paths": os.pathsep, "gpus": ","}
+
+
+@dataclass(frozen=True)
+class LoadedSettings:
+    """Settings together with where each dotted key (`limits.bundle_bytes`) came from: default, file:line, variable or
+    flag.
+    """
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    config_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> LoadedSettings:
+    """Merge the layers.
+
+    `flags` maps dotted keys to values; None values count as not given. `options` says which option gave a key, where
+    that is not `--key`: it is what a message names. `config_file` defaults to `EVALD_CONFIG`, then
+    `<home>/evald.toml` if it exists. A path that a setting holds is then absolute or, like the folders of `paths`,
+    relative to the home. Raises `OperatorError` naming the place of anything unknown or malformed.
+    """
+    environ = os.environ if environ is None else environ
+    options = options or {}
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(dotted_keys(), "default")
+    layers: tuple[dict[str, tuple[Any, str]], ...] = (
+        _credential_layer(environ),
+        _file_layer(_config_path(given, config_file, environ)),
+        _environment_layer(environ),
+        {key: (value, f"flag {options.get(key) or '--' + key.replace('_', '-')}") for key, value in given.items()},
+    )
+    for layer in layers:
+        for key in _replaced_by(layer):
+            values.pop(key, None)
+            sources[key] = "default"
+        for key, (value, source) in layer.items():
+            _assign(values, key, value)
+            sources[key] = source
+    settings = _placed(_validate(values, sources))
+    _require_apart(settings.paths, sources)
+    return LoadedSettings(settings, sources)
+
+
+def _replaced_by(layer: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
+    """What earlier layers said in another way. Raises `OperatorError` for a layer that does so itself."""
+    ways = [key for key in ("database", "database_file") if key in layer]
+    if len(ways) > 1:
+        places = " and ".join(layer[key][1] for key in ways)
+        raise OperatorError(f"{' and '.join(ways)} both say which database ({places})", hint="leave one of them out")
+    if ways:
+        yield from ("database", "database_file")
+
+
+def _require_apart(paths: Paths, sources: Mapping[str, str]) -> None:
+    """Raises `OperatorError` where evald would take its own results, or its state, for bundles."""
+    for key, folder in (("results", paths.results), ("state", paths.state)):
+        holding = next((place for place in paths.spool if folder.is_relative_to(place)), None)
+        if holding is not None:
+            raise OperatorError(
+                f"{sources[key]}: {key} {folder} lies in {holding}, where bundles do",
+                hint=f"put {key} beside the inbox, as in {paths.home / key}",
+            )
+    if paths.inbox.is_relative_to(paths.results):
+        raise OperatorError(
+            f"{sources['inbox']}: inbox {paths.inbox} lies in the results, {paths.results}",
+            hint=f"put it beside them, as in {paths.home / 'inbox'}",
+        )
+
+
+def _placed(settings: Settings) -> Settings:
+    """The same with every path that is used as it stands made absolute: the current folder means nothing to a path."""
+    home = settings.paths.home
+
+    def place(given: Path | None) -> Path | None:
+        return home / given.expanduser() if given is not None else None
+
+    return settings.model_copy(
+        update={
+            "database_file": place(settings.database_file),
+            "metrics_file": place(settings.metrics_file),
+            "backend_paths": tuple(place(folder) for folder in settings.backend_paths),
+            "http": settings.http.model_copy(update={"tokens_file": place(settings.http.tokens_file)}),
+        }
+    )
+
+
+def _config_path(flags: Mapping[str, Any], explicit: Path | None, environ: Mapping[str, str]) -> Path | None:
+    named = explicit or (Path(environ["EVALD_CONFIG"]) if environ.get("EVALD_CONFIG") else None)
+    if named is not None:
+        if not named.is_file():
+            raise OperatorError(f"no settings file at {named}", hint="check --config or EVALD_CONFIG")
+        return named
+    home = Path(flags.get("home") or environ.get("EVALD_HOME") or Settings().home)
+    candidate = home.expanduser() / "evald.toml"
+    if candidate.is_dir():  # what docker makes of a file to mount that is not there
+        raise OperatorError(f"{candidate} is a folder, not a settings file", hint="remove it, or put the file there")
+    return candidate if candidate.is_file() else None
+
+
+def _credential_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    """What systemd's `LoadCredential=` laid down for us, if it did."""
+    path = Path(environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent", DATABASE_CREDENTIAL)
+    return {"database_file": (path, f"credential {DATABASE_CREDENTIAL}")} if path.is_file() else {}
+
+
+def known_key(key: str) -> str:
+    """`key` when it is the dotted key of a setting. Raises `OperatorError` with the nearest one."""
+    known = set(dotted_keys())
+    if key not in known:
+        raise OperatorError(f"unknown setting {key!r}", hint=_nearest_hint(key, known))
+    return key
+
+
+def _file_layer(path: Path | None) -> dict[str, tuple[Any, str]]:
+    if path is None:
+        return {}
+    try:
+        text = path.read_text("utf-8-sig")  # some editors put a byte order mark in front
+        document = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise OperatorError(f"{path}: not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise OperatorError(f"{path}: not valid TOML: {error}") from error
+    known = set(dotted_keys())
+    layer: dict[str, tuple[Any, str]] = {}
+    for key, value in _flatten(document, known):
+        line = _line_of(text, key)
+        if key not in known:
+            raise OperatorError(f"{path}:{line}: unknown setting {key!r}", hint=_nearest_hint(key, known))
+        if isinstance(value, bool):  # which pydantic would take for 1 or 0
+            raise OperatorError(f"{path}:{line}: {key} is no switch: it cannot be {str(value).lower()}")
+        layer[key] = (value, f"{path}:{line}")
+    return layer
+
+
+def _flatten(document: Mapping[str, Any], known: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in document.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, dict) and dotted not in known:
+            yield from _flatten(value, known, f"{dotted}.")
+        else:
+            yield dotted, value
+
+
+def _line_of(text: str, dotted: str) -> int:
+    """The line (from 1) on which `dotted` is assigned: its table header decides between equal last names."""
+    section, _, name = dotted.rpartition(".")
+    current = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if stripped.startswith("["):
+            current = stripped.strip("[] \t")
+        key = stripped.partition("=")[0].strip().strip("\"'")
+        if (current == section and key == name) or (not current and key == dotted):
+            return number
+    return 1
+
+
+def _environment_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    by_variable = {"EVALD_" + key.replace(".", "_").upper(): key for key in dotted_keys()}
+    layer: dict[str, tuple[Any, str]] = {}
+    for variable, value in environ.items():
+        if not variable.startswith("EVALD_") or variable in _NO_SETTINGS or variable.startswith("EVALD_TEST_"):
+            continue
+        key = by_variable.get(variable)
+        if key is None:
+            raise OperatorError(
+                f"environment: unknown variable {variable}", hint=_nearest_hint(variable, set(by_variable))
+            )
+        separator = LIST_SEPARATORS.get(key)
+        layer[key] = (value.split(separator) if separator else value, f"environment {variable}")
+    return layer
+
+
+def _nearest_hint(name: str, known: set[str]) -> str:
+    nearest = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else "evald config lists every setting"
+
+
+def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
+    section, _, name = dotted.rpartition(".")
+    (values.setdefault(section, {}) if section else values)[name] = value
+
+
+def _validate(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        dotted = ".".join(str(part) for part in first["loc"])
+        known = next((key for key in sources if dotted == key or dotted.startswith(key + ".")), dotted)
+        place = sources.get(known, "settings")
+        raise OperatorError(f"{place}: {known}: {first['msg']} (got {first['input']!r})") from error

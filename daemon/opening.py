@@ -1,0 +1,90 @@
+"""What has to be there before a service runs: folders, a database that answers and owns the home, a judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from daemon import belonging, log
+from daemon.config import Settings
+from daemon.db import migrate
+from daemon.db.connection import Database, normalised
+from daemon.db.errors import StorageUnavailable
+from daemon.db.history import History
+from daemon.executor.local import LocalEngine
+from daemon.executor.rehearsal import RehearsalEngine
+from daemon.mounts import mount_of
+from daemon.notify import Notifier
+from daemon.service import COMPLAIN_EVERY_S, Listener, Service, Silence, back_off_s
+
+
+@contextmanager
+def opened(
+    settings: Settings, listener: Listener | None = None, stopped: Callable[[], bool] | None = None
+) -> Iterator[Service]:
+    """A service ready to run: folders made, database ready, a judge started and its sandbox tried.
+
+    With `stopped`, a database server that does not answer is waited for until `stopped()`; the service then has no
+    judge and is only good for being stopped. Raises `OperatorError` when this host or these settings cannot judge,
+    `StorageUnavailable`.
+    """
+    notifier = Notifier.from_environment()
+    notifier.status("opening the database and starting the judge")
+    settings.paths.create()
+    with ExitStack() as home:
+        ready = _database_ready(settings, home, notifier, stopped)
+        engine = _engine(settings)
+        try:
+            if ready:
+                engine.start()
+            yield Service(settings, engine, listener or Silence(), notifier)
+        finally:
+            engine.close()
+
+
+def _database_ready(
+    settings: Settings, home: ExitStack, notifier: Notifier, stopped: Callable[[], bool] | None
+) -> bool:
+    """Make the database ready, and the home its own as long as `home` is open. False: it never answered until
+    `stopped()`. SQLite is not waited for: it has no server that could come back. Raises `OperatorError` when the home
+    belongs to another database.
+    """
+    url = settings.database_url
+    complain_at_s = 0.0
+    while stopped is None or not stopped():
+        try:
+            migrate.ensure_ready(url)
+            _take_home(settings, home)
+        except StorageUnavailable as error:
+            if stopped is None or normalised(url).get_backend_name() == "sqlite":
+                raise
+            if time.monotonic() >= complain_at_s:
+                complain_at_s = time.monotonic() + COMPLAIN_EVERY_S
+                log.story("waiting for the database, nothing is claimed", level=30, reason=error)
+            notifier.status(f"waiting for the database: {error.message}")
+            notifier.extend(COMPLAIN_EVERY_S)
+            time.sleep(back_off_s())
+        else:
+            return True
+    return False
+
+
+def _take_home(settings: Settings, home: ExitStack) -> None:
+    """Where other hosts may share the inbox it stays with its database; else with those that are at work."""
+    mount = mount_of(settings.paths.database_id.parent)
+    database = Database(settings.database_url)
+    try:
+        whose = (settings.paths, History(database).database_id(), database.name)
+        if mount is not None and mount.is_network:
+            belonging.require_own(*whose)
+        else:
+            home.enter_context(belonging.held(*whose))
+    finally:
+        database.close()
+
+
+def _engine(settings: Settings) -> LocalEngine | RehearsalEngine:
+    if settings.engine == "rehearsal":
+        return RehearsalEngine(settings.slots, settings.rehearsal_s, has_gpu=settings.device != "cpu")
+    return LocalEngine(settings)

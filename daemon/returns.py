@@ -1,0 +1,71 @@
+"""Claimed bundles go back to the inbox: when their daemon ends, and when its host is drained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from daemon import log
+from daemon.db.history import History
+from daemon.db.records import Whereabouts
+from daemon.errors import HarnessError, LostClaim
+from daemon.intake.spool import Claimed, Spool
+from daemon.judging import Desk
+from daemon.lifecycle import JobState
+from daemon.publishing import is_its_own
+
+
+class Returns:
+    """Of one daemon. `working`: hears what is being done, for it may take minutes."""
+
+    def __init__(self, spool: Spool, history: History, desk: Desk, working: Callable[[str], None]) -> None:
+        self._spool = spool
+        self._history = history
+        self._desk = desk
+        self._working = working
+
+    def of_what_waits(self, meanwhile: Callable[[], None]) -> None:
+        """Every bundle this daemon claimed whose job waits. `meanwhile` is called before each: there may be many, and
+        what runs goes on."""
+        for claimed in self._held_while(self._waits_here):
+            meanwhile()
+            self._give_back(claimed)
+
+    def of_all(self) -> None:
+        """Every bundle this daemon claimed, or took over from a dead one, whose job is not finished, nor leased by
+        another daemon."""
+        try:
+            for claimed in self._held_while(self._is_ours):
+                self._give_back(claimed)
+        except (HarnessError, OSError) as error:
+            log.story("could not give bundles back; the next start will", level=30, reason=error)
+
+    def _give_back(self, claimed: Claimed) -> None:
+        """One that was deferred keeps its job: whoever looks into the inbox can then tell why it waits."""
+        with suppress(LostClaim):  # somebody has moved it away
+            self._desk.give_back(claimed, keep_id=bool(self._history.deferrals(claimed.job_id)))
+
+    def _held_while(self, holds: Callable[[Claimed, Whereabouts | None], bool]) -> Iterator[Claimed]:
+        """The claimed bundles of which that is so. Asked for all at once, for there may be a hundred thousand; and for
+        each again when its turn comes, which may be minutes later."""
+        held = list(self._spool.held())
+        known = self._history.whereabouts({claimed.job_id for claimed in held})
+        for claimed in held:
+            job_id = claimed.job_id
+            if holds(claimed, known.get(job_id)) and holds(claimed, self._history.whereabouts([job_id]).get(job_id)):
+                self._working(f"giving {claimed.name} back")
+                yield claimed
+
+    def _waits_here(self, claimed: Claimed, job: Whereabouts | None) -> bool:
+        return (
+            claimed.owner == self._spool.owner
+            and job is not None
+            and job.state is JobState.QUEUED
+            and is_its_own(claimed, job.work_name)
+        )
+
+    def _is_ours(self, claimed: Claimed, job: Whereabouts | None) -> bool:
+        if job is not None and not is_its_own(claimed, job.work_name):
+            return False
+        leased_by = job.lease_owner if job is not None else None
+        return leased_by == self._spool.owner.tag or (claimed.owner == self._spool.owner and leased_by is None)

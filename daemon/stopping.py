@@ -1,0 +1,68 @@
+"""How a daemon is told to stop: by signals, and by whoever else may, before or after there is something to stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from daemon import log
+
+
+class Stop:
+    """Ends what was added to it, also what is added afterwards. May be called from any thread."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._parts: list[Callable[[], None]] = []
+
+    def __call__(self) -> None:
+        self.asked = True
+        for part in self._parts:
+            part()
+
+    def add(self, part: Callable[[], None]) -> None:
+        self._parts.append(part)
+        if self.asked:
+            part()
+
+
+@contextmanager
+def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM call `stop` once, in a thread of its own; a second one ends the process at once, and the next
+    start repairs.
+
+    A handler may interrupt its own thread anywhere: in the middle of a log line, which it could not add another one to,
+    or with a lock in its hand. So it does next to nothing, and who listens at the other end of the wakeup descriptor
+    does the rest.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    told, tell = socket.socketpair()
+    tell.setblocking(False)
+
+    def first(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    def listen() -> None:
+        while number := told.recv(1):
+            if number[0] in numbers:
+                log.story("stopping: giving unfinished bundles back (again to end at once)")
+                stop()
+                return
+
+    listener = threading.Thread(target=listen, name="signals", daemon=True)
+    listener.start()
+    wakeup_before = signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+    before = {number: signal.signal(number, first) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup_before)
+        tell.close()
+        listener.join()
+        told.close()
