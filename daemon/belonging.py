@@ -18,7 +18,7 @@ import shlex
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from daemon import fsio, log
@@ -104,6 +104,8 @@ def _is_ours(fd: int, database_id: str) -> bool:
         if error.errno not in _CANNOT_LOCK:
             raise
         _say_unguarded(error)
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)  # or the next one takes us for somebody at work with what the file names
         return True
     return False
 

@@ -188,7 +188,6 @@ class Cells:
             "processes": limits.processes if "pids" in missing else 2 * limits.processes,
             "open_files": limits.open_files,
             "file_bytes": limits.file_bytes,
-            "cpu_s": limits.cpu_s,
             "background": int(limits.background),
         }
         if "memory" in missing and not self._uses_gpu:  # CUDA reserves more addresses than any machine has memory

@@ -15,9 +15,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from daemon import log
@@ -58,6 +59,13 @@ class JudgeProcess(TrustedProcess):
             else:
                 kind = DeviceError if message.get("sick") else HarnessError
                 raise kind(str(message.get("message", "the judge failed")))
+
+
+@dataclass
+class _Hold:
+    """What becomes of a taken slot: it is set aside for `sickness`, if there is one."""
+
+    sickness: EvaldError | None = None
 
 
 class LocalEngine:
@@ -103,40 +111,46 @@ class LocalEngine:
         control that is due is timed first."""
         self._roster.revive()
         while (slot := self._roster.take_idle(self._controls.is_due)) is not None:
-            try:
-                judge = self._judge(slot)
-            except (HarnessError, OperatorError) as error:
-                self._discard(slot)
-                if not self._roster.devices[slot].is_gpu:  # what fails on a CPU fails for all slots
-                    self._roster.give_back(slot)
-                    raise
-                self._set_aside(slot, error)
-            else:
-                if self._controlled(slot, judge):
+            with self._held(slot) as hold:
+                try:
+                    judge = self._judge(slot)
+                except (HarnessError, OperatorError) as error:
+                    if not self._roster.devices[slot].is_gpu:  # what fails on a CPU fails for all slots
+                        raise
+                    hold.sickness = self._discard(slot) or error
+                    continue
+                if self._controlled(slot, judge, hold):
                     return
 
-    def _controlled(self, slot: int, judge: JudgeProcess) -> bool:
-        """Time the control where it is due, then give the slot back, or set it aside when its device is sick. False:
-        the judge is gone, because its control failed. Raises `HarnessError` when the engine was closed meanwhile."""
-        sickness: DeviceError | None = None
-        failed = False
+    @contextmanager
+    def _held(self, slot: int) -> Iterator[_Hold]:
+        """A slot that has been taken: at the end it is given back, or set aside when its device is sick. What is raised
+        meanwhile ends its judge, which is in the middle of something."""
+        hold = _Hold()
         try:
-            if self._controls.is_due(slot):
-                self._controls.run(slot, judge, lambda: self._fresh_judge(slot))
-        except (HarnessError, OperatorError) as error:
-            self._discard(slot)
-            if self._closed:
-                raise HarnessError("the engine is closed") from error
-            failed, sickness = True, self._controls.failed(slot, error)
-        except BaseException:  # a bug, or Ctrl-C: the judge is in the middle of its control
-            self._discard(slot)
+            yield hold
+        except BaseException as error:
+            hold.sickness = self._discard(slot) or (error if isinstance(error, DeviceError) else None)
             raise
         finally:
-            if sickness is None:
+            if hold.sickness is None:
                 self._roster.give_back(slot)
             else:
-                self._set_aside(slot, sickness)
-        return not failed
+                self._set_aside(slot, hold.sickness)
+
+    def _controlled(self, slot: int, judge: JudgeProcess, hold: _Hold) -> bool:
+        """Time the control where it is due. False: the judge is gone, because its control failed. Raises `HarnessError`
+        when the engine was closed meanwhile."""
+        if not self._controls.is_due(slot):
+            return True
+        try:
+            self._controls.run(slot, judge, lambda: self._fresh_judge(slot))
+        except (HarnessError, OperatorError) as error:
+            if self._closed:
+                raise HarnessError("the engine is closed") from error
+            hold.sickness = self._discard(slot) or self._controls.failed(slot, error)
+            return False
+        return True
 
     def _set_aside(self, slot: int, error: EvaldError) -> None:
         self._roster.set_aside(slot, error.message)
@@ -167,32 +181,22 @@ class LocalEngine:
 
     def _evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         slot = self._slot_for(job, on_progress)
-        sickness: DeviceError | None = None
         try:
-            with self._lock:
-                self._running[job.job_id] = slot
-            self._control_between(slot)
-            start = time.monotonic()
-            judge = self._judge(slot)
-            if self._stopped(job.job_id):
-                raise HarnessError("stopped before it had begun")
-            evaluation = judge.evaluate(job, on_progress)
-            self._controls.judged(slot)
-            return self._completed(evaluation, slot, evaluate_ms=(time.monotonic() - start) * 1e3)
+            with self._held(slot):
+                with self._lock:
+                    self._running[job.job_id] = slot
+                self._control_between(slot)
+                start = time.monotonic()
+                judge = self._judge(slot)
+                if self._stopped(job.job_id):
+                    raise HarnessError("stopped before it had begun")
+                evaluation = judge.evaluate(job, on_progress)
+                self._controls.judged(slot)
+                return self._completed(evaluation, slot, evaluate_ms=(time.monotonic() - start) * 1e3)
         except (HarnessError, OperatorError) as error:
-            self._discard(slot)
             if self._stopped(job.job_id):
                 raise LostClaim(f"job {job.job_id} is not to be judged any more") from error
-            sickness = error if isinstance(error, DeviceError) else None
             raise HarnessError(str(error)) from error
-        except BaseException:  # on_progress raised, or Ctrl-C: the judge is in the middle of this job
-            self._discard(slot)
-            raise
-        finally:
-            if sickness is None:
-                self._roster.give_back(slot)
-            else:
-                self._set_aside(slot, sickness)
 
     def _control_between(self, slot: int) -> None:
         """Time the control where it is due and jobs stand in line: none of the slots is ever idle then, when `ready`
@@ -202,8 +206,7 @@ class LocalEngine:
         try:
             self._controls.run(slot, self._judge(slot), lambda: self._fresh_judge(slot))
         except (HarnessError, OperatorError) as error:
-            self._discard(slot)
-            if (sickness := self._controls.failed(slot, error)) is not None:
+            if (sickness := self._discard(slot) or self._controls.failed(slot, error)) is not None:
                 raise sickness from error
 
     def _slot_for(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> int:
@@ -235,7 +238,8 @@ class LocalEngine:
             judge = self._judges.get(slot)
         if judge is not None and judge.program.poll() is None:
             return judge
-        self._discard(slot)
+        if (sickness := self._discard(slot)) is not None:
+            raise sickness
         judge = self._started(lambda: JudgeProcess(self._settings, slot, self._roster.devices[slot]))
         with self._lock:
             self._judges[slot] = judge
@@ -253,15 +257,16 @@ class LocalEngine:
             raise HarnessError("the engine is closed") from error
 
     def _fresh_judge(self, slot: int) -> JudgeProcess:
-        self._discard(slot)
+        if (sickness := self._discard(slot)) is not None:
+            raise sickness
         return self._judge(slot)
 
-    def _discard(self, slot: int) -> None:
+    def _discard(self, slot: int) -> DeviceError | None:
+        """End the judge of `slot`, if it has one: why the slot is not fit for another one when that does not end."""
         with self._lock:
             judge = self._judges.pop(slot, None)
         self._controls.discarded(slot)
-        if judge is not None:
-            judge.kill()
+        return None if judge is None else judge.end()
 
     def cancel(self, job_id: str) -> None:
         with self._lock:
@@ -273,7 +278,7 @@ class LocalEngine:
         self._workshop.give_up(job_id)
         self._roster.wake()
         if judge is not None:
-            judge.kill()
+            judge.end()
 
     def close(self) -> None:
         with self._lock:
@@ -282,7 +287,7 @@ class LocalEngine:
         self._workshop.close()
         self._roster.wake()
         for judge in judges:
-            judge.kill()
+            judge.end()
         self._starter.shutdown(wait=True)
 
 

@@ -88,13 +88,12 @@ def _keep_to(pid: int, processor: int) -> None:
 
 
 def _ended(return_code: int, group: CellGroup | None = None) -> Ended:
-    """bubblewrap reports a signal of its child as 128 + number, as a shell does."""
+    """`return_code` as `subprocess` has it: below zero the number of a signal."""
     killed = group is not None and group.oom_killed()
     oom_killed = killed and group is not None and group.wanted_too_much()
     refused = group.processes_refused() if group is not None else 0
-    number = -return_code if return_code < 0 else return_code - 128
-    signal_name = _SIGNAL_NAMES.get(number) if number > 0 else None
-    exit_code = None if signal_name else return_code
+    signal_name = _SIGNAL_NAMES.get(-return_code, f"signal {-return_code}") if return_code < 0 else None
+    exit_code = return_code if signal_name is None else None
     return Ended(exit_code, signal_name, oom_killed, refused, from_outside=killed and not oom_killed)
 
 
@@ -336,9 +335,10 @@ def _below(folder: Path, value: str) -> str:
 
 
 def sweep_folders() -> None:
-    """Remove the folders of unsandboxed programs whose judge is dead."""
+    """Remove the folders of our own unsandboxed programs whose judge is dead."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
-        if owner.is_dead(folder.name.removeprefix(_FOLDER_PREFIX).partition(".")[0]):
+        is_ours = folder.lstat().st_uid == os.geteuid()
+        if is_ours and owner.is_dead(folder.name.removeprefix(_FOLDER_PREFIX).partition(".")[0]):
             fsio.remove_tree(folder)
 
 

@@ -6,8 +6,9 @@ import socket
 import sys
 from contextlib import suppress
 
+from daemon import log
 from daemon.config import Settings
-from daemon.errors import HarnessError, OperatorError
+from daemon.errors import DeviceError, HarnessError, OperatorError
 from daemon.executor import protocol
 from daemon.executor.devices import Device
 from daemon.executor.sandbox import cgroup
@@ -51,7 +52,7 @@ class TrustedProcess:
         """Raises `HarnessError`."""
         try:
             protocol.send(self._channel, message)
-        except protocol.ClosedError as error:
+        except (protocol.ClosedError, OSError) as error:
             raise HarnessError(f"the {self._what} is gone") from error
 
     def receive(self, limit_s: float) -> protocol.Message:
@@ -64,12 +65,21 @@ class TrustedProcess:
         except (protocol.ClosedError, protocol.ProtocolError, OSError) as error:
             raise HarnessError(f"the {self._what} died: {error}") from error
 
-    def kill(self) -> None:
-        """Kill it, its cells, and what they leave."""
-        self.program.kill()
-        if (groups := cgroup.existing()) is not None:
-            groups.sweep()
-        sweep_folders()
+    def end(self) -> DeviceError | None:
+        """Kill it, its cells, and what they leave. Why there should be no other one in its place, where it does not
+        die: whoever ends one has others to end, and jobs to give back."""
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         self._channel.close()
+        try:
+            self.program.kill()
+        except HarnessError as error:
+            log.story(f"a {self._what} does not end", level=40, reason=error)
+            return DeviceError(f"its {self._what} does not end: {error.message}")
+        try:
+            if (groups := cgroup.existing()) is not None:
+                groups.sweep()
+            sweep_folders()
+        except (HarnessError, OSError) as error:
+            log.story(f"cannot remove what a {self._what} leaves", level=30, reason=error)
+        return None

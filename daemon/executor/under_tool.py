@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -45,7 +46,16 @@ def run(plan: dict[str, Any], channel_fd: int, report_fd: int) -> int:
         os.close(channel_fd)  # the cell's alone from now on: its end must be seen
         code = tool.wait()
     _hand_over(report, report_fd, plan["report_bytes"])
-    return code if code >= 0 else 128 - code
+    if code < 0:
+        _end_by(-code)
+    return code
+
+
+def _end_by(number: int) -> None:
+    """End as the tool did: by a signal."""
+    with suppress(OSError):  # of those that nobody may handle
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _hand_over(path: Path, fd: int, limit_bytes: int) -> None:

@@ -87,7 +87,7 @@ class Workshop:
             builder = None if order.number is None else self._builders.get(order.number)
             self._changed.notify_all()
         if builder is not None:
-            builder[0].kill()
+            builder[0].end()
 
     def close(self) -> None:
         """Kill every builder. Idempotent."""
@@ -96,7 +96,7 @@ class Workshop:
             builders = [builder for builder, _ in self._builders.values()]
             self._changed.notify_all()
         for builder in builders:
-            builder.kill()
+            builder.end()
 
     def _take(self, job_id: str, waiting: Callable[[], None]) -> _Order:
         """`order.number` is None when the job was given up first. `waiting` is called every few seconds: whoever
@@ -104,16 +104,23 @@ class Workshop:
         order = _Order()
         with self._changed:
             self._orders[job_id] = order
-            try:
-                while not self._free and not self._closed and not order.is_given_up:
-                    waiting()
-                    self._changed.wait(_WAIT_S)
-                if not self._closed and not order.is_given_up:
-                    order.number = self._free.pop()
-            finally:
+        try:
+            while not self._is_settled(order):
+                waiting()  # whatever it does, nobody waits for it here
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_settled(order), _WAIT_S)
+        finally:
+            with self._changed:
                 if order.number is None:
                     del self._orders[job_id]
         return order
+
+    def _is_settled(self, order: _Order) -> bool:
+        """Whether it has a builder, which it gets when there is one, or will get none."""
+        with self._changed:
+            if self._free and order.number is None and not self._closed and not order.is_given_up:
+                order.number = self._free.pop()
+            return order.number is not None or self._closed or order.is_given_up
 
     def _give_back(self, job_id: str, number: int) -> None:
         with self._changed:
@@ -139,4 +146,4 @@ class Workshop:
         with self._changed:
             known = self._builders.pop(number, None)
         if known is not None:
-            known[0].kill()
+            known[0].end()

@@ -96,21 +96,22 @@ class Zygote:
         """A cell that has been told to start, by a zygote that is ready. Raises `HarnessError`."""
         status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         status.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        out, err = os.pipe(), os.pipe()
+        (out, their_out), (err, their_err) = os.pipe(), os.pipe()
         try:
-            self._channel.settimeout(birth.timeout_s)
-            report = () if birth.plan is None else (birth.report_fd,)
-            protocol.send(self._channel, self._order(birth), (channel_fd, out[1], err[1], theirs.fileno(), *report))
-            for fd in (out[1], err[1]):
-                os.close(fd)
-            theirs.close()
-            return self._raise_up(birth, status, out[0], err[0])
-        except (OSError, protocol.ClosedError, HarnessError) as error:
-            for fd in (*out, *err):
-                with suppress(OSError):
+            try:
+                self._channel.settimeout(birth.timeout_s)
+                report = () if birth.plan is None else (birth.report_fd,)
+                given = (channel_fd, their_out, their_err, theirs.fileno(), *report)
+                protocol.send(self._channel, self._order(birth), given)
+            finally:
+                theirs.close()
+                for fd in (their_out, their_err):
                     os.close(fd)
+            return self._raise_up(birth, status, out, err)
+        except (OSError, protocol.ClosedError, HarnessError) as error:
+            for fd in (out, err):
+                os.close(fd)
             status.close()
-            theirs.close()
             if birth.group is not None:
                 birth.group.remove()
             if self._program.has_ended(_END_S):
@@ -141,11 +142,11 @@ class Zygote:
             said = word.decode("utf-8", "replace") or self._words()
             raise HarnessError(f"a cell could not be forked: {said}", hint="evald doctor")
         pid = _sender(ancillary)
-        program = ForkedProgram(pid, status, stdout_fd, stderr_fd, birth.group)
         if birth.group is not None:
             birth.group.add(pid)
         with suppress(OSError):  # of a host that runs out of memory the kernel takes cells first; they inherit this
             Path(f"/proc/{pid}/oom_score_adj").write_text(_FIRST_TO_GO, "ascii")
+        program = ForkedProgram(pid, status, stdout_fd, stderr_fd, birth.group)
         status.send(b"go")
         return program
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -16,7 +17,7 @@ from executor_settings import cell_uid, small_settings, uids_from
 
 from daemon.engine import JobSpec
 from daemon.errors import HarnessError, LostClaim, OperatorError
-from daemon.executor import owner
+from daemon.executor import owner, supervise
 from daemon.executor.local import LocalEngine
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import CellLimits
@@ -186,6 +187,32 @@ def test_an_unsandboxed_program_takes_its_folder_with_it() -> None:
     assert folder is not None and folder.is_dir()
     assert program.kill().signal == "SIGKILL"
     assert not folder.exists()
+
+
+def test_the_folder_of_another_users_dead_judge_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    namespace = owner.tag().partition("-")[0]
+    ours, theirs = (tmp_path / f"evald-unsandboxed-{namespace}-1-{number}.x" for number in (7, 8))
+    ours.mkdir()
+    theirs.mkdir()
+    if os.geteuid() == 0:
+        os.chown(theirs, 12345, 12345)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    supervise.sweep_folders()
+    assert (ours.exists(), theirs.exists()) == (os.geteuid() == 12345, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "how"), [(137, (137, None)), (153, (153, None)), (-9, (None, "SIGKILL")), (0, (0, None))]
+)
+def test_only_a_signal_is_called_one(code: int, how: tuple[int | None, str | None]) -> None:
+    said = f"import os; os._exit({code})" if code >= 0 else f"import os; os.kill(os.getpid(), {-code})"
+    program = start_plain([sys.executable, "-c", said], {"PATH": "/bin"}, keep_fds=())
+    while (ended := program.poll()) is None:
+        program._process.wait(20)
+    program.kill()
+    assert (ended.exit_code, ended.signal) == how
 
 
 def test_a_cell_that_cannot_start_is_a_harness_error_not_the_bundles_fault(tmp_path: Path) -> None:

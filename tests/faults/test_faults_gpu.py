@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 import types
@@ -222,6 +223,7 @@ class StubJudge:
     """In the place of a judge process: starts or does not, and fails every job as a sick GPU would."""
 
     fault: str | None = None
+    undying: DeviceError | None = None
 
     def __init__(self, *_: object) -> None:
         self.program = types.SimpleNamespace(poll=lambda: None)
@@ -233,7 +235,8 @@ class StubJudge:
     def evaluate(self, *_: object) -> Evaluation:
         raise DeviceError("the driver reports Xid 79 for this GPU", hint="dmesg | grep -i xid")
 
-    def kill(self) -> None: ...
+    def end(self) -> DeviceError | None:
+        return self.undying
 
 
 @pytest.fixture
@@ -249,6 +252,34 @@ def test_a_job_on_a_gpu_that_reports_an_xid_is_not_answered_with_a_verdict(sick:
     sick.ready()
     with pytest.raises(HarnessError, match="Xid 79"):
         sick.evaluate(JobSpec("j", "x", tmp_path), silent)
+
+
+def test_a_gpu_whose_judge_does_not_die_is_set_aside_and_nothing_waits_for_it(
+    engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = engine_on(ABSENT)
+    monkeypatch.setattr(local, "JudgeProcess", StubJudge)
+    monkeypatch.setattr(StubJudge, "fault", "CUDA hangs")
+    monkeypatch.setattr(StubJudge, "undying", DeviceError("its judge does not end: process 7 does not die"))
+    with pytest.raises(HarnessError, match="no device is fit to judge: .*does not end"):
+        engine.ready()
+    assert engine.devices()[0].reason == "its judge does not end: process 7 does not die"
+    with pytest.raises(HarnessError, match="no device is fit to judge"):
+        engine.evaluate(JobSpec("j", "x", tmp_path), silent)
+
+
+def test_whatever_goes_wrong_with_a_judge_its_slot_comes_back(
+    engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_on(ABSENT)
+
+    def no_descriptors(*_: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(local, "JudgeProcess", no_descriptors)
+    for _ in range(2):
+        with pytest.raises(OSError, match="too many"):
+            engine.ready()
 
 
 def test_a_job_that_only_waited_for_a_gpu_that_fell_sick_is_no_attempt(sick: LocalEngine, tmp_path: Path) -> None:

@@ -177,5 +177,6 @@ def test_a_file_of_another_user_is_locked_all_the_same(paths: Paths, monkeypatch
         belonging.held(paths, OTHER, "other"),
     ):
         pytest.fail("it was let in")
-    with belonging.held(paths, OTHER, "other"):  # nobody is there, and who that is now cannot be written
+    # Nobody is there, and who that is now cannot be written: nothing is guarded.
+    with belonging.held(paths, OTHER, "other"), belonging.held(paths, OTHER, "other"):
         assert paths.database_id.read_text() == f"{ONE}\n"

@@ -21,8 +21,9 @@ def die_with_parent() -> None:
 
 
 def confine(limits: dict[str, int]) -> None:
-    """Set hard rlimits from `limits` (processes, open_files, file_bytes, cpu_s, and address_bytes where no cgroup
-    is), then the call filter. With `background` it gets only what nobody else wants of the processors.
+    """Set hard rlimits from `limits` (processes, open_files, file_bytes, and address_bytes where no cgroup is), then
+    the call filter. With `background` it gets only what nobody else wants of the processors. Time is the judge's to
+    limit.
 
     Hard limits cannot be raised again: the cell has no capabilities. Raises `OSError` or `RuntimeError` when a wall is
     missing: the cell must then exit.
@@ -31,7 +32,6 @@ def confine(limits: dict[str, int]) -> None:
     _limit(resource.RLIMIT_NPROC, limits["processes"])
     _limit(resource.RLIMIT_NOFILE, limits["open_files"])
     _limit(resource.RLIMIT_FSIZE, limits["file_bytes"])
-    _limit(resource.RLIMIT_CPU, limits["cpu_s"])
     _limit(resource.RLIMIT_MEMLOCK, 0)
     _limit(resource.RLIMIT_MSGQUEUE, 0)
     _limit(resource.RLIMIT_NICE, 0)  # or nothing of a host would run beside a cell whose daemon has such a limit raised

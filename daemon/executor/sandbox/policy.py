@@ -29,7 +29,6 @@ class CellLimits:
     tmp_inodes: int
     cpu_cores: float | None = None
     background: bool = False  # only what nobody else wants of the processors
-    cpu_s: int = 3600
 
 
 @dataclass(frozen=True)
