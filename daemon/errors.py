@@ -73,5 +73,9 @@ class NoDevice(NotBegun):
     """Every device that could judge the job was set aside while it waited for one."""
 
 
+class OutOfReach(NotBegun):
+    """The job's bundle lies where this host cannot see it, with a daemon that is at work."""
+
+
 class LostClaim(EvaldError):  # noqa: N818 - an expected outcome of a race, not an error
     """Somebody else holds this job now: stop touching it. No alarm."""

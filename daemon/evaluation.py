@@ -5,6 +5,8 @@ Times are milliseconds (`_ms`) or microseconds (`_us`); an absent figure is None
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -122,11 +124,6 @@ class CheckReport(_Frozen):
     findings: tuple[Finding, ...] = ()
     note: str | None = None
 
-    @property
-    def is_clean(self) -> bool:
-        """It ended, and found no error."""
-        return self.completed and not self.errors
-
 
 class CaseEvaluation(_Frozen):
     """One case (one binding of the contract's symbols) judged."""
@@ -204,5 +201,30 @@ class Evaluation(_Frozen):
     cases: tuple[CaseEvaluation, ...] = ()
     compile_ms: float | None = None
     evaluate_ms: float | None = None
+    waited_ms: float | None = None  # for a device, before that
     environment: Environment = Environment()
     notes: tuple[str, ...] = ()
+
+    @property
+    def runtime_ms(self) -> float | None:
+        """The sum of the cases' means; None unless every case was timed. One case alone would be a target to tune
+        for."""
+        return _sum_of_means([case.timing for case in self.cases])
+
+    @property
+    def ref_runtime_ms(self) -> float | None:
+        """The same of the reference."""
+        return _sum_of_means([case.ref_timing for case in self.cases])
+
+    @property
+    def speedup(self) -> float | None:
+        """The geometric mean over all cases; None unless every case has one."""
+        found = [case.speedup for case in self.cases if case.speedup]
+        if not found or len(found) < len(self.cases):
+            return None
+        return found[0] if len(found) == 1 else math.exp(math.fsum(map(math.log, found)) / len(found))
+
+
+def _sum_of_means(timings: Sequence[Timing | None]) -> float | None:
+    means = [timing.stats.mean for timing in timings if timing is not None]
+    return math.fsum(means) if means and len(means) == len(timings) else None

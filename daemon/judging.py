@@ -21,7 +21,7 @@ from daemon.db.errors import StorageUnavailable
 from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, JobSpec, Progress
-from daemon.errors import BundleError, HarnessError, LostClaim, NoDevice, NotBegun, NotKept
+from daemon.errors import BundleError, HarnessError, LostClaim, NoDevice, NotBegun, NotKept, OutOfReach
 from daemon.evaluation import Evaluation
 from daemon.intake.copying import private_copy
 from daemon.intake.owner import WorkName
@@ -44,12 +44,13 @@ class Deferred:
 class Unended(Enum):
     """Why a job that was begun has no end. `LOST`: its lease is somebody else's, or a stop ended it. `RETRIED`: evald
     failed. `NO_DEVICE`: all that could judge it are set aside for a while. `NO_DATABASE`: it did not answer when the
-    job was to begin, and does now."""
+    job was to begin, and does now. `NO_BUNDLE`: it lies where another host sees it."""
 
     LOST = auto()
     RETRIED = auto()
     NO_DEVICE = auto()
     NO_DATABASE = auto()
+    NO_BUNDLE = auto()
 
 
 class Desk:
@@ -62,7 +63,10 @@ class Desk:
         repository: Repository,
         engine: Engine,
         types: Mapping[str, KernelTypeSpec],
+        is_there: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """`is_there`: whether the daemon of that name (an owner's tag) is at work."""
+        self._is_there = is_there
         self._settings = settings
         self._paths = settings.paths
         self._spool = spool
@@ -162,12 +166,18 @@ class Desk:
 
     def _claimed(self, lease: Lease) -> Claimed:
         """The bundle of a lease. Raises `HarnessError` when it is not where the database says."""
-        if lease.work_name is not None and WorkName.parse(lease.work_name) is not None:
+        entry = WorkName.parse(lease.work_name) if lease.work_name is not None else None
+        if entry is not None:
             for claimed in self.publisher.own(lease.job_id, lease.work_name):
                 return claimed
         if self._spool.waiting_for(lease.job_id):  # its daemon was giving it back just then
             self._repository.withdraw(lease)
             raise LostClaim(f"the bundle of job {lease.job_id} is in the inbox again")
+        if entry is not None and entry.owner.host != self._spool.owner.host and self._is_there(entry.owner.tag):
+            raise OutOfReach(
+                f"the bundle of job {lease.job_id} is not in {self._paths.work}: {entry.owner.host} has claimed it",
+                hint="daemons of one database share one inbox: mount it here, or give this host a database of its own",
+            )
         raise HarnessError(f"the bundle of job {lease.job_id} is not in {self._paths.work} (any more)")
 
     def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | Unended:
@@ -179,6 +189,10 @@ class Desk:
             if isinstance(error, NoDevice):
                 self._repository.put_back(lease, str(error))
                 return Unended.NO_DEVICE
+            if isinstance(error, OutOfReach):
+                self._repository.put_back(lease, str(error))
+                self._complaint.say(f"{error.message}; {error.hint}")
+                return Unended.NO_BUNDLE
             if isinstance(error, StorageUnavailable):  # locked for too long, say, and free again
                 self._repository.put_back(lease, str(error))
                 return Unended.NO_DATABASE

@@ -10,8 +10,9 @@ from pathlib import Path
 _POINT_FIELD = 4
 _MOUNTINFO = Path("/proc/self/mountinfo")
 _NETWORK_TYPES = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "vboxsf", "lustre", "beegfs", "gpfs", "ceph")
+    ("nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "9p", "virtiofs", "vboxsf", "lustre", "beegfs", "gpfs", "ceph")
 ) | {"glusterfs", "afs", "ocfs2", "gfs2", "fuse"}
+_LOCAL_FUSE = frozenset(("fuse.fuse-overlayfs", "fuse.ext4", "fuse.bindfs"))
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Mount:
     @property
     def is_network(self) -> bool:
         """True when other hosts can change files there without this kernel seeing it."""
-        return self.fstype in _NETWORK_TYPES or self.fstype.startswith("fuse.")
+        is_strange = self.fstype.startswith("fuse.") and self.fstype not in _LOCAL_FUSE
+        return self.fstype in _NETWORK_TYPES or is_strange
 
 
 def mount_of(path: Path, mountinfo: Path = _MOUNTINFO) -> Mount | None:

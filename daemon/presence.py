@@ -1,7 +1,7 @@
 """What this daemon tells the others about itself, and what it hears back: whether its host is drained.
 
 Nobody is told to take or to leave a job here: leases alone decide that. A row of `daemon` that is old or wrong misleads
-people, never a job.
+people, and at worst makes a job wait whose bundle is nowhere.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Publisher:
         job_id, name = job.job_id, job.name
         evaluation = results.broken(f"evald could not judge this bundle: {reason}")
         now = datetime.now(UTC)
-        result = results.document(results.Subject(job_id, name), evaluation, now)
+        result = results.document(self._subject(job), evaluation, now)
         self._repository.attach_result(job_id, result)
         results.release(self._paths, self._stage(result, evaluation, job.fence, job.submitter_uid), now, name)
         for claimed in self.own(job_id, job.work_name):
@@ -183,8 +183,8 @@ class Publisher:
         """Stage, tell the database, release. Raises `LostClaim` when this lease no longer counts, `NotKept` when the
         result cannot be staged."""
         now = datetime.now(UTC)
-        queue_ms = max((lease.claimed_at - lease.dropped_at).total_seconds() * 1e3, 0.0)
-        subject = _subject(lease, parsed, queue_ms)
+        queue_ms = max((lease.claimed_at - lease.dropped_at).total_seconds() * 1e3, 0.0) + (evaluation.waited_ms or 0.0)
+        subject = self._subject(lease, parsed, queue_ms)
         result = results.document(subject, evaluation, now)
         try:
             waiting = self._stage(result, evaluation, lease.fence, lease.submitter_uid)
@@ -202,6 +202,25 @@ class Publisher:
         except OSError as error:  # it counts already, and stays in the outbox until `reconcile` can release it
             log.story("cannot release a result yet", level=30, job=lease.job_id, reason=error)
         failpoints.hit("result.released")
+
+    def _subject(
+        self, job: Lease | JobRecord, parsed: ParsedContract | None = None, queue_ms: float | None = None
+    ) -> results.Subject:
+        """What the result is about, as its contract has it: as `parsed` now, or by an attempt before."""
+        if parsed is None:
+            return results.Subject(
+                job.job_id, job.name, **vars(self._repository.contract_of(job.job_id)), queue_ms=queue_ms
+            )
+        request = parsed.request
+        return results.Subject(
+            job_id=job.job_id,
+            name=request.name or job.name,
+            problem=request.problem,
+            labels=request.labels,
+            source_sha256=parsed.source_sha256,
+            contract_sha256=parsed.contract_sha256,
+            queue_ms=queue_ms,
+        )
 
     def put_away(self, job_id: str, work_name: str | None, verdict: Verdict, message: str) -> None:
         """Move a judged bundle out of `work/`: archived, or set aside with its reason when it was rejected."""
@@ -230,19 +249,4 @@ def new_job(claimed: Claimed) -> NewJob:
         dropped_at=claimed.dropped_at,
         size_bytes=claimed.size_bytes or 0,
         priority=priority_of(claimed.path),
-    )
-
-
-def _subject(lease: Lease, parsed: ParsedContract | None, queue_ms: float) -> results.Subject:
-    if parsed is None:
-        return results.Subject(lease.job_id, lease.name, queue_ms=queue_ms)
-    request = parsed.request
-    return results.Subject(
-        job_id=lease.job_id,
-        name=request.name or lease.name,
-        problem=request.problem,
-        labels=request.labels,
-        source_sha256=parsed.source_sha256,
-        contract_sha256=parsed.contract_sha256,
-        queue_ms=queue_ms,
     )

@@ -8,11 +8,9 @@ database is away the outbox keeps what it has to be told.
 from __future__ import annotations
 
 import json
-import math
 import re
 import socket
-import statistics
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,7 +78,7 @@ def document(subject: Subject, evaluation: Evaluation, finished_at: datetime) ->
         "gpu_type": environment.device_name if environment.device != "cpu" else "cpu",
         "kernel_exec_result": _kernel_exec_result(evaluation, only),
         "ref_runtime": _stats(only.ref_timing) if only else None,
-        "speedup": speedup(evaluation.cases),
+        "speedup": evaluation.speedup,
         "comparison": only.comparison if only else None,
         "cases": [_case(case) for case in evaluation.cases],
         "compile_ms": evaluation.compile_ms,
@@ -99,18 +97,6 @@ def _own_address() -> str | None:
     return None
 
 
-def speedup(cases: Sequence[CaseEvaluation]) -> float | None:
-    """The geometric mean over all cases; None unless every case has one."""
-    found = [case.speedup for case in cases if case.speedup]
-    return statistics.geometric_mean(found) if found and len(found) == len(cases) else None
-
-
-def runtime_ms(cases: Sequence[CaseEvaluation]) -> float | None:
-    """The sum of the cases' means; None unless every case was timed. One case alone would be a target to tune for."""
-    found = [case.timing.stats.mean for case in cases if case.timing is not None]
-    return math.fsum(found) if found and len(found) == len(cases) else None
-
-
 def _kernel_exec_result(evaluation: Evaluation, only: CaseEvaluation | None) -> dict[str, Any]:
     """The shape existing clients read. Over all cases where there are several; statistics then stand per case only."""
     verdict = evaluation.verdict
@@ -120,7 +106,7 @@ def _kernel_exec_result(evaluation: Evaluation, only: CaseEvaluation | None) -> 
     return {
         "compiled": compiled,
         "correctness": all(compared) if compared else None,
-        "runtime": runtime_ms(evaluation.cases),
+        "runtime": evaluation.runtime_ms,
         "runtime_stats": _stats(only.timing) if only else None,
         "compilation_error": message if verdict is Verdict.COMPILE_ERROR else None,
         "validation_error": message if verdict not in (Verdict.PASSED, Verdict.COMPILE_ERROR) else None,

@@ -39,6 +39,7 @@ from daemon.verdict import Verdict
 from daemon.watcher import Watcher
 
 _BACK_OFF_S = 2.0
+_COMES_AGAIN = (Unended.NO_DEVICE, Unended.NO_DATABASE, Unended.NO_BUNDLE)
 _AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
 COMPLAIN_EVERY_S = 60.0
 
@@ -100,7 +101,7 @@ class Service:
         self._spool = Spool(self._paths, Owner.current())
         types = catalog.contract_types(catalog.load(settings.backend_paths))
         self._watched = self._monitor.watched(engine)
-        self._desk = Desk(settings, self._spool, self._repository, self._watched, types)
+        self._desk = Desk(settings, self._spool, self._repository, self._watched, types, self._history.is_there)
         self._returns = Returns(self._spool, self._history, self._desk, self._monitor.working)
         self._presence = Presence(
             self._repository,
@@ -324,7 +325,7 @@ class Service:
         elif isinstance(outcome, Finished):
             self._count(outcome)
             return outcome.evaluation.verdict is not Verdict.HARNESS_ERROR
-        elif outcome in (Unended.NO_DEVICE, Unended.NO_DATABASE):  # were it only this job, others could begin
+        elif outcome in _COMES_AGAIN:  # were it only this job, others could begin
             return self._left_alone.add(lease.job_id, time.monotonic())
         return outcome is not Unended.RETRIED
 

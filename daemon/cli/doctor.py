@@ -21,7 +21,7 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     """Check Python, packages, compilers, folders, disk, database and the sandbox; a real cell is started.
 
     Every line is ok, warn (works, but weaker or slower) or FAIL (cannot judge), with what to type. Exit code 0, or 2
-    when a check failed. Nothing is changed.
+    when a check failed. As when a daemon starts, cgroups are made for cells, which may move this shell into another.
     """
     from daemon.cli.checks import Status, all_checks
 

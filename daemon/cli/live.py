@@ -64,8 +64,8 @@ class Board(Tally):
         self._count()
 
     def started(self, job_id: str, name: str) -> None:
+        self._remove(job_id)  # of a job that was let go and comes again
         self._tasks[job_id] = self.bars.add_task(_escaped(name), total=None, doing="preparing")
-        self._count()
 
     def progress(self, progress: Progress) -> None:
         if (task := self._tasks.get(progress.job_id)) is not None:

@@ -52,8 +52,6 @@ class Line:
     @classmethod
     def of_evaluation(cls, job_id: str, name: str, evaluation: Evaluation) -> Line:
         """From what the engine answered, its figures as in the result document."""
-        from daemon import results
-
         only = evaluation.cases[0] if len(evaluation.cases) == 1 else None
         return cls(
             job_id=job_id,
@@ -61,9 +59,9 @@ class Line:
             verdict=evaluation.verdict,
             phase=str(evaluation.phase),
             message=evaluation.message,
-            runtime_ms=results.runtime_ms(evaluation.cases),
-            ref_runtime_ms=only.ref_timing.stats.mean if only and only.ref_timing else None,
-            speedup=results.speedup(evaluation.cases),
+            runtime_ms=evaluation.runtime_ms,
+            ref_runtime_ms=evaluation.ref_runtime_ms,
+            speedup=evaluation.speedup,
             comparison=str(only.comparison) if only and only.comparison else None,
         )
 

@@ -116,6 +116,10 @@ class History:
         with self._database.read() as connection:
             return tuple(_daemon(row) for row in connection.execute(statement))
 
+    def is_there(self, owner: str) -> bool:
+        """Whether the daemon `owner` is known, and neither stopped nor missing."""
+        return any(daemon.owner == owner and daemon.is_there for daemon in self.daemons())
+
     def drained_hosts(self) -> dict[str, datetime]:
         """Hosts that take no new jobs, and since when; also those without any daemon."""
         with self._database.read() as connection:

@@ -51,6 +51,16 @@ class Description:
 
 
 @dataclass(frozen=True)
+class ContractFacts:
+    """What results say of a job's contract; nothing where it was never read."""
+
+    problem: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    source_sha256: str | None = None
+    contract_sha256: str | None = None
+
+
+@dataclass(frozen=True)
 class Lease:
     """The right to judge one job until `lease_until` (database clock). `fence` names this right; `attempt` counts
     from 1.
@@ -85,7 +95,8 @@ class Metric:
 class Published:
     """What publishing a job stores: the evaluation in columns, and the result document as it stands in `result.json`.
 
-    The document may hold anything JSON can say; NaN and Infinity are refused. `queue_ms`: from drop to start.
+    The document may hold anything JSON can say; NaN and Infinity are refused. `queue_ms`: what it waited
+    for, from the drop.
     """
 
     evaluation: Evaluation

@@ -32,8 +32,17 @@ from daemon.db import repository_publication as publication
 from daemon.db import repository_registration as registration
 from daemon.db import repository_rows as rows
 from daemon.db.connection import Database
-from daemon.db.models import Job
-from daemon.db.records import CleanupReport, DaemonNote, Description, Expired, Lease, NewJob, Published
+from daemon.db.models import Bundle, Job
+from daemon.db.records import (
+    CleanupReport,
+    ContractFacts,
+    DaemonNote,
+    Description,
+    Expired,
+    Lease,
+    NewJob,
+    Published,
+)
 from daemon.db.repository_cleanup import cleanup, forget_withdrawn
 from daemon.db.sqlfunctions import now
 from daemon.lifecycle import JobState
@@ -65,6 +74,14 @@ class Repository:
         with self._database.read() as connection:
             found = connection.execute(select(*columns).where(Job.id == job_id)).one_or_none()
         return None if found is None else (found.state, found.submitter_uid, found.work_name)
+
+    def contract_of(self, job_id: str) -> ContractFacts:
+        """What an attempt has found in the contract of a job, or none has."""
+        columns = (Job.problem, Job.labels, Bundle.source_sha256, Bundle.contract_sha256)
+        statement = select(*columns).join(Bundle, Bundle.id == Job.id).where(Job.id == job_id)
+        with self._database.read() as connection:
+            found = connection.execute(statement).one_or_none()
+        return ContractFacts() if found is None else ContractFacts(*found)
 
     def moved(self, job_id: str, old: str, new: str) -> bool:
         """Write down that the bundle of a job lies in `work/` as `new` now. False: it was not there as `old`, or the

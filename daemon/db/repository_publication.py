@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +17,6 @@ from daemon.db.repository_rows import HELD, UNLEASED
 from daemon.errors import LostClaim
 from daemon.evaluation import CaseEvaluation, Timing
 from daemon.evaluation import Environment as RanIn
-from daemon.evaluation import Evaluation as Judged
 from daemon.lifecycle import JobState
 from daemon.verdict import Side
 
@@ -62,7 +60,9 @@ def _finished(connection: Connection, job_id: str, published: Published) -> dict
     ran = bool(evaluation.cases) or evaluation.environment != RanIn()
     return {
         **UNLEASED,
-        **_headline(evaluation),
+        "runtime_ms": evaluation.runtime_ms,
+        "ref_runtime_ms": evaluation.ref_runtime_ms,
+        "speedup": evaluation.speedup,
         "verdict": evaluation.verdict,
         "phase": evaluation.phase,
         "message": evaluation.message,
@@ -70,26 +70,6 @@ def _finished(connection: Connection, job_id: str, published: Published) -> dict
         "environment_id": _environment_id(connection, evaluation.environment) if ran else None,
         "result_json": rows.result_text(job_id, published.document),
     }
-
-
-def _headline(evaluation: Judged) -> dict[str, float | None]:
-    """The figures of a whole job: the sum of its cases' mean runtimes, the geometric mean of their speedups.
-
-    A figure that a case lacks, the job lacks.
-    """
-    cases = evaluation.cases
-    speedups = [case.speedup for case in cases if case.speedup is not None and case.speedup > 0]
-    every = bool(cases) and len(speedups) == len(cases)
-    return {
-        "runtime_ms": _sum_of_means([case.timing for case in cases]),
-        "ref_runtime_ms": _sum_of_means([case.ref_timing for case in cases]),
-        "speedup": math.exp(sum(map(math.log, speedups)) / len(speedups)) if every else None,
-    }
-
-
-def _sum_of_means(timings: list[Timing | None]) -> float | None:
-    means = [timing.stats.mean for timing in timings if timing is not None]
-    return math.fsum(means) if means and len(means) == len(timings) else None
 
 
 def _environment_id(connection: Connection, environment: RanIn) -> int:

@@ -15,7 +15,8 @@ from daemon.versions import evald_version, version_of
 def describe(
     device: Device, isolation: Isolation, versions: dict[str, str | None], clocks: dict[str, float]
 ) -> Environment:
-    """The environment of results judged here. `versions`: torch, triton, python as the cells report them."""
+    """The environment of results judged here. `versions`: torch, triton, python, of the
+    judge, whose cells have the same."""
     return Environment(
         device=device.kind,
         device_name=device.name if device.is_gpu else cpu_name(),

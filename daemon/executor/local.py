@@ -30,11 +30,13 @@ from daemon.evaluation import Evaluation
 from daemon.executor import catalog
 from daemon.executor.controls import Controls
 from daemon.executor.devices import Device, choose, refusal
+from daemon.executor.headers import MAKE_LIMIT_S
 from daemon.executor.roster import Roster
 from daemon.executor.trusted import TrustedProcess
 from daemon.executor.workshop import Workshop
 
 _SILENCE_LIMIT_S = 900.0
+_MARGIN_S = 60.0
 _AHEAD_PER_GPU = 2
 
 
@@ -46,12 +48,13 @@ class JudgeProcess(TrustedProcess):
 
     def __init__(self, settings: Settings, slot: int, device: Device) -> None:
         super().__init__("daemon.executor.judge", settings, slot, device, gpu=device.uuid)
+        self._silence_s = max(_SILENCE_LIMIT_S, 2 * settings.deadlines.build_s + MAKE_LIMIT_S + _MARGIN_S)
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         """Judge `job`. Raises `HarnessError`, for a sick device `DeviceError`."""
         self.send({"type": "evaluate", "job_id": job.job_id, "bundle_dir": str(job.bundle_dir)})
         while True:
-            message = self.receive(_SILENCE_LIMIT_S)
+            message = self.receive(self._silence_s)
             if message["type"] == "progress":
                 on_progress(Progress(job.job_id, str(message["text"]), message.get("case")))
             elif message["type"] == "evaluation":
@@ -180,6 +183,7 @@ class LocalEngine:
             self._workshop.build(job, suiting[0], on_progress)
 
     def _evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
+        came = time.monotonic()
         slot = self._slot_for(job, on_progress)
         try:
             with self._held(slot):
@@ -192,7 +196,8 @@ class LocalEngine:
                     raise HarnessError("stopped before it had begun")
                 evaluation = judge.evaluate(job, on_progress)
                 self._controls.judged(slot)
-                return self._completed(evaluation, slot, evaluate_ms=(time.monotonic() - start) * 1e3)
+                spent = {"waited_ms": (start - came) * 1e3, "evaluate_ms": (time.monotonic() - start) * 1e3}
+                return self._completed(evaluation, slot, spent)
         except (HarnessError, OperatorError) as error:
             if self._stopped(job.job_id):
                 raise LostClaim(f"job {job.job_id} is not to be judged any more") from error
@@ -223,11 +228,11 @@ class LocalEngine:
         except HarnessError as error:
             raise NoDevice(error.message, hint=error.hint) from error
 
-    def _completed(self, evaluation: Evaluation, slot: int, *, evaluate_ms: float) -> Evaluation:
+    def _completed(self, evaluation: Evaluation, slot: int, spent: dict[str, float]) -> Evaluation:
         """With what only the engine knows. What was never run has no environment to add a control to."""
         control = self._controls.last_of(slot) if evaluation.cases else None
         environment = evaluation.environment.model_copy(update={"control": control})
-        return evaluation.model_copy(update={"evaluate_ms": evaluate_ms, "environment": environment})
+        return evaluation.model_copy(update={**spent, "environment": environment})
 
     def _stopped(self, job_id: str) -> bool:
         with self._lock:

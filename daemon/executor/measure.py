@@ -54,6 +54,7 @@ _CHECKING_ANY_S = 0.01  # however little there is
 _CALLS_A_SECOND = 20_000  # of measuring: laying out and capturing more takes too long, and a cell has no say in it
 _GROWN_AT_MOST, _WORTH_GROWING = 3, 2  # many slots are filled faster, each, than a few
 _WORTH_RESTARTING = 2
+_COUNTS = "round"  # the purpose of rounds that do
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Measurement:
         self._forget()
         self._filling_s = self._checking_s = 0.0  # a slot, about
         self._sized_for_s = 0.0  # a call, as long as it was taken to be
+        self._progress: Callable[[str], None] = lambda _: None
         self.not_captured: str | None = None
 
     def run(self, estimate_s: float, deadline: float, progress: Callable[[str], None]) -> list[Timing]:
@@ -136,6 +138,7 @@ class Measurement:
         self, estimate_s: float, deadline: float, progress: Callable[[str], None], *, as_graph: bool
     ) -> list[Timing]:
         start, stage = time.monotonic(), self._stages.stage
+        self._progress = progress
         with stage("size"):
             slots = self._sized(estimate_s, deadline, as_graph=as_graph)
         stop, times_left = None, _GROWN_AT_MOST
@@ -316,7 +319,7 @@ class Measurement:
         while True:
             began = time.monotonic()
             turn = self._turns.usual()
-            self._one_round(turn, "round", deadline, lambda series: series.rounds)
+            self._one_round(turn, _COUNTS, deadline, lambda series: series.rounds)
             self._offer(len(self._series[0].rounds), turn.order)
             count = len(self._series[0].rounds)
             longest_s = max(longest_s, time.monotonic() - began)
@@ -344,6 +347,8 @@ class Measurement:
     ) -> None:
         """One timed round of every place, all on the same contents, all answers compared. `into`: where it goes."""
         self._round += 1
+        if purpose != _COUNTS:
+            self._progress("looking closer")
         order = list(turn.order)
         self._fill(order, purpose, deadline, equal=equal)
         sequence = list(range(len(self._places)))

@@ -1,8 +1,8 @@
 """Framed messages between processes that do not trust each other. The only thing both sides of the sandbox share.
 
 A frame is 4 bytes of length (big-endian) and that many bytes of UTF-8 JSON: one object with a string `type`. Sizes
-and depth are capped before anything is parsed; nothing is unpickled. File descriptors travel only towards a cell,
-never from one: `receive` without `take_fds` uses plain recv, and the kernel closes what a cell tries to send along.
+are capped before anything is parsed, depth before anything is used; nothing is unpickled. File descriptors travel only
+towards a cell, never from one: `receive` uses plain recv, and the kernel closes what a cell tries to send along.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The only place that starts processes: each with an owner, a way to stop all of it, and nothing left behind.
+"""The only place that starts what may run a bundle's code: with an owner, a way to stop all of it, nothing left behind.
 
 Theory of operation
 -------------------

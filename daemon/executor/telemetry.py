@@ -1,7 +1,7 @@
 """Clocks, temperature, power and trouble of one GPU, as NVML tells its judge. Trusted side.
 
 An Xid is the driver's report of a GPU error (NVIDIA, "XID Errors"). Those that a kernel's own mistake brings about
-say nothing about the GPU; any other makes it unfit until somebody has looked.
+say nothing about the GPU; any other has it set aside for a minute, until a fresh judge tries it.
 """
 
 from __future__ import annotations

@@ -282,7 +282,7 @@ class Account:
             return False
         return self._suspicion.is_open
 
-    @property
+    @cached_property
     def _suspicion(self) -> Suspicion:
         other = self.peer.calls if self.peer else None
         return Suspicion(self.calls, other, self.noise_s, in_pairs=self.in_pairs, is_cold=self.is_cold)

@@ -167,7 +167,7 @@ class HealthAnswer(BaseModel):
 
     status: str = Field(description="healthy, draining or unhealthy", examples=["healthy"])
     version: str
-    daemons: int = Field(description="Daemons that are at work on this inbox")
+    daemons: int = Field(description="Daemons that are at work on this database")
     reason: str | None = Field(None, description="Why it is not healthy")
 
 

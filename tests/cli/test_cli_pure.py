@@ -8,6 +8,7 @@ import pytest
 
 from daemon import durations
 from daemon.cli import figures, outcome, screen
+from daemon.cli.live import Board
 from daemon.errors import OperatorError
 from daemon.verdict import Phase, Verdict
 
@@ -94,3 +95,10 @@ def test_on_a_narrow_screen_a_picture_goes_before_a_figure_is_cut() -> None:
     assert [column.title for column in kept] == ["NAME", "TIME"]
     assert cells == [["relu", "1.234 ms"], ["sum", "5 µs"]]
     assert screen._fitting(columns, [], 8)[0] == kept
+
+
+def test_a_job_that_comes_again_has_one_line_on_the_board() -> None:
+    board = Board()
+    for _ in range(3):  # let go in between, of which nobody is told
+        board.started("j", "relu")
+    assert len(board.bars.tasks) == 2, "with the line that counts"

@@ -42,3 +42,19 @@ def test_a_group_that_stands_at_once_is_not_waited_for(
 def test_a_group_that_never_stands_is_told(freezer: cgroup._Freezer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroup, "_FREEZE_LIMIT_S", 0.02)
     assert not freezer.freeze()
+
+
+def test_processes_that_come_and_go_keep_nobody_from_leaving_a_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings, moved = iter([["11", "12"], ["13"], []]), []
+
+    def write(_path: Path, text: str, _encoding: str) -> None:
+        if text == "11":
+            raise ProcessLookupError
+        moved.append(text)
+
+    monkeypatch.setattr(cgroup, "_words", lambda _: next(listings))
+    monkeypatch.setattr(Path, "write_text", write)
+    cgroup._leave_inner_node(tmp_path)
+    assert moved == ["12", "13"]

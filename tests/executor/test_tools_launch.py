@@ -146,7 +146,10 @@ def test_a_profiler_that_may_not_count_says_what_to_do(inspect: Inspect) -> None
 def test_a_clean_check_leaves_the_verdict(inspect: Inspect) -> None:
     case = inspect({**KERNEL, "checks": ["memcheck", "racecheck"]}, report=CLEAN)
     assert case.verdict is Verdict.PASSED
-    assert [(report.check, report.is_clean) for report in case.checks] == [("memcheck", True), ("racecheck", True)]
+    assert [(report.check, report.completed, report.errors) for report in case.checks] == [
+        ("memcheck", True, 0),
+        ("racecheck", True, 0),
+    ]
 
 
 def test_a_finding_fails_a_bundle_whose_answers_are_right(inspect: Inspect) -> None:

@@ -32,7 +32,7 @@ from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
 from daemon.judging import Desk, Unended
 from daemon.lifecycle import JobState
-from daemon.verdict import Verdict
+from daemon.verdict import Phase, Verdict
 
 ABSENT = Device(
     kind="cuda", index=0, name="NVIDIA H200", uuid="GPU-00000000-0", capability=(9, 0), memory_bytes=1 << 37
@@ -261,7 +261,7 @@ def test_a_gpu_whose_judge_does_not_die_is_set_aside_and_nothing_waits_for_it(
     monkeypatch.setattr(local, "JudgeProcess", StubJudge)
     monkeypatch.setattr(StubJudge, "fault", "CUDA hangs")
     monkeypatch.setattr(StubJudge, "undying", DeviceError("its judge does not end: process 7 does not die"))
-    with pytest.raises(HarnessError, match="no device is fit to judge: .*does not end"):
+    with pytest.raises(HarnessError, match=r"no device is fit to judge: .*does not end"):
         engine.ready()
     assert engine.devices()[0].reason == "its judge does not end: process 7 does not die"
     with pytest.raises(HarnessError, match="no device is fit to judge"):
@@ -301,6 +301,22 @@ def test_a_job_that_only_waited_for_a_gpu_that_fell_sick_is_no_attempt(sick: Loc
     waiter.join(30)
     assert isinstance(outcome[0], NoDevice)
     assert "fell off the bus" in str(outcome[0])
+
+
+class QuickJudge(StubJudge):
+    def evaluate(self, *_: object) -> Evaluation:
+        return Evaluation(verdict=Verdict.PASSED, phase=Phase.MEASURE)
+
+
+def test_what_a_job_waited_for_a_device_is_told_apart_from_what_it_took(
+    engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = engine_on(ABSENT)
+    monkeypatch.setattr(local, "JudgeProcess", QuickJudge)
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(local, "time", types.SimpleNamespace(monotonic=lambda: float(next(clock))))
+    found = engine.evaluate(JobSpec("j", "x", tmp_path), silent)
+    assert (found.waited_ms, found.evaluate_ms) == (10_000, 10_000)
 
 
 def test_a_gpu_that_reports_an_xid_is_drained_and_takes_no_further_job(sick: LocalEngine, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
-from daemon.db.records import DaemonNote, Lease, Published
+from daemon.db.records import DaemonNote, Description, Lease, Published
 from daemon.db.repository import Repository
 from daemon.engine import DeviceState, JobSpec
 from daemon.errors import HarnessError, LostClaim
@@ -65,7 +65,8 @@ class Home:
 
     def desk(self, owner: Owner) -> Desk:
         types = catalog.contract_types(catalog.load())
-        return Desk(self.settings, Spool(self.settings.paths, owner), self.repository, BrokenEngine(), types)
+        spool = Spool(self.settings.paths, owner)
+        return Desk(self.settings, spool, self.repository, BrokenEngine(), types, self.history.is_there)
 
     def claim(self, name: str, owner: Owner = DEAD) -> Claimed:
         write_bundle(self.settings.paths.inbox / name)
@@ -122,6 +123,41 @@ def test_a_lease_of_a_dead_daemon_on_this_host_is_taken_back_at_once(home: Home)
     job = home.history.job(lease.job_id)
     assert (job.state, job.attempts) == (JobState.QUEUED, 1)
     assert job.fence > lease.fence
+
+
+@pytest.mark.parametrize("host", ["elsewhere", Owner.current().host])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_bundle_that_only_its_own_living_host_can_see_costs_no_attempt(home: Home, host: str, is_there: bool) -> None:
+    owner = Owner(host, "abcd", 1)
+    claimed = home.claim("theirs", owner)
+    home.desk(owner).register(claimed)
+    claimed.path.rename(home.settings.paths.home / "on another disk")
+    if is_there:
+        home.repository.report_daemon(DaemonNote(owner.tag, host, 1, "0", 1, "/srv/inbox", 60))
+    me = home.desk(Owner.current())
+    lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
+    assert lease is not None
+    outcome = me.judge(lease, lambda _: None)
+    job = home.history.job(claimed.job_id)
+    is_out_of_reach = is_there and host == "elsewhere"
+    assert outcome is (Unended.NO_BUNDLE if is_out_of_reach else Unended.RETRIED)
+    assert job is not None
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0 if is_out_of_reach else 1)
+
+
+def test_a_job_that_cannot_be_judged_has_what_its_contract_said_in_its_result(home: Home) -> None:
+    claimed = home.claim("labelled")
+    desk = home.desk(Owner.current())
+    desk.register(claimed)
+    lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
+    assert lease is not None
+    said = Description("evaluate", "triton", problem="relu", labels={"author": "me"}, source_sha256="ab")
+    home.repository.start(lease, said)
+    finished = desk.publisher.cancel(claimed.job_id, "me")
+    assert finished is not None
+    document = home.history.job(claimed.job_id).document  # type: ignore[union-attr]
+    assert (document["problem"], document["labels"]) == ("relu", {"author": "me"})
+    assert (document["source_sha256"], document["contract_sha256"]) == ("ab", None)
 
 
 def test_a_lease_of_another_host_is_left_to_run_out(home: Home) -> None:

@@ -139,5 +139,8 @@ def test_health_is_one_line_for_people_and_valid_text_for_prometheus() -> None:
         "0",
     )
     assert (samples["evald_devices_fit"], samples["evald_devices_drained"]) == ("1", "1")
+    busy = replace(health, running=5).prometheus(up=True, started_s=1, now_s=2)
+    assert "\nevald_slots_busy 2\n" in busy
+    assert "\nevald_jobs_made_ready 3\n" in busy
     typed = {line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert typed == {name.partition("{")[0] for name in samples}

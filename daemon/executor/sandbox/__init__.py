@@ -4,8 +4,8 @@ Theory of operation
 -------------------
 As root, bubblewrap starts in a user namespace whose map we write from outside: 0 -> 0 and N -> N, nothing else.
 Inside it, still as uid 0 but with capabilities over that namespace only, it builds the view (a read-only root of a
-few binds, private tmpfs). A shell stage mounts tmpfs with an inode cap, then `setpriv` changes to uid N, which is a
-uid of its own on the host too, and drops every capability and the right to gain any. The order matters: a uid changed
+few binds, private tmpfs). `stage` mounts tmpfs with an inode cap, then changes to uid N, which is a uid of its own on
+the host too, and drops every capability and the right to gain any. The order matters: a uid changed
 before bubblewrap could not read an interpreter below a private home; `bwrap --uid N` run by root would still be root
 to the host.
 

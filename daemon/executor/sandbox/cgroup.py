@@ -26,6 +26,7 @@ from daemon.executor.sandbox.policy import CellLimits
 _ROOT = Path("/sys/fs/cgroup")
 _GROUP = "evald"
 _LEAF = f"{_GROUP}-main"
+_MOVES = 20
 _V1_CONTROLLERS = ("memory", "pids", "freezer", "cpu")
 _PERIOD_US = 100_000
 _LEAST_SHARES = 2
@@ -62,7 +63,7 @@ class CellGroup(Protocol):
 
 @dataclass(frozen=True)
 class Cgroups:
-    """What this host lets us limit. `create` is None-free: call it only when `available`."""
+    """What this host lets us limit."""
 
     version: int
     bases: dict[str, Path]
@@ -191,8 +192,12 @@ def _leave_inner_node(top: Path) -> None:
         return
     leaf = top / _LEAF
     leaf.mkdir(exist_ok=True)
-    for pid in _words(top / "cgroup.procs"):
-        (leaf / "cgroup.procs").write_text(pid, "ascii")
+    for _ in range(_MOVES):  # processes come and go meanwhile
+        if not (pids := _words(top / "cgroup.procs")):
+            return
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                (leaf / "cgroup.procs").write_text(pid, "ascii")
 
 
 def _find_v1(memberships: dict[str, str]) -> Cgroups | None:

@@ -44,11 +44,10 @@ class Launch:
 
 @dataclass(frozen=True)
 class Report:
-    """`absent`: metrics that the table names and that have no value in any launch. `messages`: ncu's own lines."""
+    """What ncu printed. `messages`: its own lines."""
 
     launches: tuple[Launch, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
-    absent: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
 
 
@@ -65,10 +64,8 @@ def read(text: str) -> Report:
     for row in rows:
         if len(row) == len(names) and len(launches) < _MAX_LAUNCHES:
             launches.append(_launch(row, names.index(_KERNEL), columns, units))
-    seen = {name for launch in launches for name in launch.metrics}
-    absent = tuple(name for _, name in columns if name not in seen) if launches else ()
     kept = {name: units.get(name, "") for _, name in columns}
-    return Report(tuple(launches), kept, absent, tuple(messages))
+    return Report(tuple(launches), kept, tuple(messages))
 
 
 def _split(text: str) -> tuple[list[str], list[str]]:

@@ -16,7 +16,6 @@ from daemon.evaluation import CheckReport, Finding
 from daemon.executor.capture import printable
 from daemon.verdict import Verdict
 
-MAX_OUTPUT_BYTES = 1 << 20
 _MAX_FINDINGS = 50
 _PRINT_LIMIT = 100
 _TEXT_CHARS = 400
