@@ -20,7 +20,7 @@ class StorageUnavailable(HarnessError):  # noqa: N818 - a state of the world, na
 
 class StorageRefused(HarnessError):  # noqa: N818 - as above
     """The database answered and said no: a constraint, a missing table, a value it cannot hold. Repeating does not
-    help.
+    help. (A file of SQLite's that lacks a table is one that somebody is making just now, and not available.)
     """
 
 
@@ -36,19 +36,11 @@ def translated(database: str) -> Iterator[None]:
     try:
         yield
     except _TRANSIENT as error:
-        if _is_answer(error):
-            raise StorageRefused(f"database {database} refused: {_cause(error)}", hint=_remedy(error)) from error
         raise StorageUnavailable(
             f"database {database} is not available: {_cause(error)}", hint="evald doctor checks the database"
         ) from error
     except (exc.SQLAlchemyError, OverflowError) as error:  # a number beyond 64 bits: sqlite3 raises it bare
         raise StorageRefused(f"database {database} refused: {_cause(error)}", hint=_remedy(error)) from error
-
-
-def _is_answer(error: exc.SQLAlchemyError) -> bool:
-    """A missing table, say, which sqlite3 calls an operational error as it does a locked database."""
-    cause = error.orig if isinstance(error, exc.DBAPIError) else None
-    return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_ERROR
 
 
 def _remedy(error: Exception) -> str | None:
