@@ -22,7 +22,7 @@ GIB = 1024 * MIB
 _RELATIVE_SQLITE = re.compile(r"(sqlite(?:\+pysqlite)?:///)(?![/?]|:memory:|file:)(.+)")
 
 PositiveInt = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ToolSeconds = Annotated[float, Field(gt=0, le=600)]  # a judge that is silent for longer counts as hanging
 
 

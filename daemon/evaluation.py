@@ -76,7 +76,8 @@ class Numerics(_Frozen):
     """How exact the candidate is. `differing_elements` and `max_abs_spread`: between two of its runs on the same
     inputs. Errors are against the reference run in float64, the `ref_` ones those of the reference as it is: largest
     absolute error, and the root mean square of the error over that of the exact answer. None, and a `note`, where that
-    could not be had. `rounding`: the spacing of the answer's floats at 1.
+    could not be had. Of several outputs the root mean squares are those of the least exact one, as is `rounding`, the
+    spacing of its floats at 1.
     """
 
     differing_elements: int

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from daemon.config import Settings, dotted_keys
+from daemon.config import Settings, describe, dotted_keys
 from daemon.errors import OperatorError
 from daemon.paths import Paths
 
@@ -65,6 +65,8 @@ def load(
             values.pop(key, None)
             sources[key] = "default"
         for key, (value, source) in layer.items():
+            if value == "" and key in _places():
+                raise OperatorError(f"{source}: {key} is empty", hint="name a folder or file, or leave it out")
             _assign(values, key, value)
             sources[key] = source
     settings = _placed(_validate(values, sources))
@@ -132,6 +134,10 @@ def _credential_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     """What systemd's `LoadCredential=` laid down for us, if it did."""
     path = Path(environ.get("CREDENTIALS_DIRECTORY") or "/nonexistent", DATABASE_CREDENTIAL)
     return {"database_file": (path, f"credential {DATABASE_CREDENTIAL}")} if path.is_file() else {}
+
+
+def _places() -> set[str]:
+    return {key for key, field in describe() if field.annotation in (Path, Path | None)}
 
 
 def known_key(key: str) -> str:

@@ -43,11 +43,17 @@ def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None
         return None
     try:
         inbox.stat()
-        return lack(settings) or _cannot_be_renamed(settings.paths)
+        return obstacle(settings)
     except PermissionError:
         return None
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
+
+
+def obstacle(settings: Settings) -> str | None:
+    """What lies between an inbox that is there and a claim: too little room, or how things are mounted. Raises
+    `OSError`."""
+    return lack(settings) or _cannot_be_renamed(settings.paths)
 
 
 def _cannot_be_renamed(paths: Paths) -> str | None:

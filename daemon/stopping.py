@@ -32,14 +32,16 @@ class Stop:
 
 @contextmanager
 def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM call `stop` once, in a thread of its own; a second one ends the process at once, and the next
-    start repairs.
+    """SIGINT, SIGTERM and a terminal that is gone (SIGHUP, unless it is ignored, as under nohup) call `stop` once, in a
+    thread of its own; a second one ends the process at once, and the next start repairs.
 
     A handler may interrupt its own thread anywhere: in the middle of a log line, which it could not add another one to,
     or with a lock in its hand. So it does next to nothing, and who listens at the other end of the wakeup descriptor
     does the rest.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     told, tell = socket.socketpair()
     tell.setblocking(False)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import pwd
 import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -134,9 +136,15 @@ def _home(settings: Settings) -> Check:
         elif all(Path(place).stat().st_uid == os.getuid() for place in unwritable):
             hint = f"chmod u+rwx {places}"
         else:
-            hint = f"sudo chown -R {os.getuid()} {places}"
+            hint = f"run this as whom it belongs to: sudo -u {_owner_of(paths.inbox)} evald doctor"
         return Check("home", Status.FAIL, f"this user may not write to {', '.join(unwritable)}", hint)
     return Check("home", Status.OK, str(paths.home))
+
+
+def _owner_of(folder: Path) -> str:
+    with suppress(KeyError):
+        return pwd.getpwuid(folder.stat().st_uid).pw_name
+    return f"'#{folder.stat().st_uid}'"
 
 
 def _is_refused(folder: Path) -> bool:
@@ -223,6 +231,7 @@ def _free_space(settings: Settings) -> Iterator[Check]:
 
 
 def _database(settings: Settings) -> Check:
+    from daemon.cli import store
     from daemon.db import revision
     from daemon.db.connection import Database, normalised
     from daemon.db.filesystem import refuse_network
@@ -242,6 +251,8 @@ def _database(settings: Settings) -> Check:
             database.close()
     except (OperatorError, HarnessError) as error:
         return Check("database", Status.FAIL, error.message, error.hint)
+    except PermissionError as error:
+        return Check("database", Status.FAIL, f"{error.filename}: {error.strerror}", store.WHO_MAY_ASK)
     return Check("database", Status.OK, f"{database.name}, schema {revision.REVISION}")
 
 

@@ -52,7 +52,13 @@ def table(deferrals: tuple[DeferralRecord, ...], limit: int) -> None:
     if not deferrals:
         return
     screen.heading("waiting for a device")
-    columns = (Column("NAME"), Column("JOB"), Column("SINCE"), Column("NOT ON"), Column("WHY", flexible=True))
+    columns = (
+        Column("NAME", shortened=True),
+        Column("JOB"),
+        Column("SINCE"),
+        Column("NOT ON"),
+        Column("WHY", flexible=True),
+    )
     screen.table(
         columns,
         [(one.name, figures.short(one.job_id), figures.ago(one.at), one.host, one.reason) for one in deferrals[:limit]],

@@ -33,6 +33,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return NO_READER
+    except OSError as error:  # a full disk: the error cannot be written there either
+        _silence_stdout()
+        return report(_of_system(error), as_json=False)
     return code
 
 

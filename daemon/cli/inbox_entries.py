@@ -17,7 +17,7 @@ def table(inbox: Inbox, refused: dict[str, str], *, is_first: bool = False) -> N
     if not inbox.entries:
         return
     screen.heading("waiting in the inbox", is_first=is_first)
-    columns = (Column("NAME"), Column("SINCE"), Column("WHY", flexible=True))
+    columns = (Column("NAME", shortened=True), Column("SINCE"), Column("WHY", flexible=True))
     screen.table(
         columns,
         [

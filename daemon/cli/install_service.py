@@ -225,7 +225,7 @@ def _refuse_changes(outcomes: dict[Path, Outcome], *, force: bool) -> None:
     if changed and not force:
         raise OperatorError(
             "nothing was written; these files are there and differ:\n" + "\n".join(changed),
-            hint="put your changes into `systemctl edit evald`, then type: evald install-service --force",
+            hint="put your changes into `systemctl edit evald`, then type the same command with --force",
         )
 
 

@@ -44,7 +44,8 @@ def command(*, as_json: bool, kind: str | None, name: str | None) -> int:
         screen.document({"kind": kind, "path": str(folder), "files": sorted(files)})
         return 0
     screen.line(f"wrote {', '.join(str(folder / file) for file in files)}")
-    screen.say(f"type: {here('evald eval')} {shlex.quote(str(folder))}")
+    typed = f"./{folder}" if str(folder).startswith("-") else str(folder)
+    screen.say(f"type: {here('evald eval')} {shlex.quote(typed)}")
     return 0
 
 

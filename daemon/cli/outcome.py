@@ -105,7 +105,7 @@ class Line:
 
 
 COLUMNS = (
-    Column("NAME"),
+    Column("NAME", shortened=True),
     Column("VERDICT"),
     Column("TIME", right=True),
     Column("REFERENCE", right=True),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 _GAP = 2  # between columns
+_FOLDED = 30  # what a column that is folded is left of a narrow screen
+_LEAST_NAME = 16
 
 
 class Cell(str):
@@ -32,12 +34,14 @@ class Cell(str):
 @dataclass(frozen=True)
 class Column:
     """One column of a table. `right`: figures. `flexible`: the one that is cut or folded where the screen is narrow.
-    `drawn`: a picture of figures beside it, for terminals, left out where the screen is narrow."""
+    `drawn`: a picture of figures beside it, for terminals, left out where the screen is narrow. `shortened`: a name,
+    which gives way to the rest."""
 
     title: str
     right: bool = False
     flexible: bool = False
     drawn: bool = False
+    shortened: bool = False
 
 
 def on_terminal(stream: TextIO | None = None) -> bool:
@@ -176,14 +180,27 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent
 def _fitting(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 ) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:
-    """All of it, or what is no picture where that takes more than the screen has: figures are not cut for one."""
+    """All of it, or what is no picture where that takes more than the screen has, with names as short as that takes:
+    figures are not cut for either."""
     from rich.cells import cell_len
 
     widest = [max(map(cell_len, (column.title, *cells))) for column, *cells in zip(columns, *rows, strict=True)]
     if sum(widest) + _GAP * (len(widest) - 1) <= width:
         return columns, rows
     kept = [place for place, column in enumerate(columns) if not column.drawn]
-    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
+    others = [widest[place] if not columns[place].flexible else min(widest[place], _FOLDED) for place in kept]
+    excess = sum(others) + _GAP * (len(kept) - 1) - width
+    limits = {place: max(widest[place] - excess, _LEAST_NAME) for place in kept if columns[place].shortened}
+    shown = [[_shortened(row[place], limits.get(place)) for place in kept] for row in rows]
+    return [columns[place] for place in kept], shown
+
+
+def _shortened(cell: str, limit: int | None) -> str:
+    """Without its middle: names that are alike differ at the end."""
+    if limit is None or len(cell) <= limit:
+        return cell
+    tail = (limit - 1) // 2
+    return Cell(f"{cell[: limit - 1 - tail]}…{cell[-tail:]}", getattr(cell, "style", ""))
 
 
 def _rich(cell: str) -> Any:

@@ -139,7 +139,7 @@ def _table(rows: tuple[StatsRow, ...], by: str, limit: int) -> None:
     drawn = screen.on_terminal()
     most = max(row.count for row in rows)
     columns = (
-        Column(by.upper()),
+        Column(by.upper(), shortened=True),
         Column("JOBS", right=True),
         *((Column("", drawn=True),) if drawn else ()),
         Column("PASSED", right=True),
@@ -183,7 +183,7 @@ def _leaderboard(problem: str, standings: tuple[Standing, ...]) -> None:
     drawn = screen.on_terminal()
     columns = (
         Column("", right=True),
-        Column("NAME"),
+        Column("NAME", shortened=True),
         Column("TIME", right=True),
         *((Column("", drawn=True),) if drawn else ()),
         Column("SPEEDUP", right=True),

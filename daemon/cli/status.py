@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from daemon.cli import commands_to_type, deferred, figures, hosts, inbox_entries, interrupt, outcome, screen
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
+from daemon.errors import HarnessError
 from daemon.lifecycle import JobState
 
 if TYPE_CHECKING:
@@ -42,11 +44,16 @@ def command(*, loaded: LoadedSettings, as_json: bool, watch: bool, every: float,
     inbox.
     """
     if not watch:
+        if click.get_current_context().get_parameter_source("every") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--every belongs to --watch", ctx=click.get_current_context())
         return _show(loaded, wanted, as_json=as_json)
     with interrupt.noted() as asked:
         while not asked.is_set():
             screen.clear()
-            _show(loaded, wanted, as_json=as_json)
+            try:
+                _show(loaded, wanted, as_json=as_json)
+            except HarnessError as error:  # a database that is restarted, say
+                screen.say(f"evald: {error.message}")
             sys.stdout.flush()
             asked.wait(every)
     raise KeyboardInterrupt
@@ -135,7 +142,7 @@ def _running_table(jobs: tuple[JobRecord, ...]) -> None:
         return
     screen.heading("being judged")
     columns = (
-        Column("NAME"),
+        Column("NAME", shortened=True),
         Column("JOB"),
         Column("NOW", flexible=True),
         Column("SINCE"),
@@ -188,7 +195,7 @@ def _last_table(jobs: tuple[JobRecord, ...]) -> None:
         return
     screen.heading("ended last")
     columns = (
-        Column("NAME"),
+        Column("NAME", shortened=True),
         Column("JOB"),
         Column("VERDICT"),
         Column("TIME", right=True),

@@ -16,6 +16,10 @@ from daemon.db.records import JobRecord
 from daemon.errors import OperatorError
 from daemon.intake import waiting
 
+WHO_MAY_ASK = (
+    "a SQLite database is for the user that evald runs as: ask as that one, or over HTTP (evald serve); "
+    "results are in results/by-name"
+)
 _NAMES_COMPARED = 500
 _JOB_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -44,7 +48,7 @@ def history_if_any(settings: Settings) -> Iterator[History | None]:
     daemon which is starting has not filled.
     """
     url = normalised(settings.database_url)
-    missing = url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
+    missing = url.get_backend_name() == "sqlite" and not _is_there(Path(url.database or ""))
     if missing and settings.paths.inbox.is_dir():
         yield None
         return
@@ -59,6 +63,13 @@ def history_if_any(settings: Settings) -> Iterator[History | None]:
             yield History(opened)
     finally:
         opened.close()
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except PermissionError as error:
+        raise OperatorError(f"{file}: {error.strerror}", hint=WHO_MAY_ASK) from error
 
 
 def no_home(settings: Settings) -> OperatorError:

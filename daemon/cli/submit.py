@@ -9,7 +9,7 @@ import click
 
 from daemon.cli import failing, outcome, screen
 from daemon.cli.commands_to_type import here
-from daemon.cli.failing import COULD_NOT, as_document
+from daemon.cli.failing import COULD_NOT, INTERRUPTED, as_document
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.outcome import COLUMNS
 from daemon.errors import EvaldError
@@ -30,7 +30,9 @@ _PAUSE_S = 0.1
 @click.command("submit")
 @settings_options()
 @click.option("--wait", is_flag=True, help="Wait until every bundle has its result.")
-@click.option("--timeout", type=float, metavar="S", help="With --wait: give up waiting after so many seconds.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="S", help="With --wait: give up waiting after so many seconds."
+)
 @json_option
 @click.argument("paths", nargs=-1, required=True)
 def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_json: bool, paths: tuple[str, ...]) -> int:
@@ -40,31 +42,47 @@ def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_jso
     0 all passed, 1 some did not, 2 some could not be judged or the time was up. Interrupting stops the waiting only:
     the bundles stay where they are.
     """
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout belongs to --wait", ctx=click.get_current_context())
     if wait:
         _await_home(loaded.settings.paths.inbox)
     dropped, faults = _drop(loaded.settings, paths)
     if not wait or not dropped:
         _print_dropped(dropped, faults, as_json=as_json)
         return _code(faults)
+    return _wait(loaded.settings, dropped, faults, timeout, as_json=as_json)
+
+
+def _wait(
+    settings: Settings, dropped: list[Dropped], faults: list[EvaldError], timeout: float | None, *, as_json: bool
+) -> int:
+    """Print what was dropped, in any case, for whoever does not hear of it drops it again; wait for the results, and
+    print them."""
+    lines: list[Line] = []
+    code: int | None = None
     try:
         if not as_json:
             _print_dropped(dropped, faults, as_json=False)
         from daemon.cli import waiting
 
-        lines = waiting.wait_for(loaded.settings, dropped, timeout)
+        lines = waiting.wait_for(settings, dropped, timeout)
     except KeyboardInterrupt:
         screen.say(f"evald: no longer waiting; the bundles stay in the queue. {here('evald status')} shows them")
-        raise
-    missing = len(dropped) - len(lines)
+        code = INTERRUPTED
+    except EvaldError as error:
+        faults, code = [*faults, error], COULD_NOT
+        if not as_json:
+            failing.report(error, as_json=False)
     if as_json:
         screen.document(_document(dropped, faults) | {"results": [line.as_document() for line in lines]})
     else:
         _print_results(lines)
-    if missing:
+    missing = len(dropped) - len(lines)
+    if missing and code is None:
         stay = f"they stay in the queue. {here('evald status')} shows them"
         screen.say(f"evald: {missing} not judged after {timeout:g} s; {stay}")
-        return 2
-    return _code(faults) or outcome.exit_code(line.verdict for line in lines)
+        code = COULD_NOT
+    return code or _code(faults) or outcome.exit_code(line.verdict for line in lines)
 
 
 def _await_home(inbox: Path) -> None:

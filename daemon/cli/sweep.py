@@ -34,9 +34,9 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     """Judge what is waiting in the inbox, then exit: for cron, and for a folder of bundles.
 
     Exit code 0: all passed, or nothing was waiting. 1: some did not pass. 2: some could not be judged (rejected,
-    unsupported, or evald itself failed). 130: interrupted; what was not finished is back in the inbox. Bundles that
-    require a device this host does not have stay in the inbox and change nothing about the exit code; so do all while
-    the host is drained.
+    unsupported, or evald itself failed), or nothing could be claimed, for want of room, say. 130: interrupted; what was
+    not finished is back in the inbox. Bundles that require a device this host does not have stay in the inbox and
+    change nothing about the exit code; so do all while the host is drained or the inbox paused.
     """
 
     settings = loaded.settings
@@ -54,19 +54,24 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     if failed:
         screen.say(f"evald: {failed} jobs could not be brought to their end; their bundles are kept for the next sweep")
         return COULD_NOT
+    if swept.hindrance is not None:
+        return COULD_NOT
     return outcome.exit_code(line.verdict for line in swept.lines)
 
 
 @dataclass(frozen=True)
 class Swept:
     """What a sweep did: the jobs that ended, and those this host has no device for. `drained`: this host's name when it
-    takes nothing new.
+    takes nothing new. `paused`: the reason that the file `pause` gives, if it is there; `hindrance`: why nothing could
+    be claimed.
     """
 
     lines: tuple[Line, ...] = ()
     waiting: tuple[Deferred, ...] = ()
     interrupted: bool = False
     drained: str | None = None
+    paused: str | None = None
+    hindrance: str | None = None
 
 
 def _anything_to_do(paths: Paths) -> bool:
@@ -79,8 +84,9 @@ def _anything_to_do(paths: Paths) -> bool:
 
 def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
     """What was done, and how many jobs evald failed to bring to their end."""
-    from daemon import log, opening
+    from daemon import log, opening, room
     from daemon.cli.live import Board, board
+    from daemon.intake.pause import pause_reason
     from daemon.stopping import Stop, stopping_on_signals
 
     settings = loaded.settings
@@ -94,7 +100,8 @@ def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
             stop.add(daemon.stop)
             failed = daemon.sweep().failed
     lines = tuple(Line.of_evaluation(ended.job_id, ended.name, ended.evaluation) for ended in listener.finished_jobs)
-    return Swept(lines, tuple(listener.deferred_jobs.values()), stop.asked, _drained(settings)), failed
+    waiting, paused = tuple(listener.deferred_jobs.values()), pause_reason(settings.paths)
+    return Swept(lines, waiting, stop.asked, _drained(settings), paused, room.obstacle(settings)), failed
 
 
 def _drained(settings: Settings) -> str | None:
@@ -120,14 +127,20 @@ def _print(swept: Swept, *, as_json: bool, place: object) -> None:
                 "jobs": jobs,
                 "waiting": [vars(one) for one in waiting],
                 "drained": swept.drained is not None,
+                "paused": swept.paused,
+                "hindrance": swept.hindrance,
             }
         )
         return
     screen.table(COLUMNS, [line.cells() for line in lines])
     if lines:
         screen.say(f"{passed} of {len(lines)} passed")
-    elif not waiting and swept.drained is None:
+    elif not waiting and swept.drained is None and swept.paused is None and swept.hindrance is None:
         screen.say(f"nothing was judged: nothing is ready in {place}")
+    if swept.paused is not None:
+        screen.say(f"paused: {swept.paused or 'no reason given'}; while the file `pause` is there nothing is claimed")
+    if swept.hindrance is not None:
+        screen.say(f"evald: nothing new is claimed: {swept.hindrance}")
     if swept.drained is not None:
         screen.say(
             f"{swept.drained} is drained and takes nothing new; to end it type: "

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from daemon.cli import health, screen, store
 from daemon.cli.commands_to_type import here
 from daemon.cli.outcome import Line
+from daemon.db.errors import StorageUnavailable
 from daemon.errors import HarnessError
 from daemon.lifecycle import JobState
 
@@ -64,7 +65,7 @@ def _look(
     settings: Settings, waiting: list[Dropped], ended: dict[str, Line]
 ) -> tuple[list[str], list[DeferralRecord], bool]:
     """One look at the jobs: what they are doing, which of them wait for a device, and whether any daemon is there. A
-    storage fault is waited out.
+    database that does not answer is waited for; one that answers with a refusal raises `StorageRefused`.
     """
     try:
         with store.history_if_any(settings) as history:
@@ -74,8 +75,8 @@ def _look(
             left = [one for one in waiting if one.job_id not in ended]
             deferrals = [deferral for one in left for deferral in history.deferrals(one.job_id)]
             return states, deferrals, bool(deferrals) or _anybody_at_work(history)
-    except HarnessError:
-        return [], [], True
+    except StorageUnavailable:
+        return [], [], False
 
 
 def _explain(deferrals: list[DeferralRecord], explained: set[str]) -> None:
@@ -109,7 +110,8 @@ def _say_what_hinders(settings: Settings) -> None:
     try:
         with store.history_if_any(settings) as history:
             daemons = tuple(one for one in history.daemons() if one.is_there) if history is not None else ()
-    except HarnessError:
+    except HarnessError as error:
+        screen.say(f"evald: nothing has happened for a while: {error.message}")
         return
     if not daemons:
         run = here("evald run")

@@ -46,9 +46,7 @@ def translated(database: str) -> Iterator[None]:
 def _remedy(error: Exception) -> str | None:
     cause = error.orig if isinstance(error, exc.DBAPIError) else None
     if getattr(cause, "sqlstate", None) == _LACKS_A_RIGHT:
-        return (
-            "it takes the role that owns the tables; for new tables type as that one: evald db upgrade --database URL"
-        )
+        return "it takes the role that evald runs as; for new tables (evald db upgrade) the one that owns the tables"
     if getattr(cause, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return None
     return "stop every daemon, then restore a backup, or move the file away: evald run makes a new one"

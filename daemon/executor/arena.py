@@ -95,9 +95,10 @@ class Arena:
         """What the judge put there, as `outputs`."""
         return _gathered(self.layout, self.image, slots, field)
 
-    def damage(self, slots: int) -> str | None:
-        """Words for the first thing that was written and must not be (a guard, a read-only field); None when all
-        stands."""
+    def damage(self) -> str | None:
+        """Words for the first thing in any slot that was written and must not be (a guard, a read-only field); None
+        when all stands. Every slot must have been composed and published."""
+        slots = self.layout.slots
         ours, theirs = _grid(self.layout, self.image, slots), _grid(self.layout, self.shared.bytes, slots)
         for first, last in self._protected:
             changed = _first_change(ours[:, first:last], theirs[:, first:last])

@@ -109,6 +109,8 @@ def files_for(request: Request, side: Side, bundle_dir: Path, *, suffix: str) ->
         raise HarnessError(f"{source_file} is gone from the copy of the bundle that is judged, {bundle_dir}")
     if source_file is None:
         source_file = f"{side}{suffix}"
+        while (bundle_dir / source_file).exists():
+            source_file = f"_{source_file}"
         contents.append((source_file, kernel.source.encode("utf-8")))
     return KernelFiles(source_file, tuple(contents))
 

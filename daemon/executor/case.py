@@ -179,7 +179,11 @@ class CaseJudge:
             inspector.inspect([0], Phase.CHECK)
             self._trials += 1
             if trial <= 1:
-                self._weak_controls(inspector, drawer)
+                self._weak_controls(inspector, drawer, trial)
+        if total == 1 and self._earlier[1] is not None:
+            self._trial(drawer, 1)
+            inspector.inspect([0], Phase.CHECK)
+            self._weak_controls(inspector, drawer, 1)
         return fastest_s
 
     def _tune(self, drawer: Drawer) -> None:
@@ -209,13 +213,14 @@ class CaseJudge:
             launched_s = place.patience.launched_s(reference.patience)
         return run_untimed(place, [0], seed, phase=Phase.CHECK, deadline=self._deadline, launched_s=launched_s)
 
-    def _weak_controls(self, inspector: Inspector, drawer: Drawer) -> None:
-        """After each of the first two trials: only the second one tells what an earlier answer is worth."""
+    def _weak_controls(self, inspector: Inspector, drawer: Drawer, trial: int) -> None:
+        """After each of the first two trials: only the second one tells what an earlier answer is worth. It is made for
+        that where the contract wants one."""
         is_secret = any(drawer.is_secret(index) for index in range(len(drawer.logicals)))
         reference, (inputs_before, earlier), self._earlier = inspector.reference, self._earlier, ([], None)
-        if self._trials == 1 and not is_secret:
+        if trial == 0 and not is_secret:
             self._labels.append("fixed_inputs")
-        if self._trials == 1 and (constant := self._ready.constant_weights):
+        if trial == 0 and (constant := self._ready.constant_weights):
             self._labels.append("constant_weights")
             names = ", ".join(constant)[:300]
             self._ready.notes.append(
@@ -230,7 +235,7 @@ class CaseJudge:
         if accepted := weak_controls(reference, inspector.tolerances, inputs, earlier):
             self._labels.append("weak_check")
             self._ready.notes.append(f"a trivial answer would pass the check too: {'; '.join(accepted[:8])}"[:500])
-        elif is_secret and self._trials == 1 and not numerics.too_large(list(self._places.values())):
+        elif is_secret and trial == 0 and not numerics.too_large(list(self._places.values())):
             self._earlier = [tensor.clone() for tensor in inputs], numerics.answers_of(reference)
 
     def _measure(self, drawer: Drawer, inspector: Inspector, estimate_s: float) -> None:

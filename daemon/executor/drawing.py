@@ -10,7 +10,7 @@ import torch
 from daemon.executor.arena import lanes
 from daemon.executor.exports import Export
 from daemon.executor.inputs import Secret, draw, is_fixed
-from daemon.executor.wiring import Logical
+from daemon.executor.wiring import CannotWire, Logical
 
 _SETS_LOOKED_AT = 256
 _COLUMNS = 16381  # a prime: rows of a matrix that trade places do not stay in their columns
@@ -110,11 +110,14 @@ class Drawer:
             generator = torch.Generator(self._secret.device).manual_seed(declared)
         else:
             generator = self._secret.generator("input", purpose, number, index)
-        if not _is_constant(logical):
-            return draw(spec, generator, count)
-        if index not in self._kept:
-            self._kept[index] = draw(spec, generator)
-        return self._kept[index].expand(count, *spec.dims)
+        try:
+            if not _is_constant(logical):
+                return draw(spec, generator, count)
+            if index not in self._kept:
+                self._kept[index] = draw(spec, generator)
+            return self._kept[index].expand(count, *spec.dims)
+        except (ValueError, OverflowError, TypeError) as error:
+            raise CannotWire(f"{logical.name} cannot be made as its contract says: {error}") from error
 
 
 def _is_constant(logical: Logical) -> bool:

@@ -109,6 +109,15 @@ def settle(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def put(target: torch.Tensor, content: torch.Tensor) -> None:
+    """Copy `content` into a parameter or a buffer. One whose elements share memory (an expanded one) cannot be written
+    to, and gets memory of its own unless it has that content."""
+    if all(step or extent <= 1 for step, extent in zip(target.stride(), target.shape, strict=True)):
+        target.detach().copy_(content)
+    elif not torch.equal(target.detach(), content.to(target.dtype)):
+        target.data = content.to(target.dtype)
+
+
 def is_shareable(item: Any) -> bool:
     """Whether it is a dense tensor that has a shape yet: not sparse, no parameter of a lazy module; of a dtype that is
     carried: quantized ones and some of 8 bits are not, and both constructors make them alike."""

@@ -4,6 +4,7 @@ secret."""
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -101,6 +102,8 @@ def _uniform(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generat
     high_f = 1.0 if init.high is None else float(init.high)
     wide = torch.float64 if dtype is torch.float64 else torch.float32
     unit = torch.rand(shape, generator=generator, dtype=wide)
+    if high_f - low_f > torch.finfo(wide).max:
+        return (low_f * (1 - unit) + high_f * unit).to(dtype)
     return (unit * (high_f - low_f) + low_f).to(dtype)
 
 
@@ -110,8 +113,9 @@ def _wide_range(
     """Bounds that torch.randint cannot hold: it wants `high + 1` as int64."""
     seed = int(torch.randint(0, 2**62, (), generator=generator))
     unsigned = dtype is torch.uint64
-    drawn = np.random.default_rng(seed).integers(low, high, shape, np.uint64 if unsigned else np.int64, endpoint=True)
-    return torch.from_numpy(np.asarray(drawn).reshape(shape)).to(generator.device, dtype)
+    count, kind = math.prod(shape), np.uint64 if unsigned else np.int64
+    drawn = np.random.default_rng(seed).integers(low, high, count, kind, endpoint=True)
+    return torch.from_numpy(drawn).to(generator.device, dtype).reshape(shape)  # numpy has 64 dimensions at most
 
 
 def _zeros(_: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, __: torch.Generator) -> torch.Tensor:
@@ -123,8 +127,11 @@ def _ones(_: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, __: torch.Gen
 
 
 def _full(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, _: torch.Generator) -> torch.Tensor:
+    return _filled(init.fill_value, shape, dtype)
+
+
+def _filled(value: Any, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Exact for every dtype: integers never pass through a float, and uint64 keeps its upper half."""
-    value: Any = init.fill_value
     if dtype is torch.uint64:
         value = int(value)
         signed = value - (1 << 64) if value >> 63 else value
@@ -137,7 +144,7 @@ def _arange(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, _: torch
     start: Any = init.start or 0
     step: Any = 1 if init.step is None else init.step
     if not shape:
-        return torch.tensor(start).to(dtype)
+        return _filled(start, shape, dtype)
     exact = isinstance(start, int) and isinstance(step, int)
     row: torch.Tensor = torch.arange(shape[-1], dtype=torch.int64 if exact else torch.float64)
     filled: torch.Tensor = (row * step + start).to(dtype)

@@ -108,6 +108,7 @@ class Measurement:
         self._plans = 0
         self._turns = RoundTurns(secret.host_generator("turns"))
         self._forget()
+        self._filled: list[int] = []  # the slots that have had contents last
         self._filling_s = self._checking_s = 0.0  # a slot, about
         self._sized_for_s = 0.0  # a call, as long as it was taken to be
         self._progress: Callable[[str], None] = lambda _: None
@@ -234,6 +235,7 @@ class Measurement:
     def _fill(self, slots: list[int], purpose: str, deadline: float, *, equal: bool = False) -> None:
         """Fresh guards, poison and inputs for every place, the same inputs on all of them; `equal`: the same in every
         slot."""
+        self._filled = slots
         for place in self._places:
             place.attached.compose(self._content, slots)
         values = self._drawer.draw(purpose, self._round, slots[:1] if equal else slots, deadline=deadline)
@@ -241,6 +243,13 @@ class Measurement:
             values = [value.expand(len(slots), *value.shape[1:]) for value in values]
         for place in self._places:
             fill(place, slots, values)
+
+    def _restore(self) -> None:
+        """The last contents once more where a kernel changes what it is given: it is woken up with them, and could make
+        anything of what it left there itself."""
+        for place in self._places:
+            if any(placed.writable and not placed.poisoned for placed in place.attached.layout.fields):
+                place.attached.publish(self._filled)
 
     def _warm_up(self, slots: int, deadline: float) -> None:
         """Every page of every slot touched once, and the kernel warm, on content nothing depends on."""
@@ -347,6 +356,7 @@ class Measurement:
     ) -> None:
         """One timed round of every place, all on the same contents, all answers compared. `into`: where it goes."""
         self._round += 1
+        self._restore()
         if purpose != _COUNTS:
             self._progress("looking closer")
         order = list(turn.order)

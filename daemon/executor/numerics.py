@@ -47,6 +47,20 @@ class _Gap:
 
 
 @dataclass(frozen=True)
+class _Gaps:
+    """Of one output, the candidate's and the reference's. `rounding`: of its dtype."""
+
+    ours: _Gap
+    theirs: _Gap
+    rounding: float
+
+    @property
+    def excess(self) -> float:
+        """Beyond 1, it is less exact than an honest computation."""
+        return self.ours.relative_rms / _allowed(self.theirs.relative_rms, self.rounding)
+
+
+@dataclass(frozen=True)
 class TimedCall:
     """One call of a timed round. `inputs`: by the number of the logical input, [1, *shape] each; `candidate`,
     `reference`: what they answered."""
@@ -97,8 +111,8 @@ def spread_of(first: list[torch.Tensor], second: list[torch.Tensor]) -> Numerics
     differing, largest, rounding = 0, 0.0, 0.0
     for one, other in zip(first, second, strict=True):
         differing += int((raw(one) != raw(other)).sum())
-        if one.dtype.is_floating_point and one.numel():
-            apart = (one.to(torch.float64) - other.to(torch.float64)).abs().nan_to_num(0.0, posinf=0.0)
+        if _is_rounded(one) and one.numel():
+            apart = (_exactly(one) - _exactly(other)).abs().nan_to_num(0.0, posinf=0.0)
             largest, rounding = max(largest, float(apart.max())), max(rounding, torch.finfo(one.dtype).eps)
     return Numerics(differing_elements=differing, max_abs_spread=largest, rounding=rounding)
 
@@ -110,25 +124,40 @@ def against_exact(known: Numerics, call: TimedCall, exact: Export, deadline: flo
     """
     try:
         exact.describe(0, deadline)
-        if any(not _comparable(*pair) for pair in itertools.zip_longest(call.reference, exact.shapes)):
+        pairs = list(itertools.zip_longest(call.reference, exact.shapes))
+        if any(not _have_one_shape(*pair) for pair in pairs) or not any(_is_exact(*pair) for pair in pairs):
             return known.model_copy(update={"note": "run in float64, the reference answers in other shapes or dtypes"})
         answers = exact.tensors(deadline)
     except (CellFailed, CannotWire) as problem:
         return known.model_copy(update={"note": f"the reference cannot be run in float64: {problem}"[:500]})
-    ours, theirs = _gap(call.candidate, answers), _gap(call.reference, answers)
+    gaps = [
+        _Gaps(_gap(ours, wanted), _gap(theirs, wanted), torch.finfo(ours.dtype).eps)
+        for ours, theirs, wanted in zip(call.candidate, call.reference, answers, strict=True)
+        if _is_rounded(ours) and ours.numel() and wanted.dtype is _exact_dtype(theirs.dtype)
+    ]
+    nothing = _Gaps(_Gap(0.0, 0.0, 0.0), _Gap(0.0, 0.0, 0.0), known.rounding)
+    worst = max(gaps, key=lambda gap: gap.excess, default=nothing)
     figures = {
-        "max_abs_error": ours.max_abs,
-        "rms_error": ours.relative_rms,
-        "ref_max_abs_error": theirs.max_abs,
-        "ref_rms_error": theirs.relative_rms,
+        "max_abs_error": max((gap.ours.max_abs for gap in gaps), default=0.0),
+        "rms_error": worst.ours.relative_rms,
+        "ref_max_abs_error": max((gap.theirs.max_abs for gap in gaps), default=0.0),
+        "ref_rms_error": worst.theirs.relative_rms,
+        "rounding": worst.rounding,
     }
     return known.model_copy(update=figures)
 
 
-def _comparable(answer: torch.Tensor | None, exact: TensorShape | None) -> bool:
-    if answer is None or exact is None or answer.shape != exact.shape:
-        return False
-    return getattr(torch, exact.dtype) is (torch.float64 if answer.dtype.is_floating_point else answer.dtype)
+def _have_one_shape(answer: torch.Tensor | None, exact: TensorShape | None) -> bool:
+    return answer is not None and exact is not None and answer.shape == exact.shape
+
+
+def _is_exact(answer: torch.Tensor, exact: TensorShape) -> bool:
+    """Not what its source rounds whatever it is given: that output tells nothing, and the others do."""
+    return getattr(torch, exact.dtype) is _exact_dtype(answer.dtype)
+
+
+def _exact_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex128 if dtype.is_complex else torch.float64 if dtype.is_floating_point else dtype
 
 
 def labels(numerics: Numerics) -> list[str]:
@@ -137,9 +166,14 @@ def labels(numerics: Numerics) -> list[str]:
     if numerics.differing_elements:
         found.append("nondeterministic")
     ours, theirs = numerics.rms_error, numerics.ref_rms_error
-    if ours is not None and theirs is not None and ours > max(_WORSE * theirs, _floor(numerics.rounding)):
+    if ours is not None and theirs is not None and ours > _allowed(theirs, numerics.rounding):
         found.append("less_exact")
     return found
+
+
+def _allowed(theirs: float, rounding: float) -> float:
+    """The error that an honest computation may make, where the reference's is `theirs`."""
+    return max(_WORSE * theirs, _floor(rounding))
 
 
 def _floor(rounding: float) -> float:
@@ -153,20 +187,21 @@ def answers_of(place: SidePlace, slot: int = 0) -> list[torch.Tensor]:
     return [tensor.clone() for _, tensor in place.answers(slot)]
 
 
-def _gap(answers: list[torch.Tensor], exact: list[torch.Tensor]) -> _Gap:
-    pairs = [pair for pair in zip(answers, exact, strict=True) if pair[0].dtype.is_floating_point and pair[0].numel()]
+def _is_rounded(answer: torch.Tensor) -> bool:
+    return answer.dtype.is_floating_point or answer.dtype.is_complex
+
+
+def _exactly(tensor: torch.Tensor) -> torch.Tensor:
+    """As float64, a complex number as two."""
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).to(torch.float64)
+
+
+def _gap(answer: torch.Tensor, exact: torch.Tensor) -> _Gap:
+    got, wanted = _exactly(answer), _exactly(exact)
+    known = torch.where(wanted.isfinite(), wanted, 0.0)
     # In units of the largest: squares of what is very large or small are no numbers any more.
-    unit = max((float(_finite(wanted).abs().max()) for _, wanted in pairs), default=0.0) or 1.0
-    largest, squares, exact_squares = 0.0, 0.0, 0.0
-    for got, wanted in pairs:
-        known = _finite(wanted)
-        error = torch.where(wanted.isfinite(), got.to(torch.float64) - known, 0.0)
-        largest = max(largest, float(error.nan_to_num(_LARGEST**0.25).abs().max()))
-        squares += float((error / unit).nan_to_num(_LARGEST**0.25).square().sum())
-        exact_squares += float((known / unit).square().sum())
-    return _Gap(largest, squares, exact_squares)
-
-
-def _finite(exact: torch.Tensor) -> torch.Tensor:
-    """As float64, what is not finite as 0."""
-    return torch.where(exact.isfinite(), exact.to(torch.float64), 0.0)
+    unit = float(known.abs().max()) or 1.0
+    error = torch.where(wanted.isfinite(), got - known, 0.0)
+    largest = float(error.nan_to_num(_LARGEST**0.25).abs().max())
+    squares = float((error / unit).nan_to_num(_LARGEST**0.25).square().sum())
+    return _Gap(largest, squares, float((known / unit).square().sum()))

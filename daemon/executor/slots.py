@@ -316,8 +316,10 @@ def _require_same(target: torch.Tensor, leaf: torch.Tensor, name: str) -> None:
 
 
 def _in_double(value: Any) -> Any:
-    """`value` with every float tensor in it as float64."""
+    """`value` with every float tensor in it as float64, every complex one as complex128."""
     if isinstance(value, torch.Tensor):
+        if value.is_complex():
+            return value.to(torch.complex128)
         return value.double() if value.dtype.is_floating_point else value
     if isinstance(value, dict):
         return {key: _in_double(item) for key, item in value.items()}

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from daemon.executor import packing, tree
-from daemon.executor.exchange import Exchange, is_shareable, settle, with_shape
+from daemon.executor.exchange import Exchange, is_shareable, put, settle, with_shape
 from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message, unpacked
 from daemon.executor.slots import Slots, Work, warm_up
@@ -239,6 +239,9 @@ class Workload:
         torch.set_default_dtype(torch.float64)
         if isinstance(self._instance, torch.nn.Module):
             self._instance.double()
+            for tensor in (*self._instance.parameters(), *self._instance.buffers()):
+                if tensor.is_complex():  # which double() leaves as they are
+                    tensor.data = tensor.data.to(torch.complex128)
         value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0, exact=True), "in float64")
         if not self._returned:
             raise KernelFault("unsupported", "it writes its answer into arguments, which have a dtype of their own")
@@ -266,11 +269,11 @@ class Workload:
         if not isinstance(self._instance, torch.nn.Module):
             return {"type": "adopted", "copied": 0, "theirs": [], "own": []}
         given = tree.decode(message["tree"], self._exchange.take_in(message, fds).__getitem__)
-        own = self._instance.state_dict()
+        own = self._instance.state_dict(keep_vars=True)
         copied = set()
         for name, tensor in given.items():
             if is_shareable(own.get(name)) and isinstance(tensor, torch.Tensor) and own[name].shape == tensor.shape:
-                own[name].copy_(tensor)
+                put(own[name], tensor)
                 copied.add(name)
         left = {
             which: [with_shape(*item) for item in state.items() if item[0] not in copied]

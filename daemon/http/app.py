@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -66,7 +66,7 @@ def make_app(settings: Settings, database: Database) -> FastAPI:
     )
     app.state.desk = desk
     for router in (routes_judging.router, routes_jobs.router, routes_service.router):
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(refusals.only_known_parameters)])
     refusals.install(app)
     app.add_middleware(Turns, free=frozenset(("/health",)))
     app.add_middleware(_Metered, meters=desk.meters)
@@ -103,6 +103,11 @@ def _describe(app: FastAPI, types: Mapping[str, KernelTypeSpec]) -> None:
     schemas["CleanupOrder"] = CleanupOrder.model_json_schema()
     app.openapi_schema = described
     app.state.description = json.dumps(described).encode()
+    app.state.parameters = {
+        (method.upper(), path): {one["name"] for one in route.get("parameters", ()) if one["in"] == "query"}
+        for path, routes in described["paths"].items()
+        for method, route in routes.items()
+    }
     app.state.page = page_of(described)
 
 

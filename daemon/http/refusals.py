@@ -107,6 +107,17 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+async def only_known_parameters(request: Request) -> None:
+    """Raises `RequestValidationError` for a query parameter that the route does not have: a `dry_run` at the wrong
+    place must not be overlooked."""
+    route = request.scope["route"]
+    known = request.app.state.parameters.get((request.method, route.path))
+    unknown = [name for name in request.query_params if known is not None and name not in known]
+    if unknown:
+        message = "there is no such parameter" + (f"; there are {', '.join(sorted(known))}" if known else " here")
+        raise RequestValidationError([{"loc": ("query", name), "msg": message} for name in unknown])
+
+
 def _answer(refusal: Refusal) -> JSONResponse:
     return JSONResponse(refusal.answer.model_dump(), refusal.status, headers=refusal.headers)
 

@@ -20,13 +20,12 @@ from pathlib import Path
 from daemon import fsio
 from daemon.config import Limits
 from daemon.errors import BundleError, HarnessError, LostClaim, NotBegun, Problem
-from daemon.intake import archive, folder
+from daemon.intake import archive, folder, regular
 from daemon.intake.admission import Admission
 from daemon.intake.names import Form, bundle_name, form_of, readable
 from daemon.intake.writing import pour
 
 CONTRACT_FILE = "contract.json"
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def _copy_file(entry: Path, name: str, staging: Path, limits: Limits) -> Admissi
 def open_regular(path: Path, name: str) -> Iterator[int]:
     """A descriptor of the regular file at `path`, opened without following a link or waiting for a pipe."""
     try:
-        descriptor = os.open(path, _OPEN_FILE)
+        descriptor = os.open(path, regular.OPEN_FLAGS)
     except FileNotFoundError as error:
         raise LostClaim(f"{path} is gone") from error
     except PermissionError as error:

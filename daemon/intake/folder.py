@@ -17,10 +17,10 @@ from pathlib import Path
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake.admission import Admission
 from daemon.intake.names import readable
+from daemon.intake.regular import OPEN_FLAGS
 from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_OPEN_FOLDER = _OPEN_FILE | os.O_DIRECTORY
+_OPEN_FOLDER = OPEN_FLAGS | os.O_DIRECTORY
 _LINK_HOPS = 8
 _BUNDLE_FAULTS = {errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL}
 
@@ -78,7 +78,7 @@ class _FolderCopy:
             with _opened(name, _OPEN_FOLDER, level) as below:
                 self.copy_level(below, f"{raw}/")
         elif stat.S_ISREG(mode):
-            with _opened(name, _OPEN_FILE, level) as source:
+            with _opened(name, OPEN_FLAGS, level) as source:
                 self._copy_open_file(source, path)
         elif stat.S_ISLNK(mode):
             self._copy_linked(path, os.readlink(name, dir_fd=level))
@@ -113,7 +113,7 @@ class _FolderCopy:
             if stat.S_ISLNK(mode):
                 return os.readlink(name, dir_fd=level)
             if stat.S_ISREG(mode):
-                with _opened(name, _OPEN_FILE, level) as source:
+                with _opened(name, OPEN_FLAGS, level) as source:
                     self._copy_open_file(source, path)
             else:
                 self.admission.refuse(path, f"is a link to {readable(place)}, which is not a file")

@@ -2,8 +2,9 @@
 
 Theory of operation. A rename into the inbox is one step: what the watcher saw arrive that way is ready at once.
 Anything else may still be being written, so it is looked at again and again: it is ready when its content says that
-it is whole and two looks `stable_s` apart saw the same, or when nothing in it changed for `quiet_s`. What certainly
-misses something (a folder without contract) is never ready by being quiet; unchanged for `torn_after_s`, it is torn.
+it is whole and two looks `stable_s` apart saw the same (the last source of a folder may still be half of one), or when
+nothing in it changed for `quiet_s`. What certainly misses something (a folder without contract, one in which rsync is
+writing) is never ready by being quiet; unchanged for `torn_after_s`, it is torn.
 
 Time is our own monotonic clock between our own looks. A file's mtime is only compared with what it was before, never
 with a clock: on NFS the other host's clock may be an hour off. Where the file system is this host's own (`own_times`),
@@ -37,6 +38,7 @@ from daemon.intake.names import is_ignored
 
 _REST_LIMIT_S = 5.0
 _SCAN_BUDGET_S = 1.0
+_WHOLE_SOONER = 4  # times, than what may not be
 
 
 class EntryState(StrEnum):
@@ -93,15 +95,16 @@ class Readiness:
         *,
         quiet_s: float,
         torn_after_s: float,
-        stable_s: float = 0.5,
+        stable_s: float | None = None,
         limit: int = 256,
         own_times: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`own_times`: whether the inbox is on a file system whose times are by this host's clock."""
+        """`stable_s`: a quarter of `quiet_s` unless said otherwise. `own_times`: whether the inbox is on a file system
+        whose times are by this host's clock."""
         self._inbox = inbox
         self._quiet_s = quiet_s
         self._torn_after_s = torn_after_s
-        self._stable_s = min(stable_s, quiet_s)
+        self._stable_s = quiet_s / _WHOLE_SOONER if stable_s is None else min(stable_s, quiet_s)
         self._limit = max(2, limit)
         self._own_times = own_times
         self._trusts_times = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,11 +9,11 @@ from pathlib import Path
 from daemon.config import Limits
 from daemon.contract import KernelTypeSpec, ParsedContract, parse_contract
 from daemon.errors import BundleError, HarnessError, Problem
+from daemon.intake import regular
 from daemon.intake.copying import CONTRACT_FILE
 from daemon.intake.names import readable
 
 _PARSER_REPORTS = 4  # the parser itself reports a source up to this many times too large, beside its other findings
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class BundleFiles(Mapping[str, bytes]):
@@ -71,9 +69,7 @@ def _regular_files(folder: Path) -> Iterator[str]:
 
 def _read_capped(path: Path, name: str, limit_bytes: int, setting: str) -> bytes:
     try:
-        with os.fdopen(os.open(path, _OPEN_FILE), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise BundleError([Problem(readable(name), "", "is not a regular file")])
+        with regular.opened(path) as stream:
             content = stream.read(limit_bytes + 1)
     except OSError as error:
         raise HarnessError(f"cannot read the copy {readable(str(path))}: {error.strerror or error}") from error

@@ -9,9 +9,9 @@ import zlib
 from pathlib import Path
 from typing import IO, cast
 
+from daemon.intake import regular
 from daemon.intake.names import Form
 
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK_BYTES = 256 * 1024
 _LOOK_LIMIT_BYTES = 16 * 1024 * 1024
 _BLOCK_BYTES = 512
@@ -27,7 +27,7 @@ _ZIP_TAIL_BYTES = _ZIP_END_BYTES + 65535
 def is_intact(path: Path, form: Form) -> bool:
     """True when the end of the archive is there. One of more than 16 MiB unpacked is not looked through: False."""
     try:
-        with os.fdopen(os.open(path, _OPEN_FILE), "rb") as stream:
+        with regular.opened(path) as stream:
             return _zip_ends(stream) if form is Form.ZIP else _tar_ends(stream)
     except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile):
         return False

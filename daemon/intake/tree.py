@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from daemon.intake import trailer
+from daemon.intake import regular, trailer
 from daemon.intake.names import Form, bundle_name, form_of, is_rsync_temporary, readable
 
 CONTRACT_FILE = "contract.json"
@@ -24,7 +24,6 @@ _NAME_LIKENESS = 0.85
 _ENTRY_LIMIT = 5000
 _DEPTH_LIMIT = 32
 _JSON_LIMIT_BYTES = 1024 * 1024
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,11 @@ def _look_at_folder(path: Path) -> Look:
     named = sorted(set(_source_files(document)))
     missing = [name for name in named if seen.get(name, (0, 0))[0] == 0 and name != CONTRACT_FILE]
     core = hash(tuple(seen.get(name) for name in (CONTRACT_FILE, *named)))
-    if document is not None and not missing:
-        return Look(tree, core, True, False, "")
     temporary = next((name for name in seen if is_rsync_temporary(posixpath.basename(name))), None)
     if temporary:
         return Look(tree, core, False, True, f"rsync is still writing {readable(temporary)}")
+    if document is not None and not missing:
+        return Look(tree, core, True, False, "")
     reason = f"{readable(missing[0])} is not there yet" if missing else f"{CONTRACT_FILE} is not complete JSON yet"
     return Look(tree, core, False, False, reason)
 
@@ -138,7 +137,7 @@ def _fingerprint(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         return 0, 0
     try:
-        descriptor = os.open(path, _OPEN_FILE)
+        descriptor = os.open(path, regular.OPEN_FLAGS)
     except OSError:
         return status.st_size, status.st_mtime_ns
     try:
@@ -151,17 +150,11 @@ def _fingerprint(path: Path) -> tuple[int, int]:
 def _read_json(path: Path) -> Any | None:
     """The document when the file holds complete JSON of modest size, else None: a large one is taken once quiet."""
     try:
-        descriptor = os.open(path, _OPEN_FILE)
-    except OSError:
+        with regular.opened(path) as stream:
+            content = stream.read(_JSON_LIMIT_BYTES + 1)
+        return json.loads(content) if len(content) <= _JSON_LIMIT_BYTES else None
+    except (ValueError, RecursionError, OSError):
         return None
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _JSON_LIMIT_BYTES:
-            return None
-        try:
-            return json.loads(stream.read(_JSON_LIMIT_BYTES))
-        except (ValueError, RecursionError, OSError):
-            return None
 
 
 def _source_files(document: Any) -> Iterator[str]:

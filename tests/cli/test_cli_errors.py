@@ -12,7 +12,7 @@ import pytest
 from cli_homes import PastHome, bundle, passed
 from conftest import Evald, Start
 
-from daemon.cli import commands_to_type, failing
+from daemon.cli import commands_to_type, failing, waiting
 
 
 @pytest.mark.parametrize(
@@ -199,6 +199,59 @@ def test_a_reader_that_goes_away_is_no_error(past: PastHome) -> None:
     os.close(write)
     assert done.returncode == failing.NO_READER
     assert done.stderr == ""
+
+
+def test_an_interrupt_while_waiting_tells_a_script_what_it_has_dropped(
+    evald: Evald, past: PastHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(waiting, "wait_for", interrupted)
+    ran = evald("submit", bundle(tmp_path / "mine"), "--wait", "--json")
+    assert ran.code == failing.INTERRUPTED
+    assert [one["name"] for one in ran.document()["submitted"]] == ["mine"]
+
+
+def test_a_database_that_refuses_does_not_hide_what_was_dropped(evald: Evald, past: PastHome, tmp_path: Path) -> None:
+    (past.settings.paths.state / "evald.sqlite3").write_bytes(b"no database" * 1000)
+    ran = evald("submit", bundle(tmp_path / "mine"), "--wait", "--json")
+    assert ran.code == failing.COULD_NOT
+    document = ran.document()
+    assert [one["name"] for one in document["submitted"]] == ["mine"]
+    assert (len(document["errors"]), document["results"]) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("submit", ".", "--timeout", "5"), ("submit", ".", "--wait", "--timeout", "-5"), ("status", "--every", "5")],
+)
+def test_an_option_that_would_change_nothing_is_refused(evald: Evald, args: tuple[str, ...]) -> None:
+    ran = evald(*args)
+    assert ran.code == 2
+    assert args[-2] in ran.err
+
+
+@pytest.mark.parametrize("key", ["scan_interval_s", "lease_s", "timing.max_s"])
+def test_for_ever_is_no_time(evald: Evald, key: str) -> None:
+    ran = evald("config", "--set", f"{key}=inf")
+    assert (ran.code, key in ran.err) == (2, True)
+
+
+def test_an_empty_home_is_not_the_current_folder(evald: Evald, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALD_INBOX", "")
+    ran = evald("config")
+    assert (ran.code, "environment EVALD_INBOX: inbox is empty" in ran.err) == (2, True)
+
+
+def test_a_full_disk_is_told_on_stderr_where_stdout_cannot_be_written(past: PastHome) -> None:
+    with Path("/dev/full").open("w") as full:
+        asked = subprocess.run(
+            [sys.executable, "-m", "daemon", "stats", "--json"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert asked.returncode == failing.COULD_NOT
+    assert b"No space left" in asked.stderr
+    assert b"Traceback" not in asked.stderr
 
 
 def test_an_interrupt_while_waiting_leaves_the_bundle_and_says_so(start: Start, past: PastHome, tmp_path: Path) -> None:

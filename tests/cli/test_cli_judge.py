@@ -110,9 +110,25 @@ def test_a_sweep_leaves_what_requires_another_device_in_the_inbox_and_says_so(
 def test_sweep_of_an_empty_inbox_is_quick_and_fine(evald: Evald, tmp_path: Path) -> None:
     ran = evald("sweep", "--json")
     assert ran.code == 0
-    assert ran.document() == {"judged": 0, "passed": 0, "jobs": [], "waiting": [], "drained": False}
+    nothing = {"judged": 0, "passed": 0, "jobs": [], "waiting": [], "drained": False, "paused": None, "hindrance": None}
+    assert ran.document() == nothing
     assert "nothing was judged" in evald("sweep").err
     assert (tmp_path / "evald-home" / "inbox").is_dir()
+
+
+def test_a_sweep_that_may_not_claim_says_why(process: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVALD_ENGINE", "rehearsal")
+    bundle(past.settings.paths.inbox / "mine")
+    past.settings.paths.pause.write_text("moving disks")
+    paused = process("sweep")
+    assert (paused.code, "paused: moving disks" in paused.err, "nothing is ready" in paused.err) == (0, True, False)
+    assert process("sweep", "--json").document()["paused"] == "moving disks"
+    past.settings.paths.pause.unlink()
+    full = process("sweep", "--set", f"min_free_bytes={1 << 60}")
+    assert full.code == 2
+    assert "nothing new is claimed" in full.err
+    hindered = process("sweep", "--json", "--set", f"min_free_bytes={1 << 60}")
+    assert (hindered.code, "free" in hindered.document()["hindrance"]) == (2, True)
 
 
 def test_a_sweep_on_a_drained_host_says_so_and_how_to_undo_it(

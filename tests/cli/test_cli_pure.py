@@ -9,6 +9,7 @@ import pytest
 from daemon import durations
 from daemon.cli import figures, outcome, screen
 from daemon.cli.live import Board
+from daemon.cli.screen import Cell, Column
 from daemon.errors import OperatorError
 from daemon.verdict import Phase, Verdict
 
@@ -102,3 +103,13 @@ def test_a_job_that_comes_again_has_one_line_on_the_board() -> None:
     for _ in range(3):  # let go in between, of which nobody is told
         board.started("j", "relu")
     assert len(board.bars.tasks) == 2, "with the line that counts"
+
+
+def test_names_give_way_before_figures_do() -> None:
+    columns = (Column("NAME", shortened=True), Column("TIME", right=True), Column("WHY", flexible=True))
+    name = "95_Matmul_Add_Swish_Tanh_GELU_Hardtanh-try-017"
+    rows = [[Cell(name, "bold"), "123.4 us", "because it took far too long, as it said"]]
+    _, [[shown, time, why]] = screen._fitting(columns, rows, 70)
+    assert (len(shown), shown[:8], shown[-7:], shown.style) == (28, name[:8], name[-7:], "bold")  # type: ignore[attr-defined]
+    assert (time, why) == ("123.4 us", rows[0][2])
+    assert screen._fitting(columns, rows, 200) == (columns, rows)

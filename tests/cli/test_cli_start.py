@@ -29,7 +29,7 @@ def test_dropping_a_bundle_needs_no_database(past: PastHome, tmp_path: Path) -> 
 
 def test_a_daemon_that_finds_its_schema_starts_without_alembic(past: PastHome) -> None:
     past.ended("done", passed())
-    code = "import sys, daemon.service as s; s.migrate.ensure_ready(sys.argv[1]); print('\\n'.join(sys.modules))"
+    code = "import sys, daemon.opening as s; s.migrate.ensure_ready(sys.argv[1]); print('\\n'.join(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code, past.settings.database_url], capture_output=True, text=True, timeout=60, check=True
     )

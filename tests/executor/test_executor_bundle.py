@@ -92,3 +92,14 @@ def test_a_source_that_is_gone_by_now_is_no_fault_of_the_bundle(tmp_path: Path) 
     with pytest.raises(HarnessError, match=r"kernel\.py is gone"):
         files_for(request, Side.CANDIDATE, bundle, suffix=".py")
     assert files_for(request, Side.REFERENCE, bundle, suffix=".py").source_file == "reference.py"
+
+
+def test_a_source_in_the_contract_lies_beside_whatever_has_its_name(tmp_path: Path) -> None:
+    doc = {"name": "taken", "ref_kernel": kernel("x = 1"), "custom_kernel": kernel("y = 2")}
+    bundle = write_bundle(tmp_path, doc, {})
+    (bundle / "candidate.py").mkdir()
+    (bundle / "candidate.py" / "weights.bin").write_text("w")
+    request = parse_folder(bundle, catalog.contract_types(catalog.load()), Limits()).request
+    found = files_for(request, Side.CANDIDATE, bundle, suffix=".py")
+    assert dict(found.contents) == {"candidate.py/weights.bin": b"w", "_candidate.py": b"y = 2"}
+    assert found.source_file == "_candidate.py"

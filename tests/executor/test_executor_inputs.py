@@ -58,6 +58,15 @@ def test_uniform_is_inclusive_for_integers_and_reaches_both_ends_of_int64() -> N
     wide = drawn("int64", "uniform", (200,), low=-(2**63), high=2**63 - 1)
     assert int(wide.min()) < -(2**60) and int(wide.max()) > 2**60
     assert drawn("uint64", "uniform", (5,), low=2**64 - 1, high=2**64 - 1).view(torch.int64).tolist() == [-1] * 5
+    deep = drawn("uint64", "uniform", (1,) * 63 + (5,), low=2**64 - 1, high=2**64 - 1)
+    assert deep.flatten().view(torch.int64).tolist() == [-1] * 5, "numpy has 64 dimensions at most"
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 3e38), ("float64", 1.7e308), ("bfloat16", 3e38)])
+def test_uniform_over_all_there_is_stays_finite_and_varies(dtype: str, limit: float) -> None:
+    wide = drawn(dtype, "uniform", (500,), low=-limit, high=limit).double()
+    assert bool(wide.isfinite().all())
+    assert float(wide.min()) < -limit / 2 and float(wide.max()) > limit / 2
 
 
 def test_std_counts_without_mean_and_mean_without_std() -> None:
@@ -101,6 +110,12 @@ def test_arange_runs_along_the_last_dimension_in_every_row() -> None:
     assert drawn("int32", "arange", (2, 3), start=5, step=2).tolist() == [[5, 7, 9], [5, 7, 9]]
     assert drawn("float32", "arange", (3,), start=0.5, step=0.25).tolist() == [0.5, 0.75, 1.0]
     assert drawn("int64", "arange", (2,), start=2**62, step=1).tolist() == [2**62, 2**62 + 1]
+
+
+def test_one_number_of_an_arange_is_as_exact_as_many() -> None:
+    assert drawn("uint64", "arange", (), start=2**63).view(torch.int64).item() == -(2**63)
+    assert drawn("int64", "arange", (), start=2**53 + 1).item() == 2**53 + 1
+    assert drawn("float32", "arange", (), start=0.5).item() == 0.5
 
 
 def test_only_random_content_counts_as_secret() -> None:

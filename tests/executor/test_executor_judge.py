@@ -199,8 +199,8 @@ def test_an_end_that_fails_is_the_devices_fault_and_keeps_no_other_from_being_do
 
 SETTLED = """
 import time
-from daemon.executor.workload import Workload
-Workload._settle = lambda self: time.sleep({s})
+from daemon.executor import workload
+workload.settle = lambda device: time.sleep({s})
 """
 
 

@@ -56,7 +56,7 @@ def arena() -> Iterator[Arena]:
 
 def test_an_untouched_arena_shows_no_damage_and_no_answer(arena: Arena) -> None:
     x, out, empty, _ = arena.layout.fields
-    assert arena.damage(SLOTS) is None
+    assert arena.damage() is None
     assert arena.output(1, x).tolist() == [1, 2, 3, 4, 5]
     assert arena.unwritten([0, 1, 2], out) == 15
     assert arena.unwritten([0], empty) == 0
@@ -66,7 +66,7 @@ def test_an_untouched_arena_shows_no_damage_and_no_answer(arena: Arena) -> None:
 def test_written_outputs_are_no_damage_and_no_longer_poison(arena: Arena) -> None:
     out = arena.layout.fields[1]
     arena.output(1, out).fill_(1.0)
-    assert arena.damage(SLOTS) is None
+    assert arena.damage() is None
     assert arena.unwritten([0, 1, 2], out) == 10
 
 
@@ -88,7 +88,7 @@ def test_one_flipped_bit_anywhere_else_is_seen_and_named(
 ) -> None:
     at = arena.layout.origin(slot) + arena.layout.fields[field].offset + offset
     arena.shared.bytes[at] ^= 1
-    assert words in (arena.damage(SLOTS) or "")
+    assert words in (arena.damage() or "")
 
 
 def test_poison_differs_from_round_to_round(arena: Arena) -> None:

@@ -171,3 +171,40 @@ def test_another_order_of_a_sum_in_float64_is_not_less_exact() -> None:
     shown = Numerics(differing_elements=0, max_abs_spread=0, rounding=eps, rms_error=9 * eps, ref_rms_error=0.0)
     assert labels(shown) == []
     assert labels(shown.model_copy(update={"rms_error": 1e-8})) == ["less_exact"]
+
+
+class Known:
+    """Exact answers that are there already, in place of a cell's."""
+
+    def __init__(self, *answers: torch.Tensor) -> None:
+        self._answers = list(answers)
+        self.shapes = [TensorShape(str(one.dtype).removeprefix("torch."), tuple(one.shape)) for one in answers]
+
+    def describe(self, *_: object) -> None: ...
+
+    def tensors(self, _deadline: float) -> list[torch.Tensor]:
+        return self._answers
+
+
+def test_the_least_exact_output_counts_whatever_the_others_are_like() -> None:
+    exact = torch.linspace(1, 2, 100, dtype=torch.float64)
+    honest, coarse = exact.float(), exact.bfloat16().float()
+    rounded = exact.bfloat16()
+    call = TimedCall({}, [honest * 1e6, coarse, rounded], [honest * 1e6, honest, rounded])
+    exactly: Any = Known(exact * 1e6, exact, exact.bfloat16())  # of which the last stays what it is
+    shown = against_exact(spread_of(call.candidate, call.candidate), call, exactly, 0.0)
+    assert shown.rounding == torch.finfo(torch.float32).eps
+    assert shown.rms_error == pytest.approx(2e-3, rel=0.9)
+    assert labels(shown) == ["less_exact"]
+    same = TimedCall({}, call.reference, call.reference)
+    assert labels(against_exact(shown, same, exactly, 0.0)) == []
+
+
+def test_complex_answers_are_measured_as_well() -> None:
+    exact = torch.complex(*(torch.linspace(1, 2, 50, dtype=torch.float64) * sign for sign in (1, -1)))
+    honest = exact.to(torch.complex64)
+    coarse = torch.view_as_complex(torch.view_as_real(honest).bfloat16().float())
+    known: Any = Known(exact)
+    shown = against_exact(spread_of([honest], [coarse]), TimedCall({}, [coarse], [honest]), known, 0.0)
+    assert shown.max_abs_spread > 1e-3
+    assert labels(shown) == ["nondeterministic", "less_exact"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from http_bodies import evaluate
-from http_servers import Serve, evald
+from http_servers import Serve, Server, evald
 from service_bundles import wait_for
 from sqlalchemy import text
 
@@ -210,6 +210,21 @@ def test_a_strange_folder_in_the_outbox_stops_nobody(serve: Serve, home: Path) -
     (strange / "result.json").write_text("{}", "utf-8")
     with serve().client() as client:
         assert client.post("/evaluate", json=evaluate()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "word"),
+    [
+        ("POST", "/admin/cleanup-jobs?dry_run=true", "query.dry_run: there is no such parameter here"),
+        ("GET", "/stats?windw=1h", "query.windw: there is no such parameter; there are window"),
+        ("GET", "/metrics?x=1", "query.x"),
+    ],
+)
+def test_a_parameter_at_the_wrong_place_is_not_overlooked(judging: Server, method: str, path: str, word: str) -> None:
+    with judging.client() as client:
+        refused = client.request(method, path, json={"older_than": "0s"} if method == "POST" else None)
+    assert refused.status_code == 422
+    assert word in refused.json()["error"]
 
 
 def test_cleanup_takes_what_a_kill_left_of_an_ended_job_so_that_it_is_not_judged_again(

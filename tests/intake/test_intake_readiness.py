@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import time
 import tracemalloc
@@ -138,6 +139,37 @@ def test_a_misplaced_contract_is_taken_once_quiet_so_the_sender_hears_of_it(
     (inbox / "b" / name).parent.mkdir(parents=True)
     (inbox / "b" / name).write_text("{}")
     assert looker.state_after(0) is EntryState.WAITING
+    assert looker.state_after(QUIET_S) is EntryState.READY
+
+
+def test_a_patient_daemon_waits_longer_for_what_looks_whole_too(inbox: Path) -> None:
+    write_bundle(inbox / "b")
+    readiness = Readiness(inbox, quiet_s=20, torn_after_s=100)
+    states = [readiness.look((), float(now_s))[0].state for now_s in (0, 4, 6)]
+    assert states == [EntryState.WAITING, EntryState.WAITING, EntryState.READY]
+
+
+def test_a_helper_that_rsync_is_writing_is_waited_for(inbox: Path, looker: Looker) -> None:
+    write_bundle(inbox / "b")
+    partial = inbox / "b" / ".helper.py.Ab12Cd"
+    partial.touch()
+    looker.after(0)
+    seen = looker.after(QUIET_S)["b"]
+    assert (seen.state, seen.reason) == (EntryState.WAITING, "rsync is still writing .helper.py.Ab12Cd")
+    partial.rename(inbox / "b" / "helper.py")
+    looker.after(QUIET_S)
+    assert looker.state_after(QUIET_S) is EntryState.READY
+
+
+def test_a_folder_in_the_place_of_a_contract_is_rejected_soon_and_costs_no_descriptor(
+    inbox: Path, looker: Looker
+) -> None:
+    (inbox / "b" / "contract.json").mkdir(parents=True)
+    looker.after(0)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        tree.look_at(inbox / "b", stat.S_IFDIR)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert looker.state_after(QUIET_S) is EntryState.READY
 
 
