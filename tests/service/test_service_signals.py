@@ -54,10 +54,11 @@ def test_a_signal_in_the_middle_of_a_log_line_stops_all_the_same(interrupted: In
     assert [b"busy" in line or b"stopping" in line for line in interrupted.lines] == [True, True]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_stops_once_and_everything_is_as_before_afterwards(number: signal.Signals) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it
     handlers, asked, stopped = (
-        {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)},
+        {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)},
         [],
         threading.Event(),
     )
@@ -75,6 +76,18 @@ def test_the_first_signal_stops_once_and_everything_is_as_before_afterwards(numb
     assert {one: signal.getsignal(one) for one in handlers} == handlers
     assert signal.set_wakeup_fd(-1) == -1
     assert threading.active_count() == before
+
+
+def test_under_nohup_a_terminal_may_go() -> None:
+    asked: list[bool] = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping_on_signals(lambda: asked.append(True)):
+            signal.raise_signal(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert asked == []
 
 
 def test_without_a_signal_nothing_is_stopped() -> None:

@@ -1,4 +1,4 @@
-"""Sums a row in blocks; rows are as short as one element and as long as a ragged three hundred."""
+"""Sums a row in blocks; rows are as short as two elements and as long as a ragged three hundred."""
 
 import triton
 import triton.language as tl
