@@ -26,8 +26,8 @@ _CLI_HEAD = """# Command line
 
 Data goes to stdout, messages go to stderr. On a terminal there are tables, colours and progress; in a pipe plain text.
 `NO_COLOR` is honoured, and a shell completes commands and options after `eval "$(_EVALD_COMPLETE=bash_source evald)"`
-(`zsh_source`, `fish_source`). Every command knows `--json`: one JSON document on stdout and nothing else there; an error is
-then `{"error": …, "hint": …}`. [Exit codes and results](exit-codes-and-results.md) says what they mean.
+(`zsh_source`, `fish_source`). Every command knows `--json`: one JSON document on stdout and nothing else there; an
+error is then `{"error": …, "hint": …}`. [Exit codes and results](exit-codes-and-results.md) says what they mean.
 
 Which evald is meant, and single [settings](settings.md), are said by the common options listed last. Those that say
 which evald may also stand before the command. Times such as `--since` and `--older-than` are `90s`, `15m`, `12h`, `7d`,
