@@ -99,5 +99,5 @@ def test_who_lacks_a_right_is_told_whose_it_is(urls: dict[str, str]) -> None:
     database = Database(urls["evald_reader"])
     with pytest.raises(StorageRefused, match="permission denied") as refused:
         Repository(database).register(new_job())
-    assert "evald db upgrade --database URL" in str(refused.value.hint)
+    assert "(evald db upgrade) the one that owns the tables" in str(refused.value.hint)
     database.close()
