@@ -18,7 +18,7 @@ from daemon.executor.bundle import Request
 from daemon.executor.conversation import CellFailed
 from daemon.executor.drawing import Drawer
 from daemon.executor.findings import Errors, Inspector, weak_controls
-from daemon.executor.fullness import blamed, device_full
+from daemon.executor.fullness import blamed, device_full, host_full
 from daemon.executor.hookup import Hookup
 from daemon.executor.inputs import Secret
 from daemon.executor.measure import Measurement, MeasureRules, fill
@@ -120,6 +120,8 @@ class CaseJudge:
                 self._assess_numerics(drawer, inspector)
             self._is_ending = self._bench.later is not None and not self._inspection.wanted
         except (DeviceFull, torch.OutOfMemoryError) as error:
+            if not self._bench.device.is_gpu:
+                raise host_full(error) from error
             raise device_full(self._ready.cells, error) from error
         except CellFailed as failed:
             raise blamed(failed, self._ready.cells) if self._bench.device.is_gpu else failed from None

@@ -1,4 +1,5 @@
-"""Who holds the GPU's memory when the judge can have none: found by killing one cell after the other. Trusted side."""
+"""Who holds the memory when the judge can have none; on a GPU found by killing one cell after the other. Trusted
+side."""
 
 from __future__ import annotations
 
@@ -33,6 +34,11 @@ def device_full(cells: Mapping[Side, Cell], error: Exception) -> CellFailed:
         return CellFailed(Verdict.UNSUPPORTED, _failure(Side.CANDIDATE, message))
     side = max(held, key=lambda one: held[one])
     return CellFailed(Verdict.OUT_OF_MEMORY, _failure(side, message))
+
+
+def host_full(error: Exception) -> CellFailed:
+    """The outcome of a case whose tensors this host has no memory for: nobody's mistake."""
+    return CellFailed(Verdict.UNSUPPORTED, _failure(Side.CANDIDATE, f"too large to be judged on this host: {error}"))
 
 
 def blamed(failed: CellFailed, cells: Mapping[Side, Cell]) -> CellFailed:

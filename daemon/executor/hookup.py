@@ -40,6 +40,7 @@ class Hookup:
         self._deadline = 0.0
         self._goes_on = secret.device != "cpu"  # a CPU is done with a call when all of it has been launched
         self._reference_worked_s: float | None = None
+        self._accumulators: dict[str, int] = {}
         self.places: dict[Side, SidePlace] = {}
 
     def connect(self, deadline: float) -> Drawer:
@@ -112,15 +113,19 @@ class Hookup:
         return wirings
 
     def _content(self, io: IOContract, content: dict[str, int], logicals: list[Logical]) -> dict[str, int]:
-        """Add outputs that start with given content (accumulators): their own logical input."""
+        """Add outputs that start with given content (accumulators): a logical input of their own, or the other side's
+        of the same name where that is given the same."""
         content = {
             name: index for name, index in content.items() if any(a.name == name and a.is_input for a in io.args)
         }
         for arg in io.args:
             spec = arg.tensor_spec
             if spec is not None and not arg.is_input and (spec.init is not None or spec.data is not None):
-                content[arg.name] = len(logicals)
-                logicals.append(Logical(arg.name, tensor_shape(spec), spec, static=True))
+                known = self._accumulators.get(arg.name)
+                if known is None or logicals[known].spec != spec:
+                    known = self._accumulators[arg.name] = len(logicals)
+                    logicals.append(Logical(arg.name, tensor_shape(spec), spec, static=True))
+                content[arg.name] = known
         return content
 
     def _discover_answer(self, place: SidePlace, drawer: Drawer) -> None:

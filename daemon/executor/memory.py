@@ -6,10 +6,13 @@ Trusted side. A cell learns of it by `as_message` and `fds` and opens it with `m
 from __future__ import annotations
 
 import fcntl
+import math
 import mmap
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -19,11 +22,14 @@ from daemon.executor import driver
 from daemon.executor.combs import Comb
 from daemon.executor.protocol import Message
 
+_GIB = 1 << 30
+_COPIES = 2  # what is shared, and the image of what must be in it
+_MEMINFO = Path("/proc/meminfo")
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 class DeviceFull(HarnessError):  # noqa: N818 - a state of the device, whoever brought it about
-    """The judge could not have the device memory it needs."""
+    """The judge could not have the memory of the device, or host, that it needs."""
 
 
 class SharedMemory(Protocol):
@@ -66,6 +72,7 @@ class HostMemory:
     """A memfd, sealed so that a cell cannot pull it from under the judge, and the judge's map of it."""
 
     def __init__(self, size_bytes: int) -> None:
+        _require_host_room(size_bytes)
         self.fd = os.memfd_create("evald", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self.fd, max(size_bytes, mmap.PAGESIZE))
@@ -172,6 +179,30 @@ def _make(copies: driver.Copies) -> None:
         copies.make()
     except driver.DriverError as error:
         raise DeviceError(f"cannot copy to or from the device: {error}") from error
+
+
+def _require_host_room(size_bytes: int) -> None:
+    """Raises `DeviceFull` where this host never has memory for so much, `HarnessError` where it has none just now: who
+    wants too much of it is killed by the kernel, and others with him."""
+    needed = _COPIES * size_bytes
+    total, available = _host_memory()
+    if needed > total:
+        raise DeviceFull(f"{needed / _GIB:.1f} GiB of memory are needed, and this host has {total / _GIB:.1f} GiB")
+    if needed > available:
+        raise HarnessError(
+            f"{needed / _GIB:.1f} GiB of memory are needed; {available / _GIB:.1f} GiB are to be had now"
+        )
+
+
+def _host_memory() -> tuple[float, float]:
+    """Bytes in all, and to be had without pushing anything out (proc(5), meminfo)."""
+    found = {}
+    with suppress(OSError, ValueError):
+        for line in _MEMINFO.read_text("ascii").splitlines():
+            name, _, value = line.partition(":")
+            if name in ("MemTotal", "MemAvailable"):
+                found[name] = int(value.split()[0]) * 1024.0
+    return found.get("MemTotal", math.inf), found.get("MemAvailable", math.inf)
 
 
 def _allocated(size_bytes: int) -> int:

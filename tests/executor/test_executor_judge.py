@@ -17,6 +17,7 @@ from executor_settings import cell_uid, small_settings
 import daemon.executor.judge
 from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation
+from daemon.executor import memory
 from daemon.executor.arena import Arena
 from daemon.executor.cell_settings import pool_threads
 from daemon.executor.conversation import Cell
@@ -52,6 +53,17 @@ def judged(judge: Judge, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         return case
 
     return one
+
+
+@pytest.mark.sandbox
+def test_what_is_too_large_for_the_host_is_nobodys_mistake(
+    judged: Callable[[Doc], CaseEvaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_host_memory", lambda: (2000.0, 2000.0))
+    case = judged(compare(forward("return a + b")))
+    assert case.verdict is Verdict.UNSUPPORTED
+    assert case.failure is not None
+    assert "too large to be judged on this host" in case.failure.message
 
 
 @pytest.mark.sandbox

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daemon.errors import HarnessError
+from daemon.executor import memory
 from daemon.executor.arena import Arena
 from daemon.executor.findings import by_chance
 from daemon.executor.layout import GUARD_BYTES, ITEM_BYTES, TensorShape, plan, slot_stride
-from daemon.executor.memory import HostMemory
+from daemon.executor.memory import DeviceFull, HostMemory
 
 SLOTS = 3
 shapes = st.lists(st.integers(0, 9), max_size=3).map(tuple)
@@ -116,3 +120,25 @@ def test_chance_explains_some_equal_bytes_and_no_equal_words() -> None:
     assert 8 < by_chance(field("bool", 1000), 1) < 40
     assert by_chance(field("bool", 1000), 1) < 1000
     assert by_chance(field("bool", 1), 1) < 5
+
+
+@pytest.mark.parametrize(
+    ("total", "available", "what"), [(4000, 4000, None), (4000, 3000, HarnessError), (3000, 3000, DeviceFull)]
+)
+def test_a_host_is_asked_for_no_more_memory_than_it_has(
+    monkeypatch: pytest.MonkeyPatch, total: int, available: int, what: type[Exception] | None
+) -> None:
+    monkeypatch.setattr(memory, "_host_memory", lambda: (total, available))
+    if what is None:
+        HostMemory(2000).close()
+        return
+    with pytest.raises(what, match="GiB of memory are needed") as refused:
+        HostMemory(2000)
+    assert type(refused.value) is what
+
+
+def test_what_a_host_has_is_what_the_kernel_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    total, available = memory._host_memory()
+    assert 0 < available <= total < 1 << 60
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "nothing")
+    assert memory._host_memory() == (math.inf, math.inf), "where it says nothing, nothing is refused"
