@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from daemon import belonging, log
+from daemon import belonging, log, results
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database, normalised
@@ -54,7 +55,10 @@ def _database_ready(
     complain_at_s = 0.0
     while stopped is None or not stopped():
         try:
+            is_lost = _is_lost(settings)
             migrate.ensure_ready(url)
+            if is_lost:
+                log.story("made a new database, although there are results of an earlier one", level=30)
             _take_home(settings, home)
         except StorageUnavailable as error:
             if stopped is None or normalised(url).get_backend_name() == "sqlite":
@@ -68,6 +72,13 @@ def _database_ready(
         else:
             return True
     return False
+
+
+def _is_lost(settings: Settings) -> bool:
+    """Whether the file of a SQLite database is not there although something was judged with it."""
+    url = normalised(settings.database_url)
+    is_missing = url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
+    return is_missing and any(True for _ in results.months(settings.paths))
 
 
 def _take_home(settings: Settings, home: ExitStack) -> None:

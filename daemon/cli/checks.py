@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import daemon
-from daemon import access, mounts, room
+from daemon import access, mounts, results, room
 from daemon.cli import figures
 from daemon.config import Settings
 from daemon.errors import EvaldError, HarnessError, OperatorError
@@ -241,6 +241,9 @@ def _database(settings: Settings) -> Check:
         file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
         if file is not None and not file.exists():
             refuse_network(file)
+            if any(True for _ in results.months(settings.paths)):
+                message = f"{file} is not there, although there are results"
+                return Check("database", Status.WARN, message, "restore its backup; evald run makes a new one")
             return Check("database", Status.OK, f"{file} is not there yet; evald run makes it")
         database = Database(settings.database_url, must_exist=True)
         try:

@@ -127,3 +127,19 @@ def test_a_soft_mount_is_pointed_out(settings: Settings, monkeypatch: pytest.Mon
     hard = mounts.Mount("/srv/evald", "nfs4", frozenset({"rw", "hard"}))
     monkeypatch.setattr(mounts, "mount_of", lambda _path: hard)
     assert checks._inbox_watching(settings).status is Status.OK
+
+
+def test_a_database_that_is_lost_is_no_fresh_start(settings: Settings) -> None:
+    fresh = checks._database(settings)
+    assert (fresh.status, "evald run makes it" in fresh.message) == (Status.OK, True)
+    (settings.paths.results / "2026-11" / "a job").mkdir(parents=True)
+    lost = checks._database(settings)
+    assert (lost.status, "although there are results" in lost.message) == (Status.WARN, True)
+
+
+def test_whose_folders_they_are_is_not_changed_by_a_hint(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_is_refused", lambda _: True)
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    hint = checks._home(settings).hint
+    assert hint is not None
+    assert hint.startswith("run this as whom it belongs to: sudo -u ")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import belonging, fsio, opening, service
+from daemon import belonging, fsio, log, opening, service
 from daemon.config import Settings
 from daemon.errors import OperatorError
 from daemon.mounts import Mount
@@ -180,3 +180,24 @@ def test_a_file_of_another_user_is_locked_all_the_same(paths: Paths, monkeypatch
     # Nobody is there, and who that is now cannot be written: nothing is guarded.
     with belonging.held(paths, OTHER, "other"), belonging.held(paths, OTHER, "other"):
         assert paths.database_id.read_text() == f"{ONE}\n"
+
+
+def test_a_database_made_anew_beside_old_results_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(home=tmp_path / "home", engine="rehearsal")
+    before = log.LOGGER.propagate
+    log.LOGGER.propagate = True
+
+    def is_told() -> bool:
+        caplog.clear()
+        with caplog.at_level("INFO", log.LOGGER.name), opening.opened(settings):
+            return "made a new database" in caplog.text
+
+    try:
+        assert not is_told()
+        (settings.paths.results / "2026-11").mkdir()
+        assert not is_told(), "it is there"
+        for file in settings.paths.state.glob("evald.sqlite3*"):
+            file.unlink()
+        assert is_told()
+    finally:
+        log.LOGGER.propagate = before
