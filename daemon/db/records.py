@@ -102,7 +102,6 @@ class Published:
     evaluation: Evaluation
     document: Mapping[str, Any]
     queue_ms: float | None = None
-    metrics: tuple[Metric, ...] = ()
 
 
 class AttemptOutcome(StrEnum):

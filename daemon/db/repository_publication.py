@@ -94,7 +94,7 @@ def _write_cases(connection: Connection, job_id: str, published: Published) -> N
         for side, timing in ((Side.CANDIDATE, case.timing), (Side.REFERENCE, case.ref_timing)):
             if timing is not None:
                 _write_timing(connection, {"evaluation_id": evaluation_id, "side": side}, timing)
-        metrics = list(_metric_rows(evaluation_id, position, case, published))
+        metrics = list(_metric_rows(evaluation_id, case))
         if metrics:
             connection.execute(_METRIC, metrics)
 
@@ -145,16 +145,12 @@ def _write_timing(connection: Connection, key: dict[str, Any], timing: Timing) -
     connection.execute(_SAMPLE, {**key, **blobs})
 
 
-def _metric_rows(
-    evaluation_id: int, position: int, case: CaseEvaluation, published: Published
-) -> Iterator[dict[str, Any]]:
-    """The metrics of one case: those handed over, what the judge found beside the times (`numerics.<key>`,
-    `clocks.<key>`, …), and every number the compiler reported (`build.<key>`). First one wins.
-    """
+def _metric_rows(evaluation_id: int, case: CaseEvaluation) -> Iterator[dict[str, Any]]:
+    """The metrics of one case: what the judge found beside the times (`numerics.<key>`, `clocks.<key>`, …), and every
+    number the compiler reported (`build.<key>`). First one wins."""
     seen: set[tuple[Side, str]] = set()
-    given = [(m.side, m.name, m.value, m.unit) for m in published.metrics if m.case_index == position]
     built = [(Side.CANDIDATE, f"build.{key}", value, "") for key, value in case.build.items()]
-    for side, name, value, unit in [*given, *_found_beside(case), *_counted(case), *built]:
+    for side, name, value, unit in [*_found_beside(case), *_counted(case), *built]:
         if not _is_figure(value):
             continue
         key = (side, rows.clipped(name, METRIC_NAME_CHARS))

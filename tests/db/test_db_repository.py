@@ -15,7 +15,7 @@ from daemon.db.connection import Database
 from daemon.db.errors import StorageRefused
 from daemon.db.history import History
 from daemon.db.models import Job, Statistics
-from daemon.db.records import AttemptOutcome, Description, Lease, Metric
+from daemon.db.records import AttemptOutcome, Description, Lease
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim
 from daemon.evaluation import Control, RuntimeStats, Timing
@@ -242,8 +242,10 @@ class TestPublish:
         lease = leased(repository)
         repository.start(lease)
         told = passed(mean_ms=0.125, speedup=4.0)
-        metrics = (Metric(0, "dram_bytes", 1e9, "byte", Side.CANDIDATE), Metric(0, "broken_counter", float("nan")))
-        assert repository.publish(lease, replace(told, metrics=metrics))
+        [case] = told.evaluation.cases
+        strange = case.model_copy(update={"build": {**case.build, "broken": float("nan")}})
+        evaluation = told.evaluation.model_copy(update={"cases": (strange,)})
+        assert repository.publish(lease, replace(told, evaluation=evaluation))
         job = history.job(lease.job_id)
         assert job is not None
         assert (job.state, job.verdict, job.phase) == (JobState.FINISHED, Verdict.PASSED, Phase.REPORT)
@@ -258,7 +260,6 @@ class TestPublish:
         assert {one.name: one.value for one in case.metrics if one.side is Side.CANDIDATE} == {
             "build.registers": 32.0,
             "build.spills": 0.0,
-            "dram_bytes": 1e9,
             "dropped_rounds": 0.0,
             "interval.low": 0.125 / 3,
             "interval.high": 0.25,
