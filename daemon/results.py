@@ -262,14 +262,6 @@ def file_name(name: str) -> str:
     return cleaned.encode("utf-8", "replace")[:200].decode("utf-8", "ignore")
 
 
-def remove(paths: Paths, job_id: str) -> bool:
-    """Delete the result files of a job, wherever they are. True when there were some."""
-    folders = released(paths, job_id)
-    for folder in folders:
-        fsio.remove_tree(folder)
-    return bool(folders)
-
-
 def released(paths: Paths, job_id: str) -> list[Path]:
     """Where visible results of a job lie, in whatever month: mostly one folder, or none."""
     return [month / job_id for month in months(paths) if (month / job_id).is_dir()]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from daemon import results
+from daemon import fsio, results
 from daemon.evaluation import CaseEvaluation, Environment, Evaluation, Failure, RuntimeStats, Timing
 from daemon.paths import Paths
 from daemon.verdict import Phase, Side, Verdict
@@ -126,12 +126,18 @@ def test_any_name_becomes_one_harmless_path_component(name: str) -> None:
     assert len(cleaned.encode()) <= 200
 
 
+def remove(paths: Paths, job_id: str) -> None:
+    """As a cleanup does."""
+    [folder] = results.released(paths, job_id)
+    fsio.remove_tree(folder)
+
+
 def test_removing_a_result_leaves_others_and_their_names(paths: Paths) -> None:
     for number, name in (("1", "one"), ("2", "two")):
         document = results.document(results.Subject(number * 32, name), passed(), NOW)
         results.release(paths, results.stage(paths, document, passed(), 1), NOW, name)
-    assert results.remove(paths, "1" * 32)
-    assert not results.remove(paths, "1" * 32)
+    remove(paths, "1" * 32)
+    assert results.released(paths, "1" * 32) == []
     assert results.mend_names(paths, lambda _: None) == 1
     assert [link.name for link in (paths.results / "by-name").iterdir()] == ["two"]
 
@@ -140,7 +146,7 @@ def test_a_name_whose_newest_result_went_points_at_the_newest_that_is_left(paths
     for number in ("1", "2"):
         document = results.document(results.Subject(number * 32, "one"), passed(), NOW)
         kept = results.release(paths, results.stage(paths, document, passed(), 1), NOW, "one")
-    results.remove(paths, "2" * 32)
+    remove(paths, "2" * 32)
     left = kept.with_name("1" * 32)
     assert results.mend_names(paths, {"one": left}.get) == 1
     assert (paths.results / "by-name" / "one").resolve() == left
@@ -182,5 +188,4 @@ def test_counters_stand_where_clients_look_and_the_tools_own_reports_lie_beside_
     assert sorted(entry.name for entry in folder.iterdir()) == [
         "_.._memcheck.txt", "counters-candidate.csv", "result.json", "samples.json",
     ]  # fmt: skip
-    assert results.remove(paths, "1" * 32)
-    assert not folder.exists()
+    assert results.released(paths, "1" * 32) == [folder]
