@@ -189,4 +189,4 @@ def _unusable(kind: InitKind, name: str, number: float, info: DTypeInfo) -> str 
         return f"must be finite, got {number}"
     if name == "std" and number < 0:
         return f"must be at least 0, got {number}"
-    return None if kind is InitKind.RANDN else unrepresentable(info, number)
+    return None if kind is InitKind.RANDN and info.exact else unrepresentable(info, number)

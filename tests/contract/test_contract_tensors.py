@@ -222,6 +222,8 @@ def test_binding_fills_in_every_parameter_of_the_kind(
         ("uint8", {"kind": "uniform", "low": -1}, ".low"),
         ("int8", {"kind": "uniform", "high": 0.5}, ".high"),
         ("float32", {"kind": "randn", "std": -1}, ".std"),
+        ("float16", {"kind": "randn", "std": 1e300}, ".std"),
+        ("float32", {"kind": "randn", "mean": 1e39}, ".mean"),
         ("float32", {"kind": "randn", "mean": True}, ".mean"),
         ("float32", {"kind": "randn", "mean": "nan"}, ".mean"),
         ("int8", {"kind": "arange", "step": 0.5}, ".step"),
