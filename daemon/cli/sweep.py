@@ -76,10 +76,13 @@ class Swept:
 
 def _anything_to_do(paths: Paths) -> bool:
     """Whether starting a judge can be of use: something in the inbox, claimed, or in the outbox."""
+    return _anything_left(paths) or any(paths.work.iterdir()) or any(paths.outbox.iterdir())
+
+
+def _anything_left(paths: Paths) -> bool:
     from daemon.intake import names
 
-    visible = (entry for entry in paths.inbox.iterdir() if not names.is_ignored(entry.name))
-    return any(True for _ in visible) or any(paths.work.iterdir()) or any(paths.outbox.iterdir())
+    return any(not names.is_ignored(entry.name) for entry in paths.inbox.iterdir())
 
 
 def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
@@ -101,7 +104,8 @@ def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
             failed = daemon.sweep().failed
     lines = tuple(Line.of_evaluation(ended.job_id, ended.name, ended.evaluation) for ended in listener.finished_jobs)
     waiting, paused = tuple(listener.deferred_jobs.values()), pause_reason(settings.paths)
-    return Swept(lines, waiting, stop.asked, _drained(settings), paused, room.obstacle(settings)), failed
+    hindrance = room.obstacle(settings) if _anything_left(settings.paths) else None
+    return Swept(lines, waiting, stop.asked, _drained(settings), paused, hindrance), failed
 
 
 def _drained(settings: Settings) -> str | None:

@@ -39,8 +39,8 @@ class RoundTurns:
     The slots of a round are neighbours, in any order. Then all that the judge writes and reads in a round goes by how
     many calls it has, and a null round of as many has exactly that in it.
 
-    The slot that cells are woken with is part of every graph: it gets fresh content with every round, and a kernel that
-    changes its inputs finds what it left there itself no more than once.
+    The slot that cells are woken with is part of every graph: it gets fresh content with every round, which those have
+    seen by then.
     """
 
     def __init__(self, random: torch.Generator) -> None:

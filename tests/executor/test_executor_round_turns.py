@@ -40,7 +40,7 @@ def test_without_graphs_no_round_is_like_another() -> None:
 
 @pytest.mark.parametrize(("calls", "waking"), [(1, 1), (7, 1), (16, 2), (32, 4), (40, 4)])
 def test_a_few_calls_on_what_the_last_round_left_wake_a_cell_up(calls: int, waking: int) -> None:
-    """So that a kernel that changes its inputs finds what it left there itself once at most."""
+    """So that what they see there is not new to them, and none of what comes."""
     drawn = turns(replay=False, slots=40)
     last, found = set(drawn.captured), []
     for _ in range(20):
