@@ -47,7 +47,7 @@ def test_doctor_says_that_an_inbox_on_nfs_is_scanned_and_sqlite_there_is_refused
     begun = alpha.begin(doctor), beta.begin(run)
     assert "scans every 1 s (inbox on nfs4)" in alpha.end(begun[0])
     refused = beta.end(begun[1])
-    assert "is on a network file system (nfs), where it would be corrupted" in refused
+    assert "is on a network file system (nfs4), where it would be corrupted" in refused
     assert "set `state` to a folder on a local disk" in " ".join(refused.split())
     assert "exit code 2" in refused
     assert lab.server.run("find /run/disk/share -name '*.sqlite3*'") == ""
