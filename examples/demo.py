@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from daemon.config import load
 from daemon.errors import EvaldError
 from daemon.executor.devices import Device, choose
+from daemon.layers import load
 
 EXAMPLES = Path(__file__).parent
 EVALD = [sys.executable, "-m", "daemon"]

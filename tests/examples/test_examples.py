@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +33,17 @@ def test_expected_json_names_every_example_and_real_verdicts() -> None:
     assert set(EXPECTED.values()) <= set(Verdict)
     by_device = [verdict for verdict in WRITTEN.values() if not isinstance(verdict, str)]
     assert all(set(verdicts) == {"cpu", "cuda"} and set(verdicts.values()) <= set(Verdict) for verdicts in by_device)
+
+
+@pytest.mark.parametrize(
+    "script", [EXAMPLES / "demo.py", *sorted((EXAMPLES.parent / "bench").glob("*.py"))], ids=lambda path: path.name
+)
+def test_a_script_beside_the_package_finds_what_it_imports_of_it(script: Path) -> None:
+    for node in ast.walk(ast.parse(script.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "daemon":
+            module = importlib.import_module(str(node.module))
+            missing = [one.name for one in node.names if not hasattr(module, one.name)]
+            assert [name for name in missing if importlib.util.find_spec(f"{node.module}.{name}") is None] == []
 
 
 def test_the_readme_explains_every_example() -> None:
