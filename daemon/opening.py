@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from daemon import belonging, log, results
 from daemon.config import Settings
 from daemon.db import migrate
-from daemon.db.connection import Database, normalised
+from daemon.db.connection import Database, file_of
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.executor.local import LocalEngine
@@ -61,7 +60,7 @@ def _database_ready(
                 log.story("made a new database, although there are results of an earlier one", level=30)
             _take_home(settings, home)
         except StorageUnavailable as error:
-            if stopped is None or normalised(url).get_backend_name() == "sqlite":
+            if stopped is None or file_of(url) is not None:
                 raise
             if time.monotonic() >= complain_at_s:
                 complain_at_s = time.monotonic() + COMPLAIN_EVERY_S
@@ -76,9 +75,8 @@ def _database_ready(
 
 def _is_lost(settings: Settings) -> bool:
     """Whether the file of a SQLite database is not there although something was judged with it."""
-    url = normalised(settings.database_url)
-    is_missing = url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
-    return is_missing and any(True for _ in results.months(settings.paths))
+    file = file_of(settings.database_url)
+    return file is not None and not file.exists() and results.are_any(settings.paths)
 
 
 def _take_home(settings: Settings, home: ExitStack) -> None:

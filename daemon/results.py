@@ -272,6 +272,11 @@ def months(paths: Paths) -> Iterator[Path]:
     return paths.results.glob("[0-9]*-[0-9]*")
 
 
+def are_any(paths: Paths) -> bool:
+    """Whether there is, or was, a visible result."""
+    return any(True for _ in months(paths))
+
+
 def linked(paths: Paths, job_ids: Collection[str]) -> dict[str, str]:
     """The names under which `by-name` points at results of these jobs: as links have them, and as they are."""
     found = {}

@@ -233,15 +233,14 @@ def _free_space(settings: Settings) -> Iterator[Check]:
 def _database(settings: Settings) -> Check:
     from daemon.cli import store
     from daemon.db import revision
-    from daemon.db.connection import Database, normalised
+    from daemon.db.connection import Database, file_of
     from daemon.db.filesystem import refuse_network
 
     try:
-        url = normalised(settings.database_url)
-        file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-        if file is not None and not file.exists():
+        file = file_of(settings.database_url)
+        if file is not None and not store.is_there(file):
             refuse_network(file)
-            if any(True for _ in results.months(settings.paths)):
+            if results.are_any(settings.paths):
                 message = f"{file} is not there, although there are results"
                 return Check("database", Status.WARN, message, "restore its backup; evald run makes a new one")
             return Check("database", Status.OK, f"{file} is not there yet; evald run makes it")
@@ -254,8 +253,6 @@ def _database(settings: Settings) -> Check:
             database.close()
     except (OperatorError, HarnessError) as error:
         return Check("database", Status.FAIL, error.message, error.hint)
-    except PermissionError as error:
-        return Check("database", Status.FAIL, f"{error.filename}: {error.strerror}", store.WHO_MAY_ASK)
     return Check("database", Status.OK, f"{database.name}, schema {revision.REVISION}")
 
 

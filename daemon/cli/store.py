@@ -10,7 +10,7 @@ from pathlib import Path
 
 from daemon.config import Settings
 from daemon.db import revision
-from daemon.db.connection import Database, normalised
+from daemon.db.connection import Database, file_of
 from daemon.db.history import History
 from daemon.db.records import JobRecord
 from daemon.errors import OperatorError
@@ -47,8 +47,8 @@ def history_if_any(settings: Settings) -> Iterator[History | None]:
     """As `history`; None where evald has an inbox but never ran, so there is no database yet, or an empty file that the
     daemon which is starting has not filled.
     """
-    url = normalised(settings.database_url)
-    missing = url.get_backend_name() == "sqlite" and not _is_there(Path(url.database or ""))
+    file = file_of(settings.database_url)
+    missing = file is not None and not is_there(file)
     if missing and settings.paths.inbox.is_dir():
         yield None
         return
@@ -65,7 +65,8 @@ def history_if_any(settings: Settings) -> Iterator[History | None]:
         opened.close()
 
 
-def _is_there(file: Path) -> bool:
+def is_there(file: Path) -> bool:
+    """Whether the file of a SQLite database is. Raises `OperatorError` where this user may not know."""
     try:
         return file.exists()
     except PermissionError as error:

@@ -139,6 +139,12 @@ def normalised(url: str) -> URL:
     raise OperatorError(f"database kind {parsed.drivername!r} is not supported", hint=_URL_HINT)
 
 
+def file_of(url: str) -> Path | None:
+    """Where the SQLite database of `url` is, there or not; None for a server's. Raises `OperatorError`."""
+    parsed = normalised(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
 _URL_HINT = "use sqlite:////absolute/path/evald.sqlite3 or postgresql://user@host/name"
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from daemon.executor import tree
-from daemon.executor.layout import ITEM_BYTES
+from daemon.executor.layout import EXPORT_STEP, ITEM_BYTES, aligned
 from daemon.executor.mapping import Mapping
 from daemon.executor.protocol import Message
 from daemon.executor.slots import as_tensor
@@ -34,12 +34,12 @@ class Exchange:
         return node, [{"dtype": _dtype_name(item), "shape": list(item.shape)} for item in self._leaving]
 
     def write(self, memory: Mapping, offset: int) -> int:
-        """Copy the tensors that were described last to `offset`, one after the other at 64-byte steps. Returns where
-        the next set goes."""
+        """Copy the tensors that were described last to `offset`, one behind the other. Returns where the next set
+        goes."""
         for tensor in self._leaving:
             if tensor.numel():
                 memory.tensor(tensor.dtype, (tensor.numel(),), offset).copy_(tensor.reshape(-1))
-            offset += _aligned(tensor.numel() * tensor.element_size())
+            offset += aligned(tensor.numel() * tensor.element_size(), EXPORT_STEP)
         return offset
 
     @contextmanager
@@ -74,7 +74,7 @@ class Exchange:
                 # By way of the host, a sanitizer sees that the copy has a content.
                 tensor = shared.cpu().to(self._device, copy=True) if self._under_tool else shared.clone()
                 found.append(tensor)
-                offset += _aligned(tensor.numel() * tensor.element_size())
+                offset += aligned(tensor.numel() * tensor.element_size(), EXPORT_STEP)
         return found
 
 
@@ -133,7 +133,3 @@ def with_shape(name: str, tensor: Any) -> str:
 
 def _dtype_name(tensor: torch.Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def _aligned(size: int) -> int:
-    return -(-size // 64) * 64

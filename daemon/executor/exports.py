@@ -11,13 +11,12 @@ import torch
 from daemon.executor import tree
 from daemon.executor.capture import printable
 from daemon.executor.conversation import Cell
-from daemon.executor.layout import TensorShape, aligned
+from daemon.executor.layout import EXPORT_STEP, TensorShape, aligned
 from daemon.executor.memory import SharedMemory, share
 from daemon.executor.protocol import Message
 from daemon.executor.wiring import CannotWire
 from daemon.verdict import Phase
 
-_EXPORT_STEP = 64
 _UNMAPPING_S = 60.0
 _KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # shared memory that is kept for the next round
 _MAX_RANK = 64
@@ -177,7 +176,7 @@ class Export:
 
 
 def _padded(shape: TensorShape) -> int:
-    return aligned(shape.size_bytes, _EXPORT_STEP)
+    return aligned(shape.size_bytes, EXPORT_STEP)
 
 
 def _checked(answer: Message, limit_bytes: int, *, named: bool) -> tuple[tree.Node, list[TensorShape]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 GUARD_BYTES = 256
 _ALIGN = 256
+EXPORT_STEP = 64  # where tensors begin that leave a cell or come into it one behind the other
 ITEM_BYTES = {
     "float64": 8,
     "float32": 4,

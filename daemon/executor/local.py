@@ -243,8 +243,7 @@ class LocalEngine:
             judge = self._judges.get(slot)
         if judge is not None and judge.program.poll() is None:
             return judge
-        if (sickness := self._discard(slot)) is not None:
-            raise sickness
+        self._make_room(slot)
         judge = self._started(lambda: JudgeProcess(self._settings, slot, self._roster.devices[slot]))
         with self._lock:
             self._judges[slot] = judge
@@ -262,9 +261,13 @@ class LocalEngine:
             raise HarnessError("the engine is closed") from error
 
     def _fresh_judge(self, slot: int) -> JudgeProcess:
+        self._make_room(slot)
+        return self._judge(slot)
+
+    def _make_room(self, slot: int) -> None:
+        """For another judge. Raises `DeviceError` when the one there does not end."""
         if (sickness := self._discard(slot)) is not None:
             raise sickness
-        return self._judge(slot)
 
     def _discard(self, slot: int) -> DeviceError | None:
         """End the judge of `slot`, if it has one: why the slot is not fit for another one when that does not end."""

@@ -119,14 +119,15 @@ class Measurement:
 
         Raises `CellFailed` for what a kernel did, `HarnessError` when the null candidate failed.
         """
+        self._progress = progress
         with kept_to(self._lane, [*(place.cell for place in self._places), self._nulls.cell]):
             try:
-                return self._run(estimate_s, deadline, progress, as_graph=self._rules.graph)
+                return self._run(estimate_s, deadline, as_graph=self._rules.graph)
             except NotCaptured as reason:
                 self.not_captured, self._turns.replay = str(reason), False
                 self._forget()
                 self._nulls.detach()
-                return self._run(estimate_s, deadline, progress, as_graph=False)
+                return self._run(estimate_s, deadline, as_graph=False)
             finally:
                 self._nulls.detach()
 
@@ -135,11 +136,8 @@ class Measurement:
         self._series = [Series() for _ in self._places]
         self._calibration = Calibration(self._nulls, self._places, self._series, self._turns)
 
-    def _run(
-        self, estimate_s: float, deadline: float, progress: Callable[[str], None], *, as_graph: bool
-    ) -> list[Timing]:
+    def _run(self, estimate_s: float, deadline: float, *, as_graph: bool) -> list[Timing]:
         start, stage = time.monotonic(), self._stages.stage
-        self._progress = progress
         with stage("size"):
             slots = self._sized(estimate_s, deadline, as_graph=as_graph)
         stop, times_left = None, _GROWN_AT_MOST
@@ -149,7 +147,7 @@ class Measurement:
                     self._calibration.around(slots)
                 self._calibration.copies(slots)
             with stage("rounds"):
-                stop = self._rounds(slots, start, deadline, progress, may_grow=times_left > 0)
+                stop = self._rounds(slots, start, deadline, may_grow=times_left > 0)
             if stop is None:
                 times_left -= 1
                 with stage("size"):
@@ -319,9 +317,7 @@ class Measurement:
         fields = place.wiring.inputs(place.attached.layout)
         return [placed for logical, placed in fields if self._drawer.is_secret(logical)]
 
-    def _rounds(
-        self, slots: int, start: float, deadline: float, progress: Callable[[str], None], *, may_grow: bool
-    ) -> str | None:
+    def _rounds(self, slots: int, start: float, deadline: float, *, may_grow: bool) -> str | None:
         """Until there are enough, and why; None where they turn out to be far too short and `may_grow`."""
         rules = self._rules
         longest_s = 0.0
@@ -339,7 +335,7 @@ class Measurement:
                 if count > ROUNDS_BEFORE_NULLS:  # the first nulls are many, and come once
                     longest_s = max(longest_s, time.monotonic() - began)
             worst = self._worst_rse()
-            progress(f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
+            self._progress(f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
             counted = self._account(0).counted
             enough = len(counted) >= rules.min_rounds and sum(one.calls for one in counted) >= rules.min_calls
             if enough and worst is not None and worst <= rules.target_rse:
