@@ -23,7 +23,7 @@ from daemon.db.repository import Repository
 from daemon.engine import Engine, JobSpec, Progress
 from daemon.errors import BundleError, HarnessError, LostClaim, NoDevice, NotBegun, NotKept, OutOfReach
 from daemon.evaluation import Evaluation
-from daemon.intake.copying import private_copy
+from daemon.intake.copying import CopiedBundle, private_copy
 from daemon.intake.owner import WorkName
 from daemon.intake.reading import read_bundle
 from daemon.intake.spool import Claimed, Spool
@@ -134,7 +134,7 @@ class Desk:
         except BundleError as error:
             return results.rejected(error.message), None
         failpoints.hit("copy.done")
-        described = description(parsed)
+        described = description(parsed, bundle)
         name = parsed.request.name or lease.name
         if (reason := self._engine.refusal(parsed.request.requires)) is not None:
             return self._defer(lease, name, reason, described)
@@ -238,8 +238,8 @@ class Desk:
         return name
 
 
-def description(parsed: ParsedContract) -> Description:
-    """What the database keeps of a contract."""
+def description(parsed: ParsedContract, bundle: CopiedBundle) -> Description:
+    """What the database keeps of a bundle that was read."""
     request = parsed.request
     compare = isinstance(request, CompareRequest)
     requires = request.requires
@@ -255,6 +255,8 @@ def description(parsed: ParsedContract) -> Description:
         contract_sha256=parsed.contract_sha256,
         contract_json=request.model_dump_json(exclude_none=True),
         requires_gpu=requires.gpu.lower() if requires and requires.gpu else None,
+        size_bytes=bundle.total_bytes,
+        file_count=len(bundle.files),
     )
 
 

@@ -178,19 +178,6 @@ class LaunchSpec(Frozen):
     cluster: Extents | None = Field(None, description="blocks of a cluster: a number, a list, or {x, y, z}")
     cooperative: bool = Field(False, strict=True, description="cooperative launch (cuda)")
 
-    @property
-    def grid_dims(self) -> tuple[int, int, int]:
-        """The grid as numbers. Raises ValueError while a symbol stands in it."""
-        return _three_numbers(self.grid)
-
-    @property
-    def block_dims(self) -> tuple[int, int, int]:
-        return _three_numbers(self.block)
-
-    @property
-    def cluster_dims(self) -> tuple[int, int, int] | None:
-        return None if self.cluster is None else _three_numbers(self.cluster)
-
 
 class IOContract(Frozen):
     """The arguments in call order, and the launch where there is one."""
@@ -214,8 +201,3 @@ def _numbers(values: Sequence[int | str]) -> tuple[int, ...]:
     if len(numbers) < len(values):
         raise ValueError(f"bind a case first: {list(values)} still holds symbols")
     return numbers
-
-
-def _three_numbers(values: tuple[int | str, int | str, int | str]) -> tuple[int, int, int]:
-    x, y, z = _numbers(values)
-    return x, y, z

@@ -24,7 +24,6 @@ class NewJob:
     submitter_uid: int | None
     dropped_at: datetime
     size_bytes: int
-    file_count: int | None = None
     priority: int = 0
 
 
@@ -34,7 +33,8 @@ class Description:
     dropped name.
 
     `contract_json` is kept up to 1 MiB. `requires_gpu` (lower case, "h200") is for people who ask what waits for which
-    GPU; whether a host can serve the job, its engine says.
+    GPU; whether a host can serve the job, its engine says. `size_bytes` and `file_count` are of the unpacked bundle; a
+    None `size_bytes` leaves that of the file that was dropped.
     """
 
     kind: str
@@ -48,6 +48,8 @@ class Description:
     contract_sha256: str | None = None
     contract_json: str | None = None
     requires_gpu: str | None = None
+    size_bytes: int | None = None
+    file_count: int | None = None
 
 
 @dataclass(frozen=True)

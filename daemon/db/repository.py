@@ -168,13 +168,6 @@ class Repository:
             raise leases.lost(lease)
         return until
 
-    def relocate(self, lease: Lease, work_name: str) -> None:
-        """Write down that the bundle is now `work_name` in `work/`: taken over by rename. Raises `LostClaim`."""
-        statement = update(Job).where(Job.id == lease.job_id, Job.state.in_(rows.HELD), Job.fence == lease.fence)
-        with self._database.write() as connection:
-            if connection.execute(statement.values(work_name=work_name)).rowcount == 0:
-                raise leases.lost(lease)
-
     def publish(self, lease: Lease, published: Published) -> bool:
         """Claimed or running -> finished: verdict, result document, evaluations, samples, metrics, environment; all
         or none.

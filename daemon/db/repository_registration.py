@@ -53,7 +53,6 @@ def _bundle_row(job: NewJob) -> dict[str, Any]:
         "submitter_uid": job.submitter_uid,
         "dropped_at": job.dropped_at,
         "size_bytes": job.size_bytes,
-        "file_count": job.file_count,
     }
 
 
@@ -107,8 +106,10 @@ def _described_job(description: Description) -> dict[str, Any]:
 
 def _described_bundle(description: Description) -> dict[str, Any]:
     contract = description.contract_json
-    return {
+    values: dict[str, Any] = {
+        "file_count": description.file_count,
         "source_sha256": description.source_sha256,
         "contract_sha256": description.contract_sha256,
         "contract_json": contract if contract is not None and len(contract) <= CONTRACT_KEPT_CHARS else None,
     }
+    return values | ({"size_bytes": description.size_bytes} if description.size_bytes is not None else {})

@@ -113,18 +113,10 @@ class Spool:
         entries = _listing(self._paths.inbox)
         return sum(name.endswith(suffix) and names.split_job_id(name)[1] is not None for name in entries)
 
-    def take_over(self, claimed: Claimed) -> Claimed:
-        """Take a claimed bundle from another owner (whose lease is over). Raises `LostClaim` when it is gone."""
-        if claimed.owner == self.owner:
-            return claimed
-        return self._renamed(claimed, WorkName(claimed.dropped_name, claimed.own_id, self.owner, claimed.job_id))
-
     def as_another(self, claimed: Claimed) -> Claimed:
         """Give a claimed bundle a fresh job id, because another has the one it came with. Raises `LostClaim` when it is
         gone."""
-        return self._renamed(claimed, WorkName(claimed.dropped_name, False, self.owner, names.make_job_id()))
-
-    def _renamed(self, claimed: Claimed, work_name: WorkName) -> Claimed:
+        work_name = WorkName(claimed.dropped_name, False, self.owner, names.make_job_id())
         before, target = _lstat(claimed.path), self._paths.work / work_name.text
         _move(claimed.path, target)
         return _claimed(target, work_name, before)

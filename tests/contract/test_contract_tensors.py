@@ -274,12 +274,12 @@ def launch_of(launch: dict[str, Any], **bind: int) -> Any:
 )
 def test_grid_block_and_cluster_take_every_form(written: Any, dims: tuple[int, int, int]) -> None:
     launch = launch_of({"grid": written, "block": written, "cluster": written}, N=7)
-    assert (launch.grid_dims, launch.block_dims, launch.cluster_dims) == (dims, dims, dims)
+    assert (launch.grid, launch.block, launch.cluster) == (dims, dims, dims)
 
 
 def test_launch_defaults_are_one_block_of_256_threads() -> None:
     launch = launch_of({})
-    assert (launch.grid_dims, launch.block_dims, launch.cluster_dims) == ((1, 1, 1), (256, 1, 1), None)
+    assert (launch.grid, launch.block, launch.cluster) == ((1, 1, 1), (256, 1, 1), None)
     assert (launch.num_warps, launch.num_stages, launch.shared_mem, launch.cooperative) == (None, None, 0, False)
 
 
@@ -306,7 +306,7 @@ def test_a_launch_that_cannot_be_is_refused(launch: dict[str, Any], field: str) 
 
 
 def test_a_large_block_is_left_to_the_device() -> None:
-    assert launch_of({"block": [64, 64]}).block_dims == (64, 64, 1)
+    assert launch_of({"block": [64, 64]}).block == (64, 64, 1)
 
 
 def test_binding_keeps_the_request_and_resolves_every_symbol() -> None:
@@ -320,7 +320,7 @@ def test_binding_keeps_the_request_and_resolves_every_symbol() -> None:
     assert [spec_of(arg).dims for arg in io.args[:2]] == [(100_000,), (100_000,)]
     assert io.args[2].value == 100_000
     assert io.launch is not None
-    assert io.launch.grid_dims == (391, 1, 1)
+    assert io.launch.grid == (391, 1, 1)
     with pytest.raises(ValueError, match="bind a case"):
         _ = spec_of(_io(request.custom_kernel).args[0]).dims
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from db_examples import DROPPED, ENVIRONMENT, new_job, passed, passed_case, published, wrong
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from daemon.db import repository_leases, repository_rows
 from daemon.db.connection import Database
 from daemon.db.errors import StorageRefused
 from daemon.db.history import History
-from daemon.db.models import Job, Statistics
+from daemon.db.models import Bundle, Job, Statistics
 from daemon.db.records import AttemptOutcome, Description, Lease
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim
@@ -96,7 +96,7 @@ class TestRegister:
         repository.publish(lease, passed())
         assert not repository.register(job)
 
-    def test_a_description_is_kept(self, repository: Repository, history: History) -> None:
+    def test_a_description_is_kept(self, repository: Repository, history: History, database: Database) -> None:
         job = new_job()
         repository.register(job)
         description = Description(
@@ -108,12 +108,16 @@ class TestRegister:
             labels={"team": "a\0b"},
             priority=7,
             source_sha256="a" * 64,
+            size_bytes=12,
+            file_count=3,
         )
         assert repository.describe(job.job_id, description)
+        with database.read() as connection:
+            assert connection.scalar(select(Bundle.file_count).where(Bundle.id == job.job_id)) == 3
         found = history.job(job.job_id)
         assert found is not None
         assert (found.name, found.problem, found.priority, found.kernel_type) == ("softmax", "softmax-4k", 7, "triton")
-        assert found.source_sha256 == "a" * 64
+        assert (found.source_sha256, found.size_bytes) == ("a" * 64, 12)
         assert found.labels == {"team": "a\\x00b"}, "what a database cannot hold is escaped"
 
     def test_a_finished_job_is_not_described(self, repository: Repository) -> None:
@@ -204,14 +208,7 @@ class TestHold:
         assert found is not None
         assert (found.progress, found.lease_until) == ("checking 3/5", until)
 
-    def test_a_bundle_that_was_taken_over_has_a_new_place(self, repository: Repository, history: History) -> None:
-        lease = leased(repository)
-        repository.relocate(lease, "vec_add@other-host")
-        found = history.job(lease.job_id)
-        assert found is not None
-        assert found.work_name == "vec_add@other-host"
-
-    @pytest.mark.parametrize("action", ["start", "heartbeat", "relocate", "publish", "retry", "defer", "withdraw"])
+    @pytest.mark.parametrize("action", ["start", "heartbeat", "publish", "retry", "defer", "withdraw"])
     def test_an_older_fence_changes_nothing(
         self, repository: Repository, database: Database, history: History, action: str
     ) -> None:
@@ -224,7 +221,6 @@ class TestHold:
         attempts = {
             "start": lambda: repository.start(stale),
             "heartbeat": lambda: repository.heartbeat(stale, LEASE_S),
-            "relocate": lambda: repository.relocate(stale, "mine"),
             "publish": lambda: repository.publish(stale, passed()),
             "retry": lambda: repository.retry(stale, "why"),
             "defer": lambda: repository.defer(stale, "why"),

@@ -116,6 +116,7 @@ def test_the_same_name_dropped_twice_is_two_jobs_that_share_their_source_hash(ho
     first, second = jobs_of(home)
     assert first.job_id != second.job_id
     assert first.source_sha256 == second.source_sha256 is not None
+    assert first.size_bytes == len(json.dumps(contract(RIGHT)))
     assert len(list((home / "results").glob("[0-9]*/*/result.json"))) == 2
 
 
