@@ -15,7 +15,9 @@ from daemon.errors import HarnessError
 from daemon.executor import protocol
 from daemon.executor.cell_settings import CellSettings
 from daemon.executor.conversation import Cell
+from daemon.executor.programs import ForkedProgram, PlainProgram
 from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.cell_group import CellGroup
 from daemon.executor.sandbox.policy import (
     UIDS_PER_SLOT,
     CellLimits,
@@ -25,7 +27,7 @@ from daemon.executor.sandbox.policy import (
     gpu_folders,
     readable_folders,
 )
-from daemon.executor.supervise import ForkedProgram, PlainProgram, start_plain
+from daemon.executor.supervise import start_plain
 from daemon.executor.zygotes import Birth, ZygoteEnded, Zygotes
 from daemon.verdict import Side
 
@@ -165,7 +167,7 @@ class Cells:
             environment["PATH"] = f"{shelf / 'bin'}:{environment['PATH']}"
         return environment | (self._tool.environment if self._tool is not None else {})
 
-    def _group(self, number: int) -> cgroup.CellGroup | None:
+    def _group(self, number: int) -> CellGroup | None:
         if self._groups is None:
             return None
         try:

@@ -19,7 +19,7 @@ from daemon.evaluation import Failure
 from daemon.executor import protocol
 from daemon.executor.capture import Capture, printable
 from daemon.executor.cell_settings import CellSettings
-from daemon.executor.supervise import Ended, ForkedProgram, PlainProgram
+from daemon.executor.programs import Ended, ForkedProgram, PlainProgram
 from daemon.verdict import Phase, Side, Verdict
 
 _CHUNK = 1 << 18

@@ -11,8 +11,9 @@ from daemon.config import Settings
 from daemon.errors import DeviceError, HarnessError, OperatorError
 from daemon.executor import protocol
 from daemon.executor.devices import Device
+from daemon.executor.programs import PlainProgram
 from daemon.executor.sandbox import cgroup
-from daemon.executor.supervise import PlainProgram, start_judge, sweep_folders
+from daemon.executor.supervise import start_judge, sweep_folders
 
 _START_LIMIT_S = 120.0
 _MAX_ANSWER = 64 * 1024 * 1024

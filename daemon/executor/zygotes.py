@@ -23,10 +23,11 @@ from typing import Any
 
 from daemon.errors import HarnessError
 from daemon.executor import protocol
+from daemon.executor.programs import ForkedProgram, SandboxedProgram
 from daemon.executor.sandbox import bubblewrap
-from daemon.executor.sandbox.cgroup import CellGroup
+from daemon.executor.sandbox.cell_group import CellGroup
 from daemon.executor.sandbox.policy import Policy
-from daemon.executor.supervise import ForkedProgram, SandboxedProgram, start_sandboxed
+from daemon.executor.supervise import start_sandboxed
 
 _FIRST_TO_GO = "1000"  # proc(5)
 _END_S = 1.0  # who has lost its forks is about to end, or has a fault of another kind

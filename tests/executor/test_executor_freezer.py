@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox import cell_group, cgroup
 
 
 @pytest.fixture
@@ -17,14 +17,14 @@ def state(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def freezer(state: Path) -> cgroup._Freezer:
-    return cgroup._Freezer(state.with_name("switch"), state, stop=b"FROZEN", go=b"THAWED", stopped=b"FROZEN")
+def freezer(state: Path) -> cell_group._Freezer:
+    return cell_group._Freezer(state.with_name("switch"), state, stop=b"FROZEN", go=b"THAWED", stopped=b"FROZEN")
 
 
 def test_who_waits_for_a_member_to_stop_leaves_it_a_processor(
-    freezer: cgroup._Freezer, state: Path, monkeypatch: pytest.MonkeyPatch
+    freezer: cell_group._Freezer, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cgroup.time, "sleep", lambda _: state.write_bytes(b"FROZEN\n"))
+    monkeypatch.setattr(cell_group.time, "sleep", lambda _: state.write_bytes(b"FROZEN\n"))
     assert freezer.freeze()
     assert state.with_name("switch").read_bytes() == b"FROZEN\n"
     freezer.thaw()
@@ -32,15 +32,15 @@ def test_who_waits_for_a_member_to_stop_leaves_it_a_processor(
 
 
 def test_a_group_that_stands_at_once_is_not_waited_for(
-    freezer: cgroup._Freezer, state: Path, monkeypatch: pytest.MonkeyPatch
+    freezer: cell_group._Freezer, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cgroup.time, "sleep", lambda _: pytest.fail("nobody had to wait"))
+    monkeypatch.setattr(cell_group.time, "sleep", lambda _: pytest.fail("nobody had to wait"))
     state.write_bytes(b"FROZEN\n")
     assert freezer.freeze()
 
 
-def test_a_group_that_never_stands_is_told(freezer: cgroup._Freezer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cgroup, "_FREEZE_LIMIT_S", 0.02)
+def test_a_group_that_never_stands_is_told(freezer: cell_group._Freezer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell_group, "_FREEZE_LIMIT_S", 0.02)
     assert not freezer.freeze()
 
 

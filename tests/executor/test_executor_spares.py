@@ -17,9 +17,9 @@ from daemon.executor.cell_settings import CellSettings
 from daemon.executor.cells import Cells
 from daemon.executor.conversation import Cell
 from daemon.executor.devices import choose
+from daemon.executor.programs import ForkedProgram
 from daemon.executor.sandbox import cgroup
 from daemon.executor.spares import Nursery, Spares
-from daemon.executor.supervise import ForkedProgram
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side
 

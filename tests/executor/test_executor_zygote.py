@@ -23,9 +23,9 @@ from daemon.executor.cell_settings import CellSettings
 from daemon.executor.cells import Cells
 from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.devices import Device, choose
-from daemon.executor.sandbox import cgroup
+from daemon.executor.programs import ForkedProgram
+from daemon.executor.sandbox import cell_group, cgroup
 from daemon.executor.sandbox.policy import CellLimits, Policy
-from daemon.executor.supervise import ForkedProgram
 from daemon.executor.zygotes import Zygote, Zygotes
 from daemon.verdict import Phase, Side, Verdict
 
@@ -154,20 +154,20 @@ def test_a_cell_that_a_host_without_memory_took_is_not_to_blame(
 def test_who_is_at_the_limit_or_has_half_of_what_there_is_is_to_blame(
     peak: int, limit: int, *, is_too_much: bool
 ) -> None:
-    assert cgroup.is_too_much(peak, limit, 1000) is is_too_much
+    assert cell_group.is_too_much(peak, limit, 1000) is is_too_much
 
 
 def test_what_there_is_is_the_hosts_or_the_least_that_a_group_around_may_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cgroup, "_ROOT", tmp_path)
+    monkeypatch.setattr(cell_group, "ROOT", tmp_path)
     cell = tmp_path / "container" / "service" / "cells" / "cell"
     cell.mkdir(parents=True)
     host_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert cgroup._around(cell, "memory.max") == host_bytes
+    assert cell_group._around(cell, "memory.max") == host_bytes
     for place, limit in ((cell, 1), (cell.parent, "max"), (cell.parents[1], 5000), (cell.parents[2], 4000)):
         (place / "memory.max").write_text(f"{limit}\n")
-    assert cgroup._around(cell, "memory.max") == 4000
+    assert cell_group._around(cell, "memory.max") == 4000
 
 
 def test_who_asks_a_cell_that_is_dead_is_told_so(kept: Kept) -> None:

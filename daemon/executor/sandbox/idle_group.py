@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from daemon.executor import owner
-from daemon.executor.sandbox.cgroup import Cgroups, remove_empty
+from daemon.executor.sandbox.cell_group import remove_empty
+from daemon.executor.sandbox.cgroup import Cgroups
 
 _NICEST = "19"
 
