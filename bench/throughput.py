@@ -1,11 +1,11 @@
 """Evaluations a minute: evald against the same kernels judged without it, in one run.
 
-    python bench/throughput.py [--bundles 24] [--device auto|cpu|cuda] [--max-s S] [--elements N]
+    python bench/throughput.py [--bundles 24] [--device auto|cpu|cuda] [--max-s S] [--elements N] [--pause-s 2]
 
 Distinct Triton ReLU kernels, every sixth one wrong, each compared with torch's. Three ways to judge them:
 
 - **evald**: a daemon on an inbox, sandbox and whole measurement protocol; first one bundle at a time into the idle
-  daemon (from the drop to the result), then all at once;
+  daemon (from the drop to the result, `--pause-s` after the result before), then all at once;
 - **process per bundle**: a fresh interpreter for each, `bench/plain_evaluator.py`, no isolation from the kernel;
 - **one process**: the same in one process that has everything imported, nothing isolated from anything.
 
@@ -164,6 +164,7 @@ def by_evald(arguments: argparse.Namespace, device: str, scratch: Path) -> tuple
         idle_s, idle = [], []
         for number in range(IDLE_BUNDLES):
             folder = made(f"idle{number}", 100 * EVERY_WRONG + number)
+            time.sleep(arguments.pause_s)
             start = time.perf_counter()
             evald.drop(folder)
             idle.append(evald.result(folder.name))
@@ -249,6 +250,9 @@ def asked(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Device]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="evald against judging without it.")
     parser.add_argument("--bundles", type=int, default=24)
+    parser.add_argument(
+        "--pause-s", type=float, default=2.0, help="how long the daemon is idle before a bundle that comes by itself"
+    )
     arguments, judged_on = asked(parser)
     device = judged_on.kind
     if device == "cpu":

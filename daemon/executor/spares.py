@@ -3,23 +3,36 @@
 Theory of operation: the judge has them started while it works on the case before, by a thread of its own, for most of
 that is waiting. They come up by themselves. Making a context keeps a GPU busy, so while something is measured those
 that have not come up yet are stopped where they are (`Nursery.still`), and go on afterwards: two of a kind ready means
-that the next case need not wait for what this one put off. A spare has seen nothing of any bundle; it is handed out
-once, and killed after its one evaluation like every cell.
+that the next case need not wait for what this one put off. When nothing at all is to be done, they load what kernels
+often want of torch (`preloading`), step by step. A spare has seen nothing of any bundle; it is handed out once, and
+killed after its one evaluation like every cell.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
+from enum import Enum, auto
 from typing import Protocol
 
 from daemon import log
 from daemon.errors import HarnessError
 from daemon.executor.cells import Cells, Tool
 from daemon.executor.conversation import Cell, CellFailed
-from daemon.verdict import Side
+from daemon.verdict import Phase, Side
+
+_STEP_LIMIT_S = 30.0
+
+
+class Preloaded(Enum):
+    """What came of a moment in which spares could load something. `WAITING`: one that is not up yet will be able to."""
+
+    STEP = auto()
+    WAITING = auto()
+    ALL = auto()
 
 
 class Starter(Protocol):
@@ -38,14 +51,16 @@ class Spares:
 
     def __init__(self, cells: Cells, count: int) -> None:
         self._cells = cells
-        self._count = count
+        self.count = count
         self._ready: deque[Cell] = deque()
         self._stopped: list[Cell] = []
+        self._preloaded: set[Cell] = set()
 
     def start(self, side: Side) -> Cell:
         """The spare that was started first, if it comes up; else a fresh one. Raises `HarnessError`."""
         while self._ready:
             cell = self._ready.popleft()
+            self._preloaded.discard(cell)
             if cell.program.poll() is None and _comes_up(cell):
                 cell.side = side
                 return cell
@@ -59,10 +74,33 @@ class Spares:
     def refill(self) -> None:
         """Start what is missing, without waiting until it is up. What fails is told when a cell is really needed."""
         try:
-            while len(self._ready) < self._count:
+            while len(self._ready) < self.count:
                 self._ready.append(self._cells.start(Side.CANDIDATE))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no fault of the case that wanted spares
             log.story("no spare cell", level=30, reason=f"{type(error).__name__}: {error}")
+
+    def preload(self, place: int) -> Preloaded:
+        """One step in the spare that is number `place` of those to be handed out. One that fails is let go."""
+        cell = next(iter(tuple(self._ready)[place:]), None)
+        if cell is None or cell in self._preloaded:
+            return Preloaded.ALL
+        try:
+            if not cell.is_up():
+                return Preloaded.WAITING
+            deadline = time.monotonic() + _STEP_LIMIT_S
+            answer = cell.request({"type": "preload"}, "preloaded", phase=Phase.LOAD, deadline=deadline)
+        except (CellFailed, HarnessError) as failed:
+            self._let_go(cell, failed)
+            return Preloaded.ALL
+        if answer.get("left") is not True:
+            self._preloaded.add(cell)
+        return Preloaded.STEP
+
+    def _let_go(self, cell: Cell, failed: Exception) -> None:
+        self._ready.remove(cell)
+        self._preloaded.discard(cell)
+        cell.kill()
+        log.story("a spare cell did not start", level=30, reason=failed)
 
     def stop(self) -> None:
         """Stop those that have not come up yet where they are. One that cannot be stopped is let go."""
@@ -72,9 +110,7 @@ class Spares:
                     cell.freeze()
                     self._stopped.append(cell)
             except (CellFailed, HarnessError, OSError) as failed:
-                self._ready.remove(cell)
-                cell.kill()
-                log.story("a spare cell did not start", level=30, reason=failed)
+                self._let_go(cell, failed)
 
     def go_on(self) -> None:
         """Let the stopped ones come up."""
@@ -84,6 +120,7 @@ class Spares:
 
     def close(self) -> None:
         """Kill them."""
+        self._preloaded.clear()
         while self._ready:
             self._ready.pop().kill()
 
@@ -114,6 +151,17 @@ class Nursery:
     def _refill(self) -> None:
         for spares in self.spares.values():
             spares.refill()
+
+    def preload(self) -> Preloaded:
+        """One step in the spare that will be wanted first of those that have some left: who calls it has nothing better
+        to do."""
+        found = {Preloaded.ALL if self._coming is None or self._coming.done() else Preloaded.WAITING}
+        for place in range(max(spares.count for spares in self.spares.values())):
+            for spares in self.spares.values():
+                if (one := spares.preload(place)) is Preloaded.STEP:
+                    return one
+                found.add(one)
+        return Preloaded.WAITING if Preloaded.WAITING in found else Preloaded.ALL
 
     def _wait(self) -> None:
         if self._coming is not None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from daemon.executor import packing, tree
+from daemon.executor import packing, preloading, tree
 from daemon.executor.exchange import Exchange, is_shareable, put, settle, with_shape
 from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message, unpacked
@@ -62,6 +62,7 @@ class Workload:
         self._slots: dict[int, Slots] = {}  # the null candidate has one arena per side, every other cell number 0
         self._returned = True
         self._described: dict[str, tuple[tree.Node, list[Message]]] = {}
+        self._preloading = preloading.steps(device)
 
     @staticmethod
     @cache
@@ -78,6 +79,10 @@ class Workload:
         """Answer one message. Raises `KernelFault` for what the bundle did wrong."""
         handler: Callable[[Message, list[int]], Message] = getattr(self, f"_on_{message['type']}")
         return handler(message, fds)
+
+    def _on_preload(self, _message: Message, _fds: list[int]) -> Message:
+        """One step more of what can be loaded before there is a kernel; `left` False: that was all."""
+        return {"type": "preloaded", "left": next(self._preloading, self) is None}
 
     # -- sources ------------------------------------------------------------------------------------------------
 

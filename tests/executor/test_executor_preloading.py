@@ -1,0 +1,106 @@
+"""What spares load while nobody wants anything: step by step, the one first that is wanted first, and never in a job's
+time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from executor_settings import cell_uid, small_settings
+
+from daemon.executor import judge, preloading
+from daemon.executor.cell_settings import CellSettings
+from daemon.executor.cells import Cells
+from daemon.executor.devices import choose
+from daemon.executor.programs import ForkedProgram
+from daemon.executor.sandbox import cgroup
+from daemon.executor.spares import Nursery, Preloaded, Spares
+from daemon.executor.zygotes import Zygotes
+from daemon.verdict import Side
+
+_STEPS = len(preloading._USES) + len(preloading._PRODUCTS)
+
+
+@pytest.fixture
+def nursery(tmp_path: Path, zygotes: Zygotes) -> Iterator[Nursery]:
+    """One spare of each kind."""
+    settings = small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(51)})
+    of = CellSettings.of(settings, choose(settings)[0], uid_step=0, slot=0, threads=1)
+    cells = Cells(of, cgroup.find(), zygotes)
+    made = Nursery({side: Spares(cells, 1) for side in (Side.REFERENCE, Side.CANDIDATE)})
+    yield made
+    made.close()
+
+
+def test_each_step_loads_something_and_none_draws_a_random_number() -> None:
+    before = torch.get_rng_state()
+    assert len(list(preloading.steps("cpu"))) == _STEPS
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.sandbox
+def test_spares_load_one_thing_at_a_time_and_the_references_first(nursery: Nursery) -> None:
+    nursery.refill()
+    steps: list[int] = []
+    first, second = (nursery.spares[side] for side in (Side.REFERENCE, Side.CANDIDATE))
+    deadline = time.monotonic() + 60
+    while (found := nursery.preload()) is not Preloaded.ALL:
+        assert time.monotonic() < deadline
+        if found is Preloaded.STEP:
+            steps.append(len(first._preloaded))
+            assert first._preloaded or not second._preloaded
+    assert len(steps) == 2 * (_STEPS + 1), "the last one says that it was"
+    assert steps == sorted(steps)
+    assert nursery.preload() is Preloaded.ALL
+    cell = first.start(Side.REFERENCE)
+    assert cell.versions
+    cell.kill()
+    assert not first._preloaded
+
+
+@pytest.mark.sandbox
+def test_one_that_has_died_is_let_go_and_keeps_nobody_busy(nursery: Nursery) -> None:
+    nursery.refill()
+    nursery._wait()
+    (cell,) = nursery.spares[Side.REFERENCE]._ready
+    cell.greet()
+    assert isinstance(cell.program, ForkedProgram)
+    os.kill(cell.program._init_pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while cell.program.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert nursery.spares[Side.REFERENCE].preload(0) is Preloaded.ALL
+    assert not nursery.spares[Side.REFERENCE]._ready
+
+
+class _Judge(judge.Judge):
+    """One that has nothing but moments."""
+
+    def __init__(self, moments: list[Preloaded], then: socket.socket) -> None:
+        self._moments = iter(moments)
+        self._then = then
+
+    def use_the_moment(self) -> Preloaded:
+        found = next(self._moments, None)
+        if found is None:
+            self._then.send(b"x")
+            return Preloaded.STEP
+        return found
+
+
+def test_time_is_used_until_all_is_done_or_somebody_wants_something() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        judge.use_the_time(ours, _Judge([Preloaded.STEP, Preloaded.WAITING, Preloaded.ALL], theirs))
+        ours.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            ours.recv(1)
+        judge.use_the_time(ours, _Judge([Preloaded.STEP], theirs))
+        assert ours.recv(1) == b"x"
