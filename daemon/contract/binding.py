@@ -143,6 +143,9 @@ def _bind_tensor(arg: ArgSpec, spec: TensorSpec, binder: Binder, path: str) -> T
         return spec.model_copy(update=update)
     if spec.data is not None:
         update["data"] = _bind_data(spec.data, spec, dims, binder, f"{path}.data")
+    init = update.get("init")
+    if isinstance(init, InitSpec) and init is not spec.init and (reason := _runs_over(init, spec.info, dims)):
+        binder.complain(f"{path}.init", reason)
     if arg.is_input and spec.init is None and spec.data is None and math.prod(dims) > 0:
         hint = ", or role output if the kernel only writes it" if arg.is_output else ""
         binder.complain(path, f"an {arg.role} tensor needs init or data{hint}")
@@ -172,6 +175,16 @@ def _bind_init(init: InitSpec, info: DTypeInfo, binder: Binder, path: str) -> In
     if init.kind is InitKind.UNIFORM and bound.low > bound.high:  # type: ignore[operator]  # both are numbers now
         binder.complain(path, f"low {bound.low} is above high {bound.high}{_defaulted(init)}")
     return bound
+
+
+def _runs_over(init: InitSpec, info: DTypeInfo, dims: tuple[int, ...]) -> str | None:
+    """Why the last number of an `arange` cannot be had, or None."""
+    if init.kind is not InitKind.ARANGE or 0 in dims or info.category is Category.BOOL:
+        return None
+    start, step = (value if isinstance(value, int | float) else 0 for value in (init.start, init.step))
+    last = start + step * ((dims[-1] if dims else 1) - 1)
+    reason = unrepresentable(info, last)
+    return None if reason is None else f"its last number is {last}: {reason}"
 
 
 def _bound_default(name: str, info: DTypeInfo) -> float:

@@ -3,6 +3,7 @@ secret."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -15,6 +16,7 @@ import torch
 from daemon.contract import InitKind, InitSpec, TensorSpec, decode_tensor
 
 _INT64_RANGE = 1_000_000
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Secret:
@@ -41,7 +43,14 @@ class Secret:
 
 def is_fixed(spec: TensorSpec) -> bool:
     """Whether the contract itself determines the content: the same in every trial, so a kernel may know it."""
-    return spec.data is not None or spec.init is None or spec.init.kind not in ("randn", "uniform")
+    if spec.data is not None or spec.init is None or spec.init.kind not in ("randn", "uniform"):
+        return True
+    dtype, init = getattr(torch, spec.dtype), spec.init
+    if dtype is torch.bool:
+        return False
+    if init.kind == "randn":
+        return init.std == 0 and (dtype.is_floating_point or dtype.is_complex)
+    return init.low is not None and init.low == init.high
 
 
 def draw(spec: TensorSpec, generator: torch.Generator, *count: int) -> torch.Tensor:
@@ -89,7 +98,8 @@ def _full_range(shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Gen
 
 
 def _uniform(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
-    """[low, high) for floats (default 0, 1), inclusive for integers (default 0, 100)."""
+    """[low, high) for floats (default 0, 1), for both parts of a complex number; inclusive for integers (default 0,
+    100)."""
     if dtype is torch.bool:
         return torch.randint(0, 2, shape, generator=generator).to(torch.bool)
     if not (dtype.is_floating_point or dtype.is_complex):
@@ -100,11 +110,30 @@ def _uniform(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generat
         return torch.randint(low, high + 1, shape, generator=generator, dtype=torch.int64).to(dtype)
     low_f = 0.0 if init.low is None else float(init.low)
     high_f = 1.0 if init.high is None else float(init.high)
+    if dtype.is_complex:
+        parts = _uniform(init, (*shape, 2), torch.empty((), dtype=dtype).real.dtype, generator)
+        return torch.view_as_complex(parts)
     wide = torch.float64 if dtype is torch.float64 else torch.float32
     unit = torch.rand(shape, generator=generator, dtype=wide)
-    if high_f - low_f > torch.finfo(wide).max:
-        return (low_f * (1 - unit) + high_f * unit).to(dtype)
-    return (unit * (high_f - low_f) + low_f).to(dtype)
+    apart = high_f - low_f
+    drawn = unit.mul_(apart).add_(low_f) if apart <= torch.finfo(wide).max else low_f * (1 - unit) + high_f * unit
+    least, greatest = _least_from(low_f, dtype), -_least_from(-high_f, dtype, beyond=True)
+    return drawn.clamp_(least, max(least, greatest)).to(dtype)
+
+
+@functools.cache
+def _least_from(bound: float, dtype: torch.dtype, *, beyond: bool = False) -> float:
+    """The least number of a floating-point dtype that is at least `bound`, or above it: what is drawn is rounded, and
+    might be rounded past it."""
+    nearest = torch.tensor(bound, dtype=torch.float64, device="cpu").to(dtype)
+    found = float(nearest.double())
+    if found > bound or (found == bound and not beyond):
+        return found
+    whole = _BITS[dtype.itemsize]
+    if found == 0:
+        return float(torch.ones((), dtype=whole, device="cpu").view(dtype).double())
+    step = 1 if found > 0 else -1
+    return float((nearest.view(whole) + step).view(dtype).double())
 
 
 def _wide_range(

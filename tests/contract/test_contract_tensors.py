@@ -203,6 +203,8 @@ def test_init_and_data_exclude_each_other() -> None:
         ("bool", {"kind": "full", "fill_value": 1}, {"fill_value": True}),
         ("int64", {"kind": "full", "fill_value": 2**53 + 1}, {"fill_value": 2**53 + 1}),
         ("float16", {"kind": "full", "fill_value": 0.1}, {"fill_value": 0.1}),
+        ("bool", {"kind": "arange"}, {"start": False, "step": True}),
+        ("int8", {"kind": "arange", "start": 124}, {"start": 124, "step": 1}),
     ],
 )
 def test_binding_fills_in_every_parameter_of_the_kind(
@@ -227,6 +229,9 @@ def test_binding_fills_in_every_parameter_of_the_kind(
         ("float32", {"kind": "randn", "mean": True}, ".mean"),
         ("float32", {"kind": "randn", "mean": "nan"}, ".mean"),
         ("int8", {"kind": "arange", "step": 0.5}, ".step"),
+        ("int8", {"kind": "arange", "step": 50}, ""),
+        ("int8", {"kind": "arange", "start": -100, "step": -10}, ""),
+        ("float16", {"kind": "arange", "start": 6e4, "step": 4000}, ""),
         ("float32", {"kind": "full"}, ".fill_value"),
         ("int8", {"kind": "full", "fill_value": 128}, ".fill_value"),
         ("uint64", {"kind": "full", "fill_value": 2**64}, ".fill_value"),

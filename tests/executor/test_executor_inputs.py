@@ -47,10 +47,30 @@ def test_unseeded_tensors_and_secrets_differ() -> None:
 def test_uniform_fills_low_to_high_and_a_high_of_zero_is_zero(dtype: str) -> None:
     tensor = drawn(dtype, "uniform", (4096,), low=-2, high=0).double()
     assert -2 <= float(tensor.min()) < -1.9
-    assert -0.1 < float(tensor.max()) <= 0
+    assert -0.1 < float(tensor.max()) < 0
     default = drawn(dtype, "uniform", (4096,)).double()
     assert 0 <= float(default.min()) < 0.1
-    assert 0.9 < float(default.max()) <= 1
+    assert 0.9 < float(default.max()) < 1
+
+
+@pytest.mark.parametrize("dtype", FLOATING)
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 0), (0.3, 0.7), (-0.7, -0.3), (1, 1.5), (-1.5, 0.1)])
+def test_uniform_is_never_rounded_to_high_nor_below_low(dtype: str, low: float, high: float) -> None:
+    tensor = drawn(dtype, "uniform", (1 << 16,), low=low, high=high).double()
+    assert low <= float(tensor.min())
+    assert float(tensor.max()) < high
+
+
+def test_uniform_draws_both_parts_of_a_complex_number() -> None:
+    drawn_parts = torch.view_as_real(drawn("complex64", "uniform", (4096,), low=2, high=3))
+    assert drawn_parts.shape == (4096, 2)
+    for part in drawn_parts.unbind(-1):
+        assert 2 <= float(part.min()) < 2.1 and 2.9 < float(part.max()) < 3
+    assert not torch.equal(*drawn_parts.unbind(-1))
+
+
+def test_uniform_between_equal_bounds_is_that_number() -> None:
+    assert drawn("float32", "uniform", (3,), low=0.25, high=0.25).tolist() == [0.25] * 3
 
 
 def test_uniform_is_inclusive_for_integers_and_reaches_both_ends_of_int64() -> None:
@@ -116,6 +136,22 @@ def test_one_number_of_an_arange_is_as_exact_as_many() -> None:
     assert drawn("uint64", "arange", (), start=2**63).view(torch.int64).item() == -(2**63)
     assert drawn("int64", "arange", (), start=2**53 + 1).item() == 2**53 + 1
     assert drawn("float32", "arange", (), start=0.5).item() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "given", "fixed"),
+    [
+        ("float32", "randn", {"std": 0}, True),
+        ("int32", "randn", {"std": 0}, False),  # uniform over the whole range
+        ("float32", "uniform", {"low": 2, "high": 2}, True),
+        ("int32", "uniform", {"low": 2, "high": 2}, True),
+        ("int32", "uniform", {"low": 2, "high": 3}, False),
+        ("bool", "uniform", {"low": 1, "high": 1}, False),  # a bool is 0 or 1 whatever the bounds
+    ],
+)
+def test_what_leaves_nothing_to_chance_is_fixed(dtype: str, kind: str, given: dict[str, float], *, fixed: bool) -> None:
+    init = InitSpec(kind=InitKind(kind), **given)
+    assert is_fixed(TensorSpec(shape=(2,), dtype=dtype, init=init)) is fixed
 
 
 def test_only_random_content_counts_as_secret() -> None:
