@@ -61,6 +61,10 @@ class DeviceError(HarnessError):
     """
 
 
+class FoundSick(DeviceError):  # noqa: N818 - says what happened
+    """The device was sick before the job came, which has no part in it."""
+
+
 class NotBegun(HarnessError):  # noqa: N818 - says what happened
     """This host could not even begin the job. No attempt of it counts, as long as that is so whatever is in it."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from daemon import log
 from daemon.config import Settings
 from daemon.contract import CaseSpec, ParsedContract
-from daemon.errors import BundleError, DeviceError, HarnessError
+from daemon.errors import BundleError, DeviceError, FoundSick, HarnessError
 from daemon.evaluation import CaseEvaluation, Evaluation
 from daemon.executor import catalog, environment, protocol
 from daemon.executor.builds import Builds
@@ -151,9 +151,9 @@ class Judge:
         self._nursery.refill()
 
     def evaluate(self, bundle_dir: Path, progress: Callable[[str, str | None], None]) -> Evaluation:
-        """Judge the bundle in `bundle_dir`. Raises `HarnessError` only."""
+        """Judge the bundle in `bundle_dir`. Raises `HarnessError` only, `FoundSick` when nothing of it has run."""
         start = time.perf_counter()
-        self._telemetry.require_healthy()
+        self._require_healthy()
         try:
             parsed = self._parse(bundle_dir)
         except BundleError as error:
@@ -238,6 +238,15 @@ class Judge:
         if self._unfinished is not None:
             raise self._unfinished
 
+    def _require_healthy(self) -> None:
+        """Before a bundle: nothing is wrong with the device, and nothing is left of the one before that should not be.
+        Raises `FoundSick`."""
+        try:
+            self._telemetry.require_healthy()
+            self._raise_unfinished()
+        except DeviceError as error:
+            raise FoundSick(error.message) from error
+
     def close(self) -> None:
         self.finish()
         self._nursery.close()
@@ -288,6 +297,12 @@ def _main(argv: list[str]) -> int:
     return 0
 
 
+def _sickness(error: HarnessError) -> str | None:
+    if isinstance(error, FoundSick):
+        return "before"
+    return "now" if isinstance(error, DeviceError) else None
+
+
 def use_the_time(channel: socket.socket, judge: Judge) -> None:
     """Until there is a message, or nothing to be done without one."""
     wait_s = _A_MOMENT_S
@@ -316,11 +331,11 @@ def serve(channel: socket.socket, judge: Judge) -> None:
         except protocol.ClosedError:
             raise
         except HarnessError as error:
-            answer = {"type": "failed", "message": error.message, "sick": isinstance(error, DeviceError)}
+            answer = {"type": "failed", "message": error.message, "sick": _sickness(error)}
         except Exception as error:  # noqa: BLE001 - the judge's main: a bug in evald is never the bundle's fault
             log.LOGGER.exception("the judge failed")
             # torch's name for an error of CUDA; in this process, which runs no bundle's kernel, it is the device's.
-            sick = type(error).__name__ == "AcceleratorError"
+            sick = "now" if type(error).__name__ == "AcceleratorError" else None
             answer = {"type": "failed", "message": f"{type(error).__name__}: {error}", "sick": sick}
         protocol.send(channel, answer)
 

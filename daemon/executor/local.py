@@ -25,7 +25,7 @@ from daemon import log
 from daemon.config import Settings
 from daemon.contract import Requirements
 from daemon.engine import DeviceState, JobSpec, Progress
-from daemon.errors import DeviceError, EvaldError, HarnessError, LostClaim, NoDevice, OperatorError
+from daemon.errors import DeviceError, EvaldError, FoundSick, HarnessError, LostClaim, NoDevice, OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
 from daemon.executor.controls import Controls
@@ -38,6 +38,8 @@ from daemon.executor.workshop import Workshop
 _SILENCE_LIMIT_S = 900.0
 _MARGIN_S = 60.0
 _AHEAD_PER_GPU = 2
+# What a judge says of its device, when it fails.
+_KINDS = {None: HarnessError, "before": FoundSick, "now": DeviceError}
 
 
 _Process = TypeVar("_Process", bound=TrustedProcess)
@@ -51,7 +53,7 @@ class JudgeProcess(TrustedProcess):
         self._silence_s = max(_SILENCE_LIMIT_S, 2 * settings.deadlines.build_s + MAKE_LIMIT_S + _MARGIN_S)
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
-        """Judge `job`. Raises `HarnessError`, for a sick device `DeviceError`."""
+        """Judge `job`. Raises `HarnessError`, for a sick device `DeviceError`, `FoundSick` when it was so before."""
         self.send({"type": "evaluate", "job_id": job.job_id, "bundle_dir": str(job.bundle_dir)})
         while True:
             message = self.receive(self._silence_s)
@@ -60,8 +62,7 @@ class JudgeProcess(TrustedProcess):
             elif message["type"] == "evaluation":
                 return Evaluation.model_validate(message["evaluation"])
             else:
-                kind = DeviceError if message.get("sick") else HarnessError
-                raise kind(str(message.get("message", "the judge failed")))
+                raise _KINDS[message.get("sick")](str(message.get("message", "the judge failed")))
 
 
 @dataclass
@@ -115,14 +116,7 @@ class LocalEngine:
         self._roster.revive()
         while (slot := self._roster.take_idle(self._controls.is_due)) is not None:
             with self._held(slot) as hold:
-                try:
-                    judge = self._judge(slot)
-                except (HarnessError, OperatorError) as error:
-                    if not self._roster.devices[slot].is_gpu:  # what fails on a CPU fails for all slots
-                        raise
-                    hold.sickness = self._discard(slot) or error
-                    continue
-                if self._controlled(slot, judge, hold):
+                if self._fit_judge(slot, hold, lambda: self._closed, with_control=True) is not None:
                     return
 
     @contextmanager
@@ -141,19 +135,31 @@ class LocalEngine:
             else:
                 self._set_aside(slot, hold.sickness)
 
-    def _controlled(self, slot: int, judge: JudgeProcess, hold: _Hold) -> bool:
-        """Time the control where it is due. False: the judge is gone, because its control failed. Raises `HarnessError`
-        when the engine was closed meanwhile."""
-        if not self._controls.is_due(slot):
-            return True
+    def _fit_judge(
+        self, slot: int, hold: _Hold, is_stopped: Callable[[], bool], *, with_control: bool
+    ) -> JudgeProcess | None:
+        """The judge of a slot, `with_control` its control timed where that is due. None: it has none now, for a GPU's
+        cannot be started or a control failed; `hold` says whether the device is sick. Raises `HarnessError` and
+        `OperatorError` where a CPU's cannot be started, and when all of it was stopped meanwhile."""
+        try:
+            judge = self._judge(slot)
+        except (HarnessError, OperatorError) as error:
+            if is_stopped() or not self._roster.devices[slot].is_gpu:  # what fails on a CPU fails for all slots
+                raise
+            hold.sickness = self._discard(slot) or error
+            return None
+        if not (with_control and self._controls.is_due(slot)):
+            return judge
         try:
             self._controls.run(slot, judge, lambda: self._fresh_judge(slot))
+            return self._judge(slot)
         except (HarnessError, OperatorError) as error:
-            if self._closed:
-                raise HarnessError("the engine is closed") from error
+            if is_stopped():
+                raise HarnessError(
+                    "the engine is closed" if self._closed else "stopped in the middle of a control"
+                ) from error
             hold.sickness = self._discard(slot) or self._controls.failed(slot, error)
-            return False
-        return True
+            return None
 
     def _set_aside(self, slot: int, error: EvaldError) -> None:
         self._roster.set_aside(slot, error.message)
@@ -183,36 +189,40 @@ class LocalEngine:
             self._workshop.build(job, suiting[0], on_progress)
 
     def _evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
+        """A job that a sick device was found for waits for another one."""
         came = time.monotonic()
-        slot = self._slot_for(job, on_progress)
-        try:
-            with self._held(slot):
-                with self._lock:
-                    self._running[job.job_id] = slot
-                self._control_between(slot)
-                start = time.monotonic()
-                judge = self._judge(slot)
+        while True:
+            slot = self._slot_for(job, on_progress)
+            try:
+                if (evaluation := self._evaluate_on(slot, job, on_progress, came)) is not None:
+                    return evaluation
+            except (HarnessError, OperatorError) as error:
                 if self._stopped(job.job_id):
-                    raise HarnessError("stopped before it had begun")
-                evaluation = judge.evaluate(job, on_progress)
-                self._controls.judged(slot)
-                spent = {"waited_ms": (start - came) * 1e3, "evaluate_ms": (time.monotonic() - start) * 1e3}
-                return self._completed(evaluation, slot, spent)
-        except (HarnessError, OperatorError) as error:
-            if self._stopped(job.job_id):
-                raise LostClaim(f"job {job.job_id} is not to be judged any more") from error
-            raise HarnessError(str(error)) from error
+                    raise LostClaim(f"job {job.job_id} is not to be judged any more") from error
+                if not isinstance(error, FoundSick):
+                    raise HarnessError(str(error)) from error
+            with self._lock:
+                self._running[job.job_id] = None
 
-    def _control_between(self, slot: int) -> None:
-        """Time the control where it is due and jobs stand in line: none of the slots is ever idle then, when `ready`
-        would do it. Raises `DeviceError` when the device is sick."""
-        if not self._ahead or not self._controls.is_due(slot):
-            return
-        try:
-            self._controls.run(slot, self._judge(slot), lambda: self._fresh_judge(slot))
-        except (HarnessError, OperatorError) as error:
-            if (sickness := self._discard(slot) or self._controls.failed(slot, error)) is not None:
-                raise sickness from error
+    def _evaluate_on(
+        self, slot: int, job: JobSpec, on_progress: Callable[[Progress], None], came_s: float
+    ) -> Evaluation | None:
+        """None: the slot has no judge now. `came_s` (monotonic): since when the job has waited for one."""
+        with self._held(slot) as hold:
+            with self._lock:
+                self._running[job.job_id] = slot
+            # Where jobs stand in line none of the slots is ever idle, when `ready` would time the control.
+            stands_in_line = bool(self._ahead)
+            judge = self._fit_judge(slot, hold, lambda: self._stopped(job.job_id), with_control=stands_in_line)
+            if judge is None:
+                return None
+            if self._stopped(job.job_id):
+                raise HarnessError("stopped before it had begun")
+            start = time.monotonic()
+            evaluation = judge.evaluate(job, on_progress)
+            self._controls.judged(slot)
+            spent = {"waited_ms": (start - came_s) * 1e3, "evaluate_ms": (time.monotonic() - start) * 1e3}
+            return self._completed(evaluation, slot, spent)
 
     def _slot_for(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> int:
         """A slot that suits, in the order in which jobs have come to want one. Raises `HarnessError`, and `LostClaim`

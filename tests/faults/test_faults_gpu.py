@@ -21,7 +21,7 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.repository import Repository
 from daemon.engine import JobSpec
-from daemon.errors import DeviceError, HarnessError, NoDevice
+from daemon.errors import DeviceError, FoundSick, HarnessError, NoDevice
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog, devices, local
 from daemon.executor.devices import CPU, Device
@@ -306,6 +306,39 @@ def test_a_job_that_only_waited_for_a_gpu_that_fell_sick_is_no_attempt(sick: Loc
 class QuickJudge(StubJudge):
     def evaluate(self, *_: object) -> Evaluation:
         return Evaluation(verdict=Verdict.PASSED, phase=Phase.MEASURE)
+
+
+class FirstUnfit(QuickJudge):
+    """The judge of slot 0 does not start, or finds its device sick before the job has begun; others do well."""
+
+    starts = False
+
+    def __init__(self, _settings: Settings, slot: int, *_: object) -> None:
+        super().__init__()
+        self._slot = slot
+
+    def await_ready(self) -> None:
+        if self._slot == 0 and not self.starts:
+            raise HarnessError("CUDA hangs")
+
+    def evaluate(self, *_: object) -> Evaluation:
+        if self._slot == 0:
+            raise FoundSick("the driver reports Xid 79")
+        return super().evaluate()
+
+
+@pytest.mark.parametrize(("starts", "reason"), [(False, "CUDA hangs"), (True, "the driver reports Xid 79")])
+def test_a_job_whose_gpu_is_sick_before_it_begins_is_judged_on_the_next_one_or_is_no_attempt(
+    engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, starts: bool, reason: str
+) -> None:
+    monkeypatch.setattr(local, "JudgeProcess", FirstUnfit)
+    monkeypatch.setattr(FirstUnfit, "starts", starts)
+    engine = engine_on(ABSENT, replace(ABSENT, index=1, uuid="GPU-99999999-9"))
+    for number in range(3):
+        assert engine.evaluate(JobSpec(f"j{number}", "x", tmp_path), silent).verdict is Verdict.PASSED
+    assert [device.reason for device in engine.devices()] == [reason, None]
+    with pytest.raises(NoDevice, match=reason):
+        engine_on(ABSENT).evaluate(JobSpec("j", "x", tmp_path), silent)
 
 
 def test_what_a_job_waited_for_a_device_is_told_apart_from_what_it_took(
