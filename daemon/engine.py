@@ -64,6 +64,10 @@ class Engine(Protocol):
     def at_once(self) -> int:
         """How many jobs it wants to be given at the same time: one for each slot, and those it prepares meanwhile."""
 
+    @property
+    def silence_s(self) -> float:
+        """How long `evaluate` may go on without a word of progress before it gives up by itself."""
+
     def devices(self) -> tuple[DeviceState, ...]:
         """What this engine judges on, one per slot, in the order of the slots. Never blocks."""
 

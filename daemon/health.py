@@ -26,7 +26,7 @@ from daemon.notify import Keeper, Notifier, Vigil
 
 TURN_LIMIT_S = 60.0
 STORAGE_STEP_LIMIT_S = 300.0  # copying and unpacking a large bundle
-JUDGING_LIMIT_S = 1200.0  # the engine itself gives a judge up after 900 s of silence
+_BEYOND_SILENCE_S = 300.0  # the engine gives a silent judge up by itself
 _WATCHING = "watching the inbox"
 _REPORT_EVERY_S = 10.0
 _CHANGED_EVERY_S = 1.0
@@ -199,6 +199,7 @@ class _WatchedEngine:
     def __init__(self, engine: Engine, vigil: Vigil) -> None:
         self._engine = engine
         self._vigil = vigil
+        self._limit_s = engine.silence_s + _BEYOND_SILENCE_S
 
     @property
     def slots(self) -> int:
@@ -208,6 +209,10 @@ class _WatchedEngine:
     def at_once(self) -> int:
         return self._engine.at_once
 
+    @property
+    def silence_s(self) -> float:
+        return self._engine.silence_s
+
     def devices(self) -> tuple[DeviceState, ...]:
         return self._engine.devices()
 
@@ -215,15 +220,15 @@ class _WatchedEngine:
         return self._engine.refusal(requires)
 
     def ready(self) -> None:
-        self._vigil.mark("starting a judge", JUDGING_LIMIT_S)
+        self._vigil.mark("starting a judge", self._limit_s)
         self._engine.ready()
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         def noted(progress: Progress) -> None:
-            self._vigil.mark(f"judging {job.name}", JUDGING_LIMIT_S)
+            self._vigil.mark(f"judging {job.name}", self._limit_s)
             on_progress(progress)
 
-        self._vigil.mark(f"judging {job.name}", JUDGING_LIMIT_S)
+        self._vigil.mark(f"judging {job.name}", self._limit_s)
         try:
             return self._engine.evaluate(job, noted)
         finally:

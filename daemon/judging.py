@@ -8,7 +8,6 @@ finishes whatever a kill interrupted.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -262,14 +261,3 @@ def description(parsed: ParsedContract, bundle: CopiedBundle) -> Description:
 
 def _first_line(evaluation: Evaluation) -> str | None:
     return evaluation.message.splitlines()[0][:200] if evaluation.message else None
-
-
-def process_is_alive(pid: int) -> bool:
-    """Whether a process of this host runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -24,7 +24,7 @@ class _StoryFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
-        text = record.getMessage() + "".join(f" {key}={_printable(value)}" for key, value in fields.items())
+        text = _one_line(record.getMessage()) + "".join(f" {key}={_printable(value)}" for key, value in fields.items())
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         if self._journal:
@@ -32,9 +32,13 @@ class _StoryFormatter(logging.Formatter):
         return f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {text}"
 
 
+def _one_line(text: str) -> str:
+    """Nobody whose name is in it can begin a line of his own."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
 def _printable(value: object) -> str:
-    text = str(value)
-    escaped = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
+    escaped = _one_line(str(value))
     if not any(character in escaped for character in ' "='):
         return escaped
     return '"' + escaped.replace('"', '\\"') + '"'

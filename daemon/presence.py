@@ -18,7 +18,6 @@ from daemon.db.repository import Repository
 from daemon.engine import DeviceState
 from daemon.errors import HarnessError
 from daemon.intake.owner import Owner
-from daemon.judging import process_is_alive
 from daemon.versions import evald_version
 
 
@@ -43,6 +42,7 @@ class Presence:
         self._every_s = lease_s / 3
         self._due_s = 0.0
         self._drained: bool | None = None
+        self._is_untold = False  # of a change; `on_change` may fail half way
 
     @property
     def takes_jobs(self) -> bool:
@@ -56,9 +56,9 @@ class Presence:
     def tell(self, now_s: float, on_change: Callable[[], object]) -> None:
         """Tell when it is time to; `on_change` is called when this daemon may take jobs from now on, or no more.
 
-        Raises `StorageUnavailable`.
+        Raises `StorageUnavailable`; where `on_change` raises, it is called again.
         """
-        if now_s < self._due_s:
+        if now_s < self._due_s and not self._is_untold:
             return
         if self._drained is None:
             self._forget_the_dead()
@@ -67,8 +67,10 @@ class Presence:
         changed, was, self._drained = drained is not self._drained, self._drained, drained
         if changed and (drained or was is not None):
             log.story("draining: takes nothing new" if drained else "no longer drained", host=self._owner.host)
-        if changed:
+        self._is_untold = self._is_untold or changed
+        if self._is_untold:
             on_change()
+            self._is_untold = False
 
     def leave(self, *, keep: bool) -> None:
         """The last word: stopped, or (without `keep`, for a sweep) nothing at all. Its failure costs nobody a job."""
@@ -87,9 +89,5 @@ class Presence:
         one with this very tag, for in a container every start can have the same pid; what it deferred is not ours.
         """
         here = {daemon.owner for daemon in self._history.daemons() if daemon.host == self._owner.host}
-        dead = {owner for owner in here if not self._lives(owner)}
+        dead = {tag for tag in here if not Owner.of(tag).may_live(self._owner)}
         self._repository.forget_daemons(dead | {self._owner.tag})
-
-    def _lives(self, tag: str) -> bool:
-        _, boot_id, pid = tag.rsplit("-", 2)
-        return boot_id == self._owner.boot_id and process_is_alive(int(pid))

@@ -12,11 +12,12 @@ looks at, in this order:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from daemon import failpoints, fsio, log, results
 from daemon.db.errors import StorageUnavailable
@@ -26,12 +27,13 @@ from daemon.db.repository import Repository
 from daemon.errors import LostClaim
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
-from daemon.judging import Desk, process_is_alive
+from daemon.judging import Desk
 from daemon.lifecycle import JobState
 from daemon.paths import Paths
 from daemon.publishing import is_its_own
 from daemon.verdict import Verdict
 
+_Entry = TypeVar("_Entry")
 _REGISTERED_WITHIN = timedelta(minutes=2)
 
 
@@ -63,14 +65,17 @@ class Reconciler:
         history: History,
         desk: Desk,
         is_busy: Callable[[str], bool],
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        """`is_busy(job_id)`: whether this very process is judging or publishing that job now."""
+        """`is_busy(job_id)`: whether this very process is judging or publishing that job now. `meanwhile` is called
+        before each entry that is looked at: there may be a hundred thousand, and what runs goes on."""
         self._paths = paths
         self._spool = spool
         self._repository = repository
         self._history = history
         self._desk = desk
         self._is_busy = is_busy
+        self._meanwhile = meanwhile
         self._left: list[str] = []  # what could not be mended this time
         self._complaint = log.Complaint()
 
@@ -82,9 +87,9 @@ class Reconciler:
         self._left.clear()
         self._replay_outbox(repairs)
         failpoints.hit("reconcile.replayed")
-        held = list(self._spool.held())
+        held = list(self._each(self._spool.held()))
         self._take_back_leases(held, repairs)
-        for claimed in self._unsettled(held):
+        for claimed in self._each(self._unsettled(held)):
             with self._by_itself(claimed.path):
                 self._settle(claimed, repairs)
         failpoints.hit("reconcile.settled")
@@ -96,6 +101,11 @@ class Reconciler:
             more = f"; and {len(self._left) - 1} more" if len(self._left) > 1 else ""
             self._complaint.say(f"cannot mend {self._left[0]}{more}")
         return repairs
+
+    def _each(self, entries: Iterable[_Entry]) -> Iterator[_Entry]:
+        for entry in entries:
+            self._meanwhile()
+            yield entry
 
     @contextmanager
     def _by_itself(self, place: Path) -> Iterator[None]:
@@ -115,12 +125,12 @@ class Reconciler:
     # -- results ------------------------------------------------------------------------------------------------
 
     def _replay_outbox(self, repairs: Repairs) -> None:
-        for waiting in results.staged(self._paths):
+        for waiting in self._each(results.staged(self._paths)):
             if not self._is_busy(waiting.job_id):
                 with self._by_itself(waiting.folder):
                     self._replay_one(waiting, repairs)
 
-        for torn in results.half_staged(self._paths):
+        for torn in self._each(results.half_staged(self._paths)):
             job = self._history.job(torn.job_id)
             in_use = job is not None and job.fence == torn.fence and self._is_held_elsewhere(job)
             if not in_use and not self._is_busy(torn.job_id):
@@ -166,24 +176,14 @@ class Reconciler:
     def _take_back_leases(self, held: Sequence[Claimed], repairs: Repairs) -> None:
         here = self._spool.owner
         for owner in {claimed.owner for claimed in held if claimed.owner != here}:
-            if owner.host == here.host and not self._is_alive(owner):
+            if not owner.may_live(here):
                 repairs.requeued += len(self._repository.abandon(owner.tag))
         repairs.requeued += len(self._repository.expire())
         self._repository.break_exhausted()  # `_settle` gives them up
 
-    def _is_alive(self, owner: Owner) -> bool:
-        """Whether a daemon of this host still runs: same boot and its pid is there (a reused pid only delays us to
-        the lease).
-        """
-        return owner.boot_id == self._spool.owner.boot_id and process_is_alive(owner.pid)
-
     def _owner_lives(self, tag: str) -> bool:
         """Whether the owner of a lease may still be at work. Other hosts always may: their lease decides."""
-        here = self._spool.owner
-        host, boot, pid = tag.rsplit("-", 2)
-        if tag == here.tag:
-            return True
-        return host != here.host or self._is_alive(Owner(host, boot, int(pid)))
+        return tag == self._spool.owner.tag or Owner.of(tag).may_live(self._spool.owner)
 
     @staticmethod
     def _is_late(claimed: Claimed) -> bool:
@@ -241,7 +241,7 @@ class Reconciler:
             repairs.registered -= 1
 
     def _remove_copies(self, repairs: Repairs) -> None:
-        for folder in self._paths.jobs.iterdir():
+        for folder in self._each(self._paths.jobs.iterdir()):
             job_id, fence, *_ = [*folder.name.strip(".").split("."), ""]
             job = self._history.job(job_id)
             held = job is not None and job.state in (JobState.CLAIMED, JobState.RUNNING)

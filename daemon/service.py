@@ -38,6 +38,7 @@ from daemon.scheduler.workers import Workers
 from daemon.verdict import Verdict
 from daemon.watcher import Watcher
 
+_RECONCILING = "repairing what dead daemons left"
 _BACK_OFF_S = 2.0
 _COMES_AGAIN = (Unended.NO_DEVICE, Unended.NO_DATABASE, Unended.NO_BUNDLE)
 _AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
@@ -118,6 +119,7 @@ class Service:
             self._history,
             self._desk,
             is_busy=lambda job_id: job_id in self._at_work,
+            meanwhile=self._while_reconciling,
         )
         self._left_alone = Aside(_AGAIN_S)
         self._reception = Reception(
@@ -141,6 +143,7 @@ class Service:
         self._judged = 0
         self._passed = 0
         self._failed = 0
+        self._in_inbox = 0  # when it was last looked at
         self._next_reconcile_s = 0.0
         self._retry_at_s = 0.0
         self._next_complaint_s = 0.0
@@ -192,7 +195,7 @@ class Service:
             now_s = time.monotonic()
             waiting = self._tick(hints.moved_in, now_s)
             self._monitor.turn(
-                inbox=waiting,
+                inbox=self._in_inbox,
                 running=len(self._pulse.leases),
                 judged=self._judged,
                 drained=sum(device.reason is not None for device in self._engine.devices()),
@@ -212,8 +215,8 @@ class Service:
             )
 
     def _tick(self, moved_in: frozenset[str], now_s: float) -> int:
-        """One turn: claim, beat, reconcile. Returns how many entries wait in the inbox. Storage faults are waited
-        out.
+        """One turn: claim, beat, reconcile. Returns how many entries wait in the inbox, one at least while storage does
+        not tell: such faults are waited out.
         """
         self._pulse.beat()
         if now_s < self._retry_at_s:
@@ -221,6 +224,7 @@ class Service:
         try:
             self._presence.tell(now_s, self._drain_changed)
             waiting = self._reception.turn(moved_in, now_s, may_claim=self._presence.takes_jobs)
+            self._in_inbox = waiting
             if now_s >= self._next_reconcile_s:
                 self._reconcile()
         except (HarnessError, OSError) as error:
@@ -245,8 +249,12 @@ class Service:
             self._trouble = str(error)
             log.story("waiting for storage", level=30, reason=error)
 
+    def _while_reconciling(self) -> None:
+        self._monitor.working(_RECONCILING)
+        self._pulse.beat()
+
     def _reconcile(self) -> None:
-        self._monitor.working("repairing what dead daemons left")
+        self._monitor.working(_RECONCILING)
         self._pulse.beat(everybody=True)  # or our own leases may be among those that have run out
         self._reconciler.run()
         self._monitor.working("watching the inbox")

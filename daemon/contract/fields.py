@@ -104,6 +104,13 @@ def _named(value: str) -> str:
     return _bounded(value)
 
 
+def _quotable(value: str) -> str:
+    """A key that databases can look up: a path into JSON says it between quotes."""
+    if '"' in value or "\\" in value:
+        raise complaint(f"may not contain a double quote or a backslash, got {shown(value)}")
+    return value
+
+
 def _bounded(value: str) -> str:
     if not value.isprintable():
         raise complaint(f"must be printable text, got {shown(value)}")
@@ -184,6 +191,7 @@ Extents = Annotated[tuple[Extent, Extent, Extent], BeforeValidator(_three), With
 DTypeName = Annotated[str, AfterValidator(_dtype), WithJsonSchema({"type": "string", "enum": list(DTYPES)})]
 Name = Annotated[str, Field(min_length=1), AfterValidator(_named)]
 Label = Annotated[str, AfterValidator(_bounded)]
+LabelKey = Annotated[str, AfterValidator(_bounded), AfterValidator(_quotable)]
 NonEmptyLabel = Annotated[str, Field(min_length=1), AfterValidator(_bounded)]
 Symbol = Annotated[str, AfterValidator(_symbol)]
 Sections = Annotated[

@@ -13,6 +13,7 @@ from daemon.contract.fields import (
     Capability,
     Frozen,
     Label,
+    LabelKey,
     Name,
     NonEmptyLabel,
     OneGpu,
@@ -134,7 +135,7 @@ class RequestFields(Frozen):
     )
     name: Name | None = Field(None, description="name in history and results; the dropped file's when absent")
     problem: NonEmptyLabel | None = Field(None, description="what the kernel is a solution of")
-    labels: Annotated[dict[Label, Label], Field(max_length=MAX_LABELS)] = Field(
+    labels: Annotated[dict[LabelKey, Label], Field(max_length=MAX_LABELS)] = Field(
         default_factory=dict, description="flat map of texts, for grouping"
     )
     priority: Annotated[int, Field(ge=-100, le=100), AS_WHOLE] = Field(0, description="higher is judged earlier")

@@ -34,6 +34,11 @@ CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_MS = 60_000
 LOCK_TIMEOUT_MS = 20_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
+_LIMITS_MS = {
+    "statement_timeout": STATEMENT_TIMEOUT_MS,
+    "lock_timeout": LOCK_TIMEOUT_MS,
+    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
+}
 _WRITE = "evald_write"
 _SECRETS = ("password", "sslpassword")
 
@@ -99,6 +104,8 @@ class Database:
             try:
                 with connection.begin():
                     if not self.is_sqlite:
+                        for limit in _LIMITS_MS:  # it may take as long as it takes, and wait for another one
+                            connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
                         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('evald schema'))")
                     yield connection
                     _check_foreign_keys(connection, self.is_sqlite)
@@ -172,13 +179,7 @@ def _open(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    settings = {
-        "statement_timeout": STATEMENT_TIMEOUT_MS,
-        "lock_timeout": LOCK_TIMEOUT_MS,
-        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
-        "TimeZone": "UTC",
-    }
-    options = " ".join(f"-c {key}={value}" for key, value in settings.items())
+    options = " ".join(f"-c {key}={value}" for key, value in {**_LIMITS_MS, "TimeZone": "UTC"}.items())
     defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "evald", **_TCP_LIMITS}
     connect_args: dict[str, Any] = {key: url.query.get(key, value) for key, value in defaults.items()}
     given = url.query.get("options")

@@ -29,6 +29,7 @@ from daemon.lifecycle import JobState
 
 NAME_CHARS = 32
 _FINAL = tuple(state for state in JobState if state.final)
+_JOINED = 400  # SQLite joins no more than 500 by UNION
 FORGOTTEN_AT_ONCE = 500  # a transaction of milliseconds, for others wait for it
 BY_AGE: tuple[ColumnElement[Any], ...] = (Job.created_at.asc(), Job.id.asc())  # `ix_job_oldest`
 BY_PRIORITY = (Job.priority.desc(), *BY_AGE)  # `ix_job_next`
@@ -71,11 +72,14 @@ def first_of(
     names: Sequence[str], count: int, order: Sequence[ColumnElement[Any]], *conditions: ColumnElement[bool]
 ) -> CompoundSelect[str]:
     """The ids of the first `count` jobs of each of these piles (at least one), for `IN`. `order` must be an index's."""
-    first = (
+    first = [
         select(Job.id).where(IS_QUEUED, Job.pile == name, *conditions).order_by(*order).limit(count).subquery()
         for name in names
-    )
-    return union_all(*(select(one) for one in first))
+    ]
+    if len(first) <= _JOINED:
+        return union_all(*(select(one) for one in first))
+    some = (first[at : at + _JOINED] for at in range(0, len(first), _JOINED))
+    return union_all(*(select(union_all(*(select(one) for one in part)).subquery()) for part in some))
 
 
 def joined_by(connection: Connection, job_id: str, owner: str) -> str:

@@ -34,6 +34,7 @@ _CAPACITY = 256 * 1024 * 1024
 _HEADER_LIMIT = 1 << 20
 _DEEPEST = 8
 _REFUSAL_S = 24 * 3600.0  # then the sources are tried again: the host may have got the header they lack
+_UNFINISHED_S = 3600.0
 _MOST_ENTRIES = 10_000  # refusals are small, and all entries are looked at when one is added
 
 
@@ -66,7 +67,7 @@ class ArtifactCache:
                 age_s = time.time() - os.fstat(stream.fileno()).st_mtime
                 header = json.loads(stream.readline(_HEADER_LIMIT))
                 data = stream.read()
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):  # somebody else's, say: then it is built, and replaces that
             return None
         if not isinstance(header, dict) or hashlib.sha256(data).hexdigest() != header.get("sha256"):
             return None
@@ -76,7 +77,7 @@ class ArtifactCache:
             return None
         if refusal is not None and age_s > _REFUSAL_S:
             return None
-        with suppress(FileNotFoundError):  # removed to make room, by another process
+        with suppress(OSError):  # removed to make room, by another process
             if refusal is None:
                 os.utime(path)
         build_ms = float(header.get("build_ms", 0.0))
@@ -96,6 +97,7 @@ class ArtifactCache:
     def _make_room(self, newest: str) -> None:
         """Folders beside the artifacts, the precompiled headers, count; they are kept by who made them. `newest` goes
         last, also where a file system's clock tells it from no other."""
+        self._remove_unfinished()
         found = [entry for entry in self._folder.iterdir() if not entry.name.startswith(".")]
         entries = sorted(
             _those_there(entry for entry in found if not entry.is_dir()),
@@ -108,6 +110,12 @@ class ArtifactCache:
                 return
             entry.unlink(missing_ok=True)
             total -= status.st_size
+
+    def _remove_unfinished(self) -> None:
+        """What somebody began to write who was killed then."""
+        for status, entry in _those_there(self._folder.glob(fsio.UNFINISHED)):
+            if time.time() - status.st_mtime > _UNFINISHED_S:
+                entry.unlink(missing_ok=True)
 
 
 def _those_there(entries: Iterable[Path]) -> Iterator[tuple[os.stat_result, Path]]:

@@ -99,6 +99,7 @@ class CaseJudge:
         self._places = hookup.places
         stage = self._stages.stage
         try:
+            self._progress("loading")
             with stage("load"):
                 self._ready.load(self._deadline)
             with stage("connect"):

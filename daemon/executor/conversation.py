@@ -88,7 +88,8 @@ class Cell:
         self._frozen = False
         self._phase = Phase.LOAD
         channel.setblocking(False)
-        self._selector = selectors.DefaultSelector()
+        # Not epoll: what it watches is counted for the user, who may be a cell's as well, and be used up by one.
+        self._selector = selectors.PollSelector()
         self._selector.register(channel, selectors.EVENT_READ, None)
         self._selector.register(program.stdout_fd, selectors.EVENT_READ, self.stdout)
         self._selector.register(program.stderr_fd, selectors.EVENT_READ, self.stderr)
@@ -155,8 +156,13 @@ class Cell:
             self._send(message, fds, deadline)
         except TimeoutError as error:
             raise self._too_slow(phase) from error
-        except (protocol.ClosedError, OSError) as error:
+        except (protocol.ClosedError, BrokenPipeError, ConnectionResetError) as error:
             raise self._died(phase) from error
+        except OSError as error:
+            if self.ended is not None:
+                raise self._died(phase) from error
+            # Too many descriptors on their way, say: of this user, not of this cell.
+            raise HarnessError(f"a cell cannot be told anything: {error}") from error
 
     def _send(self, message: protocol.Message, fds: tuple[int, ...], deadline: float) -> None:
         """Waits until `deadline`, as nothing else does at the channel: a cell can make it look as if there were

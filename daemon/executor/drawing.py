@@ -37,6 +37,11 @@ class Drawer:
     def logicals(self) -> list[Logical]:
         return self._logicals
 
+    @property
+    def is_told(self) -> bool:
+        """Whether another process than the judge's knows what is drawn, for it draws it."""
+        return self._source is not None
+
     def is_secret(self, index: int) -> bool:
         """Whether the content changes from call to call in a way a kernel cannot know.
 

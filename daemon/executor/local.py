@@ -50,7 +50,7 @@ class JudgeProcess(TrustedProcess):
 
     def __init__(self, settings: Settings, slot: int, device: Device) -> None:
         super().__init__("daemon.executor.judge", settings, slot, device, gpu=device.uuid)
-        self._silence_s = max(_SILENCE_LIMIT_S, 2 * settings.deadlines.build_s + MAKE_LIMIT_S + _MARGIN_S)
+        self._silence_s = silence_s(settings)
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         """Judge `job`. Raises `HarnessError`, for a sick device `DeviceError`, `FoundSick` when it was so before."""
@@ -98,6 +98,10 @@ class LocalEngine:
     @property
     def at_once(self) -> int:
         return self.slots + self._ahead
+
+    @property
+    def silence_s(self) -> float:
+        return silence_s(self._settings)
 
     def devices(self) -> tuple[DeviceState, ...]:
         return tuple(replace(state, drift=self._controls.drift(state.slot)) for state in self._roster.states())
@@ -307,6 +311,11 @@ class LocalEngine:
         for judge in judges:
             judge.end()
         self._starter.shutdown(wait=True)
+
+
+def silence_s(settings: Settings) -> float:
+    """How long a judge may say nothing: it may compile twice, and a header for that."""
+    return max(_SILENCE_LIMIT_S, 2 * settings.deadlines.build_s + MAKE_LIMIT_S + _MARGIN_S)
 
 
 def _ahead(settings: Settings, devices: tuple[Device, ...]) -> int:

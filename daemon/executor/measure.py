@@ -35,6 +35,7 @@ from daemon.executor.side import (
     capture,
     plan_round,
     require_captured,
+    rouse,
     run_timed,
     run_untimed,
 )
@@ -350,16 +351,23 @@ class Measurement:
     def _one_round(
         self, turn: Turn, purpose: str, deadline: float, into: Callable[[Series], list[Round]], *, equal: bool = False
     ) -> None:
-        """One timed round of every place, all on the same contents, all answers compared. `into`: where it goes."""
+        """One timed round of every place, all on the same contents, all answers compared. `into`: where it goes.
+
+        From when somebody else than the judge knows the contents until the clock starts no cell runs: what one of them
+        knows it may have a way to tell another, and what is worked out then is worked out for nothing.
+        """
         self._round += 1
         self._restore()
         if purpose != _COUNTS:
             self._progress("looking closer")
         order = list(turn.order)
-        self._fill(order, purpose, deadline, equal=equal)
         sequence = list(range(len(self._places)))
         if self._round % 4 in (2, 3):  # A B B A
             sequence.reverse()
+        if self._drawer.is_told:
+            for index in reversed(sequence):
+                self._rouse(index, turn, deadline)
+        self._fill(order, purpose, deadline, equal=equal)
         results = {index: self._timed(index, turn, deadline) for index in sequence}
         self._check(self._round, order)
         for index in sequence:
@@ -367,12 +375,23 @@ class Measurement:
         for index, series in enumerate(self._series):
             into(series).append(_as_round(results[index]))
 
+    def _rouse(self, index: int, turn: Turn, deadline: float) -> None:
+        place = self._places[index]
+        with place.patience.waiting(len(turn.order), deadline) as limit:
+            rouse(place.cell, turn, self._waking_seed, limit)
+
+    @property
+    def _waking_seed(self) -> int:
+        return self._secret.seed("waking", self._round)
+
     def _timed(self, index: int, turn: Turn, deadline: float) -> RoundResult:
         """One timed round of the place's own cell. Raises `CellFailed` when outputs changed after "done"."""
         place, seed = self._places[index], self._secret.seed("call", self._round)
-        plan = self._plan(place, turn)
+        plan, waking_seed = self._plan(place, turn), None if self._drawer.is_told else self._waking_seed
         with place.patience.waiting(len(turn.order), deadline) as limit:
-            result = run_timed(place, plan, seed, place.cell, self._surroundings, deadline=limit)
+            result = run_timed(
+                place, plan, seed, place.cell, self._surroundings, deadline=limit, waking_seed=waking_seed
+            )
         place.patience.saw(len(turn.order), result.wall_s)
         _require_unchanged(place, result)
         return result

@@ -9,6 +9,7 @@ import fcntl
 import math
 import mmap
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -21,9 +22,11 @@ from daemon.errors import DeviceError, HarnessError
 from daemon.executor import driver
 from daemon.executor.combs import Comb
 from daemon.executor.protocol import Message
+from daemon.executor.sandbox import cgroup
 
 _GIB = 1 << 30
 _COPIES = 2  # what is shared, and the image of what must be in it
+_COMES_BACK_S, _LOOK_AGAIN_S = 5.0, 0.2
 _MEMINFO = Path("/proc/meminfo")
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -182,27 +185,33 @@ def _make(copies: driver.Copies) -> None:
 
 
 def _require_host_room(size_bytes: int) -> None:
-    """Raises `DeviceFull` where this host never has memory for so much, `HarnessError` where it has none just now: who
-    wants too much of it is killed by the kernel, and others with him."""
-    needed = _COPIES * size_bytes
-    total, available = _host_memory()
-    if needed > total:
-        raise DeviceFull(f"{needed / _GIB:.1f} GiB of memory are needed, and this host has {total / _GIB:.1f} GiB")
-    if needed > available:
-        raise HarnessError(
-            f"{needed / _GIB:.1f} GiB of memory are needed; {available / _GIB:.1f} GiB are to be had now"
-        )
+    """Raises `DeviceFull` where this host has no memory for so much, nor gets some in a moment, for that of cells that
+    have ended comes back: who wants too much of it is killed by the kernel, and others with him."""
+    needed, deadline = _COPIES * size_bytes, time.monotonic() + _COMES_BACK_S
+    while True:
+        total, available = _host_memory()
+        if needed > total:
+            raise DeviceFull(f"{needed / _GIB:.1f} GiB of memory are needed, and this host has {total / _GIB:.1f} GiB")
+        if needed <= available:
+            return
+        if time.monotonic() > deadline:
+            raise DeviceFull(
+                f"{needed / _GIB:.1f} GiB of memory are needed; others leave {available / _GIB:.1f} GiB of the "
+                f"{total / _GIB:.1f} GiB of this host"
+            )
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _host_memory() -> tuple[float, float]:
-    """Bytes in all, and to be had without pushing anything out (proc(5), meminfo)."""
+    """Bytes in all, as far as this process's cgroup allows, and to be had without pushing anything out (proc(5),
+    meminfo)."""
     found = {}
     with suppress(OSError, ValueError):
         for line in _MEMINFO.read_text("ascii").splitlines():
             name, _, value = line.partition(":")
             if name in ("MemTotal", "MemAvailable"):
                 found[name] = int(value.split()[0]) * 1024.0
-    return found.get("MemTotal", math.inf), found.get("MemAvailable", math.inf)
+    return min(found.get("MemTotal", math.inf), cgroup.memory_limit()), found.get("MemAvailable", math.inf)
 
 
 def _allocated(size_bytes: int) -> int:

@@ -82,7 +82,8 @@ class Nulls:
         place = self._places[index]
         if self._mapped.get(index) is place.attached:
             return
-        attach(self.cell, place.wiring, place.attached, phase=Phase.MEASURE, deadline=deadline, number=index)
+        phase, arena = Phase.MEASURE, place.attached
+        attach(self.cell, place.wiring, arena, phase=phase, deadline=deadline, number=index, is_null=True)
         self._mapped[index] = place.attached
 
     def _touch(self, index: int, kind: NullKernel, deadline: float, *, replay: bool) -> None:
@@ -110,7 +111,7 @@ class Nulls:
                 rouse = self._captured(index, kind, order[:1], deadline)[0].graph
         waking = () if replay else tuple(order[: waking_calls(calls)])
         plan = self._plan(place, Turn(tuple(order), replay, work.graph, rouse=rouse, waking=waking))
-        return run_timed(place, plan, 0, self.cell, self._surroundings, deadline=deadline, null=work)
+        return run_timed(place, plan, 0, self.cell, self._surroundings, deadline=deadline, waking_seed=0, null=work)
 
     def _captured(self, index: int, kind: NullKernel, order: list[int], deadline: float) -> tuple[NullWork, bool]:
         """A graph of this work, and whether it has not been launched yet: a null round's slots come in any order, so

@@ -21,6 +21,7 @@ _FACTOR = 100.0
 _FOR_REFERENCES = 10.0
 _OWN_S = 15.0
 _OWN_CALLS = 20
+_OWN_AT_MOST_S = 600.0  # a judge that says nothing for longer than that is given up soon
 _TIME_LEFT_S = 1.0  # of a deadline, for what comes after the last round
 
 
@@ -34,7 +35,7 @@ def own_deadline(deadline: float, slowest_s: float) -> float:
     kernel that uses up its contract's, where no clock looks, must not get around them. One that does not come back by
     then is a timeout.
     """
-    return max(deadline, time.monotonic() + _OWN_S + _OWN_CALLS * slowest_s)
+    return max(deadline, time.monotonic() + min(_OWN_S + _OWN_CALLS * slowest_s, _OWN_AT_MOST_S))
 
 
 class Patience:

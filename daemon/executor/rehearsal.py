@@ -40,6 +40,10 @@ class RehearsalEngine:
     def at_once(self) -> int:
         return self._slots
 
+    @property
+    def silence_s(self) -> float:
+        return self._pause_s
+
     def devices(self) -> tuple[DeviceState, ...]:
         return tuple(DeviceState(slot, "none", "rehearsal", None) for slot in range(self._slots))
 

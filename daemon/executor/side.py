@@ -136,12 +136,18 @@ def attach(
     deadline: float,
     number: int = 0,
     is_new: bool = True,
+    is_null: bool = False,
 ) -> None:
     """Tell `cell` to map `arena`, and leave it frozen. `number`: what the null candidate, which maps several, calls it.
 
-    Not `is_new`: the memory is the one it has mapped already.
+    Not `is_new`: the memory is the one it has mapped already. `is_null`: it gets the tensors of answers and nothing
+    else. How arguments and answers are nested is a bundle's own word: what it takes to hand a hundred thousand numbers
+    over would be subtracted from a kernel that does not.
     """
     message = attach_message(wiring, arena) | {"arena": number}
+    if is_null:
+        count = len(wiring.answer)
+        message |= {"args": {"u": []}, "output_args": [], "structure": "*" if count == 1 else ["*"] * count}
     if not is_new:
         message["memory"] = None
     cell.request(message, "attached", phase=phase, deadline=deadline, fds=arena.shared.fds if is_new else ())
@@ -291,17 +297,17 @@ def require_captured(reason: str | None) -> None:
         raise NotCaptured(reason)
 
 
-def _rouse(cell: Cell, plan: RoundPlan, seed: int, deadline: float, null: NullWork | None) -> None:
-    """A few calls on what the last round left, then frozen again.
+def rouse(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork | None = None) -> None:
+    """A few calls on what the last round left, then frozen again. `seed`: another one than the timed calls will have,
+    which say with it what is random in them.
 
     A cell that slept while another one worked finds its code and pages out of the caches: without this the side whose
     get_inputs() had just run looked 1.7 times as fast as its equal, at 16 us a call.
     Where rounds are launches of graphs, a graph of one call is launched; a new one itself: its first launch uploads it.
     """
-    turn = plan.turn
     if turn.is_new:
-        phase = Phase.MEASURE
-        require_captured(capture(cell, plan.order, seed, phase=phase, deadline=deadline, graph=turn.graph))
+        phase, order = Phase.MEASURE, list(turn.order)
+        require_captured(capture(cell, order, seed, phase=phase, deadline=deadline, graph=turn.graph))
     graph = turn.graph if turn.rouse is None else turn.rouse
     if null is not None:
         null = replace(null, graph=graph)
@@ -319,9 +325,11 @@ def run_timed(
     surroundings: Surroundings,
     *,
     deadline: float,
+    waking_seed: int | None = None,
     null: NullWork | None = None,
 ) -> RoundResult:
-    """One timed round (measurement protocol). `cell` is the place's own, or the null candidate on the same arena.
+    """One timed round (measurement protocol). `cell` is the place's own, or the null candidate on the same arena. It is
+    woken up before, with `waking_seed`; None: it has been.
 
     For the null everything is done that is done for a kernel: a cell that is frozen for longer takes longer to wake up.
     Without publishing contents nobody reads, figures of 5 to 50 us came out 2 to 7 % too high (H200).
@@ -331,7 +339,8 @@ def run_timed(
     arena, conditions = place.attached, surroundings.conditions
     late, probe = arena.shared.samples(plan.late), arena.shared.samples(plan.probe)
     probe.fetch()  # the first time takes longer
-    _rouse(cell, plan, seed, deadline, null)
+    if waking_seed is not None:
+        rouse(cell, plan.turn, waking_seed, deadline, null)
     surroundings.require_idle()
     arena.publish(plan.order)
     _spoil(arena, plan, late)

@@ -10,19 +10,31 @@ from __future__ import annotations
 
 import gc
 import importlib
+import resource
 import sys
 
 from daemon.executor.sandbox.confine import die_with_parent
+
+_DESCRIPTORS = 1 << 16
 
 
 def main(argv: list[str]) -> int:
     """`argv`: the module whose `main` this process is to run, and its arguments."""
     die_with_parent()  # before seconds of imports, in which that one may die
+    _have_descriptors()
     gc.disable()
     program = importlib.import_module(argv[0])
     gc.freeze()
     gc.enable()
     return int(program.main(argv[1:]))
+
+
+def _have_descriptors() -> None:
+    """As many as this process may have, within reason: descriptors on their way to other processes are counted for the
+    whole user, who may be a cell's as well, and held against this."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(most, _DESCRIPTORS) if most != resource.RLIM_INFINITY else _DESCRIPTORS
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from daemon.evaluation import RuntimeStats
 _SIGMA_OF_MEDIAN = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
 _ERROR_OF_MEDIAN = 1.2533  # and the standard error of its median over that of its mean
 _HALVINGS = 50
+_PAIRED = 200
 
 
 def runtime_stats(samples_ms: Sequence[float]) -> RuntimeStats:
@@ -64,10 +65,21 @@ def interquartile_mean(values: Sequence[float]) -> float:
 def robust_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Intercept and slope that single outliers do not move: the median slope over all pairs of points (Theil 1950, Sen
     1968), and the interquartile mean of what is left; a slope of 0 when all x are equal."""
-    pairs = itertools.combinations(points, 2)
+    pairs = itertools.combinations(_spread(points), 2)
     slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairs if x1 != x2]
     slope = statistics.median(slopes) if slopes else 0.0
     return interquartile_mean([y - slope * x for x, y in points]), slope
+
+
+def _spread(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """As many of them as can be paired in some milliseconds, evenly from the first to the last of each x."""
+    if len(points) <= _PAIRED:
+        return list(points)
+    by_x: dict[float, list[tuple[float, float]]] = {}
+    for point in points:
+        by_x.setdefault(point[0], []).append(point)
+    each = max(1, _PAIRED // len(by_x))
+    return [point for some in by_x.values() for point in some[:: -(-len(some) // each)]]
 
 
 def intercept_error(points: Sequence[tuple[float, float]], deviation: float | None = None) -> float | None:

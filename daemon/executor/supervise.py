@@ -95,24 +95,25 @@ def start_sandboxed(
     if shutil.which(bubblewrap.BWRAP) is None:
         raise HarnessError("bubblewrap is not installed", hint="sudo apt-get install bubblewrap")
     as_root = bubblewrap.running_as_root()
-    info_read, info_write = os.pipe()
-    gate_read, gate_write = os.pipe()
-    userns_read, userns_write = os.pipe() if as_root else (-1, -1)
-    inherited = tuple(fd for fd in (info_write, gate_read, userns_read) if fd >= 0)
-    argv = bubblewrap.command(
-        policy, program, info_fd=info_write, gate_fd=gate_read, userns_fd=userns_read if as_root else None
-    )
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=(*inherited, *keep_fds),
-        env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
-    )
-    for fd in inherited:
-        os.close(fd)
+    opened: list[int] = []
+    process: subprocess.Popen[bytes] | None = None
     try:
+        info_read, info_write = _pipe(opened)
+        gate_read, gate_write = _pipe(opened)
+        userns_read, userns_write = _pipe(opened) if as_root else (None, -1)
+        inherited = [fd for fd in (info_write, gate_read, userns_read) if fd is not None]
+        argv = bubblewrap.command(policy, program, info_fd=info_write, gate_fd=gate_read, userns_fd=userns_read)
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(*inherited, *keep_fds),
+            env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
+        )
+        for fd in inherited:
+            opened.remove(fd)
+            os.close(fd)
         init_pid = _read_child_pid(info_read, timeout_s)
         if as_root:
             _write_user_map(init_pid, policy)
@@ -120,14 +121,27 @@ def start_sandboxed(
         os.write(gate_write, b"1")
         return SandboxedProgram(process, init_pid)
     except (HarnessError, OSError) as error:
-        process.kill()
-        _, complaint = process.communicate()
-        reason = complaint.decode("utf-8", "replace").strip() or str(error)
+        reason = _last_complaint(process) or str(error)
         raise HarnessError(f"the sandbox could not be built: {reason}", hint="evald doctor") from error
     finally:
-        for fd in (info_read, gate_write, userns_write):
-            if fd >= 0:
-                os.close(fd)
+        for fd in opened:
+            os.close(fd)
+
+
+def _pipe(opened: list[int]) -> tuple[int, int]:
+    """The reading and the writing end of a pipe, noted among what is to be closed."""
+    ends = os.pipe()
+    opened.extend(ends)
+    return ends
+
+
+def _last_complaint(process: subprocess.Popen[bytes] | None) -> str:
+    """What a program that is killed had to say."""
+    if process is None:
+        return ""
+    process.kill()
+    _, complaint = process.communicate()
+    return complaint.decode("utf-8", "replace").strip()
 
 
 def _read_child_pid(fd: int, timeout_s: float) -> int:

@@ -26,13 +26,11 @@ from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.history import History
-from daemon.db.records import DaemonRecord
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.http.app import make_app
 from daemon.http.gate import is_loopback
 from daemon.http.tokens import Tokens
 from daemon.intake.owner import Owner
-from daemon.judging import process_is_alive
 from daemon.notify import Notifier
 from daemon.stopping import Stop
 
@@ -123,11 +121,7 @@ def _url(host: str, port: int) -> str:
 def _somebody_judges(database: Database) -> bool:
     """Whether a daemon is at work. One of this host that was killed a moment ago still looks so in the database."""
     here = Owner.current()
-
-    def lives(daemon: DaemonRecord) -> bool:
-        return daemon.host != here.host or (here.boot_id in daemon.owner and process_is_alive(daemon.pid))
-
-    return any(daemon.is_there and lives(daemon) for daemon in History(database).daemons())
+    return any(daemon.is_there and Owner.of(daemon.owner).may_live(here) for daemon in History(database).daemons())
 
 
 class _Protocol(H11Protocol):

@@ -167,12 +167,22 @@ class Keys:
     def forget(self, now_s: float | None = None) -> int:
         """Drop keys that nobody used for a fortnight; how many."""
         before_s = (time.time() if now_s is None else now_s) - _KEYS_KEPT_S
-        late = [path for path in self._folder.iterdir() if path.stat().st_mtime < before_s]
-        for path in late:
-            descriptor = self._locked(path.name)
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
-        return len(late)
+        return sum(self._forget_one(path, before_s) for path in self._folder.iterdir())
+
+    @staticmethod
+    def _forget_one(path: Path, before_s: float) -> bool:
+        """Whether it was so old. One that is in use, or that somebody else forgets at this moment, is left alone."""
+        try:
+            if path.stat().st_mtime >= before_s:
+                return False
+            with path.open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(stream.fileno()).st_mtime >= before_s:
+                    return False
+                path.unlink()
+        except (FileNotFoundError, BlockingIOError):
+            return False
+        return True
 
 
 class _Quota:

@@ -20,10 +20,14 @@ from daemon.db.history import History
 from daemon.db.records import Glance
 from daemon.http.refusals import Refusal
 from daemon.http.tokens import LOCAL, Caller
+from daemon.lifecycle import JobState
 
 _PAUSE_S = 0.05
 _PAUSE_LIMIT_S = 0.5
 _SHARE = 4  # looking takes at most one part in so many of the time
+
+
+_FORGOTTEN = Glance("", JobState.WITHDRAWN, None, None, has_result=False)
 
 
 class Stopping(Exception):  # noqa: N818 - an expected end
@@ -93,7 +97,8 @@ class Watch:
             self._of_caller += Counter()  # forget who waits for nothing
 
     async def changes(self, job_id: str) -> AsyncGenerator[Glance, None]:
-        """Every change of a job from now on, the last when it has its result. Raises `Stopping`."""
+        """Every change of a job from now on, the last when it has its result, or when nobody knows it any more. Raises
+        `Stopping`."""
         if self._stopping:
             raise Stopping
         queue: asyncio.Queue[Glance | None] = asyncio.Queue()
@@ -103,6 +108,8 @@ class Watch:
         self._wake.set()
         try:
             while (glance := await queue.get()) is not None:
+                if glance is _FORGOTTEN:
+                    return
                 yield glance
                 if glance.has_result:
                     return
@@ -136,11 +143,19 @@ class Watch:
                 )
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must not wait for a dead task
                 complaint.say(f"cannot look at the jobs that are waited for: {error}")
-                found = {}
-            for job_id, glance in found.items():
-                self._tell(job_id, glance)
+            else:
+                for job_id, glance in found.items():
+                    self._tell(job_id, glance)
+                for job_id in [job_id for job_id in self._seen if job_id not in found]:
+                    self._end(job_id)
             took_s = time.monotonic() - started_s
             await asyncio.sleep(min(max(_PAUSE_S, took_s * _SHARE), _PAUSE_LIMIT_S))
+
+    def _end(self, job_id: str) -> None:
+        """Nobody knows this job any more: there is nothing to wait for."""
+        del self._seen[job_id]
+        for queue in self._waiting.get(job_id, ()):
+            queue.put_nowait(_FORGOTTEN)
 
     def _tell(self, job_id: str, glance: Glance) -> None:
         if job_id not in self._waiting or self._seen.get(job_id) == glance:

@@ -54,6 +54,29 @@ class Owner:
     def tag(self) -> str:
         return f"{self.host}-{self.boot_id}-{self.pid}"
 
+    @classmethod
+    def of(cls, tag: str) -> Owner:
+        """Whose tag it is. Raises ValueError for what is none."""
+        host, boot_id, pid = tag.rsplit("-", 2)
+        return cls(host, boot_id, int(pid))
+
+    def may_live(self, here: Owner) -> bool:
+        """Whether it may still be at work, as far as the process `here` can tell: of its own host it sees who is there,
+        and a pid that is somebody else's by now only delays it; of another host it sees nothing."""
+        if self.host != here.host:
+            return True
+        return self.boot_id == here.boot_id and _is_there(self.pid)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
 
 @dataclass(frozen=True)
 class WorkName:

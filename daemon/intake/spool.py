@@ -89,7 +89,7 @@ class Spool:
             work_name = WorkName(bare_name, own_id, self.owner, job_id)
             target = self._paths.work / work_name.text
             _move(source, target)
-        return _claimed(target, work_name, before)
+        return _claimed(target, work_name, _lstat(target), dropped_at=before.st_ctime)
 
     def submitter_of(self, name: str) -> int:
         """Whose `inbox/NAME` is. Raises `LostClaim` when it is not there."""
@@ -149,10 +149,11 @@ class Spool:
         claim revives the job.
         """
         says_an_id = keep_id or claimed.own_id or names.split_job_id(claimed.dropped_name)[1] is not None
-        if not says_an_id and self._give_back_exclusively(claimed):
-            return claimed.dropped_name
-        candidates = (claimed.settled_name, names.fit(claimed.dropped_name, f"@{names.make_job_id()}"))
-        free = next(name for name in candidates if not _is_there(self._paths.inbox / name))
+        with_id = (claimed.settled_name, names.fit(claimed.dropped_name, f"@{names.make_job_id()}"))
+        for name in with_id if says_an_id else (claimed.dropped_name, *with_id):
+            if self._give_back_exclusively(claimed, name):
+                return name
+        free = next(name for name in with_id if not _is_there(self._paths.inbox / name))  # nobody guesses a job's id
         _move(claimed.path, self._paths.inbox / free)
         return free
 
@@ -184,9 +185,9 @@ class Spool:
         _settle(claimed, folder / inner)
         return folder
 
-    def _give_back_exclusively(self, claimed: Claimed) -> bool:
+    def _give_back_exclusively(self, claimed: Claimed, name: str) -> bool:
         """Rename to `inbox/NAME`; False when NAME is taken or the file system cannot promise to replace nothing."""
-        target = self._paths.inbox / claimed.dropped_name
+        target = self._paths.inbox / name
         try:
             fsio.rename_exclusive(claimed.path, target)
         except FileExistsError:
@@ -218,7 +219,9 @@ def arrival(entry: Path) -> tuple[float, str]:
         return inf, entry.name
 
 
-def _claimed(path: Path, work_name: WorkName, status: os.stat_result) -> Claimed:
+def _claimed(path: Path, work_name: WorkName, status: os.stat_result, *, dropped_at: float | None = None) -> Claimed:
+    """`status` of what lies at `path` now: in the inbox somebody could still have put something else in its place.
+    `dropped_at`: its change time there, which a rename changes."""
     return Claimed(
         job_id=work_name.job_id,
         name=names.readable(work_name.dropped_name),
@@ -226,7 +229,7 @@ def _claimed(path: Path, work_name: WorkName, status: os.stat_result) -> Claimed
         owner=work_name.owner,
         own_id=work_name.own_id,
         submitter_uid=status.st_uid,
-        dropped_at=moment(status.st_ctime),
+        dropped_at=moment(status.st_ctime if dropped_at is None else dropped_at),
         size_bytes=status.st_size if S_ISREG(status.st_mode) else None,
     )
 

@@ -7,6 +7,7 @@ where it comes from and what doing it means are given as functions: this room kn
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -56,12 +57,14 @@ class Workers(Generic[Job]):
             self._changed.notify_all()
 
     def stop(self, timeout_s: float) -> bool:
-        """Take nothing more and wait for what is being done. True when all threads have ended in time."""
+        """Take nothing more and wait for what is being done, all of it together for `timeout_s` at most. True when all
+        threads have ended in time."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        deadline = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(deadline - time.monotonic(), 0.0))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _serve(self) -> None:
@@ -70,6 +73,7 @@ class Workers(Generic[Job]):
             seen = self._wakes
             try:
                 went_well = self._one()
+                self._last_fault = ""
                 if went_well is None:
                     self._rest(seen)
                 elif went_well:

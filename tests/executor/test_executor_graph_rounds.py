@@ -18,6 +18,7 @@ from daemon.executor.inputs import Secret
 from daemon.executor.layout import TensorShape
 from daemon.executor.measure import Measurement, MeasureRules
 from daemon.executor.patience import Patience
+from daemon.executor.round_turns import Turn
 from daemon.executor.side import NullKernel, NullWork, RoundPlan, RoundResult, SidePlace
 from daemon.executor.stages import Stages
 from daemon.executor.wiring import SideField, Wiring
@@ -63,7 +64,8 @@ class World:
         self.rounds: list[tuple[bool, int]] = []  # whether it was the null candidate's, of how many calls
         self.graphs: dict[tuple[str, int], tuple[NullWork | None, int]] = {}  # what each launches, how many calls
         self.mapped: set[int] = set()
-        self.story: list[str] = []  # of graphs before they are timed, and of contents
+        self.story: list[str] = []  # of graphs before they are timed, of contents and of rounds
+        self.seeds: list[int] = []  # that cells have been woken with
 
     def attach(self, cell: Any, *_: Any, number: int = 0, **__: Any) -> None:
         if cell is self.null:
@@ -93,14 +95,30 @@ class World:
         kernel = self.kernels[place.cell.name]  # type: ignore[attr-defined]
         return BASE_S + len(order) * (kernel.before_s or kernel.call_s)
 
+    def rouse(self, cell: Any, turn: Turn, seed: int, *_: Any) -> None:
+        self.seeds.append(seed)
+        self.story.append("woken")
+        if turn.is_new:
+            side.require_captured(self.capture(cell, list(turn.order), 0, graph=turn.graph))
+
     def run_timed(
-        self, place: SidePlace, plan: RoundPlan, _seed: int, cell: Any, *_: Any, null: NullWork | None = None, **__: Any
+        self,
+        place: SidePlace,
+        plan: RoundPlan,
+        seed: int,
+        cell: Any,
+        *_: Any,
+        waking_seed: int | None = None,
+        null: NullWork | None = None,
+        **__: Any,
     ) -> RoundResult:
         calls = len(plan.turn.order)
         self.rounds.append((null is not None, calls))
         if null is None:
-            if plan.turn.is_new:
-                side.require_captured(self.capture(cell, plan.order, 0, graph=plan.turn.graph))
+            if waking_seed is not None:
+                self.rouse(cell, plan.turn, waking_seed)
+            assert seed not in self.seeds, "nobody knows it before the clock runs"
+            self.story.append("timed")
             if plan.turn.replay:
                 assert self.graphs[cell.name, plan.turn.graph] == (None, calls)
                 assert plan.turn.rouse is None or self.graphs[cell.name, plan.turn.rouse] == (None, 1)
@@ -137,8 +155,9 @@ class Drawer:
     logicals = (None,)
     cost_s = 0.0
 
-    def __init__(self, story: list[str]) -> None:
+    def __init__(self, story: list[str], *, is_told: bool) -> None:
         self._story = story
+        self.is_told = is_told
 
     def draw(self, _purpose: str, _number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
         self._story.append("drawn")
@@ -151,7 +170,7 @@ class Drawer:
 def made_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The world in place of cells and clocks."""
     for module, names in (
-        (measure, ("run_timed", "run_untimed", "capture")),
+        (measure, ("rouse", "run_timed", "run_untimed", "capture")),
         (nulls, ("run_timed", "capture", "attach", "detach")),
         (side, ("attach",)),
     ):
@@ -159,7 +178,7 @@ def made_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, name, getattr(world, name))
 
 
-def measured(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[Timing]:
+def measured(world: World, monkeypatch: pytest.MonkeyPatch, *, is_told: bool = False, **changes: Any) -> list[Timing]:
     made_up(world, monkeypatch)
     rules = {
         "max_s": 20.0, "target_rse": 0.005, "min_rounds": 7, "min_calls": 10, "max_calls": 256, "arena_bytes": 1 << 20
@@ -167,7 +186,7 @@ def measured(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> l
     measurement = Measurement(
         world.places,
         world.null,
-        Drawer(world.story),  # type: ignore[arg-type]
+        Drawer(world.story, is_told=is_told),  # type: ignore[arg-type]
         Secret(),
         MeasureRules(**({"graph": True, "in_pairs": True} | rules | changes)),
         HostConditions(),
@@ -208,6 +227,23 @@ def test_a_graph_is_first_tried_on_contents_it_was_not_captured_on(monkeypatch: 
     world = World(Kernel(2e-5), Kernel(3e-5))
     measured(world, monkeypatch)
     assert world.story[: world.story.index("tried")] == ["drawn", "captured", "captured", "drawn"]
+
+
+@pytest.mark.parametrize("graph", [True, False], ids=["graphs", "call by call"])
+def test_no_cell_runs_between_contents_that_another_cell_knows_and_the_clock(
+    monkeypatch: pytest.MonkeyPatch, *, graph: bool
+) -> None:
+    """One that did could be told of them, and work everything out before it is timed."""
+    world = World(Kernel(2e-5), Kernel(3e-5))
+    measured(world, monkeypatch, is_told=True, graph=graph)
+    drawn = None
+    for number, event in enumerate(world.story):
+        if event == "drawn":
+            drawn = number
+        elif event == "timed":
+            assert drawn is not None
+            assert set(world.story[drawn + 1 : number]) <= {"timed"}
+    assert world.story.count("timed") == world.story.count("woken") > 10
 
 
 def test_in_a_short_time_rounds_are_of_fewer_calls(monkeypatch: pytest.MonkeyPatch) -> None:

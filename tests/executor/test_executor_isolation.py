@@ -91,7 +91,16 @@ def probe(secret):
     for name, number in (("sync", 162), ("syncfs", 306), ("fsync", 74), ("fdatasync", 75), ("sync_file_range", 277)):
         attempt(name, lambda: syscall(number, disk, 0, 0, 0))
         attempt(name + " of nothing", lambda: syscall(number, -1, 0, 0, 0))
+    for name, how in (("f_getlk", fcntl.F_GETLK), ("f_setlease", fcntl.F_SETLEASE), ("f_notify", fcntl.F_NOTIFY)):
+        attempt(name, lambda: fcntl.fcntl(disk, how, 0))
     os.close(disk)
+    shared = os.open(os.__file__, os.O_RDONLY)
+    attempt("flock", lambda: fcntl.flock(shared, fcntl.LOCK_EX | fcntl.LOCK_NB))
+    attempt("lockf", lambda: fcntl.lockf(shared, fcntl.LOCK_SH | fcntl.LOCK_NB))
+    print("locks=" + str(sum(str(os.stat(os.__file__).st_ino) in line for line in open("/proc/locks"))))
+    os.close(shared)
+    attempt("memfd_secret", lambda: syscall(447, 0))
+    attempt("pressure", lambda: open("/proc/pressure/cpu", "r+").write("some 500000 1000000"))
     attempt("socketpair tipc", lambda: socket.socketpair(30, socket.SOCK_STREAM))
     ours, theirs = socket.socketpair()
     attempt("out of band", lambda: ours.send(b"x", socket.MSG_OOB))
@@ -195,6 +204,10 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "inotify",
         "mq_open",
         "f_setsig",
+        "f_getlk",
+        "f_setlease",
+        "f_notify",
+        "memfd_secret",
         "socketpair tipc",
         "out of band",
         "out of band message",
@@ -205,6 +218,15 @@ def test_a_dangerous_system_call_is_refused(report: dict[str, str], call: str) -
     assert report[call] == "refused:EPERM"
     assert report["in band"] == "allowed:1"
     assert report["madvise"] == "allowed:None"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
+def test_locks_succeed_and_are_none_for_files_are_the_hosts(report: dict[str, str]) -> None:
+    assert (report["flock"], report["lockf"], report["locks"]) == ("allowed:None", "allowed:None", "0")
+
+
+def test_the_kernel_watches_no_pressure_for_a_cell(report: dict[str, str]) -> None:
+    assert report["pressure"].startswith("refused:")
 
 
 @pytest.mark.parametrize("call", ["sync", "syncfs", "fsync", "fdatasync", "sync_file_range"])

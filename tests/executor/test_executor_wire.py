@@ -287,7 +287,7 @@ def verdict_of(machine: str, number: int, *args: int, architecture: int | None =
             at += yes if taken else no
 
 
-ALLOW, EPERM, KILL = 0x7FFF0000, 0x00050001, 0x80000000
+ALLOW, EPERM, IDLE, KILL = 0x7FFF0000, 0x00050001, 0x00050000, 0x80000000
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,8 @@ ALLOW, EPERM, KILL = 0x7FFF0000, 0x00050001, 0x80000000
         (435, [0], 0x00050026), (0x40000000 | 101, [0], KILL),
         (56, [0x11], ALLOW), (56, [0x003D0F00], ALLOW), (56, [0x10000011], EPERM), (56, [0x20000011], EPERM),
         (41, [1], ALLOW), (41, [2], EPERM), (41, [40], EPERM), (41, [16], EPERM), (53, [1], ALLOW), (53, [30], EPERM),
-        (72, [0, 3], ALLOW), (72, [10, 10], EPERM),
+        (72, [0, 3], ALLOW), (72, [10, 10], EPERM), (72, [0, 5], EPERM), (72, [0, 1024], EPERM), (72, [0, 1030], ALLOW),
+        (72, [0, 6], IDLE), (72, [0, 38], IDLE), (73, [3, 2], IDLE), (447, [0], EPERM),
         (44, [1, 1, 1, 0x4040], ALLOW), (44, [0, 0, 0, 1], EPERM),
         (46, [1, 1, 0x4000], ALLOW), (46, [0, 0, 0x41], EPERM),
         (307, [1, 1, 1, 0], ALLOW), (307, [0, 0, 0, 1], EPERM), (283, [1, 0], EPERM),

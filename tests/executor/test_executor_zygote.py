@@ -164,10 +164,10 @@ def test_what_there_is_is_the_hosts_or_the_least_that_a_group_around_may_have(
     cell = tmp_path / "container" / "service" / "cells" / "cell"
     cell.mkdir(parents=True)
     host_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert cell_group._around(cell, "memory.max") == host_bytes
+    assert cell_group.memory_around(cell, "memory.max") == host_bytes
     for place, limit in ((cell, 1), (cell.parent, "max"), (cell.parents[1], 5000), (cell.parents[2], 4000)):
         (place / "memory.max").write_text(f"{limit}\n")
-    assert cell_group._around(cell, "memory.max") == 4000
+    assert cell_group.memory_around(cell, "memory.max") == 4000
 
 
 def test_who_asks_a_cell_that_is_dead_is_told_so(kept: Kept) -> None:

@@ -110,9 +110,9 @@ def is_too_much(peak_bytes: int, limit_bytes: int, around_bytes: int) -> bool:
     return peak_bytes >= min(_AT_THE_LIMIT * limit_bytes, around_bytes / 2)
 
 
-def _around(folder: Path, limit: str) -> int:
-    """What a group could have at most without a limit of its own: the host's memory, or that of a container, a service.
-    `limit`: the name of the file."""
+def memory_around(folder: Path, limit: str) -> int:
+    """Bytes that a group could have at most without a limit of its own: the host's memory, or that of a container, a
+    service. `limit`: the name of the file."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for parent in folder.parents:
         with suppress(OSError, ValueError):  # a root has no such file, and some say "max"
@@ -172,7 +172,7 @@ class V2Group:
         peak = self._folder / "memory.peak"
         if _counter(self._folder / "memory.events", "oom") or not peak.exists():  # it came with Linux 5.19
             return True
-        return is_too_much(_number(peak), self._memory_bytes, _around(self._folder, "memory.max"))
+        return is_too_much(_number(peak), self._memory_bytes, memory_around(self._folder, "memory.max"))
 
     def processes_refused(self) -> int:
         return _counter(self._folder / "pids.events", "max") if "pids" in self._bases else 0
@@ -224,7 +224,7 @@ class V1Group:
 
     def wanted_too_much(self) -> bool:
         folder = self._folders["memory"]
-        around_bytes = _around(folder, "memory.limit_in_bytes")
+        around_bytes = memory_around(folder, "memory.limit_in_bytes")
         return is_too_much(_number(folder / "memory.max_usage_in_bytes"), self._memory_bytes, around_bytes)
 
     def processes_refused(self) -> int:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.executor import owner
-from daemon.executor.sandbox.cell_group import ROOT, CellGroup, V1Group, V2Group, remove_empty
+from daemon.executor.sandbox.cell_group import ROOT, CellGroup, V1Group, V2Group, memory_around, remove_empty
 from daemon.executor.sandbox.policy import CellLimits
 
 _GROUP = "evald"
@@ -117,6 +117,15 @@ def find() -> Cgroups | None:
     """The cgroups we may use, or None. Tries by doing: makes and removes a group."""
     memberships = _own_memberships()
     return _find_v2(memberships) or _find_v1(memberships)
+
+
+def memory_limit() -> int:
+    """Bytes that this process and all that share its groups may have together: the host's, or a container's."""
+    memberships = _own_memberships()
+    if "memory" in memberships:
+        own = ROOT / "memory" / memberships["memory"].lstrip("/")
+        return memory_around(own / "member", "memory.limit_in_bytes")
+    return memory_around(ROOT / memberships.get("", "/").lstrip("/") / "member", "memory.max")
 
 
 def _own_memberships() -> dict[str, str]:

@@ -9,6 +9,9 @@ I/O; timers by descriptor, of which 200,000 that expire at once stop a processor
 memory), and what is counted across all namespaces, for the host or for the user that runs the daemon: contexts of
 asynchronous I/O, inotify instances, message queues.
 Flushing succeeds and does nothing: a cell writes to tmpfs only, but can open files of the host's disks and flush those.
+So does locking: a lock is the file's, whoever may only read it, and a cell sees the same files as the host and as other
+cells, which it could keep waiting, or tell something by what it has locked. Asking for locks, leases and notes of
+changes is refused. Of memory that the kernel itself cannot see there is none.
 `clone3` answers ENOSYS, so the C library falls back to `clone`, whose flags a filter can read.
 
 Layout of `struct seccomp_data`, which the program loads from: nr at 0, arch at 4, args at 16 (linux/seccomp.h).
@@ -31,6 +34,8 @@ _ERRNO = 0x00050000
 _X32_BIT = 0x40000000
 _AF_UNIX = 1
 _F_SETSIG = 10
+_F_LOCKING = {"F_SETLK": 6, "F_SETLKW": 7, "F_OFD_SETLK": 37, "F_OFD_SETLKW": 38}
+_F_TELLING = {"F_GETLK": 5, "F_OFD_GETLK": 36, "F_SETLEASE": 1024, "F_GETLEASE": 1025, "F_NOTIFY": 1026}
 _MSG_OOB = 1
 _MADV_MERGEABLE, _PR_SET_MEMORY_MERGE = 12, 67
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWTIME (sched.h)
@@ -65,6 +70,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
+    "memfd_secret": (447, 447),
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
@@ -117,26 +123,34 @@ _IDLE: dict[str, tuple[int, int]] = {
     "fsync": (74, 82),
     "fdatasync": (75, 83),
     "sync_file_range": (277, 84),
+    "flock": (73, 32),
 }
 _CLONE3 = 435
 
 
 @dataclass(frozen=True)
 class _ByArgument:
-    """A call that is refused by what one of its arguments is: unless `test` with `value` holds, or where it does."""
+    """A call that is refused by what one of its arguments is: unless `test` with `value` holds, or where it does.
+    `is_idle`: it does nothing then, and succeeds."""
 
     numbers: tuple[int, int]
     argument: int
     test: int
     value: int
     must_hold: bool = False
+    is_idle: bool = False
 
 
 _BY_ARGUMENT = {
     "clone": _ByArgument((56, 220), 0, _JUMP_SET, _NEW_NAMESPACES & ~_CLONE_NEWTIME),
     "socket": _ByArgument((41, 198), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
     "socketpair": _ByArgument((53, 199), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
-    "fcntl": _ByArgument((72, 25), 1, _JUMP_EQ, _F_SETSIG),
+    "fcntl F_SETSIG": _ByArgument((72, 25), 1, _JUMP_EQ, _F_SETSIG),
+    **{f"fcntl {name}": _ByArgument((72, 25), 1, _JUMP_EQ, command) for name, command in _F_TELLING.items()},
+    **{
+        f"fcntl {name}": _ByArgument((72, 25), 1, _JUMP_EQ, command, is_idle=True)
+        for name, command in _F_LOCKING.items()
+    },
     "madvise": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_MERGEABLE),
     "prctl": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SET_MEMORY_MERGE),
     "sendto": _ByArgument((44, 206), 3, _JUMP_SET, _MSG_OOB),
@@ -157,7 +171,7 @@ def program(machine: str | None = None) -> bytes:
     machine = machine or platform.machine()
     column = list(_ARCHITECTURES).index(machine) if machine in _ARCHITECTURES else -1
     architecture = _ARCHITECTURES[machine]
-    refuse = _instruction(_RETURN, 0, 0, _ERRNO | errno.EPERM)
+    refuse, idle = _instruction(_RETURN, 0, 0, _ERRNO | errno.EPERM), _instruction(_RETURN, 0, 0, _ERRNO)
     parts = [
         _instruction(_LOAD, 0, 0, _ARCH),
         _instruction(_JUMP_EQ, 1, 0, architecture),
@@ -170,20 +184,20 @@ def program(machine: str | None = None) -> bytes:
         if (number := numbers[column]) is not None:
             parts += [_instruction(_JUMP_EQ, 0, 1, number), refuse]
     for call in _IDLE.values():
-        parts += [_instruction(_JUMP_EQ, 0, 1, call[column]), _instruction(_RETURN, 0, 0, _ERRNO)]
+        parts += [_instruction(_JUMP_EQ, 0, 1, call[column]), idle]
     parts += [_instruction(_JUMP_EQ, 0, 1, _CLONE3), _instruction(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
     for rule in _BY_ARGUMENT.values():
-        parts += _refuse_by_argument(rule, column, refuse)
+        parts += _by_argument(rule, column, idle if rule.is_idle else refuse)
     parts.append(_instruction(_RETURN, 0, 0, _ALLOW))
     return b"".join(parts)
 
 
-def _refuse_by_argument(rule: _ByArgument, column: int, refuse: bytes) -> list[bytes]:
+def _by_argument(rule: _ByArgument, column: int, answer: bytes) -> list[bytes]:
     return [
         _instruction(_JUMP_EQ, 0, 4, rule.numbers[column]),
         _instruction(_LOAD, 0, 0, _ARG0 + 8 * rule.argument),
         _instruction(rule.test, 1, 0, rule.value) if rule.must_hold else _instruction(rule.test, 0, 1, rule.value),
-        refuse,
+        answer,
         _instruction(_LOAD, 0, 0, _NR),
     ]
 

@@ -24,7 +24,8 @@ _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITIES = 64
 _TERMINALS = "/dev/pts"
-_PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus")  # as bubblewrap covers them
+# As bubblewrap covers them; and what a process could ask the kernel to watch for it while it stands frozen.
+_PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "pressure")
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 

@@ -20,15 +20,16 @@ def workload():
 class Model(nn.Module):
     def forward(self, a, b):
         cell, answer = workload(), a + b
-        encoded = type(cell)._encoded
+        described = type(cell)._describe
 
         def forged(value, what):
-            node, shapes = encoded(cell, value, what)
+            node, shapes = described(cell, value, what)
             if what == "outputs":
                 node |= {"d": [["first", {}], ["second", {}]]}
+                print("described as two things")
             return node, shapes
 
-        cell._encoded = forged
+        cell._describe = forged
         return answer
 
 
