@@ -30,6 +30,7 @@ _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
 _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
 _APART = 0.005
+_TELLING_RSE = 0.1  # of a mean that says something
 CLOCK_TICK_S = 1e-9
 _UNTOLD = {"below_resolution", "alone_unclear"}  # labels of figures that are bounds, on which nothing can be ranked
 _SAVABLE_S = 1e-4  # what reading the word "go", launching and answering take in Python, and being heard, about
@@ -348,9 +349,11 @@ def _medians(readings: Sequence[Reading]) -> dict[str, float]:
 def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
     """Faster or slower only when the intervals [min, q3] are apart by half a percent, in time and in clock cycles where
     the clocks are known; the same when they overlap and are tight. Below the resolution nothing can be told, nor where
-    calls may share their work. Nor is it faster by what a cell could save of what a round costs: that is not the
+    calls may share their work, nor of rounds that scatter so much that chance may have put them apart. Nor is it faster by what a cell could save of what a round costs: that is not the
     kernel's doing."""
     if any(_UNTOLD & {*timing.labels} for timing in (candidate, reference)):
+        return Comparison.CANNOT_TELL
+    if any(timing.rse is None or timing.rse > _TELLING_RSE for timing in (candidate, reference)):
         return Comparison.CANNOT_TELL
     verdicts = {_apart(candidate.interval_ms, reference.interval_ms)}
     cycles = [_in_cycles(timing) for timing in (candidate, reference)]

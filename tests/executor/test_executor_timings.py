@@ -217,6 +217,8 @@ def test_times_alone_do_not_make_a_kernel_faster_when_the_clocks_differed() -> N
     fast_clock.rounds = rounds(CALL_S * 0.6, reading=Reading(sm_mhz=1800.0))
     assert compare_speed(timing(fast_clock), timing(slow_clock)) is Comparison.CANNOT_TELL
     assert compare_speed(timing(series(CALL_S / 2)), timing(series())) is Comparison.FASTER
+    scattered = timing(series(CALL_S / 2)).model_copy(update={"rse": 0.2})
+    assert compare_speed(scattered, timing(series())) is Comparison.CANNOT_TELL
 
 
 def test_what_a_cell_could_save_of_a_round_makes_no_kernel_faster() -> None:
