@@ -55,6 +55,7 @@ _CHECKING_ANY_S = 0.01  # however little there is
 _CALLS_A_SECOND = 20_000  # of measuring: laying out and capturing more takes too long, and a cell has no say in it
 _GROWN_AT_MOST, _WORTH_GROWING = 3, 2  # many slots are filled faster, each, than a few
 _WORTH_RESTARTING = 2
+_PAUSE_LIMIT_S = 60.0
 _COUNTS = "round"  # the purpose of rounds that do
 
 
@@ -101,12 +102,12 @@ class Measurement:
         self._secret = secret
         self._rules = rules
         self._surroundings = Surroundings(conditions, [place.cell for place in places])
-        self._nulls = Nulls(null, places, self._surroundings, self._plan)
+        self._nulls = Nulls(null, places, self._surroundings, self._plan, self._pause)
         self._check = check
         self._offer = offer
         self._content = secret.generator("content")
         self._round = 0
-        self._plans = 0
+        self._plans = self._pauses = 0
         self._turns = RoundTurns(secret.host_generator("turns"))
         self._forget()
         self._filled: list[int] = []  # the slots that have had contents last
@@ -353,8 +354,7 @@ class Measurement:
     ) -> None:
         """One timed round of every place, all on the same contents, all answers compared. `into`: where it goes.
 
-        From when somebody else than the judge knows the contents until the clock starts no cell runs: what one of them
-        knows it may have a way to tell another, and what is worked out then is worked out for nothing.
+        Cells are woken up right before the clock starts, unless they may know by then what they will be given.
         """
         self._round += 1
         self._restore()
@@ -364,7 +364,7 @@ class Measurement:
         sequence = list(range(len(self._places)))
         if self._round % 4 in (2, 3):  # A B B A
             sequence.reverse()
-        if self._drawer.is_told:
+        if self._wakes_early:
             for index in reversed(sequence):
                 self._rouse(index, turn, deadline)
         self._fill(order, purpose, deadline, equal=equal)
@@ -381,13 +381,29 @@ class Measurement:
             rouse(place.cell, turn, self._waking_seed, limit)
 
     @property
+    def _wakes_early(self) -> bool:
+        """Whether no cell is to run between the drawing of contents and the clock, where another cell draws them: what
+        that one knows it may have a way to tell a kernel of the same source, which would work out everything for
+        nothing. Launches of graphs are too short to be timed so (a round costs 0.1 ms more then, and not the same on
+        both sides): with a reference, whose source is another one, they are not."""
+        return self._drawer.is_told and (len(self._places) == 1 or not self._replay)
+
+    def _pause(self) -> Callable[[], None] | None:
+        """What lies between waking up and the clock, where cells wake early, for a null round."""
+        return self._draw_for_nobody if self._wakes_early else None
+
+    def _draw_for_nobody(self) -> None:
+        self._pauses += 1
+        self._drawer.draw("pause", self._pauses, self._filled, deadline=time.monotonic() + _PAUSE_LIMIT_S)
+
+    @property
     def _waking_seed(self) -> int:
         return self._secret.seed("waking", self._round)
 
     def _timed(self, index: int, turn: Turn, deadline: float) -> RoundResult:
         """One timed round of the place's own cell. Raises `CellFailed` when outputs changed after "done"."""
         place, seed = self._places[index], self._secret.seed("call", self._round)
-        plan, waking_seed = self._plan(place, turn), None if self._drawer.is_told else self._waking_seed
+        plan, waking_seed = self._plan(place, turn), None if self._wakes_early else self._waking_seed
         with place.patience.waiting(len(turn.order), deadline) as limit:
             result = run_timed(
                 place, plan, seed, place.cell, self._surroundings, deadline=limit, waking_seed=waking_seed

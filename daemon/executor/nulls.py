@@ -34,6 +34,9 @@ from daemon.executor.side import (
     require_captured,
     run_timed,
 )
+from daemon.executor.side import (
+    rouse as wake_up,
+)
 from daemon.verdict import Phase, Verdict
 
 _LIMIT_S = 60.0
@@ -44,14 +47,23 @@ Plan = Callable[[SidePlace, Turn], RoundPlan]
 
 
 class Nulls:
-    """Null rounds on the arenas of `places`. `plan` draws the rest of a round of a place. `call_s`: how long a call of
-    each place takes, as far as is known."""
+    """Null rounds on the arenas of `places`. `plan` draws the rest of a round of a place; `pause` says what a kernel
+    is frozen for between waking up and its round, if anything. `call_s`: how long a call of each place takes, as far
+    as is known."""
 
-    def __init__(self, cell: Cell, places: list[SidePlace], surroundings: Surroundings, plan: Plan) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        places: list[SidePlace],
+        surroundings: Surroundings,
+        plan: Plan,
+        pause: Callable[[], Callable[[], None] | None] = lambda: None,
+    ) -> None:
         self.cell = cell
         self._places = places
         self._surroundings = surroundings
         self._plan = plan
+        self._pause = pause
         self._mapped: dict[int, Arena] = {}
         self._graphs: dict[tuple[int, NullKernel, int, int], int] = {}
         self._touched: set[tuple[int, NullKernel, bool]] = set()
@@ -110,8 +122,16 @@ class Nulls:
             if not is_new:
                 rouse = self._captured(index, kind, order[:1], deadline)[0].graph
         waking = () if replay else tuple(order[: waking_calls(calls)])
-        plan = self._plan(place, Turn(tuple(order), replay, work.graph, rouse=rouse, waking=waking))
-        return run_timed(place, plan, 0, self.cell, self._surroundings, deadline=deadline, waking_seed=0, null=work)
+        turn = Turn(tuple(order), replay, work.graph, rouse=rouse, waking=waking)
+        waking_seed: int | None = 0
+        if (pause := self._pause()) is not None:
+            wake_up(self.cell, turn, 0, deadline, work)
+            pause()
+            waking_seed = None
+        plan = self._plan(place, turn)
+        return run_timed(
+            place, plan, 0, self.cell, self._surroundings, deadline=deadline, waking_seed=waking_seed, null=work
+        )
 
     def _captured(self, index: int, kind: NullKernel, order: list[int], deadline: float) -> tuple[NullWork, bool]:
         """A graph of this work, and whether it has not been launched yet: a null round's slots come in any order, so

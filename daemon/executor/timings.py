@@ -349,8 +349,8 @@ def _medians(readings: Sequence[Reading]) -> dict[str, float]:
 def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
     """Faster or slower only when the intervals [min, q3] are apart by half a percent, in time and in clock cycles where
     the clocks are known; the same when they overlap and are tight. Below the resolution nothing can be told, nor where
-    calls may share their work, nor of rounds that scatter so much that chance may have put them apart. Nor is it faster by what a cell could save of what a round costs: that is not the
-    kernel's doing."""
+    calls may share their work, nor of rounds that scatter so much that chance may have put them apart. Nor is it faster
+    by what a cell could save of what a round costs: that is not the kernel's doing."""
     if any(_UNTOLD & {*timing.labels} for timing in (candidate, reference)):
         return Comparison.CANNOT_TELL
     if any(timing.rse is None or timing.rse > _TELLING_RSE for timing in (candidate, reference)):

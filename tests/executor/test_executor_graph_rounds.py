@@ -95,6 +95,9 @@ class World:
         kernel = self.kernels[place.cell.name]  # type: ignore[attr-defined]
         return BASE_S + len(order) * (kernel.before_s or kernel.call_s)
 
+    def wake_up(self, *_: Any) -> None:
+        """The null candidate."""
+
     def rouse(self, cell: Any, turn: Turn, seed: int, *_: Any) -> None:
         self.seeds.append(seed)
         self.story.append("woken")
@@ -172,6 +175,7 @@ def made_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, names in (
         (measure, ("rouse", "run_timed", "run_untimed", "capture")),
         (nulls, ("run_timed", "capture", "attach", "detach")),
+        (nulls, ("wake_up",)),
         (side, ("attach",)),
     ):
         for name in names:
@@ -229,12 +233,14 @@ def test_a_graph_is_first_tried_on_contents_it_was_not_captured_on(monkeypatch: 
     assert world.story[: world.story.index("tried")] == ["drawn", "captured", "captured", "drawn"]
 
 
-@pytest.mark.parametrize("graph", [True, False], ids=["graphs", "call by call"])
+@pytest.mark.parametrize(
+    ("kernels", "graph"), [(1, True), (1, False), (2, False)], ids=["graphs", "call by call", "beside a reference"]
+)
 def test_no_cell_runs_between_contents_that_another_cell_knows_and_the_clock(
-    monkeypatch: pytest.MonkeyPatch, *, graph: bool
+    monkeypatch: pytest.MonkeyPatch, kernels: int, *, graph: bool
 ) -> None:
     """One that did could be told of them, and work everything out before it is timed."""
-    world = World(Kernel(2e-5), Kernel(3e-5))
+    world = World(*[Kernel(2e-5)] * kernels)
     measured(world, monkeypatch, is_told=True, graph=graph)
     drawn = None
     for number, event in enumerate(world.story):

@@ -10,9 +10,12 @@ import torch
 
 from daemon.executor.calibration import Calibration
 from daemon.executor.layout import Layout, TensorShape, plan
+from daemon.executor.patience import Patience
 from daemon.executor.round_turns import RoundTurns
-from daemon.executor.side import NullKernel
+from daemon.executor.side import NullKernel, SidePlace, attach
 from daemon.executor.timings import Round, Series
+from daemon.executor.wiring import SideField, Wiring
+from daemon.verdict import Phase
 
 BASE_S, SLOTS = 5e-4, 100
 
@@ -157,3 +160,27 @@ def test_rounds_of_no_call_are_taken_once_for_both_where_they_are_launches_of_gr
     is_shared = replay and other is LAYOUT
     assert [arena for arena, calls, _ in case.nulls.taken if calls == 1] == ([0, 0] if is_shared else [0, 0, 1, 1])
     assert [len(series.alone_null) for series in case.series] == [2, 2]
+
+
+def test_the_null_candidate_gets_tensors_and_nothing_of_how_a_bundle_nests_them() -> None:
+    """What it costs to hand a bundle's arguments over is the bundle's own word, and would be subtracted from it."""
+    told: list[dict[str, Any]] = []
+    cell: Any = SimpleNamespace(request=lambda message, *_, **__: told.append(message), freeze=lambda: None)
+    shape = TensorShape("float32", (64,))
+    wiring = Wiring(
+        fields=(SideField("x", shape, logical=0, is_output=False), SideField("y", shape, None, is_output=True)),
+        args={"u": [{"t": 0}, *[{"v": ["int", "7"]}] * 1000]},
+        answer=(1,),
+        names=("y",),
+        returns=True,
+    )
+    place = SidePlace(cell, wiring, "cpu", Patience(60.0))
+    place.attach(1, phase=Phase.MEASURE, deadline=0.0)
+    try:
+        attach(cell, wiring, place.attached, phase=Phase.MEASURE, deadline=0.0, is_null=True)
+    finally:
+        place.close()
+    kernel, null = told
+    assert kernel["args"] == wiring.args
+    assert (null["args"], null["output_args"], null["structure"]) == ({"u": []}, [], "*")
+    assert null["fields"] == kernel["fields"]
