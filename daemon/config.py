@@ -21,8 +21,10 @@ GIB = 1024 * MIB
 
 _RELATIVE_SQLITE = re.compile(r"(sqlite(?:\+pysqlite)?:///)(?![/?]|:memory:|file:)(.+)")
 
-PositiveInt = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0, le=2**62)]  # fits 64 bits, also when some are added up
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
+ReadAtOnce = Annotated[int, Field(gt=0, le=4 << 30)]
+Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
 ToolSeconds = Annotated[float, Field(gt=0, le=600)]  # a judge that is silent for longer counts as hanging
 
 
@@ -35,8 +37,8 @@ class Limits(_Section):
 
     bundle_bytes: PositiveInt = Field(256 * MIB, description="Largest bundle, as it was dropped, bytes")
     file_count: PositiveInt = Field(1000, description="Most files and folders in a bundle")
-    source_bytes: PositiveInt = Field(4 * MIB, description="Largest source file of a kernel, bytes")
-    contract_bytes: PositiveInt = Field(64 * MIB, description="Largest contract, bytes")
+    source_bytes: ReadAtOnce = Field(4 * MIB, description="Largest source file of a kernel, bytes")
+    contract_bytes: ReadAtOnce = Field(64 * MIB, description="Largest contract, bytes")
     decompressed_bytes: PositiveInt = Field(
         1 * GIB, description="Most an archive, or the embedded tensors of a kernel, may unpack to, bytes"
     )
@@ -49,17 +51,21 @@ class Sandbox(_Section):
 
     memory_bytes: PositiveInt = Field(4 * GIB, description="Memory of a cell, bytes")
     gpu_memory_bytes: PositiveInt = Field(16 * GIB, description="Host memory of a cell that has a GPU, bytes")
-    processes: PositiveInt = Field(256, description="Processes and threads of a cell")
-    cpu_cores: Annotated[float, Field(gt=0)] | None = Field(None, description="CPU cores of a cell; all when not set")
-    open_files: PositiveInt = Field(1024, description="Open files of a process in a cell")
+    processes: Count = Field(256, description="Processes and threads of a cell")
+    cpu_cores: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] | None = Field(
+        None, description="CPU cores of a cell; all when not set"
+    )
+    open_files: Count = Field(1024, description="Open files of a process in a cell")
     tmp_bytes: PositiveInt = Field(512 * MIB, description="Size of the private /tmp of a cell, bytes")
-    tmp_inodes: PositiveInt = Field(20_000, description="Files in the private /tmp of a cell")
+    tmp_inodes: Annotated[int, Field(gt=0, le=2**31 - 1)] = Field(
+        20_000, description="Files in the private /tmp of a cell"
+    )
     file_bytes: PositiveInt = Field(512 * MIB, description="Largest single file a cell may write, bytes")
     output_keep_bytes: PositiveInt = Field(
         64 * 1024,
         description="How much of stdout and of stderr is kept, bytes: so much of the beginning, and as much of the end",
     )
-    uid_base: PositiveInt = Field(
+    uid_base: Annotated[int, Field(gt=0, le=2**32 - 2 - 4000)] = Field(
         61_000, description="First of the 4000 user ids that cells run under when evald runs as root"
     )
     spare_cells: Annotated[int, Field(ge=0, le=2)] = Field(
@@ -124,11 +130,13 @@ class Http(_Section):
     wait_margin_s: Seconds = Field(
         60, description="How much longer than the contract's timeout a blocking request waits for its result, seconds"
     )
-    requests_per_s: Annotated[float, Field(gt=0)] = Field(100, description="Requests one caller may make a second")
-    burst: PositiveInt = Field(500, description="Requests one caller may make at once")
+    requests_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        100, description="Requests one caller may make a second"
+    )
+    burst: Count = Field(500, description="Requests one caller may make at once")
     jobs_per_token: PositiveInt = Field(10_000, description="Unfinished jobs one caller may have")
-    streams: PositiveInt = Field(500, description="Requests that may wait for jobs at the same time")
-    streams_per_token: PositiveInt = Field(250, description="How many of these may be of one caller with a token")
+    streams: Count = Field(500, description="Requests that may wait for jobs at the same time")
+    streams_per_token: Count = Field(250, description="How many of these may be of one caller with a token")
 
 
 class Settings(_Section):
@@ -168,10 +176,10 @@ class Settings(_Section):
         description="Jobs compiled and made ready while others have the devices; when not set, 2 per GPU, 0 on the CPU",
     )
     backend_paths: tuple[Path, ...] = Field((), description="Folders with further kernel types")
-    control_interval_s: Annotated[float, Field(ge=0)] = Field(
+    control_interval_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         3600, description="How often the control kernel is timed on each device, seconds; 0: never"
     )
-    control_tolerance: Annotated[float, Field(gt=0)] = Field(
+    control_tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         0.02,
         description="How far the control may lie from its baseline, beyond what its rounds scatter by; "
         "on a CPU at least 0.25",
@@ -180,14 +188,14 @@ class Settings(_Section):
         "asked",
         description="Whether hardware counters are taken: for contracts that ask, for every one that passes, or never",
     )
-    submitter_quota: PositiveInt | None = Field(
+    submitter_quota: Count | None = Field(
         None,
         description="How many bundles of one submitter may be claimed and not finished; the rest wait in the inbox",
     )
     results_for: Literal["everybody", "submitter"] = Field(
         "everybody", description="Who may read a result file; submitter: whose bundle it was, and the daemon's group"
     )
-    claim_ahead: PositiveInt = Field(64, description="How many bundles may be claimed before they can be judged")
+    claim_ahead: Count = Field(64, description="How many bundles may be claimed before they can be judged")
     scan_interval_s: Seconds = Field(1.0, description="Pause between two scans of the inbox, seconds")
     quiet_s: Seconds = Field(2.0, description="An entry that does not change for so long is taken, seconds")
     torn_after_s: Seconds = Field(
@@ -203,7 +211,7 @@ class Settings(_Section):
         description="Free space below which no new bundle is claimed, bytes; nor is one where a disk has room for less "
         "than 1000 files or is read-only",
     )
-    max_attempts: PositiveInt = Field(3, description="How often evald tries a job when evald itself fails")
+    max_attempts: Count = Field(3, description="How often evald tries a job when evald itself fails")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Which story lines are written")
     limits: Limits = Limits()
     sandbox: Sandbox = Sandbox()

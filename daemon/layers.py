@@ -16,7 +16,6 @@ from pydantic import ValidationError
 
 from daemon.config import Settings, describe, dotted_keys
 from daemon.errors import OperatorError
-from daemon.paths import Paths
 
 DATABASE_CREDENTIAL = "evald-database-url"
 
@@ -67,10 +66,12 @@ def load(
         for key, (value, source) in layer.items():
             if value == "" and key in _places():
                 raise OperatorError(f"{source}: {key} is empty", hint="name a folder or file, or leave it out")
+            if isinstance(value, str) and "\0" in value:
+                raise OperatorError(f"{source}: {key} has a NUL in it", hint="no name of a file can have that")
             _assign(values, key, value)
             sources[key] = source
     settings = _placed(_validate(values, sources))
-    _require_apart(settings.paths, sources)
+    _require_apart(settings, sources)
     return LoadedSettings(settings, sources)
 
 
@@ -84,20 +85,32 @@ def _replaced_by(layer: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
         yield from ("database", "database_file")
 
 
-def _require_apart(paths: Paths, sources: Mapping[str, str]) -> None:
-    """Raises `OperatorError` where evald would take its own results, or its state, for bundles."""
-    for key, folder in (("results", paths.results), ("state", paths.state)):
-        holding = next((place for place in paths.spool if folder.is_relative_to(place)), None)
+def _require_apart(settings: Settings, sources: Mapping[str, str]) -> None:
+    """Raises `OperatorError` where evald would take what is its own for bundles."""
+    paths, own = settings.paths, [("results", settings.paths.results), ("state", settings.paths.state)]
+    files = {"metrics_file": settings.metrics_file, "http.tokens_file": settings.http.tokens_file}
+    if (database := _sqlite_file(settings.database_url)) is not None:
+        files["database" if settings.database is not None else "database_file"] = database
+    own += [(key, place) for key, place in files.items() if place is not None]
+    for key, place in own:
+        holding = next((folder for folder in paths.spool if place.is_relative_to(folder)), None)
         if holding is not None:
             raise OperatorError(
-                f"{sources[key]}: {key} {folder} lies in {holding}, where bundles do",
-                hint=f"put {key} beside the inbox, as in {paths.home / key}",
+                f"{sources.get(key, 'default')}: {key} {place} lies in {holding}, where bundles do",
+                hint=f"put it beside the inbox, as in {paths.home / place.name}",
             )
+        if key in files and place.is_dir():
+            raise OperatorError(f"{sources.get(key, 'default')}: {key} {place} is a folder", hint="name a file")
     if paths.inbox.is_relative_to(paths.results):
         raise OperatorError(
             f"{sources['inbox']}: inbox {paths.inbox} lies in the results, {paths.results}",
             hint=f"put it beside them, as in {paths.home / 'inbox'}",
         )
+
+
+def _sqlite_file(url: str) -> Path | None:
+    scheme, _, place = url.partition(":///")
+    return Path(place.partition("?")[0]) if scheme.startswith("sqlite") and place else None
 
 
 def _placed(settings: Settings) -> Settings:
@@ -205,7 +218,8 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]
                 f"environment: unknown variable {variable}", hint=_nearest_hint(variable, set(by_variable))
             )
         separator = LIST_SEPARATORS.get(key)
-        layer[key] = (value.split(separator) if separator else value, f"environment {variable}")
+        texts = [text for text in value.split(separator) if text] if separator else value  # compose files name all
+        layer[key] = (texts, f"environment {variable}")
     return layer
 
 

@@ -24,7 +24,7 @@ _LISTED = 20
 @click.option("--older-than", default="30d", show_default=True, metavar="WHEN", help="Ended before: 12h, 30d, a date.")
 @click.option(
     "--keep-best",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 1_000_000),
     default=1,
     show_default=True,
     metavar="N",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import screen
+from daemon.cli.commands_to_type import here
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def command(*, loaded: LoadedSettings, host: str, undo: bool, as_json: bool) -> 
     from daemon.db.repository import Repository
     from daemon.intake.owner import host_called
 
+    if not host.strip():
+        raise click.UsageError("HOST is empty", ctx=click.get_current_context())
     host = host_called(host)
     with store.database(loaded.settings) as database:
         history, repository = History(database), Repository(database)
@@ -49,9 +52,11 @@ def command(*, loaded: LoadedSettings, host: str, undo: bool, as_json: bool) -> 
     if undo:
         screen.line(f"{host} takes jobs again" if changed else f"{host} was not drained")
     else:
-        screen.line(
-            f"{host} is {'drained from now on' if changed else 'drained already'}; {at_work} jobs still run there"
-        )
+        begun = "will be drained" if changed else "is drained already"
+        screen.line(f"{host} {begun}; {at_work} jobs still run there")
+        if changed and daemons:
+            notice = f"its daemons notice within {loaded.settings.lease_s / 3:g} s, and may begin jobs until then"
+            screen.say(f"evald: {notice}; {here('evald status')} says drained when they have")
     return 0
 
 

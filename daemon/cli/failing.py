@@ -6,6 +6,7 @@ nobody reads the output any more.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -24,6 +25,7 @@ TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line and answer its exit code. Messages go to stderr; with --json an error goes to stdout."""
+    _open_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in args
     commands_to_type.remember(args)
@@ -45,6 +47,8 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
     except click.ClickException as error:
         return _usage_fault(error, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
+        if as_json:
+            click.echo(json.dumps(as_document(EvaldError("interrupted")), indent=2))
         click.echo("evald: interrupted", err=True)
         return INTERRUPTED
     except EvaldError as error:
@@ -114,6 +118,21 @@ def _usage_fault(error: click.ClickException, *, as_json: bool) -> int:
 
 def _colour() -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _open_streams() -> None:
+    """A stream that came closed is read and written by nobody, and no file of ours may get its number. What the others
+    cannot say they write as an escape."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False, encoding="utf-8"))  # noqa: SIM115
+        elif number and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _silence_stdout() -> None:

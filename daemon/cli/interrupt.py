@@ -14,16 +14,17 @@ from types import FrameType
 
 
 @contextmanager
-def noted() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets. A second Ctrl-C ends at once what does not look at it."""
+def noted(*others: signal.Signals) -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, and these signals do. A second one ends at once what does not look at it."""
     asked = threading.Event()
 
     def note(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.default_int_handler)
         asked.set()
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, *others)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

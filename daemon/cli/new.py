@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def _files(kind: str, folder: Path) -> dict[str, str]:
 
 def _write(folder: Path, files: dict[str, Any]) -> None:
     """All files, or none: the folder must not exist yet."""
-
+    if not folder.name:
+        raise OperatorError("the name is empty", hint="type: evald new torch my-kernel")
     try:
         folder.mkdir(parents=False)
     except FileExistsError as error:
@@ -76,5 +78,9 @@ def _write(folder: Path, files: dict[str, Any]) -> None:
     except FileNotFoundError as error:
         hint = f"type: mkdir -p {shlex.quote(str(folder.parent))}"
         raise OperatorError(f"there is no folder {folder.parent}", hint=hint) from error
-    for name, text in files.items():
-        (folder / name).write_text(text, "utf-8")
+    try:
+        for name, text in files.items():
+            (folder / name).write_text(text, "utf-8")
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.cli import failing, outcome, screen
+from daemon.cli import failing, interrupt, outcome, screen
 from daemon.cli.commands_to_type import here
 from daemon.cli.failing import COULD_NOT, INTERRUPTED, as_document
 from daemon.cli.options import json_option, settings_options
@@ -15,6 +17,7 @@ from daemon.cli.outcome import COLUMNS
 from daemon.errors import EvaldError
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
     from daemon.cli.outcome import Line
@@ -42,14 +45,20 @@ def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_jso
     0 all passed, 1 some did not, 2 some could not be judged or the time was up. Interrupting stops the waiting only:
     the bundles stay where they are.
     """
+    if timeout is not None and not math.isfinite(timeout):
+        raise click.UsageError(f"--timeout {timeout:g} is no number of seconds", ctx=click.get_current_context())
     if timeout is not None and not wait:
         raise click.UsageError("--timeout belongs to --wait", ctx=click.get_current_context())
     if wait:
         _await_home(loaded.settings.paths.inbox)
-    dropped, faults = _drop(loaded.settings, paths)
-    if not wait or not dropped:
+    dropped: list[Dropped] = []
+    with interrupt.noted(signal.SIGTERM, signal.SIGHUP) as asked:
+        faults = _drop(loaded.settings, paths, dropped, asked)
+    if asked.is_set():
+        screen.say(f"evald: interrupted: {len(dropped)} of {len(paths)} were dropped, and stay in the queue")
+    if not wait or not dropped or asked.is_set():
         _print_dropped(dropped, faults, as_json=as_json)
-        return _code(faults)
+        return INTERRUPTED if asked.is_set() else _code(faults)
     return _wait(loaded.settings, dropped, faults, timeout, as_json=as_json)
 
 
@@ -95,8 +104,11 @@ def _await_home(inbox: Path) -> None:
         time.sleep(_PAUSE_S)
 
 
-def _drop(settings: Settings, paths: tuple[str, ...]) -> tuple[list[Dropped], list[EvaldError]]:
-    """Drop what can be dropped; one that cannot does not hold up the others."""
+def _drop(
+    settings: Settings, paths: tuple[str, ...], dropped: list[Dropped], asked: threading.Event
+) -> list[EvaldError]:
+    """Drop what can be dropped, until `asked` to stop; one that cannot does not hold up the others. Why those cannot;
+    the others are in `dropped` as soon as they are."""
     from daemon.cli import bundles
     from daemon.intake.submit import submit
 
@@ -104,18 +116,20 @@ def _drop(settings: Settings, paths: tuple[str, ...]) -> tuple[list[Dropped], li
         from daemon.cli import store
 
         raise store.no_home(settings)
-    places, faults, dropped = [], [], []
+    places, faults = [], []
     for path in paths:
         try:
             places.append(bundles.existing(path))
         except EvaldError as error:
             faults.append(error)
     for place in places:
+        if asked.is_set():
+            break
         try:
             dropped.append(submit(place, settings.paths.inbox))
         except EvaldError as error:
             faults.append(error)
-    return dropped, faults
+    return faults
 
 
 def _code(faults: list[EvaldError]) -> int:

@@ -8,6 +8,7 @@ cannot serve one. When nothing shows, we say so, once, and why, as far as that c
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from daemon.cli import health, screen, store
+from daemon.cli import health, interrupt, screen, store
 from daemon.cli.commands_to_type import here
 from daemon.cli.outcome import Line
 from daemon.db.errors import StorageUnavailable
@@ -35,13 +36,14 @@ _PATIENCE_S = 15.0  # a daemon that is just being started shows when its first j
 
 
 def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None) -> list[Line]:
-    """Wait until every job has ended, or `timeout_s` is over; the jobs that have ended, in the order dropped."""
+    """Wait until every job has ended, or `timeout_s` is over; the jobs that have ended, in the order dropped. Raises
+    `KeyboardInterrupt` for every signal that asks to end."""
     ended: dict[str, Line] = {}
     started_s = time.monotonic()
     alone_since_s: float | None = started_s
     told = False
     explained: set[str] = set()
-    with _display(len(dropped)) as show:
+    with interrupt.noted(signal.SIGTERM, signal.SIGHUP) as asked, _display(len(dropped)) as show:
         while True:
             waiting = [one for one in dropped if one.job_id not in ended]
             states, deferrals, served = _look(settings, waiting, ended)
@@ -57,7 +59,8 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
                 _say_what_hinders(settings)
             if is_over:
                 break
-            time.sleep(_PAUSE_S)
+            if asked.wait(_PAUSE_S):
+                raise KeyboardInterrupt
     return [ended[one.job_id] for one in dropped if one.job_id in ended]
 
 

@@ -112,7 +112,10 @@ class Arena:
             return f"wrote outside its tensors, before {self.layout.fields[0].name}"
         nearest = before[-1]
         if offset < nearest.offset + nearest.tensor.size_bytes:
-            return f"changed input {nearest.name}, which its contract does not call inout"
+            return (
+                f"changed input {nearest.name}, which its contract does not call inout: work on a copy of it "
+                "(x.clone(), inplace=False), or declare it in io"
+            )
         return f"wrote outside its tensors, behind {nearest.name}"
 
     def unwritten(self, slots: list[int], field: Field) -> int:

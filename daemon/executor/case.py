@@ -163,10 +163,17 @@ class CaseJudge:
 
     def _declared_output(self, position: int, candidate: SidePlace) -> TensorSpec | None:
         """What a contract says of one of the answers: in their order, whether the kernel writes or returns them."""
+        wiring = candidate.wiring
+        kept = {wiring.fields[index].name for index in wiring.kept}
+        field = wiring.fields[wiring.answer[position]]
+        position -= sum(index in wiring.kept for index in wiring.answer[:position])
         for side in (Side.CANDIDATE, Side.REFERENCE):
             io = self._ready.io(side)
-            declared = [arg.tensor_spec for arg in io.args if arg.is_output] if io else []
-            if len(declared) == len(candidate.wiring.answer):
+            outputs = [arg for arg in io.args if arg.is_output] if io else []
+            if field.name in kept:
+                return next((arg.tensor_spec for arg in outputs if arg.name == field.name), None)
+            declared = [arg.tensor_spec for arg in outputs if arg.name not in kept]
+            if len(declared) == len(wiring.returned):
                 return declared[position]
         return None
 
@@ -298,6 +305,7 @@ class CaseJudge:
         """The candidate twice more on fresh inputs, the reference as often as need be, and in float64 on the inputs of
         a timed call, after the clock has stopped."""
         self._progress("numerics")
+        changes_as_well = False
         slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
         self._deadline = own_deadline(self._deadline, slowest_s)
         candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
@@ -309,10 +317,12 @@ class CaseJudge:
             self._call(place, values, _NUMERICS_TRIAL)
         inspector.inspect([0], Phase.MEASURE)
         first = numerics.answers_of(candidate)
+        expected = numerics.answers_of(reference) if reference is not None else []
         self._call(candidate, values, _NUMERICS_TRIAL, again=True)
         self._numerics = numerics.spread_of(first, numerics.answers_of(candidate))
         if reference is not None and self._numerics.differing_elements:  # both may keep what they saw, over all calls
             self._call(reference, values, _NUMERICS_TRIAL, again=True)
+            changes_as_well = bool(numerics.spread_of(expected, numerics.answers_of(reference)).differing_elements)
         inspector.inspect([0], Phase.MEASURE)
         if reference is not None and self._timed_call is not None:
             limit = min(self._deadline, time.monotonic() + _EXACT_LIMIT_S)
@@ -320,7 +330,11 @@ class CaseJudge:
             reference.hand_over([0])
             exact = self._ready.export(reference.cell, "exact", Phase.MEASURE)
             self._numerics = numerics.against_exact(self._numerics, self._timed_call, exact, limit)
-        self._labels += numerics.labels(self._numerics)
+        found = numerics.labels(self._numerics)
+        if changes_as_well and "nondeterministic" in found:
+            found.remove("nondeterministic")
+            self._ready.notes.append("two calls on the same inputs answer differently, as the reference's do")
+        self._labels += found
 
     # -- under NVIDIA's tools ------------------------------------------------------------------------------------
 

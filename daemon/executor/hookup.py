@@ -61,10 +61,20 @@ class Hookup:
                 )
                 raise CellFailed(Verdict.WRONG_ANSWER, failure)
         if Side.REFERENCE in self.places:
+            self._keep_changed_args()
             problem = mismatch(self.places[Side.CANDIDATE], self.places[Side.REFERENCE])
             if problem is not None:
                 raise problem
         return drawer
+
+    def _keep_changed_args(self) -> None:
+        """What both sides say they change is looked at beside what one of them returns."""
+        wirings = [place.wiring for place in self.places.values()]
+        names = frozenset.intersection(*(frozenset(wiring.changed_args) for wiring in wirings))
+        like = next((wiring for wiring in wirings if not wiring.returns), None)
+        for place in self.places.values():
+            if names and place.wiring.returns:
+                place.wiring = place.wiring.with_kept(names, like)
 
     def _logical_inputs(self) -> tuple[list[Logical], Export | None]:
         """From the reference's io, else its get_inputs(), else the candidate's io, else what a signature suggests."""
@@ -143,6 +153,7 @@ class Hookup:
         if place.cell.side is Side.REFERENCE and place.cell.launched_at is not None:
             self._reference_worked_s = time.monotonic() - place.cell.launched_at
         if export.returned:
+            _require_all(place, len(export.shapes))
             place.wiring = place.wiring.with_returned(export.node, export.shapes)
 
     def _launched_s(self, place: SidePlace) -> float | None:
@@ -158,6 +169,17 @@ class Hookup:
         """Let go of the arenas. The cells must be dead."""
         for place in self.places.values():
             place.close()
+
+
+def _require_all(place: SidePlace, returned: int) -> None:
+    """Raises `CellFailed` where a kernel returns less than its contract says it has for outputs: nobody looks at what
+    it wrote then."""
+    wiring = place.wiring
+    outputs = [wiring.fields[index].name for index in wiring.output_args if wiring.fields[index].logical is None]
+    if returned < len(outputs):
+        message = f"has the outputs {', '.join(outputs)} and returns {returned}: return all of them, or None"
+        failure = Failure(phase=Phase.CHECK, side=place.cell.side, message=message)
+        raise CellFailed(Verdict.WRONG_ANSWER, failure)
 
 
 def _inputs_only(io: IOContract) -> IOContract:

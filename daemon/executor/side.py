@@ -146,7 +146,7 @@ def attach(
     """
     message = attach_message(wiring, arena) | {"arena": number}
     if is_null:
-        count = len(wiring.answer)
+        count = len(wiring.returned)
         message |= {"args": {"u": []}, "output_args": [], "structure": "*" if count == 1 else ["*"] * count}
     if not is_new:
         message["memory"] = None
@@ -167,9 +167,9 @@ def attach_message(wiring: Wiring, arena: Arena) -> Message:
         "stride": layout.stride,
         "fields": fields,
         "args": wiring.args,
-        "outputs": list(wiring.answer),
+        "outputs": list(wiring.returned),
         "output_args": list(wiring.output_args),
-        "names": list(wiring.names),
+        "names": [name for index, name in zip(wiring.answer, wiring.names, strict=True) if index not in wiring.kept],
         "returns": wiring.returns,
         "structure": wiring.structure,
         "blank": [index for index, field in enumerate(layout.fields) if field.poisoned],

@@ -37,17 +37,14 @@ def encode(
         raise Incomparable(f"{place or 'the value'} is nested deeper than {_MAX_DEPTH}")
     if (node := tensor(value)) is not None:
         return node
+    if named and type(value).__module__ == "numpy" and hasattr(value, "item"):  # one number, for arrays are tensors
+        value = value.item()
     if isinstance(value, dict):
-        items = []
-        for key in value:
-            if not isinstance(key, str | int):
-                raise Incomparable(f"{place or 'the value'} has a key of type {type(key).__name__}")
-            if isinstance(key, str) and len(key) > _MAX_KEY:
-                raise Incomparable(f"{place or 'the value'} has a key of {len(key)} characters; {_MAX_KEY} are allowed")
-        for key, item in sorted(value.items(), key=lambda pair: str(pair[0])):  # two sides may fill a dict in any order
-            inner = encode(item, tensor, place=f"{place}[{key!r}]", named=named, depth=depth + 1)
-            items.append([key, inner])
-        return {"d": items}
+        pairs = _pairs(value, place or "the value", in_order=named)
+        inner_pairs = [
+            [key, encode(item, tensor, place=f"{place}[{key!r}]", named=named, depth=depth + 1)] for key, item in pairs
+        ]
+        return {"d": inner_pairs}
     if isinstance(value, list | tuple):
         inner_nodes = [
             encode(item, tensor, place=f"{place}[{i}]", named=named, depth=depth + 1) for i, item in enumerate(value)
@@ -56,6 +53,17 @@ def encode(
     if (value is None and depth) or (named and (value is None or isinstance(value, bool | int | float | str))):
         return {"v": _value_out(value)}
     raise Incomparable(f"{place or 'the value'} is {_describe(value, passed=named)}")
+
+
+def _pairs(value: dict[Any, Any], place: str, *, in_order: bool) -> list[tuple[Any, Any]]:
+    """Its items: of answers, which two sides may fill in any order, sorted; what a kernel is given stays as it is."""
+    for key in value:
+        if not isinstance(key, str | int):
+            raise Incomparable(f"{place} has a key of type {type(key).__name__}")
+        if isinstance(key, str) and len(key) > _MAX_KEY:
+            raise Incomparable(f"{place} has a key of {len(key)} characters; {_MAX_KEY} are allowed")
+    pairs = list(value.items())
+    return pairs if in_order else sorted(pairs, key=lambda pair: str(pair[0]))
 
 
 def _describe(value: Any, *, passed: bool) -> str:
@@ -69,11 +77,16 @@ def _describe(value: Any, *, passed: bool) -> str:
 
 
 def _value_out(value: float | str | None) -> list[str]:
+    """Members of enumerations that are numbers or texts as well are handed over as those."""
     if value is None:
         return _NONE
+    if isinstance(value, bool):
+        return ["bool", str(value)]
+    if isinstance(value, int):
+        return ["int", str(int(value))]
     if isinstance(value, float):
-        return ["float", value.hex()]
-    return [type(value).__name__, str(value)]
+        return ["float", float(value).hex()]
+    return ["str", str.__str__(value)]
 
 
 def decode(node: Node, tensors: Callable[[int], Any]) -> Any:

@@ -45,7 +45,8 @@ class Wiring:
     """One side: its fields, its arguments (a tree over fields), its answer.
 
     `answer` numbers the fields that hold the answer, in order. `returns`: the answer is returned and copied there;
-    otherwise the kernel writes it itself. `structure`: the nesting of a returned answer.
+    otherwise the kernel writes it itself. `structure`: the nesting of a returned answer. `kept`: fields of the answer
+    that are arguments which the kernel changes, beside what it returns.
     """
 
     fields: tuple[SideField, ...]
@@ -54,6 +55,7 @@ class Wiring:
     names: tuple[str, ...]
     returns: bool
     structure: Any = "*"
+    kept: tuple[int, ...] = ()
 
     def stride(self) -> int:
         """Bytes of one slot."""
@@ -74,6 +76,34 @@ class Wiring:
         """Fields that are arguments and answers at once."""
         passed = {index for _, index in tree.leaves(self.args)}
         return tuple(index for index, field in enumerate(self.fields) if field.is_output and index in passed)
+
+    @property
+    def returned(self) -> tuple[int, ...]:
+        """The answer without what is `kept`."""
+        return tuple(index for index in self.answer if index not in self.kept)
+
+    @property
+    def changed_args(self) -> dict[str, int]:
+        """Arguments that have content before the call and are answers after it, by name."""
+        return {self.fields[index].name: index for index in self.output_args if self.fields[index].logical is not None}
+
+    def with_kept(self, names: frozenset[str], like: Wiring | None) -> Wiring:
+        """The same side, the arguments `names` part of its answer beside what it returns: at the places where they are
+        in the answer of a side that writes all of its own, `like`, or else behind."""
+        mine = {name: index for name, index in self.changed_args.items() if name in names}
+        answer: list[int] = []
+        returned = list(self.answer)
+        for index in like.answer if like is not None else ():
+            field = like.fields[index] if like is not None else None
+            if field is not None and field.name in mine and field.logical is not None:
+                answer.append(mine[field.name])
+            elif returned:
+                answer.append(returned.pop(0))
+        answer += returned
+        answer += [mine[name] for name in sorted(mine) if mine[name] not in answer]
+        known = dict(zip(self.answer, self.names, strict=True))
+        called = tuple(known.get(index, self.fields[index].name) for index in answer)
+        return replace(self, answer=tuple(answer), names=called, kept=tuple(sorted(mine.values())))
 
     def with_returned(self, node: tree.Node, tensors: list[TensorShape]) -> Wiring:
         """The same side, its answer returned in the nesting of `node`: one more field per returned tensor."""

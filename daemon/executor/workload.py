@@ -166,7 +166,11 @@ class Workload:
         make = self._loaded().make_init_inputs
         _seed(seed)
         with self._on_device():
-            return make() if make else []
+            made = make() if make else []
+        if not isinstance(made, list | tuple | dict):
+            kind = type(made).__name__
+            raise KernelFault("runtime_error", f"get_init_inputs() returned {kind}: return a list of the arguments")
+        return made
 
     def _on_device(self) -> AbstractContextManager[Any]:
         """New tensors of the source on the GPU, where there is one: drawing gigabytes on a CPU takes seconds."""
@@ -228,7 +232,7 @@ class Workload:
     def _export_state(self, _message: Message) -> Any:
         if not isinstance(self._instance, torch.nn.Module):
             return {}
-        return {name: item for name, item in self._instance.state_dict().items() if is_shareable(item)}
+        return {name: item.detach() for name, item in _state_of(self._instance).items() if is_shareable(item)}
 
     def _export_outputs(self, message: Message) -> Any:
         """One call on slot 0's inputs, to learn what comes back."""
@@ -274,7 +278,7 @@ class Workload:
         if not isinstance(self._instance, torch.nn.Module):
             return {"type": "adopted", "copied": 0, "theirs": [], "own": []}
         given = tree.decode(message["tree"], self._exchange.take_in(message, fds).__getitem__)
-        own = self._instance.state_dict(keep_vars=True)
+        own = _state_of(self._instance)
         copied = set()
         for name, tensor in given.items():
             if is_shareable(own.get(name)) and isinstance(tensor, torch.Tensor) and own[name].shape == tensor.shape:
@@ -380,6 +384,11 @@ class Workload:
         """What the backend knows of the kernel now that it has been called."""
         kernel = self._loaded()
         return {"type": "reported", "describe": self._guarded(kernel.report, "reporting") if kernel.report else {}}
+
+
+def _state_of(module: torch.nn.Module) -> dict[str, Any]:
+    """What a module keeps by name, buffers that are not saved with it among that: they may be drawn at random."""
+    return dict(module.named_buffers(remove_duplicate=False)) | module.state_dict(keep_vars=True)
 
 
 def _set_precision(wanted: str) -> None:

@@ -22,7 +22,7 @@ from daemon.intake.admission import Admission
 from daemon.intake.copying import open_regular
 from daemon.intake.writing import pour
 
-_UNCAPPED = Limits(file_count=sys.maxsize, bundle_bytes=sys.maxsize)
+_UNCAPPED = Limits(file_count=2**62, bundle_bytes=2**62)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from cli_homes import PastHome, bundle, passed
 from conftest import Evald, Start
 
 from daemon.cli import commands_to_type, failing, waiting
+from daemon.intake import submit
 
 
 @pytest.mark.parametrize(
@@ -283,3 +284,72 @@ def test_folders_that_would_be_taken_for_bundles_are_refused(
     assert words in ran.err
     assert "beside" in ran.err
     assert evald("config", "--home", tmp_path, "--results", "inbox-results").code == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--wait",)], ids=["dropping", "dropping and waiting"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_is_interrupted_while_dropping_says_what_was_dropped(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, more: tuple[str, ...]
+) -> None:
+    past.settings.paths.create()
+    for name in ("one", "two", "three"):
+        Path(f"{name}.json").write_text("{}")
+    drop = submit.submit
+
+    def interrupted(place: Path, inbox: Path) -> submit.Dropped:
+        done = drop(place, inbox)
+        if place.name.startswith("two"):
+            signal.raise_signal(number)
+        return done
+
+    monkeypatch.setattr(submit, "submit", interrupted)
+    ran = evald("submit", "--home", past.settings.home, "--json", *more, "one.json", "two.json", "three.json")
+    assert ran.code == 130
+    assert "2 of 3 were dropped" in ran.err
+    ids = [one["job_id"] for one in ran.document()["submitted"]]
+    assert sorted(entry.name.rpartition("@")[2] for entry in past.settings.paths.inbox.iterdir()) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"), [("<&- >&- 2>&-", 0), (">&-", 0), ("2>&-", 0)], ids=["all", "stdout", "stderr"]
+)
+def test_a_closed_stream_is_nobody_who_listens_and_no_fault(past: PastHome, closed: str, code: int) -> None:
+    command = f'exec "$0" -m daemon status --home "$1" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(past.settings.home)], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, b"Traceback" in done.stdout + done.stderr) == (code, False)
+
+
+def test_what_a_stream_cannot_say_is_escaped(past: PastHome) -> None:
+    argv = [sys.executable, "-m", "daemon", "show", "--home", str(past.settings.home), "µs"]
+    done = subprocess.run(
+        argv, capture_output=True, timeout=60, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert done.returncode == 2
+    assert b"\\xb5s" in done.stderr and b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("database=sqlite:///inbox/evald.sqlite3", "where bundles do"),
+        ("database_file=work/evald.sqlite3", "where bundles do"),
+        ("metrics_file=inbox/evald.prom", "where bundles do"),
+        ("http.tokens_file=archive/tokens", "where bundles do"),
+        ("metrics_file=/", "is a folder"),
+        ("scan_interval_s=1e10", "less than or equal to"),
+        ("claim_ahead=99999999999999999999", "less than or equal to"),
+        ("max_attempts=99999999999999999999", "less than or equal to"),
+        ("limits.contract_bytes=99999999999999999999", "less than or equal to"),
+        ("sandbox.uid_base=99999999999", "less than or equal to"),
+        ("sandbox.cpu_cores=1e-9", "greater than or equal to"),
+        ("sandbox.cpu_cores=inf", "finite"),
+        ("control_interval_s=inf", "finite"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_its_name(evald: Evald, setting: str, reason: str) -> None:
+    ran = evald("sweep", "--home", "here", "--set", setting)
+    assert ran.code == 2
+    assert f"--set {setting.partition('=')[0]}" in ran.err and reason in ran.err
+    assert not Path("here").exists()

@@ -18,8 +18,10 @@ def use_first_configs(source: Source) -> list[str]:
         return []
     from triton.runtime.autotuner import Autotuner, Heuristics
 
+    from daemon.executor.backends import _triton_floats
     from daemon.executor.backends._triton_binding import tuner_of
 
+    _triton_floats.repair()
     notes = []
     for name, value in _values(source.folder):
         tuner = tuner_of(value) if issubclass(type(value), Autotuner | Heuristics) else None

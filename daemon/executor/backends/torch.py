@@ -150,7 +150,7 @@ def _maker_for(annotation: Any) -> Callable[[], Any] | None:
     by_name: dict[str, Callable[[], Any]] = {
         "Tensor": lambda: torch.randn(_DERIVED_SHAPE),
         "int": lambda: 1,
-        "float": lambda: 1.0,
+        "float": lambda: 1.7,  # unlike one, it matters whether it is used
         "bool": lambda: True,
     }
     name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
