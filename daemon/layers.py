@@ -88,9 +88,12 @@ def _replaced_by(layer: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
 def _require_apart(settings: Settings, sources: Mapping[str, str]) -> None:
     """Raises `OperatorError` where evald would take what is its own for bundles."""
     paths, own = settings.paths, [("results", settings.paths.results), ("state", settings.paths.state)]
-    files = {"metrics_file": settings.metrics_file, "http.tokens_file": settings.http.tokens_file}
-    if (database := _sqlite_file(settings.database_url)) is not None:
-        files["database" if settings.database is not None else "database_file"] = database
+    files = {
+        "metrics_file": settings.metrics_file,
+        "http.tokens_file": settings.http.tokens_file,
+        "database_file": settings.database_file,
+        "database": _sqlite_file(settings.database_url) if settings.database_file is None else None,
+    }
     own += [(key, place) for key, place in files.items() if place is not None]
     for key, place in own:
         holding = next((folder for folder in paths.spool if place.is_relative_to(folder)), None)

@@ -167,3 +167,27 @@ def test_the_key_covers_sources_flags_and_toolchain_but_not_the_side() -> None:
         artifact_key({"side": "candidate", "metadata": {}}, KernelFiles("k.py", (("kx.py", b""),)), {"torch": "1"}),
     ]
     assert len({base, *others}) == 5
+
+
+def test_what_cannot_be_read_is_absent_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ArtifactCache(tmp_path, 1 << 20)
+    cache.put("key", Artifact(b"first"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", _refused)
+        assert cache.get("key") is None
+    cache.put("key", Artifact(b"second"))
+    found = cache.get("key")
+    assert found is not None and found.data == b"second"
+
+
+def test_what_somebody_began_to_write_who_was_killed_goes_after_a_while(tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path, 1 << 20)
+    for name, age_s in ((".key.0a.tmp", 7200.0), (".key.0b.tmp", 60.0)):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    cache.put("other", Artifact(b"whole"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".key.0b.tmp", "other"]
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise PermissionError("not yours")

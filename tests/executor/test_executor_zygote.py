@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -18,6 +19,7 @@ from executor_bundles import JudgeOne, compare, forward
 from executor_settings import cell_uid, small_settings
 
 from daemon.errors import HarnessError
+from daemon.executor import supervise
 from daemon.executor import zygote as zygote_process
 from daemon.executor.cell_settings import CellSettings
 from daemon.executor.cells import Cells
@@ -335,3 +337,17 @@ def test_tritons_helper_is_made_once_however_often_it_is_asked_for() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert (ran.stdout.split(), ran.returncode) == (["1", "True", "True"], 0), ran.stderr
+
+
+def test_a_sandbox_that_cannot_be_started_leaves_no_descriptor_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_processes(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    limits = CellLimits(1 << 30, 10, 10, 1 << 20, 1 << 20, 100)
+    policy = Policy(uid_base=cell_uid(52), read_only=(), environment={}, limits=limits)
+    monkeypatch.setattr(supervise.subprocess, "Popen", no_processes)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(HarnessError, match="no more processes"):
+            supervise.start_sandboxed(policy, ["true"], keep_fds=(), timeout_s=5)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -34,3 +34,10 @@ def test_below_the_level_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> 
     log.setup("warning")
     log.story("detail")
     assert capsys.readouterr().err == ""
+
+
+def test_a_message_cannot_forge_a_second_line_either(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("info")
+    log.LOGGER.warning("cannot take %s", "a\n12:00:00 info finished")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a\\n12:00:00 info finished" in line

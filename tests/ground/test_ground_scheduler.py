@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from daemon import log
 from daemon.errors import HarnessError, LostClaim
 from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.turns import Aside
@@ -181,3 +182,51 @@ def test_after_a_storage_fault_every_heartbeat_is_due_again_at_the_next_turn() -
     assert beats == ["first", "second"]
     pulse.beat()
     assert beats == ["first", "second"]
+
+
+class StuckThread:
+    """Never ends; joining it takes all the time there is."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self._clock = clock
+
+    def join(self, timeout_s: float) -> None:
+        self._clock[0] += timeout_s
+
+    @staticmethod
+    def is_alive() -> bool:
+        return True
+
+
+def test_stopping_takes_as_long_as_it_may_for_all_threads_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    workers = Workers(0, lambda: None, lambda _: True)
+    monkeypatch.setattr(workers, "_threads", [StuckThread(clock) for _ in range(6)])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    assert not workers.stop(5.0)
+    assert clock == [105.0]
+
+
+def test_an_outage_is_told_once_and_the_next_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Workers, "_pause", lambda *_: None)
+    monkeypatch.setattr(log, "story", lambda text, **_: told.append(text))
+    outcomes = iter([HarnessError("away"), HarnessError("away"), 1, HarnessError("away"), 2])
+    done = threading.Event()
+
+    def take() -> int | None:
+        outcome = next(outcomes, None)
+        if isinstance(outcome, HarnessError):
+            raise outcome
+        return outcome
+
+    def work(job: int) -> bool:
+        if job == 2:
+            done.set()
+        return True
+
+    workers = Workers(1, take, work)
+    workers.start()
+    assert done.wait(LIMIT_S)
+    assert workers.stop(LIMIT_S)
+    assert told == ["cannot take or finish a job now"] * 2

@@ -278,3 +278,21 @@ def test_what_is_no_evald_is_said_to_be_none() -> None:
                 with pytest.raises(ClientError, match="no answer of evald"):
                     ask()
         thread.join()
+
+
+def test_a_key_in_use_or_gone_is_left_alone_when_old_ones_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys(tmp_path / "keys")
+    for name in ("used", "gone", "old"):
+        with keys.held(name, "a" * 64):
+            pass
+        os.utime(tmp_path / "keys" / name, (0, 0))
+    listed = list((tmp_path / "keys").iterdir())
+    (tmp_path / "keys" / "gone").unlink()
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed))
+    with (tmp_path / "keys" / "used").open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert keys.forget() == 1
+    assert (tmp_path / "keys" / "used").exists()
+    assert not (tmp_path / "keys" / "old").exists()

@@ -11,6 +11,7 @@ from intake_bundles import write_bundle
 
 from daemon import fsio
 from daemon.errors import HarnessError, LostClaim
+from daemon.intake import spool as spool_module
 from daemon.intake.names import JOB_ID
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
@@ -217,3 +218,30 @@ def test_of_many_claimers_each_bundle_has_exactly_one_winner(paths: Paths) -> No
         won = pool.starmap(_claim_everything, [(paths.home, number) for number in range(4)])
     assert sorted(name for names in won for name in names) == dropped
     assert len(list(paths.work.iterdir())) == 120
+
+
+def test_whose_a_bundle_is_says_what_was_taken_and_not_what_lay_there_before(
+    spool: Spool, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a look and the rename somebody may put another entry in its place."""
+    (paths.inbox / "a.json").write_text("a")
+    move = spool_module._move
+
+    def exchanged(source: Path, target: Path) -> None:
+        source.unlink()
+        source.write_text("another, and longer")
+        move(source, target)
+
+    monkeypatch.setattr(spool_module, "_move", exchanged)
+    claimed = spool.claim("a.json")
+    assert claimed.size_bytes == len("another, and longer")
+
+
+def test_give_back_replaces_nothing_under_a_name_with_a_job_id(spool: Spool, paths: Paths) -> None:
+    (paths.inbox / f"k.json@{JOB}").write_text("{}")
+    claimed = spool.claim(f"k.json@{JOB}")
+    (paths.inbox / f"k.json@{JOB}").write_text("somebody else's")
+    back = spool.give_back(claimed)
+    assert back != f"k.json@{JOB}"
+    assert (paths.inbox / f"k.json@{JOB}").read_text() == "somebody else's"
+    assert (paths.inbox / back).read_text() == "{}"
