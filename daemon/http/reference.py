@@ -30,7 +30,7 @@ where nobody ever made a token (`evald token`). The two descriptions are for eve
 page sends no token: they name the version, routes and kernel types of this evald, and no job, caller, host or setting.
 
 Submitting routes take an `Idempotency-Key`: the same key with the same body, by the same caller, is the same job for a
-fortnight.
+fortnight, or until it is cleaned up.
 
 Of a job, `status` is `pending`, `running` or `completed`, and `state` says more: `waiting` in the inbox until a daemon
 has claimed it, then `queued`, `claimed`, `running`, at last `finished` or `broken`; `withdrawn` while it is back in the

@@ -1,0 +1,5 @@
+import torch
+
+
+def linear(x, w, bias):
+    return torch.nn.functional.linear(x.float(), w.float(), bias)
