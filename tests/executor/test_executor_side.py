@@ -16,10 +16,9 @@ from daemon.executor.layout import TensorShape, plan
 from daemon.executor.memory import HostMemory
 from daemon.executor.protocol import unpacked
 from daemon.executor.round_turns import Turn
-from daemon.executor.side import NullKernel, NullWork, RoundPlan
+from daemon.executor.side import NullKernel, NullWork
 
 SHAPE = TensorShape("float32", (64,))
-NOTHING = torch.empty(0, dtype=torch.uint8)
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ class Cell:
 
 def woken(turn: Turn, null: NullWork | None = None) -> list[dict[str, Any]]:
     cell = Cell()
-    side._rouse(cell, RoundPlan(turn, (), NOTHING, ()), 0, 0.0, null)  # type: ignore[arg-type]
+    side.rouse(cell, turn, 0, 0.0, null)  # type: ignore[arg-type]
     assert cell.asked[-1] == {"type": "frozen"}
     return [asked for asked in cell.asked if asked["type"] != "frozen"]
 

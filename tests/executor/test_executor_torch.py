@@ -200,7 +200,7 @@ def test_constructor_arguments_that_cannot_be_handed_on_are_made_by_both(judge: 
 @pytest.mark.parametrize(
     ("init", "constant"),
     [
-        ("nn.LayerNorm(8)", "f.bias, f.weight"),
+        ("nn.LayerNorm(8)", "f.weight, f.bias"),
         ("nn.PReLU(init=0.25)", ""),
         ("nn.PReLU(init=1.0)", "f.weight"),
         ("nn.Linear(8, 8)", ""),

@@ -146,8 +146,8 @@ def test_a_tree_comes_back_as_it_went(value: Any) -> None:
     assert tree.decode(node, lambda _: None) == value
 
 
-def test_dicts_filled_in_another_order_are_the_same_tree() -> None:
-    def encoded(value: Any) -> tuple[Any, list[int]]:
+def test_of_answers_dicts_filled_in_another_order_are_the_same_tree_and_of_inputs_not() -> None:
+    def encoded(value: Any, *, named: bool) -> tuple[Any, list[int]]:
         seen: list[int] = []
 
         def leaf(item: Any) -> dict[str, int] | None:
@@ -156,9 +156,11 @@ def test_dicts_filled_in_another_order_are_the_same_tree() -> None:
                 return {"t": len(seen) - 1}
             return None
 
-        return tree.encode(value, leaf), seen
+        return tree.encode(value, leaf, named=named), seen
 
-    assert encoded({"a": 1, "b": 2}) == encoded({"b": 2, "a": 1})
+    one, other = {"a": 1, "b": 2}, {"b": 2, "a": 1}
+    assert encoded(one, named=False) == encoded(other, named=False)
+    assert encoded(one, named=True) != encoded(other, named=True)
 
 
 def test_what_cannot_be_in_a_tree_is_named_by_place_and_type() -> None:
