@@ -51,9 +51,8 @@ def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_jso
         raise click.UsageError("--timeout belongs to --wait", ctx=click.get_current_context())
     if wait:
         _await_home(loaded.settings.paths.inbox)
-    dropped: list[Dropped] = []
     with interrupt.noted(signal.SIGTERM, signal.SIGHUP) as asked:
-        faults = _drop(loaded.settings, paths, dropped, asked)
+        dropped, faults = _drop(loaded.settings, paths, asked)
     if asked.is_set():
         screen.say(f"evald: interrupted: {len(dropped)} of {len(paths)} were dropped, and stay in the queue")
     if not wait or not dropped or asked.is_set():
@@ -104,11 +103,8 @@ def _await_home(inbox: Path) -> None:
         time.sleep(_PAUSE_S)
 
 
-def _drop(
-    settings: Settings, paths: tuple[str, ...], dropped: list[Dropped], asked: threading.Event
-) -> list[EvaldError]:
-    """Drop what can be dropped, until `asked` to stop; one that cannot does not hold up the others. Why those cannot;
-    the others are in `dropped` as soon as they are."""
+def _drop(settings: Settings, paths: tuple[str, ...], asked: threading.Event) -> tuple[list[Dropped], list[EvaldError]]:
+    """Drop what can be dropped, until `asked` to stop; one that cannot does not hold up the others."""
     from daemon.cli import bundles
     from daemon.intake.submit import submit
 
@@ -116,7 +112,7 @@ def _drop(
         from daemon.cli import store
 
         raise store.no_home(settings)
-    places, faults = [], []
+    places, faults, dropped = [], [], []
     for path in paths:
         try:
             places.append(bundles.existing(path))
@@ -129,7 +125,7 @@ def _drop(
             dropped.append(submit(place, settings.paths.inbox))
         except EvaldError as error:
             faults.append(error)
-    return faults
+    return dropped, faults
 
 
 def _code(faults: list[EvaldError]) -> int:

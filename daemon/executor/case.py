@@ -165,16 +165,15 @@ class CaseJudge:
         """What a contract says of one of the answers: in their order, whether the kernel writes or returns them."""
         wiring = candidate.wiring
         kept = {wiring.fields[index].name for index in wiring.kept}
-        field = wiring.fields[wiring.answer[position]]
-        position -= sum(index in wiring.kept for index in wiring.answer[:position])
+        name = wiring.fields[wiring.answer[position]].name
         for side in (Side.CANDIDATE, Side.REFERENCE):
             io = self._ready.io(side)
             outputs = [arg for arg in io.args if arg.is_output] if io else []
-            if field.name in kept:
-                return next((arg.tensor_spec for arg in outputs if arg.name == field.name), None)
+            if name in kept:
+                return next((arg.tensor_spec for arg in outputs if arg.name == name), None)
             declared = [arg.tensor_spec for arg in outputs if arg.name not in kept]
             if len(declared) == len(wiring.returned):
-                return declared[position]
+                return declared[wiring.returned_places.index(position)]
         return None
 
     def _check(self, drawer: Drawer, inspector: Inspector) -> float:

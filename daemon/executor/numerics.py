@@ -77,8 +77,7 @@ class TimedCall:
         fields = reference.wiring.inputs(arena.layout)
         inputs = {logical: arena.pristine(slot, placed)[None].clone() for logical, placed in fields}
         # What a call in float64 has for an answer; it changes copies of its arguments.
-        wiring = reference.wiring
-        places = [place for place, index in enumerate(wiring.answer) if index not in wiring.kept]
+        places = reference.wiring.returned_places
         ours, theirs = answers_of(candidate, slot), answers_of(reference, slot)
         found = cls(inputs, [ours[place] for place in places], [theirs[place] for place in places])
         arena.settle()  # the null candidate writes over answers, and its work does not wait for ours

@@ -169,7 +169,7 @@ def attach_message(wiring: Wiring, arena: Arena) -> Message:
         "args": wiring.args,
         "outputs": list(wiring.returned),
         "output_args": list(wiring.output_args),
-        "names": [name for index, name in zip(wiring.answer, wiring.names, strict=True) if index not in wiring.kept],
+        "names": [wiring.names[place] for place in wiring.returned_places],
         "returns": wiring.returns,
         "structure": wiring.structure,
         "blank": [index for index, field in enumerate(layout.fields) if field.poisoned],

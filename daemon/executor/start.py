@@ -33,8 +33,8 @@ def _have_descriptors() -> None:
     """As many as this process may have, within reason: descriptors on their way to other processes are counted for the
     whole user, who may be a cell's as well, and held against this."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = min(most, _DESCRIPTORS) if most != resource.RLIM_INFINITY else _DESCRIPTORS
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 if __name__ == "__main__":

@@ -78,9 +78,14 @@ class Wiring:
         return tuple(index for index, field in enumerate(self.fields) if field.is_output and index in passed)
 
     @property
+    def returned_places(self) -> tuple[int, ...]:
+        """Which of the answer is returned: all but what is `kept`."""
+        return tuple(place for place, index in enumerate(self.answer) if index not in self.kept)
+
+    @property
     def returned(self) -> tuple[int, ...]:
-        """The answer without what is `kept`."""
-        return tuple(index for index in self.answer if index not in self.kept)
+        """The fields of what is returned."""
+        return tuple(self.answer[place] for place in self.returned_places)
 
     @property
     def changed_args(self) -> dict[str, int]:
@@ -93,9 +98,9 @@ class Wiring:
         mine = {name: index for name, index in self.changed_args.items() if name in names}
         answer: list[int] = []
         returned = list(self.answer)
-        for index in like.answer if like is not None else ():
-            field = like.fields[index] if like is not None else None
-            if field is not None and field.name in mine and field.logical is not None:
+        written = [like.fields[index] for index in like.answer] if like is not None else []
+        for field in written:
+            if field.name in mine and field.logical is not None:
                 answer.append(mine[field.name])
             elif returned:
                 answer.append(returned.pop(0))

@@ -21,8 +21,8 @@ def repair() -> None:
     from triton.runtime import interpreter
 
     builder: Any = interpreter.InterpreterBuilder
-    known = (*((builder, name) for name in (*_WIDENED, "create_dot", "get_fp32", "cast_impl")),)
-    if hasattr(builder, "get_bf16") or not all(hasattr(*one) for one in (*known, (interpreter, "_convert_float"))):
+    is_known = all(hasattr(builder, name) for name in (*_WIDENED, "create_dot", "get_fp32", "cast_impl"))
+    if hasattr(builder, "get_bf16") or not (is_known and hasattr(interpreter, "_convert_float")):
         return
     interpreter._convert_float = _converting(interpreter, interpreter._convert_float)
     _compute_in_float32(interpreter, builder)

@@ -123,8 +123,7 @@ def memory_limit() -> int:
     """Bytes that this process and all that share its groups may have together: the host's, or a container's."""
     memberships = _own_memberships()
     if "memory" in memberships:
-        own = ROOT / "memory" / memberships["memory"].lstrip("/")
-        return memory_around(own / "member", "memory.limit_in_bytes")
+        return memory_around(_v1_base("memory", memberships), "memory.limit_in_bytes")
     return memory_around(ROOT / memberships.get("", "/").lstrip("/") / "member", "memory.max")
 
 
