@@ -23,6 +23,7 @@ from daemon.http.answers import CleanupOrder
 from daemon.http.desk import Desk
 from daemon.http.gate import Gate
 from daemon.http.meters import Meters
+from daemon.http.methods import HeadAsGet, Methods
 from daemon.http.page import page_of
 from daemon.http.pulse import Pulse
 from daemon.http.submission import Submission
@@ -69,6 +70,7 @@ def make_app(settings: Settings, database: Database) -> FastAPI:
         app.include_router(router, dependencies=[Depends(refusals.only_known_parameters)])
     refusals.install(app)
     app.add_middleware(Turns, free=frozenset(("/health",)))
+    app.add_middleware(HeadAsGet)
     app.add_middleware(_Metered, meters=desk.meters)
     _describe(app, types)
     return app
@@ -108,6 +110,7 @@ def _describe(app: FastAPI, types: Mapping[str, KernelTypeSpec]) -> None:
         for path, routes in described["paths"].items()
         for method, route in routes.items()
     }
+    app.state.methods = Methods(app.state.parameters)
     app.state.page = page_of(described)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,14 +109,17 @@ def install(app: FastAPI) -> None:
 
 
 async def only_known_parameters(request: Request) -> None:
-    """Raises `RequestValidationError` for a query parameter that the route does not have: a `dry_run` at the wrong
-    place must not be overlooked."""
+    """Raises `RequestValidationError` for a query parameter that the route does not have, or that comes twice: a
+    `dry_run` at the wrong place must not be overlooked, nor one of two."""
     route = request.scope["route"]
     known = request.app.state.parameters.get((request.method, route.path))
     unknown = [name for name in request.query_params if known is not None and name not in known]
     if unknown:
         message = "there is no such parameter" + (f"; there are {', '.join(sorted(known))}" if known else " here")
         raise RequestValidationError([{"loc": ("query", name), "msg": message} for name in unknown])
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    if repeated := [name for name, count in given.items() if count > 1]:
+        raise RequestValidationError([{"loc": ("query", name), "msg": "comes more than once"} for name in repeated])
 
 
 def _answer(refusal: Refusal) -> JSONResponse:
@@ -137,10 +141,18 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     return _answer(Refusal(422, f"{first.field}: {first.message}", problems=problems))
 
 
-async def _plain(_request: Request, error: Exception) -> JSONResponse:
+async def _plain(request: Request, error: Exception) -> JSONResponse:
+    """What the framework refuses: a path or a method that there is not."""
     assert isinstance(error, HTTPException)
-    answer = _answer(Refusal(error.status_code, str(error.detail)))
-    answer.headers.update(error.headers or {})
+    hint = None
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # noqa: PLR2004 - the framework names the methods of one route of several
+        headers["Allow"] = ", ".join(request.app.state.methods.of(request.url.path))
+        hint = f"{request.url.path} takes {headers['Allow']}"
+    elif error.status_code == 404:  # noqa: PLR2004
+        hint = "GET /docs lists every route"
+    answer = _answer(Refusal(error.status_code, str(error.detail), hint=hint))
+    answer.headers.update(headers)
     return answer
 
 

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from enum import StrEnum
 
 import anyio.to_thread
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -29,6 +30,7 @@ from daemon.db.history import History
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.http.app import make_app
 from daemon.http.gate import is_loopback
+from daemon.http.refusals import ErrorAnswer
 from daemon.http.tokens import Tokens
 from daemon.intake.owner import Owner
 from daemon.notify import Notifier
@@ -125,7 +127,7 @@ def _somebody_judges(database: Database) -> bool:
 
 
 class _Protocol(H11Protocol):
-    """Ends a connection that never asks for anything."""
+    """Ends a connection that never asks for anything, and refuses what is no HTTP in the shape of every other error."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -138,6 +140,16 @@ class _Protocol(H11Protocol):
     def _no_head(self) -> None:
         if self.cycle is None:
             self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # in the middle of an answer: there is no other
+            self.transport.close()
+            return
+        body = ErrorAnswer(error=msg.rstrip(".").lower(), hint="is this HTTP/1.1?").model_dump_json().encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,59 @@
+"""Methods that no route is written for: HEAD wherever there is GET, and which a path has when asked with another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Methods:
+    """The methods of every path, from pairs of method and path template (`/jobs/{job_id}`)."""
+
+    def __init__(self, routes: Iterable[tuple[str, str]]) -> None:
+        found: dict[str, set[str]] = {}
+        for method, template in routes:
+            found.setdefault(template, set()).update((method, "HEAD") if method == "GET" else (method,))
+        self._paths = [(compile_path(template)[0], methods) for template, methods in found.items()]
+
+    def of(self, path: str) -> list[str]:
+        """Those of the routes at `path`, sorted."""
+        return sorted({method for pattern, methods in self._paths if pattern.match(path) for method in methods})
+
+
+class HeadAsGet:
+    """Answers HEAD with what GET would begin with. Plain ASGI, around the whole application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        answered = asyncio.Event()
+
+        async def beginning(message: Message) -> None:
+            if message["type"] != "http.response.body":
+                await send(message)
+            elif not answered.is_set():
+                answered.set()
+                await send({"type": "http.response.body"})
+
+        async def until_answered() -> Message:
+            """What comes from the client; once it has its answer, that it is gone: a stream ends by that."""
+            message, waiting = asyncio.ensure_future(receive()), asyncio.ensure_future(answered.wait())
+            try:
+                await asyncio.wait((message, waiting), return_when=asyncio.FIRST_COMPLETED)
+                return {"type": "http.disconnect"} if answered.is_set() else await message
+            finally:
+                message.cancel()
+                waiting.cancel()
+
+        scope["method"] = "GET"
+        try:
+            await self._app(scope, until_answered, beginning)
+        finally:
+            scope["method"] = "HEAD"

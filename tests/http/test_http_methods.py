@@ -1,0 +1,109 @@
+"""HEAD, methods that a path has not, parameters that come twice, and what is no HTTP."""
+
+from __future__ import annotations
+
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from http_bodies import evaluate
+from http_servers import Serve, Server
+
+from daemon.http.methods import Methods
+
+
+@pytest.mark.parametrize("path", ["/health", "/jobs?limit=1", "/metrics", "/docs", "/openapi.json"])
+def test_head_answers_as_get_without_a_body(judging: Server, path: str) -> None:
+    with judging.client() as client:
+        get, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (get.status_code, b"")
+        assert head.headers["content-type"] == get.headers["content-type"]
+        assert int(head.headers["content-length"]) > 0
+        assert client.get("/health").status_code == 200  # the connection is as good as before
+
+
+def test_head_of_a_stream_does_not_wait_for_the_job(serve: Serve) -> None:
+    with serve("--judge", "never").client(timeout_s=20) as client:
+        job = client.post("/jobs", json=evaluate("never-judged")).json()["job_id"]
+        head = client.head(f"/jobs/{job}/events")
+        assert head.status_code == 200
+        assert head.headers["content-type"].startswith("text/event-stream")
+        assert client.head(f"/jobs/{'0' * 32}/events").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/jobs", "GET, HEAD, POST"),
+        ("PATCH", f"/jobs/{'0' * 32}", "DELETE, GET, HEAD"),
+        ("GET", "/evaluate", "POST"),
+        ("OPTIONS", "/health", "GET, HEAD"),
+        ("HEAD", "/compare", "POST"),
+    ],
+)
+def test_a_method_that_a_path_has_not_is_refused_with_those_that_it_has(
+    judging: Server, method: str, path: str, allowed: str
+) -> None:
+    with judging.client() as client:
+        refused = client.request(method, path)
+    assert refused.status_code == 405
+    assert refused.headers["allow"] == allowed
+    if method != "HEAD":
+        assert allowed in refused.json()["hint"]
+
+
+def test_a_path_that_is_none_is_told_where_the_others_are(judging: Server) -> None:
+    with judging.client() as client:
+        refused = client.get("/job")
+    assert refused.status_code == 404
+    assert "/docs" in refused.json()["hint"]
+
+
+@pytest.mark.parametrize("path", ["/jobs?limit=1&limit=2", "/stats?window=1h&window=2h"])
+def test_of_a_parameter_that_comes_twice_none_is_picked(judging: Server, path: str) -> None:
+    with judging.client() as client:
+        refused = client.get(path)
+    assert refused.status_code == 422
+    assert "more than once" in refused.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HELO there\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused_in_the_shape_of_every_other_error(judging: Server, said: bytes) -> None:
+    head, body = _answered(judging, said).split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"application/json" in head
+    assert json.loads(body).keys() == {"error", "hint", "problems", "job_id"}
+
+
+def test_nonsense_in_the_middle_of_an_answer_ends_the_connection_and_nothing_else(judging: Server) -> None:
+    body = json.dumps(evaluate("interrupted-by-nonsense")).encode()
+    request = b"POST /evaluate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with ThreadPoolExecutor() as pool:
+        told = pool.submit(_answered, judging, request + b"\x00\x01 nonsense\r\n\r\n")
+        with judging.client() as client:
+            assert client.get("/health").status_code == 200
+        assert told.result(60).startswith(b"HTTP/1.1 ")
+
+
+def _answered(server: Server, said: bytes) -> bytes:
+    url = httpx.URL(server.url)
+    with socket.create_connection((url.host, url.port), timeout=60) as connection:
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_methods_are_those_of_all_routes_at_a_path() -> None:
+    methods = Methods([("GET", "/a"), ("POST", "/a"), ("DELETE", "/a/{one}")])
+    assert methods.of("/a") == ["GET", "HEAD", "POST"]
+    assert methods.of("/a/b") == ["DELETE"]
+    assert methods.of("/a/b/c") == []
