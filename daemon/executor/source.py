@@ -122,10 +122,13 @@ def _limit_hit(error: BaseException) -> str:
         return f" (the limit of {resource.getrlimit(resource.RLIMIT_NOFILE)[0]} open files)"
     if number == errno.EFBIG:
         return f" (the limit of {resource.getrlimit(resource.RLIMIT_FSIZE)[0]} bytes for one file)"
-    if number == errno.ENOSPC:
-        usage = os.statvfs(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
-        return f" (/tmp may hold {usage.f_blocks * usage.f_frsize} bytes in {usage.f_files} files)"
-    return ""
+    return tmp_limit() if number == errno.ENOSPC else ""
+
+
+def tmp_limit() -> str:
+    """How much the cell's own /tmp may hold, to be said where something found no space."""
+    usage = os.statvfs(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
+    return f" (/tmp may hold {usage.f_blocks * usage.f_frsize} bytes in {usage.f_files} files)"
 
 
 def _interpreter_lacks(error: BaseException) -> str:

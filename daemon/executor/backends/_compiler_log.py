@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+from daemon.executor.source import tmp_limit
 
 _ERROR = re.compile(r"\berror\b\s*(#?\w*)\s*:|\bundefined reference\b", re.IGNORECASE)
 
@@ -20,10 +24,11 @@ def without_folders(log: str, folders: Iterable[Path]) -> str:
 
 
 def first_error_first(log: str, limit: int = 6000) -> str:
-    """`log` from the first line that speaks of an error, at most `limit` characters; all of it where none does."""
+    """`log` from the first line that speaks of an error, at most `limit` characters; all of it where none does. Where a
+    compiler found no space, with how much there is."""
     lines = log.strip().splitlines()
     start = next((number for number, line in enumerate(lines) if _ERROR.search(line)), 0)
-    return "\n".join(lines[start:])[:limit]
+    return "\n".join(lines[start:])[:limit] + (tmp_limit() if os.strerror(errno.ENOSPC) in log else "")
 
 
 def is_final(log: str) -> bool:
