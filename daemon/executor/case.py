@@ -170,7 +170,9 @@ class CaseJudge:
             io = self._ready.io(side)
             outputs = [arg for arg in io.args if arg.is_output] if io else []
             if name in kept:
-                return next((arg.tensor_spec for arg in outputs if arg.name == name), None)
+                if mine := [arg.tensor_spec for arg in outputs if arg.name == name]:
+                    return mine[0]
+                continue
             declared = [arg.tensor_spec for arg in outputs if arg.name not in kept]
             if len(declared) == len(wiring.returned):
                 return declared[wiring.returned_places.index(position)]

@@ -156,6 +156,19 @@ def test_an_inout_accumulator_is_given_its_content_and_compared(judge: JudgeOne)
     )
 
 
+def test_the_tolerance_of_an_argument_that_only_the_reference_describes_counts(judge: JudgeOne) -> None:
+    def step(change: float, **options: Doc) -> Doc:
+        source = f"def step(x, cache):\n    cache.add_({change})\n    return x * 2\n"
+        return kernel(source, metadata={"function_name": "step"}, **options)
+
+    def described(**tolerance: float) -> Doc:
+        init = {"kind": "randn"}
+        return step(1.0, io=io(tensor("x", [32]), tensor("cache", [32], role="inout", init=init, **tolerance)))
+
+    judge(compare(step(1.1), described(atol=0.5))).passed()
+    judge(compare(step(1.1), described())).ended(Verdict.WRONG_ANSWER, "cache")
+
+
 def test_two_entries_without_a_name_are_listed(judge: JudgeOne) -> None:
     source = kernel(VECTOR_ADD)["source_code"]
     both = source + source.replace("def add", "def plus")
