@@ -53,6 +53,14 @@ def setup(level: str) -> None:
     LOGGER.propagate = False
 
 
+def adopt(name: str, level: int) -> None:
+    """What a library says in its logger `name`, from `level` up, goes where the story lines go."""
+    library = logging.getLogger(name)
+    library.handlers[:] = LOGGER.handlers
+    library.setLevel(level)
+    library.propagate = False
+
+
 def story(message: str, *, level: int = logging.INFO, **fields: object) -> None:
     """Log one state change with its fields (`job`, `name`, `verdict`, …)."""
     LOGGER.log(level, message, extra={"fields": {key: value for key, value in fields.items() if value is not None}})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import resource
 import socket
 import sys
@@ -173,6 +174,7 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
         http=_Protocol,
         backlog=_BACKLOG,
     )
+    log.adopt("uvicorn", logging.ERROR)  # what it warns of are mistakes of clients, who have been told
     server = _Server(config)
 
     async def run() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from daemon import log
@@ -41,3 +43,13 @@ def test_a_message_cannot_forge_a_second_line_either(capsys: pytest.CaptureFixtu
     log.LOGGER.warning("cannot take %s", "a\n12:00:00 info finished")
     (line,) = capsys.readouterr().err.splitlines()
     assert "a\\n12:00:00 info finished" in line
+
+
+def test_what_a_library_says_goes_where_the_story_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("info")
+    log.adopt("some.library", logging.ERROR)
+    logging.getLogger("some.library").warning("of no interest")
+    logging.getLogger("some.library.part").error("broken")
+    said = capsys.readouterr().err
+    assert said.endswith("error   broken\n")
+    assert "of no interest" not in said

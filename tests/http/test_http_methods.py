@@ -80,6 +80,7 @@ def test_of_a_parameter_that_comes_twice_none_is_picked(judging: Server, path: s
 def test_what_is_no_http_is_refused_in_the_shape_of_every_other_error(judging: Server, said: bytes) -> None:
     head, body = _answered(judging, said).split(b"\r\n\r\n", 1)
     assert head.startswith(b"HTTP/1.1 400")
+    assert "Invalid" not in judging.story
     assert b"application/json" in head
     assert json.loads(body).keys() == {"error", "hint", "problems", "job_id"}
 
