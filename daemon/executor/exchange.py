@@ -13,7 +13,7 @@ from daemon.executor import tree
 from daemon.executor.layout import EXPORT_STEP, ITEM_BYTES, aligned
 from daemon.executor.mapping import Mapping
 from daemon.executor.protocol import Message
-from daemon.executor.slots import as_tensor
+from daemon.executor.slots import leaf_of_answer, require_dense
 
 
 class Exchange:
@@ -28,7 +28,7 @@ class Exchange:
     def describe(self, value: Any, *, as_answer: bool) -> tuple[tree.Node, list[Message]]:
         """The nesting of `value` and what its tensors are; they themselves are kept for `write`. `as_answer`: it is to
         be compared. Raises `tree.Incomparable`."""
-        collector = _Collector(scalars_too=as_answer, device=self._device)
+        collector = _Collector(as_answer=as_answer, device=self._device)
         node = tree.encode(value, collector.leaf, named=not as_answer)
         self._leaving = collector.tensors
         return node, [{"dtype": _dtype_name(item), "shape": list(item.shape)} for item in self._leaving]
@@ -79,27 +79,27 @@ class Exchange:
 
 
 class _Collector:
-    """Takes the tensors out of a nested value, and its Python numbers too where they are to be compared."""
+    """Takes the tensors out of a nested value, and its numbers too where it is an answer."""
 
-    def __init__(self, *, scalars_too: bool, device: str) -> None:
-        self._scalars_too = scalars_too
+    def __init__(self, *, as_answer: bool, device: str) -> None:
+        self._as_answer = as_answer
         self._device = device
         self.tensors: list[torch.Tensor] = []
 
     def leaf(self, value: Any) -> tree.Node | None:
         """The node of a tensor (or number), None for everything else."""
-        if self._scalars_too and isinstance(value, bool | int | float):
-            return self._take(as_tensor(value)) | {"py": type(value).__name__}
-        if isinstance(value, torch.dtype) and not self._scalars_too:
+        if self._as_answer:
+            found = leaf_of_answer(value)
+            return None if found is None else self._take(found)
+        if isinstance(value, torch.dtype):
             return {"v": ["dtype", str(value).removeprefix("torch.")]}
-        return self._take(value) if isinstance(value, torch.Tensor) else None
+        if not isinstance(value, torch.Tensor):
+            return None
+        require_dense(value, "handed to another process")
+        return self._take(value.detach())
 
     def _take(self, tensor: torch.Tensor) -> tree.Node:
-        if tensor.is_nested or tensor.layout is not torch.strided:
-            kind = "nested" if tensor.is_nested else str(tensor.layout)
-            what = "compared" if self._scalars_too else "handed to another process"
-            raise tree.Incomparable(f"a {kind} tensor, which cannot be {what}; return a dense one")
-        self.tensors.append(tensor.detach().to(self._device))
+        self.tensors.append(tensor.to(self._device))
         return {"t": len(self.tensors) - 1}
 
 

@@ -19,6 +19,7 @@ from daemon.executor.source import KernelFault
 
 Work = Callable[[list[int]], None]  # what is done to slots, in order
 _WARM_UP_WORDS = 1024
+_NUMBERS = ((bool, torch.bool), (int, torch.int64), (float, torch.float32))
 _ZEROS: WeakValueDictionary[Any, torch.Tensor] = WeakValueDictionary()
 
 
@@ -28,7 +29,7 @@ class Slots:
     `message`: `slots`, `stride`, `fields` (dtype, shape, offset inside the slot), `args` (a tree over fields),
     `outputs` (fields that a returned value is copied into, in leaf order), `returns` (whether the answer is the
     return value), `structure` (the expected nesting), `blank` (fields that hold nothing until they are written),
-    `names` (what each output is called).
+    `names` (what each output is called), `output_args` (fields that are the answer where nothing is returned).
     """
 
     def __init__(self, memory: Mapping | Apart, message: Message) -> None:
@@ -93,11 +94,13 @@ class Slots:
     def answer(self, call: Callable[..., Any], slot: int, *, exact: bool = False) -> tuple[Any, bool]:
         """Call on one slot's inputs, `exact`: as float64. The return value and True, or the output arguments and False
         where it returned None."""
-        args = [_in_double(arg) for arg in self._args[slot]] if exact else self._args[slot]
+        wide = [_in_double(field) for field in self._fields[slot]] if exact else None
+        args = self._args[slot] if wide is None else tree.decode(self._message["args"], wide.__getitem__)
         value = call(*args)
         self._restore([slot])
         if value is None and self._message["output_args"]:
-            return tuple(self._args[slot][index] for index in self._message["output_args"]), False
+            fields = self._fields[slot] if wide is None else wide
+            return tuple(fields[index] for index in self._message["output_args"]), False
         return value, True
 
     def run(self, work: Work, order: list[int], launched: Callable[[], None] | None = None) -> float | None:
@@ -195,11 +198,9 @@ class Slots:
         found: list[torch.Tensor] = []
 
         def leaf(item: Any) -> tree.Node | None:
-            if isinstance(item, bool | int | float) and not isinstance(item, torch.Tensor):
-                item = as_tensor(item)
-            if not isinstance(item, torch.Tensor):
+            if (tensor := leaf_of_answer(item)) is None:
                 return None
-            found.append(item.detach().to_dense() if item.layout is not torch.strided else item.detach())
+            found.append(tensor)
             return {"t": len(found) - 1}
 
         try:
@@ -267,12 +268,28 @@ def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:
     return None if structure is None else next(ready)
 
 
-def as_tensor(value: float) -> torch.Tensor:
-    """A Python number of an answer as a tensor. Raises `Incomparable` for a whole number that no dtype holds."""
+def leaf_of_answer(value: Any) -> torch.Tensor | None:
+    """A tensor of an answer; a number as one, by its type and not by what a kernel made torch's default; None for all
+    else. Raises `Incomparable`."""
+    if isinstance(value, torch.Tensor):
+        require_dense(value, "compared")
+        return value.detach()
+    number = tree.plain(value)
+    dtype = next((dtype for kind, dtype in _NUMBERS if isinstance(number, kind)), None)
+    if dtype is None:
+        return None
     try:
-        return torch.tensor(value)
+        return torch.tensor(number, dtype=dtype)
     except (OverflowError, RuntimeError, ValueError) as error:
         raise tree.Incomparable("a whole number beyond 64 bits, which cannot be compared") from error
+
+
+def require_dense(tensor: torch.Tensor, purpose: str) -> None:
+    """Raise `Incomparable` for a tensor whose elements do not lie in memory one by one: it cannot be what `purpose`
+    says."""
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        kind = "nested" if tensor.is_nested else str(tensor.layout)
+        raise tree.Incomparable(f"a {kind} tensor, which cannot be {purpose}; return a dense one")
 
 
 def _is_changed(field: torch.Tensor, given: torch.Tensor) -> bool:
@@ -317,17 +334,11 @@ def _require_same(target: torch.Tensor, leaf: torch.Tensor, name: str) -> None:
         raise KernelFault("wrong_answer", f"dtype of {name}: expected {expected}, got {got}")
 
 
-def _in_double(value: Any) -> Any:
-    """`value` with every float tensor in it as float64, every complex one as complex128."""
-    if isinstance(value, torch.Tensor):
-        if value.is_complex():
-            return value.to(torch.complex128)
-        return value.double() if value.dtype.is_floating_point else value
-    if isinstance(value, dict):
-        return {key: _in_double(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_in_double(item) for item in value)
-    return value
+def _in_double(tensor: torch.Tensor) -> torch.Tensor:
+    """A float tensor as float64, a complex one as complex128."""
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.double() if tensor.dtype.is_floating_point else tensor
 
 
 def _scratch(device: str) -> torch.Tensor:

@@ -1,9 +1,9 @@
 """Nested Python values as JSON, tensors replaced by numbers: part of the wire format, shared by both sides. No torch.
 
-A node is one of `{"t": index}` (a tensor), `{"t": index, "py": kind}` (a Python scalar carried as a rank-0 tensor),
-`{"l": [...]}`, `{"u": [...]}` (list, tuple), `{"d": [[key, node], ...]}`, `{"v": [kind, text]}` (a value that is
-passed, never compared: int, float, bool, str, none, dtype; floats as hex). An answer may hold no `v` but none, which is
-a part of its nesting.
+A node is one of `{"t": index}` (a tensor, or a number of an answer, which is carried as one), `{"l": [...]}`,
+`{"u": [...]}` (list, tuple), `{"d": [[key, node], ...]}`, `{"v": [kind, text]}` (a value that is passed, never
+compared: int, float, bool, str, none, dtype; floats as hex). An answer may hold no `v` but none, which is a part of its
+nesting.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def encode(
         raise Incomparable(f"{place or 'the value'} is nested deeper than {_MAX_DEPTH}")
     if (node := tensor(value)) is not None:
         return node
-    if named and type(value).__module__ == "numpy" and hasattr(value, "item"):  # one number, for arrays are tensors
-        value = value.item()
+    if named:
+        value = plain(value)
     if isinstance(value, dict):
         pairs = _pairs(value, place or "the value", in_order=named)
         inner_pairs = [
@@ -55,6 +55,12 @@ def encode(
     raise Incomparable(f"{place or 'the value'} is {_describe(value, passed=named)}")
 
 
+def plain(value: Any) -> Any:
+    """A number of numpy's as Python's own; everything else as it is, arrays too."""
+    is_number = any((kind.__module__, kind.__name__) == ("numpy", "generic") for kind in type(value).__mro__)
+    return value.item() if is_number else value
+
+
 def _pairs(value: dict[Any, Any], place: str, *, in_order: bool) -> list[tuple[Any, Any]]:
     """Its items: of answers, which two sides may fill in any order, sorted; what a kernel is given stays as it is."""
     for key in value:
@@ -68,7 +74,7 @@ def _pairs(value: dict[Any, Any], place: str, *, in_order: bool) -> list[tuple[A
 
 def _describe(value: Any, *, passed: bool) -> str:
     if value is None:
-        return "None"
+        return "None (is a return missing?)"
     kind = type(value)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     if passed:
@@ -137,12 +143,16 @@ def shape_of(node: Node) -> Any:
 
 
 def in_words(structure: Any) -> str:
-    """What `shape_of` returned, as Python writes it."""
+    """What `shape_of` returned, as Python writes it, a star for every tensor that is inside of something."""
+    return "a tensor" if structure == "*" else _in_stars(structure)
+
+
+def _in_stars(structure: Any) -> str:
     if isinstance(structure, dict):
         pairs = zip(structure["keys"], structure["items"], strict=True)
-        return "{" + ", ".join(f"{key!r}: {in_words(item)}" for key, item in pairs) + "}"
+        return "{" + ", ".join(f"{key!r}: {_in_stars(item)}" for key, item in pairs) + "}"
     if isinstance(structure, list):
-        return "[" + ", ".join(in_words(item) for item in structure) + "]"
+        return "[" + ", ".join(map(_in_stars, structure)) + "]"
     return str(structure)
 
 
@@ -161,7 +171,7 @@ def _collect(node: Node, place: str, found: list[tuple[str, int]], *, named: boo
     if "t" in node:
         found.append((place, int(node["t"])))
         if len(found) > MAX_LEAVES:
-            raise ValueError(f"more than {MAX_LEAVES} tensors")
+            raise ValueError(f"more than {MAX_LEAVES} tensors or numbers")
     pairs = node.get("d", ())
     if len({key for key, _ in pairs}) != len(pairs):
         raise ValueError(f"{place} has a key twice")
