@@ -30,9 +30,10 @@ _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
 _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
 _APART = 0.005
+_FAR_APART = 0.5
 _TELLING_RSE = 0.1  # of a mean that says something
 CLOCK_TICK_S = 1e-9
-_UNTOLD = {"below_resolution", "alone_unclear"}  # labels of figures that are bounds, on which nothing can be ranked
+_UNTOLD = {"below_resolution", "alone_unclear"}  # labels of figures of which nobody knows what they would be
 _SAVABLE_S = 1e-4  # what reading the word "go", launching and answering take in Python, and being heard, about
 
 
@@ -348,25 +349,28 @@ def _medians(readings: Sequence[Reading]) -> dict[str, float]:
 
 def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
     """Faster or slower only when the intervals [min, q3] are apart by half a percent, in time and in clock cycles where
-    the clocks are known; the same when they overlap and are tight. Below the resolution nothing can be told, nor where
-    calls may share their work, nor of rounds that scatter so much that chance may have put them apart. Nor is it faster
-    by what a cell could save of what a round costs: that is not the kernel's doing."""
-    if any(_UNTOLD & {*timing.labels} for timing in (candidate, reference)):
+    the clocks are known, and the means with them; the same when they overlap and are tight. Rounds that scatter so much
+    that chance may have put them apart have to be so by a factor of two. Below the resolution nothing can be told, nor
+    where calls may share their work. Nor is it faster by what a cell could save of what a round costs: that is not the
+    kernel's doing."""
+    both = (candidate, reference)
+    if any(timing.rse is None or _UNTOLD & {*timing.labels} for timing in both):
         return Comparison.CANNOT_TELL
-    if any(timing.rse is None or timing.rse > _TELLING_RSE for timing in (candidate, reference)):
-        return Comparison.CANNOT_TELL
-    verdicts = {_apart(candidate.interval_ms, reference.interval_ms)}
-    cycles = [_in_cycles(timing) for timing in (candidate, reference)]
+    gap = _FAR_APART if any(timing.rse is not None and timing.rse > _TELLING_RSE for timing in both) else _APART
+    verdicts = {_apart(candidate.interval_ms, reference.interval_ms, gap)}
+    cycles = [_in_cycles(timing) for timing in both]
     if cycles[0] is not None and cycles[1] is not None:
-        verdicts.add(_apart(cycles[0], cycles[1]))
+        verdicts.add(_apart(cycles[0], cycles[1], gap))
     if len(verdicts) > 1:
         return Comparison.CANNOT_TELL
     [verdict] = verdicts
     if verdict is Comparison.FASTER and _gained_ms(candidate, reference) < _savable_ms(candidate):
         return Comparison.CANNOT_TELL
+    if verdict is not None and (verdict is Comparison.FASTER) != (candidate.stats.mean < reference.stats.mean):
+        return Comparison.CANNOT_TELL
     if verdict is not None:
         return verdict
-    tight = all(timing.rse is not None and timing.rse <= 2 * timing.target_rse for timing in (candidate, reference))
+    tight = all(timing.rse is not None and timing.rse <= 2 * timing.target_rse for timing in both)
     return Comparison.SAME if tight else Comparison.CANNOT_TELL
 
 
@@ -379,10 +383,10 @@ def _savable_ms(timing: Timing) -> float:
     return _SAVABLE_S * 1e3 / statistics.median(timing.calls) if timing.mode == "graph" and timing.calls else 0.0
 
 
-def _apart(ours: tuple[float, float], theirs: tuple[float, float]) -> Comparison | None:
-    if ours[1] < theirs[0] * (1 - _APART):
+def _apart(ours: tuple[float, float], theirs: tuple[float, float], gap: float) -> Comparison | None:
+    if ours[1] < theirs[0] * (1 - gap):
         return Comparison.FASTER
-    if theirs[1] < ours[0] * (1 - _APART):
+    if theirs[1] < ours[0] * (1 - gap):
         return Comparison.SLOWER
     return None
 

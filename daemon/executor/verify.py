@@ -43,8 +43,8 @@ class Difference:
     max_abs: float
     max_rel: float
     worst: tuple[int, ...] | None
-    got: float | None = None
-    expected: float | None = None
+    got: complex | None = None  # an integer as it is: floats would be the same where two of them are not
+    expected: complex | None = None
 
     def without_leading_index(self) -> Difference:
         """The same for a stack of tensors: `worst` inside the one it is in."""
@@ -158,10 +158,12 @@ def _unsigned(bits: torch.Tensor) -> torch.Tensor:
     return torch.where(bits < 0, bits.to(torch.float64) + 2.0**64, bits.to(torch.float64))
 
 
-def _number_of(element: torch.Tensor) -> float:
+def _number_of(element: torch.Tensor) -> complex:
     if element.is_complex():
-        return math.hypot(*torch.view_as_real(element).tolist())  # `abs` raises where a modulus is beyond all floats
-    return float(element.to(torch.float64))
+        return complex(*torch.view_as_real(element).tolist())
+    if element.dtype is torch.uint64:  # of which torch knows no Python number beyond int64
+        return int(element.view(torch.int64)) % 2**64
+    return float(element) if element.dtype.is_floating_point else int(element)
 
 
 def _finite(value: float) -> float:
@@ -181,14 +183,17 @@ def describe(name: str, difference: Difference, count: int, tolerance: Tolerance
     """One sentence a person can act on."""
     where = f"[{', '.join(map(str, difference.worst))}]" if difference.worst else ""
     allowed = f"atol {tolerance.atol:g}, rtol {tolerance.rtol:g}"
+    got, expected = _told_apart(difference.got, difference.expected)
     return (
         f"{name}: {difference.wrong} of {count} elements differ beyond {allowed}; "
-        f"worst {name}{where}: got {_number(difference.got)}, expected {_number(difference.expected)}"
+        f"worst {name}{where}: got {got}, expected {expected}"
     )
 
 
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.9g}"
+def _told_apart(*values: complex | None) -> list[str]:
+    """Numbers in as few digits as a float32 takes, unless they read the same then."""
+    short = ["?" if value is None else str(value) if isinstance(value, int) else f"{value:.9g}" for value in values]
+    return short if len({*short}) == len(short) else [str(value) for value in values]
 
 
 def passes_by_accident(

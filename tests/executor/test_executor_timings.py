@@ -219,6 +219,16 @@ def test_times_alone_do_not_make_a_kernel_faster_when_the_clocks_differed() -> N
     assert compare_speed(timing(series(CALL_S / 2)), timing(series())) is Comparison.FASTER
     scattered = timing(series(CALL_S / 2)).model_copy(update={"rse": 0.2})
     assert compare_speed(scattered, timing(series())) is Comparison.CANNOT_TELL
+    far = timing(series(CALL_S / 100)).model_copy(update={"rse": 0.2})
+    assert compare_speed(far, timing(series())) is Comparison.FASTER
+    assert compare_speed(timing(series()), far) is Comparison.SLOWER
+
+
+def test_a_mean_that_one_round_has_moved_past_the_other_side_decides_nothing() -> None:
+    quick = timing(series(CALL_S * 0.9))
+    assert compare_speed(quick, timing(series())) is Comparison.FASTER
+    moved = quick.model_copy(update={"stats": quick.stats.model_copy(update={"mean": CALL_S * 1e3 * 1.01})})
+    assert compare_speed(moved, timing(series())) is Comparison.CANNOT_TELL
 
 
 def test_what_a_cell_could_save_of_a_round_makes_no_kernel_faster() -> None:

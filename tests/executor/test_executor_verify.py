@@ -192,3 +192,22 @@ def test_one_number_is_no_constant_that_anybody_knows() -> None:
     loss, tolerance = torch.tensor(0.7), tolerance_for("float32", None, None)
     assert passes_by_accident(loss, {}, tolerance, torch.tensor(0.8)) == {}
     assert passes_by_accident(loss, {}, tolerance, torch.tensor(0.70001)) == {"an earlier answer": False}
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "words"),
+    [
+        (
+            torch.tensor([849000000000001]),
+            torch.tensor([849000000000000]),
+            "got 849000000000001, expected 849000000000000",
+        ),
+        (torch.tensor([-1]).view(torch.uint64), torch.tensor([5]).view(torch.uint64), f"got {2**64 - 1}, expected 5"),
+        (torch.tensor([True]), torch.tensor([False]), "got 1, expected 0"),
+        (1 + torch.tensor([1e-12]).double(), torch.ones(1).double(), "got 1.000000000001, expected 1.0"),
+        (torch.tensor([1 + 2j]), torch.tensor([2 + 1j]), "got 1+2j, expected 2+1j"),
+    ],
+)
+def test_what_is_told_apart_reads_differently(got: torch.Tensor, expected: torch.Tensor, words: str) -> None:
+    exact = Tolerance(0, 0)
+    assert words in describe("output", compare(got, expected, exact), 1, exact)
