@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from daemon.errors import OperatorError
-from daemon.paths import Paths
+from daemon.paths import Paths, expanded
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -222,10 +222,10 @@ class Settings(_Section):
     @property
     def paths(self) -> Paths:
         """The folders these settings name, absolute."""
-        home = self.home.expanduser().absolute()
+        home = expanded(self.home).absolute()
 
         def place(given: Path | None, name: str) -> Path:
-            return (home / given.expanduser()).absolute() if given else home / name
+            return (home / expanded(given)).absolute() if given else home / name
 
         return Paths(home, place(self.inbox, "inbox"), place(self.results, "results"), place(self.state, "state"))
 
@@ -242,7 +242,7 @@ class Settings(_Section):
 
 def _url_in(path: Path) -> str:
     try:
-        lines = path.expanduser().read_text("utf-8").split()
+        lines = expanded(path).read_text("utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise OperatorError(f"cannot read database_file {path}: {reason}", hint="check its place and mode") from error

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from daemon.config import Settings, describe, dotted_keys
 from daemon.errors import OperatorError
+from daemon.paths import expanded
 
 DATABASE_CREDENTIAL = "evald-database-url"
 
@@ -71,6 +72,7 @@ def load(
             _assign(values, key, value)
             sources[key] = source
     settings = _placed(_validate(values, sources))
+    _require_text(settings)
     _require_apart(settings, sources)
     return LoadedSettings(settings, sources)
 
@@ -83,6 +85,19 @@ def _replaced_by(layer: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
         raise OperatorError(f"{' and '.join(ways)} both say which database ({places})", hint="leave one of them out")
     if ways:
         yield from ("database", "database_file")
+
+
+def _require_text(settings: Settings) -> None:
+    """Raises `OperatorError` for a folder whose name cannot be written down."""
+    paths = settings.paths
+    for place in (paths.home, paths.inbox, paths.results, paths.state):
+        try:
+            str(place).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise OperatorError(
+                f"{str(place)!a} is not UTF-8 here",
+                hint="use a name that is; or set LC_ALL=C.UTF-8, if only the locale says otherwise",
+            ) from error
 
 
 def _require_apart(settings: Settings, sources: Mapping[str, str]) -> None:
@@ -102,13 +117,21 @@ def _require_apart(settings: Settings, sources: Mapping[str, str]) -> None:
                 f"{sources.get(key, 'default')}: {key} {place} lies in {holding}, where bundles do",
                 hint=f"put it beside the inbox, as in {paths.home / place.name}",
             )
-        if key in files and place.is_dir():
+        if key in files and _is_folder(place):
             raise OperatorError(f"{sources.get(key, 'default')}: {key} {place} is a folder", hint="name a file")
     if paths.inbox.is_relative_to(paths.results):
         raise OperatorError(
             f"{sources['inbox']}: inbox {paths.inbox} lies in the results, {paths.results}",
             hint=f"put it beside them, as in {paths.home / 'inbox'}",
         )
+
+
+def _is_folder(place: Path) -> bool:
+    """As far as this user may look: whoever submits need not see the database."""
+    try:
+        return place.is_dir()
+    except PermissionError:
+        return False
 
 
 def _sqlite_file(url: str) -> Path | None:
@@ -121,7 +144,7 @@ def _placed(settings: Settings) -> Settings:
     home = settings.paths.home
 
     def place(given: Path | None) -> Path | None:
-        return home / given.expanduser() if given is not None else None
+        return home / expanded(given) if given is not None else None
 
     return settings.model_copy(
         update={
@@ -140,7 +163,7 @@ def _config_path(flags: Mapping[str, Any], explicit: Path | None, environ: Mappi
             raise OperatorError(f"no settings file at {named}", hint="check --config or EVALD_CONFIG")
         return named
     home = Path(flags.get("home") or environ.get("EVALD_HOME") or Settings().home)
-    candidate = home.expanduser() / "evald.toml"
+    candidate = expanded(home) / "evald.toml"
     if candidate.is_dir():  # what docker makes of a file to mount that is not there
         raise OperatorError(f"{candidate} is a folder, not a settings file", hint="remove it, or put the file there")
     return candidate if candidate.is_file() else None

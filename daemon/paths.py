@@ -9,6 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.errors import OperatorError
+
+
+def expanded(path: Path) -> Path:
+    """`path` with the home folder in place of a `~`. Raises `OperatorError` where there is none."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # no such user, or one without an entry and without HOME
+        raise OperatorError(f"{path}: whose home folder that is cannot be told", hint="write the folder out") from error
+
 
 @dataclass(frozen=True)
 class Paths:

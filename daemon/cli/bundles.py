@@ -17,6 +17,7 @@ from daemon.executor import catalog
 from daemon.intake import names
 from daemon.intake.copying import private_copy
 from daemon.intake.reading import read_bundle
+from daemon.paths import expanded
 
 _SOURCES = {".py": "torch-compare", ".cu": "cuda", ".cuh": "cuda", ".cpp": "torch_cuda"}
 
@@ -32,7 +33,7 @@ class ReadBundle:
 
 def existing(text: str) -> Path:
     """The bundle at a path. Raises `OperatorError` saying what is nearby, or what to type for a bare source file."""
-    path = Path(text).expanduser()
+    path = expanded(Path(text))
     if path.is_dir():
         return path.resolve()
     if path.is_symlink() and not path.exists():

@@ -1,7 +1,7 @@
 """From an exception to what a person reads and the exit code a script reads. The only place that does so.
 
-0 fine (judged and passed), 1 judged and not passed, 2 could not, 75 could not start and may later, 130 interrupted, 141
-nobody reads the output any more.
+0 fine (judged and passed), 1 judged and not passed, 2 could not, 70 a fault of evald's own, 75 could not start and may
+later, 130 interrupted, 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from daemon.cli.root import evald
 from daemon.errors import BundleError, EvaldError, HarnessError
 
 NOT_PASSED, COULD_NOT, INTERRUPTED, NO_READER = 1, 2, 130, 141
+FAULT = 70  # EX_SOFTWARE
 TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
 
 
@@ -57,6 +59,10 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
         raise
     except OSError as error:
         return report(_of_system(error), as_json=as_json)
+    except Exception as error:  # noqa: BLE001 - the outermost: 1, which Python would end with, is a verdict
+        traceback.print_exc()
+        report(EvaldError(f"a fault of evald itself: {type(error).__name__}: {error}"), as_json=as_json)
+        return FAULT
     return code if isinstance(code, int) else 0
 
 

@@ -15,6 +15,7 @@ from daemon.cli.commands_to_type import here
 from daemon.cli.options import json_option
 from daemon.cli.starters import STARTERS
 from daemon.errors import OperatorError
+from daemon.paths import expanded
 
 
 @click.command("new", context_settings={"ignore_unknown_options": False})
@@ -38,7 +39,7 @@ def command(*, as_json: bool, kind: str | None, name: str | None) -> int:
     _check_kind(kind, name)
     if name is None:
         raise click.UsageError(f"Missing argument NAME: evald new {kind} NAME", ctx=click.get_current_context())
-    folder = Path(name).expanduser()
+    folder = expanded(Path(name))
     files = _files(kind, folder)
     _write(folder, files)
     if as_json:

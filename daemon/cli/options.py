@@ -111,6 +111,7 @@ _ASSIGN = click.option(
 
 def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ...]) -> LoadedSettings:
     from daemon import layers
+    from daemon.paths import expanded
 
     context = click.get_current_context()
     root = context.find_root().params
@@ -120,7 +121,7 @@ def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ..
             raise click.UsageError(f"{flag.option} is empty: is a variable of the shell not set?", ctx=context)
     file = config or root.get("config")
     if chosen.get("backend_paths"):  # typed by hand, where a shell completes it: meant from the current folder
-        chosen["backend_paths"] = [Path(folder).expanduser().absolute() for folder in chosen["backend_paths"]]
+        chosen["backend_paths"] = [expanded(Path(folder)).absolute() for folder in chosen["backend_paths"]]
     flags = {key: value for key, value in chosen.items() if value not in (None, ())}
     options = {key: flag.option for key, flag in {**_PLACES, **_MORE}.items()}
     for assignment in assignments:

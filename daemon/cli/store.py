@@ -26,7 +26,10 @@ _JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Database]:
-    """The database of `settings`, at the schema of this code. Raises `OperatorError` when it is missing or outdated."""
+    """The database of `settings`, at the schema of this code. Raises `OperatorError` when it is missing or outdated, or
+    not for this user."""
+    if (file := file_of(settings.database_url)) is not None:
+        is_there(file)
     opened = Database(settings.database_url, must_exist=True)
     try:
         revision.require_current(opened)

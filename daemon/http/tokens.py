@@ -21,6 +21,7 @@ from pathlib import Path
 from daemon import fsio
 from daemon.config import Settings
 from daemon.errors import OperatorError
+from daemon.paths import expanded
 
 TAG_DIGITS = 8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -66,7 +67,7 @@ class Tokens:
     def of(cls, settings: Settings) -> Tokens:
         """Those that `settings` name."""
         given = settings.http.tokens_file
-        return cls(given.expanduser().absolute() if given else settings.paths.state / "tokens")
+        return cls(expanded(given).absolute() if given else settings.paths.state / "tokens")
 
     @property
     def are_used(self) -> bool:

@@ -1,0 +1,107 @@
+"""Commands of users who may not look everywhere, and of those whom the system does not know."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cli_homes import bundle
+from conftest import Evald
+
+from daemon.cli import failing
+from daemon.config import Settings
+from daemon.db import migrate
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home as the packages make it: an inbox for everybody, a state for nobody else."""
+    home = Path(tempfile.mkdtemp(prefix="evald-test-"))
+    settings = Settings(home=home)
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    home.chmod(0o755)
+    settings.paths.inbox.chmod(0o1777)
+    monkeypatch.chdir(home)
+    yield home
+    settings.paths.state.chmod(0o700)
+    shutil.rmtree(home)
+
+
+@contextmanager
+def somebody_else(home: Path) -> Iterator[None]:
+    """This process may not enter the state meanwhile. What it imports it should have imported: the interpreter may be
+    closed to others as well."""
+    state = home / "state"
+    if os.geteuid() != 0:
+        state.chmod(0)
+        yield
+        return
+    state.chmod(0o700)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_whoever_may_write_into_the_inbox_may_submit(evald: Evald, served: Path) -> None:
+    made = bundle(served / "mine")
+    for path in (made, *made.rglob("*")):
+        path.chmod(0o755)
+
+    def commands() -> list[int]:
+        return [
+            evald(name, "--home", served, *rest).code
+            for name, *rest in (("submit", made), ("validate", made), ("config",))
+        ]
+
+    assert commands() == [0, 0, 0]
+    with somebody_else(served):
+        assert commands() == [0, 0, 0]
+    assert [path.name.partition("@")[0] for path in (served / "inbox").iterdir()] == ["mine", "mine"]
+
+
+@pytest.mark.parametrize("command", ["status", "stats", "cleanup", "drain here", "show x", "cancel x"])
+def test_whoever_may_not_look_into_the_state_is_told_whom_to_ask(evald: Evald, served: Path, command: str) -> None:
+    evald(*command.split(), "--home", served)
+    with somebody_else(served):
+        refused = evald(*command.split(), "--home", served)
+    assert refused.code == 2
+    assert "evald.sqlite3: Permission denied" in refused.err
+    assert "over HTTP" in refused.err
+
+
+def test_a_home_of_a_user_whom_nobody_knows_is_no_traceback(evald: Evald) -> None:
+    for args in (("--home", "~nobody-of-this-name/x", "status"), ("eval", "~nobody-of-this-name/x")):
+        refused = evald(*args)
+        assert refused.code == 2
+        assert "~nobody-of-this-name/x: whose home folder" in refused.err
+
+
+def test_a_home_that_is_no_text_is_no_traceback(evald: Evald) -> None:
+    refused = evald("--home", os.fsdecode(b"caf\xe9"), "status")
+    assert refused.code == 2
+    assert "is not UTF-8 here" in refused.err
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_fault_of_evald_has_an_exit_code_that_is_no_verdict(
+    evald: Evald, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    def broken(_args: list[str]) -> object:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(failing, "_call", broken)
+    ran = evald("status", *(["--json"] if as_json else []))
+    assert ran.code == 70
+    assert "Traceback" in ran.err
+    told = ran.document()["error"] if as_json else ran.err
+    assert "a fault of evald itself: ZeroDivisionError: oops" in told
