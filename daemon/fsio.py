@@ -156,10 +156,11 @@ def _lift_folders(top: int, name: str) -> list[str]:
 def new_folder(final: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `final`; when the block ends well it is fsynced and renamed to `final`.
 
-    On an exception nothing is left; after a kill `.tmp-FINAL-…` is. `final` must not exist.
+    On an exception nothing is left; after a kill `.tmp-FINAL-…` is. `final` must not exist, and the folder it is to lie
+    in must: where it is gone, so is the disk that was mounted there.
     """
     temporary = final.with_name(f".tmp-{final.name}-{uuid.uuid4().hex}")
-    temporary.mkdir(parents=True)
+    temporary.mkdir()
     try:
         yield temporary
         for entry in temporary.iterdir():

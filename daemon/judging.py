@@ -172,10 +172,10 @@ class Desk:
         if self._spool.waiting_for(lease.job_id):  # its daemon was giving it back just then
             self._repository.withdraw(lease)
             raise LostClaim(f"the bundle of job {lease.job_id} is in the inbox again")
-        if entry is not None and entry.owner.host != self._spool.owner.host and self._is_there(entry.owner.tag):
+        if entry is not None and entry.owner != self._spool.owner and self._is_there(entry.owner.tag):
             raise OutOfReach(
-                f"the bundle of job {lease.job_id} is not in {self._paths.work}: {entry.owner.host} has claimed it",
-                hint="daemons of one database share one inbox: mount it here, or give this host a database of its own",
+                f"the bundle of job {lease.job_id} is not in {self._paths.work}: {entry.owner.tag} has claimed it",
+                hint="daemons of one database share one inbox: name that one here, or use a database of your own",
             )
         raise HarnessError(f"the bundle of job {lease.job_id} is not in {self._paths.work} (any more)")
 

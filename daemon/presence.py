@@ -13,7 +13,7 @@ from pathlib import Path
 
 from daemon import log
 from daemon.db.history import History
-from daemon.db.records import DaemonNote
+from daemon.db.records import DaemonNote, DaemonRecord
 from daemon.db.repository import Repository
 from daemon.engine import DeviceState
 from daemon.errors import HarnessError
@@ -88,6 +88,11 @@ class Presence:
         """Daemons of this host that are no more: nobody needs to see them once another has started. Among them may be
         one with this very tag, for in a container every start can have the same pid; what it deferred is not ours.
         """
-        here = {daemon.owner for daemon in self._history.daemons() if daemon.host == self._owner.host}
-        dead = {tag for tag in here if not Owner.of(tag).may_live(self._owner)}
+        here = [daemon for daemon in self._history.daemons() if daemon.host == self._owner.host]
+        dead = {daemon.owner for daemon in here if not self._may_live(daemon)}
         self._repository.forget_daemons(dead | {self._owner.tag})
+
+    def _may_live(self, daemon: DaemonRecord) -> bool:
+        """Of one in another pid namespace, a container that was there before this one, say, only what it tells."""
+        owner = Owner.of(daemon.owner)
+        return owner.may_live(self._owner) if owner.is_seen_from(self._owner) else not daemon.is_missing

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from daemon import log
 from daemon.config import Settings
-from daemon.db.errors import StorageUnavailable
+from daemon.db.errors import StorageRefused, StorageUnavailable
 from daemon.db.history import History
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake.fairness import Line, within_quota
@@ -139,7 +139,7 @@ class Reception:
             self._take(entry)
         except LostClaim:
             return 0
-        except StorageUnavailable:
+        except (StorageUnavailable, StorageRefused):  # or all of the inbox would be claimed, and none of it queued
             raise
         except (HarnessError, OSError) as error:  # this entry only, say a folder of another user: others must not wait
             self._complaint.say(f"cannot claim {entry.name}: {error}")

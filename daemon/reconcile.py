@@ -182,7 +182,7 @@ class Reconciler:
         self._repository.break_exhausted()  # `_settle` gives them up
 
     def _owner_lives(self, tag: str) -> bool:
-        """Whether the owner of a lease may still be at work. Other hosts always may: their lease decides."""
+        """Whether the owner of a lease may still be at work. One that cannot be seen always may: its lease decides."""
         return tag == self._spool.owner.tag or Owner.of(tag).may_live(self._spool.owner)
 
     @staticmethod
@@ -191,11 +191,11 @@ class Reconciler:
         return datetime.now(UTC) - claimed.dropped_at > _REGISTERED_WITHIN
 
     def _may_yet_register(self, owner: Owner) -> bool:
-        """Whether a daemon may still queue what it has claimed. No lease says so: of another host it is what that
-        daemon tells of itself, which it does before it claims anything. Queueing twice is harmless."""
+        """Whether a daemon may still queue what it has claimed. No lease says so: of one that cannot be seen from here
+        it is what that daemon tells of itself, which it does before it claims anything. Queueing twice is harmless."""
         known = [daemon for daemon in self._history.daemons() if daemon.owner == owner.tag]
         told = any(not daemon.is_missing and daemon.state is not DaemonState.STOPPED for daemon in known)
-        if owner.host != self._spool.owner.host:
+        if not owner.is_seen_from(self._spool.owner):
             return told
         # A process that is no daemon may claim too; and a pid may be another process's by now.
         return self._owner_lives(owner.tag) and (told or not known)

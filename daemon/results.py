@@ -7,6 +7,7 @@ database is away the outbox keeps what it has to be told.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import socket
@@ -17,13 +18,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from daemon import access, failpoints, fsio
+from daemon import access, failpoints, fsio, log
 from daemon.evaluation import CaseEvaluation, Evaluation, RuntimeStats, Timing
 from daemon.paths import Paths
 from daemon.verdict import Phase, Side, Verdict
 
 RESULT_FILE = "result.json"
 SAMPLES_FILE = "samples.json"
+_NO_LINKS_HERE = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # as on SMB, exFAT
 _OUTSIDE = ("192.0.2.1", 9)  # an address for documentation (RFC 5737): the way there is the way out
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _RAW = ("samples_ms", "calls", "walls_ms", "nulls", "sm_mhz")  # of a timing: in the samples, not in the result
@@ -237,7 +239,12 @@ def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> 
     final.parent.mkdir(exist_ok=True)
     by_name = paths.results / "by-name"
     by_name.mkdir(exist_ok=True)
-    fsio.point_at(by_name / file_name(name), final)
+    try:
+        fsio.point_at(by_name / file_name(name), final)
+    except OSError as error:
+        if error.errno not in _NO_LINKS_HERE:
+            raise
+        log.story("no name points to a result: this file system has no links", level=30, job=waiting.job_id, name=name)
     failpoints.hit("result.named")
     try:
         fsio.rename(waiting.folder, final, durably=False)

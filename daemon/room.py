@@ -43,7 +43,8 @@ def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None
         return None
     try:
         inbox.stat()
-        return obstacle(settings)
+        is_their_user = settings.paths.state.stat().st_uid == os.geteuid()
+        return obstacle(settings) if is_their_user else _of_disks(settings)
     except PermissionError:
         return None
     except OSError as error:
@@ -51,9 +52,21 @@ def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None
 
 
 def obstacle(settings: Settings) -> str | None:
-    """What lies between an inbox that is there and a claim: too little room, or how things are mounted. Raises
-    `OSError`."""
+    """What lies between an inbox that is there and a claim by this user: too little room, how things are mounted, whose
+    folders they are. Raises `OSError`."""
+    return _of_disks(settings) or _not_ours(settings.paths)
+
+
+def _of_disks(settings: Settings) -> str | None:
     return lack(settings) or _cannot_be_renamed(settings.paths)
+
+
+def _not_ours(paths: Paths) -> str | None:
+    """Why this user can move nothing from the inbox to where claimed bundles lie."""
+    for folder in (paths.inbox, paths.work):
+        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            return f"user {os.geteuid()} may not write into {folder}"
+    return None
 
 
 def _cannot_be_renamed(paths: Paths) -> str | None:

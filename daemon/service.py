@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from daemon import log
@@ -19,7 +20,7 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
-from daemon.engine import Engine, Progress
+from daemon.engine import DeviceState, Engine, Progress
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.executor import catalog
 from daemon.health import Monitor
@@ -83,6 +84,10 @@ class Summary:
     failed: int
 
 
+class _Stopped(Exception):  # noqa: N818 - no error: what is left is for the next start
+    """It is to end, in the middle of its repairs."""
+
+
 class Service:
     """One daemon over one home. Use `opening.opened`."""
 
@@ -102,13 +107,14 @@ class Service:
         self._spool = Spool(self._paths, Owner.current())
         types = catalog.contract_types(catalog.load(settings.backend_paths))
         self._watched = self._monitor.watched(engine)
+        self._why_unfit: str | None = None
         self._desk = Desk(settings, self._spool, self._repository, self._watched, types, self._history.is_there)
         self._returns = Returns(self._spool, self._history, self._desk, self._monitor.working)
         self._presence = Presence(
             self._repository,
             self._history,
             self._spool.owner,
-            engine.devices,
+            self._devices,
             inbox=self._paths.inbox,
             lease_s=settings.lease_s,
         )
@@ -198,7 +204,7 @@ class Service:
                 inbox=self._in_inbox,
                 running=len(self._pulse.leases),
                 judged=self._judged,
-                drained=sum(device.reason is not None for device in self._engine.devices()),
+                drained=sum(device.reason is not None for device in self._devices()),
                 trouble=self._trouble,
             )
             if until_idle:
@@ -228,9 +234,10 @@ class Service:
             if now_s >= self._next_reconcile_s:
                 self._reconcile()
         except (HarnessError, OSError) as error:
-            self._retry_at_s = now_s + back_off_s()
-            if self._trouble is None or now_s >= self._next_complaint_s:
-                self._next_complaint_s = now_s + COMPLAIN_EVERY_S
+            failed_s = time.monotonic()  # which may have taken longer than the pause that follows
+            self._retry_at_s = failed_s + back_off_s()
+            if self._trouble is None or failed_s >= self._next_complaint_s:
+                self._next_complaint_s = failed_s + COMPLAIN_EVERY_S
                 log.story("waiting for storage", level=30, reason=error)
             self._trouble = str(error)
             return 1
@@ -250,13 +257,16 @@ class Service:
             log.story("waiting for storage", level=30, reason=error)
 
     def _while_reconciling(self) -> None:
+        if self._stop.is_set():
+            raise _Stopped
         self._monitor.working(_RECONCILING)
         self._pulse.beat()
 
     def _reconcile(self) -> None:
         self._monitor.working(_RECONCILING)
         self._pulse.beat(everybody=True)  # or our own leases may be among those that have run out
-        self._reconciler.run()
+        with suppress(_Stopped):
+            self._reconciler.run()
         self._monitor.working("watching the inbox")
         self._next_reconcile_s = time.monotonic() + self._settings.reconcile_s
 
@@ -306,12 +316,19 @@ class Service:
         try:
             self._watched.ready()
         except (HarnessError, OperatorError) as error:
-            self._complaint.say(f"this host cannot judge now: {error}")
+            self._why_unfit = f"this host cannot judge now: {error}"
+            self._complaint.say(self._why_unfit)
             if self._until_idle and not self._stop.is_set():
                 self._unfit = error
                 self.stop()
             return False
+        self._why_unfit = None
         return True
+
+    def _devices(self) -> tuple[DeviceState, ...]:
+        """As others are told of them: while the engine is not fit, none takes a job."""
+        told, reason = self._engine.devices(), self._why_unfit
+        return tuple(one if reason is None or one.reason else replace(one, reason=reason) for one in told)
 
     def _work(self, lease: Lease) -> bool:
         """Whether evald did what it should."""

@@ -140,7 +140,7 @@ def _print(swept: Swept, *, as_json: bool, place: object) -> None:
     if lines:
         screen.say(f"{passed} of {len(lines)} passed")
     elif not waiting and swept.drained is None and swept.paused is None and swept.hindrance is None:
-        screen.say(f"nothing was judged: nothing is ready in {place}")
+        screen.line(f"nothing was judged: nothing is ready in {place}")  # no news: cron mails what goes to stderr
     if swept.paused is not None:
         screen.say(f"paused: {swept.paused or 'no reason given'}; while the file `pause` is there nothing is claimed")
     if swept.hindrance is not None:

@@ -34,6 +34,8 @@ CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_MS = 60_000
 LOCK_TIMEOUT_MS = 20_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
+SILENCE_TIMEOUT_S = 10 + STATEMENT_TIMEOUT_MS / 1000  # of a server that keeps none of its own limits
+_LOG_BYTES = 64 << 20
 _LIMITS_MS = {
     "statement_timeout": STATEMENT_TIMEOUT_MS,
     "lock_timeout": LOCK_TIMEOUT_MS,
@@ -104,6 +106,7 @@ class Database:
             try:
                 with connection.begin():
                     if not self.is_sqlite:
+                        connection.connection.driver_connection.limit_s = None  # type: ignore[union-attr]
                         for limit in _LIMITS_MS:  # it may take as long as it takes, and wait for another one
                             connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
                         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('evald schema'))")
@@ -185,6 +188,9 @@ def _open(url: URL) -> Engine:
     given = url.query.get("options")
     connect_args["options"] = f"{options} {given}" if given else options
     engine = create_engine(url, connect_args=connect_args, pool_pre_ping=True)
+    from daemon.db import postgres
+
+    postgres.limit_waiting(engine, SILENCE_TIMEOUT_S)
     event.listen(engine, "connect", _require_unicode, insert=True)  # before SQLAlchemy asks its first questions
     return engine
 
@@ -208,6 +214,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")  # KiB
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")  # what a reader made grow is given back
     sqlfunctions.install(connection)
 
 

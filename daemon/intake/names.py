@@ -17,7 +17,7 @@ JOB_ID = re.compile(r"[0-9a-f]{32}")
 _WITH_JOB_ID = re.compile(r"(?P<name>.+)@(?P<job_id>[0-9a-f]{32})", re.DOTALL)
 _WITH_OWNER = re.compile(r"(?P<name>.+)@[A-Za-z0-9._-]+-[0-9a-z]+-[0-9]+-[0-9a-f]{32}", re.DOTALL)
 DRAFT_PREFIX, DRAFT_SUFFIX = ".evald-", ".tmp"  # of what `evald submit` is still writing
-_IGNORED_ENDINGS = (".tmp", ".part", "~")
+_IGNORED_ENDINGS = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".uploading", "~")  # of uploads, mostly
 _RSYNC_TEMPORARY = re.compile(r"\..+\.[A-Za-z0-9]{6}", re.DOTALL)
 
 

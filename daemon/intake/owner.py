@@ -14,6 +14,9 @@ from daemon.intake import names
 _HOST_LIMIT = 40
 _HASH_DIGITS = 8
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PID_SPACE = Path("/proc/self/ns/pid")
+_BOOT_DIGITS = 5
+_SPACE_DIGITS = 3
 _ENTRY = re.compile(
     r"(?P<name>.+)@(?P<host>[A-Za-z0-9._-]{1,40})-(?P<boot>[0-9a-z]{1,8})-(?P<pid>[0-9]{1,10})-(?P<job_id>[0-9a-f]{32})",
     re.DOTALL,
@@ -32,7 +35,8 @@ def host_called(name: str) -> str:
 
 @dataclass(frozen=True)
 class Owner:
-    """One daemon process. `host` and `boot_id` are cut down to what fits in a file name."""
+    """One daemon process. `host` and `boot_id` are cut down to what fits in a file name. The first five digits of
+    `boot_id` are the boot's, the other three say in which of its pid namespaces `pid` is meant."""
 
     host: str
     boot_id: str
@@ -48,7 +52,7 @@ class Owner:
     def current(cls) -> Owner:
         """This process on this boot of this host."""
         boot_id = _BOOT_ID.read_text("ascii").strip() if _BOOT_ID.exists() else ""
-        return cls(socket.gethostname(), boot_id, os.getpid())
+        return cls(socket.gethostname(), f"{boot_id:0<{_BOOT_DIGITS}}"[:_BOOT_DIGITS] + _pid_space(), os.getpid())
 
     @property
     def tag(self) -> str:
@@ -60,12 +64,29 @@ class Owner:
         host, boot_id, pid = tag.rsplit("-", 2)
         return cls(host, boot_id, int(pid))
 
+    def is_seen_from(self, here: Owner) -> bool:
+        """Whether the process `here` can tell if this one is there: not on another host, nor in another pid namespace
+        of its own, as in a container that shares the host's name."""
+        return self.host == here.host and (self.boot_id == here.boot_id or not self._is_of_boot(here))
+
     def may_live(self, here: Owner) -> bool:
-        """Whether it may still be at work, as far as the process `here` can tell: of its own host it sees who is there,
-        and a pid that is somebody else's by now only delays it; of another host it sees nothing."""
-        if self.host != here.host:
-            return True
-        return self.boot_id == here.boot_id and _is_there(self.pid)
+        """Whether it may still be at work, as far as the process `here` can tell. A pid that is somebody else's by now
+        only delays it."""
+        return not self.is_seen_from(here) or (self._is_of_boot(here) and _is_there(self.pid))
+
+    def _is_of_boot(self, here: Owner) -> bool:
+        return self.boot_id[:_BOOT_DIGITS] == here.boot_id[:_BOOT_DIGITS]
+
+
+def _pid_space() -> str:
+    """This process's pid namespace. They are numbered one after the other: two of a host that differ in all digits but
+    the last three are very far apart."""
+    try:
+        number = _PID_SPACE.stat().st_ino
+    except OSError:  # no /proc
+        return "0" * _SPACE_DIGITS
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    return "".join(digits[number // len(digits) ** place % len(digits)] for place in reversed(range(_SPACE_DIGITS)))
 
 
 def _is_there(pid: int) -> bool:

@@ -77,11 +77,25 @@ def _entry(inbox: Path, entry: str, changed_s: float) -> WaitingEntry:
 
 def _reason(path: Path) -> str:
     try:
-        mode = path.lstat().st_mode
-        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
             return "neither a file nor a folder: it will be rejected"
-        return tree.look_at(path, mode).reason
+        return tree.look_at(path, status.st_mode).reason or _why_unmovable(status, path.parent.parent / "work")
     except FileNotFoundError:
         return "just taken"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
+
+
+def _why_unmovable(status: os.stat_result, work: Path) -> str:
+    """Why evald, whose folder `work` is, cannot claim a folder: who moves one elsewhere writes into it. Nothing here
+    knows of access control lists."""
+    try:
+        evald = work.stat()
+    except OSError:  # it was never here, or is not to be seen
+        return ""
+    if not stat.S_ISDIR(status.st_mode) or evald.st_uid in (0, status.st_uid) or status.st_mode & stat.S_IWOTH:
+        return ""
+    if status.st_mode & stat.S_IWGRP and status.st_gid == evald.st_gid:
+        return ""
+    return f"user {status.st_uid}'s, and user {evald.st_uid} (evald) may not move it: chmod o+w, or use evald submit"

@@ -69,11 +69,12 @@ class Pulse(Generic[Lease]):
 
     def beat(self, *, everybody: bool = False) -> None:
         """Send what is due; for `everybody`: also what is not, as far as this clock knows. It stands still while the
-        machine sleeps, and does not jump when the database's is set."""
+        machine sleeps, and does not jump when the database's is set. Raises `HarnessError` where `everybody` could not
+        be sent."""
         now_s = time.monotonic()
         with self._lock:
             due = [beat for beat in self._beats.values() if everybody or beat.due_s <= now_s]
-        for beat in due:
+        for number, beat in enumerate(due):
             beat.due_s, beat.sent_s = now_s + self._every_s, now_s
             try:
                 self._extend(beat.lease, beat.progress)
@@ -82,5 +83,8 @@ class Pulse(Generic[Lease]):
                 self._on_lost(beat.lease)
             except HarnessError:
                 # All of them again at the next turn, before somebody takes their leases for those of a dead daemon.
-                beat.due_s = now_s
+                for left in due[number:]:
+                    left.due_s = now_s
+                if everybody:
+                    raise
                 return

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,9 +41,20 @@ def test_a_long_name_keeps_the_ending_that_says_its_form() -> None:
 
 
 def test_hidden_and_temporary_names_are_ignored_and_others_are_not() -> None:
-    ignored = (".x", "x.tmp", "x.part", "x~", ".nfs000123", ".rsync-tmp", ".kernel.py.A1b2C3", "X.TMP")
+    ignored = (
+        ".x",
+        "x.tmp",
+        "x.part",
+        "x.partial",
+        "x.json.filepart",
+        "x~",
+        ".nfs000123",
+        ".rsync-tmp",
+        ".kernel.py.A1b2C3",
+        "X.TMP",
+    )
     assert all(names.is_ignored(name) for name in ignored)
-    assert not any(names.is_ignored(name) for name in ("x", "tmp", "x.tmp.json", "-rf", "x.partial", "a\nb"))
+    assert not any(names.is_ignored(name) for name in ("x", "tmp", "x.tmp.json", "-rf", "x.partially", "a\nb"))
 
 
 def test_the_bundle_name_is_free_of_every_suffix() -> None:
@@ -78,3 +92,27 @@ def test_hosts_whose_long_names_differ_at_the_end_are_two_owners() -> None:
         parsed = WorkName.parse(WorkName("vec_add", own_id=False, owner=pod, job_id="0" * 32).text)
         assert parsed is not None
         assert parsed.owner == pod
+
+
+def test_a_process_of_another_pid_namespace_is_not_taken_for_dead() -> None:
+    me = Owner.current()
+    mine, elsewhere = me.boot_id, f"{me.boot_id[:-3]}{'zzz' if me.boot_id[-3:] != 'zzz' else 'yyy'}"
+    gone = Owner(me.host, mine, 2**22 + 1)
+    assert gone.is_seen_from(me)
+    assert not gone.may_live(me)
+    assert me.may_live(me)
+    hidden = Owner(me.host, elsewhere, 2**22 + 1)
+    assert not hidden.is_seen_from(me)
+    assert hidden.may_live(me)
+    before_the_boot = Owner(me.host, "zzzzz" + mine[-3:], me.pid)
+    assert before_the_boot.is_seen_from(me)
+    assert not before_the_boot.may_live(me)
+    assert Owner("elsewhere", mine, 2**22 + 1).may_live(me)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes pid namespaces here")
+def test_two_pid_namespaces_of_a_host_are_two_owners() -> None:
+    told = [sys.executable, "-c", "from daemon.intake.owner import Owner; print(Owner.current().tag)"]
+    inside = [subprocess.check_output(["unshare", "-p", "-f", *told], text=True).strip() for _ in range(2)]
+    assert Owner.of(inside[0]) != Owner.of(inside[1])
+    assert all(not Owner.of(tag).is_seen_from(Owner.current()) for tag in inside)
