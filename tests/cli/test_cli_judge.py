@@ -112,7 +112,7 @@ def test_sweep_of_an_empty_inbox_is_quick_and_fine(evald: Evald, tmp_path: Path)
     assert ran.code == 0
     nothing = {"judged": 0, "passed": 0, "jobs": [], "waiting": [], "drained": False, "paused": None, "hindrance": None}
     assert ran.document() == nothing
-    assert "nothing was judged" in evald("sweep").err
+    assert "nothing was judged" in evald("sweep").out
     assert (tmp_path / "evald-home" / "inbox").is_dir()
 
 
