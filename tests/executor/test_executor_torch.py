@@ -269,7 +269,7 @@ def test_a_module_that_another_of_its_name_hides_is_named(judge: JudgeOne) -> No
         ("2**70", "beyond 64 bits"),
         ("torch.nested.nested_tensor([x[:2], x[2:]])", "a nested tensor"),
         ("x.numpy()", "of type numpy.ndarray"),
-        ("{'a': x}", "expected *, got {'a': *}"),
+        ("{'a': x}", "expected a tensor, got {'a': *}"),
     ],
 )
 def test_answers_of_another_kind_are_told_by_what_they_are(judge: JudgeOne, answer: str, words: str) -> None:
