@@ -37,7 +37,7 @@ def document(inbox: Inbox, refused: dict[str, str]) -> dict[str, Any]:
     """The same for --json."""
     entries = [
         {"name": entry.name, "entry": entry.entry, "job_id": entry.job_id, "since": entry.since.isoformat(),
-         "complete": not entry.reason, "reason": entry.reason or refused.get(entry.entry)}
+         "complete": entry.is_complete, "reason": entry.reason or refused.get(entry.entry)}
         for entry in inbox.entries
     ]  # fmt: skip
     return {"waiting": inbox.total, "ignored": inbox.ignored, "entries": entries}

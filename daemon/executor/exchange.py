@@ -11,9 +11,9 @@ from torch.nn.parameter import is_lazy
 
 from daemon.executor import tree
 from daemon.executor.layout import EXPORT_STEP, ITEM_BYTES, aligned
+from daemon.executor.leaves import leaf_of_answer, require_dense
 from daemon.executor.mapping import Mapping
 from daemon.executor.protocol import Message
-from daemon.executor.slots import leaf_of_answer, require_dense
 
 
 class Exchange:

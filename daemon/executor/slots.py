@@ -13,13 +13,13 @@ from weakref import WeakValueDictionary
 import torch
 
 from daemon.executor import tree
+from daemon.executor.leaves import leaf_of_answer
 from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message
 from daemon.executor.source import KernelFault
 
 Work = Callable[[list[int]], None]  # what is done to slots, in order
 _WARM_UP_WORDS = 1024
-_NUMBERS = ((bool, torch.bool), (int, torch.int64), (float, torch.float32))
 _ZEROS: WeakValueDictionary[Any, torch.Tensor] = WeakValueDictionary()
 
 
@@ -266,30 +266,6 @@ def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:
     if isinstance(structure, list):
         return [_filled(item, ready) for item in structure]
     return None if structure is None else next(ready)
-
-
-def leaf_of_answer(value: Any) -> torch.Tensor | None:
-    """A tensor of an answer; a number as one, by its type and not by what a kernel made torch's default; None for all
-    else. Raises `Incomparable`."""
-    if isinstance(value, torch.Tensor):
-        require_dense(value, "compared")
-        return value.detach()
-    number = tree.plain(value)
-    dtype = next((dtype for kind, dtype in _NUMBERS if isinstance(number, kind)), None)
-    if dtype is None:
-        return None
-    try:
-        return torch.tensor(number, dtype=dtype)
-    except (OverflowError, RuntimeError, ValueError) as error:
-        raise tree.Incomparable("a whole number beyond 64 bits, which cannot be compared") from error
-
-
-def require_dense(tensor: torch.Tensor, purpose: str) -> None:
-    """Raise `Incomparable` for a tensor whose elements do not lie in memory one by one: it cannot be what `purpose`
-    says."""
-    if tensor.is_nested or tensor.layout is not torch.strided:
-        kind = "nested" if tensor.is_nested else str(tensor.layout)
-        raise tree.Incomparable(f"a {kind} tensor, which cannot be {purpose}; return a dense one")
 
 
 def _is_changed(field: torch.Tensor, given: torch.Tensor) -> bool:

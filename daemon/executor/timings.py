@@ -354,9 +354,10 @@ def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
     where calls may share their work. Nor is it faster by what a cell could save of what a round costs: that is not the
     kernel's doing."""
     both = (candidate, reference)
-    if any(timing.rse is None or _UNTOLD & {*timing.labels} for timing in both):
+    errors = _known([timing.rse for timing in both])
+    if not errors or any(_UNTOLD & {*timing.labels} for timing in both):
         return Comparison.CANNOT_TELL
-    gap = _FAR_APART if any(timing.rse is not None and timing.rse > _TELLING_RSE for timing in both) else _APART
+    gap = _FAR_APART if max(errors) > _TELLING_RSE else _APART
     verdicts = {_apart(candidate.interval_ms, reference.interval_ms, gap)}
     cycles = [_in_cycles(timing) for timing in both]
     if cycles[0] is not None and cycles[1] is not None:
@@ -370,7 +371,7 @@ def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
         return Comparison.CANNOT_TELL
     if verdict is not None:
         return verdict
-    tight = all(timing.rse is not None and timing.rse <= 2 * timing.target_rse for timing in both)
+    tight = all(error <= 2 * timing.target_rse for error, timing in zip(errors, both, strict=True))
     return Comparison.SAME if tight else Comparison.CANNOT_TELL
 
 

@@ -16,13 +16,15 @@ from daemon.intake.spool import moment
 
 @dataclass(frozen=True)
 class WaitingEntry:
-    """One entry: `name` as people gave it, `job_id` when its sender chose one, `reason` empty when it is complete."""
+    """One entry: `name` as people gave it, `job_id` when its sender chose one, `reason` why it is not taken, or
+    empty."""
 
     entry: str
     name: str
     job_id: str | None
     since: datetime
     reason: str
+    is_complete: bool
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def look(inbox: Path, *, limit: int = 20, name: str | None = None, newest: bool 
     except OSError as error:
         raise HarnessError(f"cannot list {inbox}: {error.strerror or error}") from error
     first = heapq.nlargest(limit, found) if newest else heapq.nsmallest(limit, found)
-    return Inbox(tuple(_entry(inbox, entry, changed_s) for changed_s, entry in first), len(found), ignored)
+    evald = _taker(inbox)
+    return Inbox(tuple(_entry(inbox, entry, changed_s, evald) for changed_s, entry in first), len(found), ignored)
 
 
 def _stem(entry: str) -> str:
@@ -69,33 +72,42 @@ def _changed_s(entry: os.DirEntry[str]) -> float:
         return 0.0
 
 
-def _entry(inbox: Path, entry: str, changed_s: float) -> WaitingEntry:
+def _taker(inbox: Path) -> os.stat_result | None:
+    """Whose user and group evald takes bundles with: those of the folder where it keeps them. None where it was never
+    here, or may not be seen."""
+    try:
+        return inbox.with_name("work").stat()
+    except OSError:
+        return None
+
+
+def _entry(inbox: Path, entry: str, changed_s: float, evald: os.stat_result | None) -> WaitingEntry:
     bare, job_id = names.split_job_id(entry)
-    since = moment(changed_s)
-    return WaitingEntry(entry, names.readable(bare), job_id, since, _reason(inbox / entry))
-
-
-def _reason(path: Path) -> str:
+    path = inbox / entry
+    hindrance = ""
     try:
         status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
-            return "neither a file nor a folder: it will be rejected"
-        return tree.look_at(path, status.st_mode).reason or _why_unmovable(status, path.parent.parent / "work")
+        lacking = _lacking(path, status.st_mode)
+        hindrance = _why_unmovable(status, evald)
     except FileNotFoundError:
-        return "just taken"
+        lacking = "just taken"
     except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
+        lacking = f"cannot be read: {error.strerror or error}"
+    reason = lacking or hindrance
+    return WaitingEntry(entry, names.readable(bare), job_id, moment(changed_s), reason, is_complete=not lacking)
 
 
-def _why_unmovable(status: os.stat_result, work: Path) -> str:
-    """Why evald, whose folder `work` is, cannot claim a folder: who moves one elsewhere writes into it. Nothing here
-    knows of access control lists."""
-    try:
-        evald = work.stat()
-    except OSError:  # it was never here, or is not to be seen
+def _lacking(path: Path, mode: int) -> str:
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        return "neither a file nor a folder: it will be rejected"
+    return tree.look_at(path, mode).reason
+
+
+def _why_unmovable(status: os.stat_result, evald: os.stat_result | None) -> str:
+    """Why a folder cannot be claimed: who moves one elsewhere writes into it. Nothing here knows of access control
+    lists."""
+    if evald is None or not stat.S_ISDIR(status.st_mode) or status.st_mode & stat.S_IWOTH:
         return ""
-    if not stat.S_ISDIR(status.st_mode) or evald.st_uid in (0, status.st_uid) or status.st_mode & stat.S_IWOTH:
-        return ""
-    if status.st_mode & stat.S_IWGRP and status.st_gid == evald.st_gid:
+    if evald.st_uid in (0, status.st_uid) or (status.st_mode & stat.S_IWGRP and status.st_gid == evald.st_gid):
         return ""
     return f"user {status.st_uid}'s, and user {evald.st_uid} (evald) may not move it: chmod o+w, or use evald submit"

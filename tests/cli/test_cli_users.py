@@ -54,7 +54,7 @@ def somebody_else(home: Path) -> Iterator[None]:
 
 def test_whoever_may_write_into_the_inbox_may_submit(evald: Evald, served: Path) -> None:
     made = bundle(served / "mine")
-    for path in (made, *made.rglob("*")):
+    for path in (made, *made.rglob("*")):  # whatever our umask is
         path.chmod(0o755)
 
     def commands() -> list[int]:
