@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import threading
 from datetime import UTC, datetime
@@ -262,3 +264,32 @@ def test_a_silent_network_is_given_up_soon_and_the_url_decides_how_soon(monkeypa
         Database(f"postgresql://me@nowhere/db{query}").close()
     assert (made[0]["tcp_user_timeout"], made[0]["keepalives"]) == (45_000, 1)
     assert (made[1]["tcp_user_timeout"], made[1]["connect_timeout"]) == ("5000", "3")
+
+
+def test_a_server_that_is_stopped_in_the_middle_is_given_up_and_not_held_against_it(
+    ready_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "SILENCE_TIMEOUT_S", 1.0)
+    database = Database(ready_postgres_url)
+    stopped = 0
+    try:
+        with pytest.raises(StorageUnavailable, match="no answer from the server"), database.read() as asking:
+            stopped = asking.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            os.kill(stopped, signal.SIGSTOP)
+            asking.exec_driver_sql("SELECT 1")
+        with database.read() as asking:
+            assert asking.exec_driver_sql("SELECT 1").scalar_one() == 1
+    finally:
+        if stopped:
+            os.kill(stopped, signal.SIGCONT)
+        database.close()
+
+
+def test_a_migration_may_take_longer_than_any_answer(ready_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "SILENCE_TIMEOUT_S", 0.5)
+    database = Database(ready_postgres_url)
+    with database.migration() as changing:
+        changing.exec_driver_sql("SELECT pg_sleep(1.5)")
+    with pytest.raises(StorageUnavailable), database.read() as asking:
+        asking.exec_driver_sql("SELECT pg_sleep(1.5)")
+    database.close()

@@ -139,3 +139,9 @@ def test_a_folder_that_becomes_a_link_while_it_is_removed_is_not_followed(
     fsio.remove_tree(top)
     assert kept.exists()
     assert not top.exists()
+
+
+def test_a_folder_is_not_made_where_the_one_it_is_to_lie_in_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), fsio.new_folder(tmp_path / "unmounted" / "results" / "job"):
+        pass
+    assert list(tmp_path.iterdir()) == []

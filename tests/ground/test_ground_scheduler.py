@@ -184,6 +184,25 @@ def test_after_a_storage_fault_every_heartbeat_is_due_again_at_the_next_turn() -
     assert beats == ["first", "second"]
 
 
+def test_who_tells_everybody_learns_that_it_could_not_and_all_are_due_again() -> None:
+    away, beats = [True], []
+
+    def extend(lease: Right, _progress: str | None) -> None:
+        if away[0] and lease.job_id == "second":
+            raise HarnessError("the database is away")
+        beats.append(lease.job_id)
+
+    pulse: Pulse[Right] = Pulse(3600.0, extend, lambda _: None)
+    for name in ("first", "second", "third"):
+        pulse.add(Right(name))
+    with pytest.raises(HarnessError):
+        pulse.beat(everybody=True)
+    assert beats == ["first"]
+    away[0] = False
+    pulse.beat()
+    assert beats == ["first", "second", "third"]
+
+
 class StuckThread:
     """Never ends; joining it takes all the time there is."""
 

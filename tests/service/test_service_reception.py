@@ -14,8 +14,8 @@ import pytest
 
 from daemon import log
 from daemon.config import Settings
-from daemon.db.errors import StorageUnavailable
-from daemon.errors import LostClaim
+from daemon.db.errors import StorageRefused, StorageUnavailable
+from daemon.errors import HarnessError, LostClaim
 from daemon.intake.fairness import Line
 from daemon.intake.readiness import Readiness, Seen
 from daemon.reception import Doorbell, Reception
@@ -172,14 +172,23 @@ def test_an_entry_whose_claim_meets_a_bug_keeps_nobody_else_waiting(
     assert "00.json" in room.claimed, "it is tried again"
 
 
-def test_a_database_that_is_away_is_not_a_fault_of_the_entry(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(_name: str, **_how: bool) -> str:
-        raise StorageUnavailable("no server")
+@pytest.mark.parametrize("fault", [StorageUnavailable, StorageRefused])
+def test_a_database_that_is_away_or_refuses_is_not_a_fault_of_the_entry(
+    room: Room, monkeypatch: pytest.MonkeyPatch, fault: type[HarnessError]
+) -> None:
+    """Nor is the next one taken: it would be claimed, and not queued either."""
+    asked: list[str] = []
+
+    def failing(name: str, **_how: bool) -> str:
+        asked.append(name)
+        raise fault("no")
 
     monkeypatch.setattr(room, "take_in", failing)
     room.drop("a.json")
-    with pytest.raises(StorageUnavailable):
-        room.turn("a.json")
+    room.drop("b.json")
+    with pytest.raises(fault):
+        room.turn("a.json", "b.json")
+    assert len(asked) == 1
 
 
 def test_a_full_queue_costs_no_look(room: Room) -> None:

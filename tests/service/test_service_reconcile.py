@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from service_bundles import write_bundle
 
-from daemon import reconcile, results
+from daemon import fsio, reconcile, results
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -653,3 +653,14 @@ def test_a_job_that_lowered_attempts_leave_none_to_is_given_up(home: Home) -> No
     assert home.published() == [lease.job_id]
     assert len(home.entries("quarantine")) == 1
     assert home.entries("work") == []
+
+
+def test_a_result_appears_where_a_file_system_has_no_links(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_paths: Path) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(fsio, "point_at", refused)
+    lease = home.lease(home.claim("unnamed"))
+    home.stage(lease)
+    assert home.reconcile().released == 1
+    assert home.published() == [lease.job_id]
