@@ -19,7 +19,7 @@ from daemon.evaluation import Failure
 from daemon.executor import protocol
 from daemon.executor.capture import Capture, printable
 from daemon.executor.cell_settings import CellSettings
-from daemon.executor.programs import Ended, ForkedProgram, PlainProgram
+from daemon.executor.programs import Ended, ForkedProgram, PlainProgram, RunsOnError
 from daemon.verdict import Phase, Side, Verdict
 
 _CHUNK = 1 << 18
@@ -367,11 +367,14 @@ class Cell:
             self._selector.unregister(fd)
 
     def freeze(self) -> None:
-        """Stop everything in the cell where it stands. Raises `CellFailed` when it cannot be stopped: it is dead
-        then."""
+        """Stop everything in the cell where it stands. When it does not stop it is killed: raises `CellFailed`, or
+        `HarnessError` where the kernel of this host keeps it."""
         try:
             self.program.freeze()
-        except HarnessError as error:
+        except HarnessError:
+            self.kill()
+            raise
+        except RunsOnError as error:
             self.kill()
             raise self._failed(
                 Verdict.INTEGRITY_VIOLATION, self._phase, "could not be stopped between two calls"

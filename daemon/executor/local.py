@@ -205,16 +205,12 @@ class LocalEngine:
                     raise LostClaim(f"job {job.job_id} is not to be judged any more") from error
                 if not isinstance(error, FoundSick):
                     raise HarnessError(str(error)) from error
-            with self._lock:
-                self._running[job.job_id] = None
 
     def _evaluate_on(
         self, slot: int, job: JobSpec, on_progress: Callable[[Progress], None], came_s: float
     ) -> Evaluation | None:
         """None: the slot has no judge now. `came_s` (monotonic): since when the job has waited for one."""
-        with self._held(slot) as hold:
-            with self._lock:
-                self._running[job.job_id] = slot
+        with self._held(slot) as hold, self._on(slot, job.job_id):
             # Where jobs stand in line none of the slots is ever idle, when `ready` would time the control.
             stands_in_line = bool(self._ahead)
             judge = self._fit_judge(slot, hold, lambda: self._stopped(job.job_id), with_control=stands_in_line)
@@ -227,6 +223,21 @@ class LocalEngine:
             self._controls.judged(slot)
             spent = {"waited_ms": (start - came_s) * 1e3, "evaluate_ms": (time.monotonic() - start) * 1e3}
             return self._completed(evaluation, slot, spent)
+
+    @contextmanager
+    def _on(self, slot: int, job_id: str) -> Iterator[None]:
+        """The job is on this slot, so that whoever cancels it strikes its judge. Raises `HarnessError` when that has
+        been done: the judge is not fit for another job, even if it had got to the end of this one."""
+        with self._lock:
+            self._running[job_id] = slot
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running[job_id] = None
+                is_struck = job_id in self._cancelled
+        if is_struck:
+            raise HarnessError("cancelled when it had just ended")
 
     def _slot_for(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> int:
         """A slot that suits, in the order in which jobs have come to want one. Raises `HarnessError`, and `LostClaim`
@@ -296,11 +307,10 @@ class LocalEngine:
                 return
             self._cancelled.add(job_id)
             slot = self._running[job_id]
-            judge = None if slot is None else self._judges.get(slot)
+            if slot is not None and (judge := self._judges.get(slot)) is not None:
+                judge.strike()  # while nobody can give the slot to another job; `_held` ends it
         self._workshop.give_up(job_id)
         self._roster.wake()
-        if judge is not None:
-            judge.end()
 
     def close(self) -> None:
         with self._lock:

@@ -30,6 +30,7 @@ from daemon.executor.sandbox.cell_group import CellGroup
 _FREEZE_LIMIT_S = 2.0
 _KILL_LIMIT_S = 30.0
 _STOPPED_STATES = frozenset("TtZX")
+_UNINTERRUPTIBLE = "D"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Ended:
     from_outside: bool = False
 
 
+class RunsOnError(Exception):
+    """Something in a program did not stop when it was told to."""
+
+
 class Program(Protocol):
     """A started program and all its children, as one thing."""
 
@@ -52,7 +57,8 @@ class Program(Protocol):
     stderr_fd: int
 
     def freeze(self) -> None:
-        """Stop all of it where it stands. Raises `HarnessError` when that cannot be proved."""
+        """Stop all of it where it stands. Raises `RunsOnError` when some of it does not stop, `HarnessError` when
+        nothing runs but some waits inside the kernel, for a disk or a driver, where nothing can stop it."""
 
     def thaw(self) -> None:
         """Let it run on."""
@@ -173,7 +179,7 @@ class ForkedProgram:
         deadline = time.monotonic() + _FREEZE_LIMIT_S
         while self._stop_all_running():
             if time.monotonic() > deadline:
-                raise HarnessError("a cell could not be frozen")
+                raise _not_stopped(self._members())
 
     def _stop_all_running(self) -> bool:
         """Send SIGSTOP to every member still running; True when there was one, or will be: a cell that has been told to
@@ -269,7 +275,7 @@ class PlainProgram(_Base):
         deadline = time.monotonic() + _FREEZE_LIMIT_S
         while self._process.poll() is None and not _all_stopped(self._process.pid):
             if time.monotonic() > deadline:
-                raise HarnessError("a cell could not be frozen")
+                raise _not_stopped([self._process.pid])
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -307,13 +313,25 @@ def _namespace_of(pid: int) -> str | None:
         return None
 
 
+def _not_stopped(pids: list[int]) -> Exception:
+    """Why these processes have not been stopped: they run on, or wait where no signal reaches them."""
+    states = {state for pid in pids for state in _states_of(pid)} - _STOPPED_STATES
+    if states == {_UNINTERRUPTIBLE}:
+        return HarnessError(f"a cell waits inside the kernel and did not stop within {_FREEZE_LIMIT_S:.0f} s")
+    return RunsOnError(f"states {sorted(states)}")
+
+
 def _all_stopped(pid: int) -> bool:
-    """Whether no thread of `pid` can run. Every thread is looked at: a leader that has exited shows Z while others go
-    on."""
+    """Whether no thread of `pid` can run."""
+    return _states_of(pid) <= _STOPPED_STATES
+
+
+def _states_of(pid: int) -> set[str]:
+    """Of every thread: a leader that has exited shows Z while others go on. Empty once all of it is gone."""
     try:
-        return all(_state_of(task) in _STOPPED_STATES for task in Path(f"/proc/{pid}/task").iterdir())
+        return {_state_of(task) for task in Path(f"/proc/{pid}/task").iterdir()}
     except OSError:
-        return True
+        return set()
 
 
 def _state_of(task: Path) -> str:

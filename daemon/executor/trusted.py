@@ -66,6 +66,12 @@ class TrustedProcess:
         except (protocol.ClosedError, protocol.ProtocolError, OSError) as error:
             raise HarnessError(f"the {self._what} died: {error}") from error
 
+    def strike(self) -> None:
+        """Send what kills it, and hear no more of it; `end` waits and sweeps up."""
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        self.program.strike()
+
     def end(self) -> DeviceError | None:
         """Kill it, its cells, and what they leave. Why there should be no other one in its place, where it does not
         die: whoever ends one has others to end, and jobs to give back."""

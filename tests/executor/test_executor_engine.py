@@ -115,6 +115,33 @@ def test_cancel_ends_a_job_at_once_as_a_lost_claim(own: LocalEngine, tmp_path: P
     assert cells_of(cell_uid(3)) == []
 
 
+def test_a_job_cancelled_at_its_very_end_is_lost_and_its_judge_judges_no_other(
+    own: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_bundle(tmp_path, GOOD, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(own, "_completed", lambda evaluation, *_: own.cancel("job") or evaluation)
+        with pytest.raises(LostClaim):
+            own.evaluate(JobSpec("job", "x", bundle), no_progress)
+    assert own._judges == {}
+    assert own.evaluate(JobSpec("next", "x", bundle), no_progress).verdict is Verdict.PASSED
+
+
+def test_a_job_cancelled_when_its_slot_is_free_again_leaves_the_judge_to_others(
+    own: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, give_back = write_bundle(tmp_path, GOOD, {}), own._roster.give_back
+
+    def given_back(slot: int) -> None:
+        give_back(slot)
+        own.cancel("job")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(own._roster, "give_back", given_back)
+        assert own.evaluate(JobSpec("job", "x", bundle), no_progress).verdict is Verdict.PASSED
+    assert own._judges[0].is_alive
+
+
 def test_close_ends_everything_is_idempotent_and_refuses_new_jobs(own: LocalEngine, tmp_path: Path) -> None:
     own.start()
     started = threading.Event()
