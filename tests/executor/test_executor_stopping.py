@@ -1,0 +1,56 @@
+"""A program that was told to stop and did not: whose fault that is."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from daemon.errors import HarnessError
+from daemon.executor import programs
+from daemon.executor.programs import PlainProgram, RunsOnError
+from daemon.executor.supervise import start_plain
+
+# A parent whose child has its memory waits inside the kernel until that one lets go of it, which no signal but one
+# that kills cuts short.
+_WAITS_IN_THE_KERNEL = """
+import ctypes
+libc = ctypes.CDLL(None)
+if libc.vfork() == 0:
+    libc.pause()
+"""
+
+
+@pytest.fixture
+def waiting() -> Iterator[PlainProgram]:
+    program = start_plain([sys.executable, "-I", "-c", _WAITS_IN_THE_KERNEL], {"HOME": "/tmp/x"}, keep_fds=())
+    deadline = time.monotonic() + 60
+    while programs._states_of(program._process.pid) != {"D"}:
+        assert time.monotonic() < deadline and program.poll() is None
+        time.sleep(0.01)
+    yield program
+    program.kill()
+
+
+def test_one_that_the_kernel_keeps_is_not_accused(waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_FREEZE_LIMIT_S", 0.1)
+    with pytest.raises(HarnessError, match="inside the kernel"):
+        waiting.freeze()
+
+
+def test_one_that_runs_on_is(waiting: PlainProgram) -> None:
+    pid = waiting._process.pid
+    assert isinstance(programs._not_stopped([os.getpid()]), RunsOnError)
+    assert isinstance(programs._not_stopped([os.getpid(), pid]), RunsOnError)
+    assert isinstance(programs._not_stopped([pid]), HarnessError)
+
+
+def test_one_that_has_gone_has_no_states() -> None:
+    program = start_plain(["/bin/true"], {"HOME": "/tmp/x", "PATH": "/bin"}, keep_fds=())
+    pid = program._process.pid
+    program.kill()
+    assert programs._states_of(pid) == set()
+    assert programs._all_stopped(pid)
