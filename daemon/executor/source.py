@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,6 +67,15 @@ class Kernel:
     notes: list[str] = field(default_factory=list)
     report: Callable[[], dict[str, Any]] | None = None  # what only calls tell, say the config that tuning chose
     stream: Any = None  # torch.cuda.Stream that a graph of its launches must be captured on; None: any
+
+
+def named(module: ModuleType, name: str) -> Any:
+    """What the source calls `name`, in which dots lead into classes, objects and modules; None when it has no such
+    thing."""
+    try:
+        return attrgetter(name)(module)
+    except AttributeError:
+        return None
 
 
 def import_source(source: Source, names: dict[str, Any]) -> ModuleType:

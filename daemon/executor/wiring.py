@@ -7,7 +7,7 @@ or an output. Arguments are a tree over fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -172,7 +172,8 @@ def wire_tree(args: tree.Node, logicals: list[Logical]) -> Wiring:
 
 
 def pair_inputs(candidate: IOContract, logicals: list[Logical]) -> dict[str, int]:
-    """Which logical input each of the candidate's input tensors gets: by name where the names agree, else by position.
+    """Which logical input each of the candidate's input tensors gets: by name where the names agree, the others in
+    order, where there are as many.
 
     Raises `CannotWire` when shapes or dtypes contradict.
     """
@@ -181,11 +182,12 @@ def pair_inputs(candidate: IOContract, logicals: list[Logical]) -> dict[str, int
     if all(arg.name in by_name for arg in wanted):
         pairs = {arg.name: by_name[arg.name] for arg in wanted}
     elif len(wanted) == len(logicals):
-        pairs = {arg.name: index for index, arg in enumerate(wanted)}
+        names = [arg.name for arg in wanted]
+        pairs = dict(zip(names, matched(names, [item.name for item in logicals]), strict=True))
     else:
-        names = ", ".join(item.name for item in logicals) or "none"
+        theirs_named = ", ".join(item.name for item in logicals) or "none"
         raise CannotWire(
-            f"the reference has {len(logicals)} input tensors ({names}), the custom kernel {len(wanted)} "
+            f"the reference has {len(logicals)} input tensors ({theirs_named}), the custom kernel {len(wanted)} "
             f"({', '.join(arg.name for arg in wanted) or 'none'}); give them the same names or the same number"
         )
     for arg in wanted:
@@ -199,21 +201,28 @@ def pair_inputs(candidate: IOContract, logicals: list[Logical]) -> dict[str, int
     return pairs
 
 
+def matched(wanted: Sequence[str], offered: Sequence[str]) -> list[int]:
+    """For each name of `wanted` the number of one of `offered`, of which there are as many: the same name where there
+    is one, and what is left in order."""
+    left = iter([index for index, name in enumerate(offered) if name not in wanted])
+    return [offered.index(name) if name in offered else next(left) for name in wanted]
+
+
 def wire_call(io: IOContract, content: dict[str, int], parameters: list[str] | None) -> Wiring:
     """A Python reference without a contract of its own, called with the custom kernel's inputs.
 
-    By parameter name where the reference's parameters are all arguments of the contract; else the input tensors in
-    order, and the scalars too where the number of parameters asks for them.
+    By parameter name where the reference's parameters are all arguments of the contract; else its input tensors, the
+    scalars too where the number of parameters asks for them: those of the same name by that, the others in order.
     """
     given = [arg for arg in io.args if not arg.is_meta and (arg.tensor_spec is None or arg.is_input)]
     by_name = {arg.name: arg for arg in given}
     tensors = [arg for arg in given if arg.tensor_spec is not None]
     if parameters and all(name in by_name for name in parameters):
         chosen = [by_name[name] for name in parameters]
-    elif parameters is not None and len(parameters) == len(given) != len(tensors):
-        chosen = given
     else:
-        chosen = tensors
+        chosen = given if parameters is not None and len(parameters) == len(given) else tensors
+        if parameters is not None and len(parameters) == len(chosen):
+            chosen = [chosen[index] for index in matched(parameters, [arg.name for arg in chosen])]
     inputs_only = tuple(arg.model_copy(update={"role": "input"}) for arg in chosen)
     wired = wire_io(io.model_copy(update={"args": inputs_only}), content)
     return replace(

@@ -42,6 +42,14 @@ def test_a_triton_kernel_runs_in_the_interpreter_and_the_result_says_so(judge: J
     assert any("interpreter" in note for note in judged.case.notes)
 
 
+def test_arguments_that_are_in_another_order_than_the_kernels_are_not_passed(judge: JudgeOne) -> None:
+    contract = vectors()
+    args = contract["args"]
+    contract["args"] = [args[1], args[0], *args[2:]]
+    swapped = triton(VECTOR_ADD, contract)
+    judge(compare(swapped, PLUS)).ended(Verdict.COMPILE_ERROR, "gives b, a,", "takes a, b,", "by position")
+
+
 def test_a_wrong_triton_kernel_is_a_wrong_answer_also_when_it_only_skips_the_tail(judge: JudgeOne) -> None:
     wrong = triton(VECTOR_ADD.replace("tl.load(a + at, mask=mask) +", "2 *"), vectors())
     judge(compare(wrong, PLUS)).ended(Verdict.WRONG_ANSWER, "out")

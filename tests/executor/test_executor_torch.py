@@ -45,6 +45,17 @@ def test_a_function_and_a_method_can_be_the_target(judge: JudgeOne) -> None:
     judge(compare(method, function)).passed()
 
 
+def test_dots_in_a_name_lead_into_classes_and_modules(judge: JudgeOne) -> None:
+    source = "class Layers:\n    class Sum:\n        def forward(self, a, b):\n            return a + b\n"
+    inner = kernel(source, metadata={"class_name": "Layers.Sum"})
+    judge(compare(inner)).passed()
+    imported = kernel("import ops\n", "multi_kernel", metadata={"entry_point": "ops.add"})
+    imported["io"] = io(tensor("a", [16]), tensor("b", [16]))
+    judge(evaluate(imported), **{"ops.py": "def add(a, b):\n    return b + a\n"}).passed()
+    astray = kernel(source, metadata={"class_name": "Layers.Mean"})
+    judge(compare(astray)).ended(Verdict.COMPILE_ERROR, "no class 'Layers.Mean'", "Layers")
+
+
 @pytest.mark.parametrize(
     ("layer", "body"),
     [

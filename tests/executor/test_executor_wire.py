@@ -330,6 +330,8 @@ def test_inputs_are_paired_by_name_then_by_position_and_must_agree() -> None:
     assert pair_inputs(by_name, logicals) == {"b": 1, "a": 0}
     by_place = IOContract(args=(argument("x"), argument("y")))
     assert pair_inputs(by_place, logicals) == {"x": 0, "y": 1}
+    one_by_name = IOContract(args=(argument("b"), argument("x")))
+    assert pair_inputs(one_by_name, logicals) == {"b": 1, "x": 0}
     with pytest.raises(CannotWire, match="2 input tensors"):
         pair_inputs(IOContract(args=(argument("x"),)), logicals)
     with pytest.raises(CannotWire, match=r"float32\[5\]"):
@@ -349,6 +351,19 @@ def test_a_reference_without_io_is_called_with_the_tensors_or_by_name() -> None:
     io = IOContract(args=(argument("a"), ArgSpec(name="n", type=ArgType.INT, value=4), argument("o", "output")))
     assert len(wire_call(io, {"a": 0}, None).args["u"]) == 1
     assert len(wire_call(io, {"a": 0}, ["a", "n"]).args["u"]) == 2
+
+
+def test_parameters_of_a_reference_that_agree_in_part_are_paired_by_name_and_the_others_in_order() -> None:
+    io = IOContract(args=(argument("x"), argument("w"), argument("o", "output")))
+    content = {"x": 0, "w": 1}
+
+    def called_with(*parameters: str) -> list[str]:
+        return [field.name for field in wire_call(io, content, list(parameters)).fields]
+
+    assert called_with("weight", "x") == ["w", "x"]
+    assert called_with("left", "right") == ["x", "w"]
+    assert called_with("w") == ["w"]
+    assert called_with("left") == ["x", "w"]
 
 
 def test_a_returned_tree_adds_one_field_per_tensor() -> None:

@@ -45,9 +45,23 @@ def bind(kernel: Any, name: str, args: Sequence[dict[str, Any]]) -> Binding:
             f"the contract gives {len(given)} arguments ({shown}), but the kernel {name} takes {len(required)} "
             f"({', '.join(required)})" + (f", besides {', '.join(sorted(supplied))}" if supplied else ""),
         )
+    _require_order(name, [arg["name"] for index, arg in enumerate(args) if index in given], free)
     first = next((number for number, item in enumerate(parameters) if item.name in supplied), len(parameters))
     pairs = list(zip(free, given, strict=False))
     return Binding(tuple(given[:first]), tuple(pairs[first:]), first == len(parameters) and len(given) == len(args))
+
+
+def _require_order(kernel: str, given: Sequence[str], free: Sequence[str]) -> None:
+    """Arguments are passed in the contract's order, so that names which both sides know should stand in the same one.
+    Raises `KernelFault` where they do not: it would get one tensor for another."""
+    known = [name for name in given if name in free]
+    wanted = [name for name in free if name in known]
+    if known != wanted:
+        raise KernelFault(
+            "compile_error",
+            f"the contract gives {', '.join(known)} in this order, but the kernel {kernel} takes {', '.join(wanted)}: "
+            "put the args into the kernel's order, for they are passed by position",
+        )
 
 
 def layers(kernel: Any) -> Iterator[Any]:

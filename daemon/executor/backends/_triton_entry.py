@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from daemon.executor.backends._triton_binding import innermost
-from daemon.executor.source import KernelFault, Source
+from daemon.executor.source import KernelFault, Source, named
 
 _DECORATORS = frozenset({"jit", "autotune", "heuristics"})
 
@@ -20,7 +20,7 @@ def choose_kernel(module: ModuleType, source: Source) -> tuple[Any, str]:
 
 
 def _launchable(module: ModuleType, name: str) -> Any:
-    found = getattr(module, name, None)
+    found = named(module, name)
     if not _can_be_launched(found):
         names = [key for key, value in vars(module).items() if _can_be_launched(value)]
         raise KernelFault(

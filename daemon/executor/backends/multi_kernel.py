@@ -9,7 +9,7 @@ from torch import nn
 
 from daemon.executor.backends._primary_context import has_pycuda, share_primary_context
 from daemon.executor.backends._triton_untuned import use_first_configs
-from daemon.executor.source import Kernel, KernelFault, Source, import_source
+from daemon.executor.source import Kernel, KernelFault, Source, import_source, named
 
 SPEC = {
     "io_required": True,
@@ -29,7 +29,7 @@ def load(source: Source) -> Kernel:
             share_primary_context()
     module = import_source(source, {"torch": torch, "nn": nn})
     name = source.metadata["entry_point"]
-    entry = getattr(module, name, None)
+    entry = named(module, name)
     if not callable(entry):
         own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise KernelFault("compile_error", f"no entry point {name!r} in the source; callable names: {', '.join(own)}")

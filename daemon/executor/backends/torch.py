@@ -12,7 +12,7 @@ from torch import nn
 
 from daemon.executor.backends._build_import import compiler_first
 from daemon.executor.backends._triton_untuned import use_first_configs
-from daemon.executor.source import Kernel, KernelFault, Source, fault_from, import_source
+from daemon.executor.source import Kernel, KernelFault, Source, fault_from, import_source, named
 
 SPEC = {
     "io_required": False,
@@ -62,7 +62,7 @@ def _not_constructed(*_: Any) -> Any:
 
 
 def _find(module: ModuleType, name: str, what: str) -> Any:
-    found = getattr(module, name, None)
+    found = named(module, name)
     if found is None:
         raise KernelFault("compile_error", f"no {what} {name!r} in the source; it defines {_defined(module)}")
     if not callable(found):
