@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from postgres_server import running as postgres
 
+from daemon.cli import store
 from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.history import History
@@ -57,8 +58,8 @@ def database_url(kind: str) -> Iterator[str]:
 
 def questions(history: History) -> dict[str, Callable[[], object]]:
     found: dict[str, Callable[[], object]] = {
-        "status NAME": lambda: history.newest(NAME) or history.job(NAME),
-        "status NAME, nobody knows it": lambda: history.newest("nobody") or history.job("nobody"),
+        "status NAME": lambda: store.find(history, NAME),
+        "status NAME, nobody knows it": lambda: store.find(history, "nobody"),
         "status JOB, by eight digits": lambda: history.job("00000000"[:7] + "f"),
         "status: jobs by state": history.counts_by_state,
         "status: ended last": lambda: history.jobs(state=ENDED, limit=10),

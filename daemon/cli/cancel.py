@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def command(*, loaded: LoadedSettings, jobs: tuple[str, ...], as_json: bool) -> int:
     """End jobs nobody wants any more, waiting or running. Each gets a result whose verdict is rejected and says why.
 
-    JOB is an id or its first digits; a NAME stands for what was dropped last under it, be it waiting, running or ended.
+    JOB is an id or its first digits; a NAME, that of a contract or of what was dropped, stands for the last one that had
+    it, be it waiting, running or ended.
     A daemon that is judging one notices within a third of its lease (20 s, unless the setting lease_s says otherwise)
     and kills it. Exit code 1 when a job had ended before.
     """

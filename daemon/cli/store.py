@@ -14,7 +14,7 @@ from daemon.db.connection import Database, file_of
 from daemon.db.history import History
 from daemon.db.records import JobRecord
 from daemon.errors import OperatorError
-from daemon.intake import waiting
+from daemon.intake import names, waiting
 
 WHO_MAY_ASK = (
     "a SQLite database is for the user that evald runs as: ask as that one, or over HTTP (evald serve); "
@@ -85,10 +85,11 @@ def no_home(settings: Settings) -> OperatorError:
 
 
 def find(history: History, wanted: str) -> JobRecord | None:
-    """The job with this id or beginning of an id, or the newest of this name; with its result document."""
+    """The job with this id or beginning of an id, or the newest that its contract or whoever dropped it calls this;
+    with its result document."""
     if _JOB_ID.fullmatch(wanted):
         return history.job(wanted)
-    return history.newest(wanted) or history.job(wanted)
+    return history.newest(wanted, names.with_any_ending(wanted)) or history.job(wanted)
 
 
 def unknown(history: History | None, settings: Settings, wanted: str) -> OperatorError:

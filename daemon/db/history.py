@@ -167,10 +167,16 @@ class History:
         with self._database.read() as connection:
             return connection.scalar(statement) or 0
 
-    def newest(self, name: str) -> JobRecord | None:
-        """The job registered last under this name, with its result document."""
-        statement = _jobs_with_document().where(Job.name == storable(name))
-        statement = statement.order_by(Job.created_at.desc(), Job.id.desc()).limit(1)
+    def newest(self, name: str, dropped_as: Sequence[str] = ()) -> JobRecord | None:
+        """The job registered last whose contract has this name, or whose bundle was dropped under one of the names
+        `dropped_as`; with its result document."""
+        last_dropped = (Bundle.dropped_at.desc(), Bundle.id.desc())
+        found = [select(Job.id).where(Job.name == storable(name)).order_by(*_NEWEST_FIRST).limit(1)]
+        for dropped in dropped_as:
+            of_bundles = select(Bundle.id).where(Bundle.dropped_name == storable(dropped))
+            found.append(of_bundles.order_by(*last_dropped).limit(1))
+        statement = _jobs_with_document().where(Job.id.in_(union_all(*(select(one.subquery()) for one in found))))
+        statement = statement.order_by(*_NEWEST_FIRST).limit(1)
         with self._database.read() as connection:
             row = connection.execute(statement).one_or_none()
         return None if row is None else _job_with_document(row)

@@ -69,6 +69,8 @@ class Bundle(Base):
     contract_sha256: Mapped[str | None] = mapped_column(String(HEX_SHA256))
     contract_json: Mapped[str | None]
 
+    __table_args__ = (Index("ix_bundle_dropped_name", "dropped_name", "dropped_at", "id"),)
+
 
 class Environment(Base):
     """Where evaluations ran; equal environments are one row, found by the hash of their content."""

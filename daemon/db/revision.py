@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect
 from daemon.db.connection import Database
 from daemon.errors import OperatorError
 
-REVISION = "0005"
+REVISION = "0006"
 VERSION_TABLE = "alembic_version"
 
 

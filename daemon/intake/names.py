@@ -62,6 +62,11 @@ def ending_of(name: str) -> str:
     return name[len(name) - len(ending) :]
 
 
+def with_any_ending(name: str) -> tuple[str, ...]:
+    """The names that a bundle which is called `name` may have been dropped under."""
+    return (name, *(name + ending for ending in _ENDINGS))
+
+
 def form_of(name: str) -> Form:
     """The form a dropped file of this bundle name must have."""
     return _ENDINGS.get(ending_of(name).lower(), Form.UNKNOWN)

@@ -70,6 +70,20 @@ class TestJobs:
         assert found.document is not None
         assert history.newest("nothing") is None
 
+    def test_the_newest_is_found_by_the_name_it_was_dropped_under(
+        self, repository: Repository, history: History, database: Database
+    ) -> None:
+        called_so, dropped_so = new_job("relu"), new_job("b12.tar.gz")
+        for job in (called_so, dropped_so):
+            repository.register(job)
+        repository.describe(dropped_so.job_id, Description("evaluate", "torch", name="relu-of-mine"))
+        found = history.newest("b12", ("b12", "b12.tar.gz"))
+        assert found is not None and (found.job_id, found.name) == (dropped_so.job_id, "relu-of-mine")
+        assert history.newest("b12", ("b12",)) is None
+        set_times(database, dropped_so.job_id, created=datetime(2020, 1, 1, tzinfo=UTC))
+        found = history.newest("relu", ("b12.tar.gz",))
+        assert found is not None and found.job_id == called_so.job_id
+
     def test_pages_hold_every_job_once_newest_first(
         self, repository: Repository, history: History, database: Database
     ) -> None:

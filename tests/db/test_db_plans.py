@@ -72,6 +72,13 @@ def test_a_list_of_jobs_comes_in_the_order_of_an_index(ask: Ask, wanted: dict[st
     assert "TEMP B-TREE" not in plan
 
 
+def test_the_newest_of_a_name_is_looked_up_whoever_gave_it(ask: Ask) -> None:
+    plan = ask(lambda history: history.newest("a", ("a", "a.json", "a.tar")))
+    assert plan.count("ix_job_name (name=?)") == 1
+    assert plan.count("ix_bundle_dropped_name (dropped_name=?)") == 3
+    assert "SCAN job" not in plan and "SCAN bundle" not in plan
+
+
 def test_what_was_done_lately_is_found_by_when_it_ended(ask: Ask) -> None:
     plan = ask(lambda history: history.activity(timedelta(hours=1)))
     about_jobs = [line for line in plan.splitlines() if "job" in line]

@@ -29,10 +29,10 @@ def here(tmp_path: Path) -> Iterator[Place]:
         yield made
 
 
-def dropped(here: Place, name: str) -> str:
-    """The job id of a bundle that waits in the inbox."""
+def dropped(here: Place, name: str, called: str | None = None) -> str:
+    """The job id of a bundle that waits in the inbox; `called`: what its contract calls it."""
     job_id = names.make_job_id()
-    document = {"name": name, "kernel": {"kernel_type": "torch", "source_code": SOURCE}}
+    document = {"name": called or name, "kernel": {"kernel_type": "torch", "source_code": SOURCE}}
     (here.home / f"{name}.part").write_text(json.dumps(document), "utf-8")
     (here.home / f"{name}.part").rename(here.home / "inbox" / f"{name}.json@{job_id}")
     return job_id
@@ -58,6 +58,16 @@ def test_a_running_job_ends_at_once_and_its_daemon_lets_go_of_it(here: Place) ->
     assert here.evald("cancel", "wanted").returncode == 0
     wait_for(lambda: here.faults("unwanted", "wanted") == [], "everything put away", 30)
     assert daemon.stop() == 0
+
+
+def test_a_running_job_is_found_by_the_name_it_was_dropped_under(here: Place) -> None:
+    here.start(REHEARSAL_S="60")
+    job_id = dropped(here, "batch-12", called="relu")
+    wait_for(lambda: here.state("relu") == "running", "the job to run")
+    shown = here.evald("status", "batch-12", "--json")
+    assert json.loads(shown.stdout)["job"]["job_id"] == job_id
+    ran = here.evald("cancel", "batch-12", "--json")
+    assert json.loads(ran.stdout)["cancelled"] == [job_id]
 
 
 def test_a_bundle_nobody_has_claimed_is_taken_out_of_the_inbox(here: Place) -> None:
