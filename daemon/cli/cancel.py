@@ -10,11 +10,14 @@ import click
 from daemon.cli import screen
 from daemon.cli.options import json_option, settings_options
 from daemon.errors import OperatorError
+from daemon.lifecycle import JobState
 
 if TYPE_CHECKING:
     from daemon.config import Settings
     from daemon.db.history import History
     from daemon.layers import LoadedSettings
+
+_LIVING = tuple(state for state in JobState if not state.final)
 
 
 @click.command("cancel")
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 def command(*, loaded: LoadedSettings, jobs: tuple[str, ...], as_json: bool) -> int:
     """End jobs nobody wants any more, waiting or running. Each gets a result whose verdict is rejected and says why.
 
-    JOB is an id or its first digits; a NAME, that of a contract or of what was dropped, stands for the last one that had
-    it, be it waiting, running or ended.
+    JOB is an id or its first digits; a NAME, that of a contract or of what was dropped, stands for the last one that has
+    it and has not ended.
     A daemon that is judging one notices within a third of its lease (20 s, unless the setting lease_s says otherwise)
     and kills it. Exit code 1 when a job had ended before.
     """
@@ -58,8 +61,10 @@ def _job_id(settings: Settings, history: History, wanted: str) -> str:
     from daemon.intake import waiting
 
     job = store.find(history, wanted)
+    if job is not None and job.state.final:
+        job = next(iter(history.jobs(name=wanted, state=_LIVING, limit=1).jobs), job)
     newest = waiting.look(settings.paths.inbox, limit=1, name=wanted, newest=True).entries
-    if newest and (job is None or newest[0].since > job.dropped_at):
+    if newest and (job is None or job.state.final or newest[0].since > job.dropped_at):
         if newest[0].job_id is None:
             place = settings.paths.inbox / newest[0].entry
             raise OperatorError(

@@ -61,8 +61,10 @@ def test_a_running_job_ends_at_once_and_its_daemon_lets_go_of_it(here: Place) ->
 
 
 def test_a_running_job_is_found_by_the_name_it_was_dropped_under(here: Place) -> None:
-    here.start(REHEARSAL_S="60")
+    assert here.evald("db", "upgrade").returncode == 0
+    (here.home / "inbox").mkdir(exist_ok=True)
     job_id = dropped(here, "batch-12", called="relu")
+    here.start(REHEARSAL_S="60")
     wait_for(lambda: here.state("relu") == "running", "the job to run")
     shown = here.evald("status", "batch-12", "--json")
     assert json.loads(shown.stdout)["job"]["job_id"] == job_id
