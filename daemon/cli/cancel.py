@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import screen
+from daemon.cli.complete import jobs as named_jobs
 from daemon.cli.options import json_option, settings_options
 from daemon.errors import OperatorError
 from daemon.lifecycle import JobState
@@ -23,14 +24,13 @@ _LIVING = tuple(state for state in JobState if not state.final)
 @click.command("cancel")
 @settings_options()
 @json_option
-@click.argument("jobs", metavar="JOB|NAME...", nargs=-1, required=True)
+@click.argument("jobs", metavar="JOB|NAME...", nargs=-1, required=True, shell_complete=named_jobs)
 def command(*, loaded: LoadedSettings, jobs: tuple[str, ...], as_json: bool) -> int:
     """End jobs nobody wants any more, waiting or running. Each gets a result whose verdict is rejected and says why.
 
-    JOB is an id or its first digits; a NAME, that of a contract or of what was dropped, stands for the last one that has
-    it and has not ended.
-    A daemon that is judging one notices within a third of its lease (20 s, unless the setting lease_s says otherwise)
-    and kills it. Exit code 1 when a job had ended before.
+    JOB is an id or its first digits; a NAME, that of a contract or of what was dropped, stands for the last one that
+    has it and has not ended. A daemon that is judging it notices within a third of its lease (20 s, unless the setting
+    lease_s says otherwise) and kills it. Exit code 1 when a job had ended before.
     """
     from daemon.cli import store
     from daemon.db.history import History

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import outcome, screen
+from daemon.cli.complete import files
 from daemon.cli.judging import interrupted_by_any_end, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 from daemon.errors import BundleError, OperatorError
@@ -29,7 +30,7 @@ _PAUSE_S = 0.1
 @click.command("eval")
 @settings_options("metrics", "isolation", "device", "gpus", "log_level", "backend_paths")
 @json_option
-@click.argument("path")
+@click.argument("path", shell_complete=files)
 def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
     """Judge the bundle at PATH here and now: no inbox, no database, nothing is left behind.
 

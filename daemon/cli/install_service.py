@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from daemon.cli import screen
+from daemon.cli.complete import folders
 from daemon.cli.options import json_option
 from daemon.errors import OperatorError
 
@@ -66,7 +67,13 @@ class File:
 
 
 @click.command("install-service")
-@click.option("--prefix", default="/", metavar="DIR", help="Write below DIR instead of / (for packages, for a look).")
+@click.option(
+    "--prefix",
+    default="/",
+    metavar="DIR",
+    shell_complete=folders,
+    help="Write below DIR instead of / (for packages, for a look).",
+)
 @click.option(
     "--user",
     default="root",

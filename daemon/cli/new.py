@@ -12,6 +12,7 @@ import click
 
 from daemon.cli import screen
 from daemon.cli.commands_to_type import here
+from daemon.cli.complete import words
 from daemon.cli.options import json_option
 from daemon.cli.starters import STARTERS
 from daemon.errors import OperatorError
@@ -20,7 +21,7 @@ from daemon.paths import expanded
 
 @click.command("new", context_settings={"ignore_unknown_options": False})
 @json_option
-@click.argument("kind", required=False)
+@click.argument("kind", required=False, shell_complete=words(*STARTERS))
 @click.argument("name", required=False)
 def command(*, as_json: bool, kind: str | None, name: str | None) -> int:
     """Write a bundle of KIND into the folder NAME: small, commented, and correct as it is. Nothing is overwritten.

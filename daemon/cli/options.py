@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from daemon.cli.complete import Complete, files, folders, words
+
 if TYPE_CHECKING:
     from daemon.layers import LoadedSettings
 
@@ -30,26 +32,45 @@ class Flag:
     help: str
     multiple: bool = False
     constant: str | None = None
+    complete: Complete | None = None
 
 
 _PLACES = {
-    "home": Flag("--home", "DIR", "Folder that holds inbox/, results/ and state/ (default: ./evald-home)."),
-    "inbox": Flag("--inbox", "DIR", "Inbox, when it is not in the home."),
-    "results": Flag("--results", "DIR", "Result files, when they are not in the home."),
-    "state": Flag("--state", "DIR", "Database, cache and locks, on a local disk, when not in the home."),
+    "home": Flag(
+        "--home", "DIR", "Folder that holds inbox/, results/ and state/ (default: ./evald-home).", complete=folders
+    ),
+    "inbox": Flag("--inbox", "DIR", "Inbox, when it is not in the home.", complete=folders),
+    "results": Flag("--results", "DIR", "Result files, when they are not in the home.", complete=folders),
+    "state": Flag(
+        "--state", "DIR", "Database, cache and locks, on a local disk, when not in the home.", complete=folders
+    ),
     "database": Flag("--database", "URL", "sqlite:////path/evald.sqlite3 or postgresql://user@host/name."),
 }
 WHICH_EVALD = ("--home", "--config", *(flag.option for key, flag in _PLACES.items() if key != "home"))
 _MORE = {
-    "isolation": Flag("--isolation", "HOW", "bubblewrap, or none: only to debug your own code."),
+    "isolation": Flag(
+        "--isolation", "HOW", "bubblewrap, or none: only to debug your own code.", complete=words("bubblewrap", "none")
+    ),
     "slots": Flag("--slots", "N", "How many jobs to judge at the same time."),
-    "device": Flag("--device", "KIND", "auto, cpu or cuda: GPUs where there are any, unless you say otherwise."),
+    "device": Flag(
+        "--device",
+        "KIND",
+        "auto, cpu or cuda: GPUs where there are any, unless you say otherwise.",
+        complete=words("auto", "cpu", "cuda"),
+    ),
     "gpus": Flag("--gpu", "GPU", "Index, or beginning of the UUID, of a GPU to use; may be repeated.", multiple=True),
     "http.host": Flag("--host", "ADDRESS", "Address to listen on (default: 127.0.0.1)."),
     "http.port": Flag("--port", "PORT", "Port to listen on (default: 8720)."),
     "metrics": Flag("--metrics", "", "Take hardware counters, whatever the contract says.", constant="always"),
-    "log_level": Flag("--log-level", "LEVEL", "debug, info, warning or error."),
-    "backend_paths": Flag("--backend-path", "DIR", "Folder with further kernel types; may be repeated.", multiple=True),
+    "log_level": Flag(
+        "--log-level",
+        "LEVEL",
+        "debug, info, warning or error.",
+        complete=words("debug", "info", "warning", "error"),
+    ),
+    "backend_paths": Flag(
+        "--backend-path", "DIR", "Folder with further kernel types; may be repeated.", multiple=True, complete=folders
+    ),
 }
 
 
@@ -64,7 +85,7 @@ def settings_options(*more: str) -> Callable[[Function], Function]:
         @functools.wraps(function)
         def command(*args: Any, **given: Any) -> Any:
             chosen = {key: given.pop(_parameter(key)) for key in flags}
-            loaded = _load(chosen, given.pop("config"), given.pop("assignments"))
+            loaded = _load(click.get_current_context(), chosen, given.pop("config"), given.pop("assignments"))
             return function(*args, loaded=loaded, **given)
 
         return _with_flags(_ASSIGN(command), flags)  # type: ignore[no-any-return]
@@ -91,13 +112,19 @@ def _parameter(key: str) -> str:
 def _option(key: str, flag: Flag) -> Callable[[Any], Any]:
     if flag.constant is not None:
         return click.option(flag.option, _parameter(key), flag_value=flag.constant, default=None, help=flag.help)
-    return click.option(flag.option, _parameter(key), metavar=flag.metavar, multiple=flag.multiple, help=flag.help)
+    return click.option(
+        flag.option,
+        _parameter(key),
+        metavar=flag.metavar,
+        multiple=flag.multiple,
+        help=flag.help,
+        shell_complete=flag.complete,
+    )
 
 
 def _with_config_file(function: Any) -> Any:
-    return click.option("--config", metavar="FILE", help="Settings file (default: HOME/evald.toml if it is there).")(
-        function
-    )
+    text = "Settings file (default: HOME/evald.toml if it is there)."
+    return click.option("--config", metavar="FILE", help=text, shell_complete=files)(function)
 
 
 _ASSIGN = click.option(
@@ -109,11 +136,19 @@ _ASSIGN = click.option(
 )
 
 
-def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ...]) -> LoadedSettings:
+def settings_of(context: click.Context) -> LoadedSettings:
+    """The settings of a command that is being typed and has not been called. Raises `OperatorError`, `UsageError`."""
+    given = context.params
+    chosen = {key: given.get(_parameter(key)) for key in _PLACES}
+    return _load(context, chosen, given.get("config"), given.get("assignments") or ())
+
+
+def _load(
+    context: click.Context, chosen: dict[str, Any], config: str | None, assignments: tuple[str, ...]
+) -> LoadedSettings:
     from daemon import layers
     from daemon.paths import expanded
 
-    context = click.get_current_context()
     root = context.find_root().params
     chosen |= {key: root.get(key) for key in _PLACES if chosen[key] is None}
     for key, flag in _PLACES.items():
@@ -127,7 +162,7 @@ def _load(chosen: dict[str, Any], config: str | None, assignments: tuple[str, ..
     for assignment in assignments:
         key, found, value = assignment.partition("=")
         if not found:
-            raise click.UsageError(f"--set {assignment!r} is not KEY=VALUE", ctx=click.get_current_context())
+            raise click.UsageError(f"--set {assignment!r} is not KEY=VALUE", ctx=context)
         known = layers.known_key(key.strip())
         separator = layers.LIST_SEPARATORS.get(known)
         flags[known] = value.split(separator) if separator else value

@@ -7,6 +7,7 @@ import importlib
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from daemon.cli.options import place_options
 
@@ -61,11 +62,17 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in SUMMARIES and not name.startswith("-"):
+        if name not in SUMMARIES and not name.startswith("-") and not ctx.resilient_parsing:
             nearest = difflib.get_close_matches(name, SUMMARIES, n=2, cutoff=0.7)
             tail = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
             raise click.UsageError(f"No such command {name!r}.{tail}", ctx=ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands from the list above: click would import every one of them to ask whether it is hidden."""
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        offered = [CompletionItem(name, help=text) for name, text in SUMMARIES.items() if name.startswith(incomplete)]
+        return offered + options
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, SUMMARIES))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daemon.cli import deferred, figures, inbox_entries, screen
+from daemon.cli.complete import jobs as named_jobs
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
@@ -29,7 +30,7 @@ _SHOWN = 10
 @click.command("show")
 @settings_options()
 @json_option
-@click.argument("wanted", metavar="JOB|NAME")
+@click.argument("wanted", metavar="JOB|NAME", shell_complete=named_jobs)
 def command(*, loaded: LoadedSettings, as_json: bool, wanted: str) -> int:
     """Everything about one job: cases, errors, timing, attempts, events, environment, and where its files are.
 

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from daemon import durations
 from daemon.cli import figures, outcome, screen
 from daemon.cli.commands_to_type import here
+from daemon.cli.complete import words
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
@@ -36,6 +37,7 @@ _STANDINGS_READ = 1000
     default="verdict",
     metavar="WHAT",
     show_default=True,
+    shell_complete=words("verdict", "problem", "name", "kernel_type", "day", "submitter", "label:"),
     help="verdict, problem, name, kernel_type, day, submitter, or label:KEY.",
 )
 @click.option("--problem", metavar="NAME", help="The fastest passed kernels of this problem instead.")

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from daemon.cli import commands_to_type, deferred, figures, hosts, inbox_entries, interrupt, outcome, screen
+from daemon.cli.complete import jobs as named_jobs
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
@@ -36,7 +37,7 @@ _DEFERRALS_READ = 100
 @click.option(
     "--every", default=2.0, show_default=True, metavar="S", type=click.FloatRange(min=0.1), help="With --watch."
 )
-@click.argument("wanted", metavar="[NAME|JOB]", required=False)
+@click.argument("wanted", metavar="[NAME|JOB]", required=False, shell_complete=named_jobs)
 def command(*, loaded: LoadedSettings, as_json: bool, watch: bool, every: float, wanted: str | None) -> int:
     """What waits in the inbox and why, what is being judged, and what ended last.
 

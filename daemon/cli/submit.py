@@ -11,6 +11,7 @@ import click
 
 from daemon.cli import failing, interrupt, outcome, screen
 from daemon.cli.commands_to_type import here
+from daemon.cli.complete import files
 from daemon.cli.failing import COULD_NOT, INTERRUPTED, as_document
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.outcome import COLUMNS
@@ -37,7 +38,7 @@ _PAUSE_S = 0.1
     "--timeout", type=click.FloatRange(min=0), metavar="S", help="With --wait: give up waiting after so many seconds."
 )
 @json_option
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1, required=True, shell_complete=files)
 def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_json: bool, paths: tuple[str, ...]) -> int:
     """Drop complete copies of the bundles at PATHS into the inbox, and print their names and job ids.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daemon.cli import screen
+from daemon.cli.complete import files
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.screen import Cell
 from daemon.errors import BundleError, LostClaim, OperatorError, Problem
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("validate")
 @settings_options("backend_paths")
 @json_option
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1, required=True, shell_complete=files)
 def command(*, loaded: LoadedSettings, as_json: bool, paths: tuple[str, ...]) -> int:
     """List every problem of the bundles at PATHS: file, field, what is wrong, and what was probably meant.
 
