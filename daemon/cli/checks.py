@@ -2,126 +2,42 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import pwd
 import shlex
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import daemon
 from daemon import access, mounts, results, room
-from daemon.cli import figures
+from daemon.cli import figures, installed
+from daemon.cli.check import Check, Status
 from daemon.config import Settings
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.layers import LoadedSettings
-from daemon.versions import evald_version, version_of
+from daemon.versions import version_of
 
 if TYPE_CHECKING:
     from daemon.executor.devices import Device
 
-_NEEDED_PYTHON = (3, 11)
 _LOW_BYTES = 5 * 1024**3
-_CUDA_BIN = Path("/usr/local/cuda/bin")
-
-
-class Status(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the doctor. `hint`: what to type or change."""
-
-    name: str
-    status: Status
-    message: str
-    hint: str | None = None
 
 
 def all_checks(loaded: LoadedSettings) -> Iterator[Check]:
     """Every check, the cheap ones first."""
     settings = loaded.settings
-    yield _python()
-    yield from _judging_packages()
-    yield _package_owner()
-    yield from _compilers()
+    yield from installed.all_checks()
     yield _home(settings)
     yield _same_file_system(settings)
     yield _inbox_watching(settings)
     yield from _pause(settings)
     yield from _privacy(settings)
+    yield from _metrics_file(settings)
     yield from _free_space(settings)
     yield _database(settings)
     yield from _devices(settings)
-
-
-def _python() -> Check:
-    found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info[:2] < _NEEDED_PYTHON:
-        return Check("python", Status.FAIL, found, "evald needs Python 3.11 or later")
-    return Check("python", Status.OK, f"{found} ({sys.executable}), evald {evald_version()}")
-
-
-def _judging_packages() -> Iterator[Check]:
-    torch, triton = version_of("torch"), version_of("triton")
-    if torch is None:
-        yield Check("torch", Status.FAIL, "not installed", "pip install torch")
-    else:
-        yield Check("torch", Status.OK, torch)
-    if triton is None:
-        yield Check("triton", Status.WARN, "not installed: triton bundles cannot be judged", "pip install triton")
-    else:
-        yield Check("triton", Status.OK, triton)
-
-
-def _package_owner() -> Check:
-    """PyPI's python-daemon installs the same import package and overwrites ours."""
-    hint = "pip uninstall python-daemon && pip install --force-reinstall --no-deps evald"
-    place = Path(daemon.__file__).parent
-    others = [owner for owner in _owners_of_daemon() if owner.lower() != "evald"]
-    if others:
-        return Check("package daemon", Status.FAIL, f"also installed by {', '.join(others)}, which overwrites it", hint)
-    if not (place / "cli" / "root.py").is_file():
-        return Check("package daemon", Status.FAIL, f"{place} is not evald's", hint)
-    if version_of("evald") is None:
-        return Check(
-            "package daemon", Status.WARN, f"evald is not installed, only found in {place}", "pip install -e ."
-        )
-    return Check("package daemon", Status.OK, f"evald's own, {place}")
-
-
-def _owners_of_daemon() -> set[str]:
-    """Names of the installed distributions whose list of files holds the package `daemon`."""
-    owners = set()
-    for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"] or "?"
-        top_level = (distribution.read_text("top_level.txt") or "").split()
-        record = distribution.read_text("RECORD") or ""
-        if "daemon" in top_level or any(line.startswith("daemon/") for line in record.splitlines()):
-            owners.add(name)
-    return owners
-
-
-def _compilers() -> Iterator[Check]:
-    scripts = Path(sys.executable).parent
-    path = os.pathsep.join([str(scripts), os.environ.get("PATH", os.defpath), str(_CUDA_BIN)])
-    for name, purpose, hint in (
-        ("g++", "extensions of torch_cuda bundles are not built", "sudo apt-get install g++"),
-        ("ninja", "extensions of torch_cuda bundles are not built", "pip install ninja"),
-        ("nvcc", "CUDA sources are not compiled by nvcc", "install the CUDA toolkit, if you judge CUDA"),
-    ):
-        found = shutil.which(name, path=path)
-        yield Check(name, Status.OK, found) if found else Check(name, Status.WARN, f"not found: {purpose}", hint)
 
 
 def _home(settings: Settings) -> Check:
@@ -180,6 +96,19 @@ def _privacy(settings: Settings) -> Iterator[Check]:
             yield Check("waiting bundles", Status.WARN, f"{shared}, who can read each other's bundles", hint)
     if settings.results_for == "submitter":
         yield _results_for_one(settings.paths.results)
+
+
+def _metrics_file(settings: Settings) -> Iterator[Check]:
+    if (file := settings.metrics_file) is None:
+        return
+    if not file.parent.is_dir():
+        hint = f"mkdir -p {shlex.quote(str(file.parent))}"
+        yield Check("metrics file", Status.WARN, f"{file.parent} is not there: no figures are written", hint)
+    elif _is_refused(file.parent):
+        hint = "name a file in a folder that it may write to"
+        yield Check("metrics file", Status.WARN, f"this user may not write to {file.parent}", hint)
+    else:
+        yield Check("metrics file", Status.OK, str(file))
 
 
 def _results_for_one(folder: Path) -> Check:

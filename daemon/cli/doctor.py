@@ -10,7 +10,7 @@ from daemon.cli import commands_to_type, screen
 from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
-    from daemon.cli.checks import Check
+    from daemon.cli.check import Check
     from daemon.layers import LoadedSettings
 
 
@@ -23,7 +23,8 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     Every line is ok, warn (works, but weaker or slower) or FAIL (cannot judge), with what to type. Exit code 0, or 2
     when a check failed. As when a daemon starts, cgroups are made for cells, which may move this shell into another.
     """
-    from daemon.cli.checks import Status, all_checks
+    from daemon.cli.check import Status
+    from daemon.cli.checks import all_checks
 
     found = []
     for check in all_checks(loaded):
@@ -44,7 +45,7 @@ def _as_document(check: Check) -> dict[str, Any]:
 
 
 def _show(check: Check) -> None:
-    from daemon.cli.checks import Status
+    from daemon.cli.check import Status
 
     style = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}[check.status]
     text = f"{check.status:<4}  {check.name:<17}  {check.message}"

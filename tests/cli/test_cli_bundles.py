@@ -14,7 +14,6 @@ import pytest
 from cli_homes import PastHome, bundle
 from conftest import Evald
 
-from daemon.cli import checks
 from daemon.cli.starters import STARTERS
 
 FROZEN = Path(__file__).parents[1] / "db" / "frozen"
@@ -184,20 +183,6 @@ def test_the_doctor_starts_a_real_cell_and_leaves_nothing(evald: Evald, tmp_path
     assert by_name["cell"]["status"] == "ok", by_name
     assert by_name["package daemon"]["status"] == "ok"
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_doctor_finds_another_owner_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert checks._package_owner().status is checks.Status.OK
-    metadata = tmp_path / "python_daemon-3.1.2.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: python-daemon\nVersion: 3.1.2\n")
-    (metadata / "RECORD").write_text("daemon/__init__.py,,\ndaemon/daemon.py,,\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    found = checks._package_owner()
-    assert found.status is checks.Status.FAIL
-    assert "python-daemon" in found.message
-    assert found.hint is not None
-    assert "pip uninstall python-daemon" in found.hint
 
 
 def test_the_doctor_fails_where_the_sandbox_cannot_be_had(

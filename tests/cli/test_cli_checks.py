@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
+import daemon
 from daemon import access, mounts
-from daemon.cli import checks
-from daemon.cli.checks import Check, Status
+from daemon.cli import checks, installed
+from daemon.cli.check import Check, Status
 from daemon.config import Settings
 from daemon.executor import baseline
 from daemon.executor.baseline import Baseline, Drift, Identity
@@ -143,3 +144,39 @@ def test_whose_folders_they_are_is_not_changed_by_a_hint(settings: Settings, mon
     hint = checks._home(settings).hint
     assert hint is not None
     assert hint.startswith("run this as whom it belongs to: sudo -u ")
+
+
+def test_the_doctor_finds_another_owner_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert installed._package_owner().status is Status.OK
+    metadata = tmp_path / "python_daemon-3.1.2.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: python-daemon\nVersion: 3.1.2\n")
+    (metadata / "RECORD").write_text("daemon/__init__.py,,\ndaemon/daemon.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = installed._package_owner()
+    assert found.status is Status.FAIL
+    assert "python-daemon" in found.message
+    assert found.hint is not None
+    assert "pip uninstall python-daemon" in found.hint
+
+
+def test_the_doctor_finds_that_judges_would_run_another_evald(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "copy" / "daemon"
+    (copy / "cli").mkdir(parents=True)
+    (copy / "cli" / "root.py").touch()
+    monkeypatch.setattr(daemon, "__file__", str(copy / "__init__.py"))
+    found = installed._package_owner()
+    assert found.status is Status.FAIL
+    assert str(copy) in found.message and "PYTHONPATH" in found.message
+    assert found.hint is not None and f"pip install -e {tmp_path / 'copy'}" in found.hint
+
+
+def test_the_doctor_looks_where_the_metrics_file_would_go(tmp_path: Path) -> None:
+    file = tmp_path / "not here" / "evald.prom"
+    settings = Settings(home=tmp_path, metrics_file=file)
+    assert list(checks._metrics_file(Settings(home=tmp_path))) == []
+    [warned] = checks._metrics_file(settings)
+    assert warned.status is Status.WARN and warned.hint == f"mkdir -p '{file.parent}'"
+    file.parent.mkdir()
+    [fine] = checks._metrics_file(settings)
+    assert fine.status is Status.OK

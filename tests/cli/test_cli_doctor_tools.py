@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from daemon.cli import checks, report
+from daemon.cli.check import Status
 from daemon.cli.options import settings_options
 from daemon.executor.tools import installed, ncu
 
@@ -23,7 +24,7 @@ def test_doctor_has_the_line_to_type_where_the_driver_keeps_counters_for_adminis
 ) -> None:
     monkeypatch.setattr(ncu, "driver_restricts", lambda: True)
     check = checks._counters()
-    assert check.status is checks.Status.WARN
+    assert check.status is Status.WARN
     assert "ERR_NVGPUCTRPERM" in check.message
     assert "NVreg_RestrictProfilingToAdminUsers=0" in str(check.hint)
 
@@ -34,7 +35,7 @@ def test_doctor_names_the_ncu_that_may_count(
 ) -> None:
     monkeypatch.setattr(ncu, "driver_restricts", lambda: restricted)
     check = checks._counters()
-    assert check.status is checks.Status.OK
+    assert check.status is Status.OK
     assert "/usr/local/cuda/bin/ncu" in check.message
 
 
