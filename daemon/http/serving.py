@@ -11,6 +11,7 @@ import asyncio
 import gc
 import logging
 import resource
+import selectors
 import socket
 import sys
 import threading
@@ -194,7 +195,13 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
     sys.setswitchinterval(_TURN_S)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every client is an open file
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        runner.run(run())
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Not with epoll: what it watches is counted for the user, who may be a cell's as well, and be used up by one."""
+    return asyncio.SelectorEventLoop(selectors.PollSelector())
 
 
 class _Judge:

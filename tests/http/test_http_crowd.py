@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from pathlib import Path
 
 import httpx
 from http_bodies import evaluate
@@ -59,3 +60,12 @@ def test_every_one_of_two_hundred_clients_gets_its_own_result_once(serve: Serve)
     assert server.stop() == 0
     assert "fault" not in server.story
     assert list((server.home / "inbox").glob("*@*")) == list((server.home / "work").iterdir()) == []
+
+
+def test_a_server_does_without_what_a_cell_of_the_same_user_could_use_up(serve: Serve) -> None:
+    server = serve("--judge", "never")
+    with server.client() as client:
+        assert client.get("/health").status_code in (200, 503)
+        held = [str(fd.readlink()) for fd in Path(f"/proc/{server.process.pid}/fd").iterdir()]
+    assert any(one.startswith("socket:") for one in held)
+    assert not [one for one in held if "eventpoll" in one or "inotify" in one]
