@@ -159,8 +159,14 @@ class Spool:
 
     def archive(self, claimed: Claimed) -> Path:
         """Move a judged bundle to `archive/NAME@jobid`; already there is fine. After a power cut it may be in `work/`
-        still, and is moved again."""
-        return _settle(claimed, self._paths.archive / claimed.settled_name, durably=False)
+        still, and is moved again. The folder is made anew where somebody has removed it whole."""
+        target = self._paths.archive / claimed.settled_name
+        if _is_there(claimed.path):  # and so is the disk that both lie on
+            try:
+                target.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise _refused(claimed.path, target, error) from error
+        return _settle(claimed, target, durably=False)
 
     def reject(self, claimed: Claimed, reason: str) -> Path:
         """Set a malformed bundle aside as `rejected/NAME@jobid/NAME`, with `reason.txt`. Returns that folder."""

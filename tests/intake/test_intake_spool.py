@@ -174,6 +174,22 @@ def test_archiving_and_rejecting_twice_is_the_same_as_once(spool: Spool, paths: 
     assert list(paths.work.iterdir()) == []
 
 
+def test_folders_for_what_has_ended_are_made_anew_where_somebody_removed_them(spool: Spool, paths: Paths) -> None:
+    for name in ("a.json", "b.json"):
+        (paths.inbox / name).write_text(name)
+    a, b = spool.claim("a.json"), spool.claim("b.json")
+    paths.archive.rmdir()
+    paths.rejected.rmdir()
+    assert spool.archive(a).read_text() == "a.json"
+    assert (spool.reject(b, "bad") / "b.json").read_text() == "b.json"
+    paths.work.rmdir()
+    spool.archive(a).unlink()
+    paths.archive.rmdir()
+    with pytest.raises(HarnessError):  # where the disk of the spool is gone, nothing is made in its place
+        spool.archive(a)
+    assert not paths.archive.exists()
+
+
 def test_rejecting_what_somebody_else_took_is_a_lost_claim_and_leaves_no_folder(spool: Spool, paths: Paths) -> None:
     (paths.inbox / "a.json").write_text("a")
     claimed = spool.claim("a.json")
