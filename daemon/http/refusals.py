@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 from daemon import log
 from daemon.errors import BundleError, EvaldError, HarnessError, OperatorError, Problem
 
+_WORDS: dict[str, str] = {}  # patterns of parameters, and what to say of a value that does not match
+
 
 class ProblemAnswer(BaseModel):
     """One thing wrong with a request."""
@@ -135,10 +137,21 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     """Path, query and headers that are not what the description says."""
     assert isinstance(error, RequestValidationError)
     problems = tuple(
-        Problem("", ".".join(str(step) for step in one["loc"]), str(one["msg"])) for one in error.errors()[:20]
+        Problem("", ".".join(str(step) for step in one["loc"]), _message(one)) for one in error.errors()[:20]
     )
     first = problems[0]
     return _answer(Refusal(422, f"{first.field}: {first.message}", problems=problems))
+
+
+def explained(pattern: str, words: str) -> str:
+    """`pattern`, which is told by `words` where something does not match it."""
+    _WORDS[pattern] = words
+    return pattern
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    pattern = error.get("ctx", {}).get("pattern") if error.get("type") == "string_pattern_mismatch" else None
+    return _WORDS.get(pattern or "", str(error["msg"]))
 
 
 async def _plain(request: Request, error: Exception) -> JSONResponse:

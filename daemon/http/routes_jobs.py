@@ -17,7 +17,7 @@ from daemon.db.records import JobPage
 from daemon.http.answers import CancelAnswer, JobAnswer, JobsAnswer, ProgressAnswer, ResultAnswer
 from daemon.http.cursors import cursor_of, token_of
 from daemon.http.desk import Desk, TheCaller, TheDesk, unknown
-from daemon.http.refusals import Refusal, responses
+from daemon.http.refusals import Refusal, explained, responses
 from daemon.http.tokens import Caller, Role
 from daemon.http.watch import Stopping
 from daemon.lifecycle import JobState
@@ -25,7 +25,14 @@ from daemon.verdict import Verdict
 
 router = APIRouter(tags=["jobs"])
 
-JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["01a216902c787107a5ff47624549e9fa"])]
+_LABEL = explained(r"^[^=]{1,255}=.{0,255}$", "must be KEY=VALUE, each of at most 255 characters")
+JobId = Annotated[
+    str,
+    Path(
+        pattern=explained(r"^[0-9a-f]{32}$", "a job id is 32 of the digits 0-9a-f"),
+        examples=["01a216902c787107a5ff47624549e9fa"],
+    ),
+]
 
 
 class JobFilter(BaseModel):
@@ -43,7 +50,7 @@ class JobFilter(BaseModel):
     )
     label: str | None = Field(
         None,
-        pattern=r"^[^=]{1,255}=.{0,255}$",
+        pattern=_LABEL,
         description="KEY=VALUE; a job has its labels from when it runs",
         examples=["team=a"],
     )

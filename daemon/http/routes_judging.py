@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Request
 from daemon.http import examples
 from daemon.http.answers import Accepted, ResultAnswer, Status
 from daemon.http.desk import TheCaller, TheDesk
-from daemon.http.refusals import responses
+from daemon.http.refusals import explained, responses
 from daemon.http.submission import KEY_LIMIT_CHARS
 
 router = APIRouter(tags=["judging"])
@@ -20,7 +20,7 @@ Key = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=KEY_LIMIT_CHARS,
-        pattern=r"^[\x21-\x7e]+$",
+        pattern=explained(r"^[\x21-\x7e]+$", "must be printable ASCII without spaces"),
         description="The same key with the same body is the same job, however often it is sent",
     ),
 ]

@@ -47,6 +47,15 @@ def test_every_command_takes_json_and_has_help() -> None:
             assert "as_json" in {parameter.name for parameter in one.params}, name
 
 
+def test_what_every_command_prints_with_json_is_written_down() -> None:
+    text = (DOCS / "exit-codes-and-results.md").read_text("utf-8")
+    table = text.partition("## What the commands print with --json")[2]
+    told = {
+        name for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for name in re.findall(r"`([a-z-]+)", row)
+    }
+    assert told == set(SUMMARIES) - {"mcp"}  # which speaks a protocol of its own
+
+
 def test_every_setting_has_a_description() -> None:
     assert [key for key, field in config.describe() if not field.description] == []
 
