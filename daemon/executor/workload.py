@@ -88,6 +88,7 @@ class Workload:
 
     def _unpack(self, message: Message, fds: list[int]) -> Source:
         packing.write_files(self.folder, message["files"], fds[0])
+        os.chdir(self.folder)
         artifacts = _ROOT / "artifacts"
         if message.get("artifact_bytes"):
             packing.unpack(artifacts, fds[1], message["artifact_bytes"])

@@ -45,6 +45,11 @@ def test_a_function_and_a_method_can_be_the_target(judge: JudgeOne) -> None:
     judge(compare(method, function)).passed()
 
 
+def test_files_of_the_bundle_are_found_from_where_it_runs(judge: JudgeOne) -> None:
+    reads = forward("return a + b * float(open('data/one.txt').read())")
+    judge(compare(reads), **{"data/one.txt": "1"}).passed()
+
+
 def test_dots_in_a_name_lead_into_classes_and_modules(judge: JudgeOne) -> None:
     source = "class Layers:\n    class Sum:\n        def forward(self, a, b):\n            return a + b\n"
     inner = kernel(source, metadata={"class_name": "Layers.Sum"})
