@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import difflib
 import shlex
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,13 +59,6 @@ def _may_be_meant(entry: Path) -> bool:
 def dropped_name(path: Path) -> str:
     """What a bundle at `path` is called when its contract gives no name."""
     return names.readable(names.bundle_name(path.name))
-
-
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """A folder of our own that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="evald-") as folder:
-        yield Path(folder)
 
 
 def read(path: Path, folder: Path, settings: Settings) -> ReadBundle:

@@ -40,11 +40,12 @@ def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
     """
     from daemon import log, results
     from daemon.cli import bundles, report
+    from daemon.executor import scratch
 
     log.setup(loaded.settings.log_level if loaded.sources["log_level"] != "default" else "warning")
     warn_of_weakness(loaded.settings)
     place = bundles.existing(path)
-    with bundles.private_folder() as folder:
+    with scratch.folder("bundle") as folder:
         try:
             bundle = bundles.read(place, folder, loaded.settings)
         except BundleError as error:

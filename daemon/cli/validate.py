@@ -40,10 +40,11 @@ def command(*, loaded: LoadedSettings, as_json: bool, paths: tuple[str, ...]) ->
 def _examine(path: str, settings: Settings) -> dict[str, Any]:
     """One bundle as --json shows it."""
     from daemon.cli import bundles
+    from daemon.executor import scratch
 
     try:
         place = bundles.existing(path)
-        with bundles.private_folder() as folder:
+        with scratch.folder("bundle") as folder:
             parsed = bundles.read(place, folder, settings).parsed
     except BundleError as error:
         return _found(path, problems=error.problems)

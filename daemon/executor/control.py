@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from daemon.config import Settings
 from daemon.errors import HarnessError
 from daemon.evaluation import Evaluation
+from daemon.executor import scratch
 from daemon.executor.devices import Device
 from daemon.verdict import Verdict
 
@@ -132,8 +132,8 @@ def fingerprint(kind: str, settings: Settings) -> str:
 def bundle(kind: str) -> Iterator[Path]:
     """A folder with the control as a bundle, gone afterwards. Raises `HarnessError` when it cannot be written."""
     try:
-        with tempfile.TemporaryDirectory(prefix="evald-control-") as folder:
-            Path(folder, "contract.json").write_text(json.dumps(contract(kind)), "utf-8")
-            yield Path(folder)
+        with scratch.folder("control") as folder:
+            (folder / "contract.json").write_text(json.dumps(contract(kind)), "utf-8")
+            yield folder
     except OSError as error:
         raise HarnessError(f"cannot write the control's bundle: {error}") from error

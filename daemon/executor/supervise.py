@@ -12,23 +12,19 @@ import os
 import select
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
-from daemon import fsio
 from daemon.errors import HarnessError
-from daemon.executor import owner
+from daemon.executor import scratch
 from daemon.executor.programs import PlainProgram, SandboxedProgram
 from daemon.executor.sandbox import bubblewrap
 from daemon.executor.sandbox.policy import Policy
-
-_FOLDER_PREFIX = "evald-unsandboxed-"
 
 
 def start_plain(program: list[str], environment: dict[str, str], *, keep_fds: tuple[int, ...]) -> PlainProgram:
     """Start `program` without walls, every /tmp of `environment` a folder of its own. It must call `die_with_parent`
     itself."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{owner.tag()}."))
+    folder = scratch.make("unsandboxed")
     environment = {name: _below(folder, value) if name != "PATH" else value for name, value in environment.items()}
     process = subprocess.Popen(
         program,
@@ -45,14 +41,6 @@ def start_plain(program: list[str], environment: dict[str, str], *, keep_fds: tu
 def _below(folder: Path, value: str) -> str:
     inside = value == "/tmp" or value.startswith("/tmp/")  # noqa: S108 - a path inside a cell
     return f"{folder}{value[4:]}" if inside else value
-
-
-def sweep_folders() -> None:
-    """Remove the folders of our own unsandboxed programs whose judge is dead."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
-        is_ours = folder.lstat().st_uid == os.geteuid()
-        if is_ours and owner.is_dead(folder.name.removeprefix(_FOLDER_PREFIX).partition(".")[0]):
-            fsio.remove_tree(folder)
 
 
 def start_judge(program: list[str], *, gpu: str | None, keep_fds: tuple[int, ...]) -> PlainProgram:

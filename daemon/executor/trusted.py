@@ -9,11 +9,11 @@ from contextlib import suppress
 from daemon import log
 from daemon.config import Settings
 from daemon.errors import DeviceError, HarnessError, OperatorError
-from daemon.executor import protocol
+from daemon.executor import protocol, scratch
 from daemon.executor.devices import Device
 from daemon.executor.programs import PlainProgram
 from daemon.executor.sandbox import cgroup
-from daemon.executor.supervise import start_judge, sweep_folders
+from daemon.executor.supervise import start_judge
 
 _START_LIMIT_S = 120.0
 _MAX_ANSWER = 64 * 1024 * 1024
@@ -86,7 +86,7 @@ class TrustedProcess:
         try:
             if (groups := cgroup.existing()) is not None:
                 groups.sweep()
-            sweep_folders()
+            scratch.sweep()
         except (HarnessError, OSError) as error:
             log.story(f"cannot remove what a {self._what} leaves", level=30, reason=error)
         return None

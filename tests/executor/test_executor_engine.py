@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from executor_settings import cell_uid, small_settings, uids_from
 
 from daemon.engine import JobSpec
 from daemon.errors import HarnessError, LostClaim, OperatorError
-from daemon.executor import owner, supervise
+from daemon.executor import owner, scratch
 from daemon.executor.local import LocalEngine
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import CellLimits
@@ -226,8 +227,24 @@ def test_the_folder_of_another_users_dead_judge_is_left_alone(tmp_path: Path, mo
         os.chown(theirs, 12345, 12345)
     else:
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    supervise.sweep_folders()
+    scratch.sweep()
     assert (ours.exists(), theirs.exists()) == (os.geteuid() == 12345, True)
+
+
+def test_a_folder_says_whose_it_is_and_is_gone_afterwards_or_when_its_process_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    somebody_elses = tmp_path / "evald-notes.d"
+    somebody_elses.mkdir()
+    with scratch.folder("bundle") as folder:
+        (folder / "state").mkdir()
+        scratch.sweep()
+        assert folder.is_dir()
+        killed = folder.with_name(folder.name.replace(f"-{os.getpid()}-", "-1-"))
+        shutil.copytree(folder, killed)
+        scratch.sweep()
+    assert list(tmp_path.iterdir()) == [somebody_elses]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ here.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from daemon import fsio, log
+from daemon.executor import scratch
 from daemon.executor.devices import Device
 from daemon.executor.environment import cpu_name
 from daemon.paths import Paths
@@ -127,9 +127,9 @@ def measure(time_ms: Callable[[dict[str, Any]], float | None], threads: int | No
 @contextmanager
 def bundle(contract: dict[str, Any]) -> Iterator[Path]:
     """A folder with `contract` as a bundle, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="evald-ceiling-") as folder:
-        Path(folder, "contract.json").write_text(json.dumps(contract), "utf-8")
-        yield Path(folder)
+    with scratch.folder("ceiling") as folder:
+        (folder / "contract.json").write_text(json.dumps(contract), "utf-8")
+        yield folder
 
 
 def path_of(device: Device, paths: Paths) -> Path:
