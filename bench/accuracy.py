@@ -42,6 +42,7 @@ GRAPH_BYTES = 8 << 30
 GRAPH_LAUNCHES = 7
 WAIT_CYCLES = 5_000_000  # before a graph: launching it takes up to 0.6 ms of a processor, which is no time of its own
 PAUSE_S = 0.05  # between launches, as between rounds: at its power limit a GPU that never rests lowers its clocks
+READY_S = 3.0  # after evaluations: the judge's next cells come up and load kernels, on the same GPU
 SEPARATOR = "spin_kernel"
 DURATION = "gpu__time_duration.sum"
 
@@ -217,6 +218,7 @@ def main() -> None:
         with suppress(KeyboardInterrupt):  # a run that is cut short has a table too
             for rung in rungs:
                 timings = by_evald(engine, rung, Path(home), asked.evaluations)
+                time.sleep(READY_S if on_gpu else 0)
                 known = tuple(one.inside_ms * 1e3 for one in timings if one.inside_ms is not None)
                 row = Row(
                     rung,
