@@ -157,7 +157,7 @@ class _Reader:
         try:
             value, end = _STRING.raw_decode(self.text, start)
         except json.JSONDecodeError as error:
-            raise _JsonError(f"in a text: {error.msg}", error.pos) from error
+            raise _JsonError(f"in a text: {self._about_text(error)}", error.pos) from error
         text = str(value)
         if "\0" in text:
             self.log.spoil(path, self._at(start, "a text may not contain the character NUL"))
@@ -166,6 +166,11 @@ class _Reader:
             self.log.spoil(path, self._at(start, "half a surrogate pair (U+D800 to U+DFFF) is not a character"))
             text = text.encode("utf-8", "replace").decode("utf-8")
         return text, end
+
+    def _about_text(self, error: json.JSONDecodeError) -> str:
+        if self.text[error.pos : error.pos + 1] in ("\n", "\r"):
+            return "a line ends: write it as \\n, or put the source into a file of its own and name that in source_file"
+        return error.msg.removesuffix(" at").lower()
 
     def _number(self, start: int, path: str) -> tuple[JsonValue, int] | None:
         match = _NUMBER.match(self.text, start)

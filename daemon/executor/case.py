@@ -195,7 +195,17 @@ class CaseJudge:
             self._trial(drawer, 1)
             inspector.inspect([0], Phase.CHECK)
             self._weak_controls(inspector, drawer, 1)
+        self._look_at_weights()
         return fastest_s
+
+    def _look_at_weights(self) -> None:
+        """Whether there are weights that no trial has varied."""
+        if unvaried := self._ready.unvaried_weights(self._deadline):
+            self._labels.append("constant_weights")
+            names = ", ".join(unvaried)[:300]
+            self._ready.notes.append(
+                f"weights that never change, so that a kernel without them would pass too: {names}"
+            )
 
     def _tune(self, drawer: Drawer) -> None:
         """A call whose answer nobody looks at: kernels are compiled and tuned in it, which may call them many times on
@@ -231,12 +241,6 @@ class CaseJudge:
         reference, (inputs_before, earlier), self._earlier = inspector.reference, self._earlier, ([], None)
         if trial == 0 and not is_secret:
             self._labels.append("fixed_inputs")
-        if trial == 0 and (constant := self._ready.constant_weights):
-            self._labels.append("constant_weights")
-            names = ", ".join(constant)[:300]
-            self._ready.notes.append(
-                f"weights that never change, so that a kernel without them would pass too: {names}"
-            )
         if reference is None or "weak_check" in self._labels:
             return
         arena, wiring = reference.attached, reference.wiring

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -66,8 +67,18 @@ class Export:
     The cell is frozen after each answer: while another one is measured it must not run.
     """
 
-    def __init__(self, exchange: Exchange, what: str, limit_bytes: int, phase: Phase = Phase.INPUTS) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        what: str,
+        limit_bytes: int,
+        phase: Phase = Phase.INPUTS,
+        *,
+        only: Sequence[str] | None = None,
+    ) -> None:
+        """`only`: of the state, those of these names."""
         self._exchange = exchange
+        self._only = None if only is None else list(only)
         self._what = what
         self._limit_bytes = limit_bytes
         self._phase = phase
@@ -79,6 +90,7 @@ class Export:
         """Ask what there is: its nesting, shapes and dtypes. `launched_s`: of outputs, how long the device may be at
         work on the call once all of it is launched."""
         message: Message = {"type": "export", "what": self._what, "seed": seed, "announce": launched_s is not None}
+        message |= {} if self._only is None else {"only": self._only}
         answer = self._request(message, "exported", deadline, launched_s=launched_s)
         if isinstance(refused := answer.get("refused"), str):
             raise CannotWire(printable(refused[:500]))
@@ -142,10 +154,11 @@ class Export:
             torch.cuda.synchronize()
         return copy
 
-    def constant(self, memory: SharedMemory) -> list[str]:
-        """Where, in the described nesting, floating-point tensors stand that have one value only: no other values will
-        ever tell whether it matters. Of single numbers 0 and 1 are meant. `memory`: from `fetch`."""
-        found, offset = [], 0
+    def constant(self, memory: SharedMemory) -> dict[str, bytes]:
+        """Where, in the described nesting, floating-point tensors stand that have one value only, and its bytes. Of
+        single numbers 0 and 1 are meant. `memory`: from `fetch`."""
+        found: dict[str, bytes] = {}
+        offset = 0
         places = {index: place for place, index in tree.leaves(self.node, "")}
         for index, shape in enumerate(self.shapes):
             dtype = getattr(torch, shape.dtype)
@@ -155,7 +168,7 @@ class Export:
                 starts = range(0, shape.count, _AT_ONCE)
                 pieces = itertools.chain([values[:_AT_FIRST]], (values[start : start + _AT_ONCE] for start in starts))
                 if is_usual and all(bool((piece == values[0]).all()) for piece in pieces):
-                    found.append(places[index].strip("[]'"))
+                    found[places[index].strip("[]'")] = bytes(values[0].tolist())
             offset += _padded(shape) if shape.count else 0
         return found
 

@@ -25,6 +25,7 @@ from daemon.executor.wiring import (
     tensor_shape,
     wire_call,
     wire_io,
+    wire_like,
     wire_tree,
 )
 from daemon.verdict import Phase, Side, Verdict
@@ -119,7 +120,10 @@ class Hookup:
             wirings[Side.CANDIDATE] = wire_tree(source.node, logicals)
         else:
             # A Python candidate without io is called as the reference is, its outputs returned or written.
-            wirings[Side.CANDIDATE] = wirings[Side.REFERENCE]
+            assert reference_io is not None
+            parameters = self._ready.loaded[Side.CANDIDATE].parameters
+            content = self._content(reference_io, by_name, logicals)
+            wirings[Side.CANDIDATE] = wire_like(reference_io, content, parameters)
         return wirings
 
     def _content(self, io: IOContract, content: dict[str, int], logicals: list[Logical]) -> dict[str, int]:

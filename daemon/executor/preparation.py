@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +108,7 @@ class Preparation:
         self.artifacts: dict[Side, Artifact] = {}
         self.compile_ms = 0.0
         self.notes: list[str] = []
-        self.constant_weights: list[str] = []
+        self._constant_weights: dict[str, bytes] = {}
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -213,7 +213,8 @@ class Preparation:
             init.describe(seed, self._deadline)
         except CannotWire as problem:
             if not self.loaded[Side.CANDIDATE].makes_init_inputs:
-                failure = Failure(phase=Phase.LOAD, side=Side.REFERENCE, message=f"get_init_inputs(): {problem}")
+                message = f"get_init_inputs(): {problem}; or give the custom source a get_init_inputs() of its own"
+                failure = Failure(phase=Phase.LOAD, side=Side.REFERENCE, message=message)
                 raise CellFailed(Verdict.RUNTIME_ERROR, failure) from problem
             self.notes.append(f"the custom kernel is constructed with its own get_init_inputs(): {problem}")
             return None
@@ -246,7 +247,7 @@ class Preparation:
             return
         memory = state.fetch(self._deadline)
         try:
-            self.constant_weights = _names(state.constant(memory))
+            self._constant_weights = state.constant(memory)
             answer = self.cells[Side.CANDIDATE].request(
                 {"type": "adopt", "tree": state.node, "memory": memory.as_message(), **state.as_message()},
                 "adopted",
@@ -263,15 +264,31 @@ class Preparation:
                 f"of the custom module: {', '.join(own) or 'none'}"
             )
 
-    def export(self, cell: Cell, what: str, phase: Phase) -> Export:
-        """Tensors out of `cell`, by memory that is closed with the case."""
+    def unvaried_weights(self, deadline: float) -> list[str]:
+        """The reference's weights that have one value only and that calls have left as they were: no other values will
+        ever tell whether they matter. What a call changes, a running mean say, is none."""
+        if not (before := self._constant_weights):
+            return []
+        state = self.export(self.cells[Side.REFERENCE], "state", Phase.CHECK, only=tuple(before))
+        state.describe(0, deadline)
+        if state.shapes:
+            memory = state.fetch(deadline)
+            try:
+                now = state.constant(memory)
+            finally:
+                memory.close()
+            before = {name: value for name, value in before.items() if now.get(name) == value}
+        return _names(list(before))
+
+    def export(self, cell: Cell, what: str, phase: Phase, *, only: Sequence[str] | None = None) -> Export:
+        """Tensors out of `cell`, by memory that is closed with the case. `only`: of the state, those of these names."""
         device = self._bench.device.kind
         limit_bytes = self._bench.tensor_bytes
         if device == "cpu":
             # An expanded tensor costs the cell nothing; what it could have written fits its memory.
             limit_bytes = min(limit_bytes, self._bench.settings.sandbox.memory_bytes)
         exchange = self._exchanges.setdefault(cell, Exchange(cell, device))
-        return Export(exchange, what, limit_bytes, phase)
+        return Export(exchange, what, limit_bytes, phase, only=only)
 
     def report(self) -> dict[str, Any]:
         """What is known of the candidate's build, and of its kernel now that it has been called: the tuned config."""

@@ -204,16 +204,20 @@ def passes_by_accident(
 ) -> dict[str, bool]:
     """The trivial answers this tolerance would accept, and whether they are exactly right: zeros, a constant, an input
     passed on (`inputs`: of this shape, by their number), and what was right for `earlier` inputs. One element alone is
-    no constant: it is a number nobody knows.
+    no constant: it is a number nobody knows. An input of another dtype has to be cast, which is all the work there is
+    where that is exactly right.
     """
     trivial = [("zeros", expected.new_zeros(1))]
     if expected.numel() > 1:
         trivial.append(("a constant", _typical(expected)))
     if earlier is not None:
         trivial.append(("an earlier answer", earlier))
-    trivial += [(f"input {number} passed on", tensor) for number, tensor in inputs.items()]
+    casts = {f"input {number} cast": tensor for number, tensor in inputs.items() if tensor.dtype != expected.dtype}
+    passed_on = {number: tensor for number, tensor in inputs.items() if tensor.dtype == expected.dtype}
+    trivial += [*casts.items(), *((f"input {number} passed on", tensor) for number, tensor in passed_on.items())]
     errors = {name: _error(answer.reshape(-1), expected.reshape(-1), tolerance) for name, answer in trivial}
-    return {name: error == 0 for name, error in errors.items() if error is not None}
+    found = {name: error == 0 for name, error in errors.items() if error is not None}
+    return {name: is_exact for name, is_exact in found.items() if not (is_exact and name in casts)}
 
 
 def _typical(expected: torch.Tensor) -> torch.Tensor:

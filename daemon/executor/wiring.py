@@ -208,6 +208,20 @@ def matched(wanted: Sequence[str], offered: Sequence[str]) -> list[int]:
     return [offered.index(name) if name in offered else next(left) for name in wanted]
 
 
+def wire_like(io: IOContract, content: dict[str, int], parameters: list[str] | None) -> Wiring:
+    """A Python function without a contract of its own, called with the arguments of the other side's: by name where its
+    parameters are the names of all of these, or of all that are no outputs, else by position. Its answers, where it
+    writes them, stay in the other side's order."""
+    by_name = {arg.name: arg for arg in io.args}
+    names = {arg.name for arg in io.args if arg.is_input or arg.tensor_spec is None}
+    if parameters is None or set(parameters) not in (set(by_name), names):
+        return wire_io(io, content)
+    wired = wire_io(io.model_copy(update={"args": tuple(by_name[name] for name in parameters)}), content)
+    places = list(by_name)
+    answer = tuple(sorted(wired.answer, key=lambda index: places.index(wired.fields[index].name)))
+    return replace(wired, answer=answer, names=tuple(wired.fields[index].name for index in answer))
+
+
 def wire_call(io: IOContract, content: dict[str, int], parameters: list[str] | None) -> Wiring:
     """A Python reference without a contract of its own, called with the custom kernel's inputs.
 

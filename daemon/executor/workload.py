@@ -230,10 +230,12 @@ class Workload:
     def _export_init(self, message: Message) -> Any:
         return self._init_inputs(message["seed"])
 
-    def _export_state(self, _message: Message) -> Any:
+    def _export_state(self, message: Message) -> Any:
         if not isinstance(self._instance, torch.nn.Module):
             return {}
-        return {name: item.detach() for name, item in _state_of(self._instance).items() if is_shareable(item)}
+        only = message.get("only")
+        found = {name: item.detach() for name, item in _state_of(self._instance).items() if is_shareable(item)}
+        return found if only is None else {name: item for name, item in found.items() if name in only}
 
     def _export_outputs(self, message: Message) -> Any:
         """One call on slot 0's inputs, to learn what comes back."""

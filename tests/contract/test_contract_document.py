@@ -28,7 +28,7 @@ def test_a_byte_order_mark_is_tolerated() -> None:
         (b'{"a" 1}', 1, "':'"),
         (b'{"a": 1} x', 1, "after the end"),
         (b'{"a": \n', 2, "end of text"),
-        (b'{"a": "x\ny"}', 1, "control character"),
+        (b'{"a": "x\ny"}', 1, "write it as"),
         (b'{"a": "\\x"}', 1, "escape"),
         (b'{"a": "x', 1, "Unterminated"),
         (b'{"a": 01}', 1, "expected ','"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from executor_bundles import ADD, FAST, JudgeOne, compare, evaluate, forward, io, kernel, scalar, tensor
+from executor_bundles import ADD, FAST, Doc, JudgeOne, compare, evaluate, forward, io, kernel, scalar, tensor
 
 from daemon.verdict import Verdict
 
@@ -48,6 +48,31 @@ def test_a_function_and_a_method_can_be_the_target(judge: JudgeOne) -> None:
 def test_files_of_the_bundle_are_found_from_where_it_runs(judge: JudgeOne) -> None:
     reads = forward("return a + b * float(open('data/one.txt').read())")
     judge(compare(reads), **{"data/one.txt": "1"}).passed()
+
+
+def test_a_function_without_io_is_called_by_the_names_of_the_references(judge: JudgeOne) -> None:
+    contract = io(tensor("x", [4, 4]), tensor("w", [4, 4]), scalar("scale", "float", 2.0))
+    reference = kernel("def f(x, w, scale):\n    return x @ w * scale\n", io=contract, metadata={"function_name": "f"})
+
+    def custom(head: str, body: str = "return x @ w * scale") -> Doc:
+        return kernel(f"def f({head}):\n    {body}\n", metadata={"function_name": "f"})
+
+    judge(compare(custom("scale, w, x"), reference)).passed()
+    judge(compare(custom("x, w, s", "return x @ w * s"), reference)).passed()
+    judge(compare(custom("x, w, scale=3.0"), reference)).passed()  # by position: a default is none of the names
+    module = "class ModelNew(nn.Module):\n    def forward(self, w, scale, x):\n        return x @ w * scale\n"
+    judge(compare(module, reference)).passed()
+
+
+def test_answers_written_by_name_are_compared_in_the_references_order(judge: JudgeOne) -> None:
+    outputs = (tensor("double", [8], role="output"), tensor("half", [8], role="output"))
+    contract = io(tensor("x", [8]), *outputs)
+    body = "    double.copy_(x * 2)\n    half.copy_(x / 2)\n"
+    entry = {"function_name": "f"}
+    reference = kernel(f"def f(x, double, half):\n{body}", io=contract, metadata=entry)
+    judge(compare(kernel(f"def f(half, double, x):\n{body}", metadata=entry), reference)).passed()
+    returned = kernel("def f(x):\n    return x * 2, x / 2\n", metadata=entry)
+    judge(compare(returned, reference)).passed()
 
 
 def test_dots_in_a_name_lead_into_classes_and_modules(judge: JudgeOne) -> None:
@@ -210,7 +235,7 @@ def test_constructor_arguments_that_cannot_be_handed_on_are_made_by_both(judge: 
     made = kernel(source)["source_code"] + "def get_init_inputs():\n    return [torch.relu]\n"
     judged = judge(compare(made, made + FLOATS)).passed()
     assert any("its own get_init_inputs()" in note for note in judged.case.notes)
-    judge(compare(source, made + FLOATS)).ended(Verdict.REJECTED, "[0]", "cannot be handed to another process")
+    judge(compare(source, made + FLOATS)).ended(Verdict.REJECTED, "[0]", "custom source a get_init_inputs() of its own")
 
 
 @pytest.mark.parametrize(
@@ -220,6 +245,9 @@ def test_constructor_arguments_that_cannot_be_handed_on_are_made_by_both(judge: 
         ("nn.PReLU(init=0.25)", ""),
         ("nn.PReLU(init=1.0)", "f.weight"),
         ("nn.Linear(8, 8)", ""),
+        ("nn.BatchNorm1d(8, affine=False)", ""),  # its running mean and variance change in every call
+        ("nn.BatchNorm1d(8, affine=False).eval()", "f.running_mean, f.running_var"),
+        ("nn.BatchNorm1d(8)", "f.weight, f.bias"),
     ],
 )
 def test_weights_that_are_never_varied_are_named(judge: JudgeOne, init: str, constant: str) -> None:

@@ -156,10 +156,18 @@ def test_the_sentence_names_count_place_and_values() -> None:
     assert "out[2]: got 9, expected 3" in text
 
 
+def test_a_cast_is_trivial_only_where_there_was_more_to_do() -> None:
+    values = torch.tensor([0.5, -1.25, 3.0, 7.0])
+    tolerance = tolerance_for("float16", None, None)
+    assert passes_by_accident(values.half(), {0: values}, tolerance) == {}
+    assert passes_by_accident((values * 1.0005).half(), {0: values}, tolerance) == {"input 0 cast": False}
+    assert passes_by_accident(values.clone(), {0: values}, tolerance) == {"input 0 passed on": True}
+
+
 @pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "bool", "complex64"])
 def test_trivial_answers_are_recognised_in_every_dtype(dtype: str) -> None:
     zeros = torch.zeros(4).to(getattr(torch, dtype))
-    inputs = {0: torch.ones(4), 1: torch.zeros(4, dtype=torch.int32)}
+    inputs = {0: torch.ones(4), 1: torch.zeros(4).to(getattr(torch, dtype))}
     found = passes_by_accident(zeros, inputs, tolerance_for(dtype, None, None))
     assert found == {"zeros": True, "a constant": True, "input 1 passed on": True}
     varied = torch.tensor([0, 1, 0, 1]).to(getattr(torch, dtype))
