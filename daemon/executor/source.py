@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.util
-import os
-import resource
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,6 +11,8 @@ from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from daemon.executor import advice
 
 
 class KernelFault(Exception):  # noqa: N818 - not our error: the bundle's
@@ -121,36 +120,9 @@ def fault_from(error: BaseException, folder: Path, verdict: str, doing: str) -> 
     name = type(error).__name__
     if is_out_of_memory(error):
         verdict = "out_of_memory"
-    message = f"{name} {doing}: {_first_lines(error)}{_limit_hit(error)}{_interpreter_lacks(error)}"
-    return KernelFault(verdict, message, details=user_traceback(error, folder))
-
-
-def _limit_hit(error: BaseException) -> str:
-    """Which of the cell's own limits an OSError speaks of, by its number."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.EMFILE:
-        return f" (the limit of {resource.getrlimit(resource.RLIMIT_NOFILE)[0]} open files)"
-    if number == errno.EFBIG:
-        return f" (the limit of {resource.getrlimit(resource.RLIMIT_FSIZE)[0]} bytes for one file)"
-    return tmp_limit() if number == errno.ENOSPC else ""
-
-
-def tmp_limit() -> str:
-    """How much the cell's own /tmp may hold, to be said where something found no space."""
-    usage = os.statvfs(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
-    return f" (/tmp may hold {usage.f_blocks * usage.f_frsize} bytes in {usage.f_files} files)"
-
-
-def _interpreter_lacks(error: BaseException) -> str:
-    """What Triton's interpreter says of functions it has only the names of, in other words."""
-    if type(error).__name__ != "InterpreterError":
-        return ""
     text = _first_lines(error)
-    if "NoneType" not in text and "extern_elementwise" not in text:
-        return ""
-    return (
-        " (Triton's interpreter, which stands in for a GPU here, has no libdevice: functions of tl and tl.math it has)"
-    )
+    message = f"{name} {doing}: {text}{advice.on(error, text)}"
+    return KernelFault(verdict, message, details=user_traceback(error, folder))
 
 
 _OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})  # torch's and CuPy's; PyCUDA's

@@ -107,7 +107,7 @@ def test_the_first_error_of_a_log_comes_first() -> None:
     assert first_error_first("nothing known\n") == "nothing known"
     assert first_error_first("") == ""
     full = first_error_first("/usr/include/x.h(1): catastrophic error: error while writing: No space left on device\n")
-    assert "No space left on device (/tmp may hold " in full
+    assert "No space left on device (its /tmp may hold " in full
 
 
 def test_an_error_chain_with_a_failed_compiler_is_final(tmp_path: Path) -> None:

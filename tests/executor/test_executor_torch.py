@@ -291,6 +291,26 @@ def test_what_is_no_class_and_no_python_is_told(judge: JudgeOne, source: str, wo
     assert "SyntaxError" not in judged.message or "```python" in str(judged.failure.traceback)
 
 
+@pytest.mark.parametrize(
+    ("custom", "words"),
+    [
+        (forward("a.sum().backward()\nreturn a"), ("does not require grad", "torch.enable_grad()")),
+        (forward("return a.cuda() + b.cuda()"), ("no GPU here",)),
+        ("class ModelNew:\n    def __call__(self, a, b):\n        return a + b\n", ("it has __call__", "method_name")),
+    ],
+    ids=["gradients", "no-gpu", "call"],
+)
+def test_what_an_error_means_here_is_said_beside_it(judge: JudgeOne, custom: str, words: tuple[str, ...]) -> None:
+    judged = judge(compare(custom))
+    assert judged.verdict in (Verdict.RUNTIME_ERROR, Verdict.COMPILE_ERROR)
+    assert [word for word in words if word not in judged.message] == []
+
+
+def test_a_constructor_that_wants_arguments_is_told_where_they_come_from(judge: JudgeOne) -> None:
+    source = model("x", init="pass").replace("(self):", "(self, channels):")
+    judge(compare(source, source)).ended(Verdict.REJECTED, "missing 1 required", "get_init_inputs()")
+
+
 def test_a_source_in_a_folder_finds_what_lies_beside_it_and_above(judge: JudgeOne) -> None:
     source = "from above import ZERO\nfrom beside import add\n" + forward("return add(a, b) + ZERO")
     files = {

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from daemon.executor.source import tmp_limit
+from daemon.executor.advice import tmp_limit
 
 _ERROR = re.compile(r"\berror\b\s*(#?\w*)\s*:|\bundefined reference\b", re.IGNORECASE)
 
@@ -28,7 +28,7 @@ def first_error_first(log: str, limit: int = 6000) -> str:
     compiler found no space, with how much there is."""
     lines = log.strip().splitlines()
     start = next((number for number, line in enumerate(lines) if _ERROR.search(line)), 0)
-    return "\n".join(lines[start:])[:limit] + (tmp_limit() if os.strerror(errno.ENOSPC) in log else "")
+    return "\n".join(lines[start:])[:limit] + (f" ({tmp_limit()})" if os.strerror(errno.ENOSPC) in log else "")
 
 
 def is_final(log: str) -> bool:

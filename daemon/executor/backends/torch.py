@@ -40,7 +40,7 @@ def from_module(module: ModuleType, source: Source) -> Kernel:
         return _with_inputs(Kernel(function, make_inputs=make_inputs, notes=notes), function, source)
     model_class = _find_class(module, source)
     method = source.metadata.get("method_name") or "forward"
-    _require_method(model_class, method, module)
+    _require_method(model_class, method)
     kernel = Kernel(_not_constructed, make_inputs=make_inputs, make_init_inputs=make_init, notes=notes)
     _with_inputs(kernel, getattr(model_class, method), source)
 
@@ -48,7 +48,10 @@ def from_module(module: ModuleType, source: Source) -> Kernel:
         try:
             instance = model_class(*args, **kwargs)
         except BaseException as error:
-            raise fault_from(error, source.folder, "compile_error", f"constructing {model_class.__name__}") from error
+            fault = fault_from(error, source.folder, "compile_error", f"constructing {model_class.__name__}")
+            if make_init is None and not args and not kwargs and isinstance(error, TypeError):
+                fault.message += " (what a constructor needs comes from get_init_inputs())"
+            raise fault from error
         # Calling the instance runs hooks, as users of nn.Module expect.
         kernel.call = instance if method == "forward" and isinstance(instance, nn.Module) else getattr(instance, method)
         return instance
@@ -88,13 +91,15 @@ def _find_class(module: ModuleType, source: Source) -> Any:
     )
 
 
-def _require_method(model_class: Any, method: str, module: ModuleType) -> None:
+def _require_method(model_class: Any, method: str) -> None:
     # nn.Module defines a forward of its own that only raises: that one does not count.
     found = getattr(model_class, method, None)
     if found is None or found is getattr(nn.Module, method, None):
-        own = [name for name in vars(model_class) if not name.startswith("__")]
+        own = [name for name in vars(model_class) if name == "__call__" or not name.startswith("__")]
         raise KernelFault(
-            "compile_error", f"class {model_class.__name__} in {module.__name__} has no method {method!r}; it has {own}"
+            "compile_error",
+            f"class {model_class.__name__} has no method {method!r}; it has {', '.join(own) or 'none'}. "
+            "Name the one to call with metadata.method_name",
         )
 
 
