@@ -9,7 +9,6 @@ devices are refused.
 
 from __future__ import annotations
 
-import gzip
 import os
 import stat
 import struct
@@ -24,6 +23,7 @@ from typing import IO, Any, cast
 from daemon.config import Limits
 from daemon.errors import HarnessError
 from daemon.intake.admission import Admission
+from daemon.intake.gunzip import Gunzip
 from daemon.intake.names import Form
 from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
@@ -34,7 +34,6 @@ _OTHER_PACKERS = {b"BZh": "bzip2", b"\xfd7z": "xz", b"\x28\xb5\x2f": "zstd", b"7
 _PARSER_FAULTS = (
     tarfile.TarError,
     zipfile.BadZipFile,
-    gzip.BadGzipFile,
     zlib.error,
     struct.error,
     EOFError,
@@ -78,11 +77,9 @@ def _corrupt(admission: Admission) -> Iterator[None]:
         admission.stop(f"is not a sound archive: {str(error) or type(error).__name__}")
 
 
-def _read(raw: IO[bytes], size: int) -> bytes:
+def _read(raw: IO[bytes] | Gunzip, size: int) -> bytes:
     try:
         return raw.read(size)
-    except gzip.BadGzipFile:
-        raise
     except OSError as error:
         raise HarnessError(f"cannot read the archive: {error.strerror or error}") from error
 
@@ -93,7 +90,7 @@ class TarStream:
     Every byte counts against the bundle's cap; bytes that tarfile wants for headers count against `overhead_limit` too.
     """
 
-    def __init__(self, raw: IO[bytes], admission: Admission, overhead_limit: int) -> None:
+    def __init__(self, raw: IO[bytes] | Gunzip, admission: Admission, overhead_limit: int) -> None:
         self._raw = raw
         self._admission = admission
         self._overhead_left = overhead_limit
@@ -141,7 +138,7 @@ class TarStream:
 
 
 def _unpack_tar(raw: IO[bytes], target: Path, admission: Admission, overhead_limit: int, *, packed: bool) -> None:
-    unpacked = cast("IO[bytes]", gzip.GzipFile(fileobj=raw, mode="rb")) if packed else raw
+    unpacked = Gunzip(raw) if packed else raw
     stream = TarStream(unpacked, admission, overhead_limit)
     for member in tar_members(stream):
         path = admission.admit(member.name, is_folder=member.isdir())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from daemon.intake import regular
+from daemon.intake.gunzip import Gunzip
 from daemon.intake.names import Form
 
 _CHUNK_BYTES = 256 * 1024
@@ -25,7 +25,8 @@ _ZIP_TAIL_BYTES = _ZIP_END_BYTES + 65535
 
 
 def is_intact(path: Path, form: Form) -> bool:
-    """True when the end of the archive is there. One of more than 16 MiB unpacked is not looked through: False."""
+    """True when the end of the archive is there. One of more than 16 MiB, packed or unpacked, is not looked through:
+    False."""
     try:
         with regular.opened(path) as stream:
             return _zip_ends(stream) if form is Form.ZIP else _tar_ends(stream)
@@ -66,7 +67,9 @@ def _plain_tar_ends(stream: IO[bytes]) -> bool:
 
 def _packed_tar_ends(stream: IO[bytes]) -> bool:
     """The stream decompresses to its end and ends in two empty blocks; gzip's own checksum has been checked by then."""
-    unpacked = cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb"))
+    if os.fstat(stream.fileno()).st_size > _LOOK_LIMIT_BYTES:
+        return False
+    unpacked = Gunzip(stream)
     tail, total = b"", 0
     while chunk := unpacked.read(_CHUNK_BYTES):
         total += len(chunk)
