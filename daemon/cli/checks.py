@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import shlex
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ def all_checks(loaded: LoadedSettings) -> Iterator[Check]:
     yield _same_file_system(settings)
     yield _inbox_watching(settings)
     yield from _pause(settings)
+    yield from _core_dumps()
     yield from _privacy(settings)
     yield from _metrics_file(settings)
     yield from _free_space(settings)
@@ -74,6 +76,14 @@ def _same_file_system(settings: Settings) -> Check:
         message = f"{names} and the inbox are on different mounts: bundles cannot be moved by rename"
         return Check("spool", Status.FAIL, message, f"mount all of {paths.inbox.parent}, and no folder in it")
     return Check("spool", Status.OK, f"inbox, work and archive are on one mount ({paths.inbox.parent})")
+
+
+def _core_dumps(pattern: Path = Path("/proc/sys/kernel/core_pattern")) -> Iterator[Check]:
+    """Where the kernel starts a program for every crash, only a limit of 1 byte keeps it from that for a cell's."""
+    piped = pattern.read_text("utf-8", "replace").startswith("|") if pattern.exists() else False
+    if piped and resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        message = "the kernel runs a program as root for every crash of a cell, for the limit of core files is 0 here"
+        yield Check("core dumps", Status.WARN, message, "start evald with a limit of 1: LimitCORE=1, or ulimit -c 1")
 
 
 def _pause(settings: Settings) -> Iterator[Check]:

@@ -13,6 +13,7 @@ that is killed.
 from __future__ import annotations
 
 import os
+import platform
 import select
 import signal
 import socket
@@ -31,6 +32,7 @@ _FREEZE_LIMIT_S = 2.0
 _KILL_LIMIT_S = 30.0
 _STOPPED_STATES = frozenset("TtZX")
 _UNINTERRUPTIBLE = "D"
+_FORKING = {"x86_64": ("56", "58", "435"), "aarch64": ("220", "435")}  # clone, vfork, clone3
 
 
 @dataclass(frozen=True)
@@ -327,11 +329,23 @@ def _all_stopped(pid: int) -> bool:
 
 
 def _states_of(pid: int) -> set[str]:
-    """Of every thread: a leader that has exited shows Z while others go on. Empty once all of it is gone."""
+    """Of every thread: a leader that has exited shows Z while others go on. "T" for one that waits for a child that has
+    its memory: no signal stops it, and it runs no sooner than the child, which has been stopped. Empty once all of it
+    is gone."""
     try:
-        return {_state_of(task) for task in Path(f"/proc/{pid}/task").iterdir()}
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return set()
+    states = ((task, _state_of(task)) for task in tasks)
+    return {"T" if state == _UNINTERRUPTIBLE and _waits_for_child(task) else state for task, state in states}
+
+
+def _waits_for_child(task: Path) -> bool:
+    """Whether a thread that is in the kernel is in vfork (proc(5), `syscall`)."""
+    try:
+        return (task / "syscall").read_text("ascii").split()[0] in _FORKING.get(platform.machine(), ())
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _state_of(task: Path) -> str:

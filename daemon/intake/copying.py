@@ -108,11 +108,13 @@ def _copy_file(entry: Path, name: str, staging: Path, limits: Limits) -> Admissi
 def open_regular(path: Path, name: str) -> Iterator[int]:
     """A descriptor of the regular file at `path`, opened without following a link or waiting for a pipe."""
     try:
-        descriptor = os.open(path, regular.OPEN_FLAGS)
+        descriptor = regular.Patience().open(path)
     except FileNotFoundError as error:
         raise LostClaim(f"{path} is gone") from error
     except PermissionError as error:
         raise _refused(name, "cannot be read: permission denied") from error
+    except BlockingIOError as error:
+        raise _refused(name, regular.LEASED) from error
     except OSError as error:
         raise HarnessError(f"cannot open {readable(str(path))}: {error.strerror or error}") from error
     try:

@@ -11,13 +11,13 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake.admission import Admission
 from daemon.intake.names import readable
-from daemon.intake.regular import OPEN_FLAGS
+from daemon.intake.regular import LEASED, OPEN_FLAGS, Patience
 from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
 _OPEN_FOLDER = OPEN_FLAGS | os.O_DIRECTORY
@@ -59,6 +59,7 @@ class _FolderCopy:
     target: Path
     admission: Admission
     durable: bool
+    patience: Patience = field(default_factory=Patience)
 
     def copy_level(self, level: int, prefix: str) -> None:
         """Copy what is directly in the open folder `level`, then what is below. Depth is capped by the path rules."""
@@ -75,10 +76,10 @@ class _FolderCopy:
             return
         if stat.S_ISDIR(mode):
             make_folder(self.target / path)
-            with _opened(name, _OPEN_FOLDER, level) as below:
+            with self._opened(name, _OPEN_FOLDER, level) as below:
                 self.copy_level(below, f"{raw}/")
         elif stat.S_ISREG(mode):
-            with _opened(name, OPEN_FLAGS, level) as source:
+            with self._opened(name, OPEN_FLAGS, level) as source:
                 self._copy_open_file(source, path)
         elif stat.S_ISLNK(mode):
             self._copy_linked(path, os.readlink(name, dir_fd=level))
@@ -113,7 +114,7 @@ class _FolderCopy:
             if stat.S_ISLNK(mode):
                 return os.readlink(name, dir_fd=level)
             if stat.S_ISREG(mode):
-                with _opened(name, OPEN_FLAGS, level) as source:
+                with self._opened(name, OPEN_FLAGS, level) as source:
                     self._copy_open_file(source, path)
             else:
                 self.admission.refuse(path, f"is a link to {readable(place)}, which is not a file")
@@ -133,22 +134,23 @@ class _FolderCopy:
             os.close(level)
 
     @contextmanager
+    def _opened(self, name: str, flags: int, level: int) -> Iterator[int]:
+        descriptor = self.patience.open(name, flags, dir_fd=level)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
     def _faults(self, raw: str) -> Iterator[None]:
         """Blame what a sender can cause (no permission, a name that vanished) on the bundle, the rest on the disk."""
         try:
             yield
         except FileNotFoundError:
             self.admission.refuse(raw, "is a link to nothing, or vanished while the bundle was read")
+        except BlockingIOError:
+            self.admission.refuse(raw, LEASED)
         except OSError as error:
             if error.errno not in _BUNDLE_FAULTS:
                 raise HarnessError(f"cannot read {readable(raw)}: {error.strerror or error}") from error
             self.admission.refuse(raw, f"cannot be opened: {error.strerror}")
-
-
-@contextmanager
-def _opened(name: str, flags: int, level: int) -> Iterator[int]:
-    descriptor = os.open(name, flags, dir_fd=level)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -5,12 +5,36 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+LEASED = "is under a lease (F_SETLEASE) that its holder does not give up: drop it when nothing has it open"
+_LEASE_S = 2.0
+_LEASE_STEP_S = 0.01
+
+
+class Patience:
+    """With whoever holds leases on the files of one bundle, a file server say: so long altogether."""
+
+    def __init__(self) -> None:
+        self._left_s = _LEASE_S
+
+    def open(self, name: str | Path, flags: int = OPEN_FLAGS, *, dir_fd: int | None = None) -> int:
+        """A descriptor. Raises `OSError`; of these `BlockingIOError` for a file that stays under a lease."""
+        while True:
+            try:
+                return os.open(name, flags, dir_fd=dir_fd)
+            except BlockingIOError:
+                if self._left_s <= 0:
+                    raise
+                self._left_s -= _LEASE_STEP_S
+                time.sleep(_LEASE_STEP_S)
 
 
 @contextmanager

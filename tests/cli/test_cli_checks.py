@@ -146,6 +146,21 @@ def test_whose_folders_they_are_is_not_changed_by_a_hint(settings: Settings, mon
     assert hint.startswith("run this as whom it belongs to: sudo -u ")
 
 
+def test_the_doctor_warns_of_a_program_that_crashes_would_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pattern, limits = tmp_path / "core_pattern", [(0, 0)]
+    monkeypatch.setattr(checks.resource, "getrlimit", lambda _: limits[0])
+    assert list(checks._core_dumps(pattern)) == []
+    pattern.write_text("core\n")
+    assert list(checks._core_dumps(pattern)) == []
+    pattern.write_text("|/usr/lib/systemd/systemd-coredump %P\n")
+    [warned] = checks._core_dumps(pattern)
+    assert warned.status is Status.WARN and "LimitCORE=1" in str(warned.hint)
+    limits[0] = (0, 1)
+    assert list(checks._core_dumps(pattern)) == []
+
+
 def test_the_doctor_finds_another_owner_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed._package_owner().status is Status.OK
     metadata = tmp_path / "python_daemon-3.1.2.dist-info"

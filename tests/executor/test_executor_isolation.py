@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Callable
@@ -114,6 +115,10 @@ def probe(secret):
     attempt("nofile", lambda: raised(resource.RLIMIT_NOFILE, 100000))
     attempt("nproc", lambda: raised(resource.RLIMIT_NPROC, 100000))
     attempt("core", lambda: raised(resource.RLIMIT_CORE, 1 << 20))
+    attempt("limits of pid 1", lambda: resource.prlimit(1, resource.RLIMIT_CPU, (1, 1)))
+    attempt("own limits", lambda: resource.prlimit(0, resource.RLIMIT_CPU))
+    attempt("clone for the parent", lambda: syscall(56, 0x8000 | 17, 0, 0, 0, 0))
+    attempt("core limit", lambda: resource.getrlimit(resource.RLIMIT_CORE)[0])
     attempt("priorities", lambda: list(map(resource.getrlimit, (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO))))
     attempt("first to go", lambda: open("/proc/self/oom_score_adj").read().strip())
     attempt("go last", lambda: Path("/proc/self/oom_score_adj").write_text("0"))
@@ -241,9 +246,18 @@ def test_clone3_does_not_exist_so_that_clones_flags_can_be_read(report: dict[str
     assert report["clone3"] == "refused:ENOSYS"
 
 
-@pytest.mark.parametrize("what", ["setuid", "setgid", "nofile", "nproc", "core", "kill init"])
+@pytest.mark.parametrize(
+    "what", ["setuid", "setgid", "nofile", "nproc", "core", "kill init", "limits of pid 1", "clone for the parent"]
+)
 def test_no_privilege_or_limit_can_be_raised(report: dict[str, str], what: str) -> None:
     assert report[what].startswith("refused:"), report[what]
+
+
+def test_no_program_is_run_for_a_crash(report: dict[str, str]) -> None:
+    """Which core_pattern may name: only a limit of exactly one byte keeps the kernel from it (core(5))."""
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    assert report["core limit"] == ("allowed:0" if most == 0 else "allowed:1")
+    assert report["own limits"].startswith("allowed:")
 
 
 def test_a_cell_goes_first_where_a_host_runs_out_of_memory(report: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,20 +29,28 @@ if libc.vfork() == 0:
 def waiting() -> Iterator[PlainProgram]:
     program = start_plain([sys.executable, "-I", "-c", _WAITS_IN_THE_KERNEL], {"HOME": "/tmp/x"}, keep_fds=())
     deadline = time.monotonic() + 60
-    while programs._states_of(program._process.pid) != {"D"}:
+    while programs._state_of(Path(f"/proc/{program._process.pid}")) != "D":
         assert time.monotonic() < deadline and program.poll() is None
         time.sleep(0.01)
     yield program
     program.kill()
 
 
+def test_one_that_waits_for_a_child_with_its_memory_stands_when_the_child_does(waiting: PlainProgram) -> None:
+    waiting.freeze()
+    states = {programs._state_of(task) for task in Path(f"/proc/{waiting._process.pid}/task").iterdir()}
+    assert states == {"D"}
+
+
 def test_one_that_the_kernel_keeps_is_not_accused(waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "_FREEZE_LIMIT_S", 0.1)
+    monkeypatch.setattr(programs, "_waits_for_child", lambda _: False)
     with pytest.raises(HarnessError, match="inside the kernel"):
         waiting.freeze()
 
 
-def test_one_that_runs_on_is(waiting: PlainProgram) -> None:
+def test_one_that_runs_on_is(waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_waits_for_child", lambda _: False)
     pid = waiting._process.pid
     assert isinstance(programs._not_stopped([os.getpid()]), RunsOnError)
     assert isinstance(programs._not_stopped([os.getpid(), pid]), RunsOnError)

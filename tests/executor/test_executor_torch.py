@@ -296,7 +296,10 @@ def test_what_is_no_class_and_no_python_is_told(judge: JudgeOne, source: str, wo
     [
         (forward("a.sum().backward()\nreturn a"), ("does not require grad", "torch.enable_grad()")),
         (forward("return a.cuda() + b.cuda()"), ("no GPU here",)),
-        ("class ModelNew:\n    def __call__(self, a, b):\n        return a + b\n", ("it has __call__", "method_name")),
+        (
+            "class ModelNew:\n    def __call__(self, a, b):\n        return a + b\n",
+            ("it has '__call__'", "method_name"),
+        ),
     ],
     ids=["gradients", "no-gpu", "call"],
 )

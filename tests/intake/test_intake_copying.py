@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import socket
 import stat
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +15,7 @@ from intake_bundles import SOURCE, bundle_members, write_bundle, write_tar, writ
 
 from daemon.config import Limits
 from daemon.errors import BundleError, LostClaim
+from daemon.intake import regular
 from daemon.intake.copying import private_copy
 
 LIMITS = Limits()
@@ -129,6 +133,45 @@ def test_a_dropped_entry_that_is_no_bundle_is_refused(kind: str, tmp_path: Path)
         entry.write_text("x")
     (line,) = problems(entry)
     assert "drop a folder" in line
+
+
+@pytest.fixture
+def lease(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], int]]:
+    """Take a write lease on a file: its descriptor, to be let go of with F_UNLCK."""
+    monkeypatch.setattr(regular, "_LEASE_S", 0.05)
+    held: list[int] = []
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # what the kernel sends to the holder
+
+    def take(path: Path) -> int:
+        held.append(os.open(path, os.O_RDWR))
+        fcntl.fcntl(held[-1], fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        return held[-1]
+
+    yield take
+    for descriptor in held:
+        os.close(descriptor)
+    signal.signal(signal.SIGIO, before)
+
+
+def test_files_that_their_sender_keeps_under_a_lease_are_his_fault(
+    tmp_path: Path, lease: Callable[[Path], int]
+) -> None:
+    entry, single = write_bundle(tmp_path / "b"), tmp_path / "c.json"
+    single.write_text("{}")
+    lease(entry / "kernel.py")
+    lease(single)
+    for dropped in (entry, single):
+        with pytest.raises(BundleError, match="under a lease"):
+            private_copy(dropped, tmp_path / "copy", LIMITS)
+
+
+def test_a_lease_that_is_given_up_when_it_is_asked_for_is_waited_for(
+    tmp_path: Path, lease: Callable[[Path], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = write_bundle(tmp_path / "b")
+    held = lease(entry / "kernel.py")
+    monkeypatch.setattr(regular.time, "sleep", lambda _: fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_UNLCK))
+    assert "kernel.py" in private_copy(entry, tmp_path / "copy", LIMITS).files
 
 
 def test_a_vanished_entry_is_a_lost_claim(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def _require_method(model_class: Any, method: str) -> None:
         own = [name for name in vars(model_class) if name == "__call__" or not name.startswith("__")]
         raise KernelFault(
             "compile_error",
-            f"class {model_class.__name__} has no method {method!r}; it has {', '.join(own) or 'none'}. "
+            f"class {model_class.__name__} has no method {method!r}; it has {', '.join(map(repr, own)) or 'none'}. "
             "Name the one to call with metadata.method_name",
         )
 

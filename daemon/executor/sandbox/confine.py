@@ -13,6 +13,9 @@ from daemon.executor.sandbox import seccomp
 _PR_SET_PDEATHSIG = 1
 _LEAST_PRIORITY = 19
 _PENDING_SIGNALS = 1024
+_NO_CORE = (
+    1  # byte. At 0 a program that core_pattern names would be run as root for every crash (core(5)); at 1 none is
+)
 
 
 def die_with_parent() -> None:
@@ -28,7 +31,7 @@ def confine(limits: dict[str, int]) -> None:
     Hard limits cannot be raised again: the cell has no capabilities. Raises `OSError` or `RuntimeError` when a wall is
     missing: the cell must then exit.
     """
-    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_CORE, _NO_CORE)
     _limit(resource.RLIMIT_NPROC, limits["processes"])
     _limit(resource.RLIMIT_NOFILE, limits["open_files"])
     _limit(resource.RLIMIT_FSIZE, limits["file_bytes"])

@@ -3,7 +3,8 @@
 Refused (EPERM): new namespaces, mounts, tracing and reading other processes, kernel keyrings, bpf, io_uring,
 userfaultfd, perf, modules, clocks, every socket family but AF_UNIX (a cell has no network, but vsock and alg sockets
 ignore namespaces) and its out-of-band bytes, which nobody needs and whose code in the kernel had holes
-(CVE-2025-38236), and what makes the kernel send a signal of one's choice later: a timer that sends SIGCONT would wake
+(CVE-2025-38236), limits of other processes and children for one's parent, with which pid 1 of a cell could be made to use up its time;
+and what makes the kernel send a signal of one's choice later: a timer that sends SIGCONT would wake
 a process that SIGSTOP has frozen. So is what the kernel goes on with while its process stands frozen (asynchronous
 I/O; timers by descriptor, of which 200,000 that expire at once stop a processor for a second; merging equal pages of
 memory), and what is counted across all namespaces, for the host or for the user that runs the daemon: contexts of
@@ -39,6 +40,7 @@ _F_TELLING = {"F_GETLK": 5, "F_OFD_GETLK": 36, "F_SETLEASE": 1024, "F_GETLEASE":
 _MSG_OOB = 1
 _MADV_MERGEABLE, _PR_SET_MEMORY_MERGE = 12, 67
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWTIME (sched.h)
+_CLONE_PARENT = 0x8000
 _CLONE_NEWTIME = 0x80  # shares its bit with the exit signal of clone: only unshare can ask for it
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
 
@@ -142,7 +144,8 @@ class _ByArgument:
 
 
 _BY_ARGUMENT = {
-    "clone": _ByArgument((56, 220), 0, _JUMP_SET, _NEW_NAMESPACES & ~_CLONE_NEWTIME),
+    "clone": _ByArgument((56, 220), 0, _JUMP_SET, _NEW_NAMESPACES & ~_CLONE_NEWTIME | _CLONE_PARENT),
+    "prlimit64": _ByArgument((302, 261), 0, _JUMP_EQ, 0, must_hold=True),
     "socket": _ByArgument((41, 198), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
     "socketpair": _ByArgument((53, 199), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
     "fcntl F_SETSIG": _ByArgument((72, 25), 1, _JUMP_EQ, _F_SETSIG),
