@@ -20,9 +20,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from enum import StrEnum
 
 import anyio.to_thread
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon import log, opening, service
 from daemon.config import Settings
@@ -31,15 +29,15 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.http.app import make_app
+from daemon.http.connections import Connection
 from daemon.http.gate import is_loopback
-from daemon.http.refusals import ErrorAnswer
 from daemon.http.tokens import Tokens
 from daemon.intake.owner import Owner
 from daemon.notify import Notifier
 from daemon.stopping import Stop
 
 _BACKLOG = 100
-_HEAD_S = 10.0  # a connection says within so long what it wants
+_UNREAD_MS = 60_000  # a client that takes nothing of its answer for so long is gone
 _GRACE_S = 5
 _KEEP_ALIVE_S = 75  # longer than clients keep a connection: else one is closed just as it is used again
 # Every thread that computes takes its turn before the event loop gets its own again: few threads, short turns.
@@ -110,6 +108,7 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
     with bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
             bound.bind(address)
             bound.listen(_BACKLOG)
         except OSError as error:
@@ -126,32 +125,6 @@ def _somebody_judges(database: Database) -> bool:
     """Whether a daemon is at work. One of this host that was killed a moment ago still looks so in the database."""
     here = Owner.current()
     return any(daemon.is_there and Owner.of(daemon.owner).may_live(here) for daemon in History(database).daemons())
-
-
-class _Protocol(H11Protocol):
-    """Ends a connection that never asks for anything, and refuses what is no HTTP in the shape of every other error."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._head = self.loop.call_later(_HEAD_S, self._no_head)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head.cancel()
-        super().connection_lost(exc)
-
-    def _no_head(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:
-        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # in the middle of an answer: there is no other
-            self.transport.close()
-            return
-        body = ErrorAnswer(error=msg.rstrip(".").lower(), hint="is this HTTP/1.1?").model_dump_json().encode()
-        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
-        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
-            self.transport.write(self.conn.send(event))
-        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -172,10 +145,11 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        http=_Protocol,
+        http=Connection,
         backlog=_BACKLOG,
     )
     log.adopt("uvicorn", logging.ERROR)  # what it warns of are mistakes of clients, who have been told
+    log.adopt("asyncio", logging.ERROR)
     server = _Server(config)
 
     async def run() -> None:

@@ -3,10 +3,10 @@
 Refused (EPERM): new namespaces, mounts, tracing and reading other processes, kernel keyrings, bpf, io_uring,
 userfaultfd, perf, modules, clocks, every socket family but AF_UNIX (a cell has no network, but vsock and alg sockets
 ignore namespaces) and its out-of-band bytes, which nobody needs and whose code in the kernel had holes
-(CVE-2025-38236), limits of other processes and children for one's parent, with which pid 1 of a cell could be made to use up its time;
-and what makes the kernel send a signal of one's choice later: a timer that sends SIGCONT would wake
-a process that SIGSTOP has frozen. So is what the kernel goes on with while its process stands frozen (asynchronous
-I/O; timers by descriptor, of which 200,000 that expire at once stop a processor for a second; merging equal pages of
+(CVE-2025-38236); limits of other processes and children for one's parent, with which pid 1 of a cell could be made to
+use up its time; and what makes the kernel send a signal of one's choice later: a timer that sends SIGCONT would wake a
+process that SIGSTOP has frozen. So is what the kernel goes on with while its process stands frozen (asynchronous I/O;
+timers by descriptor, of which 200,000 that expire at once stop a processor for a second; merging equal pages of
 memory), and what is counted across all namespaces, for the host or for the user that runs the daemon: contexts of
 asynchronous I/O, inotify instances, message queues.
 Flushing succeeds and does nothing: a cell writes to tmpfs only, but can open files of the host's disks and flush those.

@@ -1,0 +1,109 @@
+"""Connections that begin and do not go on: each ends by itself, and those of others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from daemon.http import connections
+from daemon.http.connections import Connection
+
+GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Open = Callable[[], Coroutine[Any, Any, Streams]]
+
+
+async def app(_scope: Any, _receive: Any, send: Any) -> None:
+    """Answers at once, whether the body has come or not."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Open]:
+    config = uvicorn.Config(app, log_config=None, lifespan="off")
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield lambda: asyncio.open_connection("127.0.0.1", port)
+
+
+async def answered(streams: Streams, request: bytes = GET) -> None:
+    streams[1].write(request)
+    await streams[1].drain()
+    assert b"200 OK" in await streams[0].readuntil(b"ok")
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_HEAD_S", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "then"),
+    [
+        (None, b""),
+        (None, b"G"),
+        (GET, b"G"),
+        (b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n", b"x"),
+    ],
+    ids=["nothing", "half-a-head", "half-a-second-head", "body-of-what-was-answered"],
+)
+def test_who_begins_and_does_not_go_on_is_let_go(request_bytes: bytes | None, then: bytes) -> None:
+    async def held() -> None:
+        async with serving() as connect:
+            reader, writer = streams = await connect()
+            if request_bytes is not None:
+                await answered(streams, request_bytes)
+            writer.write(then)
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+
+    asyncio.run(held())
+
+
+def test_who_waits_between_requests_is_not() -> None:
+    async def patient() -> None:
+        async with serving() as connect:
+            streams = await connect()
+            for _ in range(3):
+                await answered(streams)
+                await asyncio.sleep(0.3)
+            streams[1].write(GET[:10])
+            await answered(streams, GET[10:])
+            await asyncio.sleep(0.3)
+            await answered(streams)
+
+    asyncio.run(patient())
+
+
+def test_those_beyond_what_there_are_descriptors_for_are_refused_and_the_others_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "_HEAD_S", 60)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (connections._KEPT_FREE + 2, 4096))
+
+    async def crowd() -> None:
+        async with serving() as connect:
+            first, second = await connect(), await connect()
+            await answered(first)
+            await answered(second)
+            reader, writer = await connect()
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await answered((reader, writer))
+            await answered(first)
+            second[1].close()
+            await second[1].wait_closed()
+            await answered(await connect())
+
+    asyncio.run(crowd())
