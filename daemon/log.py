@@ -38,9 +38,13 @@ def _one_line(text: str) -> str:
 
 
 def _printable(value: object) -> str:
-    escaped = _one_line(str(value))
+    """A field's value, in quotes where it has anything that could be taken for the next field."""
+    text = str(value)
+    escaped = _one_line(text)
     if not any(character in escaped for character in ' "='):
         return escaped
+    if text.isprintable():  # else backslashes have been escaped already
+        escaped = escaped.replace("\\", "\\\\")
     return '"' + escaped.replace('"', '\\"') + '"'
 
 

@@ -135,7 +135,12 @@ class Keys:
                 raise Refusal(
                     422, "this idempotency key came with another body before", hint="use a fresh key", job_id=job_id
                 )
-            yield
+            try:
+                yield
+            except BaseException:
+                if not known:  # a request that was refused leaves nothing behind
+                    (self._folder / job_id).unlink(missing_ok=True)
+                raise
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, body_sha256.encode("ascii"), 0)
         finally:

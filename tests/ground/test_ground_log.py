@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 
 import pytest
 
@@ -21,6 +22,20 @@ def test_a_field_cannot_forge_a_second_line(capsys: pytest.CaptureFixture[str]) 
     log.story("claimed", name="a\nb\x1b[31m")
     (line,) = capsys.readouterr().err.splitlines()
     assert "a\\nb\\x1b[31m" in line
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['x" verdict=passed job="', 'x\\" verdict=passed job=\\"', 'a\n" verdict=passed', "two words\\", "back\\slash"],
+)
+def test_a_field_cannot_forge_another_field(capsys: pytest.CaptureFixture[str], value: str) -> None:
+    log.setup("info")
+    log.story("claimed", name=value, verdict="rejected")
+    (line,) = capsys.readouterr().err.splitlines()
+    fields = line.partition("claimed ")[2]
+    assert [word.partition("=")[0] for word in shlex.split(fields)] == ["name", "verdict"]
+    if value.isprintable() and " " in value:
+        assert shlex.split(fields)[0] == f"name={value}"
 
 
 def test_under_the_journal_a_priority_stands_in_front(

@@ -152,6 +152,17 @@ def test_keys_survive_their_folder_and_tell_no_tales_of_jobs_that_never_were(ser
         )
 
 
+def test_a_request_that_was_refused_leaves_no_key_and_no_others_are_touched(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys")
+    with keys.held("taken", "a" * 64):
+        pass
+    for job_id in ("taken", "fresh"):
+        with pytest.raises(OperatorError), keys.held(job_id, "a" * 64):
+            raise OperatorError("no room")
+    assert [path.name for path in (tmp_path / "keys").iterdir()] == ["taken"]
+    assert (tmp_path / "keys" / "taken").read_text("ascii") == "a" * 64
+
+
 def test_a_torn_key_file_binds_nobody_and_old_keys_are_forgotten(tmp_path: Path) -> None:
     keys = Keys(tmp_path / "keys")
     (tmp_path / "keys").mkdir()
