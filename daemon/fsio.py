@@ -104,15 +104,23 @@ def remove_tree(folder: Path) -> None:
 
     Never follows links, also where somebody puts them in place of what is being removed: a link is removed itself.
     """
-    try:
-        if not stat.S_ISDIR(folder.lstat().st_mode):
-            folder.unlink()
-            return
-        shutil.rmtree(folder)
-    except FileNotFoundError:
+    while True:
+        try:
+            _remove(folder)
+        except FileNotFoundError:
+            if os.path.lexists(folder):  # somebody else removes it too: something inside was gone
+                continue
         return
-    except PermissionError:  # the other way would not come further, and leave folders under other names
-        raise
+
+
+def _remove(folder: Path) -> None:
+    if not stat.S_ISDIR(folder.lstat().st_mode):
+        folder.unlink()
+        return
+    try:
+        shutil.rmtree(folder)
+    except (FileNotFoundError, PermissionError):
+        raise  # the other way would not come further, and leave folders under other names
     except (RecursionError, OSError):
         _remove_deep(folder)
 

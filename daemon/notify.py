@@ -86,14 +86,14 @@ class Notifier:
         """True when it was delivered."""
         if not self._address:
             return False
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.settimeout(_SEND_LIMIT_S)
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.settimeout(_SEND_LIMIT_S)
                 channel.connect(self._address)
                 channel.send("\n".join(lines).encode())
-            except OSError as error:
-                log.story("the service manager does not listen", level=10, reason=error)
-                return False
+        except OSError as error:
+            log.story("the service manager does not listen", level=10, reason=error)
+            return False
         return True
 
 

@@ -25,6 +25,7 @@ from daemon.db.history import History
 from daemon.db.records import DaemonState, JobRecord, Lease, Published, Whereabouts
 from daemon.db.repository import Repository
 from daemon.errors import LostClaim
+from daemon.intake import names
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Desk
@@ -131,7 +132,7 @@ class Reconciler:
                     self._replay_one(waiting, repairs)
 
         for torn in self._each(results.half_staged(self._paths)):
-            job = self._history.job(torn.job_id)
+            job = self._job(torn.job_id)
             in_use = job is not None and job.fence == torn.fence and self._is_held_elsewhere(job)
             if not in_use and not self._is_busy(torn.job_id):
                 with self._by_itself(torn.folder):
@@ -139,12 +140,16 @@ class Reconciler:
                     repairs.discarded += 1
 
     def _replay_one(self, waiting: results.Staged, repairs: Repairs) -> None:
-        job = self._history.job(waiting.job_id)
+        job = self._job(waiting.job_id)
         if job is not None and job.fence == waiting.fence:
             self._replay(waiting, job, repairs)
         elif job is None or not self._is_held_elsewhere(job):
             results.discard(waiting)
             repairs.discarded += 1
+
+    def _job(self, job_id: str) -> JobRecord | None:
+        """The job of a folder that is named after it; what somebody else has put there stands for none."""
+        return self._history.job(job_id) if names.JOB_ID.fullmatch(job_id) else None
 
     def _is_held_elsewhere(self, job: JobRecord) -> bool:
         """Whether a living daemon may be publishing this job right now: its staged result is then not ours to touch."""
@@ -156,7 +161,9 @@ class Reconciler:
             if self._is_held_elsewhere(job):
                 return
             try:
-                self._repository.publish(_lease_of(job), Published(waiting.evaluation(), waiting.document()))
+                document = waiting.document()
+                published = Published(waiting.evaluation(), document, document.get("queue_ms"))
+                self._repository.publish(_lease_of(job), published)
                 repairs.published += 1
             except LostClaim:
                 results.discard(waiting)
@@ -243,7 +250,7 @@ class Reconciler:
     def _remove_copies(self, repairs: Repairs) -> None:
         for folder in self._each(self._paths.jobs.iterdir()):
             job_id, fence, *_ = [*folder.name.strip(".").split("."), ""]
-            job = self._history.job(job_id)
+            job = self._job(job_id)
             held = job is not None and job.state in (JobState.CLAIMED, JobState.RUNNING)
             if self._is_busy(job_id) or (job is not None and held and fence == str(job.fence)):
                 continue

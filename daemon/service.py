@@ -133,7 +133,7 @@ class Service:
             self._desk,
             self._history,
             self._spool.owner.tag,
-            Doorbell(lambda name: self._monitor.working(f"claiming {name}"), self._claimed, self._count),
+            Doorbell(self._claiming, self._claimed, self._count),
             left_alone=lambda: len(self._left_alone.names(time.monotonic())),
         )
         self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
@@ -330,14 +330,19 @@ class Service:
         told, reason = self._engine.devices(), self._why_unfit
         return tuple(one if reason is None or one.reason else replace(one, reason=reason) for one in told)
 
+    def _claiming(self, name: str) -> None:
+        """A file server may be slow about it, and there may be many: running jobs keep their leases meanwhile."""
+        self._monitor.working(f"claiming {name}")
+        self._pulse.beat()
+
     def _work(self, lease: Lease) -> bool:
         """Whether evald did what it should."""
         self._monitor.taking(lease.name)
         self._at_work.add(lease.job_id)
         self._pulse.add(lease)
-        self._listener.started(lease.job_id, lease.name)
         ended = False
         try:
+            self._listener.started(lease.job_id, lease.name)
             outcome = self._desk.judge(lease, self._on_progress)
             ended = True
         finally:

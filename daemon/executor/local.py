@@ -131,7 +131,7 @@ class LocalEngine:
         try:
             yield hold
         except BaseException as error:
-            hold.sickness = self._discard(slot) or (error if isinstance(error, DeviceError) else None)
+            hold.sickness = self._discard(slot) or (error if isinstance(error, DeviceError) else hold.sickness)
             raise
         finally:
             if hold.sickness is None:

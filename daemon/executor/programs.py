@@ -174,9 +174,11 @@ class ForkedProgram:
         status.setblocking(False)
 
     def freeze(self) -> None:
-        if self._group is not None and self._group.freeze():
-            self._by_signal = False
-            return
+        if self._group is not None:
+            if self._group.freeze():
+                self._by_signal = False
+                return
+            self._group.thaw()  # what its freezer holds already would never be seen to stop for a signal
         self._by_signal = True
         deadline = time.monotonic() + _FREEZE_LIMIT_S
         while self._stop_all_running():

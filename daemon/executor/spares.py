@@ -61,6 +61,9 @@ class Spares:
         while self._ready:
             cell = self._ready.popleft()
             self._preloaded.discard(cell)
+            if cell in self._stopped:  # the others stay so; this one is wanted now
+                self._stopped.remove(cell)
+                cell.thaw()
             if cell.program.poll() is None and _comes_up(cell):
                 cell.side = side
                 return cell

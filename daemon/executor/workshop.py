@@ -63,7 +63,7 @@ class Workshop:
             self._discard(order.number)
             raise
         finally:
-            self._give_back(job.job_id, order.number)
+            self._give_back(job.job_id, order, order.number)
 
     def _have_built(self, order: _Order, job: JobSpec, device: Device, on_progress: Callable[[Progress], None]) -> None:
         assert order.number is not None
@@ -84,10 +84,9 @@ class Workshop:
             if order is None:
                 return
             order.is_given_up = True
-            builder = None if order.number is None else self._builders.get(order.number)
+            if order.number is not None and (builder := self._builders.get(order.number)) is not None:
+                builder[0].strike()  # while it has this order; `_give_back` ends it before it gets another
             self._changed.notify_all()
-        if builder is not None:
-            builder[0].end()
 
     def close(self) -> None:
         """Kill every builder. Idempotent."""
@@ -122,10 +121,13 @@ class Workshop:
                 order.number = self._free.pop()
             return order.number is not None or self._closed or order.is_given_up
 
-    def _give_back(self, job_id: str, number: int) -> None:
+    def _give_back(self, job_id: str, order: _Order, number: int) -> None:
+        with self._changed:
+            del self._orders[job_id]  # from now on nobody strikes its builder
+        if order.is_given_up:
+            self._discard(number)
         with self._changed:
             self._free.append(number)
-            del self._orders[job_id]
             self._changed.notify_all()
 
     def _builder(self, number: int, device: Device) -> TrustedProcess:

@@ -134,13 +134,15 @@ async def events(
                 async for glance in changes:
                     await desk.gate.require_known(caller)
                     yield ServerSentEvent(event="progress", data=ProgressAnswer.of(glance))
+        if (result := (await desk.job(job_id, caller)).result) is None:
+            raise Refusal(410, f"job {job_id} went back to the inbox", hint="ask for its events again", job_id=job_id)
     except Stopping:
         yield ServerSentEvent(event="stopping", data={"job_id": job_id})
         return
     except Refusal as refusal:
         yield ServerSentEvent(event="refused", data=refusal.answer.model_dump(mode="json", exclude_none=True))
         return
-    yield ServerSentEvent(event="result", data=(await desk.job(job_id, caller)).result)
+    yield ServerSentEvent(event="result", data=result)
 
 
 @router.delete(

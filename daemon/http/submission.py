@@ -182,7 +182,8 @@ class Keys:
                 return False
             with path.open("rb") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(stream.fileno()).st_mtime >= before_s:
+                status = os.fstat(stream.fileno())
+                if status.st_mtime >= before_s or not status.st_nlink:
                     return False
                 path.unlink()
         except (FileNotFoundError, BlockingIOError):

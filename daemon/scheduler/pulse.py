@@ -67,6 +67,10 @@ class Pulse(Generic[Lease]):
         with self._lock:
             return [beat.lease for beat in self._beats.values()]
 
+    def _is_current(self, beat: _Beat[Lease]) -> bool:
+        with self._lock:
+            return self._beats.get(beat.lease.job_id) is beat
+
     def beat(self, *, everybody: bool = False) -> None:
         """Send what is due; for `everybody`: also what is not, as far as this clock knows. It stands still while the
         machine sleeps, and does not jump when the database's is set. Raises `HarnessError` where `everybody` could not
@@ -75,12 +79,15 @@ class Pulse(Generic[Lease]):
         with self._lock:
             due = [beat for beat in self._beats.values() if everybody or beat.due_s <= now_s]
         for number, beat in enumerate(due):
+            if not self._is_current(beat):  # it ended, and perhaps has begun anew, while the others were told
+                continue
             beat.due_s, beat.sent_s = now_s + self._every_s, now_s
             try:
                 self._extend(beat.lease, beat.progress)
             except LostClaim:
-                self.remove(beat.lease.job_id)
-                self._on_lost(beat.lease)
+                if self._is_current(beat):
+                    self.remove(beat.lease.job_id)
+                    self._on_lost(beat.lease)
             except HarnessError:
                 # All of them again at the next turn, before somebody takes their leases for those of a dead daemon.
                 for left in due[number:]:

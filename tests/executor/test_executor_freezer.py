@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.executor.programs import ForkedProgram
 from daemon.executor.sandbox import cell_group, cgroup
 
 
@@ -58,3 +59,36 @@ def test_processes_that_come_and_go_keep_nobody_from_leaving_a_group(
     monkeypatch.setattr(Path, "write_text", write)
     cgroup._leave_inner_node(tmp_path)
     assert moved == ["12", "13"]
+
+
+def test_who_stood_still_himself_looks_once_more(
+    freezer: cell_group._Freezer, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0.0, 100.0])
+
+    def monotonic() -> float:
+        now = next(times)
+        state.write_bytes(b"FROZEN\n" if now else b"FREEZING\n")
+        return now
+
+    monkeypatch.setattr(cell_group.time, "monotonic", monotonic)
+    monkeypatch.setattr(cell_group.os, "pwrite", lambda *_: None)
+    assert freezer.freeze()
+
+
+def test_what_a_freezer_could_not_stop_is_let_go_before_it_gets_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Group:
+        def freeze(self) -> bool:
+            done.append("freeze")
+            return False
+
+        def thaw(self) -> None:
+            done.append("thaw")
+
+    program = ForkedProgram.__new__(ForkedProgram)
+    program._group = Group()  # type: ignore[assignment]
+    monkeypatch.setattr(program, "_stop_all_running", lambda: done.append("signal"))
+    program.freeze()
+    assert done == ["freeze", "thaw", "signal"]

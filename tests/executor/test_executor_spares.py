@@ -205,3 +205,21 @@ def test_what_one_kernel_leaves_is_not_there_for_the_next(judge: JudgeOne) -> No
         judged = judge(compare(source.replace("class ModelNew", f"# {number}\nclass ModelNew")))
         judged.passed()
         assert judged.report["seen"] == "False"
+
+
+def test_one_that_is_wanted_while_they_have_to_be_still_comes_up(
+    spares: Spares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nursery = Nursery({Side.CANDIDATE: spares})
+    nursery.refill()
+    nursery._wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(Cell, "is_up", lambda _: False)
+        with nursery.still():
+            wanted = spares._ready[0]
+            assert wanted in spares._stopped
+            patch.undo()
+            assert spares.start(Side.CANDIDATE) is wanted
+            assert len(spares._stopped) == 1
+    wanted.kill()
+    nursery.close()

@@ -19,6 +19,7 @@ from daemon.executor import local
 from daemon.executor.builder import Builder
 from daemon.executor.devices import CPU, Device
 from daemon.executor.local import LocalEngine
+from daemon.executor.workshop import Workshop
 from daemon.verdict import Verdict
 
 pytestmark = pytest.mark.sandbox
@@ -282,3 +283,50 @@ def test_a_builder_has_the_cell_of_its_next_build_started(tmp_path: Path, spare_
     builder.build(job(tmp_path, recipe("spare 2"), "job2").bundle_dir, lambda: None)
     assert [cell.ended is not None for cell in waiting] == [True] * ready, "one build, one cell"
     cells._cells._zygotes.close()  # as the end of its process would
+
+
+class _Builder:
+    """Stands for a builder's process: answers when it may, and says what was done to it."""
+
+    is_alive = True
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.asked = threading.Event()
+
+    def await_ready(self) -> None: ...
+
+    def send(self, message: dict[str, str]) -> None:
+        self.done.append(f"builds {message['bundle_dir']}")
+        self.asked.set()
+
+    def receive(self, _limit_s: float) -> dict[str, str]:
+        return {"type": "built"}
+
+    def strike(self) -> None:
+        self.done.append("strike")
+
+    def end(self) -> None:
+        self.done.append("end")
+
+
+def test_a_builder_that_was_struck_when_its_order_had_just_ended_builds_for_nobody_else(tmp_path: Path) -> None:
+    made: list[_Builder] = []
+
+    def start(_make: object) -> _Builder:
+        made.append(_Builder())
+        return made[-1]
+
+    workshop = Workshop(small_settings(tmp_path), 1, start)  # type: ignore[arg-type]
+    receive = _Builder.receive
+
+    def given_up_meanwhile(self: _Builder, limit_s: float) -> dict[str, str]:
+        workshop.give_up("a")
+        return receive(self, limit_s)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Builder, "receive", given_up_meanwhile)
+        workshop.build(JobSpec("a", "a", Path("A")), CPU, lambda _: None)
+    workshop.give_up("a")  # it has no order any more
+    workshop.build(JobSpec("b", "b", Path("B")), CPU, lambda _: None)
+    assert [builder.done for builder in made] == [["builds A", "strike", "end"], ["builds B"]]

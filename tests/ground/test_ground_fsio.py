@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -145,3 +146,21 @@ def test_a_folder_is_not_made_where_the_one_it_is_to_lie_in_is_gone(tmp_path: Pa
     with pytest.raises(FileNotFoundError), fsio.new_folder(tmp_path / "unmounted" / "results" / "job"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tree_that_two_remove_at_once_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = tmp_path / "top"
+    for number in range(5):
+        (top / f"inner{number}").mkdir(parents=True)
+        (top / f"inner{number}" / "file").touch()
+    rmtree, others = shutil.rmtree, iter([True])
+
+    def raced(folder: Path) -> None:
+        if next(others, False):
+            rmtree(top / "inner3")
+            raise FileNotFoundError(2, "gone", str(top / "inner3"))
+        rmtree(folder)
+
+    monkeypatch.setattr(fsio.shutil, "rmtree", raced)
+    fsio.remove_tree(top)
+    assert not top.exists()

@@ -216,3 +216,13 @@ def test_the_keeper_pings_by_itself_and_stops_with_its_block(listener: Listener)
         seen = [listener.receive() for _ in range(4)]
     assert seen[0] == ["STATUS=1 queued"]
     assert seen.count(["WATCHDOG=1"]) == 3
+
+
+def test_a_process_without_descriptors_still_does_not_fail_for_the_service_manager(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(*_: object) -> socket.socket:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", none_left)
+    assert not Notifier("/run/nobody").stopping("stopping")

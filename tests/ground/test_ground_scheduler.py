@@ -249,3 +249,22 @@ def test_an_outage_is_told_once_and_the_next_one_again(monkeypatch: pytest.Monke
     assert done.wait(LIMIT_S)
     assert workers.stop(LIMIT_S)
     assert told == ["cannot take or finish a job now"] * 2
+
+
+def test_a_lease_that_was_replaced_while_others_were_told_does_not_end_the_new_one() -> None:
+    lost: list[Right] = []
+    first, stale, fresh = Right("a"), Right("b"), Right("b")
+
+    def extend(lease: Right, _progress: str | None) -> None:
+        if lease is first:  # a slow round trip, in which the other job ends and begins anew
+            pulse.remove("b")
+            pulse.add(fresh)
+        elif lease is stale:
+            raise LostClaim("no longer counts")
+
+    pulse: Pulse[Right] = Pulse(0.0, extend, lost.append)
+    pulse.add(first)
+    pulse.add(stale)
+    pulse.beat(everybody=True)
+    assert lost == []
+    assert any(lease is fresh for lease in pulse.leases)

@@ -70,13 +70,13 @@ class _Freezer:
         switch, state = self._opened()
         stop, _, stopped = self._words
         os.pwrite(switch, stop, 0)
-        start = time.monotonic()
+        start, waited_s = time.monotonic(), 0.0
         while stopped not in os.pread(state, _STATE_BYTES, 0):
-            waited_s = time.monotonic() - start
-            if waited_s > _FREEZE_LIMIT_S:
+            if waited_s > _FREEZE_LIMIT_S:  # before that look: it may be us who stood still for so long
                 return False
             if waited_s > _FREEZE_SOON_S:
                 time.sleep(_FREEZE_POLL_S)
+            waited_s = time.monotonic() - start
         return True
 
     def thaw(self) -> None:
