@@ -162,7 +162,8 @@ def _lift_folders(top: int, name: str) -> list[str]:
 
 @contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `final`; when the block ends well it is fsynced and renamed to `final`.
+    """Yield a temporary folder beside `final`; when the block ends well all of it is fsynced and it is renamed to
+    `final`.
 
     On an exception nothing is left; after a kill `.tmp-FINAL-…` is. `final` must not exist, and the folder it is to lie
     in must: where it is gone, so is the disk that was mounted there.
@@ -171,10 +172,11 @@ def new_folder(final: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for entry in temporary.iterdir():
-            if entry.is_file() and not entry.is_symlink():
-                _fsync_file(entry)
-        fsync_dir(temporary)
+        for folder, _, files in os.walk(temporary, topdown=False):
+            for entry in (Path(folder, name) for name in files):
+                if entry.is_file() and not entry.is_symlink():
+                    _fsync_file(entry)
+            fsync_dir(Path(folder))
         rename(temporary, final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
