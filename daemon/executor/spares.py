@@ -144,6 +144,7 @@ class Nursery:
         self.spares = spares
         # One that stays: a zygote dies with the thread that started it.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="spares")
+        self._is_still = False
         self._coming: Future[None] | None = None
 
     def refill(self) -> None:
@@ -172,13 +173,21 @@ class Nursery:
 
     @contextmanager
     def still(self) -> Iterator[None]:
-        """As long as this lasts, no spare does anything."""
+        """As long as this lasts, no spare does anything. One inside of another lasts as long as that."""
+        if self._is_still:
+            yield
+            return
         self._wait()
+        self._is_still = True
         with ExitStack() as afterwards:
+            afterwards.callback(self._move)
             for spares in self.spares.values():
                 afterwards.callback(spares.go_on)
                 spares.stop()
             yield
+
+    def _move(self) -> None:
+        self._is_still = False
 
     def close(self) -> None:
         """Kill them all. Not to be used any more."""

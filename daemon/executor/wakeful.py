@@ -78,13 +78,15 @@ class Wakeful:
 
     @contextmanager
     def awake(self) -> Iterator[None]:
-        self._is_on = True
+        """One inside of another changes nothing."""
+        was_on, self._is_on = self._is_on, True
         self.step_in()
         try:
             yield
         finally:
-            self._is_on = False
-            self.make_way()
+            self._is_on = was_on
+            if not was_on:
+                self.make_way()
 
     def make_way(self) -> None:
         """Leave the processor to a cell: it sleeps within a microsecond."""

@@ -223,3 +223,17 @@ def test_one_that_is_wanted_while_they_have_to_be_still_comes_up(
             assert len(spares._stopped) == 1
     wanted.kill()
     nursery.close()
+
+
+def test_who_is_still_inside_of_somebody_who_is_wakes_nobody(spares: Spares, monkeypatch: pytest.MonkeyPatch) -> None:
+    nursery = Nursery({Side.CANDIDATE: spares})
+    nursery.refill()
+    nursery._wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(Cell, "is_up", lambda _: False)
+        with nursery.still():
+            with nursery.still():
+                assert len(spares._stopped) == 2
+            assert len(spares._stopped) == 2
+        assert not spares._stopped
+    nursery.close()

@@ -309,6 +309,26 @@ def test_what_an_error_means_here_is_said_beside_it(judge: JudgeOne, custom: str
     assert [word for word in words if word not in judged.message] == []
 
 
+@pytest.mark.parametrize(
+    ("parameters", "given"),
+    [
+        ("size, bias=True", "[[8], {'bias': False}]"),
+        ("", "[[], {}]"),
+        ("size", "[[], {'size': 8}]"),
+        ("sizes, options", "[[8, 4], {'bias': False}]"),
+    ],
+)
+def test_constructor_arguments_may_be_a_list_and_a_dict(judge: JudgeOne, parameters: str, given: str) -> None:
+    """KernelBook's form, unless the constructor takes just such two."""
+    names = [name.partition("=")[0] for name in parameters.replace(" ", "").split(",") if name]
+    checks = {"size": "assert size == 8", "bias": "assert bias is False", "sizes": "assert sizes == [8, 4]"}
+    checks["options"] = "assert options == {'bias': False}"
+    init = "; ".join(["pass", *(checks[name] for name in names)])
+    source = model("x + 1", init=init).replace("(self):", f"(self, {parameters}):" if parameters else "(self):")
+    source += f"def get_init_inputs():\n    return {given}\n"
+    judge(compare(source, source)).passed()
+
+
 def test_a_constructor_that_wants_arguments_is_told_where_they_come_from(judge: JudgeOne) -> None:
     source = model("x", init="pass").replace("(self):", "(self, channels):")
     judge(compare(source, source)).ended(Verdict.REJECTED, "missing 1 required", "get_init_inputs()")

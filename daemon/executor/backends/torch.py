@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -45,6 +45,7 @@ def from_module(module: ModuleType, source: Source) -> Kernel:
     _with_inputs(kernel, getattr(model_class, method), source)
 
     def construct(args: list[Any], kwargs: dict[str, Any]) -> Any:
+        args, kwargs = _as_meant(model_class, args, kwargs)
         try:
             instance = model_class(*args, **kwargs)
         except BaseException as error:
@@ -58,6 +59,28 @@ def from_module(module: ModuleType, source: Source) -> Kernel:
 
     kernel.construct = construct
     return kernel
+
+
+def _as_meant(model_class: Any, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """What the constructor gets. KernelBook writes `[[by position], {by name}]`: that is meant where the names are the
+    constructor's, or where it would not take the two as they stand."""
+    match args:
+        case [list() | tuple() as inner, dict() as by_name] if not kwargs and all(
+            isinstance(key, str) for key in by_name
+        ):
+            signature = inspect.signature(model_class)
+            is_named = bool(by_name) and by_name.keys() <= signature.parameters.keys()
+            if _fits(signature, inner, by_name) and (is_named or not _fits(signature, args, {})):
+                return list(inner), by_name
+    return args, kwargs
+
+
+def _fits(signature: inspect.Signature, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 def _not_constructed(*_: Any) -> Any:

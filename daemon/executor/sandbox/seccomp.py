@@ -39,6 +39,7 @@ _F_LOCKING = {"F_SETLK": 6, "F_SETLKW": 7, "F_OFD_SETLK": 37, "F_OFD_SETLKW": 38
 _F_TELLING = {"F_GETLK": 5, "F_OFD_GETLK": 36, "F_SETLEASE": 1024, "F_GETLEASE": 1025, "F_NOTIFY": 1026}
 _MSG_OOB = 1
 _MADV_MERGEABLE, _PR_SET_MEMORY_MERGE = 12, 67
+_PR_SCHED_CORE = 62  # with which a process has the other half of its core to itself, idle
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWTIME (sched.h)
 _CLONE_PARENT = 0x8000
 _CLONE_NEWTIME = 0x80  # shares its bit with the exit signal of clone: only unshare can ask for it
@@ -155,7 +156,8 @@ _BY_ARGUMENT = {
         for name, command in _F_LOCKING.items()
     },
     "madvise": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_MERGEABLE),
-    "prctl": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SET_MEMORY_MERGE),
+    "prctl merging": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SET_MEMORY_MERGE),
+    "prctl cores": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SCHED_CORE),
     "sendto": _ByArgument((44, 206), 3, _JUMP_SET, _MSG_OOB),
     "sendmsg": _ByArgument((46, 211), 2, _JUMP_SET, _MSG_OOB),
     "sendmmsg": _ByArgument((307, 269), 3, _JUMP_SET, _MSG_OOB),
