@@ -58,7 +58,7 @@ def _package_owner() -> Check:
         return Check(
             "package daemon", Status.WARN, f"evald is not installed, only found in {place}", "pip install -e ."
         )
-    if (theirs := _place_for_judges()) != place:
+    if (theirs := _place_for_judges()) is None or theirs.resolve() != place.resolve():
         message = f"this is {place}, but what judges would import {theirs or 'none'}: they ignore PYTHONPATH"
         return Check(
             "package daemon", Status.FAIL, message, f"{shlex.quote(sys.executable)} -m pip install -e {place.parent}"

@@ -168,9 +168,8 @@ def _running_table(jobs: tuple[JobRecord, ...]) -> None:
 
 def _time_left(job: JobRecord) -> str:
     """Until when its daemon has to give a sign of life."""
-    if job.lease_until is None:
+    if (left_s := job.lease_left_s) is None:
         return ""
-    left_s = (job.lease_until - datetime.now(UTC)).total_seconds()
     return f"{figures.span(left_s)} left" if left_s > 0 else "over"
 
 
@@ -178,8 +177,8 @@ def _holder(job: JobRecord) -> str:
 
     if job.lease_owner is None:
         return ""
-    lost = job.lease_until is not None and job.lease_until < datetime.now(UTC)
-    return f"{job.lease_owner}{' (no sign of life)' if lost else ''}"
+    is_lost = job.lease_left_s is not None and job.lease_left_s < 0
+    return f"{job.lease_owner}{' (no sign of life)' if is_lost else ''}"
 
 
 def _ended_last(history: History) -> tuple[JobRecord, ...]:

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from daemon.cli import health, interrupt, screen, store
@@ -101,7 +100,7 @@ def _state(history: History, one: Dropped, ended: dict[str, Line]) -> str | None
 
 
 def _leased(job: JobRecord) -> bool:
-    return job.lease_until is not None and job.lease_until > datetime.now(UTC)
+    return job.lease_left_s is not None and job.lease_left_s > 0
 
 
 def _anybody_at_work(history: History) -> bool:

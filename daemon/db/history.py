@@ -75,6 +75,7 @@ _JOB_COLUMNS = (
     Job.attempts,
     Job.lease_owner,
     Job.lease_until,
+    now().label("read_at"),
     Job.progress,
     Job.dropped_at,
     Job.created_at,

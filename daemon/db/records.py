@@ -229,6 +229,7 @@ class JobRecord:
     attempts: int
     lease_owner: str | None
     lease_until: datetime | None
+    read_at: datetime = field(compare=False)
     progress: str | None
     dropped_at: datetime
     created_at: datetime
@@ -247,6 +248,12 @@ class JobRecord:
     contract_sha256: str | None
     size_bytes: int
     document: Mapping[str, Any] | None = None  # the result document; only `History.job` and `newest` read it
+
+    @property
+    def lease_left_s(self) -> float | None:
+        """How long its daemon had left to give a sign of life when this was read, by the database's clock; None where
+        nobody holds it."""
+        return None if self.lease_until is None else (self.lease_until - self.read_at).total_seconds()
 
 
 @dataclass(frozen=True)

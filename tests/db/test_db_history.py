@@ -84,6 +84,18 @@ class TestJobs:
         found = history.newest("relu", ("b12.tar.gz",))
         assert found is not None and found.job_id == called_so.job_id
 
+    def test_what_is_left_of_a_lease_is_told_by_the_databases_clock(
+        self, repository: Repository, history: History
+    ) -> None:
+        job = new_job("held")
+        repository.register(job)
+        waiting = history.job(job.job_id)
+        assert waiting is not None and waiting.lease_left_s is None
+        repository.lease(job.job_id, "host-boot-1", 600)
+        held = history.job(job.job_id)
+        assert held is not None and held.lease_left_s is not None
+        assert 0 < held.lease_left_s <= 600
+
     def test_pages_hold_every_job_once_newest_first(
         self, repository: Repository, history: History, database: Database
     ) -> None:

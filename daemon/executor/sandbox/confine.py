@@ -13,9 +13,8 @@ from daemon.executor.sandbox import seccomp
 _PR_SET_PDEATHSIG = 1
 _LEAST_PRIORITY = 19
 _PENDING_SIGNALS = 1024
-_NO_CORE = (
-    1  # byte. At 0 a program that core_pattern names would be run as root for every crash (core(5)); at 1 none is
-)
+# Byte. At 0 the kernel runs a program that core_pattern names, as root, for every crash (core(5)); at 1 it runs none.
+_NO_CORE = 1
 
 
 def die_with_parent() -> None:
