@@ -181,7 +181,8 @@ class ForkedProgram:
             self._group.thaw()  # what its freezer holds already would never be seen to stop for a signal
         self._by_signal = True
         deadline = time.monotonic() + _FREEZE_LIMIT_S
-        while self._stop_all_running():
+        # Twice in a row: what ends while others are looked at may wake one that had been seen to stand.
+        while self._stop_all_running() or self._stop_all_running():
             if time.monotonic() > deadline:
                 raise _not_stopped(self._members())
 

@@ -13,6 +13,9 @@ Flushing succeeds and does nothing: a cell writes to tmpfs only, but can open fi
 So does locking: a lock is the file's, whoever may only read it, and a cell sees the same files as the host and as other
 cells, which it could keep waiting, or tell something by what it has locked. Asking for locks, leases and notes of
 changes is refused. Of memory that the kernel itself cannot see there is none.
+A filter of the cell's own is refused: a call that waits for somebody's answer to it can neither be frozen nor
+stopped. So is asking what of a file is in memory, and having it leave that: pages of files that all cells see would
+carry messages.
 `clone3` answers ENOSYS, so the C library falls back to `clone`, whose flags a filter can read.
 
 Layout of `struct seccomp_data`, which the program loads from: nr at 0, arch at 4, args at 16 (linux/seccomp.h).
@@ -42,6 +45,8 @@ _MADV_MERGEABLE, _PR_SET_MEMORY_MERGE = 12, 67
 _PR_SCHED_CORE = 62  # with which a process has the other half of its core to itself, idle
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWTIME (sched.h)
 _CLONE_PARENT = 0x8000
+_OTHER_EXIT_SIGNALS = 0xFF & ~17  # bits that neither SIGCHLD nor none has: SIGCONT would wake a parent that was stopped
+_FADV_DONTNEED = 4
 _CLONE_NEWTIME = 0x80  # shares its bit with the exit signal of clone: only unshare can ask for it
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
 
@@ -55,6 +60,8 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "timer_create": (222, 107),
     "timerfd_create": (283, 85),
     "process_madvise": (440, 440),
+    "seccomp": (317, 277),
+    "cachestat": (451, 451),
     "kcmp": (312, 272),
     "pidfd_getfd": (438, 438),
     "unshare": (272, 97),
@@ -145,7 +152,11 @@ class _ByArgument:
 
 
 _BY_ARGUMENT = {
-    "clone": _ByArgument((56, 220), 0, _JUMP_SET, _NEW_NAMESPACES & ~_CLONE_NEWTIME | _CLONE_PARENT),
+    "clone": _ByArgument(
+        (56, 220), 0, _JUMP_SET, _NEW_NAMESPACES & ~_CLONE_NEWTIME | _CLONE_PARENT | _OTHER_EXIT_SIGNALS
+    ),
+    "preadv2": _ByArgument((327, 286), 5, _JUMP_EQ, 0, must_hold=True),
+    "fadvise": _ByArgument((221, 223), 3, _JUMP_EQ, _FADV_DONTNEED, is_idle=True),
     "prlimit64": _ByArgument((302, 261), 0, _JUMP_EQ, 0, must_hold=True),
     "socket": _ByArgument((41, 198), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
     "socketpair": _ByArgument((53, 199), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
@@ -157,6 +168,7 @@ _BY_ARGUMENT = {
     },
     "madvise": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_MERGEABLE),
     "prctl merging": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SET_MEMORY_MERGE),
+    "prctl filter": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SET_SECCOMP),
     "prctl cores": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SCHED_CORE),
     "sendto": _ByArgument((44, 206), 3, _JUMP_SET, _MSG_OOB),
     "sendmsg": _ByArgument((46, 211), 2, _JUMP_SET, _MSG_OOB),
