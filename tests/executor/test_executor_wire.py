@@ -306,9 +306,9 @@ ALLOW, EPERM, IDLE, KILL = 0x7FFF0000, 0x00050001, 0x00050000, 0x80000000
         (307, [1, 1, 1, 0], ALLOW), (307, [0, 0, 0, 1], EPERM), (283, [1, 0], EPERM),
         (56, [0x8011], EPERM), (302, [0, 7], ALLOW), (302, [1, 0], EPERM),
         (28, [0, 0, 4], ALLOW), (28, [0, 0, 12], EPERM), (157, [38], ALLOW), (157, [67], EPERM),
-        (157, [62], EPERM), (157, [22], EPERM), (317, [1, 0], EPERM), (451, [0], EPERM), (56, [18], EPERM), (56, [0x4111], ALLOW),
+        (157, [62], EPERM), (157, [22], EPERM), (317, [1, 0], EPERM), (451, [0], EPERM), (56, [18], EPERM),
         (327, [0, 0, 0, 0, 0, 0], ALLOW), (327, [0, 0, 0, 0, 0, 8], EPERM), (221, [0, 0, 0, 4], IDLE),
-        (221, [0, 0, 0, 3], ALLOW),
+        (221, [0, 0, 0, 3], ALLOW), (56, [0x4111], ALLOW),
     ],
 )  # fmt: skip
 def test_the_filter_decides_by_number_and_argument(number: int, args: list[int], expected: int) -> None:
