@@ -132,8 +132,7 @@ def fingerprint(kind: str, settings: Settings) -> str:
 def bundle(kind: str) -> Iterator[Path]:
     """A folder with the control as a bundle, gone afterwards. Raises `HarnessError` when it cannot be written."""
     try:
-        with scratch.folder("control") as folder:
-            (folder / "contract.json").write_text(json.dumps(contract(kind)), "utf-8")
+        with scratch.bundle("control", contract(kind)) as folder:
             yield folder
     except OSError as error:
         raise HarnessError(f"cannot write the control's bundle: {error}") from error

@@ -89,8 +89,8 @@ class Export:
     def describe(self, seed: int, deadline: float, *, launched_s: float | None = None) -> None:
         """Ask what there is: its nesting, shapes and dtypes. `launched_s`: of outputs, how long the device may be at
         work on the call once all of it is launched."""
-        message: Message = {"type": "export", "what": self._what, "seed": seed, "announce": launched_s is not None}
-        message |= {} if self._only is None else {"only": self._only}
+        message: Message = {"type": "export", "what": self._what, "seed": seed, "only": self._only}
+        message["announce"] = launched_s is not None
         answer = self._request(message, "exported", deadline, launched_s=launched_s)
         if isinstance(refused := answer.get("refused"), str):
             raise CannotWire(printable(refused[:500]))

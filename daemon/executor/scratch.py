@@ -3,11 +3,13 @@ removed by whoever comes later."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from daemon import fsio
 from daemon.executor import owner
@@ -28,6 +30,14 @@ def folder(what: str) -> Iterator[Path]:
         yield made
     finally:
         fsio.remove_tree(made)
+
+
+@contextmanager
+def bundle(what: str, contract: Mapping[str, Any]) -> Iterator[Path]:
+    """A new one that is a bundle of nothing but `contract`, gone afterwards. Raises `OSError`."""
+    with folder(what) as made:
+        (made / "contract.json").write_text(json.dumps(contract), "utf-8")
+        yield made
 
 
 def sweep() -> None:

@@ -179,15 +179,14 @@ class Nursery:
             return
         self._wait()
         self._is_still = True
-        with ExitStack() as afterwards:
-            afterwards.callback(self._move)
-            for spares in self.spares.values():
-                afterwards.callback(spares.go_on)
-                spares.stop()
-            yield
-
-    def _move(self) -> None:
-        self._is_still = False
+        try:
+            with ExitStack() as afterwards:
+                for spares in self.spares.values():
+                    afterwards.callback(spares.go_on)
+                    spares.stop()
+                yield
+        finally:
+            self._is_still = False
 
     def close(self) -> None:
         """Kill them all. Not to be used any more."""

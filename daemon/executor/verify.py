@@ -213,11 +213,11 @@ def passes_by_accident(
     if earlier is not None:
         trivial.append(("an earlier answer", earlier))
     casts = {f"input {number} cast": tensor for number, tensor in inputs.items() if tensor.dtype != expected.dtype}
-    passed_on = {number: tensor for number, tensor in inputs.items() if tensor.dtype == expected.dtype}
-    trivial += [*casts.items(), *((f"input {number} passed on", tensor) for number, tensor in passed_on.items())]
+    trivial += casts.items()
+    trivial += [(f"input {number} passed on", one) for number, one in inputs.items() if one.dtype == expected.dtype]
     errors = {name: _error(answer.reshape(-1), expected.reshape(-1), tolerance) for name, answer in trivial}
-    found = {name: error == 0 for name, error in errors.items() if error is not None}
-    return {name: is_exact for name, is_exact in found.items() if not (is_exact and name in casts)}
+    passing = {name: error for name, error in errors.items() if error is not None}
+    return {name: error == 0 for name, error in passing.items() if error or name not in casts}
 
 
 def _typical(expected: torch.Tensor) -> torch.Tensor:

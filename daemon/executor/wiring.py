@@ -182,12 +182,12 @@ def pair_inputs(candidate: IOContract, logicals: list[Logical]) -> dict[str, int
     if all(arg.name in by_name for arg in wanted):
         pairs = {arg.name: by_name[arg.name] for arg in wanted}
     elif len(wanted) == len(logicals):
-        names = [arg.name for arg in wanted]
-        pairs = dict(zip(names, matched(names, [item.name for item in logicals]), strict=True))
+        called = [arg.name for arg in wanted]
+        pairs = dict(zip(called, matched(called, [item.name for item in logicals]), strict=True))
     else:
-        theirs_named = ", ".join(item.name for item in logicals) or "none"
+        names = ", ".join(item.name for item in logicals) or "none"
         raise CannotWire(
-            f"the reference has {len(logicals)} input tensors ({theirs_named}), the custom kernel {len(wanted)} "
+            f"the reference has {len(logicals)} input tensors ({names}), the custom kernel {len(wanted)} "
             f"({', '.join(arg.name for arg in wanted) or 'none'}); give them the same names or the same number"
         )
     for arg in wanted:

@@ -233,7 +233,7 @@ class Workload:
     def _export_state(self, message: Message) -> Any:
         if not isinstance(self._instance, torch.nn.Module):
             return {}
-        only = message.get("only")
+        only = message["only"]
         found = {name: item.detach() for name, item in _state_of(self._instance).items() if is_shareable(item)}
         return found if only is None else {name: item for name, item in found.items() if name in only}
 

@@ -14,7 +14,7 @@ from typing import Any
 from daemon import log
 from daemon.config import Limits
 from daemon.errors import BundleError, DeviceError, HarnessError
-from daemon.executor import catalog
+from daemon.executor import catalog, scratch
 from daemon.executor.bundle import bound, parse_folder
 from daemon.executor.case import CaseJudge
 from daemon.executor.preparation import Bench
@@ -62,7 +62,7 @@ class Yardstick:
     def _time_ms(self, contract: dict[str, Any]) -> float | None:
         """What a call of one of our own kernels takes, by the whole protocol; None where it could not be timed."""
         types = catalog.contract_types(self._bench.backends)
-        with ceilings.bundle(contract) as folder:
+        with scratch.bundle("ceiling", contract) as folder:
             request = parse_folder(folder, types, self._bench.settings.limits).request
             [case] = request.cases
             timing = CaseJudge(self._bench, bound(request, case), case, folder, lambda _: None).judge().timing

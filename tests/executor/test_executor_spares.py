@@ -207,33 +207,29 @@ def test_what_one_kernel_leaves_is_not_there_for_the_next(judge: JudgeOne) -> No
         assert judged.report["seen"] == "False"
 
 
-def test_one_that_is_wanted_while_they_have_to_be_still_comes_up(
-    spares: Spares, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def coming(spares: Spares, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nursery]:
+    """A nursery whose spares do not get up, so that whoever wants them still has to stop them."""
     nursery = Nursery({Side.CANDIDATE: spares})
     nursery.refill()
     nursery._wait()
-    with monkeypatch.context() as patch:
-        patch.setattr(Cell, "is_up", lambda _: False)
-        with nursery.still():
-            wanted = spares._ready[0]
-            assert wanted in spares._stopped
-            patch.undo()
-            assert spares.start(Side.CANDIDATE) is wanted
-            assert len(spares._stopped) == 1
+    monkeypatch.setattr(Cell, "is_up", lambda _: False)
+    yield nursery
+    nursery.close()
+
+
+def test_one_that_is_wanted_while_they_have_to_be_still_comes_up(spares: Spares, coming: Nursery) -> None:
+    with coming.still():
+        wanted = spares._ready[0]
+        assert wanted in spares._stopped
+        assert spares.start(Side.CANDIDATE) is wanted
+        assert len(spares._stopped) == 1
     wanted.kill()
-    nursery.close()
 
 
-def test_who_is_still_inside_of_somebody_who_is_wakes_nobody(spares: Spares, monkeypatch: pytest.MonkeyPatch) -> None:
-    nursery = Nursery({Side.CANDIDATE: spares})
-    nursery.refill()
-    nursery._wait()
-    with monkeypatch.context() as patch:
-        patch.setattr(Cell, "is_up", lambda _: False)
-        with nursery.still():
-            with nursery.still():
-                assert len(spares._stopped) == 2
+def test_who_is_still_inside_of_somebody_who_is_wakes_nobody(spares: Spares, coming: Nursery) -> None:
+    with coming.still():
+        with coming.still():
             assert len(spares._stopped) == 2
-        assert not spares._stopped
-    nursery.close()
+        assert len(spares._stopped) == 2
+    assert not spares._stopped

@@ -8,16 +8,13 @@ here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from daemon import fsio, log
-from daemon.executor import scratch
 from daemon.executor.devices import Device
 from daemon.executor.environment import cpu_name
 from daemon.paths import Paths
@@ -122,14 +119,6 @@ def measure(time_ms: Callable[[dict[str, Any]], float | None], threads: int | No
             found[name] = amount / (took_ms / 1e3)
     bytes_per_s = found.pop("copy", None)
     return None if bytes_per_s is None else Ceilings(bytes_per_s=bytes_per_s, operations_per_s=found)
-
-
-@contextmanager
-def bundle(contract: dict[str, Any]) -> Iterator[Path]:
-    """A folder with `contract` as a bundle, gone afterwards."""
-    with scratch.folder("ceiling") as folder:
-        (folder / "contract.json").write_text(json.dumps(contract), "utf-8")
-        yield folder
 
 
 def path_of(device: Device, paths: Paths) -> Path:
