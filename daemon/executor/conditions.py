@@ -19,7 +19,7 @@ import torch
 
 from daemon.errors import DeviceError
 from daemon.evaluation import Failure
-from daemon.executor import driver
+from daemon.executor import driver, strangers
 from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.telemetry import Telemetry
 from daemon.executor.wakeful import Wakeful
@@ -68,6 +68,9 @@ class Conditions(Protocol):
     def is_idle(self, patience_s: float = _PATIENCE_S) -> bool:
         """Whether nothing but this process works on the device; asks again for a while before it says no."""
 
+    def stranger(self) -> int | None:
+        """The pid of a process that is not evald's and has kept the device busy just now."""
+
     def read(self) -> Reading: ...
 
     def make_way(self) -> None:
@@ -88,6 +91,9 @@ class HostConditions:
 
     def is_idle(self, patience_s: float = _PATIENCE_S) -> bool:
         return True
+
+    def stranger(self) -> int | None:
+        return None
 
     def read(self) -> Reading:
         return UNKNOWN
@@ -147,6 +153,9 @@ class GpuConditions:
             short, long = short + is_short, long + (not is_short)
         return short > long
 
+    def stranger(self) -> int | None:
+        return strangers.at_work(self._telemetry)
+
     def read(self) -> Reading:
         clocks, limits = self._telemetry.clocks(), self._telemetry.clock_limits()
         return Reading(**clocks, slowed=limits.slowed, capped=limits.capped)
@@ -171,13 +180,16 @@ class Surroundings:
     suspects: list[Cell]
 
     def require_idle(self) -> None:
-        """All cells must be frozen. Where the device is busy nevertheless, the suspects are killed in turn: the one
-        with whom the work ends had left it there.
+        """All cells must be frozen. Where the device is busy nevertheless, and nobody else is at work on it, the
+        suspects are killed in turn: the one with whom the work ends had left it there.
 
         Raises `LeftRunning` for that one, and `DeviceError` when it is none of them.
         """
         if self.conditions.is_idle():
             return
+        if (pid := self.conditions.stranger()) is not None:
+            message = f"process {pid}, which is not evald's, keeps the GPU busy: nothing can be timed beside it"
+            raise DeviceError(message, hint=f"ps -fp {pid}; end it, or leave this GPU to it: --gpu, gpus")
         for cell in self.suspects:
             cell.kill()
             if self.conditions.is_idle(_AFTER_A_KILL_S):

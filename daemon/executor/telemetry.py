@@ -87,6 +87,32 @@ class Telemetry:
         except pynvml.NVMLError:
             return ClockLimits()
 
+    def with_context(self) -> frozenset[int]:
+        """Pids of the processes that have a context on the GPU; empty where NVML does not say."""
+        if self._handle is None:
+            return frozenset()
+        import pynvml
+
+        try:
+            return frozenset(one.pid for one in pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
+        except pynvml.NVMLError:
+            return frozenset()
+
+    def active_since(self, since_s: float) -> frozenset[int] | None:
+        """Pids of the processes that a sample after `since_s` (seconds since the epoch) found at work; None where NVML
+        does not say."""
+        if self._handle is None:
+            return None
+        import pynvml
+
+        try:
+            samples = pynvml.nvmlDeviceGetProcessUtilization(self._handle, int(since_s * 1e6))
+        except pynvml.NVMLError_NotFound:  # no samples
+            return frozenset()
+        except pynvml.NVMLError:
+            return None
+        return frozenset(sample.pid for sample in samples if sample.smUtil)
+
     def require_healthy(self) -> None:
         """Raises `DeviceError` when the driver has reported an error that no kernel brings about."""
         if self._events is None:

@@ -19,11 +19,15 @@ class BusyUntilKilled:
     culprit: Side | None
     dead: list[Side] = field(default_factory=list)
     stay_awake: bool = False
+    foreign: int | None = None
 
     def cool(self) -> None: ...
 
     def is_idle(self, patience_s: float = 0.1) -> bool:
         return self.culprit in self.dead
+
+    def stranger(self) -> int | None:
+        return self.foreign
 
     def read(self) -> Reading:
         return UNKNOWN
@@ -57,6 +61,13 @@ def test_work_left_running_is_charged_to_the_cell_with_whom_it_ends(culprit: Sid
 def test_a_device_that_stays_busy_when_all_are_dead_is_nobodys_fault() -> None:
     with pytest.raises(DeviceError, match="not evald's"):
         surroundings(BusyUntilKilled(None)).require_idle()
+
+
+def test_nobody_is_charged_with_what_a_process_of_others_may_have_done() -> None:
+    device = BusyUntilKilled(Side.CANDIDATE, foreign=4711)
+    with pytest.raises(DeviceError, match="process 4711, which is not evald's"):
+        surroundings(device).require_idle()
+    assert device.dead == []
 
 
 def test_an_idle_device_kills_nobody() -> None:

@@ -118,7 +118,11 @@ class MadeUpNvml(types.ModuleType):
     def __init__(self) -> None:
         super().__init__("pynvml")
         self.NVMLError_Timeout = type("NVMLError_Timeout", (self.NVMLError,), {})
+        self.NVMLError_NotFound = type("NVMLError_NotFound", (self.NVMLError,), {})
         self.xids: list[int] = []
+        self.with_context: list[int] = []
+        self.samples: list[tuple[int, int, int]] = []
+        self.unknown: Exception | None = None
         self.gone: str | None = None
 
     def nvmlInit(self) -> None: ...
@@ -130,6 +134,18 @@ class MadeUpNvml(types.ModuleType):
 
     def nvmlEventSetCreate(self) -> int:
         return 2
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _: int) -> list[object]:
+        return [types.SimpleNamespace(pid=pid) for pid in self.with_context]
+
+    def nvmlDeviceGetProcessUtilization(self, _: int, since_us: int) -> list[object]:
+        if self.unknown is not None:
+            raise self.unknown
+        return [
+            types.SimpleNamespace(pid=pid, smUtil=percent)
+            for pid, sampled_us, percent in self.samples
+            if sampled_us > since_us
+        ]
 
     def nvmlDeviceRegisterEvents(self, *_: object) -> None: ...
 
@@ -170,6 +186,23 @@ def test_a_gpu_that_falls_off_the_bus_is_our_fault_before_and_while_it_is_used(n
         telemetry.require_healthy()
     with pytest.raises(HarnessError, match=r"does not know NVIDIA H200 .* GPU is lost"):
         Telemetry(ABSENT)
+
+
+def test_who_has_been_at_work_on_the_gpu_is_told_by_the_samples_since_then(nvml: MadeUpNvml) -> None:
+    telemetry = Telemetry(ABSENT)
+    nvml.with_context = [7, 8]
+    nvml.samples = [(7, 5_000_000, 90), (8, 9_000_000, 0), (9, 9_000_000, 1)]
+    assert telemetry.with_context() == {7, 8}
+    assert telemetry.active_since(4.0) == {7, 9}
+    assert telemetry.active_since(6.0) == {9}
+
+
+def test_no_samples_are_another_answer_than_a_driver_that_has_none(nvml: MadeUpNvml) -> None:
+    telemetry = Telemetry(ABSENT)
+    nvml.unknown = nvml.NVMLError_NotFound()
+    assert telemetry.active_since(0.0) == frozenset()
+    nvml.unknown = nvml.NVMLError("not supported")
+    assert telemetry.active_since(0.0) is None
 
 
 # -- a device whose judge does not start ----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import daemon
 from daemon.config import Settings
 from daemon.contract import Requirements
 from daemon.engine import JobSpec
+from daemon.errors import DeviceError
 from daemon.executor.devices import Device
 from daemon.executor.local import LocalEngine
 from daemon.verdict import Verdict
@@ -105,6 +107,36 @@ def test_device_cpu_judges_on_the_cpu_although_there_is_a_gpu(
     assert evaluation.environment.device_uuid is None
     assert [case.timing.mode for case in evaluation.cases if case.timing] == ["stream"]
     assert needs_gpu is not None and "CPU" in needs_gpu
+
+
+AT_WORK = """
+import time, torch
+while True:
+    torch.cuda._sleep(int(4e8))
+    torch.cuda.synchronize()
+    print("working", flush=True)
+    time.sleep(0.2)
+"""
+
+
+def test_no_bundle_is_charged_with_the_work_of_a_process_of_others(
+    settings_in: Callable[..., Settings], gpu: Device, tmp_path: Path
+) -> None:
+    engine = LocalEngine(settings_in(tmp_path / "home", 7_000, device="cuda", gpus=(gpu.uuid,)))
+    bundle = copy_of("torch-function-and-method", tmp_path)
+    try:
+        before = engine.evaluate(JobSpec("before", "before", bundle), lambda _: None)
+        with subprocess.Popen([sys.executable, "-c", AT_WORK], stdout=subprocess.PIPE) as stranger:
+            try:
+                assert stranger.stdout is not None
+                stranger.stdout.readline()
+                with pytest.raises(DeviceError, match=f"process {stranger.pid}, which is not evald's"):
+                    engine.evaluate(JobSpec("beside", "beside", bundle), lambda _: None)
+            finally:
+                stranger.kill()
+    finally:
+        engine.close()
+    assert before.verdict is Verdict.PASSED, before.message
 
 
 def copy_of(name: str, folder: Path) -> Path:
