@@ -4,42 +4,42 @@ that, what NVIDIA's tools are asked for."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from daemon.contract import CaseSpec, CompareRequest, TensorSpec, TimingMode
+from daemon.contract import CaseSpec, CompareRequest, TimingMode
 from daemon.evaluation import CaseEvaluation, CheckReport, Failure, Numerics, Timing
 from daemon.executor import numerics
-from daemon.executor.arena import raw
+from daemon.executor.assessment import assess
 from daemon.executor.bundle import Request
 from daemon.executor.conversation import CellFailed
 from daemon.executor.drawing import Drawer
-from daemon.executor.findings import Errors, Inspector, weak_controls
+from daemon.executor.findings import Errors, Inspector
 from daemon.executor.fullness import blamed, device_full, host_full
 from daemon.executor.hookup import Hookup
 from daemon.executor.inputs import Secret
-from daemon.executor.measure import Measurement, MeasureRules, fill
+from daemon.executor.measure import Measurement
 from daemon.executor.memory import DeviceFull
 from daemon.executor.patience import own_deadline
 from daemon.executor.preparation import Bench, Preparation
-from daemon.executor.side import SidePlace, run_untimed
+from daemon.executor.side import SidePlace
+from daemon.executor.sizing import MeasureRules
 from daemon.executor.stages import Stages
 from daemon.executor.timings import compare_speed
+from daemon.executor.tolerances import tolerances_of
 from daemon.executor.tools import sanitizer
 from daemon.executor.tools.inspection import Inspection, roofline_of
 from daemon.executor.tools.launch import Sample
 from daemon.executor.tools.rates import Rater, declared
-from daemon.executor.verify import Tolerance, tolerance_for
+from daemon.executor.trials import Trials
 from daemon.executor.wiring import CannotWire
 from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
 _SHARE_OF_DEVICE = 12  # for each side, and as much again for what the judge compares it with
-_NUMERICS_TRIAL = 1 << 20
-_EXACT_LIMIT_S = 10.0
 _SAMPLE_LIMIT_S = 60.0
 
 
@@ -60,10 +60,8 @@ class CaseJudge:
         self._errors = Errors()
         self._deadline = 0.0
         self._is_ending = False  # its end is left to the judge
-        self._trials = 0
-        # The inputs of the first trial, and what the reference answered.
-        self._earlier: tuple[list[torch.Tensor], list[torch.Tensor] | None] = [], None
         self._labels: list[str] = []
+        self._trials: Trials | None = None
         self._build: dict[str, Any] = {}
         self._timings: list[Timing] = []
         self._numerics: Numerics | None = None
@@ -97,6 +95,9 @@ class CaseJudge:
         self._deadline = time.monotonic() + self._request.timeout  # starting our own processes is not the bundle's time
         hookup = Hookup(self._ready, self._request, self._secret)
         self._places = hookup.places
+        is_gpu = self._bench.device.is_gpu
+        trials = Trials(self._ready, self._request, self._secret, self._places, self._labels, is_gpu=is_gpu)
+        self._trials = trials
         stage = self._stages.stage
         try:
             self._progress("loading")
@@ -109,16 +110,22 @@ class CaseJudge:
                 start = time.monotonic()
                 self._bench.finish()
                 self._deadline += time.monotonic() - start
-            if self._bench.device.is_gpu:
+            if is_gpu:
                 with stage("tune"):
-                    self._tune(drawer)
+                    self._progress("tuning")
+                    trials.tune(drawer, self._deadline)
             with stage("check"):
-                estimate_s = self._check(drawer, inspector)
+                estimate_s = trials.check(drawer, inspector, self._deadline, self._progress)
                 self._build = self._ready.report()
             self._measure(drawer, inspector, estimate_s)
             with stage("numerics"):
                 self._keep_samples(drawer)
-                self._assess_numerics(drawer, inspector)
+                self._progress("numerics")
+                slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
+                self._deadline = own_deadline(self._deadline, slowest_s)
+                timed_call, limit = self._timed_call, self._deadline
+                self._numerics, found = assess(self._ready, trials, drawer, inspector, timed_call, limit)
+                self._labels += found
             self._is_ending = self._bench.later is not None and not self._inspection.wanted
         except (DeviceFull, torch.OutOfMemoryError) as error:
             if not self._bench.device.is_gpu:
@@ -147,111 +154,12 @@ class CaseJudge:
         else:
             end()
 
-    # -- check and measure --------------------------------------------------------------------------------------
+    # -- measure ------------------------------------------------------------------------------------------------
 
     def _inspector(self) -> Inspector:
         candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
-        tolerances = [self._tolerance(position, candidate) for position in range(len(candidate.wiring.answer))]
-        return Inspector(candidate, reference, tolerances, self._errors)
-
-    def _tolerance(self, position: int, candidate: SidePlace) -> Tolerance:
-        answer = candidate.wiring.fields[candidate.wiring.answer[position]]
-        spec = self._declared_output(position, candidate)
-        atol = spec.atol if spec and spec.atol is not None else self._request.atol
-        rtol = spec.rtol if spec and spec.rtol is not None else self._request.rtol
-        return tolerance_for(answer.tensor.dtype, atol, rtol)
-
-    def _declared_output(self, position: int, candidate: SidePlace) -> TensorSpec | None:
-        """What a contract says of one of the answers: in their order, whether the kernel writes or returns them."""
-        wiring = candidate.wiring
-        kept = {wiring.fields[index].name for index in wiring.kept}
-        name = wiring.fields[wiring.answer[position]].name
-        for side in (Side.CANDIDATE, Side.REFERENCE):
-            io = self._ready.io(side)
-            outputs = [arg for arg in io.args if arg.is_output] if io else []
-            if name in kept:
-                if mine := [arg.tensor_spec for arg in outputs if arg.name == name]:
-                    return mine[0]
-                continue
-            declared = [arg.tensor_spec for arg in outputs if arg.name not in kept]
-            if len(declared) == len(wiring.returned):
-                return declared[wiring.returned_places.index(position)]
-        return None
-
-    def _check(self, drawer: Drawer, inspector: Inspector) -> float:
-        """Trials on fresh inputs. Returns the fastest call seen, seconds: how large rounds may be."""
-        total = self._request.correctness_trials
-        for place in self._places.values():
-            place.attach(1, phase=Phase.CHECK, deadline=self._deadline)
-        fastest_s = float("inf")
-        for trial in range(total):
-            self._progress(f"checking {trial + 1}/{total}")
-            fastest_s = min(fastest_s, self._trial(drawer, trial))
-            inspector.inspect([0], Phase.CHECK)
-            self._trials += 1
-            if trial <= 1:
-                self._weak_controls(inspector, drawer, trial)
-        if total == 1 and self._earlier[1] is not None:
-            self._trial(drawer, 1)
-            inspector.inspect([0], Phase.CHECK)
-            self._weak_controls(inspector, drawer, 1)
-        self._look_at_weights()
-        return fastest_s
-
-    def _look_at_weights(self) -> None:
-        """Whether there are weights that no trial has varied."""
-        if unvaried := self._ready.unvaried_weights(self._deadline):
-            self._labels.append("constant_weights")
-            names = ", ".join(unvaried)[:300]
-            self._ready.notes.append(
-                f"weights that never change, so that a kernel without them would pass too: {names}"
-            )
-
-    def _tune(self, drawer: Drawer) -> None:
-        """A call whose answer nobody looks at: kernels are compiled and tuned in it, which may call them many times on
-        the same memory."""
-        self._progress("tuning")
-        start = time.monotonic()
-        for place in self._places.values():
-            place.attach(1, phase=Phase.CHECK, deadline=self._deadline)
-        self._trial(drawer, -1)
-        self._ready.compile_ms += (time.monotonic() - start) * 1e3
-
-    def _trial(self, drawer: Drawer, trial: int) -> float:
-        values = drawer.draw("check", trial, [0], deadline=self._deadline)
-        return max(self._call(place, values, trial) for place in self._places.values())
-
-    def _call(self, place: SidePlace, values: Sequence[torch.Tensor], trial: int, *, again: bool = False) -> float:
-        """One call of one side on inputs by their number, [1, *shape] each: seconds it took, about. `again`: the same
-        once more, where nothing of the one before is left."""
-        place.attached.compose(self._secret.generator("poison", trial, place.cell.side, again), [0])
-        fill(place, [0], values)
-        seed = self._secret.seed("call", "check", trial)
-        launched_s: float | None = None
-        reference = self._places.get(Side.REFERENCE)
-        # On a CPU a call is over when all of it has been launched.
-        if self._bench.device.is_gpu and reference is not None and place is not reference:
-            launched_s = place.patience.launched_s(reference.patience)
-        return run_untimed(place, [0], seed, phase=Phase.CHECK, deadline=self._deadline, launched_s=launched_s)
-
-    def _weak_controls(self, inspector: Inspector, drawer: Drawer, trial: int) -> None:
-        """After each of the first two trials: only the second one tells what an earlier answer is worth. It is made for
-        that where the contract wants one."""
-        is_secret = any(drawer.is_secret(index) for index in range(len(drawer.logicals)))
-        reference, (inputs_before, earlier), self._earlier = inspector.reference, self._earlier, ([], None)
-        if trial == 0 and not is_secret:
-            self._labels.append("fixed_inputs")
-        if reference is None or "weak_check" in self._labels:
-            return
-        arena, wiring = reference.attached, reference.wiring
-        inputs = [arena.pristine(0, placed) for _, placed in wiring.inputs(arena.layout)]
-        if all(torch.equal(raw(one), raw(other)) for one, other in zip(inputs_before, inputs, strict=False)):
-            earlier = None  # that it is right again says nothing
-        if accepted := weak_controls(reference, inspector.tolerances, inputs, earlier):
-            self._labels.append("weak_check")
-            self._ready.notes.append(f"a trivial answer would pass the check too: {'; '.join(accepted[:8])}"[:500])
-        elif is_secret and trial == 0 and not numerics.too_large(list(self._places.values())):
-            self._earlier = [tensor.clone() for tensor in inputs], numerics.answers_of(reference)
+        declared = [self._ready.io(side) for side in (Side.CANDIDATE, Side.REFERENCE)]
+        return Inspector(candidate, reference, tolerances_of(candidate, self._request, declared), self._errors)
 
     def _measure(self, drawer: Drawer, inspector: Inspector, estimate_s: float) -> None:
         places = [self._places[Side.CANDIDATE]]
@@ -305,41 +213,6 @@ class CaseJudge:
         if not device.is_gpu:
             return defaults.arena_bytes
         return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
-
-    def _assess_numerics(self, drawer: Drawer, inspector: Inspector) -> None:
-        """The candidate twice more on fresh inputs, the reference as often as need be, and in float64 on the inputs of
-        a timed call, after the clock has stopped."""
-        self._progress("numerics")
-        changes_as_well = False
-        slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
-        self._deadline = own_deadline(self._deadline, slowest_s)
-        candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
-        if numerics.too_large(list(self._places.values())):
-            self._ready.notes.append("numerics: not assessed, the tensors of a call are too large to hold copies")
-            return
-        values = drawer.draw("check", _NUMERICS_TRIAL, [0], deadline=self._deadline)
-        for place in self._places.values():
-            self._call(place, values, _NUMERICS_TRIAL)
-        inspector.inspect([0], Phase.MEASURE)
-        first = numerics.answers_of(candidate)
-        expected = numerics.answers_of(reference) if reference is not None else []
-        self._call(candidate, values, _NUMERICS_TRIAL, again=True)
-        self._numerics = numerics.spread_of(first, numerics.answers_of(candidate))
-        if reference is not None and self._numerics.differing_elements:  # both may keep what they saw, over all calls
-            self._call(reference, values, _NUMERICS_TRIAL, again=True)
-            changes_as_well = bool(numerics.spread_of(expected, numerics.answers_of(reference)).differing_elements)
-        inspector.inspect([0], Phase.MEASURE)
-        if reference is not None and self._timed_call is not None:
-            limit = min(self._deadline, time.monotonic() + _EXACT_LIMIT_S)
-            fill(reference, [0], self._timed_call.inputs)
-            reference.hand_over([0])
-            exact = self._ready.export(reference.cell, "exact", Phase.MEASURE)
-            self._numerics = numerics.against_exact(self._numerics, self._timed_call, exact, limit)
-        found = numerics.labels(self._numerics)
-        if changes_as_well and "nondeterministic" in found:
-            found.remove("nondeterministic")
-            self._ready.notes.append("two calls on the same inputs answer differently, as the reference's do")
-        self._labels += found
 
     # -- under NVIDIA's tools ------------------------------------------------------------------------------------
 
@@ -424,7 +297,7 @@ class CaseJudge:
             failure=failure,
             compiled=self._compiled(verdict),
             correctness=self._correctness(verdict),
-            trials_passed=self._trials,
+            trials_passed=self._trials.passed if self._trials else 0,
             trials_total=self._request.correctness_trials,
             max_abs_error=self._errors.max_abs,
             max_rel_error=self._errors.max_rel,

@@ -13,7 +13,6 @@ from daemon.executor.drawing import Drawer
 from daemon.executor.exports import Export
 from daemon.executor.findings import mismatch
 from daemon.executor.inputs import Secret
-from daemon.executor.measure import fill
 from daemon.executor.preparation import Preparation
 from daemon.executor.side import SidePlace
 from daemon.executor.wiring import (
@@ -146,7 +145,7 @@ class Hookup:
         """Call once to learn what comes back: the nesting, shapes and dtypes of the answer."""
         arena = place.attach(1, phase=Phase.CHECK, deadline=self._deadline)
         arena.compose(self._secret.generator("discover"), [0])
-        fill(place, [0], drawer.draw("discover", 0, [0], deadline=self._deadline))
+        place.fill([0], drawer.draw("discover", 0, [0], deadline=self._deadline))
         place.hand_over([0])
         export = self._ready.export(place.cell, "outputs", Phase.CHECK)
         try:

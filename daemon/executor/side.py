@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -101,6 +101,11 @@ class SidePlace:
             (name, arena.output(slot, fields[index]))
             for index, name in zip(self.wiring.answer, self.wiring.names, strict=True)
         ]
+
+    def fill(self, slots: list[int], values: Sequence[torch.Tensor] | Mapping[int, torch.Tensor]) -> None:
+        """Write logical inputs by their number, [slots, *shape] each, into the image of these slots."""
+        for logical, placed in self.wiring.inputs(self.attached.layout):
+            self.attached.place(slots, placed, values[logical])
 
     def hand_over(self, slots: list[int]) -> None:
         """Give the frozen cell the contents of these slots, for its next calls."""

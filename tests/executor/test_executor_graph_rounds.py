@@ -12,14 +12,15 @@ import pytest
 import torch
 
 from daemon.evaluation import Timing
-from daemon.executor import measure, nulls, side
+from daemon.executor import measure, nulls, rounds, side, sizing
 from daemon.executor.conditions import UNKNOWN, HostConditions, Surroundings
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import TensorShape
-from daemon.executor.measure import Measurement, MeasureRules
+from daemon.executor.measure import Measurement
 from daemon.executor.patience import Patience
 from daemon.executor.round_turns import Turn
 from daemon.executor.side import NullKernel, NullWork, RoundPlan, RoundResult, SidePlace
+from daemon.executor.sizing import MeasureRules
 from daemon.executor.stages import Stages
 from daemon.executor.wiring import SideField, Wiring
 from daemon.verdict import Phase
@@ -173,7 +174,7 @@ class Drawer:
 def made_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The world in place of cells and clocks."""
     for module, names in (
-        (measure, ("rouse", "run_timed", "run_untimed", "capture")),
+        (rounds, ("rouse", "run_timed", "run_untimed", "capture")),
         (nulls, ("run_timed", "capture", "attach", "detach")),
         (nulls, ("wake_up",)),
         (side, ("attach",)),
@@ -255,7 +256,8 @@ def test_no_cell_runs_between_contents_that_another_cell_knows_and_the_clock(
 def test_in_a_short_time_rounds_are_of_fewer_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(Kernel(1e-6), Kernel(1e-6))
     clock = SimpleNamespace(perf_counter=lambda: 0.0, monotonic=time.monotonic)
-    monkeypatch.setattr(measure, "time", clock)  # contents take no time: however busy the machine is
+    for module in (measure, rounds, sizing):
+        monkeypatch.setattr(module, "time", clock)  # contents take no time: however busy the machine is
     ours, theirs = measured(world, monkeypatch, max_s=0.01, target_rse=1e-9)
     assert 100 <= max(ours.calls + theirs.calls) <= 200
 
@@ -416,6 +418,6 @@ def test_where_the_judge_looks_is_drawn_apart_from_what_a_cell_sees(monkeypatch:
         seeds.append(args[-1].initial_seed())
         return side.plan_round(*args)
 
-    monkeypatch.setattr(measure, "plan_round", plan_round)
+    monkeypatch.setattr(rounds, "plan_round", plan_round)
     measured(World(Kernel(2e-5), Kernel(3e-5)), monkeypatch)
     assert len(set(seeds)) == len(seeds) > 10

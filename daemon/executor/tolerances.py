@@ -1,0 +1,37 @@
+"""How far each answer of a case may be off: as the output's own declaration says, else the contract, else its dtype.
+Trusted side."""
+
+from __future__ import annotations
+
+from daemon.contract import IOContract, TensorSpec
+from daemon.executor.bundle import Request
+from daemon.executor.side import SidePlace
+from daemon.executor.verify import Tolerance, tolerance_for
+
+
+def tolerances_of(candidate: SidePlace, request: Request, declared: list[IOContract | None]) -> list[Tolerance]:
+    """One for each of the candidate's answers, in order. `declared`: the io of the candidate and of the reference."""
+    found = []
+    for position, index in enumerate(candidate.wiring.answer):
+        spec = _declared_output(position, candidate, declared)
+        atol = spec.atol if spec and spec.atol is not None else request.atol
+        rtol = spec.rtol if spec and spec.rtol is not None else request.rtol
+        found.append(tolerance_for(candidate.wiring.fields[index].tensor.dtype, atol, rtol))
+    return found
+
+
+def _declared_output(position: int, candidate: SidePlace, declared: list[IOContract | None]) -> TensorSpec | None:
+    """What a contract says of one of the answers: in their order, whether the kernel writes or returns them."""
+    wiring = candidate.wiring
+    kept = {wiring.fields[index].name for index in wiring.kept}
+    name = wiring.fields[wiring.answer[position]].name
+    for io in declared:
+        outputs = [arg for arg in io.args if arg.is_output] if io else []
+        if name in kept:
+            if mine := [arg.tensor_spec for arg in outputs if arg.name == name]:
+                return mine[0]
+            continue
+        returned = [arg.tensor_spec for arg in outputs if arg.name not in kept]
+        if len(returned) == len(wiring.returned):
+            return returned[wiring.returned_places.index(position)]
+    return None
