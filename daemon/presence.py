@@ -72,6 +72,14 @@ class Presence:
             on_change()
             self._is_untold = False
 
+    def remind(self, now_s: float) -> None:
+        """In the middle of something long: that this daemon is still there. What it hears of its host is for `tell`,
+        which asks again. Raises `StorageUnavailable`."""
+        if self._drained is None or now_s < self._due_s:
+            return
+        drained = self._repository.report_daemon(replace(self._note, devices=self._devices()))
+        self._due_s = time.monotonic() + (self._every_s if drained is self._drained else 0.0)
+
     def leave(self, *, keep: bool) -> None:
         """The last word: stopped, or (without `keep`, for a sweep) nothing at all. Its failure costs nobody a job."""
         if self._drained is None:

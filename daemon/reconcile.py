@@ -119,7 +119,7 @@ class Reconciler:
         except StorageUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a strange file brings about
-            if place.exists():
+            if not _is_gone(place):
                 log.LOGGER.debug("cannot mend %s", place, exc_info=True)
                 self._left.append(f"{place}: {type(error).__name__}: {error}")
 
@@ -257,6 +257,16 @@ class Reconciler:
             with self._by_itself(folder):
                 fsio.remove_tree(folder)
                 repairs.copies_removed += 1
+
+
+def _is_gone(place: Path) -> bool:
+    try:
+        place.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # it may be there, and is not to be looked at
+        return False
+    return False
 
 
 def _is_on_its_way(claimed: Claimed, known: Whereabouts | None) -> bool:

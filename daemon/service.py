@@ -261,6 +261,7 @@ class Service:
             raise _Stopped
         self._monitor.working(_RECONCILING)
         self._pulse.beat()
+        self._presence.remind(time.monotonic())
 
     def _reconcile(self) -> None:
         self._monitor.working(_RECONCILING)

@@ -112,7 +112,11 @@ class DeviceMemory:
         size_bytes = max(size_bytes, 1)
         try:
             self._address = _allocated(size_bytes)
-            self._handle = driver.export(self._address)
+            try:
+                self._handle = driver.export(self._address)
+            except driver.DriverError:
+                driver.free(self._address)
+                raise
         except driver.DriverError as error:
             if error.is_out_of_memory:
                 raise DeviceFull(f"no {size_bytes / 2**30:.1f} GiB of device memory to be had") from error

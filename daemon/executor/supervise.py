@@ -108,7 +108,7 @@ def start_sandboxed(
             os.write(userns_write, b"1")
         os.write(gate_write, b"1")
         return SandboxedProgram(process, init_pid)
-    except (HarnessError, OSError) as error:
+    except (HarnessError, OSError, ValueError) as error:
         reason = _last_complaint(process) or str(error)
         raise HarnessError(f"the sandbox could not be built: {reason}", hint="evald doctor") from error
     finally:

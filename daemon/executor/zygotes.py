@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,31 +95,31 @@ class Zygote:
 
     def fork(self, birth: Birth, channel_fd: int) -> ForkedProgram:
         """A cell that has been told to start, by a zygote that is ready. Raises `HarnessError`."""
-        status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        status.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        (out, their_out), (err, their_err) = os.pipe(), os.pipe()
-        try:
+        with ExitStack() as ours:
             try:
-                self._channel.settimeout(birth.timeout_s)
-                report = () if birth.plan is None else (birth.report_fd,)
-                given = (channel_fd, their_out, their_err, theirs.fileno(), *report)
-                protocol.send(self._channel, self._order(birth), given)
-            finally:
-                theirs.close()
-                for fd in (their_out, their_err):
-                    os.close(fd)
-            return self._raise_up(birth, status, out, err)
-        except (OSError, protocol.ClosedError, HarnessError) as error:
-            for fd in (out, err):
-                os.close(fd)
-            status.close()
-            if birth.group is not None:
-                birth.group.remove()
-            if self._program.has_ended(_END_S):
-                raise ZygoteEnded(f"the zygote ended: {self._words()}", hint="evald doctor") from error
-            if isinstance(error, HarnessError):
-                raise
-            raise HarnessError(f"a cell could not be forked: {error}; {self._words()}", hint="evald doctor") from error
+                with ExitStack() as theirs:
+                    status, their_status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                    ours.enter_context(status)
+                    theirs.enter_context(their_status)
+                    out, their_out = _pipe(ours, theirs)
+                    err, their_err = _pipe(ours, theirs)
+                    status.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+                    self._channel.settimeout(birth.timeout_s)
+                    report = () if birth.plan is None else (birth.report_fd,)
+                    given = (channel_fd, their_out, their_err, their_status.fileno(), *report)
+                    protocol.send(self._channel, self._order(birth), given)
+                program = self._raise_up(birth, status, out, err)
+            except (OSError, protocol.ClosedError, HarnessError) as error:
+                if birth.group is not None:
+                    birth.group.remove()
+                if self._program.has_ended(_END_S):
+                    raise ZygoteEnded(f"the zygote ended: {self._words()}", hint="evald doctor") from error
+                if isinstance(error, HarnessError):
+                    raise
+                said = f"{error}; {self._words()}"
+                raise HarnessError(f"a cell could not be forked: {said}", hint="evald doctor") from error
+            ours.pop_all()
+        return program
 
     def _order(self, birth: Birth) -> protocol.Message:
         limits = self._policy.limits
@@ -178,6 +178,14 @@ class Zygotes:
         for zygote in self._known.values():
             zygote.close()
         self._known.clear()
+
+
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    """The ends of a pipe, each closed with its stack."""
+    ends = os.pipe()
+    for stack, fd in zip((reader, writer), ends, strict=True):
+        stack.callback(os.close, fd)
+    return ends
 
 
 def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
