@@ -10,6 +10,7 @@ from typing import Any
 
 LOGGER = logging.getLogger("evald")
 
+_EVERY_S = 60.0  # a complaint
 _JOURNAL_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -73,13 +74,12 @@ def story(message: str, *, level: int = logging.INFO, **fields: object) -> None:
 class Complaint:
     """Says why nothing happens, at most once a minute."""
 
-    def __init__(self, every_s: float = 60.0) -> None:
-        self._every_s = every_s
+    def __init__(self) -> None:
         self._next_s = 0.0
 
     def say(self, reason: str) -> None:
         """Log `reason` as a warning, unless something was said less than a minute ago."""
         now_s = time.monotonic()
         if now_s >= self._next_s:
-            self._next_s = now_s + self._every_s
+            self._next_s = now_s + _EVERY_S
             story("waiting", level=logging.WARNING, reason=reason)

@@ -315,9 +315,9 @@ def mend_names(paths: Paths, newest: Callable[[str], Path | None]) -> int:
     return len(dangling)
 
 
-def rejected(message: str, phase: Phase = Phase.INTAKE) -> Evaluation:
+def rejected(message: str) -> Evaluation:
     """The answer about a bundle that never ran."""
-    return Evaluation(verdict=Verdict.REJECTED, phase=phase, message=message)
+    return Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message=message)
 
 
 def broken(message: str) -> Evaluation:

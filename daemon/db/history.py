@@ -55,6 +55,7 @@ from daemon.verdict import Verdict
 
 ID_HEX_DIGITS = 32
 AMBIGUOUS_SHOWN = 5
+_EVENTS = 1000
 _IDS_AT_ONCE = 500
 _NEWEST_FIRST = (Job.created_at.desc(), Job.id.desc())
 _HEX = re.compile(r"[0-9a-f]{1,32}")
@@ -282,12 +283,12 @@ class History:
         with self._database.read() as connection:
             return leaderboard(connection, storable(problem), device_name, limit)
 
-    def events(self, job_id: str | None, *, limit: int = 1000) -> tuple[EventRecord, ...]:
-        """What happened to the job (None: to the service), the latest `limit` of it, in order."""
+    def events(self, job_id: str | None) -> tuple[EventRecord, ...]:
+        """What happened to the job (None: to the service), the latest thousand of it, in order."""
         mine = Event.job_id.is_(None) if job_id is None else Event.job_id == job_id
         statement = select(Event.id, Event.job_id, Event.at, Event.kind, Event.detail).where(mine)
         with self._database.read() as connection:
-            found = connection.execute(statement.order_by(Event.id.desc()).limit(limit)).all()
+            found = connection.execute(statement.order_by(Event.id.desc()).limit(_EVENTS)).all()
         return tuple(EventRecord(*row) for row in reversed(found))
 
     def attempts(self, job_id: str) -> tuple[AttemptRecord, ...]:

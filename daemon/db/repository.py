@@ -178,14 +178,13 @@ class Repository:
         with self._database.write() as connection:
             return publication.publish(connection, lease, published)
 
-    def retry(self, lease: Lease, reason: str, max_attempts: int | None = None) -> JobState:
+    def retry(self, lease: Lease, reason: str) -> JobState:
         """After a harness fault: back to queued, or broken when this was the last attempt. Answers which.
 
         Calling it again answers the same. Raises `LostClaim` when the lease no longer counts.
         """
-        limit = self.max_attempts if max_attempts is None else max_attempts
         with self._database.write() as connection:
-            return leases.retry(connection, lease, reason, limit)
+            return leases.retry(connection, lease, reason, self.max_attempts)
 
     def put_back(self, lease: Lease, reason: str) -> None:
         """Back to queued: nothing of the job was begun, and `reason` says why. The attempt does not count.
@@ -217,20 +216,19 @@ class Repository:
         with self._database.write() as connection:
             return leases.withdraw(connection, held)
 
-    def expire(self, owner: str | None = None) -> tuple[Expired, ...]:
-        """Take back every job whose lease is over by the database's clock (only those of `owner`, if given).
+    def expire(self) -> tuple[Expired, ...]:
+        """Take back every job whose lease is over by the database's clock.
 
         Back to queued, or broken when no attempt is left; the fence moves on, so the holder publishes nothing any
         more. Any number of callers: each job is in the answer of one of them.
         """
-        over: ColumnElement[bool] = Job.lease_until < now()
-        return self._take_back(over if owner is None else over & (Job.lease_owner == owner), "lease ran out")
+        return self._take_back(Job.lease_until < now(), "lease ran out")
 
-    def abandon(self, owner: str, reason: str = "its daemon died") -> tuple[Expired, ...]:
+    def abandon(self, owner: str) -> tuple[Expired, ...]:
         """As `expire` without waiting for the leases of `owner`. Only for an owner proved dead (this host, its pid
         gone).
         """
-        return self._take_back(Job.lease_owner == owner, reason)
+        return self._take_back(Job.lease_owner == owner, "its daemon died")
 
     def break_exhausted(self) -> tuple[Expired, ...]:
         """Queued -> broken for every job that was tried `max_attempts` times: nobody would ever lease it. So it is with

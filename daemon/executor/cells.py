@@ -15,7 +15,7 @@ from daemon.errors import HarnessError
 from daemon.executor import protocol
 from daemon.executor.cell_settings import CellSettings
 from daemon.executor.conversation import Cell
-from daemon.executor.programs import ForkedProgram, PlainProgram
+from daemon.executor.programs import ForkedProgram, PlainProgram, Program
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.cell_group import CellGroup
 from daemon.executor.sandbox.policy import (
@@ -88,7 +88,7 @@ class Cells:
             theirs.close()
         return Cell(program, ours, side, self.settings)
 
-    def _start_program(self, channel_fd: int) -> ForkedProgram | PlainProgram:
+    def _start_program(self, channel_fd: int) -> Program:
         settings = self.settings
         if settings.isolation == "none":
             return self._start_plain(channel_fd)

@@ -19,7 +19,7 @@ from daemon.evaluation import Failure
 from daemon.executor import protocol
 from daemon.executor.capture import Capture, printable
 from daemon.executor.cell_settings import CellSettings
-from daemon.executor.programs import Ended, ForkedProgram, PlainProgram, RunsOnError
+from daemon.executor.programs import Ended, Program, RunsOnError
 from daemon.verdict import Phase, Side, Verdict
 
 _CHUNK = 1 << 18
@@ -71,9 +71,7 @@ class TimeLimit:
 class Cell:
     """One cell: request and answer, captured output, freeze and thaw, and how it ended."""
 
-    def __init__(
-        self, program: ForkedProgram | PlainProgram, channel: socket.socket, side: Side, settings: CellSettings
-    ) -> None:
+    def __init__(self, program: Program, channel: socket.socket, side: Side, settings: CellSettings) -> None:
         self.program = program
         self.side = side
         self._channel = channel

@@ -242,7 +242,7 @@ class TestCleanup:
             repository.register(job)
             lease = repository.lease(job.job_id, "me", 60)
             assert lease is not None
-            repository.retry(lease, "why", max_attempts=1)
+            Repository(database, max_attempts=1).retry(lease, "why")
             set_times(database, job.job_id, finished=datetime(2020, 1, 1, tzinfo=UTC))
             ids.append(job.job_id)
         assert set(repository.cleanup(timedelta(0), 5).job_ids) == set(ids)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from daemon.executor.advice import tmp_limit
 
+_LONGEST = 6000
 _ERROR = re.compile(r"\berror\b\s*(#?\w*)\s*:|\bundefined reference\b", re.IGNORECASE)
 
 # At a place of the source: `main.cpp:3:5: error: …`, `cuda.cu(9): error: …`. A fatal error may be a full disk.
@@ -23,12 +24,12 @@ def without_folders(log: str, folders: Iterable[Path]) -> str:
     return log
 
 
-def first_error_first(log: str, limit: int = 6000) -> str:
-    """`log` from the first line that speaks of an error, at most `limit` characters; all of it where none does. Where a
+def first_error_first(log: str) -> str:
+    """`log` from the first line that speaks of an error, not endlessly long; all of it where none does. Where a
     compiler found no space, with how much there is."""
     lines = log.strip().splitlines()
     start = next((number for number, line in enumerate(lines) if _ERROR.search(line)), 0)
-    return "\n".join(lines[start:])[:limit] + (f" ({tmp_limit()})" if os.strerror(errno.ENOSPC) in log else "")
+    return "\n".join(lines[start:])[:_LONGEST] + (f" ({tmp_limit()})" if os.strerror(errno.ENOSPC) in log else "")
 
 
 def is_final(log: str) -> bool:
