@@ -35,6 +35,7 @@ from daemon.executor.cores import cores_here, lane_of
 from daemon.executor.devices import Device
 from daemon.executor.preparation import Bench
 from daemon.executor.proof import prove
+from daemon.executor.reservation import Reservation
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.executor.spares import Nursery, Preloaded, Spares
@@ -230,6 +231,12 @@ class Judge:
         self.finish()
         return self._nursery.preload() if self._device.is_gpu else Preloaded.ALL
 
+    def settle(self) -> None:
+        """Nothing of this judge's is at work on the device when this returns, until it is asked for something."""
+        self.finish()
+        if self._device.is_gpu:
+            self._nursery.settle()
+
     def _require_finished(self) -> None:
         self.finish()
         self._raise_unfinished()
@@ -285,14 +292,17 @@ def _main(argv: list[str]) -> int:
     channel = socket.socket(fileno=int(argv[0]))
     settings = Settings.model_validate_json(argv[1])
     log.setup(settings.log_level)
+    device = Device.from_json(argv[3])
+    reservation = Reservation.of(device)
     try:
-        judge = Judge(settings, int(argv[2]), Device.from_json(argv[3]))
+        reservation.acquire(lambda text: protocol.send(channel, {"type": "waiting", "text": text}))
+        judge = Judge(settings, int(argv[2]), device)
         judge.prove()
     except Exception as error:  # noqa: BLE001 - the judge's main: its parent must hear why it could not start
         protocol.send(channel, {"type": "unusable", "message": str(error)})
         return 1
     protocol.send(channel, {"type": "ready"})
-    serve(channel, judge)
+    serve(channel, judge, reservation)
     judge.close()
     return 0
 
@@ -303,30 +313,42 @@ def _sickness(error: HarnessError) -> str | None:
     return "now" if isinstance(error, DeviceError) else None
 
 
-def use_the_time(channel: socket.socket, judge: Judge) -> None:
-    """Until there is a message, or nothing to be done without one."""
-    wait_s = _A_MOMENT_S
-    while not select.select([channel], [], [], wait_s)[0]:
-        found = judge.use_the_moment()
-        if found is Preloaded.ALL:
+def use_the_time(channel: socket.socket, judge: Judge, reservation: Reservation) -> None:
+    """Until there is a message, or nothing to be done without one. When there is not, or somebody else waits for the
+    GPU, it is given up."""
+    found = Preloaded.WAITING
+    while found is not Preloaded.ALL and not reservation.is_wanted():
+        if select.select([channel], [], [], _A_MOMENT_S if found is Preloaded.WAITING else 0.0)[0]:
             return
-        wait_s = _A_MOMENT_S if found is Preloaded.WAITING else 0.0
+        found = judge.use_the_moment()
+    judge.settle()
+    reservation.release()
 
 
-def serve(channel: socket.socket, judge: Judge) -> None:
-    """Answer `evaluate` messages until the daemon closes its end."""
+def reserve(reservation: Reservation, progress: Callable[[str], None]) -> None:
+    """Raises `FoundSick` where the device is not to be had: nothing of the bundle has run."""
+    try:
+        reservation.acquire(progress)
+    except DeviceError as error:
+        raise FoundSick(error.message) from error
+
+
+def serve(channel: socket.socket, judge: Judge, reservation: Reservation) -> None:
+    """Answer `evaluate` messages until the daemon closes its end; `reservation`: of the judge's device, held now."""
     reader = protocol.Reader(protocol.MAX_TO_CELL)
+
+    def progress(text: str, case: str | None = None) -> None:
+        protocol.send(channel, {"type": "progress", "text": text, "case": case})
+
     while True:
-        use_the_time(channel, judge)
+        use_the_time(channel, judge, reservation)
         try:
             message = protocol.receive(channel, reader)
         except protocol.ClosedError:
             return
         try:
-            evaluation = judge.evaluate(
-                Path(message["bundle_dir"]),
-                lambda text, case: protocol.send(channel, {"type": "progress", "text": text, "case": case}),
-            )
+            reserve(reservation, progress)
+            evaluation = judge.evaluate(Path(message["bundle_dir"]), progress)
             answer = {"type": "evaluation", "evaluation": json.loads(evaluation.model_dump_json())}
         except protocol.ClosedError:
             raise

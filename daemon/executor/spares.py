@@ -105,6 +105,14 @@ class Spares:
         cell.kill()
         log.story("a spare cell did not start", level=30, reason=failed)
 
+    def settle(self) -> None:
+        """Wait until all have come up. One that does not is let go."""
+        for cell in tuple(self._ready):
+            try:
+                cell.greet()
+            except HarnessError as failed:
+                self._let_go(cell, failed)
+
     def stop(self) -> None:
         """Stop those that have not come up yet where they are. One that cannot be stopped is let go."""
         for cell in tuple(self._ready):
@@ -170,6 +178,12 @@ class Nursery:
     def _wait(self) -> None:
         if self._coming is not None:
             wait([self._coming])
+
+    def settle(self) -> None:
+        """Wait until nothing is coming up any more."""
+        self._wait()
+        for spares in self.spares.values():
+            spares.settle()
 
     @contextmanager
     def still(self) -> Iterator[None]:

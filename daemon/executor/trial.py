@@ -10,11 +10,14 @@ from daemon.config import Settings
 from daemon.executor.cell_settings import CellSettings
 from daemon.executor.cells import Cells
 from daemon.executor.devices import Device
+from daemon.executor.reservation import Reservation
 from daemon.executor.sandbox import cgroup
-from daemon.executor.sandbox.probe import assess
+from daemon.executor.sandbox.cgroup import Cgroups
+from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
 
+_PATIENCE_S = 60.0
 _UID_STEP = 3000  # beside the uids of candidates, references and null candidates
 
 
@@ -32,10 +35,20 @@ class Trial:
 def try_cell(settings: Settings, device: Device) -> Trial:
     """Start a cell for `device` as the judge would and wait for its greeting: on a GPU it has used the device by then.
 
-    Raises `OperatorError` when a sandbox is wanted and cannot be had, `HarnessError` when the cell does not come up.
+    Raises `OperatorError` when a sandbox is wanted and cannot be had, `HarnessError` when the cell does not come up, or
+    another evald does not give up the device for a minute.
     """
     groups = cgroup.find() if settings.isolation != "none" else None
     isolation = assess(settings.isolation, groups, gpu=device.is_gpu)
+    reservation = Reservation.of(device)
+    reservation.acquire(lambda _: None, _PATIENCE_S)
+    try:
+        return _tried(settings, device, groups, isolation)
+    finally:
+        reservation.release()
+
+
+def _tried(settings: Settings, device: Device, groups: Cgroups | None, isolation: Isolation) -> Trial:
     start = time.monotonic()
     cell_settings = CellSettings.of(settings, device, uid_step=_UID_STEP, slot=device.index, threads=1)
     zygotes = Zygotes()

@@ -38,6 +38,7 @@ class TrustedProcess:
             theirs.close()
         self._channel = ours
         self._reader = protocol.Reader(_MAX_ANSWER)
+        self._complaint = log.Complaint()
 
     @property
     def is_alive(self) -> bool:
@@ -45,7 +46,8 @@ class TrustedProcess:
 
     def await_ready(self) -> None:
         """Raises `OperatorError` when it says that this host is not fit for it, `HarnessError` when it died."""
-        message = self.receive(_START_LIMIT_S)
+        while (message := self.receive(_START_LIMIT_S))["type"] == "waiting":
+            self._complaint.say(str(message["text"]))
         if message["type"] == "unusable":
             raise OperatorError(str(message["message"]))
 

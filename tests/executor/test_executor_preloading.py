@@ -6,19 +6,23 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import torch
 from executor_settings import cell_uid, small_settings
 
+from daemon.errors import DeviceError, FoundSick
 from daemon.executor import judge, preloading
 from daemon.executor.cell_settings import CellSettings
 from daemon.executor.cells import Cells
 from daemon.executor.devices import choose
 from daemon.executor.programs import ForkedProgram
+from daemon.executor.reservation import Reservation
 from daemon.executor.sandbox import cgroup
 from daemon.executor.spares import Nursery, Preloaded, Spares
 from daemon.executor.zygotes import Zygotes
@@ -87,6 +91,11 @@ class _Judge(judge.Judge):
         self._moments = iter(moments)
         self._then = then
 
+    is_settled = False
+
+    def settle(self) -> None:
+        self.is_settled = True
+
     def use_the_moment(self) -> Preloaded:
         found = next(self._moments, None)
         if found is None:
@@ -98,9 +107,65 @@ class _Judge(judge.Judge):
 def test_time_is_used_until_all_is_done_or_somebody_wants_something() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        judge.use_the_time(ours, _Judge([Preloaded.STEP, Preloaded.WAITING, Preloaded.ALL], theirs))
+        judge.use_the_time(ours, _Judge([Preloaded.STEP, Preloaded.WAITING, Preloaded.ALL], theirs), Reservation(None))
         ours.setblocking(False)
         with pytest.raises(BlockingIOError):
             ours.recv(1)
-        judge.use_the_time(ours, _Judge([Preloaded.STEP], theirs))
+        judge.use_the_time(ours, _Judge([Preloaded.STEP], theirs), Reservation(None))
         assert ours.recv(1) == b"x"
+
+
+@pytest.mark.parametrize(
+    ("moments", "is_kept"), [([Preloaded.ALL], False), ([Preloaded.STEP], True)], ids=["nothing to do", "a bundle"]
+)
+def test_a_gpu_is_given_up_when_there_is_nothing_to_do_on_it(moments: list[Preloaded], *, is_kept: bool) -> None:
+    uuid = f"GPU-{uuid4()}"
+    mine, other = Reservation(uuid), Reservation(uuid)
+    mine.acquire(lambda _: None)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        idle = _Judge(moments, theirs)
+        judge.use_the_time(ours, idle, mine)
+    assert idle.is_settled is not is_kept, "nothing may be coming up on it any more"
+    if is_kept:
+        with pytest.raises(DeviceError):
+            other.acquire(lambda _: None, patience_s=0.0)
+    else:
+        other.acquire(lambda _: None, patience_s=0.0)
+
+
+def test_a_gpu_is_given_up_between_two_bundles_when_another_evald_waits_for_it() -> None:
+    uuid = f"GPU-{uuid4()}"
+    mine, other, is_waiting = Reservation(uuid), Reservation(uuid), threading.Event()
+    mine.acquire(lambda _: None)
+    thread = threading.Thread(target=other.acquire, args=(lambda _: is_waiting.set(),))
+    thread.start()
+    assert is_waiting.wait(60)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(b"the next bundle")
+        busy = _Judge([], theirs)
+        judge.use_the_time(ours, busy, mine)
+    thread.join(60)
+    assert busy.is_settled
+    assert not thread.is_alive()
+
+
+def test_a_bundle_whose_device_is_not_to_be_had_has_not_been_begun() -> None:
+    class Taken(Reservation):
+        def acquire(self, waiting: Callable[[str], None], patience_s: float = 0.0) -> None:
+            waiting("waiting for the GPU")
+            raise DeviceError("waited in vain")
+
+    told: list[str] = []
+    with pytest.raises(FoundSick, match="waited in vain"):
+        judge.reserve(Taken(None), told.append)
+    assert told == ["waiting for the GPU"]
+
+
+@pytest.mark.sandbox
+def test_spares_that_come_up_are_waited_for_before_a_gpu_is_given_up(nursery: Nursery) -> None:
+    nursery.refill()
+    nursery.settle()
+    assert all(cell.versions for spares in nursery.spares.values() for cell in spares._ready)
+    assert all(spares._ready for spares in nursery.spares.values())

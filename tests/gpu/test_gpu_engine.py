@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from gpu_bundles import FOLDER, NOT_OF_THE_BUNDLE, Judged, parse_folder
 import daemon
 from daemon.config import Settings
 from daemon.contract import Requirements
-from daemon.engine import JobSpec
+from daemon.engine import JobSpec, Progress
 from daemon.errors import DeviceError
 from daemon.executor.devices import Device
 from daemon.executor.local import LocalEngine
@@ -137,6 +139,35 @@ def test_no_bundle_is_charged_with_the_work_of_a_process_of_others(
     finally:
         engine.close()
     assert before.verdict is Verdict.PASSED, before.message
+
+
+def test_two_evald_on_one_gpu_take_turns_and_say_so(
+    settings_in: Callable[..., Settings], engine: LocalEngine, gpu: Device, tmp_path: Path
+) -> None:
+    second = LocalEngine(settings_in(tmp_path / "home", 6_000, device="cuda", gpus=(gpu.uuid,)))
+    bundle = copy_of("torch-function-and-method", tmp_path)
+    told: list[str] = []
+    begun, waiting = threading.Event(), threading.Event()
+
+    def on_progress_of_first(_: Progress) -> None:
+        begun.set()
+
+    def on_progress_of_second(progress: Progress) -> None:
+        told.append(progress.text)
+        if progress.text.startswith("waiting for the GPU"):
+            waiting.set()
+
+    try:
+        second.start()
+        with ThreadPoolExecutor(2) as pool:
+            first_job = pool.submit(engine.evaluate, JobSpec("first", "first", bundle), on_progress_of_first)
+            assert begun.wait(60)
+            second_job = pool.submit(second.evaluate, JobSpec("second", "second", bundle), on_progress_of_second)
+            verdicts = [first_job.result().verdict, second_job.result().verdict]
+    finally:
+        second.close()
+    assert verdicts == [Verdict.PASSED, Verdict.PASSED]
+    assert waiting.is_set(), told
 
 
 def copy_of(name: str, folder: Path) -> Path:
