@@ -191,10 +191,14 @@ class CaseJudge:
             stages=self._stages,
             lane=self._bench.lane,
         )
+        began_s = time.time()
         with self._bench.still():
             self._deadline += time.monotonic() - start
             self._timings = measurement.run(estimate_s, self._deadline, self._progress)
         self._timed_call = picker.picked
+        if (pid := self._bench.conditions.stranger(began_s)) is not None:
+            self._labels.append("shared_device")
+            self._ready.notes.append(f"process {pid}, which is not evald's, used the GPU while this was timed")
         calls, wanted_calls = sum(self._timings[0].calls), self._request.num_trials
         if self._timings[0].stop == "time" and calls < wanted_calls:
             self._ready.notes.append(f"timed {calls} calls; num_trials asks for {wanted_calls}, but the time was over")

@@ -33,6 +33,7 @@ _BUSY_FACTOR = 2.0
 _BUSY_MARGIN_S = 8e-5
 _PATIENCE_S = 0.1  # a hiccup of the host looks like work for a moment
 _AFTER_A_KILL_S = 3.0
+_LOOK_BACK_S = 1.0
 _OF_L2 = 2
 
 
@@ -68,8 +69,9 @@ class Conditions(Protocol):
     def is_idle(self, patience_s: float = _PATIENCE_S) -> bool:
         """Whether nothing but this process works on the device; asks again for a while before it says no."""
 
-    def stranger(self) -> int | None:
-        """The pid of a process that is not evald's and has kept the device busy just now."""
+    def stranger(self, since_s: float, within_s: float = 0.0) -> int | None:
+        """The pid of a process that is not evald's and has been at work on the device after `since_s` (seconds since
+        the epoch), or is within `within_s`; None where nobody was, or it is not told."""
 
     def read(self) -> Reading: ...
 
@@ -92,7 +94,7 @@ class HostConditions:
     def is_idle(self, patience_s: float = _PATIENCE_S) -> bool:
         return True
 
-    def stranger(self) -> int | None:
+    def stranger(self, since_s: float, within_s: float = 0.0) -> int | None:
         return None
 
     def read(self) -> Reading:
@@ -153,8 +155,8 @@ class GpuConditions:
             short, long = short + is_short, long + (not is_short)
         return short > long
 
-    def stranger(self) -> int | None:
-        return strangers.at_work(self._telemetry)
+    def stranger(self, since_s: float, within_s: float = 0.0) -> int | None:
+        return strangers.at_work(self._telemetry, since_s, within_s)
 
     def read(self) -> Reading:
         clocks, limits = self._telemetry.clocks(), self._telemetry.clock_limits()
@@ -187,7 +189,7 @@ class Surroundings:
         """
         if self.conditions.is_idle():
             return
-        if (pid := self.conditions.stranger()) is not None:
+        if (pid := self.conditions.stranger(time.time() - _LOOK_BACK_S, strangers.SAMPLES_WITHIN_S)) is not None:
             message = f"process {pid}, which is not evald's, keeps the GPU busy: nothing can be timed beside it"
             raise DeviceError(message, hint=f"ps -fp {pid}; end it, or leave this GPU to it: --gpu, gpus")
         for cell in self.suspects:

@@ -317,8 +317,11 @@ def use_the_time(channel: socket.socket, judge: Judge, reservation: Reservation)
     """Until there is a message, or nothing to be done without one. When there is not, or somebody else waits for the
     GPU, it is given up."""
     found = Preloaded.WAITING
-    while found is not Preloaded.ALL and not reservation.is_wanted():
-        if select.select([channel], [], [], _A_MOMENT_S if found is Preloaded.WAITING else 0.0)[0]:
+    while found is not Preloaded.ALL:
+        has_message = bool(select.select([channel], [], [], _A_MOMENT_S if found is Preloaded.WAITING else 0.0)[0])
+        if reservation.is_wanted():
+            break
+        if has_message:
             return
         found = judge.use_the_moment()
     judge.settle()

@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-_LOOK_BACK_S = 1.0
-_SAMPLES_WITHIN_S = 2.0  # NVML tells what a process did only some time later
+SAMPLES_WITHIN_S = 2.0  # NVML tells what a process did only some time later
 _BETWEEN_LOOKS_S = 0.1
 
 
@@ -29,14 +28,14 @@ class Utilization(Protocol):
         not told."""
 
 
-def at_work(utilization: Utilization, within_s: float = _SAMPLES_WITHIN_S) -> int | None:
-    """The pid of a process that is not of this one's family and has kept the GPU busy within the last second, or does
-    so within `within_s`.
+def at_work(utilization: Utilization, since_s: float, within_s: float = 0.0) -> int | None:
+    """The pid of a process that is not of this one's family and has kept the GPU busy after `since_s` (seconds since
+    the epoch), or does so within `within_s`.
 
     Where NVML does not tell who was busy, whoever is there may have been. None where nobody else is there, and where
     NVML does not list this process itself, for then it counts pids as another namespace does.
     """
-    since_s, deadline = time.time() - _LOOK_BACK_S, time.monotonic() + within_s
+    deadline = time.monotonic() + within_s
     while strangers := _strangers(utilization.with_context()):
         active = utilization.active_since(since_s)
         if found := strangers if active is None else strangers & active:

@@ -26,7 +26,7 @@ class BusyUntilKilled:
     def is_idle(self, patience_s: float = 0.1) -> bool:
         return self.culprit in self.dead
 
-    def stranger(self) -> int | None:
+    def stranger(self, since_s: float, within_s: float = 0.0) -> int | None:
         return self.foreign
 
     def read(self) -> Reading:

@@ -46,30 +46,30 @@ def grandchild() -> Iterator[int]:
 
 
 def test_whoever_descends_from_the_judge_is_no_stranger(grandchild: int) -> None:
-    assert strangers.at_work(Told({US, grandchild}, {US, grandchild}), within_s=0) is None
+    assert strangers.at_work(Told({US, grandchild}, {US, grandchild}), 0.0) is None
 
 
 def test_a_process_of_others_that_worked_is_named(grandchild: int) -> None:
-    assert strangers.at_work(Told({US, PARENT, grandchild}, {grandchild, PARENT}), within_s=0) == PARENT
+    assert strangers.at_work(Told({US, PARENT, grandchild}, {grandchild, PARENT}), 0.0) == PARENT
 
 
 def test_it_is_named_when_nvml_tells_of_it_only_a_while_later() -> None:
-    assert strangers.at_work(Told({US, PARENT}, set(), later=(PARENT,)), within_s=60) == PARENT
+    assert strangers.at_work(Told({US, PARENT}, set(), later=(PARENT,)), 0.0, within_s=60) == PARENT
 
 
 def test_one_that_only_has_a_context_did_not_work() -> None:
-    assert strangers.at_work(Told({US, PARENT}, {US}), within_s=0) is None
+    assert strangers.at_work(Told({US, PARENT}, {US}), 0.0) is None
 
 
 def test_where_nvml_does_not_say_who_worked_whoever_is_there_may_have() -> None:
-    assert strangers.at_work(Told({US, PARENT}, None), within_s=0) == PARENT
+    assert strangers.at_work(Told({US, PARENT}, None), 0.0) == PARENT
 
 
 def test_pids_of_another_namespace_say_nothing() -> None:
-    assert strangers.at_work(Told({PARENT}, {PARENT}), within_s=0) is None
+    assert strangers.at_work(Told({PARENT}, {PARENT}), 0.0) is None
 
 
 def test_a_process_that_is_gone_is_nobody() -> None:
     gone = subprocess.Popen(["/bin/true"])
     gone.wait()
-    assert strangers.at_work(Told({US, gone.pid}, {gone.pid}), within_s=0) is None
+    assert strangers.at_work(Told({US, gone.pid}, {gone.pid}), 0.0) is None

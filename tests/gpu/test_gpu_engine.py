@@ -19,7 +19,7 @@ import daemon
 from daemon.config import Settings
 from daemon.contract import Requirements
 from daemon.engine import JobSpec, Progress
-from daemon.errors import DeviceError
+from daemon.errors import HarnessError
 from daemon.executor.devices import Device
 from daemon.executor.local import LocalEngine
 from daemon.verdict import Verdict
@@ -132,13 +132,37 @@ def test_no_bundle_is_charged_with_the_work_of_a_process_of_others(
             try:
                 assert stranger.stdout is not None
                 stranger.stdout.readline()
-                with pytest.raises(DeviceError, match=f"process {stranger.pid}, which is not evald's"):
+                with pytest.raises(HarnessError, match=f"process {stranger.pid}, which is not evald's"):
                     engine.evaluate(JobSpec("beside", "beside", bundle), lambda _: None)
             finally:
                 stranger.kill()
     finally:
         engine.close()
     assert before.verdict is Verdict.PASSED, before.message
+
+
+LITTLE_WORK = AT_WORK.replace("4e8", "4e6").replace("0.2", "0.02")
+
+
+def test_a_time_that_was_taken_beside_work_of_others_is_labelled(
+    settings_in: Callable[..., Settings], gpu: Device, tmp_path: Path
+) -> None:
+    """Work too short to be found before a round. Alone, the same kernel has no such label."""
+    engine = LocalEngine(settings_in(tmp_path / "home", 9_000, device="cuda", gpus=(gpu.uuid,)))
+    bundle = copy_of("torch-function-and-method", tmp_path)
+    try:
+        alone = engine.evaluate(JobSpec("alone", "alone", bundle), lambda _: None)
+        with subprocess.Popen([sys.executable, "-c", LITTLE_WORK], stdout=subprocess.PIPE) as stranger:
+            try:
+                assert stranger.stdout is not None
+                stranger.stdout.readline()
+                beside = engine.evaluate(JobSpec("beside", "beside", bundle), lambda _: None)
+            finally:
+                stranger.kill()
+    finally:
+        engine.close()
+    assert ["shared_device" in case.labels for case in (*alone.cases, *beside.cases)] == [False, True]
+    assert any(f"process {stranger.pid}" in note for note in beside.cases[0].notes)
 
 
 def test_two_evald_on_one_gpu_take_turns_and_say_so(
@@ -149,8 +173,9 @@ def test_two_evald_on_one_gpu_take_turns_and_say_so(
     told: list[str] = []
     begun, waiting = threading.Event(), threading.Event()
 
-    def on_progress_of_first(_: Progress) -> None:
-        begun.set()
+    def on_progress_of_first(progress: Progress) -> None:
+        if not progress.text.startswith("waiting"):
+            begun.set()
 
     def on_progress_of_second(progress: Progress) -> None:
         told.append(progress.text)
