@@ -16,6 +16,7 @@ import struct
 import time
 from collections.abc import Callable
 
+from daemon import log
 from daemon.errors import DeviceError
 from daemon.executor.devices import Device
 
@@ -26,7 +27,8 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 
 
 class Reservation:
-    """Of the GPU called `uuid`; None: of nothing, which everybody has. For one thread."""
+    """Of the GPU called `uuid`; None: of nothing, which everybody has. For one thread. Where a host forbids such names
+    there is none, and a warning in the log."""
 
     def __init__(self, uuid: str | None) -> None:
         self._name = None if uuid is None else f"\0evald/{uuid}"
@@ -45,8 +47,12 @@ class Reservation:
         if self._name is None or self._held is not None:
             return
         deadline = time.monotonic() + patience_s
-        with self._taken(f"{self._name}/next", waiting, deadline):
-            self._held = self._taken(self._name, waiting, deadline)
+        try:
+            with self._taken(f"{self._name}/next", waiting, deadline):
+                self._held = self._taken(self._name, waiting, deadline)
+        except OSError as error:
+            log.story("cannot reserve the GPU: another evald may use it as well", level=30, reason=error)
+            self._name = None
 
     def _taken(self, name: str, waiting: Callable[[str], None], deadline: float) -> socket.socket:
         say_at_s = time.monotonic()

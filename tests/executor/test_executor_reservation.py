@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import subprocess
 import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from daemon.errors import DeviceError
+from daemon.executor import reservation
 from daemon.executor.devices import CPU
 from daemon.executor.reservation import Reservation
 
@@ -97,6 +101,23 @@ def test_a_cpu_is_nobodys_alone() -> None:
         one.acquire(nobody_waits)
         assert not one.is_wanted()
     first.release()
+
+
+def test_a_host_that_forbids_such_names_is_told_of_and_judges_all_the_same(
+    gpu: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Forbidden(socket.socket):
+        def bind(self, address: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(reservation, "socket", SimpleNamespace(**vars(socket) | {"socket": Forbidden}))
+    mine = Reservation(gpu)
+    mine.acquire(nobody_waits)
+    assert not mine.is_wanted()
+    mine.release()
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot reserve the GPU: another evald may use it as well"
+    ]
 
 
 def test_to_have_it_twice_is_to_have_it_and_to_give_it_up_once_is_enough(gpu: str) -> None:
