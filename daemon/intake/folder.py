@@ -17,10 +17,9 @@ from pathlib import Path
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake.admission import Admission
 from daemon.intake.names import readable
-from daemon.intake.regular import LEASED, OPEN_FLAGS, Patience
+from daemon.intake.regular import FOLDER_FLAGS, LEASED, OPEN_FLAGS, Patience, descended
 from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
-_OPEN_FOLDER = OPEN_FLAGS | os.O_DIRECTORY
 _LINK_HOPS = 8
 _BUNDLE_FAULTS = {errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL}
 
@@ -28,7 +27,7 @@ _BUNDLE_FAULTS = {errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.E
 def copy_folder(source: Path, target: Path, admission: Admission, *, durable: bool = False) -> None:
     """Copy the tree at `source` into the folder `target`, telling `admission` what is in it and what is wrong."""
     try:
-        root = os.open(source, _OPEN_FOLDER)
+        root = os.open(source, FOLDER_FLAGS)
     except FileNotFoundError as error:
         raise LostClaim(f"{source} is gone") from error
     except OSError as error:
@@ -76,7 +75,7 @@ class _FolderCopy:
             return
         if stat.S_ISDIR(mode):
             make_folder(self.target / path)
-            with self._opened(name, _OPEN_FOLDER, level) as below:
+            with self._opened(name, FOLDER_FLAGS, level) as below:
                 self.copy_level(below, f"{raw}/")
         elif stat.S_ISREG(mode):
             with self._opened(name, OPEN_FLAGS, level) as source:
@@ -109,7 +108,7 @@ class _FolderCopy:
     def _copy_link_target(self, path: str, place: str) -> str | None:
         """Copy the file at `place`; where that is a link itself, return what it points at."""
         *folders, name = place.split("/")
-        with self._faults(path), self._descended(folders) as level:
+        with self._faults(path), descended(self.root, folders) as level:
             mode = os.stat(name, dir_fd=level, follow_symlinks=False).st_mode
             if stat.S_ISLNK(mode):
                 return os.readlink(name, dir_fd=level)
@@ -119,19 +118,6 @@ class _FolderCopy:
             else:
                 self.admission.refuse(path, f"is a link to {readable(place)}, which is not a file")
         return None
-
-    @contextmanager
-    def _descended(self, folders: list[str]) -> Iterator[int]:
-        """The folder `folders` below the top, opened one step at a time; a link on the way is an error."""
-        level = os.dup(self.root)
-        try:
-            for name in folders:
-                below = os.open(name, _OPEN_FOLDER, dir_fd=level)
-                os.close(level)
-                level = below
-            yield level
-        finally:
-            os.close(level)
 
     @contextmanager
     def _opened(self, name: str, flags: int, level: int) -> Iterator[int]:

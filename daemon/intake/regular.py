@@ -1,4 +1,8 @@
-"""Opening what somebody has dropped: nothing is followed, nothing is waited for, and only regular files are read."""
+"""Opening what somebody has dropped: nothing is followed, nothing is waited for, and only regular files are read.
+
+`O_NOFOLLOW` is about the last name of a path alone, and a sender may swap any folder on the way for a link. So what is
+below a folder is opened from its descriptor, one name at a time.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,13 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
+FOLDER_FLAGS = OPEN_FLAGS | os.O_DIRECTORY
 
 LEASED = "is under a lease (F_SETLEASE) that its holder does not give up: drop it when nothing has it open"
 _LEASE_S = 2.0
@@ -38,10 +42,10 @@ class Patience:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: str | Path, *, dir_fd: int | None = None) -> Iterator[IO[bytes]]:
     """The file at `path`, for reading. Raises `OSError`, also for a folder or a pipe: `os.fdopen` would raise for a
     folder too, and keep its descriptor open."""
-    descriptor = os.open(path, OPEN_FLAGS)
+    descriptor = os.open(path, OPEN_FLAGS, dir_fd=dir_fd)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -49,3 +53,28 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             yield stream
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def opened_folder(path: Path) -> Iterator[int]:
+    """A descriptor of the folder at `path`. Raises `OSError`, also for a link to one."""
+    descriptor = os.open(path, FOLDER_FLAGS)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def descended(top: int, folders: Iterable[str]) -> Iterator[int]:
+    """The folder `folders` below the open folder `top`, opened one step at a time. Raises `OSError`, also for a link on
+    the way."""
+    level = os.dup(top)
+    try:
+        for name in folders:
+            below = os.open(name, FOLDER_FLAGS, dir_fd=level)
+            os.close(level)
+            level = below
+        yield level
+    finally:
+        os.close(level)

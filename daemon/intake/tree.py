@@ -1,7 +1,8 @@
 """One look at a dropped entry: is it complete, and did it change since the last look?
 
 Sizes are read from an open descriptor: an NFS client may show old ones until a file is opened. Nothing is followed,
-nothing but regular files is opened, and the work is bounded, whatever somebody drops.
+also where a folder is swapped for a link while it is looked at: names are opened below an open folder. Nothing but
+folders and regular files is opened, and the work is bounded, whatever somebody drops.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def changed_s(path: Path, mode: int) -> float:
     """
     times = [path.lstat().st_ctime]
     if stat.S_ISDIR(mode):
-        times += [(path / name).lstat().st_ctime for name, _ in _walk(path)]
+        with regular.opened_folder(path) as top:
+            times += [place.status().st_ctime for place in _walk(top)]
     return max(times)
 
 
@@ -80,11 +82,12 @@ def _look_at_file(path: Path) -> Look:
 
 
 def _look_at_folder(path: Path) -> Look:
-    seen = dict(_walk(path))
+    with regular.opened_folder(path) as top:
+        seen = {place.path: (-1, 0) if place.is_folder else place.fingerprint() for place in _walk(top)}
+        document = _read_json(CONTRACT_FILE, dir_fd=top) if CONTRACT_FILE in seen else None
     tree = hash(frozenset(seen.items()))
     if CONTRACT_FILE not in seen:
         return _without_contract(seen, tree)
-    document = _read_json(path / CONTRACT_FILE)
     named = sorted(set(_source_files(document)))
     missing = [name for name in named if seen.get(name, (0, 0))[0] == 0 and name != CONTRACT_FILE]
     core = hash(tuple(seen.get(name) for name in (CONTRACT_FILE, *named)))
@@ -109,35 +112,49 @@ def _without_contract(seen: dict[str, tuple[int, int]], tree: int) -> Look:
     return Look(tree, tree, False, True, f"waits for its {CONTRACT_FILE}")
 
 
-def _walk(top: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Relative path and (size, mtime in ns) of what is below `top`, up to a cap; folders count with size -1."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Something below a folder: its path from there, and its name in the open folder `level`, as long as that is
+    open."""
+
+    path: str
+    level: int
+    name: str
+    is_folder: bool
+
+    def status(self) -> os.stat_result:
+        return os.stat(self.name, dir_fd=self.level, follow_symlinks=False)
+
+    def fingerprint(self) -> tuple[int, int]:
+        return _fingerprint(self.name, dir_fd=self.level)
+
+
+def _walk(top: int) -> Iterator[_Place]:
+    """What is below the open folder `top`, up to a cap."""
     waiting, count = [""], 0
     while waiting:
         prefix = waiting.pop()
-        with os.scandir(top / prefix) as entries:
+        with regular.descended(top, prefix.split("/")[:-1]) as level, os.scandir(level) as entries:
             for entry in entries:
                 count += 1
                 if count > _ENTRY_LIMIT:
                     return
-                name = prefix + entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    yield name, (-1, 0)
-                    if name.count("/") < _DEPTH_LIMIT:
-                        waiting.append(f"{name}/")
-                else:
-                    yield name, _fingerprint(top / name)
+                place = _Place(prefix + entry.name, level, entry.name, entry.is_dir(follow_symlinks=False))
+                yield place
+                if place.is_folder and place.path.count("/") < _DEPTH_LIMIT:
+                    waiting.append(f"{place.path}/")
 
 
-def _fingerprint(path: Path) -> tuple[int, int]:
+def _fingerprint(path: Path | str, *, dir_fd: int | None = None) -> tuple[int, int]:
     """Size in bytes and mtime in ns. What is no regular file counts with size -1, what vanished with zeros."""
     try:
-        status = path.lstat()
+        status = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
             return -1, status.st_mtime_ns
     except FileNotFoundError:
         return 0, 0
     try:
-        descriptor = os.open(path, regular.OPEN_FLAGS)
+        descriptor = os.open(path, regular.OPEN_FLAGS, dir_fd=dir_fd)
     except OSError:
         return status.st_size, status.st_mtime_ns
     try:
@@ -147,10 +164,10 @@ def _fingerprint(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _read_json(path: Path) -> Any | None:
+def _read_json(path: Path | str, *, dir_fd: int | None = None) -> Any | None:
     """The document when the file holds complete JSON of modest size, else None: a large one is taken once quiet."""
     try:
-        with regular.opened(path) as stream:
+        with regular.opened(path, dir_fd=dir_fd) as stream:
             content = stream.read(_JSON_LIMIT_BYTES + 1)
         return json.loads(content) if len(content) <= _JSON_LIMIT_BYTES else None
     except (ValueError, RecursionError, OSError):

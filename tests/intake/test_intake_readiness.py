@@ -250,6 +250,44 @@ def test_pipes_and_links_inside_a_folder_do_not_block_a_look(inbox: Path, looker
     assert looker.state_after(QUIET_S) is EntryState.READY
 
 
+@pytest.mark.parametrize("swapped", ["b", "b/src", "b/src/deep"])
+def test_a_folder_that_is_swapped_for_a_link_during_a_look_is_not_followed(
+    swapped: str, inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender swaps it the moment before it is listed or opened: nobody's files elsewhere are looked at."""
+    (inbox / "b" / "src" / "deep").mkdir(parents=True)
+    secret = tmp_path / "secret"
+    for folder in (secret, secret / "src", secret / "src" / "deep", secret / "deep"):
+        folder.mkdir(exist_ok=True)
+        (folder / ".salary.txt.A1b2C3").touch()  # a name that a reason would tell
+    (inbox / "b" / "contract.json").write_text("{")
+    (secret / "contract.json").write_text('{"source_file": "private/plans.txt"}')
+    mode = (inbox / "b").lstat().st_mode
+
+    def swap() -> None:
+        if not (inbox / swapped).is_symlink():
+            (inbox / swapped).rename(inbox / ".away")
+            (inbox / swapped).symlink_to(secret)
+
+    def swapping_first(act: Callable[..., object], last: str) -> Callable[..., object]:
+        def acting(place: object, *rest: object, **named: object) -> object:
+            if isinstance(place, int) or Path(str(place)).name == last:
+                swap()
+            return act(place, *rest, **named)
+
+        return acting
+
+    monkeypatch.setattr(os, "scandir", swapping_first(os.scandir, Path(swapped).name))
+    monkeypatch.setattr(os, "open", swapping_first(os.open, Path(swapped).name))
+    try:
+        reason = tree.look_at(inbox / "b", mode).reason
+    except OSError as error:
+        reason = str(error)
+    assert "salary" not in reason
+    assert "plans" not in reason
+    assert (inbox / swapped).is_symlink()
+
+
 def test_hidden_and_temporary_names_are_counted_and_never_ready(inbox: Path, looker: Looker) -> None:
     for name in (".hidden", "x.tmp", "x.part", "x~", ".nfs01"):
         write_bundle(inbox / name)
