@@ -29,8 +29,8 @@ Every route but `/health`, `/docs` and `/openapi.json` wants `Authorization: Bea
 where nobody ever made a token (`evald token`). The two descriptions are for everybody, since a browser that opens a
 page sends no token: they name the version, routes and kernel types of this evald, and no job, caller, host or setting.
 
-Submitting routes take an `Idempotency-Key`: the same key with the same body, by the same caller, is the same job for a
-fortnight, or until it is cleaned up.
+Submitting routes take an `Idempotency-Key`: the same key with the same body and the same token is the same job for a
+fortnight, or until it is cleaned up. Where there are no tokens, it is so for the servers of one state folder.
 
 Of a job, `status` is `pending`, `running` or `completed`, and `state` says more: `waiting` in the inbox until a daemon
 has claimed it, then `queued`, `claimed`, `running`, at last `finished` or `broken`; `withdrawn` while it is back in the
@@ -42,7 +42,7 @@ HEAD answers as GET does, without the body. A query parameter that a route does 
 a method that a path does not have is `405` with those that it has in `Allow`; what is no HTTP/1.1 is `400`.
 
 A job id is 32 hex digits. Ids sort by the time they were made, but for those of requests with an `Idempotency-Key`,
-which follow from caller and key. To sort by time use `created_at`.
+which follow from token and key. To sort by time use `created_at`.
 """
 _ERRORS = """## Errors
 

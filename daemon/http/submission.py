@@ -1,7 +1,8 @@
 """From the body of a request to a bundle in the inbox, once.
 
 Theory of operation: a job's id ends in the tag of its caller. With an idempotency key the rest of it follows from
-caller and key, so the same request names the same job on every server. A small file per key, locked while the bundle is
+token and key, so the same request names the same job on every server, and nobody else can name it first: whoever may
+drop bundles chooses ids. A small file per key, locked while the bundle is
 dropped, keeps the servers of one state folder from dropping it twice, and remembers what the body hashed to. Servers of
 different hosts see each other's jobs, but not at the very same moment: send a key again to the server that had it.
 Where a job is is looked for in the order in which bundles move: inbox, work, database. A bundle only ever goes back
@@ -11,9 +12,10 @@ with its row in the database already there.
 from __future__ import annotations
 
 import fcntl
-import hashlib
+import hmac
 import os
 import re
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -34,6 +36,7 @@ from daemon.intake.submit import submit_document
 
 KEY_LIMIT_CHARS = 255
 _NAMING_DIGITS = 16  # of an id: as many as say when it was made
+_SECRET_BYTES = 32
 _KEYS_KEPT_S = 14 * 86_400
 _KEY_WAIT_S = 5.0
 _KEY_PAUSE_S = 0.01
@@ -75,7 +78,7 @@ class Submission:
 
     def drop(self, document: bytes, parsed: ParsedContract, caller: Caller, key: str | None) -> Submitted:
         """Make a job of a checked body. Raises `Refusal` 422 for a key that came with another body, 429, 503."""
-        job_id = (names.make_job_id() if key is None else _id_of(caller, key))[:-TAG_DIGITS] + caller.tag
+        job_id = (names.make_job_id() if key is None else self._keys.named(caller, key))[:-TAG_DIGITS] + caller.tag
         unnamed = f"http-{job_id[:_NAMING_DIGITS]}"
         name = parsed.request.name or unnamed
         job = Submitted(job_id, parsed.request.name or f"{unnamed}.json", float(parsed.request.timeout))
@@ -108,17 +111,17 @@ class Submission:
         log.story("submitted", job=job_id, name=names.readable(name), by=caller.name)
 
 
-def _id_of(caller: Caller, key: str) -> str:
-    """32 hex digits that follow from caller and key."""
-    return hashlib.sha256(f"{caller.name}\0{key}".encode()).hexdigest()[:32]
-
-
 class Keys:
     """Idempotency keys that were used on this host: for each job id, what its body hashed to."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._forgotten_s = 0.0
+
+    def named(self, caller: Caller, key: str) -> str:
+        """32 hex digits that follow from key and token; without tokens, from key and a secret of this state folder."""
+        secret = caller.secret.encode() or _secret_in(self._folder.with_name("http-secret"))
+        return hmac.digest(secret, f"{caller.name}\0{key}".encode(), "sha256").hex()[:32]
 
     @contextmanager
     def held(self, job_id: str, body_sha256: str) -> Iterator[None]:
@@ -189,6 +192,21 @@ class Keys:
         except (FileNotFoundError, BlockingIOError):
             return False
         return True
+
+
+def _secret_in(path: Path) -> bytes:
+    """What the file holds; random bytes, made by whoever is the first to ask."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        secret = os.read(descriptor, _SECRET_BYTES)
+        if len(secret) < _SECRET_BYTES:  # new, or what a power cut left
+            secret = secrets.token_bytes(_SECRET_BYTES)
+            os.pwrite(descriptor, secret, 0)
+            os.fsync(descriptor)
+        return secret
+    finally:
+        os.close(descriptor)
 
 
 class _Quota:

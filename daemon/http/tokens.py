@@ -14,7 +14,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -37,10 +37,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a request comes from."""
+    """Who a request comes from. `secret`: something that only servers and whoever has the token can know; empty where
+    there are no tokens."""
 
     name: str
     role: Role
+    secret: str = field(default="", repr=False)
 
     @property
     def tag(self) -> str:
@@ -94,7 +96,8 @@ class Tokens:
             if any(caller.name == name for caller in known.values()):
                 raise OperatorError(f"there is a token {name} already", hint=f"type: evald token --revoke {name}")
             token = f"evald_{secrets.token_urlsafe(32)}"
-            self._write({**known, _digest(token): Caller(name, role)})
+            digest = _digest(token)
+            self._write({**known, digest: Caller(name, role, digest)})
         return token
 
     def revoke(self, name: str) -> None:
@@ -161,5 +164,5 @@ def _read(path: Path) -> dict[str, Caller]:
         match = _LINE.fullmatch(line.strip())
         if match is None or match["role"] not in list(Role):
             raise OperatorError(f"{path}:{number}: not a token line", hint="write it with: evald token NAME")
-        callers[match["digest"]] = Caller(match["name"], Role(match["role"]))
+        callers[match["digest"]] = Caller(match["name"], Role(match["role"]), match["digest"])
     return callers

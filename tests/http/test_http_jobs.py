@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,9 @@ import pytest
 from http_bodies import compare, evaluate
 from http_servers import Serve, evald, events
 from service_bundles import wait_for
+
+from daemon.http.submission import Keys
+from daemon.http.tokens import LOCAL, TAG_DIGITS, Role, Tokens
 
 
 def test_a_job_is_taken_at_once_and_its_result_is_where_the_answer_says(serve: Serve) -> None:
@@ -84,6 +89,35 @@ def test_a_key_of_one_server_is_known_to_another_on_the_same_inbox(serve: Serve)
     answers = [httpx.post(f"{server.url}/jobs", json=evaluate(), headers=key) for server in (first, second, first)]
     assert [answer.json()["repeated"] for answer in answers] == [False, True, True]
     assert len({answer.json()["job_id"] for answer in answers}) == 1
+
+
+def test_nobody_who_drops_bundles_can_take_the_id_that_a_key_will_name(serve: Serve, home: Path) -> None:
+    """The caller would be told that its job was there before, and get the other bundle's result."""
+    server = serve("--judge", "never")
+    with server.client() as client:
+        tag = client.post("/jobs", json=evaluate()).json()["job_id"][-TAG_DIGITS:]  # everybody sees it in the inbox
+        guessed = hashlib.sha256(b"local\0nightly-17").hexdigest()[: 32 - TAG_DIGITS] + tag
+        (home / "inbox" / f"mine.json@{guessed}").write_text(json.dumps(evaluate("mine")))
+        taken = client.post("/jobs", json=evaluate(), headers={"Idempotency-Key": "nightly-17"}).json()
+    assert taken["job_id"] != guessed
+    assert taken["repeated"] is False
+
+
+def test_what_a_key_names_follows_from_the_token_on_every_host(tmp_path: Path) -> None:
+    here, there = (Keys(tmp_path / host / "http-keys") for host in ("here", "there"))
+    for host in ("here", "there"):
+        (tmp_path / host).mkdir()
+    tokens = Tokens(tmp_path / "tokens")
+    caller = tokens.caller(tokens.add("ci", Role.SUBMIT))
+    tokens.revoke("ci")
+    later = tokens.caller(tokens.add("ci", Role.SUBMIT))
+    assert caller is not None
+    assert later is not None
+    assert here.named(caller, "once") == there.named(caller, "once")
+    assert len({here.named(one, key) for one in (caller, later) for key in ("once", "again")}) == 4
+    assert here.named(LOCAL, "once") == Keys(tmp_path / "here" / "http-keys").named(LOCAL, "once")
+    assert here.named(LOCAL, "once") != there.named(LOCAL, "once")
+    assert caller.secret not in repr(caller)
 
 
 def test_a_job_that_waits_has_its_files_name_and_is_not_listed(serve: Serve) -> None:
