@@ -3,8 +3,10 @@
 Theory of operation: a cell is forked by its zygote and is pid 1's child in a pid namespace of its own. Killing it means
 SIGKILL to that pid 1 (by pidfd: its number may have been reused by then), which the kernel turns into the death of
 every process in the namespace before pid 1 itself is gone; only then is anything the cell left looked at. Freezing uses
-the cgroup freezer; without one, SIGSTOP to every process whose pid namespace is the cell's, repeated until a pass finds
-no thread running (a stopped process cannot fork).
+the cgroup freezer; without one, SIGSTOP to every process whose pid namespace is the cell's, repeated until two passes
+in a row find the same threads, all standing, and none of them ran in between. One pass proves nothing: processes that
+wake each other in turn (SIGCONT, then SIGSTOP to oneself) can each be seen to stand. Who was woken after one look and
+stands at the next has been switched to and from in the meantime, and the kernel counts that.
 
 Without a sandbox (`isolation = "none"`, for debugging one's own code) the program leads its own process group, and
 that is killed.
@@ -31,7 +33,9 @@ from daemon.executor.sandbox.cell_group import CellGroup
 _FREEZE_LIMIT_S = 2.0
 _KILL_LIMIT_S = 30.0
 _STOPPED_STATES = frozenset("TtZX")
+_ENDED_STATES = frozenset("ZX")
 _UNINTERRUPTIBLE = "D"
+_SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 _FORKING = {"x86_64": ("56", "58", "435"), "aarch64": ("220", "435")}  # clone, vfork, clone3
 
 
@@ -180,23 +184,26 @@ class ForkedProgram:
                 return
             self._group.thaw()  # what its freezer holds already would never be seen to stop for a signal
         self._by_signal = True
-        deadline = time.monotonic() + _FREEZE_LIMIT_S
-        # Twice in a row: what ends while others are looked at may wake one that had been seen to stand.
-        while self._stop_all_running() or self._stop_all_running():
+        deadline, before = time.monotonic() + _FREEZE_LIMIT_S, None
+        while (standing := self._stop_all_running()) is None or standing != before:
+            before = standing
             if time.monotonic() > deadline:
                 raise _not_stopped(self._members())
 
-    def _stop_all_running(self) -> bool:
-        """Send SIGSTOP to every member still running; True when there was one, or will be: a cell that has been told to
-        start is forked by its pid 1 in a moment."""
+    def _stop_all_running(self) -> dict[str, str] | None:
+        """Send SIGSTOP to every member still running; None when there was one, or will be: a cell that has been told to
+        start is forked by its pid 1 in a moment. Else how often each thread that could run again was switched to."""
         members = self._members()
-        found = not members and self.poll() is None
+        runs_on, switches = not members and self.poll() is None, {}
         for pid in members:
-            if not _all_stopped(pid):
-                found = True
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGSTOP)
-        return found
+            threads = _threads_of(pid)
+            if _are_stopped(threads):
+                switches |= {one.number: one.switches for one in threads if one.state not in _ENDED_STATES}
+                continue
+            runs_on = True
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        return None if runs_on else switches
 
     def _members(self) -> list[int]:
         """Processes in the cell's namespace, without its pid 1: that one only waits."""
@@ -278,7 +285,7 @@ class PlainProgram(_Base):
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
         deadline = time.monotonic() + _FREEZE_LIMIT_S
-        while self._process.poll() is None and not _all_stopped(self._process.pid):
+        while self._process.poll() is None and not _are_stopped(_threads_of(self._process.pid)):
             if time.monotonic() > deadline:
                 raise _not_stopped([self._process.pid])
 
@@ -320,27 +327,38 @@ def _namespace_of(pid: int) -> str | None:
 
 def _not_stopped(pids: list[int]) -> Exception:
     """Why these processes have not been stopped: they run on, or wait where no signal reaches them."""
-    states = {state for pid in pids for state in _states_of(pid)} - _STOPPED_STATES
+    states = {thread.state for pid in pids for thread in _threads_of(pid)} - _STOPPED_STATES
     if states == {_UNINTERRUPTIBLE}:
         return HarnessError(f"a cell waits inside the kernel and did not stop within {_FREEZE_LIMIT_S:.0f} s")
     return RunsOnError(f"states {sorted(states)}")
 
 
-def _all_stopped(pid: int) -> bool:
-    """Whether no thread of `pid` can run."""
-    return _states_of(pid) <= _STOPPED_STATES
+@dataclass(frozen=True)
+class _Thread:
+    """One look at a thread: the letter of its state, and its counts of context switches, as proc(5) has them."""
+
+    number: str
+    state: str
+    switches: str
 
 
-def _states_of(pid: int) -> set[str]:
-    """Of every thread: a leader that has exited shows Z while others go on. "T" for one that waits for a child that has
+def _are_stopped(threads: list[_Thread]) -> bool:
+    return all(thread.state in _STOPPED_STATES for thread in threads)
+
+
+def _threads_of(pid: int) -> list[_Thread]:
+    """Every thread: a leader that has exited shows Z while others go on. "T" for one that waits for a child that has
     its memory: no signal stops it, and it runs no sooner than the child, which has been stopped. Empty once all of it
     is gone."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:
-        return set()
-    states = ((task, _state_of(task)) for task in tasks)
-    return {"T" if state == _UNINTERRUPTIBLE and _waits_for_child(task) else state for task, state in states}
+        return []
+    threads = (_look_at(task) for task in tasks)
+    return [
+        replace(thread, state="T") if thread.state == _UNINTERRUPTIBLE and _waits_for_child(task) else thread
+        for task, thread in zip(tasks, threads, strict=True)
+    ]
 
 
 def _waits_for_child(task: Path) -> bool:
@@ -351,9 +369,11 @@ def _waits_for_child(task: Path) -> bool:
         return False
 
 
-def _state_of(task: Path) -> str:
-    """One letter from the task's stat file (proc(5)); "X" once it is gone."""
+def _look_at(task: Path) -> _Thread:
+    """State "X" once it is gone."""
     try:
-        return (task / "stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()[0]
+        lines = (task / "status").read_text("utf-8", errors="replace").splitlines()
     except OSError:
-        return "X"
+        return _Thread(task.name, "X", "")
+    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return _Thread(task.name, fields["State"][0], " ".join(fields.get(name, "") for name in _SWITCHES))

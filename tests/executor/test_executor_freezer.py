@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from daemon.executor import programs
 from daemon.executor.programs import ForkedProgram
 from daemon.executor.sandbox import cell_group, cgroup
 
@@ -89,12 +95,58 @@ def test_what_a_freezer_could_not_stop_is_let_go_before_it_gets_signals(monkeypa
 
     program = ForkedProgram.__new__(ForkedProgram)
     program._group = Group()  # type: ignore[assignment]
-    awake = iter([True, False, True, False, False])
+    standing = iter([None, {"7": "1"}, None, {"7": "2"}, {"7": "2"}])
 
-    def stop() -> bool:
+    def stop() -> dict[str, str] | None:
         done.append("signal")
-        return next(awake)
+        return next(standing)
 
     monkeypatch.setattr(program, "_stop_all_running", stop)
     program.freeze()
     assert done == ["freeze", "thaw", *["signal"] * 5]  # until nobody was awake twice in a row
+
+
+def test_processes_that_wake_each_other_in_turn_are_not_taken_to_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is seen while another one has its turn, until a look strikes one that runs: then the last turn is over."""
+    program = ForkedProgram.__new__(ForkedProgram)
+    program._group = None
+    states = iter("TTTTTTRTTTTT")  # of two processes, look by look
+    looks: list[int] = []
+    stopped: list[int] = []
+
+    def look(pid: int) -> list[programs._Thread]:
+        looks.append(pid)
+        turns = min(len(looks), 7)
+        return [programs._Thread(str(pid), next(states), f"{turns}")]
+
+    monkeypatch.setattr(program, "_members", lambda: [101, 102])
+    monkeypatch.setattr(programs, "_threads_of", look)
+    monkeypatch.setattr(programs.os, "kill", lambda pid, _number: stopped.append(pid))
+    program.freeze()
+    assert stopped == [101]
+    assert len(looks) == 12
+
+
+def test_a_thread_that_has_run_between_two_looks_shows_it() -> None:
+    """It stands at both."""
+    with subprocess.Popen([sys.executable, "-c", _STOPS_ITSELF]) as process:
+        try:
+            first = _seen_standing(process.pid, None)
+            os.kill(process.pid, signal.SIGCONT)
+            second = _seen_standing(process.pid, first)
+            assert [thread.state for thread in (*first, *second)] == ["T", "T"]
+            assert programs._threads_of(process.pid) == second
+        finally:
+            process.kill()
+
+
+_STOPS_ITSELF = "import os, signal\nwhile True: os.kill(os.getpid(), signal.SIGSTOP)"
+
+
+def _seen_standing(pid: int, before: list[programs._Thread] | None) -> list[programs._Thread]:
+    """Once it stands where it has not been seen to stand before."""
+    deadline = time.monotonic() + 30
+    while not programs._are_stopped(threads := programs._threads_of(pid)) or threads == before:
+        assert time.monotonic() < deadline, threads
+        time.sleep(0.01)
+    return threads

@@ -29,7 +29,7 @@ if libc.vfork() == 0:
 def waiting() -> Iterator[PlainProgram]:
     program = start_plain([sys.executable, "-I", "-c", _WAITS_IN_THE_KERNEL], {"HOME": "/tmp/x"}, keep_fds=())
     deadline = time.monotonic() + 60
-    while programs._state_of(Path(f"/proc/{program._process.pid}")) != "D":
+    while programs._look_at(Path(f"/proc/{program._process.pid}")).state != "D":
         assert time.monotonic() < deadline and program.poll() is None
         time.sleep(0.01)
     yield program
@@ -38,7 +38,7 @@ def waiting() -> Iterator[PlainProgram]:
 
 def test_one_that_waits_for_a_child_with_its_memory_stands_when_the_child_does(waiting: PlainProgram) -> None:
     waiting.freeze()
-    states = {programs._state_of(task) for task in Path(f"/proc/{waiting._process.pid}/task").iterdir()}
+    states = {programs._look_at(task).state for task in Path(f"/proc/{waiting._process.pid}/task").iterdir()}
     assert states == {"D"}
 
 
@@ -57,9 +57,8 @@ def test_one_that_runs_on_is(waiting: PlainProgram, monkeypatch: pytest.MonkeyPa
     assert isinstance(programs._not_stopped([pid]), HarnessError)
 
 
-def test_one_that_has_gone_has_no_states() -> None:
+def test_one_that_has_gone_has_no_threads() -> None:
     program = start_plain(["/bin/true"], {"HOME": "/tmp/x", "PATH": "/bin"}, keep_fds=())
     pid = program._process.pid
     program.kill()
-    assert programs._states_of(pid) == set()
-    assert programs._all_stopped(pid)
+    assert programs._threads_of(pid) == []
