@@ -24,7 +24,7 @@ CAP_SYS_RESOURCE = 1 << 24
 SPARES = Sandbox().spare_cells
 
 PROBES = r"""
-import ctypes, errno, fcntl, mmap, os, resource, signal, socket, sys
+import ctypes, errno, fcntl, mmap, os, resource, signal, socket, struct, sys
 from pathlib import Path
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -84,6 +84,11 @@ def probe(secret):
     pages = mmap.mmap(-1, 8192)
     attempt("madvise mergeable", lambda: pages.madvise(12))
     attempt("madvise", lambda: pages.madvise(4))
+    attempt("madvise collapse", lambda: pages.madvise(25))
+    attempt("huge pages", lambda: mmap.mmap(-1, 2 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000))
+    attempt("huge file", lambda: os.memfd_create("huge", os.MFD_HUGETLB))
+    attempt("looked up", lambda: syscall(437, -100, b"/usr/nothing", struct.pack("QQQ", os.O_PATH, 0, 0x20), 24))
+    attempt("call of tomorrow", lambda: syscall(499, 0))
     attempt("merge memory", lambda: syscall(157, 67, 1, 0, 0, 0))
     attempt("io_setup", lambda: syscall(206, 1, ctypes.byref(ctypes.c_ulong())))
     attempt("inotify", lambda: syscall(294, 0))
@@ -204,6 +209,9 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "timer_create",
         "timerfd",
         "madvise mergeable",
+        "madvise collapse",
+        "huge pages",
+        "huge file",
         "merge memory",
         "io_setup",
         "inotify",
@@ -223,6 +231,12 @@ def test_a_dangerous_system_call_is_refused(report: dict[str, str], call: str) -
     assert report[call] == "refused:EPERM"
     assert report["in band"] == "allowed:1"
     assert report["madvise"] == "allowed:None"
+
+
+@pytest.mark.parametrize("call", ["looked up", "call of tomorrow"])
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
+def test_a_call_whose_purpose_cannot_be_told_does_not_exist(report: dict[str, str], call: str) -> None:
+    assert report[call] == "refused:ENOSYS"
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")

@@ -289,14 +289,14 @@ def verdict_of(machine: str, number: int, *args: int, architecture: int | None =
             at += yes if taken else no
 
 
-ALLOW, EPERM, IDLE, KILL = 0x7FFF0000, 0x00050001, 0x00050000, 0x80000000
+ALLOW, EPERM, ENOSYS, IDLE, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x00050000, 0x80000000
 
 
 @pytest.mark.parametrize(
     ("number", "args", "expected"),
     [
         (0, [0], ALLOW), (101, [0], EPERM), (321, [0], EPERM), (425, [0], EPERM), (272, [0], EPERM),
-        (435, [0], 0x00050026), (0x40000000 | 101, [0], KILL),
+        (435, [0], ENOSYS), (0x40000000 | 101, [0], KILL),
         (56, [0x11], ALLOW), (56, [0x003D0F00], ALLOW), (56, [0x10000011], EPERM), (56, [0x20000011], EPERM),
         (41, [1], ALLOW), (41, [2], EPERM), (41, [40], EPERM), (41, [16], EPERM), (53, [1], ALLOW), (53, [30], EPERM),
         (72, [0, 3], ALLOW), (72, [10, 10], EPERM), (72, [0, 5], EPERM), (72, [0, 1024], EPERM), (72, [0, 1030], ALLOW),
@@ -308,7 +308,9 @@ ALLOW, EPERM, IDLE, KILL = 0x7FFF0000, 0x00050001, 0x00050000, 0x80000000
         (28, [0, 0, 4], ALLOW), (28, [0, 0, 12], EPERM), (157, [38], ALLOW), (157, [67], EPERM),
         (157, [62], EPERM), (157, [22], EPERM), (317, [1, 0], EPERM), (451, [0], EPERM), (56, [18], EPERM),
         (327, [0, 0, 0, 0, 0, 0], ALLOW), (327, [0, 0, 0, 0, 0, 8], EPERM), (221, [0, 0, 0, 4], IDLE),
-        (221, [0, 0, 0, 3], ALLOW), (56, [0x4111], ALLOW),
+        (221, [0, 0, 0, 3], ALLOW), (56, [0x4111], ALLOW), (28, [0, 0, 25], EPERM), (28, [0, 0, 14], ALLOW),
+        (9, [0, 1, 3, 0x22], ALLOW), (9, [0, 1, 3, 0x40022], EPERM), (319, [0, 3], ALLOW), (319, [0, 5], EPERM),
+        (443, [3], EPERM), (437, [0], ENOSYS), (469, [0], ALLOW), (470, [0], ENOSYS), (1000, [0], ENOSYS),
     ],
 )  # fmt: skip
 def test_the_filter_decides_by_number_and_argument(number: int, args: list[int], expected: int) -> None:
