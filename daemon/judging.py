@@ -216,7 +216,7 @@ class Desk:
             self.publisher.publish(lease, evaluation, parsed)
         except NotKept as error:
             return self._after_fault(lease, error)
-        self.publisher.put_away(lease.job_id, lease.work_name, evaluation.verdict, evaluation.message or "")
+        self.publisher.put_away_or_leave(lease, evaluation)
         log.story("finished", job=lease.job_id, name=name, verdict=evaluation.verdict, reason=_first_line(evaluation))
         return Finished(lease.job_id, name, evaluation)
 

@@ -122,7 +122,7 @@ class Publisher:
             except LostClaim:  # somebody else is cancelling it too
                 time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - no secret
                 continue
-            self.put_away(lease.job_id, lease.work_name, evaluation.verdict, evaluation.message or "")
+            self.put_away_or_leave(lease, evaluation)
             log.story("cancelled", job=lease.job_id, name=lease.name, by=by)
             return Finished(lease.job_id, lease.name, evaluation)
         return None
@@ -221,6 +221,14 @@ class Publisher:
             contract_sha256=parsed.contract_sha256,
             queue_ms=queue_ms,
         )
+
+    def put_away_or_leave(self, lease: Lease, evaluation: Evaluation) -> None:
+        """`put_away`; where that cannot be, the bundle is left to `reconcile`: its result counts, and a sender who has
+        closed a folder of his own, so that nobody may move it, is to hold up nobody else."""
+        try:
+            self.put_away(lease.job_id, lease.work_name, evaluation.verdict, evaluation.message or "")
+        except HarnessError as error:
+            log.story("cannot put a bundle away yet", level=30, job=lease.job_id, reason=error)
 
     def put_away(self, job_id: str, work_name: str | None, verdict: Verdict, message: str) -> None:
         """Move a judged bundle out of `work/`: archived, or set aside with its reason when it was rejected."""

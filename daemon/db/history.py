@@ -162,10 +162,11 @@ class History:
             with self._database.read() as connection:
                 yield from connection.execute(some).all()
 
-    def unfinished_ending_in(self, suffix: str) -> int:
-        """How many jobs that have not ended have an id that ends in these hex digits."""
+    def unfinished_ending_in(self, suffix: str, submitter_uid: int) -> int:
+        """How many jobs of this submitter that have not ended have an id that ends in these hex digits."""
         states = (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)
-        statement = select(func.count()).select_from(Job).where(Job.state.in_(states), Job.id.endswith(suffix))
+        theirs = (Job.state.in_(states), Job.submitter_uid == submitter_uid, Job.id.endswith(suffix))
+        statement = select(func.count()).select_from(Job).where(*theirs)
         with self._database.read() as connection:
             return connection.scalar(statement) or 0
 

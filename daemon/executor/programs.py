@@ -193,8 +193,8 @@ class ForkedProgram:
     def _stop_all_running(self) -> dict[str, str] | None:
         """Send SIGSTOP to every member still running; None when there was one, or will be: a cell that has been told to
         start is forked by its pid 1 in a moment. Else how often each thread that could run again was switched to."""
-        members = self._members()
-        runs_on, switches = not members and self.poll() is None, {}
+        members, switches = self._members(), dict[str, str]()
+        runs_on = not members and self.poll() is None
         for pid in members:
             threads = _threads_of(pid)
             if _are_stopped(threads):

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from daemon import log
@@ -32,7 +33,7 @@ from daemon.http.refusals import Refusal
 from daemon.http.tokens import TAG_DIGITS, Caller
 from daemon.intake import names
 from daemon.intake.spool import Spool
-from daemon.intake.submit import submit_document
+from daemon.intake.submit import sender_in, submit_document
 
 KEY_LIMIT_CHARS = 255
 _NAMING_DIGITS = 16  # of an id: as many as say when it was made
@@ -102,8 +103,8 @@ class Submission:
         return next((claimed.name for claimed in self._spool.held_for(job_id)), None)
 
     def _put(self, document: bytes, name: str, job_id: str, caller: Caller) -> None:
-        self._quota.count(caller)
         try:
+            self._quota.count(caller)
             submit_document(document, name, self._settings.paths.inbox, job_id)
         except OperatorError as error:
             log.story("cannot take a job", level=30, reason=error)
@@ -210,23 +211,26 @@ def _secret_in(path: Path) -> bytes:
 
 
 class _Quota:
-    """How many unfinished jobs each caller has. Counted afresh about once a second; in between, what we add counts."""
+    """How many unfinished jobs each caller has. Counted afresh about once a second; in between, what we add counts.
+    What others have dropped under ids that end in a caller's tag, which is no secret, does not."""
 
     def __init__(self, settings: Settings, spool: Spool, history: History) -> None:
         self._limit = settings.http.jobs_per_token
+        self._inbox = settings.paths.inbox
         self._spool = spool
         self._history = history
         self._lock = threading.Lock()
         self._counts: dict[str, tuple[float, int]] = {}
 
     def count(self, caller: Caller) -> None:
-        """Count one more job of this caller. Raises `Refusal` 429 when it has too many."""
+        """Count one more job of this caller. Raises `Refusal` 429 when it has too many, `OperatorError` as `submit`."""
         with self._lock:
             at_s, count = self._counts.get(caller.tag, (0.0, 0))
             now_s = time.monotonic()
             if now_s - at_s > (_COUNT_AGAIN_S if count < self._limit else _COUNT_AGAIN_AT_LIMIT_S):
                 at_s = now_s
-                count = self._history.unfinished_ending_in(caller.tag) + self._spool.count_ending_in(caller.tag)
+                count = self._history.unfinished_ending_in(caller.tag, self._own_uid)
+                count += self._spool.count_ending_in(caller.tag, self._own_uid)
             if count >= self._limit:
                 raise Refusal(
                     429,
@@ -235,3 +239,7 @@ class _Quota:
                     retry_after_s=5,
                 )
             self._counts[caller.tag] = (at_s, count + 1)
+
+    @cached_property
+    def _own_uid(self) -> int:
+        return sender_in(self._inbox)

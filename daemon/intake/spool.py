@@ -108,10 +108,18 @@ class Spool:
         """Whether a bundle of this job is in the inbox or claimed. Looked for in the order in which bundles move."""
         return bool(self.waiting_for(job_id)) or any(True for _ in self.held_for(job_id))
 
-    def count_ending_in(self, suffix: str) -> int:
-        """How many entries of the inbox have a sender's job id that ends so."""
-        entries = _listing(self._paths.inbox)
-        return sum(name.endswith(suffix) and names.split_job_id(name)[1] is not None for name in entries)
+    def count_ending_in(self, suffix: str, sender_uid: int) -> int:
+        """How many entries of the inbox that this user has dropped have a sender's job id that ends so."""
+        return sum(
+            name.endswith(suffix) and names.split_job_id(name)[1] is not None and self._is_of(name, sender_uid)
+            for name in _listing(self._paths.inbox)
+        )
+
+    def _is_of(self, name: str, sender_uid: int) -> bool:
+        try:
+            return self.submitter_of(name) == sender_uid
+        except (LostClaim, HarnessError):
+            return False
 
     def as_another(self, claimed: Claimed) -> Claimed:
         """Give a claimed bundle a fresh job id, because another has the one it came with. Raises `LostClaim` when it is

@@ -52,6 +52,18 @@ def submit_document(document: bytes, name: str, inbox: Path, job_id: str | None 
     return _drop(f"{cleaned}.json", inbox, job_id, lambda staging: fsio.write_new(staging, document))
 
 
+def sender_in(inbox: Path) -> int:
+    """Whose the bundles are that this process drops into `inbox`, as its file system has it: a file server may take us
+    for another user. Raises `OperatorError` as `submit` does."""
+    draft = inbox / f"{names.DRAFT_PREFIX}{uuid.uuid4().hex}{names.DRAFT_SUFFIX}"
+    with _inbox_faults(inbox):
+        draft.touch(exist_ok=False)
+        try:
+            return draft.lstat().st_uid
+        finally:
+            draft.unlink(missing_ok=True)
+
+
 def _drop(visible_name: str, inbox: Path, job_id: str | None, fill: Callable[[Path], None]) -> Dropped:
     """Let `fill` write the bundle under a hidden name, and make it appear."""
     job_id = job_id or names.make_job_id()

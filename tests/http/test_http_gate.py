@@ -19,7 +19,7 @@ from service_bundles import wait_for
 from daemon.errors import OperatorError
 from daemon.http.gate import Rate, is_loopback
 from daemon.http.page import page_of
-from daemon.http.tokens import Role, Tokens
+from daemon.http.tokens import Caller, Role, Tokens
 
 ROUTES = (
     ("POST", "/evaluate"), ("POST", "/compare"), ("POST", "/"), ("POST", "/jobs"), ("GET", "/jobs"),
@@ -201,6 +201,18 @@ def test_too_many_requests_and_too_many_unfinished_jobs_are_told_when_to_come_ag
         assert other.get("/jobs").status_code == 200
         assert client.get("/health").status_code in (200, 503)
     assert len(list((home / "inbox").glob("*@*"))) == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_others_drop_under_ids_with_a_callers_tag_is_not_the_callers(serve: Serve, home: Path) -> None:
+    caller = token(home, "ci")
+    server = serve("--judge", "never", HTTP_JOBS_PER_TOKEN="2")
+    for number in range(5):
+        folder = home / "inbox" / f"anything@{number:024x}{Caller('ci', Role.SUBMIT).tag}"
+        folder.mkdir()
+        os.chown(folder, 4321, 4321)
+    with server.client(caller) as client:
+        assert [client.post("/jobs", json=evaluate()).status_code for _ in range(3)] == [202, 202, 429]
 
 
 def test_waiting_requests_are_bounded(serve: Serve) -> None:

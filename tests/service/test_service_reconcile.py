@@ -290,6 +290,32 @@ def test_a_result_stays_in_the_outbox_while_the_database_is_away(home: Home, mon
     assert home.history.job(claimed.job_id).verdict is Verdict.REJECTED
 
 
+def test_a_bundle_that_nobody_may_move_has_its_result_and_pauses_no_slot(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sender has taken the right to away since it was claimed."""
+    me = Owner.current()
+    desk = home.desk(me)
+    claimed = home.claim("closed", me)
+    (claimed.path / "contract.json").write_text("{}", "utf-8")
+    desk.register(claimed)
+    lease = home.repository.lease_next(me.tag, 60)
+    waiting = home.lease(home.claim("waiting", me), me)
+
+    def closed(spool: Spool, claimed: Claimed, reason: str) -> Path:
+        raise HarnessError(f"cannot move {claimed.path}: Permission denied")
+
+    with monkeypatch.context() as rights:
+        rights.setattr(Spool, "reject", closed)
+        finished = desk.judge(lease, lambda _: None)
+        assert desk.publisher.cancel(waiting.job_id, "me") is not None
+    assert finished.evaluation.verdict is Verdict.REJECTED
+    assert sorted(home.published()) == sorted([lease.job_id, waiting.job_id])
+    assert len(home.entries("work")) == 2
+    assert home.reconcile().put_away == 2
+    assert home.entries("work") == []
+
+
 def test_a_lost_lease_publishes_nothing(home: Home) -> None:
     me = Owner.current()
     desk = home.desk(me)
