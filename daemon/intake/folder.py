@@ -17,7 +17,7 @@ from pathlib import Path
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake.admission import Admission
 from daemon.intake.names import readable
-from daemon.intake.regular import FOLDER_FLAGS, LEASED, OPEN_FLAGS, Patience, descended
+from daemon.intake.regular import FOLDER_FLAGS, LEASED, OPEN_FLAGS, Patience
 from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
 _LINK_HOPS = 8
@@ -108,7 +108,7 @@ class _FolderCopy:
     def _copy_link_target(self, path: str, place: str) -> str | None:
         """Copy the file at `place`; where that is a link itself, return what it points at."""
         *folders, name = place.split("/")
-        with self._faults(path), descended(self.root, folders) as level:
+        with self._faults(path), self._descended(folders) as level:
             mode = os.stat(name, dir_fd=level, follow_symlinks=False).st_mode
             if stat.S_ISLNK(mode):
                 return os.readlink(name, dir_fd=level)
@@ -118,6 +118,19 @@ class _FolderCopy:
             else:
                 self.admission.refuse(path, f"is a link to {readable(place)}, which is not a file")
         return None
+
+    @contextmanager
+    def _descended(self, folders: list[str]) -> Iterator[int]:
+        """The folder `folders` below the top, opened one step at a time; a link on the way is an error."""
+        level = os.dup(self.root)
+        try:
+            for name in folders:
+                below = os.open(name, FOLDER_FLAGS, dir_fd=level)
+                os.close(level)
+                level = below
+            yield level
+        finally:
+            os.close(level)
 
     @contextmanager
     def _opened(self, name: str, flags: int, level: int) -> Iterator[int]:

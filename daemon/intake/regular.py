@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -56,25 +56,10 @@ def opened(path: str | Path, *, dir_fd: int | None = None) -> Iterator[IO[bytes]
 
 
 @contextmanager
-def opened_folder(path: Path) -> Iterator[int]:
+def opened_folder(path: str | Path, *, dir_fd: int | None = None) -> Iterator[int]:
     """A descriptor of the folder at `path`. Raises `OSError`, also for a link to one."""
-    descriptor = os.open(path, FOLDER_FLAGS)
+    descriptor = os.open(path, FOLDER_FLAGS, dir_fd=dir_fd)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def descended(top: int, folders: Iterable[str]) -> Iterator[int]:
-    """The folder `folders` below the open folder `top`, opened one step at a time. Raises `OSError`, also for a link on
-    the way."""
-    level = os.dup(top)
-    try:
-        for name in folders:
-            below = os.open(name, FOLDER_FLAGS, dir_fd=level)
-            os.close(level)
-            level = below
-        yield level
-    finally:
-        os.close(level)

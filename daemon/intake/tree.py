@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def changed_s(path: Path, mode: int) -> float:
     times = [path.lstat().st_ctime]
     if stat.S_ISDIR(mode):
         with regular.opened_folder(path) as top:
-            times += [place.status().st_ctime for place in _walk(top)]
+            times += [place.status().st_ctime for place in _below(top)]
     return max(times)
 
 
@@ -83,7 +84,7 @@ def _look_at_file(path: Path) -> Look:
 
 def _look_at_folder(path: Path) -> Look:
     with regular.opened_folder(path) as top:
-        seen = {place.path: (-1, 0) if place.is_folder else place.fingerprint() for place in _walk(top)}
+        seen = {place.path: (-1, 0) if place.is_folder else place.fingerprint() for place in _below(top)}
         document = _read_json(CONTRACT_FILE, dir_fd=top) if CONTRACT_FILE in seen else None
     tree = hash(frozenset(seen.items()))
     if CONTRACT_FILE not in seen:
@@ -129,20 +130,23 @@ class _Place:
         return _fingerprint(self.name, dir_fd=self.level)
 
 
-def _walk(top: int) -> Iterator[_Place]:
+def _below(top: int) -> Iterator[_Place]:
     """What is below the open folder `top`, up to a cap."""
-    waiting, count = [""], 0
-    while waiting:
-        prefix = waiting.pop()
-        with regular.descended(top, prefix.split("/")[:-1]) as level, os.scandir(level) as entries:
-            for entry in entries:
-                count += 1
-                if count > _ENTRY_LIMIT:
-                    return
-                place = _Place(prefix + entry.name, level, entry.name, entry.is_dir(follow_symlinks=False))
-                yield place
-                if place.is_folder and place.path.count("/") < _DEPTH_LIMIT:
-                    waiting.append(f"{place.path}/")
+    return islice(_walk(top, ""), _ENTRY_LIMIT)
+
+
+def _walk(level: int, prefix: str) -> Iterator[_Place]:
+    """Each folder is opened once, below the one that it is in: on a file server that takes a while."""
+    folders = []
+    with os.scandir(level) as entries:
+        for entry in entries:
+            place = _Place(prefix + entry.name, level, entry.name, entry.is_dir(follow_symlinks=False))
+            if place.is_folder and place.path.count("/") < _DEPTH_LIMIT:
+                folders.append(entry.name)
+            yield place
+    for name in folders:
+        with regular.opened_folder(name, dir_fd=level) as below:
+            yield from _walk(below, f"{prefix}{name}/")
 
 
 def _fingerprint(path: Path | str, *, dir_fd: int | None = None) -> tuple[int, int]:
