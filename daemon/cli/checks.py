@@ -94,10 +94,18 @@ def _pause(settings: Settings) -> Iterator[Check]:
         yield Check("pause", Status.WARN, "no new bundle is claimed while the pause file is there", hint)
 
 
+def _hard_links(inbox: Path, switch: Path = Path("/proc/sys/fs/protected_hardlinks")) -> Iterator[Check]:
+    """Where it is off, a sender may give any file of the same disk a name in the inbox, and root reads all."""
+    if os.geteuid() == 0 and switch.exists() and switch.read_text("ascii").strip() == "0":
+        message = f"a hard link in {inbox} may be one to a file that its sender may not read, and evald runs as root"
+        yield Check("hard links", Status.WARN, message, "sysctl -w fs.protected_hardlinks=1")
+
+
 def _privacy(settings: Settings) -> Iterator[Check]:
     """Where several users submit: whether they can read what is not theirs."""
     inbox = settings.paths.inbox
     if inbox.is_dir() and inbox.stat().st_mode & 0o022:
+        yield from _hard_links(inbox)
         shared = f"{inbox} is shared by several users"
         if access.keeps_others_out(inbox):
             yield Check("waiting bundles", Status.OK, f"{shared}, who cannot read each other's bundles")

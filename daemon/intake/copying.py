@@ -77,7 +77,7 @@ def _copy(entry: Path, staging: Path, limits: Limits) -> None:
     mode = _mode_of(entry, name)
     if stat.S_ISDIR(mode):
         admission = Admission(name, limits, byte_limit=limits.bundle_bytes, byte_setting="limits.bundle_bytes")
-        folder.copy_folder(entry, staging, admission)
+        folder.copy_folder(entry, staging, admission, as_owner=True)
     elif stat.S_ISREG(mode):
         admission = _copy_file(entry, name, staging, limits)
     else:

@@ -1,6 +1,8 @@
 """Copying a folder through descriptors: names are opened below an open folder, the kernel never follows a link for us.
 
-A symbolic link that stays inside the bundle becomes a copy of the file it points at; one that leaves it is refused.
+A symbolic link that stays inside the bundle becomes a copy of the file it points at; one that leaves it is refused. So
+is a file that its sender may have no right to read, where a daemon that may read all would read it for him: names of
+other people's files can get into a bundle (a rename asks for no right on a file, nor does a hard link everywhere).
 """
 
 from __future__ import annotations
@@ -24,8 +26,11 @@ _LINK_HOPS = 8
 _BUNDLE_FAULTS = {errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL}
 
 
-def copy_folder(source: Path, target: Path, admission: Admission, *, durable: bool = False) -> None:
-    """Copy the tree at `source` into the folder `target`, telling `admission` what is in it and what is wrong."""
+def copy_folder(
+    source: Path, target: Path, admission: Admission, *, durable: bool = False, as_owner: bool = False
+) -> None:
+    """Copy the tree at `source` into the folder `target`, telling `admission` what is in it and what is wrong.
+    `as_owner`: only what whoever owns `source` may read, as far as owners and modes tell."""
     try:
         root = os.open(source, FOLDER_FLAGS)
     except FileNotFoundError as error:
@@ -35,7 +40,8 @@ def copy_folder(source: Path, target: Path, admission: Admission, *, durable: bo
             admission.stop(f"cannot be opened: {error.strerror}")
         raise HarnessError(f"cannot open {readable(str(source))}: {error.strerror or error}") from error
     try:
-        _FolderCopy(root, target, admission, durable).copy_level(root, "")
+        owner_uid = os.fstat(root).st_uid if as_owner else None
+        _FolderCopy(root, target, admission, durable, owner_uid).copy_level(root, "")
     finally:
         os.close(root)
 
@@ -58,6 +64,7 @@ class _FolderCopy:
     target: Path
     admission: Admission
     durable: bool
+    owner_uid: int | None
     patience: Patience = field(default_factory=Patience)
 
     def copy_level(self, level: int, prefix: str) -> None:
@@ -86,8 +93,15 @@ class _FolderCopy:
             self.admission.refuse(raw, "is a pipe, a socket or a device; only files and folders are taken")
 
     def _copy_open_file(self, source: int, path: str) -> None:
-        if not stat.S_ISREG(os.fstat(source).st_mode):
+        status = os.fstat(source)
+        if not stat.S_ISREG(status.st_mode):
             self.admission.refuse(path, "is not a regular file, or changed while it was opened")
+            return
+        if self.owner_uid not in (None, status.st_uid) and not status.st_mode & stat.S_IROTH:
+            whose = (
+                f"is user {status.st_uid}'s and not for everybody to read, and the bundle is user {self.owner_uid}'s"
+            )
+            self.admission.refuse(path, f"{whose}: drop a copy, or chmod o+r")
             return
         pour(self.admission.counted(chunks(source, path)), self.target / path, durable=self.durable)
 

@@ -161,6 +161,16 @@ def test_the_doctor_warns_of_a_program_that_crashes_would_start(
     assert list(checks._core_dumps(pattern)) == []
 
 
+@pytest.mark.parametrize(("uid", "switch", "warns"), [(0, "0\n", True), (0, "1\n", False), (1000, "0\n", False)])
+def test_hard_links_to_what_a_sender_may_not_read_are_warned_of_where_root_would_read_them(
+    uid: int, switch: str, warns: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks.os, "geteuid", lambda: uid)
+    (tmp_path / "switch").write_text(switch, "ascii")
+    found = list(checks._hard_links(tmp_path, tmp_path / "switch"))
+    assert [check.status for check in found] == [Status.WARN] * warns
+
+
 def test_the_doctor_finds_another_owner_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed._package_owner().status is Status.OK
     metadata = tmp_path / "python_daemon-3.1.2.dist-info"

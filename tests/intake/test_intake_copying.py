@@ -113,6 +113,26 @@ def test_links_that_leave_the_bundle_are_refused_each_with_its_reason(tmp_path: 
     assert any("through" in line for line in found)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads what its sender may not")
+def test_a_file_of_somebody_else_that_not_everybody_may_read_is_not_read_for_the_sender(tmp_path: Path) -> None:
+    """Its name got there by a hard link, or by a rename out of a folder that the sender may write to."""
+    folder = write_bundle(tmp_path / "b")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("for nobody else", "utf-8")
+    secret.chmod(0o640)
+    (folder / "notes.txt").hardlink_to(secret)
+    (folder / "alias.txt").symlink_to("notes.txt")
+    os.chown(folder, 4321, 4321)
+    found = sorted(problems(folder))
+    assert [problem.partition(":")[0] for problem in found] == ["alias.txt", "notes.txt"]
+    assert all("is user 0's and not for everybody to read" in problem for problem in found)
+    secret.chmod(0o644)
+    assert "notes.txt" in private_copy(folder, tmp_path / "copy", LIMITS).files
+    secret.chmod(0o600)
+    os.chown(secret, 4321, 4321)
+    assert "notes.txt" in private_copy(folder, tmp_path / "copy", LIMITS).files
+
+
 def test_pipes_sockets_and_devices_are_refused_without_being_opened(tmp_path: Path) -> None:
     entry = write_bundle(tmp_path / "b")
     os.mkfifo(entry / "pipe")
