@@ -88,6 +88,7 @@ class Submission:
             return job
         with self._keys.held(job_id, parsed.contract_sha256):
             if self.knows(job_id):
+                self._require_body(job_id, parsed.contract_sha256)
                 return replace(job, repeated=True)
             self._put(document, name, job_id, caller)
         return job
@@ -95,6 +96,13 @@ class Submission:
     def knows(self, job_id: str) -> bool:
         """Whether a job of this id waits in the inbox, is claimed, or is in the database."""
         return self._spool.has(job_id) or self._history.job(job_id) is not None
+
+    def _require_body(self, job_id: str, body_sha256: str) -> None:
+        """Raise `Refusal` 422 where this job came of another body: sent with its key to another host, or dropped by
+        somebody who had seen the id, once the job that had it was cleaned up."""
+        record = self._history.job(job_id)
+        if record is not None and record.contract_sha256 not in (None, body_sha256):
+            raise _came_with_another_body(job_id)
 
     def name_on_the_way(self, job_id: str) -> str | None:
         """The name that a bundle of this id was dropped under; None: there is none in the inbox, and none claimed."""
@@ -136,9 +144,7 @@ class Keys:
         try:
             known = os.read(descriptor, 100)
             if _DIGEST.fullmatch(known) and known != body_sha256.encode("ascii"):
-                raise Refusal(
-                    422, "this idempotency key came with another body before", hint="use a fresh key", job_id=job_id
-                )
+                raise _came_with_another_body(job_id)
             try:
                 yield
             except BaseException:
@@ -193,6 +199,10 @@ class Keys:
         except (FileNotFoundError, BlockingIOError):
             return False
         return True
+
+
+def _came_with_another_body(job_id: str) -> Refusal:
+    return Refusal(422, "this idempotency key came with another body before", hint="use a fresh key", job_id=job_id)
 
 
 def _secret_in(path: Path) -> bytes:

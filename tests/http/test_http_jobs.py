@@ -103,6 +103,19 @@ def test_nobody_who_drops_bundles_can_take_the_id_that_a_key_will_name(serve: Se
     assert taken["repeated"] is False
 
 
+def test_a_job_that_others_made_under_the_id_of_a_cleaned_up_one_is_not_given_for_it(serve: Serve, home: Path) -> None:
+    server = serve()
+    key = {"Idempotency-Key": "every-night"}
+    with server.client() as client:
+        job = client.post("/evaluate", json=evaluate(), headers=key).json()
+        wait_for(lambda: not list((home / "work").iterdir()), "the bundle to be put away")
+        assert client.post("/admin/cleanup-jobs", json={"older_than": "0s"}).json()["removed"] == 1
+        (home / "inbox" / f"mine.json@{job['job_id']}").write_text(json.dumps(evaluate("mine")))
+        wait_for(lambda: client.get(f"/jobs/{job['job_id']}/result").status_code == 200, "the other to be judged")
+        answer = client.post("/jobs", json=evaluate(), headers=key)
+    assert (answer.status_code, answer.json()["job_id"]) == (422, job["job_id"])
+
+
 def test_what_a_key_names_follows_from_the_token_on_every_host(tmp_path: Path) -> None:
     here, there = (Keys(tmp_path / host / "http-keys") for host in ("here", "there"))
     for host in ("here", "there"):
