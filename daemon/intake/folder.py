@@ -40,7 +40,7 @@ def copy_folder(
             admission.stop(f"cannot be opened: {error.strerror}")
         raise HarnessError(f"cannot open {readable(str(source))}: {error.strerror or error}") from error
     try:
-        owner_uid = os.fstat(root).st_uid if as_owner else None
+        owner_uid = (os.fstat(root).st_uid or None) if as_owner else None  # root may read all
         _FolderCopy(root, target, admission, durable, owner_uid).copy_level(root, "")
     finally:
         os.close(root)

@@ -131,6 +131,8 @@ def test_a_file_of_somebody_else_that_not_everybody_may_read_is_not_read_for_the
     secret.chmod(0o600)
     os.chown(secret, 4321, 4321)
     assert "notes.txt" in private_copy(folder, tmp_path / "copy", LIMITS).files
+    os.chown(folder, 0, 0)
+    assert "notes.txt" in private_copy(folder, tmp_path / "copy", LIMITS).files, "root may read all"
 
 
 def test_pipes_sockets_and_devices_are_refused_without_being_opened(tmp_path: Path) -> None:
