@@ -11,6 +11,7 @@ from daemon import durations
 from daemon.cli import screen
 from daemon.cli.failing import COULD_NOT
 from daemon.cli.options import json_option, settings_options
+from daemon.intake.names import readable
 
 if TYPE_CHECKING:
     from daemon.layers import LoadedSettings
@@ -59,7 +60,7 @@ def command(*, loaded: LoadedSettings, older_than: str, keep_best: int, dry_run:
 def _show(removed: Removed, *, dry_run: bool) -> None:
     if dry_run:
         for file in removed.files[:_LISTED]:
-            screen.line(file)
+            screen.line(readable(file))
         if len(removed.files) > _LISTED:
             screen.line(f"and {len(removed.files) - _LISTED} more files and folders")
     kept = f"; {removed.kept_best} stay for being the best" if removed.kept_best else ""
@@ -78,7 +79,7 @@ def _show_stuck(removed: Removed) -> None:
     count = "1 file or folder" if len(stuck) == 1 else f"{len(stuck)} files and folders"
     screen.say(f"evald: {count} could not be removed, so the rows of those jobs stay")
     for one in stuck[:_LISTED]:
-        screen.say(f"  {one.file}: {one.reason}")
+        screen.say(f"  {readable(one.file)}: {one.reason}")
     if len(stuck) > _LISTED:
         screen.say(f"  and {len(stuck) - _LISTED} more")
     screen.say(f"  as root, or as the owner of what is in it, type: rm -r {shlex.quote(stuck[0].file)}")

@@ -83,7 +83,9 @@ def _settings_for(settings: Settings, folder: Path) -> Settings:
     a state folder that is gone afterwards."""
     settings = settings.model_copy(update={"control_interval_s": 0.0})
     cache = settings.paths.cache
-    if cache.is_dir() and os.access(cache, os.W_OK):
+    if os.access(
+        cache, os.W_OK | os.X_OK, effective_ids=True
+    ):  # not is_dir(), which raises where the state is closed to us
         return settings
     return settings.model_copy(update={"state": folder / "state", "slots": 1})
 

@@ -18,6 +18,7 @@ import click
 
 from daemon.cli import commands_to_type
 from daemon.cli.root import evald
+from daemon.cli.screen import harmless
 from daemon.errors import BundleError, EvaldError, HarnessError
 
 NOT_PASSED, COULD_NOT, INTERRUPTED, NO_READER = 1, 2, 130, 141
@@ -83,12 +84,12 @@ def report(error: EvaldError, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(as_document(error) | {"hint": hint}, indent=2))
         return COULD_NOT
-    first, *more = error.message.splitlines() or [type(error).__name__]
+    first, *more = harmless(error.message).splitlines() or [type(error).__name__]
     click.echo(f"{click.style('evald:', fg='red', bold=True) if _colour() else 'evald:'} {first}", err=True)
     for line in more:
         click.echo(f"  {line}", err=True)
     if hint:
-        click.echo(f"  {hint}", err=True)
+        click.echo(f"  {harmless(hint)}", err=True)
     return COULD_NOT
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 _GAP = 2  # between columns
-_FOLDED = 30  # what a column that is folded is left of a narrow screen
+_FOLDED = 30  # what a column that is folded is left of a narrow screen, as long as names can give way
+_LEAST_FOLDED = 12
 _LEAST_NAME = 16
 
 
@@ -73,17 +74,17 @@ def line(text: str = "") -> None:
     if isinstance(text, Cell) and text.style and on_terminal():
         console().print(_rich(text), soft_wrap=True)
         return
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{harmless(text)}\n")
 
 
 def marked(text: str, length: int, style: str) -> None:
     """One line of data whose first `length` characters have a style."""
     if not on_terminal():
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{harmless(text)}\n")
         return
     from rich.text import Text
 
-    shown = Text(text)
+    shown = Text(harmless(text))
     shown.stylize(style, 0, length)
     console().print(shown, soft_wrap=True)
 
@@ -98,7 +99,7 @@ def heading(text: str, *, is_first: bool = False) -> None:
 def say(text: str) -> None:
     """A message: what is going on, what to type next. Where it cannot be written, say to a full disk, it is lost."""
     with suppress(OSError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{harmless(text)}\n")
         sys.stderr.flush()
 
 
@@ -126,7 +127,7 @@ def fields(pairs: Iterable[tuple[str, str | None]], *, indent: int = 0) -> None:
     known = [(name, value) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
-        first, *more = value.split("\n") or [""]
+        first, *more = harmless(value).split("\n")
         pad = " " * indent
         if on_terminal():
             from rich.text import Text
@@ -140,8 +141,15 @@ def fields(pairs: Iterable[tuple[str, str | None]], *, indent: int = 0) -> None:
             sys.stdout.write(f"{pad}{' ' * width}  {further}\n")
 
 
+def harmless(text: str) -> str:
+    """Without what drives a terminal: names and texts of others may be anything. Lines and tabs stay."""
+    if text.isprintable():
+        return str(text)
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
 def _one_line(cell: str) -> str:
-    """Control characters of a bundle's own texts must not drive the terminal."""
+    """The same for a cell of a table, which has one line."""
     if cell.isprintable():
         return cell
     clean = "".join(c if c.isprintable() else " " for c in cell)
@@ -163,8 +171,13 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent
     from rich.padding import Padding
     from rich.table import Table
 
+    width = console().width - indent
+    fitting = _fitting(columns, rows, width)
+    if fitting is None:
+        _records(columns, rows, indent, width)
+        return
     grid = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
-    columns, rows = _fitting(columns, rows, console().width - indent)
+    columns, rows = fitting
     for column in columns:
         grid.add_column(
             column.title,
@@ -179,9 +192,9 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent
 
 def _fitting(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
-) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:
+) -> tuple[Sequence[Column], Sequence[Sequence[str]]] | None:
     """All of it, or what is no picture where that takes more than the screen has, with names as short as that takes:
-    figures are not cut for either."""
+    figures are not cut for either. None: they would be all the same."""
     from rich.cells import cell_len
 
     widest = [max(map(cell_len, (column.title, *cells))) for column, *cells in zip(columns, *rows, strict=True)]
@@ -191,19 +204,60 @@ def _fitting(
     others = [widest[place] if not columns[place].flexible else min(widest[place], _FOLDED) for place in kept]
     excess = sum(others) + _GAP * (len(kept) - 1) - width
     limits = {place: max(widest[place] - excess, _LEAST_NAME) for place in kept if columns[place].shortened}
+    least = [min(widest[place], limits.get(place, _least(columns[place], widest[place]))) for place in kept]
+    if sum(least) + _GAP * (len(kept) - 1) > width:
+        return None
     shown = [[_shortened(row[place], limits.get(place)) for place in kept] for row in rows]
     return [columns[place] for place in kept], shown
 
 
+def _least(column: Column, widest: int) -> int:
+    return _LEAST_FOLDED if column.flexible else widest
+
+
+def _records(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: int, width: int) -> None:
+    """Rows that are too wide for the screen: each cell behind its title, as many on a line as there is room for."""
+    from rich.text import Text
+
+    for row in rows:
+        shown, used = Text(" " * indent), 0
+        for column, cell in zip(columns, row, strict=True):
+            if not cell or column.drawn:
+                continue
+            pair = Text.assemble((f"{column.title} " if column.title else "", "dim"), _rich(cell))
+            if used and used + _GAP + pair.cell_len > width:
+                shown.append("\n" + " " * (indent + _GAP))
+                used = _GAP
+            elif used:
+                shown.append(" " * _GAP)
+                used += _GAP
+            shown.append_text(pair)
+            used += pair.cell_len
+        console().print(shown, soft_wrap=True)
+
+
 def _shortened(cell: str, limit: int | None) -> str:
-    """Without its middle: names that are alike differ at the end."""
-    if limit is None or len(cell) <= limit:
+    """Without its middle: names that are alike differ at the end. `limit` is in places of the screen."""
+    from rich.cells import cell_len
+
+    if limit is None or cell_len(cell) <= limit:
         return cell
-    tail = (limit - 1) // 2
-    return Cell(f"{cell[: limit - 1 - tail]}…{cell[-tail:]}", getattr(cell, "style", ""))
+    tail_limit = (limit - 1) // 2
+    head, tail = _within(cell, limit - 1 - tail_limit), _within(cell[::-1], tail_limit)[::-1]
+    return Cell(f"{head}…{tail}", getattr(cell, "style", ""))
+
+
+def _within(text: str, limit: int) -> str:
+    """The beginning of `text` that `limit` places have room for: a character may take none or two of them."""
+    from rich.cells import cell_len
+
+    end, used = 0, 0
+    while end < len(text) and (used := used + cell_len(text[end])) <= limit:
+        end += 1
+    return text[:end]
 
 
 def _rich(cell: str) -> Any:
     from rich.text import Text
 
-    return Text(cell, style=getattr(cell, "style", ""))
+    return Text(harmless(cell), style=getattr(cell, "style", ""))

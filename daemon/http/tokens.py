@@ -53,6 +53,7 @@ class Caller:
         return self.role is Role.ADMIN or job_id.endswith(self.tag)
 
 
+_HINT = "tokens are for the user that the server runs as; evald config says what set the folder"
 LOCAL = Caller("local", Role.ADMIN)  # everybody, on a loopback address without tokens
 
 
@@ -116,9 +117,7 @@ class Tokens:
         try:
             lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise OperatorError(
-                f"cannot write the tokens to {self.path}: {error.strerror}", hint="check --home"
-            ) from error
+            raise OperatorError(f"cannot write the tokens to {self.path}: {error.strerror}", hint=_HINT) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._stamp = None  # what another has written within the clock's tick must be seen
@@ -136,7 +135,8 @@ class Tokens:
             except FileNotFoundError:
                 self._callers, self._stamp = {}, None
             except (OSError, UnicodeDecodeError) as error:
-                raise OperatorError(f"cannot read the tokens in {self.path}: {error}", hint="check its mode") from error
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise OperatorError(f"cannot read the tokens in {self.path}: {reason}", hint=_HINT) from error
             return self._callers
 
     def _write(self, callers: dict[str, Caller]) -> None:
@@ -147,9 +147,7 @@ class Tokens:
                 folder = self.path.parent.stat()
                 os.chown(self.path, folder.st_uid, folder.st_gid)
         except OSError as error:
-            raise OperatorError(
-                f"cannot write the tokens to {self.path}: {error.strerror}", hint="check --home"
-            ) from error
+            raise OperatorError(f"cannot write the tokens to {self.path}: {error.strerror}", hint=_HINT) from error
 
 
 def _digest(token: str) -> str:

@@ -6,6 +6,7 @@ The name it appears under ends in the job id, so the sender knows what to wait f
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 import uuid
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from daemon import access, fsio
 from daemon.config import Limits
-from daemon.errors import OperatorError
+from daemon.errors import NotBegun, OperatorError
 from daemon.intake import folder, names
 from daemon.intake.admission import Admission
 from daemon.intake.copying import open_regular
@@ -125,7 +126,13 @@ def _close(staging: Path) -> None:
 def _inbox_faults(inbox: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, NotBegun) as error:
+        refused = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(refused, PermissionError):
+            hint = f"ls -ld {shlex.quote(str(inbox))}   shows who may drop bundles there"
+            raise OperatorError(f"this user may not write to the inbox {inbox}", hint=hint) from error
+        if isinstance(error, NotBegun):
+            raise
         hint = "is this the inbox of a running evald? see --home and evald config"
         raise OperatorError(f"cannot write to the inbox {inbox}: {error.strerror or error}", hint=hint) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from daemon.errors import NotBegun
 
 CHUNK_BYTES = 256 * 1024
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -53,4 +55,5 @@ def _write_all(descriptor: int, chunk: bytes, path: Path) -> None:
 
 
 def _failed(path: Path, error: OSError) -> NotBegun:
-    return NotBegun(f"cannot write {path}: {error.strerror or error}", hint="is the disk full? df -h, df -i")
+    hint = "is the disk full? df -h, df -i" if error.errno in _NO_ROOM else None
+    return NotBegun(f"cannot write {path}: {error.strerror or error}", hint=hint)

@@ -56,6 +56,11 @@ def test_a_dry_run_lists_and_removes_nothing(evald: Evald, past: PastHome) -> No
     assert everything(past) == before
 
 
+def test_a_name_in_the_list_has_one_line_and_drives_no_terminal(evald: Evald, past: PastHome) -> None:
+    job_id = past.ended("old\n\x1b[2Jname", wrong(), days_ago=60)
+    assert f"/old\\n\\x1b[2Jname@{job_id}\n" in evald("cleanup", "--dry-run").out
+
+
 def test_what_a_killed_client_left_in_the_inbox_goes_after_a_day(
     evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.cells import cell_len
 
 from daemon import durations
-from daemon.cli import figures, outcome, screen
+from daemon.cli import failing, figures, outcome, screen
 from daemon.cli.live import Board
 from daemon.cli.screen import Cell, Column
-from daemon.errors import OperatorError
+from daemon.errors import EvaldError, OperatorError
 from daemon.verdict import Phase, Verdict
 
 
@@ -88,14 +91,22 @@ def test_a_sparkline_has_one_mark_per_value_and_the_highest_is_full() -> None:
     assert figures.bar(0.5, 4) == "██"
 
 
+def fitting(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:
+    found = screen._fitting(columns, rows, width)
+    assert found is not None
+    return found
+
+
 def test_on_a_narrow_screen_a_picture_goes_before_a_figure_is_cut() -> None:
     columns = (screen.Column("NAME"), screen.Column("", drawn=True), screen.Column("TIME", right=True))
     rows = [["relu", "██████████", "1.234 ms"], ["sum", "█", "5 µs"]]
-    assert screen._fitting(columns, rows, 26) == (columns, rows)
-    kept, cells = screen._fitting(columns, rows, 25)
+    assert fitting(columns, rows, 26) == (columns, rows)
+    kept, cells = fitting(columns, rows, 25)
     assert [column.title for column in kept] == ["NAME", "TIME"]
     assert cells == [["relu", "1.234 ms"], ["sum", "5 µs"]]
-    assert screen._fitting(columns, [], 8)[0] == kept
+    assert fitting(columns, [], 10)[0] == kept
 
 
 def test_a_job_that_comes_again_has_one_line_on_the_board() -> None:
@@ -109,7 +120,58 @@ def test_names_give_way_before_figures_do() -> None:
     columns = (Column("NAME", shortened=True), Column("TIME", right=True), Column("WHY", flexible=True))
     name = "95_Matmul_Add_Swish_Tanh_GELU_Hardtanh-try-017"
     rows = [[Cell(name, "bold"), "123.4 us", "because it took far too long, as it said"]]
-    _, [[shown, time, why]] = screen._fitting(columns, rows, 70)
+    _, [[shown, time, why]] = fitting(columns, rows, 70)
     assert (len(shown), shown[:8], shown[-7:], shown.style) == (28, name[:8], name[-7:], "bold")  # type: ignore[attr-defined]
     assert (time, why) == ("123.4 us", rows[0][2])
-    assert screen._fitting(columns, rows, 200) == (columns, rows)
+    assert fitting(columns, rows, 200) == (columns, rows)
+
+
+def test_a_name_is_shortened_by_the_places_it_takes_not_by_its_characters() -> None:
+    columns = (Column("NAME", shortened=True), Column("TIME", right=True))
+    _, [[shown, _]] = fitting(columns, [["核" * 30, "123 us"]], 30)
+    assert cell_len(shown) <= 30 - len("  123 us")
+    assert (shown[0], shown[-1]) == ("核", "核")
+
+
+def test_where_figures_have_no_room_side_by_side_each_stands_behind_its_title(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = (
+        Column("NAME", shortened=True),
+        Column("JOB"),
+        Column("", drawn=True),
+        Column("TIME", right=True),
+        Column("WHY", flexible=True),
+    )
+    rows = [["relu", "01a2256c536b79a7", "███", "46.7 us", ""], ["sum", "01a2256c536b79a8", "█", "1.23 s", "x" * 50]]
+    monkeypatch.setattr(screen, "on_terminal", lambda _stream=None: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    screen.table(columns, rows, indent=2)
+    assert [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in capsys.readouterr().out.splitlines()] == [
+        "  NAME relu  JOB 01a2256c536b79a7",
+        "    TIME 46.7 us",
+        "  NAME sum  JOB 01a2256c536b79a8",
+        "    TIME 1.23 s",
+        "    WHY " + "x" * 50,
+    ]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_nothing_that_is_shown_drives_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool
+) -> None:
+    hostile = "a\x1b]0;owned\x07\x9b2J\u202eb\tc"
+    monkeypatch.setattr(screen, "on_terminal", lambda _stream=None: is_terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen.line(hostile)
+    screen.line(Cell(hostile, "red"))
+    screen.marked(hostile, 1, "red")
+    screen.fields([("name", f"{hostile}\n{hostile}")])
+    screen.table((Column("NAME"),), [[hostile]])
+    screen.say(hostile)
+    screen.warn(hostile)
+    failing.report(EvaldError(hostile, hint=hostile), as_json=False)
+    said = capsys.readouterr()
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", said.out + said.err)  # ours
+    assert not [c for c in shown if not c.isprintable() and c not in "\n\t"]
+    assert shown.count(r"a\x1b]0;owned\x07\x9b2J\u202eb") == 9

@@ -14,6 +14,7 @@ from cli_homes import bundle
 from conftest import Evald
 
 from daemon.cli import failing
+from daemon.cli.eval import _settings_for
 from daemon.config import Settings
 from daemon.db import migrate
 
@@ -105,3 +106,35 @@ def test_a_fault_of_evald_has_an_exit_code_that_is_no_verdict(
     assert "Traceback" in ran.err
     told = ran.document()["error"] if as_json else ran.err
     assert "a fault of evald itself: ZeroDivisionError: oops" in told
+
+
+def test_a_bundle_is_judged_by_whoever_may_not_look_into_the_state(served: Path) -> None:
+    settings = Settings(home=served)
+    with somebody_else(served):
+        mine = _settings_for(settings, served / "mine")
+    assert mine.paths.state == served / "mine" / "state"
+
+
+def test_whoever_may_not_submit_is_not_sent_to_look_for_room(evald: Evald, served: Path) -> None:
+    made = bundle(served / "mine")
+    single = served / "one.json"
+    single.write_text("{}")
+    (served / "inbox").chmod(0o555)
+    for path in (made, *made.rglob("*"), single):
+        path.chmod(0o755)
+    with somebody_else(served):
+        refused = evald("submit", made, single, "--home", served)
+    assert refused.code == 2
+    assert refused.err.count("this user may not write to the inbox") == 2
+    assert "ls -ld" in refused.err
+    assert "full" not in refused.err
+
+
+@pytest.mark.parametrize("command", [["token"], ["token", "ci"]])
+def test_tokens_are_for_the_user_that_evald_serve_runs_as(evald: Evald, served: Path, command: list[str]) -> None:
+    evald(*command, "--home", served)
+    with somebody_else(served):
+        refused = evald(*command, "--home", served)
+    assert refused.code == 2
+    assert refused.err.count(str(served / "state")) == 1
+    assert "for the user that the server runs as" in refused.err
