@@ -83,9 +83,8 @@ def _settings_for(settings: Settings, folder: Path) -> Settings:
     a state folder that is gone afterwards."""
     settings = settings.model_copy(update={"control_interval_s": 0.0})
     cache = settings.paths.cache
-    if os.access(
-        cache, os.W_OK | os.X_OK, effective_ids=True
-    ):  # not is_dir(), which raises where the state is closed to us
+    # Not by is_dir(), which raises where the state is closed to us.
+    if os.access(cache, os.W_OK | os.X_OK, effective_ids=True):
         return settings
     return settings.model_copy(update={"state": folder / "state", "slots": 1})
 
