@@ -74,9 +74,11 @@ def _database_ready(
 
 
 def _is_lost(settings: Settings) -> bool:
-    """Whether the file of a SQLite database is not there although something was judged with it."""
+    """Whether the file of a SQLite database is not there, or empty, although something was judged with it."""
     file = file_of(settings.database_url)
-    return file is not None and not file.exists() and results.are_any(settings.paths)
+    if file is None or (file.exists() and file.stat().st_size):
+        return False
+    return results.are_any(settings.paths)
 
 
 def _take_home(settings: Settings, home: ExitStack) -> None:

@@ -52,6 +52,9 @@ class Removed:
     not_removed: tuple[Stuck, ...] = ()
 
 
+NOTHING = Removed(job_ids=(), evaluations=0, kept_best=0, files=())
+
+
 def clean(
     paths: Paths, repository: Repository, history: History, older_than: timedelta, keep_best: int, *, dry_run: bool
 ) -> Removed:

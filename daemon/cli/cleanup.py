@@ -45,9 +45,12 @@ def command(*, loaded: LoadedSettings, older_than: str, keep_best: int, dry_run:
     from daemon.db.repository import Repository
 
     age = durations.parse_span(older_than, "--older-than")
-    with store.database(loaded.settings) as database:
-        repository, history = Repository(database), History(database)
-        removed = retention.clean(loaded.settings.paths, repository, history, age, keep_best, dry_run=dry_run)
+    with store.database_if_any(loaded.settings) as database:
+        if database is None:
+            removed = retention.NOTHING
+        else:
+            repository, history = Repository(database), History(database)
+            removed = retention.clean(loaded.settings.paths, repository, history, age, keep_best, dry_run=dry_run)
     if as_json:
         stuck = [vars(one) for one in removed.not_removed]
         screen.document({"dry_run": dry_run, **vars(removed), "not_removed": stuck})

@@ -98,12 +98,12 @@ def command(*, prefix: str, user: str, gpu: bool | None, cron: bool, force: bool
         _write([file for file in wanted if outcomes[file.path] in (Outcome.WRITTEN, Outcome.REPLACED)])
     if as_json:
         shown = {str(path): str(outcome) for path, outcome in outcomes.items()}
-        screen.document({"dry_run": dry_run, "files": shown, "next": _next_steps(cron=cron)})
+        screen.document({"dry_run": dry_run, "files": shown, "next": _next_steps(user, cron=cron)})
         return 0
     for path, outcome in outcomes.items():
         screen.line(f"{'would be ' if dry_run else ''}{outcome}  {path}")
     screen.say("next, type:" if not dry_run else "then one would type:")
-    for step in _next_steps(cron=cron):
+    for step in _next_steps(user, cron=cron):
         screen.say(f"  {step}")
     return 0
 
@@ -244,12 +244,22 @@ def _write(wanted: list[File]) -> None:
         fsio.write_atomic(file.path, file.text.encode())
 
 
-def _next_steps(*, cron: bool) -> list[str]:
+def _next_steps(user: str, *, cron: bool) -> list[str]:
     if cron:
-        return [f"$EDITOR {CONFIG}", f"EVALD_CONFIG={CONFIG} evald doctor"]
+        return [*_a_user_of_its_own(user), f"$EDITOR {CONFIG}", f"EVALD_CONFIG={CONFIG} evald doctor"]
     return [
         "systemd-sysusers && systemd-tmpfiles --create evald.conf",
         "systemctl daemon-reload",
         "systemctl enable --now evald.service evald-cleanup.timer",
         f"EVALD_CONFIG={CONFIG} evald doctor",
+    ]
+
+
+def _a_user_of_its_own(user: str) -> list[str]:
+    """What sysusers and tmpfiles do beside units: without it the sweeps of `user` have no place."""
+    if user == "root":
+        return []
+    return [
+        f"useradd --system --user-group --home-dir {STATE} --shell /usr/sbin/nologin {user}   (if there is none)",
+        f"install -d -o {user} -g {user} {STATE}",
     ]

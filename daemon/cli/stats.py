@@ -56,15 +56,12 @@ def command(
 ) -> int:
     """Count and summarise finished jobs in groups; or, with --problem, rank the kernels of one problem."""
     from daemon.cli import store
-    from daemon.db.history import History
 
     _refuse_what_has_no_meaning(since, problem, device)
     moment = durations.parse_since(since, "--since") if since else None
-    with store.database(loaded.settings) as database:
+    with store.database_if_any(loaded.settings) as database:
         if problem is not None:
-            standings = History(database).leaderboard(problem, device_name=device, limit=limit)
-            if device is not None and not standings:
-                _require_known_device(History(database), problem, device)
+            standings = _standings(database, problem, device, limit)
             if as_json:
                 screen.document({"problem": problem, "leaderboard": [as_document(one) for one in standings]})
             else:
@@ -76,8 +73,19 @@ def command(
         found = [as_document(row) for row in rows]
         screen.document({"by": by, "since": moment.isoformat() if moment else None, "groups": found})
     else:
-        _table(rows, by, limit)
+        _table(rows, by, limit, is_since=moment is not None)
     return 0
+
+
+def _standings(database: Database | None, problem: str, device: str | None, limit: int) -> tuple[Standing, ...]:
+    from daemon.db.history import History
+
+    if database is None:
+        return ()
+    standings = History(database).leaderboard(problem, device_name=device, limit=limit)
+    if device is not None and not standings:
+        _require_known_device(History(database), problem, device)
+    return standings
 
 
 def _refuse_what_has_no_meaning(since: str | None, problem: str | None, device: str | None) -> None:
@@ -111,17 +119,20 @@ def _require_known_device(history: History, problem: str, device: str) -> None:
         )
 
 
-def _rows(database: Database, since: datetime | None, by: str, *, limit: int | None) -> tuple[StatsRow, ...]:
+def _rows(database: Database | None, since: datetime | None, by: str, *, limit: int | None) -> tuple[StatsRow, ...]:
     from daemon.db.history import History
     from daemon.db.label_statistics import stats_by_label
 
     kind, is_label, key = by.partition(":")
     if kind != "label":
         _require_known_grouping(by)
-        return History(database).stats(since, by, limit=limit)
-    if not is_label or not key:
+    elif not is_label or not key:
         raise OperatorError("--by label needs the label's key", hint="write --by label:KEY, such as label:author")
-    return stats_by_label(database, key, since)
+    if database is None:
+        return ()
+    if kind == "label":
+        return stats_by_label(database, key, since)
+    return History(database).stats(since, by, limit=limit)
 
 
 def _require_known_grouping(by: str) -> None:
@@ -133,10 +144,10 @@ def _require_known_grouping(by: str) -> None:
         raise OperatorError(error.message, hint=f"{error.hint} (label:KEY groups by a label)") from error
 
 
-def _table(rows: tuple[StatsRow, ...], by: str, limit: int) -> None:
+def _table(rows: tuple[StatsRow, ...], by: str, limit: int, *, is_since: bool) -> None:
 
     if not rows:
-        screen.say("no job has ended yet in that time")
+        screen.say(f"no job has ended {'in that time' if is_since else 'yet'}")
         return
     drawn = screen.on_terminal()
     most = max(row.count for row in rows)

@@ -46,9 +46,9 @@ def history(settings: Settings) -> Iterator[History]:
 
 
 @contextmanager
-def history_if_any(settings: Settings) -> Iterator[History | None]:
-    """As `history`; None where evald has an inbox but never ran, so there is no database yet, or an empty file that the
-    daemon which is starting has not filled.
+def database_if_any(settings: Settings) -> Iterator[Database | None]:
+    """As `database`; None where evald has an inbox but never ran, so there is no database yet, or an empty file that
+    the daemon which is starting has not filled.
     """
     file = file_of(settings.database_url)
     missing = file is not None and not is_there(file)
@@ -63,9 +63,16 @@ def history_if_any(settings: Settings) -> Iterator[History | None]:
             yield None
         else:
             revision.require_current(opened)
-            yield History(opened)
+            yield opened
     finally:
         opened.close()
+
+
+@contextmanager
+def history_if_any(settings: Settings) -> Iterator[History | None]:
+    """As `database_if_any`, for questions."""
+    with database_if_any(settings) as opened:
+        yield None if opened is None else History(opened)
 
 
 def is_there(file: Path) -> bool:

@@ -110,6 +110,17 @@ def test_status_works_before_the_first_run(evald: Evald, tmp_path: Path) -> None
     assert "did you mean mine" in evald("status", "mina").err
 
 
+def test_stats_and_cleanup_find_nothing_before_anything_was_judged(evald: Evald, tmp_path: Path) -> None:
+    (tmp_path / "evald-home" / "inbox").mkdir(parents=True)
+    cleaned = evald("cleanup")
+    assert (cleaned.code, "removed 0 jobs" in cleaned.out) == (0, True), cleaned.err
+    for grouping in ("verdict", "label:author"):
+        assert evald("stats", "--by", grouping, "--json").document()["groups"] == []
+    assert "no job has ended yet" in evald("stats").err
+    assert evald("stats", "--problem", "any", "--json").document()["leaderboard"] == []
+    assert evald("stats", "--by", "nothing").code == 2
+
+
 def test_status_works_while_the_first_run_has_not_filled_its_database(evald: Evald, tmp_path: Path) -> None:
     home = Settings(home=tmp_path / "evald-home").paths
     home.create()

@@ -199,5 +199,9 @@ def test_a_database_made_anew_beside_old_results_is_told(tmp_path: Path, caplog:
         for file in settings.paths.state.glob("evald.sqlite3*"):
             file.unlink()
         assert is_told()
+        for file in settings.paths.state.glob("evald.sqlite3*"):
+            file.unlink()
+        (settings.paths.state / "evald.sqlite3").touch()
+        assert is_told(), "what is left of it is empty"
     finally:
         log.LOGGER.propagate = before

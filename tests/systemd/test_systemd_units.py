@@ -122,6 +122,18 @@ def test_cron_gets_the_same_two_commands(tmp_path: Path) -> None:
     assert ["sweep" in jobs[0][6], "cleanup --older-than" in jobs[1][6]] == [True, True]
 
 
+@pytest.mark.parametrize(("user", "has_more"), [("root", False), ("judge", True)])
+def test_whoever_lets_cron_run_as_another_user_is_told_how_to_make_it_and_its_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, user: str, has_more: bool
+) -> None:
+    monkeypatch.setattr(install_service, "_seen_above", lambda _place: [])  # the interpreter may be private
+    done = CliRunner().invoke(
+        install_service.command, ["--prefix", str(tmp_path), "--cron", "--user", user], standalone_mode=False
+    )
+    told = ["useradd" in done.output, f"install -d -o {user} -g {user} /var/lib/evald" in done.output]
+    assert told == [has_more, has_more]
+
+
 def test_health_is_one_line_for_people_and_valid_text_for_prometheus() -> None:
     finished = datetime(2026, 1, 31, 12, tzinfo=UTC)
     health = Health(2, 1, 7, 3, {JobState.QUEUED: 4, JobState.FINISHED: 9}, finished)
