@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
+import sys
 from datetime import UTC, datetime
 
 ABSENT = "-"
 SHORT_ID = 16
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_TIME_UNITS = (  # how many of them a millisecond is, and from how many on they are used
+    ("d", 1e-3 / _DAY, 2),
+    ("h", 1e-3 / _HOUR, 2),
+    ("min", 1e-3 / _MINUTE, 2),
+    ("s", 1e-3, 1),
+    ("ms", 1.0, 1),
+    ("µs", 1e3, 1),
+)
 
 
 def milliseconds(value: float | None) -> str:
-    """`0.0123` -> `12.3 µs`, `1234.0` -> `1.23 s`."""
+    """`0.0123` -> `12.3 µs`, `1234.0` -> `1.23 s`, `5400000.0` -> `90.0 min`."""
     if value is None:
         return ABSENT
-    for unit, scale in (("s", 1e-3), ("ms", 1.0), ("µs", 1e3)):
-        if abs(value) * scale >= 1:
+    for unit, scale, least in _TIME_UNITS:
+        if _rounded(abs(value) * scale) >= least:
             return f"{_digits(value * scale)} {unit}"
     return f"{_digits(value * 1e6)} ns"
 
@@ -35,8 +44,10 @@ def ratio(value: float | None) -> str:
 
 
 def plain(value: float | None) -> str:
-    """An error or another bare figure."""
-    return ABSENT if value is None else f"{value:.3g}"
+    """An error or another bare figure. In results the largest float stands for infinity."""
+    if value is None:
+        return ABSENT
+    return f"{value:.3g}" if abs(value) < sys.float_info.max else "infinite"
 
 
 def span(seconds: float) -> str:
@@ -83,7 +94,12 @@ def sparkline(values: list[float]) -> str:
 
 
 def _digits(value: float, digits: int = 3) -> str:
+    value = _rounded(value, digits)
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:.{min(decimals, 6)}f}"
+
+
+def _rounded(value: float, digits: int = 3) -> float:
+    return float(f"{value:.{digits}g}")

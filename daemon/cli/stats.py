@@ -54,7 +54,11 @@ def command(
     limit: int,
     as_json: bool,
 ) -> int:
-    """Count and summarise finished jobs in groups; or, with --problem, rank the kernels of one problem."""
+    """Count and summarise finished jobs in groups; or, with --problem, rank the kernels of one problem.
+
+    BEST and MEDIAN are runtimes of passed jobs, SPEEDUP is their best one, JUDGED IN the mean of what judging took,
+    QUEUED the median of the waits before it.
+    """
     from daemon.cli import store
 
     _refuse_what_has_no_meaning(since, problem, device)

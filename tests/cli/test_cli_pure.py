@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -51,7 +52,20 @@ def test_an_age_cannot_lie_in_the_future() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), (0.0123, "12.3 µs"), (12.74, "12.7 ms"), (1234.0, "1.23 s"), (0.0, "0 ns"), (0.00042, "420 ns")],
+    [
+        (None, "-"),
+        (0.0, "0 ns"),
+        (0.00042, "420 ns"),
+        (0.0123, "12.3 µs"),
+        (0.9996, "1.00 ms"),
+        (12.74, "12.7 ms"),
+        (1234.0, "1.23 s"),
+        (119e3, "119 s"),
+        (150e3, "2.50 min"),
+        (5.4e6, "90.0 min"),
+        (9e6, "2.50 h"),
+        (216e6, "2.50 d"),
+    ],
 )
 def test_times_have_three_digits_and_a_unit(value: float | None, text: str) -> None:
     assert figures.milliseconds(value) == text
@@ -83,6 +97,11 @@ def test_a_row_of_the_table_says_how_many_problems_more_a_rejected_bundle_has() 
     assert (
         remark(Verdict.REJECTED, "the reference is at fault\nits traceback", Phase.CHECK) == "the reference is at fault"
     )
+
+
+def test_an_infinite_error_is_no_row_of_digits() -> None:
+    assert figures.plain(sys.float_info.max) == "infinite"
+    assert figures.plain(1e300) == "1e+300"
 
 
 def test_a_sparkline_has_one_mark_per_value_and_the_highest_is_full() -> None:
