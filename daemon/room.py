@@ -62,8 +62,8 @@ def _of_disks(settings: Settings) -> str | None:
 
 
 def _not_ours(paths: Paths) -> str | None:
-    """Why this user can move nothing from the inbox to where claimed bundles lie."""
-    for folder in (paths.inbox, paths.work):
+    """Why this user can move nothing from the inbox to where claimed bundles lie, or could not judge it then."""
+    for folder in (paths.inbox, paths.work, paths.jobs, paths.outbox):
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             return f"user {os.geteuid()} may not write into {folder}"
     return None

@@ -46,7 +46,8 @@ def _home(settings: Settings) -> Check:
     paths = settings.paths
     if not paths.home.exists() and not paths.inbox.exists():
         return Check("home", Status.OK, f"{paths.home} is not there yet; evald run makes it")
-    unwritable = [str(folder) for folder in (*paths.spool, paths.results, paths.state) if _is_refused(folder)]
+    folders = (*paths.spool, paths.results, paths.outbox, paths.state, paths.jobs)
+    unwritable = [str(folder) for folder in folders if _is_refused(folder)]
     if unwritable:
         places = " ".join(map(shlex.quote, unwritable))
         if any(os.statvfs(place).f_flag & os.ST_RDONLY for place in unwritable):
@@ -66,7 +67,9 @@ def _owner_of(folder: Path) -> str:
 
 
 def _is_refused(folder: Path) -> bool:
-    return folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+    """False as well for what lies in a folder that is closed to us, which is told of that one."""
+    is_there = os.access(folder, os.F_OK, effective_ids=True)
+    return is_there and not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _same_file_system(settings: Settings) -> Check:

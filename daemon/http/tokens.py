@@ -53,7 +53,6 @@ class Caller:
         return self.role is Role.ADMIN or job_id.endswith(self.tag)
 
 
-_HINT = "tokens are for the user that the server runs as; evald config says what set the folder"
 LOCAL = Caller("local", Role.ADMIN)  # everybody, on a loopback address without tokens
 
 
@@ -117,7 +116,9 @@ class Tokens:
         try:
             lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise OperatorError(f"cannot write the tokens to {self.path}: {error.strerror}", hint=_HINT) from error
+            raise OperatorError(
+                f"cannot write the tokens to {self.path}: {error.strerror}", hint=_hint(error)
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._stamp = None  # what another has written within the clock's tick must be seen
@@ -136,7 +137,7 @@ class Tokens:
                 self._callers, self._stamp = {}, None
             except (OSError, UnicodeDecodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
-                raise OperatorError(f"cannot read the tokens in {self.path}: {reason}", hint=_HINT) from error
+                raise OperatorError(f"cannot read the tokens in {self.path}: {reason}", hint=_hint(error)) from error
             return self._callers
 
     def _write(self, callers: dict[str, Caller]) -> None:
@@ -147,7 +148,15 @@ class Tokens:
                 folder = self.path.parent.stat()
                 os.chown(self.path, folder.st_uid, folder.st_gid)
         except OSError as error:
-            raise OperatorError(f"cannot write the tokens to {self.path}: {error.strerror}", hint=_HINT) from error
+            raise OperatorError(
+                f"cannot write the tokens to {self.path}: {error.strerror}", hint=_hint(error)
+            ) from error
+
+
+def _hint(error: Exception) -> str | None:
+    if isinstance(error, PermissionError):
+        return "tokens are for the user that the server runs as; evald config says what set the folder"
+    return None
 
 
 def _digest(token: str) -> str:

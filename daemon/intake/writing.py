@@ -55,5 +55,9 @@ def _write_all(descriptor: int, chunk: bytes, path: Path) -> None:
 
 
 def _failed(path: Path, error: OSError) -> NotBegun:
-    hint = "is the disk full? df -h, df -i" if error.errno in _NO_ROOM else None
-    return NotBegun(f"cannot write {path}: {error.strerror or error}", hint=hint)
+    return NotBegun(f"cannot write {path}: {error.strerror or error}", hint=hint_of_room(error))
+
+
+def hint_of_room(error: OSError) -> str | None:
+    """Where to look, of an error for want of room."""
+    return "is the disk full? df -h, df -i" if error.errno in _NO_ROOM else None

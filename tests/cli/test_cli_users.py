@@ -13,7 +13,9 @@ import pytest
 from cli_homes import bundle
 from conftest import Evald
 
-from daemon.cli import failing
+from daemon import room
+from daemon.cli import checks, failing
+from daemon.cli.check import Status
 from daemon.cli.eval import _settings_for
 from daemon.config import Settings
 from daemon.db import migrate
@@ -138,3 +140,31 @@ def test_tokens_are_for_the_user_that_evald_serve_runs_as(evald: Evald, served: 
     assert refused.code == 2
     assert refused.err.count(str(served / "state")) == 1
     assert "for the user that the server runs as" in refused.err
+
+
+@pytest.mark.parametrize("folder", ["work", "outbox", "jobs"])
+def test_a_folder_that_takes_nothing_from_its_daemon_is_told_before_the_first_write(served: Path, folder: str) -> None:
+    settings = Settings(home=served, min_free_bytes=1)
+    closed: Path = getattr(settings.paths, folder)
+    closed.chmod(0o555)
+    as_root = os.geteuid() == 0
+    if as_root:
+        for path in (served, *served.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    try:
+        told, checked = room.obstacle(settings), checks._home(settings)
+    finally:
+        if as_root:
+            os.seteuid(0)
+        closed.chmod(0o755)
+    assert told is not None
+    assert str(closed) in told
+    assert (checked.status, str(closed) in checked.message) == (Status.FAIL, True)
+
+
+def test_doctor_tells_a_user_whose_evald_it_is_not_which_folders_are_closed(served: Path) -> None:
+    settings = Settings(home=served)
+    with somebody_else(served):
+        checked = checks._home(settings)
+    assert (checked.status, str(settings.paths.state) in checked.message) == (Status.FAIL, True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -97,3 +98,16 @@ def test_what_somebody_puts_under_the_hidden_name_is_not_followed(
     dropped = submit_document(b"{}", "mine", paths.inbox)
     assert (paths.inbox / f"mine.json@{dropped.job_id}").read_bytes() == b"{}"
     assert (foreign / "file").exists()
+
+
+@pytest.mark.parametrize(("reason", "asks_for_room"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])
+def test_only_a_disk_that_is_full_is_said_to_be(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, reason: int, asks_for_room: bool
+) -> None:
+    def refuse(_source: Path, _target: Path) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(fsio, "rename", refuse)
+    with pytest.raises(OperatorError) as refused:
+        submit_document(b"{}", "mine", paths.inbox)
+    assert ("df -h" in (refused.value.hint or "")) is asks_for_room
