@@ -30,6 +30,8 @@ class ReadBundle:
 
 def existing(text: str) -> Path:
     """The bundle at a path. Raises `OperatorError` saying what is nearby, or what to type for a bare source file."""
+    if not text:  # a variable of a script that is not set: pathlib takes it for the folder one is in
+        raise OperatorError("the path of the bundle is empty", hint="a . is the folder you are in")
     path = expanded(Path(text))
     if path.is_dir():
         return path.resolve()

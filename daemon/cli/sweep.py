@@ -52,7 +52,8 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
         screen.say("evald: interrupted; what was not finished is back in the inbox")
         return INTERRUPTED
     if failed:
-        screen.say(f"evald: {failed} jobs could not be brought to their end; their bundles are kept for the next sweep")
+        count = "1 job" if failed == 1 else f"{failed} jobs"
+        screen.say(f"evald: {count} could not be brought to an end; what was not judged is kept for the next sweep")
         return COULD_NOT
     if swept.hindrance is not None:
         return COULD_NOT

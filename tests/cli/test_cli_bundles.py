@@ -208,3 +208,13 @@ def test_the_doctor_refuses_a_full_disk_and_an_outdated_database(
     failed = [line.split()[1] for line in ran.out.splitlines() if line.startswith("FAIL")]
     assert {"space", "database", "sandbox"} <= set(failed)
     assert "evald db upgrade" in ran.out
+
+
+@pytest.mark.parametrize("command", ["eval", "submit", "validate"])
+def test_an_empty_path_is_not_the_folder_one_is_in(evald: Evald, tmp_path: Path, command: str) -> None:
+    (tmp_path / "evald-home" / "inbox").mkdir(parents=True)
+    bundle(tmp_path / "here")
+    refused = evald(command, "")
+    assert refused.code == 2
+    assert "is empty" in refused.out + refused.err
+    assert list((tmp_path / "evald-home" / "inbox").iterdir()) == []

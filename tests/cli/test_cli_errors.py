@@ -32,7 +32,8 @@ from daemon.intake import submit
         (("status", "--config", "nowhere.toml"), ("nowhere.toml", "--config")),
         (("status",), ("there is no evald", "evald run")),
         (("submit", "x"), ("there is no evald", "evald run")),
-        (("stats",), ("no database", "evald run")),
+        (("stats",), ("there is no evald", "evald run")),
+        (("drain", "x"), ("no database", "evald run")),
         (("stats", "--since", "yesterday"), ("--since", "yesterday", "7d")),
         (("db", "current"), ("evald db upgrade",)),
         (("status", "--database", "mysql://x/y"), ("mysql", "postgresql://")),
@@ -53,7 +54,7 @@ def test_a_mistake_is_named_with_what_to_type(evald: Evald, args: tuple[str, ...
     [
         (("--home", "a b", "status"), "evald --home 'a b' run"),
         (("status", "--home=there"), "evald --home there run"),
-        (("--home", "one", "stats", "--home", "two"), "evald --home two db upgrade"),
+        (("--home", "one", "drain", "x", "--home", "two"), "evald --home two db upgrade"),
         (("stats", "--state", "fast disk"), "evald --state 'fast disk' run"),
         (("--state", "s", "stats", "--results=r"), "evald --results r --state s run"),
         (("status",), "type: evald run"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,13 @@ def test_commands_that_ask_never_import_torch_or_alembic(args: tuple[str, ...], 
     found = imported(*args)
     assert "pydantic" in found
     assert not found & {"torch", "triton", "alembic", "watchdog", "rich"}
+
+
+def test_names_are_utf8_whatever_the_locale_is(past: PastHome, tmp_path: Path) -> None:
+    made = bundle(tmp_path / "核")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment.pop("PYTHONIOENCODING", None)
+    argv = [sys.executable, "-m", "daemon", "submit", "--home", past.settings.paths.home, made]
+    done = subprocess.run(argv, env=environment, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.decode("utf-8").split()[1] == "核"
