@@ -8,7 +8,9 @@ finishes whatever a kill interrupted.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -73,6 +75,7 @@ class Desk:
         self._engine = engine
         self._types = types
         self._complaint = log.Complaint()
+        self._owed: deque[tuple[Lease, str]] = deque()  # ended without counting while the database was away
         self.publisher = Publisher(settings, spool, repository)
         self.room = Room(settings)
 
@@ -186,17 +189,17 @@ class Desk:
         """
         try:
             if isinstance(error, NoDevice):
-                self._repository.put_back(lease, str(error))
+                self._put_back(lease, str(error))
                 return Unended.NO_DEVICE
             if isinstance(error, OutOfReach):
-                self._repository.put_back(lease, str(error))
+                self._put_back(lease, str(error))
                 self._complaint.say(f"{error.message}; {error.hint}")
                 return Unended.NO_BUNDLE
             if isinstance(error, StorageUnavailable):  # locked for too long, say, and free again
-                self._repository.put_back(lease, str(error))
+                self._put_back(lease, str(error))
                 return Unended.NO_DATABASE
             if isinstance(error, (NotBegun, NotKept)) and self.room.lack_after_fault() is not None:
-                self._repository.put_back(lease, str(error))
+                self._put_back(lease, str(error))
                 raise error  # whoever takes jobs here pauses for a moment
             state = self._repository.retry(lease, str(error))
         except LostClaim:
@@ -206,6 +209,21 @@ class Desk:
         if state is not JobState.BROKEN:
             return Unended.RETRIED
         return self.publisher.give_up(lease, str(error))
+
+    def _put_back(self, lease: Lease, reason: str) -> None:
+        """The attempt does not count. Where the database cannot be told now, `settle` tells it."""
+        try:
+            self._repository.put_back(lease, reason)
+        except HarnessError:
+            self._owed.append((lease, reason))
+            raise
+
+    def settle(self) -> None:
+        """Tell the database which attempts have not counted, before their leases are looked at: one that ran out would
+        count. Raises `HarnessError`."""
+        while self._owed:
+            with suppress(IndexError, LostClaim):  # another slot tells it, or it is somebody else's by now
+                self._put_back(*self._owed.popleft())
 
     # -- out ----------------------------------------------------------------------------------------------------
 

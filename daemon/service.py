@@ -266,6 +266,7 @@ class Service:
     def _reconcile(self) -> None:
         self._monitor.working(_RECONCILING)
         self._pulse.beat(everybody=True)  # or our own leases may be among those that have run out
+        self._desk.settle()
         with suppress(_Stopped):
             self._reconciler.run()
         self._monitor.working("watching the inbox")
@@ -301,6 +302,7 @@ class Service:
             or not self._can_judge()
         ):
             return None
+        self._desk.settle()
         lease = self._repository.lease_next(
             self._spool.owner.tag,
             self._settings.lease_s,

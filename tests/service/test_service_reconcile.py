@@ -690,3 +690,52 @@ def test_a_result_appears_where_a_file_system_has_no_links(home: Home, monkeypat
     home.stage(lease)
     assert home.reconcile().released == 1
     assert home.published() == [lease.job_id]
+
+
+def away(*_: object) -> None:
+    raise StorageUnavailable("the disk is full")
+
+
+def test_an_attempt_that_does_not_count_counts_no_more_where_the_database_hears_of_it_late(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = Owner.current()
+    desk, claimed = home.desk(me), home.claim("mine", me)
+    desk.register(claimed)
+    lease = home.repository.lease_next(me.tag, 1e-9)
+    assert lease is not None
+
+    with monkeypatch.context() as outage:
+        outage.setattr(home.repository, "start", away)
+        outage.setattr(home.repository, "put_back", away)
+        with pytest.raises(StorageUnavailable):
+            desk.judge(lease, lambda _: None)
+        with pytest.raises(StorageUnavailable):
+            desk.settle()
+    desk.settle()
+    assert len(home.repository.expire()) == 0, "although the lease has run out"
+    job = home.history.job(claimed.job_id)
+    assert job is not None
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+
+
+def test_what_is_told_late_is_no_fault_where_somebody_else_has_the_job_by_then(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = Owner.current()
+    desk, claimed = home.desk(me), home.claim("mine", me)
+    desk.register(claimed)
+    lease = home.repository.lease_next(me.tag, 1e-9)
+    assert lease is not None
+
+    with monkeypatch.context() as outage:
+        outage.setattr(home.repository, "start", away)
+        outage.setattr(home.repository, "put_back", away)
+        with pytest.raises(StorageUnavailable):
+            desk.judge(lease, lambda _: None)
+    home.repository.expire()
+    assert home.repository.lease_next(DEAD.tag, 60) is not None
+    desk.settle()
+    job = home.history.job(claimed.job_id)
+    assert job is not None
+    assert (job.lease_owner, job.attempts) == (DEAD.tag, 2)
