@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
@@ -197,6 +198,15 @@ def _leaderboard(problem: str, standings: tuple[Standing, ...]) -> None:
             f"no kernel has passed problem {problem!r} yet; {here('evald stats')} --by problem lists the problems"
         )
         return
+    boards = [list(board) for _, board in groupby(standings, key=lambda one: one.device_name)]
+    for number, board in enumerate(boards):
+        if len(boards) > 1:
+            screen.heading(board[0].device_name or "unknown device", is_first=number == 0)
+        _ranking(board)
+
+
+def _ranking(standings: list[Standing]) -> None:
+    """Of one device: others' times mean nothing beside its own."""
     drawn = screen.on_terminal()
     columns = (
         Column("", right=True),

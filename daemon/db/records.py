@@ -395,7 +395,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class Standing:
-    """The best passed job of one name in a problem. Rank 1 is the fastest."""
+    """The best passed job of one name in a problem on one device, of which rank 1 is the fastest there."""
 
     rank: int
     job_id: str

@@ -111,9 +111,10 @@ def _row(row: Row[*tuple[Any, ...]]) -> StatsRow:
 
 def leaderboard(connection: Connection, problem: str, device_name: str | None, limit: int) -> tuple[Standing, ...]:
     """See `History.leaderboard`."""
-    place = func.row_number().over(partition_by=Job.name, order_by=(Job.runtime_ms, Job.finished_at, Job.id))
+    by_time = (Job.runtime_ms, Job.finished_at, Job.id)
+    place = func.row_number().over(partition_by=(Environment.device_name, Job.name), order_by=by_time)
     is_ranked = (IS_FINISHED, Job.problem == problem, Job.verdict == Verdict.PASSED, Job.runtime_ms.is_not(None))
-    ranked = select(
+    passed = select(
         Job.id.label("job_id"),
         Job.name,
         Job.submitter_uid,
@@ -124,11 +125,15 @@ def leaderboard(connection: Connection, problem: str, device_name: str | None, l
         Job.finished_at,
         place.label("place"),
     )
-    ranked = ranked.join(Bundle, Bundle.id == Job.id).outerjoin(Environment, Environment.id == Job.environment_id)
-    ranked = ranked.where(*is_ranked)
+    passed = passed.join(Bundle, Bundle.id == Job.id).outerjoin(Environment, Environment.id == Job.environment_id)
+    passed = passed.where(*is_ranked)
     if device_name is not None:
-        ranked = ranked.where(Environment.device_name == device_name)
-    best = ranked.subquery()
+        passed = passed.where(Environment.device_name == device_name)
+    best = passed.subquery()
+    order = (best.c.runtime_ms, best.c.finished_at, best.c.job_id)
+    rank = func.row_number().over(partition_by=best.c.device_name, order_by=order).label("rank")
     columns = [column for column in best.columns if column.key != "place"]
-    statement = select(*columns).where(best.c.place == 1).order_by(best.c.runtime_ms, best.c.finished_at).limit(limit)
-    return tuple(Standing(rank, **row._mapping) for rank, row in enumerate(connection.execute(statement), start=1))
+    ranked = select(rank, *columns).where(best.c.place == 1).subquery()
+    in_order = (ranked.c.device_name.is_(None), ranked.c.device_name, ranked.c.rank)
+    statement = select(ranked).where(ranked.c.rank <= limit).order_by(*in_order)
+    return tuple(Standing(**row._mapping) for row in connection.execute(statement))

@@ -199,7 +199,9 @@ class TestStats:
             history.stats(by="problems")
         assert caught.value.hint == "did you mean problem?"
 
-    def test_the_leaderboard_holds_the_best_of_each_name(self, repository: Repository, history: History) -> None:
+    def test_the_leaderboard_holds_the_best_of_each_name_on_each_device(
+        self, repository: Repository, history: History
+    ) -> None:
         judged(repository, passed(mean_ms=3.0), "a", "p")
         best = judged(repository, passed(mean_ms=1.0), "a", "p")
         gpu = ENVIRONMENT.model_copy(update={"device_name": "H200"})
@@ -207,8 +209,21 @@ class TestStats:
         judged(repository, wrong(), "c", "p")
         judged(repository, passed(mean_ms=0.1), "d", "q")
         board = history.leaderboard("p")
-        assert [(one.rank, one.job_id, one.runtime_ms) for one in board] == [(1, best, 1.0), (2, other, 2.0)]
+        assert [(one.rank, one.job_id, one.runtime_ms) for one in board] == [(1, other, 2.0), (1, best, 1.0)]
         assert [one.name for one in history.leaderboard("p", device_name="H200")] == ["b"]
+
+    def test_times_of_different_devices_are_ranked_apart(self, repository: Repository, history: History) -> None:
+        for device, name, mean_ms in (
+            ("A", "x", 1.0),
+            ("A", "y", 2.0),
+            ("B", "x", 0.1),
+            ("B", "y", 0.05),
+            ("B", "z", 1),
+        ):
+            there = ENVIRONMENT.model_copy(update={"device_name": device})
+            judged(repository, passed(mean_ms=mean_ms, environment=there), name, "p")
+        board = [(one.device_name, one.rank, one.name) for one in history.leaderboard("p", limit=2)]
+        assert board == [("A", 1, "x"), ("A", 2, "y"), ("B", 1, "y"), ("B", 2, "x")]
 
 
 class TestCleanup:
