@@ -44,10 +44,16 @@ def ratio(value: float | None) -> str:
 
 
 def plain(value: float | None) -> str:
-    """An error or another bare figure. In results the largest float stands for infinity."""
+    """An error or another bare figure. JSON has no infinity: the largest float stands for it."""
     if value is None:
         return ABSENT
-    return f"{value:.3g}" if abs(value) < sys.float_info.max else "infinite"
+    return "infinite" if abs(value) >= sys.float_info.max else f"{value:.3g}"
+
+
+def errors(largest: float, relative: float | None) -> str:
+    """`0.1 (relative 0.02)`. An error where 0 is expected alone has no relative one."""
+    has_relative = relative is not None and (relative > 0 or largest == 0)
+    return f"{plain(largest)} (relative {plain(relative)})" if has_relative else plain(largest)
 
 
 def span(seconds: float) -> str:

@@ -90,8 +90,7 @@ def _checks(case: Document) -> str | None:
         return None
     text = f"{case['trials_passed']} of {case['trials_total']} trials passed"
     if case["max_abs_error"] is not None:
-        text += f", largest error {figures.plain(case['max_abs_error'])}"
-        text += f" (relative {figures.plain(case['max_rel_error'])})" if case["max_rel_error"] is not None else ""
+        text += f", largest error {figures.errors(case['max_abs_error'], case['max_rel_error'])}"
     return text
 
 

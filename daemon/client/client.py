@@ -14,6 +14,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Unpack
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ DEFAULT_URL = "http://127.0.0.1:8720"
 _AGAIN = (429, 503)
 _PAUSE_S = (0.2, 10.0)
 _ANSWER_S = 30.0
+_ONE_EACH = httpx.Limits(max_connections=None)  # every thread that waits holds one
 
 
 class ClientError(EvaldError):
@@ -121,7 +123,7 @@ class Client:
         self.url = _url(url or os.environ.get("EVALD_URL") or DEFAULT_URL)
         token = (token or os.environ.get("EVALD_TOKEN") or "").strip()
         headers = {"Authorization": f"Bearer {_printable('token', token)}"} if token else {}
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_ANSWER_S)
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_ANSWER_S, limits=_ONE_EACH)
         self._patience_s = patience_s
 
     def __enter__(self) -> Client:
@@ -191,9 +193,23 @@ class Client:
                 if time.monotonic() < until_s:
                     tries.again(self._unreachable(error))
             except ClientError as error:
-                if error.status not in _AGAIN:
-                    raise
-                tries.again(error)
+                if (result := self._without_stream(job_id, error, tries)) is not None:
+                    yield "result", result
+                    return
+
+    def _without_stream(self, job_id: str, refusal: ClientError, tries: _Tries) -> dict[str, Any] | None:
+        """The result document, if it is there, asked for by a request that does not wait: more callers may wait than
+        the server lets wait, for longer than the patience with a server that does not answer. Else waits a while."""
+        if refusal.status not in _AGAIN:
+            raise refusal
+        with suppress(httpx.TransportError):
+            answer = self._http.get(f"/jobs/{job_id}")
+            if answer.is_success:
+                tries.heard()
+                if (result := _json(answer.text).get("result")) is not None:
+                    return dict(result)
+        tries.again(refusal)
+        return None
 
     def _stream(self, job_id: str, until_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
         """The events of one connection, until `until_s`: the server says something at least every 15 s."""
@@ -304,6 +320,10 @@ class _Tries:
 
     def worked(self) -> None:
         self._pause_s = _PAUSE_S[0]
+        self.heard()
+
+    def heard(self) -> None:
+        """The server answers, but not with what was asked for: patience begins anew, pauses stay as long."""
         self._give_up_s = time.monotonic() + self._patience_s
 
     def again(self, error: ClientError, wanted_s: float | None = None) -> None:
@@ -313,7 +333,7 @@ class _Tries:
         if time.monotonic() + pause_s > self._give_up_s:
             raise error
         time.sleep(max(min(pause_s, self._until_s - time.monotonic()), 0))
-        self._pause_s = min(self._pause_s * 2, _PAUSE_S[1])
+        self._pause_s = min(self._pause_s * 2, _PAUSE_S[1], max(self._patience_s / 2, _PAUSE_S[0]))
 
 
 def _json(text: str) -> dict[str, Any]:
@@ -353,5 +373,11 @@ def _refused(answer: httpx.Response) -> ClientError:
         problems, job_id = tuple(told.get("problems") or ()), told.get("job_id")
     except (ValueError, KeyError, TypeError, AttributeError):
         return ClientError(f"HTTP {answer.status_code}, and no answer of evald", status=answer.status_code)
-    lines = [message] if len(problems) < 2 else [f"{one.get('field')}: {one.get('message')}" for one in problems]  # noqa: PLR2004
-    return ClientError("\n".join(lines), status=answer.status_code, hint=hint, problems=problems, job_id=job_id)
+    if len(problems) > 1:  # the hint is about the first alone
+        message, hint = "\n".join(map(_in_a_line, problems)), None
+    return ClientError(message, status=answer.status_code, hint=hint, problems=problems, job_id=job_id)
+
+
+def _in_a_line(problem: Mapping[str, Any]) -> str:
+    meant = f" (did you mean {problem['suggestion']!r}?)" if problem.get("suggestion") else ""
+    return f"{problem.get('field')}: {problem.get('message')}{meant}"

@@ -69,18 +69,22 @@ def make_server(client: Client) -> MCPServer[Any]:
 def summary(result: Result) -> dict[str, Any]:
     """What a model needs to go on; `status` has the rest."""
     document = result.document
-    cases = [
-        {
-            "case": case.get("name"),
-            "verdict": case.get("verdict"),
-            "message": case.get("message"),
-            "max_abs_error": case.get("max_abs_error"),
-            "labels": (case.get("timing") or {}).get("labels"),
-        }
-        for case in document.get("cases", ())
-    ]
+    cases = [_case(case) for case in document.get("cases", ())]
     figures = {"runtime_ms": result.runtime_ms, "ref_runtime_ms": result.ref_runtime_ms}
     return {key: document.get(key) for key in _SHOWN} | figures | {"cases": cases}
+
+
+def _case(case: dict[str, Any]) -> dict[str, Any]:
+    failure = case.get("failure") or {}
+    return {
+        "case": case.get("name"),
+        "verdict": case.get("verdict"),
+        "message": failure.get("message"),
+        "traceback": failure.get("traceback"),
+        "max_abs_error": case.get("max_abs_error"),
+        "labels": [*case.get("labels", ()), *(case.get("timing") or {}).get("labels", ())],
+        "notes": case.get("notes"),
+    }
 
 
 async def _call(ask: Callable[..., Any], *args: Any) -> Any:

@@ -81,18 +81,18 @@ _MEANT = {
     "float32": ("fp32", "f32", "float", "single", "tf32"),
     "float16": ("fp16", "f16", "half"),
     "bfloat16": ("bf16", "bfloat"),
-    "float8_e4m3fn": ("fp8", "float8", "e4m3", "fp8_e4m3", "float8_e4m3", "fp8e4nv", "e4m3fn", "fp8_e4m3fn"),
-    "float8_e5m2": ("e5m2", "fp8_e5m2", "fp8e5"),
+    "float8_e4m3fn": ("fp8", "float8", "e4m3", "fp8_e4m3", "float8_e4m3", "fp8e4nv", "e4m3fn", "fp8_e4m3fn", "fp8e4m3"),
+    "float8_e5m2": ("e5m2", "fp8_e5m2", "fp8e5", "fp8e5m2"),
     "int64": ("i64", "long", "s64"),
     "int32": ("i32", "int", "s32", "integer"),
     "int16": ("i16", "short", "s16"),
-    "int8": ("i8", "char", "s8"),
-    "uint8": ("u8", "byte", "uchar"),
+    "int8": ("i8", "char", "s8", "int4", "i4"),
+    "uint8": ("u8", "byte", "uchar", "uint4", "u4"),
     "uint16": ("u16", "ushort"),
     "uint32": ("u32", "uint"),
     "uint64": ("u64", "ulong"),
     "bool": ("boolean", "i1", "bool_"),
-    "complex64": ("cfloat", "complex", "c64", "complex128"),
+    "complex64": ("cfloat", "complex", "c64", "complex32", "chalf", "complex128", "cdouble", "c128"),
 }
 _BY_NICKNAME = {nickname: name for name, nicknames in _MEANT.items() for nickname in nicknames}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,22 @@ from daemon.contract.tensors import MAX_ARGS, ArgSpec, IOContract, LaunchSpec
 from daemon.contract.wire import KernelDocument
 
 _MAX_UNKNOWN = 100
+_TYPES_MEANT = {
+    "torch": ("pytorch", "python", "py", "eager", "module", "nn", "nn.module"),
+    "torch_cuda": (
+        "cuda_inline",
+        "inline",
+        "load_inline",
+        "cpp",
+        "c++",
+        "cpp_extension",
+        "cuda_extension",
+        "extension",
+    ),
+    "triton": ("tl", "triton_kernel"),
+    "cuda": ("cu", "nvcc", "nvrtc", "cuda_c", "raw_cuda"),
+}
+_MODULE = re.compile(r"^class\s+ModelNew\b", re.MULTILINE)
 JsonObject = dict[str, JsonValue]
 
 
@@ -97,9 +114,13 @@ class KernelReader:
             self.log.add(
                 child(draft.path, "kernel_type"),
                 f"{shown(draft.kernel_type)} is not a kernel type (known: {known})",
-                nearest(draft.kernel_type, self.types),
+                self._type_meant(draft.kernel_type),
             )
         return spec
+
+    def _type_meant(self, written: str) -> str | None:
+        known = next((name for name, nicknames in _TYPES_MEANT.items() if written.lower() in nicknames), None)
+        return known if known in self.types else nearest(written, self.types)
 
     def _resolve_source(self, raw: JsonObject, draft: KernelDraft) -> None:
         if ("source_code" in raw) == ("source_file" in raw):
@@ -150,7 +171,7 @@ class KernelReader:
         where = child(draft.path, "io")
         if draft.io is None:
             if spec.io_required:
-                self.log.add(where, f"is required for kernel_type {spec.name}: its args in call order")
+                self.log.add(where, f"is required for kernel_type {spec.name}: its args in call order{_or_else(draft)}")
             return
         for index, arg in draft.io.args.items():
             if arg.tensor_spec is not None and arg.tensor_spec.dtype in spec.lacks_dtypes:
@@ -207,6 +228,13 @@ class KernelReader:
                 self.log.add(child(path, key), f"{shown(name)} is not a Python name")
         if metadata.function_name and (metadata.class_name or metadata.method_name):
             self.log.caution(path, "function_name is used; class_name and method_name are ignored")
+
+
+def _or_else(draft: KernelDraft) -> str:
+    """What to write instead, for a module that launches its kernels itself."""
+    if not _MODULE.search(draft.source):
+        return ""
+    return '; ModelNew, which launches its kernels itself, is of kernel_type "torch"'
 
 
 def without_nulls(raw: JsonObject) -> JsonObject:

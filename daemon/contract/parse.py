@@ -13,7 +13,7 @@ from daemon.contract.cases import check_cases, read_cases
 from daemon.contract.document import read_document
 from daemon.contract.kernel_types import KernelTypeSpec
 from daemon.contract.kernels import KernelDraft, KernelReader, without_nulls
-from daemon.contract.problems import ProblemLog, child, nearest, read_model, shown
+from daemon.contract.problems import ProblemLog, child, meant_key, nearest, read_model, shown
 from daemon.contract.request import LEGACY_TIMEOUT_S, CaseSpec, CompareRequest, EvaluateRequest, RequestFields
 from daemon.contract.sources import source_digest
 from daemon.contract.tensors import MAX_ARGS
@@ -98,7 +98,7 @@ def _form_of(raw: Mapping[str, JsonValue], log: ProblemLog) -> str | None:
     present = [key for key in _KERNEL_KEYS if raw.get(key) is not None]
     forms = [form for form, keys in _FORMS.items() if any(key in present for key in keys)]
     if not forms:
-        suggestions = (nearest(key, _KERNEL_KEYS) for key in list(raw)[:_MAX_NOTES])
+        suggestions = (meant_key(key, _KERNEL_KEYS) for key in list(raw)[:_MAX_NOTES])
         log.add(
             "",
             "holds no kernel: give kernel (evaluate), ref_kernel and custom_kernel (compare), "
@@ -118,7 +118,8 @@ def _form_of(raw: Mapping[str, JsonValue], log: ProblemLog) -> str | None:
 def _require(key: str, beside: str, raw: Mapping[str, JsonValue], log: ProblemLog) -> None:
     """Note that `key` is missing: at what was written in its place, if that can be told."""
     unknown = (other for other in list(raw)[:_MAX_NOTES] if other not in _KNOWN_KEYS)
-    misspelt = nearest(key, (other for other in unknown if nearest(other, _KNOWN_KEYS) == key))
+    meaning_it = [other for other in unknown if meant_key(other, _KNOWN_KEYS) == key]
+    misspelt = nearest(key, meaning_it) or next(iter(meaning_it), None)
     if misspelt is None:
         log.add(key, f"is required beside {beside}")
     else:
@@ -131,7 +132,8 @@ def _read_notes(raw: Mapping[str, JsonValue], log: ProblemLog) -> dict[str, Json
         log.add("", f"has {len(notes)} keys that evald does not know; at most {_MAX_NOTES} are kept as notes")
         return {}
     for key in notes:
-        log.caution(child("", key), "is not a known key: kept as a note, it changes nothing", nearest(key, _KNOWN_KEYS))
+        meant = meant_key(key, _KNOWN_KEYS, RequestFields)
+        log.caution(child("", key), "is not a known key: kept as a note, it changes nothing", meant)
     return notes
 
 

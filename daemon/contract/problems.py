@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import difflib
+import json
 import reprlib
 from collections.abc import Iterable
-from enum import StrEnum
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from daemon.contract.keys import further_inside, nickname_of
+from daemon.contract.words import Word
 from daemon.errors import BundleError, Problem
 
 MAX_PROBLEMS = 100  # reported one by one; the rest is counted
@@ -51,6 +53,14 @@ def _meant(word: str, choices: Iterable[str]) -> str | None:
     choices = list(choices)
     begun = [choice for choice in choices if len(word) >= _BEGINNING and choice.startswith(word.lower())]
     return begun[0] if len(begun) == 1 else nearest(word, choices)
+
+
+def meant_key(written: str, known: Iterable[str], model: type[BaseModel] | None = None) -> str | None:
+    """The key that was meant by one that is not known: one of `known` by another name, one further inside of a `model`,
+    or the most like it."""
+    known = list(known)
+    inside = further_inside(written, model) if model is not None else None
+    return nickname_of(written, known) or inside or nearest(written, known)
 
 
 def child(path: str, step: str | int) -> str:
@@ -179,17 +189,38 @@ def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str 
     if kind == "extra_forbidden":
         parent = _class_in(_annotation_at(model, steps[:-1]), BaseModel)
         known = tuple(parent.model_fields) if parent else ()
-        return steps, f"is not a known key here (known: {', '.join(known)})", nearest(str(steps[-1]), known)
+        return steps, f"is not a known key here (known: {', '.join(known)})", meant_key(str(steps[-1]), known, parent)
     got = shown(detail["input"])
     if kind == "enum":
-        enum = _class_in(_annotation_at(model, steps), StrEnum)
-        choices = [str(member) for member in enum] if enum else []
-        return steps, f"must be one of {', '.join(choices)}, got {got}", _meant(str(detail["input"])[:200], choices)
+        return steps, *_not_of_the_words(_class_in(_annotation_at(model, steps), Word), detail["input"])
     sentence = _SENTENCES.get(kind)
     if sentence is None:
         return steps, f"{detail['msg']} (got {got})", None
     text = sentence.format(**context)
-    return steps, text if kind in _NOTHING_TO_SHOW else f"{text}, got {got}", None
+    around = _put_around(_class_in(_annotation_at(model, steps), BaseModel), kind, detail["input"])
+    return steps, text if kind in _NOTHING_TO_SHOW else f"{text}, got {got}", around
+
+
+def _put_around(model: type[BaseModel] | None, kind: str, given: object) -> str | None:
+    """A number or a short text as the list or the object that was meant by it, in JSON: `[512]` for 512 and "(512,)",
+    `{"kind": "randn"}` for "randn" where an object needs nothing but its kind."""
+    if isinstance(given, bool) or not isinstance(given, int | float | str) or len(str(given)) > _MAX_NAME:
+        return None
+    if kind in ("list_type", "tuple_type"):
+        items = [item.strip() for item in str(given).strip("[]() ").split(",") if item.strip()]
+        numbers = [int(item) for item in items if item.isascii() and item.isdigit()]
+        return json.dumps(numbers if len(numbers) == len(items) else [given])
+    needed = [name for name, field in model.model_fields.items() if field.is_required()] if model else []
+    is_object = kind in ("model_type", "model_attributes_type") and len(needed) == 1
+    return json.dumps({needed[0]: given}) if is_object else None
+
+
+def _not_of_the_words(words: type[Word] | None, given: object) -> tuple[str, str | None]:
+    """Sentence and suggestion for what is none of `words`."""
+    choices, written = [str(word) for word in words or ()], str(given)[:200]
+    remark = words.remarks().get(written.lower()) if words else None
+    meant = (words.meant(written) if words else None) or _meant(written, choices)
+    return f"must be one of {', '.join(choices)}, got {shown(given)}{f'; {remark}' if remark else ''}", meant
 
 
 def _annotation_at(model: type[BaseModel], steps: tuple[str | int, ...]) -> Any:

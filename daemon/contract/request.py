@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
@@ -23,6 +23,7 @@ from daemon.contract.fields import (
     Whole,
 )
 from daemon.contract.tensors import IOContract
+from daemon.contract.words import Word
 from daemon.contract.work import Work
 
 CONTRACT_VERSION = 1
@@ -32,26 +33,34 @@ MAX_BINDINGS = 100
 MAX_LABELS = 100
 
 
-class TimingMode(StrEnum):
+class TimingMode(Word):
     AUTO = "auto"
     GRAPH = "graph"
     STREAM = "stream"
 
 
-class MatmulPrecision(StrEnum):
+class MatmulPrecision(Word):
     """How exact float32 matrix products and convolutions of torch are, as torch.set_float32_matmul_precision says."""
 
     HIGHEST = "highest"
     HIGH = "high"
     MEDIUM = "medium"
 
+    @classmethod
+    def nicknames(cls) -> Mapping[str, tuple[str, ...]]:
+        return {
+            "highest": ("fp32", "float32", "ieee", "full", "exact", "default"),
+            "high": ("tf32", "tf32x3"),
+            "medium": ("bf16", "bfloat16", "low", "lowest"),
+        }
 
-class CudaBackend(StrEnum):
+
+class CudaBackend(Word):
     NVRTC = "nvrtc"
     NVCC = "nvcc"
 
 
-class Check(StrEnum):
+class Check(Word):
     """A tool that looks for mistakes in memory use, run in a launch of its own."""
 
     MEMCHECK = "memcheck"

@@ -6,8 +6,7 @@ Symbols may stand for numbers until a case is bound (`bind_case`); the propertie
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
@@ -28,25 +27,49 @@ from daemon.contract.fields import (
     literal_float,
 )
 from daemon.contract.problems import complaint, shown
+from daemon.contract.words import Word
 
 MAX_ARGS = 512
+_CONSTEXPRS = ("constexpr", "tl.constexpr", "meta")
 
 
-class ArgType(StrEnum):
+class ArgType(Word):
     TENSOR = "tensor"
     INT = "int"
     FLOAT = "float"
     STR = "str"
     BOOL = "bool"
 
+    @classmethod
+    def nicknames(cls) -> Mapping[str, tuple[str, ...]]:
+        return {
+            "tensor": ("pointer", "ptr", "array", "ndarray", "buffer", "torch.tensor"),
+            "int": ("int32", "int64", "i32", "i64", "integer", "long", "size_t", *_CONSTEXPRS),
+            "float": ("float32", "float64", "fp32", "fp64", "f32", "f64", "double", "number"),
+            "str": ("string", "text"),
+            "bool": ("boolean",),
+        }
 
-class Role(StrEnum):
+    @classmethod
+    def remarks(cls) -> Mapping[str, str]:
+        return dict.fromkeys(_CONSTEXPRS, 'a constexpr has the type of its value, and "is_meta": true')
+
+
+class Role(Word):
     INPUT = "input"
     OUTPUT = "output"
     INOUT = "inout"
 
+    @classmethod
+    def nicknames(cls) -> Mapping[str, tuple[str, ...]]:
+        return {
+            "input": ("in", "read", "const"),
+            "output": ("result", "return", "write", "dst", "destination"),
+            "inout": ("in/out", "inplace", "in_place", "in-place", "input_output", "both", "mutable", "readwrite"),
+        }
 
-class InitKind(StrEnum):
+
+class InitKind(Word):
     RANDN = "randn"
     UNIFORM = "uniform"
     ZEROS = "zeros"
@@ -54,10 +77,25 @@ class InitKind(StrEnum):
     FULL = "full"
     ARANGE = "arange"
 
+    @classmethod
+    def nicknames(cls) -> Mapping[str, tuple[str, ...]]:
+        return {
+            "randn": ("normal", "normal_", "gaussian", "gauss", "random", "standard_normal"),
+            "uniform": ("rand", "randint", "uniform_", "integers"),
+            "zeros": ("zero", "zeros_like", "empty"),
+            "ones": ("one", "ones_like"),
+            "full": ("constant", "const", "fill", "value", "scalar"),
+            "arange": ("range", "iota", "linspace", "sequence"),
+        }
 
-class Compression(StrEnum):
+
+class Compression(Word):
     NONE = "none"
     ZLIB = "zlib"
+
+    @classmethod
+    def nicknames(cls) -> Mapping[str, tuple[str, ...]]:
+        return {"zlib": ("gzip", "zip", "gz", "deflate")}
 
 
 def numel(shape: Sequence[int]) -> int:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from daemon.contract.fields import Extent, Frozen
 from daemon.contract.problems import ProblemLog, complaint, read_model
+from daemon.contract.words import Word
 
 
-class FlopUnit(StrEnum):
+class FlopUnit(Word):
     """What does the floating point operations: the kinds whose rate is measured on a device."""
 
     FLOAT32 = "float32"
@@ -19,6 +20,16 @@ class FlopUnit(StrEnum):
     TENSOR_BF16 = "tensor_bf16"
     TENSOR_FP16 = "tensor_fp16"
     TENSOR_FP64 = "tensor_fp64"
+
+    @classmethod
+    def nicknames(cls) -> Mapping[str, tuple[str, ...]]:
+        return {
+            "float32": ("fp32", "f32", "float"),
+            "tensor_tf32": ("tf32",),
+            "tensor_bf16": ("bf16", "bfloat16", "tensor_bfloat16"),
+            "tensor_fp16": ("fp16", "float16", "half", "tensor_float16"),
+            "tensor_fp64": ("fp64", "float64", "double", "tensor_float64"),
+        }
 
 
 def _one_is_required(schema: dict[str, Any]) -> None:

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
+import sys
 
+_NO_GPU = "there is no GPU here: kernels run on the CPU"
 # What an error's text has, and what to add to it.
 _MEANINGS = (
-    ("Torch not compiled with CUDA enabled", "there is no GPU here: kernels run on the CPU"),
-    ("No CUDA GPUs are available", "there is no GPU here: kernels run on the CPU"),
-    ("Found no NVIDIA driver", "there is no GPU here: kernels run on the CPU"),
+    ("Torch not compiled with CUDA enabled", _NO_GPU),
+    ("No CUDA GPUs are available", _NO_GPU),
+    ("Found no NVIDIA driver", _NO_GPU),
     ("CUDA_HOME environment variable is not set", "there is no CUDA toolkit here: CUDA sources cannot be compiled"),
     ("does not require grad", "gradients are off: x.requires_grad_() under torch.enable_grad(), in every call"),
 )
+
+_FENCE = "```"
+_QUOTING = re.compile(r"\"{3}|'{3}|/\*")  # what a fence may stand inside of and be no mistake
+_TAG = re.compile(r"</?\w+>|<\|")
+_SHOWN = 40
+_WANTS_GPU = re.compile(r"\b(cuda|gpus?)\b", re.IGNORECASE)
 
 
 def on(error: BaseException, text: str) -> str:
     """A remark in parentheses, or nothing. `text`: the error's own."""
     remark = _limit_hit(error) or _interpreter_lacks(error, text)
     remark = remark or next((meaning for sign, meaning in _MEANINGS if sign in text), "")
+    remark = remark or _misses_gpu(error, text)
     return f" ({remark})" if remark else ""
+
+
+def on_source(text: str, error: BaseException | None) -> str:
+    """A remark in parentheses on a source that does not compile for it is an answer of a language model as it was
+    given, or nothing. `error`: what Python said of it, if it is Python."""
+    lines = [line.strip() for line in text.splitlines()]
+    pointed_at = [error.lineno - 1] if isinstance(error, SyntaxError) and error.lineno else []
+    fence = next((number for number, line in enumerate(lines) if line.startswith(_FENCE)), None)
+    if fence is not None and not _QUOTING.search("\n".join(lines[:fence])):
+        pointed_at.append(fence)
+    if any(number < len(lines) and lines[number].startswith(_FENCE) for number in pointed_at):
+        return f" (line {pointed_at[-1] + 1} is a markdown fence: give what is between the fences alone)"
+    first = next((number for number, line in enumerate(lines) if line), None)
+    if first is not None and _TAG.match(lines[first]):
+        return f" (line {first + 1} is a tag, {lines[first][:_SHOWN]}: give the code alone)"
+    return ""
 
 
 def tmp_limit() -> str:
@@ -44,3 +70,11 @@ def _interpreter_lacks(error: BaseException, text: str) -> str:
     if type(error).__name__ != "InterpreterError" or not ("NoneType" in text or "extern_elementwise" in text):
         return ""
     return "Triton's interpreter, which stands in for a GPU here, has no libdevice: functions of tl and tl.math it has"
+
+
+def _misses_gpu(error: BaseException, text: str) -> str:
+    """Where the source's own check says that it wants a GPU, and there is none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(error, AssertionError | RuntimeError | ValueError | TypeError):
+        return ""
+    return _NO_GPU if _WANTS_GPU.search(text) and not torch.cuda.is_available() else ""

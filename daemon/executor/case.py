@@ -273,6 +273,8 @@ class CaseJudge:
                     update={"message": f"the reference is at fault ({outcome.verdict}): {failure.message}"}
                 ),
             )
+        if verdict is Verdict.WRONG_ANSWER and failure.side is Side.CANDIDATE and self._ready.own_weights:
+            failure = failure.model_copy(update={"message": f"{failure.message}; {self._ready.own_weights}"})
         if verdict is Verdict.RUNTIME_ERROR and failure.phase in (Phase.BUILD, Phase.LOAD):
             verdict = Verdict.COMPILE_ERROR
         return self._report(verdict, failure)

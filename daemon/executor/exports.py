@@ -60,6 +60,12 @@ class Exchange:
             self._memory = None
 
 
+_ONLY_CONTENT = (
+    "Only the content of tensors may: make a number that changes a tensor, torch.tensor(…); keep sizes, or give each "
+    "size a case of the contract"
+)
+
+
 class Export:
     """Tensors out of a cell through shared memory: inputs, constructor arguments, state. Sizes are checked before any
     memory is made.
@@ -104,7 +110,9 @@ class Export:
         memory = self._exchange.having(size * len(seeds), self._phase)
         answer = self._request({"type": "produce", "seeds": seeds}, "produced", deadline, memory)
         if answer.get("same") is not True:
-            raise CannotWire(f"{self._what} changed shapes, or values that are no tensors, from one call to the next")
+            where = answer.get("where")
+            told = f": {printable(where[:500])}" if isinstance(where, str) and where else ""
+            raise CannotWire(f"{self._what} changed from one call to the next{told}. {_ONLY_CONTENT}")
         tensors = self._stacked(memory.bytes[: size * len(seeds)].view(len(seeds), size))
         self._exchange.trim(self._phase)
         return tensors

@@ -9,7 +9,7 @@ import torch
 
 from daemon.executor import tree
 
-_NUMBERS = ((bool, torch.bool), (int, torch.int64), (float, torch.float32))
+_NUMBERS = ((bool, torch.bool), (int, torch.int64), (float, torch.float32), (complex, torch.complex64))
 
 
 def leaf_of_answer(value: Any) -> torch.Tensor | None:
@@ -31,6 +31,8 @@ def leaf_of_answer(value: Any) -> torch.Tensor | None:
 def require_dense(tensor: torch.Tensor, purpose: str) -> None:
     """Raise `Incomparable` for a tensor whose elements do not lie in memory one by one: it cannot be what `purpose`
     says."""
+    if tensor.is_meta:
+        raise tree.Incomparable(f"a tensor on the device meta, which has no content to be {purpose}")
     if tensor.is_nested or tensor.layout is not torch.strided:
         kind = "nested" if tensor.is_nested else str(tensor.layout)
         raise tree.Incomparable(f"a {kind} tensor, which cannot be {purpose}; return a dense one")

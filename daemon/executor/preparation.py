@@ -108,6 +108,7 @@ class Preparation:
         self.artifacts: dict[Side, Artifact] = {}
         self.compile_ms = 0.0
         self.notes: list[str] = []
+        self.own_weights = ""
         self._constant_weights: dict[str, bytes] = {}
 
     @property
@@ -259,10 +260,11 @@ class Preparation:
             memory.close()
         theirs, own = (_names(answer.get(key)) for key in ("theirs", "own"))
         if theirs and (own or not answer.get("copied")):
-            self.notes.append(
+            self.own_weights = (
                 f"weights of the reference without a counterpart of the same name and shape: {', '.join(theirs)}; "
                 f"of the custom module: {', '.join(own) or 'none'}"
             )
+            self.notes.append(self.own_weights)
 
     def unvaried_weights(self, deadline: float) -> list[str]:
         """The reference's weights that have one value only and that calls have left as they were: no other values will

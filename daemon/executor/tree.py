@@ -2,8 +2,8 @@
 
 A node is one of `{"t": index}` (a tensor, or a number of an answer, which is carried as one), `{"l": [...]}`,
 `{"u": [...]}` (list, tuple), `{"d": [[key, node], ...]}`, `{"v": [kind, text]}` (a value that is passed, never
-compared: int, float, bool, str, none, dtype; floats as hex). An answer may hold no `v` but none, which is a part of its
-nesting.
+compared: int, float, complex, bool, str, none, dtype; floats as hex). An answer may hold no `v` but none, which is a
+part of its nesting.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from daemon.executor import misfits
+
 Node = dict[str, Any]
 MAX_LEAVES = 4096
 _MAX_DEPTH = 16  # a dict takes three levels of JSON: see `protocol`
@@ -19,6 +21,7 @@ _MAX_KEY = 1000
 _MAX_PLACE = 200
 _KINDS = {"t", "l", "u", "d", "v"}
 _NONE = ["none", ""]
+_SCALARS = (bool, int, float, complex, str)
 
 
 class Incomparable(Exception):  # noqa: N818 - it says what the value is
@@ -30,8 +33,8 @@ def encode(
 ) -> Node:
     """Turn `value` into a node. `tensor` returns the node for leaves it takes, None for all others.
 
-    `named`: let int, float, bool, str and None through as `v` nodes; else None alone, inside of something. Raises
-    `Incomparable`.
+    `named`: let int, float, complex, bool, str and None through as `v` nodes; else None alone, inside of something.
+    Raises `Incomparable`.
     """
     if depth > _MAX_DEPTH:
         raise Incomparable(f"{place or 'the value'} is nested deeper than {_MAX_DEPTH}")
@@ -50,9 +53,9 @@ def encode(
             encode(item, tensor, place=f"{place}[{i}]", named=named, depth=depth + 1) for i, item in enumerate(value)
         ]
         return {"u" if isinstance(value, tuple) else "l": inner_nodes}
-    if (value is None and depth) or (named and (value is None or isinstance(value, bool | int | float | str))):
+    if (value is None and depth) or (named and (value is None or isinstance(value, _SCALARS))):
         return {"v": _value_out(value)}
-    raise Incomparable(f"{place or 'the value'} is {_describe(value, passed=named)}")
+    raise Incomparable(f"{place or 'the value'} is {misfits.described(value, passed=named)}")
 
 
 def plain(value: Any) -> Any:
@@ -72,17 +75,7 @@ def _pairs(value: dict[Any, Any], place: str, *, in_order: bool) -> list[tuple[A
     return pairs if in_order else sorted(pairs, key=lambda pair: str(pair[0]))
 
 
-def _describe(value: Any, *, passed: bool) -> str:
-    if value is None:
-        return "None (is a return missing?)"
-    kind = type(value)
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    if passed:
-        return f"of type {name}, which cannot be handed to another process; tensors, numbers, texts and None can"
-    return f"of type {name}, which cannot be compared; tensors and numbers can, and None beside them"
-
-
-def _value_out(value: float | str | None) -> list[str]:
+def _value_out(value: complex | str | None) -> list[str]:
     """Members of enumerations that are numbers or texts as well are handed over as those."""
     if value is None:
         return _NONE
@@ -92,6 +85,8 @@ def _value_out(value: float | str | None) -> list[str]:
         return ["int", str(int(value))]
     if isinstance(value, float):
         return ["float", float(value).hex()]
+    if isinstance(value, complex):
+        return ["complex", f"{value.real.hex()} {value.imag.hex()}"]
     return ["str", str.__str__(value)]
 
 
@@ -115,6 +110,8 @@ def _value_in(kind: str, text: str) -> Any:
         return None
     if kind == "float":
         return float.fromhex(text)
+    if kind == "complex":
+        return complex(*map(float.fromhex, text.split(" ")))
     if kind == "bool":
         return text == "True"
     if kind == "dtype":

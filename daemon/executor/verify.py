@@ -37,7 +37,8 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two tensors are apart. `worst` is the index of the element that exceeds its allowance the most."""
+    """How far two tensors are apart. `worst` is the index of the element that exceeds its allowance the most. `max_rel`
+    is over what is expected not to be 0: nothing is so many times 0."""
 
     wrong: int
     max_abs: float
@@ -74,7 +75,7 @@ def compare(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> 
         excess = error - allowance
         wrong += int((excess > 0).sum())
         max_abs = max(max_abs, float(error.max()))
-        relative = torch.where(error > 0, error / magnitude.clamp_min(_SMALLEST), error)
+        relative = torch.where((magnitude > 0) | error.isinf(), error / magnitude.clamp_min(_SMALLEST), 0.0)
         max_rel = max(max_rel, float(relative.max()))
         at = int(excess.argmax())
         if float(excess[at]) > worst_excess:
@@ -110,6 +111,7 @@ def _all_within(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance)
         allowance = torch.mul(magnitude, tolerance.rtol * _SAFELY).add_(tolerance.atol * _SAFELY)
         largest = error.max()
         within = torch.le(error, allowance).all() & largest.isfinite()  # NaN is never within
+        magnitude.masked_fill_(magnitude == 0, torch.inf)
         relative = error.div_(magnitude.clamp_min_(_SMALLEST_FLOAT32)).max()
         sums.append(torch.stack([within.to(torch.float32), largest, relative]))
     if not sums:

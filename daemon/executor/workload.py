@@ -19,13 +19,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from daemon.executor import packing, preloading, tree
+from daemon.executor import advice, packing, preloading, tree
 from daemon.executor.exchange import Exchange, is_shareable, put, settle, with_shape
 from daemon.executor.mapping import Apart, Mapping
 from daemon.executor.protocol import Message, unpacked
 from daemon.executor.slots import Slots, Work, warm_up
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from
+from daemon.executor.unlike import first_difference
 
+_TAKEN_FROM = {
+    "inputs": "in what get_inputs() returned",
+    "init": "in what get_init_inputs() returned",
+    "state": "in the module's state",
+    "outputs": "in what the call returned",
+    "exact": "in what the call returned",
+}
 _NAMED = 8  # tensors of a state that a note lists
 _ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
 
@@ -112,7 +120,7 @@ class Workload:
         """Compile, then hand back what was built as a tar in the memfd `fds[1]` (as large as `capacity`)."""
         source = self._unpack(message, fds)
         assert self._backend is not None
-        described = self._backend.build(source) or {}
+        described = _compiled(self._backend.build, source) or {}
         packed = packing.packed(source.artifacts)
         if len(packed) > message["capacity"]:
             raise KernelFault("compile_error", f"the build left {len(packed)} bytes; {message['capacity']} are allowed")
@@ -133,7 +141,7 @@ class Workload:
     def _on_load(self, message: Message, fds: list[int]) -> Message:
         source = self._unpack(message, fds)
         assert self._backend is not None
-        self._kernel = self._backend.load(source)
+        self._kernel = _compiled(self._backend.load, source)
         shutil.rmtree(source.artifacts, ignore_errors=True)
         return {
             "type": "loaded",
@@ -204,18 +212,26 @@ class Workload:
     def _describe(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
         is_answer = what in ("outputs", "exact")
         try:
-            return self._exchange.describe(value, as_answer=is_answer)
+            described: tuple[tree.Node, list[Message]] = self._guarded(
+                lambda: self._exchange.describe(value, as_answer=is_answer), _TAKEN_FROM[what]
+            )
         except tree.Incomparable as problem:
             verdict = "wrong_answer" if is_answer else "runtime_error"
             raise KernelFault(verdict, f"{what}: {problem}") from problem
+        return described
 
     def _on_produce(self, message: Message, fds: list[int]) -> Message:
         """get_inputs() once per seed, all sets one after the other in the memory, each as it was described before."""
         with self._exchange.mapped(message["memory"], fds) as memory:
             offset = 0
             for seed in message["seeds"]:
-                if self._describe(self._export_inputs({"seed": seed}), "inputs") != self._described["inputs"]:
-                    return {"type": "produced", "same": False}
+                found = self._describe(self._export_inputs({"seed": seed}), "inputs")
+                if found != self._described["inputs"]:
+                    return {
+                        "type": "produced",
+                        "same": False,
+                        "where": first_difference(self._described["inputs"], found),
+                    }
                 offset = self._exchange.write(memory, offset)
         return {"type": "produced", "same": True}
 
@@ -262,7 +278,7 @@ class Workload:
     def _guarded(self, function: Callable[[], Any], doing: str) -> Any:
         try:
             return function()
-        except KernelFault:
+        except (KernelFault, tree.Incomparable):
             raise
         except BaseException as error:
             raise fault_from(error, self.folder, "runtime_error", doing) from error
@@ -387,6 +403,16 @@ class Workload:
         """What the backend knows of the kernel now that it has been called."""
         kernel = self._loaded()
         return {"type": "reported", "describe": self._guarded(kernel.report, "reporting") if kernel.report else {}}
+
+
+def _compiled(run: Callable[[Source], Any], source: Source) -> Any:
+    """What `run` makes of the source. What does not compile because it is no source is told so."""
+    try:
+        return run(source)
+    except KernelFault as fault:
+        if fault.verdict == "compile_error":
+            fault.message += advice.on_source(source.text, fault.__cause__)
+        raise
 
 
 def _state_of(module: torch.nn.Module) -> dict[str, Any]:

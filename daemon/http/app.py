@@ -23,7 +23,7 @@ from daemon.http.answers import CleanupOrder
 from daemon.http.desk import Desk
 from daemon.http.gate import Gate
 from daemon.http.meters import Meters
-from daemon.http.methods import HeadAsGet, Methods
+from daemon.http.methods import HeadAsGet, Methods, SlashAtTheEnd
 from daemon.http.page import page_of
 from daemon.http.pulse import Pulse
 from daemon.http.submission import Submission
@@ -64,6 +64,7 @@ def make_app(settings: Settings, database: Database) -> FastAPI:
         openapi_url=None,  # ours is made once, and knows the schema of contracts
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.desk = desk
     for router in (routes_judging.router, routes_jobs.router, routes_service.router):
@@ -71,6 +72,7 @@ def make_app(settings: Settings, database: Database) -> FastAPI:
     refusals.install(app)
     app.add_middleware(Turns, free=frozenset(("/health",)))
     app.add_middleware(HeadAsGet)
+    app.add_middleware(SlashAtTheEnd)
     app.add_middleware(_Metered, meters=desk.meters)
     _describe(app, types)
     return app

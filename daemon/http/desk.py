@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -27,6 +28,8 @@ from daemon.http.watch import Stopping, Watch
 from daemon.publishing import Publisher
 
 RETRY_AFTER_S = 10.0
+_TELLING_BYTES = 200
+_PAIR = re.compile(rb"[\w.%-]+=")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Desk:
         if (coding := request.headers.get("content-encoding", "identity").lower()) != "identity":
             raise Refusal(400, f"a body in the content encoding {coding[:50]!r}", hint="send it as it is")
         async with self.gate.body(request) as document:
+            _require_no_form(request.headers.get("content-type", ""), document)
             parsed = await anyio.to_thread.run_sync(self.submission.check, document, *kinds, limiter=self.parsing)
             return await anyio.to_thread.run_sync(self.submission.drop, document, parsed, caller, key)
 
@@ -148,3 +152,12 @@ async def caller_of(request: Request, _shown: Annotated[object, Security(_BEARER
 
 TheDesk = Annotated[Desk, Depends(desk_of)]
 TheCaller = Annotated[Caller, Depends(caller_of)]
+
+
+def _require_no_form(content_type: str, document: bytes) -> None:
+    """Raise `Refusal` 400 for the fields of a form. What curl calls one by itself may well be a contract."""
+    kind, begins = content_type.partition(";")[0].strip().lower(), document[:_TELLING_BYTES].lstrip()
+    is_of_pairs = kind == "application/x-www-form-urlencoded" and _PAIR.match(begins)
+    if kind == "multipart/form-data" or is_of_pairs:
+        hint = "the body is the contract itself, as JSON: curl -d @FILE; in Python json=…, not data=… or files=…"
+        raise Refusal(400, "the body is a form", hint=hint)

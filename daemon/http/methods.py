@@ -1,4 +1,5 @@
-"""Methods that no route is written for: HEAD wherever there is GET, and which a path has when asked with another."""
+"""What no route is written for: HEAD wherever there is GET, a slash at the end, and which methods a path has when asked
+with another."""
 
 from __future__ import annotations
 
@@ -21,6 +22,19 @@ class Methods:
     def of(self, path: str) -> list[str]:
         """Those of the routes at `path`, sorted."""
         return sorted({method for pattern, methods in self._paths if pattern.match(path) for method in methods})
+
+
+class SlashAtTheEnd:
+    """Serves `/jobs/` as `/jobs`. A redirection would lose the body of who does not follow it, and the scheme behind a
+    proxy."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].endswith("/"):
+            scope["path"] = scope["path"].rstrip("/") or "/"
+        await self._app(scope, receive, send)
 
 
 class HeadAsGet:

@@ -38,8 +38,11 @@ inbox because its daemon was stopped. One that is `waiting` is known by its id a
 takes `state=waiting`. Until it runs, a job goes by the name of its file, `relu.json`; a body without `name` makes one
 called `http-….json` after its id.
 
-HEAD answers as GET does, without the body. A query parameter that a route does not have, or that comes twice, is `422`;
-a method that a path does not have is `405` with those that it has in `Allow`; what is no HTTP/1.1 is `400`.
+A body is sent as it is, neither compressed (`Content-Encoding`) nor as a form; its `Content-Type` may be anything else.
+
+HEAD answers as GET does, without the body, and a path with a slash at its end as the one without. A query parameter
+that a route does not have, or that comes twice, is `422`; a method that a path does not have is `405` with those that
+it has in `Allow`; what is no HTTP/1 is `400`.
 
 A job id is 32 hex digits. Ids sort by the time they were made, but for those of requests with an `Idempotency-Key`,
 which follow from token and key. To sort by time use `created_at`.

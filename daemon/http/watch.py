@@ -34,6 +34,9 @@ class Stopping(Exception):  # noqa: N818 - an expected end
     """The server stops; the job goes on."""
 
 
+_ASK = "POST /jobs waits for nothing, and GET /jobs/{job_id} tells when there is a result"
+
+
 class Watch:
     """Belongs to one event loop. Run it with `running`."""
 
@@ -79,10 +82,10 @@ class Watch:
     def require_room(self, caller: Caller) -> None:
         """Raise `Refusal` 503 while too many wait already, 429 while too many of them are this caller's."""
         if self.count >= self._limit:
-            raise Refusal(503, "too many requests wait already", hint="use POST /jobs", retry_after_s=5)
+            raise Refusal(503, "too many requests wait already", hint=_ASK, retry_after_s=5)
         if caller is not LOCAL and self._of_caller[caller.name] >= self._per_caller:
             text = f"{self._per_caller} requests of {caller.name} wait already"
-            raise Refusal(429, text, hint="use POST /jobs", retry_after_s=5)
+            raise Refusal(429, text, hint=_ASK, retry_after_s=5)
 
     @contextmanager
     def place(self, caller: Caller) -> Iterator[None]:

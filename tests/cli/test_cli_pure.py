@@ -135,6 +135,18 @@ def test_a_job_that_comes_again_has_one_line_on_the_board() -> None:
     assert len(board.bars.tasks) == 2, "with the line that counts"
 
 
+def test_the_float_that_stands_for_infinity_is_called_so() -> None:
+    assert [figures.plain(value) for value in (None, 0.25, sys.float_info.max)] == ["-", "0.25", "infinite"]
+
+
+@pytest.mark.parametrize(
+    ("largest", "relative", "text"),
+    [(0.5, 0.25, "0.5 (relative 0.25)"), (0.0, 0.0, "0 (relative 0)"), (1.0, 0.0, "1"), (1.0, None, "1")],
+)
+def test_where_0_is_expected_no_relative_error_is_shown(largest: float, relative: float | None, text: str) -> None:
+    assert figures.errors(largest, relative) == text
+
+
 def test_names_give_way_before_figures_do() -> None:
     columns = (Column("NAME", shortened=True), Column("TIME", right=True), Column("WHY", flexible=True))
     name = "95_Matmul_Add_Swish_Tanh_GELU_Hardtanh-try-017"

@@ -441,3 +441,88 @@ def test_of_a_few_words_the_one_that_was_begun_is_suggested(role: str, meant: st
     document: dict[str, Any] = compare()
     document["custom_kernel"]["io"]["args"][1]["role"] = role
     assert only(document).suggestion == meant
+
+
+@pytest.mark.parametrize(
+    ("path", "written", "meant", "remark"),
+    [
+        ("role", "in", "input", ""),
+        ("role", "result", "output", ""),
+        ("type", "constexpr", "int", '"is_meta": true'),
+        ("type", "pointer", "tensor", ""),
+        ("type", "double", "float", ""),
+        ("tensor_spec.init.kind", "rand", "uniform", ""),
+        ("tensor_spec.init.kind", "normal", "randn", ""),
+        ("tensor_spec.init", "randn", '{"kind": "randn"}', ""),
+        ("tensor_spec.shape", 512, "[512]", ""),
+        ("tensor_spec.shape", "(4, 8)", "[4, 8]", ""),
+        ("tensor_spec.shape", "N", '["N"]', ""),
+        ("tensor_spec.dtype", "int4", "int8", ""),
+        ("tensor_spec.dtype", "complex128", "complex64", ""),
+    ],
+)
+def test_a_word_of_other_tools_is_answered_with_ours(path: str, written: Any, meant: str, remark: str) -> None:
+    document: dict[str, Any] = evaluate()
+    argument: Any = document["kernel"]["io"]["args"][0]
+    *outer, last = path.split(".")
+    for step in outer:
+        argument = argument[step]
+    argument[last] = written
+    problem = next(found for found in problems(document) if found.field.endswith(path))
+    assert problem.suggestion == meant
+    assert type(problem.suggestion) is str
+    assert remark in problem.message
+
+
+@pytest.mark.parametrize(("written", "meant"), [("cpp", "torch_cuda"), ("pytorch", "torch"), ("nvcc", "cuda")])
+def test_a_kernel_type_of_other_tools_is_answered_with_ours(written: str, meant: str) -> None:
+    document: dict[str, Any] = compare()
+    document["custom_kernel"]["kernel_type"] = written
+    assert only(document).suggestion == meant
+
+
+def test_a_module_that_launches_triton_kernels_is_told_its_kernel_type() -> None:
+    document: dict[str, Any] = compare()
+    document["custom_kernel"] = {"kernel_type": "triton", "source_code": "class ModelNew(nn.Module):\n    pass\n"}
+    problem = only(document)
+    assert problem.field == "custom_kernel.io"
+    assert 'kernel_type "torch"' in problem.message
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "meant"),
+    [
+        ("kernel", "num_warps", "io.launch.num_warps"),
+        ("kernel", "kernel_name", "metadata.kernel_name"),
+        ("kernel", "source", "source_code"),
+        ("kernel", "language", "kernel_type"),
+        ("kernel.io.args[0]", "dtype", "tensor_spec.dtype"),
+        ("kernel.io.args[0]", "seed", "tensor_spec.init.seed"),
+        ("kernel.io.args[0]", "is_constexpr", "is_meta"),
+        ("kernel.io.args[0].tensor_spec.init", "min", "low"),
+        ("kernel.io.args[0].tensor_spec.init", "value", "fill_value"),
+    ],
+)
+def test_a_key_of_other_tools_or_of_another_place_is_answered_with_ours(path: str, key: str, meant: str) -> None:
+    document = evaluate()
+    inner: Any = document["kernel"]
+    for step in path.replace("[0]", "").split(".")[1:]:
+        inner = inner[step][0] if step == "args" else inner[step]
+    inner[key] = 1
+    problem = next(found for found in problems(document) if found.field == f"{path}.{key}")
+    assert problem.suggestion == meant
+
+
+def test_a_top_level_key_of_other_tools_is_warned_about_with_ours() -> None:
+    warnings = parsed({**compare(), "tolerance": 1e-3, "max_s": 3}).warnings
+    assert [(warning.field, warning.suggestion) for warning in warnings] == [
+        ("tolerance", "atol"),
+        ("max_s", "timing.max_s"),
+    ]
+
+
+def test_a_side_by_another_name_is_told_where_it_stands() -> None:
+    document: dict[str, Any] = compare()
+    document["candidate"] = document.pop("custom_kernel")
+    problem = next(found for found in problems(document) if found.field == "candidate")
+    assert problem.suggestion == "custom_kernel"

@@ -69,3 +69,80 @@ def test_what_is_no_answer_is_told_in_words(judge: JudgeOne) -> None:
 def test_an_array_is_no_input(judge: JudgeOne, count: int) -> None:
     reference = answering("x * 2", inputs=f"[np.ones({count})]")
     judge(compare(answering("x * 2"), reference)).ended(Verdict.REJECTED, "numpy.ndarray")
+
+
+BROKEN = """
+class Broken(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, *args, **kwargs):
+        raise RuntimeError("no copies of me")
+"""
+FIELDS = """
+import dataclasses
+@dataclasses.dataclass
+class Found:
+    values: object
+    scale: float = 1.0
+"""
+ASYNC = "async def later(x):\n    return x * 2\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "answer", "words"),
+    [
+        (FIELDS, "Found(x)", "return a tuple or a dict of its fields: values, scale"),
+        (ASYNC, "later(x)", "write def, not async def"),
+    ],
+    ids=["dataclass", "coroutine"],
+)
+def test_what_to_return_in_place_of_a_stranger_is_said(judge: JudgeOne, before: str, answer: str, words: str) -> None:
+    reference = answering("x * 2", inputs="[torch.rand(4)]")
+    judged = judge(compare(answering(answer, before=before), reference)).ended(Verdict.WRONG_ANSWER, words)
+    assert judged.case.stderr_tail == ""
+
+
+def test_an_answer_that_breaks_when_it_is_looked_at_is_a_fault_of_what_was_returned(judge: JudgeOne) -> None:
+    reference = answering("x * 2", inputs="[torch.rand(4)]")
+    judged = judge(compare(answering("x.as_subclass(Broken)", before=BROKEN), reference))
+    judged.ended(Verdict.RUNTIME_ERROR, "RuntimeError in what the call returned: no copies of me")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "place", "advice"),
+    [
+        ("[torch.rand(4), random.random()]", "get_inputs()[1] was 0.", "torch.tensor("),
+        ("[torch.rand(4), {'k': [random.getrandbits(60)]}]", "get_inputs()[1]['k'][0] was int ", "torch.tensor("),
+        ("[torch.rand(random.getrandbits(12) + 1), 1]", "get_inputs()[0] was a tensor [", "a case"),
+        ("[torch.rand(4), [1] * random.getrandbits(9)]", "get_inputs()[1] was a list of ", "a case"),
+    ],
+)
+def test_inputs_that_change_in_more_than_content_are_named(
+    judge: JudgeOne, inputs: str, place: str, advice: str
+) -> None:
+    reference = "import random\n" + answering("x * 2", inputs=inputs).replace("(self, x)", "(self, x, k)")
+    custom = answering("x + x").replace("(self, x)", "(self, x, k)")
+    judge(compare(custom, reference)).ended(Verdict.REJECTED, place, ", then ", advice)
+
+
+def test_complex_numbers_are_inputs_and_answers(judge: JudgeOne) -> None:
+    reference = answering("(complex(x.sum()) * k, x * k)", inputs="[torch.rand(4), 1 - 2j]")
+    custom = answering("(np.complex128(complex(x.sum()) * k), x * k)")
+    sources = [source.replace("(self, x)", "(self, x, k)") for source in (custom, reference)]
+    judge(compare(*sources)).passed()
+    wrong = sources[0].replace("x.sum()) * k", "x.sum()) * k.conjugate()")
+    judge(compare(wrong, sources[1])).ended(Verdict.WRONG_ANSWER, "output[0]")
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("torch.device('cpu')", "x.device says where"),
+        ("torch.Generator()", "seeded alike before every call"),
+        ("nn.ReLU()", "let each source make it itself"),
+        ("slice(3)", "give its numbers"),
+    ],
+)
+def test_what_to_hand_to_a_kernel_in_place_of_a_stranger_is_said(judge: JudgeOne, value: str, advice: str) -> None:
+    reference = answering("x * 2", inputs=f"[torch.rand(4), {value}]").replace("(self, x)", "(self, x, k)")
+    custom = answering("x * 2").replace("(self, x)", "(self, x, k)")
+    judge(compare(custom, reference)).ended(Verdict.REJECTED, "[1] is of type", advice)

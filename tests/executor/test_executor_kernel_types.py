@@ -121,6 +121,21 @@ def test_a_tuned_kernel_that_python_launches_is_not_tuned_either(judge: JudgeOne
     custom = kernel(source, kind, metadata={name: "call"}, io=io(tensor("a", [200]), tensor("b", [200])))
     judged = judge(compare(custom, PLUS)).passed()
     assert any("first config" in note for note in judged.case.notes)
+    assert judged.case.notes.count("run by Triton's interpreter: no GPU") == 1
+
+
+@pytest.mark.parametrize("kind", ["torch", "multi_kernel"])
+def test_that_the_interpreter_runs_what_python_launches_is_said(judge: JudgeOne, kind: str) -> None:
+    launch = """
+    def call(a, b):
+        out = torch.empty_like(a)
+        add[(7,)](a, b, out, a.numel(), BLOCK=32)
+        return out
+    """
+    source = HEAD + kernel(VECTOR_ADD + launch)["source_code"]
+    name = {"torch": "function_name", "multi_kernel": "entry_point"}[kind]
+    custom = kernel(source, kind, metadata={name: "call"}, io=io(tensor("a", [200]), tensor("b", [200])))
+    assert "run by Triton's interpreter: no GPU" in judge(compare(custom, PLUS)).passed().case.notes
 
 
 def test_a_kernel_from_another_file_and_a_byte_order_mark_are_no_obstacle(judge: JudgeOne) -> None:

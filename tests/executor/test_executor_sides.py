@@ -9,7 +9,7 @@ import grimp
 EXECUTOR = "daemon.executor"
 IN_CELLS = ("cell", "under_tool", "zygote")  # programs, beside every backend: they are loaded by name
 TRUSTED = ("judge", "builder", "local", "trial", "rehearsal")
-SHARED = {"driver", "layout", "protocol", "tree"}
+SHARED = {"driver", "layout", "misfits", "protocol", "tree"}
 OF_EVERY_PROCESS = {"start", "sandbox.confine", "sandbox.seccomp"}
 
 

@@ -267,7 +267,7 @@ def test_weights_without_a_counterpart_are_named(judge: JudgeOne) -> None:
     reference = model("self.f(x)", init="self.f = nn.Linear(8, 4, bias=False)")
     custom = model("x @ self.weight.T", init="self.weight = nn.Parameter(torch.randn(4, 8))")
     judged = judge(compare(custom, reference))
-    judged.ended(Verdict.WRONG_ANSWER)
+    judged.ended(Verdict.WRONG_ANSWER, "elements differ", "f.weight [4, 8]; of the custom module: weight [4, 8]")
     assert any("f.weight [4, 8]; of the custom module: weight [4, 8]" in note for note in judged.case.notes)
     same = judge(compare(reference, reference)).passed()
     assert not any("counterpart" in note for note in same.case.notes)
@@ -282,13 +282,23 @@ def test_a_single_number_is_no_weak_check_unless_it_is_always_the_same(judge: Ju
     ("source", "words"),
     [
         ("class M(nn.Module):\n    pass\nModelNew = M()\n", ("'ModelNew'", "of type M, not a class")),
-        ("```python\nclass ModelNew(nn.Module):\n    pass\n", ("SyntaxError",)),
+        ("```python\nclass ModelNew(nn.Module):\n    pass\n", ("SyntaxError", "line 1 is a markdown fence")),
+        ("Here it is:\n\n```python\nx = 1\n```\n", ("SyntaxError", "line 3 is a markdown fence")),
+        ("class ModelNew:\n    pass\n```\nIt is fast.\n", ("SyntaxError", "line 3 is a markdown fence")),
+        ("<think>\nA relu.\n</think>\n", ("SyntaxError", "line 1 is a tag, <think>")),
     ],
-    ids=["instance", "fence"],
+    ids=["instance", "fence", "prose", "end-of-fence", "tag"],
 )
 def test_what_is_no_class_and_no_python_is_told(judge: JudgeOne, source: str, words: tuple[str, ...]) -> None:
     judged = judge(compare(source)).ended(Verdict.COMPILE_ERROR, *words)
-    assert "SyntaxError" not in judged.message or "```python" in str(judged.failure.traceback)
+    line = source.splitlines()[0]
+    assert "SyntaxError" not in judged.message or line.startswith("class") or line in str(judged.failure.traceback)
+
+
+def test_a_fence_in_a_docstring_is_no_reason(judge: JudgeOne) -> None:
+    judged = judge(compare('"""\n```python\nx = 1\n```\n"""\nclass ModelNew(:\n    pass\n'))
+    judged.ended(Verdict.COMPILE_ERROR, "SyntaxError")
+    assert "fence" not in judged.message
 
 
 @pytest.mark.parametrize(
@@ -296,12 +306,13 @@ def test_what_is_no_class_and_no_python_is_told(judge: JudgeOne, source: str, wo
     [
         (forward("a.sum().backward()\nreturn a"), ("does not require grad", "torch.enable_grad()")),
         (forward("return a.cuda() + b.cuda()"), ("no GPU here",)),
+        (forward("assert a.is_cuda, 'Input must be a CUDA tensor'\nreturn a"), ("CUDA tensor", "no GPU here")),
         (
             "class ModelNew:\n    def __call__(self, a, b):\n        return a + b\n",
             ("it has '__call__'", "method_name"),
         ),
     ],
-    ids=["gradients", "no-gpu", "call"],
+    ids=["gradients", "no-gpu", "own-check", "call"],
 )
 def test_what_an_error_means_here_is_said_beside_it(judge: JudgeOne, custom: str, words: tuple[str, ...]) -> None:
     judged = judge(compare(custom))
@@ -334,6 +345,14 @@ def test_a_constructor_that_wants_arguments_is_told_where_they_come_from(judge: 
     judge(compare(source, source)).ended(Verdict.REJECTED, "missing 1 required", "get_init_inputs()")
 
 
+def test_a_constructor_that_takes_other_arguments_than_the_references_is_told_what_it_gets(judge: JudgeOne) -> None:
+    reference = model("x", init="pass").replace("(self):", "(self, channels, *, bias):")
+    custom = model("x", init="pass").replace("(self):", "(self):")
+    given = "def get_init_inputs():\n    return [[8], {'bias': False}]\n"
+    judged = judge(compare(custom, reference + given))
+    judged.ended(Verdict.COMPILE_ERROR, "TypeError", "get_init_inputs() of the reference gives")
+
+
 def test_a_source_in_a_folder_finds_what_lies_beside_it_and_above(judge: JudgeOne) -> None:
     source = "from above import ZERO\nfrom beside import add\n" + forward("return add(a, b) + ZERO")
     files = {
@@ -355,7 +374,11 @@ def test_a_module_that_another_of_its_name_hides_is_named(judge: JudgeOne) -> No
     [
         ("2**70", "beyond 64 bits"),
         ("torch.nested.nested_tensor([x[:2], x[2:]])", "a nested tensor"),
-        ("x.numpy()", "of type numpy.ndarray"),
+        ("x.numpy()", "of type numpy.ndarray, which cannot be compared; return a tensor: torch.from_numpy"),
+        ("{x}", "return a list: a set has no order"),
+        ("(part for part in x)", "yield makes a function a generator"),
+        ("type(self).forward", "call it, and return what it returns"),
+        ("x.to('meta')", "a tensor on the device meta"),
         ("{'a': x}", "expected a tensor, got {'a': *}"),
     ],
 )

@@ -219,3 +219,12 @@ def test_one_number_is_no_constant_that_anybody_knows() -> None:
 def test_what_is_told_apart_reads_differently(got: torch.Tensor, expected: torch.Tensor, words: str) -> None:
     exact = Tolerance(0, 0)
     assert words in describe("output", compare(got, expected, exact), 1, exact)
+
+
+@pytest.mark.parametrize("atol", [1e-4, 1.0])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64"])
+def test_what_is_expected_to_be_0_has_no_relative_error(dtype: str, atol: float) -> None:
+    difference = compare(of(dtype, [1.0, 10.0]), of(dtype, [0.0, 9.0]), Tolerance(atol, 0.0))
+    assert (difference.max_abs, difference.max_rel) == (pytest.approx(1.0), pytest.approx(1 / 9))
+    nothing = compare(of("float32", [math.nan]), of("float32", [0.0]), Tolerance(1.0, 1.0))
+    assert nothing.max_rel == torch.finfo(torch.float64).max

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import typing
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from http_bodies import KERNEL, evaluate
@@ -17,6 +18,7 @@ from mcp.client.stdio import stdio_client
 from service_bundles import wait_for
 
 from daemon.client import Client, ClientError, contracts
+from daemon.client.mcp_server import summary
 from daemon.config import Limits
 from daemon.contract import DTYPES, parse_contract
 from daemon.contract.request import KernelMetadata, RequestFields
@@ -48,7 +50,11 @@ def test_what_is_wrong_with_a_contract_is_in_the_error(judging: Server) -> None:
         client.submit({"kernel": {"kernel_typ": "torch", "source_code": "x"}, "timeout": -1})
     assert caught.value.status == 400
     assert {problem["field"] for problem in caught.value.problems} >= {"kernel.kernel_typ", "timeout"}
-    assert "kernel.kernel_typ" in str(caught.value)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(caught.value.problems) > 1  # each with what was meant by it
+    assert next(line for line in lines if line.startswith("kernel.kernel_typ:")).endswith(
+        "(did you mean 'kernel_type'?)"
+    )
 
 
 def test_mcp_offers_the_same_service_as_tools(judging: Server) -> None:
@@ -101,6 +107,30 @@ def test_a_client_waits_out_a_restart_of_its_server_and_makes_one_job(serve: Ser
         assert client.submit(evaluate("patient"), key="k").job_id == job.job_id
     assert seen == ["unsupported"]  # a rehearsal judges nothing
     wait_for(lambda: len(second.results()) == 1, "its result, once, which follows the database")
+
+
+def test_more_may_wait_than_the_server_lets_wait_and_longer_than_patience(serve: Serve) -> None:
+    with Client(serve(HTTP_STREAMS="1", REHEARSAL_S="3").url, patience_s=1) as client:
+        jobs = [client.submit(evaluate(f"one-of-{number}")) for number in range(3)]
+        with ThreadPoolExecutor(3) as waiting:
+            results = list(waiting.map(lambda job: client.wait(job.job_id, 90), jobs))
+    assert [result.document["name"] for result in results] == ["one-of-0", "one-of-1", "one-of-2"]
+
+
+def test_every_thread_that_waits_has_a_connection_of_its_own() -> None:
+    with Client("http://127.0.0.1:9") as client:
+        assert client._http._transport._pool._max_connections >= 1000  # type: ignore[attr-defined]
+
+
+def test_a_model_is_told_why_and_where_it_went_wrong(judging: Server) -> None:
+    broken = "class ModelNew(nn.Module):\n    def forward(self, x):\n        return torch.softmax(x, axis_=1)\n"
+    with Client(judging.url) as client:
+        told = summary(client.compare(REFERENCE, broken, **QUICK))  # type: ignore[arg-type]
+    assert told["verdict"] == "runtime_error"
+    (case,) = told["cases"]
+    assert case["message"] == told["message"] != ""
+    assert "torch.softmax(x, axis_=1)" in case["traceback"]
+    assert (case["labels"], case["notes"]) == ([], [])
 
 
 def test_a_wait_that_is_over_says_so_and_a_job_can_be_cancelled(serve: Serve) -> None:

@@ -108,3 +108,24 @@ def test_methods_are_those_of_all_routes_at_a_path() -> None:
     assert methods.of("/a") == ["GET", "HEAD", "POST"]
     assert methods.of("/a/b") == ["DELETE"]
     assert methods.of("/a/b/c") == []
+
+
+def test_a_slash_at_the_end_changes_nothing(judging: Server) -> None:
+    with judging.client() as client:
+        assert client.get("/health/").json()["status"] == "healthy"
+        made = client.post("/jobs/", json=evaluate("with-a-slash"))
+        assert made.status_code == 202
+        assert client.get(f"/jobs/{made.json()['job_id']}/").status_code == 200
+        assert client.put("/jobs/").headers["allow"] == "GET, HEAD, POST"
+        assert 'route="/jobs"' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("how", [{"data": {"ref_code": "a b", "custom_code": "c"}}, {"files": {"file": b"{}"}}])
+def test_a_form_is_told_that_it_is_no_contract(judging: Server, how: dict[str, object]) -> None:
+    with judging.client() as client:
+        refused = client.post("/jobs", **how)  # type: ignore[arg-type]
+        assert (refused.status_code, refused.json()["error"]) == (400, "the body is a form")
+        assert "json=" in refused.json()["hint"]
+        as_curl_sends_it = {"content-type": "application/x-www-form-urlencoded"}
+        taken = client.post("/jobs", content=json.dumps(evaluate("by-curl")), headers=as_curl_sends_it)
+        assert taken.status_code == 202

@@ -11,19 +11,26 @@ from typing import Any
 
 from daemon.executor.source import Source
 
+BY_THE_INTERPRETER = "run by Triton's interpreter: no GPU"
+
 
 def use_first_configs(source: Source) -> list[str]:
-    """Leave every tuned kernel of the bundle's modules its first config. Returns a note for each that had several."""
+    """Leave every tuned kernel of the bundle's modules its first config. Returns a note for each that had several,
+    behind one that the interpreter runs them, where there is any kernel."""
     if source.device == "cuda" or "triton" not in sys.modules:
         return []
     from triton.runtime.autotuner import Autotuner, Heuristics
+    from triton.runtime.interpreter import InterpretedFunction
 
     from daemon.executor.backends import _triton_floats
     from daemon.executor.backends._triton_binding import tuner_of
 
     _triton_floats.repair()
     notes = []
-    for name, value in _values(source.folder):
+    values = list(_values(source.folder))
+    if any(issubclass(type(value), InterpretedFunction | Autotuner | Heuristics) for _, value in values):
+        notes.append(BY_THE_INTERPRETER)
+    for name, value in values:
         tuner = tuner_of(value) if issubclass(type(value), Autotuner | Heuristics) else None
         if tuner is None or not tuner.configs[1:]:
             continue

@@ -50,8 +50,8 @@ def from_module(module: ModuleType, source: Source) -> Kernel:
             instance = model_class(*args, **kwargs)
         except BaseException as error:
             fault = fault_from(error, source.folder, "compile_error", f"constructing {model_class.__name__}")
-            if make_init is None and not args and not kwargs and isinstance(error, TypeError):
-                fault.message += " (what a constructor needs comes from get_init_inputs())"
+            if isinstance(error, TypeError) and not _fits(inspect.signature(model_class), args, kwargs):
+                fault.message += _where_from(args, kwargs)
             raise fault from error
         # Calling the instance runs hooks, as users of nn.Module expect.
         kernel.call = instance if method == "forward" and isinstance(instance, nn.Module) else getattr(instance, method)
@@ -59,6 +59,15 @@ def from_module(module: ModuleType, source: Source) -> Kernel:
 
     kernel.construct = construct
     return kernel
+
+
+def _where_from(args: list[Any], kwargs: dict[str, Any]) -> str:
+    """Where the arguments of a constructor come from, for one that does not take them."""
+    given = [f"{len(args)} by position"] if args else []
+    given += [f"{', '.join(map(str, kwargs))} by name"] if kwargs else []
+    if not given:
+        return " (what a constructor needs comes from get_init_inputs())"
+    return f" (get_init_inputs() of the reference gives {' and '.join(given)}: the constructor has to take them)"
 
 
 def _as_meant(model_class: Any, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -19,7 +19,7 @@ from daemon.executor.backends._triton_binding import Binding, bind, tuner_of
 from daemon.executor.backends._triton_entry import choose_kernel
 from daemon.executor.backends._triton_errors import COMPILE_ERRORS, PASSED_OVER, compile_fault
 from daemon.executor.backends._triton_launch import GpuLaunch
-from daemon.executor.backends._triton_untuned import use_first_configs
+from daemon.executor.backends._triton_untuned import BY_THE_INTERPRETER, use_first_configs
 from daemon.executor.source import Kernel, Source, import_source
 
 SPEC = {
@@ -82,7 +82,8 @@ def load(source: Source) -> Kernel:
 def _interpreted(
     kernel: Any, binding: Binding, options: dict[str, Any], source: Source, describe: dict[str, Any]
 ) -> Kernel:
-    notes = ["run by Triton's interpreter: no GPU", *use_first_configs(source), *_dropped(kernel, source)]
+    # The kernel may be one that the bundle imports from a package.
+    notes = list(dict.fromkeys([BY_THE_INTERPRETER, *use_first_configs(source), *_dropped(kernel, source)]))
     grid = _grid(source)
     runtime = [not arg["is_meta"] for arg in source.args]
 
