@@ -2,7 +2,7 @@
 copies of many short pieces.
 
 Both sides use it. The context is torch's primary one: it must be current, which any CUDA call of torch sees to.
-Source of all signatures: CUDA Driver API, "Memory Management".
+Source of all signatures: CUDA Driver API, "Memory Management" and "Virtual Memory Management".
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 GRANULARITY = 2 << 20  # a share is a whole allocation: a smaller one would show its neighbours
-_LAZY_PEER_ACCESS = 1
+_PINNED, _ON_DEVICE, _DESCRIPTOR, _READ_AND_WRITE = 1, 1, 1, 3  # CUmemAllocationType, CUmemLocationType, and so on
 _HOST, _DEVICE = 1, 2  # CUmemorytype
 _WIDEST_PITCH = (1 << 31) - 1
 _OUT_OF_MEMORY = 2
@@ -34,8 +35,36 @@ class DriverError(Exception):
         return self.code == _OUT_OF_MEMORY
 
 
-class _IpcHandle(ctypes.Structure):
-    _fields_ = (("reserved", ctypes.c_ubyte * 64),)
+class _Location(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_int), ("id", ctypes.c_int))
+
+
+class _Properties(ctypes.Structure):
+    """CUmemAllocationProp."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("handle_types", ctypes.c_int),
+        ("location", _Location),
+        ("security", ctypes.c_void_p),
+        ("flags", ctypes.c_ubyte * 8),
+    )
+
+
+class _Access(ctypes.Structure):
+    """CUmemAccessDesc."""
+
+    _fields_ = (("location", _Location), ("flags", ctypes.c_int))
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Device memory as this process has it mapped, `size_bytes` from `address` on; `handle` is the driver's name of
+    it."""
+
+    address: int
+    size_bytes: int
+    handle: int
 
 
 @functools.cache
@@ -55,37 +84,58 @@ def _call(name: str, *args: Any) -> None:
         raise DriverError(name, code)
 
 
-def allocate(size_bytes: int) -> int:
-    """A dedicated allocation of at least `size_bytes`, its address. Raises `DriverError`."""
-    address = ctypes.c_uint64()
-    whole = -(-size_bytes // GRANULARITY) * GRANULARITY
-    _call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(whole))
-    return address.value
+def _here() -> _Location:
+    return _Location(_ON_DEVICE, torch.cuda.current_device())
 
 
-def free(address: int) -> None:
-    """Give an allocation back."""
-    _call("cuMemFree_v2", ctypes.c_uint64(address))
+def allocate(size_bytes: int) -> Allocation:
+    """A dedicated allocation of at least `size_bytes`, which can be exported. Raises `DriverError`."""
+    handle, whole = ctypes.c_uint64(), _whole(size_bytes)
+    wanted = _Properties(type=_PINNED, handle_types=_DESCRIPTOR, location=_here())
+    _call("cuMemCreate", ctypes.byref(handle), ctypes.c_size_t(whole), ctypes.byref(wanted), ctypes.c_uint64(0))
+    return _mapped(handle, whole)
 
 
-def export(address: int) -> bytes:
-    """The 64 bytes with which another process opens this allocation."""
-    handle = _IpcHandle()
-    _call("cuIpcGetMemHandle", ctypes.byref(handle), ctypes.c_uint64(address))
-    return bytes(handle.reserved)
+def free(allocation: Allocation) -> None:
+    """Unmap it and let go of it: it is gone when nobody has it mapped. Nothing may be at work on it."""
+    _call("cuMemUnmap", ctypes.c_uint64(allocation.address), ctypes.c_size_t(allocation.size_bytes))
+    _call("cuMemRelease", ctypes.c_uint64(allocation.handle))
+    _call("cuMemAddressFree", ctypes.c_uint64(allocation.address), ctypes.c_size_t(allocation.size_bytes))
 
 
-def open_export(handle: bytes) -> int:
-    """Map another process's allocation, its address here. Raises `DriverError`."""
-    address = ctypes.c_uint64()
-    given = _IpcHandle((ctypes.c_ubyte * 64)(*handle))
-    _call("cuIpcOpenMemHandle_v2", ctypes.byref(address), given, ctypes.c_uint(_LAZY_PEER_ACCESS))
-    return address.value
+def export(allocation: Allocation) -> int:
+    """A descriptor by which whoever has it may map this allocation. Handles of CUDA IPC would be numbers that follow
+    one another, and anybody on the device may try them out."""
+    descriptor, handle = ctypes.c_int(), ctypes.c_uint64(allocation.handle)
+    _call("cuMemExportToShareableHandle", ctypes.byref(descriptor), handle, _DESCRIPTOR, ctypes.c_uint64(0))
+    return descriptor.value
 
 
-def close_export(address: int) -> None:
-    """Unmap it."""
-    _call("cuIpcCloseMemHandle", ctypes.c_uint64(address))
+def open_export(descriptor: int, size_bytes: int) -> Allocation:
+    """Map another process's allocation, of which `size_bytes` were asked for. The descriptor is no more needed then.
+    Raises `DriverError`."""
+    handle = ctypes.c_uint64()
+    _call("cuMemImportFromShareableHandle", ctypes.byref(handle), ctypes.c_void_p(descriptor), _DESCRIPTOR)
+    return _mapped(handle, _whole(size_bytes))
+
+
+def _mapped(handle: ctypes.c_uint64, size_bytes: int) -> Allocation:
+    """Lets go of `handle` where it cannot be mapped."""
+    address, size, none = ctypes.c_uint64(), ctypes.c_size_t(size_bytes), ctypes.c_uint64(0)
+    with ExitStack() as undo:
+        undo.callback(_call, "cuMemRelease", handle)
+        _call("cuMemAddressReserve", ctypes.byref(address), size, ctypes.c_size_t(0), none, none)
+        undo.callback(_call, "cuMemAddressFree", address, size)
+        _call("cuMemMap", address, size, ctypes.c_size_t(0), handle, none)
+        undo.callback(_call, "cuMemUnmap", address, size)
+        access = _Access(_here(), _READ_AND_WRITE)
+        _call("cuMemSetAccess", address, size, ctypes.byref(access), ctypes.c_size_t(1))
+        undo.pop_all()
+    return Allocation(address.value, size_bytes, handle.value)
+
+
+def _whole(size_bytes: int) -> int:
+    return -(-size_bytes // GRANULARITY) * GRANULARITY
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class Exchange:
         self._device = device
         self._under_tool = under_tool
         self._leaving: list[torch.Tensor] = []
-        self._mapped: tuple[str, Mapping] | None = None
+        self._mapped: tuple[int, Mapping] | None = None
 
     def describe(self, value: Any, *, as_answer: bool) -> tuple[tree.Node, list[Message]]:
         """The nesting of `value` and what its tensors are; they themselves are kept for `write`. `as_answer`: it is to
@@ -50,9 +50,9 @@ class Exchange:
             with closing(Mapping(described, fds)) as memory:
                 yield memory
                 return
-        if self._mapped is None or self._mapped[0] != described["handle"]:
+        if self._mapped is None or self._mapped[0] != described["number"]:
             self.let_go()
-            self._mapped = described["handle"], Mapping(described, fds)
+            self._mapped = described["number"], Mapping(described, fds)
         yield self._mapped[1]
         settle(self._device)
 

@@ -16,13 +16,13 @@ class Mapping:
 
     def __init__(self, message: Message, fds: list[int]) -> None:
         self._host: mmap.mmap | None = None
-        self._address = 0
+        self._device_memory: driver.Allocation | None = None
         self._bytes: torch.Tensor | None = None
         if message["kind"] == "memfd":
             self._host = mmap.mmap(fds[0], 0)
         else:
-            self._address = driver.open_export(bytes.fromhex(message["handle"]))
-            self._bytes = driver.as_bytes(self._address, message["size"])
+            self._device_memory = driver.open_export(fds[0], message["size"])
+            self._bytes = driver.as_bytes(self._device_memory.address, message["size"])
 
     @property
     def device(self) -> str:
@@ -49,11 +49,11 @@ class Mapping:
                 self._host.close()
             except BufferError:
                 return
-        elif self._address:
+        elif self._device_memory is not None:
             torch.cuda.synchronize()
             self._bytes = None
-            driver.close_export(self._address)
-            self._address = 0
+            driver.free(self._device_memory)
+            self._device_memory = None
 
 
 class Apart:

@@ -1,4 +1,4 @@
-"""Memory that judge and cell share: a sealed memfd on a CPU, an allocation of its own behind CUDA IPC on a GPU.
+"""Memory that judge and cell share: a sealed memfd on a CPU, an allocation of its own behind a descriptor on a GPU.
 
 Trusted side. A cell learns of it by `as_message` and `fds` and opens it with `mapping`.
 """
@@ -6,6 +6,7 @@ Trusted side. A cell learns of it by `as_message` and `fds` and opens it with `m
 from __future__ import annotations
 
 import fcntl
+import itertools
 import math
 import mmap
 import os
@@ -25,6 +26,7 @@ from daemon.executor.protocol import Message
 from daemon.executor.sandbox import cgroup
 
 _GIB = 1 << 30
+_NUMBERS = itertools.count()
 _COPIES = 2  # what is shared, and the image of what must be in it
 _COMES_BACK_S, _LOOK_AGAIN_S = 5.0, 0.2
 _MEMINFO = Path("/proc/meminfo")
@@ -111,33 +113,35 @@ class DeviceMemory:
     def __init__(self, size_bytes: int) -> None:
         size_bytes = max(size_bytes, 1)
         try:
-            self._address = _allocated(size_bytes)
+            self._memory = _allocated(size_bytes)
             try:
-                self._handle = driver.export(self._address)
+                self._fd = driver.export(self._memory)
             except driver.DriverError:
-                driver.free(self._address)
+                driver.free(self._memory)
                 raise
         except driver.DriverError as error:
             if error.is_out_of_memory:
                 raise DeviceFull(f"no {size_bytes / 2**30:.1f} GiB of device memory to be had") from error
             raise DeviceError(f"cannot share device memory: {error}") from error
-        self.bytes = driver.as_bytes(self._address, size_bytes)
+        self._number = next(_NUMBERS)
+        self.bytes = driver.as_bytes(self._memory.address, size_bytes)
 
     @property
     def fds(self) -> tuple[int, ...]:
-        return ()
+        return (self._fd,)
 
     def as_message(self) -> Message:
-        return {"kind": "ipc", "handle": self._handle.hex(), "size": self.bytes.numel()}
+        return {"kind": "device", "number": self._number, "size": self.bytes.numel()}
 
     def samples(self, combs: Sequence[Comb]) -> Samples:
-        return _DeviceSamples(self._address, combs)
+        return _DeviceSamples(self._memory.address, combs)
 
     def close(self) -> None:
         self.bytes.zero_()
         torch.cuda.synchronize()
         del self.bytes
-        driver.free(self._address)
+        os.close(self._fd)
+        driver.free(self._memory)
 
 
 class _HostSamples:
@@ -218,7 +222,7 @@ def _host_memory() -> tuple[float, float]:
     return min(found.get("MemTotal", math.inf), cgroup.memory_limit()), found.get("MemAvailable", math.inf)
 
 
-def _allocated(size_bytes: int) -> int:
+def _allocated(size_bytes: int) -> driver.Allocation:
     """An allocation, at the cost of what torch keeps for later if it must be. Raises `DriverError`."""
     try:
         return driver.allocate(size_bytes)

@@ -515,7 +515,8 @@ def test_a_bundle_that_is_dropped_again_under_the_id_of_a_job_that_has_ended_is_
         [archived] = home.settings.paths.archive.iterdir()
         archived.rename(home.settings.paths.inbox / archived.name)
     else:
-        home.repository.retry(lease, "it always dies", 1)
+        home.repository.max_attempts = 1
+        home.repository.retry(lease, "it always dies")
         [held] = home.settings.paths.work.iterdir()
         held.rename(home.settings.paths.inbox / f"again@{JOB}")
     claimed = desk.take_in(f"again@{JOB}")
