@@ -62,7 +62,7 @@ class Presence:
             return
         if self._drained is None:
             self._forget_the_dead()
-        drained = self._repository.report_daemon(replace(self._note, devices=self._devices()))
+        drained = self._report()
         self._due_s = time.monotonic() + self._every_s
         changed, was, self._drained = drained is not self._drained, self._drained, drained
         if changed and (drained or was is not None):
@@ -77,8 +77,12 @@ class Presence:
         which asks again. Raises `StorageUnavailable`."""
         if self._drained is None or now_s < self._due_s:
             return
-        drained = self._repository.report_daemon(replace(self._note, devices=self._devices()))
+        drained = self._report()
         self._due_s = time.monotonic() + (self._every_s if drained is self._drained else 0.0)
+
+    def _report(self) -> bool:
+        """Whether this host is drained."""
+        return self._repository.report_daemon(replace(self._note, devices=self._devices()))
 
     def leave(self, *, keep: bool) -> None:
         """The last word: stopped, or (without `keep`, for a sweep) nothing at all. Its failure costs nobody a job."""

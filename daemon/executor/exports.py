@@ -23,6 +23,10 @@ _KEPT_BYTES = {"cpu": 1 << 30, "cuda": 8 << 30}  # shared memory that is kept fo
 _MAX_RANK = 64
 _MAX_EXTENT = 1 << 48
 _AT_ONCE, _AT_FIRST = 1 << 20, 4096  # elements
+_ONLY_CONTENT = (
+    "Only the content of tensors may: make a number that changes a tensor, torch.tensor(…); keep sizes, or give each "
+    "size a case of the contract"
+)
 
 
 class Exchange:
@@ -58,12 +62,6 @@ class Exchange:
         if self._memory is not None:
             self._memory.close()
             self._memory = None
-
-
-_ONLY_CONTENT = (
-    "Only the content of tensors may: make a number that changes a tensor, torch.tensor(…); keep sizes, or give each "
-    "size a case of the contract"
-)
 
 
 class Export:

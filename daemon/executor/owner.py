@@ -30,10 +30,14 @@ def _namespace() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Field 22 of /proc/PID/stat (proc(5)): clock ticks since boot. None when there is no such process, or only its
-    zombie."""
+    """Clock ticks since boot. None when there is no such process, or only its zombie."""
+    fields = stat_of(pid)
+    return None if fields is None or fields[0] in ("Z", "X") else fields[19]
+
+
+def stat_of(pid: int) -> list[str] | None:
+    """/proc/PID/stat (proc(5)) from its third field, the state, on. None when there is no such process."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in ("Z", "X") else fields[19]

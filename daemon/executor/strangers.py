@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Protocol
+
+from daemon.executor.owner import stat_of
 
 SAMPLES_WITHIN_S = 2.0  # NVML tells what a process did only some time later
 _BETWEEN_LOOKS_S = 0.1
@@ -55,8 +56,7 @@ def _is_strange(pid: int) -> bool:
     while pid > 1:
         if pid == os.getpid():
             return False
-        try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()[1])
-        except OSError:
+        if (fields := stat_of(pid)) is None:
             return False
+        pid = int(fields[1])  # its parent
     return True

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,18 @@ while True:
 """
 
 
+@contextmanager
+def stranger(program: str) -> Iterator[int]:
+    """The pid of a process of others that runs this program, which has said that it is at work."""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield process.pid
+        finally:
+            process.kill()
+
+
 def test_no_bundle_is_charged_with_the_work_of_a_process_of_others(
     settings_in: Callable[..., Settings], gpu: Device, tmp_path: Path
 ) -> None:
@@ -128,14 +141,11 @@ def test_no_bundle_is_charged_with_the_work_of_a_process_of_others(
     bundle = copy_of("torch-function-and-method", tmp_path)
     try:
         before = engine.evaluate(JobSpec("before", "before", bundle), lambda _: None)
-        with subprocess.Popen([sys.executable, "-c", AT_WORK], stdout=subprocess.PIPE) as stranger:
-            try:
-                assert stranger.stdout is not None
-                stranger.stdout.readline()
-                with pytest.raises(HarnessError, match=f"process {stranger.pid}, which is not evald's"):
-                    engine.evaluate(JobSpec("beside", "beside", bundle), lambda _: None)
-            finally:
-                stranger.kill()
+        with (
+            stranger(AT_WORK) as pid,
+            pytest.raises(HarnessError, match=f"process {pid}, which is not evald's"),
+        ):
+            engine.evaluate(JobSpec("beside", "beside", bundle), lambda _: None)
     finally:
         engine.close()
     assert before.verdict is Verdict.PASSED, before.message
@@ -152,17 +162,12 @@ def test_a_time_that_was_taken_beside_work_of_others_is_labelled(
     bundle = copy_of("torch-function-and-method", tmp_path)
     try:
         alone = engine.evaluate(JobSpec("alone", "alone", bundle), lambda _: None)
-        with subprocess.Popen([sys.executable, "-c", LITTLE_WORK], stdout=subprocess.PIPE) as stranger:
-            try:
-                assert stranger.stdout is not None
-                stranger.stdout.readline()
-                beside = engine.evaluate(JobSpec("beside", "beside", bundle), lambda _: None)
-            finally:
-                stranger.kill()
+        with stranger(LITTLE_WORK) as pid:
+            beside = engine.evaluate(JobSpec("beside", "beside", bundle), lambda _: None)
     finally:
         engine.close()
     assert ["shared_device" in case.labels for case in (*alone.cases, *beside.cases)] == [False, True]
-    assert any(f"process {stranger.pid}" in note for note in beside.cases[0].notes)
+    assert any(f"process {pid}" in note for note in beside.cases[0].notes)
 
 
 def test_two_evald_on_one_gpu_take_turns_and_say_so(

