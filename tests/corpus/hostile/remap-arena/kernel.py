@@ -47,16 +47,14 @@ def remap():
     torch.cuda.synchronize()
     base, size = ctypes.c_uint64(), ctypes.c_size_t()
     codes = [DRIVER.cuMemGetAddressRange_v2(ctypes.byref(base), ctypes.byref(size), ctypes.c_uint64(PLACE[-1]))]
-    whole = ctypes.c_size_t(-(-size.value // (2 << 20)) * (2 << 20))
-    got, handle = ctypes.c_uint64(), ctypes.c_uint64()
+    handle = ctypes.c_uint64()
     properties = Properties(type=1, kind=1, device=torch.cuda.current_device())
     access = Access(kind=1, device=torch.cuda.current_device(), flags=3)
-    codes.append(DRIVER.cuIpcCloseMemHandle(base))
-    codes.append(DRIVER.cuMemAddressReserve(ctypes.byref(got), whole, ctypes.c_size_t(0), base, ctypes.c_ulonglong(0)))
-    codes.append(DRIVER.cuMemCreate(ctypes.byref(handle), whole, ctypes.byref(properties), ctypes.c_ulonglong(0)))
-    codes.append(DRIVER.cuMemMap(got, whole, ctypes.c_size_t(0), handle, ctypes.c_ulonglong(0)))
-    codes.append(DRIVER.cuMemSetAccess(got, whole, ctypes.byref(access), ctypes.c_size_t(1)))
-    print("codes:", codes, "same place:", got.value == base.value, flush=True)
+    codes.append(DRIVER.cuMemUnmap(base, size))
+    codes.append(DRIVER.cuMemCreate(ctypes.byref(handle), size, ctypes.byref(properties), ctypes.c_ulonglong(0)))
+    codes.append(DRIVER.cuMemMap(base, size, ctypes.c_size_t(0), handle, ctypes.c_ulonglong(0)))
+    codes.append(DRIVER.cuMemSetAccess(base, size, ctypes.byref(access), ctypes.c_size_t(1)))
+    print("codes:", codes, flush=True)
 
 
 after_rounds(remap)
