@@ -90,6 +90,7 @@ def _copy_file(entry: Path, name: str, staging: Path, limits: Limits) -> Admissi
     if form is Form.UNKNOWN:
         raise _refused(name, "is not a bundle; drop a folder, a .tar, .tar.gz, .tgz or .zip of one, or a .json file")
     with open_regular(entry, name) as descriptor:
+        _require_one_name(descriptor, name)
         if form is Form.JSON:
             byte_limit = min(limits.contract_bytes, limits.bundle_bytes)
             admission = Admission(name, limits, byte_limit=byte_limit, byte_setting="limits.contract_bytes")
@@ -102,6 +103,15 @@ def _copy_file(entry: Path, name: str, staging: Path, limits: Limits) -> Admissi
         admission = Admission(name, limits, byte_limit=limits.decompressed_bytes, byte_setting=setting)
         archive.unpack(form, descriptor, staging, admission, limits)
         return admission
+
+
+def _require_one_name(descriptor: int, name: str) -> None:
+    """A single file tells its own owner and not who dropped it: a file of somebody else that was linked into the inbox
+    still has the name that it had. One that everybody may read is nobody's secret."""
+    status = os.fstat(descriptor)
+    if status.st_nlink > 1 and not status.st_mode & stat.S_IROTH:
+        what = f"has {status.st_nlink} names (hard links) and is not for everybody to read"
+        raise _refused(name, f"{what}: it may not be its sender's; drop a copy, or chmod o+r")
 
 
 @contextmanager

@@ -135,6 +135,26 @@ def test_a_file_of_somebody_else_that_not_everybody_may_read_is_not_read_for_the
     assert "notes.txt" in private_copy(folder, tmp_path / "copy", LIMITS).files, "root may read all"
 
 
+@pytest.mark.parametrize("form", ["x.json", "x.zip"])
+def test_a_dropped_file_that_has_another_name_and_that_not_everybody_may_read_is_not_read_for_the_sender(
+    form: str, tmp_path: Path
+) -> None:
+    secret, entry = tmp_path / "secret", tmp_path / form
+    if form == "x.zip":
+        write_zip(secret, bundle_members())
+    else:
+        secret.write_text("{}")
+    secret.chmod(0o640)
+    entry.hardlink_to(secret)
+    (line,) = problems(entry)
+    assert "has 2 names (hard links) and is not for everybody to read" in line
+    secret.chmod(0o644)
+    assert "contract.json" in private_copy(entry, tmp_path / "copy", LIMITS).files
+    secret.chmod(0o600)
+    secret.unlink()
+    assert "contract.json" in private_copy(entry, tmp_path / "copy", LIMITS).files
+
+
 def test_pipes_sockets_and_devices_are_refused_without_being_opened(tmp_path: Path) -> None:
     entry = write_bundle(tmp_path / "b")
     os.mkfifo(entry / "pipe")
