@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from daemon import failpoints, fsio, log, results
+from daemon import failpoints, fsio, log, onemount, results
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import DaemonState, JobRecord, Lease, Published, Whereabouts
@@ -243,7 +243,7 @@ class Reconciler:
     def _register(self, claimed: Claimed, repairs: Repairs) -> None:
         """Queue a bundle; not one that somebody moved back into the inbox in the same moment."""
         repairs.registered += self._desk.register(claimed)
-        if not claimed.path.exists() and not any(True for _ in self._spool.held_for(claimed.job_id)):
+        if not onemount.is_there(claimed.path) and not any(True for _ in self._spool.held_for(claimed.job_id)):
             self._repository.withdraw(claimed.job_id)
             repairs.registered -= 1
 
@@ -261,7 +261,7 @@ class Reconciler:
 
 def _is_gone(place: Path) -> bool:
     try:
-        place.lstat()
+        onemount.status(place)
     except FileNotFoundError:
         return True
     except OSError:  # it may be there, and is not to be looked at

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from daemon import fsio, results
+from daemon import fsio, mounts, onemount, results
 from daemon.db.history import History
 from daemon.db.records import DaemonState
 from daemon.db.repository import Repository
@@ -114,13 +114,15 @@ def _abandoned(paths: Paths, older_than: timedelta) -> list[Path]:
     found = []
     for draft in paths.inbox.glob(f"{names.DRAFT_PREFIX}*{names.DRAFT_SUFFIX}"):
         with suppress(OSError):  # it is being renamed just now
-            if draft.lstat().st_ctime < before_s:
+            if onemount.status(draft).st_ctime < before_s:
                 found.append(draft)
     return found
 
 
 def _remove(file: Path) -> str | None:
     """None: it is gone. Else why it is not, or not all of it."""
+    if mounts.is_any_below(file):  # by its sender, who need not answer: and nothing could be removed below it
+        return onemount.MOUNTED
     try:
         if not file.is_symlink() and file.is_dir():
             fsio.remove_tree(file)

@@ -68,7 +68,7 @@ def read(path: Path, folder: Path, settings: Settings) -> ReadBundle:
 
     Raises `BundleError` with everything that is wrong with it.
     """
-    copied = private_copy(path, folder / "bundle", settings.limits)
+    copied = private_copy(path, folder / "bundle", settings.limits, crossing=True)
     types = catalog.contract_types(catalog.load(settings.backend_paths))
     parsed = read_bundle(copied.dir, types, settings.limits)
     return ReadBundle(copied.dir, parsed.request.name or dropped_name(path), parsed)

@@ -10,6 +10,7 @@ bundle.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon import fsio
+from daemon import fsio, onemount
 from daemon.config import Limits
 from daemon.errors import BundleError, HarnessError, LostClaim, NotBegun, Problem
 from daemon.intake import archive, folder, regular
@@ -37,8 +38,9 @@ class CopiedBundle:
     total_bytes: int
 
 
-def private_copy(entry: Path, destination: Path, limits: Limits) -> CopiedBundle:
-    """Copy the bundle at `entry` (folder, archive or single JSON file) to the folder `destination`.
+def private_copy(entry: Path, destination: Path, limits: Limits, *, crossing: bool = False) -> CopiedBundle:
+    """Copy the bundle at `entry` (folder, archive or single JSON file) to the folder `destination`. `crossing`: also
+    where it, or something in it, is mounted: it is the bundle of who runs this.
 
     An earlier copy there is replaced. Raises `BundleError` with everything that is wrong with the bundle, `LostClaim`
     when `entry` is gone, `HarnessError` when it cannot be read, and `NotBegun` when the copy cannot be written. Nothing
@@ -49,7 +51,7 @@ def private_copy(entry: Path, destination: Path, limits: Limits) -> CopiedBundle
         with _destination_faults(destination):
             fsio.remove_tree(staging)
             staging.mkdir(parents=True, mode=0o755)
-        _copy(entry, staging, limits)
+        _copy(entry, staging, limits, crossing=crossing)
         with _destination_faults(destination):
             fsio.remove_tree(destination)
             fsio.rename(_top(staging), destination, durably=False)
@@ -72,24 +74,24 @@ def kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "of an unknown kind")
 
 
-def _copy(entry: Path, staging: Path, limits: Limits) -> None:
+def _copy(entry: Path, staging: Path, limits: Limits, *, crossing: bool) -> None:
     name = bundle_name(entry.name)
-    mode = _mode_of(entry, name)
+    mode = _mode_of(entry, name, crossing=crossing)
     if stat.S_ISDIR(mode):
         admission = Admission(name, limits, byte_limit=limits.bundle_bytes, byte_setting="limits.bundle_bytes")
-        folder.copy_folder(entry, staging, admission, as_owner=True)
+        folder.copy_folder(entry, staging, admission, as_owner=True, crossing=crossing)
     elif stat.S_ISREG(mode):
-        admission = _copy_file(entry, name, staging, limits)
+        admission = _copy_file(entry, name, staging, limits, crossing=crossing)
     else:
         raise _refused(name, f"is {kind_of(mode)}; drop a folder, an archive or a .json file")
     admission.finish()
 
 
-def _copy_file(entry: Path, name: str, staging: Path, limits: Limits) -> Admission:
+def _copy_file(entry: Path, name: str, staging: Path, limits: Limits, *, crossing: bool) -> Admission:
     form = form_of(name)
     if form is Form.UNKNOWN:
         raise _refused(name, "is not a bundle; drop a folder, a .tar, .tar.gz, .tgz or .zip of one, or a .json file")
-    with open_regular(entry, name) as descriptor:
+    with open_regular(entry, name, crossing=crossing) as descriptor:
         _require_one_name(descriptor, name)
         if form is Form.JSON:
             byte_limit = min(limits.contract_bytes, limits.bundle_bytes)
@@ -115,10 +117,11 @@ def _require_one_name(descriptor: int, name: str) -> None:
 
 
 @contextmanager
-def open_regular(path: Path, name: str) -> Iterator[int]:
-    """A descriptor of the regular file at `path`, opened without following a link or waiting for a pipe."""
+def open_regular(path: Path, name: str, *, crossing: bool) -> Iterator[int]:
+    """A descriptor of the regular file at `path`, opened without following a link or waiting for a pipe. `crossing`:
+    also where that is mounted."""
     try:
-        descriptor = regular.Patience().open(path)
+        descriptor = regular.Patience(crossing=crossing).open(path)
     except FileNotFoundError as error:
         raise LostClaim(f"{path} is gone") from error
     except PermissionError as error:
@@ -126,6 +129,8 @@ def open_regular(path: Path, name: str) -> Iterator[int]:
     except BlockingIOError as error:
         raise _refused(name, regular.LEASED) from error
     except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise _refused(name, f"cannot be read: {onemount.MOUNTED}") from error
         raise HarnessError(f"cannot open {readable(str(path))}: {error.strerror or error}") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -135,12 +140,14 @@ def open_regular(path: Path, name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _mode_of(entry: Path, name: str) -> int:
+def _mode_of(entry: Path, name: str, *, crossing: bool) -> int:
     try:
-        return entry.lstat().st_mode
+        return regular.Patience(crossing=crossing).status(entry).st_mode
     except FileNotFoundError as error:
         raise LostClaim(f"{name}: {readable(str(entry))} is gone") from error
     except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise _refused(name, f"cannot be looked at: {onemount.MOUNTED}") from error
         raise HarnessError(f"cannot look at {readable(str(entry))}: {error.strerror or error}") from error
 
 

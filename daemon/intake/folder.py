@@ -13,7 +13,7 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import HarnessError, LostClaim
@@ -24,15 +24,24 @@ from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
 _LINK_HOPS = 8
 _BUNDLE_FAULTS = {errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL}
+_BUNDLE_FAULTS |= {errno.EXDEV}  # something is mounted there
 
 
 def copy_folder(
-    source: Path, target: Path, admission: Admission, *, durable: bool = False, as_owner: bool = False
+    source: Path,
+    target: Path,
+    admission: Admission,
+    *,
+    durable: bool = False,
+    as_owner: bool = False,
+    crossing: bool = False,
 ) -> None:
     """Copy the tree at `source` into the folder `target`, telling `admission` what is in it and what is wrong.
-    `as_owner`: only what whoever owns `source` may read, as far as owners and modes tell."""
+    `as_owner`: only what whoever owns `source` may read, as far as owners and modes tell.
+    `crossing`: also what is mounted there."""
+    patience = Patience(crossing=crossing)
     try:
-        root = os.open(source, FOLDER_FLAGS)
+        root = patience.open(source, FOLDER_FLAGS)
     except FileNotFoundError as error:
         raise LostClaim(f"{source} is gone") from error
     except OSError as error:
@@ -41,7 +50,7 @@ def copy_folder(
         raise HarnessError(f"cannot open {readable(str(source))}: {error.strerror or error}") from error
     try:
         owner_uid = (os.fstat(root).st_uid or None) if as_owner else None  # root may read all
-        _FolderCopy(root, target, admission, durable, owner_uid).copy_level(root, "")
+        _FolderCopy(root, target, admission, durable, owner_uid, patience).copy_level(root, "")
     finally:
         os.close(root)
 
@@ -65,7 +74,7 @@ class _FolderCopy:
     admission: Admission
     durable: bool
     owner_uid: int | None
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience
 
     def copy_level(self, level: int, prefix: str) -> None:
         """Copy what is directly in the open folder `level`, then what is below. Depth is capped by the path rules."""
@@ -73,7 +82,7 @@ class _FolderCopy:
             for entry in entries:
                 raw = prefix + entry.name
                 with self._faults(raw):
-                    mode = os.stat(entry.name, dir_fd=level, follow_symlinks=False).st_mode
+                    mode = self.patience.status(entry.name, dir_fd=level).st_mode
                     self._copy_entry(level, entry.name, raw, mode)
 
     def _copy_entry(self, level: int, name: str, raw: str, mode: int) -> None:
@@ -123,7 +132,7 @@ class _FolderCopy:
         """Copy the file at `place`; where that is a link itself, return what it points at."""
         *folders, name = place.split("/")
         with self._faults(path), self._descended(folders) as level:
-            mode = os.stat(name, dir_fd=level, follow_symlinks=False).st_mode
+            mode = self.patience.status(name, dir_fd=level).st_mode
             if stat.S_ISLNK(mode):
                 return os.readlink(name, dir_fd=level)
             if stat.S_ISREG(mode):
@@ -139,7 +148,7 @@ class _FolderCopy:
         level = os.dup(self.root)
         try:
             for name in folders:
-                below = os.open(name, FOLDER_FLAGS, dir_fd=level)
+                below = self.patience.open(name, FOLDER_FLAGS, dir_fd=level)
                 os.close(level)
                 level = below
             yield level

@@ -11,14 +11,17 @@ import os
 import stat
 from pathlib import Path
 
+from daemon import onemount
+from daemon.intake import regular
+
 _GLANCE_BYTES = 1 << 20
 _MOST = 100
 
 
 def priority_of(bundle: Path) -> int:
     """The contract's `priority`, or 0. `bundle`: a folder with a contract, or a file that may be one."""
-    # A link to a folder may lead anywhere, say to a file server that does not answer, and the main loop waits here.
-    text = _start_of(bundle / "contract.json" if _is_folder(bundle) else bundle)
+    # A link, or what is mounted, may lead to a file server that does not answer, and the main loop waits here.
+    text = _contract_in(bundle)
     try:
         contract = json.loads(text) if text.lstrip()[:1] == b"{" else None
     except (ValueError, RecursionError):
@@ -29,25 +32,19 @@ def priority_of(bundle: Path) -> int:
     return priority if abs(priority) <= _MOST else 0
 
 
-def _is_folder(path: Path) -> bool:
+def _contract_in(bundle: Path) -> bytes:
+    """Of a small file all of it; nothing of anything that is no file, and no waiting for it."""
     try:
-        return stat.S_ISDIR(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-def _start_of(path: Path) -> bytes:
-    """All of a small regular file; nothing of anything else, and no waiting for it."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISDIR(onemount.status(bundle).st_mode):
+            return _start_of(bundle)
+        with regular.opened_folder(bundle) as folder:
+            return _start_of("contract.json", dir_fd=folder)
     except OSError:
         return b""
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _GLANCE_BYTES:
+
+
+def _start_of(path: str | Path, *, dir_fd: int | None = None) -> bytes:
+    with regular.opened(path, dir_fd=dir_fd) as stream:
+        if os.fstat(stream.fileno()).st_size > _GLANCE_BYTES:
             return b""
-        return os.read(fd, _GLANCE_BYTES)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
+        return stream.read(_GLANCE_BYTES)

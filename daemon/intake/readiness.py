@@ -32,6 +32,7 @@ from itertools import islice, zip_longest
 from math import inf
 from pathlib import Path
 
+from daemon import onemount
 from daemon.errors import HarnessError
 from daemon.intake import tree
 from daemon.intake.names import is_ignored
@@ -133,7 +134,7 @@ class Readiness:
         """An entry that the watcher saw arrive by a rename: ready without a scan. None: gone, ignored, or known."""
         path = self._inbox / name
         try:
-            status = path.lstat()
+            status = onemount.status(path)
             identity = tree.identity(path, status)
         except OSError:
             return None
@@ -154,7 +155,7 @@ class Readiness:
         """Whether the entry of this name is still the one that was looked at, unchanged: that may be a while ago."""
         track, path = self._tracks.get(name), self._inbox / name
         try:
-            return track is not None and tree.identity(path, path.lstat()) == track.identity
+            return track is not None and tree.identity(path, onemount.status(path)) == track.identity
         except OSError:
             return False
 
@@ -201,7 +202,7 @@ class Readiness:
     def _look_at(self, name: str, track: _Track, now_s: float) -> None:
         path = self._inbox / name
         try:
-            status = path.lstat()
+            status = onemount.status(path)
             mode, identity = status.st_mode, tree.identity(path, status)
             track.submitter_uid, track.since_ns = status.st_uid, track.since_ns or _since_ns(status)
             if track.state is EntryState.READY and identity != track.identity:

@@ -1,7 +1,7 @@
 """Opening what somebody has dropped: nothing is followed, nothing is waited for, and only regular files are read.
 
 `O_NOFOLLOW` is about the last name of a path alone, and a sender may swap any folder on the way for a link. So what is
-below a folder is opened from its descriptor, one name at a time.
+below a folder is opened from its descriptor, one name at a time. Nor is a mount crossed: see `onemount`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from daemon import onemount
+
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER_FLAGS = OPEN_FLAGS | os.O_DIRECTORY
 
@@ -24,28 +26,38 @@ _LEASE_STEP_S = 0.01
 
 
 class Patience:
-    """With whoever holds leases on the files of one bundle, a file server say: so long altogether."""
+    """With whoever holds leases on the files of one bundle, a file server say: so long altogether. `crossing`: what is
+    mounted in it is opened as well, for it is the bundle of who runs this."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, crossing: bool = False) -> None:
         self._left_s = _LEASE_S
+        self._crossing = crossing
 
     def open(self, name: str | Path, flags: int = OPEN_FLAGS, *, dir_fd: int | None = None) -> int:
         """A descriptor. Raises `OSError`; of these `BlockingIOError` for a file that stays under a lease."""
         while True:
             try:
-                return os.open(name, flags, dir_fd=dir_fd)
+                if self._crossing:
+                    return os.open(name, flags, dir_fd=dir_fd)
+                return onemount.open_at(name, flags, dir_fd=dir_fd)
             except BlockingIOError:
                 if self._left_s <= 0:
                     raise
                 self._left_s -= _LEASE_STEP_S
                 time.sleep(_LEASE_STEP_S)
 
+    def status(self, name: str | Path, *, dir_fd: int | None = None) -> os.stat_result:
+        """As `os.lstat`. Raises `OSError`."""
+        if self._crossing:
+            return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        return onemount.status(name, dir_fd=dir_fd)
+
 
 @contextmanager
 def opened(path: str | Path, *, dir_fd: int | None = None) -> Iterator[IO[bytes]]:
     """The file at `path`, for reading. Raises `OSError`, also for a folder or a pipe: `os.fdopen` would raise for a
     folder too, and keep its descriptor open."""
-    descriptor = os.open(path, OPEN_FLAGS, dir_fd=dir_fd)
+    descriptor = onemount.open_at(path, OPEN_FLAGS, dir_fd=dir_fd)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -58,7 +70,7 @@ def opened(path: str | Path, *, dir_fd: int | None = None) -> Iterator[IO[bytes]
 @contextmanager
 def opened_folder(path: str | Path, *, dir_fd: int | None = None) -> Iterator[int]:
     """A descriptor of the folder at `path`. Raises `OSError`, also for a link to one."""
-    descriptor = os.open(path, FOLDER_FLAGS, dir_fd=dir_fd)
+    descriptor = onemount.open_at(path, FOLDER_FLAGS, dir_fd=dir_fd)
     try:
         yield descriptor
     finally:

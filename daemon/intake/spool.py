@@ -26,7 +26,7 @@ from math import inf
 from pathlib import Path
 from stat import S_ISREG
 
-from daemon import fsio, log
+from daemon import fsio, log, onemount
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake import names
 from daemon.intake.owner import Owner, WorkName
@@ -228,7 +228,7 @@ def arrival(entry: Path) -> tuple[float, str]:
     """When an entry came into the inbox, as far as its file system tells; after all others where it is gone. To sort by
     it."""
     try:
-        return entry.lstat().st_ctime_ns, entry.name
+        return onemount.status(entry).st_ctime_ns, entry.name
     except OSError:
         return inf, entry.name
 
@@ -299,7 +299,7 @@ def _refused(source: Path, target: Path, error: OSError) -> HarnessError:
 
 def _lstat(path: Path) -> os.stat_result:
     try:
-        return path.lstat()
+        return onemount.status(path)
     except FileNotFoundError as error:
         raise LostClaim(f"{path} is gone") from error
     except OSError as error:
@@ -307,7 +307,7 @@ def _lstat(path: Path) -> os.stat_result:
 
 
 def _is_there(path: Path) -> bool:
-    return os.path.lexists(path)
+    return onemount.is_there(path)
 
 
 def _listing(folder: Path) -> list[str]:

@@ -105,13 +105,13 @@ def _copy(path: Path, mode: int, staging: Path) -> None:
     admission = Admission(path.name, _UNCAPPED, byte_limit=sys.maxsize, byte_setting="no limit")
     if stat.S_ISDIR(mode):
         staging.mkdir(mode=0o755)
-        folder.copy_folder(source, staging, admission, durable=True)
+        folder.copy_folder(source, staging, admission, durable=True, crossing=True)
         admission.finish()
         for below in (*staging.rglob("*"), staging):
             if below.is_dir():
                 fsio.fsync_dir(below)
         return
-    with open_regular(source, source.name) as descriptor:
+    with open_regular(source, source.name, crossing=True) as descriptor:
         pour(folder.chunks(descriptor, source.name), staging, durable=True)
 
 

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from daemon import onemount
 from daemon.intake import regular, trailer
 from daemon.intake.names import Form, bundle_name, form_of, is_rsync_temporary, readable
 
@@ -63,7 +64,7 @@ def changed_s(path: Path, mode: int) -> float:
     """When anything in it last changed, by its ctimes: seconds since 1970 by the file system's clock. Unlike an mtime
     nobody can set a ctime back. Raises `OSError` when something vanishes meanwhile.
     """
-    times = [path.lstat().st_ctime]
+    times = [onemount.status(path).st_ctime]
     if stat.S_ISDIR(mode):
         with regular.opened_folder(path) as top:
             times += [place.status().st_ctime for place in _below(top)]
@@ -124,7 +125,7 @@ class _Place:
     is_folder: bool
 
     def status(self) -> os.stat_result:
-        return os.stat(self.name, dir_fd=self.level, follow_symlinks=False)
+        return onemount.status(self.name, dir_fd=self.level)
 
     def fingerprint(self) -> tuple[int, int]:
         return _fingerprint(self.name, dir_fd=self.level)
@@ -152,13 +153,13 @@ def _walk(level: int, prefix: str) -> Iterator[_Place]:
 def _fingerprint(path: Path | str, *, dir_fd: int | None = None) -> tuple[int, int]:
     """Size in bytes and mtime in ns. What is no regular file counts with size -1, what vanished with zeros."""
     try:
-        status = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+        status = onemount.status(path, dir_fd=dir_fd)
         if not stat.S_ISREG(status.st_mode):
             return -1, status.st_mtime_ns
     except FileNotFoundError:
         return 0, 0
     try:
-        descriptor = os.open(path, regular.OPEN_FLAGS, dir_fd=dir_fd)
+        descriptor = onemount.open_at(path, regular.OPEN_FLAGS, dir_fd=dir_fd)
     except OSError:
         return status.st_size, status.st_mtime_ns
     try:

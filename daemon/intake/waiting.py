@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from daemon import onemount
 from daemon.errors import HarnessError
 from daemon.intake import names, tree
 from daemon.intake.spool import moment
@@ -67,7 +68,7 @@ def _stem(entry: str) -> str:
 
 def _changed_s(entry: os.DirEntry[str]) -> float:
     try:
-        return entry.stat(follow_symlinks=False).st_ctime
+        return onemount.status(entry.path).st_ctime
     except OSError:
         return 0.0
 
@@ -86,7 +87,7 @@ def _entry(inbox: Path, entry: str, changed_s: float, evald: os.stat_result | No
     path = inbox / entry
     hindrance = ""
     try:
-        status = path.lstat()
+        status = onemount.status(path)
         lacking = _lacking(path, status.st_mode)
         hindrance = _why_unmovable(status, evald)
     except FileNotFoundError:

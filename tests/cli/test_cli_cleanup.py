@@ -9,10 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import silent_mount
 from cli_homes import PastHome, bundle, passed, wrong
 from conftest import Evald
 
-from daemon import retention
+from daemon import onemount, retention
 from daemon.config import Settings
 
 NOBODY = 65534
@@ -140,6 +141,18 @@ def test_what_cannot_be_removed_is_told_and_holds_up_no_other_job(evald: Evald, 
     for folder in inner.parent.iterdir():
         folder.chmod(0o755)
     assert evald("cleanup", "--json").document()["job_ids"] == [ids[1]]
+
+
+def test_a_bundle_into_which_its_sender_has_mounted_something_stays_and_holds_up_no_other_job(
+    evald: Evald, past: PastHome
+) -> None:
+    paths = past.settings.paths
+    ids = [past.ended(name, wrong(), days_ago=60) for name in ("a", "mounted", "z")]
+    bundle = paths.archive / f"mounted@{ids[1]}"
+    with silent_mount.mounted(bundle / "silent"):
+        told = evald("cleanup", "--json").document()
+        assert told["not_removed"] == [{"file": str(bundle), "reason": onemount.MOUNTED}]
+        assert sorted(told["job_ids"]) == sorted((ids[0], ids[2]))
 
 
 def test_jobs_that_were_given_back_long_ago_go_unless_their_bundle_waits_under_their_id(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import silent_mount
 from service_bundles import write_bundle
 
 from daemon import fsio, reconcile, results
@@ -114,6 +115,15 @@ def test_a_clean_home_needs_no_repair(home: Home) -> None:
 def test_a_bundle_claimed_but_never_registered_is_queued(home: Home) -> None:
     claimed = home.claim("orphan")
     assert home.reconcile().registered == 1
+    assert home.history.job(claimed.job_id).state is JobState.QUEUED
+
+
+def test_a_link_that_was_claimed_but_never_registered_is_queued_and_not_followed(home: Home, tmp_path: Path) -> None:
+    with silent_mount.mounted(tmp_path / "silent") as given_up:
+        (home.settings.paths.inbox / "orphan").symlink_to(tmp_path / "silent" / "x")
+        claimed = Spool(home.settings.paths, DEAD).claim("orphan")
+        assert home.reconcile().registered == 1
+        assert not given_up.is_set(), "somebody asked what is mounted there"
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
 
 
