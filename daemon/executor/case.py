@@ -18,7 +18,7 @@ from daemon.executor.bundle import Request
 from daemon.executor.conversation import CellFailed
 from daemon.executor.drawing import Drawer
 from daemon.executor.findings import Errors, Inspector
-from daemon.executor.fullness import blamed, device_full, host_full
+from daemon.executor.fullness import blamed, consequence, device_full, host_full, short_of_memory
 from daemon.executor.hookup import Hookup
 from daemon.executor.inputs import Secret
 from daemon.executor.measure import Measurement
@@ -262,6 +262,8 @@ class CaseJudge:
     def _report_failure(self, outcome: CellFailed) -> CaseEvaluation:
         """A reference that fails makes the bundle unusable: the candidate is not blamed for it, unless the contract's
         time was over in the reference's turn and the candidate had used most of it."""
+        self._ready.kill()
+        outcome = consequence(outcome, self._ready.cells)
         failure, verdict = outcome.failure, outcome.verdict
         if verdict is Verdict.TIMEOUT and failure.side is Side.REFERENCE and self._candidate_used_the_time():
             message = f"the candidate's calls had used most of the contract's {self._request.timeout:g} s"
@@ -288,6 +290,9 @@ class CaseJudge:
     def _report(self, verdict: Verdict, failure: Failure | None) -> CaseEvaluation:
         if not self._is_ending:
             self._ready.kill()
+        if verdict is Verdict.PASSED and (short := short_of_memory(self._ready.cells)):
+            sides = " and ".join(f"the {side}" for side in short)
+            self._ready.notes.append(f"some process of {sides} was killed for want of memory meanwhile")
         candidate = self._ready.cells.get(Side.CANDIDATE)
         build = self._build
         if not (build or self._is_ending):  # no cell is asked that is dying

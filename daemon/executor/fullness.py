@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
+from daemon.errors import HarnessError
 from daemon.evaluation import Failure
 from daemon.executor.conversation import Cell, CellFailed
 from daemon.verdict import Phase, Side, Verdict
@@ -53,6 +54,28 @@ def blamed(failed: CellFailed, cells: Mapping[Side, Cell]) -> CellFailed:
         return failed
     message = f"the candidate's process held {held / _GIB:.1f} of {total / _GIB:.1f} GiB of device memory: "
     return CellFailed(Verdict.OUT_OF_MEMORY, _failure(Side.CANDIDATE, f"{message}the reference found none"))
+
+
+def short_of_memory(cells: Mapping[Side, Cell]) -> list[Side]:
+    """Those of the cells, dead now, of which the kernel has killed some process for want of memory, whoever's fault
+    that was. A cell may have gone on as if nothing had happened: what was killed was one of its helpers."""
+    return [side for side, cell in cells.items() if cell.ended and (cell.ended.oom_killed or cell.ended.from_outside)]
+
+
+def consequence(failed: CellFailed, cells: Mapping[Side, Cell]) -> CellFailed:
+    """A wrong answer of a cell, or beside a reference, of which a process was killed for want of memory is what came of
+    that. The cells are dead. Raises `HarnessError` where it was the host that had none."""
+    sides = short_of_memory(cells) if failed.verdict is Verdict.WRONG_ANSWER else []
+    for side in sorted(sides, key=lambda one: one is not failed.failure.side):
+        ended = cells[side].kill()
+        if ended.from_outside:
+            raise HarnessError(
+                f"a process of the {side}'s was killed from outside, and its answers are wrong",
+                hint="the log of the kernel may say why, want of memory for one: dmesg",
+            )
+        message = f"one of its processes was killed for want of memory; what came of that: {failed.failure.message}"
+        return CellFailed(Verdict.OUT_OF_MEMORY, failed.failure.model_copy(update={"side": side, "message": message}))
+    return failed
 
 
 def _failure(side: Side, message: str) -> Failure:

@@ -10,6 +10,7 @@ from executor_bundles import ADD, JudgeOne, compare, evaluate, forward, kernel
 from executor_settings import cell_uid, small_settings
 
 from daemon.executor.local import LocalEngine
+from daemon.executor.sandbox import cgroup
 from daemon.verdict import Phase, Side, Verdict
 
 pytestmark = pytest.mark.sandbox
@@ -92,6 +93,38 @@ def test_the_evaluation_after_a_crash_is_not_disturbed(judge: JudgeOne) -> None:
 def test_more_memory_than_allowed_is_out_of_memory_and_names_the_limit(judge: JudgeOne) -> None:
     judge(compare(ends("x = [bytearray(1 << 24) for _ in range(250)]"))).ended(Verdict.OUT_OF_MEMORY, "2560 MiB")
     judge(compare(ends("x = torch.empty(1 << 40, dtype=torch.float32)"))).ended(Verdict.OUT_OF_MEMORY)
+
+
+HELPER = """import os
+if not hasattr(self, 'asked'):
+    self.asked = True
+    if (helper := os.fork()) == 0:
+        hoard = [bytearray(1 << 24) for _ in range(250)]
+        os._exit(0)
+    os.waitpid(helper, 0)
+"""
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_wrong_answer_after_a_helper_was_killed_for_want_of_memory_is_laid_to_that(
+    judge: JudgeOne, side: Side
+) -> None:
+    if (groups := cgroup.find()) is None or "memory" in groups.missing:
+        pytest.skip("no memory is limited for all processes of a cell together here")
+    greedy, sound = ends(f"{HELPER}return a - b"), forward("return a + b")
+    if side is Side.CANDIDATE:
+        judge(compare(greedy)).ended(Verdict.OUT_OF_MEMORY, "one of its processes was killed for want of memory")
+    else:
+        inputs = "\ndef get_inputs():\n    return [torch.randn(64, 8), torch.randn(64, 8)]\n"
+        told = judge(compare(sound, reference=greedy.replace("class ModelNew", "class Model") + inputs))
+        told.ended(Verdict.REJECTED, "the reference is at fault (out_of_memory)")
+
+
+def test_a_kernel_that_is_right_without_its_helper_passes_with_a_word_about_it(judge: JudgeOne) -> None:
+    if (groups := cgroup.find()) is None or "memory" in groups.missing:
+        pytest.skip("no memory is limited for all processes of a cell together here")
+    case = judge(compare(ends(HELPER))).passed().case
+    assert "some process of the candidate was killed for want of memory meanwhile" in case.notes
 
 
 def test_filling_tmp_is_an_error_that_names_the_limit(judge: JudgeOne) -> None:
