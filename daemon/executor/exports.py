@@ -203,6 +203,7 @@ def _checked(answer: Message, limit_bytes: int, *, named: bool) -> tuple[tree.No
     try:
         shapes = [_shape(item) for item in answer["tensors"][: tree.MAX_LEAVES + 1]]
         places = tree.leaves(answer["tree"], named=named)
+        tree.require_values(answer["tree"])
     except KeyError as error:
         raise CannotWire(f"tensors of dtype {str(error)[:80]} cannot be carried") from error
     except (TypeError, ValueError, AttributeError) as error:

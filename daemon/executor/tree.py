@@ -153,6 +153,25 @@ def _in_stars(structure: Any) -> str:
     return str(structure)
 
 
+def require_values(node: Node) -> None:
+    """Raises `ValueError` unless every `v` in it is one that `encode` makes: another cell is to read it. `node` is a
+    tree otherwise."""
+    if "v" in node and not _is_value(node["v"]):
+        raise ValueError("what stands for a number or a text is no value")
+    for item in (*node.get("l", ()), *node.get("u", ()), *(item for _, item in node.get("d", ()))):
+        require_values(item)
+
+
+def _is_value(value: Any) -> bool:
+    match value:
+        case ["none" | "bool" | "int" | "float" | "complex" | "str", str()]:
+            try:
+                return bool(_value_out(_value_in(*value)) == value)
+            except (ValueError, TypeError, OverflowError):
+                return False
+    return False
+
+
 def leaves(node: Node, place: str = "output", *, named: bool = True) -> list[tuple[str, int]]:
     """Every tensor of the tree in order: (where it stands, at most 200 characters, its index). Raises `ValueError`
     past `MAX_LEAVES`, for what is no tree, and, unless `named`, for a value that is neither a tensor nor None."""

@@ -205,6 +205,25 @@ def test_an_answer_holds_no_value_but_none(value: Any) -> None:
         tree.leaves({"l": [{"v": value}, {"t": 0}]}, named=False)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(["int", "x"], ["int", "1_0"], ["float", "1e999999"], ["complex", "1"], ["bool", "yes"], ["dtype", "float32"]),
+        *(["none", "x"], ["int"], ["int", 1], ["str", 1], [["int"], "1"], 7, None, {"int": "1"}, ["str", "a", "b"]),
+    ],
+    ids=str,
+)
+def test_a_value_that_another_cell_could_not_read_is_refused(value: Any) -> None:
+    described = {"tree": {"u": [{"t": 0}, {"d": [["k", {"v": value}]]}]}, "tensors": [{"dtype": "int8", "shape": [1]}]}
+    with pytest.raises(CannotWire, match="no value"):
+        _checked(described, 1000, named=True)
+
+
+@given(st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.text())
+def test_a_value_that_a_cell_describes_can_be_read_by_another(value: Any) -> None:
+    tree.require_values(tree.encode([value], lambda _: None))
+
+
 def test_a_true_description_is_taken() -> None:
     _, shapes = _checked({"tree": {"t": 0}, "tensors": [{"dtype": "int8", "shape": [2, 3]}]}, 6, named=True)
     assert shapes == [TensorShape("int8", (2, 3))]
