@@ -28,7 +28,7 @@ from daemon import log
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract, parse_contract
 from daemon.db.history import History
-from daemon.errors import BundleError, OperatorError, Problem
+from daemon.errors import BundleError, HarnessError, LostClaim, OperatorError, Problem
 from daemon.http.refusals import Refusal
 from daemon.http.tokens import TAG_DIGITS, Caller
 from daemon.intake import names
@@ -88,6 +88,7 @@ class Submission:
             return job
         with self._keys.held(job_id, parsed.contract_sha256):
             if self.knows(job_id):
+                self._require_own(job_id)
                 self._require_body(job_id, parsed.contract_sha256)
                 return replace(job, repeated=True)
             self._put(document, name, job_id, caller)
@@ -96,6 +97,24 @@ class Submission:
     def knows(self, job_id: str) -> bool:
         """Whether a job of this id waits in the inbox, is claimed, or is in the database."""
         return self._spool.has(job_id) or self._history.job(job_id) is not None
+
+    def _require_own(self, job_id: str) -> None:
+        """Raise `Refusal` 422 where all that there is of this id is on its way to become a job, and somebody else has
+        dropped it: his is what the id will name."""
+        if self._history.job(job_id) is not None:
+            return
+        uids = [self._submitter_of(entry) for entry in self._spool.waiting_for(job_id)]
+        uids += [claimed.submitter_uid for claimed in self._spool.held_for(job_id)]
+        if uids and self._quota.own_uid not in uids and None not in uids and self._history.job(job_id) is None:
+            raise Refusal(
+                422, "somebody else has dropped a bundle under this key's job id", hint="use a fresh key", job_id=job_id
+            )
+
+    def _submitter_of(self, entry: str) -> int | None:
+        try:
+            return self._spool.submitter_of(entry)
+        except (LostClaim, HarnessError):
+            return None
 
     def _require_body(self, job_id: str, body_sha256: str) -> None:
         """Raise `Refusal` 422 where this job came of another body: sent with its key to another host, or dropped by
@@ -239,8 +258,8 @@ class _Quota:
             now_s = time.monotonic()
             if now_s - at_s > (_COUNT_AGAIN_S if count < self._limit else _COUNT_AGAIN_AT_LIMIT_S):
                 at_s = now_s
-                count = self._history.unfinished_ending_in(caller.tag, self._own_uid)
-                count += self._spool.count_ending_in(caller.tag, self._own_uid)
+                count = self._history.unfinished_ending_in(caller.tag, self.own_uid)
+                count += self._spool.count_ending_in(caller.tag, self.own_uid)
             if count >= self._limit:
                 raise Refusal(
                     429,
@@ -251,5 +270,6 @@ class _Quota:
             self._counts[caller.tag] = (at_s, count + 1)
 
     @cached_property
-    def _own_uid(self) -> int:
+    def own_uid(self) -> int:
+        """Whose the bundles are that this server drops."""
         return sender_in(self._inbox)

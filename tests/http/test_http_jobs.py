@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -114,6 +115,25 @@ def test_a_job_that_others_made_under_the_id_of_a_cleaned_up_one_is_not_given_fo
         wait_for(lambda: client.get(f"/jobs/{job['job_id']}/result").status_code == 200, "the other to be judged")
         answer = client.post("/jobs", json=evaluate(), headers=key)
     assert (answer.status_code, answer.json()["job_id"]) == (422, job["job_id"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_key_is_not_promised_what_others_have_dropped_under_the_id_of_a_cleaned_up_job(
+    serve: Serve, home: Path
+) -> None:
+    server = serve()
+    key = {"Idempotency-Key": "every-night"}
+    with server.client() as client:
+        job = client.post("/evaluate", json=evaluate(), headers=key).json()
+        wait_for(lambda: not list((home / "work").iterdir()), "the bundle to be put away")
+        assert client.post("/admin/cleanup-jobs", json={"older_than": "0s"}).json()["removed"] == 1
+        folder = home / "inbox" / f"mine@{job['job_id']}"
+        folder.mkdir()  # never whole, so never a job
+        os.chown(folder, 4321, 4321)
+        answer = client.post("/jobs", json=evaluate(), headers=key)
+        assert (answer.status_code, answer.json()["job_id"]) == (422, job["job_id"])
+        os.chown(folder, os.geteuid(), os.getegid())
+        assert client.post("/jobs", json=evaluate(), headers=key).json()["repeated"] is True
 
 
 def test_what_a_key_names_follows_from_the_token_on_every_host(tmp_path: Path) -> None:
