@@ -167,7 +167,9 @@ class Publisher:
         now = datetime.now(UTC)
         result = results.document(self._subject(job), evaluation, now)
         self._repository.attach_result(job_id, result)
-        results.release(self._paths, self._stage(result, evaluation, job.fence, job.submitter_uid), now, name)
+        results.release(
+            self._paths, self._stage(result, evaluation, job.fence, job.submitter_uid), now, name, job.submitter_uid
+        )
         for claimed in self.own(job_id, job.work_name):
             with suppress(LostClaim):
                 self._spool.quarantine(claimed, reason)
@@ -198,7 +200,7 @@ class Publisher:
             raise
         failpoints.hit("result.published")
         try:
-            results.release(self._paths, waiting, now, subject.name)
+            results.release(self._paths, waiting, now, subject.name, lease.submitter_uid)
         except OSError as error:  # it counts already, and stays in the outbox until `reconcile` can release it
             log.story("cannot release a result yet", level=30, job=lease.job_id, reason=error)
         failpoints.hit("result.released")

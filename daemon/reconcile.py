@@ -175,7 +175,7 @@ class Reconciler:
             return
         document = waiting.document()
         finished_at = datetime.fromisoformat(document["finished_at"])
-        results.release(self._paths, waiting, finished_at, str(document["name"]))
+        results.release(self._paths, waiting, finished_at, str(document["name"]), job.submitter_uid)
         repairs.released += 1
 
     # -- leases -------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Result files: composed, staged, and released so that a reader sees all of a result or none of it.
 
 A finished evaluation is first staged as `results/.outbox/JOB.FENCE/`, complete and on disk. When the database has
-acknowledged it, the folder is renamed to `results/YYYY-MM/JOB/` and `results/by-name/NAME` points at it. While the
+acknowledged it, the folder is renamed to `results/YYYY-MM/JOB/`, and its name leads there (`pointers`). While the
 database is away the outbox keeps what it has to be told.
 """
 
@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from daemon import access, failpoints, fsio, log
+from daemon import access, failpoints, fsio, log, pointers
 from daemon.evaluation import CaseEvaluation, Evaluation, RuntimeStats, Timing
 from daemon.paths import Paths
 from daemon.verdict import Phase, Side, Verdict
@@ -228,8 +228,8 @@ def half_staged(paths: Paths) -> Iterator[Staged]:
             yield Staged(folder, job_id, number)
 
 
-def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> Path:
-    """Make a published result visible: `results/YYYY-MM/JOB/`. Idempotent.
+def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str, uid: int | None = None) -> Path:
+    """Make a published result visible: `results/YYYY-MM/JOB/`. Idempotent. `uid`: whose bundle it was.
 
     The name points there first: once the result has left the outbox, nobody would mend a name that lacks. Nothing here
     waits for the disk: after a power cut the result lies in the outbox still, and is released again.
@@ -237,10 +237,8 @@ def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str) -> 
     final = folder_of(paths, waiting.job_id, finished_at)
     (waiting.folder / ".evaluation.json").unlink(missing_ok=True)
     final.parent.mkdir(exist_ok=True)
-    by_name = paths.results / "by-name"
-    by_name.mkdir(exist_ok=True)
     try:
-        fsio.point_at(by_name / file_name(name), final)
+        pointers.point(paths, file_name(name), uid, final)
     except OSError as error:
         if error.errno not in _NO_LINKS_HERE:
             raise
@@ -288,30 +286,28 @@ def are_any(paths: Paths) -> bool:
 
 
 def linked(paths: Paths, job_ids: Collection[str]) -> dict[str, str]:
-    """The names under which `by-name` points at results of these jobs: as links have them, and as they are."""
+    """The names under which links lead to results of these jobs: as links have them, and as they are."""
     found = {}
-    for link in _links(paths):
-        if link.readlink().name in job_ids:
+    for pointer in pointers.everyone(paths):
+        if pointer.job_id in job_ids:
             with suppress(OSError, ValueError, KeyError, TypeError):
-                found[link.name] = str(json.loads((link / RESULT_FILE).read_text("utf-8"))["name"])
+                document = json.loads((pointer.place / RESULT_FILE).read_text("utf-8"))
+                found[pointer.place.name] = str(document["name"])
     return found
 
 
-def _links(paths: Paths) -> list[Path]:
-    by_name = paths.results / "by-name"
-    return [entry for entry in by_name.iterdir() if entry.is_symlink()] if by_name.is_dir() else []
-
-
-def mend_names(paths: Paths, newest: Callable[[str], Path | None]) -> int:
-    """Point `by-name` links whose result is gone at the newest that is left of the name, as `newest` says; remove those
-    of which none is left. Returns how many there were. Not those of a result just being released."""
+def mend_names(paths: Paths, newest: Callable[[str, int | None], Path | None]) -> int:
+    """Have links whose result is gone lead to the newest that is left of the name, and of the user where it is one's,
+    as `newest` says; remove those of which none is left. Returns how many there were. Not those of a result just being
+    released."""
     on_the_way = {waiting.job_id for waiting in staged(paths)}
-    dangling = [link for link in _links(paths) if link.readlink().name not in on_the_way and not link.exists()]
-    for link in dangling:
-        if (folder := newest(link.name)) is not None:
-            fsio.point_at(link, folder)
+    everyone = pointers.everyone(paths)
+    dangling = [pointer for pointer in everyone if pointer.job_id not in on_the_way and not pointer.place.exists()]
+    for pointer in dangling:
+        if (folder := newest(pointer.place.name, pointer.uid)) is not None:
+            fsio.point_at(pointer.place, folder)
         else:
-            link.unlink(missing_ok=True)
+            pointers.remove(pointer)
     return len(dangling)
 
 

@@ -72,7 +72,7 @@ def clean(
     linked = results.linked(paths, set(plan.job_ids))
     reasons = {file: reason for file in files if (reason := _remove(file)) is not None}
     done = repository.cleanup(older_than, keep_best, only=set(plan.job_ids) - {files[file] for file in reasons})
-    results.mend_names(paths, lambda link: _newest(paths, history, linked.get(link, link)))
+    results.mend_names(paths, lambda link, uid: _newest(paths, history, linked.get(link, link), uid))
     gone = tuple(str(file) for file in files if file not in reasons)
     stuck = tuple(Stuck(str(file), reason) for file, reason in reasons.items())
     return Removed(done.job_ids + withdrawn, done.evaluations, done.kept_best, gone, stuck)
@@ -86,9 +86,9 @@ def _gone(history: History) -> frozenset[str]:
     return frozenset(daemon.owner for daemon in silent if daemon.seen_at < before)
 
 
-def _newest(paths: Paths, history: History, name: str) -> Path | None:
-    """The folder of the newest result of `name` that is there."""
-    for job in history.jobs(name=name, state=_ENDED, limit=_LOOKED_AT).jobs:
+def _newest(paths: Paths, history: History, name: str, uid: int | None) -> Path | None:
+    """The folder of the newest result of `name` that is there, of the user `uid` where there is one."""
+    for job in history.jobs(name=name, state=_ENDED, submitter_uid=uid, limit=_LOOKED_AT).jobs:
         for folder in results.released(paths, job.job_id):
             return folder
     return None

@@ -194,6 +194,7 @@ class History:
         label: tuple[str, str] | None = None,
         since: datetime | None = None,
         ending_in: str | None = None,
+        submitter_uid: int | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> JobPage:
@@ -209,6 +210,7 @@ class History:
             Job.labels[storable(label[0])].as_string() == storable(label[1]) if label is not None else None,
             Job.created_at >= since if since is not None else None,
             Job.id.endswith(ending_in) if ending_in is not None else None,
+            Job.submitter_uid == submitter_uid if submitter_uid is not None else None,
             tuple_(Job.created_at, Job.id) < tuple_(*_read_cursor(cursor)) if cursor is not None else None,
         ]
         given = [condition for condition in conditions if condition is not None]

@@ -164,7 +164,7 @@ class PastHome:
         document = results.document(results.Subject(job_id, name, problem, labels), evaluation, moment)
         staged = results.stage(paths, document, evaluation, lease.fence)
         self.repository.publish(lease, Published(evaluation, document, 12.0))
-        results.release(paths, staged, moment, name)
+        results.release(paths, staged, moment, name, lease.submitter_uid)
         (paths.work / f"{name}@host-boot-1-{job_id}").rename(paths.archive / f"{name}@{job_id}")
         with self.database.write() as connection:
             connection.execute(update(Job).where(Job.id == job_id).values(finished_at=moment))

@@ -104,7 +104,8 @@ def test_a_name_stays_as_long_as_a_result_of_it_does(evald: Evald, past: PastHom
     best = past.ended("one", passed(), days_ago=60)
     past.ended("one", wrong(), days_ago=50)
     evald("cleanup")
-    assert (past.settings.paths.results / "by-name" / "one").resolve().name == best
+    names = [past.settings.paths.results / "by-name", *(past.settings.paths.results / "by-user").iterdir()]
+    assert [(folder / "one").resolve().name for folder in names] == [best, best]
 
 
 def test_keep_best_zero_keeps_nothing_old(evald: Evald, past: PastHome) -> None:

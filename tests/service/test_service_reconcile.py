@@ -199,6 +199,7 @@ def test_a_published_result_that_was_not_released_is_released_once(home: Home) -
     repairs = home.reconcile()
     assert (repairs.published, repairs.released, repairs.put_away) == (0, 1, 1)
     assert home.published() == [lease.job_id]
+    assert (home.settings.paths.results / "by-user" / str(os.geteuid()) / "quiet" / "result.json").is_file()
 
 
 def test_a_staged_result_of_an_older_fence_is_dropped(home: Home) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -138,7 +139,7 @@ def test_removing_a_result_leaves_others_and_their_names(paths: Paths) -> None:
         results.release(paths, results.stage(paths, document, passed(), 1), NOW, name)
     remove(paths, "1" * 32)
     assert results.released(paths, "1" * 32) == []
-    assert results.mend_names(paths, lambda _: None) == 1
+    assert results.mend_names(paths, lambda _, uid: None) == 1
     assert [link.name for link in (paths.results / "by-name").iterdir()] == ["two"]
 
 
@@ -151,6 +152,39 @@ def test_a_name_whose_newest_result_went_points_at_the_newest_that_is_left(paths
     assert results.mend_names(paths, {"one": left}.get) == 1
     assert (paths.results / "by-name" / "one").resolve() == left
     assert results.mend_names(paths, {"one": left}.get) == 0
+
+
+def released(paths: Paths, number: str, name: str, uid: int | None) -> Path:
+    document = results.document(results.Subject(number * 32, name), passed(), NOW)
+    return results.release(paths, results.stage(paths, document, passed(), 1), NOW, name, uid)
+
+
+def test_a_users_name_leads_to_his_own_result_whatever_others_call_theirs(paths: Paths) -> None:
+    mine = released(paths, "1", "soft/max", 1000)
+    theirs = released(paths, "2", "soft/max", 2000)
+    nobodys = released(paths, "3", "soft/max", None)
+    assert (paths.results / "by-user" / "1000" / "soft_max").resolve() == mine
+    assert (paths.results / "by-user" / "2000" / "soft_max").resolve() == theirs
+    assert (paths.results / "by-name" / "soft_max").resolve() == nobodys
+
+
+def test_a_users_name_whose_newest_result_went_leads_to_the_newest_that_is_left_of_his(paths: Paths) -> None:
+    left = released(paths, "1", "one", 1000)
+    for number, uid in (("2", 1000), ("3", 2000)):
+        released(paths, number, "one", uid)
+    assert results.linked(paths, {"2" * 32}) == {"one": "one"}
+    for number in "23":
+        remove(paths, number * 32)
+    asked: list[tuple[str, int | None]] = []
+
+    def newest(name: str, uid: int | None) -> Path | None:
+        asked.append((name, uid))
+        return left if uid in (None, 1000) else None
+
+    assert results.mend_names(paths, newest) == 3
+    assert sorted(asked, key=str) == [("one", 1000), ("one", 2000), ("one", None)]
+    assert (paths.results / "by-user" / "1000" / "one").resolve() == left
+    assert [folder.name for folder in (paths.results / "by-user").iterdir()] == ["1000"], "he has none left"
 
 
 def test_links_say_whose_results_they_point_at(paths: Paths) -> None:
@@ -167,7 +201,7 @@ def test_the_name_of_a_result_that_a_kill_left_in_the_outbox_stays(paths: Paths)
     by_name = paths.results / "by-name"
     by_name.mkdir()
     (by_name / "one").symlink_to(f"../2026-01/{'1' * 32}")
-    assert results.mend_names(paths, lambda _: None) == 0
+    assert results.mend_names(paths, lambda _, uid: None) == 0
     results.release(paths, waiting, NOW, "one")
     assert (by_name / "one" / "result.json").is_file()
 
