@@ -18,8 +18,12 @@ complete?".
   and every call looks after the observer: a dead thread, an inbox that vanished, came back or was replaced, and an
   exhausted inotify limit lead to a fresh observer, or to polling until one can be had. An inbox that cannot be looked
   at counts as one that vanished: what is wrong with it, the scan says.
-- `wake` may be called from a signal handler, so it takes no lock: it writes to an eventfd, on which `wait` sleeps.
-  A `threading.Event` would not do: a handler that runs inside its `wait` could wait for itself.
+- `wake` may be called from a signal handler, so it waits for no lock: it writes to an eventfd, on which `wait` sleeps.
+  A `threading.Event` would not do: a handler that runs inside its `wait` could wait for itself. A number that was just
+  closed may be another file's, a database's say: so one thread at a time writes, whoever comes meanwhile has it write
+  again, and the end waits for it.
+- A hint is about an entry of the folder that was watched: with a new observer, which may watch another one, they start
+  from nothing.
 """
 
 from __future__ import annotations
@@ -89,6 +93,8 @@ class Watcher:
         self._retry_at_s = 0.0
         self._reason = "not started"
         self._wakeup = -1
+        self._waking = threading.Lock()  # of whoever writes to it, or closes it
+        self._is_wanted = False
 
     def __enter__(self) -> Watcher:
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -100,8 +106,9 @@ class Watcher:
     ) -> None:
         self._drop_observer()
         self._reason = "stopped"
-        wakeup, self._wakeup = self._wakeup, -1
-        os.close(wakeup)
+        with self._waking:
+            wakeup, self._wakeup = self._wakeup, -1
+            os.close(wakeup)
 
     @property
     def mode(self) -> str:
@@ -110,10 +117,15 @@ class Watcher:
 
     def wake(self) -> None:
         """End a `wait` early, or the next one at once. May be called from any thread and from a signal handler."""
-        wakeup = self._wakeup
-        if wakeup >= 0:
-            with contextlib.suppress(OSError):  # closed just now, or the counter is full: awake anyway
-                os.eventfd_write(wakeup, 1)
+        self._is_wanted = True
+        while self._is_wanted and self._waking.acquire(blocking=False):
+            try:
+                self._is_wanted = False
+                if self._wakeup >= 0:
+                    with contextlib.suppress(OSError):  # the counter is full: awake anyway
+                        os.eventfd_write(self._wakeup, 1)
+            finally:
+                self._waking.release()
 
     def wait(self, timeout_s: float) -> Hints:
         """Sleep until something may have happened, at most `timeout_s` or until the next scan is due."""
@@ -155,11 +167,12 @@ class Watcher:
         return mount.fstype if mount and mount.is_network else None
 
     def _start_observer(self) -> None:
+        self._hints = _HintSet()
         try:
             self._observer = _Observer(self._inbox, self._hints, self.wake)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
             self._retry_at_s = time.monotonic() + _RETRY_S
-            self._fall_back(f"inotify: {error.strerror or error}")
+            self._fall_back(f"inotify: {getattr(error, 'strerror', None) or error}")
             return
         self._reason = ""
         self.wake()  # what arrived before the watch was there made no event
@@ -228,7 +241,8 @@ class _Emitter(InotifyFullEmitter):
 
 
 class _Observer:
-    """One watchdog observer on one folder, with the threads it started. Raises `OSError` when inotify is exhausted."""
+    """One watchdog observer on one folder, with the threads it started. Raises `OSError` when inotify is exhausted,
+    `RuntimeError` when no thread can be started."""
 
     def __init__(self, inbox: Path, hints: _HintSet, wake: Callable[[], None]) -> None:
         folder = os.path.realpath(inbox)  # watchdog does not follow a link at the end of a path
@@ -240,7 +254,7 @@ class _Observer:
         try:
             self._observer.schedule(_Handler(folder, hints, wake), folder, event_filter=_EVENTS)
             self._observer.start()
-        except OSError:
+        except (OSError, RuntimeError):
             self._observer.stop()
             raise
         started = set(threading.enumerate()) - before

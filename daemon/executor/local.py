@@ -88,6 +88,7 @@ class LocalEngine:
         self._cancelled: set[str] = set()
         self._lock = threading.Lock()
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge-starter")
+        self._starter.submit(int)  # its thread starts now: what waits for one that cannot start would be done later
         self._workshop = Workshop(settings, self._ahead, self._started)
         self._closed = False
 
@@ -282,8 +283,10 @@ class LocalEngine:
         """A process started by the thread that outlives it. Raises `HarnessError`."""
         try:
             return self._starter.submit(make).result()
-        except RuntimeError as error:  # the starter was shut down
-            raise HarnessError("the engine is closed") from error
+        except (OSError, RuntimeError) as error:  # the starter was shut down, or the host has no thread to spare
+            raise HarnessError(
+                "the engine is closed" if self._closed else f"nothing can be started: {error}"
+            ) from error
 
     def _fresh_judge(self, slot: int) -> JudgeProcess:
         self._make_room(slot)

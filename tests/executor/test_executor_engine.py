@@ -23,6 +23,7 @@ from daemon.executor.local import LocalEngine
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import CellLimits
 from daemon.executor.supervise import start_plain
+from daemon.executor.trusted import TrustedProcess
 from daemon.verdict import Verdict
 
 pytestmark = pytest.mark.sandbox
@@ -166,6 +167,18 @@ def test_a_judge_outlives_the_thread_that_first_used_it(own: LocalEngine, tmp_pa
     assert Judged(outcome[0]).verdict is Verdict.PASSED  # type: ignore[arg-type]
     own.evaluate(JobSpec("again", "x", bundle), no_progress)
     assert own._judges[0].program._process.pid == pid
+
+
+def test_what_cannot_be_started_is_told_as_it_is(tmp_path: Path) -> None:
+    def make() -> TrustedProcess:
+        raise RuntimeError("can't start new thread")
+
+    engine = LocalEngine(small_settings(tmp_path))
+    with pytest.raises(HarnessError, match="nothing can be started: can't start new thread"):
+        engine._started(make)
+    engine.close()
+    with pytest.raises(HarnessError, match="the engine is closed"):
+        engine._started(make)
 
 
 def test_two_engines_at_once_do_not_disturb_each_other(engine: LocalEngine, own: LocalEngine, tmp_path: Path) -> None:

@@ -222,6 +222,68 @@ def test_an_exhausted_inotify_limit_means_polling_and_is_tried_again(
         assert watcher.mode == "inotify"
 
 
+def test_a_host_without_a_thread_to_spare_means_polling_and_is_tried_again(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = threading.active_count()
+    with monkeypatch.context() as full:
+        full.setattr(InotifyObserver, "start", lambda _: (_ for _ in ()).throw(RuntimeError("can't start new thread")))
+        with Watcher(inbox, polling="never", scan_interval_s=0.01) as watcher:
+            assert watcher.mode == "polling (inotify: can't start new thread)"
+            full.undo()
+            watcher._retry_at_s = 0.0
+            watcher.wait(0)
+            assert watcher.mode == "inotify"
+    assert threading.active_count() <= before
+
+
+def test_what_was_moved_into_a_folder_that_was_the_inbox_says_nothing_about_the_next_one(
+    watching: Watcher, inbox: Path
+) -> None:
+    outside = inbox.parent / "x"
+    outside.write_text("")
+    outside.rename(inbox / "bundle")
+    deadline_s = time.monotonic() + LIMIT_S
+    while "bundle" not in watching._hints._names:
+        assert time.monotonic() < deadline_s
+        watching._sleep(0.05)
+    inbox.rename(inbox.with_name("gone"))
+    inbox.mkdir()
+    (inbox / "bundle").write_text("half of one")
+    assert watching.wait(0).moved_in == frozenset()
+    assert watching.mode == "inotify"
+
+
+def test_nothing_is_closed_while_somebody_wakes_it_and_whoever_wakes_it_meanwhile_is_heard(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed descriptor's number may be another file's a moment later."""
+    writing, go_on, written, write = threading.Event(), threading.Event(), [], os.eventfd_write
+
+    def slow(descriptor: int, value: int) -> None:
+        writing.set()
+        assert go_on.wait(LIMIT_S)
+        write(descriptor, value)
+        written.append(descriptor)
+
+    watcher = Watcher(inbox, polling="always")
+    watcher.__enter__()
+    monkeypatch.setattr(os, "eventfd_write", slow)
+    waker = threading.Thread(target=watcher.wake)
+    waker.start()
+    assert writing.wait(LIMIT_S)
+    watcher.wake()  # as a signal handler would: at once, although another is at it
+    ended = threading.Thread(target=watcher.__exit__, args=(None, None, None))
+    ended.start()
+    ended.join(0.2)  # what does not wait would have closed it by then
+    go_on.set()
+    for thread in (waker, ended):
+        thread.join(LIMIT_S)
+        assert not thread.is_alive()
+    assert written, "it was closed under whoever wrote"
+    watcher.wake()
+
+
 def test_a_flood_of_renames_keeps_the_hints_bounded(
     watching: Watcher, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
