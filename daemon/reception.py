@@ -9,7 +9,7 @@ than a tenth of the time. An entry that is another one by now is found out when 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +51,10 @@ class Reception:
         doorbell: Doorbell,
         *,
         left_alone: Callable[[], int] = lambda: 0,
+        set_aside: Callable[[], frozenset[Hashable]] = frozenset,
     ) -> None:
-        """`owner`: what this daemon's leases carry. `left_alone`: how many queued jobs it leaves alone for now."""
+        """`owner`: what this daemon's leases carry. `left_alone`: how many queued jobs it leaves alone for now.
+        `set_aside`: submitters (uids) of whom it takes no job now."""
         self._settings = settings
         self._owner = owner
         self._paths = settings.paths
@@ -68,6 +70,7 @@ class Reception:
         self._line = Line()
         self._first: dict[str, str] = {}  # by job id, of the entries that have one
         self._left_alone = left_alone
+        self._set_aside = set_aside
         self._left = 0
         self._next_look_s = 0.0
         self._complaint = log.Complaint()
@@ -83,7 +86,7 @@ class Reception:
         else:
             self._let_in(moved_in, now_s)
         may_claim = may_claim and bool(self._line) and self.is_open()
-        room = self._settings.claim_ahead - self.queued() if may_claim else 0
+        room = self._settings.claim_ahead - self.queued(self._waiting_aside()) if may_claim else 0
         for entry in self._next() if room > 0 else ():
             taken = self._claim(entry)
             room -= taken
@@ -127,9 +130,10 @@ class Reception:
 
     def _next(self) -> Iterator[Seen]:
         """What may be claimed, in order: submitters take turns."""
-        quota = self._settings.submitter_quota
+        quota, set_aside = self._settings.submitter_quota, self._set_aside()
         on_the_way = self._history.unfinished_by_submitter() if quota is not None else {}
-        return within_quota(self._line.take(), on_the_way, quota)
+        entries = (entry for entry in self._line.take() if entry.submitter_uid not in set_aside)
+        return within_quota(entries, on_the_way, quota)
 
     def _claim(self, entry: Seen) -> int:
         self._doorbell.looking_at(entry.name)
@@ -160,11 +164,18 @@ class Reception:
         if finished is not None:
             self._doorbell.refused(finished)
 
-    def queued(self) -> int:
+    def _waiting_aside(self) -> int:
+        """How many queued jobs take nobody's place because nothing of their submitters is taken now. Nor is more of
+        theirs claimed."""
+        if not (uids := self._set_aside()):
+            return 0
+        return sum(count for uid, count in self._history.unfinished_by_submitter().items() if uid in uids)
+
+    def queued(self, aside: int = 0) -> int:
         """How many jobs wait in the database that this daemon may judge now, as far as it claims ahead. One it had to
-        defer, or leaves alone for a while, takes nobody's place.
+        defer, or leaves alone for a while, takes nobody's place; nor do so many more of them, `aside`.
         """
-        left_alone = self._left_alone()
+        left_alone = self._left_alone() + aside
         waiting = self._history.waiting_for(self._owner, at_most=self._settings.claim_ahead + left_alone)
         return max(waiting - left_alone, 0)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -128,6 +129,10 @@ class Service:
             meanwhile=self._while_reconciling,
         )
         self._left_alone = Aside(_AGAIN_S)
+        self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
+        self._workers: Workers[Lease] = Workers(
+            engine.at_once, self._take, self._work, lambda lease: lease.submitter_uid
+        )
         self._reception = Reception(
             settings,
             self._desk,
@@ -135,9 +140,8 @@ class Service:
             self._spool.owner.tag,
             Doorbell(self._claiming, self._claimed, self._count),
             left_alone=lambda: len(self._left_alone.names(time.monotonic())),
+            set_aside=self._workers.left_alone,
         )
-        self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
-        self._workers: Workers[Lease] = Workers(engine.at_once, self._take, self._work)
         self._pulse: Pulse[Lease] = Pulse(
             settings.lease_s / 3,
             lambda lease, progress: self._repository.heartbeat(lease, settings.lease_s, progress),
@@ -291,9 +295,10 @@ class Service:
 
     # -- one job, in a slot's thread ------------------------------------------------------------------------------
 
-    def _take(self) -> Lease | None:
-        """The next job for a slot. Passed over are those that another slot is still at (a lease may run out while the
-        database is away), and for a while those that wait for a device which is set aside, or could not begin."""
+    def _take(self, left_alone: frozenset[Hashable]) -> Lease | None:
+        """The next job for a slot, of nobody of `left_alone` (uids). Passed over are those that another slot is still
+        at (a lease may run out while the database is away), and for a while those that wait for a device which is set
+        aside, or could not begin."""
         self._monitor.asking()
         if (
             self._stop.is_set()
@@ -309,6 +314,7 @@ class Service:
             self._turns.order,
             oldest=self._turns.is_for_the_oldest(),
             passed_over=self._at_work | self._left_alone.names(time.monotonic()),
+            not_of=left_alone,
         )
         if lease is not None:
             self._turns.served(lease.submitter_uid)

@@ -19,7 +19,7 @@ point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -112,6 +112,7 @@ class Repository:
         *,
         oldest: bool = False,
         passed_over: Collection[str] = (),
+        not_of: Collection[Hashable] = (),
     ) -> Lease | None:
         """Lease the waiting job of highest priority, of these the oldest: queued -> claimed. None: nothing to do.
 
@@ -119,19 +120,24 @@ class Repository:
         `turns`: submitters (uids) in the order in which they come at equal priority, after all who are not named.
 
         Every job goes to exactly one caller. `owner` names the process (host-boot-pid); the lease lasts `lease_s`
-        seconds by the database's clock. Passed over are the few jobs of `passed_over`, jobs that `owner` has deferred,
+        seconds by the database's clock. Passed over are the few jobs of `passed_over`, all of the submitters `not_of`
+        (uids), jobs that `owner` has deferred,
         jobs that used up `max_attempts`, and, on Postgres, rows another caller is just leasing.
         """
         with self._database.write() as connection:
             open_piles = piles.open_to(connection, owner)
             if not open_piles:
                 return None
-            job_id = connection.scalar(
-                leases.next_waiting(
-                    tuple(open_piles), self.max_attempts, tuple(turns), oldest=oldest, passed_over=bool(passed_over)
-                ),
-                {"passed_over": list(passed_over)} if passed_over else None,
+            query = leases.next_waiting(
+                tuple(open_piles),
+                self.max_attempts,
+                tuple(turns),
+                oldest=oldest,
+                passed_over=bool(passed_over),
+                not_of=bool(not_of),
             )
+            given = {"passed_over": list(passed_over), "not_of": list(not_of)}
+            job_id = connection.scalar(query, {name: values for name, values in given.items() if values})
             return None if job_id is None else leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 
     def lease(self, job_id: str, owner: str, lease_s: float) -> Lease | None:

@@ -6,7 +6,7 @@ import sys
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Float, Select, bindparam, case, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Float, Select, bindparam, case, delete, func, insert, select, update
 
 from daemon.db import piles
 from daemon.db import repository_rows as rows
@@ -75,16 +75,19 @@ def next_waiting(
     *,
     oldest: bool = False,
     passed_over: bool = False,
+    not_of: bool = False,
 ) -> Select[str]:
     """The query for the job that comes next in these piles, which locks it where the database can do that.
 
     Only the first of each pile are compared: who takes turns does so among those. A queue is hardly ever longer, and
     when it is (jobs that only a new daemon can serve), nobody sorts all of it for each lease. `passed_over`: not those
-    that the parameter of this name has.
+    that the parameter of this name has; `not_of`: not those of these submitters.
     """
     may_come = Job.attempts < max_attempts
     if passed_over:
         may_come &= Job.id.not_in(bindparam("passed_over", expanding=True))
+    if not_of:
+        may_come &= func.coalesce(Job.submitter_uid, -1).not_in(bindparam("not_of", expanding=True))
     order = [*piles.BY_AGE] if oldest else [*piles.BY_PRIORITY]
     first = piles.first_of(open_piles, COMPARED, order, may_come)
     if turns and not oldest:

@@ -8,37 +8,45 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from daemon import log
 from daemon.errors import HarnessError
+from daemon.scheduler.faults import Faults
 
 Job = TypeVar("Job")
 _IDLE_LIMIT_S = 1.0
 _PAUSE_AFTER_FAULT_S = 2.0
-_LONGEST_PAUSE_S = 60.0
-_FAULTS_COUNTED = 10
 
 
 class Workers(Generic[Job]):
-    """`take` answers the next job or None; `work` does it, handles its own outcomes, and answers whether it went well.
+    """`take` answers the next job or None, of nobody whom it is given; `work` does it, handles its own outcomes, and
+    answers whether it went well; `whose` tells whose it is, None where nobody knows.
 
-    `HarnessError` and `OSError` from either pause the thread for a moment; so does a job that did not go well, and the
-    longer the more of them there were in a row: whatever fails them must not use up every job's attempts in seconds.
-    Any other exception is a bug: it is logged and the thread goes on.
+    `HarnessError` and `OSError` from either pause the thread for a moment; so does a job that did not go well, and what
+    else that means is up to `Faults`. Any other exception is a bug: it is logged and the thread goes on.
     """
 
-    def __init__(self, count: int, take: Callable[[], Job | None], work: Callable[[Job], bool]) -> None:
+    def __init__(
+        self,
+        count: int,
+        take: Callable[[frozenset[Hashable]], Job | None],
+        work: Callable[[Job], bool],
+        whose: Callable[[Job], Hashable | None] = lambda _: None,
+    ) -> None:
         self._take = take
         self._work = work
+        self._whose = whose
+        self._faults = [Faults() for _ in range(count)]
         self._changed = threading.Condition()
         self._stopping = False
         self._last_fault = ""
         self._busy = 0
         self._wakes = 0
         self._threads = [
-            threading.Thread(target=self._serve, name=f"slot-{slot}", daemon=True) for slot in range(count)
+            threading.Thread(target=self._serve, args=(faults,), name=f"slot-{slot}", daemon=True)
+            for slot, faults in enumerate(self._faults)
         ]
 
     def start(self) -> None:
@@ -49,6 +57,12 @@ class Workers(Generic[Job]):
     def busy(self) -> int:
         """How many jobs are being done now."""
         return self._busy
+
+    def left_alone(self) -> frozenset[Hashable]:
+        """Those of whom no thread takes a job now."""
+        now_s = time.monotonic()
+        told = [faults.left_alone(now_s) for faults in self._faults]
+        return frozenset.intersection(*told) if told else frozenset()
 
     def wake(self) -> None:
         """There may be something to take."""
@@ -67,20 +81,16 @@ class Workers(Generic[Job]):
             thread.join(max(deadline - time.monotonic(), 0.0))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _serve(self) -> None:
-        failed_in_a_row = 0
+    def _serve(self, faults: Faults) -> None:
         while not self._stopping:
             seen = self._wakes
             try:
-                went_well = self._one()
+                pause_s = self._one(faults)
                 self._last_fault = ""
-                if went_well is None:
+                if pause_s is None:
                     self._rest(seen)
-                elif went_well:
-                    failed_in_a_row = 0
-                else:
-                    self._pause(min(_PAUSE_AFTER_FAULT_S * 2**failed_in_a_row, _LONGEST_PAUSE_S))
-                    failed_in_a_row = min(failed_in_a_row + 1, _FAULTS_COUNTED)
+                elif pause_s:
+                    self._pause(pause_s)
             except (HarnessError, OSError) as error:
                 if str(error) != self._last_fault:  # an outage is told once, not at every try
                     log.story("cannot take or finish a job now", level=30, reason=error)
@@ -90,13 +100,18 @@ class Workers(Generic[Job]):
                 log.LOGGER.exception("a job ended with a bug in evald")
                 self._pause()
 
-    def _one(self) -> bool | None:
-        """Whether a job went well; None when there is none."""
+    def _one(self, faults: Faults) -> float | None:
+        """Do one job: for how long to rest after it. None when there is none."""
         with self._changed:
             self._busy += 1
         try:
-            job = self._take()
-            return None if job is None else self._work(job)
+            job = self._take(faults.left_alone(time.monotonic()))
+            if job is None:
+                return None
+            if not self._work(job):
+                return faults.failed(self._whose(job), time.monotonic())
+            faults.went_well(self._whose(job))
+            return 0.0
         finally:
             with self._changed:
                 self._busy -= 1

@@ -471,6 +471,19 @@ class TestGiveBack:
         ]
         assert [lease and lease.job_id for lease in taken] == [ids[1], ids[2], None, ids[0]]
 
+    @pytest.mark.parametrize("oldest", [False, True])
+    def test_jobs_of_some_submitters_can_be_passed_over(self, repository: Repository, oldest: bool) -> None:
+        jobs = [replace(new_job(), submitter_uid=uid) for uid in (1000, 1000, 2000, None)]
+        for job in jobs:
+            repository.register(job)
+        taken = [
+            repository.lease_next("me", LEASE_S, turns=(1000,), oldest=oldest, passed_over={"x"}, not_of=uids)
+            for uids in ({1000, 3000}, [1000], {1000}, {2000})
+        ]
+        ids = [lease and lease.job_id for lease in taken]
+        assert set(ids[:2]) == {jobs[2].job_id, jobs[3].job_id}
+        assert ids[2:] == [None, jobs[0].job_id]
+
     def test_withdrawing_by_id_takes_the_job_from_its_holder(self, repository: Repository) -> None:
         lease = leased(repository)
         assert repository.withdraw(lease.job_id)

@@ -11,6 +11,7 @@ import pytest
 
 from daemon import log
 from daemon.errors import HarnessError, LostClaim
+from daemon.scheduler.faults import Faults
 from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.turns import Aside
 from daemon.scheduler.workers import Workers
@@ -38,7 +39,7 @@ def test_every_job_is_done_once_and_a_bug_in_one_does_not_cost_the_slot() -> Non
             finished.set()
         return True
 
-    workers = Workers(2, lambda: take_from(jobs), work)
+    workers = Workers(2, lambda _: take_from(jobs), work)
     workers.start()
     for job in range(4):
         jobs.put(job)
@@ -54,7 +55,7 @@ def test_a_storage_fault_while_taking_is_waited_out() -> None:
     outcomes = iter([HarnessError("away"), 7])
     done = threading.Event()
 
-    def take() -> int | None:
+    def take(_: frozenset[object]) -> int | None:
         attempts.release()
         outcome = next(outcomes, None)
         if isinstance(outcome, HarnessError):
@@ -81,13 +82,64 @@ def test_the_more_jobs_fail_in_a_row_the_longer_a_slot_rests(monkeypatch: pytest
     jobs: queue.SimpleQueue[int] = queue.SimpleQueue()
     for job in range(len(outcomes)):
         jobs.put(job)
-    workers = Workers(1, lambda: take_from(jobs), lambda job: outcomes[job])
+    workers = Workers(1, lambda _: take_from(jobs), lambda job: outcomes[job])
     workers.start()
     deadline_s = time.monotonic() + LIMIT_S
     while len(pauses) < outcomes.count(False) and time.monotonic() < deadline_s:
         time.sleep(0.01)
     assert workers.stop(LIMIT_S)
     assert pauses == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 2.0]
+
+
+def test_whoever_has_jobs_that_fail_one_after_the_other_is_left_alone_and_the_slot_goes_on() -> None:
+    faults = Faults()
+    pauses = [faults.failed("mallory", 100.0) for _ in range(8)]
+    assert pauses == [2.0] * 8
+    assert faults.left_alone(159.0) == {"mallory"}
+    faults.went_well("alice")
+    assert faults.left_alone(159.0) == {"mallory"}
+    assert faults.left_alone(160.0) == set()
+    faults.went_well("mallory")
+    faults.failed("mallory", 200.0)
+    assert faults.left_alone(201.0) == {"mallory"}
+    assert faults.left_alone(202.0) == set()
+
+
+def test_where_jobs_of_several_fail_it_is_the_slot() -> None:
+    faults = Faults()
+    assert [faults.failed(uid, 0.0) for uid in (1, 2, 1, 3, 4, 5, 6, 7)] == [2.0, 4.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    faults.went_well(1)
+    assert faults.failed(2, 0.0) == 2.0
+    for uid in range(1000):
+        faults.failed(uid, 0.0)
+    assert len(faults.left_alone(1.0)) == 64
+
+
+def test_only_whom_no_slot_serves_is_left_alone_by_all() -> None:
+    workers: Workers[int] = Workers(2, lambda _: None, lambda _: True)
+    assert workers.left_alone() == set()
+    first, second = workers._faults
+    for _ in range(9):
+        first.failed("mallory", time.monotonic())
+    assert workers.left_alone() == set()
+    for _ in range(9):
+        second.failed("mallory", time.monotonic())
+    assert workers.left_alone() == {"mallory"}
+
+
+def test_a_slot_takes_nothing_of_whoever_it_leaves_alone() -> None:
+    asked: queue.SimpleQueue[frozenset[object]] = queue.SimpleQueue()
+
+    def take(left_alone: frozenset[object]) -> int | None:
+        asked.put(left_alone)
+        return None
+
+    workers = Workers(1, take, lambda _: True)
+    for _ in range(9):
+        workers._faults[0].failed("mallory", time.monotonic())
+    workers.start()
+    assert asked.get(timeout=LIMIT_S) == {"mallory"}
+    assert workers.stop(LIMIT_S)
 
 
 def test_what_is_left_alone_comes_back_after_a_while_and_is_bounded() -> None:
@@ -219,7 +271,7 @@ class StuckThread:
 
 def test_stopping_takes_as_long_as_it_may_for_all_threads_together(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    workers = Workers(0, lambda: None, lambda _: True)
+    workers = Workers(0, lambda _: None, lambda _: True)
     monkeypatch.setattr(workers, "_threads", [StuckThread(clock) for _ in range(6)])
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     assert not workers.stop(5.0)
@@ -233,7 +285,7 @@ def test_an_outage_is_told_once_and_the_next_one_again(monkeypatch: pytest.Monke
     outcomes = iter([HarnessError("away"), HarnessError("away"), 1, HarnessError("away"), 2])
     done = threading.Event()
 
-    def take() -> int | None:
+    def take(_: frozenset[object]) -> int | None:
         outcome = next(outcomes, None)
         if isinstance(outcome, HarnessError):
             raise outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,9 +35,12 @@ def write_bundle(folder: Path, source: str = RIGHT, **fields: object) -> Path:
     return folder
 
 
-def drop(home: Path, name: str, source: str = RIGHT, **fields: object) -> None:
-    """Write a bundle beside the inbox, then rename it in, as a careful sender does."""
+def drop(home: Path, name: str, source: str = RIGHT, *, uid: int | None = None, **fields: object) -> None:
+    """Write a bundle beside the inbox, then rename it in, as a careful sender does. `uid`: whose it is, if not ours."""
     staged = write_bundle(home / "outside" / name, source, **fields)
+    if uid is not None:
+        for place in (staged, *staged.iterdir()):
+            os.chown(place, uid, uid)
     inbox = home / "inbox"
     inbox.mkdir(exist_ok=True)
     staged.rename(inbox / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from daemon.evaluation import Evaluation
 from daemon.executor.rehearsal import RehearsalEngine
 from daemon.lifecycle import JobState
 from daemon.room import Room
-from daemon.scheduler import workers
+from daemon.scheduler import faults, workers
 from daemon.verdict import Verdict
 
 
@@ -61,9 +62,9 @@ class Stubborn(RehearsalEngine):
 
 
 @contextmanager
-def daemon(home: Path, engine: Stubborn) -> Iterator[service.Service]:
+def daemon(home: Path, engine: Stubborn, **options: int) -> Iterator[service.Service]:
     """One that runs in a thread."""
-    settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, lease_s=600)
+    settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, lease_s=600, **options)
     settings.paths.create()
     migrate.ensure_ready(settings.database_url)
     running = service.Service(settings, engine, service.Silence())
@@ -213,14 +214,14 @@ def test_a_database_that_does_not_answer_when_a_job_begins_costs_it_no_attempt(
 
 
 def test_faults_in_a_row_are_spaced_out_and_end_in_quarantine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    pause = workers.Workers._pause
+    told: list[float] = []
+    pause_s = faults._pause_s
 
-    def counted(pool: workers.Workers[object], pause_s: float) -> None:
-        pauses.append(pause_s)
-        pause(pool, 0.0)
+    def counted(count: int) -> float:
+        told.append(pause_s(count))
+        return 0.0
 
-    monkeypatch.setattr(workers.Workers, "_pause", counted)
+    monkeypatch.setattr(faults, "_pause_s", counted)
     with daemon(tmp_path / "home", Stubborn(1)) as running:
         for name in ("unlucky", "unlucky2"):
             drop(tmp_path / "home", name)
@@ -234,7 +235,33 @@ def test_faults_in_a_row_are_spaced_out_and_end_in_quarantine(tmp_path: Path, mo
             AttemptOutcome.RETRIED,
             AttemptOutcome.BROKEN,
         ]
-    assert pauses == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0], "a job that is given up does not begin the row anew"
+    assert told[::2] == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0], "a job that is given up does not begin the row anew"
+    assert told[1::2] == [2.0] * 6, "they are all one submitter's"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_whoever_has_jobs_that_evald_fails_at_holds_up_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do those of his that have been claimed: there is room for one."""
+    failed = faults.Faults.failed
+
+    def for_long(slot: faults.Faults, whose: int, now_s: float) -> float:
+        failed(slot, whose, now_s + 3600.0)
+        return 0.0
+
+    monkeypatch.setattr(faults.Faults, "failed", for_long)
+    with daemon(tmp_path / "home", Stubborn(2), claim_ahead=1) as running:
+        for number in range(3):
+            drop(tmp_path / "home", f"unlucky{number}", uid=4321)
+        wait_for(lambda: {4321} <= running._workers.left_alone(), "all slots to leave him alone")
+        names = [f"good{number}" for number in range(5)]
+        for name in names:
+            drop(tmp_path / "home", name)
+        wait_for(lambda: ended(running, *names), "the others")
+        unlucky = [job for name, job in jobs(running).items() if name.startswith("unlucky")]
+        assert sum(job.attempts for job in unlucky) == 2, "one for each slot"
+        assert {job.state for job in unlucky} == {JobState.QUEUED}
 
 
 def test_a_copy_that_cannot_be_removed_costs_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

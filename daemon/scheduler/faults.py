@@ -1,0 +1,53 @@
+"""Whose jobs evald failed at, at one slot, and what it leaves alone for that: this submitter's jobs, or all of them.
+
+Theory of operation: whatever makes jobs fail must not use up all of their attempts in seconds, so there is a pause
+after each. What one submitter has dropped may be the reason, and then nobody else should wait for it: the more of a
+submitter's jobs fail in a row, the longer this slot takes none of his, while it rests for a moment only. Where those of
+several fail one after the other it is the slot, and it rests the longer the more of them there were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+_PAUSE_S = 2.0
+_LONGEST_S = 60.0
+_COUNTED = 10
+_REMEMBERED = 64
+
+
+class Faults:
+    """Of one slot. For its own thread, but for `left_alone`."""
+
+    def __init__(self) -> None:
+        self._failing: set[Hashable] = set()  # since a job went well here
+        self._in_a_row: dict[Hashable, int] = {}
+        self._until_s: dict[Hashable, float] = {}
+
+    def failed(self, whose: Hashable | None, now_s: float) -> float:
+        """A job of this submitter did: for how long the slot had better rest. None: nobody knows whose it was, and
+        there is nobody to be left alone."""
+        self._failing.add(object() if whose is None else whose)
+        if whose is not None:
+            count = self._in_a_row[whose] = self._in_a_row.pop(whose, 0) + 1
+            self._until_s = {**self._until_s, whose: now_s + _pause_s(count)}
+            if len(self._in_a_row) > _REMEMBERED:
+                self._forget(next(iter(self._in_a_row)))
+        return _pause_s(len(self._failing))
+
+    def went_well(self, whose: Hashable | None) -> None:
+        """A job of this submitter did: the slot is sound, and so is he."""
+        self._failing.clear()
+        self._forget(whose)
+
+    def left_alone(self, now_s: float) -> frozenset[Hashable]:
+        """Those of whom it takes no job now."""
+        return frozenset(whose for whose, until_s in self._until_s.items() if until_s > now_s)
+
+    def _forget(self, whose: Hashable | None) -> None:
+        self._in_a_row.pop(whose, None)
+        self._until_s = {other: until_s for other, until_s in self._until_s.items() if other != whose}
+
+
+def _pause_s(count: int) -> float:
+    return float(min(_PAUSE_S * 2 ** min(count - 1, _COUNTED), _LONGEST_S))
