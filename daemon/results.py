@@ -280,6 +280,12 @@ def months(paths: Paths) -> Iterator[Path]:
     return paths.results.glob("[0-9]*-[0-9]*")
 
 
+def shown_in(paths: Paths) -> tuple[Path, ...]:
+    """The folders that the next result is shown in, as far as they are there."""
+    places = (paths.results, paths.results / "by-name", *sorted(months(paths))[-1:])
+    return tuple(folder for folder in places if folder.exists())
+
+
 def are_any(paths: Paths) -> bool:
     """Whether there is, or was, a visible result."""
     return any(True for _ in months(paths))

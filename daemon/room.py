@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon import mounts
+from daemon import mounts, results
 from daemon.config import Settings
 from daemon.intake.owner import Owner
 from daemon.paths import Paths
@@ -38,11 +38,10 @@ def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None
     """Why daemons of this inbox that run on this host claim nothing, seen from another process: they themselves tell
     only their log. None where there are none, and where this user may not look.
     """
-    inbox, host = settings.paths.inbox, Owner.current().host
-    if not any(daemon.is_there and (daemon.host, daemon.inbox) == (host, str(inbox)) for daemon in daemons):
+    if not _any_here(settings, daemons):
         return None
     try:
-        inbox.stat()
+        settings.paths.inbox.stat()
         is_their_user = settings.paths.state.stat().st_uid == os.geteuid()
         return obstacle(settings) if is_their_user else _of_disks(settings)
     except PermissionError:
@@ -51,19 +50,43 @@ def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None
         return f"{error.filename}: {error.strerror}"
 
 
+def backlog(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None:
+    """Why what those daemons have judged does not get where people look for it: it counts, and is neither lost nor
+    judged again, but results wait in the outbox, or bundles in `work/`. None where this user is not theirs."""
+    paths = settings.paths
+    try:
+        if not _any_here(settings, daemons) or paths.state.stat().st_uid != os.geteuid():
+            return None
+        if (shut := _shut(results.shown_in(paths))) is not None:
+            return f"results stay in {paths.outbox}: {shut}"
+        if (shut := _shut((paths.archive, paths.rejected, paths.quarantine))) is not None:
+            return f"judged bundles stay in {paths.work}: {shut}"
+    except OSError:  # that somebody cannot look is told with what hinders claims
+        return None
+    return None
+
+
+def _any_here(settings: Settings, daemons: Iterable[DaemonRecord]) -> bool:
+    """Whether one of `daemons` runs on this host, for this inbox."""
+    here = (Owner.current().host, str(settings.paths.inbox))
+    return any(daemon.is_there and (daemon.host, daemon.inbox) == here for daemon in daemons)
+
+
 def obstacle(settings: Settings) -> str | None:
     """What lies between an inbox that is there and a claim by this user: too little room, how things are mounted, whose
     folders they are. Raises `OSError`."""
-    return _of_disks(settings) or _not_ours(settings.paths)
+    paths = settings.paths
+    # To move a bundle from the inbox to where claimed ones lie, and to judge it then.
+    return _of_disks(settings) or _shut((paths.inbox, paths.work, paths.jobs, paths.outbox))
 
 
 def _of_disks(settings: Settings) -> str | None:
     return lack(settings) or _cannot_be_renamed(settings.paths)
 
 
-def _not_ours(paths: Paths) -> str | None:
-    """Why this user can move nothing from the inbox to where claimed bundles lie, or could not judge it then."""
-    for folder in (paths.inbox, paths.work, paths.jobs, paths.outbox):
+def _shut(folders: Iterable[Path]) -> str | None:
+    """The first of these that this user may not write into; what is missing is made when it is needed."""
+    for folder in folders:
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             return f"user {os.geteuid()} may not write into {folder}"
     return None

@@ -46,7 +46,7 @@ def _home(settings: Settings) -> Check:
     paths = settings.paths
     if not paths.home.exists() and not paths.inbox.exists():
         return Check("home", Status.OK, f"{paths.home} is not there yet; evald run makes it")
-    folders = (*paths.spool, paths.results, paths.outbox, paths.state, paths.jobs)
+    folders = (*paths.spool, *results.shown_in(paths), paths.outbox, paths.state, paths.jobs)
     unwritable = [str(folder) for folder in folders if _is_refused(folder)]
     if unwritable:
         places = " ".join(map(shlex.quote, unwritable))

@@ -76,7 +76,7 @@ def troubles(daemons: tuple[DaemonRecord, ...], *, is_drained: bool = False) -> 
 
 
 def hindrances(settings: Settings, daemons: tuple[DaemonRecord, ...]) -> Iterator[str]:
-    """Why daemons that are there claim nothing, in words."""
+    """Why daemons that are there claim nothing, or cannot put away what they have judged, in words."""
     from daemon import room
     from daemon.intake.pause import pause_reason
 
@@ -85,6 +85,8 @@ def hindrances(settings: Settings, daemons: tuple[DaemonRecord, ...]) -> Iterato
         yield f"no new bundle is claimed{reason}: type rm {shlex.quote(str(settings.paths.pause))}"
     if (lacking := room.hindrance(settings, daemons)) is not None:
         yield f"no new bundle is claimed: {lacking}"
+    if (backlog := room.backlog(settings, daemons)) is not None:
+        yield backlog
 
 
 def _drained(host: str) -> str:

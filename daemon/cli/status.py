@@ -98,7 +98,7 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
     held = (JobState.CLAIMED, JobState.RUNNING)
     running = history.jobs(state=held, limit=_RUNNING_SHOWN).jobs if history and any(counts[s] for s in held) else ()
     daemons = history.daemons() if history else ()
-    hindrance = room.hindrance(settings, daemons)
+    hindrance, backlog = room.hindrance(settings, daemons), room.backlog(settings, daemons)
     drained = history.drained_hosts() if history else {}
     deferrals = history.deferrals(limit=_DEFERRALS_READ) if history and counts[JobState.QUEUED] else ()
     refused = deferred.in_inbox(history, inbox)
@@ -109,6 +109,7 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
                 "home": str(settings.paths.home),
                 "paused": paused,
                 "hindrance": hindrance,
+                "backlog": backlog,
                 "inbox": inbox_entries.document(inbox, refused),
                 "jobs": {str(state): count for state, count in counts.items()},
                 "daemons": [hosts.document(daemon, running) for daemon in daemons],
@@ -126,6 +127,8 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
         fields.append(("paused", f"{paused or 'no reason given'} (remove {settings.paths.pause} to go on)"))
     if hindrance is not None:
         fields.append(("waits", f"no new bundle is claimed: {hindrance}"))
+    if backlog is not None:
+        fields.append(("stays", backlog))
     screen.fields(fields)
     hosts.show(daemons, running)
     idle = set(drained) - {daemon.host for daemon in daemons}

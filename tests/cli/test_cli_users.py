@@ -19,6 +19,10 @@ from daemon.cli.check import Status
 from daemon.cli.eval import _settings_for
 from daemon.config import Settings
 from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.records import DaemonNote
+from daemon.db.repository import Repository
+from daemon.intake.owner import Owner
 
 NOBODY = 65534
 
@@ -142,24 +146,60 @@ def test_tokens_are_for_the_user_that_evald_serve_runs_as(evald: Evald, served: 
     assert "for the user that the server runs as" in refused.err
 
 
-@pytest.mark.parametrize("folder", ["work", "outbox", "jobs"])
-def test_a_folder_that_takes_nothing_from_its_daemon_is_told_before_the_first_write(served: Path, folder: str) -> None:
-    settings = Settings(home=served, min_free_bytes=1)
-    closed: Path = getattr(settings.paths, folder)
+@contextmanager
+def its_user(home: Path, closed: Path) -> Iterator[None]:
+    """This process is the user of the daemon meanwhile, and may not write into `closed`."""
     closed.chmod(0o555)
     as_root = os.geteuid() == 0
     if as_root:
-        for path in (served, *served.rglob("*")):
+        for path in (home, *home.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
         os.seteuid(NOBODY)
     try:
-        told, checked = room.obstacle(settings), checks._home(settings)
+        yield
     finally:
         if as_root:
             os.seteuid(0)
         closed.chmod(0o755)
+
+
+@pytest.mark.parametrize("folder", ["work", "outbox", "jobs"])
+def test_a_folder_that_takes_nothing_from_its_daemon_is_told_before_the_first_write(served: Path, folder: str) -> None:
+    settings = Settings(home=served, min_free_bytes=1)
+    closed: Path = getattr(settings.paths, folder)
+    with its_user(served, closed):
+        told, checked = room.obstacle(settings), checks._home(settings)
     assert told is not None
     assert str(closed) in told
+    assert (checked.status, str(closed) in checked.message) == (Status.FAIL, True)
+
+
+@pytest.mark.parametrize(
+    "folder", ["archive", "rejected", "quarantine", "results", "results/by-name", "results/2026-11"]
+)
+def test_a_folder_that_takes_nothing_of_what_was_judged_is_told_although_bundles_are_claimed(
+    evald: Evald, served: Path, folder: str
+) -> None:
+    settings = Settings(home=served)
+    closed = served / folder
+    closed.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database_url)
+    Repository(database).report_daemon(
+        DaemonNote("a-boot-1", Owner.current().host, 1, "0", 1, str(settings.paths.inbox), 60, ())
+    )
+    database.close()
+    only = ("--home", served, "--set", "min_free_bytes=1")
+    assert evald("health", *only).code == 0
+    with its_user(served, closed):
+        health, status, checked = evald("health", *only), evald("status", *only), checks._home(settings)
+        document = evald("status", "--json", *only).document()
+    assert health.code == 1
+    stays = "results stay in" if "results" in folder else "judged bundles stay in"
+    assert health.out.startswith(stays)
+    assert f"may not write into {closed}" in health.out
+    assert "no new bundle is claimed" not in health.out
+    assert f"stays  {health.out}" in status.out
+    assert (document["hindrance"], document["backlog"]) == (None, health.out.strip())
     assert (checked.status, str(closed) in checked.message) == (Status.FAIL, True)
 
 
