@@ -18,6 +18,7 @@ _GAP = 2  # between columns
 _FOLDED = 30  # what a column that is folded is left of a narrow screen, as long as names can give way
 _LEAST_FOLDED = 12
 _LEAST_NAME = 16
+_LONG_NAME = 40  # longer than that are few names of people
 
 
 class Cell(str):
@@ -158,13 +159,29 @@ def _one_line(cell: str) -> str:
 
 def _plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: int) -> None:
     titles = [column.title for column in columns]
-    widths = [max(len(row[i]) for row in [titles, *rows]) for i in range(len(columns))]
+    widths = [_plain_width(list(map(_places, cells))) for cells in zip(titles, *rows, strict=True)]
     for row in [titles, *rows]:
-        parts = [
-            cell.rjust(width) if column.right else cell.ljust(width)
-            for cell, width, column in zip(row, widths, columns, strict=True)
-        ]
-        sys.stdout.write(" " * indent + "  ".join(parts).rstrip() + "\n")
+        parts = []
+        for cell, width, column in zip(row, widths, columns, strict=True):
+            pad = " " * (width - _places(cell))
+            parts.append(pad + cell if column.right else cell + pad)
+        sys.stdout.write(" " * indent + (" " * _GAP).join(parts).rstrip() + "\n")
+
+
+def _plain_width(lengths: Sequence[int]) -> int:
+    """Of the longest cell, but for those that are out of all proportion: these shift what follows in their own row, and
+    do not pad every other one. Nothing is cut, for it may be read by a program."""
+    limit = max(_LONG_NAME, 2 * sorted(lengths)[len(lengths) // 2])
+    return max(length for length in lengths if length <= limit)
+
+
+def _places(text: str) -> int:
+    """How many places of a screen `text` takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: int) -> None:

@@ -43,7 +43,13 @@ _STANDINGS_READ = 1000
 )
 @click.option("--problem", metavar="NAME", help="The fastest passed kernels of this problem instead.")
 @click.option("--device", metavar="NAME", help="With --problem: only on this device, by its full name.")
-@click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help="Show so many lines.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="Show so many lines; with --problem, of each device.",
+)
 @json_option
 def command(
     *,
@@ -66,11 +72,11 @@ def command(
     moment = durations.parse_since(since, "--since") if since else None
     with store.database_if_any(loaded.settings) as database:
         if problem is not None:
-            standings = _standings(database, problem, device, limit)
+            standings = _standings(database, problem, device, limit if as_json else limit + 1)
             if as_json:
                 screen.document({"problem": problem, "leaderboard": [as_document(one) for one in standings]})
             else:
-                _leaderboard(problem, standings)
+                _leaderboard(problem, standings, limit)
             return 0
         # Where there may be very many groups, one more than is shown tells that there are more.
         rows = _rows(database, moment, by, limit=limit + 1 if by in _MANY and not as_json else None)
@@ -185,14 +191,18 @@ def _table(rows: tuple[StatsRow, ...], by: str, limit: int, *, is_since: bool) -
         ],
     )
     if len(rows) > limit:
-        screen.say(f"there are more; --limit {limit * 10} shows more of them")
+        _say_there_are_more(limit)
     if drawn and by == "day" and len(rows) > 1:
         screen.line()
         screen.line(f"{rows[-1].key}  {figures.sparkline([float(row.count) for row in reversed(rows)])}  {rows[0].key}")
 
 
-def _leaderboard(problem: str, standings: tuple[Standing, ...]) -> None:
+def _say_there_are_more(limit: int) -> None:
+    screen.say(f"there are more; --limit {limit * 10} shows more of them")
 
+
+def _leaderboard(problem: str, standings: tuple[Standing, ...], limit: int) -> None:
+    """`standings`: of each device up to one more than is shown, which tells that there are more."""
     if not standings:
         screen.say(
             f"no kernel has passed problem {problem!r} yet; {here('evald stats')} --by problem lists the problems"
@@ -202,7 +212,9 @@ def _leaderboard(problem: str, standings: tuple[Standing, ...]) -> None:
     for number, board in enumerate(boards):
         if len(boards) > 1:
             screen.heading(board[0].device_name or "unknown device", is_first=number == 0)
-        _ranking(board)
+        _ranking([one for one in board if one.rank <= limit])
+    if any(one.rank > limit for one in standings):
+        _say_there_are_more(limit)
 
 
 def _ranking(standings: list[Standing]) -> None:

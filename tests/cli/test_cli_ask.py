@@ -239,6 +239,16 @@ def test_the_leaderboard_ranks_the_fastest_of_each_name(evald: Evald, past: Past
     assert "no kernel has passed" in evald("stats", "--problem", "quotients").err
 
 
+def test_a_leaderboard_that_is_longer_than_what_is_shown_says_so(evald: Evald, past: PastHome) -> None:
+    for number in range(3):
+        past.ended(f"kernel-{number}", passed(1.0 + number), problem="sums")
+    short = evald("stats", "--problem", "sums", "--limit", "2")
+    assert ("kernel-1" in short.out, "kernel-2" in short.out) == (True, False)
+    assert short.err == "there are more; --limit 20 shows more of them\n"
+    assert evald("stats", "--problem", "sums", "--limit", "3").err == ""
+    assert len(evald("stats", "--problem", "sums", "--limit", "2", "--json").document()["leaderboard"]) == 2
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [

@@ -187,6 +187,23 @@ def test_where_figures_have_no_room_side_by_side_each_stands_behind_its_title(
     ]
 
 
+def test_one_name_that_is_very_long_shifts_its_own_row_only(capsys: pytest.CaptureFixture[str]) -> None:
+    screen.table((Column("NAME"), Column("TIME", right=True)), [["short", "1"], ["x" * 200, "2"], ["längst", "33"]])
+    assert capsys.readouterr().out.splitlines() == [
+        "NAME    TIME",
+        "short      1",
+        "x" * 200 + "     2",
+        "längst    33",
+    ]
+    screen.table((Column("NAME"), Column("T")), [["x" * 100, "1"], ["y" * 120, "2"]])
+    assert [line.index(end) for line, end in zip(capsys.readouterr().out.splitlines(), "T12", strict=True)] == [122] * 3
+
+
+def test_a_plain_table_counts_places_and_not_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    screen.table((Column("NAME"), Column("T")), [["行列", "1"], ["abcdef", "2"]])
+    assert capsys.readouterr().out.splitlines()[1] == "行列    1"
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_nothing_that_is_shown_drives_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool
