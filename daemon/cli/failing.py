@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from daemon.cli import commands_to_type
+from daemon.cli import commands_to_type, refused
 from daemon.cli.root import evald
 from daemon.cli.screen import harmless
 from daemon.errors import BundleError, EvaldError, HarnessError
@@ -40,7 +40,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         return NO_READER
     except OSError as error:  # a full disk: the error cannot be written there either
         _silence_stdout()
-        return report(_of_system(error), as_json=False)
+        return report(refused.explained(error), as_json=False)
     return code
 
 
@@ -59,7 +59,7 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return report(_of_system(error), as_json=as_json)
+        return report(refused.explained(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the outermost: 1, which Python would end with, is a verdict
         traceback.print_exc()
         report(EvaldError(f"a fault of evald itself: {type(error).__name__}: {error}"), as_json=as_json)
@@ -80,7 +80,8 @@ def _call(args: list[str]) -> object:
 
 def report(error: EvaldError, *, as_json: bool) -> int:
     """Print one error and answer exit code 2."""
-    hint = commands_to_type.here(error.hint) if error.hint else None
+    advice = error.hint or (refused.hint(error.__cause__) if isinstance(error.__cause__, OSError) else None)
+    hint = commands_to_type.here(advice) if advice else None
     if as_json:
         click.echo(json.dumps(as_document(error) | {"hint": hint}, indent=2))
         return COULD_NOT
@@ -95,18 +96,8 @@ def report(error: EvaldError, *, as_json: bool) -> int:
 
 def report_passing(error: HarnessError | OSError, *, as_json: bool) -> int:
     """Print what may heal, and answer exit code 75."""
-    report(error if isinstance(error, HarnessError) else _of_system(error), as_json=as_json)
+    report(error if isinstance(error, HarnessError) else refused.explained(error), as_json=as_json)
     return TRY_AGAIN
-
-
-def _of_system(error: OSError) -> EvaldError:
-    """What the operating system refused, with where to look when it names a path."""
-    reason = error.strerror or str(error)
-    if not error.filename:
-        return EvaldError(reason)
-    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
-    hint = "check that this user may use it; which folders are used and what set them says: evald config"
-    return EvaldError(f"{place}: {reason}", hint=hint)
 
 
 def as_document(error: EvaldError) -> dict[str, Any]:

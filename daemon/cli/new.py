@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import shlex
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from daemon.cli.complete import words
 from daemon.cli.options import json_option
 from daemon.cli.starters import STARTERS
 from daemon.errors import OperatorError
+from daemon.intake.writing import hint_of_room
 from daemon.paths import expanded
 
 
@@ -42,7 +44,7 @@ def command(*, as_json: bool, kind: str | None, name: str | None) -> int:
         raise click.UsageError(f"Missing argument NAME: evald new {kind} NAME", ctx=click.get_current_context())
     folder = expanded(Path(name))
     files = _files(kind, folder)
-    _write(folder, files)
+    _write(kind, folder, files)
     if as_json:
         screen.document({"kind": kind, "path": str(folder), "files": sorted(files)})
         return 0
@@ -69,7 +71,7 @@ def _files(kind: str, folder: Path) -> dict[str, str]:
     return {"contract.json": starter.contract_text(name), **starter.files, "README.md": starter.readme(kind, name)}
 
 
-def _write(folder: Path, files: dict[str, Any]) -> None:
+def _write(kind: str, folder: Path, files: dict[str, Any]) -> None:
     """All files, or none: the folder must not exist yet."""
     if not folder.name:
         raise OperatorError("the name is empty", hint="type: evald new torch my-kernel")
@@ -77,12 +79,22 @@ def _write(folder: Path, files: dict[str, Any]) -> None:
         folder.mkdir(parents=False)
     except FileExistsError as error:
         raise OperatorError(f"{folder} is already there; nothing was written", hint="choose another name") from error
-    except FileNotFoundError as error:
-        hint = f"type: mkdir -p {shlex.quote(str(folder.parent))}"
-        raise OperatorError(f"there is no folder {folder.parent}", hint=hint) from error
+    except OSError as error:
+        raise _cannot_be_made(kind, folder, error) from error
     try:
         for name, text in files.items():
             (folder / name).write_text(text, "utf-8")
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _cannot_be_made(kind: str, folder: Path, error: OSError) -> OperatorError:
+    if isinstance(error, FileNotFoundError) and not folder.parent.exists():
+        hint = f"type: mkdir -p {shlex.quote(str(folder.parent))}"
+        return OperatorError(f"there is no folder {folder.parent}", hint=hint)
+    elsewhere = f"name it where you may write, such as: evald new {kind} ~/{shlex.quote(folder.name)}"
+    hint = "choose a shorter name" if error.errno == errno.ENAMETOOLONG else hint_of_room(error) or elsewhere
+    # /proc answers that there is no such file, and means that none can be made
+    reason = "not a place for files" if isinstance(error, FileNotFoundError) else error.strerror
+    return OperatorError(f"no folder can be made at {folder}: {reason}", hint=hint)

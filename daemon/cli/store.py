@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from daemon.cli.refused import file_above
 from daemon.config import Settings
 from daemon.db import revision
 from daemon.db.connection import Database, file_of
@@ -85,6 +86,8 @@ def is_there(file: Path) -> bool:
 
 def no_home(settings: Settings) -> OperatorError:
     """The error for a place where evald never was."""
+    if (file := file_above(settings.paths.inbox)) is not None:
+        return OperatorError(f"{file} is a file", hint="name a folder with --home or EVALD_HOME")
     return OperatorError(
         f"there is no evald at {settings.paths.home}",
         hint="type: evald run   (it makes one), or name the folder with --home or EVALD_HOME",

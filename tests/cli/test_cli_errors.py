@@ -180,7 +180,7 @@ def test_a_home_that_cannot_be_is_named_with_what_to_type(process: Evald, tmp_pa
     ran = process("run", "--home", tmp_path / "file" / "below")
     assert ran.code == 75
     assert f"evald: {tmp_path / 'file' / 'below'}" in ran.err
-    assert f"says: evald --home {tmp_path / 'file' / 'below'} config" in ran.err
+    assert f"{tmp_path / 'file'} is a file, where a folder is wanted" in ran.err
     assert "Errno" not in ran.err
 
 

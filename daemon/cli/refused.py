@@ -1,0 +1,66 @@
+"""What the operating system refused, as people read it: the place, the reason, and what to type to see more."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+from pathlib import Path
+
+from daemon.errors import EvaldError
+from daemon.intake.writing import hint_of_room
+
+_ANOTHER = "another evald is named with --home DIR or EVALD_HOME"
+_HINTS = {
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ELOOP: "namei {place}   shows where its links lead",
+    errno.EROFS: "findmnt -T {place}   shows how it is mounted: read-only",
+    errno.EIO: "findmnt -T {place} and dmesg   tell of the disk or the file server",
+    errno.ESTALE: "findmnt -T {place} and dmesg   tell of the disk or the file server",
+    errno.EMFILE: "ulimit -n   shows how many files a process may open",
+}
+
+
+def explained(error: OSError) -> EvaldError:
+    """The error, with the place when it names one."""
+    reason = error.strerror or str(error)
+    place = _place(error)
+    return EvaldError(f"{place}: {reason}" if place else reason, hint=hint(error))
+
+
+def hint(error: OSError) -> str | None:
+    """What to type, or to name instead."""
+    place = _place(error)
+    if place is None:
+        return hint_of_room(error)
+    if isinstance(error, PermissionError):
+        return f"ls -ld {_quoted(_closed(place))}   shows whom it lets in; {_ANOTHER}"
+    if isinstance(error, NotADirectoryError) and (file := file_above(place)) is not None:
+        return f"{file} is a file, where a folder is wanted; {_ANOTHER}"
+    if error.errno in _HINTS:
+        return _HINTS[error.errno].format(place=_quoted(place))
+    return hint_of_room(error) or "which folders are used, and what set them, says: evald config"
+
+
+def _place(error: OSError) -> Path | None:
+    name = error.filename
+    if not name:
+        return None
+    return Path(os.fsdecode(name) if isinstance(name, str | bytes) else str(name))
+
+
+def _closed(place: Path) -> Path:
+    """The first folder above `place` that this user may not enter; else what is there of it."""
+    for folder in reversed(place.absolute().parents):
+        if not os.access(folder, os.X_OK, effective_ids=True):
+            return folder
+    return place if os.path.lexists(place) else place.parent
+
+
+def file_above(place: Path) -> Path | None:
+    """What is no folder, although `place` lies below it."""
+    return next((above for above in place.absolute().parents if above.exists() and not above.is_dir()), None)
+
+
+def _quoted(place: Path) -> str:
+    return shlex.quote(str(place))

@@ -1,0 +1,85 @@
+"""What the operating system refuses: every message says what to type or to name instead, and none sends in a circle."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Evald
+
+from daemon.cli import refused
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder that nobody may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="evald-test-"))
+    folder.chmod(0)
+    as_root = os.geteuid() == 0
+    if as_root:
+        os.seteuid(NOBODY)
+    yield folder
+    if as_root:
+        os.seteuid(0)
+    folder.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("command", ["status", "config", "health", "submit x", "cleanup", "show x"])
+def test_a_home_that_is_closed_names_the_folder_that_is_and_no_command_that_fails_like_it(
+    evald: Evald, closed: Path, command: str
+) -> None:
+    ran = evald("--home", closed / "below" / "home", *command.split())
+    assert ran.code == 2
+    assert f"ls -ld {closed} " in ran.err
+    assert "--home DIR" in ran.err
+    assert "evald" not in ran.err.replace(str(closed), "").split("\n")[1].replace("another evald", "")
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x"])
+def test_a_bundle_that_cannot_be_made_there_can_be_made_elsewhere(evald: Evald, place: str) -> None:
+    ran = evald("new", "torch", place)
+    assert ran.code == 2
+    assert f"no folder can be made at {place}" in ran.err
+    assert "evald new torch ~/x" in ran.err
+
+
+def test_a_bundle_is_not_made_where_this_user_may_not_write(evald: Evald, closed: Path) -> None:
+    ran = evald("new", "torch", closed / "x")
+    assert ran.code == 2
+    assert "Permission denied" in ran.err
+    assert "evald new torch ~/x" in ran.err
+
+
+def test_a_name_that_is_too_long_is_told_so(evald: Evald) -> None:
+    assert "choose a shorter name" in evald("new", "torch", "x" * 300).err
+
+
+def test_a_home_below_a_file_says_which_file(evald: Evald, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for home, command in ((file, "submit x"), (file / "below", "status"), (file / "below", "submit x")):
+        ran = evald("--home", home, *command.split())
+        assert ran.code == 2
+        assert f"{file} is a file" in ran.err
+
+
+def test_links_in_a_circle_are_shown_by_a_command(evald: Evald, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    ran = evald("--home", tmp_path / "loop", "status")
+    assert ran.code == 2
+    assert f"namei {tmp_path}/loop" in ran.err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.EBUSY])
+def test_every_refusal_says_where_to_look(number: int, tmp_path: Path) -> None:
+    told = refused.explained(OSError(number, os.strerror(number), str(tmp_path)))
+    assert told.message == f"{tmp_path}: {os.strerror(number)}"
+    assert told.hint
