@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +17,7 @@ from daemon.cli.complete import files
 from daemon.cli.failing import COULD_NOT, INTERRUPTED, as_document
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.outcome import COLUMNS
-from daemon.errors import EvaldError
+from daemon.errors import BundleError, EvaldError, HarnessError, LostClaim, OperatorError
 
 if TYPE_CHECKING:
     import threading
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from daemon.cli.outcome import Line
     from daemon.config import Settings
-    from daemon.errors import EvaldError
     from daemon.intake.submit import Dropped
     from daemon.layers import LoadedSettings
 
@@ -37,23 +38,37 @@ _PAUSE_S = 0.1
 @click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="S", help="With --wait: give up waiting after so many seconds."
 )
+@click.option("--unchecked", is_flag=True, help="Without --wait: drop what the daemon would reject, too.")
 @json_option
 @click.argument("paths", nargs=-1, required=True, shell_complete=files)
-def command(*, loaded: LoadedSettings, wait: bool, timeout: float | None, as_json: bool, paths: tuple[str, ...]) -> int:
+def command(
+    *,
+    loaded: LoadedSettings,
+    wait: bool,
+    timeout: float | None,
+    unchecked: bool,
+    as_json: bool,
+    paths: tuple[str, ...],
+) -> int:
     """Drop complete copies of the bundles at PATHS into the inbox, and print their names and job ids.
 
     A running `evald run` judges them; with --wait one that is just being started is waited for. Exit code with --wait:
     0 all passed, 1 some did not, 2 some could not be judged or the time was up. Interrupting stops the waiting only:
     the bundles stay where they are.
+
+    Without --wait nobody would hear that a contract is wrong: what `evald validate` finds is then told at once, with
+    exit code 2, and that bundle is not dropped.
     """
     if timeout is not None and not math.isfinite(timeout):
         raise click.UsageError(f"--timeout {timeout:g} is no number of seconds", ctx=click.get_current_context())
     if timeout is not None and not wait:
         raise click.UsageError("--timeout belongs to --wait", ctx=click.get_current_context())
+    if wait and unchecked:
+        raise click.UsageError("--unchecked is for dropping without --wait", ctx=click.get_current_context())
     if wait:
         _await_home(loaded.settings.paths.inbox)
     with interrupt.noted(signal.SIGTERM, signal.SIGHUP) as asked:
-        dropped, faults = _drop(loaded.settings, paths, asked)
+        dropped, faults = _drop(loaded.settings, paths, asked, check=not (wait or unchecked))
     if asked.is_set():
         screen.say(f"evald: interrupted: {len(dropped)} of {len(paths)} were dropped, and stay in the queue")
     if not wait or not dropped or asked.is_set():
@@ -104,7 +119,9 @@ def _await_home(inbox: Path) -> None:
         time.sleep(_PAUSE_S)
 
 
-def _drop(settings: Settings, paths: tuple[str, ...], asked: threading.Event) -> tuple[list[Dropped], list[EvaldError]]:
+def _drop(
+    settings: Settings, paths: tuple[str, ...], asked: threading.Event, *, check: bool
+) -> tuple[list[Dropped], list[EvaldError]]:
     """Drop what can be dropped, until `asked` to stop; one that cannot does not hold up the others."""
     from daemon.cli import bundles
     from daemon.intake.submit import submit
@@ -116,17 +133,40 @@ def _drop(settings: Settings, paths: tuple[str, ...], asked: threading.Event) ->
     places, faults, dropped = [], [], []
     for path in paths:
         try:
-            places.append(bundles.existing(path))
+            places.append((path, bundles.existing(path)))
         except EvaldError as error:
             faults.append(error)
-    for place in places:
+    for text, place in places:
         if asked.is_set():
             break
         try:
+            if check:
+                _check(place, settings)
             dropped.append(submit(place, settings.paths.inbox))
+        except BundleError as error:
+            faults.append(_NotDropped(text, error))
         except EvaldError as error:
             faults.append(error)
     return dropped, faults
+
+
+class _NotDropped(BundleError):  # noqa: N818 - says what happened
+    """A bundle at `path` whose contract or files are not as they have to be."""
+
+    def __init__(self, path: str, error: BundleError) -> None:
+        super().__init__(error.problems)
+        count = len(self.problems)
+        self.message = f"{path} was not dropped: {count} problem{'s' if count > 1 else ''}\n{self.message}"
+        self.hint = f"mend it, ask evald validate {shlex.quote(path)}, and submit it again"
+
+
+def _check(place: Path, settings: Settings) -> None:
+    """Raises `BundleError` for what the daemon would reject. What this user cannot find out is left to the daemon."""
+    from daemon.cli import bundles
+    from daemon.executor import scratch
+
+    with suppress(OperatorError, HarnessError, LostClaim, OSError), scratch.folder("bundle") as folder:
+        bundles.read(place, folder, settings)
 
 
 def _code(faults: list[EvaldError]) -> int:

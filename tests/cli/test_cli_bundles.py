@@ -218,3 +218,43 @@ def test_an_empty_path_is_not_the_folder_one_is_in(evald: Evald, tmp_path: Path,
     assert refused.code == 2
     assert "is empty" in refused.out + refused.err
     assert list((tmp_path / "evald-home" / "inbox").iterdir()) == []
+
+
+def dropped(past: PastHome) -> list[str]:
+    return sorted(entry.name.partition("@")[0] for entry in past.settings.paths.inbox.iterdir())
+
+
+def test_what_would_only_be_rejected_is_not_dropped_where_nobody_would_hear_of_it(
+    evald: Evald, past: PastHome, tmp_path: Path
+) -> None:
+    bundle(tmp_path / "good")
+    bundle(tmp_path / "bad", priority="high")
+    (tmp_path / "empty.json").touch()
+    ran = evald("submit", "bad", "good", "empty.json")
+    assert ran.code == 2
+    assert "bad was not dropped: 1 problem" in ran.err
+    assert "contract.json: priority" in ran.err
+    assert "empty.json was not dropped: 1 problem" in ran.err
+    assert "evald validate bad" in ran.err
+    assert dropped(past) == ["good"]
+    told = evald("submit", "bad", "--json")
+    [error] = told.document()["errors"]
+    assert [problem["field"] for problem in error["problems"]] == ["priority"]
+    assert evald("submit", "bad", "--unchecked").code == 0
+    assert dropped(past) == ["bad", "good"]
+
+
+def test_with_wait_the_daemon_has_the_word(evald: Evald, past: PastHome, tmp_path: Path) -> None:
+    bundle(tmp_path / "bad", priority="high")
+    assert evald("submit", "bad", "--wait", "--timeout", "0").code == 2
+    assert dropped(past) == ["bad"]
+    assert "--unchecked is for dropping without --wait" in evald("submit", "bad", "--wait", "--unchecked").err
+
+
+def test_what_cannot_be_checked_here_is_left_to_the_daemon(
+    evald: Evald, past: PastHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle(tmp_path / "good")
+    monkeypatch.setenv("EVALD_BACKEND_PATHS", str(tmp_path / "not here"))
+    assert evald("submit", "good").code == 0
+    assert dropped(past) == ["good"]

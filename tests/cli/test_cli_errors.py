@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_homes import PastHome, bundle, passed
+from cli_homes import TORCH_PAIR, PastHome, bundle, passed
 from conftest import Evald, Start
 
 from daemon.cli import commands_to_type, failing, waiting
@@ -294,7 +295,7 @@ def test_who_is_interrupted_while_dropping_says_what_was_dropped(
 ) -> None:
     past.settings.paths.create()
     for name in ("one", "two", "three"):
-        Path(f"{name}.json").write_text("{}")
+        Path(f"{name}.json").write_text(json.dumps(TORCH_PAIR))
     drop = submit.submit
 
     def interrupted(place: Path, inbox: Path) -> submit.Dropped:

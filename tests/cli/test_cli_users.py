@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cli_homes import bundle
+from cli_homes import TORCH_PAIR, bundle
 from conftest import Evald
 
 from daemon import room
@@ -124,7 +125,7 @@ def test_a_bundle_is_judged_by_whoever_may_not_look_into_the_state(served: Path)
 def test_whoever_may_not_submit_is_not_sent_to_look_for_room(evald: Evald, served: Path) -> None:
     made = bundle(served / "mine")
     single = served / "one.json"
-    single.write_text("{}")
+    single.write_text(json.dumps(TORCH_PAIR))
     (served / "inbox").chmod(0o555)
     for path in (made, *made.rglob("*"), single):
         path.chmod(0o755)
