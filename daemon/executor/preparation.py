@@ -208,16 +208,16 @@ class Preparation:
 
     def _init_inputs(self, cell: Cell, seed: int) -> Export | None:
         """The reference's constructor arguments, which the candidate's constructor gets too; None where they cannot be
-        handed to another process and the candidate's source makes its own."""
+        handed to another process and the candidate's source makes its own. Raises `CannotWire` where it makes none: the
+        reference may be as right as can be, so it is not blamed."""
         init = self.export(cell, "init", Phase.LOAD)
         try:
             init.describe(seed, self._deadline)
         except CannotWire as problem:
             if not self.loaded[Side.CANDIDATE].makes_init_inputs:
-                message = f"get_init_inputs(): {problem}; or give the custom source a get_init_inputs() of its own"
-                failure = Failure(phase=Phase.LOAD, side=Side.REFERENCE, message=message)
-                raise CellFailed(Verdict.RUNTIME_ERROR, failure) from problem
-            self.notes.append(f"the custom kernel is constructed with its own get_init_inputs(): {problem}")
+                message = f"of the reference, {problem}; or give the custom source a get_init_inputs() of its own"
+                raise CannotWire(message) from problem
+            self.notes.append(f"the custom kernel is constructed with its own; of the reference, {problem}")
             return None
         return init
 

@@ -34,6 +34,7 @@ _TAKEN_FROM = {
     "outputs": "in what the call returned",
     "exact": "in what the call returned",
 }
+_MADE_BY = {"inputs": "get_inputs()", "init": "get_init_inputs()"}
 _NAMED = 8  # tensors of a state that a note lists
 _ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
 
@@ -217,7 +218,7 @@ class Workload:
             )
         except tree.Incomparable as problem:
             verdict = "wrong_answer" if is_answer else "runtime_error"
-            raise KernelFault(verdict, f"{what}: {problem}") from problem
+            raise KernelFault(verdict, f"{_MADE_BY.get(what, what)}: {problem}") from problem
         return described
 
     def _on_produce(self, message: Message, fds: list[int]) -> Message:
