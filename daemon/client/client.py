@@ -11,6 +11,7 @@ import math
 import os
 import random
 import re
+import ssl
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -305,8 +306,20 @@ class Client:
             tries.again(refusal, _retry_after_s(answer))
 
     def _unreachable(self, error: httpx.TransportError) -> ClientError:
-        hint = "is it running? type: evald serve   (or set EVALD_URL)"
-        return ClientError(f"cannot reach {self.url}: {error or type(error).__name__}", hint=hint)
+        text = f"cannot reach {self.url}: {error or type(error).__name__}"
+        refused = _refused_by_tls(error)
+        if isinstance(refused, ssl.SSLCertVerificationError):  # no patience heals these two
+            raise ClientError(text, hint="SSL_CERT_FILE names a file with the certificates to trust") from error
+        if refused is not None and refused.reason == "WRONG_VERSION_NUMBER":
+            raise ClientError(text, hint=f"it speaks no TLS: try http://{urlsplit(self.url).netloc}") from error
+        return ClientError(text, hint="is it running? type: evald serve   (or set EVALD_URL)")
+
+
+def _refused_by_tls(error: BaseException | None) -> ssl.SSLError | None:
+    """What TLS itself says, however the client wraps it."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 class _Tries:

@@ -6,14 +6,19 @@ uvicorn has a limit for idle connections alone, and the first byte of a next req
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
+import time
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from daemon import log
 from daemon.http.refusals import ErrorAnswer
 
 _HEAD_S = 10.0  # from its first byte, or that of the connection, to the end of a request's head
+_TLS_HANDSHAKE = b"\x16\x03"
+_BETWEEN_WORDS_S = 60.0
 _KEPT_FREE = 256  # descriptors that clients leave to the rest of the process, which may judge as well
 
 
@@ -22,6 +27,8 @@ class Connection(H11Protocol):
     those beyond what the process has descriptors for."""
 
     _head: asyncio.TimerHandle | None = None
+    _is_first = True
+    _next_word_s = -math.inf  # of all connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -31,11 +38,22 @@ class Connection(H11Protocol):
         self._head = self.loop.call_later(_HEAD_S, self._no_head)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_first and data.startswith(_TLS_HANDSHAKE):
+            self._told_tls()
+        self._is_first = False
         super().data_received(data)
         if not self._is_between_requests:
             self._forget_head()
         elif self._head is None:
             self._head = self.loop.call_later(_HEAD_S, self._no_head)
+
+    def _told_tls(self) -> None:
+        """A client cannot read an answer that is no TLS, and shows something about a wrong version: tell the log, now
+        and then."""
+        if time.monotonic() >= Connection._next_word_s:
+            Connection._next_word_s = time.monotonic() + _BETWEEN_WORDS_S
+            peer = self.client[0] if self.client else None
+            log.story("a client speaks TLS to a port of plain HTTP", level=30, client=peer, instead="http://")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_head()
@@ -59,7 +77,9 @@ class Connection(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # in the middle of an answer: there is no other
             self.transport.close()
             return
-        body = ErrorAnswer(error=msg.rstrip(".").lower(), hint="is this HTTP/1.1?").model_dump_json().encode()
+        body = (
+            ErrorAnswer(error=msg.rstrip(".").lower(), hint="is this HTTP/1.1, without TLS?").model_dump_json().encode()
+        )
         headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
         for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event))

@@ -29,6 +29,7 @@ from daemon.publishing import Publisher
 
 RETRY_AFTER_S = 10.0
 _TELLING_BYTES = 200
+_PACKED = (b"\x1f\x8b", b"PK\x03\x04")  # gzip, zip
 _PAIR = re.compile(rb"[\w.%-]+=")
 
 
@@ -60,10 +61,8 @@ class Desk:
         self.require_open()
         if len(request.headers.getlist("idempotency-key")) > 1:
             raise Refusal(422, "several Idempotency-Key headers", hint="send one")
-        if (coding := request.headers.get("content-encoding", "identity").lower()) != "identity":
-            raise Refusal(400, f"a body in the content encoding {coding[:50]!r}", hint="send it as it is")
         async with self.gate.body(request) as document:
-            _require_no_form(request.headers.get("content-type", ""), document)
+            _require_no_wrapping(request.headers.get("content-type", ""), document)
             parsed = await anyio.to_thread.run_sync(self.submission.check, document, *kinds, limiter=self.parsing)
             return await anyio.to_thread.run_sync(self.submission.drop, document, parsed, caller, key)
 
@@ -154,10 +153,14 @@ TheDesk = Annotated[Desk, Depends(desk_of)]
 TheCaller = Annotated[Caller, Depends(caller_of)]
 
 
-def _require_no_form(content_type: str, document: bytes) -> None:
-    """Raise `Refusal` 400 for the fields of a form. What curl calls one by itself may well be a contract."""
+def _require_no_wrapping(content_type: str, document: bytes) -> None:
+    """Raise `Refusal` 415 for the fields of a form, and for a file that holds others. What curl calls a form by itself
+    may well be a contract."""
     kind, begins = content_type.partition(";")[0].strip().lower(), document[:_TELLING_BYTES].lstrip()
     is_of_pairs = kind == "application/x-www-form-urlencoded" and _PAIR.match(begins)
     if kind == "multipart/form-data" or is_of_pairs:
         hint = "the body is the contract itself, as JSON: curl -d @FILE; in Python json=…, not data=… or files=…"
-        raise Refusal(400, "the body is a form", hint=hint)
+        raise Refusal(415, "the body is a form", hint=hint)
+    if begins.startswith(_PACKED):
+        hint = "send the contract as JSON, its sources in source_code; archives are for the inbox"
+        raise Refusal(415, "the body is compressed, or an archive", hint=hint)

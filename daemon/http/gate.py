@@ -128,9 +128,11 @@ class Gate:
     async def body(self, request: Request) -> AsyncIterator[bytes]:
         """The whole body, counted among those that are here until the block ends.
 
-        Raises `Refusal` 400 when the client goes away, 408 when it is too slow, 413 when it is too large, 503 when all
-        that are here together are, or when the server stops.
+        Raises `Refusal` 400 when the client goes away, 408 when it is too slow, 413 when it is too large, 415 when it
+        is compressed, 503 when all that are here together are too large, or when the server stops.
         """
+        if (coding := request.headers.get("content-encoding", "identity").lower()) != "identity":
+            raise Refusal(415, f"a body in the content encoding {coding[:50]!r}", hint="send it as it is")
         limit = self._http.body_bytes
         declared = request.headers.get("content-length", "")
         if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:

@@ -38,7 +38,8 @@ inbox because its daemon was stopped. One that is `waiting` is known by its id a
 takes `state=waiting`. Until it runs, a job goes by the name of its file, `relu.json`; a body without `name` makes one
 called `http-….json` after its id.
 
-A body is sent as it is, neither compressed (`Content-Encoding`) nor as a form; its `Content-Type` may be anything else.
+A body is sent as it is: compressed (`Content-Encoding`), as an archive or as a form it is `415`; its `Content-Type` may
+be anything else.
 
 HEAD answers as GET does, without the body, and a path with a slash at its end as the one without. A query parameter
 that a route does not have, or that comes twice, is `422`; a method that a path does not have is `405` with those that

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -64,6 +65,8 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
             self.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
         if status == 401:  # noqa: PLR2004 - RFC 9110 wants the scheme named
             self.headers["WWW-Authenticate"] = "Bearer"
+        if status == 415:  # noqa: PLR2004 - and what is taken instead
+            self.headers |= {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
 # What a route may answer beside its own, for the OpenAPI description.
@@ -75,6 +78,7 @@ RESPONSES: Mapping[int, str] = {
     408: "The result did not come in time; the job goes on, and `hint` says where its result will be.",
     409: "The job has ended already.",
     413: "The body is too large.",
+    415: "The body is compressed, an archive or a form; it has to be JSON as it is.",
     422: "A parameter or header is malformed, or an idempotency key came with another body.",
     429: "Too many requests, or too many unfinished jobs. Try again after Retry-After seconds.",
     503: "evald is draining, stopping, or waits for storage. Try again after Retry-After seconds.",
@@ -85,6 +89,16 @@ def responses(*codes: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route that may give these beside those that the gate and the service give on all."""
     wanted = sorted({*codes, 401, 403, 422, 429, 503})
     return {code: {"model": ErrorAnswer, "description": RESPONSES[code]} for code in wanted}
+
+
+@contextmanager
+def parameter(field: str) -> Iterator[None]:
+    """Answer what is wrong with the value of `field` with 422, as the framework does for what it checks itself."""
+    try:
+        yield
+    except OperatorError as error:
+        problems = (Problem("", field, error.message),)
+        raise Refusal(422, error.message, hint=error.hint, problems=problems) from error
 
 
 def malformed(error: BundleError) -> Refusal:

@@ -17,7 +17,7 @@ from daemon.db.records import JobPage
 from daemon.http.answers import CancelAnswer, JobAnswer, JobsAnswer, ProgressAnswer, ResultAnswer
 from daemon.http.cursors import cursor_of, token_of
 from daemon.http.desk import Desk, TheCaller, TheDesk, unknown
-from daemon.http.refusals import Refusal, explained, responses
+from daemon.http.refusals import Refusal, explained, parameter, responses
 from daemon.http.tokens import Caller, Role
 from daemon.http.watch import Stopping
 from daemon.lifecycle import JobState
@@ -61,20 +61,23 @@ class JobFilter(BaseModel):
     def page(self, history: History, tag: str | None) -> JobPage:
         """The jobs, only those of the caller with this tag if given.
 
-        Raises `OperatorError` for a time or a cursor that is none.
+        Raises `Refusal` 422 for a time or a cursor that is none.
         """
         key, _, value = (self.label or "").partition("=")
-        return history.jobs(
-            state=self.state,
-            verdict=self.verdict,
-            name=self.name,
-            problem=self.problem,
-            label=(key, value) if self.label else None,
-            since=durations.parse_since(self.since, "since") if self.since else None,
-            limit=self.limit,
-            cursor=None if self.cursor is None else cursor_of(self.cursor),
-            ending_in=tag,
-        )
+        with parameter("query.since"):
+            since = durations.parse_since(self.since, "since") if self.since else None
+        with parameter("query.cursor"):
+            return history.jobs(
+                state=self.state,
+                verdict=self.verdict,
+                name=self.name,
+                problem=self.problem,
+                label=(key, value) if self.label else None,
+                since=since,
+                limit=self.limit,
+                cursor=None if self.cursor is None else cursor_of(self.cursor),
+                ending_in=tag,
+            )
 
 
 @router.get("/jobs", response_model=JobsAnswer, responses=responses(), summary="List jobs, newest first")

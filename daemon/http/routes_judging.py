@@ -24,7 +24,7 @@ Key = Annotated[
         description="The same key with the same body is the same job, however often it is sent",
     ),
 ]
-_ERRORS = responses(400, 408, 413)
+_ERRORS = responses(400, 408, 413, 415)
 
 
 @router.post(
@@ -66,7 +66,7 @@ async def compare(request: Request, desk: TheDesk, caller: TheCaller, key: Key =
     "/jobs",
     status_code=202,
     response_model=Accepted,
-    responses=responses(400, 408, 413),
+    responses=responses(400, 408, 413, 415),
     openapi_extra=examples.body("EvaluateDocument", "evaluate", "CompareDocument", "LegacyDocument"),
     summary="Submit a job and get its id at once",
 )

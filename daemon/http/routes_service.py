@@ -12,14 +12,14 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from daemon import durations, log, retention
 from daemon.contract.problems import ProblemLog, read_model
-from daemon.errors import BundleError, Problem
+from daemon.errors import BundleError, OperatorError, Problem
 from daemon.http.answers import CleanupAnswer, CleanupOrder, HealthAnswer, NotRemoved
 from daemon.http.desk import TheCaller, TheDesk
 from daemon.http.figures import StatsAnswer
 from daemon.http.gate import require
 from daemon.http.meters import CONTENT_TYPE
 from daemon.http.page import POLICY
-from daemon.http.refusals import Refusal, responses
+from daemon.http.refusals import parameter, responses
 from daemon.http.tokens import Role
 from daemon.versions import evald_version
 
@@ -54,9 +54,10 @@ async def stats(
     window: Annotated[str, Query(max_length=64, description="15m, 24h, 7d; at most 31d", examples=["24h"])] = "1h",
 ) -> StatsAnswer:
     """Jobs, durations, throughput, and how busy every daemon was in the last `window`."""
-    span = durations.parse_span(window, "window")
-    if not timedelta(0) < span <= _LONGEST:
-        raise Refusal(422, f"window {window!r} is not between 1s and 31d")
+    with parameter("query.window"):
+        span = durations.parse_span(window, "window")
+        if not timedelta(0) < span <= _LONGEST:
+            raise OperatorError(f"window {window!r} is not between 1s and 31d", hint="for example 15m, 24h or 7d")
 
     def look() -> StatsAnswer:
         return StatsAnswer.of(desk.history.activity(span), desk.history.counts_by_state())
@@ -79,7 +80,7 @@ async def metrics(desk: TheDesk, _caller: TheCaller) -> Response:
 @router.post(
     "/admin/cleanup-jobs",
     response_model=CleanupAnswer,
-    responses=responses(400, 413),
+    responses=responses(400, 413, 415),
     openapi_extra={
         "requestBody": {
             "required": False,
@@ -93,7 +94,8 @@ async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> Cleanup
     require(caller, Role.ADMIN)
     async with desk.gate.body(request) as document:
         order = _order(document)
-    age = durations.parse_span(order.older_than, "older_than")
+    with parameter("older_than"):
+        age = durations.parse_span(order.older_than, "older_than")
 
     def clean() -> retention.Removed:
         paths = desk.settings.paths

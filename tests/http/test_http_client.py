@@ -57,6 +57,17 @@ def test_what_is_wrong_with_a_contract_is_in_the_error(judging: Server) -> None:
     )
 
 
+def test_a_server_without_tls_is_told_at_once_to_be_one(serve: Serve) -> None:
+    server = serve("--judge", "never")
+    with Client(server.url.replace("http:", "https:"), patience_s=600) as client:
+        for ask in (client.stats, client.health):
+            with pytest.raises(ClientError) as caught:
+                ask()
+            assert caught.value.hint == f"it speaks no TLS: try {server.url}"
+    assert "a client speaks TLS to a port of plain HTTP" in server.story
+    assert server.story.count("speaks TLS") == 1
+
+
 def test_mcp_offers_the_same_service_as_tools(judging: Server) -> None:
     async def talk() -> dict[str, typing.Any]:
         parameters = StdioServerParameters(command=sys.executable, args=["-m", "daemon", "mcp", "--url", judging.url])

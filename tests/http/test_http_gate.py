@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import socket
@@ -341,8 +342,12 @@ def test_what_is_ambiguous_in_a_header_is_refused(serve: Serve) -> None:
         assert (twice.status_code, twice.json()["error"]) == (422, "several Idempotency-Key headers")
         for coding in ("gzip", "br"):
             coded = client.post("/jobs", json=evaluate(), headers={"Content-Encoding": coding})
-            assert coded.status_code == 400
+            assert (coded.status_code, coded.headers["accept-encoding"]) == (415, "identity")
             assert coding in coded.json()["error"]
+            assert client.post("/admin/cleanup-jobs", json={}, headers={"Content-Encoding": coding}).status_code == 415
+        for packed in (gzip.compress(b"{}"), b"PK\x03\x04..."):  # and nothing says so
+            refused = client.post("/jobs", content=packed)
+            assert (refused.status_code, "source_code" in refused.json()["hint"]) == (415, True)
         assert client.post("/jobs", json=evaluate(), headers={"Content-Encoding": "identity"}).status_code == 202
 
 

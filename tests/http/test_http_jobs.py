@@ -204,6 +204,13 @@ def test_jobs_are_listed_by_label_state_and_page(serve: Serve) -> None:
         ):
             answer = client.get("/jobs", params=wrong)
             assert (answer.status_code, bool(answer.json()["error"])) == (422, True), wrong
+            assert [problem["field"] for problem in answer.json()["problems"]] == [f"query.{next(iter(wrong))}"]
+        for window in ("soon", "1y", "900d", "0s"):
+            answer = client.get("/stats", params={"window": window})
+            assert (answer.status_code, bool(answer.json()["hint"])) == (422, True), window
+            assert [problem["field"] for problem in answer.json()["problems"]] == ["query.window"]
+        answer = client.post("/admin/cleanup-jobs", json={"older_than": "soon"})
+        assert [problem["field"] for problem in answer.json()["problems"]] == ["older_than"]
 
 
 def test_a_job_is_cancelled_waiting_or_running_and_only_once(serve: Serve) -> None:

@@ -124,7 +124,7 @@ def test_a_slash_at_the_end_changes_nothing(judging: Server) -> None:
 def test_a_form_is_told_that_it_is_no_contract(judging: Server, how: dict[str, object]) -> None:
     with judging.client() as client:
         refused = client.post("/jobs", **how)  # type: ignore[arg-type]
-        assert (refused.status_code, refused.json()["error"]) == (400, "the body is a form")
+        assert (refused.status_code, refused.json()["error"]) == (415, "the body is a form")
         assert "json=" in refused.json()["hint"]
         as_curl_sends_it = {"content-type": "application/x-www-form-urlencoded"}
         taken = client.post("/jobs", content=json.dumps(evaluate("by-curl")), headers=as_curl_sends_it)
