@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import anyio.to_thread
 from mcp.server import MCPServer
+from mcp.server.mcpserver.context import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import Field
+from mcp_types import CallToolResult, InputRequiredResult
+from pydantic import BaseModel, Field, ValidationError
 
 from daemon.client import contracts
 from daemon.client.client import Client, ClientError, Result
+from daemon.contract.problems import ProblemLog, nearest, note_faults
 from daemon.versions import evald_version
 
 _ABOUT = """\
@@ -21,6 +25,7 @@ A kernel is either the text of a torch source (a class Model with get_inputs, or
 source_code, io, metadata} as the contract reference describes it. "faster" means that intervals of times are apart;
 a speedup alone proves nothing.
 """
+_IN_A_CONTRACT = {"ref_kernel": "reference", "custom_kernel": "candidate"}
 _SHOWN = ("job_id", "name", "verdict", "phase", "message", "speedup", "comparison", "notes")
 
 Kernel = Annotated[str | dict[str, Any], Field(description="Torch source text, or a kernel object of the contract")]
@@ -31,9 +36,42 @@ More = Annotated[
 ]
 
 
+class _Server(MCPServer[Any]):
+    """Tells what is wrong with the arguments of a tool in words a model can act on."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        known = {tool.name: tuple(tool.input_schema["properties"]) for tool in await self.list_tools()}
+        if name not in known:
+            raise ToolError(f"there is no tool {name!r}; there are {', '.join(known)}")
+        wrong = ProblemLog(name)
+        for key in arguments:
+            if key not in known[name]:
+                wrong.add(
+                    key, f"is no argument of {name}, which takes {', '.join(known[name])}", _meant(key, known[name])
+                )
+        try:
+            if not wrong.problems:
+                return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            note_faults(BaseModel, error.__cause__, "", wrong)
+        told = {str(replace(problem, field=problem.field.partition(".")[0])): None for problem in wrong.problems}
+        raise ToolError("\n".join(told))
+
+
+def _meant(key: str, known: tuple[str, ...]) -> str | None:
+    """The argument that was probably meant: by the name it has in a contract, or a field of one."""
+    if _IN_A_CONTRACT.get(key) in known:
+        return _IN_A_CONTRACT[key]
+    return f"more.{key}" if "more" in known and key in contracts.Fields.__annotations__ else nearest(key, known)
+
+
 def make_server(client: Client) -> MCPServer[Any]:
     """The server over one client."""
-    server: MCPServer[Any] = MCPServer("evald", instructions=_ABOUT, version=evald_version())
+    server = _Server("evald", instructions=_ABOUT, version=evald_version())
 
     async def judge(contract: contracts.Contract, wait_s: float) -> dict[str, Any]:
         job = await _call(client.submit, contract)

@@ -7,7 +7,9 @@ accepted binds without a problem.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from daemon.contract.dtypes import Category, DTypeInfo, as_element, unrepresentable
@@ -58,6 +60,15 @@ class Binder:
         self.case = case
         self._log = log
         self._suffix = "" if implicit else f" (case {case.name})"
+        self._scalars: Mapping[str, int | str] = {}
+
+    @contextmanager
+    def beside(self, args: Iterable[ArgSpec]) -> Iterator[None]:
+        """Where the names of these arguments may have been taken for symbols, which they are not."""
+        values = {arg.name: arg.value for arg in args if arg.type is ArgType.INT}
+        self._scalars = {name: value for name, value in values.items() if isinstance(value, int | str)}
+        yield
+        self._scalars = {}
 
     def complain(self, field: str, message: str, suggestion: str | None = None) -> None:
         self._log.add(field + self._suffix, message, suggestion)
@@ -83,13 +94,26 @@ class Binder:
         try:
             return evaluate(text, self.case.bind)
         except ExpressionError as error:
-            self.complain(field, error.message, error.suggestion)
+            if error.unbound in self._scalars:
+                message = f"{error.unbound!r} is an argument, and no symbol that a case binds: write its value"
+                self.complain(field, message, self._with_values(text))
+            else:
+                self.complain(field, error.message, error.suggestion)
             return None
+
+    def _with_values(self, text: str) -> str:
+        """`text` with the arguments' values in place of their names."""
+
+        def value_of(name: re.Match[str]) -> str:
+            value = self._scalars.get(name[0], name[0]) if name[0] not in self.case.bind else name[0]
+            return str(value) if re.fullmatch(r"\w+", str(value)) else f"({value})"
+
+        return re.sub(r"[A-Za-z_]\w*", value_of, text)
 
 
 def _bind_io(io: IOContract, binder: Binder, path: str) -> IOContract:
     args = tuple(bind_arg(arg, binder, f"{path}.args[{index}]") for index, arg in enumerate(io.args))
-    launch = None if io.launch is None else bind_launch(io.launch, binder, f"{path}.launch")
+    launch = None if io.launch is None else bind_launch(io.launch, binder, f"{path}.launch", io.args)
     return io.model_copy(update={"args": args, "launch": launch})
 
 
@@ -106,8 +130,14 @@ def bind_arg(arg: ArgSpec, binder: Binder, path: str) -> ArgSpec:
     return arg.model_copy(update={"value": None if number is None else float(number)})
 
 
-def bind_launch(launch: LaunchSpec, binder: Binder, path: str) -> LaunchSpec:
-    """`launch` with numbers for symbols. Block size against the device's limit is the executor's business."""
+def bind_launch(launch: LaunchSpec, binder: Binder, path: str, args: Iterable[ArgSpec]) -> LaunchSpec:
+    """`launch`, of a kernel with these arguments, with numbers for symbols. Block size against the device's limit is
+    the executor's business."""
+    with binder.beside(args):
+        return _bind_launch(launch, binder, path)
+
+
+def _bind_launch(launch: LaunchSpec, binder: Binder, path: str) -> LaunchSpec:
     update: dict[str, object] = {}
     for name in ("grid", "block", "cluster"):
         extents: Sequence[int | str] | None = getattr(launch, name)

@@ -109,7 +109,7 @@ def _try_case(draft: KernelDraft, binder: Binder, limits: Limits, sizes: dict[st
             sizes.setdefault(where, set()).add(size)
             total_bytes += size
     if draft.io.launch is not None:
-        bind_launch(draft.io.launch, binder, f"{path}.launch")
+        bind_launch(draft.io.launch, binder, f"{path}.launch", draft.io.args.values())
     if total_bytes > limits.tensor_bytes:
         binder.complain(f"{path}.args", f"the tensors need {total_bytes} bytes, the limit is {limits.tensor_bytes}")
 

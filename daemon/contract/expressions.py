@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from daemon.contract.problems import nearest, shown
+from daemon.contract.rewrites import meant_by
 
 MAX_CHARACTERS = 256
 MAX_DEPTH = 32
@@ -21,12 +22,14 @@ MAX_MAGNITUDE = 2**63 - 1
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be read or has no value; `suggestion` is what was probably meant."""
+    """An expression that cannot be read or has no value; `suggestion` is what was probably meant, `unbound` the name
+    that nothing is known of."""
 
-    def __init__(self, message: str, suggestion: str | None = None) -> None:
+    def __init__(self, message: str, suggestion: str | None = None, *, unbound: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.suggestion = suggestion
+        self.unbound = unbound
 
 
 def _ceildiv(dividend: int, divisor: int) -> int:
@@ -61,6 +64,21 @@ def parse_expression(text: str) -> ast.expr:
     """The checked syntax tree of `text`. Raises `ExpressionError`."""
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"an expression may have at most {MAX_CHARACTERS} characters, this has {len(text)}")
+    try:
+        return _parsed(text)
+    except ExpressionError as error:
+        raise ExpressionError(error.message, meant_by(text, _is_expression) or error.suggestion) from error
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        _parsed(text)
+    except ExpressionError:
+        return False
+    return True
+
+
+def _parsed(text: str) -> ast.expr:
     _check_tokens(text)
     try:
         tree = ast.parse(text.strip(), mode="eval").body
@@ -148,7 +166,7 @@ def _lookup(name: str, bind: Mapping[str, int]) -> int:
     if name in bind:
         return bind[name]
     have = f"bound here: {', '.join(sorted(bind))}" if bind else "nothing is bound here; give it a value in `cases`"
-    raise ExpressionError(f"{name!r} is not bound ({have})", nearest(name, bind))
+    raise ExpressionError(f"{name!r} is not bound ({have})", nearest(name, bind), unbound=name)
 
 
 def _capped(number: int) -> int:

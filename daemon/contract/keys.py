@@ -61,6 +61,24 @@ def further_inside(key: str, model: type[BaseModel]) -> str | None:
     return None
 
 
+def symbol_inside(key: str, value: object, model: type[BaseModel] | None) -> str | None:
+    """Where in an object of this kind a name with a whole number belongs, where it has a field for such: `bind.N`."""
+    if model is None or type(value) is not int:
+        return None
+    fields = model.model_fields.items()
+    return next((f"{name}.{key}" for name, field in fields if _is_of_numbers(field.annotation)), None)
+
+
+def _is_of_numbers(annotation: Any) -> bool:
+    """Whether a field is an object of names and whole numbers."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) is not dict:
+        return False
+    _, value = get_args(annotation)
+    return value is int or (get_origin(value) is Annotated and get_args(value)[0] is int)
+
+
 def _object_in(annotation: Any) -> type[BaseModel] | None:
     """The model that a field holds, itself or None in its place."""
     if isinstance(annotation, type) and get_origin(annotation) is None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from daemon.contract.keys import further_inside, nickname_of
+from daemon.contract.keys import further_inside, nickname_of, symbol_inside
 from daemon.contract.words import Word
 from daemon.errors import BundleError, Problem
 
@@ -122,10 +122,15 @@ def read_model(model: type[M], raw: object, path: str, log: ProblemLog) -> M | N
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
-            field, message, suggestion = _explained(model, detail)
-            log.add(_joined(path, field), message, suggestion)
+        note_faults(model, error, path, log)
         return None
+
+
+def note_faults(model: type[BaseModel], error: ValidationError, path: str, log: ProblemLog) -> None:
+    """Note every problem that `model` has found, under `path`."""
+    for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
+        field, message, suggestion = _explained(model, detail)
+        log.add(_joined(path, field), message, suggestion)
 
 
 def without_unknown_keys(model: type[M], raw: object) -> M | None:
@@ -189,7 +194,9 @@ def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str 
     if kind == "extra_forbidden":
         parent = _class_in(_annotation_at(model, steps[:-1]), BaseModel)
         known = tuple(parent.model_fields) if parent else ()
-        return steps, f"is not a known key here (known: {', '.join(known)})", meant_key(str(steps[-1]), known, parent)
+        key = str(steps[-1])
+        meant = symbol_inside(key, detail["input"], parent) or meant_key(key, known, parent)
+        return steps, f"is not a known key here (known: {', '.join(known)})", meant
     got = shown(detail["input"])
     if kind == "enum":
         return steps, *_not_of_the_words(_class_in(_annotation_at(model, steps), Word), detail["input"])

@@ -94,6 +94,35 @@ def test_a_division_by_one_slash_suggests_two() -> None:
     assert caught.value.suggestion == "//"
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("triton.cdiv(N, 64)", "ceildiv(N, 64)"),
+        ("cdiv(N, 64) * M", "ceildiv(N, 64) * M"),
+        ("math.ceil(N / 64)", "ceildiv(N, 64)"),
+        ("int(np.ceil((N + M) / 64))", "ceildiv(N + M, 64)"),
+        ("lambda meta: (triton.cdiv(N, meta['BLOCK']),)", "ceildiv(N, BLOCK)"),
+        ("lambda META: (triton.cdiv(N, 64), M)", '["ceildiv(N, 64)", "M"]'),
+        ("(ceildiv(N, 64),)", "ceildiv(N, 64)"),
+        ("N ** 2", "N * N"),
+        ("N / 2", "//"),
+        ("torch.prod(N)", None),
+        ("N ** M", None),
+        ("(N, )[M](3", None),
+        ("N if M else 1", None),
+        ("'\\d'", None),
+        ("1if N", None),
+        ("lambda: " * 30 + "N", None),
+    ],
+)
+def test_python_is_answered_with_the_expression_it_stands_for(text: str, meant: str | None) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ExpressionError) as caught:
+            evaluate(text, BIND)
+    assert caught.value.suggestion == meant
+
+
 @pytest.mark.parametrize("text", ["N // 0", "N % (M - 7)", "ceildiv(1, 0)"])
 def test_a_division_by_zero_is_an_expression_error(text: str) -> None:
     with pytest.raises(ExpressionError, match="divides by zero"):

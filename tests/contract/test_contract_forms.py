@@ -526,3 +526,25 @@ def test_a_side_by_another_name_is_told_where_it_stands() -> None:
     document["candidate"] = document.pop("custom_kernel")
     problem = next(found for found in problems(document) if found.field == "candidate")
     assert problem.suggestion == "custom_kernel"
+
+
+def test_a_symbol_beside_the_name_of_a_case_belongs_into_bind() -> None:
+    document: dict[str, Any] = {**evaluate(), "cases": [{"name": "small", "N": 1000}]}
+    problem = next(found for found in problems(document) if found.field == "cases[0].N")
+    assert problem.suggestion == "bind.N"
+    text: dict[str, Any] = {**evaluate(), "cases": [{"name": "small", "nam": "x"}]}
+    assert next(found for found in problems(text) if found.field == "cases[0].nam").suggestion == "name"
+
+
+@pytest.mark.parametrize(
+    ("grid", "meant"), [("ceildiv(n, BLOCK)", "ceildiv(N, 64)"), ("BLOCK2 * BLOCK", "(N + 1) * 64")]
+)
+def test_an_argument_in_a_grid_is_answered_with_its_value(grid: str, meant: str) -> None:
+    document: dict[str, Any] = {**compare(), "cases": [{"name": "small", "bind": {"N": 128}}]}
+    io = document["custom_kernel"]["io"]
+    scalars = {"n": "N", "BLOCK": 64, "BLOCK2": "N + 1"}
+    io["args"] += [{"name": name, "type": "int", "value": value} for name, value in scalars.items()]
+    io["launch"] = {"grid": grid}
+    found = next(one for one in problems(document) if ".launch.grid" in one.field)
+    assert "is an argument, and no symbol" in found.message
+    assert found.suggestion == meant

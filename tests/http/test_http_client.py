@@ -15,10 +15,11 @@ from http_bodies import KERNEL, evaluate
 from http_servers import Serve, Server, evald
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from mcp.server.mcpserver.exceptions import ToolError
 from service_bundles import wait_for
 
 from daemon.client import Client, ClientError, contracts
-from daemon.client.mcp_server import summary
+from daemon.client.mcp_server import make_server, summary
 from daemon.config import Limits
 from daemon.contract import DTYPES, parse_contract
 from daemon.contract.request import KernelMetadata, RequestFields
@@ -96,6 +97,31 @@ def test_mcp_offers_the_same_service_as_tools(judging: Server) -> None:
     assert found["whole"]["result"]["name"] == "by-mcp"
     assert found["figures"]["job_stats"]["passed"] >= 1
     assert "kernel_type" in found["wrong"].content[0].text
+
+
+def test_arguments_of_a_tool_that_are_wrong_are_told_in_words_for_a_model() -> None:
+    with Client("http://127.0.0.1:1", patience_s=0) as client:
+        server = make_server(client)
+
+        def refused(tool: str, **arguments: object) -> list[str]:
+            with pytest.raises(ToolError) as caught:
+                asyncio.run(server.call_tool(tool, arguments))
+            assert "pydantic" not in str(caught.value)
+            return str(caught.value).splitlines()
+
+        assert refused("compare", reference="x") == ["compare: candidate: is required"]
+        [unknown] = refused("evaluate", kernel="x", timeout=5)
+        assert "which takes kernel, wait_s, more (did you mean 'more.timeout'?)" in unknown
+        assert [line[-28:] for line in refused("compare", ref_kernel="x", custom_kernel="y")] == [
+            " (did you mean 'reference'?)",
+            " (did you mean 'candidate'?)",
+        ]
+        assert refused("evaluate", kernel=1) == [
+            "evaluate: kernel: must be text, got 1",
+            "evaluate: kernel: must be an object, got 1",
+        ]
+        assert refused("judge") == ["there is no tool 'judge'; there are evaluate, compare, status, stats"]
+        assert "cannot reach" in refused("stats")[0]
 
 
 def test_a_client_waits_out_a_restart_of_its_server_and_makes_one_job(serve: Serve) -> None:
