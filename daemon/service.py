@@ -226,9 +226,11 @@ class Service:
 
     def _tick(self, moved_in: frozenset[str], now_s: float) -> int:
         """One turn: claim, beat, reconcile. Returns how many entries wait in the inbox, one at least while storage does
-        not tell: such faults are waited out.
+        not tell: such faults are waited out. Raises `OperatorError` for a damaged database, whichever thread met it.
         """
         self._pulse.beat()
+        if (damage := self._database.damage) is not None:
+            raise OperatorError(damage.message, hint=damage.hint)  # what is written now may be lost, or spread it
         if now_s < self._retry_at_s:
             return 1
         try:

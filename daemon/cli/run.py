@@ -24,8 +24,8 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     Drop a bundle by mv, cp, rsync, scp or `evald submit`; its result appears in results/by-name/NAME. SIGINT, SIGTERM
     and SIGHUP (a closed terminal, unless it is ignored: nohup) stop cleanly: what is not finished goes back to the
     inbox. One line per event goes to stderr; with --json, what was done is printed at the end. Exit code 0 when
-    stopped; 2 when it cannot start and trying again would not help (settings, sandbox, a damaged database); 75 when it
-    may (database, file server).
+    stopped; 2 when it cannot start and trying again would not help (settings, sandbox), or its database is damaged; 75
+    when it may (database, file server).
     """
     from daemon import log, opening
     from daemon.stopping import Stop, stopping_on_signals

@@ -17,6 +17,7 @@ pool.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 
 from daemon.db import sqlfunctions
-from daemon.db.errors import StorageUnavailable, translated
+from daemon.db.errors import MENDING, StorageDamaged, StorageUnavailable, translated
 from daemon.db.filesystem import refuse_network
 from daemon.errors import OperatorError
 
@@ -36,6 +37,7 @@ LOCK_TIMEOUT_MS = 20_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
 SILENCE_TIMEOUT_S = 10 + STATEMENT_TIMEOUT_MS / 1000  # of a server that keeps none of its own limits
 _LOG_BYTES = 64 << 20
+_STEPS = 100_000  # of SQLite's machine, between two looks at the clock
 _LIMITS_MS = {
     "statement_timeout": STATEMENT_TIMEOUT_MS,
     "lock_timeout": LOCK_TIMEOUT_MS,
@@ -70,6 +72,7 @@ class Database:
             _check_file(Path(self.url.database or ""), must_exist=must_exist)
         self._engine = _open(self.url)
         self._file: tuple[int, int] | None = None
+        self.damage: StorageDamaged | None = None  # what told so first; whoever writes ends then
         if self.is_sqlite:
             event.listen(self._engine, "connect", self._note_file)
         self._writer = self._engine.execution_options(**{_WRITE: True})
@@ -82,7 +85,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """One transaction for reading. Raises `StorageUnavailable` or `StorageRefused`."""
         self._require_file()
-        with translated(self.name), self._engine.connect() as connection:
+        with self._translated(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -92,8 +95,35 @@ class Database:
         Raises `StorageUnavailable` (the commit is then in doubt) or `StorageRefused`.
         """
         self._require_file()
-        with translated(self.name), self._writer.begin() as connection:
+        with self._translated(), self._writer.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with translated(self.name):
+                yield
+        except StorageDamaged as error:
+            self.damage = self.damage or error
+            raise
+
+    def looked_through(self, limit_s: float) -> bool:
+        """Whether every page of a SQLite file was looked at, within `limit_s`. Raises `StorageDamaged`."""
+        deadline_s = time.monotonic() + limit_s
+        with self.read() as connection:
+            driver = _sqlite_driver(connection)
+            driver.set_progress_handler(lambda: time.monotonic() > deadline_s, _STEPS)
+            try:
+                found = driver.execute("PRAGMA quick_check(1)").fetchone()[0]
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline_s:  # interrupted, by us
+                    return False
+                raise
+            finally:
+                driver.set_progress_handler(None, 0)
+        if found != "ok":
+            raise StorageDamaged(f"database {self.name} is damaged: {' '.join(found.split())}", hint=MENDING)
+        return True
 
     @contextmanager
     def migration(self) -> Iterator[Connection]:

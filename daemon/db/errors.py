@@ -24,7 +24,13 @@ class StorageRefused(HarnessError):  # noqa: N818 - as above
     """
 
 
+class StorageDamaged(StorageRefused):
+    """The file of SQLite's is not what it was when it was written. Nothing more is to be written into it."""
+
+
 _LACKS_A_RIGHT = "42501"  # SQLSTATE insufficient_privilege
+_WHO_MAY = "it takes the role that evald runs as; for new tables (evald db upgrade) the one that owns the tables"
+MENDING = "stop every daemon, then restore a backup, or move the file away: evald run makes a new one"
 _TRANSIENT = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, exc.DisconnectionError)
 
 
@@ -40,16 +46,12 @@ def translated(database: str) -> Iterator[None]:
             f"database {database} is not available: {_cause(error)}", hint="evald doctor checks the database"
         ) from error
     except (exc.SQLAlchemyError, OverflowError) as error:  # a number beyond 64 bits: sqlite3 raises it bare
-        raise StorageRefused(f"database {database} refused: {_cause(error)}", hint=_remedy(error)) from error
-
-
-def _remedy(error: Exception) -> str | None:
-    cause = error.orig if isinstance(error, exc.DBAPIError) else None
-    if getattr(cause, "sqlstate", None) == _LACKS_A_RIGHT:
-        return "it takes the role that evald runs as; for new tables (evald db upgrade) the one that owns the tables"
-    if getattr(cause, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return None
-    return "stop every daemon, then restore a backup, or move the file away: evald run makes a new one"
+        text = f"database {database} refused: {_cause(error)}"
+        cause = error.orig if isinstance(error, exc.DBAPIError) else None
+        if getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise StorageDamaged(text, hint=MENDING) from error
+        is_denied = getattr(cause, "sqlstate", None) == _LACKS_A_RIGHT
+        raise StorageRefused(text, hint=_WHO_MAY if is_denied else None) from error
 
 
 def _cause(error: Exception) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy import select, text
 from daemon.db import connection as room
 from daemon.db import filesystem, migrate, samples
 from daemon.db.connection import Database, normalised
-from daemon.db.errors import StorageRefused, StorageUnavailable
+from daemon.db.errors import StorageDamaged, StorageRefused, StorageUnavailable
 from daemon.db.history import History
 from daemon.db.models import Job
 from daemon.db.repository import Repository
@@ -111,6 +111,39 @@ class TestSqlite:
         with pytest.raises(StorageRefused) as caught, Database(f"sqlite:///{path}").read():
             pass
         assert "restore a backup" in str(caught.value.hint)
+
+    def test_a_damaged_page_is_found_by_a_look_through_the_file_and_remembered_by_whoever_meets_it(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "evald.sqlite3"
+        database = Database(f"sqlite:///{path}")
+        with database.write() as connection:
+            connection.execute(text("CREATE TABLE kept (text TEXT)"))
+            connection.execute(text("INSERT INTO kept VALUES (hex(zeroblob(20000)))"))
+        assert database.looked_through(60)
+        page = 2
+        database.close()
+        with path.open("r+b") as file:
+            file.seek((page - 1) * 4096)
+            file.write(b"\xa5" * 4096)
+        assert database.damage is None
+        with pytest.raises(StorageDamaged, match="damaged"):
+            database.looked_through(60)
+        with pytest.raises(StorageDamaged, match="malformed") as caught, database.read() as connection:
+            connection.execute(text("SELECT * FROM kept")).all()
+        assert "restore a backup" in str(caught.value.hint)
+        assert database.damage is caught.value
+        database.close()
+
+    def test_a_look_through_a_large_file_ends_in_time(self, tmp_path: Path) -> None:
+        database = Database(f"sqlite:///{tmp_path / 'evald.sqlite3'}")
+        with database.write() as connection:
+            connection.execute(text("CREATE TABLE kept (number INTEGER PRIMARY KEY)"))
+            numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT i FROM n"
+            connection.execute(text(f"INSERT INTO kept {numbers}"))
+        assert not database.looked_through(0)
+        assert database.looked_through(600)
+        database.close()
 
 
 class TestNetworkFileSystem:

@@ -1,0 +1,39 @@
+"""A database whose file is damaged while daemons use it: they end, and say why; nothing is lost."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from service_bundles import wait_for
+from service_rehearsal import Place
+
+PAGE_BYTES = 4096
+
+
+def damage(file: Path, index: str) -> None:
+    """Overwrite the root page of this index."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [page] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [index]).fetchone()
+    with file.open("r+b") as stream:
+        stream.seek((page - 1) * PAGE_BYTES)
+        stream.write(b"\xa5" * PAGE_BYTES)
+
+
+def test_a_daemon_ends_when_a_page_of_its_database_is_damaged(here: Place) -> None:
+    first = here.start()
+    here.drop("before")
+    wait_for(lambda: here.has_results("before"), "the first result")
+    assert first.stop() == 0
+    damage(here.home / "state" / "evald.sqlite3", "ix_job_state")
+    second = here.start()
+    here.drop("meanwhile")
+    wait_for(lambda: not second.is_alive, "the daemon to end")
+    assert second.process.returncode == 2
+    assert "malformed" in second.story
+    assert "restore a backup" in second.story
+    assert "storage is back" not in second.story
+    left = [entry.name for shelf in ("inbox", "work") for entry in (here.home / shelf).iterdir()]
+    assert [name.partition("@")[0] for name in left] == ["meanwhile.json"]
