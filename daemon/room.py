@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from daemon.db.records import DaemonRecord
 
 _FEWEST_FILES = 1000
+_LATE_S = 120.0  # a few tries: one follows upon the other after `reconcile_s`
 _TRIAL_BYTES = 64 * 1024
 
 
@@ -61,9 +63,17 @@ def backlog(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None:
             return f"results stay in {paths.outbox}: {shut}"
         if (shut := _shut((paths.archive, paths.rejected, paths.quarantine))) is not None:
             return f"judged bundles stay in {paths.work}: {shut}"
+        return _late(paths)
     except OSError:  # that somebody cannot look is told with what hinders claims
         return None
-    return None
+
+
+def _late(paths: Paths) -> str | None:
+    """Results that the database should have had long ago: it answers questions, and takes nothing."""
+    ages_s = [time.time() - waiting.folder.stat().st_mtime for waiting in results.staged(paths)]
+    late = sum(age_s > _LATE_S for age_s in ages_s)
+    some = f"{late} result{'s' if late > 1 else ''} of more than {_LATE_S / 60:g} min ago"
+    return f"{some} in {paths.outbox}: the database does not take them; evald doctor tries it" if late else None
 
 
 def _any_here(settings: Settings, daemons: Iterable[DaemonRecord]) -> bool:

@@ -200,7 +200,9 @@ def _database(settings: Settings) -> Check:
             if revision.current(database) is None:
                 return Check("database", Status.OK, f"{database.name} is empty; evald run fills it")
             revision.require_current(database)
-            if database.is_sqlite and not database.looked_through(_LOOK_S):
+            if not database.is_sqlite:
+                database.try_writing()
+            elif not database.looked_through(_LOOK_S):
                 message = f"{database.name}, schema {revision.REVISION}; too large to be looked through here"
                 return Check("database", Status.OK, message)
         finally:

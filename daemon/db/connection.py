@@ -19,14 +19,14 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 
 from daemon.db import sqlfunctions
-from daemon.db.errors import MENDING, StorageDamaged, StorageUnavailable, translated
+from daemon.db.errors import MENDING, StorageDamaged, StorageRefused, StorageUnavailable, translated
 from daemon.db.filesystem import refuse_network
 from daemon.errors import OperatorError
 
@@ -37,6 +37,7 @@ LOCK_TIMEOUT_MS = 20_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
 SILENCE_TIMEOUT_S = 10 + STATEMENT_TIMEOUT_MS / 1000  # of a server that keeps none of its own limits
 _LOG_BYTES = 64 << 20
+_TRIAL_ROWS = 300  # of a kilobyte each
 _STEPS = 100_000  # of SQLite's machine, between two looks at the clock
 _LIMITS_MS = {
     "statement_timeout": STATEMENT_TIMEOUT_MS,
@@ -106,6 +107,13 @@ class Database:
         except StorageDamaged as error:
             self.damage = self.damage or error
             raise
+
+    def try_writing(self) -> None:
+        """Write some into a table of a server's that is gone at once, where this role may make one. Raises
+        `StorageUnavailable` where there is no room, or it takes no writes at all."""
+        trial = "CREATE TEMPORARY TABLE evald_trial ON COMMIT DROP AS SELECT repeat('x', 1000) FROM "
+        with suppress(StorageRefused), self.write() as connection:
+            connection.exec_driver_sql(f"{trial} generate_series(1, {_TRIAL_ROWS})")
 
     def looked_through(self, limit_s: float) -> bool:
         """Whether every page of a SQLite file was looked at, within `limit_s`. Raises `StorageDamaged`."""

@@ -29,6 +29,8 @@ class StorageDamaged(StorageRefused):
 
 
 _LACKS_A_RIGHT = "42501"  # SQLSTATE insufficient_privilege
+_DISK_FULL = "53100"
+_NO_ROOM = "the disk of the database server is full: df -h, on its host; nothing is lost, and evald goes on by itself"
 _WHO_MAY = "it takes the role that evald runs as; for new tables (evald db upgrade) the one that owns the tables"
 MENDING = "stop every daemon, then restore a backup, or move the file away: evald run makes a new one"
 _TRANSIENT = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, exc.DisconnectionError)
@@ -42,16 +44,20 @@ def translated(database: str) -> Iterator[None]:
     try:
         yield
     except _TRANSIENT as error:
-        raise StorageUnavailable(
-            f"database {database} is not available: {_cause(error)}", hint="evald doctor checks the database"
-        ) from error
+        has_no_room = _sqlstate(error) == _DISK_FULL
+        hint = _NO_ROOM if has_no_room else "evald doctor checks the database"
+        raise StorageUnavailable(f"database {database} is not available: {_cause(error)}", hint=hint) from error
     except (exc.SQLAlchemyError, OverflowError) as error:  # a number beyond 64 bits: sqlite3 raises it bare
         text = f"database {database} refused: {_cause(error)}"
         cause = error.orig if isinstance(error, exc.DBAPIError) else None
         if getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise StorageDamaged(text, hint=MENDING) from error
-        is_denied = getattr(cause, "sqlstate", None) == _LACKS_A_RIGHT
-        raise StorageRefused(text, hint=_WHO_MAY if is_denied else None) from error
+        raise StorageRefused(text, hint=_WHO_MAY if _sqlstate(error) == _LACKS_A_RIGHT else None) from error
+
+
+def _sqlstate(error: Exception) -> str | None:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else None
+    return getattr(cause, "sqlstate", None)
 
 
 def _cause(error: Exception) -> str:

@@ -204,6 +204,26 @@ def test_a_folder_that_takes_nothing_of_what_was_judged_is_told_although_bundles
     assert (checked.status, str(closed) in checked.message) == (Status.FAIL, True)
 
 
+def test_results_that_the_database_does_not_take_are_told_although_it_answers(evald: Evald, served: Path) -> None:
+    settings = Settings(home=served)
+    database = Database(settings.database_url)
+    Repository(database).report_daemon(
+        DaemonNote("a-boot-1", Owner.current().host, 1, "0", 1, str(settings.paths.inbox), 60, ())
+    )
+    database.close()
+    only = ("--home", served, "--set", "min_free_bytes=1")
+    waiting = settings.paths.outbox / f"{'a' * 32}.1"
+    waiting.mkdir()
+    (waiting / "result.json").write_text("{}")
+    assert evald("health", *only).code == 0
+    os.utime(waiting, (0, 0))
+    health = evald("health", *only)
+    assert health.code == 1
+    assert health.out.startswith("1 result of more than 2 min ago")
+    assert "evald doctor" in health.out
+    assert f"stays  {health.out}" in evald("status", *only).out
+
+
 def test_doctor_tells_a_user_whose_evald_it_is_not_which_folders_are_closed(served: Path) -> None:
     settings = Settings(home=served)
     with somebody_else(served):

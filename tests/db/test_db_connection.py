@@ -161,6 +161,21 @@ class TestNetworkFileSystem:
 
 
 class TestPostgres:
+    def test_a_server_without_room_is_told_so_and_one_that_takes_no_writes_is_found_by_a_trial(
+        self, postgres_url: str
+    ) -> None:
+        full = "DO $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$"
+        database = Database(postgres_url)
+        database.try_writing()
+        with pytest.raises(StorageUnavailable, match="No space left") as caught, database.write() as connection:
+            connection.exec_driver_sql(full)
+        assert "the disk of the database server is full" in str(caught.value.hint)
+        database.close()
+        standby = Database(f"{postgres_url}&options=-c default_transaction_read_only=on")
+        with pytest.raises(StorageUnavailable, match="read-only transaction"):
+            standby.try_writing()
+        standby.close()
+
     def test_every_connection_has_its_timeouts(self, postgres_url: str) -> None:
         with Database(postgres_url).read() as connection:
             for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
