@@ -291,7 +291,7 @@ class Service:
     def _has_work(self) -> bool:
         """Whether something is judged, or will be: not what waits while jobs may not be begun."""
         try:
-            return self._workers.busy > 0 or (self._reception.is_open() and self._reception.queued() > 0)
+            return self._workers.have_work(lambda: self._reception.is_open() and self._reception.queued() > 0)
         except (HarnessError, OSError):
             return True
 

@@ -43,6 +43,7 @@ class Workers(Generic[Job]):
         self._stopping = False
         self._last_fault = ""
         self._busy = 0
+        self._taken = 0
         self._wakes = 0
         self._threads = [
             threading.Thread(target=self._serve, args=(faults,), name=f"slot-{slot}", daemon=True)
@@ -55,7 +56,7 @@ class Workers(Generic[Job]):
 
     @property
     def busy(self) -> int:
-        """How many jobs are being done now."""
+        """How many jobs are being done now, or asked for."""
         return self._busy
 
     def left_alone(self) -> frozenset[Hashable]:
@@ -63,6 +64,12 @@ class Workers(Generic[Job]):
         now_s = time.monotonic()
         told = [faults.left_alone(now_s) for faults in self._faults]
         return frozenset.intersection(*told) if told else frozenset()
+
+    def have_work(self, waits: Callable[[], bool]) -> bool:
+        """Whether a job is being done, or `waits()` to be: neither is what is taken while that is asked, nor what ends
+        by waiting once more, overlooked."""
+        taken = self._taken
+        return self._busy > 0 or waits() or self._busy > 0 or self._taken != taken
 
     def wake(self) -> None:
         """There may be something to take."""
@@ -108,6 +115,8 @@ class Workers(Generic[Job]):
             job = self._take(faults.left_alone(time.monotonic()))
             if job is None:
                 return None
+            with self._changed:
+                self._taken += 1
             if not self._work(job):
                 return faults.failed(self._whose(job), time.monotonic())
             faults.went_well(self._whose(job))

@@ -50,6 +50,41 @@ def test_every_job_is_done_once_and_a_bug_in_one_does_not_cost_the_slot() -> Non
     assert workers.busy == 0
 
 
+@pytest.mark.parametrize("is_done", [False, True], ids=["being done", "done already"])
+def test_a_job_that_is_taken_while_somebody_asks_what_waits_is_not_overlooked(is_done: bool) -> None:
+    """Or a sweep would end, and give a job back that has just begun."""
+    jobs: queue.SimpleQueue[int] = queue.SimpleQueue()
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work(_job: int) -> bool:
+        begun.set()
+        return go_on.wait(LIMIT_S)
+
+    def take() -> int | None:
+        if go_on.is_set():
+            ended.set()
+        return take_from(jobs)
+
+    workers = Workers(1, take, work)
+    jobs.put(1)
+
+    def waits() -> bool:
+        """Nothing does any more, by the time it answers."""
+        workers.start()
+        assert begun.wait(LIMIT_S)
+        if is_done:
+            go_on.set()
+            assert ended.wait(LIMIT_S)
+        return False
+
+    assert workers.have_work(waits)
+    go_on.set()
+    assert workers.stop(LIMIT_S)
+    assert not workers.have_work(lambda: jobs.qsize() > 0)
+    jobs.put(2)
+    assert workers.have_work(lambda: jobs.qsize() > 0)
+
+
 def test_a_storage_fault_while_taking_is_waited_out() -> None:
     attempts = threading.Semaphore(0)
     outcomes = iter([HarnessError("away"), 7])
