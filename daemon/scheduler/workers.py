@@ -66,8 +66,8 @@ class Workers(Generic[Job]):
         return frozenset.intersection(*told) if told else frozenset()
 
     def have_work(self, waits: Callable[[], bool]) -> bool:
-        """Whether a job is being done, or `waits()` to be: neither is what is taken while that is asked, nor what ends
-        by waiting once more, overlooked."""
+        """Whether a job is being done, or `waits()` to be. What a thread takes while that is asked is not overlooked,
+        nor what goes back to wait."""
         taken = self._taken
         return self._busy > 0 or waits() or self._busy > 0 or self._taken != taken
 
