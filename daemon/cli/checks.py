@@ -39,7 +39,9 @@ def all_checks(loaded: LoadedSettings) -> Iterator[Check]:
     yield from _privacy(settings)
     yield from _metrics_file(settings)
     yield from _free_space(settings)
-    yield _database(settings)
+    yield (database := _database(settings))
+    if database.status is Status.OK:
+        yield from _neighbours(settings)
     yield from _devices(settings)
 
 
@@ -210,6 +212,29 @@ def _database(settings: Settings) -> Check:
     except (OperatorError, HarnessError) as error:
         return Check("database", Status.FAIL, error.message, error.hint)
     return Check("database", Status.OK, f"{database.name}, schema {revision.REVISION}")
+
+
+def _neighbours(settings: Settings) -> Iterator[Check]:
+    """Daemons of this database that judge on one device of this host, as others' times and controls show sooner or
+    later."""
+    from daemon.cli import store
+    from daemon.intake.owner import Owner
+
+    sharing: dict[str, list[int]] = {}
+    with suppress(OperatorError, HarnessError), store.history_if_any(settings) as history:
+        here = Owner.current()
+        for daemon in history.daemons() if history is not None else ():
+            if daemon.is_there and daemon.host == here.host and Owner.of(daemon.owner).may_live(here):
+                for device in {device.uuid or device.kind for device in daemon.devices}:
+                    sharing.setdefault(device, []).append(daemon.pid)
+    for device, pids in sharing.items():
+        if len(pids) > 1:
+            listed = ", ".join(map(str, sorted(pids)))
+            message = (
+                f"{len(pids)} daemons of this host judge on {device} at once (pid {listed}): each disturbs the others"
+            )
+            hint = "stop all but one; its setting slots says how many it judges at once, and 1 measures best"
+            yield Check("neighbours", Status.WARN, message, hint)
 
 
 def _devices(settings: Settings) -> Iterator[Check]:

@@ -14,10 +14,16 @@ from daemon import access, mounts
 from daemon.cli import checks, installed
 from daemon.cli.check import Check, Status
 from daemon.config import Settings
+from daemon.db import migrate
+from daemon.db.connection import Database
+from daemon.db.records import DaemonNote
+from daemon.db.repository import Repository
+from daemon.engine import DeviceState
 from daemon.executor import baseline
 from daemon.executor.baseline import Baseline, Drift, Identity
 from daemon.executor.control import Figures
 from daemon.executor.devices import CPU
+from daemon.intake.owner import Owner
 
 
 @pytest.fixture
@@ -205,3 +211,26 @@ def test_the_doctor_looks_where_the_metrics_file_would_go(tmp_path: Path) -> Non
     file.parent.mkdir()
     [fine] = checks._metrics_file(settings)
     assert fine.status is Status.OK
+
+
+def test_daemons_that_share_a_device_of_this_host_are_warned_of(settings: Settings) -> None:
+    assert list(checks._neighbours(settings)) == []
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    repository, here = Repository(database), Owner.current()
+    cpu, gpu = DeviceState(0, "cpu", "cpu", None), DeviceState(0, "cuda", "H200", "GPU-1", None)
+
+    def there(host: str, pid: int, device: DeviceState) -> None:
+        tag = Owner(host, here.boot_id, pid).tag
+        repository.report_daemon(DaemonNote(tag, host, pid, "0", 1, "/srv/inbox", 60, (device,)))
+
+    there(here.host, os.getpid(), cpu)
+    there("elsewhere", 1, cpu)
+    there(here.host, os.getppid(), gpu)
+    assert list(checks._neighbours(settings)) == []
+    there(here.host, 1, cpu)
+    [warned] = checks._neighbours(settings)
+    database.close()
+    assert warned.status is Status.WARN
+    assert "2 daemons of this host judge on cpu at once" in warned.message
+    assert "slots" in str(warned.hint)
