@@ -164,6 +164,15 @@ def test_a_cast_is_trivial_only_where_there_was_more_to_do() -> None:
     assert passes_by_accident(values.clone(), {0: values}, tolerance) == {"input 0 passed on": True}
 
 
+def test_a_complex_input_is_held_against_a_real_answer_by_its_real_part(recwarn: pytest.WarningsRecorder) -> None:
+    """torch warned that the imaginary part is lost, in the judge's own words to its log."""
+    values = torch.tensor([1 + 2j, -3 + 4j, 5 - 6j, 0.5 + 8j])
+    tolerance = tolerance_for("float32", None, None)
+    assert passes_by_accident(values.real * 1.00001, {0: values}, tolerance) == {"input 0 cast": False}
+    assert passes_by_accident(values.imag.contiguous(), {0: values}, tolerance) == {}
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "bool", "complex64"])
 def test_trivial_answers_are_recognised_in_every_dtype(dtype: str) -> None:
     zeros = torch.zeros(4).to(getattr(torch, dtype))
