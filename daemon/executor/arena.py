@@ -113,8 +113,8 @@ class Arena:
         nearest = before[-1]
         if offset < nearest.offset + nearest.tensor.size_bytes:
             return (
-                f"changed input {nearest.name}, which its contract does not call inout: work on a copy of it "
-                "(x.clone(), inplace=False), or declare it in io"
+                f"changed input {nearest.name}, which the contract does not call inout for this kernel: work on a copy "
+                "of it (x.clone(), inplace=False), or declare it in this kernel's own io"
             )
         return f"wrote outside its tensors, behind {nearest.name}"
 

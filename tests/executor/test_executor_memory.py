@@ -80,7 +80,7 @@ def test_written_outputs_are_no_damage_and_no_longer_poison(arena: Arena) -> Non
     [
         (0, -1, "outside its tensors, before x"),
         (0, 0, "changed input x"),
-        (0, 19, "changed input x"),
+        (0, 19, "changed input x, which the contract does not call inout for this kernel"),
         (0, 20, "outside its tensors, behind x"),
         (1, 20, "behind out"),
         (3, 1, "behind flag"),
