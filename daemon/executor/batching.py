@@ -8,7 +8,9 @@ other side, whose rounds of one call ran on the same content a moment before or 
   where there is no other side to compare with;
 - on a GPU, pairs of rounds (`_pairs`): each scatters by 40 us on an H100, but pairs of them tell differences of 10 us
   when there are enough. A call that is launched while the one before still runs may cost half of what it does alone,
-  and no less;
+  and no less. Where calls are launched one by one they are what Python takes, and between long rounds and those of one
+  call a processor's clock may have gone up by a quarter: the other side's calls did not cost more then than they do
+  alone;
 - the cells' own clocks (`_admits_it`), to some microseconds. They are no proof of honesty, for a cell says what it
   likes, but nobody can complain of being taken at his word.
 
@@ -81,7 +83,8 @@ class Calls:
 class Suspicion:
     """Of `mine`, held against `other`. `noise_s`: what a call alone may cost beyond one of many for no reason of its
     own. `in_pairs`: tell by pairs of rounds. `is_cold`: calls are launched one by one, and one alone finds its code,
-    and Python's, out of the caches: as much as that costs the other side it may cost this one again."""
+    and Python's, out of the caches: as much as that costs the other side it may cost this one again, and overlap
+    besides."""
 
     mine: Calls
     other: Calls | None
@@ -160,7 +163,10 @@ class Suspicion:
         if self.other is None or not self.in_pairs or not self.mine.alone_s:
             return None
         apart_s, error_s = self._apart_alone
-        return apart_s + self.other.usual_s - self.mine.usual_s, _PAIRS_SIGMAS * error_s
+        theirs_s = self.other.usual_s
+        if self.is_cold and self.other.isolated_s is not None:
+            theirs_s = min(theirs_s, self.other.isolated_s + self.other.error_s)
+        return apart_s + theirs_s - self.mine.usual_s, _PAIRS_SIGMAS * error_s
 
     @property
     def _apart_alone(self) -> tuple[float, float]:
@@ -173,9 +179,10 @@ class Suspicion:
 
     def _limit_beyond(self, noise_s: float) -> float:
         assert self.other is not None
+        reasons = ((_BATCHED - 1) * self.mine.usual_s, _OTHERS_SHARE * self.other.usual_s, noise_s)
         if self.is_cold:
-            noise_s += max(self.other.excess_s or 0.0, 0.0)
-        return max((_BATCHED - 1) * self.mine.usual_s, _OTHERS_SHARE * self.other.usual_s, noise_s)
+            return sum(reasons) + max(self.other.excess_s or 0.0, 0.0)
+        return max(reasons)
 
     @property
     def _admits_it(self) -> bool:

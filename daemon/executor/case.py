@@ -12,7 +12,7 @@ import torch
 
 from daemon.contract import CaseSpec, CompareRequest, TimingMode
 from daemon.evaluation import CaseEvaluation, CheckReport, Failure, Numerics, Timing
-from daemon.executor import numerics
+from daemon.executor import numerics, strangers
 from daemon.executor.assessment import assess
 from daemon.executor.bundle import Request
 from daemon.executor.conversation import CellFailed
@@ -196,7 +196,7 @@ class CaseJudge:
             self._deadline += time.monotonic() - start
             self._timings = measurement.run(estimate_s, self._deadline, self._progress)
         self._timed_call = picker.picked
-        if (pid := self._bench.conditions.stranger(began_s)) is not None:
+        if (pid := self._bench.conditions.stranger(began_s, strangers.LATE_BY_S)) is not None:
             self._labels.append("shared_device")
             self._ready.notes.append(f"process {pid}, which is not evald's, used the GPU while this was timed")
         calls, wanted_calls = sum(self._timings[0].calls), self._request.num_trials

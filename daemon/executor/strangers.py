@@ -15,6 +15,7 @@ from typing import Protocol
 from daemon.executor.owner import stat_of
 
 SAMPLES_WITHIN_S = 2.0  # NVML tells what a process did only some time later
+LATE_BY_S = 0.6  # at the most, of what was seen
 _BETWEEN_LOOKS_S = 0.1
 
 

@@ -84,6 +84,28 @@ def test_launched_one_by_one_a_cold_call_may_cost_what_it_costs_the_other_side_o
     assert Suspicion(batched, other, 20 * US, in_pairs=True, is_cold=True).is_proved
 
 
+def test_launched_one_by_one_nobody_is_suspected_because_the_processor_got_faster_meanwhile() -> None:
+    """The other side's calls are Python's, 280 us among many, and 220 by the time calls alone are looked at."""
+    other = calls(280 * US, 220 * US, 123, seed=2)
+    honest = [
+        Suspicion(calls(14 * US, 20 * US, 123, seed=seed), other, 20 * US, in_pairs=True, is_cold=True)
+        for seed in range(50)
+    ]
+    assert sum(one.is_proved for one in honest) <= 1
+    assert sum(replace(one, is_cold=False).is_proved for one in honest) > 25
+    assert Suspicion(calls(14 * US, 220 * US, 123), other, 20 * US, in_pairs=True, is_cold=True).is_proved
+
+
+def test_launched_one_by_one_a_call_may_overlap_with_the_next_and_be_cold_alone() -> None:
+    other = calls(40 * US, 40 * US, 123, seed=2)
+    overlapping = [
+        Suspicion(calls(54 * US, 118 * US, 123, seed=seed), other, 20 * US, in_pairs=True, is_cold=True)
+        for seed in range(50)
+    ]
+    assert not any(one.is_proved for one in overlapping)
+    assert Suspicion(calls(2 * US, 80 * US, 123), other, 20 * US, in_pairs=True, is_cold=True).is_proved
+
+
 def test_without_pairs_who_gains_little_may_have_threads_to_wake() -> None:
     """An honest call costs 200 us more alone than among many: its parallel loops' threads sleep."""
     other = calls(58 * US, 110 * US, seed=2)
