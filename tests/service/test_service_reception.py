@@ -240,14 +240,16 @@ def test_submitters_take_turns_from_one_turn_to_the_next(room: Room, monkeypatch
     seen = Readiness.look
 
     def owned(readiness: Readiness, moved_in: frozenset[str], now_s: float) -> list[Seen]:
-        return [replace(entry, submitter_uid=int(entry.name[0])) for entry in seen(readiness, moved_in, now_s)]
+        found = seen(readiness, moved_in, now_s)
+        return [replace(one, submitter_uid=int(one.name[0]), since_ns=names.index(one.name) + 1) for one in found]
 
     monkeypatch.setattr(Readiness, "look", owned)
-    for name in ("1a", "1b", "1c", "1d", "2a", "2b"):
-        room.drop(f"{name}.json")
+    names = [f"{name}.json" for name in ("1a", "1b", "1c", "1d", "2a", "2b")]
+    for name in names:
+        room.drop(name)
     room.queued = AHEAD - 1
     for number in range(20):
-        room.turn(now_s=1000.0 + 100 * number)
+        room.turn(*names, now_s=1000.0 + 100 * number)
     assert [name[0] for name in room.claimed] == ["1", "2", "1", "2", "1", "1"]
 
 
