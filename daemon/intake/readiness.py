@@ -11,9 +11,12 @@ with a clock: on NFS the other host's clock may be an hour off. Where the file s
 its clock is ours: a whole entry in which nothing changed for `quiet_s` by its ctimes, which no sender can set, needs
 no second look. So a daemon that starts on a full inbox begins at once.
 
-A scan lists all names, but looks deeply at no more than `limit` entries, and for about a second. Entries that were
-looked at before and entries that were not take turns, both oldest first, so neither can starve the other; each entry
-says itself when its next look is due. Names are kept with a few numbers each, and forgotten when they vanish. A name
+A scan lists all names, but looks deeply at no more than `limit` entries, and for about a second. Submitters take turns,
+and whoever was looked at longest ago comes first: one who drops folders that take long to look at holds up himself. Of
+one submitter's, entries that were looked at before and entries that were not take turns, both oldest first, so neither
+can starve the other; each entry says itself when its next look is due. Whose an entry is costs less to find out than
+what is in it, and is asked first, for a moment in each scan; those of whom it is not known yet count as one. Names are
+kept with a few numbers each, and forgotten when they vanish. A name
 whose inode changed is another entry: the bundle before it was claimed in the meantime. A name may also get another
 entry of the same inode, or what was ready is rewritten in place. A listing does not show that, so it is asked when the
 entry's turn to be claimed has come, and at each look: what changed starts from nothing.
@@ -26,6 +29,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice, zip_longest
@@ -39,6 +43,7 @@ from daemon.intake.names import is_ignored
 
 _REST_LIMIT_S = 5.0
 _SCAN_BUDGET_S = 1.0
+_WHOSE_BUDGET_S = 0.25
 _WHOLE_SOONER = 4  # times, than what may not be
 
 
@@ -110,6 +115,8 @@ class Readiness:
         self._own_times = own_times
         self._trusts_times = False
         self._tracks: dict[str, _Track] = {}
+        self._looked_at: dict[int | None, int] = {}  # by submitter: when, counted in looks
+        self._looks = 0
 
     def look(self, moved_in: Collection[str], now_s: float) -> list[Seen]:
         """Scan the inbox once and say what is there, first seen first.
@@ -122,9 +129,12 @@ class Readiness:
             if name in self._tracks:
                 self.arrived(name, now_s)
         self._trusts_times = self._own_times()
+        self._ask_whose()
         started_s = time.monotonic()
-        for name in self._due(now_s):
+        for name, submitter_uid in self._due(now_s):
             self._look_at(name, self._tracks[name], now_s)
+            self._looks += 1
+            self._looked_at[submitter_uid] = self._looks
             if time.monotonic() - started_s > _SCAN_BUDGET_S:
                 break
         seen = [track.as_seen(name) for name, track in self._tracks.items()]
@@ -191,9 +201,30 @@ class Readiness:
                 self._tracks[name] = _Track(inode, first_s=now_s, due_s=now_s)
         return ignored
 
-    def _due(self, now_s: float) -> list[str]:
-        """The names to look at in this scan: both kinds in turn, as long as there are any."""
-        due = [(track.due_s, track.first_s, name) for name, track in self._tracks.items() if track.due_s <= now_s]
+    def _ask_whose(self) -> None:
+        """The newest first: of the others some may be known at the next scan."""
+        started_s = time.monotonic()
+        for name, track in reversed(self._tracks.items()):
+            if track.submitter_uid is None:
+                with suppress(OSError):
+                    track.submitter_uid = onemount.status(self._inbox / name).st_uid
+                if time.monotonic() - started_s > _WHOSE_BUDGET_S:
+                    return
+
+    def _due(self, now_s: float) -> list[tuple[str, int | None]]:
+        """The names to look at in this scan, each with its submitter: these in turn, as long as there are any."""
+        due: dict[int | None, list[tuple[float, float, str]]] = {}
+        for name, track in self._tracks.items():
+            if track.due_s <= now_s:
+                due.setdefault(track.submitter_uid, []).append((track.due_s, track.first_s, name))
+        self._looked_at = {uid: looks for uid, looks in self._looked_at.items() if uid in due}
+        order = sorted(due, key=lambda uid: self._looked_at.get(uid, 0))
+        turns = zip_longest(*([(name, uid) for name in self._both_kinds(due[uid])] for uid in order))
+        in_turn = (one for turn in turns for one in turn if one is not None)
+        return list(islice(in_turn, self._limit))
+
+    def _both_kinds(self, due: list[tuple[float, float, str]]) -> list[str]:
+        """One submitter's, those that were looked at and those that were not in turn, as many as there may be."""
         again = heapq.nsmallest(self._limit, (item for item in due if self._tracks[item[2]].looked))
         fresh = heapq.nsmallest(self._limit, (item for item in due if not self._tracks[item[2]].looked))
         in_turn = (item for pair in zip_longest(again, fresh) for item in pair if item is not None)

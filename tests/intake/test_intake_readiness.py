@@ -380,6 +380,25 @@ def test_many_incomplete_entries_do_not_starve_a_whole_one(inbox: Path) -> None:
     assert EntryState.READY in states
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("each_takes_the_whole_scan", [False, True])
+def test_whoever_drops_much_that_is_looked_at_again_and_again_holds_up_nobody_else(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch, *, each_takes_the_whole_scan: bool
+) -> None:
+    if each_takes_the_whole_scan:
+        monkeypatch.setattr(readiness, "_SCAN_BUDGET_S", -1.0)
+    for number in range(300):
+        (inbox / f"a{number:03}").mkdir()
+        os.chown(inbox / f"a{number:03}", 4321, 4321)
+    looker = Looker(inbox, limit=4)
+    for _ in range(3):
+        looker.after(STABLE_S)
+    for name in ("whole", "whole too"):
+        write_bundle(inbox / name)
+    states = [looker.after(STABLE_S) for _ in range(8)][-1]
+    assert [states[name].state for name in ("whole", "whole too")] == [EntryState.READY] * 2
+
+
 def test_a_hundred_thousand_names_take_flat_memory_each(inbox: Path) -> None:
     source = inbox.parent / "one"
     source.write_text("{}")
