@@ -87,6 +87,7 @@ def probe(secret):
     attempt("madvise collapse", lambda: pages.madvise(25))
     attempt("huge pages", lambda: mmap.mmap(-1, 2 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000))
     attempt("huge file", lambda: os.memfd_create("huge", os.MFD_HUGETLB))
+    attempt("huge segment", lambda: syscall(29, 0, 2 << 20, 0o5600))
     attempt("looked up", lambda: syscall(437, -100, b"/usr/nothing", struct.pack("QQQ", os.O_PATH, 0, 0x20), 24))
     attempt("call of tomorrow", lambda: syscall(499, 0))
     attempt("merge memory", lambda: syscall(157, 67, 1, 0, 0, 0))
@@ -212,6 +213,7 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "madvise collapse",
         "huge pages",
         "huge file",
+        "huge segment",
         "merge memory",
         "io_setup",
         "inotify",

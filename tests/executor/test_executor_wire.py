@@ -315,6 +315,7 @@ ALLOW, EPERM, ENOSYS, IDLE, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x0005000
     ("number", "args", "expected"),
     [
         (0, [0], ALLOW), (101, [0], EPERM), (321, [0], EPERM), (425, [0], EPERM), (272, [0], EPERM),
+        (29, [0, 4096, 0o1600], ALLOW), (29, [0, 4096, 0o5600], EPERM),
         (435, [0], ENOSYS), (0x40000000 | 101, [0], KILL),
         (56, [0x11], ALLOW), (56, [0x003D0F00], ALLOW), (56, [0x10000011], EPERM), (56, [0x20000011], EPERM),
         (41, [1], ALLOW), (41, [2], EPERM), (41, [40], EPERM), (41, [16], EPERM), (53, [1], ALLOW), (53, [30], EPERM),

@@ -42,7 +42,7 @@ _F_LOCKING = {"F_SETLK": 6, "F_SETLKW": 7, "F_OFD_SETLK": 37, "F_OFD_SETLKW": 38
 _F_TELLING = {"F_GETLK": 5, "F_OFD_GETLK": 36, "F_SETLEASE": 1024, "F_GETLEASE": 1025, "F_NOTIFY": 1026}
 _MSG_OOB = 1
 _MADV_MERGEABLE, _PR_SET_MEMORY_MERGE = 12, 67
-_MADV_COLLAPSE, _MAP_HUGETLB, _MFD_HUGETLB = 25, 0x40000, 0x4
+_MADV_COLLAPSE, _MAP_HUGETLB, _MFD_HUGETLB, _SHM_HUGETLB = 25, 0x40000, 0x4, 0o4000
 _PR_SCHED_CORE = 62  # with which a process has the other half of its core to itself, idle
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWTIME (sched.h)
 _CLONE_PARENT = 0x8000
@@ -174,6 +174,7 @@ _BY_ARGUMENT = {
     "madvise collapsing": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_COLLAPSE),
     "mmap": _ByArgument((9, 222), 3, _JUMP_SET, _MAP_HUGETLB),
     "memfd_create": _ByArgument((319, 279), 1, _JUMP_SET, _MFD_HUGETLB),
+    "shmget": _ByArgument((29, 194), 2, _JUMP_SET, _SHM_HUGETLB),
     "prctl merging": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SET_MEMORY_MERGE),
     "prctl filter": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SET_SECCOMP),
     "prctl cores": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SCHED_CORE),
