@@ -12,6 +12,7 @@ Beside the jobs that have a slot, a few more are taken on (`at_once`): what they
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -280,13 +281,14 @@ class LocalEngine:
         return judge
 
     def _started(self, make: Callable[[], _Process]) -> _Process:
-        """A process started by the thread that outlives it. Raises `HarnessError`."""
+        """A process started by the thread that outlives it. Raises `HarnessError`, and `OSError` where it is this
+        process that has no thread or descriptor to spare: that is no fault of the device."""
         try:
             return self._starter.submit(make).result()
-        except (OSError, RuntimeError) as error:  # the starter was shut down, or the host has no thread to spare
-            raise HarnessError(
-                "the engine is closed" if self._closed else f"nothing can be started: {error}"
-            ) from error
+        except RuntimeError as error:  # the starter was shut down, or no thread can be started
+            if self._closed:
+                raise HarnessError("the engine is closed") from error
+            raise OSError(errno.EAGAIN, f"nothing can be started: {error}") from error
 
     def _fresh_judge(self, slot: int) -> JudgeProcess:
         self._make_room(slot)

@@ -174,7 +174,7 @@ def test_what_cannot_be_started_is_told_as_it_is(tmp_path: Path) -> None:
         raise RuntimeError("can't start new thread")
 
     engine = LocalEngine(small_settings(tmp_path))
-    with pytest.raises(HarnessError, match="nothing can be started: can't start new thread"):
+    with pytest.raises(OSError, match="nothing can be started: can't start new thread"):
         engine._started(make)
     engine.close()
     with pytest.raises(HarnessError, match="the engine is closed"):
