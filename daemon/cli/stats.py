@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -75,8 +76,10 @@ def command(
             standings = _standings(database, problem, device, limit if as_json else limit + 1)
             if as_json:
                 screen.document({"problem": problem, "leaderboard": [as_document(one) for one in standings]})
+            elif standings:
+                _leaderboard(standings, limit)
             else:
-                _leaderboard(problem, standings, limit)
+                screen.say(f"no kernel has passed problem {problem!r} yet; {_other_problems(database, problem)}")
             return 0
         # Where there may be very many groups, one more than is shown tells that there are more.
         rows = _rows(database, moment, by, limit=limit + 1 if by in _MANY and not as_json else None)
@@ -201,13 +204,16 @@ def _say_there_are_more(limit: int) -> None:
     screen.say(f"there are more; --limit {limit * 10} shows more of them")
 
 
-def _leaderboard(problem: str, standings: tuple[Standing, ...], limit: int) -> None:
+def _other_problems(database: Database | None, problem: str) -> str:
+    """What to type: the problems most like this one, which was perhaps misspelt."""
+    known = {row.key for row in _rows(database, None, "problem", limit=_STANDINGS_READ) if row.key}
+    near = [] if problem in known else difflib.get_close_matches(problem, known, n=3, cutoff=0.5)
+    meant = f"did you mean {', '.join(near)}? " if near else ""
+    return f"{meant}{here('evald stats')} --by problem lists the problems"
+
+
+def _leaderboard(standings: tuple[Standing, ...], limit: int) -> None:
     """`standings`: of each device up to one more than is shown, which tells that there are more."""
-    if not standings:
-        screen.say(
-            f"no kernel has passed problem {problem!r} yet; {here('evald stats')} --by problem lists the problems"
-        )
-        return
     boards = [list(board) for _, board in groupby(standings, key=lambda one: one.device_name)]
     for number, board in enumerate(boards):
         if len(boards) > 1:

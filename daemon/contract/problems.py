@@ -203,9 +203,14 @@ def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str 
     sentence = _SENTENCES.get(kind)
     if sentence is None:
         return steps, f"{detail['msg']} (got {got})", None
-    text = sentence.format(**context)
+    text = sentence.format(**{name: _plain(value) for name, value in context.items()})
     around = _put_around(_class_in(_annotation_at(model, steps), BaseModel), kind, detail["input"])
     return steps, text if kind in _NOTHING_TO_SHOW else f"{text}, got {got}", around
+
+
+def _plain(value: object) -> object:
+    """A whole number as people write it: 600 for 600.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _put_around(model: type[BaseModel] | None, kind: str, given: object) -> str | None:

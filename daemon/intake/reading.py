@@ -47,7 +47,9 @@ def read_bundle(folder: Path, types: Mapping[str, KernelTypeSpec], limits: Limit
     """Parse the contract of the private copy at `folder`. Raises `BundleError` with every problem found."""
     files = BundleFiles(folder, limits.source_bytes * _PARSER_REPORTS)
     if CONTRACT_FILE not in files:
-        message = "is missing; a bundle needs one beside its sources"
+        message = "is missing; a bundle needs one beside its sources (evald new writes one to start from)"
+        if (folder / CONTRACT_FILE).is_dir():
+            message = "is a folder; it has to be a file of JSON"
         raise BundleError([Problem(CONTRACT_FILE, "", message, _nearest(files))])
     document = _read_capped(folder / CONTRACT_FILE, CONTRACT_FILE, limits.contract_bytes, "limits.contract_bytes")
     return parse_contract(document, files, types=types, limits=limits, contract_file=CONTRACT_FILE)

@@ -237,6 +237,7 @@ def test_the_leaderboard_ranks_the_fastest_of_each_name(evald: Evald, past: Past
     assert [(one["rank"], one["name"], one["runtime_ms"]) for one in board] == [(1, "fast", 1.0), (2, "slow", 3.0)]
     assert evald("stats", "--problem", "sums").out.count("fast") == 1
     assert "no kernel has passed" in evald("stats", "--problem", "quotients").err
+    assert "did you mean sums? evald stats --by problem" in evald("stats", "--problem", "sum").err
 
 
 def test_a_leaderboard_that_is_longer_than_what_is_shown_says_so(evald: Evald, past: PastHome) -> None:

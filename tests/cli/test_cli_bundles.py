@@ -258,3 +258,10 @@ def test_what_cannot_be_checked_here_is_left_to_the_daemon(
     monkeypatch.setenv("EVALD_BACKEND_PATHS", str(tmp_path / "not here"))
     assert evald("submit", "good").code == 0
     assert dropped(past) == ["good"]
+
+
+def test_a_contract_that_is_missing_or_a_folder_is_told_with_what_to_do(evald: Evald, tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "folder" / "contract.json").mkdir(parents=True)
+    assert "evald new writes one to start from" in evald("validate", "without").out
+    assert "contract.json: is a folder; it has to be a file" in evald("validate", "folder").out

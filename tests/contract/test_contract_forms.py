@@ -548,3 +548,7 @@ def test_an_argument_in_a_grid_is_answered_with_its_value(grid: str, meant: str)
     found = next(one for one in problems(document) if ".launch.grid" in one.field)
     assert "is an argument, and no symbol" in found.message
     assert found.suggestion == meant
+
+
+def test_a_limit_that_is_a_whole_number_is_written_as_one() -> None:
+    assert only({**evaluate(), "timeout": 1e6}).message.startswith("must be at most 600, got")
