@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import time
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
 LOGGER = logging.getLogger("evald")
 
@@ -15,13 +16,14 @@ _JOURNAL_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logg
 
 
 class _StoryFormatter(logging.Formatter):
-    """`12:00:01 info  job 0192… claimed name=vec_add`; under journald the clock is left out and `<6>` stands in
-    front.
+    """`12:00:01 info  job 0192… claimed name=vec_add`; under journald the clock is left out and `<6>` stands in front.
+    `dated`: for a file, which is read months later, maybe elsewhere: `2026-01-31T12:00:01Z`.
     """
 
-    def __init__(self, *, journal: bool) -> None:
+    def __init__(self, *, journal: bool, dated: bool) -> None:
         super().__init__()
         self._journal = journal
+        self._dated = dated
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
@@ -30,7 +32,12 @@ class _StoryFormatter(logging.Formatter):
             text += "\n" + self.formatException(record.exc_info)
         if self._journal:
             return f"<{_JOURNAL_PRIORITY.get(record.levelno, 6)}>{text}"
-        return f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {text}"
+        return f"{self._time(record)} {record.levelname.lower():7} {text}"
+
+    def _time(self, record: logging.LogRecord) -> str:
+        if self._dated:
+            return f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return self.formatTime(record, "%H:%M:%S")
 
 
 def _one_line(text: str) -> str:
@@ -49,10 +56,20 @@ def _printable(value: object) -> str:
     return '"' + escaped.replace('"', '\\"') + '"'
 
 
+def _is_journal(stream: TextIO) -> bool:
+    """Whether `stream` is what systemd connected: the variable is left in place where it goes elsewhere by now, as in
+    the shell of a desktop's terminal."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 def setup(level: str) -> None:
     """Send story lines to stderr. `level` is debug, info, warning or error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_StoryFormatter(journal="JOURNAL_STREAM" in os.environ))
+    handler.setFormatter(_StoryFormatter(journal=_is_journal(sys.stderr), dated=not sys.stderr.isatty()))
     LOGGER.handlers[:] = [handler]
     LOGGER.setLevel(level.upper())
     LOGGER.propagate = False

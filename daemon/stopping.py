@@ -51,7 +51,8 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     def listen() -> None:
         while number := told.recv(1):
             if number[0] in numbers:
-                log.story("stopping: giving unfinished bundles back (again to end at once)")
+                name = signal.Signals(number[0]).name
+                log.story("stopping: giving unfinished bundles back (again to end at once)", signal=name)
                 stop()
                 return
 

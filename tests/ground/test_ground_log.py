@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import shlex
+import sys
 
 import pytest
 
@@ -39,12 +42,29 @@ def test_a_field_cannot_forge_another_field(capsys: pytest.CaptureFixture[str], 
 
 
 def test_under_the_journal_a_priority_stands_in_front(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    status = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
     log.setup("info")
     log.story("trouble", level=40, job="1")
-    assert capsys.readouterr().err == "<3>trouble job=1\n"
+    assert capfd.readouterr().err == "<3>trouble job=1\n"
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")  # of the shell that started us, whose stderr is another one
+    log.setup("info")
+    log.story("trouble", level=40, job="1")
+    assert capfd.readouterr().err.endswith("Z error   trouble job=1\n")
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "begins"), [(True, r"\d\d:\d\d:\d\d info "), (False, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ info ")]
+)
+def test_a_line_in_a_file_has_its_date(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool, begins: str
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    log.setup("info")
+    log.story("claimed")
+    assert re.match(begins, capsys.readouterr().err)
 
 
 def test_below_the_level_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
