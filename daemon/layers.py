@@ -196,7 +196,8 @@ def _file_layer(path: Path | None) -> dict[str, tuple[Any, str]]:
     except UnicodeDecodeError as error:
         raise OperatorError(f"{path}: not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise OperatorError(f"{path}: not valid TOML: {error}") from error
+        hint = 'write key = value, a line each, with quotes around text: isolation = "bubblewrap"'
+        raise OperatorError(f"{path}: not valid TOML: {error}", hint=hint) from error
     known = set(dotted_keys())
     layer: dict[str, tuple[Any, str]] = {}
     for key, value in _flatten(document, known):
@@ -204,7 +205,8 @@ def _file_layer(path: Path | None) -> dict[str, tuple[Any, str]]:
         if key not in known:
             raise OperatorError(f"{path}:{line}: unknown setting {key!r}", hint=_nearest_hint(key, known))
         if isinstance(value, bool):  # which pydantic would take for 1 or 0
-            raise OperatorError(f"{path}:{line}: {key} is no switch: it cannot be {str(value).lower()}")
+            wrong = f"{path}:{line}: {key} is no switch: it cannot be {str(value).lower()}"
+            raise OperatorError(wrong, hint=_about(key))
         layer[key] = (value, f"{path}:{line}")
     return layer
 
@@ -259,6 +261,24 @@ def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
     (values.setdefault(section, {}) if section else values)[name] = value
 
 
+_SENTENCES = {
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be text",
+    "path_type": "must be text, the name of a place",
+    "tuple_type": "must be a list",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be greater than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+}
+
+
 def _validate(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(values)
@@ -267,4 +287,20 @@ def _validate(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings
         dotted = ".".join(str(part) for part in first["loc"])
         known = next((key for key in sources if dotted == key or dotted.startswith(key + ".")), dotted)
         place = sources.get(known, "settings")
-        raise OperatorError(f"{place}: {known}: {first['msg']} (got {first['input']!r})") from error
+        sentence = _SENTENCES.get(first["type"])
+        limits = {name: _plain(limit) for name, limit in first.get("ctx", {}).items()}
+        told = sentence.format(**limits) if sentence else first["msg"]
+        raise OperatorError(f"{place}: {known} {told}, got {first['input']!r}", hint=_about(known)) from error
+
+
+def _plain(limit: object) -> object:
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+
+
+def _about(key: str) -> str | None:
+    """What a setting is, for whoever has written something else."""
+    field = dict(describe()).get(key)
+    if field is None or field.description is None:
+        return None
+    default = "" if field.default in (None, ()) else f"; {field.default} when not set"
+    return f"{key}: {field.description}{default}"

@@ -45,7 +45,7 @@ def test_the_file_in_the_home_is_read_without_being_named(tmp_path: Path) -> Non
         ("a = 1\nslotz = 2\n", [":1:", "'a'"]),
         ("slots = 1\n[limits]\nfile_cuont = 2\n", [":3:", "limits.file_cuont", "limits.file_count"]),
         ("[limit]\ncases = 2\n", [":2:", "limit.cases", "limits.cases"]),
-        ("slots = 0\n", [":1", "slots", "greater than or equal to 1", "got 0"]),
+        ("slots = 0\n", [":1", "slots", "must be at least 1", "got 0"]),
         ("slots = [\n", ["not valid TOML"]),
         ('isolation = "docker"\n', [":1", "isolation", "docker"]),
     ],
@@ -165,3 +165,27 @@ def test_a_database_file_that_holds_no_url_is_named(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "missing", "cannot read"), (write(tmp_path / "empty", "\n"), "holds 0 words")):
         with pytest.raises(OperatorError, match=reason):
             _ = layers.load({"database_file": path}, environ={}).settings.database_url
+
+
+@pytest.mark.parametrize(
+    ("line", "told", "hint"),
+    [
+        ('slots = "two"', "slots must be a whole number, got 'two'", "1 when not set"),
+        ("slots = 0", "slots must be at least 1, got 0", "How many jobs"),
+        ("slots = true", "cannot be true", "How many jobs"),
+        ('device = "gpu"', "device must be 'auto', 'cpu' or 'cuda', got 'gpu'", "auto when not set"),
+        ('gpus = "0"', "gpus must be a list, got '0'", "by index"),
+        ("metrics_file = 3", "metrics_file must be text", "Prometheus"),
+        ("timing.target_rse = 2", "timing.target_rse must be less than 1, got 2", "relative standard error"),
+        ("device = cpu", "not valid TOML", 'isolation = "bubblewrap"'),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_with_what_the_setting_is(
+    tmp_path: Path, line: str, told: str, hint: str
+) -> None:
+    (tmp_path / "evald.toml").write_text(line)
+    with pytest.raises(OperatorError) as caught:
+        layers.load({"home": tmp_path}, environ={})
+    assert told in caught.value.message
+    assert "Input" not in caught.value.message
+    assert hint in str(caught.value.hint)
