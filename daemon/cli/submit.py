@@ -164,9 +164,13 @@ def _check(place: Path, settings: Settings) -> None:
     """Raises `BundleError` for what the daemon would reject. What this user cannot find out is left to the daemon."""
     from daemon.cli import bundles
     from daemon.executor import scratch
+    from daemon.intake import submit
 
     with suppress(OperatorError, HarnessError, LostClaim, OSError), scratch.folder("bundle") as folder:
-        bundles.read(place, folder, settings)
+        as_dropped = folder / "dropped" / place.name
+        as_dropped.parent.mkdir()
+        submit.copy(place, as_dropped)  # whose files they are now is no matter then
+        bundles.read(as_dropped, folder, settings)
 
 
 def _code(faults: list[EvaldError]) -> int:

@@ -41,7 +41,12 @@ def submit(path: Path, inbox: Path, job_id: str | None = None) -> Dropped:
     inbox or a job id that cannot be used, `BundleError` for links that leave the folder and the like.
     """
     mode = _mode_of(path)
-    return _drop(_visible_name(path), inbox, job_id, lambda staging: _copy(path, mode, staging))
+    return _drop(_visible_name(path), inbox, job_id, lambda staging: _copy(path, mode, staging, durable=True))
+
+
+def copy(path: Path, target: Path) -> None:
+    """What `submit` would drop of the bundle at `path`, as it would be there: this user's. Raises as `submit` does."""
+    _copy(path, _mode_of(path), target, durable=False)
 
 
 def submit_document(document: bytes, name: str, inbox: Path, job_id: str | None = None) -> Dropped:
@@ -100,19 +105,19 @@ def _visible_name(path: Path) -> str:
     return path.resolve().name.lstrip(".") or "bundle"
 
 
-def _copy(path: Path, mode: int, staging: Path) -> None:
+def _copy(path: Path, mode: int, staging: Path, *, durable: bool) -> None:
     source = path.resolve()
     admission = Admission(path.name, _UNCAPPED, byte_limit=sys.maxsize, byte_setting="no limit")
     if stat.S_ISDIR(mode):
         staging.mkdir(mode=0o755)
-        folder.copy_folder(source, staging, admission, durable=True, crossing=True)
+        folder.copy_folder(source, staging, admission, durable=durable, crossing=True)
         admission.finish()
         for below in (*staging.rglob("*"), staging):
-            if below.is_dir():
+            if durable and below.is_dir():
                 fsio.fsync_dir(below)
         return
     with open_regular(source, source.name, crossing=True) as descriptor:
-        pour(folder.chunks(descriptor, source.name), staging, durable=True)
+        pour(folder.chunks(descriptor, source.name), staging, durable=durable)
 
 
 def _close(staging: Path) -> None:

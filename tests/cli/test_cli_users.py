@@ -77,6 +77,15 @@ def test_whoever_may_write_into_the_inbox_may_submit(evald: Evald, served: Path)
     assert [path.name.partition("@")[0] for path in (served / "inbox").iterdir()] == ["mine", "mine"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_whose_files_a_bundle_is_made_of_is_no_matter_once_they_are_copied(evald: Evald, served: Path) -> None:
+    made = bundle(served / "mine")
+    (made / "notes.txt").write_text("of root's")
+    (made / "notes.txt").chmod(0o600)
+    os.chown(made, NOBODY, NOBODY)
+    assert evald("submit", made, "--home", served).code == 0
+
+
 @pytest.mark.parametrize("command", ["status", "stats", "cleanup", "drain here", "show x", "cancel x"])
 def test_whoever_may_not_look_into_the_state_is_told_whom_to_ask(evald: Evald, served: Path, command: str) -> None:
     evald(*command.split(), "--home", served)
