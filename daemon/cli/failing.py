@@ -62,7 +62,8 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
         return report(refused.explained(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the outermost: 1, which Python would end with, is a verdict
         traceback.print_exc()
-        report(EvaldError(f"a fault of evald itself: {type(error).__name__}: {error}"), as_json=as_json)
+        text = f"a fault of evald itself: {type(error).__name__}: {error}"
+        report(EvaldError(text, hint="report it with the lines above and what evald version says"), as_json=as_json)
         return FAULT
     return code if isinstance(code, int) else 0
 

@@ -103,8 +103,10 @@ def _wait(
         _print_results(lines)
     missing = len(dropped) - len(lines)
     if missing and code is None:
-        stay = f"they stay in the queue. {here('evald status')} shows them"
-        screen.say(f"evald: {missing} not judged after {timeout:g} s; {stay}")
+        stay = "it stays" if missing == 1 else "they stay"
+        screen.say(
+            f"evald: {missing} not judged after {timeout:g} s; {stay} in the queue. {here('evald status')} shows more"
+        )
         code = COULD_NOT
     return code or _code(faults) or outcome.exit_code(line.verdict for line in lines)
 

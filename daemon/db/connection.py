@@ -274,5 +274,6 @@ def _check_foreign_keys(connection: Connection, is_sqlite: bool) -> None:
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
     if broken:
         raise OperatorError(
-            f"the change of schema would leave {len(broken)} rows without their parent; nothing was changed"
+            f"the change of schema would leave {len(broken)} rows without their parent; nothing was changed",
+            hint="go on with the evald that made this database, and report it; sqlite3 FILE 'PRAGMA foreign_key_check'",
         )

@@ -82,11 +82,17 @@ def contract_types(backends: Mapping[str, BackendSpec]) -> dict[str, KernelTypeS
     return {name: spec.contract for name, spec in backends.items()}
 
 
+_ELSEWHERE = (
+    "evald's own in daemon/executor/backends show how; what is no kernel type is to lie outside of backend_paths"
+)
+
+
 def _read(path: Path) -> BackendSpec:
     try:
         spec = _Spec.model_validate(_literal(path))
     except ValidationError as error:
-        raise OperatorError("\n".join([f"{path}: SPEC is wrong", *map(_in_words, error.errors())])) from error
+        told = "\n".join([f"{path}: SPEC is wrong", *map(_in_words, error.errors())])
+        raise OperatorError(told, hint=_ELSEWHERE) from error
     contract = KernelTypeSpec(
         name=path.stem,
         io_required=spec.io_required,
@@ -118,13 +124,14 @@ def _literal(path: Path) -> dict[str, Any]:
     try:
         module = ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
-        raise OperatorError(f"{path} is no Python: {error}") from error
+        raise OperatorError(f"{path} is no Python: {error}", hint=_ELSEWHERE) from error
     for node in module.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "SPEC" for t in node.targets):
             try:
                 value = ast.literal_eval(node.value)
             except ValueError as error:
-                raise OperatorError(f"{path}:{node.lineno}: SPEC is not a literal") from error
+                text = f"{path}:{node.lineno}: SPEC is not a literal, a dict of plain values"
+                raise OperatorError(text, hint=_ELSEWHERE) from error
             if isinstance(value, dict):
                 return value
-    raise OperatorError(f"{path}: a backend file must define SPEC, a literal dict")
+    raise OperatorError(f"{path}: a backend file must define SPEC, a literal dict", hint=_ELSEWHERE)

@@ -132,7 +132,10 @@ def _chosen(gpus: tuple[Device, ...], wanted: tuple[str, ...]) -> tuple[Device, 
             listed = "; ".join(f"{gpu.index}: {gpu.uuid}, {gpu.name}" for gpu in gpus)
             raise OperatorError(f"gpus: {word!r} names {len(matching)} GPUs of this host", hint=f"it has {listed}")
         if matching[0].capability < _LEAST_CAPABILITY:
-            raise OperatorError(f"gpus: {matching[0].name} is older than compute capability 8.0")
+            text = f"gpus: {matching[0].name} is older than compute capability 8.0"
+            raise OperatorError(
+                text, hint="name another one, or judge on the CPU: --device cpu, without --gpu and gpus"
+            )
         chosen.append(matching[0])
     return tuple(dict.fromkeys(chosen))
 

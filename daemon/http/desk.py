@@ -51,7 +51,7 @@ class Desk:
     def require_open(self) -> None:
         """Raise `Refusal` 503 while nothing new is taken."""
         if self.watch.is_stopping:
-            raise Refusal(503, "this server is stopping", retry_after_s=RETRY_AFTER_S)
+            raise Refusal(503, "this server is stopping", hint="send it again", retry_after_s=RETRY_AFTER_S)
         if self.pulse.seen.draining:
             hint = "an admin undoes it with: evald drain --undo HOST"
             raise Refusal(503, "every daemon is draining", hint=hint, retry_after_s=RETRY_AFTER_S)
@@ -98,7 +98,8 @@ class Desk:
         await self.gate.require_known(caller)
         record = await self.record(job.job_id)
         if record is None or record.document is None:
-            raise Refusal(404, f"the result of job {job.job_id} was removed", job_id=job.job_id)
+            text = f"the result of job {job.job_id} was removed"
+            raise Refusal(404, text, hint="a cleanup removes what is old; send it again", job_id=job.job_id)
         return dict(record.document)
 
     async def record(self, job_id: str) -> JobRecord | None:

@@ -154,7 +154,8 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
         Problem("", ".".join(str(step) for step in one["loc"]), _message(one)) for one in error.errors()[:20]
     )
     first = problems[0]
-    return _answer(Refusal(422, f"{first.field}: {first.message}", problems=problems))
+    hint = "GET /docs says what every route takes"
+    return _answer(Refusal(422, f"{first.field}: {first.message}", hint=hint, problems=problems))
 
 
 def explained(pattern: str, words: str) -> str:

@@ -122,6 +122,7 @@ def test_a_fault_of_evald_has_an_exit_code_that_is_no_verdict(
     assert "Traceback" in ran.err
     told = ran.document()["error"] if as_json else ran.err
     assert "a fault of evald itself: ZeroDivisionError: oops" in told
+    assert "evald version" in (ran.document()["hint"] if as_json else ran.err)
 
 
 def test_a_bundle_is_judged_by_whoever_may_not_look_into_the_state(served: Path) -> None:

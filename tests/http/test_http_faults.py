@@ -236,6 +236,7 @@ def test_a_parameter_at_the_wrong_place_is_not_overlooked(judging: Server, metho
         refused = client.request(method, path, json={"older_than": "0s"} if method == "POST" else None)
     assert refused.status_code == 422
     assert word in refused.json()["error"]
+    assert "GET /docs" in refused.json()["hint"]
 
 
 def test_cleanup_takes_what_a_kill_left_of_an_ended_job_so_that_it_is_not_judged_again(
