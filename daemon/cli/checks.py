@@ -21,6 +21,7 @@ from daemon.layers import LoadedSettings
 from daemon.versions import version_of
 
 if TYPE_CHECKING:
+    from daemon.db.connection import Database
     from daemon.executor.devices import Device
 
 _LOOK_S = 20.0  # through a SQLite file: some gigabytes
@@ -185,7 +186,6 @@ def _free_space(settings: Settings) -> Iterator[Check]:
 
 def _database(settings: Settings) -> Check:
     from daemon.cli import store
-    from daemon.db import revision
     from daemon.db.connection import Database, file_of
     from daemon.db.filesystem import refuse_network
 
@@ -199,19 +199,28 @@ def _database(settings: Settings) -> Check:
             return Check("database", Status.OK, f"{file} is not there yet; evald run makes it")
         database = Database(settings.database_url, must_exist=True)
         try:
-            if revision.current(database) is None:
-                return Check("database", Status.OK, f"{database.name} is empty; evald run fills it")
-            revision.require_current(database)
-            if not database.is_sqlite:
-                database.try_writing()
-            elif not database.looked_through(_LOOK_S):
-                message = f"{database.name}, schema {revision.REVISION}; too large to be looked through here"
-                return Check("database", Status.OK, message)
+            return _opened(database)
         finally:
             database.close()
     except (OperatorError, HarnessError) as error:
         return Check("database", Status.FAIL, error.message, error.hint)
-    return Check("database", Status.OK, f"{database.name}, schema {revision.REVISION}")
+
+
+def _opened(database: Database) -> Check:
+    """Its schema, and whether all of a file can be read, or a server written to. Raises `OperatorError` and
+    `HarnessError` with what is wrong."""
+    from daemon.db import revision
+
+    if revision.current(database) is None:
+        return Check("database", Status.OK, f"{database.name} is empty; evald run fills it")
+    revision.require_current(database)
+    found = f"{database.name}, schema {revision.REVISION}"
+    if not database.is_sqlite and not database.try_writing():
+        hint = "evald run takes the role that writes"
+        return Check("database", Status.WARN, f"{found}: this role may only read", hint)
+    if database.is_sqlite and not database.looked_through(_LOOK_S):
+        found = f"{found}; too large to be looked through here"
+    return Check("database", Status.OK, found)
 
 
 def _neighbours(settings: Settings) -> Iterator[Check]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ LOCK_TIMEOUT_MS = 20_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
 SILENCE_TIMEOUT_S = 10 + STATEMENT_TIMEOUT_MS / 1000  # of a server that keeps none of its own limits
 _LOG_BYTES = 64 << 20
-_TRIAL_ROWS = 300  # of a kilobyte each
+_TRIAL = """INSERT INTO property (name, value)
+    SELECT 'trial ' || n, repeat('x', 1000) FROM generate_series(1, 300) n"""
 _STEPS = 100_000  # of SQLite's machine, between two looks at the clock
 _LIMITS_MS = {
     "statement_timeout": STATEMENT_TIMEOUT_MS,
@@ -108,12 +109,15 @@ class Database:
             self.damage = self.damage or error
             raise
 
-    def try_writing(self) -> None:
-        """Write some into a table of a server's that is gone at once, where this role may make one. Raises
-        `StorageUnavailable` where there is no room, or it takes no writes at all."""
-        trial = "CREATE TEMPORARY TABLE evald_trial ON COMMIT DROP AS SELECT repeat('x', 1000) FROM "
-        with suppress(StorageRefused), self.write() as connection:
-            connection.exec_driver_sql(f"{trial} generate_series(1, {_TRIAL_ROWS})")
+    def try_writing(self) -> bool:
+        """Write some into a table, and take it back. Whether this role may. Raises `StorageUnavailable` where there is
+        no room, or the server takes no writes at all."""
+        try:
+            with self.read() as connection:  # never committed
+                connection.exec_driver_sql(_TRIAL)
+        except StorageRefused:
+            return False
+        return True
 
     def looked_through(self, limit_s: float) -> bool:
         """Whether every page of a SQLite file was looked at, within `limit_s`. Raises `StorageDamaged`."""

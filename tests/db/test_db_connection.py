@@ -162,16 +162,19 @@ class TestNetworkFileSystem:
 
 class TestPostgres:
     def test_a_server_without_room_is_told_so_and_one_that_takes_no_writes_is_found_by_a_trial(
-        self, postgres_url: str
+        self, ready_postgres_url: str
     ) -> None:
         full = "DO $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$"
-        database = Database(postgres_url)
-        database.try_writing()
+        database = Database(ready_postgres_url)
+        assert database.try_writing()
+        with database.read() as connection:
+            left = connection.exec_driver_sql("SELECT count(*) FROM property WHERE name LIKE 'trial%%'").scalar_one()
+        assert left == 0
         with pytest.raises(StorageUnavailable, match="No space left") as caught, database.write() as connection:
             connection.exec_driver_sql(full)
         assert "the disk of the database server is full" in str(caught.value.hint)
         database.close()
-        standby = Database(f"{postgres_url}&options=-c default_transaction_read_only=on")
+        standby = Database(f"{ready_postgres_url}&options=-c default_transaction_read_only=on")
         with pytest.raises(StorageUnavailable, match="read-only transaction"):
             standby.try_writing()
         standby.close()

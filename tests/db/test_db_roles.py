@@ -91,6 +91,8 @@ def test_each_role_can_do_its_part_and_no_more(urls: dict[str, str]) -> None:
     assert not denied(urls["evald_owner"], "CREATE TABLE mine (a integer)")
     repository.cleanup(timedelta(0), keep_best=0)
     assert History(reader).jobs(limit=10).jobs == ()
+    assert writer.try_writing()
+    assert not reader.try_writing()
     writer.close()
     reader.close()
 
