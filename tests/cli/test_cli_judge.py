@@ -278,7 +278,7 @@ def test_waiting_without_a_daemon_says_so_and_what_to_type(
     assert ran.code == 2
     assert "no daemon seems to be running" in ran.err
     assert "evald run --home" in ran.err
-    assert "stay in the queue" in ran.err
+    assert "1 not judged after 2 s; it stays in the queue" in ran.err
 
 
 @pytest.mark.parametrize("hindered", ["paused", "drained", "neither"])
