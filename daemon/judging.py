@@ -54,7 +54,7 @@ class Unended(Enum):
     NO_BUNDLE = auto()
 
 
-class Desk:
+class Clerk:
     """Does everything to a bundle that is not the judging itself. Safe to use from several threads, one job each."""
 
     def __init__(

@@ -23,7 +23,7 @@ from daemon.intake.names import split_job_id
 from daemon.intake.pause import pause_reason
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.intake.spool import Claimed, arrival
-from daemon.judging import Desk
+from daemon.judging import Clerk
 from daemon.mounts import mount_of
 from daemon.publishing import Finished
 
@@ -45,7 +45,7 @@ class Reception:
     def __init__(
         self,
         settings: Settings,
-        desk: Desk,
+        clerk: Clerk,
         history: History,
         owner: str,
         doorbell: Doorbell,
@@ -58,7 +58,7 @@ class Reception:
         self._settings = settings
         self._owner = owner
         self._paths = settings.paths
-        self._desk = desk
+        self._clerk = clerk
         self._history = history
         self._doorbell = doorbell
         self._readiness = Readiness(
@@ -157,10 +157,10 @@ class Reception:
 
     def _take(self, entry: Seen) -> None:
         if entry.state is not EntryState.TORN:
-            self._doorbell.claimed(self._desk.take_in(entry.name, came_later=self._came_later(entry.name)))
+            self._doorbell.claimed(self._clerk.take_in(entry.name, came_later=self._came_later(entry.name)))
             return
         reason = f"the bundle never became complete: {entry.reason}"
-        finished = self._desk.publisher.refuse(entry.name, reason, came_later=self._came_later(entry.name))
+        finished = self._clerk.publisher.refuse(entry.name, reason, came_later=self._came_later(entry.name))
         if finished is not None:
             self._doorbell.refused(finished)
 
@@ -193,7 +193,7 @@ class Reception:
         """Whether there is room to judge and to keep results, in bytes and in files. Below the mark nothing is claimed
         or begun; nothing is lost.
         """
-        lack = self._desk.room.lack()
+        lack = self._clerk.room.lack()
         if lack is not None:
             self._complaint.say(lack)
         return lack is None

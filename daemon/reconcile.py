@@ -28,7 +28,7 @@ from daemon.errors import LostClaim
 from daemon.intake import names
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
-from daemon.judging import Desk
+from daemon.judging import Clerk
 from daemon.lifecycle import JobState
 from daemon.paths import Paths
 from daemon.publishing import is_its_own
@@ -56,7 +56,7 @@ class Repairs:
 
 
 class Reconciler:
-    """Repairs one home. `desk` does the moves; nothing here decides a verdict."""
+    """Repairs one home. `clerk` does the moves; nothing here decides a verdict."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Reconciler:
         spool: Spool,
         repository: Repository,
         history: History,
-        desk: Desk,
+        clerk: Clerk,
         is_busy: Callable[[str], bool],
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
@@ -74,7 +74,7 @@ class Reconciler:
         self._spool = spool
         self._repository = repository
         self._history = history
-        self._desk = desk
+        self._clerk = clerk
         self._is_busy = is_busy
         self._meanwhile = meanwhile
         self._left: list[str] = []  # what could not be mended this time
@@ -223,7 +223,7 @@ class Reconciler:
         job = self._history.job(claimed.job_id)
         # What is listed may be half a minute old on NFS: whose entry a job is can be said of one that has lain here.
         may_tell = job is not None and (self._is_late(claimed) or self._is_left(claimed))
-        if may_tell and self._desk.publisher.as_its_own(claimed) is not claimed:
+        if may_tell and self._clerk.publisher.as_its_own(claimed) is not claimed:
             repairs.registered += 1
         elif job is None:
             if self._is_late(claimed) or self._is_left(claimed):
@@ -233,16 +233,16 @@ class Reconciler:
                 self._register(claimed, repairs)
         elif job.state is JobState.FINISHED:
             verdict = job.verdict or Verdict.REJECTED
-            self._desk.publisher.put_away(job.job_id, job.work_name, verdict, job.message or "")
+            self._clerk.publisher.put_away(job.job_id, job.work_name, verdict, job.message or "")
             repairs.put_away += 1
         elif job.state is JobState.BROKEN:
             reason = job.message or "every attempt ended with its daemon's death"
-            self._desk.publisher.give_up(job, reason)
+            self._clerk.publisher.give_up(job, reason)
             repairs.put_away += 1
 
     def _register(self, claimed: Claimed, repairs: Repairs) -> None:
         """Queue a bundle; not one that somebody moved back into the inbox in the same moment."""
-        repairs.registered += self._desk.register(claimed)
+        repairs.registered += self._clerk.register(claimed)
         if not onemount.is_there(claimed.path) and not any(True for _ in self._spool.held_for(claimed.job_id)):
             self._repository.withdraw(claimed.job_id)
             repairs.registered -= 1

@@ -10,7 +10,7 @@ from daemon.db.history import History
 from daemon.db.records import Whereabouts
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake.spool import Claimed, Spool
-from daemon.judging import Desk
+from daemon.judging import Clerk
 from daemon.lifecycle import JobState
 from daemon.publishing import is_its_own
 
@@ -18,10 +18,10 @@ from daemon.publishing import is_its_own
 class Returns:
     """Of one daemon. `working`: hears what is being done, for it may take minutes."""
 
-    def __init__(self, spool: Spool, history: History, desk: Desk, working: Callable[[str], None]) -> None:
+    def __init__(self, spool: Spool, history: History, clerk: Clerk, working: Callable[[str], None]) -> None:
         self._spool = spool
         self._history = history
-        self._desk = desk
+        self._clerk = clerk
         self._working = working
 
     def of_what_waits(self, meanwhile: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ class Returns:
     def _give_back(self, claimed: Claimed) -> None:
         """One that was deferred keeps its job: whoever looks into the inbox can then tell why it waits."""
         with suppress(LostClaim):  # somebody has moved it away
-            self._desk.give_back(claimed, keep_id=bool(self._history.deferrals(claimed.job_id)))
+            self._clerk.give_back(claimed, keep_id=bool(self._history.deferrals(claimed.job_id)))
 
     def _held_while(self, holds: Callable[[Claimed, Whereabouts | None], bool]) -> Iterator[Claimed]:
         """The claimed bundles of which that is so. Asked for all at once, for there may be a hundred thousand; and for

@@ -27,7 +27,7 @@ from daemon.executor import catalog
 from daemon.health import Monitor
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
-from daemon.judging import Deferred, Desk, Unended
+from daemon.judging import Clerk, Deferred, Unended
 from daemon.notify import Notifier
 from daemon.presence import Presence
 from daemon.publishing import Finished
@@ -109,8 +109,8 @@ class Service:
         types = catalog.contract_types(catalog.load(settings.backend_paths))
         self._watched = self._monitor.watched(engine)
         self._why_unfit: str | None = None
-        self._desk = Desk(settings, self._spool, self._repository, self._watched, types, self._history.is_there)
-        self._returns = Returns(self._spool, self._history, self._desk, self._monitor.working)
+        self._clerk = Clerk(settings, self._spool, self._repository, self._watched, types, self._history.is_there)
+        self._returns = Returns(self._spool, self._history, self._clerk, self._monitor.working)
         self._presence = Presence(
             self._repository,
             self._history,
@@ -124,7 +124,7 @@ class Service:
             self._spool,
             self._repository,
             self._history,
-            self._desk,
+            self._clerk,
             is_busy=lambda job_id: job_id in self._at_work,
             meanwhile=self._while_reconciling,
         )
@@ -135,7 +135,7 @@ class Service:
         )
         self._reception = Reception(
             settings,
-            self._desk,
+            self._clerk,
             self._history,
             self._spool.owner.tag,
             Doorbell(self._claiming, self._claimed, self._count),
@@ -272,7 +272,7 @@ class Service:
     def _reconcile(self) -> None:
         self._monitor.working(_RECONCILING)
         self._pulse.beat(everybody=True)  # or our own leases may be among those that have run out
-        self._desk.settle()
+        self._clerk.settle()
         with suppress(_Stopped):
             self._reconciler.run()
         self._monitor.working("watching the inbox")
@@ -309,7 +309,7 @@ class Service:
             or not self._can_judge()
         ):
             return None
-        self._desk.settle()
+        self._clerk.settle()
         lease = self._repository.lease_next(
             self._spool.owner.tag,
             self._settings.lease_s,
@@ -354,7 +354,7 @@ class Service:
         ended = False
         try:
             self._listener.started(lease.job_id, lease.name)
-            outcome = self._desk.judge(lease, self._on_progress)
+            outcome = self._clerk.judge(lease, self._on_progress)
             ended = True
         finally:
             self._pulse.remove(lease.job_id)

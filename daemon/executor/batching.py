@@ -39,7 +39,7 @@ _ENOUGH = 20  # rounds of one call, for a word to count
 
 
 @dataclass(frozen=True)
-class Calls:
+class CallTimes:
     """One side's calls, seconds. `usual_s`: of one in a long round; `alone_s`: the walls of rounds of one call;
     `nulls_s`: of none, beside them. `inside_s`, `alone_inside_s`: what the cell says of a call in a long round, None
     where it does not, and of each one alone."""
@@ -86,8 +86,8 @@ class Suspicion:
     and Python's, out of the caches: as much as that costs the other side it may cost this one again, and overlap
     besides."""
 
-    mine: Calls
-    other: Calls | None
+    mine: CallTimes
+    other: CallTimes | None
     noise_s: float
     in_pairs: bool
     is_cold: bool = False

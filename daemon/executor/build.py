@@ -27,7 +27,7 @@ from daemon.executor.capture import printable
 from daemon.executor.conversation import CellFailed, TimeLimit
 from daemon.executor.headers import size_of
 from daemon.executor.protocol import Message
-from daemon.executor.spares import Starter
+from daemon.executor.spares import CellSource
 from daemon.verdict import Phase, Side
 
 _CAPACITY = 256 * 1024 * 1024
@@ -153,7 +153,7 @@ def keep(cache: ArtifactCache, key: str, make: Callable[[], Artifact]) -> Artifa
     return artifact
 
 
-def build(cells: Starter, side: Side, message: Message, files: KernelFiles, *, deadline_s: float) -> Artifact:
+def build(cells: CellSource, side: Side, message: Message, files: KernelFiles, *, deadline_s: float) -> Artifact:
     """Compile in a cell of its own. Raises `CellFailed` with the compiler's words, `HarnessError` when no cell
     starts."""
     cell = cells.start(side)

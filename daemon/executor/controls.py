@@ -29,7 +29,7 @@ _RETRY_S = 60.0
 _FAILURES_IN_A_ROW = 3
 
 
-class Judging(Protocol):
+class Evaluator(Protocol):
     """A judge, as far as a control needs one."""
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation: ...
@@ -104,7 +104,7 @@ class Controls:
             drift = self._drifts.get(self._devices[slot])
         return None if drift is None else str(drift)
 
-    def run(self, slot: int, judge: Judging, replace: Callable[[], Judging]) -> None:
+    def run(self, slot: int, judge: Evaluator, replace: Callable[[], Evaluator]) -> None:
         """Measure the control of `judge`, which `replace` ends and puts a fresh one in the place of.
 
         Raises `HarnessError` when it cannot be measured, `OperatorError` when no fresh judge starts.
@@ -146,7 +146,7 @@ class Controls:
         message = f"its control kernel failed {failures} times in a row: {error.message}"
         return DeviceError(message, hint="evald doctor; control_interval_s = 0 does without controls")
 
-    def _measure(self, device: Device, judge: Judging) -> _Measured:
+    def _measure(self, device: Device, judge: Evaluator) -> _Measured:
         with bundle(device.kind) as folder:
             evaluation = judge.evaluate(JobSpec("control", "control", folder), lambda _: None)
         workload = fingerprint(device.kind, self._settings)

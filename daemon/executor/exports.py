@@ -29,7 +29,7 @@ _ONLY_CONTENT = (
 )
 
 
-class Exchange:
+class StagingBuffer:
     """The memory by which tensors leave one cell, whatever they are: on a GPU mapping it takes as long as drawing what
     goes into it. It is larger from then on where it has to be."""
 
@@ -73,7 +73,7 @@ class Export:
 
     def __init__(
         self,
-        exchange: Exchange,
+        buffer: StagingBuffer,
         what: str,
         limit_bytes: int,
         phase: Phase = Phase.INPUTS,
@@ -81,7 +81,7 @@ class Export:
         only: Sequence[str] | None = None,
     ) -> None:
         """`only`: of the state, those of these names."""
-        self._exchange = exchange
+        self._buffer = buffer
         self._only = None if only is None else list(only)
         self._what = what
         self._limit_bytes = limit_bytes
@@ -105,14 +105,14 @@ class Export:
     def sets(self, seeds: list[int], deadline: float) -> list[torch.Tensor]:
         """The tensors of one set per seed, all as described: private copies, [seeds, *shape] each."""
         size = self._set_bytes()
-        memory = self._exchange.having(size * len(seeds), self._phase)
+        memory = self._buffer.having(size * len(seeds), self._phase)
         answer = self._request({"type": "produce", "seeds": seeds}, "produced", deadline, memory)
         if answer.get("same") is not True:
             where = answer.get("where")
             told = f": {printable(where[:500])}" if isinstance(where, str) and where else ""
             raise CannotWire(f"{self._what} changed from one call to the next{told}. {_ONLY_CONTENT}")
         tensors = self._stacked(memory.bytes[: size * len(seeds)].view(len(seeds), size))
-        self._exchange.trim(self._phase)
+        self._buffer.trim(self._phase)
         return tensors
 
     def _stacked(self, sets: torch.Tensor) -> list[torch.Tensor]:
@@ -144,7 +144,7 @@ class Export:
         fds = memory.fds if memory else ()
         if memory is not None:
             message = message | {"memory": memory.as_message()}
-        cell = self._exchange.cell
+        cell = self._buffer.cell
         answer = cell.request(message, expected, phase=self._phase, deadline=deadline, fds=fds, launched_s=launched_s)
         cell.freeze()
         return answer
@@ -154,9 +154,9 @@ class Export:
         one."""
         size = self._set_bytes()
         written = self._written(deadline)
-        copy = share(self._exchange.device, size)
+        copy = share(self._buffer.device, size)
         copy.bytes[:size].copy_(written.bytes[:size])
-        if self._exchange.device != "cpu":  # the copy is queued, and whoever gets it may read at once
+        if self._buffer.device != "cpu":  # the copy is queued, and whoever gets it may read at once
             torch.cuda.synchronize()
         return copy
 
@@ -185,7 +185,7 @@ class Export:
 
     def _written(self, deadline: float) -> SharedMemory:
         """The memory between us, the described tensors in it."""
-        memory = self._exchange.having(self._set_bytes(), self._phase)
+        memory = self._buffer.having(self._set_bytes(), self._phase)
         self._request({"type": "write"}, "written", deadline, memory)
         return memory
 

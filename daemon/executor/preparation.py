@@ -21,12 +21,12 @@ from daemon.executor.conditions import Conditions
 from daemon.executor.conversation import Cell, CellFailed, TimeLimit
 from daemon.executor.cores import Lane
 from daemon.executor.devices import Device
-from daemon.executor.exports import Exchange, Export
+from daemon.executor.exports import Export, StagingBuffer
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory
 from daemon.executor.patience import Patience
 from daemon.executor.protocol import Message
-from daemon.executor.spares import Starter
+from daemon.executor.spares import CellSource
 from daemon.executor.stages import Stages
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
@@ -43,7 +43,7 @@ class Bench:
     wait for (None where nothing takes long enough for it), `finish` does what the case before has left."""
 
     settings: Settings
-    cells: Mapping[Side, Starter]
+    cells: Mapping[Side, CellSource]
     builds: Builds
     null: Callable[[], Cell]
     backends: Mapping[str, BackendSpec]
@@ -101,7 +101,7 @@ class Preparation:
         self._request = request
         self._bundle_dir = bundle_dir
         self._secret = secret
-        self._exchanges: dict[Cell, Exchange] = {}
+        self._buffers: dict[Cell, StagingBuffer] = {}
         self._deadline = 0.0
         self.cells: dict[Side, Cell] = {}
         self.loaded: dict[Side, Loaded] = {}
@@ -289,8 +289,8 @@ class Preparation:
         if device == "cpu":
             # An expanded tensor costs the cell nothing; what it could have written fits its memory.
             limit_bytes = min(limit_bytes, self._bench.settings.sandbox.memory_bytes)
-        exchange = self._exchanges.setdefault(cell, Exchange(cell, device))
-        return Export(exchange, what, limit_bytes, phase, only=only)
+        buffer = self._buffers.setdefault(cell, StagingBuffer(cell, device))
+        return Export(buffer, what, limit_bytes, phase, only=only)
 
     def report(self) -> dict[str, Any]:
         """What is known of the candidate's build, and of its kernel now that it has been called: the tuned config."""
@@ -319,8 +319,8 @@ class Preparation:
     def close(self) -> None:
         """Kill the cells and let go of shared memory. Idempotent."""
         self.kill()
-        for exchange in self._exchanges.values():
-            exchange.close()
+        for buffer in self._buffers.values():
+            buffer.close()
 
 
 def _names(said: Any) -> list[str]:

@@ -35,13 +35,13 @@ class Preloaded(Enum):
     ALL = auto()
 
 
-class Starter(Protocol):
+class CellSource(Protocol):
     """Whatever cells come from."""
 
     def start(self, side: Side) -> Cell:
         """A cell that has been told to start; `Cell.greet` waits until it is ready. Raises `HarnessError`."""
 
-    def under(self, tool: Tool, report_fd: int) -> Starter:
+    def under(self, tool: Tool, report_fd: int) -> CellSource:
         """The same cells, each below `tool`."""
 
 

@@ -17,7 +17,7 @@ from functools import cached_property
 
 from daemon.evaluation import Timing
 from daemon.executor import stats
-from daemon.executor.batching import Calls, Suspicion
+from daemon.executor.batching import CallTimes, Suspicion
 from daemon.executor.conditions import UNKNOWN, Reading
 from daemon.verdict import Comparison
 
@@ -192,10 +192,10 @@ class Account:
         )
 
     @cached_property
-    def calls(self) -> Calls:
+    def calls(self) -> CallTimes:
         """What rounds of many calls and of one say."""
         alone, copy_s = self.series.alone, (self.copy_s or 0.0) if self.subtracts_copy else 0.0
-        return Calls(
+        return CallTimes(
             usual_s=statistics.median(self.samples_s),
             alone_s=[one.wall_s - copy_s for one in alone],
             nulls_s=self.series.alone_null,

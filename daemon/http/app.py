@@ -20,15 +20,15 @@ from daemon.db.repository import Repository
 from daemon.executor import catalog
 from daemon.http import refusals, routes_jobs, routes_judging, routes_service
 from daemon.http.answers import CleanupOrder
+from daemon.http.attendance import Attendance
 from daemon.http.desk import Desk
+from daemon.http.door import Door
 from daemon.http.gate import Gate
 from daemon.http.meters import Meters
 from daemon.http.methods import HeadAsGet, Methods, SlashAtTheEnd
 from daemon.http.page import page_of
-from daemon.http.pulse import Pulse
 from daemon.http.submission import Submission
 from daemon.http.tokens import Tokens
-from daemon.http.turns import Turns
 from daemon.http.watch import Watch
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
@@ -53,7 +53,7 @@ def make_app(settings: Settings, database: Database) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with desk.watch.running(), desk.pulse.running():
+        async with desk.watch.running(), desk.attendance.running():
             yield
 
     app = FastAPI(
@@ -70,7 +70,7 @@ def make_app(settings: Settings, database: Database) -> FastAPI:
     for router in (routes_judging.router, routes_jobs.router, routes_service.router):
         app.include_router(router, dependencies=[Depends(refusals.only_known_parameters)])
     refusals.install(app)
-    app.add_middleware(Turns, free=frozenset(("/health",)))
+    app.add_middleware(Door, free=frozenset(("/health",)))
     app.add_middleware(HeadAsGet)
     app.add_middleware(SlashAtTheEnd)
     app.add_middleware(_Metered, meters=desk.meters)
@@ -83,7 +83,7 @@ def _desk(settings: Settings, database: Database, types: Mapping[str, KernelType
     repository = Repository(database, max_attempts=settings.max_attempts)
     spool = Spool(settings.paths, Owner.current())
     watch = Watch(history, settings.http.streams, settings.http.streams_per_token)
-    pulse = Pulse(settings, history)
+    attendance = Attendance(settings, history)
     return Desk(
         settings=settings,
         history=history,
@@ -92,8 +92,8 @@ def _desk(settings: Settings, database: Database, types: Mapping[str, KernelType
         gate=Gate(settings.http, Tokens.of(settings), settings.http.host),
         submission=Submission(settings, spool, history, types),
         watch=watch,
-        pulse=pulse,
-        meters=Meters(history, lambda: watch.count, lambda: pulse.seen.daemons),
+        attendance=attendance,
+        meters=Meters(history, lambda: watch.count, lambda: attendance.seen.daemons),
         parsing=anyio.CapacityLimiter(_PARSED_AT_ONCE),
     )
 

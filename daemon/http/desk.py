@@ -16,14 +16,14 @@ from daemon.db.history import History
 from daemon.db.records import JobRecord
 from daemon.db.repository import Repository
 from daemon.http.answers import JobAnswer
+from daemon.http.attendance import Attendance
+from daemon.http.door import turn_of
 from daemon.http.gate import Gate
 from daemon.http.meters import Meters
-from daemon.http.pulse import Pulse
 from daemon.http.races import OverError, until
 from daemon.http.refusals import Refusal
 from daemon.http.submission import Submission, Submitted
 from daemon.http.tokens import Caller
-from daemon.http.turns import turn_of
 from daemon.http.watch import Stopping, Watch
 from daemon.publishing import Publisher
 
@@ -44,7 +44,7 @@ class Desk:
     gate: Gate
     submission: Submission
     watch: Watch
-    pulse: Pulse
+    attendance: Attendance
     meters: Meters
     parsing: anyio.CapacityLimiter  # large bodies take many times their size while they are parsed
 
@@ -52,7 +52,7 @@ class Desk:
         """Raise `Refusal` 503 while nothing new is taken."""
         if self.watch.is_stopping:
             raise Refusal(503, "this server is stopping", hint="send it again", retry_after_s=RETRY_AFTER_S)
-        if self.pulse.seen.draining:
+        if self.attendance.seen.draining:
             hint = "an admin undoes it with: evald drain --undo HOST"
             raise Refusal(503, "every daemon is draining", hint=hint, retry_after_s=RETRY_AFTER_S)
 
@@ -92,7 +92,7 @@ class Desk:
                 503, "this server is stopping", hint=hint, job_id=job.job_id, retry_after_s=RETRY_AFTER_S
             ) from None
         if not in_time:
-            why = self.pulse.seen.reason
+            why = self.attendance.seen.reason
             hint = f"the job goes on; its result will be at {place}" + (f" ({why})" if why else "")
             raise Refusal(408, f"no result after {limit_s:g} s", hint=hint, job_id=job.job_id)
         await self.gate.require_known(caller)

@@ -21,10 +21,10 @@ from starlette.requests import ClientDisconnect
 from daemon import log
 from daemon.config import Http
 from daemon.errors import OperatorError
+from daemon.http.door import turn_of
 from daemon.http.races import OverError, until
 from daemon.http.refusals import Refusal
 from daemon.http.tokens import LOCAL, Caller, Role, Tokens
-from daemon.http.turns import turn_of
 
 T = TypeVar("T")
 

@@ -35,7 +35,7 @@ _LONGEST = timedelta(days=31)
 )
 async def health(desk: TheDesk) -> Response:
     """Needs no token, asks nobody, and is never late: what it says was seen within the last seconds."""
-    seen = desk.pulse.seen
+    seen = desk.attendance.seen
     stopping = desk.watch.is_stopping
     status = "healthy" if seen.is_healthy and not stopping else "draining" if seen.draining or stopping else "unhealthy"
     answer = HealthAnswer(

@@ -121,7 +121,7 @@ def open_regular(path: Path, name: str, *, crossing: bool) -> Iterator[int]:
     """A descriptor of the regular file at `path`, opened without following a link or waiting for a pipe. `crossing`:
     also where that is mounted."""
     try:
-        descriptor = regular.Patience(crossing=crossing).open(path)
+        descriptor = regular.Opener(crossing=crossing).open(path)
     except FileNotFoundError as error:
         raise LostClaim(f"{path} is gone") from error
     except PermissionError as error:
@@ -142,7 +142,7 @@ def open_regular(path: Path, name: str, *, crossing: bool) -> Iterator[int]:
 
 def _mode_of(entry: Path, name: str, *, crossing: bool) -> int:
     try:
-        return regular.Patience(crossing=crossing).status(entry).st_mode
+        return regular.Opener(crossing=crossing).status(entry).st_mode
     except FileNotFoundError as error:
         raise LostClaim(f"{name}: {readable(str(entry))} is gone") from error
     except OSError as error:

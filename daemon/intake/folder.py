@@ -19,7 +19,7 @@ from pathlib import Path
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake.admission import Admission
 from daemon.intake.names import readable
-from daemon.intake.regular import FOLDER_FLAGS, LEASED, OPEN_FLAGS, Patience
+from daemon.intake.regular import FOLDER_FLAGS, LEASED, OPEN_FLAGS, Opener
 from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
 _LINK_HOPS = 8
@@ -39,9 +39,9 @@ def copy_folder(
     """Copy the tree at `source` into the folder `target`, telling `admission` what is in it and what is wrong.
     `as_owner`: only what whoever owns `source` may read, as far as owners and modes tell.
     `crossing`: also what is mounted there."""
-    patience = Patience(crossing=crossing)
+    opener = Opener(crossing=crossing)
     try:
-        root = patience.open(source, FOLDER_FLAGS)
+        root = opener.open(source, FOLDER_FLAGS)
     except FileNotFoundError as error:
         raise LostClaim(f"{source} is gone") from error
     except OSError as error:
@@ -50,7 +50,7 @@ def copy_folder(
         raise HarnessError(f"cannot open {readable(str(source))}: {error.strerror or error}") from error
     try:
         owner_uid = (os.fstat(root).st_uid or None) if as_owner else None  # root may read all
-        _FolderCopy(root, target, admission, durable, owner_uid, patience).copy_level(root, "")
+        _FolderCopy(root, target, admission, durable, owner_uid, opener).copy_level(root, "")
     finally:
         os.close(root)
 
@@ -74,7 +74,7 @@ class _FolderCopy:
     admission: Admission
     durable: bool
     owner_uid: int | None
-    patience: Patience
+    opener: Opener
 
     def copy_level(self, level: int, prefix: str) -> None:
         """Copy what is directly in the open folder `level`, then what is below. Depth is capped by the path rules."""
@@ -82,7 +82,7 @@ class _FolderCopy:
             for entry in entries:
                 raw = prefix + entry.name
                 with self._faults(raw):
-                    mode = self.patience.status(entry.name, dir_fd=level).st_mode
+                    mode = self.opener.status(entry.name, dir_fd=level).st_mode
                     self._copy_entry(level, entry.name, raw, mode)
 
     def _copy_entry(self, level: int, name: str, raw: str, mode: int) -> None:
@@ -132,7 +132,7 @@ class _FolderCopy:
         """Copy the file at `place`; where that is a link itself, return what it points at."""
         *folders, name = place.split("/")
         with self._faults(path), self._descended(folders) as level:
-            mode = self.patience.status(name, dir_fd=level).st_mode
+            mode = self.opener.status(name, dir_fd=level).st_mode
             if stat.S_ISLNK(mode):
                 return os.readlink(name, dir_fd=level)
             if stat.S_ISREG(mode):
@@ -148,7 +148,7 @@ class _FolderCopy:
         level = os.dup(self.root)
         try:
             for name in folders:
-                below = self.patience.open(name, FOLDER_FLAGS, dir_fd=level)
+                below = self.opener.open(name, FOLDER_FLAGS, dir_fd=level)
                 os.close(level)
                 level = below
             yield level
@@ -157,7 +157,7 @@ class _FolderCopy:
 
     @contextmanager
     def _opened(self, name: str, flags: int, level: int) -> Iterator[int]:
-        descriptor = self.patience.open(name, flags, dir_fd=level)
+        descriptor = self.opener.open(name, flags, dir_fd=level)
         try:
             yield descriptor
         finally:

@@ -25,9 +25,9 @@ _LEASE_S = 2.0
 _LEASE_STEP_S = 0.01
 
 
-class Patience:
-    """With whoever holds leases on the files of one bundle, a file server say: so long altogether. `crossing`: what is
-    mounted in it is opened as well, for it is the bundle of who runs this."""
+class Opener:
+    """Of the files of one bundle. It has patience with whoever holds leases on them, a file server say: so long
+    altogether. `crossing`: what is mounted in it is opened as well, for it is the bundle of who runs this."""
 
     def __init__(self, *, crossing: bool = False) -> None:
         self._left_s = _LEASE_S

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.executor.batching import Calls, Suspicion
+from daemon.executor.batching import CallTimes, Suspicion
 
 BASE_S, SCATTER_S = 6e-4, 4e-5
 US = 1e-6
@@ -15,7 +15,7 @@ US = 1e-6
 
 def calls(
     usual_s: float, alone_s: float, count: int = 43, *, seed: int = 1, inside: tuple[float, float] | None = None
-) -> Calls:
+) -> CallTimes:
     """Of a kernel whose calls take `usual_s` in long rounds and `alone_s` alone, on a host that scatters."""
     drawn = random.Random(seed)
 
@@ -23,12 +23,12 @@ def calls(
         return [drawn.gauss(BASE_S + more_s, SCATTER_S) for _ in range(count)]
 
     if inside is None:
-        return Calls(usual_s, walls(alone_s), walls(0.0)[:4])
+        return CallTimes(usual_s, walls(alone_s), walls(0.0)[:4])
     told = [inside[1] + abs(drawn.gauss(0.0, US)) for _ in range(count)]
-    return Calls(usual_s, walls(alone_s), walls(0.0)[:4], inside[0], told)
+    return CallTimes(usual_s, walls(alone_s), walls(0.0)[:4], inside[0], told)
 
 
-def suspicion(mine: Calls, other: Calls | None, *, in_pairs: bool = True) -> Suspicion:
+def suspicion(mine: CallTimes, other: CallTimes | None, *, in_pairs: bool = True) -> Suspicion:
     return Suspicion(mine, other, 10 * US, in_pairs)
 
 
@@ -117,10 +117,10 @@ def test_without_pairs_who_gains_little_may_have_threads_to_wake() -> None:
     assert labelled == [False] * 20 + [True] * 20
 
 
-def busy(usual_s: float, alone_s: float, *, seed: int) -> Calls:
+def busy(usual_s: float, alone_s: float, *, seed: int) -> CallTimes:
     """The same on a CPU that others keep busy: what a call alone costs scatters by milliseconds."""
     drawn = random.Random(seed)
-    return Calls(
+    return CallTimes(
         usual_s,
         [BASE_S + alone_s + drawn.expovariate(1 / 3e-3) for _ in range(43)],
         [BASE_S + drawn.expovariate(1 / 1e-3) for _ in range(43)],
@@ -149,7 +149,7 @@ def test_who_is_faster_alone_too_is_faster_on_a_busy_cpu() -> None:
     [calls(30 * US, 60 * US), calls(10 * US, 19 * US), calls(10 * US, 20 * US)],
     ids=["gains less than a factor of two", "costs little more alone", "is seen to be faster alone"],
 )
-def test_nothing_is_left_open_on_a_quiet_cpu(mine: Calls) -> None:
+def test_nothing_is_left_open_on_a_quiet_cpu(mine: CallTimes) -> None:
     assert not suspicion(mine, calls(50 * US, 100 * US, seed=2), in_pairs=False).is_open
 
 
@@ -192,10 +192,10 @@ def test_a_few_words_are_reason_to_look_again_and_no_proof() -> None:
 
 @pytest.mark.parametrize("jitter_s", [2 * US, 10 * US, 20 * US])
 def test_what_an_honest_cell_says_of_its_launches_is_not_held_against_it(jitter_s: float) -> None:
-    def jittery(usual_s: float, more_s: float, seed: int) -> Calls:
+    def jittery(usual_s: float, more_s: float, seed: int) -> CallTimes:
         drawn = random.Random(seed)
         told = [usual_s + 4 * US + more_s + abs(drawn.gauss(0.0, jitter_s)) for _ in range(43)]
-        return Calls(usual_s, [BASE_S] * 43, [BASE_S] * 4, usual_s, told)
+        return CallTimes(usual_s, [BASE_S] * 43, [BASE_S] * 4, usual_s, told)
 
     found = [
         suspicion(jittery(2 * US, 2 * US, seed), jittery(6 * US, 0.0, 1000 + seed))._admits_it for seed in range(300)
@@ -216,7 +216,7 @@ def test_without_another_side_only_what_is_far_beyond_noise_counts() -> None:
 
 
 def test_what_was_not_measured_proves_nothing() -> None:
-    mine, other = Calls(US, [], []), Calls(50 * US, [], [])
+    mine, other = CallTimes(US, [], []), CallTimes(50 * US, [], [])
     assert mine.isolated_s is None
     for in_pairs in (True, False):
         assert not suspicion(mine, other, in_pairs=in_pairs).is_there
@@ -228,7 +228,7 @@ def test_single_calls_of_who_batches_cost_at_least_what_the_honest_ones_do() -> 
     other = calls(46 * US, 50 * US, seed=2)
     for seed in range(50):
         mine = calls(2 * US, 50 * US, seed=seed)
-        biased = Calls(mine.usual_s, mine.alone_s, [one + 50 * US for one in mine.nulls_s])
+        biased = CallTimes(mine.usual_s, mine.alone_s, [one + 50 * US for one in mine.nulls_s])
         assert suspicion(biased, other).bound_s > 40 * US
     assert suspicion(calls(2 * US, 5 * US, inside=(2 * US, 49 * US)), other).bound_s >= 49 * US
-    assert Suspicion(Calls(2 * US, [], []), None, 0.0, in_pairs=True).bound_s == 2 * US
+    assert Suspicion(CallTimes(2 * US, [], []), None, 0.0, in_pairs=True).bound_s == 2 * US

@@ -12,7 +12,7 @@ import torch
 
 from daemon.contract import InitKind, InitSpec, TensorSpec
 from daemon.executor.drawing import Drawer, _checksums
-from daemon.executor.exports import _KEPT_BYTES, Exchange, Export
+from daemon.executor.exports import _KEPT_BYTES, Export, StagingBuffer
 from daemon.executor.inputs import Secret, draw
 from daemon.executor.layout import TensorShape
 from daemon.executor.memory import HostMemory
@@ -90,7 +90,7 @@ def test_tensors_that_go_to_another_cell_have_arrived_where_they_lie(
         torch.cuda, "synchronize", lambda: at_the_end.append(torch.equal(*(one.bytes[:PADDED] for one in shared)))
     )
     cell: Any = Cell()
-    export = Export(Exchange(cell, device), "init", 1 << 20)
+    export = Export(StagingBuffer(cell, device), "init", 1 << 20)
     export.describe(0, time.monotonic() + 60)
     try:
         copy = export.fetch(time.monotonic() + 60)
@@ -107,22 +107,22 @@ def test_what_leaves_a_cell_goes_by_one_memory_which_is_made_larger_where_it_mus
 ) -> None:
     monkeypatch.setattr("daemon.executor.exports.share", lambda _, size_bytes: HostMemory(size_bytes))
     cell: Any = Cell()
-    exchange = Exchange(cell, device)
+    buffer = StagingBuffer(cell, device)
     try:
-        first = exchange.having(PADDED, Phase.CHECK)
+        first = buffer.having(PADDED, Phase.CHECK)
         for what in ("inputs", "state"):
-            export = Export(exchange, what, 1 << 20)
+            export = Export(buffer, what, 1 << 20)
             export.describe(0, time.monotonic() + 60)
             export.tensors(time.monotonic() + 60)
-        assert exchange.having(PADDED, Phase.CHECK) is first
+        assert buffer.having(PADDED, Phase.CHECK) is first
         cell.asked.clear()
-        assert exchange.having(1 << 20, Phase.CHECK).bytes.numel() == 1 << 20
+        assert buffer.having(1 << 20, Phase.CHECK).bytes.numel() == 1 << 20
         assert cell.asked == told
         monkeypatch.setitem(_KEPT_BYTES, device, 1 << 10)
-        exchange.trim(Phase.CHECK)
-        assert exchange.having(PADDED, Phase.CHECK).bytes.numel() < 1 << 20
+        buffer.trim(Phase.CHECK)
+        assert buffer.having(PADDED, Phase.CHECK).bytes.numel() < 1 << 20
     finally:
-        exchange.close()
+        buffer.close()
 
 
 def test_few_contents_are_noticed_whoever_draws_them() -> None:

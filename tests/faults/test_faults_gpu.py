@@ -30,7 +30,7 @@ from daemon.executor.supervise import output_of
 from daemon.executor.telemetry import Telemetry
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
-from daemon.judging import Desk, Unended
+from daemon.judging import Clerk, Unended
 from daemon.lifecycle import JobState
 from daemon.verdict import Phase, Verdict
 
@@ -405,12 +405,12 @@ def test_the_job_of_a_sick_gpu_waits_again_without_a_verdict_and_one_attempt_is_
     try:
         repository, spool = Repository(database), Spool(settings.paths, me)
         types_known = catalog.contract_types(catalog.load())
-        desk = Desk(settings, spool, repository, sick, types_known)
+        clerk = Clerk(settings, spool, repository, sick, types_known)
         write_bundle(tmp_path, compare(forward("return a + b"), timeout=120), {}).rename(settings.paths.inbox / "job")
-        claimed = desk.take_in("job")
+        claimed = clerk.take_in("job")
         lease = repository.lease_next(me.tag, 60)
         assert lease is not None
-        assert desk.judge(lease, silent) is Unended.RETRIED
+        assert clerk.judge(lease, silent) is Unended.RETRIED
         job = History(database).job(claimed.job_id)
         assert job is not None
         assert (job.state, job.verdict, job.attempts) == (JobState.QUEUED, None, 1)

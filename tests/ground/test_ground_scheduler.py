@@ -60,7 +60,7 @@ def test_a_job_that_is_taken_while_somebody_asks_what_waits_is_not_overlooked(is
         begun.set()
         return go_on.wait(LIMIT_S)
 
-    def take() -> int | None:
+    def take(_: frozenset[object]) -> int | None:
         if go_on.is_set():
             ended.set()
         return take_from(jobs)

@@ -164,7 +164,7 @@ def test_a_folder_that_takes_no_files_costs_no_job_an_attempt(
         names = ["one", "two", "three"]
         for name in names:
             drop(tmp_path / "home", name)
-        wait_for(lambda: running._desk.room.lack() is not None, "the first to fail")
+        wait_for(lambda: running._clerk.room.lack() is not None, "the first to fail")
         place.unlink()
         aside.rename(place)
         wait_for(lambda: ended(running, *names), "all of them, once files can be written")
@@ -316,7 +316,7 @@ def test_a_sweep_does_not_wait_for_jobs_that_may_not_begin(tmp_path: Path) -> No
     settings.paths.pause.write_text("maintenance", "utf-8")
     sweep = service.Service(settings, Stubborn(), service.Silence())
     drop(tmp_path / "home", "waiting")
-    sweep._desk.take_in("waiting")
+    sweep._clerk.take_in("waiting")
     thread = threading.Thread(target=sweep.sweep)
     thread.start()
     thread.join(30)

@@ -55,7 +55,7 @@ class Room:
         return min(self.queued, at_most)
 
     def take_in(self, name: str, *, came_later: bool = False) -> str:
-        """As the desk."""
+        """As the clerk."""
         self.anew += [name] if came_later else []
         try:
             (self.inbox / name).unlink()

@@ -27,7 +27,7 @@ from daemon.evaluation import Evaluation
 from daemon.executor import catalog
 from daemon.intake.owner import Owner, WorkName
 from daemon.intake.spool import Claimed, Spool
-from daemon.judging import Desk, Unended
+from daemon.judging import Clerk, Unended
 from daemon.lifecycle import JobState
 from daemon.publishing import is_its_own, new_job
 from daemon.reconcile import Reconciler, Repairs
@@ -64,17 +64,17 @@ class Home:
     repository: Repository
     history: History
 
-    def desk(self, owner: Owner) -> Desk:
+    def clerk(self, owner: Owner) -> Clerk:
         types = catalog.contract_types(catalog.load())
         spool = Spool(self.settings.paths, owner)
-        return Desk(self.settings, spool, self.repository, BrokenEngine(), types, self.history.is_there)
+        return Clerk(self.settings, spool, self.repository, BrokenEngine(), types, self.history.is_there)
 
     def claim(self, name: str, owner: Owner = DEAD) -> Claimed:
         write_bundle(self.settings.paths.inbox / name)
         return Spool(self.settings.paths, owner).claim(name)
 
     def lease(self, claimed: Claimed, owner: Owner = DEAD) -> Lease:
-        self.desk(owner).register(claimed)
+        self.clerk(owner).register(claimed)
         lease = self.repository.lease(claimed.job_id, owner.tag, 60)
         assert lease is not None
         self.repository.start(lease)
@@ -87,9 +87,9 @@ class Home:
     def reconcile(self, busy: frozenset[str] = frozenset()) -> Repairs:
         me = Owner.current()
         spool = Spool(self.settings.paths, me)
-        desk = self.desk(me)
+        clerk = self.clerk(me)
         paths = self.settings.paths
-        return Reconciler(paths, spool, self.repository, self.history, desk, busy.__contains__).run()
+        return Reconciler(paths, spool, self.repository, self.history, clerk, busy.__contains__).run()
 
     def published(self) -> list[str]:
         return [path.parent.name for path in self.settings.paths.results.glob("[0-9]*/*/result.json")]
@@ -142,11 +142,11 @@ def test_a_bundle_that_only_another_living_daemon_can_see_costs_no_attempt(
 ) -> None:
     owner = Owner(host, "abcd", 1)
     claimed = home.claim("theirs", owner)
-    home.desk(owner).register(claimed)
+    home.clerk(owner).register(claimed)
     claimed.path.rename(home.settings.paths.home / "on another disk")
     if is_there:
         home.repository.report_daemon(DaemonNote(owner.tag, host, 1, "0", 1, "/srv/inbox", 60))
-    me = home.desk(Owner.current())
+    me = home.clerk(Owner.current())
     lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
     assert lease is not None
     outcome = me.judge(lease, lambda _: None)
@@ -159,13 +159,13 @@ def test_a_bundle_that_only_another_living_daemon_can_see_costs_no_attempt(
 
 def test_a_job_that_cannot_be_judged_has_what_its_contract_said_in_its_result(home: Home) -> None:
     claimed = home.claim("labelled")
-    desk = home.desk(Owner.current())
-    desk.register(claimed)
+    clerk = home.clerk(Owner.current())
+    clerk.register(claimed)
     lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
     assert lease is not None
     said = Description("evaluate", "triton", problem="relu", labels={"author": "me"}, source_sha256="ab")
     home.repository.start(lease, said)
-    finished = desk.publisher.cancel(claimed.job_id, "me")
+    finished = clerk.publisher.cancel(claimed.job_id, "me")
     assert finished is not None
     document = home.history.job(claimed.job_id).document  # type: ignore[union-attr]
     assert (document["problem"], document["labels"]) == ("relu", {"author": "me"})
@@ -262,13 +262,13 @@ def test_a_private_copy_that_nobody_uses_is_removed_and_one_in_use_is_kept(home:
 def test_a_job_whose_judge_always_dies_ends_broken_after_its_attempts_with_a_result_and_its_files(home: Home) -> None:
     me = Owner.current()
     claimed = home.claim("unlucky", me)
-    desk = home.desk(me)
-    desk.register(claimed)
+    clerk = home.clerk(me)
+    clerk.register(claimed)
     for attempt in range(home.repository.max_attempts):
         lease = home.repository.lease_next(me.tag, 60)
         assert lease is not None
         assert lease.attempt == attempt + 1
-        finished = desk.judge(lease, lambda _: None)
+        finished = clerk.judge(lease, lambda _: None)
     assert finished is not None
     assert finished.evaluation.verdict is Verdict.HARNESS_ERROR
     assert home.repository.lease_next(me.tag, 60) is None
@@ -281,10 +281,10 @@ def test_a_job_whose_judge_always_dies_ends_broken_after_its_attempts_with_a_res
 
 def test_a_result_stays_in_the_outbox_while_the_database_is_away(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     me = Owner.current()
-    desk = home.desk(me)
+    clerk = home.clerk(me)
     claimed = home.claim("outage", me)
     (claimed.path / "contract.json").write_text("{}", "utf-8")
-    desk.register(claimed)
+    clerk.register(claimed)
     lease = home.repository.lease_next(me.tag, 60)
 
     def unavailable(*_: object) -> bool:
@@ -293,7 +293,7 @@ def test_a_result_stays_in_the_outbox_while_the_database_is_away(home: Home, mon
     with monkeypatch.context() as outage:
         outage.setattr(home.repository, "publish", unavailable)
         with pytest.raises(StorageUnavailable):
-            desk.judge(lease, lambda _: None)
+            clerk.judge(lease, lambda _: None)
     assert len(home.entries("outbox")) == 1
     assert home.published() == []
     assert home.reconcile().published == 1
@@ -306,10 +306,10 @@ def test_a_bundle_that_nobody_may_move_has_its_result_and_pauses_no_slot(
 ) -> None:
     """Its sender has taken the right to away since it was claimed."""
     me = Owner.current()
-    desk = home.desk(me)
+    clerk = home.clerk(me)
     claimed = home.claim("closed", me)
     (claimed.path / "contract.json").write_text("{}", "utf-8")
-    desk.register(claimed)
+    clerk.register(claimed)
     lease = home.repository.lease_next(me.tag, 60)
     waiting = home.lease(home.claim("waiting", me), me)
 
@@ -318,8 +318,8 @@ def test_a_bundle_that_nobody_may_move_has_its_result_and_pauses_no_slot(
 
     with monkeypatch.context() as rights:
         rights.setattr(Spool, "reject", closed)
-        finished = desk.judge(lease, lambda _: None)
-        assert desk.publisher.cancel(waiting.job_id, "me") is not None
+        finished = clerk.judge(lease, lambda _: None)
+        assert clerk.publisher.cancel(waiting.job_id, "me") is not None
     assert finished.evaluation.verdict is Verdict.REJECTED
     assert sorted(home.published()) == sorted([lease.job_id, waiting.job_id])
     assert len(home.entries("work")) == 2
@@ -329,13 +329,13 @@ def test_a_bundle_that_nobody_may_move_has_its_result_and_pauses_no_slot(
 
 def test_a_lost_lease_publishes_nothing(home: Home) -> None:
     me = Owner.current()
-    desk = home.desk(me)
+    clerk = home.clerk(me)
     claimed = home.claim("stale", me)
     (claimed.path / "contract.json").write_text("{}", "utf-8")
-    desk.register(claimed)
+    clerk.register(claimed)
     lease = home.repository.lease_next(me.tag, 60)
     home.repository.abandon(me.tag)
-    assert desk.judge(lease, lambda _: None) is Unended.LOST
+    assert clerk.judge(lease, lambda _: None) is Unended.LOST
     assert home.published() == home.entries("outbox") == []
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
 
@@ -409,10 +409,10 @@ def test_the_private_copy_of_a_job_that_was_taken_away_stays_while_this_process_
 
 def test_a_bundle_that_vanished_because_its_job_was_cancelled_is_no_fault_of_evald(home: Home) -> None:
     me = Owner.current()
-    desk = home.desk(me)
+    clerk = home.clerk(me)
     lease = home.lease(home.claim("gone", me), me)
-    assert desk.publisher.cancel(lease.job_id, "me") is not None
-    assert desk.judge(lease, lambda _progress: None) is Unended.LOST
+    assert clerk.publisher.cancel(lease.job_id, "me") is not None
+    assert clerk.judge(lease, lambda _progress: None) is Unended.LOST
     job = home.history.job(lease.job_id)
     assert (job.verdict, job.message) == (Verdict.REJECTED, "cancelled by me")
     assert [attempt.number for attempt in home.history.attempts(lease.job_id)] == [None, 1]
@@ -486,13 +486,13 @@ def test_a_bundle_that_went_back_while_it_was_queued_is_not_waited_for(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claimed = home.claim("leaving")
-    register = Desk.register
+    register = Clerk.register
 
-    def slower(desk: Desk, bundle: Claimed) -> bool:
+    def slower(clerk: Clerk, bundle: Claimed) -> bool:
         bundle.path.rename(home.settings.paths.inbox / bundle.name)
-        return register(desk, bundle)
+        return register(clerk, bundle)
 
-    monkeypatch.setattr(Desk, "register", slower)
+    monkeypatch.setattr(Clerk, "register", slower)
     home.reconcile()
     assert home.history.job(claimed.job_id).state is JobState.WITHDRAWN
 
@@ -505,11 +505,11 @@ def test_a_job_whose_bundle_is_in_the_inbox_again_is_let_go_and_nobody_is_blamed
     claimed = home.claim(f"back@{JOB}", me)
     lease = home.lease(claimed, me)
     claimed.path.rename(home.settings.paths.inbox / f"back@{JOB}")
-    desk = home.desk(me)
-    assert desk.judge(lease, lambda _: None) is Unended.LOST
+    clerk = home.clerk(me)
+    assert clerk.judge(lease, lambda _: None) is Unended.LOST
     job = home.history.job(JOB)
     assert (job.state, job.attempts) == (JobState.WITHDRAWN, 0)
-    desk.take_in(f"back@{JOB}")
+    clerk.take_in(f"back@{JOB}")
     assert home.history.job(JOB).state is JobState.QUEUED
 
 
@@ -518,11 +518,11 @@ def test_a_bundle_that_is_dropped_again_under_the_id_of_a_job_that_has_ended_is_
     home: Home, end: str
 ) -> None:
     me = Owner.current()
-    desk = home.desk(me)
+    clerk = home.clerk(me)
     lease = home.lease(home.claim(f"again@{JOB}", me), me)
     if end == "finished":
-        desk.publisher.publish(lease, PASSED, None)
-        desk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
+        clerk.publisher.publish(lease, PASSED, None)
+        clerk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
         [archived] = home.settings.paths.archive.iterdir()
         archived.rename(home.settings.paths.inbox / archived.name)
     else:
@@ -530,7 +530,7 @@ def test_a_bundle_that_is_dropped_again_under_the_id_of_a_job_that_has_ended_is_
         home.repository.retry(lease, "it always dies")
         [held] = home.settings.paths.work.iterdir()
         held.rename(home.settings.paths.inbox / f"again@{JOB}")
-    claimed = desk.take_in(f"again@{JOB}")
+    claimed = clerk.take_in(f"again@{JOB}")
     assert claimed.job_id != JOB
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
     home.reconcile()
@@ -543,7 +543,7 @@ def test_a_repair_asks_for_all_that_waits_at_once(home: Home, monkeypatch: pytes
     me = Owner.current()
     for number in range(50):
         claimed = home.claim(f"waits{number}", DEAD if owner == "a dead daemon" else me)
-        home.desk(me).register(claimed)
+        home.clerk(me).register(claimed)
     asked = []
     for kind in ("read", "write"):
         one = getattr(Database, kind)
@@ -561,7 +561,7 @@ def test_two_bundles_that_two_daemons_claim_under_one_id_are_both_judged(
     write_bundle(home.settings.paths.inbox / f"first@{JOB}")
     write_bundle(home.settings.paths.inbox / f"second@{JOB}")
     monkeypatch.setattr(Spool, "_holds", lambda spool, job_id: False)
-    first, second = home.desk(me).take_in(f"first@{JOB}"), home.desk(other).take_in(f"second@{JOB}")
+    first, second = home.clerk(me).take_in(f"first@{JOB}"), home.clerk(other).take_in(f"second@{JOB}")
     assert (first.job_id, second.job_id == JOB) == (JOB, False)
     assert {job.name for job in home.history.jobs().jobs if job.state is JobState.QUEUED} == {"first", "second"}
 
@@ -569,7 +569,7 @@ def test_two_bundles_that_two_daemons_claim_under_one_id_are_both_judged(
 @pytest.mark.parametrize("end", ["finished", "queued"])
 def test_a_second_bundle_of_one_id_whose_daemon_died_before_it_was_queued_is_another_job(home: Home, end: str) -> None:
     me = Owner.current()
-    desk = home.desk(me)
+    clerk = home.clerk(me)
     first = home.claim(f"first@{JOB}", me)
     write_bundle(home.settings.paths.inbox / f"second@{JOB}")
     (home.settings.paths.inbox / f"second@{JOB}").rename(
@@ -577,11 +577,11 @@ def test_a_second_bundle_of_one_id_whose_daemon_died_before_it_was_queued_is_ano
     )
     lease = home.lease(first, me)
     if end == "finished":
-        desk.publisher.publish(lease, PASSED, None)
-        desk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
+        clerk.publisher.publish(lease, PASSED, None)
+        clerk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
         assert home.entries("archive") == [f"first@{JOB}"]
     else:
-        assert [one.name for one in desk.publisher.own(JOB, lease.work_name)] == ["first"]
+        assert [one.name for one in clerk.publisher.own(JOB, lease.work_name)] == ["first"]
     assert home.reconcile().registered == 1
     assert {job.name: job.state for job in home.history.jobs().jobs}["second"] is JobState.QUEUED
     assert home.reconcile().total == 0
@@ -591,10 +591,10 @@ def test_a_bundle_that_never_becomes_complete_does_not_end_the_job_whose_id_it_h
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     me = Owner.current()
-    home.desk(me).register(home.claim(f"first@{JOB}", me))
+    home.clerk(me).register(home.claim(f"first@{JOB}", me))
     write_bundle(home.settings.paths.inbox / f"torn@{JOB}")
     monkeypatch.setattr(Spool, "_holds", lambda spool, job_id: False)
-    assert home.desk(me).publisher.refuse(f"torn@{JOB}", "it waits for its contract.json") is None
+    assert home.clerk(me).publisher.refuse(f"torn@{JOB}", "it waits for its contract.json") is None
     assert home.history.job(JOB).state is JobState.QUEUED
     home.reconcile()
     assert {job.name for job in home.history.jobs().jobs if job.state is JobState.QUEUED} == {"first", "torn"}
@@ -604,7 +604,7 @@ def test_a_bundle_that_is_claimed_again_in_the_moment_in_which_its_job_ends_is_a
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     me = Owner.current()
-    desk = home.desk(me)
+    clerk = home.clerk(me)
     lease = home.lease(home.claim(f"again@{JOB}", me), me)
     write_bundle(home.settings.paths.inbox / f"again@{JOB}")
     bundle_of = Repository.bundle_of
@@ -612,24 +612,24 @@ def test_a_bundle_that_is_claimed_again_in_the_moment_in_which_its_job_ends_is_a
     def slowly(repository: Repository, job_id: str) -> tuple[JobState, int | None, str | None] | None:
         monkeypatch.setattr(Repository, "bundle_of", bundle_of)
         known = bundle_of(repository, job_id)
-        desk.publisher.publish(lease, PASSED, None)
-        desk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
+        clerk.publisher.publish(lease, PASSED, None)
+        clerk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
         return known
 
     monkeypatch.setattr(Repository, "bundle_of", slowly)
-    claimed = desk.take_in(f"again@{JOB}")
+    claimed = clerk.take_in(f"again@{JOB}")
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
     assert home.entries("archive") == [f"again@{JOB}"]
 
 
 def test_a_bundle_under_the_id_of_a_job_of_another_submitter_that_was_given_back_is_another_job(home: Home) -> None:
     me = Owner.current()
-    desk = home.desk(me)
+    clerk = home.clerk(me)
     claimed = home.claim(f"mine@{JOB}", me)
     home.repository.register(replace(new_job(claimed), submitter_uid=claimed.submitter_uid + 1))
-    desk.give_back(claimed)
+    clerk.give_back(claimed)
     write_bundle(home.settings.paths.inbox / f"another@{JOB}")
-    assert desk.take_in(f"another@{JOB}").job_id != JOB
+    assert clerk.take_in(f"another@{JOB}").job_id != JOB
     assert home.history.job(JOB).state is JobState.WITHDRAWN
 
 
@@ -637,14 +637,14 @@ def test_a_bundle_under_the_id_of_a_job_of_another_submitter_that_was_given_back
 def test_a_bundle_that_was_given_back_keeps_its_id_whoever_came_meanwhile(home: Home) -> None:
     """Giving it back made it the later of the two."""
     me = Owner.current()
-    desk = home.desk(me)
+    clerk = home.clerk(me)
     claimed = home.claim(f"mine@{JOB}", me)
-    desk.register(claimed)
+    clerk.register(claimed)
     write_bundle(home.settings.paths.inbox / f"another@{JOB}")
     os.chown(home.settings.paths.inbox / f"another@{JOB}", 4711, -1)
-    desk.give_back(claimed)
-    assert desk.take_in(f"mine@{JOB}", came_later=True).job_id == JOB
-    assert desk.take_in(f"another@{JOB}").job_id != JOB
+    clerk.give_back(claimed)
+    assert clerk.take_in(f"mine@{JOB}", came_later=True).job_id == JOB
+    assert clerk.take_in(f"another@{JOB}").job_id != JOB
     assert home.history.job(JOB).name == "mine"
 
 
@@ -652,14 +652,14 @@ def test_a_bundle_that_was_given_back_keeps_its_id_whoever_came_meanwhile(home: 
 @pytest.mark.parametrize("known", ["to nobody", "withdrawn"])
 def test_who_cancels_a_job_ends_that_of_its_sender_and_not_another_under_its_id(home: Home, known: str) -> None:
     me, inbox = Owner.current(), home.settings.paths.inbox
-    desk = home.desk(me)
+    clerk = home.clerk(me)
     claimed = home.claim(f"mine@{JOB}", me) if known == "withdrawn" else write_bundle(inbox / f"mine@{JOB}")
     write_bundle(inbox / f"another@{JOB}")
     os.chown(inbox / f"another@{JOB}", 4711, -1)
     if isinstance(claimed, Claimed):
-        desk.register(claimed)
-        desk.give_back(claimed)
-    assert desk.publisher.cancel(JOB, "me") is not None
+        clerk.register(claimed)
+        clerk.give_back(claimed)
+    assert clerk.publisher.cancel(JOB, "me") is not None
     assert home.history.job(JOB).name == "mine"
     assert home.entries("inbox") == [f"another@{JOB}"]
 
@@ -673,9 +673,9 @@ def test_an_entry_that_came_with_anothers_id_is_not_given_back_for_it(home: Home
 def test_a_bundle_that_was_taken_out_of_work_by_hand_and_claimed_again_is_the_same_job(home: Home) -> None:
     me = Owner.current()
     claimed = home.claim(f"moved@{JOB}")
-    home.desk(DEAD).register(claimed)
+    home.clerk(DEAD).register(claimed)
     claimed.path.rename(home.settings.paths.inbox / f"moved@{JOB}")
-    again = home.desk(me).take_in(f"moved@{JOB}")
+    again = home.clerk(me).take_in(f"moved@{JOB}")
     assert again.job_id == JOB
     assert home.history.job(JOB).work_name == again.path.name
 
@@ -712,8 +712,8 @@ def test_an_attempt_that_does_not_count_counts_no_more_where_the_database_hears_
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     me = Owner.current()
-    desk, claimed = home.desk(me), home.claim("mine", me)
-    desk.register(claimed)
+    clerk, claimed = home.clerk(me), home.claim("mine", me)
+    clerk.register(claimed)
     lease = home.repository.lease_next(me.tag, 1e-9)
     assert lease is not None
 
@@ -721,10 +721,10 @@ def test_an_attempt_that_does_not_count_counts_no_more_where_the_database_hears_
         outage.setattr(home.repository, "start", away)
         outage.setattr(home.repository, "put_back", away)
         with pytest.raises(StorageUnavailable):
-            desk.judge(lease, lambda _: None)
+            clerk.judge(lease, lambda _: None)
         with pytest.raises(StorageUnavailable):
-            desk.settle()
-    desk.settle()
+            clerk.settle()
+    clerk.settle()
     assert len(home.repository.expire()) == 0, "although the lease has run out"
     job = home.history.job(claimed.job_id)
     assert job is not None
@@ -735,8 +735,8 @@ def test_what_is_told_late_is_no_fault_where_somebody_else_has_the_job_by_then(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     me = Owner.current()
-    desk, claimed = home.desk(me), home.claim("mine", me)
-    desk.register(claimed)
+    clerk, claimed = home.clerk(me), home.claim("mine", me)
+    clerk.register(claimed)
     lease = home.repository.lease_next(me.tag, 1e-9)
     assert lease is not None
 
@@ -744,10 +744,10 @@ def test_what_is_told_late_is_no_fault_where_somebody_else_has_the_job_by_then(
         outage.setattr(home.repository, "start", away)
         outage.setattr(home.repository, "put_back", away)
         with pytest.raises(StorageUnavailable):
-            desk.judge(lease, lambda _: None)
+            clerk.judge(lease, lambda _: None)
     home.repository.expire()
     assert home.repository.lease_next(DEAD.tag, 60) is not None
-    desk.settle()
+    clerk.settle()
     job = home.history.job(claimed.job_id)
     assert job is not None
     assert (job.lease_owner, job.attempts) == (DEAD.tag, 2)

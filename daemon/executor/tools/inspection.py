@@ -14,12 +14,12 @@ from daemon.executor.bundle import Request
 from daemon.executor.preparation import Bench
 from daemon.executor.tools import ncu, ncu_report, roofline, sanitizer, sections
 from daemon.executor.tools.grouping import device_metrics
-from daemon.executor.tools.launch import Calls, Launch, Sample
+from daemon.executor.tools.launch import CallCounts, Launch, Sample
 from daemon.executor.tools.toolbox import Unavailable
 from daemon.verdict import Side
 
-_COUNTED = Calls(warm=2, counted=2, bracket=True)
-_CHECKED = Calls(warm=0, counted=2, bracket=False)
+_COUNTED = CallCounts(warm=2, counted=2, bracket=True)
+_CHECKED = CallCounts(warm=0, counted=2, bracket=False)
 _NAMES = {Side.REFERENCE: "original_device_metrics", Side.CANDIDATE: "custom_device_metrics"}
 _KEPT_REPORT_CHARS = 1 << 20
 

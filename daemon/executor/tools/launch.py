@@ -42,7 +42,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Calls:
+class CallCounts:
     """How often the kernel is called: `warm` before the tool looks, `counted` while it does (`bracket`: between
     cudaProfilerStart and Stop)."""
 
@@ -68,7 +68,7 @@ class Launch:
         self._bundle_dir = bundle_dir
         self._shared: list[SharedMemory] = []
 
-    def run(self, side: Side, sample: Sample, tool: Tool, calls: Calls, *, limit_s: float) -> Ran:
+    def run(self, side: Side, sample: Sample, tool: Tool, calls: CallCounts, *, limit_s: float) -> Ran:
         """`side` below `tool`, all of it within `limit_s` seconds."""
         deadline = time.monotonic() + limit_s
         report = os.memfd_create("report", os.MFD_CLOEXEC)
@@ -87,7 +87,7 @@ class Launch:
             os.close(report)
 
     def _call(
-        self, ready: Preparation, side: Side, sample: Sample, calls: Calls, secret: Secret, deadline: float
+        self, ready: Preparation, side: Side, sample: Sample, calls: CallCounts, secret: Secret, deadline: float
     ) -> str | None:
         problem: object = None
         try:

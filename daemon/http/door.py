@@ -37,7 +37,7 @@ class Turn:
             self._door.release()
 
 
-class Turns:
+class Door:
     """The door, in front of the whole application; `free` paths need no turn."""
 
     def __init__(self, app: ASGIApp, free: frozenset[str]) -> None:

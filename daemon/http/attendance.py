@@ -1,4 +1,4 @@
-"""How the service is, looked at once in a while, so that asking costs nothing."""
+"""Who of the daemons is at work, looked at once in a while, so that asking costs nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOBODY = "no daemon is at work; type: evald run"
 
 
 @dataclass(frozen=True)
-class Seen:
+class Roll:
     """One look. `daemons`: how many are at work; `draining`: they are there, and none of them takes anything new."""
 
     daemons: int = 0
@@ -32,13 +32,13 @@ class Seen:
         return self.reason is None
 
 
-class Pulse:
+class Attendance:
     """Belongs to one event loop. Run it with `running`."""
 
     def __init__(self, settings: Settings, history: History) -> None:
         self._settings = settings
         self._history = history
-        self.seen = Seen()
+        self.seen = Roll()
         self._looking = anyio.CapacityLimiter(1)  # a busy server still looks
 
     @asynccontextmanager
@@ -63,15 +63,15 @@ class Pulse:
         except Exception as error:  # noqa: BLE001 - whatever it is, /health must not go on saying what was
             self.seen = replace(self.seen, reason=f"storage does not answer: {type(error).__name__}")
 
-    def _seen(self) -> Seen:
+    def _seen(self) -> Roll:
         there = [daemon for daemon in self._history.daemons() if daemon.is_there]
         draining = bool(there) and all(daemon.is_drained for daemon in there)
         if not there:
-            return Seen(0, False, _NOBODY)
+            return Roll(0, False, _NOBODY)
         if draining:
-            return Seen(len(there), True, "every daemon is draining")
+            return Roll(len(there), True, "every daemon is draining")
         if pause_reason(self._settings.paths) is not None:
-            return Seen(len(there), False, "an operator has paused it")
+            return Roll(len(there), False, "an operator has paused it")
         if room.hindrance(self._settings, there) is not None:
-            return Seen(len(there), False, "a folder or the room on a disk is missing; type: evald health")
-        return Seen(len(there), False, None)
+            return Roll(len(there), False, "a folder or the room on a disk is missing; type: evald health")
+        return Roll(len(there), False, None)
