@@ -120,7 +120,7 @@ def _value_in(kind: str, text: str) -> Any:
 
 
 def _dtype(name: str) -> Any:
-    """torch's dtype of that name, where there is torch: only cells decode."""
+    """torch's dtype of that name: only cells and judges ask, and they have torch."""
     torch = sys.modules["torch"]
     found = getattr(torch, name, None)
     if not isinstance(found, torch.dtype):
@@ -154,8 +154,8 @@ def _in_stars(structure: Any) -> str:
 
 
 def require_values(node: Node) -> None:
-    """Raises `ValueError` unless every `v` in it is one that `encode` makes: another cell is to read it. `node` is a
-    tree otherwise."""
+    """Raises `ValueError` unless every `v` in it is one that `encode` or an exchange makes: another cell is to read
+    it. `node` is a tree otherwise."""
     if "v" in node and not _is_value(node["v"]):
         raise ValueError("what stands for a number or a text is no value")
     for item in (*node.get("l", ()), *node.get("u", ()), *(item for _, item in node.get("d", ()))):
@@ -163,12 +163,14 @@ def require_values(node: Node) -> None:
 
 
 def _is_value(value: Any) -> bool:
-    match value:
-        case ["none" | "bool" | "int" | "float" | "complex" | "str", str()]:
-            try:
+    try:
+        match value:
+            case ["dtype", str(name)]:
+                return _dtype(name) is not None
+            case ["none" | "bool" | "int" | "float" | "complex" | "str", str()]:
                 return bool(_value_out(_value_in(*value)) == value)
-            except (ValueError, TypeError, OverflowError):
-                return False
+    except (ValueError, TypeError, OverflowError):
+        return False
     return False
 
 

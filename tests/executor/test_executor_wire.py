@@ -208,7 +208,7 @@ def test_an_answer_holds_no_value_but_none(value: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(["int", "x"], ["int", "1_0"], ["float", "1e999999"], ["complex", "1"], ["bool", "yes"], ["dtype", "float32"]),
+        *(["int", "x"], ["int", "1_0"], ["float", "1e999999"], ["complex", "1"], ["bool", "yes"], ["dtype", "float31"]),
         *(["none", "x"], ["int"], ["int", 1], ["str", 1], [["int"], "1"], 7, None, {"int": "1"}, ["str", "a", "b"]),
     ],
     ids=str,
@@ -222,6 +222,10 @@ def test_a_value_that_another_cell_could_not_read_is_refused(value: Any) -> None
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.text())
 def test_a_value_that_a_cell_describes_can_be_read_by_another(value: Any) -> None:
     tree.require_values(tree.encode([value], lambda _: None))
+
+
+def test_a_dtype_is_a_value() -> None:
+    tree.require_values({"l": [{"v": ["dtype", "bfloat16"]}]})
 
 
 def test_a_true_description_is_taken() -> None:
