@@ -225,6 +225,12 @@ class Evaluation(_Frozen):
             return None
         return found[0] if len(found) == 1 else math.exp(math.fsum(map(math.log, found)) / len(found))
 
+    @property
+    def comparison(self) -> Comparison | None:
+        """What all cases say; None where they do not agree, or nothing was compared."""
+        found = {case.comparison for case in self.cases}
+        return found.pop() if len(found) == 1 else None
+
 
 def _sum_of_means(timings: Sequence[Timing | None]) -> float | None:
     means = [timing.stats.mean for timing in timings if timing is not None]

@@ -82,7 +82,7 @@ def document(subject: Subject, evaluation: Evaluation, finished_at: datetime) ->
         "kernel_exec_result": _kernel_exec_result(evaluation, only),
         "ref_runtime": _stats(only.ref_timing) if only else None,
         "speedup": evaluation.speedup,
-        "comparison": only.comparison if only else None,
+        "comparison": evaluation.comparison,
         "cases": [_case(case) for case in evaluation.cases],
         "compile_ms": evaluation.compile_ms,
         "queue_ms": subject.queue_ms,

@@ -52,7 +52,6 @@ class Line:
     @classmethod
     def of_evaluation(cls, job_id: str, name: str, evaluation: Evaluation) -> Line:
         """From what the engine answered, its figures as in the result document."""
-        only = evaluation.cases[0] if len(evaluation.cases) == 1 else None
         return cls(
             job_id=job_id,
             name=name,
@@ -62,7 +61,7 @@ class Line:
             runtime_ms=evaluation.runtime_ms,
             ref_runtime_ms=evaluation.ref_runtime_ms,
             speedup=evaluation.speedup,
-            comparison=str(only.comparison) if only and only.comparison else None,
+            comparison=str(evaluation.comparison) if evaluation.comparison else None,
         )
 
     @classmethod

@@ -56,12 +56,15 @@ def _times(document: Document) -> list[tuple[str, str | None]]:
     compiled = ("compiled in", _if_known(document["compile_ms"]))
     if len(cases) > 1:
         runtime, speedup = document["kernel_exec_result"]["runtime"], document["speedup"]
+        told = "geometric mean"
+        if every := document["comparison"]:
+            told += f"; {_words(every)} in all of them"
         return [
             (
                 "time",
                 f"{figures.milliseconds(runtime)}  (sum over {len(cases)} cases)" if runtime is not None else None,
             ),
-            ("speedup", f"{figures.ratio(speedup)}  (geometric mean)" if speedup is not None else None),
+            ("speedup", f"{figures.ratio(speedup)}  ({told})" if speedup is not None else None),
             compiled,
         ]
     only = cases[0]

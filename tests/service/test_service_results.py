@@ -12,7 +12,7 @@ import pytest
 from daemon import fsio, results
 from daemon.evaluation import CaseEvaluation, Environment, Evaluation, Failure, RuntimeStats, Timing
 from daemon.paths import Paths
-from daemon.verdict import Phase, Side, Verdict
+from daemon.verdict import Comparison, Phase, Side, Verdict
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -55,6 +55,22 @@ def test_several_cases_give_the_sum_of_times_and_the_geometric_mean_of_speedups(
     assert document["kernel_exec_result"]["runtime_stats"] is None
     assert document["speedup"] == pytest.approx(4.0)
     assert [entry["name"] for entry in document["cases"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ((Comparison.FASTER,), "faster"),
+        ((Comparison.FASTER, Comparison.FASTER), "faster"),
+        ((Comparison.FASTER, Comparison.CANNOT_TELL), None),
+        ((Comparison.FASTER, None), None),
+        ((None, None), None),
+    ],
+    ids=str,
+)
+def test_a_comparison_is_what_all_cases_say(found: tuple[Comparison | None, ...], told: str | None) -> None:
+    cases = [case(str(number), 1.0, 2.0).model_copy(update={"comparison": one}) for number, one in enumerate(found)]
+    assert results.document(results.Subject("1" * 32, "add"), passed(*cases), NOW)["comparison"] == told
 
 
 @pytest.mark.parametrize(
