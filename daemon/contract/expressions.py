@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+from daemon.contract import syntax
 from daemon.contract.problems import nearest, shown
 from daemon.contract.rewrites import meant_by
 
@@ -81,7 +82,7 @@ def _is_expression(text: str) -> bool:
 def _parsed(text: str) -> ast.expr:
     _check_tokens(text)
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = syntax.parsed(text)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ExpressionError(f"{shown(text)} is not an expression: {_GRAMMAR}") from error
     _check_node(tree, 0)

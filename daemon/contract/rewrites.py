@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Callable
 
+from daemon.contract import syntax
+
 _CEILDIVS = ("ceildiv", "cdiv", "ceil_div", "div_up", "divup", "round_up_div")
 _CEILS = ("ceil",)
 _TRANSPARENT = ("int",)
@@ -24,7 +26,7 @@ def meant_by(text: str, is_expression: Callable[[str], bool]) -> str | None:
     if _WARNED_OF.search(text):
         return None
     try:
-        parts = [ast.unparse(_Rewriter().visit(part)) for part in _parts(ast.parse(text.strip(), mode="eval").body)]
+        parts = [ast.unparse(_Rewriter().visit(part)) for part in _parts(syntax.parsed(text))]
     except _FAULTS:
         return None
     if not parts or not all(map(is_expression, parts)):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import ast
 import warnings
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daemon.contract import syntax
 from daemon.contract.expressions import ExpressionError, evaluate, names_in
 
 BIND = {"N": 1000, "M": 7}
@@ -32,6 +34,18 @@ BIND = {"N": 1000, "M": 7}
 )
 def test_the_grammar_computes_whole_numbers(text: str, value: int) -> None:
     assert evaluate(text, BIND) == value
+
+
+def test_a_stumble_of_pythons_parser_is_no_fault_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, stumbles = syntax._parsed, iter([SystemError("AST constructor recursion depth mismatch")] * 2)
+
+    def stumbling(text: str) -> ast.expr:
+        for stumble in stumbles:
+            raise stumble
+        return parse(text)
+
+    monkeypatch.setattr(syntax, "_parsed", stumbling)
+    assert evaluate("N + 4711", BIND) == 5711
 
 
 @pytest.mark.parametrize(
