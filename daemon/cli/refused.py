@@ -11,12 +11,13 @@ from daemon.errors import EvaldError
 from daemon.intake.writing import hint_of_room
 
 _ANOTHER = "another evald is named with --home DIR or EVALD_HOME"
+_STORAGE = "findmnt -T {place} and dmesg   tell of the disk or the file server"
 _HINTS = {
     errno.ENAMETOOLONG: "use a shorter name",
     errno.ELOOP: "namei {place}   shows where its links lead",
     errno.EROFS: "findmnt -T {place}   shows how it is mounted: read-only",
-    errno.EIO: "findmnt -T {place} and dmesg   tell of the disk or the file server",
-    errno.ESTALE: "findmnt -T {place} and dmesg   tell of the disk or the file server",
+    errno.EIO: _STORAGE,
+    errno.ESTALE: _STORAGE,
     errno.EMFILE: "ulimit -n   shows how many files a process may open",
 }
 

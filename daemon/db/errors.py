@@ -49,18 +49,21 @@ def translated(database: str) -> Iterator[None]:
         raise StorageUnavailable(f"database {database} is not available: {_cause(error)}", hint=hint) from error
     except (exc.SQLAlchemyError, OverflowError) as error:  # a number beyond 64 bits: sqlite3 raises it bare
         text = f"database {database} refused: {_cause(error)}"
-        cause = error.orig if isinstance(error, exc.DBAPIError) else None
-        if getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        if getattr(_original(error), "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise StorageDamaged(text, hint=MENDING) from error
         raise StorageRefused(text, hint=_WHO_MAY if _sqlstate(error) == _LACKS_A_RIGHT else None) from error
 
 
 def _sqlstate(error: Exception) -> str | None:
-    cause = error.orig if isinstance(error, exc.DBAPIError) else None
-    return getattr(cause, "sqlstate", None)
+    return getattr(_original(error), "sqlstate", None)
+
+
+def _original(error: Exception) -> BaseException:
+    """What the driver said, where it was the driver."""
+    return error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
 
 
 def _cause(error: Exception) -> str:
-    cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
+    cause = _original(error)
     lines = str(cause).strip().splitlines()
     return lines[0] if lines else type(cause).__name__

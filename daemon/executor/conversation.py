@@ -28,6 +28,7 @@ _STEP_S = 0.25
 _STALL_S = 0.5  # a busy host lets a process wait for less
 _ABOUT_S = 0.5
 _ALL_KILLED = "everything it had started was killed"
+WHY_KILLED = "the log of the kernel may say why, want of memory for one: dmesg"
 _NOT_FOR_A_CELL_TO_SAY = frozenset({Verdict.PASSED, Verdict.HARNESS_ERROR, Verdict.REJECTED})
 _BEFORE_A_CALL = frozenset({Phase.BUILD, Phase.LOAD})
 
@@ -283,7 +284,7 @@ class Cell:
         if ended.from_outside:
             raise HarnessError(
                 "a cell was killed from outside, or what it was forked from",
-                hint="the log of the kernel may say why, want of memory for one: dmesg",
+                hint=WHY_KILLED,
             )
         return ended
 

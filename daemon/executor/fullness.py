@@ -9,7 +9,7 @@ import torch
 
 from daemon.errors import HarnessError
 from daemon.evaluation import Failure
-from daemon.executor.conversation import Cell, CellFailed
+from daemon.executor.conversation import WHY_KILLED, Cell, CellFailed
 from daemon.verdict import Phase, Side, Verdict
 
 _GIB = 1 << 30
@@ -67,11 +67,10 @@ def consequence(failed: CellFailed, cells: Mapping[Side, Cell]) -> CellFailed:
     that. The cells are dead. Raises `HarnessError` where it was the host that had none."""
     sides = short_of_memory(cells) if failed.verdict is Verdict.WRONG_ANSWER else []
     for side in sorted(sides, key=lambda one: one is not failed.failure.side):
-        ended = cells[side].kill()
-        if ended.from_outside:
+        if cells[side].kill().from_outside:
             raise HarnessError(
                 f"a process of the {side}'s was killed from outside, and its answers are wrong",
-                hint="the log of the kernel may say why, want of memory for one: dmesg",
+                hint=WHY_KILLED,
             )
         message = f"one of its processes was killed for want of memory; what came of that: {failed.failure.message}"
         return CellFailed(Verdict.OUT_OF_MEMORY, failed.failure.model_copy(update={"side": side, "message": message}))

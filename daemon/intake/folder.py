@@ -23,8 +23,10 @@ from daemon.intake.regular import FOLDER_FLAGS, LEASED, OPEN_FLAGS, Opener
 from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
 _LINK_HOPS = 8
-_BUNDLE_FAULTS = {errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL}
-_BUNDLE_FAULTS |= {errno.EXDEV}  # something is mounted there
+_BUNDLE_FAULTS = {
+    *(errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL),
+    errno.EXDEV,  # something is mounted there
+}
 
 
 def copy_folder(
