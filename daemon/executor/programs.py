@@ -15,7 +15,6 @@ that is killed.
 from __future__ import annotations
 
 import os
-import platform
 import select
 import signal
 import socket
@@ -29,14 +28,10 @@ from typing import Protocol
 from daemon import fsio
 from daemon.errors import HarnessError
 from daemon.executor.sandbox.cell_group import CellGroup
+from daemon.executor.threads import STOPPED_STATES, UNINTERRUPTIBLE, are_stopped, threads_of
 
 _FREEZE_LIMIT_S = 2.0
 _KILL_LIMIT_S = 30.0
-_STOPPED_STATES = frozenset("TtZX")
-_ENDED_STATES = frozenset("ZX")
-_UNINTERRUPTIBLE = "D"
-_SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
-_FORKING = {"x86_64": ("56", "58", "435"), "aarch64": ("220", "435")}  # clone, vfork, clone3
 
 
 @dataclass(frozen=True)
@@ -196,9 +191,9 @@ class ForkedProgram:
         members, switches = self._members(), dict[str, str]()
         runs_on = not members and self.poll() is None
         for pid in members:
-            threads = _threads_of(pid)
-            if _are_stopped(threads):
-                switches |= {one.number: one.switches for one in threads if one.state not in _ENDED_STATES}
+            threads = threads_of(pid)
+            if are_stopped(threads):
+                switches |= {one.number: one.switches for one in threads if not one.has_ended}
                 continue
             runs_on = True
             with suppress(ProcessLookupError):
@@ -285,7 +280,7 @@ class PlainProgram(_Base):
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
         deadline = time.monotonic() + _FREEZE_LIMIT_S
-        while self._process.poll() is None and not _are_stopped(_threads_of(self._process.pid)):
+        while self._process.poll() is None and not are_stopped(threads_of(self._process.pid)):
             if time.monotonic() > deadline:
                 raise _not_stopped([self._process.pid])
 
@@ -327,53 +322,7 @@ def _namespace_of(pid: int) -> str | None:
 
 def _not_stopped(pids: list[int]) -> Exception:
     """Why these processes have not been stopped: they run on, or wait where no signal reaches them."""
-    states = {thread.state for pid in pids for thread in _threads_of(pid)} - _STOPPED_STATES
-    if states == {_UNINTERRUPTIBLE}:
+    states = {thread.state for pid in pids for thread in threads_of(pid)} - STOPPED_STATES
+    if states == {UNINTERRUPTIBLE}:
         return HarnessError(f"a cell waits inside the kernel and did not stop within {_FREEZE_LIMIT_S:.0f} s")
     return RunsOnError(f"states {sorted(states)}")
-
-
-@dataclass(frozen=True)
-class _Thread:
-    """One look at a thread: the letter of its state, and its counts of context switches, as proc(5) has them."""
-
-    number: str
-    state: str
-    switches: str
-
-
-def _are_stopped(threads: list[_Thread]) -> bool:
-    return all(thread.state in _STOPPED_STATES for thread in threads)
-
-
-def _threads_of(pid: int) -> list[_Thread]:
-    """Every thread: a leader that has exited shows Z while others go on. "T" for one that waits for a child that has
-    its memory: no signal stops it, and it runs no sooner than the child, which has been stopped. Empty once all of it
-    is gone."""
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-    except OSError:
-        return []
-    threads = (_look_at(task) for task in tasks)
-    return [
-        replace(thread, state="T") if thread.state == _UNINTERRUPTIBLE and _waits_for_child(task) else thread
-        for task, thread in zip(tasks, threads, strict=True)
-    ]
-
-
-def _waits_for_child(task: Path) -> bool:
-    """Whether a thread that is in the kernel is in vfork (proc(5), `syscall`)."""
-    try:
-        return (task / "syscall").read_text("ascii").split()[0] in _FORKING.get(platform.machine(), ())
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
-def _look_at(task: Path) -> _Thread:
-    """State "X" once it is gone."""
-    try:
-        lines = (task / "status").read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        return _Thread(task.name, "X", "")
-    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-    return _Thread(task.name, fields["State"][0], " ".join(fields.get(name, "") for name in _SWITCHES))

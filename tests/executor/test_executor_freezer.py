@@ -14,6 +14,7 @@ import pytest
 from daemon.executor import programs
 from daemon.executor.programs import ForkedProgram
 from daemon.executor.sandbox import cell_group, cgroup
+from daemon.executor.threads import Thread, are_stopped, threads_of
 
 
 @pytest.fixture
@@ -114,13 +115,13 @@ def test_processes_that_wake_each_other_in_turn_are_not_taken_to_stand(monkeypat
     looks: list[int] = []
     stopped: list[int] = []
 
-    def look(pid: int) -> list[programs._Thread]:
+    def look(pid: int) -> list[Thread]:
         looks.append(pid)
         turns = min(len(looks), 7)
-        return [programs._Thread(str(pid), next(states), f"{turns}")]
+        return [Thread(str(pid), next(states), f"{turns}")]
 
     monkeypatch.setattr(program, "_members", lambda: [101, 102])
-    monkeypatch.setattr(programs, "_threads_of", look)
+    monkeypatch.setattr(programs, "threads_of", look)
     monkeypatch.setattr(programs.os, "kill", lambda pid, _number: stopped.append(pid))
     program.freeze()
     assert stopped == [101]
@@ -135,7 +136,7 @@ def test_a_thread_that_has_run_between_two_looks_shows_it() -> None:
             os.kill(process.pid, signal.SIGCONT)
             second = _seen_standing(process.pid, first)
             assert [thread.state for thread in (*first, *second)] == ["T", "T"]
-            assert programs._threads_of(process.pid) == second
+            assert threads_of(process.pid) == second
         finally:
             process.kill()
 
@@ -143,10 +144,10 @@ def test_a_thread_that_has_run_between_two_looks_shows_it() -> None:
 _STOPS_ITSELF = "import os, signal\nwhile True: os.kill(os.getpid(), signal.SIGSTOP)"
 
 
-def _seen_standing(pid: int, before: list[programs._Thread] | None) -> list[programs._Thread]:
+def _seen_standing(pid: int, before: list[Thread] | None) -> list[Thread]:
     """Once it stands where it has not been seen to stand before."""
     deadline = time.monotonic() + 30
-    while not programs._are_stopped(threads := programs._threads_of(pid)) or threads == before:
+    while not are_stopped(threads := threads_of(pid)) or threads == before:
         assert time.monotonic() < deadline, threads
         time.sleep(0.01)
     return threads

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemon.errors import HarnessError
-from daemon.executor import programs
+from daemon.executor import programs, threads
 from daemon.executor.programs import PlainProgram, RunsOnError
 from daemon.executor.supervise import start_plain
 
@@ -29,7 +29,7 @@ if libc.vfork() == 0:
 def waiting() -> Iterator[PlainProgram]:
     program = start_plain([sys.executable, "-I", "-c", _WAITS_IN_THE_KERNEL], {"HOME": "/tmp/x"}, keep_fds=())
     deadline = time.monotonic() + 60
-    while programs._look_at(Path(f"/proc/{program._process.pid}")).state != "D":
+    while threads._look_at(Path(f"/proc/{program._process.pid}")).state != "D":
         assert time.monotonic() < deadline and program.poll() is None
         time.sleep(0.01)
     yield program
@@ -38,19 +38,19 @@ def waiting() -> Iterator[PlainProgram]:
 
 def test_one_that_waits_for_a_child_with_its_memory_stands_when_the_child_does(waiting: PlainProgram) -> None:
     waiting.freeze()
-    states = {programs._look_at(task).state for task in Path(f"/proc/{waiting._process.pid}/task").iterdir()}
+    states = {threads._look_at(task).state for task in Path(f"/proc/{waiting._process.pid}/task").iterdir()}
     assert states == {"D"}
 
 
 def test_one_that_the_kernel_keeps_is_not_accused(waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "_FREEZE_LIMIT_S", 0.1)
-    monkeypatch.setattr(programs, "_waits_for_child", lambda _: False)
+    monkeypatch.setattr(threads, "_waits_for_child", lambda _: False)
     with pytest.raises(HarnessError, match="inside the kernel"):
         waiting.freeze()
 
 
 def test_one_that_runs_on_is(waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "_waits_for_child", lambda _: False)
+    monkeypatch.setattr(threads, "_waits_for_child", lambda _: False)
     pid = waiting._process.pid
     assert isinstance(programs._not_stopped([os.getpid()]), RunsOnError)
     assert isinstance(programs._not_stopped([os.getpid(), pid]), RunsOnError)
@@ -61,4 +61,4 @@ def test_one_that_has_gone_has_no_threads() -> None:
     program = start_plain(["/bin/true"], {"HOME": "/tmp/x", "PATH": "/bin"}, keep_fds=())
     pid = program._process.pid
     program.kill()
-    assert programs._threads_of(pid) == []
+    assert threads.threads_of(pid) == []

@@ -1,0 +1,63 @@
+"""The threads of a process as the kernel shows them: which stand still, and how often each ran in between."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+STOPPED_STATES = frozenset("TtZX")
+UNINTERRUPTIBLE = "D"
+_ENDED_STATES = frozenset("ZX")
+_SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
+_FORKING = {"x86_64": ("56", "58", "435"), "aarch64": ("220", "435")}  # clone, vfork, clone3
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One look at a thread: the letter of its state, and its counts of context switches, as proc(5) has them."""
+
+    number: str
+    state: str
+    switches: str
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in _ENDED_STATES
+
+
+def are_stopped(threads: list[Thread]) -> bool:
+    return all(thread.state in STOPPED_STATES for thread in threads)
+
+
+def threads_of(pid: int) -> list[Thread]:
+    """Every thread: a leader that has exited shows Z while others go on. "T" for one that waits for a child that has
+    its memory: no signal stops it, and it runs no sooner than the child, which has been stopped. Empty once all of it
+    is gone."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return []
+    threads = (_look_at(task) for task in tasks)
+    return [
+        replace(thread, state="T") if thread.state == UNINTERRUPTIBLE and _waits_for_child(task) else thread
+        for task, thread in zip(tasks, threads, strict=True)
+    ]
+
+
+def _waits_for_child(task: Path) -> bool:
+    """Whether a thread that is in the kernel is in vfork (proc(5), `syscall`)."""
+    try:
+        return (task / "syscall").read_text("ascii").split()[0] in _FORKING.get(platform.machine(), ())
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _look_at(task: Path) -> Thread:
+    """State "X" once it is gone."""
+    try:
+        lines = (task / "status").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return Thread(task.name, "X", "")
+    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return Thread(task.name, fields["State"][0], " ".join(fields.get(name, "") for name in _SWITCHES))
