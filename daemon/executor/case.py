@@ -15,6 +15,7 @@ from daemon.evaluation import CaseEvaluation, CheckReport, Failure, Numerics, Ti
 from daemon.executor import numerics, strangers
 from daemon.executor.assessment import assess
 from daemon.executor.bundle import Request
+from daemon.executor.comparison import compare_speed
 from daemon.executor.conversation import CellFailed
 from daemon.executor.drawing import Drawer
 from daemon.executor.findings import Errors, Inspector
@@ -28,7 +29,6 @@ from daemon.executor.preparation import Bench, Preparation
 from daemon.executor.side import SidePlace
 from daemon.executor.sizing import MeasureRules
 from daemon.executor.stages import Stages
-from daemon.executor.timings import compare_speed
 from daemon.executor.tolerances import tolerances_of
 from daemon.executor.tools import sanitizer
 from daemon.executor.tools.inspection import Inspection, roofline_of

@@ -18,8 +18,8 @@ from functools import cached_property
 from daemon.evaluation import Timing
 from daemon.executor import stats
 from daemon.executor.batching import CallTimes, Suspicion
+from daemon.executor.comparison import APART
 from daemon.executor.conditions import UNKNOWN, Reading
-from daemon.verdict import Comparison
 
 FEWEST_ROUNDS = 5
 _BELOW_A_LAUNCH = 0.6
@@ -29,12 +29,7 @@ _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
 _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
-_APART = 0.005
-_FAR_APART = 0.5
-_TELLING_RSE = 0.1  # of a mean that says something
 CLOCK_TICK_S = 1e-9
-_UNTOLD = {"below_resolution", "alone_unclear"}  # labels of figures of which nobody knows what they would be
-_SAVABLE_S = 1e-4  # what reading the word "go", launching and answering take in Python, and being heard, about
 
 
 @dataclass(frozen=True)
@@ -316,7 +311,7 @@ class Account:
         if not self.is_suspect or self.peer is None or not (self.returns and self.peer.returns) or self.copy_s is None:
             return False
         theirs_s = self.peer.samples_s
-        is_faster = stats.percentile(sorted(self.samples_s), 0.75) < min(theirs_s) * (1 - _APART)
+        is_faster = stats.percentile(sorted(self.samples_s), 0.75) < min(theirs_s) * (1 - APART)
         return is_faster and statistics.median(theirs_s) - usual_s <= _COPIES_VARY * self.copy_s
 
     def _is_launch_bound(self, usual_s: float) -> bool:
@@ -345,56 +340,3 @@ def _medians(readings: Sequence[Reading]) -> dict[str, float]:
     names = ("sm_mhz", "memory_mhz", "temperature_c", "power_w")
     columns = {name: _known([getattr(reading, name) for reading in readings]) for name in names}
     return {name: statistics.median(values) for name, values in columns.items() if values}
-
-
-def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
-    """Faster or slower only when the intervals [min, q3] are apart by half a percent, in time and in clock cycles where
-    the clocks are known, and the means with them; the same when they overlap and are tight. Rounds that scatter so much
-    that chance may have put them apart have to be so by a factor of two. Below the resolution nothing can be told, nor
-    where calls may share their work. Nor is it faster by what a cell could save of what a round costs: that is not the
-    kernel's doing."""
-    both = (candidate, reference)
-    errors = _known([timing.rse for timing in both])
-    if not errors or any(_UNTOLD & {*timing.labels} for timing in both):
-        return Comparison.CANNOT_TELL
-    gap = _FAR_APART if max(errors) > _TELLING_RSE else _APART
-    verdicts = {_apart(candidate.interval_ms, reference.interval_ms, gap)}
-    cycles = [_in_cycles(timing) for timing in both]
-    if cycles[0] is not None and cycles[1] is not None:
-        verdicts.add(_apart(cycles[0], cycles[1], gap))
-    if len(verdicts) > 1:
-        return Comparison.CANNOT_TELL
-    [verdict] = verdicts
-    if verdict is Comparison.FASTER and _gained_ms(candidate, reference) < _savable_ms(candidate):
-        return Comparison.CANNOT_TELL
-    if verdict is not None and (verdict is Comparison.FASTER) != (candidate.stats.mean < reference.stats.mean):
-        return Comparison.CANNOT_TELL
-    if verdict is not None:
-        return verdict
-    tight = all(error <= 2 * timing.target_rse for error, timing in zip(errors, both, strict=True))
-    return Comparison.SAME if tight else Comparison.CANNOT_TELL
-
-
-def _gained_ms(candidate: Timing, reference: Timing) -> float:
-    return reference.interval_ms[0] - candidate.interval_ms[1]
-
-
-def _savable_ms(timing: Timing) -> float:
-    """Per call, of a round that is the launch of a graph."""
-    return _SAVABLE_S * 1e3 / statistics.median(timing.calls) if timing.mode == "graph" and timing.calls else 0.0
-
-
-def _apart(ours: tuple[float, float], theirs: tuple[float, float], gap: float) -> Comparison | None:
-    if ours[1] < theirs[0] * (1 - gap):
-        return Comparison.FASTER
-    if theirs[1] < ours[0] * (1 - gap):
-        return Comparison.SLOWER
-    return None
-
-
-def _in_cycles(timing: Timing) -> tuple[float, float] | None:
-    """The interval in thousands of cycles of the SM clock; None where the clock of a round is not known."""
-    if len(timing.sm_mhz) != len(timing.samples_ms):
-        return None
-    ordered = sorted(ms * mhz for ms, mhz in zip(timing.samples_ms, timing.sm_mhz, strict=True))
-    return ordered[0], stats.percentile(ordered, 0.75)

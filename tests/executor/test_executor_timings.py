@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from daemon.executor import stats
+from daemon.executor.comparison import compare_speed
 from daemon.executor.conditions import Reading
-from daemon.executor.timings import Account, NullCost, Round, Series, compare_speed, kept
+from daemon.executor.timings import Account, NullCost, Round, Series, kept
 from daemon.verdict import Comparison
 
 BASE_S, CALL_S = 1e-3, 2e-5

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from daemon.contract import ArgSpec, ArgType, IOContract, Role, TensorSpec
 from daemon.executor import protocol, stats, tree
 from daemon.executor.capture import Capture, printable
+from daemon.executor.comparison import compare_speed
 from daemon.executor.exports import _checked
 from daemon.executor.layout import TensorShape
 from daemon.executor.owner import is_dead, tag
 from daemon.executor.protocol import ClosedError, ProtocolError, Reader
 from daemon.executor.sandbox import seccomp
-from daemon.executor.timings import compare_speed
 from daemon.executor.wiring import CannotWire, Logical, pair_inputs, wire_call, wire_io, wire_tree
 
 json_values = st.recursive(
