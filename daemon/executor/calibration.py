@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from daemon.executor.nulls import Nulls
 from daemon.executor.round_turns import RoundTurns
-from daemon.executor.side import NullKernel, SidePlace
+from daemon.executor.side import SidePlace
+from daemon.executor.side_round import NullKernel
 from daemon.executor.timings import CLOCK_TICK_S, NullCost, Series
 
 ROUNDS_BEFORE_NULLS = 3  # where those are to be as long as a call

@@ -15,7 +15,8 @@ from typing import Protocol
 from daemon.executor.calibration import Calibration
 from daemon.executor.patience import is_time_for, own_deadline
 from daemon.executor.round_turns import RoundTurns, Turn
-from daemon.executor.side import NullKernel, SidePlace
+from daemon.executor.side import SidePlace
+from daemon.executor.side_round import NullKernel
 from daemon.executor.timings import Account, Round, Series
 
 _ISOLATED_ROUNDS = 3

@@ -24,7 +24,8 @@ from daemon.executor.nulls import Nulls
 from daemon.executor.patience import is_time_for
 from daemon.executor.round_turns import RoundTurns, Turn
 from daemon.executor.rounds import COUNTS, Check, Rounds
-from daemon.executor.side import NotCaptured, SidePlace
+from daemon.executor.side import SidePlace
+from daemon.executor.side_round import NotCaptured
 from daemon.executor.sizing import MeasureRules, Sizing
 from daemon.executor.stages import Stages
 from daemon.executor.timings import FEWEST_ROUNDS, Account, Round, Series, kept

@@ -21,22 +21,18 @@ from daemon.executor.conditions import LeftRunning, Surroundings
 from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.memory import DeviceFull
 from daemon.executor.round_turns import Turn, waking_calls
-from daemon.executor.side import (
+from daemon.executor.side import SidePlace, attach, detach
+from daemon.executor.side_round import (
     NotCaptured,
     NullKernel,
     NullWork,
     RoundPlan,
     RoundResult,
-    SidePlace,
-    attach,
     capture,
-    detach,
     require_captured,
     run_timed,
 )
-from daemon.executor.side import (
-    rouse as wake_up,
-)
+from daemon.executor.side_round import rouse as wake_up
 from daemon.verdict import Phase, Verdict
 
 _LIMIT_S = 60.0

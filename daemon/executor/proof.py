@@ -10,7 +10,8 @@ from daemon.errors import HarnessError
 from daemon.executor.conversation import Cell, CellFailed
 from daemon.executor.layout import TensorShape
 from daemon.executor.patience import Patience
-from daemon.executor.side import NullKernel, NullWork, SidePlace, detach, run_untimed
+from daemon.executor.side import SidePlace, detach
+from daemon.executor.side_round import NullKernel, NullWork, run_untimed
 from daemon.executor.wiring import SideField, Wiring
 from daemon.verdict import Phase
 

@@ -2,7 +2,8 @@
 
 Theory of operation: one round that counts is fresh secret content in every slot, the cell frozen, the GPU idle and its
 caches cold; the clock starts; a last secret part is written; the cell thaws and calls its kernel once per slot; "done"
-arrives; bytes of every output are read; the clock stops; everything is compared. What one side does in it is `side`.
+arrives; bytes of every output are read; the clock stops; everything is compared. What one side does in it is
+`side_round`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from daemon.executor.drawing import Drawer
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import Field
 from daemon.executor.round_turns import RoundTurns, Turn
-from daemon.executor.side import (
+from daemon.executor.side import SidePlace
+from daemon.executor.side_round import (
     RoundPlan,
     RoundResult,
-    SidePlace,
     capture,
     plan_round,
     require_captured,

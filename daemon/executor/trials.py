@@ -15,7 +15,8 @@ from daemon.executor.drawing import Drawer
 from daemon.executor.findings import Inspector, weak_controls
 from daemon.executor.inputs import Secret
 from daemon.executor.preparation import Preparation
-from daemon.executor.side import SidePlace, run_untimed
+from daemon.executor.side import SidePlace
+from daemon.executor.side_round import run_untimed
 from daemon.verdict import Phase, Side
 
 _TUNING = -1  # the number of a trial that is none

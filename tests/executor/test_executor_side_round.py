@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from daemon.executor import combs, side
+from daemon.executor import combs, side_round
 from daemon.executor.arena import Arena
 from daemon.executor.conditions import HostConditions, Surroundings
 from daemon.executor.layout import TensorShape, plan
 from daemon.executor.memory import HostMemory
 from daemon.executor.protocol import unpacked
 from daemon.executor.round_turns import Turn
-from daemon.executor.side import NullKernel, NullWork
+from daemon.executor.side_round import NullKernel, NullWork
 
 SHAPE = TensorShape("float32", (64,))
 
@@ -32,7 +32,7 @@ def arena() -> Iterator[Arena]:
 def test_a_plan_has_the_secret_places_and_those_to_look_at(arena: Arena) -> None:
     secret, written = arena.layout.fields
     order = (2, 0, 3)
-    plan = side.plan_round(arena, [secret], Turn(order), torch.Generator().manual_seed(5))
+    plan = side_round.plan_round(arena, [secret], Turn(order), torch.Generator().manual_seed(5))
     random = torch.Generator().manual_seed(5)
     assert plan.late == combs.drawn(arena.layout, [secret], order, random)
     size_bytes = sum(comb.size_bytes for comb in plan.late)
@@ -41,7 +41,7 @@ def test_a_plan_has_the_secret_places_and_those_to_look_at(arena: Arena) -> None
 
 
 def test_without_secrets_there_is_only_what_is_looked_at(arena: Arena) -> None:
-    plan = side.plan_round(arena, [], Turn((1,)), torch.Generator().manual_seed(5))
+    plan = side_round.plan_round(arena, [], Turn((1,)), torch.Generator().manual_seed(5))
     assert (plan.late, plan.late_wrong.numel()) == ((), 0)
     assert plan.probe
 
@@ -65,7 +65,7 @@ class Cell:
 
 def woken(turn: Turn, null: NullWork | None = None) -> list[dict[str, Any]]:
     cell = Cell()
-    side.rouse(cell, turn, 0, 0.0, null)  # type: ignore[arg-type]
+    side_round.rouse(cell, turn, 0, 0.0, null)  # type: ignore[arg-type]
     assert cell.asked[-1] == {"type": "frozen"}
     return [asked for asked in cell.asked if asked["type"] != "frozen"]
 
@@ -115,10 +115,10 @@ class LateCell(Cell):
 
 
 def test_what_is_written_after_done_is_seen(arena: Arena) -> None:
-    plan = side.plan_round(arena, [], Turn((0, 1)), torch.Generator().manual_seed(5))
+    plan = side_round.plan_round(arena, [], Turn((0, 1)), torch.Generator().manual_seed(5))
     cell, place = LateCell(arena), SimpleNamespace(attached=arena)
     surroundings = Surroundings(HostConditions(), [])
-    result = side.run_timed(place, plan, 0, cell, surroundings, deadline=0.0)  # type: ignore[arg-type]
+    result = side_round.run_timed(place, plan, 0, cell, surroundings, deadline=0.0)  # type: ignore[arg-type]
     assert not (result.seen == 7).all()
     assert result.late_writes(arena) == int((result.seen != 7).sum())
 
@@ -149,10 +149,10 @@ class NotingCell(LateCell):
 
 
 def test_the_processor_is_the_cells_as_long_as_the_clock_runs(arena: Arena) -> None:
-    plan = side.plan_round(arena, [], Turn((0, 1)), torch.Generator().manual_seed(5))
+    plan = side_round.plan_round(arena, [], Turn((0, 1)), torch.Generator().manual_seed(5))
     conditions = Order()
     cell, place = NotingCell(arena, conditions.seen), SimpleNamespace(attached=arena)
-    side.run_timed(place, plan, 0, cell, Surroundings(conditions, []), deadline=0.0)  # type: ignore[arg-type]
+    side_round.run_timed(place, plan, 0, cell, Surroundings(conditions, []), deadline=0.0)  # type: ignore[arg-type]
     assert conditions.seen[-4:] == ["make way", "thaw", "freeze", "step in"]
 
 
@@ -171,9 +171,9 @@ class ReadingCell(LateCell):
 
 def test_the_late_part_is_wrong_until_the_clock_runs(arena: Arena) -> None:
     arena.compose(torch.Generator().manual_seed(1), [0, 1, 2, 3])
-    plan = side.plan_round(arena, [arena.layout.fields[0]], Turn((2, 1)), torch.Generator().manual_seed(5))
+    plan = side_round.plan_round(arena, [arena.layout.fields[0]], Turn((2, 1)), torch.Generator().manual_seed(5))
     cell, place = ReadingCell(arena), SimpleNamespace(attached=arena)
-    result = side.run_timed(place, plan, 0, cell, Surroundings(HostConditions(), []), deadline=0.0)  # type: ignore[arg-type]
+    result = side_round.run_timed(place, plan, 0, cell, Surroundings(HostConditions(), []), deadline=0.0)  # type: ignore[arg-type]
     here = slice(arena.layout.origin(1), arena.layout.origin(3))
     assert torch.equal(cell.thawed[here], arena.image[here])
     late = torch.zeros(arena.layout.total_bytes, dtype=torch.bool)
