@@ -24,7 +24,7 @@ from daemon import fsio, log
 from daemon.evaluation import Failure
 from daemon.executor.bundle import KernelFiles
 from daemon.executor.capture import printable
-from daemon.executor.conversation import CellFailed, TimeLimit
+from daemon.executor.endings import CellFailed, TimeLimit
 from daemon.executor.headers import size_of
 from daemon.executor.protocol import Message
 from daemon.executor.spares import CellSource

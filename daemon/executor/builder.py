@@ -23,8 +23,8 @@ from daemon.executor.builds import Builds
 from daemon.executor.bundle import bound, parse_folder
 from daemon.executor.cell_settings import CellSettings, pool_threads
 from daemon.executor.cells import Cells
-from daemon.executor.conversation import CellFailed
 from daemon.executor.devices import Device
+from daemon.executor.endings import CellFailed
 from daemon.executor.sandbox import cgroup
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side

@@ -16,8 +16,8 @@ from daemon.executor import numerics, strangers
 from daemon.executor.assessment import assess
 from daemon.executor.bundle import Request
 from daemon.executor.comparison import compare_speed
-from daemon.executor.conversation import CellFailed
 from daemon.executor.drawing import Drawer
+from daemon.executor.endings import CellFailed
 from daemon.executor.findings import Errors, Inspector
 from daemon.executor.fullness import blamed, consequence, device_full, host_full, short_of_memory
 from daemon.executor.hookup import Hookup

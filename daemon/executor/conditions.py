@@ -20,7 +20,8 @@ import torch
 from daemon.errors import DeviceError
 from daemon.evaluation import Failure
 from daemon.executor import driver, strangers
-from daemon.executor.conversation import Cell, CellFailed
+from daemon.executor.conversation import Cell
+from daemon.executor.endings import CellFailed
 from daemon.executor.telemetry import Telemetry
 from daemon.executor.wakeful import Wakeful
 from daemon.verdict import Phase, Verdict

@@ -12,61 +12,19 @@ import selectors
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from daemon.errors import HarnessError
-from daemon.evaluation import Failure
 from daemon.executor import protocol
-from daemon.executor.capture import Capture, printable
+from daemon.executor.capture import Capture
 from daemon.executor.cell_settings import CellSettings
+from daemon.executor.endings import Ending, TimeLimit, TooSlow
 from daemon.executor.programs import Ended, Program, RunsOnError
-from daemon.verdict import Phase, Side, Verdict
+from daemon.verdict import Phase, Side
 
 _CHUNK = 1 << 18
 _LEAVING_STEP_S = 0.05
 _STEP_S = 0.25
 _STALL_S = 0.5  # a busy host lets a process wait for less
-_ABOUT_S = 0.5
-_ALL_KILLED = "everything it had started was killed"
-WHY_KILLED = "the log of the kernel may say why, want of memory for one: dmesg"
-_NOT_FOR_A_CELL_TO_SAY = frozenset({Verdict.PASSED, Verdict.HARNESS_ERROR, Verdict.REJECTED})
-_BEFORE_A_CALL = frozenset({Phase.BUILD, Phase.LOAD})
-
-
-class CellFailed(Exception):  # noqa: N818 - an outcome, not an error
-    """The kernel in a cell ended the evaluation: verdict, message, evidence. `who` did it is added by the judge.
-    `final`: a compiler's word, which no limit of the cell had a part in."""
-
-    def __init__(self, verdict: Verdict, failure: Failure, *, final: bool = False) -> None:
-        super().__init__(failure.message)
-        self.final = final
-        self.verdict = verdict
-        self.failure = failure
-
-
-class TooSlow(CellFailed):
-    """It did not answer in time. `rest`: what there is to say whichever limit that was."""
-
-    def __init__(self, failure: Failure, rest: str) -> None:
-        super().__init__(Verdict.TIMEOUT, failure)
-        self._rest = rest
-
-    def because(self, reason: str) -> CellFailed:
-        """The same of another limit than the one of all that the cell is asked."""
-        return CellFailed(self.verdict, self.failure.model_copy(update={"message": f"{reason}; {self._rest}"}))
-
-
-@dataclass(frozen=True)
-class TimeLimit:
-    """Seconds, what sets them, in words, and since when they run (monotonic)."""
-
-    seconds: float
-    setting: str
-    since_s: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() >= self.since_s + self.seconds - _ABOUT_S
 
 
 class Cell:
@@ -154,12 +112,12 @@ class Cell:
         try:
             self._send(message, fds, deadline)
         except TimeoutError as error:
-            raise self._too_slow(phase) from error
+            raise self._own_ending(phase).too_slow(self.time_limit) from error
         except (protocol.ClosedError, BrokenPipeError, ConnectionResetError) as error:
-            raise self._died(phase) from error
+            raise self._death(phase).died() from error
         except OSError as error:
             if self.ended is not None:
-                raise self._died(phase) from error
+                raise self._death(phase).died() from error
             # Too many descriptors on their way, say: of this user, not of this cell.
             raise HarnessError(f"a cell cannot be told anything: {error}") from error
 
@@ -180,25 +138,11 @@ class Cell:
         try:
             self._drain(0)
         except protocol.ProtocolError as error:
-            raise self._meddled(self._phase, str(error)) from error
+            raise self._ending(self._phase).meddled(str(error)) from error
         except protocol.ClosedError:
             pass  # the next request will find that
         if self._reader.pending:
-            raise self._meddled(self._phase, f"{self._reader.pending} bytes came unasked")
-
-    def _meddled(self, phase: Phase, what: str) -> CellFailed:
-        self.kill()
-        return self._failed(Verdict.INTEGRITY_VIOLATION, phase, f"wrote into the judge's channel: {what}")
-
-    def _too_slow(self, phase: Phase) -> CellFailed:
-        ended = self._require_own_end()
-        limit = "the time limit was over"
-        if self.time_limit is not None and self.time_limit.is_over:  # and not a shorter one
-            limit += f", {self.time_limit.seconds:g} s ({self.time_limit.setting})"
-        if ended.oom_killed:  # whoever waits for a process that the kernel killed for that may wait for ever
-            return self._failed(Verdict.OUT_OF_MEMORY, phase, f"{limit}; {_ALL_KILLED}")
-        failure = self._failed(Verdict.TIMEOUT, phase, f"{limit}; {_ALL_KILLED}").failure
-        return TooSlow(failure, f"{_ALL_KILLED}{self._limit_hit(ended)}")
+            raise self._ending(self._phase).meddled(f"{self._reader.pending} bytes came unasked")
 
     def await_answer(
         self,
@@ -215,15 +159,15 @@ class Cell:
             if launched_s is not None and answer["type"] == "launched":
                 answer = self._receive_launched(phase, deadline, launched_s, awake=awake)
         except TimeoutError as error:
-            raise self._too_slow(phase) from error
+            raise self._own_ending(phase).too_slow(self.time_limit) from error
         except protocol.ClosedError as error:
-            raise self._died(phase) from error
+            raise self._death(phase).died() from error
         except protocol.ProtocolError as error:
-            raise self._meddled(phase, str(error)) from error
+            raise self._ending(phase).meddled(str(error)) from error
         if answer["type"] == "failed":
-            raise self._reported(answer, phase)
+            raise self._own_ending(phase).reported(answer)
         if answer["type"] != expected:
-            raise self._meddled(phase, f"{answer['type'][:80]!r} came unasked")
+            raise self._ending(phase).meddled(f"{answer['type'][:80]!r} came unasked")
         return answer
 
     def _receive_launched(self, phase: Phase, deadline: float, launched_s: float, *, awake: bool) -> protocol.Message:
@@ -233,80 +177,28 @@ class Cell:
         try:
             return self._receive(min(deadline, limit), awake=awake)
         except TimeoutError:
-            slow = self._too_slow(phase)
+            slow = self._own_ending(phase).too_slow(self.time_limit)
             if limit >= deadline or not isinstance(slow, TooSlow):
                 raise slow from None
             reason = f"the device was at work for more than {launched_s:.1f} s after all of the call had been launched"
             raise slow.because(f"{reason} (deadlines.gpu_call_s, and what the reference takes)") from None
 
-    def _reported(self, answer: protocol.Message, phase: Phase) -> CellFailed:
-        """A fault in the cell's own words. A claim can only hurt its owner: no word for "passed" is accepted."""
-        try:
-            verdict = Verdict(str(answer.get("verdict")))
-        except ValueError:
-            verdict = Verdict.RUNTIME_ERROR
-        if verdict in _NOT_FOR_A_CELL_TO_SAY or (verdict is Verdict.UNSUPPORTED and phase not in _BEFORE_A_CALL):
-            verdict = Verdict.RUNTIME_ERROR
-        ended = self._require_own_end()
-        if ended.oom_killed:  # a compiler of its, say: what came of that is only the consequence
-            verdict = Verdict.OUT_OF_MEMORY
-        text = answer.get("traceback")
-        message = printable(str(answer.get("message"))[:8192])
-        failure = Failure(
-            phase=phase,
-            side=self.side,
-            message=message + self._limit_hit(ended),
-            traceback=printable(str(text)[:16_384]) if text else None,
-        )
-        undisturbed = not ended.oom_killed and not ended.processes_refused
-        final = answer.get("final") is True and verdict is Verdict.COMPILE_ERROR and undisturbed
-        return CellFailed(verdict, failure, final=final)
+    def _ending(self, phase: Phase) -> Ending:
+        """Kill it: how it ended, in `phase`."""
+        return Ending(self.side, phase, self._settings.limits, self.kill(), self.stderr.text())
 
-    def _died(self, phase: Phase) -> CellFailed:
-        """The channel closed: say how the process ended. It may be dying still, so wait a moment before killing."""
+    def _own_ending(self, phase: Phase) -> Ending:
+        """Kill it. Raises `HarnessError` when something else had done so."""
+        ending = self._ending(phase)
+        ending.require_its_own()
+        return ending
+
+    def _death(self, phase: Phase) -> Ending:
+        """The channel closed. It may be dying still, so wait a moment before killing."""
         limit = time.monotonic() + 2.0
         while self.program.poll() is None and time.monotonic() < limit:
             self._hear_out(0.01)
-        ended = self._require_own_end()
-        if ended.oom_killed:
-            return self._failed(Verdict.OUT_OF_MEMORY, phase, "killed for want of memory")
-        if ended.signal == "SIGXFSZ":
-            limit_mib = self._settings.limits.file_bytes >> 20
-            return self._failed(
-                Verdict.RUNTIME_ERROR, phase, f"killed: wrote a file beyond the {limit_mib} MiB it may have"
-            )
-        how = f"was killed by {ended.signal}" if ended.signal else f"ended with exit code {ended.exit_code}"
-        return self._failed(Verdict.RUNTIME_ERROR, phase, f"the process {how} before it had answered")
-
-    def _require_own_end(self) -> Ended:
-        """Kill it. Raises `HarnessError` when something else had done so: that says nothing about the kernel in it."""
-        ended = self.kill()
-        if ended.from_outside:
-            raise HarnessError(
-                "a cell was killed from outside, or what it was forked from",
-                hint=WHY_KILLED,
-            )
-        return ended
-
-    def _limit_hit(self, ended: Ended | None) -> str:
-        if ended is None:
-            return ""
-        limits = self._settings.limits
-        hit = f"; it ran into its limit of {limits.processes} processes and threads" if ended.processes_refused else ""
-        return hit + (f"; it used more than the {limits.memory_bytes >> 20} MiB it may use" if ended.oom_killed else "")
-
-    def _failed(self, verdict: Verdict, phase: Phase, message: str) -> CellFailed:
-        ended = self.ended
-        crash = _crash_lines(self.stderr.text()) if ended and ended.signal else None
-        failure = Failure(
-            phase=phase,
-            side=self.side,
-            message=message + self._limit_hit(ended),
-            traceback=crash,
-            exit_code=ended.exit_code if ended else None,
-            signal=ended.signal if ended else None,
-        )
-        return CellFailed(verdict, failure)
+        return self._own_ending(phase)
 
     def _receive(self, deadline: float, *, awake: bool = False) -> protocol.Message:
         """Raises `TimeoutError` at `deadline`, which moves on by what this process itself did not run meanwhile: a
@@ -374,10 +266,7 @@ class Cell:
             self.kill()
             raise
         except RunsOnError as error:
-            self.kill()
-            raise self._failed(
-                Verdict.INTEGRITY_VIOLATION, self._phase, "could not be stopped between two calls"
-            ) from error
+            raise self._ending(self._phase).ran_on() from error
         self._frozen = True
 
     def thaw(self) -> None:
@@ -420,12 +309,3 @@ class Cell:
                 if not data:
                     break
                 capture.feed(data)
-
-
-def _crash_lines(stderr: str) -> str | None:
-    """faulthandler's own report of where a fatal signal struck, the user's frames of it."""
-    start = stderr.rfind("Fatal Python error")
-    if start < 0:
-        return None
-    lines = [line for line in stderr[start:].splitlines() if "daemon/executor" not in line]
-    return "\n".join(lines[:40])

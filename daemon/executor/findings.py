@@ -11,7 +11,7 @@ import torch
 
 from daemon.evaluation import Failure
 from daemon.executor import tree, verify
-from daemon.executor.conversation import CellFailed
+from daemon.executor.endings import CellFailed
 from daemon.executor.layout import Field
 from daemon.executor.side import SidePlace
 from daemon.executor.verify import Tolerance

@@ -9,7 +9,8 @@ import torch
 
 from daemon.errors import HarnessError
 from daemon.evaluation import Failure
-from daemon.executor.conversation import WHY_KILLED, Cell, CellFailed
+from daemon.executor.conversation import Cell
+from daemon.executor.endings import WHY_KILLED, CellFailed
 from daemon.verdict import Phase, Side, Verdict
 
 _GIB = 1 << 30

@@ -36,7 +36,7 @@ from daemon.config import Settings
 from daemon.errors import HarnessError
 from daemon.evaluation import Failure
 from daemon.executor.cells import Cells
-from daemon.executor.conversation import CellFailed
+from daemon.executor.endings import CellFailed
 from daemon.verdict import Phase, Side, Verdict
 
 HEADERS = "headers"  # the folder in the cache

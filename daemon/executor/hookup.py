@@ -8,8 +8,8 @@ import time
 from daemon.contract import IOContract
 from daemon.evaluation import Failure
 from daemon.executor.bundle import Request
-from daemon.executor.conversation import CellFailed
 from daemon.executor.drawing import Drawer
+from daemon.executor.endings import CellFailed
 from daemon.executor.exports import Export
 from daemon.executor.findings import mismatch
 from daemon.executor.inputs import Secret

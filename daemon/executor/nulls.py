@@ -18,7 +18,8 @@ from contextlib import suppress
 from daemon.errors import HarnessError
 from daemon.executor.arena import Arena
 from daemon.executor.conditions import LeftRunning, Surroundings
-from daemon.executor.conversation import Cell, CellFailed
+from daemon.executor.conversation import Cell
+from daemon.executor.endings import CellFailed
 from daemon.executor.memory import DeviceFull
 from daemon.executor.round_turns import Turn, waking_calls
 from daemon.executor.side import SidePlace, attach, detach

@@ -18,7 +18,7 @@ import torch
 
 from daemon.evaluation import Numerics
 from daemon.executor.arena import raw
-from daemon.executor.conversation import CellFailed
+from daemon.executor.endings import CellFailed
 from daemon.executor.exports import Export
 from daemon.executor.layout import TensorShape
 from daemon.executor.side import SidePlace

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from daemon.config import Deadlines
-from daemon.executor.conversation import TooSlow
+from daemon.executor.endings import TooSlow
 from daemon.verdict import Side
 
 _FACTOR = 100.0

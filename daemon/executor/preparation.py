@@ -18,9 +18,10 @@ from daemon.executor.bundle import Request, kernel_of, memfd
 from daemon.executor.capture import printable
 from daemon.executor.catalog import BackendSpec
 from daemon.executor.conditions import Conditions
-from daemon.executor.conversation import Cell, CellFailed, TimeLimit
+from daemon.executor.conversation import Cell
 from daemon.executor.cores import Lane
 from daemon.executor.devices import Device
+from daemon.executor.endings import CellFailed, TimeLimit
 from daemon.executor.exports import Export, StagingBuffer
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory

@@ -7,7 +7,8 @@ import time
 import torch
 
 from daemon.errors import HarnessError
-from daemon.executor.conversation import Cell, CellFailed
+from daemon.executor.conversation import Cell
+from daemon.executor.endings import CellFailed
 from daemon.executor.layout import TensorShape
 from daemon.executor.patience import Patience
 from daemon.executor.side import SidePlace, detach

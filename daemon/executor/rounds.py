@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from daemon.evaluation import Failure
 from daemon.executor.conditions import Surroundings
-from daemon.executor.conversation import CellFailed
 from daemon.executor.drawing import Drawer
+from daemon.executor.endings import CellFailed
 from daemon.executor.inputs import Secret
 from daemon.executor.layout import Field
 from daemon.executor.round_turns import RoundTurns, Turn

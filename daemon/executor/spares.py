@@ -21,7 +21,8 @@ from typing import Protocol
 from daemon import log
 from daemon.errors import HarnessError
 from daemon.executor.cells import Cells, Tool
-from daemon.executor.conversation import Cell, CellFailed
+from daemon.executor.conversation import Cell
+from daemon.executor.endings import CellFailed
 from daemon.verdict import Phase, Side
 
 _STEP_LIMIT_S = 30.0

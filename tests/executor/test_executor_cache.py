@@ -13,7 +13,7 @@ from daemon.executor import build as build_module
 from daemon.executor.backends._compiler_log import is_final
 from daemon.executor.build import Artifact, ArtifactCache, artifact_key, keep
 from daemon.executor.bundle import KernelFiles
-from daemon.executor.conversation import CellFailed
+from daemon.executor.endings import CellFailed
 from daemon.verdict import Phase, Side, Verdict
 
 

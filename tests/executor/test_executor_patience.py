@@ -15,8 +15,9 @@ from executor_settings import cell_uid, small_settings
 from daemon.config import Deadlines
 from daemon.evaluation import Failure
 from daemon.executor.cell_settings import CellSettings
-from daemon.executor.conversation import Cell, CellFailed, TooSlow
+from daemon.executor.conversation import Cell
 from daemon.executor.devices import choose
+from daemon.executor.endings import CellFailed, TooSlow
 from daemon.executor.local import LocalEngine
 from daemon.executor.patience import Patience
 from daemon.executor.supervise import start_plain

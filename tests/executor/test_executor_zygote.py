@@ -23,8 +23,9 @@ from daemon.executor import supervise
 from daemon.executor import zygote as zygote_process
 from daemon.executor.cell_settings import CellSettings
 from daemon.executor.cells import Cells
-from daemon.executor.conversation import Cell, CellFailed
+from daemon.executor.conversation import Cell
 from daemon.executor.devices import Device, choose
+from daemon.executor.endings import CellFailed
 from daemon.executor.programs import ForkedProgram
 from daemon.executor.sandbox import cell_group, cgroup
 from daemon.executor.sandbox.policy import CellLimits, Policy

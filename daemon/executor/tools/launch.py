@@ -21,7 +21,8 @@ from daemon.executor.arena import Arena
 from daemon.executor.bundle import Request
 from daemon.executor.capture import printable
 from daemon.executor.cells import Tool
-from daemon.executor.conversation import Cell, CellFailed
+from daemon.executor.conversation import Cell
+from daemon.executor.endings import CellFailed
 from daemon.executor.inputs import Secret
 from daemon.executor.memory import SharedMemory, share
 from daemon.executor.preparation import Bench, Preparation
