@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, func, select, tuple_, union_all
 
-from daemon.db import piles, samples
+from daemon.db import piles
 from daemon.db.activity import activity
 from daemon.db.columns import storable
 from daemon.db.connection import Database
@@ -28,19 +27,24 @@ from daemon.db.models import (
     Sample,
 )
 from daemon.db.models import Metric as MetricRow
+from daemon.db.record_rows import (
+    EVALUATION_FIELDS,
+    JOB_COLUMNS,
+    daemon_record,
+    evaluation_record,
+    job_with_document,
+    jobs_with_document,
+)
 from daemon.db.records import (
     Activity,
     AttemptRecord,
     DaemonRecord,
-    DaemonState,
     DeferralRecord,
     EvaluationRecord,
     EventRecord,
     Glance,
     JobPage,
     JobRecord,
-    Metric,
-    SampleRecord,
     Standing,
     StatsRow,
     Whereabouts,
@@ -48,7 +52,6 @@ from daemon.db.records import (
 )
 from daemon.db.sqlfunctions import now
 from daemon.db.statistics import GroupBy, leaderboard, stats
-from daemon.engine import DeviceState
 from daemon.errors import OperatorError
 from daemon.lifecycle import JobState
 from daemon.verdict import Verdict
@@ -59,42 +62,6 @@ _EVENTS = 1000
 _IDS_AT_ONCE = 500
 _NEWEST_FIRST = (Job.created_at.desc(), Job.id.desc())
 _HEX = re.compile(r"[0-9a-f]{1,32}")
-
-_JOB_COLUMNS = (
-    Job.id.label("job_id"),
-    Job.name,
-    Job.problem,
-    Job.labels,
-    Job.state,
-    Job.priority,
-    Job.kind,
-    Job.kernel_type,
-    Job.ref_kernel_type,
-    Job.submitter_uid,
-    Job.work_name,
-    Job.fence,
-    Job.attempts,
-    Job.lease_owner,
-    Job.lease_until,
-    now().label("read_at"),
-    Job.progress,
-    Job.dropped_at,
-    Job.created_at,
-    Job.claimed_at,
-    Job.started_at,
-    Job.finished_at,
-    Job.verdict,
-    Job.phase,
-    Job.message,
-    Job.runtime_ms,
-    Job.ref_runtime_ms,
-    Job.speedup,
-    Job.queue_ms,
-    Job.evaluate_ms,
-    Bundle.source_sha256,
-    Bundle.contract_sha256,
-    Bundle.size_bytes,
-)
 
 
 class History:
@@ -116,7 +83,7 @@ class History:
         columns = (*Daemon.__table__.columns, now().label("read_at"), drained.label("is_drained"))
         statement = select(*columns).order_by(Daemon.host, Daemon.started_at.desc(), Daemon.owner)
         with self._database.read() as connection:
-            return tuple(_daemon(row) for row in connection.execute(statement))
+            return tuple(daemon_record(row) for row in connection.execute(statement))
 
     def is_there(self, owner: str) -> bool:
         """Whether the daemon `owner` is known, and neither stopped nor missing."""
@@ -136,13 +103,13 @@ class History:
         if not _HEX.fullmatch(prefix):
             return None
         low, high = prefix.ljust(ID_HEX_DIGITS, "0"), prefix.ljust(ID_HEX_DIGITS, "f")
-        statement = _jobs_with_document().where(Job.id.between(low, high)).order_by(Job.id).limit(AMBIGUOUS_SHOWN + 1)
+        statement = jobs_with_document().where(Job.id.between(low, high)).order_by(Job.id).limit(AMBIGUOUS_SHOWN + 1)
         with self._database.read() as connection:
             found = connection.execute(statement).all()
         if len(found) > 1:
             shown = ", ".join(row.job_id for row in found[:AMBIGUOUS_SHOWN])
             raise OperatorError(f"{len(found)} or more jobs begin with {prefix!r}: {shown}", hint="give more digits")
-        return _job_with_document(found[0]) if found else None
+        return job_with_document(found[0]) if found else None
 
     def glances(self, job_ids: Collection[str]) -> dict[str, Glance]:
         """How far these jobs are, by their whole ids; unknown ones are left out."""
@@ -178,11 +145,11 @@ class History:
         for dropped in dropped_as:
             of_bundles = select(Bundle.id).where(Bundle.dropped_name == storable(dropped))
             found.append(of_bundles.order_by(*last_dropped).limit(1))
-        statement = _jobs_with_document().where(Job.id.in_(union_all(*(select(one.subquery()) for one in found))))
+        statement = jobs_with_document().where(Job.id.in_(union_all(*(select(one.subquery()) for one in found))))
         statement = statement.order_by(*_NEWEST_FIRST).limit(1)
         with self._database.read() as connection:
             row = connection.execute(statement).one_or_none()
-        return None if row is None else _job_with_document(row)
+        return None if row is None else job_with_document(row)
 
     def jobs(
         self,
@@ -216,7 +183,7 @@ class History:
         given = [condition for condition in conditions if condition is not None]
         if state is not None:
             given.append(_in_states((state,) if isinstance(state, JobState) else state, given, limit + 1))
-        statement = select(*_JOB_COLUMNS).join(Bundle, Bundle.id == Job.id).where(*given)
+        statement = select(*JOB_COLUMNS).join(Bundle, Bundle.id == Job.id).where(*given)
         statement = statement.order_by(*_NEWEST_FIRST).limit(limit + 1)
         with self._database.read() as connection:
             found = [JobRecord(**row._mapping) for row in connection.execute(statement)]
@@ -305,7 +272,7 @@ class History:
     def evaluations(self, job_id: str) -> tuple[EvaluationRecord, ...]:
         """The cases of a finished job in order, with raw samples and metrics."""
         mine = select(Evaluation.id).where(Evaluation.job_id == job_id)
-        columns = [column for column in Evaluation.__table__.columns if column.key in _EVALUATION_FIELDS]
+        columns = [column for column in Evaluation.__table__.columns if column.key in EVALUATION_FIELDS]
         cases = select(Evaluation.id, *columns).where(Evaluation.job_id == job_id).order_by(Evaluation.position)
         sample = select(Sample.evaluation_id, Sample.side, Sample.samples_ms, Sample.calls)
         sample = sample.where(Sample.evaluation_id.in_(mine)).order_by(Sample.side)
@@ -315,60 +282,7 @@ class History:
             found = connection.execute(cases).all()
             raw = connection.execute(sample).all()
             figures = connection.execute(metric).all()
-        return tuple(_evaluation(row._mapping, raw, figures) for row in found)
-
-
-_EVALUATION_FIELDS = set(EvaluationRecord.__dataclass_fields__) - {"samples", "metrics"}
-
-
-def is_silent(row: Row[Any]) -> bool:
-    """Whether a daemon has not told about itself for longer than its lease: its row, as it was at `read_at`."""
-    return bool(row.read_at - row.seen_at > timedelta(seconds=row.lease_s))
-
-
-def _daemon(row: Row[Any]) -> DaemonRecord:
-    values = dict(row._mapping)
-    silent = is_silent(row)
-    del values["read_at"]
-    # A daemon of a later version may tell more about its devices than this one knows of.
-    told = [
-        {key: device[key] for key in DeviceState.__dataclass_fields__ if key in device}
-        for device in values.pop("devices") or ()
-    ]
-    devices = tuple(DeviceState(**device) for device in told if device.keys() >= _DEVICE_KEYS)
-    return DaemonRecord(**values, devices=devices, is_missing=silent and row.state is not DaemonState.STOPPED)
-
-
-_DEVICE_KEYS = {"slot", "kind", "name", "uuid"}
-
-
-def _jobs_with_document() -> Select[Any]:
-    return select(*_JOB_COLUMNS, Job.result_json).join(Bundle, Bundle.id == Job.id)
-
-
-def _job_with_document(row: Row[*tuple[Any, ...]]) -> JobRecord:
-    values = dict(row._mapping)
-    text = values.pop("result_json")
-    return JobRecord(**values, document=None if text is None else json.loads(text))
-
-
-def _evaluation(
-    row: Mapping[Any, Any], raw: Sequence[Row[*tuple[Any, ...]]], figures: Sequence[Row[*tuple[Any, ...]]]
-) -> EvaluationRecord:
-    mine = row["id"]
-    return EvaluationRecord(
-        **{key: row[key] for key in _EVALUATION_FIELDS},
-        samples=tuple(
-            SampleRecord(one.side, samples.unpack_ms(one.samples_ms), samples.unpack_calls(one.calls))
-            for one in raw
-            if one.evaluation_id == mine
-        ),
-        metrics=tuple(
-            Metric(row["position"], one.name, one.value, one.unit, one.side)
-            for one in figures
-            if one.evaluation_id == mine
-        ),
-    )
+        return tuple(evaluation_record(row._mapping, raw, figures) for row in found)
 
 
 def _verdict_is(verdict: Verdict, *, beside: bool) -> ColumnElement[bool]:
