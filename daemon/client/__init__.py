@@ -10,6 +10,7 @@ print(result.verdict, result.runtime_ms, result.speedup)
 from __future__ import annotations
 
 from daemon.client import contracts
-from daemon.client.client import Client, ClientError, Job, Result
+from daemon.client.answers import ClientError, Job, Result
+from daemon.client.client import Client
 
 __all__ = ["Client", "ClientError", "Job", "Result", "contracts"]

@@ -16,101 +16,20 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Unpack
 from urllib.parse import urlsplit
 
 import httpx
 
 from daemon.client import contracts
+from daemon.client.answers import ClientError, Job, Result, document_in, refusal_in, retry_after_s
 from daemon.client.contracts import Contract, Fields
-from daemon.errors import EvaldError
 
 DEFAULT_URL = "http://127.0.0.1:8720"
 _AGAIN = (429, 503)
 _PAUSE_S = (0.2, 10.0)
 _ANSWER_S = 30.0
 _ONE_EACH = httpx.Limits(max_connections=None)  # every thread that waits holds one
-
-
-class ClientError(EvaldError):
-    """The server refused, or could not be reached (`status` None). `problems`: what is wrong with a contract."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        hint: str | None = None,
-        problems: tuple[Mapping[str, Any], ...] = (),
-        job_id: str | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.problems = problems
-        self.job_id = job_id
-        self.tries = 0  # how often it was sent before this answer came
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job as the server tells it. `document`: everything it told."""
-
-    job_id: str
-    status: str  # pending, running, completed
-    name: str | None = None
-    progress: str | None = None
-    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Job:
-        return cls(document["job_id"], document["status"], document.get("name"), document.get("progress"), document)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What evald found. Times in milliseconds, None where there is none; `document` is the whole `result.json`."""
-
-    document: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def job_id(self) -> str:
-        return str(self.document["job_id"])
-
-    @property
-    def verdict(self) -> str:
-        """passed, compile_error, wrong_answer, and so on."""
-        return str(self.document["verdict"])
-
-    @property
-    def passed(self) -> bool:
-        return self.verdict == "passed"
-
-    @property
-    def message(self) -> str | None:
-        """Why it did not pass."""
-        return self.document.get("message")
-
-    @property
-    def runtime_ms(self) -> float | None:
-        return self.document["kernel_exec_result"]["runtime"]  # type: ignore[no-any-return]
-
-    @property
-    def ref_runtime_ms(self) -> float | None:
-        stats = self.document.get("ref_runtime")
-        return None if stats is None else stats["mean"]
-
-    @property
-    def speedup(self) -> float | None:
-        return self.document.get("speedup")
-
-    @property
-    def comparison(self) -> str | None:
-        """faster, same, slower or cannot_tell, by the intervals and not by the ratio."""
-        return self.document.get("comparison")
-
-    def __repr__(self) -> str:
-        return f"Result({self.job_id} {self.verdict}, runtime_ms={self.runtime_ms}, speedup={self.speedup})"
 
 
 class Client:
@@ -207,7 +126,7 @@ class Client:
             answer = self._http.get(f"/jobs/{job_id}")
             if answer.is_success:
                 tries.heard()
-                if (result := _json(answer.text).get("result")) is not None:
+                if (result := document_in(answer.text).get("result")) is not None:
                     return dict(result)
         tries.again(refusal)
         return None
@@ -219,13 +138,13 @@ class Client:
         with self._http.stream("GET", f"/jobs/{job_id}/events", timeout=silence_s) as answer:
             if answer.status_code != httpx.codes.OK:
                 answer.read()
-                raise _refused(answer)
+                raise refusal_in(answer)
             for line in answer.iter_lines():
                 name, _, value = line.partition(": ")
                 if name == "event":
                     event = value
                 elif name == "data":
-                    yield event, _json(value)
+                    yield event, document_in(value)
                 if time.monotonic() > until_s:
                     return
 
@@ -283,7 +202,7 @@ class Client:
     def health(self) -> dict[str, Any]:
         """Whether bundles are being judged: `status` is healthy, draining or unhealthy."""
         try:
-            return _json(self._http.get("/health").text)
+            return document_in(self._http.get("/health").text)
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
@@ -298,12 +217,12 @@ class Client:
                 tries.again(self._unreachable(error))
                 continue
             if answer.is_success:
-                return _json(answer.text)
-            refusal = _refused(answer)
+                return document_in(answer.text)
+            refusal = refusal_in(answer)
             if answer.status_code not in _AGAIN:
                 refusal.tries = tries.count
                 raise refusal
-            tries.again(refusal, _retry_after_s(answer))
+            tries.again(refusal, retry_after_s(answer))
 
     def _unreachable(self, error: httpx.TransportError) -> ClientError:
         text = f"cannot reach {self.url}: {error or type(error).__name__}"
@@ -349,17 +268,6 @@ class _Tries:
         self._pause_s = min(self._pause_s * 2, _PAUSE_S[1], max(self._patience_s / 2, _PAUSE_S[0]))
 
 
-def _json(text: str) -> dict[str, Any]:
-    """An answer of evald. Raises `ClientError` for what is none: a proxy's page, say."""
-    try:
-        told = json.loads(text)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        raise ClientError(f"no answer of evald: {text[:100]!r}", hint="is this where evald listens?")
-    return told
-
-
 def _url(given: str) -> str:
     parsed = urlsplit(given)
     if parsed.scheme not in ("http", "https") or not parsed.hostname:
@@ -372,25 +280,3 @@ def _printable(what: str, value: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]{1,255}", value):
         raise ClientError(f"the {what} holds what no header can", hint="letters, digits and punctuation, 255 at most")
     return value
-
-
-def _retry_after_s(answer: httpx.Response) -> float | None:
-    value = answer.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() else None
-
-
-def _refused(answer: httpx.Response) -> ClientError:
-    try:
-        told = answer.json()
-        message, hint = str(told["error"]), told.get("hint")
-        problems, job_id = tuple(told.get("problems") or ()), told.get("job_id")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ClientError(f"HTTP {answer.status_code}, and no answer of evald", status=answer.status_code)
-    if len(problems) > 1:  # the hint is about the first alone
-        message, hint = "\n".join(map(_in_a_line, problems)), None
-    return ClientError(message, status=answer.status_code, hint=hint, problems=problems, job_id=job_id)
-
-
-def _in_a_line(problem: Mapping[str, Any]) -> str:
-    meant = f" (did you mean {problem['suggestion']!r}?)" if problem.get("suggestion") else ""
-    return f"{problem.get('field')}: {problem.get('message')}{meant}"

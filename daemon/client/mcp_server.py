@@ -15,7 +15,8 @@ from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import BaseModel, Field, ValidationError
 
 from daemon.client import contracts
-from daemon.client.client import Client, ClientError, Result
+from daemon.client.answers import ClientError, Result
+from daemon.client.client import Client
 from daemon.contract.problems import ProblemLog, nearest, note_faults
 from daemon.versions import evald_version
 
