@@ -71,7 +71,7 @@ torch::Tensor relu(torch::Tensor x) {
     return y;
 }
 '''
-has_gpu = torch.version.cuda is not None
+has_gpu = torch.cuda.is_available()
 module = load_inline(
     name="relu_inline",
     cpp_sources=DECLARED if has_gpu else ON_CPU,

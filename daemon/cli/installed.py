@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +11,13 @@ from pathlib import Path
 
 import daemon
 from daemon.cli.check import Check, Status
+from daemon.executor.compilers import program
 from daemon.versions import evald_version, version_of
 
 _NEEDED_PYTHON = (3, 11)
-_CUDA_BIN = Path("/usr/local/cuda/bin")
+_NO_NVCC = (
+    "install the CUDA toolkit, if you judge CUDA; where there is one, name its folder: export CUDA_HOME=/opt/cuda"
+)
 
 
 def all_checks() -> Iterator[Check]:
@@ -86,12 +87,10 @@ def _owners_of_daemon() -> set[str]:
 
 
 def _compilers() -> Iterator[Check]:
-    scripts = Path(sys.executable).parent
-    path = os.pathsep.join([str(scripts), os.environ.get("PATH", os.defpath), str(_CUDA_BIN)])
     for name, purpose, hint in (
         ("g++", "extensions of torch_cuda bundles are not built", "sudo apt-get install g++"),
         ("ninja", "extensions of torch_cuda bundles are not built", "pip install ninja"),
-        ("nvcc", "CUDA sources are not compiled by nvcc", "install the CUDA toolkit, if you judge CUDA"),
+        ("nvcc", "CUDA sources are not compiled by nvcc", _NO_NVCC),
     ):
-        found = shutil.which(name, path=path)
-        yield Check(name, Status.OK, found) if found else Check(name, Status.WARN, f"not found: {purpose}", hint)
+        found = program(name)
+        yield Check(name, Status.OK, str(found)) if found else Check(name, Status.WARN, f"not found: {purpose}", hint)

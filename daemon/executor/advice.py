@@ -14,7 +14,7 @@ _MEANINGS = (
     ("Torch not compiled with CUDA enabled", _NO_GPU),
     ("No CUDA GPUs are available", _NO_GPU),
     ("Found no NVIDIA driver", _NO_GPU),
-    ("CUDA_HOME environment variable is not set", "there is no CUDA toolkit here: CUDA sources cannot be compiled"),
+    ("CUDA_HOME environment variable is not set", "there is no CUDA toolkit here, or torch is a build for CPUs"),
     ("does not require grad", "gradients are off: x.requires_grad_() under torch.enable_grad(), in every call"),
 )
 

@@ -28,6 +28,7 @@ from daemon.executor.sandbox.policy import (
     readable_folders,
 )
 from daemon.executor.supervise import start_plain
+from daemon.executor.toolkit import toolkit
 from daemon.executor.zygotes import Birth, ZygoteEnded, Zygotes
 from daemon.verdict import Side
 
@@ -126,9 +127,10 @@ class Cells:
     def _policy(self) -> Policy:
         settings = self.settings
         folders = (*(gpu_folders() if self._uses_gpu else ()), *(self._tool.folders if self._tool else ()))
+        compilers = [] if (found := toolkit()) is None else [found]
         return Policy(
             uid_base=settings.uid_base,
-            read_only=readable_folders((*settings.backend_paths, *folders, *self._shelves)),
+            read_only=readable_folders((*settings.backend_paths, *compilers, *folders, *self._shelves)),
             environment=self._environment(),
             limits=settings.limits,
             device_nodes=settings.device.nodes if self._uses_gpu else (),
@@ -158,7 +160,7 @@ class Cells:
 
     def _environment(self) -> dict[str, str]:
         device = self.settings.device
-        environment = cell_environment(threads=self.settings.threads, interpret=not device.is_gpu)
+        environment = cell_environment(threads=self.settings.threads, interpret=not device.is_gpu, toolkit=toolkit())
         if device.is_gpu:
             environment |= gpu_environment(device.uuid if self._uses_gpu else None, device.architecture)
         if self.settings.jobs is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from daemon.errors import HarnessError
 from daemon.executor.sandbox.policy import cell_environment
 from daemon.executor.supervise import output_of
+from daemon.executor.toolkit import toolkit
 
 _LIMIT_S = 20.0
 _WORDS = 200
@@ -24,16 +25,20 @@ class Compilers:
 
 def find() -> Compilers:
     """What a build cell will find."""
-    path = cell_environment(threads=1, interpret=False)["PATH"]
-    found = {name: shutil.which(name, path=path) for name in ("c++", "nvcc")}
-    cxx = found["c++"]
-    return Compilers(Path(cxx) if cxx else None, {name: _version(place) for name, place in found.items()})
+    found = {name: program(name) for name in ("c++", "nvcc")}
+    return Compilers(found["c++"], {name: _version(place) for name, place in found.items()})
 
 
-def _version(place: str | None) -> str | None:
+def program(name: str) -> Path | None:
+    """What a cell starts as `name`, whatever the path of this process says; None where it finds nothing."""
+    found = shutil.which(name, path=cell_environment(threads=1, interpret=False, toolkit=toolkit())["PATH"])
+    return Path(found) if found else None
+
+
+def _version(place: Path | None) -> str | None:
     if place is None:
         return None
     try:
-        return " ".join(output_of([place, "--version"], timeout_s=_LIMIT_S).split())[:_WORDS]
+        return " ".join(output_of([str(place), "--version"], timeout_s=_LIMIT_S).split())[:_WORDS]
     except (HarnessError, OSError, TimeoutError):
         return None

@@ -1,14 +1,14 @@
 """An extension compiled while this file is imported: C++ for tensors on a CPU, CUDA for tensors on a GPU.
 
 The type `torch_cuda` imports the file once in a build cell and keeps what was compiled; the cell that is judged finds everything
-ready. Where torch is a build for CPUs there is no CUDA half: g++ alone compiles it, and neither nvcc nor a GPU is needed.
+ready. Where there is no GPU there is no CUDA half: g++ alone compiles it, and no nvcc is needed, whichever build of torch it is.
 """
 
 import torch
 from torch import nn
 from torch.utils.cpp_extension import load_inline
 
-ON_GPU = torch.version.cuda is not None
+ON_GPU = torch.cuda.is_available()  # while it is compiled for a GPU, evald lets this be true
 
 CUDA = r"""
 #include <ATen/cuda/CUDAContext.h>

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from daemon.executor.backends import _build_import, torch_cuda
 from daemon.executor.backends import torch as torch_backend
-from daemon.executor.backends import torch_cuda
 from daemon.executor.backends._compiler_log import first_error_first
 from daemon.executor.source import KernelFault, Source
 
@@ -98,6 +98,25 @@ def test_a_failed_extension_begins_with_the_compilers_first_error(tmp_path: Path
     assert first.startswith("the extension does not compile: main.cpp:"), first
     assert "error: " in first and "y" in first
     assert "kernel.py" in (caught.value.details or "")
+
+
+@pytest.mark.parametrize(("device", "words"), [("cuda", "install the CUDA toolkit"), ("cpu", "needs a GPU")])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "raise OSError('CUDA_HOME environment variable is not set. Please set it to your CUDA install root.')\n",
+        "import subprocess\nsaid = b'/bin/sh: 1: /usr/local/cuda/bin/nvcc: not found'\n"
+        "raise RuntimeError('x') from subprocess.CalledProcessError(1, ['ninja'], said)\n",
+    ],
+)
+def test_a_machine_without_nvcc_is_no_fault_of_an_extension(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str, device: str, words: str
+) -> None:
+    monkeypatch.setattr(_build_import, "nvcc", lambda: None)
+    with pytest.raises(KernelFault, match=words) as caught:
+        torch_cuda.load(source_of(tmp_path, failure, device=device))
+    assert caught.value.verdict == "unsupported"
+    assert not caught.value.final
 
 
 def test_the_first_error_of_a_log_comes_first() -> None:

@@ -262,6 +262,28 @@ def test_what_an_environment_has_below_tmp_stays_visible_and_cannot_be_written(t
         made.zygotes.close()
 
 
+def test_a_cuda_toolkit_is_shown_wherever_it_is_and_comes_first_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "cuda"
+    for name in ("bin/nvcc", "include/cuda_runtime.h"):
+        (home / name).parent.mkdir(parents=True)
+        (home / name).touch()
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("CUDA_HOME", str(home))
+    made = Kept(tmp_path / "home", uid=33)
+    try:
+        cell = made.start()
+        (inside,) = [pid for pid in cell.program._members()]  # type: ignore[union-attr]
+        environment = dict(item.split("=", 1) for item in Path(f"/proc/{inside}/environ").read_text().split("\0")[:-1])
+        shown = Path(f"/proc/{inside}/root{environment['CUDA_HOME']}")
+        assert (shown / "bin" / "nvcc").is_file()
+        assert environment["PATH"].split(":")[1] == f"{home}/bin"
+        cell.kill()
+    finally:
+        made.zygotes.close()
+
+
 def test_only_what_lies_below_a_writable_folder_has_to_be_shown_again() -> None:
     limits = CellLimits(1, 1, 1, 1, 1, 1)
     policy = Policy(1, (Path("/usr"), Path("/tmp/env"), Path("/tmpfs"), Path("/dev/shm/x")), {}, limits)

@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 
 from daemon.executor.backends._compiler_log import first_error_first, without_folders
 from daemon.executor.backends._compiler_log import is_final as says_final
+from daemon.executor.backends._cuda_toolkit import nvcc
 from daemon.executor.source import KernelFault, Source, import_source
 
 _T = TypeVar("_T")
+_NO_TOOLKIT = "CUDA_HOME environment variable is not set"  # torch's words
+_NO_NVCC = "nvcc: not found"  # a shell's, where a toolkit's folder has no compiler in it, as in containers
 
 
 def import_without_gpu(source: Source, names: dict[str, Any]) -> tuple[ModuleType | None, str | None]:
@@ -50,17 +53,29 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def compiler_first(run: Callable[[], _T], source: Source) -> _T:
-    """`run()`; where a compiler failed, a fault that begins with its first error instead of torch's words."""
+    """`run()`; where a compiler failed, a fault that begins with its first error instead of torch's words. Where there
+    is none for CUDA sources it is this machine's lack, and no fault of theirs."""
     try:
         return run()
     except KernelFault as fault:
+        if any(isinstance(error, OSError) and _NO_TOOLKIT in str(error) for error in causes(fault)):
+            raise _lacks_toolkit(fault, source) from fault
         failed = [error for error in causes(fault) if isinstance(error, subprocess.CalledProcessError)]
         if not failed:
             raise
         output = failed[0].output
         log = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output or fault.message)
+        if _NO_NVCC in log and nvcc() is None:
+            raise _lacks_toolkit(fault, source) from fault
         said = _readable(log, source)
         raise KernelFault("compile_error", said, details=fault.details, final=says_final(log)) from fault
+
+
+def _lacks_toolkit(fault: KernelFault, source: Source) -> KernelFault:
+    lack = "needs a GPU, this host judges on the CPU"
+    if source.device == "cuda":
+        lack = "cannot be compiled: no nvcc on this machine: install the CUDA toolkit"
+    return KernelFault("unsupported", f"an extension with CUDA sources {lack}", details=fault.details)
 
 
 def _readable(log: str, source: Source) -> str:

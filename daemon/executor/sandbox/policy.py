@@ -78,10 +78,11 @@ def gpu_folders() -> tuple[Path, ...]:
     return tuple(folder for folder in _GPU_SYSTEM if folder.exists())
 
 
-def cell_environment(*, threads: int, interpret: bool) -> dict[str, str]:
-    """The whole environment of a cell, built from nothing. `interpret` makes Triton run without a GPU."""
+def cell_environment(*, threads: int, interpret: bool, toolkit: Path | None) -> dict[str, str]:
+    """The whole environment of a cell, built from nothing. `interpret` makes Triton run without a GPU. `toolkit`: the
+    CUDA toolkit's folder."""
     environment = {
-        "PATH": "/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": "/tmp/home",  # noqa: S108 - inside the cell
         "TMPDIR": "/tmp",  # noqa: S108
         "LANG": "C.UTF-8",
@@ -99,7 +100,11 @@ def cell_environment(*, threads: int, interpret: bool) -> dict[str, str]:
     if interpret:
         environment["TRITON_INTERPRET"] = "1"
     scripts = str(Path(sys.executable).parent)  # ninja lives beside the interpreter
-    environment["PATH"] = f"{scripts}:{environment['PATH']}"
+    compilers = []
+    if toolkit is not None:
+        environment["CUDA_HOME"] = str(toolkit)
+        compilers = [str(toolkit / "bin")]
+    environment["PATH"] = ":".join([scripts, *compilers, environment["PATH"]])
     return environment
 
 
@@ -108,7 +113,6 @@ def gpu_environment(uuid: str | None, architecture: str) -> dict[str, str]:
     environment = {
         "CUDA_VISIBLE_DEVICES": uuid or "",
         "CUDA_CACHE_PATH": "/tmp/cuda",  # noqa: S108 - inside the cell
-        "CUDA_HOME": "/usr/local/cuda",
         "TORCH_CUDA_ARCH_LIST": architecture,
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # in its own process: a pool of compilers would outlive the call
         "PYTORCH_NVML_BASED_CUDA_CHECK": "0",

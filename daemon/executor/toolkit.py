@@ -1,0 +1,37 @@
+"""Where the CUDA toolkit of this host is: nvcc, its headers and libraries. Trusted side, no torch.
+
+NVIDIA's packages put it in `/usr/local/cuda`, Debian's in `/usr`, a cluster's modules anywhere. Whoever has it in
+another place, or has several, says which by CUDA_HOME, as to torch; a service gets that from its unit's `Environment=`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+_NAMES = ("CUDA_HOME", "CUDA_PATH")
+_USUAL = Path("/usr/local/cuda")
+_HEADERS = ("include/cuda_runtime.h", "targets/*/include/cuda_runtime.h")
+
+
+def toolkit() -> Path | None:
+    """The folder with nvcc in its `bin`: the one that is named, else the usual one, else that of the nvcc on the path.
+    None where there is none. Cells are shown all of it."""
+    named = [Path(os.environ[name]) for name in _NAMES if os.environ.get(name)]
+    on_path = shutil.which("nvcc")
+    found = [Path(on_path).resolve().parent.parent] if on_path else []
+    places = (_as_cells_see(place) for place in (*named, _USUAL, *found) if place.is_absolute())
+    return next((place for place in places if _is_toolkit(place)), None)
+
+
+def _as_cells_see(place: Path) -> Path:
+    """Below `/usr` they see everything; of any other folder they get that one alone, at its own path."""
+    return place if place.is_relative_to("/usr") else place.resolve()
+
+
+def _is_toolkit(place: Path) -> bool:
+    """By its headers too, for a folder with some nvcc in its `bin` may be somebody's home; and never the root, which
+    has one where `/bin` is a link."""
+    has_headers = any(next(place.glob(name), None) for name in _HEADERS)
+    return place != Path("/") and (place / "bin" / "nvcc").is_file() and has_headers
