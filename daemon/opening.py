@@ -16,7 +16,8 @@ from daemon.executor.local import LocalEngine
 from daemon.executor.rehearsal import RehearsalEngine
 from daemon.mounts import mount_of
 from daemon.notify import Notifier
-from daemon.service import COMPLAIN_EVERY_S, Listener, Service, Silence, back_off_s
+from daemon.outage import COMPLAIN_EVERY_S, back_off_s
+from daemon.service import Listener, Service, Silence
 
 
 @contextmanager

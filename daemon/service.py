@@ -7,12 +7,10 @@ bundle back to the inbox and ends; a kill at any point is repaired by the next s
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Hashable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 from daemon import log
@@ -21,30 +19,31 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
-from daemon.engine import DeviceState, Engine, Progress
+from daemon.engine import Engine, Progress
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.executor import catalog
+from daemon.fitness import Fitness
 from daemon.health import Monitor
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk, Deferred, Unended
 from daemon.notify import Notifier
+from daemon.outage import Outage
 from daemon.presence import Presence
 from daemon.publishing import Finished
 from daemon.reception import Doorbell, Reception
 from daemon.reconcile import Reconciler
 from daemon.returns import Returns
 from daemon.scheduler.pulse import Pulse
+from daemon.scheduler.tally import Summary, Tally
 from daemon.scheduler.turns import Aside, Turns
 from daemon.scheduler.workers import Workers
 from daemon.verdict import Verdict
 from daemon.watcher import Watcher
 
 _RECONCILING = "repairing what dead daemons left"
-_BACK_OFF_S = 2.0
 _COMES_AGAIN = (Unended.NO_DEVICE, Unended.NO_DATABASE, Unended.NO_BUNDLE)
 _AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
-COMPLAIN_EVERY_S = 60.0
 
 
 class Listener(Protocol):
@@ -76,15 +75,6 @@ class Silence:
         """A job waits for another host, that has a device for it."""
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a run did: how many jobs ended, how many of them passed, how often evald failed before a job's end."""
-
-    judged: int
-    passed: int
-    failed: int
-
-
 class _Stopped(Exception):  # noqa: N818 - no error: what is left is for the next start
     """It is to end, in the middle of its repairs."""
 
@@ -107,15 +97,15 @@ class Service:
         )
         self._spool = Spool(self._paths, Owner.current())
         types = catalog.contract_types(catalog.load(settings.backend_paths))
-        self._watched = self._monitor.watched(engine)
-        self._why_unfit: str | None = None
-        self._clerk = Clerk(settings, self._spool, self._repository, self._watched, types, self._history.is_there)
+        watched = self._monitor.watched(engine)
+        self._fitness = Fitness(watched)
+        self._clerk = Clerk(settings, self._spool, self._repository, watched, types, self._history.is_there)
         self._returns = Returns(self._spool, self._history, self._clerk, self._monitor.working)
         self._presence = Presence(
             self._repository,
             self._history,
             self._spool.owner,
-            self._devices,
+            self._fitness.devices,
             inbox=self._paths.inbox,
             lease_s=settings.lease_s,
         )
@@ -149,19 +139,13 @@ class Service:
         )
         self._at_work: set[str] = set()  # also jobs whose lease is lost while a slot still has its hands on them
         self._stop = threading.Event()
-        self._counts_lock = threading.Lock()
-        self._judged = 0
-        self._passed = 0
-        self._failed = 0
+        self._tally = Tally()
         self._in_inbox = 0  # when it was last looked at
         self._next_reconcile_s = 0.0
-        self._retry_at_s = 0.0
-        self._next_complaint_s = 0.0
-        self._complaint = log.Complaint()
+        self._outage = Outage()
         self._turns = Turns()
         self._until_idle = False
-        self._unfit: EvaldError | None = None
-        self._trouble: str | None = None
+        self._unfit: EvaldError | None = None  # what ended a sweep
 
     # -- running ------------------------------------------------------------------------------------------------
 
@@ -196,7 +180,7 @@ class Service:
                 self._loop(until_idle=until_idle)
             finally:
                 self._shut_down()
-        return Summary(self._judged, self._passed, self._failed)
+        return self._tally.summary
 
     def _loop(self, *, until_idle: bool) -> None:
         quiet_since_s: float | None = None
@@ -207,9 +191,9 @@ class Service:
             self._monitor.turn(
                 inbox=self._in_inbox,
                 running=len(self._pulse.leases),
-                judged=self._judged,
-                drained=sum(device.reason is not None for device in self._devices()),
-                trouble=self._trouble,
+                judged=self._tally.summary.judged,
+                drained=sum(device.reason is not None for device in self._fitness.devices()),
+                trouble=self._outage.reason,
             )
             if until_idle:
                 if self._presence.is_drained and self._workers.busy == 0:
@@ -231,7 +215,7 @@ class Service:
         self._pulse.beat()
         if (damage := self._database.damage) is not None:
             raise OperatorError(damage.message, hint=damage.hint)  # what is written now may be lost, or spread it
-        if now_s < self._retry_at_s:
+        if self._outage.is_too_early(now_s):
             return 1
         try:
             self._presence.tell(now_s, self._drain_changed)
@@ -240,16 +224,9 @@ class Service:
             if now_s >= self._next_reconcile_s:
                 self._reconcile()
         except (HarnessError, OSError) as error:
-            failed_s = time.monotonic()  # which may have taken longer than the pause that follows
-            self._retry_at_s = failed_s + back_off_s()
-            if self._trouble is None or failed_s >= self._next_complaint_s:
-                self._next_complaint_s = failed_s + COMPLAIN_EVERY_S
-                log.story("waiting for storage", level=30, reason=error)
-            self._trouble = str(error)
+            self._outage.failed(error)
             return 1
-        if self._trouble is not None:
-            self._trouble = None
-            log.story("storage is back")
+        self._outage.over()
         return waiting
 
     def _reconcile_at_start(self) -> None:
@@ -259,8 +236,7 @@ class Service:
         except (HarnessError, OSError) as error:
             if self._until_idle:
                 raise
-            self._trouble = str(error)
-            log.story("waiting for storage", level=30, reason=error)
+            self._outage.begin(error)
 
     def _while_reconciling(self) -> None:
         if self._stop.is_set():
@@ -283,9 +259,7 @@ class Service:
         self._workers.wake()
 
     def _count(self, finished: Finished) -> None:
-        with self._counts_lock:
-            self._judged += 1
-            self._passed += finished.evaluation.verdict is Verdict.PASSED
+        self._tally.ended(passed=finished.evaluation.verdict is Verdict.PASSED)
         self._listener.finished(finished)
 
     def _has_work(self) -> bool:
@@ -323,23 +297,12 @@ class Service:
         return lease
 
     def _can_judge(self) -> bool:
-        """Whether the engine is fit. A host that is not leases nothing: no job's attempts are burned on it."""
-        try:
-            self._watched.ready()
-        except (HarnessError, OperatorError) as error:
-            self._why_unfit = f"this host cannot judge now: {error}"
-            self._complaint.say(self._why_unfit)
-            if self._until_idle and not self._stop.is_set():
-                self._unfit = error
-                self.stop()
-            return False
-        self._why_unfit = None
-        return True
-
-    def _devices(self) -> tuple[DeviceState, ...]:
-        """As others are told of them: while the engine is not fit, none takes a job."""
-        told, reason = self._engine.devices(), self._why_unfit
-        return tuple(one if reason is None or one.reason else replace(one, reason=reason) for one in told)
+        """Whether the engine is fit. A sweep ends where it is not."""
+        fault = self._fitness.fault()
+        if fault is not None and self._until_idle and not self._stop.is_set():
+            self._unfit = fault
+            self.stop()
+        return fault is None
 
     def _claiming(self, name: str) -> None:
         """A file server may be slow about it, and there may be many: running jobs keep their leases meanwhile."""
@@ -359,8 +322,8 @@ class Service:
         finally:
             self._pulse.remove(lease.job_id)
             self._at_work.discard(lease.job_id)
-            with self._counts_lock:
-                self._failed += not ended
+            if not ended:
+                self._tally.failed()
         if isinstance(outcome, Deferred):
             self._listener.deferred(outcome)
         elif isinstance(outcome, Finished):
@@ -397,8 +360,3 @@ class Service:
             self._workers.wake()
             return
         self._returns.of_what_waits(meanwhile=self._pulse.beat)
-
-
-def back_off_s() -> float:
-    """Not all daemons at the same moment."""
-    return _BACK_OFF_S * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
