@@ -10,7 +10,7 @@ import platform
 import random
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from daemon.executor import advice, packing, preloading, tree
-from daemon.executor.exchange import Exchange, is_shareable, put, settle, with_shape
-from daemon.executor.mapping import Apart, Mapping
+from daemon.executor import advice, module_state, packing, preloading, tree
+from daemon.executor.attachments import Attachments
+from daemon.executor.exchange import Exchange, settle
 from daemon.executor.protocol import Message, unpacked
 from daemon.executor.slots import Slots, Work, warm_up
 from daemon.executor.source import Kernel, KernelFault, Source, fault_from
@@ -35,7 +35,6 @@ _TAKEN_FROM = {
     "exact": "in what the call returned",
 }
 _MADE_BY = {"inputs": "get_inputs()", "init": "get_init_inputs()"}
-_NAMED = 8  # tensors of a state that a note lists
 _ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
 
 
@@ -61,14 +60,13 @@ class Workload:
         self._under_tool = under_tool
         if device != "cpu":  # starting the device is not the kernel's time, nor a tool's business
             torch.zeros(1, device=device) if under_tool else warm_up(as_reference=as_reference)
-        self._memory: dict[int, Mapping] = {}
         self._exchange = Exchange(device, under_tool=under_tool)
         self.folder = _ROOT / "bundle"
         self._source: Source | None = None
         self._backend: ModuleType | None = None
         self._kernel: Kernel | None = None
         self._instance: Any = None
-        self._slots: dict[int, Slots] = {}  # the null candidate has one arena per side, every other cell number 0
+        self._attachments = Attachments()
         self._returned = True
         self._described: dict[str, tuple[tree.Node, list[Message]]] = {}
         self._preloading = preloading.steps(device)
@@ -248,15 +246,11 @@ class Workload:
         return self._init_inputs(message["seed"])
 
     def _export_state(self, message: Message) -> Any:
-        if not isinstance(self._instance, torch.nn.Module):
-            return {}
-        only = message["only"]
-        found = {name: item.detach() for name, item in _state_of(self._instance).items() if is_shareable(item)}
-        return found if only is None else {name: item for name, item in found.items() if name in only}
+        return module_state.shareable_state(self._instance, message["only"])
 
     def _export_outputs(self, message: Message) -> Any:
         """One call on slot 0's inputs, to learn what comes back."""
-        slots = self._attached()
+        slots = self._attachments.slots()
         _seed(message["seed"])
         value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0), "in the call")
         return value
@@ -264,13 +258,8 @@ class Workload:
     def _export_exact(self, _message: Message) -> Any:
         """The call on slot 0's inputs with every float a float64: the module's, the arguments', and new ones'. The cell
         is of no other use after it."""
-        slots = self._attached()
-        torch.set_default_dtype(torch.float64)
-        if isinstance(self._instance, torch.nn.Module):
-            self._instance.double()
-            for tensor in (*self._instance.parameters(), *self._instance.buffers()):
-                if tensor.is_complex():  # which double() leaves as they are
-                    tensor.data = tensor.data.to(torch.complex128)
+        slots = self._attachments.slots()
+        module_state.make_float64(self._instance)
         value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0, exact=True), "in float64")
         if not self._returned:
             raise KernelFault("unsupported", "it writes its answer into arguments, which have a dtype of their own")
@@ -298,45 +287,24 @@ class Workload:
         if not isinstance(self._instance, torch.nn.Module):
             return {"type": "adopted", "copied": 0, "theirs": [], "own": []}
         given = tree.decode(message["tree"], self._exchange.take_in(message, fds).__getitem__)
-        own = _state_of(self._instance)
-        copied = set()
-        for name, tensor in given.items():
-            if is_shareable(own.get(name)) and isinstance(tensor, torch.Tensor) and own[name].shape == tensor.shape:
-                put(own[name], tensor)
-                copied.add(name)
-        left = {
-            which: [with_shape(*item) for item in state.items() if item[0] not in copied]
-            for which, state in (("theirs", given), ("own", own))
-        }
-        return {"type": "adopted", "copied": len(copied), **{key: names[:_NAMED] for key, names in left.items()}}
+        copied, left = module_state.adopt(self._instance, given)
+        return {"type": "adopted", "copied": copied, **left}
 
     # -- the arena ----------------------------------------------------------------------------------------------
 
     def _on_attach(self, message: Message, fds: list[int]) -> Message:
-        number = message["arena"]
-        if message["memory"] is not None:
-            self._detach(number)
-            self._memory[number] = Mapping(message["memory"], fds)
-        elif number in self._slots:
-            self._slots.pop(number).forget()
-        if number not in self._memory:
-            raise KernelFault("harness_error", "no memory to attach")
-        self._slots[number] = Slots(self._memory[number], message)
+        self._attachments.attach(message, fds)
         return {"type": "attached"}
 
     def _on_isolate(self, message: Message, fds: list[int]) -> Message:
-        """Arguments in memory of this process, one allocation per tensor, for a call under a tool: as `attach`, but
-        nothing is shared any more when it is done. The fields in `blank` have no content."""
-        self._detach(0)
-        blank = {message["fields"][index]["offset"] for index in message["blank"]}
-        with closing(Mapping(message["memory"], fds)) as shared:
-            self._slots[0] = Slots(Apart(shared, blank), message)
+        """As `attach`, for a call under a tool: in memory of this process alone."""
+        self._attachments.isolate(message, fds)
         return {"type": "isolated"}
 
     def _on_call(self, message: Message, _fds: list[int]) -> Message:
         """Call the kernel on the first slot, `bracket`: between cudaProfilerStart and Stop. The answer goes nowhere.
         A fault is told as `error`: the tool above has something to say of it, and must come to its end."""
-        slots, call = self._attached(), self._loaded().call
+        slots, call = self._attachments.slots(), self._loaded().call
         bracket = message["bracket"] and self._device != "cpu"
         for number in range(message["calls"]):
             _seed(message["seed"] + number)
@@ -352,27 +320,15 @@ class Workload:
         return {"type": "called", "error": None}
 
     def _on_detach(self, _message: Message, _fds: list[int]) -> Message:
-        for number in list(self._memory):
-            self._detach(number)
+        self._attachments.detach_all()
         return {"type": "detached"}
-
-    def _detach(self, number: int) -> None:
-        if number in self._slots:
-            self._slots.pop(number).forget()
-        if number in self._memory:
-            self._memory.pop(number).close()
-
-    def _attached(self, number: int = 0) -> Slots:
-        if number not in self._slots:
-            raise KernelFault("harness_error", "no arena is attached")
-        return self._slots[number]
 
     def _work(self, message: Message) -> tuple[Slots, Work]:
         """What one round does, and where: the kernel's calls, or what the null candidate has in their place."""
         if (null := message["null"]) is None:
-            slots = self._attached()
+            slots = self._attachments.slots()
             return slots, slots.calls(self._loaded().call)
-        slots = self._attached(null["arena"])
+        slots = self._attachments.slots(null["arena"])
         return slots, slots.null(null["kind"], null["cycles"])
 
     def _on_capture(self, message: Message, _fds: list[int]) -> Message:
@@ -414,11 +370,6 @@ def _compiled(run: Callable[[Source], Any], source: Source) -> Any:
         if fault.verdict == "compile_error":
             fault.message += advice.on_source(source.text, fault.__cause__)
         raise
-
-
-def _state_of(module: torch.nn.Module) -> dict[str, Any]:
-    """What a module keeps by name, buffers that are not saved with it among that: they may be drawn at random."""
-    return dict(module.named_buffers(remove_duplicate=False)) | module.state_dict(keep_vars=True)
 
 
 def _set_precision(wanted: str) -> None:
