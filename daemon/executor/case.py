@@ -32,8 +32,8 @@ from daemon.executor.stages import Stages
 from daemon.executor.tolerances import tolerances_of
 from daemon.executor.tools import sanitizer
 from daemon.executor.tools.inspection import Inspection, roofline_of
-from daemon.executor.tools.launch import Sample
 from daemon.executor.tools.rates import Rater, declared
+from daemon.executor.tools.runner import CallSample
 from daemon.executor.trials import Trials
 from daemon.executor.wiring import CannotWire
 from daemon.verdict import Phase, Side, Verdict
@@ -67,7 +67,7 @@ class CaseJudge:
         self._numerics: Numerics | None = None
         self._timed_call: numerics.TimedCall | None = None
         self._inspection = Inspection(bench, request, bundle_dir, progress)
-        self._samples: dict[Side, Sample] = {}
+        self._call_samples: dict[Side, CallSample] = {}
         self._checks: tuple[CheckReport, ...] = ()
         self._metrics: dict[str, Any] = {}
 
@@ -119,7 +119,7 @@ class CaseJudge:
                 self._build = self._ready.report()
             self._measure(drawer, inspector, estimate_s)
             with stage("numerics"):
-                self._keep_samples(drawer)
+                self._keep_call_samples(drawer)
                 self._progress("numerics")
                 slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
                 self._deadline = own_deadline(self._deadline, slowest_s)
@@ -220,7 +220,7 @@ class CaseJudge:
 
     # -- under NVIDIA's tools ------------------------------------------------------------------------------------
 
-    def _keep_samples(self, drawer: Drawer) -> None:
+    def _keep_call_samples(self, drawer: Drawer) -> None:
         """How each kernel is called, and one content, for launches when all of these cells are gone. Failing here is
         no verdict: what was asked for beside it then has no content to run on."""
         if not self._inspection.wanted:
@@ -230,18 +230,18 @@ class CaseJudge:
         except (CellFailed, CannotWire) as problem:
             self._ready.notes.append(f"no inputs for metrics and checks: {problem}")
             return
-        self._samples = {side: Sample(place.wiring, values) for side, place in self._places.items()}
+        self._call_samples = {side: CallSample(place.wiring, values) for side, place in self._places.items()}
 
     def _inspect(self) -> None:
         """Checks and counters, where they were asked for. Raises `CellFailed` for what a check says."""
         if not self._inspection.wanted:
             return
-        self._checks = self._inspection.checks(self._samples.get(Side.CANDIDATE))
+        self._checks = self._inspection.checks(self._call_samples.get(Side.CANDIDATE))
         if (found := sanitizer.verdict_of(self._checks)) is not None:
             verdict, message = found
             raise CellFailed(verdict, Failure(phase=Phase.REPORT, side=Side.CANDIDATE, message=message))
         with self._bench.still():
-            self._metrics = self._inspection.metrics(self._samples, self._timings_by_side())
+            self._metrics = self._inspection.metrics(self._call_samples, self._timings_by_side())
 
     def _timings_by_side(self) -> dict[Side, Timing]:
         sides = (Side.CANDIDATE, Side.REFERENCE)[: len(self._timings)]

@@ -14,7 +14,7 @@ from daemon.executor.bundle import Request
 from daemon.executor.preparation import Bench
 from daemon.executor.tools import ncu, ncu_report, roofline, sanitizer, sections
 from daemon.executor.tools.grouping import device_metrics
-from daemon.executor.tools.launch import CallCounts, Launch, Sample
+from daemon.executor.tools.runner import CallCounts, CallSample, ToolRunner
 from daemon.executor.tools.toolbox import Unavailable
 from daemon.verdict import Side
 
@@ -57,11 +57,11 @@ class Inspection:
             found.append(f"metrics: there is no section {name[:100]!r}{meant}")
         return found
 
-    def checks(self, sample: Sample | None) -> tuple[CheckReport, ...]:
+    def checks(self, sample: CallSample | None) -> tuple[CheckReport, ...]:
         """Every check the contract asked for, of the candidate alone. `sample` None: there is no content for it."""
         return tuple(self._check(check, sample) for check in dict.fromkeys(self.request.checks))
 
-    def _check(self, check: Check, sample: Sample | None) -> CheckReport:
+    def _check(self, check: Check, sample: CallSample | None) -> CheckReport:
         self.progress(f"{check}")
         if sample is None:
             return CheckReport(check=check.value, completed=False, note="there were no inputs for it")
@@ -70,14 +70,14 @@ class Inspection:
         except Unavailable as reason:
             return CheckReport(check=check.value, completed=False, note=str(reason))
         limit_s = self.bench.settings.deadlines.check_s
-        ran = self._launch().run(Side.CANDIDATE, sample, tool, _CHECKED, limit_s=limit_s)
+        ran = self._runner().run(Side.CANDIDATE, sample, tool, _CHECKED, limit_s=limit_s)
         self._keep(f"{check}.txt", ran.report)
         report = sanitizer.read(check, ran.report)
         if ran.problem is None or report.errors:
             return report
         return report.model_copy(update={"completed": False, "note": ran.problem})
 
-    def metrics(self, samples: Mapping[Side, Sample], timings: Mapping[Side, Timing]) -> dict[str, Any]:
+    def metrics(self, samples: Mapping[Side, CallSample], timings: Mapping[Side, Timing]) -> dict[str, Any]:
         """The counters of every side, or `unsupported` with the reason. Never raises for what a tool does."""
         wanted, unknown = self.sections()
         found: dict[str, Any] = {"unknown_sections": list(unknown)} if unknown else {}
@@ -90,7 +90,7 @@ class Inspection:
         for side, sample in samples.items():
             self.progress(f"counters of the {side}")
             limit_s = self.bench.settings.deadlines.metrics_s
-            ran = self._launch().run(side, sample, tool, _COUNTED, limit_s=limit_s)
+            ran = self._runner().run(side, sample, tool, _COUNTED, limit_s=limit_s)
             self._keep(f"counters-{side}.csv", ran.report)
             report = ncu_report.read(ran.report)
             found[_NAMES[side]] = self._grouped(report, plan, wanted, timings.get(side), ran.problem)
@@ -115,8 +115,8 @@ class Inspection:
             grouped[sections.ROOFLINE] = roofline.metrics(work, self.bench.ceilings(), time_s)
         return grouped | ({"note": problem} if problem is not None else {})
 
-    def _launch(self) -> Launch:
-        return Launch(self.bench, self.request, self.bundle_dir)
+    def _runner(self) -> ToolRunner:
+        return ToolRunner(self.bench, self.request, self.bundle_dir)
 
     def _keep(self, name: str, report: str) -> None:
         if report:

@@ -35,7 +35,7 @@ _PROBLEM_CHARS = 1000
 
 
 @dataclass(frozen=True)
-class Sample:
+class CallSample:
     """How one kernel is called, and a content for it: logical inputs [1, *shape], as they were drawn."""
 
     wiring: Wiring
@@ -53,14 +53,14 @@ class CallCounts:
 
 
 @dataclass(frozen=True)
-class Ran:
+class ToolRun:
     """What came of it: the tool's report, and why the run did not come to its end, None where it did."""
 
     report: str
     problem: str | None
 
 
-class Launch:
+class ToolRunner:
     """Runs kernels of one bundle below tools. Raises `DeviceError` only: what else goes wrong is in the answer."""
 
     def __init__(self, bench: Bench, request: Request, bundle_dir: Path) -> None:
@@ -69,7 +69,7 @@ class Launch:
         self._bundle_dir = bundle_dir
         self._shared: list[SharedMemory] = []
 
-    def run(self, side: Side, sample: Sample, tool: Tool, calls: CallCounts, *, limit_s: float) -> Ran:
+    def run(self, side: Side, sample: CallSample, tool: Tool, calls: CallCounts, *, limit_s: float) -> ToolRun:
         """`side` below `tool`, all of it within `limit_s` seconds."""
         deadline = time.monotonic() + limit_s
         report = os.memfd_create("report", os.MFD_CLOEXEC)
@@ -79,7 +79,7 @@ class Launch:
         try:
             problem = self._call(ready, side, sample, calls, secret, deadline)
             ready.kill()  # nothing may write to the report while it is read
-            return Ran(_text(report, tool.report_bytes), problem)
+            return ToolRun(_text(report, tool.report_bytes), problem)
         finally:
             ready.close()
             for memory in self._shared:  # only now: a cell that said it had let go may still have it mapped
@@ -88,7 +88,7 @@ class Launch:
             os.close(report)
 
     def _call(
-        self, ready: Preparation, side: Side, sample: Sample, calls: CallCounts, secret: Secret, deadline: float
+        self, ready: Preparation, side: Side, sample: CallSample, calls: CallCounts, secret: Secret, deadline: float
     ) -> str | None:
         problem: object = None
         try:
@@ -111,7 +111,7 @@ class Launch:
             return "it had not ended when its time was over"
         return None if problem is None else printable(str(problem)[:_PROBLEM_CHARS])
 
-    def _isolate(self, cell: Cell, sample: Sample, secret: Secret, deadline: float) -> None:
+    def _isolate(self, cell: Cell, sample: CallSample, secret: Secret, deadline: float) -> None:
         """One slot with the sample in it, which the cell copies and lets go of."""
         layout = sample.wiring.layout(1)
         memory = share(self._bench.device.kind, layout.total_bytes)
