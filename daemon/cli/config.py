@@ -56,4 +56,4 @@ def _shown(value: Any) -> str:
 
 
 def _source(source: str) -> str:
-    return screen.Cell(source, "dim" if source == "default" else "cyan")
+    return screen.Styled(source, "dim" if source == "default" else "cyan")

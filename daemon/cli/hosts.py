@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.cli import figures, screen
 from daemon.cli.records import as_document
-from daemon.cli.screen import Cell, Column
+from daemon.cli.screen import Column, Styled
 
 if TYPE_CHECKING:
     from daemon.db.records import DaemonRecord, JobRecord
@@ -76,10 +76,10 @@ def _called(device: DeviceState) -> str:
     return f"{device.name} ({device.uuid})" if device.uuid else device.name
 
 
-def _fitness(device: DeviceState) -> Cell:
+def _fitness(device: DeviceState) -> Styled:
     if device.reason is not None:
-        return Cell(f"drained: {device.reason}", "red")
-    return Cell("ready", "green") if device.drift is None else Cell(f"ready, but {device.drift}", "yellow")
+        return Styled(f"drained: {device.reason}", "red")
+    return Styled("ready", "green") if device.drift is None else Styled(f"ready, but {device.drift}", "yellow")
 
 
 def _state_of(daemon: DaemonRecord, running: tuple[JobRecord, ...]) -> str:

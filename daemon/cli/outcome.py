@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.cli import figures
 from daemon.cli.failing import COULD_NOT, NOT_PASSED
-from daemon.cli.screen import Cell, Column
+from daemon.cli.screen import Column, Styled
 from daemon.verdict import Phase, Verdict
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
     return NOT_PASSED if found - {Verdict.PASSED} else 0
 
 
-def coloured(verdict: str | None) -> Cell:
+def coloured(verdict: str | None) -> Styled:
     """The verdict in its colour."""
     if verdict is None:
-        return Cell(figures.ABSENT)
+        return Styled(figures.ABSENT)
     known = Verdict(verdict)
     style = "green" if known is Verdict.PASSED else "red" if known.carried_out else "magenta"
-    return Cell(str(known), style)
+    return Styled(str(known), style)
 
 
 @dataclass(frozen=True)

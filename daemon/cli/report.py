@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daemon.cli import figures, outcome, screen
-from daemon.cli.screen import Cell, Column
+from daemon.cli.screen import Column, Styled
 
 _TAIL_LINES = 20
 Document = Mapping[str, Any]
@@ -29,7 +29,7 @@ def show(document: Document) -> None:
     """Verdict, message, times, cases, failures with the user's traceback, notes, labels, environment."""
     screen.fields(
         [
-            ("name", Cell(document["name"], "bold")),
+            ("name", Styled(document["name"], "bold")),
             ("verdict", outcome.coloured(document["verdict"])),
             ("phase", None if document["verdict"] == "passed" else document["phase"]),
             ("message", document["message"]),
@@ -235,7 +235,7 @@ def _block(title: str, text: str | None) -> None:
     if not lines:
         return
     left_out = len(lines) - _TAIL_LINES
-    screen.line(Cell(f"  {title}" + (f" (last {_TAIL_LINES} lines)" if left_out > 0 else ""), "dim"))
+    screen.line(Styled(f"  {title}" + (f" (last {_TAIL_LINES} lines)" if left_out > 0 else ""), "dim"))
     for line in lines[-_TAIL_LINES:]:
         screen.line("    " + "".join(c if c.isprintable() else "\t" if c == "\t" else "?" for c in line))
 

@@ -21,16 +21,16 @@ _LEAST_NAME = 16
 _LONG_NAME = 40  # longer than that are few names of people
 
 
-class Cell(str):
+class Styled(str):
     """Text with a style for terminals ("green", "bold red"). In a pipe it is just its text."""
 
     __slots__ = ("style",)
     style: str
 
-    def __new__(cls, text: object, style: str = "") -> Cell:
-        cell = super().__new__(cls, "" if text is None else str(text))
-        cell.style = style
-        return cell
+    def __new__(cls, text: object, style: str = "") -> Styled:
+        styled = super().__new__(cls, "" if text is None else str(text))
+        styled.style = style
+        return styled
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def document(value: object) -> None:
 
 def line(text: str = "") -> None:
     """One line of data."""
-    if isinstance(text, Cell) and text.style and on_terminal():
+    if isinstance(text, Styled) and text.style and on_terminal():
         console().print(_rich(text), soft_wrap=True)
         return
     sys.stdout.write(f"{harmless(text)}\n")
@@ -94,7 +94,7 @@ def heading(text: str, *, is_first: bool = False) -> None:
     """The title of a section, after an empty line unless it `is_first`."""
     if not is_first:
         line()
-    line(Cell(text, "bold"))
+    line(Styled(text, "bold"))
 
 
 def say(text: str) -> None:
@@ -107,7 +107,7 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """A message nobody should miss."""
     if on_terminal(sys.stderr):
-        console(err=True).print(_rich(Cell(f"evald: warning: {text}", "yellow")), soft_wrap=True)
+        console(err=True).print(_rich(Styled(f"evald: warning: {text}", "yellow")), soft_wrap=True)
     else:
         say(f"evald: warning: {text}")
 
@@ -154,7 +154,7 @@ def _one_line(cell: str) -> str:
     if cell.isprintable():
         return cell
     clean = "".join(c if c.isprintable() else " " for c in cell)
-    return Cell(clean, cell.style) if isinstance(cell, Cell) else clean
+    return Styled(clean, cell.style) if isinstance(cell, Styled) else clean
 
 
 def _plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: int) -> None:
@@ -261,7 +261,7 @@ def _shortened(cell: str, limit: int | None) -> str:
         return cell
     tail_limit = (limit - 1) // 2
     head, tail = _within(cell, limit - 1 - tail_limit), _within(cell[::-1], tail_limit)[::-1]
-    return Cell(f"{head}…{tail}", getattr(cell, "style", ""))
+    return Styled(f"{head}…{tail}", getattr(cell, "style", ""))
 
 
 def _within(text: str, limit: int) -> str:

@@ -9,7 +9,7 @@ import click
 from daemon.cli import screen
 from daemon.cli.complete import files
 from daemon.cli.options import json_option, settings_options
-from daemon.cli.screen import Cell
+from daemon.cli.screen import Styled
 from daemon.errors import BundleError, LostClaim, OperatorError, Problem
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ def _show(found: dict[str, Any]) -> None:
         kernels = " against ".join(found["kernel_types"])
         count = len(found["cases"])
         cases = f", {count} cases" if count > 1 else ""
-        screen.line(Cell(f"{found['path']}: ok ({found['kind']}: {kernels}{cases})", "green"))
+        screen.line(Styled(f"{found['path']}: ok ({found['kind']}: {kernels}{cases})", "green"))
     elif "error" in found:
-        screen.line(Cell(f"{found['path']}: {found['error']}", "red"))
+        screen.line(Styled(f"{found['path']}: {found['error']}", "red"))
         if found["hint"]:
             screen.line(f"  {found['hint']}")
     else:
         count = len(found["problems"])
-        screen.line(Cell(f"{found['path']}: {count} problem{'s' if count > 1 else ''}", "red"))
+        screen.line(Styled(f"{found['path']}: {count} problem{'s' if count > 1 else ''}", "red"))
     for problem in found["problems"]:
         screen.line(f"  {_sentence(problem)}")
     for warning in found["warnings"]:

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from daemon import durations
 from daemon.cli import failing, figures, outcome, screen
 from daemon.cli.live import Board
-from daemon.cli.screen import Cell, Column
+from daemon.cli.screen import Column, Styled
 from daemon.errors import EvaldError, OperatorError
 from daemon.verdict import Phase, Verdict
 
@@ -150,7 +150,7 @@ def test_where_0_is_expected_no_relative_error_is_shown(largest: float, relative
 def test_names_give_way_before_figures_do() -> None:
     columns = (Column("NAME", shortened=True), Column("TIME", right=True), Column("WHY", flexible=True))
     name = "95_Matmul_Add_Swish_Tanh_GELU_Hardtanh-try-017"
-    rows = [[Cell(name, "bold"), "123.4 us", "because it took far too long, as it said"]]
+    rows = [[Styled(name, "bold"), "123.4 us", "because it took far too long, as it said"]]
     _, [[shown, time, why]] = fitting(columns, rows, 70)
     assert (len(shown), shown[:8], shown[-7:], shown.style) == (28, name[:8], name[-7:], "bold")  # type: ignore[attr-defined]
     assert (time, why) == ("123.4 us", rows[0][2])
@@ -212,7 +212,7 @@ def test_nothing_that_is_shown_drives_the_terminal(
     monkeypatch.setattr(screen, "on_terminal", lambda _stream=None: is_terminal)
     monkeypatch.setenv("NO_COLOR", "1")
     screen.line(hostile)
-    screen.line(Cell(hostile, "red"))
+    screen.line(Styled(hostile, "red"))
     screen.marked(hostile, 1, "red")
     screen.fields([("name", f"{hostile}\n{hostile}")])
     screen.table((Column("NAME"),), [[hostile]])
