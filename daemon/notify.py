@@ -135,7 +135,7 @@ class _Mark:
 
 
 @dataclass(frozen=True)
-class Look:
+class Liveness:
     """`wedged` and `waiting` name threads, what they were doing and since when; `moved`: marks since the start."""
 
     wedged: tuple[str, ...]
@@ -161,7 +161,7 @@ class Vigil:
             self._marks[threading.get_native_id()] = mark
             self._moved += 1
 
-    def look(self) -> Look:
+    def look(self) -> Liveness:
         """Judge every thread that has ever marked anything."""
         now_s = time.monotonic()
         with self._lock:
@@ -177,7 +177,7 @@ class Vigil:
                 honest = mark.storage and view is KernelView.BLOCKED
                 text = f"{mark.doing} for {age_s:.0f} s"
                 (waiting if honest else wedged).append(text if honest else f"{mark.thread} is {view}: {text}")
-        return Look(tuple(wedged), tuple(waiting), moved)
+        return Liveness(tuple(wedged), tuple(waiting), moved)
 
 
 class Keeper:
@@ -217,20 +217,20 @@ class Keeper:
 
     def turn(self) -> bool:
         """Look once and tell. True when a ping went out."""
-        look = self._vigil.look()
+        found = self._vigil.look()
         if self._stopping:
-            if look.moved != self._moved:
+            if found.moved != self._moved:
                 self._notifier.extend(_EXTENSION_S)
-            self._moved = look.moved
+            self._moved = found.moved
             return False
-        self._tell("; ".join((*look.wedged, *(f"waiting: {text}" for text in look.waiting), self._status)))
-        if look.wedged:
+        self._tell("; ".join((*found.wedged, *(f"waiting: {text}" for text in found.waiting), self._status)))
+        if found.wedged:
             if not self._complained:
-                log.story("wedged: no more pings for the watchdog", level=40, reason="; ".join(look.wedged))
+                log.story("wedged: no more pings for the watchdog", level=40, reason="; ".join(found.wedged))
             self._complained = True
             return False
         self._complained = False
-        return look.moved > 0 and self._notifier.alive()
+        return found.moved > 0 and self._notifier.alive()
 
     def _tell(self, text: str) -> None:
         if text and text != self._sent and self._notifier.status(text):

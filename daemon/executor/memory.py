@@ -48,14 +48,14 @@ class SharedMemory(Protocol):
     def as_message(self) -> Message:
         """What a cell needs to map it."""
 
-    def samples(self, combs: Sequence[Comb]) -> Samples:
+    def samples(self, combs: Sequence[Comb]) -> SampledBytes:
         """Room for what is in these pieces of it."""
 
     def close(self) -> None:
         """Let go of the memory. Tensors made from `bytes` must not be used after this."""
 
 
-class Samples(Protocol):
+class SampledBytes(Protocol):
     """Some pieces of shared memory. `content`: on the host, flat uint8, comb by comb. On a GPU no kernel is involved,
     and what others have running there is not waited for, but for their copies. Both raise `DeviceError`."""
 
@@ -95,8 +95,8 @@ class HostMemory:
     def as_message(self) -> Message:
         return {"kind": "memfd"}
 
-    def samples(self, combs: Sequence[Comb]) -> Samples:
-        return _HostSamples(self.bytes, combs)
+    def samples(self, combs: Sequence[Comb]) -> SampledBytes:
+        return _HostBytes(self.bytes, combs)
 
     def close(self) -> None:
         del self.bytes
@@ -133,8 +133,8 @@ class DeviceMemory:
     def as_message(self) -> Message:
         return {"kind": "device", "number": self._number, "size": self.bytes.numel()}
 
-    def samples(self, combs: Sequence[Comb]) -> Samples:
-        return _DeviceSamples(self._memory.address, combs)
+    def samples(self, combs: Sequence[Comb]) -> SampledBytes:
+        return _DeviceBytes(self._memory.address, combs)
 
     def close(self) -> None:
         self.bytes.zero_()
@@ -144,7 +144,7 @@ class DeviceMemory:
         driver.free(self._memory)
 
 
-class _HostSamples:
+class _HostBytes:
     def __init__(self, memory: torch.Tensor, combs: Sequence[Comb]) -> None:
         self.content = torch.empty(sum(comb.size_bytes for comb in combs), dtype=torch.uint8)
         self._pairs, end = [], 0
@@ -161,7 +161,7 @@ class _HostSamples:
             there.copy_(here)
 
 
-class _DeviceSamples:
+class _DeviceBytes:
     def __init__(self, address: int, combs: Sequence[Comb]) -> None:
         self.content = torch.empty(sum(comb.size_bytes for comb in combs), dtype=torch.uint8, pin_memory=True)
         self._pieces, here = [], self.content.data_ptr()

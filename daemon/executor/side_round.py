@@ -16,7 +16,7 @@ from daemon.executor.combs import Comb
 from daemon.executor.conditions import UNKNOWN, Reading, Surroundings
 from daemon.executor.conversation import Cell
 from daemon.executor.layout import Field
-from daemon.executor.memory import Samples
+from daemon.executor.memory import SampledBytes
 from daemon.executor.protocol import Message, packed
 from daemon.executor.round_turns import Turn
 from daemon.executor.side import SidePlace
@@ -80,7 +80,7 @@ class RoundResult:
 
     wall_s: float
     plan: RoundPlan
-    probe: Samples
+    probe: SampledBytes
     seen: torch.Tensor
     inside_s: float | None
     reading: Reading
@@ -243,7 +243,7 @@ def run_timed(
     return RoundResult(wall_s, plan, probe, probe.content.clone(), _claimed_s(answer), reading)
 
 
-def _spoil(arena: Arena, plan: RoundPlan, late: Samples) -> None:
+def _spoil(arena: Arena, plan: RoundPlan, late: SampledBytes) -> None:
     """Put what is wrong where the late part belongs. What is right lies ready in `late` afterwards."""
     arena.settle()
     late.content.copy_(plan.late_wrong)

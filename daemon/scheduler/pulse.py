@@ -11,14 +11,14 @@ from typing import Generic, Protocol, TypeVar
 from daemon.errors import HarnessError, LostClaim
 
 
-class Held(Protocol):
+class HasJobId(Protocol):
     """What a lease must say here."""
 
     @property
     def job_id(self) -> str: ...
 
 
-Lease = TypeVar("Lease", bound=Held)
+Lease = TypeVar("Lease", bound=HasJobId)
 _NEWS_S = 1.0  # between two words about one job
 
 
