@@ -1,9 +1,9 @@
 """The way from the inbox to the queue: what is ready is claimed, a bounded number ahead, while there is disk.
 
 Theory of operation: a look goes through all names in the inbox, so it costs the more the longer the inbox is. What it
-found ready stands in a line and is claimed from there, turn by turn, without another look; what arrives by a rename
-joins the line at once. The next look comes when the line is empty, and before that as soon as looking takes no more
-than a tenth of the time. An entry that is another one by now is found out when its turn comes.
+found ready waits in a `FairQueue` and is claimed from there, turn by turn, without another look; what arrives by a
+rename joins it at once. The next look comes when it is empty, and before that as soon as looking takes no more than a
+tenth of the time. An entry that is another one by now is found out when its turn comes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from daemon.config import Settings
 from daemon.db.errors import StorageRefused, StorageUnavailable
 from daemon.db.history import History
 from daemon.errors import HarnessError, LostClaim
-from daemon.intake.fairness import Line, within_quota
+from daemon.intake.fairness import FairQueue, within_quota
 from daemon.intake.names import split_job_id
 from daemon.intake.pause import pause_reason
 from daemon.intake.readiness import EntryState, Readiness, Seen
@@ -67,7 +67,7 @@ class Reception:
             torn_after_s=settings.torn_after_s,
             own_times=lambda: _is_local(self._paths.inbox),
         )
-        self._line = Line()
+        self._queue = FairQueue()
         self._first: dict[str, str] = {}  # by job id, of the entries that have one
         self._left_alone = left_alone
         self._set_aside = set_aside
@@ -81,11 +81,11 @@ class Reception:
 
         `moved_in`: names the watcher saw arrive by a rename. Raises `HarnessError` when inbox or database are away.
         """
-        if not self._line or now_s >= self._next_look_s:
+        if not self._queue or now_s >= self._next_look_s:
             self._look(moved_in, now_s)
         else:
             self._let_in(moved_in, now_s)
-        may_claim = may_claim and bool(self._line) and self.is_open()
+        may_claim = may_claim and bool(self._queue) and self.is_open()
         room = self._settings.claim_ahead - self.queued(self._waiting_aside()) if may_claim else 0
         for entry in self._next() if room > 0 else ():
             taken = self._claim(entry)
@@ -102,12 +102,12 @@ class Reception:
         self._first = {}
         self._note_ids(entries)
         ready = (entry for entry in entries if entry.state in (EntryState.READY, EntryState.TORN))
-        self._line = Line(ready, after=self._line)
+        self._queue = FairQueue(ready, after=self._queue)
         self._next_look_s = now_s + _PAUSES_PER_LOOK * (time.monotonic() - started_s)
 
     def _let_in(self, moved_in: frozenset[str], now_s: float) -> None:
         arrived = [entry for name in moved_in if (entry := self._readiness.arrived(name, now_s)) is not None]
-        self._line.add(arrived)
+        self._queue.add(arrived)
         self._note_ids(arrived)
         self._left += len(arrived)
 
@@ -132,7 +132,7 @@ class Reception:
         """What may be claimed, in order: submitters take turns."""
         quota, set_aside = self._settings.submitter_quota, self._set_aside()
         on_the_way = self._history.unfinished_by_submitter() if quota is not None else {}
-        entries = (entry for entry in self._line.take() if entry.submitter_uid not in set_aside)
+        entries = (entry for entry in self._queue.take() if entry.submitter_uid not in set_aside)
         return within_quota(entries, on_the_way, quota)
 
     def _claim(self, entry: Seen) -> int:

@@ -9,13 +9,13 @@ from operator import attrgetter
 from daemon.intake.readiness import Seen
 
 
-class Line:
+class FairQueue:
     """Entries that wait for their turn, each submitter's in the order in which they came: everybody's first, then
-    everybody's second, and so on; `after` another line, whoever was served longest ago there comes first. Taking one
-    costs the same however long the line is.
+    everybody's second, and so on; `after` another queue, whoever was served longest ago there comes first. Taking one
+    costs the same however long the queue is.
     """
 
-    def __init__(self, entries: Iterable[Seen] = (), *, after: Line | None = None) -> None:
+    def __init__(self, entries: Iterable[Seen] = (), *, after: FairQueue | None = None) -> None:
         self._by_submitter: dict[int | None, deque[Seen]] = {}
         self._served: dict[int | None, int] = {}  # the turn in which each was served last
         self._turn = 0
@@ -28,12 +28,12 @@ class Line:
         return bool(self._by_submitter)
 
     def add(self, entries: Iterable[Seen]) -> None:
-        """Behind those that are in the line."""
+        """Behind those that are in the queue."""
         for entry in sorted(entries, key=attrgetter("since_ns")):
             self._by_submitter.setdefault(entry.submitter_uid, deque()).append(entry)
 
     def take(self) -> Iterator[Seen]:
-        """Take entries out, until the line is empty or the caller has enough."""
+        """Take entries out, until the queue is empty or the caller has enough."""
         while self._by_submitter:
             submitter = min(self._by_submitter, key=lambda uid: self._served.get(uid, 0))
             self._turn += 1

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.intake.fairness import Line, within_quota
+from daemon.intake.fairness import FairQueue, within_quota
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.scheduler.turns import Turns
 
@@ -27,13 +27,13 @@ entries = st.lists(st.sampled_from([None, 0, 1000, 1001]), max_size=30).map(
 
 def test_one_who_drops_many_does_not_hold_up_one_who_drops_few() -> None:
     given_ = [seen(f"a{i}", 1) for i in range(5)] + [seen("b0", 2), seen("b1", 2), seen("c0", 3)]
-    assert [entry.name for entry in Line(given_).take()] == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"]
+    assert [entry.name for entry in FairQueue(given_).take()] == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"]
 
 
 @settings(deadline=None)
 @given(entries)
 def test_turns_lose_and_double_nothing_and_keep_everybodys_own_order(found: list[Seen]) -> None:
-    ordered = list(Line(found).take())
+    ordered = list(FairQueue(found).take())
     assert Counter(ordered) == Counter(found)
     for uid in {entry.submitter_uid for entry in found}:
         own = [entry for entry in found if entry.submitter_uid == uid]
@@ -47,7 +47,7 @@ def test_everybodys_own_come_in_the_order_in_which_they_came(tmp_path: Path) -> 
     for name in names:
         (tmp_path / name).write_text('{"kernel": {}}')
         time.sleep(0.01)  # the file system's clock ticks every 4 ms
-    line = Line(readiness.look(names, time.monotonic()))
+    line = FairQueue(readiness.look(names, time.monotonic()))
     for name in ("06.json", "02.json"):
         (tmp_path / name).write_text('{"kernel": {}}')
         time.sleep(0.01)

@@ -16,7 +16,7 @@ from daemon import log
 from daemon.config import Settings
 from daemon.db.errors import StorageRefused, StorageUnavailable
 from daemon.errors import HarnessError, LostClaim
-from daemon.intake.fairness import Line
+from daemon.intake.fairness import FairQueue
 from daemon.intake.readiness import Readiness, Seen
 from daemon.reception import Doorbell, Reception
 from daemon.room import Room as Disks
@@ -259,12 +259,12 @@ def test_of_two_entries_with_one_job_id_the_first_keeps_it_whoever_is_claimed_fi
 ) -> None:
     """Everybody who may drop bundles sees the ids of others in the inbox, and may be the next whose turn it is."""
 
-    def last_first(line: Line) -> Iterator[Seen]:
+    def last_first(line: FairQueue) -> Iterator[Seen]:
         entries = [entry for waiting in line._by_submitter.values() for entry in waiting]
         line._by_submitter.clear()
         return reversed(entries)
 
-    monkeypatch.setattr(Line, "take", last_first)
+    monkeypatch.setattr(FairQueue, "take", last_first)
     first, second = f"vec_add.json@{'a' * 32}", f"another.json@{'a' * 32}"
     room.queued = AHEAD
     room.drop(first)
