@@ -35,12 +35,12 @@ KIND_PARAMETERS: dict[InitKind, dict[str, float | None]] = {
 _UNIFORM_HIGH = {Category.FLOAT: 1.0, Category.COMPLEX: 1.0, Category.INT: 100, Category.BOOL: 1}
 
 
-def bind_case(request: R, case: CaseSpec, *, contract_file: str = "contract.json") -> R:
+def bind_case(request: R, case: CaseSpec) -> R:
     """`request` for one case: every symbol a number, every init parameter of its kind filled in, `cases` only this one.
 
     Raises `BundleError` listing every symbol that is not bound and every number that cannot be used.
     """
-    log = ProblemLog(contract_file)
+    log = ProblemLog("contract.json")
     update: dict[str, object] = {"cases": (case,)}
     for side in ("kernel", "ref_kernel", "custom_kernel"):
         kernel = getattr(request, side, None)

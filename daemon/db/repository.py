@@ -261,11 +261,6 @@ class Repository:
             values = {"result_json": rows.result_text(job_id, document)}
             return connection.execute(update(Job).where(*is_bare).values(**values)).rowcount == 1
 
-    def event(self, job_id: str | None, kind: str, detail: str | None = None) -> None:
-        """Note that something happened, to a job or (None) to the service. `kind`: at most 40 characters."""
-        with self._database.write() as connection:
-            rows.note(connection, job_id, kind, detail)
-
     def report_daemon(self, note: DaemonNote) -> bool:
         """Write down that this daemon lives, now by the database's clock. True: its host is drained, so that it shall
         take nothing new; it is then shown as draining.

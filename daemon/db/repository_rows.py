@@ -115,7 +115,7 @@ def outcome_of(connection: Connection, job_id: str, fence: int) -> AttemptOutcom
 
 
 def note(connection: Connection, job_id: str | None, kind: str, detail: str | None = None) -> None:
-    """Append one event."""
+    """Append one event, of a job or (None) of the service. `kind`: at most 40 characters."""
     connection.execute(_NOTE, {"job_id": job_id, "kind": kind, "detail": detail})
 
 

@@ -14,6 +14,9 @@ from typing import Any
 
 from daemon.executor import advice
 
+_MESSAGE_CHARS = 2000
+_TRACEBACK_CHARS = 16_384
+
 
 class KernelFault(Exception):  # noqa: N818 - not our error: the bundle's
     """The bundle's fault, with the verdict it deserves (`compile_error`, `runtime_error`, `unsupported`, …). `final`: a
@@ -136,7 +139,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return type(error) is RuntimeError and "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
-def _first_lines(error: BaseException, limit: int = 2000) -> str:
+def _first_lines(error: BaseException) -> str:
     """The message, without the advice that torch gives after a CUDA error's name."""
     try:
         text = str(error)
@@ -144,7 +147,7 @@ def _first_lines(error: BaseException, limit: int = 2000) -> str:
         text = f"its text cannot be had: {type(problem).__name__} in __str__"
     if type(error).__name__ == "AcceleratorError":
         text = text.partition("\n")[0]
-    return text[:limit] or "(no message)"
+    return text[:_MESSAGE_CHARS] or "(no message)"
 
 
 def user_traceback(error: BaseException, folder: Path) -> str:
@@ -166,5 +169,5 @@ def _user_frames(error: BaseException, folder: Path) -> list[traceback.FrameSumm
     return [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)]
 
 
-def _relative(text: str, folder: Path, limit: int = 16_384) -> str:
-    return text.replace(f"{folder}/", "")[:limit]
+def _relative(text: str, folder: Path) -> str:
+    return text.replace(f"{folder}/", "")[:_TRACEBACK_CHARS]

@@ -15,6 +15,7 @@ from conftest import Evald
 
 from daemon import onemount, retention
 from daemon.config import Settings
+from daemon.db import repository_rows
 
 NOBODY = 65534
 
@@ -180,7 +181,8 @@ def test_jobs_that_were_given_back_long_ago_go_unless_their_bundle_waits_under_t
 def test_a_job_made_long_ago_and_given_back_lately_stays(evald: Evald, past: PastHome) -> None:
     job_id = past.withdrawn("old")
     past.age(job_id, days=60)
-    past.repository.event(job_id, "withdrawn")
+    with past.database.write() as connection:
+        repository_rows.note(connection, job_id, "withdrawn")
     assert evald("cleanup", "--json").document()["job_ids"] == []
 
 

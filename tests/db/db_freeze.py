@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import postgres_server
 from db_examples import new_job, passed, wrong
 
-from daemon.db import migrate, revision
+from daemon.db import migrate, repository_rows, revision
 from daemon.db.connection import Database
 from daemon.db.records import DaemonNote, Description, Lease, NewJob, Published
 from daemon.db.repository import Repository
@@ -63,7 +63,8 @@ def fill(url: str) -> None:
     waiting = repository.lease(registered("waiting").job_id, "other-boot-2", 60)
     assert waiting is not None
     repository.defer(waiting, "it requires a GPU, this host has none")
-    repository.event(None, "service", "note")
+    with database.write() as connection:
+        repository_rows.note(connection, None, "service", "note")
     repository.report_daemon(DaemonNote("host-boot-1", "host", 1, "0.1.0", slots=2, inbox="/srv/inbox", lease_s=60))
     repository.drain("elsewhere")
     database.close()

@@ -610,12 +610,13 @@ def test_two_attempts_cannot_share_a_number(repository: Repository, database: Da
         )
 
 
-def test_events_are_appended(repository: Repository, history: History) -> None:
+def test_events_are_appended(repository: Repository, history: History, database: Database) -> None:
     lease = leased(repository)
-    repository.event(lease.job_id, "note", "hello \0")
-    repository.event(None, "daemon started", "host")
+    with database.write() as connection:
+        repository_rows.note(connection, lease.job_id, "note", "hello \0")
+        repository_rows.note(connection, None, "daemon started", "host")
     assert history.events(lease.job_id)[-1].detail == "hello \\x00"
     (event,) = history.events(None)
     assert event.kind == "daemon started"
-    with pytest.raises(StorageRefused):
-        repository.event("0" * 32, "note")
+    with pytest.raises(StorageRefused), database.write() as connection:
+        repository_rows.note(connection, "0" * 32, "note")
