@@ -3,7 +3,7 @@ Trusted side."""
 
 from __future__ import annotations
 
-from daemon.contract import IOContract, TensorSpec
+from daemon.contract import DTYPES, Category, IOContract, TensorSpec
 from daemon.executor.bundle import Request
 from daemon.executor.side import SidePlace
 from daemon.executor.verify import Tolerance, tolerance_for
@@ -14,10 +14,21 @@ def tolerances_of(candidate: SidePlace, request: Request, declared: list[IOContr
     found = []
     for position, index in enumerate(candidate.wiring.answer):
         spec = _declared_output(position, candidate, declared)
-        atol = spec.atol if spec and spec.atol is not None else request.atol
-        rtol = spec.rtol if spec and spec.rtol is not None else request.rtol
-        found.append(tolerance_for(candidate.wiring.fields[index].tensor.dtype, atol, rtol))
+        dtype = candidate.wiring.fields[index].tensor.dtype
+        atol, rtol = _for_all_outputs(request, dtype)
+        atol = spec.atol if spec and spec.atol is not None else atol
+        rtol = spec.rtol if spec and spec.rtol is not None else rtol
+        found.append(tolerance_for(dtype, atol, rtol))
     return found
+
+
+def _for_all_outputs(request: Request, dtype: str) -> tuple[float | None, float | None]:
+    """The contract's own `atol` and `rtol`, as far as they are meant for this dtype: what is near enough for numbers
+    that are rounded is, as a share of an index, another element."""
+    category = DTYPES[dtype].category
+    if category is Category.BOOL:
+        return None, None
+    return request.atol, None if category is Category.INT else request.rtol
 
 
 def _declared_output(position: int, candidate: SidePlace, declared: list[IOContract | None]) -> TensorSpec | None:

@@ -454,6 +454,23 @@ def test_embedded_data_static_args_and_tolerances_of_one_output(judge: JudgeOne)
     judge({**doc, "atol": 0.1}).ended(Verdict.WRONG_ANSWER)
 
 
+def test_a_tolerance_for_all_outputs_is_no_share_of_an_index_and_none_of_a_bool(judge: JudgeOne) -> None:
+    loose, sort = {"atol": 1e-2, "rtol": 1e-2}, model("torch.sort(x.flatten())")
+    index = "v, i = torch.sort(x.flatten())\nreturn v, torch.where(i > 100, i + 1, i)"
+    judge({**compare(sort, sort), **loose}).passed()
+    judge({**compare(forward(index, arguments="x"), sort), **loose}).ended(Verdict.WRONG_ANSWER, "atol 0.01, rtol 0")
+    judge({**compare(model("x < 9"), model("x > 0")), "atol": 1.0}).ended(Verdict.WRONG_ANSWER)
+
+
+def test_an_atol_for_all_outputs_is_for_whole_numbers_too_and_what_an_output_declares_counts(judge: JudgeOne) -> None:
+    quantized, nearly = model("(x * 9).to(torch.int8)"), model("(x * 9).to(torch.int8) + 1")
+    judge({**compare(nearly, quantized), "atol": 1}).passed()
+    judge({**compare(nearly, quantized), "rtol": 1}).ended(Verdict.WRONG_ANSWER)
+    declared = io(tensor("x", [8]), tensor("y", [8], "int32", role="output", rtol=0.01))
+    exact, off = (kernel(f"def f(x, y):\n    y.fill_({number})\n", io=declared) for number in (1000, 1001))
+    judge(compare({**off, "metadata": {"function_name": "f"}}, {**exact, "metadata": {"function_name": "f"}})).passed()
+
+
 def test_the_legacy_form_is_a_compare(judge: JudgeOne) -> None:
     doc = {"ref_code": kernel(ADD)["source_code"], "custom_code": forward("return a + b")}
     judge({key: value for key, value in FAST.items() if key != "timeout"} | doc).passed()
