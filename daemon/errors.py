@@ -65,6 +65,10 @@ class FoundSick(DeviceError):  # noqa: N818 - says what happened
     """The device was sick before the job came, which has no part in it."""
 
 
+class Hindered(HarnessError):  # noqa: N818 - says what happened
+    """Something that evald had started was killed, or was not there in time: the next one may be."""
+
+
 class NotBegun(HarnessError):  # noqa: N818 - says what happened
     """This host could not even begin the job. No attempt of it counts, as long as that is so whatever is in it."""
 

@@ -13,7 +13,7 @@ import socket
 import time
 from contextlib import suppress
 
-from daemon.errors import HarnessError
+from daemon.errors import HarnessError, Hindered
 from daemon.executor import protocol
 from daemon.executor.capture import Capture
 from daemon.executor.cell_settings import CellSettings
@@ -77,7 +77,9 @@ class Cell:
         how = ended.signal or f"exit code {ended.exit_code}"
         said = self.stderr.text()[-2000:] or "it said nothing"
         hint = "raise sandbox.memory_bytes: it was killed for want of memory" if ended.oom_killed else "evald doctor"
-        return HarnessError(f"a cell did not start ({how}): {said}", hint=hint)
+        is_hindered = ended.signal == "SIGKILL" and not ended.oom_killed  # by us, where it was late
+        kind = Hindered if is_hindered else HarnessError
+        return kind(f"a cell did not start ({how}): {said}", hint=hint)
 
     def _hear_hello(self, deadline: float) -> None:
         hello = self._receive(deadline)

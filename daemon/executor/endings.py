@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from daemon.errors import HarnessError
+from daemon.errors import Hindered
 from daemon.evaluation import Failure
 from daemon.executor.capture import printable
 from daemon.executor.programs import Ended
@@ -70,9 +70,9 @@ class Ending:
     stderr: str
 
     def require_its_own(self) -> None:
-        """Raises `HarnessError` when something else had killed it: that says nothing about the kernel in it."""
+        """Raises `Hindered` when something else had killed it: that says nothing about the kernel in it."""
         if self.ended.from_outside:
-            raise HarnessError("a cell was killed from outside, or what it was forked from", hint=WHY_KILLED)
+            raise Hindered("a cell was killed from outside, or what it was forked from", hint=WHY_KILLED)
 
     def meddled(self, what: str) -> CellFailed:
         """It sent what nobody had asked for, or what is no message."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from daemon import log
 from daemon.config import Settings
 from daemon.contract import CaseSpec, ParsedContract
-from daemon.errors import BundleError, DeviceError, FoundSick, HarnessError
+from daemon.errors import BundleError, DeviceError, FoundSick, HarnessError, Hindered
 from daemon.evaluation import CaseEvaluation, Evaluation
 from daemon.executor import catalog, environment, protocol
 from daemon.executor.builds import Builds
@@ -299,7 +299,8 @@ def _main(argv: list[str]) -> int:
         judge = Judge(settings, int(argv[2]), device)
         judge.prove()
     except Exception as error:  # noqa: BLE001 - the judge's main: its parent must hear why it could not start
-        protocol.send(channel, {"type": "unusable", "message": str(error)})
+        is_passing = isinstance(error, Hindered)
+        protocol.send(channel, {"type": "unusable", "message": str(error), "passing": is_passing})
         return 1
     protocol.send(channel, {"type": "ready"})
     serve(channel, judge, reservation)

@@ -132,6 +132,13 @@ class SandboxedProgram(_Base):
         """Whether its pid 1 is gone, or goes within `timeout_s`."""
         return bool(select.select([self._init_fd], [], [], timeout_s)[0])
 
+    def was_killed(self, timeout_s: float) -> bool:
+        """Whether it is gone, or goes within `timeout_s`, because somebody killed it: bubblewrap says that of what it
+        runs as a shell does."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout_s) in (-signal.SIGKILL, 128 + signal.SIGKILL)
+        return False
+
     def last_words(self) -> str:
         """What it has written to stderr and nobody has read yet."""
         with suppress(BlockingIOError, OSError):

@@ -45,11 +45,12 @@ class TrustedProcess:
         return self.program.poll() is None
 
     def await_ready(self) -> None:
-        """Raises `OperatorError` when it says that this host is not fit for it, `HarnessError` when it died."""
+        """Raises `OperatorError` when it says that this host is not fit for it, `HarnessError` when it died, or says
+        that the next one may be able to."""
         while (message := self.receive(_START_LIMIT_S))["type"] == "waiting":
             self._complaint.say(str(message["text"]))
         if message["type"] == "unusable":
-            raise OperatorError(str(message["message"]))
+            raise (HarnessError if message.get("passing") else OperatorError)(str(message["message"]))
 
     def send(self, message: protocol.Message) -> None:
         """Raises `HarnessError`."""

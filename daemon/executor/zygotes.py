@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.errors import HarnessError
+from daemon.errors import HarnessError, Hindered
 from daemon.executor import protocol
 from daemon.executor.programs import ForkedProgram, SandboxedProgram
 from daemon.executor.sandbox import bubblewrap
@@ -35,7 +35,7 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 _ARGV = (sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.zygote")
 
 
-class ZygoteEnded(HarnessError):  # noqa: N818 - says what happened
+class ZygoteEnded(Hindered):
     """There is nothing left to fork from."""
 
 
@@ -83,14 +83,16 @@ class Zygote:
         self._program.kill()
 
     def await_ready(self) -> None:
-        """Wait until it has imported what cells need. Raises `HarnessError`."""
+        """Wait until it has imported what cells need. Raises `HarnessError`, `Hindered` where it was killed or late."""
         if self._is_ready:
             return
         self._channel.settimeout(max(self._deadline - time.monotonic(), 0.001))
         try:
             protocol.receive(self._channel, self._reader)
         except (protocol.ClosedError, protocol.ProtocolError, TimeoutError) as error:
-            raise HarnessError(f"a cell did not start: {self._words()}", hint="evald doctor") from error
+            is_hindered = isinstance(error, TimeoutError) or self._program.was_killed(_END_S)
+            kind = Hindered if is_hindered else HarnessError
+            raise kind(f"a cell did not start: {self._words()}", hint="evald doctor") from error
         self._is_ready = True
 
     def fork(self, birth: Birth, channel_fd: int) -> ForkedProgram:
@@ -137,7 +139,7 @@ class Zygote:
         """From the first word of a cell's pid 1 to the cell on its way."""
         ready, _, _ = select.select([status], [], [], birth.timeout_s)
         if not ready:
-            raise HarnessError("a cell did not start: its zygote does not answer")
+            raise Hindered("a cell did not start: its zygote does not answer")
         word, ancillary, _, _ = status.recvmsg(4096, socket.CMSG_SPACE(_UCRED.size))
         if word != b"born":
             said = word.decode("utf-8", "replace") or self._words()

@@ -16,6 +16,7 @@ import pytest
 from executor_bundles import Judged, JudgeOne, compare, forward, write_bundle
 from executor_settings import cell_uid, small_settings, uids_from
 
+from daemon.config import Deadlines
 from daemon.engine import JobSpec
 from daemon.errors import HarnessError, LostClaim, OperatorError
 from daemon.executor import owner, scratch
@@ -289,6 +290,18 @@ def test_a_host_without_bubblewrap_judges_nothing_and_says_what_to_install(
     engine = LocalEngine(small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(5)}))
     try:
         with pytest.raises(OperatorError, match="bubblewrap"):
+            engine.start()
+    finally:
+        engine.close()
+
+
+def test_a_host_on_which_a_cell_is_not_there_in_time_is_not_said_to_be_unfit(tmp_path: Path) -> None:
+    """Or a daemon that starts on a busy host, or where the kernel has just taken a cell for want of memory, would not
+    be started again."""
+    deadlines = Deadlines(start_s=0.01)
+    engine = LocalEngine(small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(5)}, deadlines=deadlines))
+    try:
+        with pytest.raises(HarnessError, match="a cell did not start"):
             engine.start()
     finally:
         engine.close()

@@ -18,7 +18,7 @@ import pytest
 from executor_bundles import JudgeOne, compare, forward
 from executor_settings import cell_uid, small_settings
 
-from daemon.errors import HarnessError
+from daemon.errors import HarnessError, Hindered
 from daemon.executor import supervise
 from daemon.executor import zygote as zygote_process
 from daemon.executor.cell_settings import CellSettings
@@ -114,6 +114,22 @@ def test_a_zygote_that_died_takes_its_cells_along_and_is_replaced(kept: Kept) ->
     again = kept.start()
     assert kept.zygote is not before
     again.kill()
+
+
+@pytest.mark.parametrize("whose", ["zygote", "cell"])
+def test_who_was_killed_while_it_came_up_says_nothing_about_the_host(kept: Kept, whose: str) -> None:
+    if whose == "zygote":
+        coming = Zygote(kept.cells._policy(), 60)
+        signal.pidfd_send_signal(coming._program._init_fd, signal.SIGKILL)
+        with pytest.raises(Hindered, match="a cell did not start"):
+            coming.await_ready()
+        coming.close()
+        return
+    cell = kept.cells.start(Side.CANDIDATE)
+    assert isinstance(cell.program, ForkedProgram)
+    signal.pidfd_send_signal(cell.program._init_fd, signal.SIGKILL)
+    with pytest.raises(Hindered, match="a cell did not start"):
+        cell.greet()
 
 
 @pytest.mark.parametrize("whose", ["zygote", "cell"])
