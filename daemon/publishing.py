@@ -52,8 +52,8 @@ class Publisher:
     def claim(self, name: str, *, came_later: bool = False) -> Claimed:
         """Take `inbox/NAME`. A job id in the name counts, unless its job has ended (whoever drops that bundle again
         wants it judged again) or is another submitter's, who waits for its result; of an id that no job has, unless the
-        entry `came_later` than another with it. Raises as `Spool.claim`, and `HarnessError` when the database does not
-        answer."""
+        entry `came_later` than another with it, or there is a result of a job that a database before this one had.
+        Raises as `Spool.claim`, and `HarnessError` when the database does not answer."""
         _, chosen = split_job_id(name)
         return self._spool.claim(name, anew=chosen is not None and self._is_taken(chosen, name, came_later=came_later))
 
@@ -61,12 +61,16 @@ class Publisher:
         """Whether this id of `inbox/NAME` is not, or no longer, to be had."""
         known = self._repository.bundle_of(job_id)
         if known is None:
-            return came_later
+            return came_later or self._has_result(job_id)
         state, uid, _ = known
         is_anothers = uid not in (None, self._spool.submitter_of(name))
         if is_anothers and not state.final:
             log.story("its id is another submitter's", name=name, id=job_id)
         return state.final or is_anothers
+
+    def _has_result(self, job_id: str) -> bool:
+        """Whether there is one to be seen: another one of this id would find its place taken."""
+        return bool(results.released(self._paths, job_id))
 
     def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
         """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
@@ -147,7 +151,7 @@ class Publisher:
         """Claim `inbox/NAME`, whose name has that id, with its lease; where that job has ended, as another one. None
         for another submitter's. When the database cannot be told, the bundle goes back."""
         state, uid, _ = self._repository.bundle_of(job_id) or (None, None, None)
-        has_ended = state is not None and state.final
+        has_ended = self._has_result(job_id) if state is None else state.final
         if not has_ended and uid not in (None, self._spool.submitter_of(name)):
             return None
         claimed = self._spool.claim(name, anew=has_ended)

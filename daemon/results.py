@@ -140,6 +140,23 @@ def _timing(timing: Timing | None) -> dict[str, Any] | None:
     return None if timing is None else timing.model_dump(mode="json", exclude=set(_RAW))
 
 
+def evaluation_of(folder: Path) -> tuple[dict[str, Any], Evaluation]:
+    """A visible result, and what the engine had answered, without what only its tools wrote. Raises `OSError`, and
+    `ValueError` or `LookupError` for what is no result."""
+    told = json.loads((folder / RESULT_FILE).read_text("utf-8"))
+    raw = {(one.pop("case"), one.pop("side")): one for one in json.loads((folder / SAMPLES_FILE).read_text("utf-8"))}
+    cases = []
+    for case in told["cases"]:
+        timings = {
+            name: {**case[name], **raw[case["name"], str(side)]}
+            for name, side in (("timing", Side.CANDIDATE), ("ref_timing", Side.REFERENCE))
+            if case[name] is not None
+        }
+        cases.append({**case, **timings})
+    known = {name: told[name] for name in Evaluation.model_fields if name in told}
+    return told, Evaluation.model_validate({**known, "cases": cases})
+
+
 def _samples(evaluation: Evaluation) -> list[dict[str, Any]]:
     return [
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import sqlite3
@@ -86,6 +87,43 @@ def test_a_drained_backup_restores_everything_and_judges_what_waited_once(
         wait_for(lambda: there.has_results("waits"), "what waited to be judged")
         wait_for(lambda: there.faults(*OLD, "waits") == [], "everything put away")
         assert {job.attempts for job in there.jobs().values()} == {1}
+
+
+def test_a_job_that_ended_after_the_copy_ends_as_its_result_says(
+    here: Place, copied_to: Callable[[], Restore], tmp_path: Path
+) -> None:
+    here.drop("late")
+    here.start(REHEARSAL_S="4")
+    wait_for(lambda: here.state("late") == "running", "a job to run")
+    restore = copied_to()
+    wait_for(lambda: here.has_results("late"), "its result")
+    shutil.copytree(here.home / "results", tmp_path / "restored" / "results", symlinks=True)
+    with place(tmp_path / "restored", restore(tmp_path / "restored")) as there:
+        there.start(LEASE_S="2")
+        wait_for(lambda: there.state("late") in ("finished", "broken"), "the job to end", 60)
+        ended = json.loads(there.evald("show", "late", "--json").stdout)
+        assert ended["result"] == json.loads((there.home / "results" / "by-name" / "late" / "result.json").read_text())
+        assert there.faults("late") == []
+
+
+def test_a_bundle_that_comes_again_after_its_database_was_lost_is_another_job_beside_the_old_result(
+    tmp_path: Path,
+) -> None:
+    with place(tmp_path / "home") as here:
+        here.drop("again")
+        first = here.start()
+        wait_for(lambda: here.has_results("again") and here.faults("again") == [], "the result")
+        assert first.stop() == 0
+        before = here.jobs()["again"].job_id
+        for file in (here.home / "state").glob("evald.sqlite3*"):
+            file.unlink()
+        [archived] = (here.home / "archive").iterdir()
+        archived.rename(here.home / "inbox" / archived.name)
+        here.start()
+        wait_for(lambda: here.state("again") == "finished", "it to be judged again")
+        after = here.jobs()["again"].job_id
+        results = {path.parent.name for path in (here.home / "results").glob("[0-9]*/*/result.json")}
+        assert results == {before, after} and before != after
 
 
 def test_a_copy_of_the_history_made_at_work_restores_and_judges_nothing_twice(

@@ -222,6 +222,17 @@ def test_the_name_of_a_result_that_a_kill_left_in_the_outbox_stays(paths: Paths)
     assert (by_name / "one" / "result.json").is_file()
 
 
+def test_a_visible_result_says_all_that_the_engine_had_answered_but_what_tools_wrote(paths: Paths) -> None:
+    failure = Failure(phase=Phase.CHECK, side=Side.CANDIDATE, message="off by one")
+    wrong = CaseEvaluation(name="b", bind={"N": 3}, verdict=Verdict.WRONG_ANSWER, phase=Phase.CHECK, failure=failure)
+    timed = case("a", 0.1, 1 / 3).model_copy(update={"tool_reports": {"memcheck.txt": "x"}, "labels": ("weak_check",)})
+    answered = passed(timed, wrong).model_copy(update={"notes": ("slow",), "evaluate_ms": 2.5})
+    document = results.document(results.Subject("1" * 32, "add"), answered, NOW)
+    folder = results.release(paths, results.stage(paths, document, answered, 1), NOW, "add")
+    expected = answered.model_copy(update={"cases": (timed.model_copy(update={"tool_reports": {}}), wrong)})
+    assert results.evaluation_of(folder) == (document, expected)
+
+
 def test_counters_stand_where_clients_look_and_the_tools_own_reports_lie_beside_the_result(paths: Paths) -> None:
     counted = {"custom_device_metrics": {"speed_of_light": {"compute_throughput_pct": 40.0}}}
     one = case("default", 1.0, 2.0).model_copy(
