@@ -103,7 +103,9 @@ class KernelReader:
         if not isinstance(source, str):
             self.log.add(path, "is required" if source is None else f"must be text, got {shown(source)}")
             return None
-        draft = KernelDraft(path, kernel_type, inline_source(source, self.limits.source_bytes, path, self.log))
+        draft = KernelDraft(
+            path, kernel_type, inline_source(source, self.files, self.limits.source_bytes, path, self.log)
+        )
         self._type_of(draft)
         return draft
 
@@ -129,7 +131,7 @@ class KernelReader:
         source_code, source_file = _text(raw, "source_code"), _text(raw, "source_file")
         if source_code is not None:
             where = child(draft.path, "source_code")
-            draft.source = inline_source(source_code, self.limits.source_bytes, where, self.log)
+            draft.source = inline_source(source_code, self.files, self.limits.source_bytes, where, self.log)
         if source_file is not None:
             where = child(draft.path, "source_file")
             found = file_source(source_file, self.files, self.limits.source_bytes, where, self.log)

@@ -13,13 +13,15 @@ from daemon.contract.request import KernelSpec
 _MAX_FILES_COMPARED = 2000
 
 
-def inline_source(text: str, limit_bytes: int, field: str, log: ProblemLog) -> str:
-    """`text`, checked."""
+def inline_source(text: str, files: Mapping[str, bytes], limit_bytes: int, field: str, log: ProblemLog) -> str:
+    """`text`, checked. `files`: those of the bundle, whose names are no sources."""
     size = len(text.encode())
     if size > limit_bytes:
         log.add(field, f"the source has {size} bytes, the limit is {limit_bytes}")
     elif not text.strip():
         log.add(field, "the source is empty")
+    elif text.strip() in files:
+        log.add(field, f"{shown(text.strip())} is the name of a file, here stands its text; source_file takes the name")
     return text
 
 

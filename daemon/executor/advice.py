@@ -14,12 +14,15 @@ _MEANINGS = (
     ("Torch not compiled with CUDA enabled", _NO_GPU),
     ("No CUDA GPUs are available", _NO_GPU),
     ("Found no NVIDIA driver", _NO_GPU),
+    ("0 active drivers", _NO_GPU),
     ("CUDA_HOME environment variable is not set", "there is no CUDA toolkit here, or torch is a build for CPUs"),
+    ("attempted relative import", "a source is no package: import what lies beside it without dots in front"),
     ("does not require grad", "gradients are off: x.requires_grad_() under torch.enable_grad(), in every call"),
 )
 
 _FENCE = "```"
 _QUOTING = re.compile(r"\"{3}|'{3}|/\*")  # what a fence may stand inside of and be no mistake
+_COMMAND = re.compile(r"[%!]\s*[A-Za-z]")
 _TAG = re.compile(r"</?\w+>|<\|")
 _SHOWN = 40
 _WANTS_GPU = re.compile(r"\b(cuda|gpus?)\b", re.IGNORECASE)
@@ -43,6 +46,9 @@ def on_source(text: str, error: BaseException | None) -> str:
         pointed_at.append(fence)
     if any(number < len(lines) and lines[number].startswith(_FENCE) for number in pointed_at):
         return f" (line {pointed_at[-1] + 1} is a markdown fence: give what is between the fences alone)"
+    command = next((number for number in pointed_at if number < len(lines) and _COMMAND.match(lines[number])), None)
+    if command is not None:
+        return f" (line {command + 1} is a command of notebooks, {lines[command][:_SHOWN]}: leave it out)"
     first = next((number for number, line in enumerate(lines) if line), None)
     if first is not None and _TAG.match(lines[first]):
         return f" (line {first + 1} is a tag, {lines[first][:_SHOWN]}: give the code alone)"

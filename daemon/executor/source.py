@@ -85,8 +85,9 @@ def import_source(source: Source, names: dict[str, Any]) -> ModuleType:
     lines.
 
     The file's folder and the bundle's go to the *end* of the module path: a `statistics.py` in one does not replace
-    the library's.
+    the library's. Whoever reads the command line finds the file and no arguments, as when it is run by hand.
     """
+    sys.argv[:] = [str(source.path)]
     for folder in (source.path.parent, source.folder):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
@@ -103,7 +104,7 @@ def import_source(source: Source, names: dict[str, Any]) -> ModuleType:
         raise
     except BaseException as error:
         fault = fault_from(error, source.folder, "compile_error", "while importing")
-        fault.message += _shadowed(error, source.folder)
+        fault.message += _shadowed(error, source.folder) + _exits(error)
         raise fault from error
     return module
 
@@ -116,6 +117,13 @@ def _shadowed(error: BaseException, folder: Path) -> str:
     if not own or found is None or Path(found).is_relative_to(folder):
         return ""
     return f" ({own[0]} of the bundle is not it: rename it, {name!r} is a module of this host)"
+
+
+def _exits(error: BaseException) -> str:
+    """What a source that is also a script has to do so that it can be imported."""
+    if not isinstance(error, SystemExit):
+        return ""
+    return ' (a source is imported: what it does as a script belongs below if __name__ == "__main__":)'
 
 
 def fault_from(error: BaseException, folder: Path, verdict: str, doing: str) -> KernelFault:

@@ -252,8 +252,23 @@ class Workload:
         """One call on slot 0's inputs, to learn what comes back."""
         slots = self._attachments.slots()
         _seed(message["seed"])
-        value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0), "in the call")
+        try:
+            value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0), "in the call")
+        except KernelFault as fault:
+            fault.message += self._one_dict(fault.__cause__)
+            raise
         return value
+
+    def _one_dict(self, error: BaseException | None) -> str:
+        """That a dict was one argument, where whoever wrote the source seems to have meant one for each of its keys."""
+        node, _ = self._described.get("inputs", ({}, []))
+        wanted = self._loaded().parameters
+        if not isinstance(error, TypeError) or "d" not in node or not wanted:
+            return ""
+        keys = [str(key) for key, _ in node["d"]]
+        if not set(wanted) <= set(keys):
+            return ""
+        return f" (the dict that get_inputs() gives is one argument: let it give a list of {', '.join(keys)})"
 
     def _export_exact(self, _message: Message) -> Any:
         """The call on slot 0's inputs with every float a float64: the module's, the arguments', and new ones'. The cell

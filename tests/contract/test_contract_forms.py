@@ -355,6 +355,15 @@ def test_a_missing_source_file_suggests_the_nearest_name() -> None:
     assert only(from_file("kernal.cu"), FILES).suggestion == "kernel.cu"
 
 
+def test_the_name_of_a_file_in_place_of_its_text_is_no_source() -> None:
+    """It was judged as one: `kernel.py` is an expression, and ended as a NameError."""
+    wrong = changed(evaluate(), "kernel.source_code", "kernel.cu\n")
+    assert fields(wrong, FILES) == ["kernel.source_code"]
+    assert "source_file takes the name" in only(wrong, FILES).message
+    assert fields(wrong) == []
+    assert fields({"ref_code": "kernel.cu", "custom_code": "x"}, FILES) == ["ref_code"]
+
+
 def test_only_the_named_file_is_read() -> None:
     class Counting(Mapping[str, bytes]):
         read: list[str] = []  # noqa: RUF012 - one instance

@@ -289,8 +289,9 @@ def test_a_single_number_is_no_weak_check_unless_it_is_always_the_same(judge: Ju
         ("Here it is:\n\n```python\nx = 1\n```\n", ("SyntaxError", "line 3 is a markdown fence")),
         ("class ModelNew:\n    pass\n```\nIt is fast.\n", ("SyntaxError", "line 3 is a markdown fence")),
         ("<think>\nA relu.\n</think>\n", ("SyntaxError", "line 1 is a tag, <think>")),
+        ("%load_ext cuda\nx = 1\n", ("SyntaxError", "line 1 is a command of notebooks, %load_ext cuda")),
     ],
-    ids=["instance", "fence", "prose", "end-of-fence", "tag"],
+    ids=["instance", "fence", "prose", "end-of-fence", "tag", "notebook"],
 )
 def test_what_is_no_class_and_no_python_is_told(judge: JudgeOne, source: str, words: tuple[str, ...]) -> None:
     judged = judge(compare(source)).ended(Verdict.COMPILE_ERROR, *words)
@@ -314,8 +315,15 @@ def test_a_fence_in_a_docstring_is_no_reason(judge: JudgeOne) -> None:
             "class ModelNew:\n    def __call__(self, a, b):\n        return a + b\n",
             ("it has '__call__'", "method_name"),
         ),
+        ("from .beside import add\n" + forward("return add(a, b)"), ("relative import", "without dots in front")),
+        (
+            "import triton\nDEVICE = triton.runtime.driver.active.get_active_torch_device()\n"
+            + forward("return a + b"),
+            ("no GPU here",),
+        ),
+        (forward("return a + b") + "\nraise SystemExit(0)\n", ("SystemExit", 'if __name__ == "__main__"')),
     ],
-    ids=["gradients", "no-gpu", "own-check", "call"],
+    ids=["gradients", "no-gpu", "own-check", "call", "relative", "no-driver", "script"],
 )
 def test_what_an_error_means_here_is_said_beside_it(judge: JudgeOne, custom: str, words: tuple[str, ...]) -> None:
     judged = judge(compare(custom))
@@ -354,6 +362,29 @@ def test_a_constructor_that_takes_other_arguments_than_the_references_is_told_wh
     given = "def get_init_inputs():\n    return [[8], {'bias': False}]\n"
     judged = judge(compare(custom, reference + given))
     judged.ended(Verdict.COMPILE_ERROR, "TypeError", "get_init_inputs() of the reference gives")
+
+
+def test_a_custom_class_without_a_constructor_is_told_which_arguments_the_reference_has(judge: JudgeOne) -> None:
+    reference = model("x", init="pass").replace("(self):", "(self, channels):")
+    judged = judge(compare(model("x"), reference + "def get_init_inputs():\n    return [8]\n"))
+    judged.ended(Verdict.COMPILE_ERROR, "TypeError", "get_init_inputs() of the reference gives 1 by position")
+
+
+def test_a_source_that_reads_its_command_line_finds_its_name_and_no_arguments(judge: JudgeOne) -> None:
+    """It found those of evald's own process, which an argparse at the top of a kernel refused."""
+    reads = (
+        "import argparse, sys\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--size', type=int, default=8)\n"
+        "assert parser.parse_args().size == 8 and sys.argv == [__file__]\n"
+    )
+    judge(compare(reads + forward("return a + b"))).passed()
+
+
+def test_a_dict_of_inputs_that_was_meant_as_arguments_is_told_to_be_one(judge: JudgeOne) -> None:
+    source = "class Model(nn.Module):\n    def forward(self, *, a, b):\n        return a + b\n"
+    inputs = "def get_inputs():\n    return {'a': torch.randn(4), 'b': torch.randn(4)}\n"
+    judge(compare(source, source + inputs)).ended(Verdict.REJECTED, "TypeError", "is one argument", "a list of a, b")
 
 
 def test_a_source_in_a_folder_finds_what_lies_beside_it_and_above(judge: JudgeOne) -> None:

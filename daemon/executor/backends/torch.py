@@ -50,7 +50,7 @@ def from_module(module: ModuleType, source: Source) -> Kernel:
             instance = model_class(*args, **kwargs)
         except BaseException as error:
             fault = fault_from(error, source.folder, "compile_error", f"constructing {model_class.__name__}")
-            if isinstance(error, TypeError) and not _fits(inspect.signature(model_class), args, kwargs):
+            if isinstance(error, TypeError) and not _takes(model_class, args, kwargs):
                 fault.message += _where_from(args, kwargs)
             raise fault from error
         # Calling the instance runs hooks, as users of nn.Module expect.
@@ -90,6 +90,14 @@ def _fits(signature: inspect.Signature, args: Sequence[Any], kwargs: dict[str, A
     except TypeError:
         return False
     return True
+
+
+def _takes(model_class: Any, args: list[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether a constructor takes these arguments: that of `nn.Module`, where a class has none of its own, takes none,
+    whatever its signature says."""
+    if getattr(model_class, "__init__", None) is nn.Module.__init__:
+        return not (args or kwargs)
+    return _fits(inspect.signature(model_class), args, kwargs)
 
 
 def _not_constructed(*_: Any) -> Any:
