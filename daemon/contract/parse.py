@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from pydantic import JsonValue
 
@@ -87,6 +89,7 @@ def _read_request(
     work = read_work(raw.get("work"), log)
     drafts = _read_kernels(raw, form, reader)
     _check_static_args(raw.get("static_args"), drafts, log)
+    _check_imports(drafts, reader)
     check_cases(drafts, work, cases, reader.limits, log)
     if log.problems or shared is None:
         return None, notes
@@ -178,6 +181,28 @@ def _check_static_args(static_args: JsonValue, drafts: Mapping[str, KernelDraft]
             log.add(field, f"{shown(name)} is not an argument (arguments: {listed})", nearest(name, names))
         elif roles.get(name, "input") != "input":
             log.add(field, f"{shown(name)} is {roles[name]}; only an input can stay the same")
+
+
+def _check_imports(drafts: Mapping[str, KernelDraft], reader: KernelReader) -> None:
+    """Warn of a kernel that imports the other one's source, which its cell does not have."""
+    for draft in drafts.values():
+        for other in drafts.values():
+            source = PurePosixPath(other.source_file or "")
+            if draft.source_file == other.source_file or source.suffix != ".py":
+                continue
+            if _imports(source.stem, draft.source) and not _is_also(source, reader.files):
+                message = f"imports {source.stem}, but does not get to see {source}, the source of {other.path}"
+                reader.log.caution(draft.path, f"{message}: what both need belongs into a third file")
+
+
+def _imports(module: str, text: str) -> bool:
+    return re.search(rf"^[ \t]*(?:from|import)[ \t]+{re.escape(module)}\b", text, re.MULTILINE) is not None
+
+
+def _is_also(source: PurePosixPath, files: Iterable[str]) -> bool:
+    """Whether another file or folder of the bundle has the name under which `source` would be imported."""
+    others = (PurePosixPath(file) for file in files)
+    return any(source.stem in (other.stem, *other.parts) for other in others if other != source)
 
 
 def _assembled(

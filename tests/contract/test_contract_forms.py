@@ -364,6 +364,21 @@ def test_the_name_of_a_file_in_place_of_its_text_is_no_source() -> None:
     assert fields({"ref_code": "kernel.cu", "custom_code": "x"}, FILES) == ["ref_code"]
 
 
+def test_a_kernel_that_imports_the_other_ones_source_is_warned() -> None:
+    document = changed(
+        compare(), "custom_kernel.source_code", "from reference import Model\nclass ModelNew(Model): pass\n"
+    )
+    document["ref_kernel"] = {"source_file": "reference.py", "kernel_type": "torch"}
+
+    def warned(*others: str) -> list[str]:
+        files = {name: b"class Model: pass\n" for name in ("reference.py", *others)}
+        return [warning.message for warning in parsed(document, files).warnings]
+
+    (message,) = warned("referee.py")
+    assert "does not get to see reference.py, the source of ref_kernel" in message
+    assert warned("lib/reference.py") == warned("reference/__init__.py") == []
+
+
 def test_only_the_named_file_is_read() -> None:
     class Counting(Mapping[str, bytes]):
         read: list[str] = []  # noqa: RUF012 - one instance
