@@ -49,6 +49,9 @@ def all_checks(loaded: LoadedSettings) -> Iterator[Check]:
 def _home(settings: Settings) -> Check:
     paths = settings.paths
     if not paths.home.exists() and not paths.inbox.exists():
+        if _is_refused(place := _existing(paths.home)):
+            message = f"{paths.home} is not there, and this user may not make it in {place}"
+            return Check("home", Status.FAIL, message, "name one where you may write, with --home DIR or EVALD_HOME")
         return Check("home", Status.OK, f"{paths.home} is not there yet; evald run makes it")
     folders = (*paths.spool, *results.shown_in(paths), paths.outbox, paths.state, paths.jobs)
     unwritable = [str(folder) for folder in folders if _is_refused(folder)]

@@ -239,3 +239,16 @@ def test_doctor_tells_a_user_whose_evald_it_is_not_which_folders_are_closed(serv
     with somebody_else(served):
         checked = checks._home(settings)
     assert (checked.status, str(settings.paths.state) in checked.message) == (Status.FAIL, True)
+
+
+def test_doctor_says_of_a_home_that_is_not_there_whether_this_user_may_make_it(served: Path) -> None:
+    """It was fine, and `evald run` ended with "Permission denied"."""
+    place = served / "closed"
+    place.mkdir(mode=0o755)
+    settings = Settings(home=place / "by-hand" / "home")
+    assert checks._home(settings).status is Status.OK
+    if os.geteuid() != 0:
+        place.chmod(0o555)
+    with somebody_else(served):
+        checked = checks._home(settings)
+    assert (checked.status, f"may not make it in {place}" in checked.message) == (Status.FAIL, True)
