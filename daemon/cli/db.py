@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from daemon.layers import LoadedSettings
 
 
-@click.group("db", context_settings={"help_option_names": ["-h", "--help"]})
-def command() -> None:
+@click.group("db", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def command(ctx: click.Context, /) -> None:
     """Look at the schema of the database, or bring it to the one this evald needs."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
-@command.command("current")
+@command.command("current", short_help="print its schema revision and the one needed")
 @settings_options()
 @json_option
 def current(*, loaded: LoadedSettings, as_json: bool) -> int:
@@ -42,7 +45,7 @@ def current(*, loaded: LoadedSettings, as_json: bool) -> int:
     return 0 if ready else 2
 
 
-@command.command("upgrade")
+@command.command("upgrade", short_help="bring it to the schema needed")
 @settings_options()
 @click.option("--force", is_flag=True, help="Also while daemons use it: theirs is the old schema.")
 @json_option

@@ -50,6 +50,15 @@ def test_a_mistake_is_named_with_what_to_type(evald: Evald, args: tuple[str, ...
         assert word in ran.err
 
 
+def test_a_group_without_a_command_is_asked_what_it_has(evald: Evald) -> None:
+    """`evald db` was an error whose message was the help, with its lines cut off."""
+    for group in ((), ("db",)):
+        ran = evald(*group)
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out.startswith("Usage: evald")
+        assert "..." not in ran.out.partition("\n")[2]
+
+
 @pytest.mark.parametrize(
     ("args", "typed"),
     [
