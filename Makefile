@@ -8,7 +8,7 @@ WORKERS ?= 3
 
 BIN := $(VENV)/bin
 # pip compiles on one core what it installs, a third of its time; compileall on all of them.
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile -c constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt
 COMPILE := $(BIN)/python -m compileall -qq -j 0
 STAMP := $(VENV)/.evald-installed
 PACKAGES := bubblewrap g++ python3-dev python3-venv util-linux
@@ -57,9 +57,9 @@ guest-system: test-system
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) setuptools
-	$(PIP) torch
-	$(PIP) -e '.[dev]'
+	$(PIP) -qq setuptools
+	$(PIP) torch  # up to 3 GB: whoever waits for it sees it come
+	$(PIP) -qq -e '.[dev]'
 	@$(COMPILE) $(VENV)/lib || true  # some packages hold files that are not for this Python
 	@$(COMPILE) daemon migrations  # who may not write here would compile them at every start
 	@touch $@
