@@ -69,10 +69,6 @@ class Hindered(HarnessError):  # noqa: N818 - says what happened
     """Something that evald had started was killed, or was not there in time: the next one may be."""
 
 
-class BundleGone(HarnessError):  # noqa: N818 - says what happened
-    """The job's bundle is neither claimed nor in the inbox."""
-
-
 class NotBegun(HarnessError):  # noqa: N818 - says what happened
     """This host could not even begin the job. No attempt of it counts, as long as that is so whatever is in it."""
 

@@ -19,10 +19,10 @@ from daemon import failpoints, fsio, log, results
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
 from daemon.db.errors import StorageUnavailable
-from daemon.db.records import Description, Lease, Published
+from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, JobSpec, Progress
-from daemon.errors import BundleError, BundleGone, HarnessError, LostClaim, NoDevice, NotBegun, NotKept, OutOfReach
+from daemon.errors import BundleError, HarnessError, LostClaim, NoDevice, NotBegun, NotKept, OutOfReach
 from daemon.evaluation import Evaluation
 from daemon.intake.copying import CopiedBundle, private_copy
 from daemon.intake.owner import WorkName
@@ -31,7 +31,6 @@ from daemon.intake.spool import Claimed, Spool
 from daemon.lifecycle import JobState
 from daemon.publishing import Finished, Publisher, new_job
 from daemon.room import Room
-from daemon.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -106,16 +105,18 @@ class Clerk:
         Raises `NotBegun` or `NotKept` when this host has no room to judge anything now: the job waits as before. Raises
         `HarnessError` when the database cannot be told: the result is then in the outbox.
         """
+        return self.publisher.judged_before(lease) or self._judge(lease, on_progress)
+
+    def _judge(self, lease: Lease, on_progress: Callable[[Progress], None]) -> Finished | Deferred | Unended:
         try:
             outcome = self._evaluate(lease, on_progress)
         except LostClaim as error:  # also how a stop ends it: the reason tells which
             log.story("let go", job=lease.job_id, name=lease.name, reason=error)
             return Unended.LOST
-        except BundleGone as error:
-            return self._judged_before(lease) or self._after_fault(lease, error)
-        except (HarnessError, OSError) as error:
-            ours = error if isinstance(error, HarnessError) else HarnessError(f"this host's disk: {error}")
-            return self._after_fault(lease, ours)
+        except HarnessError as error:
+            return self._after_fault(lease, error)
+        except OSError as error:
+            return self._after_fault(lease, HarnessError(f"this host's disk: {error}"))
         finally:
             self._drop_copy(lease)
         if isinstance(outcome, Deferred):
@@ -182,7 +183,7 @@ class Clerk:
                 f"the bundle of job {lease.job_id} is not in {self._paths.work}: {entry.owner.tag} has claimed it",
                 hint="daemons of one database share one inbox: name that one here, or use a database of your own",
             )
-        raise BundleGone(f"the bundle of job {lease.job_id} is not in {self._paths.work} (any more)")
+        raise HarnessError(f"the bundle of job {lease.job_id} is not in {self._paths.work} (any more)")
 
     def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | Unended:
         """Our fault: try again, or give up after the last attempt with a result that says so. No fault when the job was
@@ -211,23 +212,6 @@ class Clerk:
         if state is not JobState.BROKEN:
             return Unended.RETRIED
         return self.publisher.give_up(lease, str(error))
-
-    def _judged_before(self, lease: Lease) -> Finished | None:
-        """The end of a job that the database has forgotten, for it was restored from a copy, or its server has lost
-        what it wrote last: as the visible result has it. None where there is none, or the job is somebody else's."""
-        for folder in results.released(self._paths, lease.job_id):
-            try:
-                document, evaluation = results.evaluation_of(folder)
-            except (OSError, ValueError, LookupError, TypeError) as error:
-                log.story("a result cannot be read", level=30, job=lease.job_id, folder=folder, reason=error)
-                continue
-            if evaluation.verdict is Verdict.HARNESS_ERROR:  # that is about to be said again
-                continue
-            with suppress(LostClaim):
-                self._repository.publish(lease, Published(evaluation, document, document.get("queue_ms")))
-                log.story("judged before", job=lease.job_id, name=lease.name, verdict=evaluation.verdict)
-                return Finished(lease.job_id, lease.name, evaluation)
-        return None
 
     def _put_back(self, lease: Lease, reason: str) -> None:
         """The attempt does not count. Where the database cannot be told now, `settle` tells it."""

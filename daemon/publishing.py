@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from daemon import failpoints, log, results
 from daemon.config import Settings
@@ -70,7 +71,7 @@ class Publisher:
 
     def _has_result(self, job_id: str) -> bool:
         """Whether there is one to be seen: another one of this id would find its place taken."""
-        return bool(results.released(self._paths, job_id))
+        return bool(self._shown(job_id))
 
     def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
         """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
@@ -121,6 +122,8 @@ class Publisher:
         """
         evaluation = results.rejected(f"cancelled by {by}")
         while (lease := self._lease_to_end(job_id)) is not None:
+            if self.judged_before(lease) is not None:
+                return None
             try:
                 self.publish(lease, evaluation, None)
             except LostClaim:  # somebody else is cancelling it too
@@ -163,6 +166,31 @@ class Publisher:
             self._spool.give_back(claimed, keep_id=True)
             raise
         return None
+
+    def judged_before(self, lease: Lease) -> Finished | None:
+        """The end of a job that the database has forgotten, for it was restored from a copy, or its server has lost
+        what it wrote last: as the visible result has it. None where there is none, or the job is somebody else's.
+        Raises `HarnessError` when the database cannot be told."""
+        for folder in self._shown(lease.job_id):
+            try:
+                document, evaluation = results.evaluation_of(folder)
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                log.story("a result cannot be read", level=30, job=lease.job_id, folder=folder, reason=error)
+                continue
+            with suppress(LostClaim):
+                self._repository.publish(lease, Published(evaluation, document, document.get("queue_ms")))
+                self.put_away_or_leave(lease, evaluation)
+                log.story("judged before", job=lease.job_id, name=lease.name, verdict=evaluation.verdict)
+                return Finished(lease.job_id, lease.name, evaluation)
+        return None
+
+    def _shown(self, job_id: str) -> list[Path]:
+        """Where visible results of a job lie. A folder that cannot be looked at is found out when there is something to
+        be written."""
+        try:
+            return results.released(self._paths, job_id)
+        except OSError:
+            return []
 
     def give_up(self, job: Lease | JobRecord, reason: str) -> Finished:
         """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -104,6 +105,32 @@ def test_a_job_that_ended_after_the_copy_ends_as_its_result_says(
         ended = json.loads(there.evald("show", "late", "--json").stdout)
         assert ended["result"] == json.loads((there.home / "results" / "by-name" / "late" / "result.json").read_text())
         assert there.faults("late") == []
+
+
+@pytest.mark.parametrize("who", ["a daemon", "a cancel"])
+def test_a_bundle_that_was_not_yet_put_away_when_its_end_was_forgotten_is_not_judged_again(
+    tmp_path: Path, who: str
+) -> None:
+    """A daemon that dies after it has shown a result, and a database that is older than that."""
+    with place(tmp_path / "home") as here:
+        here.drop("early")
+        first = here.start(TEST_FAILPOINTS="run.started=1", LEASE_S="2")
+        assert first.process.wait(60) == -signal.SIGKILL
+        with sqlite3.connect(here.home / "state" / "evald.sqlite3") as connection:
+            connection.execute(f"VACUUM INTO '{tmp_path / 'backup.sqlite3'}'")
+        second = here.start(TEST_FAILPOINTS="result.released=1", LEASE_S="2")
+        assert second.process.wait(60) == -signal.SIGKILL
+        shown = json.loads((here.home / "results" / "by-name" / "early" / "result.json").read_text())
+        for file in (here.home / "state").glob("evald.sqlite3*"):
+            file.unlink()
+        shutil.copy(tmp_path / "backup.sqlite3", here.home / "state" / "evald.sqlite3")
+        if who == "a cancel":
+            assert "had ended before" in here.evald("cancel", "early").stdout
+            assert here.state("early") == "finished"
+        here.start(LEASE_S="2")
+        wait_for(lambda: here.state("early") == "finished", "the job to end")
+        wait_for(lambda: here.faults("early") == [], "it to be put away")
+        assert json.loads(here.evald("show", "early", "--json").stdout)["result"] == shown
 
 
 def test_a_bundle_that_comes_again_after_its_database_was_lost_is_another_job_beside_the_old_result(
