@@ -61,14 +61,17 @@ class Binder:
         self._log = log
         self._suffix = "" if implicit else f" (case {case.name})"
         self._scalars: Mapping[str, int | str] = {}
+        self._remark = ""
 
     @contextmanager
-    def beside(self, args: Iterable[ArgSpec]) -> Iterator[None]:
-        """Where the names of these arguments may have been taken for symbols, which they are not."""
+    def beside(self, args: Iterable[ArgSpec], remark: str = "") -> Iterator[None]:
+        """Where the names of these arguments may have been taken for symbols, which they are not. `remark`: what else
+        there is to say of a name that is not bound."""
         values = {arg.name: arg.value for arg in args if arg.type is ArgType.INT}
         self._scalars = {name: value for name, value in values.items() if isinstance(value, int | str)}
+        self._remark = remark
         yield
-        self._scalars = {}
+        self._scalars, self._remark = {}, ""
 
     def complain(self, field: str, message: str, suggestion: str | None = None) -> None:
         self._log.add(field + self._suffix, message, suggestion)
@@ -96,9 +99,9 @@ class Binder:
         except ExpressionError as error:
             if error.unbound in self._scalars:
                 message = f"{error.unbound!r} is an argument, and no symbol that a case binds: write its value"
-                self.complain(field, message, self._with_values(text))
+                self.complain(field, message + self._remark, self._with_values(text))
             else:
-                self.complain(field, error.message, error.suggestion)
+                self.complain(field, error.message + (self._remark if error.unbound else ""), error.suggestion)
             return None
 
     def _with_values(self, text: str) -> str:
@@ -130,10 +133,10 @@ def bind_arg(arg: ArgSpec, binder: Binder, path: str) -> ArgSpec:
     return arg.model_copy(update={"value": None if number is None else float(number)})
 
 
-def bind_launch(launch: LaunchSpec, binder: Binder, path: str, args: Iterable[ArgSpec]) -> LaunchSpec:
+def bind_launch(launch: LaunchSpec, binder: Binder, path: str, args: Iterable[ArgSpec], remark: str = "") -> LaunchSpec:
     """`launch`, of a kernel with these arguments, with numbers for symbols. Block size against the device's limit is
-    the executor's business."""
-    with binder.beside(args):
+    the executor's business. `remark`: see `Binder.beside`."""
+    with binder.beside(args, remark):
         return _bind_launch(launch, binder, path)
 
 

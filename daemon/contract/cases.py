@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
@@ -20,6 +21,8 @@ from daemon.errors import Problem
 
 IMPLICIT_CASE = CaseSpec(name="default")
 _MAX_CASES_NAMED = 4
+_TUNES = re.compile(r"^[ \t]*@(?:triton\.)?autotune\b", re.MULTILINE)
+_TUNED = "; no grid of a contract follows what @triton.autotune picks: let a function of kernel_type torch launch it"
 
 
 def read_cases(raw: JsonValue, limits: Limits, log: ProblemLog) -> list[CaseSpec]:
@@ -109,7 +112,8 @@ def _try_case(draft: KernelDraft, binder: Binder, limits: Limits, sizes: dict[st
             sizes.setdefault(where, set()).add(size)
             total_bytes += size
     if draft.io.launch is not None:
-        bind_launch(draft.io.launch, binder, f"{path}.launch", draft.io.args.values())
+        remark = _TUNED if draft.kernel_type == "triton" and _TUNES.search(draft.source) else ""
+        bind_launch(draft.io.launch, binder, f"{path}.launch", draft.io.args.values(), remark)
     if total_bytes > limits.tensor_bytes:
         binder.complain(f"{path}.args", f"the tensors need {total_bytes} bytes, the limit is {limits.tensor_bytes}")
 

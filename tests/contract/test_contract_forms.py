@@ -574,5 +574,17 @@ def test_an_argument_in_a_grid_is_answered_with_its_value(grid: str, meant: str)
     assert found.suggestion == meant
 
 
+@pytest.mark.parametrize("grid", ["ceildiv(N, BLOCK)", "ceildiv(N, WIDTH)"])
+def test_a_grid_that_follows_the_tuner_is_told_how_that_is_written(grid: str) -> None:
+    """Whoever did as was said, and wrote a value, had an honest kernel fail where another one was picked."""
+    document: dict[str, Any] = {**compare(), "cases": [{"name": "small", "bind": {"N": 128}}]}
+    kernel = document["custom_kernel"]
+    kernel["io"]["launch"] = {"grid": grid}
+    follows = "no grid of a contract follows what @triton.autotune picks"
+    assert follows not in only(document).message
+    kernel["source_code"] = "@triton.autotune(configs=[], key=[])\n@triton.jit\ndef f(): pass\n"
+    assert follows in only(document).message
+
+
 def test_a_limit_that_is_a_whole_number_is_written_as_one() -> None:
     assert only({**evaluate(), "timeout": 1e6}).message.startswith("must be at most 600, got")

@@ -159,6 +159,14 @@ def test_what_no_gpu_could_heal_ends_the_build(tmp_path: Path, source: str, word
     assert words in failed["message"], failed
 
 
+def test_options_of_a_launch_among_the_arguments_are_sent_where_they_belong(tmp_path: Path) -> None:
+    options = [scalar(name, "int", 4, is_meta=True) for name in ("num_warps", "num_stages")]
+    failed = stages(tmp_path, ADD, [*PLAIN, *options]).run("build")
+    assert failed["message"].endswith("takes 5 (a, b, out, n, BLOCK): give num_warps and num_stages in io.launch"), (
+        failed
+    )
+
+
 def test_a_source_that_touches_the_gpu_when_imported_is_left_to_the_candidate_cell(tmp_path: Path) -> None:
     built = stages(tmp_path, "import torch\nready = torch.zeros(1, device='cuda')\n" + ADD, PLAIN).run("build")
     assert built["compiled"] is False

@@ -14,6 +14,8 @@ from triton.runtime.autotuner import Autotuner, Heuristics
 
 from daemon.executor.source import KernelFault
 
+_LAUNCH_OPTIONS = ("num_warps", "num_stages")  # of a launch in Python, keywords beside the kernel's arguments
+
 
 @dataclass(frozen=True)
 class Binding:
@@ -39,11 +41,14 @@ def bind(kernel: Any, name: str, args: Sequence[dict[str, Any]]) -> Binding:
     required = [item.name for item in parameters if item.name in free and item.default is item.empty]
     given = [index for index, arg in enumerate(args) if arg["name"] not in supplied]
     if not len(required) <= len(given) <= len(free):
-        shown = ", ".join(str(args[index]["name"]) for index in given)
+        names = [str(args[index]["name"]) for index in given]
+        options = [option for option in names if option in _LAUNCH_OPTIONS and option not in free]
         raise KernelFault(
             "compile_error",
-            f"the contract gives {len(given)} arguments ({shown}), but the kernel {name} takes {len(required)} "
-            f"({', '.join(required)})" + (f", besides {', '.join(sorted(supplied))}" if supplied else ""),
+            f"the contract gives {len(given)} arguments ({', '.join(names)}), but the kernel {name} takes "
+            f"{len(required)} ({', '.join(required)})"
+            + (f", besides {', '.join(sorted(supplied))}" if supplied else "")
+            + (f": give {' and '.join(options)} in io.launch" if options else ""),
         )
     _require_order(name, [arg["name"] for index, arg in enumerate(args) if index in given], free)
     first = next((number for number, item in enumerate(parameters) if item.name in supplied), len(parameters))
