@@ -15,6 +15,8 @@ _MEANINGS = (
     ("No CUDA GPUs are available", _NO_GPU),
     ("Found no NVIDIA driver", _NO_GPU),
     ("0 active drivers", _NO_GPU),
+    ("Tried to instantiate dummy base class", _NO_GPU),
+    ("Cannot access accelerator device when none is available", _NO_GPU),
     ("CUDA_HOME environment variable is not set", "there is no CUDA toolkit here, or torch is a build for CPUs"),
     ("name 'Model' is not defined", "no kernel gets to see the other one's source: it has to hold all it needs"),
     ("attempted relative import", "a source is no package: import what lies beside it without dots in front"),

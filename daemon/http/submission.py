@@ -73,8 +73,8 @@ class Submission:
         parsed = parse_contract(document, {}, types=self._types, limits=self._settings.limits, contract_file="body")
         compare = isinstance(parsed.request, CompareRequest)
         if kinds and ("compare" if compare else "evaluate") not in kinds:
-            right, keys = ("/compare", "ref_kernel") if compare else ("/evaluate", "kernel")
-            raise BundleError([Problem("body", keys, f"is for POST {right}; POST /jobs takes both")])
+            right, what = ("/compare", "a comparison of two kernels") if compare else ("/evaluate", "one kernel alone")
+            raise BundleError([Problem("body", "", f"is {what}: that is for POST {right}; POST /jobs takes both")])
         return parsed
 
     def drop(self, document: bytes, parsed: ParsedContract, caller: Caller, key: str | None) -> Submitted:

@@ -315,6 +315,8 @@ def test_a_fence_in_a_docstring_is_no_reason(judge: JudgeOne) -> None:
             "class ModelNew:\n    def __call__(self, a, b):\n        return a + b\n",
             ("it has '__call__'", "method_name"),
         ),
+        (forward("torch.cuda.Event(enable_timing=True).record()\nreturn a + b"), ("no GPU here",)),
+        (forward("return a.pin_memory() + b"), ("no GPU here",)),
         (
             "class ModelNew(Model):\n    pass\n",
             ("'Model' is not defined", "no kernel gets to see the other one's source"),
@@ -327,7 +329,7 @@ def test_a_fence_in_a_docstring_is_no_reason(judge: JudgeOne) -> None:
         ),
         (forward("return a + b") + "\nraise SystemExit(0)\n", ("SystemExit", 'if __name__ == "__main__"')),
     ],
-    ids=["gradients", "no-gpu", "own-check", "call", "reference", "relative", "no-driver", "script"],
+    ids=["gradients", "no-gpu", "own-check", "call", "event", "pinned", "reference", "relative", "no-driver", "script"],
 )
 def test_what_an_error_means_here_is_said_beside_it(judge: JudgeOne, custom: str, words: tuple[str, ...]) -> None:
     judged = judge(compare(custom))

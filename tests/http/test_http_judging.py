@@ -61,6 +61,8 @@ def test_a_compare_for_evaluate_says_where_it_belongs(client: httpx.Client) -> N
     answer = client.post("/evaluate", json=contract(RIGHT))
     assert answer.status_code == 400
     assert "POST /compare" in answer.json()["error"]
+    legacy = client.post("/evaluate", json=EXAMPLES["legacy"] | QUICK).json()
+    assert "POST /compare" in legacy["error"] and "ref_kernel" not in legacy["error"]
 
 
 def test_the_figures_of_a_real_judge_are_in_the_stats(client: httpx.Client) -> None:
