@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon import access, mounts, results, room
-from daemon.cli import figures, installed
+from daemon.cli import figures, installed, refused
 from daemon.cli.check import Check, Status
 from daemon.config import Settings
 from daemon.errors import EvaldError, HarnessError, OperatorError
@@ -54,6 +54,8 @@ def _home(settings: Settings) -> Check:
             return Check("home", Status.FAIL, message, "name one where you may write, with --home DIR or EVALD_HOME")
         return Check("home", Status.OK, f"{paths.home} is not there yet; evald run makes it")
     folders = (*paths.spool, *results.shown_in(paths), paths.outbox, paths.state, paths.jobs)
+    if found := next(filter(None, map(refused.in_the_way, folders)), None):
+        return Check("home", Status.FAIL, found, f"ls -ld {shlex.quote(str(paths.home))}/*   shows what is there")
     unwritable = [str(folder) for folder in folders if _is_refused(folder)]
     if unwritable:
         places = " ".join(map(shlex.quote, unwritable))

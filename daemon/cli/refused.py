@@ -38,6 +38,8 @@ def hint(error: OSError) -> str | None:
         return f"ls -ld {_quoted(_closed(place))}   shows whom it lets in; {_ANOTHER}"
     if isinstance(error, NotADirectoryError) and (file := file_above(place)) is not None:
         return f"{file} is a file, where a folder is wanted; {_ANOTHER}"
+    if isinstance(error, FileExistsError) and (found := in_the_way(place)) is not None:
+        return f"{found}; {_ANOTHER}"
     if error.errno in _HINTS:
         return _HINTS[error.errno].format(place=_quoted(place))
     return hint_of_room(error) or "which folders are used, and what set them, says: evald config"
@@ -61,6 +63,13 @@ def _closed(place: Path) -> Path:
 def file_above(place: Path) -> Path | None:
     """What is no folder, although `place` lies below it."""
     return next((above for above in place.absolute().parents if above.exists() and not above.is_dir()), None)
+
+
+def in_the_way(place: Path) -> str | None:
+    """What stands at `place` where a folder is wanted; None where nothing does, or that is closed to us."""
+    if os.path.islink(place) and not os.path.exists(place):  # noqa: PTH110, PTH114 - Path raises where it is closed
+        return f"{place} is a link to {os.readlink(place)}, which is not there (not mounted?)"  # noqa: PTH115
+    return f"{place} is a file, where a folder is wanted" if os.path.isfile(place) else None  # noqa: PTH113
 
 
 def _quoted(place: Path) -> str:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import Evald
 
-from daemon.cli import refused
+from daemon.cli import checks, refused
+from daemon.cli.check import Status
+from daemon.config import Settings
 
 NOBODY = 65534
 
@@ -69,6 +71,22 @@ def test_a_home_below_a_file_says_which_file(evald: Evald, tmp_path: Path) -> No
         ran = evald("--home", home, *command.split())
         assert ran.code == 2
         assert f"{file} is a file" in ran.err
+
+
+def test_what_stands_where_a_folder_is_wanted_is_told(evald: Evald, tmp_path: Path) -> None:
+    """A folder moved to a file server and linked back was only called "File exists" when that was not mounted, and
+    `evald doctor` found nothing wrong."""
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "inbox").symlink_to(tmp_path / "server" / "inbox")
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / "inbox").touch()
+    for home, words in (
+        ("moved", f"is a link to {tmp_path}/server/inbox, which is not there"),
+        ("blocked", "is a file"),
+    ):
+        assert f"{tmp_path}/{home}/inbox {words}" in evald("--home", tmp_path / home, "sweep").err
+        checked = checks._home(Settings(home=tmp_path / home))
+        assert (checked.status, words in checked.message) == (Status.FAIL, True)
 
 
 def test_links_in_a_circle_are_shown_by_a_command(evald: Evald, tmp_path: Path) -> None:
