@@ -20,7 +20,7 @@ def inline_source(text: str, files: Mapping[str, bytes], limit_bytes: int, field
         log.add(field, f"the source has {size} bytes, the limit is {limit_bytes}")
     elif not text.strip():
         log.add(field, "the source is empty")
-    elif text.strip() in files:
+    elif "." in text.strip() and text.strip() in files:
         log.add(field, f"{shown(text.strip())} is the name of a file, here stands its text; source_file takes the name")
     return text
 
