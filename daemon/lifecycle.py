@@ -17,6 +17,8 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
+    """How far a job is. CLAIMED: leased, being copied and read; RUNNING: at the judge."""
+
     QUEUED = "queued"
     CLAIMED = "claimed"
     RUNNING = "running"

@@ -36,10 +36,12 @@ def with_error(value: float | None, relative: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
+    """`0.044` -> `4.4 %`."""
     return ABSENT if share is None else f"{_digits(share * 100, 2)} %"
 
 
 def ratio(value: float | None) -> str:
+    """`0.5487` -> `0.549x`."""
     return ABSENT if value is None else f"{_digits(value)}x"
 
 
@@ -65,6 +67,7 @@ def span(seconds: float) -> str:
 
 
 def ago(moment: datetime | None) -> str:
+    """How long that is past: `9 s ago`."""
     return ABSENT if moment is None else f"{span((datetime.now(UTC) - moment).total_seconds())} ago"
 
 

@@ -72,6 +72,7 @@ class Baseline(_Frozen):
 
 
 def path_of(device: Device, paths: Paths) -> Path:
+    """Where the baseline of `device` lies: one file per GPU, one for the CPU."""
     return paths.controls / f"{device.uuid or device.kind}.json"
 
 

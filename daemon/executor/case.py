@@ -165,17 +165,6 @@ class CaseJudge:
         places = [self._places[Side.CANDIDATE]]
         if Side.REFERENCE in self._places:
             places.append(self._places[Side.REFERENCE])
-        defaults, wanted = self._bench.settings.timing, self._request.timing
-        rules = MeasureRules(
-            max_s=wanted.max_s or defaults.max_s,
-            target_rse=wanted.target_rse or defaults.target_rse,
-            min_rounds=defaults.min_rounds,
-            min_calls=self._request.num_trials,
-            max_calls=defaults.max_calls,
-            arena_bytes=self._arena_bytes(),
-            graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
-            in_pairs=self._bench.device.is_gpu,
-        )
         picker = numerics.CallPicker(places, self._secret.host_generator("picked"))
         start = time.monotonic()
         null = self._bench.null()
@@ -184,7 +173,7 @@ class CaseJudge:
             null,
             drawer,
             self._secret,
-            rules,
+            self._rules(),
             self._bench.conditions,
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
             offer=picker.offer,
@@ -199,6 +188,24 @@ class CaseJudge:
         if (pid := self._bench.conditions.stranger(began_s, strangers.LATE_BY_S)) is not None:
             self._labels.append("shared_device")
             self._ready.notes.append(f"process {pid}, which is not evald's, used the GPU while this was timed")
+        self._note_what_was_timed(drawer, measurement)
+
+    def _rules(self) -> MeasureRules:
+        """What the contract asks of the measurement; where it asks nothing, what the settings say."""
+        defaults, wanted = self._bench.settings.timing, self._request.timing
+        return MeasureRules(
+            max_s=wanted.max_s or defaults.max_s,
+            target_rse=wanted.target_rse or defaults.target_rse,
+            min_rounds=defaults.min_rounds,
+            min_calls=self._request.num_trials,
+            max_calls=defaults.max_calls,
+            arena_bytes=self._arena_bytes(),
+            graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
+            in_pairs=self._bench.device.is_gpu,
+        )
+
+    def _note_what_was_timed(self, drawer: Drawer, measurement: Measurement) -> None:
+        """Labels and notes for whoever reads the figure: too few calls, contents that a kernel may have kept."""
         calls, wanted_calls = sum(self._timings[0].calls), self._request.num_trials
         if self._timings[0].stop == "time" and calls < wanted_calls:
             self._ready.notes.append(f"timed {calls} calls; num_trials asks for {wanted_calls}, but the time was over")

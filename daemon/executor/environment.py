@@ -50,6 +50,7 @@ def toolchain() -> dict[str, str | None]:
 
 
 def cpu_name() -> str | None:
+    """What the processor calls itself; None where nothing tells."""
     for line in Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

@@ -86,6 +86,7 @@ class Layout:
 
 
 def aligned(size: int, step: int = _ALIGN) -> int:
+    """`size` rounded up to a multiple of `step`, both bytes."""
     return -(-size // step) * step
 
 

@@ -27,6 +27,7 @@ class Thread:
 
 
 def are_stopped(threads: list[Thread]) -> bool:
+    """Whether none of them runs, or could without a signal."""
     return all(thread.state in STOPPED_STATES for thread in threads)
 
 

@@ -122,6 +122,7 @@ def measure(time_ms: Callable[[dict[str, Any]], float | None], threads: int | No
 
 
 def path_of(device: Device, paths: Paths) -> Path:
+    """Where the ceilings of `device` lie: one file per GPU, one for the CPU."""
     return paths.state / "ceilings" / f"{device.uuid or device.kind}.json"
 
 

@@ -76,6 +76,7 @@ def plan(wanted: Iterable[str], known: frozenset[str]) -> Plan:
 
 
 def base_of(metric: str) -> str:
+    """The name of a metric without its suffixes: `dram__bytes_read.sum` -> `dram__bytes_read`."""
     return metric.partition(".")[0]
 
 
