@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from daemon.db.connection import Database
     from daemon.db.history import History
-    from daemon.db.records import Standing, StatsRow
+    from daemon.db.statistics_records import Standing, StatsRow
     from daemon.layers import LoadedSettings
 
 _BAR = 16

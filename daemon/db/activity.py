@@ -9,8 +9,9 @@ from sqlalchemy import CTE, Connection, SQLColumnExpression, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from daemon.db.models import Attempt, Daemon, Evaluation, Job
-from daemon.db.records import Activity, AttemptOutcome, Busy, Spread
+from daemon.db.records import AttemptOutcome
 from daemon.db.sqlfunctions import now, quantiles
+from daemon.db.statistics_records import Activity, Busy, Spread
 from daemon.verdict import Verdict
 
 _SPANS_S = {"last_minute": 60, "last_5_minutes": 300, "last_hour": 3600, "last_day": 86_400}

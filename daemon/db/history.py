@@ -36,7 +36,6 @@ from daemon.db.record_rows import (
     jobs_with_document,
 )
 from daemon.db.records import (
-    Activity,
     AttemptRecord,
     DaemonRecord,
     DeferralRecord,
@@ -45,13 +44,12 @@ from daemon.db.records import (
     Glance,
     JobPage,
     JobRecord,
-    Standing,
-    StatsRow,
     Whereabouts,
     host_of,
 )
 from daemon.db.sqlfunctions import now
 from daemon.db.statistics import GroupBy, leaderboard, stats
+from daemon.db.statistics_records import Activity, Standing, StatsRow
 from daemon.errors import OperatorError
 from daemon.lifecycle import JobState
 from daemon.verdict import Verdict

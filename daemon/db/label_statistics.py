@@ -7,8 +7,8 @@ from datetime import datetime
 from daemon.db.columns import storable
 from daemon.db.connection import Database
 from daemon.db.models import Job
-from daemon.db.records import StatsRow
 from daemon.db.statistics import grouped
+from daemon.db.statistics_records import StatsRow
 
 
 def stats_by_label(database: Database, key: str, since: datetime | None = None) -> tuple[StatsRow, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Label, Row, SQLColumnExpression, case, desc, func, literal_column, or_, select
 
 from daemon.db.models import IS_FINISHED, Bundle, Environment, Job
-from daemon.db.records import Standing, StatsRow
 from daemon.db.sqlfunctions import quantiles, utc_day
+from daemon.db.statistics_records import Standing, StatsRow
 from daemon.errors import OperatorError
 from daemon.verdict import Verdict
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
-from daemon.db.records import Activity, Spread
+from daemon.db.statistics_records import Activity, Spread
 from daemon.lifecycle import JobState
 from daemon.verdict import Verdict
 
