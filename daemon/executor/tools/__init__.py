@@ -11,5 +11,5 @@ that are honest, and a label at most about others. A sanitizer can make a verdic
 asked for and did not come to its end is not a pass.
 
 `sections` names figures, `ncu_report` reads ncu's table, `grouping` makes the result of it, `roofline` says how much of
-the device that was. `ncu` and `sanitizer` compose command lines and read what came out; `launch` runs them.
+the device that was. `ncu` and `sanitizer` compose command lines and read what came out; `runner` runs them.
 """
