@@ -37,9 +37,9 @@ class Timing(_Frozen):
     its T(n), whole; `nulls` (calls, milliseconds) of the null candidate's rounds, as their line was drawn. `c0_us` is
     the null candidate's time for a round of one call and `c0_slope_us` what it adds per call. `rse` is the relative
     standard error reached; `stop` names the rule that ended the measurement: "precision" or "time". `interval_ms` is
-    [minimum, third quartile]: what two kernels are compared by. `sm_mhz`: the SM clock right after each round, empty
-    where it is not known; `clocks`: medians over the rounds. `dropped_rounds`: taken while the hardware held its clocks
-    down to protect itself, and not in the figures.
+    [minimum, third quartile], of few rounds [minimum, maximum]: what two kernels are compared by. `sm_mhz`: the SM
+    clock right after each round, empty where it is not known; `clocks`: medians over the rounds. `dropped_rounds`:
+    taken while the hardware held its clocks down to protect itself, and not in the figures.
     """
 
     stats: RuntimeStats

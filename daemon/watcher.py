@@ -245,7 +245,7 @@ class _Observer:
     `RuntimeError` when no thread can be started."""
 
     def __init__(self, inbox: Path, hints: _HintSet, wake: Callable[[], None]) -> None:
-        folder = os.path.realpath(inbox)  # watchdog does not follow a link at the end of a path
+        folder = os.path.realpath(inbox, strict=True)  # watchdog does not follow a link at the end of a path
         status = Path(folder).stat()
         self._identity = (status.st_dev, status.st_ino)
         before = set(threading.enumerate())

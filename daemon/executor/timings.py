@@ -162,7 +162,7 @@ class Account:
         several = max(one.calls for one in shown) > 1
         return Timing(
             stats=stats.runtime_stats(samples_ms),
-            interval_ms=(ordered[0], stats.percentile(ordered, 0.75)),
+            interval_ms=stats.telling_interval(ordered),
             mode=mode,
             samples_ms=tuple(samples_ms),
             calls=tuple(one.calls for one in shown),
@@ -311,7 +311,7 @@ class Account:
         if not self.is_suspect or self.peer is None or not (self.returns and self.peer.returns) or self.copy_s is None:
             return False
         theirs_s = self.peer.samples_s
-        is_faster = stats.percentile(sorted(self.samples_s), 0.75) < min(theirs_s) * (1 - APART)
+        is_faster = stats.telling_interval(sorted(self.samples_s))[1] < min(theirs_s) * (1 - APART)
         return is_faster and statistics.median(theirs_s) - usual_s <= _COPIES_VARY * self.copy_s
 
     def _is_launch_bound(self, usual_s: float) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import silent_mount
-from cli_homes import PastHome, bundle, passed, wrong
+from cli_homes import PastHome, bundle, passed, require_open_checkout, wrong
 from conftest import Evald
 
 from daemon import onemount, retention
@@ -23,6 +23,7 @@ NOBODY = 65534
 @pytest.fixture
 def unprivileged(monkeypatch: pytest.MonkeyPatch) -> Iterator[PastHome]:
     """As `past`, while this process is not root: root may remove everything."""
+    require_open_checkout()
     with tempfile.TemporaryDirectory(prefix="evald-test-", dir="/var/tmp") as name:
         as_root = os.geteuid() == 0
         if as_root:

@@ -20,7 +20,7 @@ from daemon.executor.backends._cuda_limits import Launch, Limits, require_possib
 from daemon.executor.backends._cuda_options import architecture, check
 from daemon.executor.backends._cuda_probe import Parameter
 from daemon.executor.backends._cuda_source import choose_kernel, find_kernels
-from daemon.executor.backends._cuda_toolkit import nvrtc_library
+from daemon.executor.backends._cuda_toolkit import include_folders, nvrtc_library
 from daemon.executor.source import KernelFault, Source
 
 COMPILERS = [
@@ -256,6 +256,9 @@ __global__ void f(float* o, uint32_t n, int64_t m, std::uint8_t c, __nv_bfloat16
 }
 """
     text = text.replace("UINT32_C", "7u")
+    if not any((folder / "crt" / "mma.h").is_file() for folder in include_folders()):
+        # Only the wheels that torch comes with are here.
+        text = text.replace("#include <mma.h>\n", "")
     args = [POINTER, arg("n", "int"), arg("m", "int"), arg("c", "int"), arg("b", "float")]
     source = source_of(tmp_path, text, args, backend=compiler)
     (source.folder / "own.cuh").write_text("#define OWN 3.0f\n")
@@ -263,6 +266,16 @@ __global__ void f(float* o, uint32_t n, int64_t m, std::uint8_t c, __nv_bfloat16
     types = [parameter["type"] for parameter in built["parameters"]]
     assert (types[1], types[3:]) == ("unsigned int", ["unsigned char", "__nv_bfloat16"])
     assert built["parameters"][2]["size_bytes"] == 8
+
+
+@pytest.mark.skipif(nvrtc_library() is None, reason="no NVRTC on this machine")
+def test_without_nvcc_a_missing_header_may_be_one_that_comes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda, "nvcc", lambda: None)
+    with pytest.raises(KernelFault, match=r"vector.*install the CUDA toolkit\)$") as caught:
+        cuda.build(source_of(tmp_path, "#include <vector>\n__global__ void f(float* o) {}\n", [POINTER]))
+    assert caught.value.verdict == "compile_error"
 
 
 @pytest.mark.skipif(nvrtc_library() is None or shutil.which("nvcc") is None, reason="needs NVRTC and nvcc")

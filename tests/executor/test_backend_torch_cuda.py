@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +30,7 @@ extension = load_inline(name="same_ext", cpp_sources=code, no_implicit_headers=T
 def _own_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The backend answers for the GPU in this process; put torch back afterwards."""
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # ninja, as cells have it
     for name in ("is_available", "device_count", "current_device", "get_device_capability"):
         monkeypatch.setattr(torch.cuda, name, getattr(torch.cuda, name))
     yield

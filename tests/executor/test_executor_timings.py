@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from daemon.evaluation import Timing
 from daemon.executor import stats
 from daemon.executor.comparison import compare_speed
 from daemon.executor.conditions import Reading
@@ -223,6 +224,20 @@ def test_times_alone_do_not_make_a_kernel_faster_when_the_clocks_differed() -> N
     far = timing(series(CALL_S / 100)).model_copy(update={"rse": 0.2})
     assert compare_speed(far, timing(series())) is Comparison.FASTER
     assert compare_speed(timing(series()), far) is Comparison.SLOWER
+
+
+def test_of_few_rounds_every_one_has_to_be_below_the_other_sides() -> None:
+    """Four of five are, by chance, in one of forty comparisons of equal kernels."""
+    slow = [CALL_S * 1e3 * factor for factor in (1.0, 1.01, 1.02, 1.03, 1.04)]
+    five = [CALL_S * 1e3 * factor for factor in (0.9, 0.91, 0.92, 0.93, 1.02)]
+
+    def timed(samples_ms: list[float]) -> Timing:
+        figures = {"samples_ms": tuple(samples_ms), "interval_ms": stats.telling_interval(sorted(samples_ms))}
+        return timing(series()).model_copy(update={**figures, "stats": stats.runtime_stats(samples_ms)})
+
+    assert compare_speed(timed(five), timed(slow)) is not Comparison.FASTER
+    assert compare_speed(timed(five[:4] * 2), timed(slow)) is Comparison.FASTER
+    assert compare_speed(timed(five[:4] * 2 + five[4:]), timed(slow)) is Comparison.FASTER
 
 
 def test_a_mean_that_one_round_has_moved_past_the_other_side_decides_nothing() -> None:

@@ -156,6 +156,13 @@ def test_a_folder_that_takes_no_files_costs_no_job_an_attempt(
 ) -> None:
     """A quota that is used up, a disk that is dying, a folder of somebody else: statvfs tells of none of them."""
     monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
+    put_back, given_back = judging.Clerk._put_back, list[str]()
+
+    def noted(clerk: judging.Clerk, lease: Lease, reason: str) -> None:
+        put_back(clerk, lease, reason)
+        given_back.append(lease.name)
+
+    monkeypatch.setattr(judging.Clerk, "_put_back", noted)
     with daemon(tmp_path / "home", Stubborn(1)) as running:
         place: Path = getattr(running._paths, folder)
         aside = place.with_name("aside")
@@ -164,7 +171,7 @@ def test_a_folder_that_takes_no_files_costs_no_job_an_attempt(
         names = ["one", "two", "three"]
         for name in names:
             drop(tmp_path / "home", name)
-        wait_for(lambda: running._clerk.room.lack() is not None, "the first to fail")
+        wait_for(lambda: bool(given_back), "the first to be put back: from then on none is taken")
         place.unlink()
         aside.rename(place)
         wait_for(lambda: ended(running, *names), "all of them, once files can be written")

@@ -31,6 +31,7 @@ SPEC = {
     "devices": ["cuda"],
 }
 _DEFAULT_CAPABILITY = "8.0"
+_NO_HEADER = "cannot open source file"  # NVRTC's words
 _Compile = Callable[[str], tuple[bytes, str]]
 
 
@@ -117,7 +118,10 @@ def _first_that_compiles(
             details = str(refusal)[:16_000]
             notes.append(f"{name} does not take this source: {said.partition(chr(10))[0][:300]}")
             final = is_final(str(refusal))
-            fault = KernelFault("compile_error", f"{name}: {said}", details=details, final=final)
+            message = f"{name}: {said}"
+            if _NO_HEADER in said and nvcc() is None:
+                message += " (headers of the host and some of the toolkit's come with nvcc: install the CUDA toolkit)"
+            fault = KernelFault("compile_error", message, details=details, final=final)
     raise fault
 
 

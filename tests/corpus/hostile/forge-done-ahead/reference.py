@@ -1,4 +1,4 @@
-"""Honest work of some milliseconds on a CPU: thirty rounds of tanh."""
+"""Honest work of a millisecond or two on a CPU, so that a busy one puts several calls into a round: ten rounds of tanh."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from torch import nn
 class Model(nn.Module):
     def forward(self, a, b):
         c = a
-        for _ in range(30):
+        for _ in range(10):
             c = torch.tanh(c + b)
         return c
 
