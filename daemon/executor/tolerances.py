@@ -25,10 +25,10 @@ def tolerances_of(candidate: SidePlace, request: Request, declared: list[IOContr
 def _for_all_outputs(request: Request, dtype: str) -> tuple[float | None, float | None]:
     """The contract's own `atol` and `rtol`, as far as they are meant for this dtype: what is near enough for numbers
     that are rounded is, as a share of an index, another element."""
-    category = DTYPES[dtype].category
-    if category is Category.BOOL:
-        return None, None
-    return request.atol, None if category is Category.INT else request.rtol
+    known = DTYPES.get(dtype)  # None: a module may answer in what no contract can declare, all of it rounded
+    if known is None or not known.exact:
+        return request.atol, request.rtol
+    return (None, None) if known.category is Category.BOOL else (request.atol, None)
 
 
 def _declared_output(position: int, candidate: SidePlace, declared: list[IOContract | None]) -> TensorSpec | None:
