@@ -34,6 +34,9 @@ _TYPES_MEANT = {
     "cuda": ("cu", "nvcc", "nvrtc", "cuda_c", "raw_cuda"),
 }
 _MODULE = re.compile(r"^class\s+ModelNew\b", re.MULTILINE)
+_EXTENSION = re.compile(
+    r"^[ \t]*(from|import)[ \t]+torch\.utils(\.cpp_extension\b|[ \t]+import[ \t].*\bcpp_extension\b)", re.MULTILINE
+)
 JsonObject = dict[str, JsonValue]
 
 
@@ -96,6 +99,7 @@ class KernelReader:
         if spec is not None:
             draft.metadata = self._read_metadata(raw.get("metadata", {}), spec, child(path, "metadata"))
             self._check_io(spec, draft)
+            self._check_extension(draft)
         return draft
 
     def legacy(self, source: JsonValue, kernel_type: str, path: str) -> KernelDraft | None:
@@ -184,6 +188,14 @@ class KernelReader:
         if spec.writes_outputs and draft.io.complete and not outputs:
             message = f"a {spec.name} kernel answers through its arguments: give one tensor the role output or inout"
             self.log.add(child(where, "args"), message)
+
+    def _check_extension(self, draft: KernelDraft) -> None:
+        """Warn of a module that compiles where nobody expects a compiler."""
+        if draft.kernel_type == "torch" and "torch_cuda" in self.types and _EXTENSION.search(draft.source):
+            message = (
+                "compiles an extension within its timeout, while a device waits for it; torch_cuda compiles it before"
+            )
+            self.log.caution(child(draft.path, "kernel_type"), message, "torch_cuda")
 
     def _read_metadata(self, raw: JsonValue, spec: KernelTypeSpec, path: str) -> KernelMetadata:
         if not isinstance(raw, dict):

@@ -379,6 +379,24 @@ def test_a_kernel_that_imports_the_other_ones_source_is_warned() -> None:
     assert warned("lib/reference.py") == warned("reference/__init__.py") == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from torch.utils.cpp_extension import load_inline",
+        "    import torch.utils.cpp_extension as ext",
+        "from torch.utils import checkpoint, cpp_extension",
+    ],
+)
+def test_a_module_that_compiles_an_extension_is_told_which_type_compiles_it_before(line: str) -> None:
+    def warned(kernel_type: str, source: str) -> list[str | None]:
+        document = changed(compare(), "custom_kernel.source_code", f"{source}\nclass ModelNew: pass\n")
+        document["custom_kernel"]["kernel_type"] = kernel_type
+        return [warning.suggestion for warning in parsed(document).warnings]
+
+    assert warned("torch", line) == ["torch_cuda"]
+    assert warned("torch_cuda", line) == warned("torch", f"# {line}") == warned("torch", "import torch.utils") == []
+
+
 def test_only_the_named_file_is_read() -> None:
     class Counting(Mapping[str, bytes]):
         read: list[str] = []  # noqa: RUF012 - one instance
