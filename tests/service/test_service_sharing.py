@@ -36,8 +36,9 @@ def test_one_who_dropped_many_first_does_not_hold_up_one_who_dropped_few(here: P
     here.drop(*few)
     give(here, 4002, *few)
     assert here.evald("sweep").returncode in (0, 2)
-    order = finished(here)
-    assert sorted(order) == sorted(many + few)
+    assert sorted(finished(here)) == sorted(many + few)
+    taken = [(job.claimed_at, job.name) for job in here.jobs().values() if job.claimed_at is not None]
+    order = [name for _, name in sorted(taken)]  # they may end in another one: several are judged at a time
     assert max(order.index(name) for name in few) <= 4, order
 
 
