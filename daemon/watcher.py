@@ -161,7 +161,8 @@ class Watcher:
         try:
             if not self._inbox.is_dir():
                 return "no inbox"
-            mount = mount_of(self._inbox) if self._polling == "auto" else None
+            inbox = self._inbox.resolve(strict=True)  # Python 3.13 takes a link that cannot be read for a folder
+            mount = mount_of(inbox) if self._polling == "auto" else None
         except OSError:  # `is_dir` raises some: a stale handle, an I/O error, a folder above that is closed to us
             return "no inbox"
         return mount.fstype if mount and mount.is_network else None

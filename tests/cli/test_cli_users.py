@@ -45,8 +45,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @contextmanager
 def somebody_else(home: Path) -> Iterator[None]:
-    """This process may not enter the state meanwhile. What it imports it should have imported: the interpreter may be
-    closed to others as well."""
+    """This process may not enter the state meanwhile."""
+    require_open_checkout()
     state = home / "state"
     if os.geteuid() != 0:
         state.chmod(0)
@@ -61,7 +61,6 @@ def somebody_else(home: Path) -> Iterator[None]:
 
 
 def test_whoever_may_write_into_the_inbox_may_submit(evald: Evald, served: Path) -> None:
-    require_open_checkout()
     made = bundle(served / "mine")
     for path in (made, *made.rglob("*")):  # whatever our umask is
         path.chmod(0o755)

@@ -257,8 +257,7 @@ __global__ void f(float* o, uint32_t n, int64_t m, std::uint8_t c, __nv_bfloat16
 """
     text = text.replace("UINT32_C", "7u")
     if not any((folder / "crt" / "mma.h").is_file() for folder in include_folders()):
-        # Only the wheels that torch comes with are here.
-        text = text.replace("#include <mma.h>\n", "")
+        pytest.skip("the wheels that torch comes with have not all of the toolkit's headers")
     args = [POINTER, arg("n", "int"), arg("m", "int"), arg("c", "int"), arg("b", "float")]
     source = source_of(tmp_path, text, args, backend=compiler)
     (source.folder / "own.cuh").write_text("#define OWN 3.0f\n")
@@ -273,7 +272,7 @@ def test_without_nvcc_a_missing_header_may_be_one_that_comes_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cuda, "nvcc", lambda: None)
-    with pytest.raises(KernelFault, match=r"vector.*install the CUDA toolkit\)$") as caught:
+    with pytest.raises(KernelFault, match=r"vector.*install the CUDA toolkit\)\n") as caught:
         cuda.build(source_of(tmp_path, "#include <vector>\n__global__ void f(float* o) {}\n", [POINTER]))
     assert caught.value.verdict == "compile_error"
 

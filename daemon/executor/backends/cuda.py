@@ -118,10 +118,10 @@ def _first_that_compiles(
             details = str(refusal)[:16_000]
             notes.append(f"{name} does not take this source: {said.partition(chr(10))[0][:300]}")
             final = is_final(str(refusal))
-            message = f"{name}: {said}"
-            if _NO_HEADER in said and nvcc() is None:
-                message += " (headers of the host and some of the toolkit's come with nvcc: install the CUDA toolkit)"
-            fault = KernelFault("compile_error", message, details=details, final=final)
+            first, newline, rest = said.partition("\n")
+            if _NO_HEADER in first and nvcc() is None:
+                first += " (headers of the host and some of the toolkit's come with nvcc: install the CUDA toolkit)"
+            fault = KernelFault("compile_error", f"{name}: {first}{newline}{rest}", details=details, final=final)
     raise fault
 
 
