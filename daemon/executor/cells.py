@@ -127,11 +127,12 @@ class Cells:
     def _policy(self) -> Policy:
         settings = self.settings
         folders = (*(gpu_folders() if self._uses_gpu else ()), *(self._tool.folders if self._tool else ()))
-        compilers = [] if (found := toolkit()) is None else [found]
+        environment = self._environment()
+        compilers = [Path(environment["CUDA_HOME"])] if "CUDA_HOME" in environment else []
         return Policy(
             uid_base=settings.uid_base,
             read_only=readable_folders((*settings.backend_paths, *compilers, *folders, *self._shelves)),
-            environment=self._environment(),
+            environment=environment,
             limits=settings.limits,
             device_nodes=settings.device.nodes if self._uses_gpu else (),
         )

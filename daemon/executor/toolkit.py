@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 _NAMES = ("CUDA_HOME", "CUDA_PATH")
@@ -18,11 +19,16 @@ _HEADERS = ("include/cuda_runtime.h", "targets/*/include/cuda_runtime.h")
 def toolkit() -> Path | None:
     """The folder with nvcc in its `bin`: the one that is named, else the usual one, else that of the nvcc on the path.
     None where there is none. Cells are shown all of it."""
-    named = [Path(os.environ[name]) for name in _NAMES if os.environ.get(name)]
-    on_path = shutil.which("nvcc")
-    found = [Path(on_path).resolve().parent.parent] if on_path else []
-    places = (_as_cells_see(place) for place in (*named, _USUAL, *found) if place.is_absolute())
+    places = (_as_cells_see(place) for place in _places() if place.is_absolute())
     return next((place for place in places if _is_toolkit(place)), None)
+
+
+def _places() -> Iterator[Path]:
+    """Where it may be. The path is searched last, and only then: every cell that starts asks."""
+    yield from (Path(os.environ[name]) for name in _NAMES if os.environ.get(name))
+    yield _USUAL
+    if on_path := shutil.which("nvcc"):
+        yield Path(on_path).resolve().parent.parent
 
 
 def _as_cells_see(place: Path) -> Path:
