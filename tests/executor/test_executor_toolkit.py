@@ -9,6 +9,7 @@ import pytest
 from daemon.executor import compilers
 from daemon.executor import toolkit as toolkits
 from daemon.executor.toolkit import toolkit
+from daemon.executor.tools import installed as tools
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +86,13 @@ def test_what_a_cell_would_start_is_not_what_this_process_would(
     (tmp_path / "own" / "c++").symlink_to("/bin/true")
     monkeypatch.setenv("PATH", str(tmp_path / "own"))
     assert compilers.program("c++") != tmp_path / "own" / "c++"
+
+
+def test_its_tools_are_found_in_the_one_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster's module sets CUDA_HOME, and its compute-sanitizer is on nobody's path."""
+    checker = installed(tmp_path / "named") / "bin" / "compute-sanitizer"
+    checker.write_text("#!/bin/sh\n", "utf-8")
+    checker.chmod(0o755)
+    assert tools.find("compute-sanitizer") != checker
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "named"))
+    assert tools.find("compute-sanitizer") == checker

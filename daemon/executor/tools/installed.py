@@ -6,14 +6,18 @@ import os
 import shutil
 from pathlib import Path
 
+from daemon.executor.toolkit import toolkit
+
 _FOLDERS = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute")
 _NSIGHT = Path("/opt/nvidia")  # the ncu of a toolkit may be a script that starts the one that lies here
 
 
 def find(name: str) -> Path | None:
-    """The program `name` (`ncu`, `compute-sanitizer`), links resolved: on the path, else where NVIDIA's packages put
-    it. None: it is not installed."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_FOLDERS, *_newest_first()])
+    """The program `name` (`ncu`, `compute-sanitizer`), links resolved: on the path, else in the CUDA toolkit or
+    where NVIDIA's packages put it. None: it is not installed."""
+    home = toolkit()
+    of_toolkit = [str(home / "bin")] if home else []
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *of_toolkit, *_FOLDERS, *_newest_first()])
     found = shutil.which(name, path=path)
     return Path(found).resolve() if found else None
 
