@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
 from daemon.config import Limits
+from daemon.contract import readings
 from daemon.contract.binding import Binder, bind_arg, bind_launch, bind_work
 from daemon.contract.expressions import MAX_MAGNITUDE
 from daemon.contract.kernels import KernelDraft, without_nulls
@@ -21,7 +21,6 @@ from daemon.errors import Problem
 
 IMPLICIT_CASE = CaseSpec(name="default")
 _MAX_CASES_NAMED = 4
-_TUNES = re.compile(r"^[ \t]*@(?:triton\.)?autotune\b", re.MULTILINE)
 _TUNED = "; no grid of a contract follows what @triton.autotune picks: let a function of kernel_type torch launch it"
 
 
@@ -112,7 +111,7 @@ def _try_case(draft: KernelDraft, binder: Binder, limits: Limits, sizes: dict[st
             sizes.setdefault(where, set()).add(size)
             total_bytes += size
     if draft.io.launch is not None:
-        remark = _TUNED if draft.kernel_type == "triton" and _TUNES.search(draft.source) else ""
+        remark = _TUNED if draft.kernel_type == "triton" and readings.is_autotuned(draft.source) else ""
         bind_launch(draft.io.launch, binder, f"{path}.launch", draft.io.args.values(), remark)
     if total_bytes > limits.tensor_bytes:
         binder.complain(f"{path}.args", f"the tensors need {total_bytes} bytes, the limit is {limits.tensor_bytes}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
 from daemon.config import Limits
+from daemon.contract import readings
 from daemon.contract.kernel_types import KernelTypeSpec
 from daemon.contract.problems import ProblemLog, child, nearest, read_model, shown, without_unknown_keys
 from daemon.contract.request import KernelMetadata, KernelSpec
@@ -33,10 +33,6 @@ _TYPES_MEANT = {
     "triton": ("tl", "triton_kernel"),
     "cuda": ("cu", "nvcc", "nvrtc", "cuda_c", "raw_cuda"),
 }
-_MODULE = re.compile(r"^class\s+ModelNew\b", re.MULTILINE)
-_EXTENSION = re.compile(
-    r"^[ \t]*(from|import)[ \t]+torch\.utils(\.cpp_extension\b|[ \t]+import[ \t].*\bcpp_extension\b)", re.MULTILINE
-)
 JsonObject = dict[str, JsonValue]
 
 
@@ -191,7 +187,8 @@ class KernelReader:
 
     def _check_extension(self, draft: KernelDraft) -> None:
         """Warn of a module that compiles where nobody expects a compiler."""
-        if draft.kernel_type == "torch" and "torch_cuda" in self.types and _EXTENSION.search(draft.source):
+        is_torch = draft.kernel_type == "torch" and "torch_cuda" in self.types
+        if is_torch and readings.compiles_extension(draft.source):
             message = (
                 "compiles an extension within its timeout, while a device waits for it; torch_cuda compiles it before"
             )
@@ -246,7 +243,7 @@ class KernelReader:
 
 def _or_else(draft: KernelDraft) -> str:
     """What to write instead, for a module that launches its kernels itself."""
-    if not _MODULE.search(draft.source):
+    if not readings.defines_model(draft.source):
         return ""
     return '; ModelNew, which launches its kernels itself, is of kernel_type "torch"'
 

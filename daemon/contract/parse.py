@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,6 +10,7 @@ from pathlib import PurePosixPath
 from pydantic import JsonValue
 
 from daemon.config import Limits
+from daemon.contract import readings
 from daemon.contract.cases import check_cases, read_cases
 from daemon.contract.document import read_document
 from daemon.contract.kernel_types import KernelTypeSpec
@@ -190,13 +190,9 @@ def _check_imports(drafts: Mapping[str, KernelDraft], reader: KernelReader) -> N
             source = PurePosixPath(other.source_file or "")
             if draft.source_file == other.source_file or source.suffix != ".py":
                 continue
-            if _imports(source.stem, draft.source) and not _is_also(source, reader.files):
+            if readings.imports(draft.source, source.stem) and not _is_also(source, reader.files):
                 message = f"imports {source.stem}, but does not get to see {source}, the source of {other.path}"
                 reader.log.caution(draft.path, f"{message}: what both need belongs into a third file")
-
-
-def _imports(module: str, text: str) -> bool:
-    return re.search(rf"^[ \t]*(?:from|import)[ \t]+{re.escape(module)}\b", text, re.MULTILINE) is not None
 
 
 def _is_also(source: PurePosixPath, files: Iterable[str]) -> bool:
