@@ -5,7 +5,8 @@
 Distinct Triton ReLU kernels, every sixth one wrong, each compared with torch's. Three ways to judge them:
 
 - **evald**: a daemon on an inbox, sandbox and whole measurement protocol; first one bundle at a time into the idle
-  daemon (from the drop to the result, `--pause-s` after the result before), then all at once;
+  daemon (from the drop to the result, `--pause-s` after the result before), then all at once, after a few that came at
+  once too;
 - **process per bundle**: a fresh interpreter for each, `bench/plain_evaluator.py`, no isolation from the kernel;
 - **one process**: the same in one process that has everything imported, nothing isolated from anything.
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 EVERY_WRONG = 6
 IDLE_BUNDLES = 6
+WARM_BUNDLES = 6  # at once: whatever a daemon starts for a crowd has been started after them
 ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 25}  # 1 MB, 134 MB
 BLOCKS = {"cpu": 1 << 16, "cuda": 1 << 10}
 GPU_STAGES = ("connect", "settle", "tune", "check", "size", "calibrate", "rounds", "alone", "numerics")
@@ -173,12 +175,18 @@ def by_evald(arguments: argparse.Namespace, device: str, scratch: Path) -> tuple
         print(f"from drop to result at an idle daemon: {spread} ({len(idle_s)} bundles)")
         waited_ms, judged_ms = (statistics.median(one[key] for one in idle) for key in ("queue_ms", "evaluate_ms"))
         print(f"of which waiting for a judge {waited_ms:.0f} ms, judged {judged_ms:.0f} ms", flush=True)
-        folders = [made(f"relu{number}", number) for number in range(arguments.bundles)]
-        start = time.perf_counter()
-        for folder in folders:
-            evald.drop(folder)
-        documents = [evald.result(folder.name) for folder in folders]
-        return time.perf_counter() - start, idle, documents
+        at_once(evald, [made(f"warm{number}", 200 * EVERY_WRONG + number) for number in range(WARM_BUNDLES)])
+        wall_s, documents = at_once(evald, [made(f"relu{number}", number) for number in range(arguments.bundles)])
+        return wall_s, idle, documents
+
+
+def at_once(evald: Daemon, folders: list[Path]) -> tuple[float, list[Any]]:
+    """Seconds until all of them are judged, dropped one after the other, and their results."""
+    start = time.perf_counter()
+    for folder in folders:
+        evald.drop(folder)
+    documents = [evald.result(folder.name) for folder in folders]
+    return time.perf_counter() - start, documents
 
 
 def by_processes(folders: list[Path]) -> tuple[float, list[str]]:

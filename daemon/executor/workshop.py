@@ -2,7 +2,8 @@
 
 Theory of operation: a job whose kernels are compiled comes here before it gets a device. A builder leaves what it built
 in the artifact cache, where the judge finds it; whatever fails here fails again there, with the words for the result.
-A builder is started when it is first needed, and replaced when it has died.
+Builders are started when there are more jobs than builders, and replaced when they have died; a job goes to the first
+that is free, which is seldom the one that had to be started for it: that takes seconds, and a build a fraction of one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from daemon import log
 from daemon.config import Settings
 from daemon.engine import JobSpec, Progress
-from daemon.errors import HarnessError, OperatorError
+from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.executor.devices import Device
 from daemon.executor.headers import MAKE_LIMIT_S
 from daemon.executor.trusted import TrustedProcess
@@ -33,6 +34,7 @@ class _Order:
 
     number: int | None = None
     is_given_up: bool = False
+    failure: EvaldError | None = None  # of the builder that was started for it
 
 
 class Workshop:
@@ -41,7 +43,9 @@ class Workshop:
     def __init__(self, settings: Settings, count: int, start: Start) -> None:
         self._settings = settings
         self._start = start
-        self._free = list(range(count))
+        self._free: list[int] = []
+        self._missing = list(range(count))  # numbers of builders that are not there
+        self._starting = 0  # of those, in a thread of its own each
         self._builders: dict[int, tuple[TrustedProcess, Device]] = {}
         self._orders: dict[str, _Order] = {}
         self._changed = threading.Condition()
@@ -50,8 +54,10 @@ class Workshop:
     def build(self, job: JobSpec, device: Device, on_progress: Callable[[Progress], None]) -> None:
         """Compile the kernels of `job` for `device`, when a builder is free. Returns early when the job is given up or
         the workshop closed."""
-        order = self._take(job.job_id, lambda: on_progress(Progress(job.job_id, "waiting to be compiled")))
+        order = self._take(job.job_id, device, lambda: on_progress(Progress(job.job_id, "waiting to be compiled")))
         if order.number is None:
+            if order.failure is not None and not order.is_given_up and not self._closed:
+                log.story("not built ahead", level=30, job=job.job_id, reason=order.failure)
             return
         try:
             self._have_built(order, job, device, on_progress)
@@ -97,14 +103,15 @@ class Workshop:
         for builder in builders:
             builder.end()
 
-    def _take(self, job_id: str, waiting: Callable[[], None]) -> _Order:
-        """`order.number` is None when the job was given up first. `waiting` is called every few seconds: whoever
-        watches over this thread must see that it is alive."""
+    def _take(self, job_id: str, device: Device, waiting: Callable[[], None]) -> _Order:
+        """`order.number` is None when the job was given up first, or no builder could be started for it. `waiting` is
+        called every few seconds: whoever watches over this thread must see that it is alive."""
         order = _Order()
         with self._changed:
             self._orders[job_id] = order
         try:
             while not self._is_settled(order):
+                self._add_one(device, order)
                 waiting()  # whatever it does, nobody waits for it here
                 with self._changed:
                     self._changed.wait_for(lambda: self._is_settled(order), _WAIT_S)
@@ -119,16 +126,45 @@ class Workshop:
         with self._changed:
             if self._free and order.number is None and not self._closed and not order.is_given_up:
                 order.number = self._free.pop()
-            return order.number is not None or self._closed or order.is_given_up
+            is_hopeless = order.is_given_up or order.failure is not None
+            return order.number is not None or self._closed or is_hopeless
+
+    def _add_one(self, device: Device, order: _Order) -> None:
+        """Start one more builder where more wait than are being started, for whoever is first when it stands; `order`
+        is to hear of it if it never does."""
+        with self._changed:
+            waiting = sum(one.number is None for one in self._orders.values())
+            if self._free or not self._missing or self._starting >= waiting:
+                return
+            number = self._missing.pop()
+            self._starting += 1
+        try:
+            threading.Thread(target=self._add, args=(number, device, order), daemon=True).start()
+        except RuntimeError as error:  # no thread can be started
+            self._put_back(number, was_starting=True)
+            order.failure = HarnessError(str(error))
+
+    def _add(self, number: int, device: Device, order: _Order) -> None:
+        try:
+            self._builder(number, device)
+        except (HarnessError, OperatorError, OSError) as error:
+            self._discard(number)
+            order.failure = error if isinstance(error, EvaldError) else HarnessError(str(error))
+        self._put_back(number, was_starting=True)
+
+    def _put_back(self, number: int, *, was_starting: bool = False) -> None:
+        """To those that are free, or to those that are not there."""
+        with self._changed:
+            self._starting -= was_starting
+            (self._free if number in self._builders else self._missing).append(number)
+            self._changed.notify_all()
 
     def _give_back(self, job_id: str, order: _Order, number: int) -> None:
         with self._changed:
             del self._orders[job_id]  # from now on nobody strikes its builder
         if order.is_given_up:
             self._discard(number)
-        with self._changed:
-            self._free.append(number)
-            self._changed.notify_all()
+        self._put_back(number)
 
     def _builder(self, number: int, device: Device) -> TrustedProcess:
         known = self._builders.get(number)
