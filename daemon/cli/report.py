@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -183,19 +184,20 @@ def _case_row(case: Document) -> list[str]:
 
 def _failures(cases: Sequence[Document]) -> None:
     """Whose kernel failed, where, and the evidence. What several cases only repeat is said once."""
-    told: set[tuple[str, str, str]] = set()
+    told: set[tuple[str, ...]] = set()
     for case in cases:
         failure = case["failure"]
         if failure is None:
             continue
-        words = (failure["side"], failure["phase"], failure["message"])
-        if not (_has_evidence(case) or (len(cases) > 1 and words not in told)):
+        said = (failure["traceback"], case["stdout_tail"], case["stderr_tail"], case["worst_index"])
+        words = (failure["side"], failure["phase"], failure["message"], str(said))
+        if words in told or not (_has_evidence(case) or len(cases) > 1):
             continue
         told.add(words)
         title = f"{case['verdict']}: the {failure['side']}, in {failure['phase']}"
         screen.heading(f"case {case['name']}: {title}" if len(cases) > 1 else title)
         if len(cases) > 1:
-            screen.line(f"  {failure['message']}")
+            screen.line(textwrap.indent(failure["message"], "  "))
         _evidence(case)
 
 

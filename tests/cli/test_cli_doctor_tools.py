@@ -119,3 +119,21 @@ def test_the_table_of_cases_has_shares_where_any_case_has_one(capsys: pytest.Cap
     assert "%" not in small
     report._case_table([judged("small", None)])
     assert "OF DEVICE" not in capsys.readouterr().out
+
+
+def refused(name: str, message: str, log: str) -> dict[str, object]:
+    failure = {"side": "candidate", "phase": "build", "message": message, "traceback": log}
+    ended = {"signal": None, "exit_code": None}
+    said = {"stdout_tail": "", "stderr_tail": "", "worst_index": None}
+    return {"name": name, "verdict": "compile_error", "failure": failure | ended, **said}
+
+
+def test_what_a_compiler_said_in_every_case_is_shown_once_and_indented(capsys: pytest.CaptureFixture[str]) -> None:
+    same = [refused(name, "nvcc: no\nnor this", "line 1\nline 2") for name in ("small", "large")]
+    report._failures([*same, refused("odd", "nvcc: no\nnor this", "line 3")])
+    shown = capsys.readouterr().out
+    assert shown.count("line 1") == 1
+    assert "case small" in shown
+    assert "case large" not in shown
+    assert "case odd" in shown, "it has something else to say"
+    assert "\n  nvcc: no\n  nor this\n" in shown

@@ -377,3 +377,16 @@ def test_names_are_demangled_and_lists_split_at_their_own_commas() -> None:
     assert split_list("") == []
     with pytest.raises(ValueError, match="ELF"):
         entry_symbols(b"text")
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_an_instruction_of_another_architecture_is_answered_with_the_option_for_it(
+    tmp_path: Path, compiler: str
+) -> None:
+    text = '__global__ void f(float* o) { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); *o = 1; }\n'
+    with pytest.raises(KernelFault) as caught:
+        cuda.build(source_of(tmp_path, text, [POINTER], backend=compiler))
+    first, *_ = caught.value.message.splitlines()
+    assert first.endswith('(compiled for sm_90; "compiler_options": ["-arch=sm_90a"], for one, has wgmma)')
+    again = source_of(tmp_path, text, [POINTER], backend=compiler, compiler_options=["-arch=sm_90a"])
+    assert cuda.build(again)["architecture"] == "sm_90a"

@@ -7,6 +7,7 @@ the cubin. Where there is no GPU that is all that happens.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -32,6 +33,7 @@ SPEC = {
 }
 _DEFAULT_CAPABILITY = "8.0"
 _NO_HEADER = "cannot open source file"  # NVRTC's words
+_OTHER_TARGET = re.compile(r"requires \.target|not supported on \.target")  # ptxas's words
 _Compile = Callable[[str], tuple[bytes, str]]
 
 
@@ -40,7 +42,7 @@ def build(source: Source) -> dict[str, Any]:
     words, or where the contract's arguments are not the kernel's."""
     expression = choose_kernel(source.text, source.metadata)
     target, compilers = _compilers(source)
-    compiler, cubin, log, notes = _first_that_compiles(compilers, source, expression)
+    compiler, cubin, log, notes = _first_that_compiles(compilers, source, expression, target)
     try:
         interface = read_interface(cubin)
     except ValueError as error:
@@ -105,7 +107,7 @@ def _compilers(source: Source) -> tuple[str, dict[str, _Compile]]:
 
 
 def _first_that_compiles(
-    compilers: dict[str, _Compile], source: Source, expression: str
+    compilers: dict[str, _Compile], source: Source, expression: str, target: str
 ) -> tuple[str, bytes, str, list[str]]:
     """The compiler's name, its cubin, its log, and why an earlier one was passed over: NVRTC has no host headers and
     takes no host code, nvcc has both."""
@@ -121,6 +123,8 @@ def _first_that_compiles(
             first, newline, rest = said.partition("\n")
             if _NO_HEADER in first and nvcc() is None:
                 first += " (headers of the host and some of the toolkit's come with nvcc: install the CUDA toolkit)"
+            if _OTHER_TARGET.search(first):
+                first += f' (compiled for {target}; "compiler_options": ["-arch=sm_90a"], for one, has wgmma)'
             fault = KernelFault("compile_error", f"{name}: {first}{newline}{rest}", details=details, final=final)
     raise fault
 
