@@ -38,6 +38,7 @@ from daemon.executor.proof import prove
 from daemon.executor.reservation import Reservation
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.probe import Isolation, assess
+from daemon.executor.shortening import shortened
 from daemon.executor.spares import Nursery, Preloaded, Spares
 from daemon.executor.telemetry import Telemetry
 from daemon.executor.tools.ceilings import Ceilings
@@ -47,8 +48,6 @@ from daemon.executor.yardstick import Yardstick
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side, Verdict
 
-_OUTPUT_CHARS = 1 << 20
-_REPORT_FACTOR = 4
 _A_MOMENT_S = 0.05  # the next bundle comes sooner, where one waits
 _UID_STEP = {Side.REFERENCE: 1000, Side.CANDIDATE: 0}  # in the order in which they are wanted
 _NULL_UID_STEP = 2000
@@ -187,7 +186,7 @@ class Judge:
         for case in request.cases:
             told = _named(progress, case.name if several else None)
             found = self._judge_case(bound(request, case), case, bundle_dir, told)
-            evaluations.append(_shortened(found, _OUTPUT_CHARS // len(request.cases)))
+            evaluations.append(shortened(found, len(request.cases)))
         return evaluations
 
     def _judge_case(
@@ -260,14 +259,6 @@ class Judge:
         if self._null_cell is not None:
             self._null_cell.kill()
         self._wakeful.close()
-
-
-def _shortened(case: CaseEvaluation, limit: int) -> CaseEvaluation:
-    """The ends of what it printed and the beginnings of what tools said, so that all cases together fit one message
-    however they are escaped."""
-    reports = {name: text[: _REPORT_FACTOR * limit] for name, text in case.tool_reports.items()}
-    tails = {"stdout_tail": case.stdout_tail[-limit:], "stderr_tail": case.stderr_tail[-limit:]}
-    return case.model_copy(update={**tails, "tool_reports": reports})
 
 
 def _named(progress: Callable[[str, str | None], None], name: str | None) -> Callable[[str], None]:

@@ -3,6 +3,7 @@ real ones, run the program below them, and leave a report in the same format."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -212,3 +213,8 @@ def test_without_the_tools_metrics_say_why_and_checks_are_unsupported(judge: Jud
     assert case.verdict is Verdict.UNSUPPORTED
     assert case.failure is not None
     assert "takes an NVIDIA GPU" in case.failure.message
+
+
+def test_what_a_tool_left_is_cut_by_what_it_takes_in_the_message_to_the_daemon(inspect: Inspect) -> None:
+    case = inspect({**KERNEL, "checks": ["memcheck"]}, report="\U0001f600" * (1 << 20))
+    assert 0 < len(json.dumps(case.tool_reports["memcheck.txt"])) <= 4 << 20
