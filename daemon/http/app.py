@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 from fastapi import Depends, FastAPI
@@ -44,6 +45,7 @@ the same shape: `error`, `hint`, and `problems` for the fields of a body.
 
 
 _PARSED_AT_ONCE = 2
+_FIRST_ERROR = 400
 
 
 def make_app(settings: Settings, database: Database) -> FastAPI:
@@ -105,6 +107,7 @@ def _describe(app: FastAPI, types: Mapping[str, KernelTypeSpec]) -> None:
     schemas = described["components"]["schemas"]
     schemas.update(json.loads(text))
     schemas["CleanupOrder"] = CleanupOrder.model_json_schema()
+    _correct(described)
     app.openapi_schema = described
     app.state.description = json.dumps(described).encode()
     app.state.parameters = {
@@ -114,6 +117,19 @@ def _describe(app: FastAPI, types: Mapping[str, KernelTypeSpec]) -> None:
     }
     app.state.methods = Methods(app.state.parameters)
     app.state.page = page_of(described)
+
+
+def _correct(described: dict[str, Any]) -> None:
+    """What FastAPI says otherwise of routes that do not answer in JSON: their errors are JSON all the same, and the
+    items of a stream (`itemSchema`) are not a word of the OpenAPI that this document says it is."""
+    for operation in (one for methods in described["paths"].values() for one in methods.values()):
+        for code, answer in operation["responses"].items():
+            content = answer.get("content", {})
+            if int(code) >= _FIRST_ERROR and content:
+                answer["content"] = {"application/json": next(iter(content.values()))}
+            elif (stream := content.get("text/event-stream")) is not None:
+                stream.pop("itemSchema", None)
+                stream["schema"] = {"type": "string"}
 
 
 class _Metered:

@@ -13,7 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 EXAMPLES = int(os.environ.get("EVALD_TEST_FUZZ", "25"))
 CHANCE = "EVALD_TEST_FUZZ" in os.environ  # otherwise the same inputs every time
@@ -61,14 +65,22 @@ def test_no_input_makes_a_fault_or_an_answer_that_is_not_described(
     )
     @given(case=cases)
     def one(case: schemathesis.Case) -> None:
-        case.call_and_validate(
-            checks=[not_a_server_error, response_schema_conformance, status_code_conformance], timeout=60
-        )
+        checks = [
+            not_a_server_error,
+            content_type_conformance,
+            response_schema_conformance,
+            status_code_conformance,
+        ]
+        case.call_and_validate(checks=checks, timeout=60)
 
     try:
         one()
     except Unsatisfiable:
         pytest.skip("this route has no input that could be wrong")
+
+
+def test_the_description_is_one_that_generators_of_clients_take(api: schemathesis.BaseSchema) -> None:
+    api.validate()
 
 
 def test_every_route_is_tried(api: schemathesis.BaseSchema) -> None:
