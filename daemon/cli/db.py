@@ -1,4 +1,4 @@
-"""`evald db`: the schema of the database."""
+"""`evald db`: the schema of the database, and a copy of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.group("db", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def command(ctx: click.Context, /) -> None:
-    """Look at the schema of the database, or bring it to the one this evald needs."""
+    """Look at the schema of the database, bring it to the one this evald needs, or copy all of it into another."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -68,4 +68,29 @@ def upgrade(*, loaded: LoadedSettings, force: bool, as_json: bool) -> int:
         screen.document({"database": name, "current": reached})
     else:
         screen.line(f"{name} is at revision {reached}")
+    return 0
+
+
+@command.command("copy", short_help="copy all it holds into a new database")
+@settings_options()
+@json_option
+@click.argument("new_url", metavar="URL")
+def copy(*, loaded: LoadedSettings, as_json: bool, new_url: str) -> int:
+    """Copy the whole history into the empty database at URL, as from SQLite to Postgres, and leave this one as it is.
+
+    Stop every daemon before: it is refused as long as one is there. The copy is the same database to an inbox: name it
+    in the settings and put the old one away, for daemons of both would each judge every bundle. On Postgres URL names
+    the role that owns the tables.
+    """
+    from daemon.db import copying
+    from daemon.db.connection import normalised, shown
+
+    url = loaded.settings.database_url
+    name, new_name = shown(normalised(url)), shown(normalised(new_url))
+    rows = copying.copy(url, new_url)
+    if as_json:
+        screen.document({"database": name, "copy": new_name, "rows": rows})
+    else:
+        screen.line(f"{new_name} has all of {name}: {sum(rows.values())} rows, {rows['job']} of them jobs")
+        screen.say("evald: set `database` to it before a daemon is started again, and put the old one away")
     return 0

@@ -45,7 +45,7 @@ def upgrade(url: str, *, force: bool = False) -> str:
             if found is not None and found not in _known():
                 raise revision.mismatch(database.name, found, outdated=False)
             if found is not None and found != head() and not force:
-                _require_nobody_there(connection, database.name)
+                require_nobody_there(connection, database.name, "In spite of them: evald db upgrade --force")
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -91,8 +91,10 @@ def ensure_ready(url: str) -> None:
         database.close()
 
 
-def _require_nobody_there(connection: Connection, name: str) -> None:
-    """Raises `OperatorError`. The columns are those of the first revision that knew of daemons."""
+def require_nobody_there(connection: Connection, name: str, otherwise: str = "") -> None:
+    """Raises `OperatorError` where daemons are at work; `otherwise`: what else can be done than to stop them. The
+    columns are those of the first revision that knew of daemons.
+    """
     if Daemon.__tablename__ not in inspect(connection).get_table_names():
         return
     columns = (Daemon.host, Daemon.pid, Daemon.seen_at, Daemon.lease_s, now().label("read_at"))
@@ -102,7 +104,7 @@ def _require_nobody_there(connection: Connection, name: str) -> None:
         raise OperatorError(
             f"daemons use database {name}: {who}",
             hint="stop them first; one that was killed counts as gone after "
-            f"{max(row.lease_s for row in there):g} s. In spite of them: evald db upgrade --force",
+            f"{max(row.lease_s for row in there):g} s{otherwise and '. '}{otherwise}",
         )
 
 

@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from cli_homes import PastHome, bundle
+from cli_homes import PastHome, bundle, passed
 from conftest import Evald
 
 from daemon.cli.starters import STARTERS
@@ -165,6 +165,21 @@ def test_db_upgrade_creates_and_current_tells(evald: Evald, tmp_path: Path) -> N
     assert told["current"] == told["needed"]
     assert evald("db", "upgrade", "--json").document()["current"] == told["needed"]
     assert "current" in evald("db", "current").out
+
+
+def test_db_copy_takes_the_history_along_and_tells_how_much(evald: Evald, past: PastHome, tmp_path: Path) -> None:
+    past.ended("done", passed())
+    copy = f"sqlite:///{tmp_path / 'copy.sqlite3'}"
+    ran = evald("db", "copy", copy)
+    assert ran.code == 0, ran.err
+    assert "1 of them jobs" in ran.out
+    assert "before a daemon is started again" in ran.err
+    shown = [evald("show", "done", "--json", *named).document() for named in ((), ("--database", copy))]
+    assert shown[0]["result"] == shown[1]["result"]
+    assert shown[0]["events"] == shown[1]["events"]
+    again = evald("db", "copy", "--json", copy)
+    assert again.code == 2
+    assert "is in use" in again.document()["error"]
 
 
 def test_version_in_text_and_json(evald: Evald) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -17,6 +19,8 @@ from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.repository import Repository
+
+FROZEN = Path(__file__).parent / "frozen"
 
 
 @pytest.fixture
@@ -36,6 +40,22 @@ def url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database, once on each kind."""
     found: str = request.getfixturevalue(f"{request.param}_url")
     return found
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def thawed(request: pytest.FixtureRequest, earlier: str) -> str:
+    """The URL of a database as it was at revision `earlier`."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    if request.param == "sqlite":
+        with (
+            gzip.open(FROZEN / f"{earlier}.sqlite3.gz") as frozen,
+            Path(url.removeprefix("sqlite:///")).open("wb") as live,
+        ):
+            shutil.copyfileobj(frozen, live)
+    else:
+        with psycopg.connect(url) as connection:
+            connection.execute(gzip.decompress((FROZEN / f"{earlier}.sql.gz").read_bytes()))
+    return url
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import shutil
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import inspect, text
 
@@ -21,22 +18,6 @@ from daemon.lifecycle import JobState
 
 FROZEN = Path(__file__).parent / "frozen"
 EARLIER = sorted(script.revision for script in migrate._scripts().walk_revisions() if script.revision != migrate.head())
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def thawed(request: pytest.FixtureRequest, earlier: str) -> str:
-    """The URL of a database as it was at revision `earlier`."""
-    url: str = request.getfixturevalue(f"{request.param}_url")
-    if request.param == "sqlite":
-        with (
-            gzip.open(FROZEN / f"{earlier}.sqlite3.gz") as frozen,
-            Path(url.removeprefix("sqlite:///")).open("wb") as live,
-        ):
-            shutil.copyfileobj(frozen, live)
-    else:
-        with psycopg.connect(url) as connection:
-            connection.execute(gzip.decompress((FROZEN / f"{earlier}.sql.gz").read_bytes()))
-    return url
 
 
 def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
