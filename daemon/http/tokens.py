@@ -114,7 +114,9 @@ class Tokens:
     def _alone(self) -> Iterator[None]:
         """Nobody else changes the file meanwhile. Raises `OperatorError` where it cannot be changed at all."""
         try:
-            lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            place = self.path.with_name(f".{self.path.name}.lock")
+            lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._hand_over(place)
         except OSError as error:
             raise OperatorError(
                 f"cannot write the tokens to {self.path}: {error.strerror}", hint=_hint(error)
@@ -144,13 +146,17 @@ class Tokens:
         text = "".join(f"{caller.name} {caller.role} {digest}\n" for digest, caller in callers.items())
         try:
             fsio.write_atomic(self.path, text.encode(), mode=0o600)
-            if os.geteuid() == 0:  # made with sudo for a server that is another user
-                folder = self.path.parent.stat()
-                os.chown(self.path, folder.st_uid, folder.st_gid)
+            self._hand_over(self.path)
         except OSError as error:
             raise OperatorError(
                 f"cannot write the tokens to {self.path}: {error.strerror}", hint=_hint(error)
             ) from error
+
+    def _hand_over(self, made: Path) -> None:
+        """What was made with sudo for a server that is another user belongs to whom the folder belongs to."""
+        if os.geteuid() == 0:
+            folder = self.path.parent.stat()
+            os.chown(made, folder.st_uid, folder.st_gid, follow_symlinks=False)
 
 
 def _hint(error: Exception) -> str | None:

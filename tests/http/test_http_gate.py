@@ -309,6 +309,17 @@ def test_tokens_are_kept_as_hashes_and_read_again_when_they_change(tmp_path: Pat
         Tokens(tmp_path / "tokens").callers()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_for_a_server_of_another_user_is_that_users(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 4321, 4322)
+    Tokens(state / "tokens").add("mine", Role.SUBMIT)
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in state.iterdir()}
+    assert len(owners) == 2, "the tokens, and what keeps two from writing them at once"
+    assert set(owners.values()) == {(4321, 4322)}
+
+
 def test_the_token_command_lists_makes_and_takes_back(home: Path) -> None:
     assert "evald token NAME" in evald(home, "token").stdout
     made = json.loads(evald(home, "token", "ci", "--admin", "--json").stdout)
