@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from http_servers import Server
 
+from daemon.http.tokens import Caller, Role
+
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/how-to/serve-over-http.md")
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -40,6 +42,12 @@ def test_every_curl_command_works_as_it_stands(judging: Server, text: str) -> No
         assert done.stdout.rstrip().endswith("}")
     if "DELETE" in script:
         assert "there is no job 0123456789abcdef" in done.stdout
+
+
+def test_whose_token_a_job_came_with_is_told_by_the_digits_that_the_page_on_sql_finds() -> None:
+    page = (ROOT / "docs/how-to/read-the-results-with-sql.md").read_text("utf-8")
+    (command,) = re.findall(r"^\$ (printf .*)$", page, re.MULTILINE)
+    assert subprocess.check_output(command, shell=True, text=True).strip() == Caller("ci", Role.SUBMIT).tag
 
 
 def test_there_are_commands_to_try() -> None:
