@@ -31,6 +31,10 @@ class StorageDamaged(StorageRefused):
 _LACKS_A_RIGHT = "42501"  # SQLSTATE insufficient_privilege
 _DISK_FULL = "53100"
 _NO_ROOM = "the disk of the database server is full: df -h, on its host; nothing is lost, and evald goes on by itself"
+_NOT_TO_BE_WRITTEN = (
+    "this user may not write its file, or the disk is read-only: ls -l, findmnt -T; where evald has become another"
+    " user, give it the state folder: chown -R"
+)
 _WHO_MAY = "it takes the role that evald runs as; for new tables (evald db upgrade) the one that owns the tables"
 MENDING = "stop every daemon, then restore a backup, or move the file away: evald run makes a new one"
 _TRANSIENT = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, exc.DisconnectionError)
@@ -44,18 +48,27 @@ def translated(database: str) -> Iterator[None]:
     try:
         yield
     except _TRANSIENT as error:
-        has_no_room = _sqlstate(error) == _DISK_FULL
-        hint = _NO_ROOM if has_no_room else "evald doctor checks the database"
+        hint = "evald doctor checks the database"
+        if _sqlstate(error) == _DISK_FULL:
+            hint = _NO_ROOM
+        elif _sqlite_code(error) == sqlite3.SQLITE_READONLY:
+            hint = _NOT_TO_BE_WRITTEN
         raise StorageUnavailable(f"database {database} is not available: {_cause(error)}", hint=hint) from error
     except (exc.SQLAlchemyError, OverflowError) as error:  # a number beyond 64 bits: sqlite3 raises it bare
         text = f"database {database} refused: {_cause(error)}"
-        if getattr(_original(error), "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        if _sqlite_code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise StorageDamaged(text, hint=MENDING) from error
         raise StorageRefused(text, hint=_WHO_MAY if _sqlstate(error) == _LACKS_A_RIGHT else None) from error
 
 
 def _sqlstate(error: Exception) -> str | None:
     return getattr(_original(error), "sqlstate", None)
+
+
+def _sqlite_code(error: Exception) -> int:
+    """Without what makes it more exact; 0 where it is not SQLite's."""
+    code: int = getattr(_original(error), "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _original(error: Exception) -> BaseException:

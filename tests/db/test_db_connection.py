@@ -145,6 +145,14 @@ class TestSqlite:
         assert database.looked_through(600)
         database.close()
 
+    def test_a_file_that_may_not_be_written_is_told_with_what_to_look_at(self, ready_sqlite_url: str) -> None:
+        database = Database(ready_sqlite_url)
+        with pytest.raises(StorageUnavailable, match="readonly") as caught, database.write() as connection:
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+            connection.exec_driver_sql("INSERT INTO property (name, value) VALUES ('a', 'b')")
+        assert "chown -R" in str(caught.value.hint)
+        database.close()
+
 
 class TestNetworkFileSystem:
     @pytest.mark.parametrize("fstype", ["nfs4", "cifs", "gfs2", "fuse.sshfs"])
