@@ -35,6 +35,9 @@ def copy(url: str, new_url: str) -> dict[str, int]:
         migrate.ensure_ready(new_url)
         with original.read() as reading, new.write() as writing:
             _require_empty(writing, new.name)
+            if _properties(reading) == _properties(writing):
+                hint = "name the old one: evald db copy --database sqlite:////PATH/state/evald.sqlite3 URL"
+                raise OperatorError(f"{new.name} is the very database that the settings name", hint=hint)
             migrate.require_nobody_there(reading, original.name)
             writing.execute(delete(Property))  # the new one's own id
             return {
@@ -50,6 +53,10 @@ def _require_empty(connection: Connection, name: str) -> None:
     for table in Base.metadata.sorted_tables:
         if table.name != _PROPERTIES and connection.execute(select(table).limit(1)).first() is not None:
             raise OperatorError(f"database {name} is in use: its table {table.name} has rows", hint="name an empty one")
+
+
+def _properties(connection: Connection) -> set[tuple[Any, ...]]:
+    return set(map(tuple, connection.execute(select(Property.name, Property.value))))
 
 
 def _batches(connection: Connection, table: Table, name: str) -> Iterator[Sequence[Any]]:

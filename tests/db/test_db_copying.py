@@ -85,6 +85,15 @@ def test_nothing_is_copied_into_what_is_in_use(original_url: str, new_url: str) 
     assert contents(new_url) == before
 
 
+def test_a_database_is_not_copied_into_itself_by_whatever_name(new_url: str, earlier: str) -> None:
+    migrate.upgrade(new_url)
+    before = contents(new_url)
+    by_another_name = f"{new_url}{'&application_name=x' if 'host=' in new_url else ''}"
+    with pytest.raises(OperatorError, match="is the very database that the settings name"):
+        copying.copy(new_url, by_another_name)
+    assert contents(new_url) == before
+
+
 def test_nothing_is_copied_from_beside_a_daemon(original_url: str, new_url: str) -> None:
     database = Database(original_url)
     with database.write() as connection:
