@@ -38,7 +38,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "token": "say who may use evald serve",
         "drain": "let the daemons of a host finish and take nothing new",
         "cleanup": "forget jobs that ended long ago",
-        "db": "look at or upgrade the database",
+        "db": "look at, upgrade or copy the database",
         "install-service": "put systemd units (or a cron file) in place",
         "version": "print the versions",
     },
