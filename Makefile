@@ -21,7 +21,7 @@ help:
 	@echo "make demo     judge the bundles in examples/ and print the table of verdicts"
 	@echo "make test     check style, types and architecture, then run the whole test suite"
 	@echo "make test-gpu every kernel type on this host's GPU; skipped where there is none"
-	@echo "make test-guests  power cuts, and an NFS share whose server reboots, in user-mode Linux (x86-64, root)"
+	@echo "make test-guests  limits by cgroup v2, power cuts, and an NFS share whose server reboots, in user-mode Linux (x86-64, root)"
 	@echo "make check    style, types and architecture only"
 	@echo "make install  the virtual environment in $(VENV), with evald in it"
 	@echo "make chaos    kill daemons at every step and audit the books (BUNDLES, KILLS, DAEMONS, DB=sqlite|postgres)"
@@ -79,11 +79,11 @@ test: check test-system
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest tests/gpu $(ARGS)
 
-# Kernels of their own: power cuts of one, then a file server and two clients. Where none can be booted it fails, or
-# with GUESTS=where-possible (CI) is skipped and says why.
+# Kernels of their own: limits by cgroup v2, power cuts, then a file server and two clients. Where none can be booted it
+# fails, or with GUESTS=where-possible (CI) is skipped and says why.
 GUESTS ?= required
 test-guests: $(STAMP) guest-system
-	EVALD_TEST_GUESTS=$(GUESTS) $(BIN)/python -m pytest tests/power tests/nfs $(ARGS)
+	EVALD_TEST_GUESTS=$(GUESTS) $(BIN)/python -m pytest tests/cgroups tests/power tests/nfs $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -14,9 +14,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import pytest
 
 XSTATE = Path(__file__).parent / "uml_xstate.c"
 SCRIPT = Path(__file__).parent / "uml_guest.sh"
@@ -35,6 +37,30 @@ def missing(*tools: str) -> str | None:
     if Path(sys.prefix).is_relative_to("/run"):
         return "this installation lies below /run, which guests have for themselves"
     return None
+
+
+def require(*tools: str) -> None:
+    """Skip the test where no guests are asked for, for they take minutes; refuse it where none can be tried."""
+    if not os.environ.get("EVALD_TEST_GUESTS"):
+        pytest.skip("takes a kernel of its own: make test-guests")
+    if (reason := missing(*tools)) is not None:
+        refuse(reason)
+
+
+def refuse(reason: str) -> NoReturn:
+    """Whoever types `make test-guests` wants to know why it cannot run here; CI takes what its machine can do."""
+    if os.environ["EVALD_TEST_GUESTS"] == "where-possible":
+        pytest.skip(reason)
+    pytest.fail(reason)
+
+
+@contextlib.contextmanager
+def booting() -> Iterator[None]:
+    """Around what boots guests: this machine may not let them."""
+    try:
+        yield
+    except (OSError, AssertionError) as error:
+        refuse(f"user-mode Linux does not boot here: {str(error).partition(chr(10))[0]}")
 
 
 def make_disk(path: Path, size_bytes: int) -> Path:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import nfs_lab
 import postgres_server
+import uml_guest
 from nfs_lab import Lab
 from nfs_story import Facts, Story
 
@@ -20,30 +20,19 @@ from daemon.db import migrate
 MOUNT_OPTIONS = "vers=4.2,proto=tcp,hard,lookupcache=positive"
 
 
-def _refuse(reason: str) -> None:
-    """Whoever types `make test-guests` wants to know why it cannot run here; CI takes what its machine can do."""
-    if os.environ["EVALD_TEST_GUESTS"] == "where-possible":
-        pytest.skip(reason)
-    pytest.fail(reason)
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A file server and two clients, booted, with the share mounted."""
-    if not os.environ.get("EVALD_TEST_GUESTS"):
-        pytest.skip("takes minutes: make test-guests")
+    uml_guest.require()
     if (reason := nfs_lab.missing()) is not None:
-        _refuse(reason)
+        uml_guest.refuse(reason)
     try:
         booted = Lab(tmp_path_factory.mktemp("lab"))
     except OSError as error:
-        _refuse(f"no network for guests here: {error}")
+        uml_guest.refuse(f"no network for guests here: {error}")
     try:
-        try:
+        with uml_guest.booting():
             booted.boot()
-        except (OSError, AssertionError) as error:
-            reason, _, _ = str(error).partition("\n")
-            _refuse(f"user-mode Linux does not boot here: {reason}")
         booted.mount(MOUNT_OPTIONS)
         yield booted
     finally:
@@ -64,7 +53,7 @@ def facts(lab: Lab, tmp_path: Path) -> Iterator[Facts]:
             finally:
                 story.close()
     except postgres_server.PostgresMissing as reason:
-        _refuse(str(reason))
+        uml_guest.refuse(str(reason))
 
 
 @pytest.fixture

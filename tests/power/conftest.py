@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,22 +15,11 @@ from power_house import House
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     """A guest with disks of its own, booted, on which nothing lies yet."""
-    if not (wanted := os.environ.get("EVALD_TEST_GUESTS")):
-        pytest.skip("takes minutes: make test-guests")
-    reason = uml_guest.missing("mkfs.ext4")
-    built = House(tmp_path) if reason is None else None
+    uml_guest.require("mkfs.ext4")
+    built = House(tmp_path)
     try:
-        if built is not None:
-            try:
-                built.switch_on()
-            except (OSError, AssertionError) as error:
-                reason = f"user-mode Linux does not boot here: {str(error).partition(chr(10))[0]}"
-        if built is not None and reason is None:
-            yield built
-            return
+        with uml_guest.booting():
+            built.switch_on()
+        yield built
     finally:
-        if built is not None:
-            built.cut()
-    if wanted == "where-possible":
-        pytest.skip(reason)
-    pytest.fail(reason)
+        built.cut()
