@@ -38,10 +38,11 @@ define need_packages
 	for package in $(1); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	[ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ]; then \
+	  echo "installing system packages:$$missing"; \
 	  { apt-get update -q >/dev/null && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing >/dev/null; } || exit $(2); \
 	else \
-	  echo "system packages are missing; type: sudo apt-get install -y$$missing" >&2; exit $(2); \
+	  echo "system packages are missing; type: sudo apt-get update && sudo apt-get install -y$$missing" >&2; exit $(2); \
 	fi
 endef
 
