@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ from service_rehearsal import Place
 
 from daemon.errors import OperatorError
 from daemon.executor.local import LocalEngine
-from daemon.executor.sandbox import probe
+from daemon.executor.sandbox import bubblewrap, probe
 from daemon.executor.sandbox.cgroup import Cgroups
 
 pytestmark = pytest.mark.sandbox
@@ -41,7 +43,72 @@ def test_a_host_without_user_namespaces_judges_nothing_and_says_what_to_type(
         engine.close()
     with pytest.raises(OperatorError) as raised:
         probe.assess("bubblewrap", None)
-    assert "user.max_user_namespaces" in str(raised.value.hint)
+    assert raised.value.hint
+
+
+def test_a_host_that_takes_the_capabilities_of_what_bubblewrap_starts_judges_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As AppArmor's profile for bubblewrap does: it makes its own namespaces, a cell could have none."""
+    taken = 'for word; do shift; [ "$word" = -- ] && set -- "$@" --cap-drop ALL; set -- "$@" "$word"; done'
+    folder = bubblewrap_that(tmp_path / "bin", f'{taken}\nexec {shutil.which("bwrap")} "$@"')
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    with pytest.raises(OperatorError, match="cannot make namespaces here: unshare"):
+        probe.assess("bubblewrap", None)
+
+
+_RESTRICTED = "kernel.apparmor_restrict_unprivileged_userns"
+_TYPED = "printf '%s\\n' {} | sudo tee /etc/sysctl.d/60-evald.conf && sudo sysctl -p /etc/sysctl.d/60-evald.conf"
+
+
+@pytest.mark.parametrize(
+    ("switches", "as_root", "typed"),
+    [
+        ({_RESTRICTED: 1, "kernel.unprivileged_userns_clone": 1}, False, _TYPED.format(f"{_RESTRICTED}=0")),
+        ({_RESTRICTED: 0, "kernel.unprivileged_userns_clone": 0}, False, "=1 | "),
+        ({_RESTRICTED: 0, "user.max_user_namespaces": 0}, True, _TYPED.format("user.max_user_namespaces=10000")),
+        ({_RESTRICTED: 1, "user.max_user_namespaces": 8000}, True, "run-in-a-container"),
+        ({}, False, "run-in-a-container"),
+    ],
+    ids=["Ubuntu", "Debian", "none at all", "root is not restricted", "nothing to be seen"],
+)
+def test_what_forbids_namespaces_decides_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switches: dict[str, int], as_root: bool, typed: str
+) -> None:
+    _host_with(switches, as_root, tmp_path, monkeypatch)
+    assert typed in _hint()
+
+
+def test_apparmors_profile_for_bubblewrap_is_put_away_for_root_as_well_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _host_with({_RESTRICTED: 1}, True, tmp_path, monkeypatch)
+    profile = tmp_path / "bwrap-userns-restrict"
+    profile.touch()
+    disabled = tmp_path / "disable"
+    disabled.mkdir()
+    assert _hint() == f"sudo ln -s {profile} {disabled}/ && sudo apparmor_parser -R {profile}"
+    (disabled / profile.name).symlink_to(profile)
+    assert "apparmor_parser" not in _hint()
+
+
+def _host_with(switches: dict[str, int], as_root: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without namespaces and with these sysctls."""
+    for name, value in switches.items():
+        path = tmp_path / "sys" / name.replace(".", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{value}\n", "ascii")
+    monkeypatch.setattr(probe, "_SYSCTL", tmp_path / "sys")
+    monkeypatch.setattr(probe, "_PROFILE", tmp_path / "bwrap-userns-restrict")
+    monkeypatch.setattr(probe, "_DISABLED", tmp_path / "disable")
+    monkeypatch.setattr(bubblewrap, "running_as_root", lambda: as_root)
+    monkeypatch.setenv("PATH", str(bubblewrap_that(tmp_path / "bin", "exit 1")))
+
+
+def _hint() -> str:
+    with pytest.raises(OperatorError) as raised:
+        probe.assess("bubblewrap", None)
+    return str(raised.value.hint)
 
 
 @pytest.mark.parametrize(

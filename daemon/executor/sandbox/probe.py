@@ -6,12 +6,24 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from daemon.errors import OperatorError
 from daemon.executor.sandbox import bubblewrap
 from daemon.executor.sandbox.cgroup import Cgroups
 
 INSTALL_HINT = "sudo apt-get install bubblewrap"
+_PROFILE = Path("/etc/apparmor.d/bwrap-userns-restrict")  # Ubuntu 26.04: bubblewrap's children have no capability
+_DISABLED = _PROFILE.parent / "disable"
+_SYSCTL = Path("/proc/sys")
+_KEPT = "/etc/sysctl.d/60-evald.conf"  # so that it holds after a restart
+_LIMIT = "user.max_user_namespaces"
+_SWITCHES = {  # what forbids namespaces, and what allows them
+    "kernel.apparmor_restrict_unprivileged_userns": ("1", "0"),  # Ubuntu 24.04 and newer
+    "kernel.unprivileged_userns_clone": ("0", "1"),
+    _LIMIT: ("0", "10000"),
+}
+_UNKNOWN = "in a container? docs/how-to/run-in-a-container.md says what it has to allow"
 
 
 @dataclass(frozen=True)
@@ -48,16 +60,33 @@ def assess(isolation: str, groups: Cgroups | None, *, gpu: bool = False) -> Isol
 
 
 def _try_namespaces() -> None:
-    done = subprocess.run(
-        [bubblewrap.BWRAP, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--", "/bin/true"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    """Have what each cell has: bubblewrap's namespaces, and in them namespaces of a program's own. Where AppArmor
+    takes the capabilities of what bubblewrap starts, the first can be had and the second cannot."""
+    argv = [bubblewrap.BWRAP, "--unshare-user", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/"]
+    argv += ["--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--"]
+    argv += ["unshare", "--mount", "--pid", "--ipc", "--uts", "--net", "--fork", "/bin/true"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     if done.returncode:
-        raise OperatorError(
-            f"bubblewrap cannot make namespaces here: {done.stderr.strip()}",
-            hint="sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000 "
-            "(Ubuntu 24.04: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0)",
-        )
+        raise OperatorError(f"bubblewrap cannot make namespaces here: {done.stderr.strip()}", hint=_remedy())
+
+
+def _remedy() -> str:
+    """The line to type, by what this host says of itself."""
+    commands = []
+    if _PROFILE.exists() and not (_DISABLED / _PROFILE.name).is_symlink():
+        commands = [f"sudo ln -s {_PROFILE} {_DISABLED}/", f"sudo apparmor_parser -R {_PROFILE}"]
+    switches = [name for name in _SWITCHES if _value_of(name) == _SWITCHES[name][0]]
+    if bubblewrap.running_as_root():  # only its own limit holds root
+        switches = [name for name in switches if name == _LIMIT]
+    if switches:
+        settings = " ".join(f"{name}={_SWITCHES[name][1]}" for name in switches)
+        commands += [f"printf '%s\\n' {settings} | sudo tee {_KEPT}", f"sudo sysctl -p {_KEPT}"]
+    return " && ".join(commands) or _UNKNOWN
+
+
+def _value_of(name: str) -> str | None:
+    """What a sysctl is set to; None where the kernel has none of that name."""
+    try:
+        return (_SYSCTL / name.replace(".", "/")).read_text("ascii").strip()
+    except OSError:
+        return None
