@@ -17,7 +17,7 @@ from service_rehearsal import Place
 
 from daemon.errors import OperatorError
 from daemon.executor.local import LocalEngine
-from daemon.executor.sandbox import bubblewrap, probe
+from daemon.executor.sandbox import probe
 from daemon.executor.sandbox.cgroup import Cgroups
 
 pytestmark = pytest.mark.sandbox
@@ -62,7 +62,7 @@ _TYPED = "printf '%s\\n' {} | sudo tee /etc/sysctl.d/60-evald.conf && sudo sysct
 
 
 @pytest.mark.parametrize(
-    ("switches", "as_root", "typed"),
+    ("switches", "privileged", "typed"),
     [
         ({_RESTRICTED: 1, "kernel.unprivileged_userns_clone": 1}, False, _TYPED.format(f"{_RESTRICTED}=0")),
         ({_RESTRICTED: 0, "kernel.unprivileged_userns_clone": 0}, False, "=1 | "),
@@ -70,12 +70,12 @@ _TYPED = "printf '%s\\n' {} | sudo tee /etc/sysctl.d/60-evald.conf && sudo sysct
         ({_RESTRICTED: 1, "user.max_user_namespaces": 8000}, True, "run-in-a-container"),
         ({}, False, "run-in-a-container"),
     ],
-    ids=["Ubuntu", "Debian", "none at all", "root is not restricted", "nothing to be seen"],
+    ids=["Ubuntu", "Debian", "none at all", "who may administer is not restricted", "nothing to be seen"],
 )
 def test_what_forbids_namespaces_decides_what_to_type(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switches: dict[str, int], as_root: bool, typed: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switches: dict[str, int], privileged: bool, typed: str
 ) -> None:
-    _host_with(switches, as_root, tmp_path, monkeypatch)
+    _host_with(switches, privileged, tmp_path, monkeypatch)
     assert typed in _hint()
 
 
@@ -92,7 +92,7 @@ def test_apparmors_profile_for_bubblewrap_is_put_away_for_root_as_well_and_once(
     assert "apparmor_parser" not in _hint()
 
 
-def _host_with(switches: dict[str, int], as_root: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _host_with(switches: dict[str, int], privileged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One without namespaces and with these sysctls."""
     for name, value in switches.items():
         path = tmp_path / "sys" / name.replace(".", "/")
@@ -101,7 +101,7 @@ def _host_with(switches: dict[str, int], as_root: bool, tmp_path: Path, monkeypa
     monkeypatch.setattr(probe, "_SYSCTL", tmp_path / "sys")
     monkeypatch.setattr(probe, "_PROFILE", tmp_path / "bwrap-userns-restrict")
     monkeypatch.setattr(probe, "_DISABLED", tmp_path / "disable")
-    monkeypatch.setattr(bubblewrap, "running_as_root", lambda: as_root)
+    monkeypatch.setattr(probe, "_may_administer", lambda: privileged)
     monkeypatch.setenv("PATH", str(bubblewrap_that(tmp_path / "bin", "exit 1")))
 
 

@@ -23,6 +23,7 @@ _SWITCHES = {  # what forbids namespaces, and what allows them
     "kernel.unprivileged_userns_clone": ("0", "1"),
     _LIMIT: ("0", "10000"),
 }
+_CAP_SYS_ADMIN = 21  # capabilities(7)
 _UNKNOWN = "in a container? docs/how-to/run-in-a-container.md says what it has to allow"
 
 
@@ -76,12 +77,19 @@ def _remedy() -> str:
     if _PROFILE.exists() and not (_DISABLED / _PROFILE.name).is_symlink():
         commands = [f"sudo ln -s {_PROFILE} {_DISABLED}/", f"sudo apparmor_parser -R {_PROFILE}"]
     switches = [name for name in _SWITCHES if _value_of(name) == _SWITCHES[name][0]]
-    if bubblewrap.running_as_root():  # only its own limit holds root
+    if _may_administer():  # the limit alone holds whoever may
         switches = [name for name in switches if name == _LIMIT]
     if switches:
         settings = " ".join(f"{name}={_SWITCHES[name][1]}" for name in switches)
         commands += [f"printf '%s\\n' {settings} | sudo tee {_KEPT}", f"sudo sysctl -p {_KEPT}"]
     return " && ".join(commands) or _UNKNOWN
+
+
+def _may_administer() -> bool:
+    """Whether the kernel takes us for privileged. Root in a unit of systemd's or in a container need not be."""
+    status = Path("/proc/self/status").read_text("ascii", "replace")
+    (effective,) = [line for line in status.splitlines() if line.startswith("CapEff:")]
+    return bool(int(effective.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
 
 
 def _value_of(name: str) -> str | None:
