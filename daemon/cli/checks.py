@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import resource
 import shlex
 import tempfile
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from daemon import access, mounts, results, room
 from daemon.cli import figures, installed, refused
 from daemon.cli.check import Check, Status
+from daemon.cli.judging import owner_of
 from daemon.config import Settings
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.layers import LoadedSettings
@@ -64,15 +64,9 @@ def _home(settings: Settings) -> Check:
         elif all(Path(place).stat().st_uid == os.getuid() for place in unwritable):
             hint = f"chmod u+rwx {places}"
         else:
-            hint = f"run this as whom it belongs to: sudo -u {_owner_of(paths.inbox)} evald doctor"
+            hint = f"run this as whom it belongs to: sudo -u {owner_of(paths.inbox)} evald doctor"
         return Check("home", Status.FAIL, f"this user may not write to {', '.join(unwritable)}", hint)
     return Check("home", Status.OK, str(paths.home))
-
-
-def _owner_of(folder: Path) -> str:
-    with suppress(KeyError):
-        return pwd.getpwuid(folder.stat().st_uid).pw_name
-    return f"'#{folder.stat().st_uid}'"
 
 
 def _is_refused(folder: Path) -> bool:

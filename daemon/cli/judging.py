@@ -1,10 +1,13 @@
-"""What `run`, `sweep`, `serve` and `eval` have in common: ending cleanly, and the warning about a missing sandbox."""
+"""What `run`, `sweep`, `serve` and `eval` have in common: ending cleanly, and the warnings at their start."""
 
 from __future__ import annotations
 
+import os
+import pwd
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -32,8 +35,20 @@ def interrupted_by_any_end() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def owner_of(folder: Path) -> str:
+    """Whom it belongs to, as sudo takes it."""
+    with suppress(KeyError):
+        return pwd.getpwuid(folder.stat().st_uid).pw_name
+    return f"'#{folder.stat().st_uid}'"
+
+
 def warn_of_weakness(settings: Settings) -> None:
-    """Say on every start that nothing holds the bundles, or that nothing is judged at all."""
+    """Say on every start that nothing holds the bundles, that nothing is judged at all, or that root is about to leave
+    files which the daemon of this home could not touch."""
+    state = settings.paths.state
+    if os.geteuid() == 0 and state.is_dir() and state.stat().st_uid != 0:
+        owner = owner_of(state)
+        screen.warn(f"this home belongs to {owner}, who may not touch what root leaves in it: sudo -u {owner} evald …")
     if settings.engine == "rehearsal":
         screen.warn("engine is rehearsal: nothing is judged, every result is made up")
     if settings.isolation == "none":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -256,6 +257,16 @@ def test_a_missing_sandbox_is_said_on_every_start(start: Start, tmp_path: Path) 
     wait_until((tmp_path / "evald-home" / "state" / "evald.sqlite3").exists, running)
     _, _, err = stopped(running, signal.SIGTERM)
     assert "isolation is none" in err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a home to somebody")
+def test_root_is_told_whose_home_it_is_about_to_write_in(process: Evald, tmp_path: Path) -> None:
+    """What root leaves there, the month's folder of results for one, the daemon of that home cannot change."""
+    state = tmp_path / "evald-home" / "state"
+    sweep = ("sweep", "--set", "engine=rehearsal")
+    assert "belongs to" not in process(*sweep).err
+    os.chown(state, 12345, 12345)
+    assert "this home belongs to '#12345', who may not touch" in process(*sweep).err
 
 
 def test_an_interrupted_sweep_leaves_the_bundle_in_the_inbox(start: Start, tmp_path: Path) -> None:
