@@ -1,5 +1,5 @@
-"""What counts for every test: judges on the CPU are forked, what is collected is not looked through for garbage, and
-there is one Postgres."""
+"""What counts for every test: judges on the CPU are forked, what is collected is not looked through for garbage,
+examples of properties take what time they take, and there is one Postgres."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ sys.path.append(str(Path(__file__).parent))
 
 import evald_processes
 import postgres_server
+
+with suppress(ImportError):  # where nothing but tests/gpu runs it need not be installed
+    import hypothesis
+
+    # How long an example takes is the machine's affair.
+    unhurried = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+    hypothesis.settings.register_profile("evald", **unhurried)
+    hypothesis.settings.load_profile("evald")
 
 evald_processes.fork_judges()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a suite in the background of a script: tests type Ctrl-C

@@ -166,7 +166,7 @@ def test_names_are_found_without_the_functions() -> None:
     assert names_in("min(N, ceildiv(K, 2)) + N") == {"N", "K"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(alphabet="NM019+-*/%(), \tceildvmnax_.'", max_size=40))
 def test_any_text_is_a_number_within_64_bits_or_an_expression_error(text: str) -> None:
     with warnings.catch_warnings():

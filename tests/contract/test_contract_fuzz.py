@@ -121,7 +121,7 @@ def usable(answer: ParsedContract) -> None:
     str(answer).encode()
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1500, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_mutated_contracts_are_accepted_or_refused_with_reasons(draw: st.DataObject) -> None:
     document = copy.deepcopy(draw.draw(st.sampled_from(SEEDS)))
@@ -151,7 +151,7 @@ def _json(document: Any) -> bytes:
         return b'{"timeout": ' + b"9" * 5000 + b"}"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.binary(max_size=200))
 @example(b"\xef\xbb\xbf{}")
 @example(b"{" * 70_000)
@@ -161,7 +161,7 @@ def test_raw_bytes_are_refused_with_reasons(document: bytes) -> None:
     assert parse(document) is None
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.sampled_from(SEEDS), st.data())
 def test_damaged_text_is_accepted_or_refused_with_reasons(seed: dict[str, Any], draw: st.DataObject) -> None:
     text = json.dumps(seed).encode()
@@ -175,7 +175,7 @@ def test_damaged_text_is_accepted_or_refused_with_reasons(seed: dict[str, Any], 
         usable(answer)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(JSON)
 def test_any_json_is_accepted_or_refused_with_reasons(document: Any) -> None:
     answer = parse(_json(document))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.executor import memory
@@ -25,7 +25,6 @@ shapes = st.lists(st.integers(0, 9), max_size=3).map(tuple)
 tensors = st.lists(st.builds(TensorShape, st.sampled_from(sorted(ITEM_BYTES)), shapes), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
 @given(tensors, st.integers(1, 20))
 def test_no_two_fields_touch_and_guards_stand_around_each(fields: list[TensorShape], slots: int) -> None:
     layout = plan([(f"f{i}", tensor, True, True) for i, tensor in enumerate(fields)], slots)

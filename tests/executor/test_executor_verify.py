@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.contract import DTYPES
@@ -106,7 +106,6 @@ def test_complex_numbers_are_compared_by_the_modulus_of_their_difference() -> No
     assert compare(nan, torch.tensor([0j]), Tolerance(9.0, 9.0)).wrong == 1
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
 def test_it_agrees_with_allclose(values: list[float], atol: float, rtol: float) -> None:
     expected = torch.tensor(values, dtype=torch.float64)
@@ -115,7 +114,6 @@ def test_it_agrees_with_allclose(values: list[float], atol: float, rtol: float) 
     assert compare(got, expected, Tolerance(atol, rtol)).wrong == int((~close).sum())
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=8),
     st.sampled_from([0.0, 1e-45, 1e-6, 1e-3, 1.0]),

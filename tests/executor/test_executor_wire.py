@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.contract import ArgSpec, ArgType, IOContract, Role, TensorSpec
@@ -32,7 +32,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(json_values, st.integers(1, 50))
 def test_a_message_arrives_as_it_was_sent_however_it_is_cut(value: Any, step: int) -> None:
     ours, theirs = socket.socketpair()
@@ -52,14 +51,12 @@ def test_a_message_arrives_as_it_was_sent_however_it_is_cut(value: Any, step: in
     assert rebuilt.pending == 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**31 - 1), max_size=50))
 def test_packed_numbers_come_back_through_a_message(numbers: list[int]) -> None:
     sent = json.loads(json.dumps({"order": protocol.packed(numbers)}))
     assert protocol.unpacked(sent["order"]) == numbers
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_messages_or_a_protocol_error_and_nothing_else(data: bytes) -> None:
     reader = Reader(1000)
@@ -139,7 +136,6 @@ plain = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(plain)
 def test_a_tree_comes_back_as_it_went(value: Any) -> None:
     node = json.loads(json.dumps(tree.encode(value, lambda _: None)))
@@ -233,7 +229,6 @@ def test_a_true_description_is_taken() -> None:
     assert shapes == [TensorShape("int8", (2, 3))]
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50)), st.integers(1, 20))
 def test_capture_keeps_both_ends_and_counts_the_rest(chunks: list[bytes], keep: int) -> None:
     capture = Capture(keep)
@@ -246,7 +241,6 @@ def test_capture_keeps_both_ends_and_counts_the_rest(chunks: list[bytes], keep: 
     capture.text().encode("utf-8")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_printable_text_fits_a_terminal_json_and_a_database(text: str) -> None:
     shown = printable(text + "\x00\x1b\ud800\u202e")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.executor.tools import ncu_report, roofline
@@ -167,7 +167,6 @@ def test_a_table_that_only_mentions_the_column_is_none() -> None:
     assert ncu_report.read('"x ""Kernel Name"" y","b"\n"a","b"\n"a","b"\n').launches == ()
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["1", "1e29", "-1e29", "1e-300", "n/a", "0", "9,999.5", '"', "k"]), max_size=40))
 def test_whatever_the_values_the_figures_are_finite(values: list[str]) -> None:
     names = {DURATION: "Gs", READ: "Tbyte", WRITTEN: "byte/ns", SOL: "%", REGISTERS: ""}

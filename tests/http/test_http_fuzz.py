@@ -59,7 +59,6 @@ def test_no_input_makes_a_fault_or_an_answer_that_is_not_described(
     @settings(
         max_examples=EXAMPLES,
         derandomize=not CHANCE,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,
     )

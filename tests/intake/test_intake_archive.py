@@ -84,7 +84,6 @@ def test_every_problem_is_listed_not_just_the_first(form: str, tmp_path: Path) -
     assert len(problems(entry).splitlines()) == 3
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60) | st.from_regex(r"(\.{0,2}/|[a-zA-Z]:|\\|[a-z]){1,12}", fullmatch=True))
 def test_an_accepted_path_stays_below_the_folder(name: str) -> None:
     if path_fault(name) is None:
@@ -93,7 +92,7 @@ def test_an_accepted_path_stays_below_the_folder(name: str) -> None:
         assert "\0" not in name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20), max_size=4), st.booleans())
 def test_archives_of_any_member_names_never_write_outside(names: list[str], as_zip: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +109,7 @@ def test_archives_of_any_member_names_never_write_outside(names: list[str], as_z
         assert {path.name for path in inner.iterdir()} <= {entry.name, "copy"}
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.sampled_from(["b.tar", "b.tgz", "b.zip"]), st.data())
 def test_a_damaged_archive_is_refused_or_read_but_never_breaks_the_daemon(form: str, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

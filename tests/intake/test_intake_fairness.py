@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.intake.fairness import FairQueue, within_quota
@@ -30,7 +30,6 @@ def test_one_who_drops_many_does_not_hold_up_one_who_drops_few() -> None:
     assert [entry.name for entry in FairQueue(given_).take()] == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"]
 
 
-@settings(deadline=None)
 @given(entries)
 def test_turns_lose_and_double_nothing_and_keep_everybodys_own_order(found: list[Seen]) -> None:
     ordered = list(FairQueue(found).take())
@@ -66,7 +65,6 @@ def test_an_entry_from_the_future_and_one_that_is_touched_keep_their_place(tmp_p
     assert first.since_ns <= time.time_ns()
 
 
-@settings(deadline=None)
 @given(entries, st.integers(1, 5))
 def test_nobody_gets_more_than_the_quota_and_nobody_less_than_there_is(found: list[Seen], quota: int) -> None:
     on_the_way = {1000: 2}

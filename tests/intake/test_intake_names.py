@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.intake import names
@@ -15,7 +15,6 @@ ENTRY = st.binary(min_size=1, max_size=255).filter(lambda raw: b"/" not in raw a
 OWNER = Owner("gpu-node-07", "8f1d2c3b", 12345)
 
 
-@settings(deadline=None)
 @given(ENTRY, st.booleans())
 def test_every_file_name_fits_into_a_work_entry_and_is_read_back(name: str, own_id: bool) -> None:
     job_id = names.make_job_id()
@@ -28,7 +27,6 @@ def test_every_file_name_fits_into_a_work_entry_and_is_read_back(name: str, own_
     assert WorkName.parse(parsed.text) == parsed
 
 
-@settings(deadline=None)
 @given(ENTRY)
 def test_a_readable_name_can_be_stored_in_a_database(name: str) -> None:
     assert names.readable(name).encode("utf-8").decode().isprintable()
