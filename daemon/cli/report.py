@@ -44,7 +44,7 @@ def show(document: Document) -> None:
     if len(cases) > 1:
         screen.line()
         _case_table(cases)
-    _failures(cases)
+    _failures(cases, document["message"] or "")
     _printed(cases)
     _notes(document, cases)
 
@@ -182,8 +182,9 @@ def _case_row(case: Document) -> list[str]:
     ]
 
 
-def _failures(cases: Sequence[Document]) -> None:
-    """Whose kernel failed, where, and the evidence. What several cases only repeat is said once."""
+def _failures(cases: Sequence[Document], told_already: str) -> None:
+    """Whose kernel failed, where, and the evidence. What several cases only repeat is said once, and of what stands
+    above them no more than the first line."""
     told: set[tuple[str, ...]] = set()
     for case in cases:
         failure = case["failure"]
@@ -197,14 +198,15 @@ def _failures(cases: Sequence[Document]) -> None:
         title = f"{case['verdict']}: the {failure['side']}, in {failure['phase']}"
         screen.heading(f"case {case['name']}: {title}" if len(cases) > 1 else title)
         if len(cases) > 1:
-            screen.line(textwrap.indent(failure["message"], "  "))
+            message: str = failure["message"]
+            screen.line(textwrap.indent(message.partition("\n")[0] if message in told_already else message, "  "))
         _evidence(case)
 
 
 def _has_evidence(case: Document) -> bool:
     failure = case["failure"]
     ended = failure["signal"] or failure["exit_code"] is not None
-    said = failure["traceback"] or case["stdout_tail"] or case["stderr_tail"]
+    said = _traceback(failure) or case["stdout_tail"] or case["stderr_tail"]
     return bool(ended or said or case["worst_index"] is not None)
 
 
@@ -214,8 +216,14 @@ def _evidence(case: Document) -> None:
         screen.line(f"  worst: {case['worst_output'] or 'output'}{list(case['worst_index'])}")
     if failure["signal"] or failure["exit_code"] is not None:
         screen.line(f"  ended by {failure['signal'] or 'exit code ' + str(failure['exit_code'])}")
-    _block("traceback", failure["traceback"])
+    _block("traceback", _traceback(failure))
     _output(case)
+
+
+def _traceback(failure: Document) -> str | None:
+    """None as well where the message has all of it: a compiler's words are both."""
+    traceback: str | None = failure["traceback"]
+    return None if traceback and traceback.strip() in failure["message"] else traceback
 
 
 def _printed(cases: Sequence[Document]) -> None:

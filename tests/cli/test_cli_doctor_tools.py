@@ -130,10 +130,21 @@ def refused(name: str, message: str, log: str) -> dict[str, object]:
 
 def test_what_a_compiler_said_in_every_case_is_shown_once_and_indented(capsys: pytest.CaptureFixture[str]) -> None:
     same = [refused(name, "nvcc: no\nnor this", "line 1\nline 2") for name in ("small", "large")]
-    report._failures([*same, refused("odd", "nvcc: no\nnor this", "line 3")])
+    report._failures([*same, refused("odd", "nvcc: no\nnor this", "line 3")], "")
     shown = capsys.readouterr().out
     assert shown.count("line 1") == 1
     assert "case small" in shown
     assert "case large" not in shown
     assert "case odd" in shown, "it has something else to say"
     assert "\n  nvcc: no\n  nor this\n" in shown
+
+
+def test_what_stands_above_the_cases_is_not_told_again_below_them(capsys: pytest.CaptureFixture[str]) -> None:
+    log = "kernel.cu(3): error\n  here\n1 error detected"
+    report._failures([refused("default", f"nvcc: {log}", f"{log}\n")], f"nvcc: {log}")
+    assert capsys.readouterr().out == ""
+    cases = [refused(name, f"nvcc: {log}", log) for name in ("small", "large")]
+    report._failures(cases, f"case small: nvcc: {log}")
+    shown = capsys.readouterr().out
+    assert "  nvcc: kernel.cu(3): error\n" in shown
+    assert "1 error detected" not in shown
