@@ -14,7 +14,7 @@ _MEANINGS = (
     ("Torch not compiled with CUDA enabled", _NO_GPU),
     ("No CUDA GPUs are available", _NO_GPU),
     ("Found no NVIDIA driver", _NO_GPU),
-    ("0 active drivers", _NO_GPU),
+    ("0 active drivers", f"{_NO_GPU}, Triton's in its interpreter, which has no driver to ask, and no Gluon"),
     ("Tried to instantiate dummy base class", _NO_GPU),
     ("Cannot access accelerator device when none is available", _NO_GPU),
     ("CUDA_HOME environment variable is not set", "there is no CUDA toolkit here, or torch is a build for CPUs"),

@@ -1,0 +1,16 @@
+"""What errors of libraries mean in a cell."""
+
+from __future__ import annotations
+
+from daemon.executor import advice
+
+
+def test_who_asks_triton_for_a_driver_where_its_interpreter_stands_in_for_a_gpu_is_told() -> None:
+    """Gluon does, which has no interpreter."""
+    said = "0 active drivers ([]). There should only be one."
+    meaning = advice.on(RuntimeError(said), said)
+    assert "Triton's in its interpreter, which has no driver to ask, and no Gluon" in meaning
+
+
+def test_an_error_of_the_kernel_itself_gets_no_remark() -> None:
+    assert advice.on(ValueError("shapes differ"), "shapes differ") == ""
