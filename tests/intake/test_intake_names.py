@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -110,7 +111,22 @@ def test_a_process_of_another_pid_namespace_is_not_taken_for_dead() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes pid namespaces here")
 def test_two_pid_namespaces_of_a_host_are_two_owners() -> None:
-    told = [sys.executable, "-c", "from daemon.intake.owner import Owner; print(Owner.current().tag)"]
-    inside = [subprocess.check_output(["unshare", "-p", "-f", *told], text=True).strip() for _ in range(2)]
+    """Of those that are there at once: the number of one that is gone may be given again."""
+    source = (
+        "import sys; from daemon.intake.owner import Owner; print(Owner.current().tag, flush=True); sys.stdin.read()"
+    )
+    with ExitStack() as both:
+        asked = [
+            both.enter_context(
+                subprocess.Popen(
+                    ["unshare", "-p", "-f", sys.executable, "-c", source],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(2)
+        ]
+        inside = [one.stdout.readline().strip() for one in asked if one.stdout]
     assert Owner.of(inside[0]) != Owner.of(inside[1])
     assert all(not Owner.of(tag).is_seen_from(Owner.current()) for tag in inside)
