@@ -15,11 +15,10 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from throughput import asked, at_once, bundle, is_wrong, running
+from throughput import EVERY_WRONG, RATES, asked, at_once, bundle, rate, running
 
 from daemon.executor.devices import choose
 from daemon.layers import load
@@ -34,28 +33,24 @@ def judged(arguments: argparse.Namespace, gpus: list[str], scratch: Path) -> tup
 
     with running(scratch / "home", "cuda") as evald:
         count = arguments.bundles * len(gpus)
-        at_once(evald, [made(f"first{number}", 6000 + number) for number in range(count // 2)])
+        at_once(evald, [made(f"first{number}", 1000 * EVERY_WRONG + number) for number in range(count // 2)])
         return at_once(evald, [made(f"relu{number}", number) for number in range(count)])
 
 
-def lines(gpus: list[str], wall_s: float, documents: list[Any]) -> Iterator[str]:
+def tell(gpus: list[str], wall_s: float, documents: list[Any]) -> None:
     """What these GPUs did together, then each of them."""
-    right = sum(
-        document["verdict"] == ("wrong_answer" if is_wrong(number) else "passed")
-        for number, document in enumerate(documents)
-    )
-    yield f"{' and '.join(gpus):16}{len(documents) / wall_s * 60:10.1f} {right:10d} of {len(documents):2d}"
+    rate(" and ".join(gpus), wall_s, [document["verdict"] for document in documents])
+    passed = [document for document in documents if document["verdict"] == "passed"]
     times_us: dict[str, list[float]] = {}
-    for document in documents:
-        if document["verdict"] == "passed":
-            stats = document["cases"][0]["timing"]["stats"]
-            times_us.setdefault(str(document["environment"]["device_index"]), []).append(stats["median"] * 1e3)
+    for document in passed:
+        median_ms = document["cases"][0]["timing"]["stats"]["median"]
+        times_us.setdefault(str(document["environment"]["device_index"]), []).append(median_ms * 1e3)
     for gpu, some in sorted(times_us.items()):
         spread = f"{min(some):.2f} to {max(some):.2f}"
-        yield f"  on {gpu:11}{'':10} {len(some):10d} passed, {statistics.median(some):8.2f} us, {spread}"
-    stages = [document["cases"][0]["stages_ms"] for document in documents if document["verdict"] == "passed"]
+        print(f"  on {gpu}: {len(some)} passed, {statistics.median(some):.2f} us, {spread}")
+    stages = [document["cases"][0]["stages_ms"] for document in passed]
     medians = {name: statistics.median(one.get(name, 0.0) for one in stages) for name in stages[0]} if stages else {}
-    yield "  ms: " + ", ".join(f"{name} {value:.0f}" for name, value in medians.items())
+    print("  ms:", ", ".join(f"{name} {value:.0f}" for name, value in medians.items()), flush=True)
 
 
 def main() -> int:
@@ -67,10 +62,10 @@ def main() -> int:
         print("not measured: it takes a host with two GPUs at least")
         return 0
     print(f"{len(gpus)} x {judged_on}, kernels on {arguments.elements * 4 / 1e6:.1f} MB")
-    print(f"{'GPUs':16}{'a minute':>10} {'verdicts right':>16}")
+    print(RATES)
     with tempfile.TemporaryDirectory() as scratch:
         for number, some in enumerate([*([gpu] for gpu in gpus), gpus]):
-            print(*lines(some, *judged(arguments, some, Path(scratch) / str(number))), sep="\n", flush=True)
+            tell(some, *judged(arguments, some, Path(scratch) / str(number)))
     return 0
 
 

@@ -39,6 +39,7 @@ IDLE_BUNDLES = 6
 WARM_BUNDLES = 6  # at once: whatever a daemon starts for a crowd has been started after them
 ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 25}  # 1 MB, 134 MB
 BLOCKS = {"cpu": 1 << 16, "cuda": 1 << 10}
+RATES = f"{'':24}{'a minute':>10} {'s each':>8} {'verdicts right':>16}"
 GPU_STAGES = ("connect", "settle", "tune", "check", "size", "calibrate", "rounds", "alone", "numerics")
 REFERENCE = """\
 import torch
@@ -269,10 +270,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         wall_s, idle, documents = by_evald(arguments, device, scratch)
-        print(f"{'':24}{'a minute':>10} {'s each':>8} {'verdicts right':>16}")
+        print(RATES)
         rate("evald", wall_s, [document["verdict"] for document in documents])
         stages(documents, idle, wall_s)
-        print(f"{'':24}{'a minute':>10} {'s each':>8} {'verdicts right':>16}")
+        print(RATES)
         folders = [
             bundle(scratch / "plain" / f"relu{number}", number, device, arguments.elements, None)
             for number in range(arguments.bundles)

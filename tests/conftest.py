@@ -21,8 +21,9 @@ with suppress(ImportError):  # where nothing but tests/gpu runs it need not be i
     import hypothesis
 
     # How long an example takes is the machine's affair.
-    unhurried = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-    hypothesis.settings.register_profile("evald", **unhurried)
+    hypothesis.settings.register_profile(
+        "evald", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
     hypothesis.settings.load_profile("evald")
 
 evald_processes.fork_judges()

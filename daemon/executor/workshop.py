@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from daemon import log
 from daemon.config import Settings
 from daemon.engine import JobSpec, Progress
-from daemon.errors import EvaldError, HarnessError, OperatorError
+from daemon.errors import HarnessError, OperatorError
 from daemon.executor.devices import Device
 from daemon.executor.headers import MAKE_LIMIT_S
 from daemon.executor.trusted import TrustedProcess
@@ -34,7 +34,7 @@ class _Order:
 
     number: int | None = None
     is_given_up: bool = False
-    failure: EvaldError | None = None  # of the builder that was started for it
+    failure: Exception | None = None  # of its builder, or of the one that was started for it
 
 
 class Workshop:
@@ -56,20 +56,23 @@ class Workshop:
         the workshop closed."""
         order = self._take(job.job_id, device, lambda: on_progress(Progress(job.job_id, "waiting to be compiled")))
         if order.number is None:
-            if order.failure is not None and not order.is_given_up and not self._closed:
-                log.story("not built ahead", level=30, job=job.job_id, reason=order.failure)
+            self._tell_of_failure(job, order)
             return
         try:
             self._have_built(order, job, device, on_progress)
         except (HarnessError, OperatorError) as error:
             self._discard(order.number)
-            if not order.is_given_up and not self._closed:
-                log.story("not built ahead", level=30, job=job.job_id, reason=error)
+            order.failure = error
+            self._tell_of_failure(job, order)
         except BaseException:  # on_progress raised: the builder is in the middle of this job
             self._discard(order.number)
             raise
         finally:
             self._give_back(job.job_id, order, order.number)
+
+    def _tell_of_failure(self, job: JobSpec, order: _Order) -> None:
+        if order.failure is not None and not order.is_given_up and not self._closed:
+            log.story("not built ahead", level=30, job=job.job_id, reason=order.failure)
 
     def _have_built(self, order: _Order, job: JobSpec, device: Device, on_progress: Callable[[Progress], None]) -> None:
         assert order.number is not None
@@ -124,10 +127,10 @@ class Workshop:
     def _is_settled(self, order: _Order) -> bool:
         """Whether it has a builder, which it gets when there is one, or will get none."""
         with self._changed:
-            if self._free and order.number is None and not self._closed and not order.is_given_up:
+            is_wanted = not self._closed and not order.is_given_up
+            if self._free and order.number is None and is_wanted:
                 order.number = self._free.pop()
-            is_hopeless = order.is_given_up or order.failure is not None
-            return order.number is not None or self._closed or is_hopeless
+            return order.number is not None or order.failure is not None or not is_wanted
 
     def _add_one(self, device: Device, order: _Order) -> None:
         """Start one more builder where more wait than are being started, for whoever is first when it stands; `order`
@@ -141,21 +144,26 @@ class Workshop:
         try:
             threading.Thread(target=self._add, args=(number, device, order), daemon=True).start()
         except RuntimeError as error:  # no thread can be started
-            self._put_back(number, was_starting=True)
-            order.failure = HarnessError(str(error))
+            order.failure = error
+            self._end_start(number)
 
     def _add(self, number: int, device: Device, order: _Order) -> None:
         try:
             self._builder(number, device)
         except (HarnessError, OperatorError, OSError) as error:
             self._discard(number)
-            order.failure = error if isinstance(error, EvaldError) else HarnessError(str(error))
-        self._put_back(number, was_starting=True)
+            order.failure = error
+        finally:
+            self._end_start(number)
 
-    def _put_back(self, number: int, *, was_starting: bool = False) -> None:
+    def _end_start(self, number: int) -> None:
+        with self._changed:
+            self._starting -= 1
+            self._put_back(number)
+
+    def _put_back(self, number: int) -> None:
         """To those that are free, or to those that are not there."""
         with self._changed:
-            self._starting -= was_starting
             (self._free if number in self._builders else self._missing).append(number)
             self._changed.notify_all()
 

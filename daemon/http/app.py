@@ -108,7 +108,6 @@ def _describe(app: FastAPI, types: Mapping[str, KernelTypeSpec]) -> None:
     schemas.update(json.loads(text))
     schemas["CleanupOrder"] = CleanupOrder.model_json_schema()
     _correct(described)
-    app.openapi_schema = described
     app.state.description = json.dumps(described).encode()
     app.state.parameters = {
         (method.upper(), path): {one["name"] for one in route.get("parameters", ()) if one["in"] == "query"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,7 +70,7 @@ def _description() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(home=Path(folder))
         settings.paths.create()
-        described: dict[str, Any] = make_app(settings, Database(settings.database_url)).openapi()
+        described: dict[str, Any] = json.loads(make_app(settings, Database(settings.database_url)).state.description)
         return described
 
 

@@ -9,17 +9,21 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from daemon.executor import owner
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.cell_group import CellGroup
 from daemon.executor.sandbox.cgroup import Cgroups
 from daemon.executor.sandbox.policy import CellLimits
 
 MIB = 1 << 20
-LIMITS = {"open_files": 64, "file_bytes": MIB, "tmp_bytes": MIB, "tmp_inodes": 10}
 MEMORY_BYTES, PROCESSES = 32 * MIB, 8
+LIMITS = CellLimits(
+    memory_bytes=MEMORY_BYTES, processes=PROCESSES, open_files=64, file_bytes=MIB, tmp_bytes=MIB, tmp_inodes=10
+)
 
 
 def member(group: CellGroup, work: Callable[[], None]) -> int:
@@ -81,7 +85,7 @@ def goes_on(file: Path) -> bool:
 
 
 def limited(groups: Cgroups) -> dict[str, Any]:
-    group = groups.create(0, CellLimits(memory_bytes=MEMORY_BYTES, processes=PROCESSES, **LIMITS))
+    group = groups.create(0, LIMITS)
     seen: dict[str, Any] = {"oom before": group.oom_killed(), "refused before": group.processes_refused()}
     seen["hoarder ended by"] = ended_by(member(group, hoard))
     seen |= {"oom": group.oom_killed(), "to blame": group.wanted_too_much()}
@@ -92,7 +96,7 @@ def limited(groups: Cgroups) -> dict[str, Any]:
 
 
 def stopped(groups: Cgroups, scratch: Path) -> dict[str, Any]:
-    group = groups.create(1, CellLimits(memory_bytes=MEMORY_BYTES, processes=PROCESSES, **LIMITS))
+    group = groups.create(1, LIMITS)
     file = scratch / "count"
     pid = member(group, lambda: count(file))
     while counted(file) < 0:
@@ -106,10 +110,13 @@ def stopped(groups: Cgroups, scratch: Path) -> dict[str, Any]:
     return seen
 
 
+def there(groups: Cgroups) -> list[Path]:
+    return [path for path in groups.bases["freezer"].iterdir() if path.is_dir()]
+
+
 def shared(groups: Cgroups) -> dict[str, Any]:
-    limits = CellLimits(memory_bytes=MEMORY_BYTES, processes=PROCESSES, cpu_cores=0.5, background=True, **LIMITS)
-    group = groups.create(2, limits)
-    folder = next(path for path in groups.bases["cpu"].iterdir() if path.name.endswith("-2"))
+    group = groups.create(2, replace(LIMITS, cpu_cores=0.5, background=True))
+    (folder,) = there(groups)
     seen = {name: (folder / name).read_text().strip() for name in ("cpu.max", "cpu.weight", "memory.max", "pids.max")}
     group.remove()
     return seen
@@ -120,19 +127,18 @@ def swept(groups: Cgroups) -> dict[str, Any]:
     said, say = os.pipe()
     judge = os.fork()
     if judge == 0:
-        group = groups.create(3, CellLimits(memory_bytes=MEMORY_BYTES, processes=PROCESSES, **LIMITS))
-        cell = member(group, lambda: time.sleep(600))
+        group = groups.create(3, LIMITS)
+        cell = member(group, signal.pause)
         group.freeze()
         os.write(say, str(cell).encode())
         os.kill(os.getpid(), signal.SIGKILL)
     cell = int(os.read(said, 20))
     ended_by(judge)
-    before = [path.name for path in groups.bases["freezer"].iterdir() if path.is_dir()]
+    before = len(there(groups))
     groups.sweep()
-    after = [path.name for path in groups.bases["freezer"].iterdir() if path.is_dir()]
-    state = Path(f"/proc/{cell}/stat")
-    is_gone = not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
-    return {"groups before": len(before), "groups after": len(after), "its cell is gone": is_gone}
+    fields = owner.stat_of(cell)
+    is_gone = fields is None or fields[0] == "Z"
+    return {"groups before": before, "groups after": len(there(groups)), "its cell is gone": is_gone}
 
 
 def main() -> int:
