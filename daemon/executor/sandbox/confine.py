@@ -59,14 +59,10 @@ def _step_back() -> None:
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def own_status() -> dict[str, str]:
-    """What the kernel says of this process (proc(5))."""
-    lines = Path("/proc/self/status").read_text("utf-8", "replace").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
-
-
 def _check_walls() -> None:
-    status = own_status()
+    status = dict(
+        line.split(":", 1) for line in Path("/proc/self/status").read_text("utf-8").splitlines() if ":" in line
+    )
     if int(status["CapEff"], 16) or int(status["CapPrm"], 16) or int(status["NoNewPrivs"]) != 1:
         raise RuntimeError(f"cell has privileges: CapEff {status['CapEff']} NoNewPrivs {status['NoNewPrivs']}")
     if int(status["Seccomp"]) != 2:  # noqa: PLR2004 - SECCOMP_MODE_FILTER

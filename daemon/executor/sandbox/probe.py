@@ -11,7 +11,6 @@ from pathlib import Path
 from daemon.errors import OperatorError
 from daemon.executor.sandbox import bubblewrap
 from daemon.executor.sandbox.cgroup import Cgroups
-from daemon.executor.sandbox.confine import own_status
 
 INSTALL_HINT = "sudo apt-get install bubblewrap"
 _PROFILE = Path("/etc/apparmor.d/bwrap-userns-restrict")  # Ubuntu 26.04: bubblewrap's children have no capability
@@ -88,7 +87,9 @@ def _remedy() -> str:
 
 def _may_administer() -> bool:
     """Whether the kernel takes us for privileged. Root in a unit of systemd's or in a container need not be."""
-    return bool(int(own_status()["CapEff"], 16) >> _CAP_SYS_ADMIN & 1)
+    status = Path("/proc/self/status").read_text("ascii", "replace")
+    (effective,) = [line for line in status.splitlines() if line.startswith("CapEff:")]
+    return bool(int(effective.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
 
 
 def _value_of(name: str) -> str | None:
