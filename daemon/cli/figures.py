@@ -90,6 +90,11 @@ def short(job_id: str) -> str:
     return job_id[:SHORT_ID]
 
 
+def submitter(uid: int | None) -> str:
+    """Whose job it is."""
+    return ABSENT if uid is None else f"uid {uid}"
+
+
 def bar(share: float, width: int = 20) -> str:
     """A bar of eighths of a character."""
     eighths = round(max(0.0, min(1.0, share)) * width * 8)

@@ -105,7 +105,7 @@ def _job(job: JobRecord) -> None:
             ("by", job.lease_owner),
             ("kind", f"{job.kind}: {kernel}" if job.kind else None),
             ("priority", str(job.priority) if job.priority else None),
-            ("submitter", f"uid {job.submitter_uid}" if job.submitter_uid is not None else None),
+            ("submitter", figures.submitter(job.submitter_uid) if job.submitter_uid is not None else None),
             ("dropped", figures.clock(job.dropped_at)),
             ("started", figures.clock(job.started_at) if job.started_at else None),
             ("ended", figures.clock(job.finished_at) if job.finished_at else None),

@@ -215,20 +215,22 @@ def _other_problems(database: Database | None, problem: str) -> str:
 def _leaderboard(standings: tuple[Standing, ...], limit: int) -> None:
     """`standings`: of each device up to one more than is shown, which tells that there are more."""
     boards = [list(board) for _, board in groupby(standings, key=lambda one: one.device_name)]
+    is_of_several = len({one.submitter_uid for one in standings}) > 1
     for number, board in enumerate(boards):
         if len(boards) > 1:
             screen.heading(board[0].device_name or "unknown device", is_first=number == 0)
-        _ranking([one for one in board if one.rank <= limit])
+        _ranking([one for one in board if one.rank <= limit], with_submitter=is_of_several)
     if any(one.rank > limit for one in standings):
         _say_there_are_more(limit)
 
 
-def _ranking(standings: list[Standing]) -> None:
+def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
     """Of one device: others' times mean nothing beside its own."""
     drawn = screen.on_terminal()
     columns = (
         Column("", right=True),
         Column("NAME", shortened=True),
+        *((Column("SUBMITTER", right=True),) if with_submitter else ()),
         Column("TIME", right=True),
         *((Column("", drawn=True),) if drawn else ()),
         Column("SPEEDUP", right=True),
@@ -243,6 +245,7 @@ def _ranking(standings: list[Standing]) -> None:
             (
                 str(one.rank),
                 one.name,
+                *((figures.submitter(one.submitter_uid),) if with_submitter else ()),
                 figures.milliseconds(one.runtime_ms),
                 *((figures.bar(one.runtime_ms / slowest, _BAR),) if drawn else ()),
                 figures.ratio(one.speedup),

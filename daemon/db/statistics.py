@@ -112,7 +112,8 @@ def _row(row: Row[*tuple[Any, ...]]) -> StatsRow:
 def leaderboard(connection: Connection, problem: str, device_name: str | None, limit: int) -> tuple[Standing, ...]:
     """See `History.leaderboard`."""
     by_time = (Job.runtime_ms, Job.finished_at, Job.id)
-    place = func.row_number().over(partition_by=(Environment.device_name, Job.name), order_by=by_time)
+    of_one = (Environment.device_name, Job.name, Job.submitter_uid)
+    place = func.row_number().over(partition_by=of_one, order_by=by_time)
     is_ranked = (IS_FINISHED, Job.problem == problem, Job.verdict == Verdict.PASSED, Job.runtime_ms.is_not(None))
     passed = select(
         Job.id.label("job_id"),

@@ -61,7 +61,8 @@ class Activity:
 
 @dataclass(frozen=True)
 class Standing:
-    """The best passed job of one name in a problem on one device, of which rank 1 is the fastest there."""
+    """The best passed job of one name of one submitter in a problem on one device, of which rank 1 is the fastest
+    there."""
 
     rank: int
     job_id: str

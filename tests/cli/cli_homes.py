@@ -132,12 +132,12 @@ class PastHome:
         self.database = Database(self.settings.database_url)
         self.repository = Repository(self.database)
 
-    def queued(self, name: str) -> str:
+    def queued(self, name: str, uid: int = 1000) -> str:
         """A job that waits to be judged, its bundle in `work/`."""
         job_id = make_job_id()
         work_name = f"{name}@host-boot-1-{job_id}"
         (self.settings.paths.work / work_name).mkdir()
-        self.repository.register(NewJob(job_id, name, work_name, 1000, datetime.now(UTC), 10))
+        self.repository.register(NewJob(job_id, name, work_name, uid, datetime.now(UTC), 10))
         return job_id
 
     def leased(self, name: str) -> Lease:
@@ -169,9 +169,17 @@ class PastHome:
         self.repository.defer(lease, reason)
         return lease.job_id
 
-    def ended(self, name: str, evaluation: Evaluation, *, days_ago: float = 0, problem: str | None = None) -> str:
+    def ended(
+        self,
+        name: str,
+        evaluation: Evaluation,
+        *,
+        days_ago: float = 0,
+        problem: str | None = None,
+        uid: int = 1000,
+    ) -> str:
         """A job that ended, with result files and its bundle in the archive."""
-        lease = self.repository.lease(self.queued(name), "host-boot-1", 600)
+        lease = self.repository.lease(self.queued(name, uid), "host-boot-1", 600)
         assert lease is not None
         paths, job_id = self.settings.paths, lease.job_id
         labels = {"author": "anna"}

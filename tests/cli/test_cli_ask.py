@@ -240,6 +240,14 @@ def test_the_leaderboard_ranks_the_fastest_of_each_name(evald: Evald, past: Past
     assert "did you mean sums? evald stats --by problem" in evald("stats", "--problem", "sum").err
 
 
+def test_a_leaderboard_of_several_submitters_says_whose_each_kernel_is(evald: Evald, past: PastHome) -> None:
+    past.ended("fast", passed(2.0), problem="sums", uid=1000)
+    assert "SUBMITTER" not in evald("stats", "--problem", "sums").out
+    past.ended("fast", passed(1.0), problem="sums", uid=1001)
+    header, first, second = evald("stats", "--problem", "sums").out.splitlines()
+    assert ("SUBMITTER" in header, "uid 1001" in first, "uid 1000" in second) == (True, True, True)
+
+
 def test_a_leaderboard_that_is_longer_than_what_is_shown_says_so(evald: Evald, past: PastHome) -> None:
     for number in range(3):
         past.ended(f"kernel-{number}", passed(1.0 + number), problem="sums")

@@ -212,6 +212,15 @@ class TestStats:
         assert [(one.rank, one.job_id, one.runtime_ms) for one in board] == [(1, other, 2.0), (1, best, 1.0)]
         assert [one.name for one in history.leaderboard("p", device_name="H200")] == ["b"]
 
+    def test_nobody_takes_the_place_of_a_kernel_by_one_of_its_name(
+        self, repository: Repository, history: History
+    ) -> None:
+        mine = judged(repository, passed(mean_ms=2.0), "a", "p", uid=1000)
+        namesake = judged(repository, passed(mean_ms=1.0), "a", "p", uid=1001)
+        judged(repository, passed(mean_ms=3.0), "a", "p", uid=1001)
+        board = history.leaderboard("p")
+        assert [(one.job_id, one.submitter_uid) for one in board] == [(namesake, 1001), (mine, 1000)]
+
     def test_times_of_different_devices_are_ranked_apart(self, repository: Repository, history: History) -> None:
         for device, name, mean_ms in (
             ("A", "x", 1.0),
