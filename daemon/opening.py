@@ -55,11 +55,8 @@ def _database_ready(
     complain_at_s = 0.0
     while stopped is None or not stopped():
         try:
-            is_lost = _is_lost(settings)
             migrate.ensure_ready(url)
-            if is_lost:
-                log.story("made a new database, although there are results of an earlier one", level=30)
-            _take_home(settings, home)
+            _move_in(settings, home)
         except StorageUnavailable as error:
             if stopped is None or file_of(url) is not None:
                 raise
@@ -74,20 +71,15 @@ def _database_ready(
     return False
 
 
-def _is_lost(settings: Settings) -> bool:
-    """Whether the file of a SQLite database is not there, or empty, although something was judged with it."""
-    file = file_of(settings.database_url)
-    if file is None or (file.exists() and file.stat().st_size):
-        return False
-    return results.are_any(settings.paths)
-
-
-def _take_home(settings: Settings, home: ExitStack) -> None:
+def _move_in(settings: Settings, home: ExitStack) -> None:
     """Where other hosts may share the inbox it stays with its database; else with those that are at work."""
     mount = mount_of(settings.paths.database_id.parent)
     database = Database(settings.database_url)
     try:
-        whose = (settings.paths, History(database).database_id(), database.name)
+        history = History(database)
+        if history.is_new() and results.are_any(settings.paths):
+            log.story("the database is new, although there are results of an earlier one", level=30)
+        whose = (settings.paths, history.database_id(), database.name)
         if mount is not None and mount.is_network:
             belonging.require_own(*whose)
         else:

@@ -75,6 +75,11 @@ class History:
         with self._database.read() as connection:
             return connection.execute(select(Property.value).where(Property.name == "id")).scalar_one()
 
+    def is_new(self) -> bool:
+        """Whether it holds no job, and knows of no daemon."""
+        with self._database.read() as connection:
+            return all(connection.scalar(select(key).limit(1)) is None for key in (Job.id, Daemon.owner))
+
     def daemons(self) -> tuple[DaemonRecord, ...]:
         """Every daemon that is known, by host, the latest start first."""
         drained = select(Drain.host).where(Drain.host == Daemon.host).exists()

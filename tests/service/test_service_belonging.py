@@ -7,13 +7,19 @@ import fcntl
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from postgres_server import PostgresServer
 
 from daemon import belonging, fsio, log, opening, service
 from daemon.config import Settings
+from daemon.db.connection import Database
+from daemon.db.records import NewJob
+from daemon.db.repository import Repository
 from daemon.errors import OperatorError
+from daemon.intake.names import make_job_id
 from daemon.mounts import Mount
 from daemon.paths import Paths
 
@@ -182,7 +188,9 @@ def test_a_file_of_another_user_is_locked_all_the_same(paths: Paths, monkeypatch
         assert paths.database_id.read_text() == f"{ONE}\n"
 
 
-def test_a_database_made_anew_beside_old_results_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_new_database_beside_old_results_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, postgres: PostgresServer
+) -> None:
     settings = Settings(home=tmp_path / "home", engine="rehearsal")
     before = log.LOGGER.propagate
     log.LOGGER.propagate = True
@@ -190,18 +198,21 @@ def test_a_database_made_anew_beside_old_results_is_told(tmp_path: Path, caplog:
     def is_told() -> bool:
         caplog.clear()
         with caplog.at_level("INFO", log.LOGGER.name), opening.opened(settings):
-            return "made a new database" in caplog.text
+            return "the database is new" in caplog.text
 
     try:
         assert not is_told()
         (settings.paths.results / "2026-11").mkdir()
-        assert not is_told(), "it is there"
-        for file in settings.paths.state.glob("evald.sqlite3*"):
-            file.unlink()
         assert is_told()
+        database = Database(settings.database_url)
+        Repository(database).register(NewJob(make_job_id(), "a", "a@b", 1000, datetime.now(UTC), 10))
+        database.close()
+        assert not is_told(), "it has a past of its own"
         for file in settings.paths.state.glob("evald.sqlite3*"):
             file.unlink()
         (settings.paths.state / "evald.sqlite3").touch()
-        assert is_told(), "what is left of it is empty"
+        assert is_told(), "it was removed, or what is left of it is empty"
+        settings = Settings(home=tmp_path / "home", engine="rehearsal", database=postgres.create_database())
+        assert is_told(), "a server that has not heard of it"
     finally:
         log.LOGGER.propagate = before
