@@ -69,13 +69,13 @@ def test_a_daemon_whose_clock_is_an_hour_off_takes_no_lease_away_and_loses_none(
     postgres: postgres_server.PostgresServer, skewing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_s: int
 ) -> None:
     with place(tmp_path / "home", postgres.create_database()) as here:
-        here.drop("long")
-        here.start(REHEARSAL_S="10", LEASE_S="20")
-        wait_for(lambda: here.state("long") == "running", "the job to run")
+        right = here.start(REHEARSAL_S="10", LEASE_S="20")
         with monkeypatch.context() as wrong:
             skewed(wrong, skewing, by_s)
-            off = here.start(LEASE_S="20", REHEARSAL_S="0.1")
-        wait_for(lambda: "watching" in off.story, "the other daemon to watch")
+            off = here.start(LEASE_S="20", REHEARSAL_S="0.1", DEVICE="cpu")
+        wait_for(lambda: "watching" in right.story and "watching" in off.story, "both daemons to watch")
+        here.drop("long", requires={"gpu": "H200"})  # which only the first one has
+        wait_for(lambda: here.state("long") == "running", "the job to run")
         here.drop("short")  # the first one is busy: the daemon whose clock is off takes it
         wait_for(lambda: here.has_results("long", "short"), "both results")
         wait_for(lambda: here.faults("long", "short") == [], "both put away")
