@@ -9,7 +9,6 @@ sees a bundle.
 from __future__ import annotations
 
 import json
-import select
 import socket
 import sys
 import time
@@ -35,6 +34,7 @@ from daemon.executor.cores import cores_here, lane_of
 from daemon.executor.devices import Device
 from daemon.executor.preparation import Bench
 from daemon.executor.proof import prove
+from daemon.executor.readable import is_readable
 from daemon.executor.reservation import Reservation
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.probe import Isolation, assess
@@ -310,7 +310,7 @@ def use_the_time(channel: socket.socket, judge: Judge, reservation: Reservation)
     GPU, it is given up."""
     found = Preloaded.WAITING
     while found is not Preloaded.ALL:
-        has_message = bool(select.select([channel], [], [], _A_MOMENT_S if found is Preloaded.WAITING else 0.0)[0])
+        has_message = is_readable(channel, _A_MOMENT_S if found is Preloaded.WAITING else 0.0)
         if reservation.is_wanted():
             break
         if has_message:

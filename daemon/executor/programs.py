@@ -15,7 +15,6 @@ that is killed.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -27,6 +26,7 @@ from typing import Protocol
 
 from daemon import fsio
 from daemon.errors import HarnessError
+from daemon.executor.readable import is_readable
 from daemon.executor.sandbox.cell_group import CellGroup
 from daemon.executor.threads import STOPPED_STATES, UNINTERRUPTIBLE, are_stopped, threads_of
 
@@ -130,7 +130,7 @@ class SandboxedProgram(_Base):
 
     def has_ended(self, timeout_s: float) -> bool:
         """Whether its pid 1 is gone, or goes within `timeout_s`."""
-        return bool(select.select([self._init_fd], [], [], timeout_s)[0])
+        return is_readable(self._init_fd, timeout_s)
 
     def was_killed(self, timeout_s: float) -> bool:
         """Whether it is gone, or goes within `timeout_s`, because somebody killed it: bubblewrap says that of what it
@@ -271,8 +271,7 @@ class ForkedProgram:
     def _wait_until_dead(self) -> None:
         """A pidfd is readable once its process is gone, and pid 1 goes last. Raises `HarnessError` when something in
         the kernel keeps it: the slot is not fit for another cell then."""
-        ready, _, _ = select.select([self._init_fd], [], [], _KILL_LIMIT_S)
-        if not ready:
+        if not is_readable(self._init_fd, _KILL_LIMIT_S):
             raise HarnessError(f"process {self._init_pid} does not die")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from daemon.errors import HarnessError
 from daemon.executor import scratch
 from daemon.executor.programs import PlainProgram, SandboxedProgram
+from daemon.executor.readable import is_readable
 from daemon.executor.sandbox import bubblewrap
 from daemon.executor.sandbox.policy import Policy
 
@@ -136,8 +136,7 @@ def _read_child_pid(fd: int, timeout_s: float) -> int:
     """bubblewrap writes one JSON object with `child-pid` and closes; an early end means it failed (see its stderr)."""
     text = b""
     while not text.rstrip().endswith(b"}"):
-        ready, _, _ = select.select([fd], [], [], timeout_s)
-        chunk = os.read(fd, 4096) if ready else b""
+        chunk = os.read(fd, 4096) if is_readable(fd, timeout_s) else b""
         if not chunk:
             raise HarnessError("bubblewrap ended before it had built the sandbox")
         text += chunk

@@ -9,7 +9,6 @@ run yet. A zygote that has ended is replaced at the next cell.
 from __future__ import annotations
 
 import os
-import select
 import socket
 import struct
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 from daemon.errors import HarnessError, Hindered
 from daemon.executor import protocol
 from daemon.executor.programs import ForkedProgram, SandboxedProgram
+from daemon.executor.readable import is_readable
 from daemon.executor.sandbox import bubblewrap
 from daemon.executor.sandbox.cell_group import CellGroup
 from daemon.executor.sandbox.policy import Policy
@@ -137,8 +137,7 @@ class Zygote:
 
     def _raise_up(self, birth: Birth, status: socket.socket, stdout_fd: int, stderr_fd: int) -> ForkedProgram:
         """From the first word of a cell's pid 1 to the cell on its way."""
-        ready, _, _ = select.select([status], [], [], birth.timeout_s)
-        if not ready:
+        if not is_readable(status, birth.timeout_s):
             raise Hindered("a cell did not start: its zygote does not answer")
         word, ancillary, _, _ = status.recvmsg(4096, socket.CMSG_SPACE(_UCRED.size))
         if word != b"born":

@@ -3,7 +3,9 @@ time."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import signal
 import socket
 import threading
@@ -28,6 +30,7 @@ from daemon.executor.spares import Nursery, Preloaded, Spares
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
 
+_BEYOND_SELECT = 2048
 _STEPS = len(preloading._USES) + len(preloading._PRODUCTS)
 
 
@@ -113,6 +116,20 @@ def test_time_is_used_until_all_is_done_or_somebody_wants_something() -> None:
             ours.recv(1)
         judge.use_the_time(ours, _Judge([Preloaded.STEP], theirs), Reservation(None))
         assert ours.recv(1) == b"x"
+
+
+def test_a_judge_hears_a_daemon_that_has_a_thousand_clients() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard <= _BEYOND_SELECT:
+        pytest.skip("so many descriptors are not allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, _BEYOND_SELECT + 1), hard))
+    ours, theirs = socket.socketpair()
+    try:
+        with ours, theirs, socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, _BEYOND_SELECT)) as channel:
+            judge.use_the_time(channel, _Judge([Preloaded.STEP], theirs), Reservation(None))
+            assert channel.recv(1) == b"x"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize(

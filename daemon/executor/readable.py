@@ -1,0 +1,14 @@
+"""Whether there is something to be read, by poll: select takes no descriptor beyond 1023, and a process that is started
+from one with many clients has its channel at the number that it had there. Trusted side."""
+
+from __future__ import annotations
+
+import select
+import socket
+
+
+def is_readable(source: int | socket.socket, timeout_s: float) -> bool:
+    """Whether there is, or comes within `timeout_s`: bytes, the end of them, or of a process the end."""
+    poller = select.poll()
+    poller.register(source, select.POLLIN)
+    return bool(poller.poll(timeout_s * 1000))
