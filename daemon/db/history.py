@@ -47,7 +47,7 @@ from daemon.db.records import (
     Whereabouts,
     host_of,
 )
-from daemon.db.sqlfunctions import now
+from daemon.db.sqlfunctions import now, text_at
 from daemon.db.statistics import GroupBy, leaderboard, stats
 from daemon.db.statistics_records import Activity, Standing, StatsRow
 from daemon.errors import OperatorError
@@ -177,7 +177,7 @@ class History:
             Job.name == storable(name) if name is not None else None,
             Job.problem == storable(problem) if problem is not None else None,
             _verdict_is(verdict, beside=name is not None or problem is not None) if verdict is not None else None,
-            Job.labels[storable(label[0])].as_string() == storable(label[1]) if label is not None else None,
+            text_at(Job.labels, label[0]) == storable(label[1]) if label is not None else None,
             Job.created_at >= since if since is not None else None,
             Job.id.endswith(ending_in) if ending_in is not None else None,
             Job.submitter_uid == submitter_uid if submitter_uid is not None else None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from daemon.db.columns import storable
 from daemon.db.connection import Database
 from daemon.db.models import Job
+from daemon.db.sqlfunctions import text_at
 from daemon.db.statistics import grouped
 from daemon.db.statistics_records import StatsRow
 
@@ -17,4 +17,4 @@ def stats_by_label(database: Database, key: str, since: datetime | None = None) 
     Raises `StorageUnavailable` and `StorageRefused`.
     """
     with database.read() as connection:
-        return grouped(connection, since, Job.labels[storable(key)].as_string())
+        return grouped(connection, since, text_at(Job.labels, key))

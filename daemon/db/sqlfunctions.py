@@ -15,7 +15,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from daemon.db.columns import UtcDateTime
+from daemon.db.columns import UtcDateTime, storable
 
 QUANTILES = (0.5, 0.95)
 
@@ -67,6 +67,29 @@ def _utc_day_postgresql(element: _UtcDay, compiler: SQLCompiler, **kw: Any) -> s
     return f"to_char({compiler.process(element.clauses, **kw)} AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
 
 
+class _TextAt(FunctionElement[str]):
+    type = Text()
+    inherit_cache = True
+    name = "text_at"
+
+
+def text_at(document: SQLColumnExpression[Any], key: str) -> ColumnElement[str]:
+    """The text that a stored JSON object has at `key`, NULL without one."""
+    return _TextAt(document, literal(storable(key), Text()))
+
+
+@compiles(_TextAt, "sqlite")
+def _text_at_sqlite(element: _TextAt, compiler: SQLCompiler, **kw: Any) -> str:
+    document, key = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"json_extract({document}, evald_json_path({key}))"
+
+
+@compiles(_TextAt, "postgresql")
+def _text_at_postgresql(element: _TextAt, compiler: SQLCompiler, **kw: Any) -> str:
+    document, key = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({document} ->> {key})"
+
+
 class _NumberList(TypeDecorator[list[float]]):
     """A JSON list in a text that only ever is the answer of a query."""
 
@@ -111,6 +134,12 @@ def _time_of_day(offset_s: float) -> str:
     return moment.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
+def _json_path(key: str) -> str | None:
+    """Where a key stands in JSON that `json.dumps` wrote: SQLite 3.40 compares what is written, escapes and all. None
+    for a key that no path can name: no contract may have one."""
+    return None if '"' in key else f'$."{json.dumps(key)[1:-1]}"'
+
+
 class _SqliteQuantiles:
     def __init__(self) -> None:
         self._figures: list[float] = []
@@ -129,7 +158,8 @@ def _interpolated(ordered: list[float], share: float) -> float:
 
 
 def install(connection: sqlite3.Connection) -> None:
-    """Teach one SQLite connection what is behind `now` and `quantiles`."""
+    """Teach one SQLite connection what is behind `now`, `text_at` and `quantiles`."""
     # Called deterministic, it is asked once in each run of a statement and not for each row, as `'now'` would be.
     connection.create_function("evald_moment", 1, _time_of_day, deterministic=True)
+    connection.create_function("evald_json_path", 1, _json_path, deterministic=True)
     connection.create_aggregate("evald_quantiles", 1, _SqliteQuantiles)  # type: ignore[arg-type]

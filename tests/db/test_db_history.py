@@ -14,6 +14,7 @@ from sqlalchemy import update
 from daemon.db import repository_cleanup
 from daemon.db.connection import Database
 from daemon.db.history import History
+from daemon.db.label_statistics import stats_by_label
 from daemon.db.models import Job
 from daemon.db.records import Description, Published
 from daemon.db.repository import Repository
@@ -134,6 +135,27 @@ class TestJobs:
         assert ids(label=("run", "zzz")) == set()
         assert ids(label=("none", "a")) == set()
         assert ids(since=datetime(2021, 1, 1, tzinfo=UTC)) == {done, failed}
+
+    @pytest.mark.parametrize("key", ["größe", "大小", "😀", "a.b", "$", "[0]", "it's"])
+    def test_a_label_is_found_whatever_its_key_is(
+        self, key: str, repository: Repository, history: History, database: Database
+    ) -> None:
+        job = new_job()
+        repository.register(job)
+        repository.describe(job.job_id, Description(kind="evaluate", kernel_type="triton", labels={key: "groß"}))
+        assert [found.job_id for found in history.jobs(label=(key, "groß")).jobs] == [job.job_id]
+        lease = repository.lease(job.job_id, "me", 60)
+        assert lease is not None
+        repository.publish(lease, passed())
+        assert [row.key for row in stats_by_label(database, key)] == ["groß"]
+
+    def test_nothing_has_a_label_that_no_contract_may_have(
+        self, repository: Repository, history: History, database: Database
+    ) -> None:
+        judged(repository, passed())
+        for key in ('"', 'run"', "\\", "\0", ""):
+            assert history.jobs(label=(key, "a")).jobs == ()
+            assert [row.key for row in stats_by_label(database, key)] == [None]
 
     def test_a_foreign_cursor_is_refused(self, history: History) -> None:
         for cursor in ("", "yesterday/ab", "2024-01-01T00:00:00/ab", "2024-01-01T00:00:00+00:00/' OR 1"):
