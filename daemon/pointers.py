@@ -6,7 +6,7 @@ leads to the newest that this user has dropped, and no bundle of anybody else mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +28,14 @@ class Pointer:
         return self.place.readlink().name
 
 
-def point(paths: Paths, name: str, uid: int | None, result: Path) -> None:
-    """Have `name`, one path component, lead to `result`, the newest of user `uid`. Raises `OSError`."""
+def point(paths: Paths, name: str, uid: int | None, result: Path, is_newer: Callable[[Path], bool]) -> None:
+    """Have `name`, one path component, lead to `result`, which is of user `uid`; not where it leads to one that
+    `is_newer`. Raises `OSError`."""
     folders = [paths.results / "by-name"] + ([_of_user(paths, uid)] if uid is not None else [])
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-        fsio.point_at(folder / name, result)
+        if not is_newer(folder / name):
+            fsio.point_at(folder / name, result)
 
 
 def everyone(paths: Paths) -> list[Pointer]:

@@ -199,9 +199,9 @@ class Publisher:
         now = datetime.now(UTC)
         result = results.document(self._subject(job), evaluation, now)
         self._repository.attach_result(job_id, result)
-        results.release(
-            self._paths, self._stage(result, evaluation, job.fence, job.submitter_uid), now, name, job.submitter_uid
-        )
+        if not self._has_result(job_id):  # since an attempt before, whose bundle could not be put away
+            waiting = self._stage(result, evaluation, job.fence, job.submitter_uid)
+            results.release(self._paths, waiting, now, name, job.submitter_uid)
         for claimed in self.own(job_id, job.work_name):
             with suppress(LostClaim):
                 self._spool.quarantine(claimed, reason)

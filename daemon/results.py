@@ -248,14 +248,15 @@ def half_staged(paths: Paths) -> Iterator[Staged]:
 def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str, uid: int | None = None) -> Path:
     """Make a published result visible: `results/YYYY-MM/JOB/`. Idempotent. `uid`: whose bundle it was.
 
-    The name points there first: once the result has left the outbox, nobody would mend a name that lacks. Nothing here
-    waits for the disk: after a power cut the result lies in the outbox still, and is released again.
+    The name points there first: once the result has left the outbox, nobody would mend a name that lacks. Not where it
+    leads to a newer one: what waits in the outbox for a database may be late. Nothing here waits for the disk: after a
+    power cut the result lies in the outbox still, and is released again.
     """
     final = folder_of(paths, waiting.job_id, finished_at)
     (waiting.folder / ".evaluation.json").unlink(missing_ok=True)
     final.parent.mkdir(exist_ok=True)
     try:
-        pointers.point(paths, file_name(name), uid, final)
+        pointers.point(paths, file_name(name), uid, final, lambda shown: _came_later(shown, waiting.folder))
     except OSError as error:
         if error.errno not in _NO_LINKS_HERE:
             raise
@@ -269,6 +270,14 @@ def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str, uid
             raise
         fsio.remove_tree(waiting.folder)
     return final
+
+
+def _came_later(folder: Path, than: Path) -> bool:
+    """Whether the result in one folder was written after that in another. Where either is not there it was not."""
+    try:
+        return (folder / RESULT_FILE).stat().st_mtime_ns > (than / RESULT_FILE).stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def discard(waiting: Staged) -> None:

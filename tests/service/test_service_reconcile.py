@@ -448,6 +448,25 @@ def test_what_cannot_be_mended_keeps_nobody_else_from_it(home: Home, trouble: st
     home.reconcile()
 
 
+def test_a_bundle_that_cannot_be_quarantined_does_not_take_its_name_from_newer_results(home: Home) -> None:
+    paths = home.settings.paths
+    claimed = home.claim("again")
+    lease = home.lease(claimed)
+    while home.repository.retry(lease, "the judge died") is not JobState.BROKEN:
+        lease = home.lease(claimed)
+    (paths.quarantine / claimed.settled_name).write_text("in the way", "utf-8")
+    home.reconcile()
+    assert home.published() == [claimed.job_id]
+    newer = home.lease(home.claim("again"))
+    shown = results.release(paths, home.stage(newer), datetime.now(UTC), "again")
+    home.reconcile()
+    assert (paths.results / "by-name" / "again").resolve() == shown
+    assert home.entries("outbox") == []
+    (paths.quarantine / claimed.settled_name).unlink()
+    home.reconcile()
+    assert home.entries("quarantine") == [claimed.settled_name]
+
+
 @pytest.mark.parametrize("trouble", ["it cannot be looked at", "a time that no calendar has"])
 def test_an_entry_of_work_that_a_file_server_is_wrong_about_keeps_nobody_else_from_repair(
     home: Home, monkeypatch: pytest.MonkeyPatch, trouble: str

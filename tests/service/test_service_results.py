@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -201,6 +202,21 @@ def test_a_users_name_whose_newest_result_went_leads_to_the_newest_that_is_left_
     assert sorted(asked, key=str) == [("one", 1000), ("one", 2000), ("one", None)]
     assert (paths.results / "by-user" / "1000" / "one").resolve() == left
     assert [folder.name for folder in (paths.results / "by-user").iterdir()] == ["1000"], "he has none left"
+
+
+def test_a_name_goes_on_leading_to_what_was_judged_last_when_an_older_result_is_released_late(paths: Paths) -> None:
+    document = results.document(results.Subject("1" * 32, "one"), passed(), NOW)
+    waiting = results.stage(paths, document, passed(), 1)
+    newest = released(paths, "2", "one", 1000)
+    (newest / "result.json").touch()  # however coarse the clock of the disk is
+    os.utime(waiting.folder / "result.json", ns=(0, 0))
+    late = results.release(paths, waiting, NOW, "one", 2000)
+    assert (paths.results / "by-name" / "one").resolve() == newest
+    assert (paths.results / "by-user" / "1000" / "one").resolve() == newest
+    assert (paths.results / "by-user" / "2000" / "one").resolve() == late
+    remove(paths, "2" * 32)
+    results.mend_names(paths, lambda _, uid: late if uid is None else None)
+    assert released(paths, "3", "one", None) == (paths.results / "by-name" / "one").resolve()
 
 
 def test_links_say_whose_results_they_point_at(paths: Paths) -> None:
