@@ -58,7 +58,8 @@ NOTHING = Removed(job_ids=(), evaluations=0, kept_best=0, files=())
 def clean(
     paths: Paths, repository: Repository, history: History, older_than: timedelta, keep_best: int, *, dry_run: bool
 ) -> Removed:
-    """Remove what ended more than `older_than` ago, the fastest `keep_best` passed jobs of each problem aside.
+    """Remove what ended more than `older_than` ago, the fastest `keep_best` passed jobs of each problem on each
+    device aside.
 
     With `dry_run` only say what would go.
     """

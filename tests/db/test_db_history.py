@@ -281,6 +281,17 @@ class TestCleanup:
         assert repository.cleanup(timedelta(days=30), 1).job_ids == ()
         assert set(repository.cleanup(timedelta(days=30), 0).job_ids) == {best, nameless}
 
+    def test_the_best_of_each_device_stays(self, repository: Repository) -> None:
+        gone = []
+        for device, times_ms in (("A", (2.0, 1.0)), ("B", (0.1, 0.2)), (None, (9.0, 8.0))):
+            there = ENVIRONMENT.model_copy(update={"device_name": device})
+            ids = {
+                mean_ms: judged(repository, passed(mean_ms=mean_ms, environment=there), "x", "p")
+                for mean_ms in times_ms
+            }
+            gone.append(ids[max(times_ms)])
+        assert set(repository.cleanup(timedelta(0), 1).job_ids) == set(gone)
+
     def test_broken_jobs_go_too_and_batches_add_up(self, repository: Repository, database: Database) -> None:
         ids = []
         for _ in range(3):
