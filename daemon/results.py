@@ -331,16 +331,32 @@ def linked(paths: Paths, job_ids: Collection[str]) -> dict[str, str]:
 def mend_names(paths: Paths, newest: Callable[[str, int | None], Path | None]) -> int:
     """Have links whose result is gone lead to the newest that is left of the name, and of the user where it is one's,
     as `newest` says; remove those of which none is left. Returns how many there were. Not those of a result just being
-    released."""
-    on_the_way = {waiting.job_id for waiting in staged(paths)}
-    everyone = pointers.everyone(paths)
-    dangling = [pointer for pointer in everyone if pointer.job_id not in on_the_way and not pointer.place.exists()]
-    for pointer in dangling:
-        if (folder := newest(pointer.place.name, pointer.uid)) is not None:
+    released, also if that began in the meantime."""
+    mended = 0
+    for pointer in pointers.everyone(paths):
+        if not _leads_nowhere(paths, pointer):
+            continue
+        folder = newest(pointer.place.name, pointer.uid)
+        if not _leads_nowhere(paths, pointer):
+            continue
+        mended += 1
+        if folder is not None:
             fsio.point_at(pointer.place, folder)
         else:
             pointers.remove(pointer)
-    return len(dangling)
+    return mended
+
+
+def _leads_nowhere(paths: Paths, pointer: pointers.Pointer) -> bool:
+    """Whether there is no result where it leads to, nor one on its way there: a result that is being released is in the
+    outbox when its name leads to it, and then in its place, so it is looked for in this order."""
+    if pointer.place.exists():
+        return False
+    try:
+        job_id = pointer.job_id
+    except OSError:  # somebody else has removed it
+        return False
+    return job_id not in {waiting.job_id for waiting in staged(paths)} and not pointer.place.exists()
 
 
 def rejected(message: str) -> Evaluation:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import fsio, results
+from daemon import fsio, pointers, results
 from daemon.evaluation import CaseEvaluation, Environment, Evaluation, Failure, RuntimeStats, Timing
 from daemon.paths import Paths
 from daemon.verdict import Comparison, Phase, Side, Verdict
@@ -217,6 +217,34 @@ def test_a_name_goes_on_leading_to_what_was_judged_last_when_an_older_result_is_
     remove(paths, "2" * 32)
     results.mend_names(paths, lambda _, uid: late if uid is None else None)
     assert released(paths, "3", "one", None) == (paths.results / "by-name" / "one").resolve()
+
+
+@pytest.mark.parametrize("when", ["before its name is looked at", "while its name is mended"])
+def test_a_name_leads_to_a_result_that_is_released_while_names_are_mended(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    earlier = released(paths, "1", "one", None)
+    released(paths, "2", "one", None)
+    remove(paths, "2" * 32)
+    document = results.document(results.Subject("3" * 32, "one"), passed(), NOW)
+    final = results.folder_of(paths, "3" * 32, NOW)
+    everyone = pointers.everyone
+
+    def meanwhile(*_: object) -> Path:
+        results.stage(paths, document, passed(), 1)
+        fsio.point_at(paths.results / "by-name" / "one", final)  # as `release` begins
+        return earlier
+
+    def begun(of: Paths) -> list[pointers.Pointer]:
+        meanwhile()
+        return everyone(of)
+
+    if when == "before its name is looked at":
+        monkeypatch.setattr(pointers, "everyone", begun)
+    assert results.mend_names(paths, meanwhile) == 0
+    [waiting] = results.staged(paths)
+    results.release(paths, waiting, NOW, "another")
+    assert (paths.results / "by-name" / "one").resolve() == final
 
 
 def test_links_say_whose_results_they_point_at(paths: Paths) -> None:
