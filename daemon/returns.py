@@ -43,7 +43,7 @@ class Returns:
     def _give_back(self, claimed: Claimed) -> None:
         """One that was deferred keeps its job: whoever looks into the inbox can then tell why it waits."""
         with suppress(LostClaim):  # somebody has moved it away
-            self._clerk.give_back(claimed, keep_id=bool(self._history.deferrals(claimed.job_id)))
+            self._clerk.give_back(claimed, keep_id=bool(self._history.deferrals_of([claimed.job_id])))
 
     def _held_while(self, holds: Callable[[Claimed, Whereabouts | None], bool]) -> Iterator[Claimed]:
         """The claimed bundles of which that is so. Asked for all at once, for there may be a hundred thousand; and for

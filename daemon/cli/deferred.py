@@ -20,7 +20,7 @@ def of_job(history: History, job: JobRecord) -> tuple[DeferralRecord, ...]:
     from daemon.db.records import AttemptOutcome, DeferralRecord, host_of
 
     if job.state is JobState.QUEUED:
-        return history.deferrals(job.job_id)
+        return history.deferrals_of([job.job_id])
     attempts = history.attempts(job.job_id) if job.state is JobState.WITHDRAWN else ()
     if not attempts or attempts[-1].outcome is not AttemptOutcome.DEFERRED:
         return ()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from daemon.intake.submit import Dropped
 
 _PAUSE_S = 0.2
+_WAITS = (JobState.QUEUED, JobState.WITHDRAWN)
 _PATIENCE_S = 15.0  # a daemon that is just being started shows when its first judge is ready
 
 
@@ -65,23 +66,25 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
 
 def _look(
     settings: Settings, waiting: list[Dropped], ended: dict[str, Line]
-) -> tuple[list[str], list[DeferralRecord], bool]:
+) -> tuple[list[str], tuple[DeferralRecord, ...], bool]:
     """One look at the jobs: what they are doing, which of them wait for a device, and whether any daemon is there. A
     database that does not answer is waited for; one that answers with a refusal raises `StorageRefused`.
     """
     try:
         with store.history_if_any(settings) as history:
             if history is None:
-                return [], [], False
-            states = [state for one in waiting if (state := _state(history, one, ended)) is not None]
-            left = [one for one in waiting if one.job_id not in ended]
-            deferrals = [deferral for one in left for deferral in history.deferrals(one.job_id)]
+                return [], (), False
+            known = history.glances([one.job_id for one in waiting])  # all at once: there may be thousands
+            begun = [one for one in waiting if one.job_id in known and known[one.job_id].state not in _WAITS]
+            states = [state for one in begun if (state := _state(history, one, ended)) is not None]
+            queued = [job_id for job_id, glance in known.items() if glance.state is JobState.QUEUED]
+            deferrals = history.deferrals_of(queued)
             return states, deferrals, bool(deferrals) or _anybody_at_work(history)
     except StorageUnavailable:
-        return [], [], False
+        return [], (), False
 
 
-def _explain(deferrals: list[DeferralRecord], explained: set[str]) -> None:
+def _explain(deferrals: tuple[DeferralRecord, ...], explained: set[str]) -> None:
     """Say once about each job why it waits although a daemon is there."""
     for one in deferrals:
         if one.job_id not in explained:

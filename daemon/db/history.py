@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_, union_all
 
 from daemon.db import piles
 from daemon.db.activity import activity
@@ -59,6 +59,11 @@ AMBIGUOUS_SHOWN = 5
 _EVENTS = 1000
 _IDS_AT_ONCE = 500
 _NEWEST_FIRST = (Job.created_at.desc(), Job.id.desc())
+_DEFERRALS = (
+    select(Deferral.job_id, Job.name, Deferral.owner, Deferral.reason, Deferral.at)
+    .join(Job, Job.id == Deferral.job_id)
+    .order_by(*piles.BY_PRIORITY, Deferral.owner)
+)
 _HEX = re.compile(r"[0-9a-f]{1,32}")
 
 
@@ -116,19 +121,19 @@ class History:
 
     def glances(self, job_ids: Collection[str]) -> dict[str, Glance]:
         """How far these jobs are, by their whole ids; unknown ones are left out."""
-        columns = (Job.id, Job.state, Job.progress, Job.verdict, Job.result_json.is_not(None))
-        return {row[0]: Glance(*row) for row in self._of_jobs(columns, job_ids)}
+        glances = select(Job.id, Job.state, Job.progress, Job.verdict, Job.result_json.is_not(None))
+        return {row[0]: Glance(*row) for row in self._of_jobs(glances, job_ids)}
 
     def whereabouts(self, job_ids: Collection[str]) -> dict[str, Whereabouts]:
         """Where these jobs are, by their whole ids; unknown ones are left out."""
-        columns = (Job.id, Job.state, Job.lease_owner, Job.work_name)
-        return {row[0]: Whereabouts(*row) for row in self._of_jobs(columns, job_ids)}
+        whereabouts = select(Job.id, Job.state, Job.lease_owner, Job.work_name)
+        return {row[0]: Whereabouts(*row) for row in self._of_jobs(whereabouts, job_ids)}
 
-    def _of_jobs(self, columns: Sequence[Any], job_ids: Collection[str]) -> Iterator[Any]:
-        """In short transactions, however many there are."""
+    def _of_jobs(self, statement: Select[*tuple[Any, ...]], job_ids: Collection[str]) -> Iterator[Any]:
+        """Its rows of these jobs, in short transactions, however many there are."""
         wanted = list(job_ids)
         for start in range(0, len(wanted), _IDS_AT_ONCE):
-            some = select(*columns).where(Job.id.in_(wanted[start : start + _IDS_AT_ONCE]))
+            some = statement.where(Job.id.in_(wanted[start : start + _IDS_AT_ONCE]))
             with self._database.read() as connection:
                 yield from connection.execute(some).all()
 
@@ -215,20 +220,18 @@ class History:
         with self._database.read() as connection:
             return {uid: count for uid, count in connection.execute(statement)}
 
-    def deferrals(self, job_id: str | None = None, *, limit: int = 1000) -> tuple[DeferralRecord, ...]:
-        """Why queued jobs (or that one) are passed over, and by whom: in the order the jobs would be leased."""
-        columns = (Deferral.job_id, Job.name, Deferral.owner, Deferral.reason, Deferral.at)
-        statement = select(*columns).join(Job, Job.id == Deferral.job_id)
-        statement = statement.order_by(*piles.BY_PRIORITY, Deferral.owner).limit(limit)
+    def deferrals(self, *, limit: int = 1000) -> tuple[DeferralRecord, ...]:
+        """Why queued jobs are passed over, and by whom: in the order the jobs would be leased."""
         with self._database.read() as connection:
-            if job_id is not None:
-                found = connection.execute(statement.where(IS_QUEUED, Job.id == job_id)).all()
-            elif names := piles.of_the_deferred(connection):
-                first = piles.first_of(names, limit, piles.BY_PRIORITY)
-                found = connection.execute(statement.where(Job.id.in_(first))).all()
-            else:
+            if not (names := piles.of_the_deferred(connection)):
                 return ()
-        return tuple(DeferralRecord(**row._mapping, host=host_of(row.owner)) for row in found)
+            first = piles.first_of(names, limit, piles.BY_PRIORITY)
+            found = connection.execute(_DEFERRALS.where(Job.id.in_(first)).limit(limit)).all()
+        return tuple(_deferral_record(row) for row in found)
+
+    def deferrals_of(self, job_ids: Collection[str]) -> tuple[DeferralRecord, ...]:
+        """The same of these jobs, by their whole ids, as far as they are queued."""
+        return tuple(_deferral_record(row) for row in self._of_jobs(_DEFERRALS.where(IS_QUEUED), job_ids))
 
     def last_finished_at(self) -> datetime | None:
         """When a job ended last; None: none has."""
@@ -304,6 +307,10 @@ def _in_states(states: Sequence[JobState], given: Sequence[ColumnElement[bool]],
         select(Job.id).where(Job.state == state, *given).order_by(*_NEWEST_FIRST).limit(limit) for state in states
     )
     return Job.id.in_(union_all(*(select(some.subquery()) for some in newest)))
+
+
+def _deferral_record(row: Row[*tuple[Any, ...]]) -> DeferralRecord:
+    return DeferralRecord(**row._mapping, host=host_of(row.owner))
 
 
 def _write_cursor(last: JobRecord) -> str:

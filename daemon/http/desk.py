@@ -111,7 +111,7 @@ class Desk:
         self.require_reader(job_id, caller)
         record = await self.record(job_id)
         if record is not None:
-            waits = [] if record.state.final else await anyio.to_thread.run_sync(self.history.deferrals, job_id)
+            waits = [] if record.state.final else await anyio.to_thread.run_sync(self.history.deferrals_of, [job_id])
             reasons = [f"{deferral.host}: {deferral.reason}" for deferral in waits]
             has_result = record.state.final and record.document is not None
             return JobAnswer.of(record, has_result=has_result, waits_because=reasons)

@@ -79,7 +79,7 @@ def test_who_deferred_and_why_is_told_in_the_order_of_the_queue(repository: Repo
         ("low", "here", WHY),
         ("low", "there", "it requires H200, this host has L4"),
     ]
-    assert [one.job_id for one in history.deferrals(high.job_id)] == [high.job_id]
+    assert [one.job_id for one in history.deferrals_of([high.job_id])] == [high.job_id]
     assert len(history.deferrals(limit=2)) == 2
 
 
