@@ -34,6 +34,7 @@ def copy(url: str, new_url: str) -> dict[str, int]:
         revision.require_current(original)
         migrate.ensure_ready(new_url)
         with original.read() as reading, new.write() as writing:
+            _stand_still(reading)
             _require_empty(writing, new.name)
             if _properties(reading) == _properties(writing):
                 hint = "name the old one: evald db copy --database sqlite:////PATH/state/evald.sqlite3 URL"
@@ -47,6 +48,12 @@ def copy(url: str, new_url: str) -> dict[str, int]:
     finally:
         original.close()
         new.close()
+
+
+def _stand_still(connection: Connection) -> None:
+    """All that is read is of one moment. On Postgres it would be of one for each statement."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def _require_empty(connection: Connection, name: str) -> None:

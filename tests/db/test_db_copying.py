@@ -73,6 +73,23 @@ def test_the_copy_goes_on_where_the_original_was(original_url: str, new_url: str
     copy.close()
 
 
+def test_the_copy_is_one_state_of_an_original_that_changes_meanwhile(
+    original_url: str, new_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, original = contents(original_url), Database(original_url)
+    copied = copying._copied
+
+    def meanwhile(*args: Any) -> int:
+        count = copied(*args)
+        assert Repository(original).register(new_job())
+        return count
+
+    monkeypatch.setattr(copying, "_copied", meanwhile)
+    copying.copy(original_url, new_url)
+    assert contents(new_url) == before
+    original.close()
+
+
 def test_nothing_is_copied_into_what_is_in_use(original_url: str, new_url: str) -> None:
     migrate.upgrade(new_url)
     database = Database(new_url)
