@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from daemon.cli import screen
+from daemon.cli.outcome import Line
 from daemon.engine import Progress
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Tally:
     """A listener that remembers what ended, and what was left to other hosts. It shows nothing."""
 
     def __init__(self) -> None:
-        self.finished_jobs: list[Finished] = []
+        self.ended: list[Line] = []  # and not all that was found out: there may be a hundred thousand
         self.deferred_jobs: dict[str, Deferred] = {}
 
     def claimed(self, job_id: str, name: str) -> None:
@@ -38,7 +39,7 @@ class Tally:
 
     def finished(self, finished: Finished) -> None:
         """A job ended with a result."""
-        self.finished_jobs.append(finished)
+        self.ended.append(Line.of_evaluation(finished.job_id, finished.name, finished.evaluation))
 
     def deferred(self, deferred: Deferred) -> None:
         """A job waits for another host."""
@@ -89,7 +90,7 @@ class Board(Tally):
         self._count()
 
     def _count(self) -> None:
-        ended = len(self.finished_jobs)
+        ended = len(self.ended)
         left = max(0, self._claimed - ended - len(self.deferred_jobs))
         self.bars.update(self._total, description=f"{ended} judged", doing=f"· {left} to go")
 

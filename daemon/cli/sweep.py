@@ -15,7 +15,7 @@ from daemon.cli.commands_to_type import here
 from daemon.cli.failing import COULD_NOT, INTERRUPTED
 from daemon.cli.judging import warn_of_weakness
 from daemon.cli.options import json_option, settings_options
-from daemon.cli.outcome import COLUMNS, Line
+from daemon.cli.outcome import COLUMNS
 from daemon.errors import HarnessError
 from daemon.verdict import Verdict
 
@@ -103,10 +103,9 @@ def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
                 listener.ready()
             stop.add(daemon.stop)
             failed = daemon.sweep().failed
-    lines = tuple(Line.of_evaluation(ended.job_id, ended.name, ended.evaluation) for ended in listener.finished_jobs)
     waiting, paused = tuple(listener.deferred_jobs.values()), pause_reason(settings.paths)
     hindrance = room.obstacle(settings) if _anything_left(settings.paths) else None
-    return Swept(lines, waiting, stop.asked, _drained(settings), paused, hindrance), failed
+    return Swept(tuple(listener.ended), waiting, stop.asked, _drained(settings), paused, hindrance), failed
 
 
 def _drained(settings: Settings) -> str | None:

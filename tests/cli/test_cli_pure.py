@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -12,9 +13,11 @@ from rich.cells import cell_len
 
 from daemon import durations
 from daemon.cli import failing, figures, outcome, screen
-from daemon.cli.live import Board
+from daemon.cli.live import Board, Tally
 from daemon.cli.screen import Column, Styled
 from daemon.errors import EvaldError, OperatorError
+from daemon.evaluation import Evaluation
+from daemon.publishing import Finished
 from daemon.verdict import Phase, Verdict
 
 
@@ -133,6 +136,18 @@ def test_a_job_that_comes_again_has_one_line_on_the_board() -> None:
     for _ in range(3):  # let go in between, of which nobody is told
         board.started("j", "relu")
     assert len(board.bars.tasks) == 2, "with the line that counts"
+
+
+def test_of_what_a_sweep_judged_only_what_it_prints_is_kept() -> None:
+    tally = Tally()
+    evaluation = Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message="no contract")
+    alive = weakref.ref(evaluation)
+    tally.finished(Finished("1" * 32, "relu", evaluation))
+    del evaluation
+    assert alive() is None
+    assert [(line.name, line.verdict, line.message) for line in tally.ended] == [
+        ("relu", Verdict.REJECTED, "no contract")
+    ]
 
 
 def test_the_float_that_stands_for_infinity_is_called_so() -> None:
