@@ -36,8 +36,11 @@ def with_error(value: float | None, relative: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """`0.044` -> `4.4 %`."""
-    return ABSENT if share is None else f"{_digits(share * 100, 2)} %"
+    """`0.044` -> `4.4 %`, `0.997` -> `> 99 %`: all of it is no less than all of it."""
+    if share is None:
+        return ABSENT
+    text = _digits(share * 100, 2)
+    return "> 99 %" if text == "100" and share < 1 else f"{text} %"
 
 
 def ratio(value: float | None) -> str:

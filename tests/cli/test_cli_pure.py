@@ -138,6 +138,14 @@ def test_a_job_that_comes_again_has_one_line_on_the_board() -> None:
     assert len(board.bars.tasks) == 2, "with the line that counts"
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0 %"), (0.044, "4.4 %"), (0.9949, "99 %"), (0.995, "> 99 %"), (999_999 / 1e6, "> 99 %"), (1.0, "100 %")],
+)
+def test_only_all_of_it_is_a_hundred_per_cent(share: float, text: str) -> None:
+    assert figures.percent(share) == text
+
+
 def test_of_what_a_sweep_judged_only_what_it_prints_is_kept() -> None:
     tally = Tally()
     evaluation = Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message="no contract")
