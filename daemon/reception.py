@@ -50,11 +50,11 @@ class Reception:
         owner: str,
         doorbell: Doorbell,
         *,
-        left_alone: Callable[[], int] = lambda: 0,
-        set_aside: Callable[[], frozenset[Hashable]] = frozenset,
+        postponed: Callable[[], int] = lambda: 0,
+        left_alone: Callable[[], frozenset[Hashable]] = frozenset,
     ) -> None:
-        """`owner`: what this daemon's leases carry. `left_alone`: how many queued jobs it leaves alone for now.
-        `set_aside`: submitters (uids) of whom it takes no job now."""
+        """`owner`: what this daemon's leases carry. `postponed`: how many queued jobs it passes over for now.
+        `left_alone`: submitters (uids) of whom it takes no job now."""
         self._settings = settings
         self._owner = owner
         self._paths = settings.paths
@@ -69,8 +69,8 @@ class Reception:
         )
         self._queue = FairQueue()
         self._first: dict[str, str] = {}  # by job id, of the entries that have one
+        self._postponed = postponed
         self._left_alone = left_alone
-        self._set_aside = set_aside
         self._left = 0
         self._next_look_s = 0.0
         self._complaint = log.Complaint()
@@ -86,7 +86,7 @@ class Reception:
         else:
             self._let_in(moved_in, now_s)
         may_claim = may_claim and bool(self._queue) and self.is_open()
-        room = self._settings.claim_ahead - self.queued(self._waiting_aside()) if may_claim else 0
+        room = self._settings.claim_ahead - self.queued(self._of_those_left_alone()) if may_claim else 0
         for entry in self._next() if room > 0 else ():
             taken = self._claim(entry)
             room -= taken
@@ -130,9 +130,9 @@ class Reception:
 
     def _next(self) -> Iterator[Seen]:
         """What may be claimed, in order: submitters take turns."""
-        quota, set_aside = self._settings.submitter_quota, self._set_aside()
+        quota, left_alone = self._settings.submitter_quota, self._left_alone()
         on_the_way = self._history.unfinished_by_submitter() if quota is not None else {}
-        entries = (entry for entry in self._queue.take() if entry.submitter_uid not in set_aside)
+        entries = (entry for entry in self._queue.take() if entry.submitter_uid not in left_alone)
         return within_quota(entries, on_the_way, quota)
 
     def _claim(self, entry: Seen) -> int:
@@ -164,20 +164,20 @@ class Reception:
         if finished is not None:
             self._doorbell.refused(finished)
 
-    def _waiting_aside(self) -> int:
+    def _of_those_left_alone(self) -> int:
         """How many queued jobs take nobody's place because nothing of their submitters is taken now. Nor is more of
         theirs claimed."""
-        if not (uids := self._set_aside()):
+        if not (uids := self._left_alone()):
             return 0
         return sum(count for uid, count in self._history.unfinished_by_submitter().items() if uid in uids)
 
     def queued(self, aside: int = 0) -> int:
         """How many jobs wait in the database that this daemon may judge now, as far as it claims ahead. One it had to
-        defer, or leaves alone for a while, takes nobody's place; nor do so many more of them, `aside`.
+        defer, or postponed, takes nobody's place; nor do so many more of them, `aside`.
         """
-        left_alone = self._left_alone() + aside
-        waiting = self._history.waiting_for(self._owner, at_most=self._settings.claim_ahead + left_alone)
-        return max(waiting - left_alone, 0)
+        passed_over = self._postponed() + aside
+        waiting = self._history.waiting_for(self._owner, at_most=self._settings.claim_ahead + passed_over)
+        return max(waiting - passed_over, 0)
 
     def is_open(self) -> bool:
         """Whether bundles may be claimed and jobs begun: not while an operator has paused it, nor without disk."""

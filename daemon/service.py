@@ -36,7 +36,7 @@ from daemon.reconcile import Reconciler
 from daemon.returns import Returns
 from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.tally import Summary, Tally
-from daemon.scheduler.turns import Aside, Turns
+from daemon.scheduler.turns import Postponed, Turns
 from daemon.scheduler.workers import Workers
 from daemon.verdict import Verdict
 from daemon.watcher import Watcher
@@ -118,7 +118,7 @@ class Service:
             is_busy=lambda job_id: job_id in self._at_work,
             meanwhile=self._while_reconciling,
         )
-        self._left_alone = Aside(_AGAIN_S)
+        self._postponed = Postponed(_AGAIN_S)
         self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
         self._workers: Workers[Lease] = Workers(
             engine.at_once, self._take, self._work, lambda lease: lease.submitter_uid
@@ -129,8 +129,8 @@ class Service:
             self._history,
             self._spool.owner.tag,
             Doorbell(self._claiming, self._claimed, self._count),
-            left_alone=lambda: len(self._left_alone.names(time.monotonic())),
-            set_aside=self._workers.left_alone,
+            postponed=lambda: len(self._postponed.ids(time.monotonic())),
+            left_alone=self._workers.left_alone,
         )
         self._pulse: Pulse[Lease] = Pulse(
             settings.lease_s / 3,
@@ -289,7 +289,7 @@ class Service:
             self._settings.lease_s,
             self._turns.order,
             oldest=self._turns.is_for_the_oldest(),
-            passed_over=self._at_work | self._left_alone.names(time.monotonic()),
+            passed_over=self._at_work | self._postponed.ids(time.monotonic()),
             not_of=left_alone,
         )
         if lease is not None:
@@ -330,7 +330,7 @@ class Service:
             self._count(outcome)
             return outcome.evaluation.verdict is not Verdict.HARNESS_ERROR
         elif outcome in _COMES_AGAIN:  # were it only this job, others could begin
-            return self._left_alone.add(lease.job_id, time.monotonic())
+            return self._postponed.add(lease.job_id, time.monotonic())
         return outcome is not Unended.RETRIED
 
     def _on_progress(self, progress: Progress) -> None:

@@ -1,6 +1,6 @@
 """Whose job next at the slots of one daemon: at equal priority submitters take turns, whoever was served last comes
 last; every eighth turn is for the oldest job, whatever its priority, so that none waits for ever; and what cannot be
-judged now is left alone for a while."""
+judged now is passed over for a while."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 
 _REMEMBERED = 64
 _EVERY = 8
-_LEFT_ALONE = 200
+_POSTPONED = 200
 
 
 class Turns:
@@ -42,25 +42,25 @@ class Turns:
             return tuple(self._order)
 
 
-class Aside:
-    """Names that are left alone for `seconds` each. Safe to use from several threads."""
+class Postponed:
+    """Jobs that are passed over for `seconds` each. Safe to use from several threads."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._until_s: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def add(self, name: str, now_s: float) -> bool:
-        """Leave it alone from now on. False when there are more than can be remembered: the oldest is forgotten."""
+    def add(self, job_id: str, now_s: float) -> bool:
+        """Pass it over from now on. False when there are more than can be remembered: the oldest is forgotten."""
         with self._lock:
-            self._until_s[name] = now_s + self._seconds
-            if len(self._until_s) <= _LEFT_ALONE:
+            self._until_s[job_id] = now_s + self._seconds
+            if len(self._until_s) <= _POSTPONED:
                 return True
             del self._until_s[next(iter(self._until_s))]
             return False
 
-    def names(self, now_s: float) -> frozenset[str]:
-        """Those that are left alone now."""
+    def ids(self, now_s: float) -> frozenset[str]:
+        """Those that are passed over now."""
         with self._lock:
-            self._until_s = {name: until_s for name, until_s in self._until_s.items() if until_s > now_s}
+            self._until_s = {job_id: until_s for job_id, until_s in self._until_s.items() if until_s > now_s}
             return frozenset(self._until_s)

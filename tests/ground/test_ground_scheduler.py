@@ -13,7 +13,7 @@ from daemon import log
 from daemon.errors import HarnessError, LostClaim
 from daemon.scheduler.faults import Faults
 from daemon.scheduler.pulse import Pulse
-from daemon.scheduler.turns import Aside
+from daemon.scheduler.turns import Postponed
 from daemon.scheduler.workers import Workers
 
 LIMIT_S = 20.0
@@ -177,16 +177,16 @@ def test_a_slot_takes_nothing_of_whoever_it_leaves_alone() -> None:
     assert workers.stop(LIMIT_S)
 
 
-def test_what_is_left_alone_comes_back_after_a_while_and_is_bounded() -> None:
-    aside = Aside(30.0)
-    aside.add("one", 0.0)
-    aside.add("two", 10.0)
-    assert aside.names(29.0) == {"one", "two"}
-    assert aside.names(31.0) == {"two"}
+def test_what_is_postponed_comes_back_after_a_while_and_is_bounded() -> None:
+    postponed = Postponed(30.0)
+    postponed.add("one", 0.0)
+    postponed.add("two", 10.0)
+    assert postponed.ids(29.0) == {"one", "two"}
+    assert postponed.ids(31.0) == {"two"}
     for number in range(1000):
-        aside.add(f"more{number}", 31.0)
-    assert len(aside.names(32.0)) == 200
-    assert "more999" in aside.names(32.0)
+        postponed.add(f"more{number}", 31.0)
+    assert len(postponed.ids(32.0)) == 200
+    assert "more999" in postponed.ids(32.0)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ class Room:
         bell = Doorbell(lambda _name: None, lambda _claimed: None, lambda _finished: None)
         here: Any = self
         self.room = Disks(self.settings)
-        self.left_alone = 0
-        self.reception = Reception(self.settings, here, here, "me-boot-1", bell, left_alone=lambda: self.left_alone)
+        self.postponed = 0
+        self.reception = Reception(self.settings, here, here, "me-boot-1", bell, postponed=lambda: self.postponed)
         scan = Readiness._scan
 
         def counted(readiness: Readiness, now_s: float) -> list[str]:
@@ -223,14 +223,14 @@ def test_nothing_is_begun_where_a_disk_has_no_room(
     assert bool(told) == (words is not None)
 
 
-def test_jobs_that_are_left_alone_take_nobodys_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_that_are_postponed_take_nobodys_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as are claimed ahead wait for a device that is set aside: others are claimed all the same."""
     crowded = Room(tmp_path, monkeypatch)
     crowded.queued = AHEAD
     full(crowded)
     crowded.turn()
     assert crowded.claimed == []
-    crowded.left_alone = AHEAD
+    crowded.postponed = AHEAD
     crowded.turn()
     assert len(crowded.claimed) == AHEAD
 
