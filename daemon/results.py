@@ -302,8 +302,8 @@ def released(paths: Paths, job_id: str) -> list[Path]:
 
 
 def months(paths: Paths) -> Iterator[Path]:
-    """The folders that hold visible results."""
-    return paths.results.glob("[0-9]*-[0-9]*")
+    """The folders that hold visible results. What somebody has packed may lie beside them: `2026-01.tar.gz`."""
+    return (folder for folder in paths.results.glob("[0-9]*-[0-9]*") if folder.is_dir())
 
 
 def shown_in(paths: Paths) -> tuple[Path, ...]:

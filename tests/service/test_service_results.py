@@ -171,6 +171,16 @@ def test_a_name_whose_newest_result_went_points_at_the_newest_that_is_left(paths
     assert results.mend_names(paths, {"one": left}.get) == 0
 
 
+def test_what_somebody_has_packed_beside_the_months_is_none_of_them(paths: Paths) -> None:
+    document = results.document(results.Subject("1" * 32, "one"), passed(), NOW)
+    results.release(paths, results.stage(paths, document, passed(), 1), NOW, "one")
+    for name in ("2025-12.tar.gz", "2099-01.tar.gz"):
+        (paths.results / name).write_bytes(b"")
+    assert [month.name for month in results.months(paths)] == ["2026-01"]
+    assert results.shown_in(paths)[-1] == paths.results / "2026-01"
+    assert results.released(paths, "1" * 32) == [paths.results / "2026-01" / ("1" * 32)]
+
+
 def released(paths: Paths, number: str, name: str, uid: int | None) -> Path:
     document = results.document(results.Subject(number * 32, name), passed(), NOW)
     return results.release(paths, results.stage(paths, document, passed(), 1), NOW, name, uid)
