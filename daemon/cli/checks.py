@@ -15,6 +15,7 @@ from daemon import access, mounts, results, room
 from daemon.cli import figures, installed, refused
 from daemon.cli.check import Check, Status
 from daemon.cli.judging import owner_of
+from daemon.cli.pip_commands import pip
 from daemon.config import Settings
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.layers import LoadedSettings
@@ -116,7 +117,7 @@ def _privacy(settings: Settings) -> Iterator[Check]:
         if access.keeps_others_out(inbox):
             yield Check("waiting bundles", Status.OK, f"{shared}, who cannot read each other's bundles")
         else:
-            hint = f"setfacl -d -m u::rwx,u:{os.getuid()}:rwx,g::---,o::--- {inbox}"
+            hint = f"setfacl -d -m u::rwx,u:{os.getuid()}:rwx,g::---,o::--- {shlex.quote(str(inbox))}"
             yield Check("waiting bundles", Status.WARN, f"{shared}, who can read each other's bundles", hint)
     if settings.results_for == "submitter":
         yield _results_for_one(settings.paths.results)
@@ -283,7 +284,8 @@ def _control(settings: Settings, device: Device) -> Iterator[Check]:
     if known is None:
         return
     if known.drift is not None:
-        hint = f"nvidia-smi -q; once you know why: rm {path}" if device.is_gpu else f"once you know why: rm {path}"
+        hint = f"once you know why: rm {shlex.quote(str(path))}"
+        hint = f"nvidia-smi -q; {hint}" if device.is_gpu else hint
         yield Check("control", Status.WARN, str(known.drift), hint)
         return
     took = f"{figures.milliseconds(known.figures.median_ms)}, the same since {figures.clock(known.at)}"
@@ -293,7 +295,7 @@ def _control(settings: Settings, device: Device) -> Iterator[Check]:
 def _pycuda() -> Check:
     version = version_of("pycuda")
     if version is None:
-        hint = "pip install 'evald[gpu]'"
+        hint = pip("install 'evald[gpu]'")
         return Check("pycuda", Status.WARN, "not installed: cuda bundles are compiled, not run", hint)
     return Check("pycuda", Status.OK, version)
 

@@ -1,20 +1,27 @@
-"""Commands that evald tells people to type, for the evald that they have just named: a hint without the `--home`, say,
-of the command that gives it would be about another one."""
+"""Commands that evald tells people to type, for the evald that they have just named and by the program that they have
+just started: a hint without the `--home`, say, of the command that gives it would be about another one, and where no
+shell finds `evald` it would be no command."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from pathlib import Path
+from types import MappingProxyType
 
 from daemon.cli.options import WHICH_EVALD
 from daemon.cli.root import SUMMARIES
 from daemon.cli.urls import without_password
 
 _TYPED: ContextVar[Sequence[str]] = ContextVar("typed", default=())
-_NEEDS_NONE = r"(?!\S+ --home|.* --help)"
-_COMMAND = re.compile(rf"\bevald (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b){_NEEDS_NONE}")
+_PROGRAM = "evald"
+_COMMAND = re.compile(rf"(?<![\w/.-]){_PROGRAM} (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b)")
+_SAYS_WHICH = re.compile(r"\S+ --home|.* --help")
 
 
 def remember(args: Sequence[str]) -> None:
@@ -24,19 +31,38 @@ def remember(args: Sequence[str]) -> None:
 
 def here(text: str) -> str:
     """`text` with its commands as they are to be typed beside the one that runs now."""
-    return beside(text, _TYPED.get())
+    return beside(text, _TYPED.get(), program(), {} if sys.stderr.isatty() else os.environ)
 
 
-def beside(text: str, args: Sequence[str]) -> str:
-    """`text` with every command of evald's made one about the same evald as the command line `args`."""
-    which = " ".join(_which(args))
-    return _COMMAND.sub(lambda _: f"evald {which} ", text) if which else text
+def beside(
+    text: str, args: Sequence[str], started: str = _PROGRAM, environment: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """`text` with every command of evald's made one about the same evald as the command line `args` of the program
+    `started`. What is not read where it was written, but in a journal or a mail of cron, is typed in a shell that does
+    not have this `environment`."""
+    which = " ".join(_which(args, environment))
+
+    def typed(found: re.Match[str]) -> str:
+        return f"{started} " if not which or _SAYS_WHICH.match(text, found.end()) else f"{started} {which} "
+
+    return _COMMAND.sub(typed, text)
 
 
-def _which(args: Sequence[str]) -> Iterator[str]:
+def program() -> str:
+    """The program that runs, as a shell starts it: `evald` where that is what it finds under this name."""
+    started = sys.argv[0]
+    if Path(started).name != _PROGRAM:
+        return _PROGRAM  # python -m daemon, or a test
+    found = shutil.which(_PROGRAM)
+    is_found = found is not None and os.path.realpath(found) == os.path.realpath(started)
+    return _PROGRAM if is_found else shlex.quote(started)
+
+
+def _which(args: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
     """The options that say which evald is meant, each as it would be typed; the last one counts."""
     for option in WHICH_EVALD:
-        values = [value for value in _values(option, args) if value]
+        variable = "EVALD_" + option.removeprefix("--").upper()
+        values = [value for value in (environment.get(variable), *_values(option, args)) if value]
         if values and values[-1] == without_password(values[-1]):  # one is not to be read in a hint
             yield f"{option} {shlex.quote(values[-1])}"
 

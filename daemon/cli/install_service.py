@@ -13,8 +13,10 @@ from pathlib import Path
 import click
 
 from daemon.cli import screen
+from daemon.cli.commands_to_type import here
 from daemon.cli.complete import folders
 from daemon.cli.options import json_option
+from daemon.cli.pip_commands import evald_itself, pip
 from daemon.errors import OperatorError
 
 CONFIG = "/etc/evald/evald.toml"
@@ -176,14 +178,16 @@ def _program(user: str) -> Path:
     """The console script of this installation."""
     program = Path(sys.executable).parent / "evald"
     if not program.is_file():
-        raise OperatorError(f"there is no {program}", hint="install evald with pip, then type: evald install-service")
+        hint = f"type: {pip(f'install {evald_itself()}')}, then: {program} install-service"
+        raise OperatorError(f"there is no {program}", hint=hint)
     if not _PLAIN_PATH.fullmatch(str(program)):
         raise OperatorError(f"units cannot name {program}", hint="install evald below a plain path such as /opt/evald")
     closed = [folder for place in _places() for folder in _seen_above(place) if not folder.stat().st_mode & 0o001]
     if user != "root" and closed:
         raise OperatorError(
             f"{user} cannot reach this installation: {closed[-1]} is private",
-            hint="install evald into /opt/evald: python3 -m venv /opt/evald && /opt/evald/bin/pip install evald",
+            hint="install evald into /opt/evald: python3 -m venv /opt/evald && "
+            f"/opt/evald/bin/pip install {evald_itself()}",
         )
     return program
 
@@ -245,13 +249,14 @@ def _write(wanted: list[File]) -> None:
 
 
 def _next_steps(user: str, *, cron: bool) -> list[str]:
+    look = here(f"EVALD_CONFIG={CONFIG} evald doctor")
     if cron:
-        return [*_a_user_of_its_own(user), f"$EDITOR {CONFIG}", f"EVALD_CONFIG={CONFIG} evald doctor"]
+        return [*_a_user_of_its_own(user), f"$EDITOR {CONFIG}", look]
     return [
         "systemd-sysusers && systemd-tmpfiles --create evald.conf",
         "systemctl daemon-reload",
         "systemctl enable --now evald.service evald-cleanup.timer",
-        f"EVALD_CONFIG={CONFIG} evald doctor",
+        look,
     ]
 
 

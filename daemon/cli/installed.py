@@ -11,6 +11,7 @@ from pathlib import Path
 
 import daemon
 from daemon.cli.check import Check, Status
+from daemon.cli.pip_commands import evald_itself, pip
 from daemon.executor.compilers import program
 from daemon.versions import evald_version, version_of
 
@@ -37,18 +38,19 @@ def _python() -> Check:
 def _judging_packages() -> Iterator[Check]:
     torch, triton = version_of("torch"), version_of("triton")
     if torch is None:
-        yield Check("torch", Status.FAIL, "not installed", "pip install torch")
+        yield Check("torch", Status.FAIL, "not installed", pip("install torch"))
     else:
         yield Check("torch", Status.OK, torch)
     if triton is None:
-        yield Check("triton", Status.WARN, "not installed: triton bundles cannot be judged", "pip install triton")
+        yield Check("triton", Status.WARN, "not installed: triton bundles cannot be judged", pip("install triton"))
     else:
         yield Check("triton", Status.OK, triton)
 
 
 def _package_owner() -> Check:
     """PyPI's python-daemon installs the same import package and overwrites ours."""
-    hint = "pip uninstall python-daemon && pip install --force-reinstall --no-deps evald"
+    again = pip(f"install --force-reinstall --no-deps {evald_itself()}")
+    hint = f"{pip('uninstall python-daemon')} && {again}"
     place = Path(daemon.__file__).parent
     others = [owner for owner in _owners_of_daemon() if owner.lower() != "evald"]
     if others:
@@ -56,15 +58,16 @@ def _package_owner() -> Check:
     if not (place / "cli" / "root.py").is_file():
         return Check("package daemon", Status.FAIL, f"{place} is not evald's", hint)
     if version_of("evald") is None:
-        return Check(
-            "package daemon", Status.WARN, f"evald is not installed, only found in {place}", "pip install -e ."
-        )
+        message = f"evald is not installed, only found in {place}"
+        return Check("package daemon", Status.WARN, message, _editable(place))
     if (theirs := _place_for_judges()) is None or theirs.resolve() != place.resolve():
         message = f"this is {place}, but what judges would import {theirs or 'none'}: they ignore PYTHONPATH"
-        return Check(
-            "package daemon", Status.FAIL, message, f"{shlex.quote(sys.executable)} -m pip install -e {place.parent}"
-        )
+        return Check("package daemon", Status.FAIL, message, _editable(place))
     return Check("package daemon", Status.OK, f"evald's own, {place}")
+
+
+def _editable(place: Path) -> str:
+    return pip(f"install -e {shlex.quote(str(place.parent))}")
 
 
 def _place_for_judges() -> Path | None:
@@ -89,7 +92,7 @@ def _owners_of_daemon() -> set[str]:
 def _compilers() -> Iterator[Check]:
     for name, purpose, hint in (
         ("g++", "extensions of torch_cuda bundles are not built", "sudo apt-get install g++"),
-        ("ninja", "extensions of torch_cuda bundles are not built", "pip install ninja"),
+        ("ninja", "extensions of torch_cuda bundles are not built", pip("install ninja")),
         ("nvcc", "CUDA sources are not compiled by nvcc", _NO_NVCC),
     ):
         found = program(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from daemon.cli.options import json_option
+from daemon.cli.pip_commands import pip
 from daemon.errors import OperatorError
 
 
@@ -22,7 +23,7 @@ def command(*, url: str | None, token: str | None, as_json: bool) -> int:
         from daemon.client.mcp_server import make_server
     except ModuleNotFoundError as error:
         missing = f"evald mcp needs the package {error.name}"
-        raise OperatorError(missing, hint="type: pip install 'evald[mcp]'") from error
+        raise OperatorError(missing, hint="type: " + pip("install 'evald[mcp]'")) from error
     with Client(url, token) as client:
         make_server(client).run()
     return 0

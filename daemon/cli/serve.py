@@ -10,6 +10,7 @@ import click
 from daemon.cli import screen
 from daemon.cli.judging import warn_of_weakness
 from daemon.cli.options import json_option, settings_options
+from daemon.cli.pip_commands import pip
 from daemon.errors import HarnessError, OperatorError
 
 if TYPE_CHECKING:
@@ -36,9 +37,8 @@ def command(*, loaded: LoadedSettings, judge: str, as_json: bool) -> int:
     try:
         from daemon.http import serving
     except ModuleNotFoundError as error:
-        raise OperatorError(
-            f"evald serve needs the package {error.name}", hint="type: pip install 'evald[http]'"
-        ) from error
+        missing = f"evald serve needs the package {error.name}"
+        raise OperatorError(missing, hint="type: " + pip("install 'evald[http]'")) from error
     from daemon import log
     from daemon.stopping import Stop, stopping_on_signals
 

@@ -135,6 +135,48 @@ def test_only_commands_are_made_about_one_evald(text: str, typed: str) -> None:
     assert commands_to_type.beside(text, args) == typed
 
 
+def test_commands_to_type_name_the_program_that_was_started_where_no_shell_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other = tmp_path / "my tools" / "evald", tmp_path / "bin" / "evald"
+    for program in (mine, other):
+        program.parent.mkdir()
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(mine), "status"])
+    commands_to_type.remember(["status"])
+    for path, started in (
+        ("/nowhere", f"'{mine}'"),
+        (str(other.parent), f"'{mine}'"),
+        (f"{mine.parent}:{other.parent}", "evald"),
+    ):
+        monkeypatch.setenv("PATH", path)
+        assert commands_to_type.here("type: evald run") == f"type: {started} run"
+        assert commands_to_type.here("type: evald run --help") == f"type: {started} run --help"
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert commands_to_type.here("as evald says, below /opt/evald run it") == "as evald says, below /opt/evald run it"
+
+
+def test_what_a_journal_says_to_type_names_the_settings_that_only_the_service_has(
+    evald: Evald, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALD_HOME", "/srv/evald")
+    assert "type: evald --home /srv/evald run " in evald("status").err
+    assert "type: evald --home /elsewhere run " in evald("status", "--home", "/elsewhere").err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    commands_to_type.remember(["status"])
+    assert commands_to_type.here("evald run") == "evald run"
+
+
+def test_what_to_type_when_a_service_is_installed_is_for_the_program_that_installs_it(
+    evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/evald/bin/evald", "install-service"])
+    for more in ((), ("--cron",)):
+        ran = evald("install-service", "--prefix", tmp_path, "--dry-run", *more)
+        assert "EVALD_CONFIG=/etc/evald/evald.toml /opt/evald/bin/evald doctor" in ran.err
+
+
 @pytest.mark.parametrize("args", [("stauts", "--json"), ("status", "--json"), ("eval", "nothing", "--json")])
 def test_with_json_an_error_is_one_document(evald: Evald, args: tuple[str, ...]) -> None:
     ran = evald(*args)

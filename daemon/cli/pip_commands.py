@@ -1,0 +1,39 @@
+"""Commands of pip that a hint tells people to type: for the interpreter that runs this evald, since the `pip` of a
+shell may be another's, and with evald itself from where it came."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shlex
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_CONSTRAINTS = "constraints.txt"
+
+
+def pip(arguments: str) -> str:
+    """`pip ARGUMENTS`, as it is typed for this evald."""
+    return f"{shlex.quote(sys.executable)} -m pip {arguments}"
+
+
+def evald_itself() -> str:
+    """What to tell pip for this very evald: the folder or file that it was installed from, where that is still there.
+    Else its name, which an index has to know."""
+    source = _source()
+    if source is None:
+        return "evald"
+    versions = source / _CONSTRAINTS
+    pinned = f"-c {shlex.quote(str(versions))} " if versions.is_file() else ""
+    return f"{pinned}{shlex.quote(str(source))}"
+
+
+def _source() -> Path | None:
+    try:
+        told = importlib.metadata.distribution("evald").read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    url = urlsplit(json.loads(told)["url"] if told else "")
+    path = Path(unquote(url.path))
+    return path if url.scheme == "file" and path.exists() else None
