@@ -11,12 +11,12 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from daemon.cli import health, interrupt, screen, store
-from daemon.cli.commands_to_type import here
+from daemon.cli.commands_to_type import here, program
 from daemon.cli.outcome import Line
 from daemon.db.errors import StorageUnavailable
 from daemon.errors import HarnessError
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from daemon.intake.submit import Dropped
 
 _PAUSE_S = 0.2
-_WAITS = (JobState.QUEUED, JobState.WITHDRAWN)
+_REST = 9  # times as long as a look took of the processor, which others are measured on
+_HELD_READ = 100
 _PATIENCE_S = 15.0  # a daemon that is just being started shows when its first judge is ready
 
 
@@ -45,6 +46,7 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
     explained: set[str] = set()
     with interrupt.noted(signal.SIGTERM, signal.SIGHUP) as asked, _display(len(dropped)) as show:
         while True:
+            began_s = time.process_time()
             waiting = [one for one in dropped if one.job_id not in ended]
             states, deferrals, served = _look(settings, waiting, ended)
             _explain(deferrals, explained)
@@ -59,32 +61,35 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
                 _say_what_hinders(settings)
             if is_over:
                 break
-            if asked.wait(_PAUSE_S):
+            if asked.wait(max(_PAUSE_S, _REST * (time.process_time() - began_s))):
                 raise KeyboardInterrupt
     return [ended[one.job_id] for one in dropped if one.job_id in ended]
 
 
 def _look(
     settings: Settings, waiting: list[Dropped], ended: dict[str, Line]
-) -> tuple[list[str], tuple[DeferralRecord, ...], bool]:
-    """One look at the jobs: what they are doing, which of them wait for a device, and whether any daemon is there. A
-    database that does not answer is waited for; one that answers with a refusal raises `StorageRefused`.
+) -> tuple[list[str], Sequence[DeferralRecord], bool]:
+    """One look at the jobs: what they are doing, which of them wait for a device, and whether any daemon is there. All
+    are asked about at once: to ask about hundreds, one by one, takes a core from what is measured. A database that does
+    not answer is waited for; one that answers with a refusal raises `StorageRefused`.
     """
     try:
         with store.history_if_any(settings) as history:
             if history is None:
                 return [], (), False
-            known = history.glances([one.job_id for one in waiting])  # all at once: there may be thousands
-            begun = [one for one in waiting if one.job_id in known and known[one.job_id].state not in _WAITS]
-            states = [state for one in begun if (state := _state(history, one, ended)) is not None]
-            queued = [job_id for job_id, glance in known.items() if glance.state is JobState.QUEUED]
-            deferrals = history.deferrals_of(queued)
-            return states, deferrals, bool(deferrals) or _anybody_at_work(history)
+            glances = history.glances([one.job_id for one in waiting])
+            for job_id, glance in glances.items():
+                if glance.state.final and glance.has_result and (job := history.job(job_id)) is not None:
+                    ended[job_id] = Line.of_record(job)
+            deferrals = history.deferrals_of([one for one in glances if glances[one].state is JobState.QUEUED])
+            held = [job for job in _held(history) if _leased(job)]
+            states = [f"{job.name}: {job.progress or job.state}" for job in held if job.job_id in glances]
+            return states, deferrals, bool(deferrals or held)
     except StorageUnavailable:
         return [], (), False
 
 
-def _explain(deferrals: tuple[DeferralRecord, ...], explained: set[str]) -> None:
+def _explain(deferrals: Sequence[DeferralRecord], explained: set[str]) -> None:
     """Say once about each job why it waits although a daemon is there."""
     for one in deferrals:
         if one.job_id not in explained:
@@ -92,23 +97,12 @@ def _explain(deferrals: tuple[DeferralRecord, ...], explained: set[str]) -> None
     explained.update(one.job_id for one in deferrals)
 
 
-def _state(history: History, one: Dropped, ended: dict[str, Line]) -> str | None:
-    job = history.job(one.job_id)
-    if job is None:
-        return None
-    if job.state.final and job.document is not None:
-        ended[one.job_id] = Line.of_record(job)
-        return None
-    return f"{job.name}: {job.progress or job.state}" if _leased(job) else None
-
-
 def _leased(job: JobRecord) -> bool:
     return job.lease_left_s is not None and job.lease_left_s > 0
 
 
-def _anybody_at_work(history: History) -> bool:
-    held = history.jobs(state=(JobState.CLAIMED, JobState.RUNNING), limit=20).jobs
-    return any(_leased(job) for job in held)
+def _held(history: History) -> tuple[JobRecord, ...]:
+    return history.jobs(state=(JobState.CLAIMED, JobState.RUNNING), limit=_HELD_READ).jobs
 
 
 def _say_what_hinders(settings: Settings) -> None:
@@ -120,7 +114,7 @@ def _say_what_hinders(settings: Settings) -> None:
         return
     if not daemons:
         run = here("evald run")
-        if run == "evald run":  # whatever folder the other terminal is in
+        if run == f"{program()} run":  # whatever folder the other terminal is in
             run += f" --home {shlex.quote(str(settings.paths.home))}"
         screen.say("evald: nothing has happened for a while; no daemon seems to be running")
         screen.say(f"  type in another terminal, in this folder: {run}")

@@ -1,72 +1,55 @@
-"""Following many submitted jobs costs little: on a CPU kernels are being timed meanwhile."""
+"""What `evald submit --wait` asks the database while it waits."""
 
 from __future__ import annotations
 
-import uuid
-from collections import Counter
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, event
+from cli_homes import PastHome, passed
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
-from daemon import results
 from daemon.cli import waiting
 from daemon.cli.outcome import Line
-from daemon.config import Settings
-from daemon.db import migrate
-from daemon.db.connection import Database
-from daemon.db.records import NewJob, Published
-from daemon.db.repository import Repository
 from daemon.intake.submit import Dropped
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    made = Settings(home=tmp_path / "home")
-    made.paths.create()
-    migrate.ensure_ready(made.database_url)
-    return made
+def statements() -> Iterator[list[str]]:
+    """Every statement of this process, as it is executed."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", note)
 
 
-def submitted(repository: Repository, count: int) -> list[Dropped]:
-    """Jobs that are queued, and twice as many bundles that nobody has claimed."""
-    ids = [uuid.uuid4().hex for _ in range(3 * count)]
-    for job_id in ids[:count]:
-        repository.register(NewJob(job_id, "many", f"many@here-1-1-{job_id}", 1000, datetime.now(UTC), 1))
-    return [Dropped("many", job_id) for job_id in ids]
+def test_a_look_at_many_jobs_asks_no_more_questions_than_one_at_a_few(past: PastHome, statements: list[str]) -> None:
+    dropped = [Dropped("one", past.queued("one")) for _ in range(40)]
+    asked = []
+    for number in (2, 40):
+        statements.clear()
+        waiting._look(past.settings, dropped[:number], {})
+        asked.append(len(statements))
+    assert asked[0] == asked[1] > 0
 
 
-def test_a_look_at_many_jobs_asks_no_more_questions_than_one_at_a_few(settings: Settings) -> None:
-    repository = Repository(Database(settings.database_url))
-    asked: Counter[int] = Counter()
-    few, many = submitted(repository, 2), submitted(repository, 40)
-    for dropped in (few, many):
-
-        def count(*_: object, size: int = len(dropped)) -> None:
-            asked[size] += 1
-
-        event.listen(Engine, "before_cursor_execute", count)
-        try:
-            assert waiting._look(settings, dropped, {}) == ([], (), False)
-        finally:
-            event.remove(Engine, "before_cursor_execute", count)
-    assert asked[len(many)] == asked[len(few)] > 0
-
-
-def test_a_look_tells_what_runs_what_has_ended_and_why_others_wait(settings: Settings) -> None:
-    repository = Repository(Database(settings.database_url))
-    running, ended, deferred, *_ = dropped = submitted(repository, 3)
-    for one, owner in ((running, "here-1-1"), (ended, "here-1-1"), (deferred, "there-1-1")):
-        lease = repository.lease(one.job_id, owner, 60)
-        assert lease is not None
-        if one is ended:
-            evaluation = results.rejected("no contract")
-            repository.publish(lease, Published(evaluation, {}))
-        elif one is deferred:
-            repository.defer(lease, "no GPU")
-    lines: dict[str, Line] = {}
-    states, deferrals, is_served = waiting._look(settings, dropped, lines)
-    assert (states, is_served) == (["many: claimed"], True)
-    assert [(one.job_id, one.reason) for one in deferrals] == [(deferred.job_id, "no GPU")]
-    assert list(lines) == [ended.job_id]
+def test_a_look_tells_what_ended_what_runs_and_what_no_host_can_serve(past: PastHome) -> None:
+    ended = past.ended("done", passed())
+    busy, unserved, queued = (
+        past.leased("busy").job_id,
+        past.deferred("picky", "it requires a GPU"),
+        past.queued("next"),
+    )
+    others = past.leased("another's").job_id
+    mine = [Dropped("dropped", job_id) for job_id in (ended, busy, unserved, queued, "f" * 32)]
+    found: dict[str, Line] = {}
+    states, deferrals, served = waiting._look(past.settings, mine, found)
+    assert list(found) == [ended] and found[ended].name == "done"
+    assert states == ["busy: checking 3/5"]
+    assert [(one.job_id, one.reason) for one in deferrals] == [(unserved, "it requires a GPU")]
+    assert served
+    assert waiting._look(past.settings, [Dropped("mine", queued)], {})[::2] == ([], True), f"{others} is being judged"
