@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import sqlite3
+import subprocess
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -132,6 +134,20 @@ def test_every_query_runs(page: Path, text: str, tmp_path: Path) -> None:
     connection = sqlite3.connect(database)
     connection.execute(text).fetchall()
     connection.close()
+
+
+@pytest.mark.parametrize(("page", "text"), [param for param in _all("text") if "logrotate" in str(param.values[1])])
+def test_what_is_shown_for_logrotate_is_understood_by_it(page: Path, text: str, tmp_path: Path) -> None:
+    """It reads one directive a line: of two, the second is taken for an argument, and the whole file is left out."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert re.fullmatch(r"/\S+ \{\n( +[a-z]+( \d+)?\n)+\}", "\n".join(lines)), text
+    if (program := shutil.which("logrotate", path="/usr/sbin:/usr/bin")) is None:
+        return
+    file = tmp_path / "evald"
+    file.write_text(text, "utf-8")
+    file.chmod(0o644)
+    done = subprocess.run([program, "-d", "-s", tmp_path / "state", file], capture_output=True, text=True, check=False)
+    assert (done.returncode, "error:" in done.stderr) == (0, False), done.stderr
 
 
 # -- commands -----------------------------------------------------------------------------------------------------

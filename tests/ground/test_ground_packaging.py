@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import subprocess
 import sys
 import zipfile
@@ -86,3 +87,26 @@ def test_every_pinned_requirement_is_in_the_constraints() -> None:
     for line in wanted.strip().splitlines():
         name = line.split(">=")[0].split("[")[0].strip().lower()
         assert name in pinned | {"evald"}, f"{name} is not pinned in constraints.txt"
+
+
+def _without_evalds_own_requirements(program: str, *, but: set[str]) -> subprocess.CompletedProcess[str]:
+    """Run `program` where nothing that evald itself requires is installed, `but` for these."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    required = {re.split(r"[\[>]", line)[0] for line in parser["options"]["install_requires"].strip().splitlines()}
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({sorted(required - but)}))\n{program}"
+    return subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, check=False)
+
+
+def test_the_client_needs_nothing_of_what_judging_takes() -> None:
+    told = "from daemon.client import Client, contracts\nprint(Client().url)"
+    done = _without_evalds_own_requirements(told, but=set())
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_tools_for_language_models_need_nothing_of_what_judging_takes() -> None:
+    named_or_brought = {"click", "pydantic"}  # by the page, by mcp
+    told = "from daemon.cli import main\nsys.argv = ['evald', 'mcp', '--url', 'no address']\nsys.exit(main())"
+    done = _without_evalds_own_requirements(told, but=named_or_brought)
+    assert done.returncode == 2
+    assert "is no address of a server" in done.stderr
