@@ -216,7 +216,7 @@ def _opened(database: Database) -> Check:
     revision.require_current(database)
     found = f"{database.name}, schema {revision.REVISION}"
     if not database.is_sqlite and not database.try_writing():
-        hint = "evald run takes the role that writes"
+        hint = "for questions it will do; whoever judges or submits over HTTP takes the role that writes"
         return Check("database", Status.WARN, f"{found}: this role may only read", hint)
     if database.is_sqlite and not database.looked_through(_LOOK_S):
         found = f"{found}; too large to be looked through here"
