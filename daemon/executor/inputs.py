@@ -16,6 +16,8 @@ import torch
 from daemon.contract import InitKind, InitSpec, TensorSpec, decode_tensor
 
 _INT64_RANGE = 1_000_000
+_AT_ONCE = 1 << 26  # elements: whatever they become, numbers are drawn up to eight bytes wide
+_Drawer = Callable[[InitSpec, tuple[int, ...], torch.dtype, torch.Generator], torch.Tensor]
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -60,7 +62,7 @@ def draw(spec: TensorSpec, generator: torch.Generator, *count: int) -> torch.Ten
     shape = (*count, *spec.dims)
     if spec.data is not None:
         return _embedded(spec, dtype, shape).to(generator.device)
-    if spec.init is None:
+    if spec.init is None or 0 in shape:  # without an element, a dimension may be as long as no memory is
         return torch.zeros(shape, dtype=dtype, device=generator.device)
     with generator.device:
         return _DRAWERS[spec.init.kind](spec.init, shape, dtype, generator)
@@ -72,6 +74,22 @@ def _embedded(spec: TensorSpec, dtype: torch.dtype, shape: tuple[int, ...]) -> t
     if not payload:
         return torch.empty(shape, dtype=dtype)
     return torch.frombuffer(bytearray(payload), dtype=torch.uint8).view(dtype).reshape(shape)
+
+
+def _by_piece(drawer: _Drawer) -> _Drawer:
+    """As `drawer`, which draws each element by itself. What it draws them in takes up to eight times as much memory as
+    what is made of them, and nobody asks for that of a large tensor whether there is so much."""
+
+    def drawn(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
+        if (count := math.prod(shape)) <= _AT_ONCE:
+            return drawer(init, shape, dtype, generator)
+        whole = torch.empty(count, dtype=dtype)
+        for first in range(0, count, _AT_ONCE):
+            piece = whole[first : first + _AT_ONCE]
+            piece.copy_(drawer(init, tuple(piece.shape), dtype, generator))
+        return whole.reshape(shape)
+
+    return drawn
 
 
 def _randn(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
@@ -174,15 +192,17 @@ def _arange(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, _: torch
     step: Any = 1 if init.step is None else init.step
     if not shape:
         return _filled(start, shape, dtype)
-    exact = isinstance(start, int) and isinstance(step, int)
-    row: torch.Tensor = torch.arange(shape[-1], dtype=torch.int64 if exact else torch.float64)
-    filled: torch.Tensor = (row * step + start).to(dtype)
-    return filled.expand(shape).contiguous()
+    wide = torch.int64 if isinstance(start, int) and isinstance(step, int) else torch.float64
+    row = torch.empty(shape[-1], dtype=dtype)
+    for first in range(0, shape[-1], _AT_ONCE):
+        beyond = min(first + _AT_ONCE, shape[-1])
+        row[first:beyond] = torch.arange(first, beyond, dtype=wide) * step + start
+    return row.expand(shape).contiguous()
 
 
-_DRAWERS: dict[InitKind, Callable[[InitSpec, tuple[int, ...], torch.dtype, torch.Generator], torch.Tensor]] = {
-    InitKind.RANDN: _randn,
-    InitKind.UNIFORM: _uniform,
+_DRAWERS: dict[InitKind, _Drawer] = {
+    InitKind.RANDN: _by_piece(_randn),
+    InitKind.UNIFORM: _by_piece(_uniform),
     InitKind.ZEROS: _zeros,
     InitKind.ONES: _ones,
     InitKind.FULL: _full,

@@ -36,6 +36,35 @@ def test_equal_seeds_give_equal_content_and_others_do_not(dtype: str) -> None:
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES])
+@pytest.mark.parametrize(("kind", "given"), [("randn", {}), ("uniform", {}), ("arange", {"step": 0})], ids=str)
+def test_what_a_large_tensor_is_drawn_in_is_small_and_the_tensor_is_the_same(
+    dtype: str, kind: str, given: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Integers are drawn eight bytes wide: 4 GiB of bytes took the judge 36."""
+    whole = drawn(dtype, kind, (3, 1000), **given)
+    widest: list[int] = []
+    for name in ("randint", "randn", "rand", "arange"):
+        made = getattr(torch, name)
+
+        def noted(*args: Any, make: Any = made, **kwargs: Any) -> torch.Tensor:
+            tensor: torch.Tensor = make(*args, **kwargs)
+            widest.append(tensor.numel())
+            return tensor
+
+        monkeypatch.setattr(torch, name, noted)
+    monkeypatch.setattr("daemon.executor.inputs._AT_ONCE", 64)
+    pieces = drawn(dtype, kind, (3, 1000), **given)
+    assert torch.equal(whole.view(torch.uint8), pieces.view(torch.uint8))
+    assert max(widest) <= (128 if dtype.startswith("complex") else 64)
+
+
+@pytest.mark.parametrize("kind", [*InitKind])
+def test_what_has_no_element_takes_no_memory_however_long_its_rows_are(kind: InitKind) -> None:
+    given = {"fill_value": 1} if kind is InitKind.FULL else {}
+    assert drawn("int64", kind, (0, 1 << 40), **given).shape == (0, 1 << 40)
+
+
 def test_unseeded_tensors_and_secrets_differ() -> None:
     secret = Secret()
     assert secret.seed("input", 1, 0, 0) != secret.seed("input", 1, 0, 1)
