@@ -99,6 +99,8 @@ class Export:
         if isinstance(refused := answer.get("refused"), str):
             raise CannotWire(printable(refused[:500]))
         node, shapes = _checked(answer, self._limit_bytes, named=self._what not in ("outputs", "exact"))
+        if not _is_for(self._what, node):
+            raise CannotWire(f"what its process says of {self._what} is nothing that another one could take")
         self.node, self.shapes = node, shapes
         self.returned = bool(answer.get("returned", True))
 
@@ -214,6 +216,15 @@ def _checked(answer: Message, limit_bytes: int, *, named: bool) -> tuple[tree.No
     if sorted(index for _, index in places) != list(range(len(shapes))):
         raise CannotWire("a nesting that does not match its tensors")
     return answer["tree"], shapes
+
+
+def _is_for(what: str, node: tree.Node) -> bool:
+    """Whether a tree has the form in which `what` is handed to another cell: arguments of a constructor are in a list,
+    or in a dict by name; a state is tensors by name."""
+    named = "d" in node and all(isinstance(key, str) for key, _ in node["d"])
+    if what == "init":
+        return named or "l" in node or "u" in node
+    return what != "state" or (named and all("t" in item for _, item in node["d"]))
 
 
 def _shape(item: Message) -> TensorShape:

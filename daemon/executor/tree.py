@@ -120,9 +120,10 @@ def _value_in(kind: str, text: str) -> Any:
 
 
 def _dtype(name: str) -> Any:
-    """torch's dtype of that name: only cells and judges ask, and they have torch."""
+    """torch's dtype of that name: only cells and judges ask, and they have torch. The names of some of its modules
+    import them, when they are asked for as attributes."""
     torch = sys.modules["torch"]
-    found = getattr(torch, name, None)
+    found = vars(torch).get(name)
     if not isinstance(found, torch.dtype):
         raise ValueError("not a dtype")
     return found
@@ -153,13 +154,15 @@ def _in_stars(structure: Any) -> str:
     return str(structure)
 
 
-def require_values(node: Node) -> None:
-    """Raises `ValueError` unless every `v` in it is one that `encode` or an exchange makes: another cell is to read
-    it. `node` is a tree otherwise."""
+def require_values(node: Node, depth: int = 0) -> None:
+    """Raises `ValueError` unless every `v` in it is one that `encode` or an exchange makes, and it is nested no deeper
+    than those do: another cell is to read it. `node` is a tree otherwise."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"nested deeper than {_MAX_DEPTH}")
     if "v" in node and not _is_value(node["v"]):
         raise ValueError("what stands for a number or a text is no value")
     for item in (*node.get("l", ()), *node.get("u", ()), *(item for _, item in node.get("d", ()))):
-        require_values(item)
+        require_values(item, depth + 1)
 
 
 def _is_value(value: Any) -> bool:

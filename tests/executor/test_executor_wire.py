@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from daemon.contract import ArgSpec, ArgType, IOContract, Role, TensorSpec
 from daemon.executor import protocol, stats, tree
 from daemon.executor.capture import Capture, printable
 from daemon.executor.comparison import compare_speed
-from daemon.executor.exports import _checked
+from daemon.executor.exports import _checked, _is_for
 from daemon.executor.layout import TensorShape
 from daemon.executor.owner import is_dead, tag
 from daemon.executor.protocol import ClosedError, ProtocolError, Reader
@@ -215,6 +216,38 @@ def test_a_value_that_another_cell_could_not_read_is_refused(value: Any) -> None
         _checked(described, 1000, named=True)
 
 
+def test_what_is_nested_deeper_than_a_cell_may_say_is_refused() -> None:
+    """An argument more around it, and the cell that gets it would take the message for nonsense."""
+    node: tree.Node = {"t": 0}
+    for _ in range(17):
+        node = {"d": [["k", node]]}
+    described = {"tree": node, "tensors": [{"dtype": "int8", "shape": [1]}]}
+    with pytest.raises(CannotWire, match="nested deeper than 16"):
+        _checked(described, 1000, named=True)
+    _checked({**described, "tree": node["d"][0][1]}, 1000, named=True)
+
+
+@pytest.mark.parametrize(
+    ("what", "node", "is_taken"),
+    [
+        ("state", {"d": [["weight", {"t": 0}]]}, True),
+        ("state", {"l": [{"t": 0}]}, False),
+        ("state", {"d": [[1, {"t": 0}]]}, False),
+        ("state", {"d": [["weight", {"l": [{"t": 0}]}]]}, False),
+        ("init", {"l": [{"t": 0}]}, True),
+        ("init", {"u": []}, True),
+        ("init", {"d": [["size", {"v": ["int", "1"]}]]}, True),
+        ("init", {"d": [[1, {"v": ["int", "1"]}]]}, False),
+        ("init", {"t": 0}, False),
+        ("inputs", {"t": 0}, True),
+        ("outputs", {"d": [[1, {"t": 0}]]}, True),
+    ],
+    ids=str,
+)
+def test_what_another_cell_is_to_take_over_has_the_form_it_takes(what: str, node: tree.Node, is_taken: bool) -> None:
+    assert _is_for(what, node) is is_taken
+
+
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.complex_numbers() | st.text())
 def test_a_value_that_a_cell_describes_can_be_read_by_another(value: Any) -> None:
     tree.require_values(tree.encode([value], lambda _: None))
@@ -222,6 +255,16 @@ def test_a_value_that_a_cell_describes_can_be_read_by_another(value: Any) -> Non
 
 def test_a_dtype_is_a_value() -> None:
     tree.require_values({"l": [{"v": ["dtype", "bfloat16"]}]})
+
+
+@pytest.mark.parametrize("name", ["_inductor", "onnx", "set_vital"])
+def test_no_name_of_a_dtype_makes_torch_load_or_warn_of_anything(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch._inductor` is eight hundred modules, which the judge would have had from then on."""
+    asked: list[str] = []
+    monkeypatch.setattr(torch, "__getattr__", asked.append)
+    with pytest.raises(ValueError, match="no value"):
+        tree.require_values({"v": ["dtype", name]})
+    assert not asked
 
 
 def test_a_true_description_is_taken() -> None:
