@@ -209,6 +209,8 @@ class CaseJudge:
         calls, wanted_calls = sum(self._timings[0].calls), self._request.num_trials
         if self._timings[0].stop == "time" and calls < wanted_calls:
             self._ready.notes.append(f"timed {calls} calls; num_trials asks for {wanted_calls}, but the time was over")
+        if drawer.never_varied and "fixed_inputs" not in self._labels:
+            self._labels.append("fixed_inputs")
         if drawer.repeats:
             self._labels.append("repeating_inputs")
             self._ready.notes.append("there are few sets of inputs to be drawn: a kernel may have kept its answers")

@@ -58,6 +58,12 @@ class Drawer:
         return 1 < len(self._sets_seen) < self._sets_looked_at
 
     @property
+    def never_varied(self) -> bool:
+        """Whether what should change from call to call has been the same in all of them. A contract may ask for numbers
+        so near to each other that they are rounded to one, or for none at all."""
+        return self._sets_looked_at > 1 and not self._varying
+
+    @property
     def unchanging(self) -> list[str]:
         """Tensors that the source has drawn the same every time, beside others that it has not. One number alone is
         more of a setting."""

@@ -66,7 +66,7 @@ class Cell:
 
     def request(self, message: Mapping[str, Any], *_: object, **__: object) -> dict[str, object]:
         self.asked.append(message["type"])
-        return {"tree": {"t": 0}, "tensors": [{"dtype": "float32", "shape": [4]}]}
+        return {"tree": {"d": [["ones", {"t": 0}]]}, "tensors": [{"dtype": "float32", "shape": [4]}]}
 
     def freeze(self) -> None:
         return
@@ -133,6 +133,30 @@ def test_few_contents_are_noticed_whoever_draws_them() -> None:
     for source in (few, many, large):
         source.draw("round", 1, list(range(32)), deadline=time.monotonic() + 60)
     assert (few.repeats, many.repeats, large.repeats) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("shape", "init"),
+    [
+        ((64,), InitSpec(kind=InitKind.RANDN, mean=1, std=1e-30)),
+        ((64,), InitSpec(kind=InitKind.UNIFORM, low=1, high=1.00000001)),
+        ((0,), InitSpec(kind=InitKind.RANDN)),
+    ],
+    ids=["normal", "uniform", "empty"],
+)
+def test_a_contract_that_asks_for_numbers_which_come_out_alike_fixes_its_inputs(
+    shape: tuple[int, ...], init: InitSpec
+) -> None:
+    alike = Logical("x", TensorShape("float32", shape), TensorSpec(shape=shape, dtype="float32", init=init))
+    source = Drawer([alike], Secret("cpu"), None)
+    drawn(source, "check", 0)
+    drawn(source, "check", 1)
+    assert source.never_varied
+    beside = Drawer([alike, Logical("y", TensorShape("float32", (64,)), SPEC)], Secret("cpu"), None)
+    assert not beside.never_varied  # of what nobody has looked at
+    drawn(beside, "check", 0)
+    drawn(beside, "check", 1)
+    assert not beside.never_varied
 
 
 def test_the_same_content_for_the_same_purpose_is_no_repetition() -> None:
