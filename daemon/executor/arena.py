@@ -121,7 +121,8 @@ class Arena:
     def unwritten(self, slots: list[int], field: Field) -> int:
         """How many elements of a poisoned field still hold the poison (one may match by chance: see
         `findings.by_chance`)."""
-        return int((raw(self.outputs(slots, field)) == raw(self.pristines(slots, field))).sum())
+        same = raw(self.outputs(slots, field)) == raw(self.pristines(slots, field))
+        return int(torch.count_nonzero(same))  # a sum is made of a copy eight times as large
 
 
 def _ends(slots: Sequence[int]) -> tuple[int, int]:

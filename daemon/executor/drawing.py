@@ -15,6 +15,7 @@ from daemon.executor.wiring import CannotWire, Logical
 _SETS_LOOKED_AT = 256
 _COLUMNS = 16381  # a prime: rows of a matrix that trade places do not stay in their columns
 _TELLING = 4096
+_SUMMED_AT_ONCE = 1 << 25  # words
 
 
 class Drawer:
@@ -145,7 +146,11 @@ def _checksums(tensors: torch.Tensor) -> list[int]:
     words = lanes(rows.contiguous().view(torch.uint8))
     columns = min(words.shape[1], _COLUMNS)
     whole = words.shape[1] // columns * columns
-    sums = words[:, :whole].view(words.shape[0], -1, columns).sum(dim=1, dtype=torch.int64)
+    sums = torch.zeros(words.shape[0], columns, dtype=torch.int64, device=words.device)
+    step = max(1, _SUMMED_AT_ONCE // (words.shape[0] * columns)) * columns
+    for first in range(0, whole, step):  # what is no int64 is summed as a copy that is
+        piece = words[:, first : min(first + step, whole)]
+        sums += piece.view(words.shape[0], -1, columns).sum(dim=1, dtype=torch.int64)
     sums[:, : words.shape[1] - whole] += words[:, whole:]
     generator = torch.Generator(rows.device).manual_seed(0)
     factors = torch.randint(-(2**63), 2**63 - 1, (columns,), generator=generator, device=rows.device) | 1

@@ -230,8 +230,10 @@ def _typical(expected: torch.Tensor) -> torch.Tensor:
     """The mean of floats, else the first element."""
     if not expected.dtype.is_floating_point:
         return expected.reshape(-1)[:1]
-    summable = expected.to(torch.float32) if expected.element_size() == 1 else expected
-    return summable.mean(dtype=torch.float64).to(expected.dtype)
+    flat = expected.reshape(-1)
+    pieces = (flat[start:end] for start, end in itertools.pairwise(_starts(flat.numel())))
+    total = torch.stack([piece.to(torch.float64).sum() for piece in pieces]).sum()
+    return (total / flat.numel()).to(expected.dtype)
 
 
 def _error(answer: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> float | None:

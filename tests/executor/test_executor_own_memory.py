@@ -1,0 +1,81 @@
+"""What the judge needs beside the tensors it looks at: some pieces, and no copies that are many times as large. How
+large tensors may be is a setting; nobody asks what is made of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+MIB = 1 << 20
+_PROGRAM = """
+import sys
+import torch
+from pathlib import Path
+from daemon.executor import drawing, numerics, verify
+from daemon.executor.arena import Arena
+from daemon.executor.inputs import Secret
+from daemon.executor.layout import TensorShape, plan
+from daemon.executor.memory import HostMemory
+
+SIZE = 64 << 20
+verify._CHUNK = drawing._SUMMED_AT_ONCE = numerics._AT_ONCE["cpu"] = 1 << 16
+
+
+def peak_bytes():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def two(dtype):
+    one = torch.ones(SIZE // dtype.itemsize, dtype=torch.float32).to(dtype)
+    other = one.clone()
+    other.view(torch.uint8)[5] ^= 1
+    return one, other
+
+
+def arena():
+    layout = plan([("y", TensorShape("uint8", (SIZE,)), True, True)], 1)
+    made = Arena(layout, HostMemory(layout.total_bytes))
+    made.compose(Secret().generator(), [0])
+    made.publish([0])
+    return made, layout.fields[0]
+
+
+def ready():
+    match sys.argv[1]:
+        case "sums":  # of a size that no wider number fits into
+            rows = torch.ones(1, SIZE + 1, dtype=torch.uint8)
+            return lambda: drawing._checksums(rows)
+        case "typical":
+            answer, _ = two(torch.float8_e4m3fn)
+            return lambda: verify._typical(answer)
+        case "spread":
+            first, second = two(torch.float16)
+            return lambda: numerics.spread_of([first], [second])
+        case "gap":
+            answer, exact = two(torch.float64)
+            return lambda: numerics._gap(answer, exact)
+        case "compared":
+            got, expected = two(torch.float64)
+            return lambda: verify.compare(got, expected, verify.Tolerance(1e-3, 1e-3))
+        case "unwritten":
+            made, field = arena()
+            return lambda: made.unwritten([0], field)
+
+
+look = ready()
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (proc(5))
+before = peak_bytes()
+look()
+print(peak_bytes() - before)
+"""
+
+
+@pytest.mark.parametrize("what", ["sums", "typical", "spread", "gap", "compared", "unwritten"])
+def test_looking_at_a_tensor_takes_no_multiple_of_its_memory(what: str) -> None:
+    argv = [sys.executable, "-c", _PROGRAM, what]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert not done.returncode, done.stderr
+    assert int(done.stdout) < 96 * MIB  # for 64; all but one of these took 259 to 769
