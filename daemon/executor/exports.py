@@ -221,10 +221,10 @@ def _checked(answer: Message, limit_bytes: int, *, named: bool) -> tuple[tree.No
 def _is_for(what: str, node: tree.Node) -> bool:
     """Whether a tree has the form in which `what` is handed to another cell: arguments of a constructor are in a list,
     or in a dict by name; a state is tensors by name."""
-    named = "d" in node and all(isinstance(key, str) for key, _ in node["d"])
+    pairs = node.get("d", ())
     if what == "init":
-        return named or "l" in node or "u" in node
-    return what != "state" or (named and all("t" in item for _, item in node["d"]))
+        return "l" in node or "u" in node or ("d" in node and all(isinstance(key, str) for key, _ in pairs))
+    return what != "state" or ("d" in node and all("t" in item for _, item in pairs))
 
 
 def _shape(item: Message) -> TensorShape:
