@@ -47,7 +47,7 @@ _PR_SCHED_CORE = 62  # with which a process has the other half of its core to it
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWTIME (sched.h)
 _CLONE_PARENT = 0x8000
 _OTHER_EXIT_SIGNALS = 0xFF & ~17  # bits that neither SIGCHLD nor none has: SIGCONT would wake a parent that was stopped
-_FADV_DONTNEED = 4
+_FADV_DONTNEED, _MADV_PAGEOUT = 4, 21  # the second one for whoever the file belongs to
 _CLONE_NEWTIME = 0x80  # shares its bit with the exit signal of clone: only unshare can ask for it
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
 
@@ -172,6 +172,7 @@ _BY_ARGUMENT = {
         for name, command in _F_LOCKING.items()
     },
     "madvise": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_MERGEABLE),
+    "madvise paging out": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_PAGEOUT, is_idle=True),
     "madvise collapsing": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_COLLAPSE),
     "mmap": _ByArgument((9, 222), 3, _JUMP_SET, _MAP_HUGETLB),
     "memfd_create": _ByArgument((319, 279), 1, _JUMP_SET, _MFD_HUGETLB),
