@@ -23,6 +23,7 @@ from daemon.contract.work import Work
 R = TypeVar("R", EvaluateRequest, CompareRequest)
 
 _MAX_LAUNCH = 2**31 - 1
+_MAX_ELEMENTS = 1 << 48  # the judge stacks some thousand tensors of a shape, and what they span has to fit 64 bits
 # The parameters each kind has, with the value an absent one takes; uniform's bounds depend on the dtype.
 KIND_PARAMETERS: dict[InitKind, dict[str, float | None]] = {
     InitKind.RANDN: {"mean": 0.0, "std": 1.0},
@@ -171,7 +172,7 @@ def _bind_tensor(arg: ArgSpec, spec: TensorSpec, binder: Binder, path: str) -> T
         update["init"] = _bind_init(spec.init, spec.info, binder, f"{path}.init")
     if len(dims) < len(given):
         return spec.model_copy(update=update)
-    if math.prod(max(extent, 1) for extent in dims) * spec.info.itemsize > MAX_MAGNITUDE:
+    if math.prod(max(extent, 1) for extent in dims) >= _MAX_ELEMENTS:  # one without elements has strides all the same
         binder.complain(f"{path}.shape", f"{list(dims)} has more elements than can be counted")
         return spec.model_copy(update=update)
     if spec.data is not None:

@@ -165,7 +165,22 @@ def test_rank_zero_and_zero_size_shapes_are_legal(shape: list[Any], numel: int) 
 
 @pytest.mark.parametrize(
     "shape",
-    [[-1], [1.5], ["N - 9"], [True], [None], "N", 4, [[1]], ["K"], [2**62, 4], [0, 2**62, 2**62], [1] * 65, ["N/2"]],
+    [
+        [-1],
+        [1.5],
+        ["N - 9"],
+        [True],
+        [None],
+        "N",
+        4,
+        [[1]],
+        ["K"],
+        [2**62, 4],
+        [0, 2**62, 2**62],
+        [2**48, 0],
+        [1] * 65,
+        ["N/2"],
+    ],
 )
 def test_a_shape_that_cannot_be_is_refused(shape: Any) -> None:
     document = with_args(tensor("x", shape), cases=[{"name": "c", "bind": {"N": 4}}])

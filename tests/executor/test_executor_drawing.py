@@ -159,6 +159,15 @@ def test_a_contract_that_asks_for_numbers_which_come_out_alike_fixes_its_inputs(
     assert not beside.never_varied
 
 
+@pytest.mark.parametrize("kind", [InitKind.RANDN, InitKind.ZEROS])
+def test_as_many_calls_as_a_round_may_have_fit_tensors_without_elements(kind: InitKind) -> None:
+    """Of the widest shape that a contract may give them: 16384 of twice that and what they span is beyond 64 bits."""
+    shape = ((1 << 48) - 1, 0)
+    spec = TensorSpec(shape=shape, dtype="complex64", init=InitSpec(kind=kind))
+    source = Drawer([Logical("x", TensorShape("complex64", shape), spec)], Secret("cpu"), None)
+    assert source.draw("round", 1, list(range(16384)), deadline=0.0)[0].shape == (16384, *shape)
+
+
 def test_the_same_content_for_the_same_purpose_is_no_repetition() -> None:
     source = drawer(static=False)
     for _ in range(3):
