@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -184,6 +185,20 @@ def test_drawing_more_of_the_same_for_other_slots_is_no_repetition() -> None:
     )
     assert torch.equal(few, many[:3])
     assert not source.repeats
+
+
+@pytest.mark.parametrize(("period", "comes_again"), [(300, True), (1 << 40, False)])
+def test_sets_that_come_again_after_long_are_noticed(period: int, comes_again: bool) -> None:
+    count = itertools.count()
+
+    def sets(seeds: list[int], _deadline: float) -> list[torch.Tensor]:
+        return [torch.tensor([[next(count) % period] * 4 for _ in seeds])]
+
+    source: Any = SimpleNamespace(sets=sets)
+    counting = Drawer([Logical("x", TensorShape("int64", (4,)), None)], Secret("cpu"), source)
+    for number in range(20):
+        counting.draw("round", number, list(range(32)), deadline=0.0)
+    assert counting.repeats is comes_again
 
 
 def test_what_a_source_never_varies_beside_what_it_does_is_named() -> None:
