@@ -103,7 +103,8 @@ def report_passing(error: HarnessError | OSError, *, as_json: bool) -> int:
 
 def as_document(error: EvaldError) -> dict[str, Any]:
     """An error as --json prints it; a bundle's problems one by one."""
-    document: dict[str, Any] = {"error": error.message, "hint": error.hint}
+    hint = commands_to_type.here(error.hint) if error.hint else error.hint
+    document: dict[str, Any] = {"error": error.message, "hint": hint}
     if isinstance(error, BundleError):
         document["problems"] = [vars(problem) for problem in error.problems]
     return document

@@ -64,8 +64,8 @@ def command(
 ) -> int:
     """Count and summarise finished jobs in groups; or, with --problem, rank the kernels of one problem.
 
-    BEST and MEDIAN are runtimes of passed jobs, SPEEDUP is their best one, JUDGED IN the mean of what judging took,
-    QUEUED the median of the waits before it.
+    BEST and MEDIAN are runtimes of passed jobs, whatever they ran on, SPEEDUP is their best one, JUDGED IN the mean
+    of what judging took, QUEUED the median of the waits before it.
     """
     from daemon.cli import store
 

@@ -168,6 +168,15 @@ def test_what_a_journal_says_to_type_names_the_settings_that_only_the_service_ha
     assert commands_to_type.here("evald run") == "evald run"
 
 
+def test_errors_of_several_bundles_say_what_to_type_as_one_error_does(evald: Evald, past: PastHome) -> None:
+    Path("bad.json").write_text("{}")
+    home = f"--home={past.settings.home}"
+    plain, told = evald("submit", home, "bad.json"), evald("submit", home, "bad.json", "--json")
+    [error] = told.document()["errors"]
+    assert f"evald --home {past.settings.home} validate bad.json" in error["hint"]
+    assert error["hint"] in plain.err
+
+
 def test_what_to_type_when_a_service_is_installed_is_for_the_program_that_installs_it(
     evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
