@@ -231,8 +231,9 @@ def _typical(expected: torch.Tensor) -> torch.Tensor:
     if not expected.dtype.is_floating_point:
         return expected.reshape(-1)[:1]
     flat = expected.reshape(-1)
-    pieces = (flat[start:end] for start, end in itertools.pairwise(_starts(flat.numel())))
-    total = torch.stack([piece.to(torch.float64).sum() for piece in pieces]).sum()
+    total = torch.zeros((), dtype=torch.float64, device=flat.device)
+    for start, end in itertools.pairwise(_starts(flat.numel())):
+        total += flat[start:end].to(torch.float64).sum()
     return (total / flat.numel()).to(expected.dtype)
 
 

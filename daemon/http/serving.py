@@ -93,7 +93,7 @@ def require_tokens(settings: Settings) -> None:
         return
     raise OperatorError(
         f"http.host is {settings.http.host}, which others can reach, and there are no tokens in {tokens.path}",
-        hint="type: evald token NAME, with the same --home   (or serve on 127.0.0.1)",
+        hint="type: evald token NAME   (or serve on 127.0.0.1)",
     )
 
 
