@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,12 +22,12 @@ from daemon.executor.endings import CellFailed
 from daemon.executor.exports import Export
 from daemon.executor.layout import TensorShape
 from daemon.executor.side import SidePlace
+from daemon.executor.verify import pieces
 from daemon.executor.wiring import CannotWire
 
 _WORSE = 8.0
 _COARSER_THAN_FLOAT64 = 1e-12
 _LARGEST_CALLS_BYTES = 1 << 30
-_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 25}  # elements
 _TINY = torch.finfo(torch.float64).tiny
 _LARGEST = torch.finfo(torch.float64).max
 
@@ -113,7 +113,7 @@ def too_large(places: Sequence[SidePlace]) -> bool:
 def spread_of(first: list[torch.Tensor], second: list[torch.Tensor]) -> Numerics:
     """How far two runs of one kernel on the same inputs are apart."""
     differing, largest, rounding = 0, 0.0, 0.0
-    for one, other in itertools.chain.from_iterable(map(_pieces, first, second)):
+    for one, other in itertools.chain.from_iterable(map(pieces, first, second)):
         differing += int(torch.count_nonzero(raw(one) != raw(other)))
         if _is_rounded(one):
             apart = (_exactly(one) - _exactly(other)).abs().nan_to_num(0.0, posinf=0.0)
@@ -200,18 +200,11 @@ def _exactly(tensor: torch.Tensor) -> torch.Tensor:
     return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).to(torch.float64)
 
 
-def _pieces(one: torch.Tensor, other: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Of two tensors of one shape, each as a flat one: in float64 all of them at once would be many times as large."""
-    flat, beside, step = one.reshape(-1), other.reshape(-1), _AT_ONCE[one.device.type]
-    for start in range(0, flat.numel(), step):
-        yield flat[start : start + step], beside[start : start + step]
-
-
 def _gap(answer: torch.Tensor, exact: torch.Tensor) -> _Gap:
     # In units of the largest: squares of what is very large or small are no numbers any more.
-    unit = max((float(_known(wanted).abs().max()) for wanted, _ in _pieces(exact, exact)), default=0.0) or 1.0
+    unit = max((float(_known(wanted).abs().max()) for (wanted,) in pieces(exact)), default=0.0) or 1.0
     largest, squares, exact_squares = 0.0, 0.0, 0.0
-    for got, wanted in _pieces(answer, exact):
+    for got, wanted in pieces(answer, exact):
         known = _known(wanted)
         error = torch.where(_exactly(wanted).isfinite(), _exactly(got) - known, 0.0)
         largest = max(largest, float(error.nan_to_num(_LARGEST**0.25).abs().max()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -58,6 +58,14 @@ def tolerance_for(dtype: str, atol: float | None, rtol: float | None) -> Toleran
     return Tolerance(default_atol if atol is None else atol, default_rtol if rtol is None else rtol)
 
 
+def pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Of tensors of as many elements each, as flat ones: made wider, all at once would be many times as large."""
+    flat = [tensor.reshape(-1) for tensor in tensors]
+    step = _CHUNK_ON_DEVICE if flat[0].device.type == "cuda" else _CHUNK
+    for start in range(0, flat[0].numel(), step):
+        yield tuple(one[start : start + step] for one in flat)
+
+
 def compare(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> Difference:
     """Compare two tensors of one dtype and shape.
 
@@ -102,10 +110,9 @@ def _all_within(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance)
         return Difference(0, 0.0, 0.0, None)
     if not _fits_float32(expected.dtype, tolerance):
         return None
-    step = _CHUNK_ON_DEVICE if expected.device.type == "cuda" else _CHUNK
     sums = []
-    for start in range(0, got.numel(), step):
-        given, wanted = (flat[start : start + step].to(torch.float32) for flat in (got, expected))
+    for some_got, some_expected in pieces(got, expected):
+        given, wanted = some_got.to(torch.float32), some_expected.to(torch.float32)
         error = torch.sub(given, wanted).abs_()
         magnitude = wanted.abs()
         allowance = torch.mul(magnitude, tolerance.rtol * _SAFELY).add_(tolerance.atol * _SAFELY)
@@ -230,11 +237,10 @@ def _typical(expected: torch.Tensor) -> torch.Tensor:
     """The mean of floats, else the first element."""
     if not expected.dtype.is_floating_point:
         return expected.reshape(-1)[:1]
-    flat = expected.reshape(-1)
-    total = torch.zeros((), dtype=torch.float64, device=flat.device)
-    for start, end in itertools.pairwise(_starts(flat.numel())):
-        total += flat[start:end].to(torch.float64).sum()
-    return (total / flat.numel()).to(expected.dtype)
+    total = torch.zeros((), dtype=torch.float64, device=expected.device)
+    for (piece,) in pieces(expected):
+        total += piece.to(torch.float64).sum()
+    return (total / expected.numel()).to(expected.dtype)
 
 
 def _error(answer: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> float | None:

@@ -21,7 +21,7 @@ from daemon.executor.layout import TensorShape, plan
 from daemon.executor.memory import HostMemory
 
 SIZE = 64 << 20
-verify._CHUNK = drawing._SUMMED_AT_ONCE = numerics._AT_ONCE["cpu"] = 1 << 16
+verify._CHUNK = drawing._SUMMED_AT_ONCE = 1 << 16
 
 
 def peak_bytes():
