@@ -81,16 +81,14 @@ def _call(args: list[str]) -> object:
 
 def report(error: EvaldError, *, as_json: bool) -> int:
     """Print one error and answer exit code 2."""
-    advice = error.hint or (refused.hint(error.__cause__) if isinstance(error.__cause__, OSError) else None)
-    hint = commands_to_type.here(advice) if advice else None
     if as_json:
-        click.echo(json.dumps(as_document(error) | {"hint": hint}, indent=2))
+        click.echo(json.dumps(as_document(error), indent=2))
         return COULD_NOT
     first, *more = harmless(error.message).splitlines() or [type(error).__name__]
     click.echo(f"{click.style('evald:', fg='red', bold=True) if _colour() else 'evald:'} {first}", err=True)
     for line in more:
         click.echo(f"  {line}", err=True)
-    if hint:
+    if hint := _hint(error):
         click.echo(f"  {harmless(hint)}", err=True)
     return COULD_NOT
 
@@ -103,11 +101,16 @@ def report_passing(error: HarnessError | OSError, *, as_json: bool) -> int:
 
 def as_document(error: EvaldError) -> dict[str, Any]:
     """An error as --json prints it; a bundle's problems one by one."""
-    hint = commands_to_type.here(error.hint) if error.hint else error.hint
-    document: dict[str, Any] = {"error": error.message, "hint": hint}
+    document: dict[str, Any] = {"error": error.message, "hint": _hint(error)}
     if isinstance(error, BundleError):
         document["problems"] = [vars(problem) for problem in error.problems]
     return document
+
+
+def _hint(error: EvaldError) -> str | None:
+    """What to type, beside the command that runs."""
+    advice = error.hint or (refused.hint(error.__cause__) if isinstance(error.__cause__, OSError) else None)
+    return commands_to_type.here(advice) if advice else None
 
 
 def _usage_fault(error: click.ClickException, *, as_json: bool) -> int:
