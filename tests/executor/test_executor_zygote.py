@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from executor_bundles import JudgeOne, compare, forward
 from executor_settings import cell_uid, small_settings
 
 from daemon.errors import HarnessError, Hindered
-from daemon.executor import supervise
+from daemon.executor import supervise, zygotes
 from daemon.executor import zygote as zygote_process
 from daemon.executor.cell_settings import CellSettings
 from daemon.executor.cells import Cells
@@ -117,7 +118,9 @@ def test_a_zygote_that_died_takes_its_cells_along_and_is_replaced(kept: Kept) ->
 
 
 @pytest.mark.parametrize("whose", ["zygote", "cell"])
-def test_who_was_killed_while_it_came_up_says_nothing_about_the_host(kept: Kept, whose: str) -> None:
+def test_who_was_killed_while_it_came_up_says_nothing_about_the_host(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
     if whose == "zygote":
         coming = Zygote(kept.cells._policy(), 60)
         signal.pidfd_send_signal(coming._program._init_fd, signal.SIGKILL)
@@ -125,8 +128,17 @@ def test_who_was_killed_while_it_came_up_says_nothing_about_the_host(kept: Kept,
             coming.await_ready()
         coming.close()
         return
+
+    def stopped(*arguments: Any) -> ForkedProgram:
+        """A program whose pid 1 is stopped before it is told to go on, so that its cell never comes up."""
+        program = ForkedProgram(*arguments)
+        signal.pidfd_send_signal(program._init_fd, signal.SIGSTOP)
+        return program
+
+    monkeypatch.setattr(zygotes, "ForkedProgram", stopped)
     cell = kept.cells.start(Side.CANDIDATE)
     assert isinstance(cell.program, ForkedProgram)
+    assert not cell.is_up()
     signal.pidfd_send_signal(cell.program._init_fd, signal.SIGKILL)
     with pytest.raises(Hindered, match="a cell did not start"):
         cell.greet()
