@@ -10,9 +10,24 @@ def main() -> int:
     """The console script `evald`: run one command and answer its exit code."""
     if sys.getfilesystemencoding() != "utf-8":
         _begin_again_in_utf8()
-    from daemon.cli.failing import run
-
+    try:
+        from daemon.cli.failing import run
+    except ModuleNotFoundError as error:
+        if error.name != "click":
+            raise
+        return _without_click()
     return run()
+
+
+def _without_click() -> int:
+    """An install of the client alone, which has no command line."""
+    from daemon.cli.pip_commands import evald_itself, pip
+
+    sys.stderr.write(
+        "evald: the command line needs click, a package of Python that is not installed\n"
+        f"  type: {pip(f'install {evald_itself()}')}\n"
+    )
+    return 2
 
 
 def _begin_again_in_utf8() -> None:

@@ -61,11 +61,25 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
     except OSError as error:
         return report(refused.explained(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the outermost: 1, which Python would end with, is a verdict
-        traceback.print_exc()
-        text = f"a fault of evald itself: {type(error).__name__}: {error}"
-        report(EvaldError(text, hint="report it with the lines above and what evald version says"), as_json=as_json)
-        return FAULT
+        return _fault(error, as_json=as_json)
     return code if isinstance(code, int) else 0
+
+
+def _fault(error: Exception, *, as_json: bool) -> int:
+    if isinstance(error, ModuleNotFoundError) and (error.name or "daemon").partition(".")[0] != "daemon":
+        return report(_not_installed(error), as_json=as_json)
+    traceback.print_exception(error)
+    text = f"a fault of evald itself: {type(error).__name__}: {error}"
+    report(EvaldError(text, hint="report it with the lines above and what evald version says"), as_json=as_json)
+    return FAULT
+
+
+def _not_installed(error: ModuleNotFoundError) -> EvaldError:
+    """What an install of the client alone lacks."""
+    from daemon.cli.pip_commands import evald_itself, pip
+
+    text = f"this command needs {error.name}, a package of Python that is not installed"
+    return EvaldError(text, hint=f"type: {pip(f'install {evald_itself()}')}")
 
 
 def _call(args: list[str]) -> object:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,6 +126,30 @@ def test_a_fault_of_evald_has_an_exit_code_that_is_no_verdict(
     told = ran.document()["error"] if as_json else ran.err
     assert "a fault of evald itself: ZeroDivisionError: oops" in told
     assert "evald version" in (ran.document()["hint"] if as_json else ran.err)
+
+
+@pytest.mark.parametrize(("absent", "code"), [("sqlalchemy", 2), ("daemon.db.history", 70)])
+def test_an_install_of_the_client_alone_says_how_to_have_the_rest(
+    evald: Evald, monkeypatch: pytest.MonkeyPatch, absent: str, code: int
+) -> None:
+    def without(_args: list[str]) -> object:
+        raise ModuleNotFoundError(f"No module named '{absent}'", name=absent)
+
+    monkeypatch.setattr(failing, "_call", without)
+    ran = evald("status")
+    assert ran.code == code
+    if code == 2:
+        assert "this command needs sqlalchemy, a package of Python that is not installed" in ran.err
+        assert f"{shlex.quote(sys.executable)} -m pip install " in ran.err
+        assert "Traceback" not in ran.err
+
+
+def test_without_click_there_is_no_command_line_and_no_traceback() -> None:
+    code = "import sys; sys.modules['click'] = None; from daemon.cli import main; sys.exit(main())"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert "the command line needs click" in ran.stderr
+    assert f"{shlex.quote(sys.executable)} -m pip install " in ran.stderr
 
 
 def test_a_bundle_is_judged_by_whoever_may_not_look_into_the_state(served: Path) -> None:
