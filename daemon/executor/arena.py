@@ -19,6 +19,8 @@ from daemon.executor.memory import SharedMemory
 _COMPARED_AT_ONCE = {"cpu": 256 << 20, "cuda": 1 << 30}  # bytes; every piece is waited for
 _WORTH_LEAVING_OUT = 1 << 20  # bytes of an input that is written over what was drawn
 _WORD = 8
+_MANY_RANGES = 8
+_SMALL = 16 << 20  # bytes
 
 
 def region(buffer: torch.Tensor, layout: Layout, slot: int, field: Field) -> torch.Tensor:
@@ -39,6 +41,8 @@ class Arena:
         self.shared = shared
         self.image = torch.zeros(layout.total_bytes, dtype=torch.uint8, device=shared.bytes.device)
         self._protected = _protected(layout)
+        self._is_protected: torch.Tensor | None = None  # of each byte of a slot, where there are many ranges
+        self._numbers: tuple[list[int], torch.Tensor] | None = None
         self._composed = _composed(layout)
 
     @property
@@ -72,7 +76,7 @@ class Arena:
         if len(slots) == 1:
             rows[slots[0]].copy_(pieces[0])
         else:
-            rows[torch.tensor(slots, device=self.device)] = pieces
+            rows[self._as_tensor(slots)] = pieces
 
     def publish(self, slots: list[int]) -> None:
         """Copy the image of `slots`, which are neighbours, into the shared memory. The cell must be frozen."""
@@ -89,22 +93,49 @@ class Arena:
 
     def outputs(self, slots: list[int], field: Field) -> torch.Tensor:
         """What the cell left in one field of several slots, [len(slots), *shape]: a copy, of one slot a view."""
-        return _gathered(self.layout, self.shared.bytes, slots, field)
+        return self._gathered(self.shared.bytes, slots, field)
 
     def pristines(self, slots: list[int], field: Field) -> torch.Tensor:
         """What the judge put there, as `outputs`."""
-        return _gathered(self.layout, self.image, slots, field)
+        return self._gathered(self.image, slots, field)
 
     def damage(self) -> str | None:
         """Words for the first thing in any slot that was written and must not be (a guard, a read-only field); None
         when all stands. Every slot must have been composed and published."""
         slots = self.layout.slots
         ours, theirs = _grid(self.layout, self.image, slots), _grid(self.layout, self.shared.bytes, slots)
+        if len(self._protected) > _MANY_RANGES and ours.numel() <= _SMALL and not self._is_any_changed(ours, theirs):
+            return None
         for first, last in self._protected:
             changed = _first_change(ours[:, first:last], theirs[:, first:last])
             if changed is not None:
                 return self._name(first + changed)
         return None
+
+    def _is_any_changed(self, ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+        """Whether a protected byte is, told at once for all ranges of them."""
+        if self._is_protected is None:
+            inside = torch.zeros(self.layout.stride, dtype=torch.bool)
+            for first, last in self._protected:
+                inside[first:last] = True
+            self._is_protected = inside.to(self.device)
+        return bool((ours != theirs).logical_and_(self._is_protected).any())
+
+    def _gathered(self, buffer: torch.Tensor, slots: list[int], field: Field) -> torch.Tensor:
+        dtype = getattr(torch, field.tensor.dtype)
+        shape = (len(slots), *field.tensor.shape)
+        if field.tensor.count == 0:
+            return torch.empty(shape, dtype=dtype, device=buffer.device)
+        if len(slots) == 1:
+            return region(buffer, self.layout, slots[0], field).unsqueeze(0)
+        rows = lanes(_columns(self.layout, buffer, field))[self._as_tensor(slots)]
+        return rows.contiguous().view(torch.uint8).view(dtype).reshape(shape)
+
+    def _as_tensor(self, slots: list[int]) -> torch.Tensor:
+        """The numbers of slots on the device, which waits for them to get there: once for all fields."""
+        if self._numbers is None or self._numbers[0] != slots:
+            self._numbers = list(slots), torch.tensor(slots, device=self.device)
+        return self._numbers[1]
 
     def _name(self, offset: int) -> str:
         before = [field for field in self.layout.fields if field.offset <= offset]
@@ -163,17 +194,6 @@ def _first_change(ours: torch.Tensor, theirs: torch.Tensor) -> int | None:
                 changed = (ours[piece] != theirs[piece]).any(dim=0)
                 return left + int(changed.to(torch.uint8).argmax())
     return None
-
-
-def _gathered(layout: Layout, buffer: torch.Tensor, slots: list[int], field: Field) -> torch.Tensor:
-    dtype = getattr(torch, field.tensor.dtype)
-    shape = (len(slots), *field.tensor.shape)
-    if field.tensor.count == 0:
-        return torch.empty(shape, dtype=dtype, device=buffer.device)
-    if len(slots) == 1:
-        return region(buffer, layout, slots[0], field).unsqueeze(0)
-    rows = lanes(_columns(layout, buffer, field))[torch.tensor(slots, device=buffer.device)]
-    return rows.contiguous().view(torch.uint8).view(dtype).reshape(shape)
 
 
 _RAW_TYPES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}

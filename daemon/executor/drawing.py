@@ -16,6 +16,7 @@ _SETS_LOOKED_AT = 256  # in a row; then the first one of each draw, for sets tha
 _COLUMNS = 16381  # a prime: rows of a matrix that trade places do not stay in their columns
 _TELLING = 4096
 _SUMMED_AT_ONCE = 1 << 25  # words
+_SMALL = 1 << 20  # bytes
 
 
 class Drawer:
@@ -99,7 +100,7 @@ class Drawer:
         changing = [index for index, logical in enumerate(self._logicals) if not _is_constant(logical)]
         if not changing:
             return
-        sums = [_checksums(self._telling(index, drawn[index])) for index in changing]
+        sums = checksums([self._telling(index, drawn[index]) for index in changing])
         fresh = [position for position, name in enumerate(names) if name not in self._known]
         self._known.update(names)
         self._sets_seen.update(tuple(found[position] for found in sums) for position in fresh)
@@ -137,13 +138,36 @@ def _is_constant(logical: Logical) -> bool:
     return logical.spec is not None and (logical.static or is_fixed(logical.spec))
 
 
-def _checksums(tensors: torch.Tensor) -> list[int]:
-    """One number per slot: equal for equal bits, for others different but by chance, also where they only lie in
-    another order. Keeping the tensors to compare them would double them; they are read once."""
-    rows = tensors.reshape(tensors.shape[0], -1)
-    if not rows.numel():
-        return [0] * rows.shape[0]
-    words = lanes(rows.contiguous().view(torch.uint8))
+def checksums(many: list[torch.Tensor]) -> list[list[int]]:
+    """Of each, [slots, *shape], one number per slot: equal for equal bits, for others different but by chance, also
+    where they only lie in another order. Keeping the tensors to compare them would double them; they are read once.
+
+    Small ones of one size are summed together, as those of an optimizer's step, of which there are hundreds.
+    """
+    slots = many[0].shape[0]
+    alike: dict[tuple[int, ...], list[int]] = {}
+    words = {index: _words(tensors) for index, tensors in enumerate(many) if tensors.numel()}
+    for index, found in words.items():
+        is_small = found.numel() * found.itemsize <= _SMALL
+        alike.setdefault((found.shape[1], found.itemsize) if is_small else (index,), []).append(index)
+    sums = torch.zeros(slots, len(many), dtype=torch.int64, device=many[0].device)
+    for group in alike.values():
+        if len(group) == 1:
+            sums[:, group[0]] = _row_sums(words[group[0]])
+        else:
+            rows = torch.stack([words[index] for index in group], dim=1).flatten(end_dim=1)
+            sums[:, group] = _row_sums(rows).view(slots, len(group))
+    totals: list[list[int]] = sums.t().tolist()
+    return totals
+
+
+def _words(tensors: torch.Tensor) -> torch.Tensor:
+    """[slots, words] of integers."""
+    return lanes(tensors.reshape(tensors.shape[0], -1).contiguous().view(torch.uint8))
+
+
+def _row_sums(words: torch.Tensor) -> torch.Tensor:
+    """One sum per row, as `checksums`."""
     columns = min(words.shape[1], _COLUMNS)
     whole = words.shape[1] // columns * columns
     sums = torch.zeros(words.shape[0], columns, dtype=torch.int64, device=words.device)
@@ -152,7 +176,6 @@ def _checksums(tensors: torch.Tensor) -> list[int]:
         piece = words[:, first : min(first + step, whole)]
         sums += piece.view(words.shape[0], -1, columns).sum(dim=1, dtype=torch.int64)
     sums[:, : words.shape[1] - whole] += words[:, whole:]
-    generator = torch.Generator(rows.device).manual_seed(0)
-    factors = torch.randint(-(2**63), 2**63 - 1, (columns,), generator=generator, device=rows.device) | 1
-    totals: list[int] = (sums * factors).sum(dim=1).tolist()
-    return totals
+    generator = torch.Generator(words.device).manual_seed(0)
+    factors = torch.randint(-(2**63), 2**63 - 1, (columns,), generator=generator, device=words.device) | 1
+    return (sums * factors).sum(dim=1)

@@ -74,8 +74,8 @@ def compare(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> 
     otherwise, complex numbers by the modulus of their difference.
     """
     flat_got, flat_expected = got.reshape(-1), expected.reshape(-1)
-    if (small := _all_within(flat_got, flat_expected, tolerance)) is not None:
-        return small
+    if (difference := safely_within(flat_got, flat_expected, tolerance)) is not None:
+        return difference
     wrong, max_abs, max_rel, worst_excess, worst_at = 0, 0.0, 0.0, -1.0, -1
     for start in range(0, flat_got.numel(), _CHUNK):
         error, magnitude = _errors(flat_got[start : start + _CHUNK], flat_expected[start : start + _CHUNK])
@@ -100,7 +100,7 @@ def _fits_float32(dtype: torch.dtype, tolerance: Tolerance) -> bool:
     return dtype in _NO_WIDER_THAN_FLOAT32 and (tolerance.atol >= _ROUNDS_SAFELY or tolerance == Tolerance(0.0, 0.0))
 
 
-def _all_within(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> Difference | None:
+def safely_within(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> Difference | None:
     """The difference of tensors that are finite and safely within their tolerance, or the same bits: what honest
     answers mostly are, told in few passes over memory and one wait for the device. None: look closer.
 
@@ -261,7 +261,7 @@ def _error(answer: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -
 
 def _is_beyond(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> bool:
     """Whether an element is surely beyond its tolerance, told with one wait for the device; False: look closer. In
-    float32, as `_all_within`."""
+    float32, as `safely_within`."""
     if not _fits_float32(expected.dtype, tolerance):
         return False
     given, wanted = got.to(torch.float32), expected.to(torch.float32)

@@ -146,3 +146,17 @@ def test_what_to_hand_to_a_kernel_in_place_of_a_stranger_is_said(judge: JudgeOne
     reference = answering("x * 2", inputs=f"[torch.rand(4), {value}]").replace("(self, x)", "(self, x, k)")
     custom = answering("x * 2").replace("(self, x)", "(self, x, k)")
     judge(compare(custom, reference)).ended(Verdict.REJECTED, "[1] is of type", advice)
+
+
+def test_of_many_small_answers_the_wrong_one_is_named(judge: JudgeOne) -> None:
+    some = "[(x * n).to(torch.int32 if n % 3 == 0 else torch.float32)[: n + 1] for n in range(24)]"
+    odd = "[x.to(one) for one in (torch.complex64, torch.bool, torch.bfloat16, torch.float8_e4m3fn)]"
+    each = f"{some} + {odd} * 2"
+    reference = answering(each, inputs="[torch.rand(32) * 100]")
+    judge(compare(answering(each), reference)).passed()
+    for number, index in ((17, 5), (18, 0)):  # a float and an integer
+        wrong = answering(f"self.spoiled({each})").replace(
+            "    calls = 0\n",
+            f"    calls = 0\n    def spoiled(self, many):\n        many[{number}][{index}] += 1\n        return many\n",
+        )
+        judge(compare(wrong, reference)).ended(Verdict.WRONG_ANSWER, f"worst output[{number}][{index}]")

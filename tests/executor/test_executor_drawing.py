@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from daemon.contract import InitKind, InitSpec, TensorSpec
-from daemon.executor.drawing import Drawer, _checksums
+from daemon.executor.drawing import Drawer, checksums
 from daemon.executor.exports import _KEPT_BYTES, Export, StagingBuffer
 from daemon.executor.inputs import Secret, draw
 from daemon.executor.layout import TensorShape
@@ -222,9 +222,22 @@ def test_contents_in_another_order_are_others() -> None:
     """A permutation has the same sum whatever its order, and the rows of a matrix may be what trades places."""
     tensors = torch.stack([torch.randperm(4096, generator=torch.Generator().manual_seed(seed)) for seed in range(64)])
     for rows in (tensors, tensors.to(torch.int16), tensors.to(torch.float32), (tensors[:, :12] % 2).to(torch.uint8)):
-        assert len(set(_checksums(rows))) == len(torch.unique(rows, dim=0))
+        assert len(set(checksums([rows])[0])) == len(torch.unique(rows, dim=0))
     matrix = torch.randn(64, 4096, generator=torch.Generator().manual_seed(0))
     orders = [torch.randperm(64, generator=torch.Generator().manual_seed(seed)) for seed in range(64)]
-    assert len(set(_checksums(torch.stack([matrix[order] for order in orders])))) == 64
-    assert len(set(_checksums(torch.stack([matrix.reshape(4096, 64)[:, order] for order in orders])))) == 64
-    assert len(set(_checksums(torch.stack([matrix] * 3)))) == 1
+    assert len(set(checksums([torch.stack([matrix[order] for order in orders])])[0])) == 64
+    assert len(set(checksums([torch.stack([matrix.reshape(4096, 64)[:, order] for order in orders])])[0])) == 64
+    assert len(set(checksums([torch.stack([matrix] * 3)])[0])) == 1
+
+
+def test_tensors_that_are_summed_together_have_the_sums_they_have_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sizes = [3, 16, 16, 7, 0, 16, 20_000, 1 << 18, 3, 20_000]
+    many = [
+        torch.randn(4, size, generator=generator).to(torch.float64 if size == 3 else torch.float16) for size in sizes
+    ]
+    many.append(torch.randn(1, 16, generator=generator).expand(4, 16))
+    together = checksums(many)
+    assert together == [checksums([one])[0] for one in many]
+    assert len({tuple(sums) for sums in together}) == len(many)
+    assert len(set(together[-1])) == 1

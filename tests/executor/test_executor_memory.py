@@ -38,13 +38,15 @@ def test_no_two_fields_touch_and_guards_stand_around_each(fields: list[TensorSha
     assert layout.total_bytes == slots * layout.stride
 
 
-@pytest.fixture
-def arena() -> Iterator[Arena]:
+@pytest.fixture(params=[0, 20], ids=["few", "many"])
+def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
+    """With so many outputs more than the test looks at."""
     fields = [
         ("x", TensorShape("float32", (5,)), False, False),
         ("out", TensorShape("float32", (5,)), True, True),
         ("empty", TensorShape("float32", (0,)), True, True),
         ("flag", TensorShape("bool", ()), True, True),
+        *((f"out{number}", TensorShape("bool", (number,)), True, True) for number in range(request.param)),
     ]
     layout = plan(fields, SLOTS)
     memory = HostMemory(layout.total_bytes + 5000)  # as it is used again: larger than this layout needs
@@ -58,7 +60,7 @@ def arena() -> Iterator[Arena]:
 
 
 def test_an_untouched_arena_shows_no_damage_and_no_answer(arena: Arena) -> None:
-    x, out, empty, _ = arena.layout.fields
+    x, out, empty, *_ = arena.layout.fields
     assert arena.damage() is None
     assert arena.output(1, x).tolist() == [1, 2, 3, 4, 5]
     assert arena.unwritten([0, 1, 2], out) == 15
