@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-GUARD_BYTES = 256
-_ALIGN = 256
+ALIGN_BYTES = 512  # as torch's allocator on GPUs, and as textures have to be
+GUARD_BYTES = 512
 EXPORT_STEP = 64  # where tensors begin that leave a cell or come into it one behind the other
 ITEM_BYTES = {
     "float64": 8,
@@ -85,7 +85,7 @@ class Layout:
         return slot * self.stride
 
 
-def aligned(size: int, step: int = _ALIGN) -> int:
+def aligned(size: int, step: int = ALIGN_BYTES) -> int:
     """`size` rounded up to a multiple of `step`, both bytes."""
     return -(-size // step) * step
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from daemon.executor import memory
 from daemon.executor.arena import Arena
 from daemon.executor.findings import by_chance
-from daemon.executor.layout import GUARD_BYTES, ITEM_BYTES, TensorShape, plan, slot_stride
+from daemon.executor.layout import ALIGN_BYTES, GUARD_BYTES, ITEM_BYTES, TensorShape, plan, slot_stride
 from daemon.executor.memory import DeviceFull, HostMemory
 from daemon.executor.sandbox import cgroup
 
@@ -31,10 +31,11 @@ def test_no_two_fields_touch_and_guards_stand_around_each(fields: list[TensorSha
     cursor = 0
     for field in layout.fields:
         assert field.offset >= cursor + GUARD_BYTES
-        assert field.offset % 256 == 0
+        assert field.offset % ALIGN_BYTES == 0
         cursor = field.offset + field.tensor.size_bytes
     assert layout.stride >= cursor + GUARD_BYTES
     assert layout.stride == slot_stride(fields)
+    assert layout.stride % ALIGN_BYTES == 0
     assert layout.total_bytes == slots * layout.stride
 
 

@@ -17,6 +17,7 @@ import triton
 from daemon.executor.backends import triton as backend
 from daemon.executor.backends._triton_ahead import use_absent_gpu
 from daemon.executor.backends._triton_binding import tuner_of
+from daemon.executor.layout import ALIGN_BYTES
 from daemon.executor.source import KernelFault, Source
 
 ARCHITECTURE = "9.0"
@@ -58,7 +59,7 @@ def real(arg: dict[str, Any]) -> Any:
     if 0 in shape:
         return torch.empty(shape, dtype=dtype)
     arena = torch.empty(1 << 16, dtype=torch.uint8)
-    start = -arena.data_ptr() % 256
+    start = -arena.data_ptr() % ALIGN_BYTES
     count = torch.Size(shape).numel()
     return arena[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
 
