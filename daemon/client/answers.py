@@ -88,6 +88,12 @@ class Result:
         """faster, same, slower or cannot_tell, by the intervals and not by the ratio."""
         return self.document.get("comparison")
 
+    @property
+    def case_labels(self) -> frozenset[str]:
+        """What evald has to say of the figures: weak_check, less_exact, content_cache, and so on, of any case."""
+        timed = [one for case in self.document.get("cases", ()) for one in (case, case.get("timing") or {})]
+        return frozenset(label for one in timed for label in one.get("labels", ()))
+
     def __repr__(self) -> str:
         return f"Result({self.job_id} {self.verdict}, runtime_ms={self.runtime_ms}, speedup={self.speedup})"
 
@@ -116,7 +122,8 @@ def refusal_in(answer: httpx.Response) -> ClientError:
         message, hint = str(told["error"]), told.get("hint")
         problems, job_id = tuple(told.get("problems") or ()), told.get("job_id")
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ClientError(f"HTTP {answer.status_code}, and no answer of evald", status=answer.status_code)
+        text = f"HTTP {answer.status_code}, and no answer of evald"
+        return ClientError(text, status=answer.status_code, hint="a proxy in between? its limits count as well")
     if len(problems) > 1:  # the hint is about the first alone
         message, hint = "\n".join(map(_in_a_line, problems)), None
     return ClientError(message, status=answer.status_code, hint=hint, problems=problems, job_id=job_id)

@@ -1,11 +1,13 @@
 """Talking to `evald serve`.
 
 Theory of operation: every submission carries an idempotency key, so it may be sent again after any fault without making
-a second job. What is worth another try (no connection, 429, 503) is tried again, for as long as the caller waits.
+a second job. What is worth another try (no connection, 429, 503, a proxy's 502 and 504) is tried again, for as long as
+the caller waits.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -23,17 +25,18 @@ import httpx
 
 from daemon.client import contracts
 from daemon.client.answers import ClientError, Job, Result, document_in, refusal_in, retry_after_s
+from daemon.client.connections import Connections, proxy_variable
 from daemon.client.contracts import Contract, Fields
 
 DEFAULT_URL = "http://127.0.0.1:8720"
-_AGAIN = (429, 503)
+_AGAIN = (429, 502, 503, 504)  # 502 and 504 are said by a proxy whose evald is being started again
 _PAUSE_S = (0.2, 10.0)
 _ANSWER_S = 30.0
-_ONE_EACH = httpx.Limits(max_connections=None)  # every thread that waits holds one
 
 
 class Client:
-    """One server. Use it as a context manager, or `close` it. Safe to share between threads.
+    """One server. Use it as a context manager, or `close` it. Safe to share between threads, and with other processes,
+    forked ones and those that get a copy by pickle.
 
     `url` and `token` default to the environment variables EVALD_URL and EVALD_TOKEN. `patience_s`: how long a server
     that cannot be reached, is busy or drains is tried again.
@@ -41,9 +44,9 @@ class Client:
 
     def __init__(self, url: str | None = None, token: str | None = None, *, patience_s: float = 60.0) -> None:
         self.url = _url(url or os.environ.get("EVALD_URL") or DEFAULT_URL)
-        token = (token or os.environ.get("EVALD_TOKEN") or "").strip()
-        headers = {"Authorization": f"Bearer {_printable('token', token)}"} if token else {}
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_ANSWER_S, limits=_ONE_EACH)
+        self._token = (token or os.environ.get("EVALD_TOKEN") or "").strip()
+        headers = {"Authorization": f"Bearer {_printable('token', self._token)}"} if self._token else {}
+        self._connections = Connections(self.url, headers, _ANSWER_S)
         self._patience_s = patience_s
 
     def __enter__(self) -> Client:
@@ -52,9 +55,17 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process has connections of its own."""
+        return functools.partial(Client, patience_s=self._patience_s), (self.url, self._token)
+
     def close(self) -> None:
         """Drop the connections."""
-        self._http.close()
+        self._connections.close()
+
+    @property
+    def _http(self) -> httpx.Client:
+        return self._connections.of_this_process()
 
     # -- judging ------------------------------------------------------------------------------------------------
 
@@ -231,6 +242,11 @@ class Client:
             raise ClientError(text, hint="SSL_CERT_FILE names a file with the certificates to trust") from error
         if refused is not None and refused.reason == "WRONG_VERSION_NUMBER":
             raise ClientError(text, hint=f"it speaks no TLS: try http://{urlsplit(self.url).netloc}") from error
+        if (variable := proxy_variable(self.url)) is not None:
+            host = urlsplit(self.url).hostname
+            return ClientError(
+                text, hint=f"it was asked for through the proxy in {variable}; NO_PROXY={host} goes past it"
+            )
         return ClientError(text, hint="is it running? type: evald serve   (or set EVALD_URL)")
 
 

@@ -18,7 +18,7 @@ from mcp.client.stdio import stdio_client
 from mcp.server.mcpserver.exceptions import ToolError
 from service_bundles import wait_for
 
-from daemon.client import Client, ClientError, contracts
+from daemon.client import Client, ClientError, Result, contracts
 from daemon.client.mcp_server import make_server, summary
 from daemon.config import Limits
 from daemon.contract import DTYPES, parse_contract
@@ -44,6 +44,12 @@ def test_a_kernel_is_compared_in_three_lines(judging: Server) -> None:
         assert [job.name for job in client.jobs(name="three-lines")] == ["three-lines"]
         assert client.health()["status"] == "healthy"
         assert client.stats("1h")["job_stats"]["passed"] >= 1
+
+
+def test_what_is_to_be_doubted_in_any_case_is_told_at_once() -> None:
+    timed = {"labels": ["weak_check"], "timing": {"labels": ["few_rounds"]}}
+    assert Result({"cases": [timed, {"labels": [], "timing": None}]}).case_labels == {"weak_check", "few_rounds"}
+    assert Result({}).case_labels == frozenset()
 
 
 def test_what_is_wrong_with_a_contract_is_in_the_error(judging: Server) -> None:
