@@ -29,6 +29,7 @@ from daemon.http.tokens import LOCAL, Caller, Role, Tokens
 T = TypeVar("T")
 
 _CALLERS_KEPT = 10_000
+_OF_PROXIES = "1.0"  # what nginx speaks to those behind it, unless told otherwise; it names itself nowhere
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
@@ -202,7 +203,7 @@ def _refuse_browsers(request: Request) -> None:
         raise Refusal(403, "this address answers only to localhost", hint="make a token: evald token NAME --admin")
     if "origin" in request.headers:
         raise Refusal(403, "web pages need a token", hint="make a token: evald token NAME --admin")
-    if any(name in request.headers for name in _FORWARDED):
+    if request.scope["http_version"] == _OF_PROXIES or any(name in request.headers for name in _FORWARDED):
         raise Refusal(403, "what a proxy passes on needs a token", hint="make a token: evald token NAME --admin")
 
 

@@ -36,6 +36,15 @@ def token(home: Path, name: str, *options: str) -> str:
     return ran.stdout.strip()
 
 
+def spoken(server: Server, request: bytes) -> bytes:
+    """The status line that is answered to these very bytes."""
+    address = httpx.URL(server.url)
+    with socket.create_connection((address.host, address.port or 0), timeout=30) as connection:
+        connection.sendall(request)
+        with connection.makefile("rb") as answer:
+            return answer.readline()
+
+
 def test_with_tokens_every_route_but_health_wants_one(serve: Serve, home: Path) -> None:
     mine = token(home, "mine")
     server = serve()
@@ -124,6 +133,8 @@ def test_without_tokens_only_programs_of_this_machine_get_in(serve: Serve) -> No
         assert client.get("/jobs").status_code == 200
         assert client.get("/jobs", headers={"Origin": "https://evil.example"}).status_code == 403
         assert client.get("/jobs", headers={"X-Forwarded-For": "8.8.8.8"}).status_code == 403
+        assert b" 403 " in spoken(server, b"GET /jobs HTTP/1.0\r\nHost: localhost\r\n\r\n")  # as nginx passes on
+        assert b" 200 " in spoken(server, b"GET /jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         rebound = client.get("/jobs", headers={"Host": "evil.example"})
         assert rebound.status_code == 403
         assert "evald token" in rebound.json()["hint"]
