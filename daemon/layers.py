@@ -65,8 +65,7 @@ def load(
             values.pop(key, None)
             sources[key] = "default"
         for key, (value, source) in layer.items():
-            if value == "" and key in _places():
-                raise OperatorError(f"{source}: {key} is empty", hint="name a folder or file, or leave it out")
+            _require_something(key, value, source)
             if isinstance(value, str) and "\0" in value:
                 raise OperatorError(f"{source}: {key} has a NUL in it", hint="no name of a file can have that")
             _assign(values, key, value)
@@ -75,6 +74,16 @@ def load(
     _require_text(settings)
     _require_apart(settings, sources)
     return LoadedSettings(settings, sources)
+
+
+def _require_something(key: str, value: object, source: str) -> None:
+    """Raises `OperatorError` for an empty text, which a variable that nobody has set leaves of a line: no default."""
+    if isinstance(value, (list, tuple)) and "" in value:
+        raise OperatorError(f"{source}: {key} has an empty text in it", hint="leave it out")
+    if value == "" and key in _places():
+        raise OperatorError(f"{source}: {key} is empty", hint="name a folder or file, or leave it out")
+    if value == "" and key in _texts():
+        raise OperatorError(f"{source}: {key} is empty", hint="say which, or leave it out")
 
 
 def _replaced_by(layer: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
@@ -179,6 +188,10 @@ def _places() -> set[str]:
     return {key for key, field in describe() if field.annotation in (Path, Path | None)}
 
 
+def _texts() -> set[str]:
+    return {key for key, field in describe() if field.annotation in (str, str | None)}
+
+
 def known_key(key: str) -> str:
     """`key` when it is the dotted key of a setting. Raises `OperatorError` with the nearest one."""
     known = set(dotted_keys())
@@ -245,10 +258,14 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]
             raise OperatorError(
                 f"environment: unknown variable {variable}", hint=_nearest_hint(variable, set(by_variable))
             )
-        separator = LIST_SEPARATORS.get(key)
-        texts = [text for text in value.split(separator) if text] if separator else value  # compose files name all
-        layer[key] = (texts, f"environment {variable}")
+        layer[key] = (listed(key, value), f"environment {variable}")
     return layer
+
+
+def listed(key: str, text: str) -> str | list[str]:
+    """What a text says of the setting `key`: of a list its items, of which an empty text has none."""
+    separator = LIST_SEPARATORS.get(key)
+    return [item for item in text.split(separator) if item] if separator else text
 
 
 def _nearest_hint(name: str, known: set[str]) -> str:

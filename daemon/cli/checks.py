@@ -33,6 +33,7 @@ def all_checks(loaded: LoadedSettings) -> Iterator[Check]:
     """Every check, the cheap ones first."""
     settings = loaded.settings
     yield from installed.all_checks()
+    yield from _kernel_types(settings)
     yield _home(settings)
     yield _same_file_system(settings)
     yield _inbox_watching(settings)
@@ -45,6 +46,19 @@ def all_checks(loaded: LoadedSettings) -> Iterator[Check]:
     if database.status is Status.OK:
         yield from _neighbours(settings)
     yield from _devices(settings)
+
+
+def _kernel_types(settings: Settings) -> Iterator[Check]:
+    """Those of `backend_paths`, without which nothing starts."""
+    from daemon.executor import catalog
+
+    if settings.backend_paths:
+        try:
+            found = ", ".join(catalog.load(settings.backend_paths))
+        except OperatorError as error:
+            yield Check("kernel types", Status.FAIL, error.message, error.hint)
+        else:
+            yield Check("kernel types", Status.OK, found)
 
 
 def _home(settings: Settings) -> Check:

@@ -155,6 +155,8 @@ def _load(
         if chosen[key] == "":
             raise click.UsageError(f"{flag.option} is empty: is a variable of the shell not set?", ctx=context)
     file = config or root.get("config")
+    if "" in (chosen.get("backend_paths") or ()):
+        raise click.UsageError("--backend-path is empty: is a variable of the shell not set?", ctx=context)
     if chosen.get("backend_paths"):  # typed by hand, where a shell completes it: meant from the current folder
         chosen["backend_paths"] = [expanded(Path(folder)).absolute() for folder in chosen["backend_paths"]]
     flags = {key: value for key, value in chosen.items() if value not in (None, ())}
@@ -164,7 +166,6 @@ def _load(
         if not found:
             raise click.UsageError(f"--set {assignment!r} is not KEY=VALUE", ctx=context)
         known = layers.known_key(key.strip())
-        separator = layers.LIST_SEPARATORS.get(known)
-        flags[known] = value.split(separator) if separator else value
+        flags[known] = layers.listed(known, value)
         options[known] = f"--set {known}"
     return layers.load(flags, config_file=Path(file) if file else None, options=options)

@@ -128,6 +128,9 @@ def test_a_folder_typed_by_hand_is_meant_from_here_and_one_in_the_settings_from_
     assert typed["backend_paths"]["value"] == [str(tmp_path / "types")]
     given = evald("config", "--home", "there", "--set", "backend_paths=types", "--json").document()["settings"]
     assert given["backend_paths"]["value"] == [str(tmp_path / "there" / "types")]
+    assert "--backend-path is empty" in evald("config", "--backend-path", "").err
+    none = evald("config", "--home", "there", "--set", "backend_paths=", "--json").document()["settings"]
+    assert none["backend_paths"]["value"] == []
 
 
 def test_home_and_config_may_stand_before_the_command(evald: Evald, tmp_path: Path) -> None:

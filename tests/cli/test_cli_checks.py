@@ -213,6 +213,20 @@ def test_the_doctor_looks_where_the_metrics_file_would_go(tmp_path: Path) -> Non
     assert fine.status is Status.OK
 
 
+def test_the_doctor_reads_the_kernel_types_without_which_no_daemon_starts(tmp_path: Path) -> None:
+    assert list(checks._kernel_types(Settings())) == []
+    settings = Settings(backend_paths=(tmp_path / "types",))
+    [missing] = checks._kernel_types(settings)
+    assert (missing.status, missing.hint) == (Status.FAIL, "check the setting backend_paths")
+    (tmp_path / "types").mkdir()
+    (tmp_path / "types" / "mine.py").write_text("SPEC = {'devices': ('tpu',)}\n", "utf-8")
+    [wrong] = checks._kernel_types(settings)
+    assert wrong.status is Status.FAIL and "mine.py: SPEC is wrong" in wrong.message
+    (tmp_path / "types" / "mine.py").write_text("SPEC = {}\n", "utf-8")
+    [fine] = checks._kernel_types(settings)
+    assert fine.status is Status.OK and "mine" in fine.message
+
+
 def test_daemons_that_share_a_device_of_this_host_are_warned_of(settings: Settings) -> None:
     assert list(checks._neighbours(settings)) == []
     migrate.ensure_ready(settings.database_url)

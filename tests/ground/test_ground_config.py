@@ -189,3 +189,24 @@ def test_a_value_that_cannot_be_is_told_with_what_the_setting_is(
     assert told in caught.value.message
     assert "Input" not in caught.value.message
     assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("key", ["database", "http.host", "inbox", "metrics_file"])
+def test_what_an_unset_variable_leaves_empty_is_no_default(key: str, tmp_path: Path) -> None:
+    variable = "EVALD_" + key.replace(".", "_").upper()
+    section, _, name = key.rpartition(".")
+    file = write(tmp_path / "evald.toml", (f"[{section}]\n" if section else "") + f'{name} = ""\n')
+    for given in (
+        {"environ": {variable: ""}},
+        {"environ": {}, "config_file": file},
+        {"environ": {}, "flags": {key: ""}},
+    ):
+        with pytest.raises(OperatorError, match=f"{key} is empty"):
+            layers.load(**given)  # type: ignore[arg-type]
+
+
+def test_a_list_holds_no_empty_text_but_a_variable_may_be_one(tmp_path: Path) -> None:
+    for line in ('gpus = [""]', 'backend_paths = ["", "/a"]'):
+        with pytest.raises(OperatorError, match="has an empty text in it"):
+            layers.load(config_file=write(tmp_path / "evald.toml", line), environ={})
+    assert layers.load(environ={"EVALD_GPUS": "", "EVALD_BACKEND_PATHS": ":/a"}).settings.backend_paths == (Path("/a"),)
