@@ -152,7 +152,7 @@ class Settings(_Section):
     database_file: Path | None = Field(
         None, description="File that holds the database URL, instead of `database`: keeps a password out of sight"
     )
-    metrics_file: Path | None = Field(None, description="File to keep current with figures for Prometheus")
+    metrics_file: Path | None = Field(None, description="File to keep current with figures for Prometheus; one for each daemon")
     isolation: Literal["bubblewrap", "none"] = Field(
         "bubblewrap", description="How bundles are confined; none is only for debugging your own code"
     )

@@ -63,14 +63,16 @@ def _kernel_types(settings: Settings) -> Iterator[Check]:
 
 def _home(settings: Settings) -> Check:
     paths = settings.paths
+    folders = (*paths.spool, *results.shown_in(paths), paths.outbox, paths.state, paths.jobs)
+    if found := refused.file_above(paths.home / "inbox"):
+        return Check("home", Status.FAIL, found, "name another with --home DIR or EVALD_HOME")
+    if found := next(filter(None, map(refused.in_the_way, folders)), None):
+        return Check("home", Status.FAIL, found, f"ls -ld {shlex.quote(str(paths.home))}/*   shows what is there")
     if not paths.home.exists() and not paths.inbox.exists():
         if _is_refused(place := _existing(paths.home)):
             message = f"{paths.home} is not there, and this user may not make it in {place}"
             return Check("home", Status.FAIL, message, "name one where you may write, with --home DIR or EVALD_HOME")
         return Check("home", Status.OK, f"{paths.home} is not there yet; evald run makes it")
-    folders = (*paths.spool, *results.shown_in(paths), paths.outbox, paths.state, paths.jobs)
-    if found := next(filter(None, map(refused.in_the_way, folders)), None):
-        return Check("home", Status.FAIL, found, f"ls -ld {shlex.quote(str(paths.home))}/*   shows what is there")
     unwritable = [str(folder) for folder in folders if _is_refused(folder)]
     if unwritable:
         places = " ".join(map(shlex.quote, unwritable))

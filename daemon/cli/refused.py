@@ -26,6 +26,8 @@ def explained(error: OSError) -> EvaldError:
     """The error, with the place when it names one."""
     reason = error.strerror or str(error)
     place = _place(error)
+    if place is None and isinstance(error, FileNotFoundError) and _is_nowhere():
+        return EvaldError("the current folder has been removed", hint="go to another, for example by typing: cd")
     return EvaldError(f"{place}: {reason}" if place else reason, hint=hint(error))
 
 
@@ -36,13 +38,21 @@ def hint(error: OSError) -> str | None:
         return hint_of_room(error)
     if isinstance(error, PermissionError):
         return f"ls -ld {_quoted(_closed(place))}   shows whom it lets in; {_ANOTHER}"
-    if isinstance(error, NotADirectoryError) and (file := file_above(place)) is not None:
-        return f"{file} is a file, where a folder is wanted; {_ANOTHER}"
+    if isinstance(error, NotADirectoryError) and (found := file_above(place)) is not None:
+        return f"{found}; {_ANOTHER}"
     if isinstance(error, FileExistsError) and (found := in_the_way(place)) is not None:
         return f"{found}; {_ANOTHER}"
     if error.errno in _HINTS:
         return _HINTS[error.errno].format(place=_quoted(place))
     return hint_of_room(error) or "which folders are used, and what set them, says: evald config"
+
+
+def _is_nowhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _place(error: OSError) -> Path | None:
@@ -60,9 +70,9 @@ def _closed(place: Path) -> Path:
     return place if os.path.lexists(place) else place.parent
 
 
-def file_above(place: Path) -> Path | None:
-    """What is no folder, although `place` lies below it."""
-    return next((above for above in place.absolute().parents if above.exists() and not above.is_dir()), None)
+def file_above(place: Path) -> str | None:
+    """Says what is no folder, although `place` lies below it; None where nothing is, or that is closed to us."""
+    return next(filter(None, map(in_the_way, place.absolute().parents)), None)
 
 
 def in_the_way(place: Path) -> str | None:

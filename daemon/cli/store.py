@@ -86,8 +86,8 @@ def is_there(file: Path) -> bool:
 
 def no_home(settings: Settings) -> OperatorError:
     """The error for a place where evald never was."""
-    if (file := file_above(settings.paths.inbox)) is not None:
-        return OperatorError(f"{file} is a file", hint="name a folder with --home or EVALD_HOME")
+    if (found := file_above(settings.paths.inbox)) is not None:
+        return OperatorError(found, hint="name a folder with --home or EVALD_HOME")
     return OperatorError(
         f"there is no evald at {settings.paths.home}",
         hint="type: evald run   (it makes one), or name the folder with --home or EVALD_HOME",

@@ -12,7 +12,7 @@ def pause_reason(paths: Paths) -> str | None:
     try:
         with paths.pause.open(encoding="utf-8", errors="replace") as stream:
             return stream.readline(_SHOWN).strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return ""  # it is there and cannot be read: paused all the same

@@ -89,6 +89,34 @@ def test_what_stands_where_a_folder_is_wanted_is_told(evald: Evald, tmp_path: Pa
         assert (checked.status, words in checked.message) == (Status.FAIL, True)
 
 
+def test_a_home_that_can_be_no_folder_is_told_by_the_doctor_as_by_the_others(evald: Evald, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "gone").symlink_to(tmp_path / "server")
+    for home, words in (
+        ("file", f"{tmp_path}/file is a file"),
+        ("file/in/it", f"{tmp_path}/file is a file"),
+        ("gone", f"{tmp_path}/gone is a link to {tmp_path}/server, which is not there"),
+    ):
+        assert words in evald("--home", tmp_path / home, "status").err
+        settings = Settings(home=tmp_path / home)
+        checked = checks._home(settings)
+        assert (checked.status, words in checked.message) == (Status.FAIL, True)
+        assert checked.hint == "name another with --home DIR or EVALD_HOME"
+        assert list(checks._pause(settings)) == []
+
+
+def test_a_current_folder_that_is_gone_is_called_that(
+    evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    ran = evald("status")
+    monkeypatch.chdir(tmp_path)
+    assert ran.code == 2
+    assert "the current folder has been removed" in ran.err
+
+
 def test_links_in_a_circle_are_shown_by_a_command(evald: Evald, tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     ran = evald("--home", tmp_path / "loop", "status")
