@@ -88,7 +88,7 @@ class Deadlines(_Section):
     )
     metrics_s: ToolSeconds = Field(180, description="Counting one kernel under ncu, when all else is done, seconds")
     check_s: ToolSeconds = Field(300, description="One check of compute-sanitizer, when all else is done, seconds")
-    stop_s: Seconds = Field(5, description="Waiting for running jobs when the daemon stops, seconds")
+    stop_s: Seconds = Field(5, description="How long a stop waits for the jobs that it has cancelled to end, seconds")
 
 
 class TimingDefaults(_Section):
@@ -152,7 +152,9 @@ class Settings(_Section):
     database_file: Path | None = Field(
         None, description="File that holds the database URL, instead of `database`: keeps a password out of sight"
     )
-    metrics_file: Path | None = Field(None, description="File to keep current with figures for Prometheus; one for each daemon")
+    metrics_file: Path | None = Field(
+        None, description="File to keep current with figures for Prometheus; one for each daemon"
+    )
     isolation: Literal["bubblewrap", "none"] = Field(
         "bubblewrap", description="How bundles are confined; none is only for debugging your own code"
     )

@@ -117,6 +117,17 @@ def test_sweep_of_an_empty_inbox_is_quick_and_fine(evald: Evald, tmp_path: Path)
     assert (tmp_path / "evald-home" / "inbox").is_dir()
 
 
+def test_the_log_level_says_which_lines_of_the_story_are_written(
+    process: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALD_ENGINE", "rehearsal")
+    told = {}
+    for level in ("debug", "info", "warning"):
+        bundle(past.settings.paths.inbox / level)
+        told[level] = "claimed" in process("sweep", "--log-level", level).err
+    assert told == {"debug": True, "info": True, "warning": False}
+
+
 def test_a_sweep_that_may_not_claim_says_why(process: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVALD_ENGINE", "rehearsal")
     bundle(past.settings.paths.inbox / "mine")

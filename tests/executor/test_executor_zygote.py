@@ -19,13 +19,14 @@ import pytest
 from executor_bundles import JudgeOne, compare, forward
 from executor_settings import cell_uid, small_settings
 
+from daemon.config import Sandbox, Settings
 from daemon.errors import HarnessError, Hindered
 from daemon.executor import supervise, zygotes
 from daemon.executor import zygote as zygote_process
 from daemon.executor.cell_settings import CellSettings
 from daemon.executor.cells import Cells
 from daemon.executor.conversation import Cell
-from daemon.executor.devices import Device, choose
+from daemon.executor.devices import CPU, Device, choose
 from daemon.executor.endings import CellFailed
 from daemon.executor.programs import ForkedProgram
 from daemon.executor.sandbox import cell_group, cgroup
@@ -332,6 +333,13 @@ def test_a_cell_that_cannot_be_built_is_our_fault_and_leaves_nothing(kept: Kept)
     with pytest.raises(Exception, match=r".*"):
         cell.request({"type": "nonsense"}, "never", phase=Phase.LOAD, deadline=time.monotonic() + 20)
     cell.kill()
+
+
+def test_a_cell_that_has_a_gpu_may_take_the_memory_that_is_set_for_those() -> None:
+    settings = Settings(sandbox=Sandbox(memory_bytes=1 << 30, gpu_memory_bytes=3 << 30))
+    gpu = Device(kind="cuda", index=0, uuid="GPU-0", name="none", capability=(9, 0))
+    of = {device: CellSettings.of(settings, device, uid_step=0, slot=0, threads=1) for device in (CPU, gpu)}
+    assert [one.limits.memory_bytes for one in of.values()] == [1 << 30, 3 << 30]
 
 
 def test_for_a_gpu_the_zygote_has_loaded_tritons_compiler_and_is_still_one_that_can_be_forked(tmp_path: Path) -> None:
