@@ -31,7 +31,7 @@ class Frozen(BaseModel):
 
 def _not_bool(value: object) -> object:
     if isinstance(value, bool):
-        raise complaint(f"must be a number, got {str(value).lower()}")
+        raise complaint(f"must be a number, got {shown(value)}")
     return value
 
 

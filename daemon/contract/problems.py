@@ -27,13 +27,24 @@ _MAX_NAME = 100  # longer names are not compared with known ones: the comparison
 
 M = TypeVar("M", bound=BaseModel)
 
-_short = reprlib.Repr()
+
+class _AsWritten(reprlib.Repr):
+    """Words of JSON as contracts have them; all else as Python writes it."""
+
+    def repr_bool(self, value: bool, _level: int) -> str:
+        return str(value).lower()
+
+    def repr_NoneType(self, _value: None, _level: int) -> str:  # noqa: N802 - reprlib finds it by the type's name
+        return "null"
+
+
+_short = _AsWritten()
 _short.maxstring = _short.maxother = 60
 _short.maxlong = 60
 
 
 def shown(value: object) -> str:
-    """`value` as Python would write it, cut to a length that fits a message."""
+    """`value` as a contract has it, its texts as Python would write them, cut to a length that fits a message."""
     return _short.repr(value)
 
 

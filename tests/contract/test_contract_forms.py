@@ -219,12 +219,14 @@ def test_more_gpus_than_one_can_never_be_served_and_are_refused_in_words(gpus: o
 def test_messages_are_sentences_without_library_wording() -> None:
     texts = [
         str(problem)
-        for value in (None, 3, "x", [], {}, 1e9, True)
+        for value in (None, 3, "x", [], {}, 1e9, True, [None])
         for key in ("num_trials", "name", "labels", "cases", "timing", "checks", "kernel")
         for problem in problems({**evaluate(), key: value})
     ]
     assert texts
     assert not [text for text in texts if "pydantic" in text or "Input should" in text or "http" in text]
+    assert any("got true" in text for text in texts) and any("got null" in text for text in texts)
+    assert not [text for text in texts if text.endswith(("None", "True", "False"))], "words of Python, not of JSON"
 
 
 def test_a_torch_candidate_needs_no_io_when_the_reference_has_one() -> None:
