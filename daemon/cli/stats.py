@@ -66,6 +66,8 @@ def command(
 
     BEST and MEDIAN are runtimes of passed jobs, whatever they ran on, SPEEDUP is their best one, JUDGED IN the mean
     of what judging took, QUEUED the median of the waits before it.
+
+    With --problem, COMPARED says whether a kernel's speedup over its reference can be told from noise.
     """
     from daemon.cli import store
 
@@ -234,6 +236,7 @@ def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
         Column("TIME", right=True),
         *((Column("", drawn=True),) if drawn else ()),
         Column("SPEEDUP", right=True),
+        Column("COMPARED"),
         Column("DEVICE", flexible=True),
         Column("JOB"),
         Column("ENDED"),
@@ -249,6 +252,7 @@ def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
                 figures.milliseconds(one.runtime_ms),
                 *((figures.bar(one.runtime_ms / slowest, _BAR),) if drawn else ()),
                 figures.ratio(one.speedup),
+                (one.comparison or "-").replace("_", " "),
                 one.device_name or "",
                 figures.short(one.job_id),
                 figures.ago(one.finished_at),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from daemon.verdict import Verdict
+from daemon.verdict import Comparison, Verdict
 
 
 @dataclass(frozen=True)
@@ -73,3 +73,4 @@ class Standing:
     device_name: str | None
     source_sha256: str | None
     finished_at: datetime
+    comparison: Comparison | None

@@ -235,7 +235,10 @@ def test_the_leaderboard_ranks_the_fastest_of_each_name(evald: Evald, past: Past
     past.ended("else", passed(0.1), problem="products")
     board = evald("stats", "--problem", "sums", "--json").document()["leaderboard"]
     assert [(one["rank"], one["name"], one["runtime_ms"]) for one in board] == [(1, "fast", 1.0), (2, "slow", 3.0)]
-    assert evald("stats", "--problem", "sums").out.count("fast") == 1
+    assert {one["comparison"] for one in board} == {str(passed().comparison)}
+    header, first, _ = evald("stats", "--problem", "sums").out.splitlines()
+    assert first[header.index("COMPARED") :].startswith(str(passed().comparison).replace("_", " "))
+    assert evald("stats", "--problem", "sums").out.count("fast ") == 1
     assert "no kernel has passed" in evald("stats", "--problem", "quotients").err
     assert "did you mean sums? evald stats --by problem" in evald("stats", "--problem", "sum").err
 

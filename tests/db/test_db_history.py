@@ -8,7 +8,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from db_examples import ENVIRONMENT, new_job, passed, wrong
+from db_examples import ENVIRONMENT, new_job, passed, passed_case, published, wrong
 from sqlalchemy import update
 
 from daemon.db import repository_cleanup
@@ -20,7 +20,7 @@ from daemon.db.records import Description, Published
 from daemon.db.repository import Repository
 from daemon.errors import OperatorError
 from daemon.lifecycle import JobState
-from daemon.verdict import Verdict
+from daemon.verdict import Comparison, Verdict
 
 
 def judged(
@@ -233,6 +233,25 @@ class TestStats:
         board = history.leaderboard("p")
         assert [(one.rank, one.job_id, one.runtime_ms) for one in board] == [(1, other, 2.0), (1, best, 1.0)]
         assert [one.name for one in history.leaderboard("p", device_name="H200")] == ["b"]
+
+    def test_the_leaderboard_says_whether_a_speedup_can_be_told_from_noise(
+        self, repository: Repository, history: History
+    ) -> None:
+        def judged_as(name: str, *found: Comparison | None) -> None:
+            cases = tuple(
+                passed_case(f"case{number}").model_copy(update={"comparison": said})
+                for number, said in enumerate(found)
+            )
+            told = published(cases=cases)
+            judged(repository, told, name, "p")
+            said = {entry.name: entry.comparison for entry in history.leaderboard("p")}
+            assert said[name] == told.evaluation.comparison
+
+        judged_as("all", Comparison.FASTER, Comparison.FASTER)
+        judged_as("apart", Comparison.FASTER, Comparison.SLOWER)
+        judged_as("in part", Comparison.FASTER, None)
+        judged_as("alone", None)
+        judged_as("unclear", Comparison.CANNOT_TELL)
 
     def test_nobody_takes_the_place_of_a_kernel_by_one_of_its_name(
         self, repository: Repository, history: History
