@@ -334,7 +334,8 @@ def verdict_of(machine: str, number: int, *args: int, architecture: int | None =
     """Run the program as the kernel would, on the loads it makes."""
     known = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
     data = {0: number, 4: known[machine] if architecture is None else architecture}
-    data |= {16 + 8 * place: arg for place, arg in enumerate((*args, 0, 0, 0, 0)[:6])}
+    for place, arg in enumerate((*args, 0, 0, 0, 0)[:6]):
+        data |= {16 + 8 * place: arg % 2**32, 20 + 8 * place: arg >> 32}
     accumulator, at = 0, 0
     program = list(struct.iter_unpack("HBBI", seccomp.program(machine)))
     while True:
@@ -366,6 +367,9 @@ ALLOW, EPERM, ENOSYS, IDLE, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x0005000
         (46, [1, 1, 0x4000], ALLOW), (46, [0, 0, 0x41], EPERM),
         (307, [1, 1, 1, 0], ALLOW), (307, [0, 0, 0, 1], EPERM), (283, [1, 0], EPERM),
         (56, [0x8011], EPERM), (302, [0, 7], ALLOW), (302, [1, 0], EPERM),
+        (302, [0, 4, 0, 4096], ALLOW), (302, [0, 4, 4096], IDLE), (302, [0, 4, 1 << 32], IDLE),
+        (302, [0, 3, 4096], ALLOW), (302, [1, 4, 4096], EPERM), (160, [4, 4096], IDLE), (160, [3, 4096], ALLOW),
+        (54, [3, 1, 7], ALLOW), (54, [3, 1, 26], EPERM), (54, [3, 1, 51], EPERM),
         (28, [0, 0, 4], ALLOW), (28, [0, 0, 12], EPERM), (157, [38], ALLOW), (157, [67], EPERM),
         (157, [62], EPERM), (157, [22], EPERM), (317, [1, 0], EPERM), (451, [0], EPERM), (56, [18], EPERM),
         (327, [0, 0, 0, 0, 0, 0], ALLOW), (327, [0, 0, 0, 0, 0, 8], EPERM), (221, [0, 0, 0, 4], IDLE),

@@ -14,6 +14,7 @@ _PR_SET_PDEATHSIG = 1
 _LEAST_PRIORITY = 19
 _PENDING_SIGNALS = 1024
 # Byte. At 0 the kernel runs a program that core_pattern names, as root, for every crash (core(5)); at 1 it runs none.
+# A hard limit may be lowered: the call filter keeps it where it is.
 _NO_CORE = 1
 
 

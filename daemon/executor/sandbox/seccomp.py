@@ -16,6 +16,10 @@ changes is refused. Of memory that the kernel itself cannot see there is none.
 A filter of the cell's own is refused: a call that waits for somebody's answer to it can neither be frozen nor
 stopped. So is asking what of a file is in memory, and having it leave that: pages of files that all cells see would
 carry messages.
+Filters of sockets are refused: the kernel translates them, and of memory for what it translates the whole host has one
+limit, beyond which nobody without privileges gets a filter of system calls, no cell either.
+Setting the limit of core files succeeds and does nothing: at any other than `confine` has set, whoever may only lower
+it has the kernel run what core_pattern names, as root, for a crash.
 `clone3` answers ENOSYS, so the C library falls back to `clone`, whose flags a filter can read.
 
 Layout of `struct seccomp_data`, which the program loads from: nr at 0, arch at 4, args at 16 (linux/seccomp.h).
@@ -41,12 +45,19 @@ _F_SETSIG = 10
 _F_LOCKING = {"F_SETLK": 6, "F_SETLKW": 7, "F_OFD_SETLK": 37, "F_OFD_SETLKW": 38}
 _F_TELLING = {"F_GETLK": 5, "F_OFD_GETLK": 36, "F_SETLEASE": 1024, "F_GETLEASE": 1025, "F_NOTIFY": 1026}
 _MSG_OOB = 1
+_SO_FILTERING = {
+    "SO_ATTACH_FILTER": 26,
+    "SO_ATTACH_BPF": 50,
+    "SO_ATTACH_REUSEPORT_CBPF": 51,
+    "SO_ATTACH_REUSEPORT_EBPF": 52,
+}
 _MADV_MERGEABLE, _PR_SET_MEMORY_MERGE = 12, 67
 _MADV_COLLAPSE, _MAP_HUGETLB, _MFD_HUGETLB, _SHM_HUGETLB = 25, 0x40000, 0x4, 0o4000
 _PR_SCHED_CORE = 62  # with which a process has the other half of its core to itself, idle
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWTIME (sched.h)
 _CLONE_PARENT = 0x8000
 _OTHER_EXIT_SIGNALS = 0xFF & ~17  # bits that neither SIGCHLD nor none has: SIGCONT would wake a parent that was stopped
+_RLIMIT_CORE = 4
 _FADV_DONTNEED, _MADV_PAGEOUT = 4, 21  # the second one for whoever the file belongs to
 _CLONE_NEWTIME = 0x80  # shares its bit with the exit signal of clone: only unshare can ask for it
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
@@ -156,13 +167,15 @@ class _ByArgument:
     is_idle: bool = False
 
 
+_PRLIMIT64 = (302, 261)
 _BY_ARGUMENT = {
     "clone": _ByArgument(
         (56, 220), 0, _JUMP_SET, _NEW_NAMESPACES & ~_CLONE_NEWTIME | _CLONE_PARENT | _OTHER_EXIT_SIGNALS
     ),
     "preadv2": _ByArgument((327, 286), 5, _JUMP_EQ, 0, must_hold=True),
     "fadvise": _ByArgument((221, 223), 3, _JUMP_EQ, _FADV_DONTNEED, is_idle=True),
-    "prlimit64": _ByArgument((302, 261), 0, _JUMP_EQ, 0, must_hold=True),
+    "prlimit64": _ByArgument(_PRLIMIT64, 0, _JUMP_EQ, 0, must_hold=True),
+    "setrlimit": _ByArgument((160, 164), 0, _JUMP_EQ, _RLIMIT_CORE, is_idle=True),
     "socket": _ByArgument((41, 198), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
     "socketpair": _ByArgument((53, 199), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
     "fcntl F_SETSIG": _ByArgument((72, 25), 1, _JUMP_EQ, _F_SETSIG),
@@ -171,6 +184,7 @@ _BY_ARGUMENT = {
         f"fcntl {name}": _ByArgument((72, 25), 1, _JUMP_EQ, command, is_idle=True)
         for name, command in _F_LOCKING.items()
     },
+    **{f"setsockopt {name}": _ByArgument((54, 208), 2, _JUMP_EQ, option) for name, option in _SO_FILTERING.items()},
     "madvise": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_MERGEABLE),
     "madvise paging out": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_PAGEOUT, is_idle=True),
     "madvise collapsing": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_COLLAPSE),
@@ -218,6 +232,7 @@ def program(machine: str | None = None) -> bytes:
     parts += [_instruction(_JUMP_GE, 0, 1, _UNKNOWN), absent]
     for rule in _BY_ARGUMENT.values():
         parts += _by_argument(rule, column, idle if rule.is_idle else refuse)
+    parts += _core_limit_stays(column, idle)
     parts.append(_instruction(_RETURN, 0, 0, _ALLOW))
     return b"".join(parts)
 
@@ -227,6 +242,21 @@ def _by_argument(rule: _ByArgument, column: int, answer: bytes) -> list[bytes]:
         _instruction(_JUMP_EQ, 0, 4, rule.numbers[column]),
         _instruction(_LOAD, 0, 0, _ARG0 + 8 * rule.argument),
         _instruction(rule.test, 1, 0, rule.value) if rule.must_hold else _instruction(rule.test, 0, 1, rule.value),
+        answer,
+        _instruction(_LOAD, 0, 0, _NR),
+    ]
+
+
+def _core_limit_stays(column: int, answer: bytes) -> list[bytes]:
+    """`prlimit64`, which the C library also reads limits with: its third argument, of two words, is no address then."""
+    return [
+        _instruction(_JUMP_EQ, 0, 8, _PRLIMIT64[column]),
+        _instruction(_LOAD, 0, 0, _ARG0 + 8),
+        _instruction(_JUMP_EQ, 0, 5, _RLIMIT_CORE),
+        _instruction(_LOAD, 0, 0, _ARG0 + 16),
+        _instruction(_JUMP_EQ, 0, 2, 0),
+        _instruction(_LOAD, 0, 0, _ARG0 + 20),
+        _instruction(_JUMP_EQ, 1, 0, 0),
         answer,
         _instruction(_LOAD, 0, 0, _NR),
     ]

@@ -1,8 +1,11 @@
 """Honest work; before it, takes all there is of what the kernel counts for the host or for a user across all namespaces."""
 
 import ctypes
+import errno
 import os
 import platform
+import socket
+import struct
 
 import torch
 from torch import nn
@@ -10,6 +13,7 @@ from torch import nn
 LIBC = ctypes.CDLL(None, use_errno=True)
 IO_SETUP = {"x86_64": 206, "aarch64": 0}[platform.machine()]
 EVENTS = 65536
+SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF = 26, 51
 
 
 def contexts():
@@ -51,7 +55,24 @@ def terminals():
     return taken
 
 
-print(f"contexts={contexts()} instances={instances()} queues={queues()} terminals={terminals()}")
+def filters():
+    """Filters of sockets, which the kernel translates in memory that all of the host has one limit for; some 4000 of
+    the longest use it up, and then no cell gets a filter of system calls."""
+    sockets, taken = [], 0
+    code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 1))
+    program = struct.pack("HxxxxxxQ", 1, ctypes.addressof(code))
+    for option in (SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF):
+        try:
+            sockets.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            sockets[-1].setsockopt(socket.SOL_SOCKET, option, program)
+        except OSError as error:
+            taken += error.errno != errno.EPERM
+        else:
+            taken += 1
+    return taken
+
+
+print(f"contexts={contexts()} instances={instances()} queues={queues()} terminals={terminals()} filters={filters()}")
 
 
 class ModelNew(nn.Module):
