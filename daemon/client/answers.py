@@ -122,8 +122,10 @@ def refusal_in(answer: httpx.Response) -> ClientError:
         message, hint = str(told["error"]), told.get("hint")
         problems, job_id = tuple(told.get("problems") or ()), told.get("job_id")
     except (ValueError, KeyError, TypeError, AttributeError):
-        text = f"HTTP {answer.status_code}, and no answer of evald"
-        return ClientError(text, status=answer.status_code, hint="a proxy in between? its limits count as well")
+        hint = "a proxy in between? its limits count as well"
+        if answer.has_redirect_location:
+            hint = f"it sends elsewhere, to {answer.headers['location']}"
+        return ClientError(f"HTTP {answer.status_code}, and no answer of evald", status=answer.status_code, hint=hint)
     if len(problems) > 1:  # the hint is about the first alone
         message, hint = "\n".join(map(_in_a_line, problems)), None
     return ClientError(message, status=answer.status_code, hint=hint, problems=problems, job_id=job_id)

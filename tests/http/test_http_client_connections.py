@@ -49,6 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
         job = {"job_id": JOB_ID, "status": "pending", "name": str(self.client_address[1])}
         body = json.dumps(job).encode() if status == 200 else b"<h1>Bad Gateway</h1>"
         self.send_response(status)
+        if status == 301:
+            self.send_header("Location", f"https://judge.example{self.path}")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -111,11 +113,17 @@ def test_a_proxy_whose_evald_is_being_started_again_is_waited_out(status: int) -
     assert server.asked == ["POST /jobs"] * 3
 
 
-def test_what_a_proxy_refuses_is_told_as_a_proxys() -> None:
-    with stub(413) as server, Client(server.url) as client, pytest.raises(ClientError) as caught:
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (413, "a proxy in between? its limits count as well"),
+        (301, "it sends elsewhere, to https://judge.example/jobs"),
+    ],
+)
+def test_what_a_proxy_refuses_is_told_as_a_proxys(status: int, hint: str) -> None:
+    with stub(status) as server, Client(server.url) as client, pytest.raises(ClientError) as caught:
         client.submit({"kernel": {}})
-    assert caught.value.status == 413
-    assert caught.value.hint == "a proxy in between? its limits count as well"
+    assert (caught.value.status, caught.value.hint) == (status, hint)
 
 
 def test_this_machine_is_asked_past_the_proxy_that_others_are_asked_through(monkeypatch: pytest.MonkeyPatch) -> None:
