@@ -212,7 +212,11 @@ def test_eval_leaves_nothing_behind_however_it_is_ended(
 ) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    running = start("eval", bundle(tmp_path / "mine", "\n        while True: pass"))
+    before = signal.signal(number, signal.SIG_DFL)  # nohup, under which the tests may run, ignores SIGHUP
+    try:
+        running = start("eval", bundle(tmp_path / "mine", "\n        while True: pass"))
+    finally:
+        signal.signal(number, before)
     wait_until(lambda: has_children(running), running)
     code, out, _ = stopped(running, number)
     assert (code, out) == (130, "")
