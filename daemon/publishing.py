@@ -196,12 +196,13 @@ class Publisher:
         """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
         job_id, name = job.job_id, job.name
         evaluation = results.broken(f"evald could not judge this bundle: {reason}")
-        now = datetime.now(UTC)
-        result = results.document(self._subject(job), evaluation, now)
-        self._repository.attach_result(job_id, result)
+        result = results.document(self._subject(job), evaluation, datetime.now(UTC))
+        if not self._repository.attach_result(job_id, result):  # it was interrupted before, or another daemon does it
+            result = self._repository.result_of(job_id) or result
         if not self._has_result(job_id):  # since an attempt before, whose bundle could not be put away
             waiting = self._stage(result, evaluation, job.fence, job.submitter_uid)
-            results.release(self._paths, waiting, now, name, job.submitter_uid)
+            finished_at = datetime.fromisoformat(result["finished_at"])
+            results.release(self._paths, waiting, finished_at, name, job.submitter_uid)
         for claimed in self.own(job_id, job.work_name):
             with suppress(LostClaim):
                 self._spool.quarantine(claimed, reason)

@@ -5,7 +5,8 @@ be killed at any point. What cannot be mended is complained about, and keeps nob
 looks at, in this order:
 
 1. outbox: results the database has not acknowledged are told to it again, or dropped when their lease no longer counts;
-2. leases: of dead daemons on this host at once, of any daemon when they have run out;
+2. leases: of dead daemons on this host at once, of any daemon when they have run out; and those that this daemon was
+   granted by a database whose answer it never heard;
 3. work/: bundles without a job are queued; those of finished jobs are put away, those of broken jobs quarantined;
 4. private copies of jobs nobody is judging are removed.
 """
@@ -13,7 +14,7 @@ looks at, in this order:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -78,6 +79,8 @@ class Reconciler:
         self._is_busy = is_busy
         self._meanwhile = meanwhile
         self._left: list[str] = []  # what could not be mended this time
+        self._inherited: set[Lease] | None = None  # until the first look at leases
+        self._unheard: set[Lease] = set()
         self._complaint = log.Complaint()
 
     def run(self) -> Repairs:
@@ -156,9 +159,15 @@ class Reconciler:
         held = job.state in (JobState.CLAIMED, JobState.RUNNING) and job.lease_owner is not None
         return held and job.lease_owner != self._spool.owner.tag and self._owner_lives(str(job.lease_owner))
 
+    def _is_told_elsewhere(self, job: JobRecord) -> bool:
+        """Whether the complete result of such a job is left to a daemon that lives. Not when its lease is over: it has
+        not reached the database for so long, and soon the job would be judged again. Of two who tell it one wins."""
+        is_over = job.lease_left_s is not None and job.lease_left_s < 0
+        return not is_over and self._is_held_elsewhere(job)
+
     def _replay(self, waiting: results.Staged, job: JobRecord, repairs: Repairs) -> None:
         if job.state in (JobState.CLAIMED, JobState.RUNNING):
-            if self._is_held_elsewhere(job):
+            if self._is_told_elsewhere(job):
                 return
             try:
                 document = waiting.document()
@@ -185,8 +194,28 @@ class Reconciler:
         for owner in {claimed.owner for claimed in held if claimed.owner != here}:
             if not owner.may_live(here):
                 repairs.requeued += len(self._repository.abandon(owner.tag))
+        repairs.requeued += self._put_back_unheard()
         repairs.requeued += len(self._repository.expire())
         self._repository.break_exhausted()  # `_settle` gives them up
+
+    def _put_back_unheard(self) -> int:
+        """Leases of this daemon that none of its slots knows of: nothing was begun, and the attempt does not count.
+        Each was seen by the pass before as well, for a slot may be just about to begin.
+
+        Not those that were there at the first pass: a daemon before this one may have had the same name (pid 1 of a
+        container), and have died of what it judged. Nor what has got so far as to have a result.
+        """
+        held = self._repository.held_by(self._spool.owner.tag)
+        idle = {lease for lease in held if lease.state is JobState.CLAIMED and not self._is_busy(lease.job_id)}
+        self._inherited = idle if self._inherited is None else self._inherited
+        told = {waiting.job_id for waiting in results.staged(self._paths)} if idle else set()
+        unheard = {lease for lease in idle - self._inherited if lease.job_id not in told}
+        back = unheard & self._unheard
+        for lease in back:
+            with suppress(LostClaim):
+                self._repository.put_back(lease, "nobody has heard the database's answer to its lease")
+        self._unheard = unheard - back
+        return len(back)
 
     def _owner_lives(self, tag: str) -> bool:
         """Whether the owner of a lease may still be at work. One that cannot be seen always may: its lease decides."""

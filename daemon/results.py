@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from stat import S_IMODE
 from typing import Any
 
 from daemon import access, failpoints, fsio, log, pointers
@@ -273,11 +274,19 @@ def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str, uid
 
 
 def _came_later(folder: Path, than: Path) -> bool:
-    """Whether the result in one folder was written after that in another. Where either is not there it was not."""
+    """Whether the result in one folder was written after that in another. Where either is not there it was not, nor
+    where it was written in the future: by a clock that was ahead, and has been put right."""
     try:
-        return (folder / RESULT_FILE).stat().st_mtime_ns > (than / RESULT_FILE).stat().st_mtime_ns
+        written_ns = (folder / RESULT_FILE).stat().st_mtime_ns
+        return (than / RESULT_FILE).stat().st_mtime_ns < written_ns <= _now_ns(than)
     except OSError:
         return False
+
+
+def _now_ns(folder: Path) -> int:
+    """By the clock of the file system that our `folder` is on: a file server's may be another than this host's."""
+    folder.chmod(S_IMODE(folder.stat().st_mode))
+    return folder.stat().st_ctime_ns
 
 
 def discard(waiting: Staged) -> None:

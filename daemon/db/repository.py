@@ -11,7 +11,7 @@ point.
   `LostClaim`.
 - Every method is one transaction. When its answer is lost (`StorageUnavailable`), call it again with the same
   arguments: a write that had happened is recognised by (job, fence) and not done twice. Two exceptions, both
-  harmless: a lease that was granted without an answer runs out by itself, and an event may be noted twice.
+  harmless: a lease that was granted without an answer goes back (`reconcile`), and an event may be noted twice.
 - Leases begin and end by the database's clock; no other clock is compared with them.
 - Attempts are counted when a lease is taken, before anything runs, so that a bundle which kills daemons runs out of
   them.
@@ -19,6 +19,7 @@ point.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -167,7 +168,9 @@ class Repository:
         values: dict[str, Any] = {"lease_until": now(lease_s)}
         if progress is not None:
             values["progress"] = progress
-        statement = update(Job).where(Job.id == lease.job_id, Job.state.in_(rows.HELD), Job.fence == lease.fence)
+        # A server that has lost what it wrote last may give the same fence away again, to another daemon.
+        held = (Job.state.in_(rows.HELD), Job.fence == lease.fence, Job.lease_owner == lease.owner)
+        statement = update(Job).where(Job.id == lease.job_id, *held)
         with self._database.write() as connection:
             until: datetime | None = connection.scalar(statement.values(**values).returning(Job.lease_until))
         if until is None:
@@ -260,6 +263,12 @@ class Repository:
         with self._database.write() as connection:
             values = {"result_json": rows.result_text(job_id, document)}
             return connection.execute(update(Job).where(*is_bare).values(**values)).rowcount == 1
+
+    def result_of(self, job_id: str) -> dict[str, Any] | None:
+        """The result document of a job. None: it has none, or there is no such job."""
+        with self._database.read() as connection:
+            text = connection.scalar(select(Job.result_json).where(Job.id == job_id))
+        return None if text is None else json.loads(text)
 
     def report_daemon(self, note: DaemonNote) -> bool:
         """Write down that this daemon lives, now by the database's clock. True: its host is drained, so that it shall

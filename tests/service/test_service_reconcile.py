@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +36,7 @@ from daemon.verdict import Phase, Verdict
 
 PASSED = Evaluation(verdict=Verdict.PASSED, phase=Phase.REPORT)
 DEAD = Owner(Owner.current().host, Owner.current().boot_id, 2**22 + 1)
+ELSEWHERE = Owner("elsewhere", "abcd", 1)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
@@ -84,12 +86,13 @@ class Home:
         result = results.document(results.Subject(lease.job_id, lease.name), PASSED, datetime.now(UTC))
         return results.stage(self.settings.paths, result, PASSED, lease.fence if fence is None else fence)
 
-    def reconcile(self, busy: frozenset[str] = frozenset()) -> Repairs:
+    def reconciler(self, busy: Callable[[str], bool] = lambda _: False) -> Reconciler:
         me = Owner.current()
         spool = Spool(self.settings.paths, me)
-        clerk = self.clerk(me)
-        paths = self.settings.paths
-        return Reconciler(paths, spool, self.repository, self.history, clerk, busy.__contains__).run()
+        return Reconciler(self.settings.paths, spool, self.repository, self.history, self.clerk(me), busy)
+
+    def reconcile(self, busy: frozenset[str] = frozenset()) -> Repairs:
+        return self.reconciler(busy.__contains__).run()
 
     def published(self) -> list[str]:
         return [path.parent.name for path in self.settings.paths.results.glob("[0-9]*/*/result.json")]
@@ -192,6 +195,66 @@ def test_a_result_that_the_database_never_heard_of_is_published_from_the_outbox(
     assert home.reconcile().total == 0
 
 
+@pytest.mark.parametrize("is_over", [True, False])
+def test_a_result_whose_daemon_has_not_reached_the_database_for_a_whole_lease_is_told_by_another(
+    home: Home, is_over: bool
+) -> None:
+    """Or the job would be judged again, at the cost of an attempt. Its daemon may still be about to tell it."""
+    claimed = home.claim("theirs", ELSEWHERE)
+    theirs = home.clerk(ELSEWHERE)
+    theirs.register(claimed)
+    lease = home.repository.lease(claimed.job_id, ELSEWHERE.tag, -0.001 if is_over else 60)
+    assert lease is not None
+    home.repository.start(lease)
+    waiting = home.stage(lease)
+    assert home.reconcile().published == is_over
+    assert home.repository.publish(lease, Published(PASSED, waiting.document() if not is_over else {})) is not is_over
+    results.release(home.settings.paths, waiting, datetime.now(UTC), "theirs", os.geteuid())
+    assert home.published() == [claimed.job_id]
+    assert home.entries("outbox") == []
+    job = home.history.job(claimed.job_id)
+    assert (job.state, job.verdict, job.attempts) == (JobState.FINISHED, Verdict.PASSED, 1)
+
+
+def test_a_lease_whose_answer_nobody_has_heard_goes_back_and_costs_no_attempt(home: Home) -> None:
+    me = Owner.current()
+    reconciler = home.reconciler()
+    reconciler.run()
+    claimed = home.claim("unheard", me)
+    home.clerk(me).register(claimed)
+    assert home.repository.lease(claimed.job_id, me.tag, 60) is not None
+    assert reconciler.run().requeued == 0, "a slot may be just about to begin"
+    assert reconciler.run().requeued == 1
+    job = home.history.job(claimed.job_id)
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+    lease = home.repository.lease(claimed.job_id, me.tag, 60)
+    assert lease is not None
+    assert reconciler.run().requeued == 0, "it is another one"
+    assert home.repository.publish(lease, Published(PASSED, {}))
+
+
+@pytest.mark.parametrize("what", ["from before", "at work", "begun", "has a result"])
+def test_a_lease_that_may_have_been_heard_of_is_left(home: Home, what: str) -> None:
+    """A daemon in a container has the name of the one before it, which may have died of this very bundle."""
+    me = Owner.current()
+    claimed = home.claim("heard", me)
+    home.clerk(me).register(claimed)
+    reconciler = home.reconciler(lambda _: what == "at work")
+    if what != "from before":
+        reconciler.run()
+    lease = home.repository.lease(claimed.job_id, me.tag, 60)
+    assert lease is not None
+    if what == "begun":
+        home.repository.start(lease)
+    for _ in range(3):
+        if what == "has a result":  # which the database cannot be told of
+            staged = home.settings.paths.outbox / f"{lease.job_id}.{lease.fence}"
+            staged.mkdir(exist_ok=True)
+            (staged / results.RESULT_FILE).touch()
+        assert reconciler.run().requeued == 0
+    assert home.repository.held_by(me.tag)[0].fence == lease.fence
+
+
 def test_a_published_result_that_was_not_released_is_released_once(home: Home) -> None:
     lease = home.lease(home.claim("quiet"))
     waiting = home.stage(lease)
@@ -279,6 +342,26 @@ def test_a_job_whose_judge_always_dies_ends_broken_after_its_attempts_with_a_res
     assert (place / "unlucky" / "contract.json").is_file()
 
 
+def test_a_broken_job_whose_end_was_interrupted_has_one_document_wherever_it_stands(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed = home.claim("unlucky")
+    lease = home.lease(claimed)
+    while home.repository.retry(lease, "the judge died") is not JobState.BROKEN:
+        lease = home.lease(claimed)
+    with monkeypatch.context() as full:
+        full.setattr(results, "stage", no_room)
+        home.reconcile()
+    assert home.published() == []
+    home.reconcile()
+    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
+    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+
+
+def no_room(*_: object) -> results.Staged:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_result_stays_in_the_outbox_while_the_database_is_away(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     me = Owner.current()
     clerk = home.clerk(me)
@@ -345,9 +428,6 @@ def test_a_withdrawn_bundle_still_in_work_is_queued_again(home: Home) -> None:
     home.repository.withdraw(lease)
     assert home.reconcile().registered == 1
     assert home.history.job(lease.job_id).state is JobState.QUEUED
-
-
-ELSEWHERE = Owner("elsewhere", "abcd", 1)
 
 
 def told(home: Home, lease_s: float = 60) -> None:

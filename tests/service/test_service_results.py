@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -227,6 +228,15 @@ def test_a_name_goes_on_leading_to_what_was_judged_last_when_an_older_result_is_
     remove(paths, "2" * 32)
     results.mend_names(paths, lambda _, uid: late if uid is None else None)
     assert released(paths, "3", "one", None) == (paths.results / "by-name" / "one").resolve()
+
+
+def test_a_name_does_not_lead_to_what_was_judged_while_the_clock_was_ahead(paths: Paths) -> None:
+    tomorrow_ns = time.time_ns() + 86_400_000_000_000
+    ahead = released(paths, "1", "one", 1000)
+    os.utime(ahead / "result.json", ns=(tomorrow_ns, tomorrow_ns))
+    newest = released(paths, "2", "one", 1000)
+    assert (paths.results / "by-name" / "one").resolve() == newest
+    assert (paths.results / "by-user" / "1000" / "one").resolve() == newest
 
 
 @pytest.mark.parametrize("when", ["before its name is looked at", "while its name is mended"])
