@@ -9,8 +9,8 @@ finishes whatever a kill interrupted.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from daemon import failpoints, fsio, log, results
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
-from daemon.db.errors import StorageUnavailable
+from daemon.db.errors import StorageRefused, StorageUnavailable
 from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
 from daemon.engine import Engine, JobSpec, Progress
@@ -131,11 +131,12 @@ class Clerk:
         self, lease: Lease, on_progress: Callable[[Progress], None]
     ) -> tuple[Evaluation, ParsedContract | None] | Deferred:
         failpoints.hit("lease.taken")
-        claimed = self._claimed(lease)
         folder = self._copy_of(lease)
         try:
-            bundle = private_copy(claimed.path, folder, self._settings.limits)
-            parsed = read_bundle(bundle.dir, self._types, self._settings.limits)
+            with _reading():
+                claimed = self._claimed(lease)
+                bundle = private_copy(claimed.path, folder, self._settings.limits)
+                parsed = read_bundle(bundle.dir, self._types, self._settings.limits)
         except BundleError as error:
             return results.rejected(error.message), None
         failpoints.hit("copy.done")
@@ -256,6 +257,19 @@ class Clerk:
         failpoints.hit("give_back.renamed")
         log.story("given back", job=claimed.job_id, name=name)
         return name
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """A bundle that cannot be read was not begun: no attempt of it counts, as long as the disks refuse others too."""
+    try:
+        yield
+    except (NotBegun, StorageUnavailable, StorageRefused):
+        raise
+    except HarnessError as error:
+        raise NotBegun(error.message, hint=error.hint) from error
+    except OSError as error:
+        raise NotBegun(f"this host's disk: {error}") from error
 
 
 def description(parsed: ParsedContract, bundle: CopiedBundle) -> Description:

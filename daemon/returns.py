@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -13,6 +14,9 @@ from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk
 from daemon.lifecycle import JobState
 from daemon.publishing import is_its_own
+
+_PATIENCE_S = 5.0
+_PAUSE_S = 0.5
 
 
 class Returns:
@@ -33,12 +37,23 @@ class Returns:
 
     def of_all(self) -> None:
         """Every bundle this daemon claimed, or took over from a dead one, whose job is not finished, nor leased by
-        another daemon."""
+        another daemon. A database that is being restarted is asked again for a few seconds: what stays is an attempt
+        more for what was being judged."""
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while (error := self._of_all()) is not None:
+            if time.monotonic() > deadline_s:
+                log.story("could not give bundles back; the next start will", level=30, reason=error)
+                return
+            time.sleep(_PAUSE_S)
+
+    def _of_all(self) -> Exception | None:
+        """What kept some from going back."""
         try:
             for claimed in self._held_while(self._is_ours):
                 self._give_back(claimed)
         except (HarnessError, OSError) as error:
-            log.story("could not give bundles back; the next start will", level=30, reason=error)
+            return error
+        return None
 
     def _give_back(self, claimed: Claimed) -> None:
         """One that was deferred keeps its job: whoever looks into the inbox can then tell why it waits."""

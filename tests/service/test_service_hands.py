@@ -26,6 +26,7 @@ from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError, NoDevice, NotBegun
 from daemon.evaluation import Evaluation
 from daemon.executor.rehearsal import RehearsalEngine
+from daemon.intake import spool
 from daemon.lifecycle import JobState
 from daemon.room import Room
 from daemon.scheduler import faults, workers
@@ -62,7 +63,7 @@ class Stubborn(RehearsalEngine):
 
 
 @contextmanager
-def daemon(home: Path, engine: Stubborn, **options: int) -> Iterator[service.Service]:
+def daemon(home: Path, engine: Stubborn, **options: float) -> Iterator[service.Service]:
     """One that runs in a thread."""
     settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, lease_s=600, **options)
     settings.paths.create()
@@ -176,6 +177,79 @@ def test_a_folder_that_takes_no_files_costs_no_job_an_attempt(
         aside.rename(place)
         wait_for(lambda: ended(running, *names), "all of them, once files can be written")
         assert {job.attempts for job in jobs(running).values()} == {1}
+
+
+def test_a_disk_that_cannot_be_read_costs_no_job_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the claimed bundles is gone, say, and statvfs still answers."""
+    monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
+    names = ["listed", "opened", "read"]
+    is_dead, failed, listing, copy = True, Counter[str](), spool._listing, judging.private_copy
+
+    def unlisted(folder: Path) -> list[str]:
+        if is_dead and folder.name == "work" and threading.current_thread().name.startswith("slot"):
+            failed["listed"] += 1
+            raise HarnessError("cannot list work: Input/output error")
+        return listing(folder)
+
+    def unread(entry: Path, *more: object) -> object:
+        for name in names:
+            if is_dead and entry.name.startswith(name):
+                failed[name] += 1
+                raise HarnessError("cannot open it") if name == "opened" else OSError("Input/output error")
+        return copy(entry, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(judging, "private_copy", unread)
+    monkeypatch.setattr(Room, "lack_after_fault", lambda _: "takes no files" if is_dead else None)
+    with daemon(tmp_path / "home", Stubborn()) as running:
+        for name in names:
+            drop(tmp_path / "home", name)
+        wait_for(lambda: failed["opened"] + failed["read"] > 5, "them to be tried again and again")
+        monkeypatch.setattr(spool, "_listing", unlisted)
+        wait_for(lambda: failed["listed"] > 5, "all of them to be out of reach")
+        is_dead = False
+        wait_for(lambda: ended(running, *names), "all of them, once it is back")
+        assert {job.attempts for job in jobs(running).values()} == {1}
+
+
+def test_a_lease_whose_answer_is_lost_costs_no_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grant, lost = Repository.lease_next, list[str]()
+
+    def unheard(repository: Repository, *args: object, **more: object) -> Lease | None:
+        lease = grant(repository, *args, **more)  # type: ignore[arg-type]
+        if lease is not None and not lost:
+            lost.append(lease.job_id)
+            raise StorageUnavailable("server closed the connection unexpectedly")
+        return lease
+
+    monkeypatch.setattr(Repository, "lease_next", unheard)
+    with daemon(tmp_path / "home", Stubborn(1), reconcile_s=0.1) as running:
+        drop(tmp_path / "home", "one")
+        wait_for(lambda: ended(running, "one"), "it, by another lease")
+        assert [job.attempts for job in jobs(running).values()] == [1]
+
+
+def test_a_database_that_is_away_for_a_moment_while_a_daemon_stops_costs_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Stubborn(1)
+    engine._pause_s = 60.0
+    monkeypatch.setattr(Stubborn, "cancel", RehearsalEngine.cancel)
+    withdraw, tried = Repository.withdraw, list[object]()
+
+    def away(repository: Repository, held: Lease | str) -> bool:
+        tried.append(held)
+        if len(tried) == 1:
+            raise StorageUnavailable("server closed the connection unexpectedly")
+        return withdraw(repository, held)
+
+    monkeypatch.setattr(Repository, "withdraw", away)
+    with daemon(tmp_path / "home", engine) as running:
+        drop(tmp_path / "home", "runs")
+        wait_for(lambda: engine.at_work, "the job to begin")
+        drop(tmp_path / "home", "waits")
+        wait_for(lambda: state(running, "waits") is JobState.QUEUED, "the other to be claimed")
+    assert sorted(entry.name for entry in (tmp_path / "home" / "inbox").iterdir()) == ["runs", "waits"]
+    assert {job.attempts for job in jobs(running).values()} == {0}
 
 
 def test_a_bundle_that_does_not_fit_where_others_do_is_given_up_and_holds_nobody_up(
