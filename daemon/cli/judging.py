@@ -42,12 +42,18 @@ def owner_of(folder: Path) -> str:
     return f"'#{folder.stat().st_uid}'"
 
 
+def _other_owner(state: Path) -> str | None:
+    """Whom it belongs to, if not to root. What cannot be looked at is told of by who has to write there."""
+    with suppress(OSError):
+        if state.is_dir() and state.stat().st_uid != 0:
+            return owner_of(state)
+    return None
+
+
 def warn_of_weakness(settings: Settings) -> None:
     """Say on every start that nothing holds the bundles, that nothing is judged at all, or that root is about to leave
     files which the daemon of this home could not touch."""
-    state = settings.paths.state
-    if os.geteuid() == 0 and state.is_dir() and state.stat().st_uid != 0:
-        owner = owner_of(state)
+    if os.geteuid() == 0 and (owner := _other_owner(settings.paths.state)) is not None:
         screen.warn(f"this home belongs to {owner}, who may not touch what root leaves in it: sudo -u {owner} evald …")
     if settings.engine == "rehearsal":
         screen.warn("engine is rehearsal: nothing is judged, every result is made up")

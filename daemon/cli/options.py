@@ -74,10 +74,11 @@ _MORE = {
 }
 
 
-def settings_options(*more: str) -> Callable[[Function], Function]:
+def settings_options(*more: str, restarted: bool = False) -> Callable[[Function], Function]:
     """Give a command the options that say which settings to use, and the settings themselves as argument `loaded`.
 
-    `more` names settings that get an option of their own here, beside the places every command knows.
+    `more` names settings that get an option of their own here, beside the places every command knows. `restarted`: a
+    service manager starts it again where a disk or file server did not let it look.
     """
     flags = {**_PLACES, **{key: _MORE[key] for key in more}}
 
@@ -85,7 +86,14 @@ def settings_options(*more: str) -> Callable[[Function], Function]:
         @functools.wraps(function)
         def command(*args: Any, **given: Any) -> Any:
             chosen = {key: given.pop(_parameter(key)) for key in flags}
-            loaded = _load(click.get_current_context(), chosen, given.pop("config"), given.pop("assignments"))
+            try:
+                loaded = _load(click.get_current_context(), chosen, given.pop("config"), given.pop("assignments"))
+            except OSError as error:
+                if not restarted or isinstance(error, PermissionError):
+                    raise
+                from daemon.cli import failing
+
+                return failing.report_passing(error, as_json=bool(given.get("as_json")))
             return function(*args, loaded=loaded, **given)
 
         return _with_flags(_ASSIGN(command), flags)  # type: ignore[no-any-return]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@settings_options("isolation", "device", "gpus", "slots", "log_level", "backend_paths")
+@settings_options("isolation", "device", "gpus", "slots", "log_level", "backend_paths", restarted=True)
 @json_option
 def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     """Judge bundles as they arrive in the inbox, until stopped.

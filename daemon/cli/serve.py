@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 @click.command("serve")
-@settings_options("http.host", "http.port", "isolation", "device", "gpus", "slots", "log_level", "backend_paths")
+@settings_options(
+    "http.host", "http.port", "isolation", "device", "gpus", "slots", "log_level", "backend_paths", restarted=True
+)
 @click.option(
     "--judge",
     type=click.Choice(["auto", "always", "never"]),

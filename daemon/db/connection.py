@@ -229,7 +229,7 @@ def _open(url: URL) -> Engine:
     connect_args: dict[str, Any] = {key: url.query.get(key, value) for key, value in defaults.items()}
     given = url.query.get("options")
     connect_args["options"] = f"{options} {given}" if given else options
-    engine = create_engine(url, connect_args=connect_args, pool_pre_ping=True)
+    engine = create_engine(url, connect_args=connect_args, pool_pre_ping=True, isolation_level="READ COMMITTED")
     from daemon.db import postgres
 
     postgres.limit_waiting(engine, SILENCE_TIMEOUT_S)

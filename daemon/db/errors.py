@@ -36,7 +36,10 @@ _NOT_TO_BE_WRITTEN = (
     " user, give it the state folder: chown -R"
 )
 _WHO_MAY = "it takes the role that evald runs as; for new tables (evald db upgrade) the one that owns the tables"
-MENDING = "stop every daemon, then restore a backup, or move the file away: evald run makes a new one"
+MENDING = (
+    "evald doctor looks through it, and dmesg tells of a disk that only failed to read it: then start again. Else stop"
+    " every daemon, then restore a backup, or move the file away: evald run makes a new one"
+)
 _TRANSIENT = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, exc.DisconnectionError)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -243,6 +244,23 @@ def test_a_home_that_cannot_be_is_named_with_what_to_type(process: Evald, tmp_pa
     assert f"evald: {tmp_path / 'file' / 'below'}" in ran.err
     assert f"{tmp_path / 'file'} is a file, where a folder is wanted" in ran.err
     assert "Errno" not in ran.err
+
+
+@pytest.mark.parametrize(("command", "code"), [("run", 75), ("serve", 75), ("sweep", 2), ("status", 2)])
+def test_a_service_whose_disk_fails_while_it_reads_its_settings_is_started_again(
+    evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, code: int
+) -> None:
+    is_file = Path.is_file
+
+    def fails(path: Path) -> bool:
+        if path.name == "evald.toml":
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", fails)
+    ran = evald(command, "--home", tmp_path)
+    assert ran.code == code
+    assert "evald.toml: Stale file handle" in ran.err
 
 
 def test_an_outdated_database_is_refused_with_the_line_to_type(evald: Evald, past: PastHome) -> None:

@@ -193,6 +193,14 @@ class TestPostgres:
                 assert connection.exec_driver_sql(f"SHOW {name}").scalar() not in ("0", None), name
             assert connection.exec_driver_sql("SHOW TimeZone").scalar() == "UTC"
 
+    def test_transactions_are_of_one_kind_whatever_the_server_begins_otherwise(self, postgres_url: str) -> None:
+        """Moves are compare-and-set: who comes second is to find another state, and not a serialization failure."""
+        database = Database(f"{postgres_url}&options=-c default_transaction_isolation=serializable")
+        for begun in (database.read, database.write):
+            with begun() as connection:
+                assert connection.exec_driver_sql("SHOW transaction_isolation").scalar() == "read committed"
+        database.close()
+
     @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
     def test_a_database_that_cannot_hold_every_text_is_refused_with_what_to_type(
         self, postgres: PostgresServer, encoding: str
