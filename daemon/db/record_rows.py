@@ -7,16 +7,26 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Label, Row, Select, SQLColumnExpression, and_, case, func, select
 
 from daemon.db import samples
-from daemon.db.models import Bundle, Job
+from daemon.db.models import Bundle, Evaluation, Job
 from daemon.db.records import DaemonRecord, DaemonState, EvaluationRecord, JobRecord, Metric, SampleRecord
 from daemon.db.sqlfunctions import now
 from daemon.engine import DeviceState
 
 EVALUATION_FIELDS = set(EvaluationRecord.__dataclass_fields__) - {"samples", "metrics"}
 _DEVICE_KEYS = {"slot", "kind", "name", "uuid"}
+
+
+def what_all_cases_say(job_id: SQLColumnExpression[str]) -> Label[Any]:
+    """`comparison` of a judged job: null where its cases do not agree, or one was not compared."""
+    said = Evaluation.comparison
+    agreed = and_(func.count(said) == func.count(), func.min(said) == func.max(said))
+    found = select(case((agreed, func.min(said)))).where(Evaluation.job_id == job_id)
+    return found.scalar_subquery().label("comparison")
+
+
 JOB_COLUMNS = (
     Job.id.label("job_id"),
     Job.name,
@@ -46,6 +56,7 @@ JOB_COLUMNS = (
     Job.runtime_ms,
     Job.ref_runtime_ms,
     Job.speedup,
+    what_all_cases_say(Job.id),
     Job.queue_ms,
     Job.evaluate_ms,
     Bundle.source_sha256,

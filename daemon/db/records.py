@@ -11,7 +11,7 @@ from typing import Any
 from daemon.engine import DeviceState
 from daemon.evaluation import Evaluation
 from daemon.lifecycle import JobState
-from daemon.verdict import Phase, Side, Verdict
+from daemon.verdict import Comparison, Phase, Side, Verdict
 
 
 @dataclass(frozen=True)
@@ -242,6 +242,7 @@ class JobRecord:
     runtime_ms: float | None
     ref_runtime_ms: float | None
     speedup: float | None
+    comparison: Comparison | None
     queue_ms: float | None
     evaluate_ms: float | None
     source_sha256: str | None

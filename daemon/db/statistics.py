@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Label, Row, SQLColumnExpression, and_, case, desc, func, literal_column, or_, select
+from sqlalchemy import Connection, Label, Row, SQLColumnExpression, case, desc, func, literal_column, or_, select
 
-from daemon.db.models import IS_FINISHED, Bundle, Environment, Evaluation, Job
+from daemon.db.models import IS_FINISHED, Bundle, Environment, Job
+from daemon.db.record_rows import what_all_cases_say
 from daemon.db.sqlfunctions import quantiles, utc_day
 from daemon.db.statistics_records import Standing, StatsRow
 from daemon.errors import OperatorError
@@ -136,13 +137,5 @@ def leaderboard(connection: Connection, problem: str, device_name: str | None, l
     columns = [column for column in best.columns if column.key != "place"]
     ranked = select(rank, *columns).where(best.c.place == 1).subquery()
     in_order = (ranked.c.device_name.is_(None), ranked.c.device_name, ranked.c.rank)
-    statement = select(ranked, _what_all_cases_say(ranked.c.job_id)).where(ranked.c.rank <= limit).order_by(*in_order)
+    statement = select(ranked, what_all_cases_say(ranked.c.job_id)).where(ranked.c.rank <= limit).order_by(*in_order)
     return tuple(Standing(**row._mapping) for row in connection.execute(statement))
-
-
-def _what_all_cases_say(job_id: SQLColumnExpression[str]) -> Label[Any]:
-    """As `Evaluation.comparison` of the judged job: null where its cases do not agree, or one was not compared."""
-    said = Evaluation.comparison
-    agreed = (func.count(said) == func.count(), func.min(said) == func.max(said))
-    found = select(case((and_(*agreed), func.min(said)))).where(Evaluation.job_id == job_id)
-    return found.scalar_subquery().label("comparison")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from daemon.db.records import Glance, JobRecord
 from daemon.lifecycle import JobState
-from daemon.verdict import Verdict
+from daemon.verdict import Comparison, Verdict
 
 _ID = "01a216902c787107a5ff47624549e9fa"
 
@@ -72,6 +72,7 @@ class JobAnswer(BaseModel):
     runtime_ms: float | None = None
     ref_runtime_ms: float | None = None
     speedup: float | None = None
+    comparison: Comparison | None = Field(None, description="Whether the speedup can be told from noise")
     queue_ms: float | None = None
     evaluate_ms: float | None = None
     waits_because: list[str] = Field(default_factory=list, description="Why no daemon has begun it, where one said so")
@@ -104,6 +105,7 @@ class JobAnswer(BaseModel):
             runtime_ms=job.runtime_ms,
             ref_runtime_ms=job.ref_runtime_ms,
             speedup=job.speedup,
+            comparison=job.comparison,
             queue_ms=job.queue_ms,
             evaluate_ms=job.evaluate_ms,
             waits_because=waits_because or [],

@@ -234,18 +234,18 @@ class TestStats:
         assert [(one.rank, one.job_id, one.runtime_ms) for one in board] == [(1, other, 2.0), (1, best, 1.0)]
         assert [one.name for one in history.leaderboard("p", device_name="H200")] == ["b"]
 
-    def test_the_leaderboard_says_whether_a_speedup_can_be_told_from_noise(
+    def test_a_job_and_the_leaderboard_say_whether_a_speedup_can_be_told_from_noise(
         self, repository: Repository, history: History
     ) -> None:
-        def judged_as(name: str, *found: Comparison | None) -> None:
+        def judged_as(name: str, *of_cases: Comparison | None) -> None:
             cases = tuple(
                 passed_case(f"case{number}").model_copy(update={"comparison": said})
-                for number, said in enumerate(found)
+                for number, said in enumerate(of_cases)
             )
             told = published(cases=cases)
             judged(repository, told, name, "p")
-            said = {entry.name: entry.comparison for entry in history.leaderboard("p")}
-            assert said[name] == told.evaluation.comparison
+            for found in (history.leaderboard("p"), history.jobs().jobs):
+                assert {one.name: one.comparison for one in found}[name] == told.evaluation.comparison
 
         judged_as("all", Comparison.FASTER, Comparison.FASTER)
         judged_as("apart", Comparison.FASTER, Comparison.SLOWER)

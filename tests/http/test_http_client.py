@@ -41,7 +41,8 @@ def test_a_kernel_is_compared_in_three_lines(judging: Server) -> None:
         assert result.speedup == pytest.approx(result.ref_runtime_ms / result.runtime_ms, rel=0.2)
         assert client.result(result.job_id).document == result.document
         assert client.job(result.job_id).status == "completed"
-        assert [job.name for job in client.jobs(name="three-lines")] == ["three-lines"]
+        [listed] = client.jobs(name="three-lines")
+        assert (listed.name, listed.document["comparison"]) == ("three-lines", result.comparison)
         assert client.health()["status"] == "healthy"
         assert client.stats("1h")["job_stats"]["passed"] >= 1
 
