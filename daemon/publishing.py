@@ -197,8 +197,7 @@ class Publisher:
         job_id, name = job.job_id, job.name
         evaluation = results.broken(f"evald could not judge this bundle: {reason}")
         result = results.document(self._subject(job), evaluation, datetime.now(UTC))
-        if not self._repository.attach_result(job_id, result):  # it was interrupted before, or another daemon does it
-            result = self._repository.result_of(job_id) or result
+        result = self._repository.attach_result(job_id, result)  # interrupted before, or another daemon does it: theirs
         if not self._has_result(job_id):  # since an attempt before, whose bundle could not be put away
             waiting = self._stage(result, evaluation, job.fence, job.submitter_uid)
             finished_at = datetime.fromisoformat(result["finished_at"])

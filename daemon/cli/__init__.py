@@ -21,11 +21,10 @@ def main() -> int:
 
 def _without_click() -> int:
     """An install of the client alone, which has no command line."""
-    from daemon.cli.pip_commands import evald_itself, pip
+    from daemon.cli.pip_commands import install_all_of_evald
 
     sys.stderr.write(
-        "evald: the command line needs click, a package of Python that is not installed\n"
-        f"  type: {pip(f'install {evald_itself()}')}\n"
+        f"evald: the command line needs click, a package of Python that is not installed\n  {install_all_of_evald()}\n"
     )
     return 2
 

@@ -76,10 +76,10 @@ def _fault(error: Exception, *, as_json: bool) -> int:
 
 def _not_installed(error: ModuleNotFoundError) -> EvaldError:
     """What an install of the client alone lacks."""
-    from daemon.cli.pip_commands import evald_itself, pip
+    from daemon.cli.pip_commands import install_all_of_evald
 
     text = f"this command needs {error.name}, a package of Python that is not installed"
-    return EvaldError(text, hint=f"type: {pip(f'install {evald_itself()}')}")
+    return EvaldError(text, hint=install_all_of_evald())
 
 
 def _call(args: list[str]) -> object:

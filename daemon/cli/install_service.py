@@ -16,7 +16,7 @@ from daemon.cli import screen
 from daemon.cli.commands_to_type import here
 from daemon.cli.complete import folders
 from daemon.cli.options import json_option
-from daemon.cli.pip_commands import evald_itself, pip
+from daemon.cli.pip_commands import evald_itself, install_all_of_evald
 from daemon.errors import OperatorError
 
 CONFIG = "/etc/evald/evald.toml"
@@ -178,7 +178,7 @@ def _program(user: str) -> Path:
     """The console script of this installation."""
     program = Path(sys.executable).parent / "evald"
     if not program.is_file():
-        hint = f"type: {pip(f'install {evald_itself()}')}, then: {program} install-service"
+        hint = f"{install_all_of_evald()}, then: {program} install-service"
         raise OperatorError(f"there is no {program}", hint=hint)
     if not _PLAIN_PATH.fullmatch(str(program)):
         raise OperatorError(f"units cannot name {program}", hint="install evald below a plain path such as /opt/evald")

@@ -18,6 +18,11 @@ def pip(arguments: str) -> str:
     return f"{shlex.quote(sys.executable)} -m pip {arguments}"
 
 
+def install_all_of_evald() -> str:
+    """What to type where the client alone is installed."""
+    return f"type: {pip(f'install {evald_itself()}')}"
+
+
 def evald_itself() -> str:
     """What to tell pip for this very evald: the folder or file that it was installed from, where that is still there.
     Else its name, which an index has to know."""

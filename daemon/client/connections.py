@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
+
+from daemon.addresses import is_loopback
 
 _ONE_EACH = httpx.Limits(max_connections=None)  # every thread that waits holds one
 
@@ -38,24 +39,19 @@ class Connections:
 
     def _open(self) -> httpx.Client:
         # A transport of our own is one that no HTTP_PROXY changes.
-        transport = httpx.HTTPTransport(limits=_ONE_EACH) if is_here(self._url) else None
+        transport = httpx.HTTPTransport(limits=_ONE_EACH) if _is_here(self._url) else None
         return httpx.Client(
             base_url=self._url, headers=self._headers, timeout=self._answer_s, limits=_ONE_EACH, transport=transport
         )
 
 
-def is_here(url: str) -> bool:
-    """Whether this is an address of the machine itself."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def proxy_variable(url: str) -> str | None:
     """The environment variable that names the proxy which `url` is asked for through; None: there is none."""
     parsed = urlsplit(url)
-    if is_here(url) or proxy_bypass(parsed.hostname or ""):
+    if _is_here(url) or proxy_bypass(parsed.hostname or ""):
         return None
     return next((f"{kind.upper()}_PROXY" for kind in (parsed.scheme, "all") if kind in getproxies()), None)
+
+
+def _is_here(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname or "")

@@ -257,18 +257,15 @@ class Repository:
         with self._database.read() as connection:
             return tuple(Lease(**row._mapping) for row in connection.execute(statement))
 
-    def attach_result(self, job_id: str, document: Mapping[str, Any]) -> bool:
-        """Give a broken job the result document it ended without. False when it has one, or is not broken."""
+    def attach_result(self, job_id: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Give a broken job the result document it ended without; the answer is the one that counts, which may be
+        another that it has already. A job that is not broken is left as it is."""
         is_bare = (Job.id == job_id, Job.state == JobState.BROKEN, Job.result_json.is_(None))
         with self._database.write() as connection:
             values = {"result_json": rows.result_text(job_id, document)}
-            return connection.execute(update(Job).where(*is_bare).values(**values)).rowcount == 1
-
-    def result_of(self, job_id: str) -> dict[str, Any] | None:
-        """The result document of a job. None: it has none, or there is no such job."""
-        with self._database.read() as connection:
+            connection.execute(update(Job).where(*is_bare).values(**values))
             text = connection.scalar(select(Job.result_json).where(Job.id == job_id))
-        return None if text is None else json.loads(text)
+        return document if text is None else json.loads(text)
 
     def report_daemon(self, note: DaemonNote) -> bool:
         """Write down that this daemon lives, now by the database's clock. True: its host is drained, so that it shall

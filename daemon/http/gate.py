@@ -6,7 +6,6 @@ Counts are kept in this process alone, and only touched from its event loop.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from daemon import log
+from daemon.addresses import is_loopback
 from daemon.config import Http
 from daemon.errors import OperatorError
 from daemon.http.door import turn_of
@@ -31,18 +31,6 @@ T = TypeVar("T")
 _CALLERS_KEPT = 10_000
 _OF_PROXIES = "1.0"  # what nginx speaks to those behind it, unless told otherwise; it names itself nowhere
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on, or the name in a Host header, is this machine's own."""
-    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    candidate = host if host.count(":") > 1 and not host.startswith("[") else name
-    if candidate.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(candidate).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass

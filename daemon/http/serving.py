@@ -23,6 +23,7 @@ import anyio.to_thread
 import uvicorn
 
 from daemon import log, opening, service
+from daemon.addresses import is_loopback
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -30,7 +31,6 @@ from daemon.db.history import History
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.http.app import make_app
 from daemon.http.connections import Connection
-from daemon.http.gate import is_loopback
 from daemon.http.tokens import Tokens
 from daemon.intake.owner import Owner
 from daemon.notify import Notifier

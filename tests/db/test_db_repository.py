@@ -232,6 +232,15 @@ class TestHold:
         assert history.evaluations(stale.job_id) == ()
         assert repository.publish(current, passed()), "the current lease is not disturbed"
 
+    def test_a_fence_that_a_server_gave_away_twice_keeps_no_lease_of_the_daemon_that_had_it_first(
+        self, repository: Repository
+    ) -> None:
+        """One that has lost what it wrote last: a standby that was promoted, say."""
+        current = leased(repository)
+        with pytest.raises(LostClaim):
+            repository.heartbeat(replace(current, owner="before"), LEASE_S)
+        assert repository.heartbeat(current, LEASE_S)
+
 
 class TestPublish:
     def test_everything_is_kept(self, repository: Repository, history: History) -> None:
@@ -414,10 +423,10 @@ class TestGiveBack:
         self, repository: Repository, database: Database, history: History
     ) -> None:
         lease = leased(repository)
-        assert not repository.attach_result(lease.job_id, {"verdict": "harness_error"})
+        repository.attach_result(lease.job_id, {"verdict": "passed"})
         Repository(database, max_attempts=1).retry(lease, "why")
-        assert repository.attach_result(lease.job_id, {"verdict": "harness_error"})
-        assert not repository.attach_result(lease.job_id, {"verdict": "passed"})
+        assert repository.attach_result(lease.job_id, {"verdict": "harness_error"}) == {"verdict": "harness_error"}
+        assert repository.attach_result(lease.job_id, {"verdict": "passed"}) == {"verdict": "harness_error"}
         found = history.job(lease.job_id)
         assert found is not None
         assert found.document == {"verdict": "harness_error"}

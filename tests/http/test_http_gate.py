@@ -18,7 +18,7 @@ from http_servers import Serve, Server, evald, events
 from service_bundles import wait_for
 
 from daemon.errors import OperatorError
-from daemon.http.gate import Rate, is_loopback
+from daemon.http.gate import Rate
 from daemon.http.page import page_of
 from daemon.http.tokens import Caller, Role, Tokens
 
@@ -276,18 +276,6 @@ def test_who_is_revoked_while_waiting_learns_no_more(serve: Serve, home: Path) -
         assert "revoked" in told["error"]
         assert blocked.result().status_code == 401
         assert them.get(f"/jobs/{followed}/result").status_code == 200, "the job goes on"
-
-
-@pytest.mark.parametrize(
-    ("host", "ours"),
-    [
-        ("127.0.0.1", True), ("127.9.9.9:80", True), ("localhost", True), ("LOCALHOST:1", True), ("::1", True),
-        ("[::1]:8720", True), ("0.0.0.0", False), ("::", False), ("evil.example", False), ("", False),
-        ("localhost.evil.example", False), ("127.0.0.1.evil.example", False), ("10.0.0.1:80", False),
-    ],
-)  # fmt: skip
-def test_which_addresses_are_this_machines_own(host: str, ours: bool) -> None:
-    assert is_loopback(host) is ours
 
 
 def test_a_rate_lets_a_burst_through_and_then_its_share() -> None:
