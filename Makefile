@@ -84,7 +84,7 @@ test-gpu: $(STAMP)
 # fails, or with GUESTS=where-possible (CI) is skipped and says why.
 GUESTS ?= required
 test-guests: $(STAMP) guest-system
-	EVALD_TEST_GUESTS=$(GUESTS) $(BIN)/python -m pytest tests/cgroups tests/power tests/nfs $(ARGS)
+	EVALD_TEST_GUESTS=$(GUESTS) $(BIN)/python -m pytest -n 2 --dist loadfile tests/cgroups tests/power tests/nfs $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
