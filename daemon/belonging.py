@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from daemon import fsio, log
-from daemon.errors import OperatorError
+from daemon.errors import HarnessError, OperatorError
 from daemon.paths import Paths
 
 _CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP)
@@ -50,6 +50,35 @@ def require_own(paths: Paths, database_id: str, database_name: str) -> None:
         hint="set `database` (or `state`) as the other daemons of this inbox have it; where that database is gone for"
         f" good and none of its daemons runs, type: rm {shlex.quote(str(place))}",
     )
+
+
+def require_bundles(paths: Paths, database_id: str, database_name: str, unfinished: int) -> None:
+    """Raise `HarnessError` where a database has `unfinished` jobs, and neither their bundles are where this host has
+    seen the inbox before, nor what a daemon writes beside every inbox: its file system is not mounted, and jobs without
+    bundles would end as our fault. Raises `OSError`.
+    """
+    place = paths.database_id
+    if not unfinished or not _has_seen(paths) or place.exists() or any(paths.work.iterdir()):
+        return
+    raise HarnessError(
+        f"{database_name} has {unfinished} unfinished job{'s' if unfinished > 1 else ''}, and nothing of them is here:"
+        f" {paths.work} is empty and {place} is missing. A file system may not be mounted",
+        hint="mount it, or set `inbox` as the other daemons of this database have it; where those bundles are gone for"
+        f" good, type: echo {database_id} > {shlex.quote(str(place))}",
+    )
+
+
+def remember(paths: Paths) -> None:
+    """From now on this host has seen the inbox. Raises `OSError`."""
+    if not _has_seen(paths):
+        fsio.write_atomic(paths.seen_inbox, os.fsencode(paths.inbox))
+
+
+def _has_seen(paths: Paths) -> bool:
+    try:
+        return paths.seen_inbox.read_bytes() == os.fsencode(paths.inbox)
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from daemon import belonging, log, results
 from daemon.config import Settings
@@ -72,7 +72,8 @@ def _database_ready(
 
 
 def _move_in(settings: Settings, home: ExitStack) -> None:
-    """Where other hosts may share the inbox it stays with its database; else with those that are at work."""
+    """Where other hosts may share the inbox it stays with its database; else with those that are at work. Raises
+    `HarnessError` where the bundles of its jobs are out of sight."""
     mount = mount_of(settings.paths.database_id.parent)
     database = Database(settings.database_url)
     try:
@@ -80,10 +81,13 @@ def _move_in(settings: Settings, home: ExitStack) -> None:
         if history.is_new() and results.are_any(settings.paths):
             log.story("the database is new, although there are results of an earlier one", level=30)
         whose = (settings.paths, history.database_id(), database.name)
+        belonging.require_bundles(*whose, unfinished=sum(history.unfinished_by_submitter().values()))
         if mount is not None and mount.is_network:
             belonging.require_own(*whose)
         else:
             home.enter_context(belonging.held(*whose))
+        with suppress(OSError):  # a full disk: it is only not noticed when the inbox is not mounted
+            belonging.remember(settings.paths)
     finally:
         database.close()
 

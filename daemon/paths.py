@@ -60,6 +60,11 @@ class Paths:
         return self.inbox.parent / "database-id"
 
     @property
+    def seen_inbox(self) -> Path:
+        """Names the inbox that daemons of this state have found mounted; `daemon.belonging`."""
+        return self.state / "seen-inbox"
+
+    @property
     def outbox(self) -> Path:
         """Complete results that the database has not acknowledged yet."""
         return self.results / ".outbox"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from daemon.config import Settings
 from daemon.db.connection import Database
 from daemon.db.records import NewJob
 from daemon.db.repository import Repository
-from daemon.errors import OperatorError
+from daemon.errors import HarnessError, OperatorError
 from daemon.intake.names import make_job_id
 from daemon.mounts import Mount
 from daemon.paths import Paths
@@ -216,3 +218,49 @@ def test_a_new_database_beside_old_results_is_told(
         assert is_told(), "a server that has not heard of it"
     finally:
         log.LOGGER.propagate = before
+
+
+def test_a_daemon_whose_inbox_is_not_mounted_waits_for_it_and_no_job_loses_an_attempt(tmp_path: Path) -> None:
+    share, elsewhere = tmp_path / "share", tmp_path / "mounted elsewhere"
+    settings = Settings(home=share / "evald", state=tmp_path / "state", engine="rehearsal")
+    with opening.opened(settings):
+        pass
+    database = Database(settings.database_url)
+    job_id = make_job_id()
+    Repository(database).register(NewJob(job_id, "a", f"a@gpu1-boot-1-{job_id}", 1000, datetime.now(UTC), 10))
+    (settings.paths.work / f"a@gpu1-boot-1-{job_id}").write_text("{}")
+    share.rename(elsewhere)
+    share.mkdir()
+    with (
+        pytest.raises(HarnessError, match="1 unfinished job, and nothing") as refused,
+        opening.opened(settings),
+    ):
+        pytest.fail("it started")
+    shutil.rmtree(share)
+    elsewhere.rename(share)
+    with opening.opened(settings):
+        pass
+
+    shutil.rmtree(share)
+    with pytest.raises(HarnessError, match="may not be mounted"), opening.opened(settings):
+        pytest.fail("it started")
+    typed = str(refused.value.hint).rpartition("type: ")[2]
+    subprocess.run(["sh", "-c", typed], check=True)
+    with opening.opened(settings):
+        pass
+    assert Repository(database).lease(job_id, "me", 30).attempt == 1
+    database.close()
+
+
+def test_a_database_that_was_restored_to_a_new_home_finds_its_bundles_missing_and_starts(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", engine="rehearsal")
+    with opening.opened(settings):
+        pass
+    database = Database(settings.database_url)
+    Repository(database).register(NewJob(make_job_id(), "a", "a@b", 1000, datetime.now(UTC), 10))
+    database.close()
+    restored = Settings(home=tmp_path / "restored", engine="rehearsal")
+    restored.paths.create()
+    shutil.copy(settings.paths.state / "evald.sqlite3", restored.paths.state)
+    with opening.opened(restored):
+        pass
