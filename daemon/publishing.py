@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from daemon import failpoints, log, results
 from daemon.config import Settings
@@ -196,7 +197,7 @@ class Publisher:
         """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
         job_id, name = job.job_id, job.name
         evaluation = results.broken(f"evald could not judge this bundle: {reason}")
-        result = results.document(self._subject(job), evaluation, datetime.now(UTC))
+        result: Mapping[str, Any] = results.document(self._subject(job), evaluation, datetime.now(UTC))
         result = self._repository.attach_result(job_id, result)  # interrupted before, or another daemon does it: theirs
         if not self._has_result(job_id):  # since an attempt before, whose bundle could not be put away
             waiting = self._stage(result, evaluation, job.fence, job.submitter_uid)
