@@ -65,8 +65,9 @@ class Sandbox(_Section):
         64 * 1024,
         description="How much of stdout and of stderr is kept, bytes: so much of the beginning, and as much of the end",
     )
-    uid_base: Annotated[int, Field(gt=0, le=2**32 - 2 - 4000)] = Field(
-        61_000, description="First of the 4000 user ids that cells run under when evald runs as root"
+    uid_base: Annotated[int, Field(ge=1000, le=2**32 - 2 - 4000)] = Field(
+        61_000,
+        description="First of the 4000 user ids that cells run under when evald runs as root, none of which is a user's",
     )
     spare_cells: Annotated[int, Field(ge=0, le=2)] = Field(
         2,

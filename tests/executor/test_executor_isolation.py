@@ -107,6 +107,9 @@ def probe(secret):
     attempt("lockf", lambda: fcntl.lockf(shared, fcntl.LOCK_SH | fcntl.LOCK_NB))
     print("locks=" + str(sum(str(os.stat(os.__file__).st_ino) in line for line in open("/proc/locks"))))
     os.close(shared)
+    pages, told = ctypes.create_string_buffer(8192), ctypes.create_string_buffer(b"?")
+    page = ctypes.c_void_p(ctypes.addressof(pages) + 4095 & ~4095)
+    attempt("mincore", lambda: (syscall(27, page, 4096, told), told.value))
     attempt("memfd_secret", lambda: syscall(447, 0))
     attempt("pressure", lambda: open("/proc/pressure/cpu", "r+").write("some 500000 1000000"))
     attempt("socketpair tipc", lambda: socket.socketpair(30, socket.SOCK_STREAM))
@@ -251,6 +254,11 @@ def test_a_call_whose_purpose_cannot_be_told_does_not_exist(report: dict[str, st
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
 def test_locks_succeed_and_are_none_for_files_are_the_hosts(report: dict[str, str]) -> None:
     assert (report["flock"], report["lockf"], report["locks"]) == ("allowed:None", "allowed:None", "0")
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
+def test_what_is_in_memory_is_not_told_and_nobody_who_asks_for_an_address_is_refused(report: dict[str, str]) -> None:
+    assert report["mincore"] == "allowed:(0, b'?')"
 
 
 def test_the_kernel_watches_no_pressure_for_a_cell(report: dict[str, str]) -> None:

@@ -14,8 +14,8 @@ So does locking: a lock is the file's, whoever may only read it, and a cell sees
 cells, which it could keep waiting, or tell something by what it has locked. Asking for locks, leases and notes of
 changes is refused. Of memory that the kernel itself cannot see there is none.
 A filter of the cell's own is refused: a call that waits for somebody's answer to it can neither be frozen nor
-stopped. So is asking what of a file is in memory, and having it leave that: pages of files that all cells see would
-carry messages.
+stopped. Asking what of a file is in memory is refused or tells nothing, and having it leave that does nothing: pages of
+files that all cells see would carry messages.
 Filters of sockets are refused: the kernel translates them, and of memory for what it translates the whole host has one
 limit, beyond which nobody without privileges gets a filter of system calls, no cell either.
 Setting the limit of core files succeeds and does nothing: at any other than `confine` has set, whoever may only lower
@@ -148,6 +148,7 @@ _IDLE: dict[str, tuple[int, int]] = {
     "fdatasync": (75, 83),
     "sync_file_range": (277, 84),
     "flock": (73, 32),
+    "mincore": (27, 232),  # which some libraries ask whether an address is one
 }
 # Calls that do not exist in a cell, and from which number on: those up to Linux 6.18 have been looked at.
 _ABSENT = {"clone3": 435, "openat2": 437}
