@@ -67,7 +67,8 @@ class Sandbox(_Section):
     )
     uid_base: Annotated[int, Field(ge=1000, le=2**32 - 2 - 4000)] = Field(
         61_000,
-        description="First of the 4000 user ids that cells run under when evald runs as root, none of which is a user's",
+        description="First of the 4000 user ids that cells run under when evald runs as root, none of which is a "
+        "user's",
     )
     spare_cells: Annotated[int, Field(ge=0, le=2)] = Field(
         2,
