@@ -57,12 +57,12 @@ def require_bundles(paths: Paths, database_id: str, database_name: str, unfinish
     seen the inbox before, nor what a daemon writes beside every inbox: its file system is not mounted, and jobs without
     bundles would end as our fault. Raises `OSError`.
     """
-    place = paths.database_id
-    if not unfinished or not _has_seen(paths) or place.exists() or any(paths.work.iterdir()):
+    place, work = paths.database_id, paths.work
+    if not unfinished or not _has_seen(paths) or place.exists() or (work.is_dir() and any(work.iterdir())):
         return
     raise HarnessError(
         f"{database_name} has {unfinished} unfinished job{'s' if unfinished > 1 else ''}, and nothing of them is here:"
-        f" {paths.work} is empty and {place} is missing. A file system may not be mounted",
+        f" {work} is empty and {place} is missing. A file system may not be mounted",
         hint="mount it, or set `inbox` as the other daemons of this database have it; where those bundles are gone for"
         f" good, type: echo {database_id} > {shlex.quote(str(place))}",
     )

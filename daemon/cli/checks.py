@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon import access, mounts, results, room
+from daemon import access, belonging, mounts, results, room
 from daemon.cli import figures, installed, refused
 from daemon.cli.check import Check, Status
 from daemon.cli.judging import owner_of
@@ -44,6 +44,7 @@ def all_checks(loaded: LoadedSettings) -> Iterator[Check]:
     yield from _free_space(settings)
     yield (database := _database(settings))
     if database.status is Status.OK:
+        yield from _bundles(settings)
         yield from _neighbours(settings)
     yield from _devices(settings)
 
@@ -237,6 +238,19 @@ def _opened(database: Database) -> Check:
     if database.is_sqlite and not database.looked_through(_LOOK_S):
         found = f"{found}; too large to be looked through here"
     return Check("database", Status.OK, found)
+
+
+def _bundles(settings: Settings) -> Iterator[Check]:
+    """Those of the jobs that have not ended, where a daemon would not start without them."""
+    from daemon.cli import store
+
+    with suppress(OperatorError, HarnessError, OSError), store.history_if_any(settings) as history:
+        if history is not None:
+            unfinished = sum(history.unfinished_by_submitter().values())
+            try:
+                belonging.require_bundles(settings.paths, history.database_id(), "the database", unfinished)
+            except HarnessError as error:
+                yield Check("bundles", Status.FAIL, error.message, error.hint)
 
 
 def _neighbours(settings: Settings) -> Iterator[Check]:

@@ -10,19 +10,20 @@ from types import SimpleNamespace
 import pytest
 
 import daemon
-from daemon import access, mounts
+from daemon import access, belonging, mounts
 from daemon.cli import checks, installed
 from daemon.cli.check import Check, Status
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
-from daemon.db.records import DaemonNote
+from daemon.db.records import DaemonNote, NewJob
 from daemon.db.repository import Repository
 from daemon.engine import DeviceState
 from daemon.executor import baseline
 from daemon.executor.baseline import Baseline, Drift, Identity
 from daemon.executor.control import Figures
 from daemon.executor.devices import CPU
+from daemon.intake.names import make_job_id
 from daemon.intake.owner import Owner
 
 
@@ -225,6 +226,20 @@ def test_the_doctor_reads_the_kernel_types_without_which_no_daemon_starts(tmp_pa
     (tmp_path / "types" / "mine.py").write_text("SPEC = {}\n", "utf-8")
     [fine] = checks._kernel_types(settings)
     assert fine.status is Status.OK and "mine" in fine.message
+
+
+def test_the_doctor_tells_of_an_inbox_that_is_not_mounted(settings: Settings) -> None:
+    assert list(checks._bundles(settings)) == []
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    Repository(database).register(NewJob(make_job_id(), "a", "a@b", 1000, datetime.now(UTC), 10))
+    database.close()
+    assert list(checks._bundles(settings)) == [], "no daemon has been here"
+    belonging.remember(settings.paths)
+    settings.paths.work.rmdir()
+    [missing] = checks._bundles(settings)
+    assert missing.status is Status.FAIL and "may not be mounted" in missing.message
+    assert missing.hint is not None and f"> {settings.paths.database_id}" in missing.hint
 
 
 def test_daemons_that_share_a_device_of_this_host_are_warned_of(settings: Settings) -> None:
