@@ -174,8 +174,9 @@ class Database:
 
 
 def shown(url: URL) -> str:
-    """For people: no password, wherever it stands."""
-    return url.difference_update_query(_SECRETS).render_as_string(hide_password=True)
+    """For people, who may paste it for psql: no driver, and no password, wherever it stands."""
+    plain = url.difference_update_query(_SECRETS).set(drivername=url.get_backend_name())
+    return plain.render_as_string(hide_password=True)
 
 
 def normalised(url: str) -> URL:
