@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,23 +28,41 @@ from daemon.executor.wiring import CannotWire
 _WORSE = 8.0
 _COARSER_THAN_FLOAT64 = 1e-12
 _LARGEST_CALLS_BYTES = 1 << 30
+# Elements far smaller than the rest are looked at by themselves where there are many, and those far smaller than these.
+_FAR_SMALLER = 1 / 32
+_MANY = 1 / 32
+_LAYERS = 8
+_WORSE_WHERE_SMALL = 64.0  # the exponential of a large number errs ten times as much in one library as in another
+_TOLD_APART = 1e-3  # how exact the reference must be there: what cancels out is noise on both sides
 _TINY = torch.finfo(torch.float64).tiny
 _LARGEST = torch.finfo(torch.float64).max
 
 
 @dataclass(frozen=True)
 class _Gap:
-    """Over all elements that are finite in the exact answer: the largest error, and sums of squares of errors and of
-    the answer, in one unit."""
+    """Over all elements that are finite in the exact answer, or the small ones of them: the largest error, and sums of
+    squares of errors and of the answer, in one unit."""
 
     max_abs: float
     squares: float
     exact_squares: float
+    unit: float = 1.0
+    count: int = 0
 
     @property
     def relative_rms(self) -> float:
         """Root mean square of the error over that of the exact answer; as it is where that is zero."""
         return min(math.sqrt(self.squares / max(self.exact_squares, _TINY)), _LARGEST)
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the error."""
+        return math.sqrt(self.squares / max(self.count, 1)) * self.unit
+
+    @property
+    def exact_rms(self) -> float:
+        """Root mean square of the exact answer."""
+        return math.sqrt(self.exact_squares / max(self.count, 1)) * self.unit
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,16 @@ class _Gaps:
     def excess(self) -> float:
         """Beyond 1, it is less exact than an honest computation."""
         return self.ours.relative_rms / _allowed(self.theirs.relative_rms, self.rounding)
+
+    @property
+    def far_worse(self) -> bool:
+        """Of elements that are small: coarser than any order of sums or choice of functions makes them."""
+        floor = _floor(self.rounding)
+        return (
+            self.theirs.relative_rms < _TOLD_APART
+            and self.ours.relative_rms > _WORSE_WHERE_SMALL * max(self.theirs.relative_rms, floor)
+            and self.ours.rms > floor  # less is what adding one to it and taking it away costs
+        )
 
 
 @dataclass(frozen=True)
@@ -135,9 +163,10 @@ def against_exact(known: Numerics, call: TimedCall, exact: Export, deadline: flo
     except (CellFailed, CannotWire) as problem:
         return known.model_copy(update={"note": f"the reference cannot be run in float64: {problem}"[:500]})
     gaps = [
-        _Gaps(_gap(ours, wanted), _gap(theirs, wanted), torch.finfo(ours.dtype).eps)
+        gap
         for ours, theirs, wanted in zip(call.candidate, call.reference, answers, strict=True)
         if _is_rounded(ours) and ours.numel() and wanted.dtype is _exact_dtype(theirs.dtype)
+        for gap in _gaps(ours, theirs, wanted)
     ]
     nothing = _Gaps(_Gap(0.0, 0.0, 0.0), _Gap(0.0, 0.0, 0.0), known.rounding)
     worst = max(gaps, key=lambda gap: gap.excess, default=nothing)
@@ -200,20 +229,51 @@ def _exactly(tensor: torch.Tensor) -> torch.Tensor:
     return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).to(torch.float64)
 
 
-def _gap(answer: torch.Tensor, exact: torch.Tensor) -> _Gap:
+def _gaps(ours: torch.Tensor, theirs: torch.Tensor, exact: torch.Tensor) -> Iterator[_Gaps]:
+    """Of all elements of an output; and of those that are far smaller, where the candidate is far worse there.
+
+    A few large rows, or a mask's -1e9, are nearly all of a root mean square, and what becomes of the others does not
+    show in it.
+    """
+    rounding = torch.finfo(ours.dtype).eps
+    whole = _Gaps(_gap(ours, exact), _gap(theirs, exact), rounding)
+    yield whole
+    bound, all_of_them = whole.theirs.exact_rms * _FAR_SMALLER, whole.theirs.count
+    for _ in range(_LAYERS):
+        if _count_small(exact, bound) < all_of_them * _MANY:
+            return
+        small = _Gaps(_gap(ours, exact, bound), _gap(theirs, exact, bound), rounding)
+        if small.far_worse:
+            yield small
+        bound = small.theirs.exact_rms * _FAR_SMALLER
+
+
+def _count_small(exact: torch.Tensor, bound: float) -> int:
+    return sum(int(torch.count_nonzero(_small(_exactly(wanted), bound))) for (wanted,) in pieces(exact))
+
+
+def _small(exact: torch.Tensor, bound: float) -> torch.Tensor:
+    return (exact.abs() <= bound) & (exact != 0)
+
+
+def _gap(answer: torch.Tensor, exact: torch.Tensor, bound: float | None = None) -> _Gap:
+    """`bound`: of elements no larger than that, and not zero."""
+
+    def counted(wanted: torch.Tensor) -> torch.Tensor:
+        return wanted.isfinite() if bound is None else _small(wanted, bound)
+
+    def known(wanted: torch.Tensor) -> torch.Tensor:
+        return torch.where(counted(wanted), wanted, 0.0)
+
     # In units of the largest: squares of what is very large or small are no numbers any more.
-    unit = max((float(_known(wanted).abs().max()) for (wanted,) in pieces(exact)), default=0.0) or 1.0
-    largest, squares, exact_squares = 0.0, 0.0, 0.0
-    for got, wanted in pieces(answer, exact):
-        known = _known(wanted)
-        error = torch.where(_exactly(wanted).isfinite(), _exactly(got) - known, 0.0)
+    unit = max((float(known(_exactly(wanted)).abs().max()) for (wanted,) in pieces(exact)), default=0.0) or 1.0
+    largest, squares, exact_squares, count = 0.0, 0.0, 0.0, 0
+    for got, piece in pieces(answer, exact):
+        wanted = _exactly(piece)
+        chosen = counted(wanted)
+        error = torch.where(chosen, _exactly(got) - known(wanted), 0.0)
         largest = max(largest, float(error.nan_to_num(_LARGEST**0.25).abs().max()))
         squares += float((error / unit).nan_to_num(_LARGEST**0.25).square().sum())
-        exact_squares += float((known / unit).square().sum())
-    return _Gap(largest, squares, exact_squares)
-
-
-def _known(exact: torch.Tensor) -> torch.Tensor:
-    """Where it is finite."""
-    wanted = _exactly(exact)
-    return torch.where(wanted.isfinite(), wanted, 0.0)
+        exact_squares += float((known(wanted) / unit).square().sum())
+        count += int(torch.count_nonzero(chosen))
+    return _Gap(largest, squares, exact_squares, unit, count)

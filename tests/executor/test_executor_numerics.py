@@ -208,3 +208,63 @@ def test_complex_answers_are_measured_as_well() -> None:
     shown = against_exact(spread_of([honest], [coarse]), TimedCall({}, [coarse], [honest]), known, 0.0)
     assert shown.max_abs_spread > 1e-3
     assert labels(shown) == ["nondeterministic", "less_exact"]
+
+
+def told(candidate: torch.Tensor, reference: torch.Tensor, exact: torch.Tensor) -> list[str]:
+    known: Any = Known(exact)
+    call = TimedCall({}, [candidate], [reference])
+    return labels(against_exact(spread_of([candidate], [candidate]), call, known, 0.0))
+
+
+def product(scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two factors; the rows of the first are as large as `scale` says."""
+    random = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(128, 128, generator=random) for _ in range(2))
+    return first * scale[:, None], second
+
+
+@pytest.mark.parametrize("sizes", [(1e3,), (1e6, 1e2), (1e9, 1e6, 1e3, 1.0)], ids=["one", "two", "four"])
+def test_large_rows_do_not_hide_how_coarse_the_others_are(sizes: tuple[float, ...]) -> None:
+    scale = torch.full((128,), 1e-3)
+    scale[: len(sizes)] = torch.tensor(sizes)
+    first, second = product(scale)
+    exact, honest = first.double() @ second.double(), first @ second
+    coarse = (first.bfloat16() @ second.bfloat16()).float()
+    coarse[: len(sizes)] = honest[: len(sizes)]
+    assert told(coarse, honest, exact) == ["less_exact"]
+    other_order = (first.flip(1) @ second.flip(0)).contiguous()
+    assert told(other_order, honest, exact) == []
+
+
+def test_what_is_masked_does_not_hide_how_coarse_the_rest_is() -> None:
+    first, second = product(torch.ones(128))
+    masked = torch.ones(128, 128, dtype=torch.bool).tril()
+    exact, honest, coarse, other_order = (
+        answer.masked_fill(masked, -1e9)
+        for answer in (
+            first.double() @ second.double(),
+            first @ second,
+            (first.bfloat16() @ second.bfloat16()).float(),
+            first.flip(1) @ second.flip(0),
+        )
+    )
+    assert told(coarse, honest, exact) == ["less_exact"]
+    assert told(other_order, honest, exact) == []
+
+
+def test_small_elements_of_honest_functions_are_not_less_exact() -> None:
+    """Exponentials by powers of two, logarithms of one and a little, what cancels out, what is flushed to zero."""
+    x = torch.randn(200, 500, generator=torch.Generator().manual_seed(0)) * 12
+    low = x - x.amax(1, keepdim=True)
+    powers = torch.exp2(low * 1.4426950408889634)
+    softmax = powers / powers.sum(1, keepdim=True)
+    assert told(softmax, x.softmax(1), x.double().softmax(1)) == []
+    naive, exact = torch.log(1 + torch.exp(x)), torch.nn.functional.softplus(x.double(), threshold=100)
+    assert told(naive, torch.nn.functional.softplus(x, threshold=100), exact) == []
+    inverse, spread = torch.linalg.inv(torch.eye(64) * 4 + x[:64, :64] / 50), torch.eye(64) * 4 + x[:64, :64] / 50
+    assert told(inverse.T.contiguous().T @ spread, inverse @ spread, inverse.double() @ spread.double()) == []
+    tiny = x.abs() * 1e-40
+    tiny[0] = 1.0
+    flushed = tiny.clone()
+    flushed[1:] = 0.0
+    assert told(flushed, tiny, tiny.double()) == []
