@@ -95,6 +95,8 @@ def probe(secret):
     attempt("io_setup", lambda: syscall(206, 1, ctypes.byref(ctypes.c_ulong())))
     attempt("inotify", lambda: syscall(294, 0))
     attempt("mq_open", lambda: syscall(240, b"q", os.O_CREAT | os.O_RDWR, 0o600, 0))
+    attempt("message queue", lambda: syscall(68, 0, 0o1600))
+    attempt("landlock", lambda: syscall(444, struct.pack("QQ", 0, 3), 16, 0))
     disk = os.open("/usr", os.O_RDONLY)
     for name, number in (("sync", 162), ("syncfs", 306), ("fsync", 74), ("fdatasync", 75), ("sync_file_range", 277)):
         attempt(name, lambda: syscall(number, disk, 0, 0, 0))
@@ -227,6 +229,8 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "io_setup",
         "inotify",
         "mq_open",
+        "message queue",
+        "landlock",
         "f_setsig",
         "f_getlk",
         "f_setlease",

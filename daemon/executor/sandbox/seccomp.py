@@ -16,6 +16,9 @@ changes is refused. Of memory that the kernel itself cannot see there is none.
 A filter of the cell's own is refused: a call that waits for somebody's answer to it can neither be frozen nor
 stopped. Asking what of a file is in memory is refused or tells nothing, and having it leave that does nothing: pages of
 files that all cells see would carry messages.
+What the kernel frees later than asked to, in a worker that stands in no group, is refused: the rules of Landlock, when
+the last file is closed that somebody under them has opened (some thousand of which made another side's calls ten times
+as long), and System V's messages, when a cell has ended, beside the next bundle (three seconds for ten million of them).
 Filters of sockets are refused: the kernel translates them, and of memory for what it translates the whole host has one
 limit, beyond which nobody without privileges gets a filter of system calls, no cell either.
 Setting the limit of core files succeeds and does nothing: at any other than `confine` has set, whoever may only lower
@@ -107,6 +110,10 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "inotify_init1": (294, 26),
     "mq_open": (240, 180),
     "mq_notify": (244, 184),
+    "msgget": (68, 186),
+    "landlock_create_ruleset": (444, 444),
+    "landlock_add_rule": (445, 445),
+    "landlock_restrict_self": (446, 446),
     "add_key": (248, 217),
     "request_key": (249, 218),
     "keyctl": (250, 219),
