@@ -95,6 +95,7 @@ def probe(secret):
     attempt("io_setup", lambda: syscall(206, 1, ctypes.byref(ctypes.c_ulong())))
     attempt("inotify", lambda: syscall(294, 0))
     attempt("mq_open", lambda: syscall(240, b"q", os.O_CREAT | os.O_RDWR, 0o600, 0))
+    attempt("memory policy", lambda: syscall(237, 0, 0, 0, 0, 0, 0))
     attempt("message queue", lambda: syscall(68, 0, 0o1600))
     attempt("landlock", lambda: syscall(444, struct.pack("QQ", 0, 3), 16, 0))
     disk = os.open("/usr", os.O_RDONLY)
@@ -229,6 +230,7 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "io_setup",
         "inotify",
         "mq_open",
+        "memory policy",
         "message queue",
         "landlock",
         "f_setsig",

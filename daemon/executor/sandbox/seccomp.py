@@ -146,6 +146,8 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "personality": (135, 92),
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
+    "mbind": (237, 235),
+    "set_mempolicy_home_node": (450, 450),
 }
 # Calls that do nothing, and succeed.
 _IDLE: dict[str, tuple[int, int]] = {
