@@ -67,7 +67,8 @@ def command(
     BEST and MEDIAN are runtimes of passed jobs, whatever they ran on, SPEEDUP is their best one, JUDGED IN the mean
     of what judging took, QUEUED the median of the waits before it.
 
-    With --problem, COMPARED says whether a kernel's speedup over its reference can be told from noise.
+    With --problem, COMPARED says whether a kernel's speedup over its reference can be told from noise. Kernels whose
+    answers were compared with nothing come last.
     """
     from daemon.cli import store
 

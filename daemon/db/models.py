@@ -12,12 +12,14 @@ from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
+    ColumnElement,
     ForeignKey,
     Index,
     LargeBinary,
     MetaData,
     String,
     UniqueConstraint,
+    func,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column
@@ -345,3 +347,9 @@ class Event(Base):
     detail: Mapped[str | None]
 
     __table_args__ = (Index("ix_event_job_id", "job_id", "id"),)
+
+
+def had_no_reference() -> ColumnElement[bool]:
+    """Whether nobody has looked at a job's answers: it is ranked behind those whose answers were compared, for a
+    kernel that does nothing is the fastest."""
+    return func.coalesce(Job.kind, "") == "evaluate"

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, CursorResult, Select, delete, func, literal, select
 
 from daemon.db.connection import Database
-from daemon.db.models import Bundle, Environment, Evaluation, Event, Job
+from daemon.db.models import Bundle, Environment, Evaluation, Event, Job, had_no_reference
 from daemon.db.records import CleanupReport
 from daemon.db.sqlfunctions import now
 from daemon.lifecycle import JobState
@@ -76,7 +76,7 @@ def _best(keep_best: int) -> Select[str]:
     times of different devices are not compared."""
     group = func.coalesce(literal("problem ") + Job.problem, literal("name ") + Job.name)
     # NULLs sort first on SQLite and last on Postgres, so say it.
-    order = (Job.runtime_ms.is_(None), Job.runtime_ms, Job.finished_at, Job.id)
+    order = (Job.runtime_ms.is_(None), had_no_reference(), Job.runtime_ms, Job.finished_at, Job.id)
     place = func.row_number().over(partition_by=(group, Environment.device_name), order_by=order).label("place")
     passed = select(Job.id, place).outerjoin(Environment, Environment.id == Job.environment_id)
     ranked = passed.where(Job.verdict == Verdict.PASSED).subquery()

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Label, Row, SQLColumnExpression, case, desc, func, literal_column, or_, select
 
-from daemon.db.models import IS_FINISHED, Bundle, Environment, Job
+from daemon.db.models import IS_FINISHED, Bundle, Environment, Job, had_no_reference
 from daemon.db.record_rows import what_all_cases_say
 from daemon.db.sqlfunctions import quantiles, utc_day
 from daemon.db.statistics_records import Standing, StatsRow
@@ -112,7 +112,7 @@ def _row(row: Row[*tuple[Any, ...]]) -> StatsRow:
 
 def leaderboard(connection: Connection, problem: str, device_name: str | None, limit: int) -> tuple[Standing, ...]:
     """See `History.leaderboard`."""
-    by_time = (Job.runtime_ms, Job.finished_at, Job.id)
+    by_time = (had_no_reference(), Job.runtime_ms, Job.finished_at, Job.id)
     of_one = (Environment.device_name, Job.name, Job.submitter_uid)
     place = func.row_number().over(partition_by=of_one, order_by=by_time)
     is_ranked = (IS_FINISHED, Job.problem == problem, Job.verdict == Verdict.PASSED, Job.runtime_ms.is_not(None))
@@ -125,6 +125,7 @@ def leaderboard(connection: Connection, problem: str, device_name: str | None, l
         Environment.device_name,
         Bundle.source_sha256,
         Job.finished_at,
+        had_no_reference().label("is_behind"),
         place.label("place"),
     )
     passed = passed.join(Bundle, Bundle.id == Job.id).outerjoin(Environment, Environment.id == Job.environment_id)
@@ -132,9 +133,9 @@ def leaderboard(connection: Connection, problem: str, device_name: str | None, l
     if device_name is not None:
         passed = passed.where(Environment.device_name == device_name)
     best = passed.subquery()
-    order = (best.c.runtime_ms, best.c.finished_at, best.c.job_id)
+    order = (best.c.is_behind, best.c.runtime_ms, best.c.finished_at, best.c.job_id)
     rank = func.row_number().over(partition_by=best.c.device_name, order_by=order).label("rank")
-    columns = [column for column in best.columns if column.key != "place"]
+    columns = [column for column in best.columns if column.key not in ("place", "is_behind")]
     ranked = select(rank, *columns).where(best.c.place == 1).subquery()
     in_order = (ranked.c.device_name.is_(None), ranked.c.device_name, ranked.c.rank)
     statement = select(ranked, what_all_cases_say(ranked.c.job_id)).where(ranked.c.rank <= limit).order_by(*in_order)

@@ -24,14 +24,17 @@ from daemon.verdict import Comparison, Verdict
 
 
 def judged(
-    repository: Repository, told: Published | None, name: str = "vec_add", problem: str | None = None, uid: int = 1000
+    repository: Repository,
+    told: Published | None,
+    name: str = "vec_add",
+    problem: str | None = None,
+    uid: int = 1000,
+    kind: str = "compare",
 ) -> str:
     """A job with this result (None: waiting); its id."""
     job = new_job(name, submitter_uid=uid)
     repository.register(job)
-    repository.describe(
-        job.job_id, Description(kind="compare", kernel_type="triton", problem=problem, labels={"run": name})
-    )
+    repository.describe(job.job_id, Description(kind=kind, kernel_type="triton", problem=problem, labels={"run": name}))
     if told is not None:
         lease = repository.lease(job.job_id, "me", 60)
         assert lease is not None
@@ -262,6 +265,20 @@ class TestStats:
         board = history.leaderboard("p")
         assert [(one.job_id, one.submitter_uid) for one in board] == [(namesake, 1001), (mine, 1000)]
 
+    def test_nobody_takes_the_place_of_a_kernel_by_one_whose_answers_nobody_looked_at(
+        self, repository: Repository, history: History
+    ) -> None:
+        judged(repository, passed(mean_ms=2.0), "slow", "p")
+        judged(repository, passed(mean_ms=1.0), "fast", "p")
+        judged(repository, passed(mean_ms=0.1), "nothing", "p", kind="evaluate")
+        judged(repository, passed(mean_ms=0.1), "fast", "p", kind="evaluate")
+        board = history.leaderboard("p")
+        assert [(one.rank, one.name, one.runtime_ms) for one in board] == [
+            (1, "fast", 1.0),
+            (2, "slow", 2.0),
+            (3, "nothing", 0.1),
+        ]
+
     def test_times_of_different_devices_are_ranked_apart(self, repository: Repository, history: History) -> None:
         for device, name, mean_ms in (
             ("A", "x", 1.0),
@@ -299,6 +316,16 @@ class TestCleanup:
         assert history.evaluations(slow) == ()
         assert repository.cleanup(timedelta(days=30), 1).job_ids == ()
         assert set(repository.cleanup(timedelta(days=30), 0).job_ids) == {best, nameless}
+
+    def test_what_was_compared_with_something_stays_rather_than_what_was_not(
+        self, repository: Repository, database: Database
+    ) -> None:
+        alone = judged(repository, passed(mean_ms=0.1), "a", "p", kind="evaluate")
+        set_times(
+            database, judged(repository, passed(mean_ms=1.0), "b", "p"), finished=datetime(2020, 1, 1, tzinfo=UTC)
+        )
+        set_times(database, alone, finished=datetime(2020, 1, 1, tzinfo=UTC))
+        assert repository.cleanup(timedelta(days=30), 1).job_ids == (alone,)
 
     def test_the_best_of_each_device_stays(self, repository: Repository) -> None:
         gone = []
