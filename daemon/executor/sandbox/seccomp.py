@@ -18,7 +18,7 @@ stopped. Asking what of a file is in memory is refused or tells nothing, and hav
 files that all cells see would carry messages.
 What the kernel frees later than asked to, in a worker that stands in no group, is refused: the rules of Landlock, when
 the last file is closed that somebody under them has opened (some thousand of which made another side's calls ten times
-as long), and System V's messages, when a cell has ended, beside the next bundle (three seconds for ten million of them).
+as long), and System V's messages, when a cell has ended, beside the next bundle (ten million take three seconds).
 Filters of sockets are refused: the kernel translates them, and of memory for what it translates the whole host has one
 limit, beyond which nobody without privileges gets a filter of system calls, no cell either.
 Setting the limit of core files succeeds and does nothing: at any other than `confine` has set, whoever may only lower
