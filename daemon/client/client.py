@@ -89,7 +89,8 @@ class Client:
 
         Raises `ClientError` with `problems` for a contract that is none.
         """
-        headers = {"Idempotency-Key": _printable("key", key or uuid.uuid4().hex), "Content-Type": "application/json"}
+        key = uuid.uuid4().hex if key is None else key  # an empty one is a mistake, and would be another job each time
+        headers = {"Idempotency-Key": _printable("key", key), "Content-Type": "application/json"}
         try:
             body = json.dumps(dict(contract), allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -294,5 +295,5 @@ def _url(given: str) -> str:
 def _printable(what: str, value: str) -> str:
     """What can stand in a header. The value itself may be a secret, so no message repeats it."""
     if not re.fullmatch(r"[\x21-\x7e]{1,255}", value):
-        raise ClientError(f"the {what} holds what no header can", hint="letters, digits and punctuation, 255 at most")
+        raise ClientError(f"the {what} holds what no header can", hint="1 to 255 letters, digits and signs of ASCII")
     return value

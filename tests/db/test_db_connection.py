@@ -57,6 +57,10 @@ class TestUrl:
             pass
         assert "secret" not in str(caught.value)
 
+    def test_it_is_shown_as_it_is_typed_for_psql_as_well(self, tmp_path: Path) -> None:
+        for typed in ("postgresql://me@db-host/name", f"sqlite:///{tmp_path / 'evald.sqlite3'}"):
+            assert Database(typed).name == typed
+
 
 class TestSqlite:
     def test_every_connection_is_durable_and_checked(self, sqlite_url: str) -> None:

@@ -210,6 +210,13 @@ def test_no_server_and_no_token_are_told_with_what_to_type(
     assert evald(home, "status").returncode == 0  # they are no settings, and no mistake
 
 
+def test_a_key_that_is_empty_is_a_mistake_and_not_another_job_each_time() -> None:
+    with Client("http://127.0.0.1:9", patience_s=0) as client:
+        for key in ("", "ü", "x" * 256):
+            with pytest.raises(ClientError, match="the key holds what no header can"):
+                client.submit({}, key=key)
+
+
 def test_what_the_builders_make_is_a_contract_with_every_field_that_was_given() -> None:
     made = contracts.compare(
         contracts.kernel("def f(x, w, y, a): y.copy_(x)", function_name="f", args=_args()),
