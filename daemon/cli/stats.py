@@ -169,7 +169,7 @@ def _table(rows: tuple[StatsRow, ...], by: str, limit: int, *, is_since: bool) -
     drawn = screen.on_terminal()
     most = max(row.count for row in rows)
     columns = (
-        Column(by.upper(), shortened=True),
+        Column(_title(by), shortened=True),
         Column("JOBS", right=True),
         *((Column("", drawn=True),) if drawn else ()),
         Column("PASSED", right=True),
@@ -203,6 +203,12 @@ def _table(rows: tuple[StatsRow, ...], by: str, limit: int, *, is_since: bool) -
         screen.line(f"{rows[-1].key}  {figures.sparkline([float(row.count) for row in reversed(rows)])}  {rows[0].key}")
 
 
+def _title(by: str) -> str:
+    """A label's key as it is written: in capitals it is another one."""
+    kind, is_label, key = by.partition(":")
+    return f"{kind.upper()}{is_label}{key}"
+
+
 def _say_there_are_more(limit: int) -> None:
     screen.say(f"there are more; --limit {limit * 10} shows more of them")
 
@@ -220,15 +226,14 @@ def _leaderboard(standings: tuple[Standing, ...], limit: int) -> None:
     boards = [list(board) for _, board in groupby(standings, key=lambda one: one.device_name)]
     is_of_several = len({one.submitter_uid for one in standings}) > 1
     for number, board in enumerate(boards):
-        if len(boards) > 1:
-            screen.heading(board[0].device_name or "unknown device", is_first=number == 0)
+        screen.heading(board[0].device_name or "unknown device", is_first=number == 0)
         _ranking([one for one in board if one.rank <= limit], with_submitter=is_of_several)
     if any(one.rank > limit for one in standings):
         _say_there_are_more(limit)
 
 
 def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
-    """Of one device: others' times mean nothing beside its own."""
+    """Of one device, which stands above: others' times mean nothing beside its own. Fits 80 places."""
     drawn = screen.on_terminal()
     columns = (
         Column("", right=True),
@@ -238,7 +243,6 @@ def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
         *((Column("", drawn=True),) if drawn else ()),
         Column("SPEEDUP", right=True),
         Column("COMPARED"),
-        Column("DEVICE", flexible=True),
         Column("JOB"),
         Column("ENDED"),
     )
@@ -254,7 +258,6 @@ def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
                 *((figures.bar(one.runtime_ms / slowest, _BAR),) if drawn else ()),
                 figures.ratio(one.speedup),
                 (one.comparison or "-").replace("_", " "),
-                one.device_name or "",
                 figures.short(one.job_id),
                 figures.ago(one.finished_at),
             )

@@ -12,6 +12,7 @@ import pytest
 from cli_homes import PastHome, bundle, passed, wrong
 from conftest import Evald
 
+from daemon.cli import screen
 from daemon.cli.status import _ended_last
 from daemon.config import Settings
 from daemon.db.history import History
@@ -228,6 +229,11 @@ def test_stats_by_something_else_is_answered_with_what_there_is(evald: Evald, pa
     assert "label:author" in evald("stats", "--by", "label").err
 
 
+def test_the_title_of_a_column_of_labels_is_the_key_as_it_is_written(evald: Evald, past: PastHome) -> None:
+    past.ended("one", passed())
+    assert evald("stats", "--by", "label:größe").out.startswith("LABEL:größe ")
+
+
 def test_the_leaderboard_ranks_the_fastest_of_each_name(evald: Evald, past: PastHome) -> None:
     past.ended("slow", passed(3.0), problem="sums")
     past.ended("fast", passed(1.0), problem="sums")
@@ -236,7 +242,8 @@ def test_the_leaderboard_ranks_the_fastest_of_each_name(evald: Evald, past: Past
     board = evald("stats", "--problem", "sums", "--json").document()["leaderboard"]
     assert [(one["rank"], one["name"], one["runtime_ms"]) for one in board] == [(1, "fast", 1.0), (2, "slow", 3.0)]
     assert {one["comparison"] for one in board} == {str(passed().comparison)}
-    header, first, _ = evald("stats", "--problem", "sums").out.splitlines()
+    device, header, first, _ = evald("stats", "--problem", "sums").out.splitlines()
+    assert device == "test cpu"
     assert first[header.index("COMPARED") :].startswith(str(passed().comparison).replace("_", " "))
     assert evald("stats", "--problem", "sums").out.count("fast ") == 1
     assert "no kernel has passed" in evald("stats", "--problem", "quotients").err
@@ -247,8 +254,19 @@ def test_a_leaderboard_of_several_submitters_says_whose_each_kernel_is(evald: Ev
     past.ended("fast", passed(2.0), problem="sums", uid=1000)
     assert "SUBMITTER" not in evald("stats", "--problem", "sums").out
     past.ended("fast", passed(1.0), problem="sums", uid=1001)
-    header, first, second = evald("stats", "--problem", "sums").out.splitlines()
+    _, header, first, second = evald("stats", "--problem", "sums").out.splitlines()
     assert ("SUBMITTER" in header, "uid 1001" in first, "uid 1000" in second) == (True, True, True)
+
+
+def test_a_leaderboard_is_a_table_on_a_screen_of_eighty_places(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "on_terminal", lambda *_: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    for number in range(10):
+        past.ended(f"gelu-of-the-generation-{number}", passed(12.3 + number), problem="gelu")
+    device, titles, *rows = evald("stats", "--problem", "gelu").out.splitlines()
+    assert (device, titles.count("COMPARED"), len(rows)) == ("test cpu", 1, 10)
 
 
 def test_a_leaderboard_that_is_longer_than_what_is_shown_says_so(evald: Evald, past: PastHome) -> None:
