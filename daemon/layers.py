@@ -8,6 +8,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -262,10 +263,16 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]
     return layer
 
 
-def listed(key: str, text: str) -> str | list[str]:
-    """What a text says of the setting `key`: of a list its items, of which an empty text has none."""
+def listed(key: str, text: str) -> str | list[Any]:
+    """What a text says of the setting `key`: of a list its items, of which an empty text has none. As in the settings
+    file is right as well."""
     separator = LIST_SEPARATORS.get(key)
-    return [item for item in text.split(separator) if item] if separator else text
+    if separator is None:
+        return text
+    if text.startswith("["):
+        with suppress(tomllib.TOMLDecodeError):
+            return list(tomllib.loads(f"items = {text}")["items"])
+    return [item.strip() for item in text.split(separator) if item.strip()]
 
 
 def _nearest_hint(name: str, known: set[str]) -> str:

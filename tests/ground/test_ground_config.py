@@ -211,3 +211,12 @@ def test_a_list_holds_no_empty_text_but_a_variable_may_be_one(tmp_path: Path) ->
         with pytest.raises(OperatorError, match="has an empty text in it"):
             layers.load(config_file=write(tmp_path / "evald.toml", line), environ={})
     assert layers.load(environ={"EVALD_GPUS": "", "EVALD_BACKEND_PATHS": ":/a"}).settings.backend_paths == (Path("/a"),)
+
+
+def test_a_list_in_a_variable_may_be_written_as_in_the_file_or_shorter() -> None:
+    for gpus in ('["0", "GPU-1"]', "0,GPU-1", "0, GPU-1", "['0','GPU-1',]"):
+        assert layers.load(environ={"EVALD_GPUS": gpus}).settings.gpus == ("0", "GPU-1")
+    assert layers.load(environ={"EVALD_GPUS": "[]"}).settings.gpus == ()
+    paths = layers.load(environ={"EVALD_BACKEND_PATHS": '["/a", "/b:c"]'}).settings.backend_paths
+    assert paths == (Path("/a"), Path("/b:c"))
+    assert layers.load(environ={"EVALD_BACKEND_PATHS": "[a]:/b"}).settings.backend_paths[1] == Path("/b")
