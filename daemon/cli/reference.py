@@ -47,8 +47,8 @@ came from.
 - The environment variable of a setting is its name in capitals after `EVALD_`, dots as underscores. An unknown `EVALD_`
   variable is an error.
 - Every command takes `--set KEY=VALUE`; some settings have an option of their own.
-- A list is written there as in the file, `--set 'gpus=["0", "2"]'`, or shorter: `gpus` with commas, `EVALD_GPUS=0,2`, and
-  `backend_paths` with colons.
+- A list is written there as in the file, `--set 'gpus=["0", "2"]'`, or shorter: `gpus` with commas, `EVALD_GPUS=0,2`,
+  and `backend_paths` with colons.
 
 Sizes are bytes, times seconds. Relative paths are relative to the home, also that of a SQLite file in `database`. Only
 two are relative to the current folder: `home` itself, so write it in full in a settings file, and what `--backend-path`
