@@ -11,7 +11,7 @@ from daemon.contract import KernelTypeSpec, ParsedContract, parse_contract
 from daemon.errors import BundleError, HarnessError, Problem
 from daemon.intake import regular
 from daemon.intake.copying import CONTRACT_FILE
-from daemon.intake.names import readable
+from daemon.intake.names import Form, form_of, readable
 
 _PARSER_REPORTS = 4  # the parser itself reports a source up to this many times too large, beside its other findings
 
@@ -50,9 +50,19 @@ def read_bundle(folder: Path, types: Mapping[str, KernelTypeSpec], limits: Limit
         message = "is missing; a bundle needs one beside its sources (evald new writes one to start from)"
         if (folder / CONTRACT_FILE).is_dir():
             message = "is a folder; it has to be a file of JSON"
+        elif _are_bundles(files):
+            message = "is missing; of a folder of bundles name each, such as FOLDER/*"
+            raise BundleError([Problem(CONTRACT_FILE, "", message)])
         raise BundleError([Problem(CONTRACT_FILE, "", message, _nearest(files))])
     document = _read_capped(folder / CONTRACT_FILE, CONTRACT_FILE, limits.contract_bytes, "limits.contract_bytes")
     return parse_contract(document, files, types=types, limits=limits, contract_file=CONTRACT_FILE)
+
+
+def _are_bundles(files: BundleFiles) -> bool:
+    """Whether several of what lies in the folder look like bundles themselves."""
+    dropped = [name for name in files if "/" not in name and form_of(name) is not Form.UNKNOWN]
+    below = [name for name in files if name.count("/") == 1 and Path(name).name == CONTRACT_FILE]
+    return len(dropped) + len(below) > 1
 
 
 def _nearest(files: BundleFiles) -> str | None:

@@ -283,3 +283,16 @@ def test_a_contract_that_is_missing_or_a_folder_is_told_with_what_to_do(evald: E
     (tmp_path / "folder" / "contract.json").mkdir(parents=True)
     assert "evald new writes one to start from" in evald("validate", "without").out
     assert "contract.json: is a folder; it has to be a file" in evald("validate", "folder").out
+
+
+def test_a_folder_of_bundles_is_told_to_be_named_bundle_by_bundle(evald: Evald, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        bundle(tmp_path / "folders" / name)
+    text = (tmp_path / "folders" / "one" / "contract.json").read_bytes()
+    (tmp_path / "files").mkdir()
+    for name in ("one.json", "two.json"):
+        (tmp_path / "files" / name).write_bytes(text)
+    for several in ("folders", "files"):
+        assert "of a folder of bundles name each, such as FOLDER/*" in evald("validate", several).out
+    (tmp_path / "files" / "two.json").unlink()
+    assert "evald new writes one to start from" in evald("validate", "files").out
