@@ -127,6 +127,9 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
         fields.append(("paused", f"{paused or 'no reason given'} (remove {settings.paths.pause} to go on)"))
     if hindrance is not None:
         fields.append(("waits", f"no new bundle is claimed: {hindrance}"))
+    if (inbox.total or counts[JobState.QUEUED]) and not any(daemon.is_there for daemon in daemons):
+        run = commands_to_type.here("evald run")
+        fields.append(("waits", f"for a daemon, or for the next sweep; to start one type {run}"))
     if backlog is not None:
         fields.append(("stays", backlog))
     screen.fields(fields)

@@ -229,6 +229,15 @@ def test_stats_by_something_else_is_answered_with_what_there_is(evald: Evald, pa
     assert "label:author" in evald("stats", "--by", "label").err
 
 
+def test_status_says_what_to_type_where_bundles_wait_and_no_daemon_is_there(evald: Evald, past: PastHome) -> None:
+    past.ended("done", passed())
+    assert "waits" not in evald("status").out
+    bundle(past.settings.paths.inbox / "whole")
+    assert "waits  for a daemon, or for the next sweep; to start one type evald run\n" in evald("status").out
+    past.repository.report_daemon(DaemonNote("host-boot-1", "host", 1, "0", 1, "/srv/inbox", 60))
+    assert "waits  for a daemon" not in evald("status").out
+
+
 def test_the_title_of_a_column_of_labels_is_the_key_as_it_is_written(evald: Evald, past: PastHome) -> None:
     past.ended("one", passed())
     assert evald("stats", "--by", "label:größe").out.startswith("LABEL:größe ")
