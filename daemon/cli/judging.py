@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,12 @@ def interrupted_by_any_end() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
+
+
+def let_nobody_else_write() -> None:
+    """Under a umask of 0, as some init scripts leave it, anybody of this host could write into results and the outbox.
+    What a group may do stays as it is."""
+    os.umask(os.umask(0o077) | stat.S_IWOTH)
 
 
 def owner_of(folder: Path) -> str:
