@@ -44,7 +44,11 @@ _SAMPLE_LIMIT_S = 60.0
 
 
 class CaseJudge:
-    """Judges one case. `request` has its symbols resolved. Use once."""
+    """Judges one case. `request` has its symbols resolved. Use once.
+
+    `died_captured`: how a kernel's process ended that was being captured as a CUDA graph, when the case has failed by
+    that.
+    """
 
     def __init__(
         self, bench: Bench, request: Request, case: CaseSpec, bundle_dir: Path, progress: Callable[[str], None]
@@ -63,7 +67,9 @@ class CaseJudge:
         self._labels: list[str] = []
         self._trials: Trials | None = None
         self._build: dict[str, Any] = {}
+        self._measurement: Measurement | None = None
         self._timings: list[Timing] = []
+        self.died_captured: str | None = None
         self._numerics: Numerics | None = None
         self._timed_call: numerics.TimedCall | None = None
         self._inspection = Inspection(bench, request, bundle_dir, progress)
@@ -80,6 +86,8 @@ class CaseJudge:
                 self._rate()
             return self._report(Verdict.PASSED, None)
         except CellFailed as outcome:
+            if outcome.verdict is Verdict.RUNTIME_ERROR and self._measurement and self._measurement.is_capturing:
+                self.died_captured = outcome.failure.message
             return self._report_failure(outcome)
         except CannotWire as problem:
             failure = Failure(phase=Phase.INPUTS, side=Side.CANDIDATE, message=str(problem))
@@ -168,7 +176,7 @@ class CaseJudge:
         picker = numerics.CallPicker(places, self._secret.host_generator("picked"))
         start = time.monotonic()
         null = self._bench.null()
-        measurement = Measurement(
+        self._measurement = measurement = Measurement(
             places,
             null,
             drawer,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from daemon import log
 from daemon.config import Settings
-from daemon.contract import CaseSpec, ParsedContract
+from daemon.contract import CaseSpec, ParsedContract, TimingMode
 from daemon.errors import BundleError, DeviceError, FoundSick, HarnessError, Hindered
 from daemon.evaluation import CaseEvaluation, Evaluation
 from daemon.executor import catalog, environment, protocol
@@ -196,7 +196,7 @@ class Judge:
         they are gone: they hold memory, and want of that has many names. It is not one of them to come to no end."""
         self._raise_unfinished()
         try:
-            found = CaseJudge(self._bench, request, case, bundle_dir, told).judge()
+            found = self._judged(request, case, bundle_dir, told)
         except HarnessError:
             if not self._endings:
                 raise
@@ -205,7 +205,22 @@ class Judge:
             if is_final or not self._endings:
                 return found
         self._require_finished()
-        return CaseJudge(self._bench, request, case, bundle_dir, told).judge()
+        return self._judged(request, case, bundle_dir, told)
+
+    def _judged(
+        self, request: Request, case: CaseSpec, bundle_dir: Path, told: Callable[[str], None]
+    ) -> CaseEvaluation:
+        """A kernel whose process does not outlive being captured is timed by its calls, in another one: destructors of
+        C++ that free memory of the device while a stream is captured throw, which ends a process (thrust's do)."""
+        attempt = CaseJudge(self._bench, request, case, bundle_dir, told)
+        found = attempt.judge()
+        if attempt.died_captured is None:
+            return found
+        timing = request.timing.model_copy(update={"mode": TimingMode.STREAM})
+        by_calls = request.model_copy(update={"timing": timing})
+        found = CaseJudge(self._bench, by_calls, case, bundle_dir, told).judge()
+        note = f"timed call by call, not as a CUDA graph: while it was captured, {attempt.died_captured}"
+        return found.model_copy(update={"notes": (note, *found.notes)})
 
     def _unmet(self, parsed: ParsedContract) -> tuple[str, ...]:
         """What the contract asked for that was not done, said plainly."""

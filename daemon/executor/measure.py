@@ -69,6 +69,11 @@ class Measurement:
         self._progress: Callable[[str], None] = lambda _: None
         self.not_captured: str | None = None
 
+    @property
+    def is_capturing(self) -> bool:
+        """Whether a kernel is being captured, or its process has ended over it."""
+        return self._rounds.is_capturing
+
     def run(self, estimate_s: float, deadline: float, progress: Callable[[str], None]) -> list[Timing]:
         """Rounds until precise enough or out of time; one `Timing` per place, in order.
 

@@ -61,6 +61,7 @@ class Rounds:
         self._content = secret.generator("content")
         self._number = self._plans = self._pauses = 0
         self._filled: list[int] = []  # the slots that have had contents last
+        self.is_capturing = False  # also when a process has ended over it
         self._filling_s = self._checking_s = 0.0
 
     @property
@@ -126,7 +127,10 @@ class Rounds:
 
     def _capture(self, place: SidePlace, turn: Turn, deadline: float) -> str | None:
         order, seed = list(turn.order), self._secret.seed("capture")
-        return capture(place.cell, order, seed, phase=Phase.MEASURE, deadline=deadline, graph=turn.graph)
+        self.is_capturing = True
+        refusal = capture(place.cell, order, seed, phase=Phase.MEASURE, deadline=deadline, graph=turn.graph)
+        self.is_capturing = False
+        return refusal
 
     def _fill(self, slots: list[int], purpose: str, deadline: float, *, equal: bool = False) -> None:
         """Fresh guards, poison and inputs for every place, the same inputs on all of them; `equal`: the same in every

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -15,16 +15,20 @@ from executor_bundles import compare, forward, write_bundle
 from executor_settings import cell_uid, small_settings
 
 import daemon.executor.judge
+from daemon.contract import TimingMode
 from daemon.errors import DeviceError, HarnessError
-from daemon.evaluation import CaseEvaluation
-from daemon.executor import memory
+from daemon.evaluation import CaseEvaluation, Failure
+from daemon.executor import memory, rounds
 from daemon.executor.arena import Arena
+from daemon.executor.case import CaseJudge
 from daemon.executor.cell_settings import pool_threads
 from daemon.executor.conversation import Cell
 from daemon.executor.devices import CPU
+from daemon.executor.endings import CellFailed
 from daemon.executor.hookup import Hookup
 from daemon.executor.judge import Judge
 from daemon.executor.patience import Patience
+from daemon.executor.sizing import MeasureRules
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side, Verdict
 
@@ -67,6 +71,26 @@ def test_what_is_too_large_for_the_host_is_nobodys_mistake(
 
 
 @pytest.mark.sandbox
+def test_a_kernel_whose_process_ends_when_it_is_captured_is_timed_by_its_calls(
+    judged: Callable[[Doc], CaseEvaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = CaseJudge._rules
+
+    def as_on_a_gpu(case: CaseJudge) -> MeasureRules:
+        return replace(usual(case), graph=case._request.timing.mode is not TimingMode.STREAM)
+
+    def end(*_: object, phase: Phase, **__: object) -> NoReturn:
+        message = "the process was killed by SIGABRT before it had answered"
+        raise CellFailed(Verdict.RUNTIME_ERROR, Failure(phase=phase, side=Side.CANDIDATE, message=message))
+
+    monkeypatch.setattr(CaseJudge, "_rules", as_on_a_gpu)
+    monkeypatch.setattr(rounds, "capture", end)
+    case = judged(RIGHT)
+    assert (case.verdict, case.timing and case.timing.mode) == (Verdict.PASSED, "stream")
+    assert "not as a CUDA graph: while it was captured, the process was killed by SIGABRT" in case.notes[0]
+
+
+@pytest.mark.sandbox
 def test_on_a_cpu_a_judge_has_no_more_threads_than_its_cells(judge: Judge) -> None:
     assert torch.get_num_threads() == pool_threads(judge._settings)
 
@@ -104,6 +128,8 @@ class Fate:
         fate = self
 
         class Case:
+            died_captured = None
+
             def __init__(self, *_: object) -> None:
                 fate.held.append(len(judge._endings))
 
