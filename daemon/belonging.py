@@ -17,7 +17,7 @@ import os
 import shlex
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -52,13 +52,15 @@ def require_own(paths: Paths, database_id: str, database_name: str) -> None:
     )
 
 
-def require_bundles(paths: Paths, database_id: str, database_name: str, unfinished: int) -> None:
-    """Raise `HarnessError` where a database has `unfinished` jobs, and neither their bundles are where this host has
-    seen the inbox before, nor what a daemon writes beside every inbox: its file system is not mounted, and jobs without
-    bundles would end as our fault. Raises `OSError`.
+def require_bundles(paths: Paths, database_id: str, database_name: str, count_unfinished: Callable[[], int]) -> None:
+    """Raise `HarnessError` where a database has unfinished jobs, and neither their bundles are where this host has seen
+    the inbox before, nor what a daemon writes beside every inbox: its file system is not mounted, and jobs without
+    bundles would end as our fault. `count_unfinished` is asked only where there is neither. Raises `OSError`.
     """
     place, work = paths.database_id, paths.work
-    if not unfinished or not _has_seen(paths) or place.exists() or (work.is_dir() and any(work.iterdir())):
+    if not _has_seen(paths) or place.exists() or (work.is_dir() and any(work.iterdir())):
+        return
+    if not (unfinished := count_unfinished()):
         return
     raise HarnessError(
         f"{database_name} has {unfinished} unfinished job{'s' if unfinished > 1 else ''}, and nothing of them is here:"

@@ -10,8 +10,9 @@ from daemon import belonging, log, results
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database, file_of
-from daemon.db.errors import StorageUnavailable
+from daemon.db.errors import StorageDamaged, StorageUnavailable
 from daemon.db.history import History
+from daemon.errors import OperatorError
 from daemon.executor.local import LocalEngine
 from daemon.executor.rehearsal import RehearsalEngine
 from daemon.mounts import mount_of
@@ -49,7 +50,7 @@ def _database_ready(
 ) -> bool:
     """Make the database ready, and the home its own as long as `home` is open. False: it never answered until
     `stopped()`. SQLite is not waited for: it has no server that could come back. Raises `OperatorError` when the home
-    belongs to another database.
+    belongs to another database, or its database is damaged.
     """
     url = settings.database_url
     complain_at_s = 0.0
@@ -57,6 +58,8 @@ def _database_ready(
         try:
             migrate.ensure_ready(url)
             _move_in(settings, home)
+        except StorageDamaged as error:
+            raise OperatorError(error.message, hint=error.hint) from error
         except StorageUnavailable as error:
             if stopped is None or file_of(url) is not None:
                 raise
@@ -81,7 +84,7 @@ def _move_in(settings: Settings, home: ExitStack) -> None:
         if history.is_new() and results.are_any(settings.paths):
             log.story("the database is new, although there are results of an earlier one", level=30)
         whose = (settings.paths, history.database_id(), database.name)
-        belonging.require_bundles(*whose, unfinished=sum(history.unfinished_by_submitter().values()))
+        belonging.require_bundles(*whose, count_unfinished=lambda: sum(history.unfinished_by_submitter().values()))
         if mount is not None and mount.is_network:
             belonging.require_own(*whose)
         else:

@@ -246,9 +246,9 @@ def _bundles(settings: Settings) -> Iterator[Check]:
 
     with suppress(OperatorError, HarnessError, OSError), store.history_if_any(settings) as history:
         if history is not None:
-            unfinished = sum(history.unfinished_by_submitter().values())
+            mine, count = history.database_id(), sum(history.unfinished_by_submitter().values())
             try:
-                belonging.require_bundles(settings.paths, history.database_id(), "the database", unfinished)
+                belonging.require_bundles(settings.paths, mine, "the database", lambda: count)
             except HarnessError as error:
                 yield Check("bundles", Status.FAIL, error.message, error.hint)
 

@@ -12,14 +12,26 @@ from service_rehearsal import Place
 PAGE_BYTES = 4096
 
 
-def damage(file: Path, index: str) -> None:
-    """Overwrite the root page of this index."""
+def damage(file: Path, name: str) -> None:
+    """Overwrite the root page of this index or table."""
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        [page] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [index]).fetchone()
+        [page] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [name]).fetchone()
     with file.open("r+b") as stream:
         stream.seek((page - 1) * PAGE_BYTES)
         stream.write(b"\xa5" * PAGE_BYTES)
+
+
+def test_a_daemon_that_meets_a_damaged_page_when_it_starts_ends_for_good(here: Place) -> None:
+    first = here.start()
+    here.drop("before")
+    wait_for(lambda: here.has_results("before"), "the first result")
+    assert first.stop() == 0
+    damage(here.home / "state" / "evald.sqlite3", "property")
+    second = here.start()
+    wait_for(lambda: not second.is_alive, "the daemon to end")
+    assert second.process.returncode == 2
+    assert "restore a backup" in second.story
 
 
 def test_a_daemon_ends_when_a_page_of_its_database_is_damaged(here: Place) -> None:
