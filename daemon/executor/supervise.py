@@ -20,6 +20,8 @@ from daemon.executor.readable import is_readable
 from daemon.executor.sandbox import bubblewrap
 from daemon.executor.sandbox.policy import Policy
 
+_LAST_WORDS_S = 2.0
+
 
 def start_plain(program: list[str], environment: dict[str, str], *, keep_fds: tuple[int, ...]) -> PlainProgram:
     """Start `program` without walls, every /tmp of `environment` a folder of its own. It must call `die_with_parent`
@@ -109,6 +111,8 @@ def start_sandboxed(
         os.write(gate_write, b"1")
         return SandboxedProgram(process, init_pid)
     except (HarnessError, OSError, ValueError) as error:
+        while opened:  # what it has forked may be waiting at a gate, and hold its streams
+            os.close(opened.pop())
         reason = _last_complaint(process) or str(error)
         raise HarnessError(f"the sandbox could not be built: {reason}", hint="evald doctor") from error
     finally:
@@ -124,11 +128,14 @@ def _pipe(opened: list[int]) -> tuple[int, int]:
 
 
 def _last_complaint(process: subprocess.Popen[bytes] | None) -> str:
-    """What a program that is killed had to say."""
+    """What a program that is killed had to say, as far as it is there soon."""
     if process is None:
         return ""
     process.kill()
-    _, complaint = process.communicate()
+    try:
+        _, complaint = process.communicate(timeout=_LAST_WORDS_S)
+    except subprocess.TimeoutExpired as late:
+        complaint = late.stderr or b""
     return complaint.decode("utf-8", "replace").strip()
 
 

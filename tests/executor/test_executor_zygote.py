@@ -29,7 +29,7 @@ from daemon.executor.conversation import Cell
 from daemon.executor.devices import CPU, Device, choose
 from daemon.executor.endings import CellFailed
 from daemon.executor.programs import ForkedProgram
-from daemon.executor.sandbox import cell_group, cgroup
+from daemon.executor.sandbox import bubblewrap, cell_group, cgroup
 from daemon.executor.sandbox.policy import CellLimits, Policy
 from daemon.executor.zygotes import Zygote, Zygotes
 from daemon.verdict import Phase, Side, Verdict
@@ -402,11 +402,28 @@ def test_a_sandbox_that_cannot_be_started_leaves_no_descriptor_open(monkeypatch:
     def no_processes(*_: object, **__: object) -> None:
         raise BlockingIOError(errno.EAGAIN, "no more processes")
 
-    limits = CellLimits(1 << 30, 10, 10, 1 << 20, 1 << 20, 100)
-    policy = Policy(uid_base=cell_uid(52), read_only=(), environment={}, limits=limits)
     monkeypatch.setattr(supervise.subprocess, "Popen", no_processes)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         with pytest.raises(HarnessError, match="no more processes"):
-            supervise.start_sandboxed(policy, ["true"], keep_fds=(), timeout_s=5)
+            supervise.start_sandboxed(_some_policy(), ["true"], keep_fds=(), timeout_s=5)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.timeout(60)
+def test_a_sandbox_that_is_not_there_in_time_is_given_up_although_its_child_waits_at_a_gate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bubblewrap's child waits for its uids, and has the streams of whoever is killed."""
+
+    def waiting(*_: object, gate_fd: int, **__: object) -> list[str]:
+        return ["bash", "-c", f"cat <&{gate_fd} & wait"]
+
+    monkeypatch.setattr(bubblewrap, "command", waiting)
+    with pytest.raises(HarnessError, match="could not be built"):
+        supervise.start_sandboxed(_some_policy(), ["true"], keep_fds=(), timeout_s=0.2)
+
+
+def _some_policy() -> Policy:
+    limits = CellLimits(1 << 30, 10, 10, 1 << 20, 1 << 20, 100)
+    return Policy(uid_base=cell_uid(52), read_only=(), environment={}, limits=limits)
