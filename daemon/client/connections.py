@@ -39,19 +39,20 @@ class Connections:
 
     def _open(self) -> httpx.Client:
         # A transport of our own is one that no HTTP_PROXY changes.
-        transport = httpx.HTTPTransport(limits=_ONE_EACH) if _is_here(self._url) else None
+        transport = httpx.HTTPTransport(limits=_ONE_EACH) if is_here(self._url) else None
         return httpx.Client(
             base_url=self._url, headers=self._headers, timeout=self._answer_s, limits=_ONE_EACH, transport=transport
         )
 
 
+def is_here(url: str) -> bool:
+    """Whether this is an address of the machine itself."""
+    return is_loopback(urlsplit(url).hostname or "")
+
+
 def proxy_variable(url: str) -> str | None:
     """The environment variable that names the proxy which `url` is asked for through; None: there is none."""
     parsed = urlsplit(url)
-    if _is_here(url) or proxy_bypass(parsed.hostname or ""):
+    if is_here(url) or proxy_bypass(parsed.hostname or ""):
         return None
     return next((f"{kind.upper()}_PROXY" for kind in (parsed.scheme, "all") if kind in getproxies()), None)
-
-
-def _is_here(url: str) -> bool:
-    return is_loopback(urlsplit(url).hostname or "")

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 import pytest
 
 from daemon.client import Client, ClientError
+from daemon.client.connections import is_here
 
 JOB_ID = "0" * 32
 
@@ -137,3 +138,17 @@ def test_this_machine_is_asked_past_the_proxy_that_others_are_asked_through(monk
     monkeypatch.setenv("NO_PROXY", "judge.invalid")
     with Client("http://judge.invalid:8720", patience_s=0) as client, pytest.raises(ClientError, match="evald serve"):
         client.stats()
+
+
+@pytest.mark.parametrize(
+    ("url", "here"),
+    [
+        ("http://localhost:1", True),
+        ("http://127.1.2.3", True),
+        ("http://[::1]:8720", True),
+        ("https://10.0.0.1", False),
+        ("http://localhost.example", False),
+    ],
+)
+def test_which_addresses_are_this_machines(url: str, here: bool) -> None:
+    assert is_here(url) is here
