@@ -59,7 +59,7 @@ def clean(
     paths: Paths, repository: Repository, history: History, older_than: timedelta, keep_best: int, *, dry_run: bool
 ) -> Removed:
     """Remove what ended more than `older_than` ago, the fastest `keep_best` passed jobs of each problem on each
-    device aside.
+    device, of each submitter, aside.
 
     With `dry_run` only say what would go.
     """

@@ -29,7 +29,8 @@ _LISTED = 20
     default=1,
     show_default=True,
     metavar="N",
-    help="Keep the N fastest passed jobs of each problem (of each name where there is no problem) on each device.",
+    help="Keep the N fastest passed jobs of each problem (of each name where there is no problem) on each device, "
+    "of each submitter.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @json_option

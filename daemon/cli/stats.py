@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _BAR = 16
 _MANY = ("name", "problem")
 _STANDINGS_READ = 1000
+# References of one task scatter as machines do; from here on they are called different.
+_REFERENCES_APART = 3
 
 
 @click.command("stats")
@@ -264,3 +266,12 @@ def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
             for one in standings
         ],
     )
+    _say_what_was_compared_with([one.ref_runtime_ms for one in standings if one.ref_runtime_ms is not None])
+
+
+def _say_what_was_compared_with(references_ms: list[float]) -> None:
+    """A `problem` is its sender's word; one reference that takes much longer than another is not the same task."""
+    shortest, longest = min(references_ms, default=0.0), max(references_ms, default=0.0)
+    if longest > _REFERENCES_APART * shortest:
+        span = f"{figures.milliseconds(shortest)} to {figures.milliseconds(longest)}"
+        screen.say(f"their references took {span}: perhaps not all of them had the same to do")

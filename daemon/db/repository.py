@@ -315,10 +315,10 @@ class Repository:
     ) -> CleanupReport:
         """Forget finished and broken jobs that ended more than `older_than` ago; never one that is not finished.
 
-        The fastest `keep_best` passed jobs of each problem (of each name where there is no problem) on each device
-        stay, and so does what is not among `only`, where that is given. Deletes in small transactions; several callers
-        at once are harmless, and each job is in the report of one of them. When it is interrupted, calling it again
-        goes on. Names the jobs without deleting any when `dry_run`.
+        The fastest `keep_best` passed jobs of each problem (of each name where there is no problem) on each device,
+        of each submitter, stay, and so does what is not among `only`, where that is given. Deletes in small
+        transactions; several callers at once are harmless, and each job is in the report of one of them. When it is
+        interrupted, calling it again goes on. Names the jobs without deleting any when `dry_run`.
         """
         return cleanup(self._database, older_than, keep_best, only, dry_run=dry_run)
 

@@ -72,12 +72,14 @@ def _is_old(cutoff: datetime) -> ColumnElement[bool]:
 
 
 def _best(keep_best: int) -> Select[str]:
-    """The fastest `keep_best` passed jobs of each problem, or of each name where no problem is given, on each device:
-    times of different devices are not compared."""
+    """The fastest `keep_best` passed jobs of each problem, or of each name where no problem is given, on each device
+    (times of different devices are not compared) and of each submitter: what somebody drops costs nobody else a job.
+    """
     group = func.coalesce(literal("problem ") + Job.problem, literal("name ") + Job.name)
+    of_one = (group, Environment.device_name, Job.submitter_uid)
     # NULLs sort first on SQLite and last on Postgres, so say it.
     order = (Job.runtime_ms.is_(None), had_no_reference(), Job.runtime_ms, Job.finished_at, Job.id)
-    place = func.row_number().over(partition_by=(group, Environment.device_name), order_by=order).label("place")
+    place = func.row_number().over(partition_by=of_one, order_by=order).label("place")
     passed = select(Job.id, place).outerjoin(Environment, Environment.id == Job.environment_id)
     ranked = passed.where(Job.verdict == Verdict.PASSED).subquery()
     return select(ranked.c.id).where(ranked.c.place <= keep_best)

@@ -121,6 +121,7 @@ def leaderboard(connection: Connection, problem: str, device_name: str | None, l
         Job.name,
         Job.submitter_uid,
         Job.runtime_ms,
+        Job.ref_runtime_ms,
         Job.speedup,
         Environment.device_name,
         Bundle.source_sha256,

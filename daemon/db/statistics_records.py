@@ -69,6 +69,7 @@ class Standing:
     name: str
     submitter_uid: int | None
     runtime_ms: float
+    ref_runtime_ms: float | None
     speedup: float | None
     device_name: str | None
     source_sha256: str | None

@@ -179,7 +179,9 @@ class CleanupOrder(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     older_than: str = Field("30d", description="Ended before: 12h, 30d, a date", examples=["30d"], max_length=64)
-    keep_best: int = Field(1, ge=0, le=1_000_000, description="Fastest passed jobs of a problem on a device that stay")
+    keep_best: int = Field(
+        1, ge=0, le=1_000_000, description="Fastest passed jobs of a problem on a device that stay, of each submitter"
+    )
     dry_run: bool = False
 
 

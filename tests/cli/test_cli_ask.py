@@ -267,6 +267,17 @@ def test_a_leaderboard_of_several_submitters_says_whose_each_kernel_is(evald: Ev
     assert ("SUBMITTER" in header, "uid 1001" in first, "uid 1000" in second) == (True, True, True)
 
 
+def test_a_leaderboard_says_when_its_kernels_were_compared_with_different_references(
+    evald: Evald, past: PastHome
+) -> None:
+    past.ended("honest", passed(1.0, ref_mean_ms=2.0), problem="sums")
+    past.ended("noisy", passed(1.5, ref_mean_ms=4.0), problem="sums")
+    assert evald("stats", "--problem", "sums").err == ""
+    past.ended("tiny", passed(0.001, ref_mean_ms=0.002), problem="sums")
+    said = "their references took 2.00 µs to 4.00 ms: perhaps not all of them had the same to do\n"
+    assert evald("stats", "--problem", "sums").err == said
+
+
 def test_a_leaderboard_is_a_table_on_a_screen_of_eighty_places(
     evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

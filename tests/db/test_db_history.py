@@ -338,6 +338,13 @@ class TestCleanup:
             gone.append(ids[max(times_ms)])
         assert set(repository.cleanup(timedelta(0), 1).job_ids) == set(gone)
 
+    def test_nobody_pushes_out_the_best_of_another(self, repository: Repository, history: History) -> None:
+        mine = judged(repository, passed(mean_ms=2.0), "honest", "p", uid=1000)
+        theirs = [judged(repository, passed(mean_ms=0.1), f"k{number}", "p", uid=1001) for number in range(3)]
+        assert repository.cleanup(timedelta(0), 1).kept_best == 2
+        left = {job.job_id for job in history.jobs().jobs}
+        assert (mine in left, len(left.intersection(theirs))) == (True, 1)
+
     def test_broken_jobs_go_too_and_batches_add_up(self, repository: Repository, database: Database) -> None:
         ids = []
         for _ in range(3):
