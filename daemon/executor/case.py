@@ -16,8 +16,9 @@ from daemon.executor import numerics, strangers
 from daemon.executor.assessment import assess
 from daemon.executor.bundle import Request
 from daemon.executor.comparison import compare_speed
+from daemon.executor.conversation import Cell
 from daemon.executor.drawing import Drawer
-from daemon.executor.endings import CellFailed
+from daemon.executor.endings import CellFailed, before_the_crash
 from daemon.executor.findings import Errors, Inspector
 from daemon.executor.fullness import blamed, consequence, device_full, host_full, short_of_memory
 from daemon.executor.hookup import Hookup
@@ -298,6 +299,13 @@ class CaseJudge:
             verdict = Verdict.COMPILE_ERROR
         return self._report(verdict, failure)
 
+    @staticmethod
+    def _stderr_of(candidate: Cell, failure: Failure | None) -> str:
+        """What it printed itself; what its end had written there is the traceback of `failure` then."""
+        written = candidate.stderr.text()
+        has_crashed = failure is not None and failure.side is Side.CANDIDATE and failure.signal is not None
+        return before_the_crash(written) if has_crashed else written
+
     def _candidate_used_the_time(self) -> bool:
         candidate, reference = self._places.get(Side.CANDIDATE), self._places.get(Side.REFERENCE)
         if candidate is None or reference is None or time.monotonic() < self._deadline:
@@ -341,7 +349,7 @@ class CaseJudge:
             labels=tuple(self._labels),
             notes=tuple(self._ready.notes),
             stdout_tail=candidate.stdout.text() if candidate else "",
-            stderr_tail=candidate.stderr.text() if candidate else "",
+            stderr_tail=self._stderr_of(candidate, failure) if candidate else "",
             checks=self._checks,
             device_metrics=self._metrics,
             tool_reports=dict(self._inspection.reports),

@@ -18,6 +18,7 @@ from daemon.verdict import Phase, Side, Verdict
 _ABOUT_S = 0.5
 _ALL_KILLED = "everything it had started was killed"
 WHY_KILLED = "the log of the kernel may say why, want of memory for one: dmesg"
+_LAST_WORDS_CHARS = 300
 _NOT_FOR_A_CELL_TO_SAY = frozenset({Verdict.PASSED, Verdict.HARNESS_ERROR, Verdict.REJECTED})
 _BEFORE_A_CALL = frozenset({Phase.BUILD, Phase.LOAD})
 
@@ -123,7 +124,14 @@ class Ending:
             return self._failed(Verdict.RUNTIME_ERROR, f"killed: wrote a file beyond the {limit_mib} MiB it may have")
         signal, code = self.ended.signal, self.ended.exit_code
         how = f"was killed by {signal}" if signal else f"ended with exit code {code}"
-        return self._failed(Verdict.RUNTIME_ERROR, f"the process {how} before it had answered")
+        said = f"; the last it said: {self._last_words}" if self._last_words else ""
+        return self._failed(Verdict.RUNTIME_ERROR, f"the process {how} before it had answered{said}")
+
+    @property
+    def _last_words(self) -> str:
+        """Its last line on stderr, where a C++ exception that nobody caught or a failed assertion names itself."""
+        lines = before_the_crash(self.stderr).split("\n")
+        return next((printable(line.strip()[:_LAST_WORDS_CHARS]) for line in reversed(lines) if line.strip()), "")
 
     @property
     def _limit_hit(self) -> str:
@@ -143,10 +151,14 @@ class Ending:
         return CellFailed(verdict, failure)
 
 
+def before_the_crash(stderr: str) -> str:
+    """What a process had written to stderr before faulthandler reported there where a fatal signal had struck."""
+    before, report, _ = stderr.rpartition("Fatal Python error: ")
+    return before if report else stderr
+
+
 def _crash_lines(stderr: str) -> str | None:
     """faulthandler's own report of where a fatal signal struck, the user's frames of it."""
-    start = stderr.rfind("Fatal Python error")
-    if start < 0:
-        return None
-    lines = [line for line in stderr[start:].splitlines() if "daemon/executor" not in line]
-    return "\n".join(lines[:40])
+    report = stderr[len(before_the_crash(stderr)) :].partition("\nExtension modules:")[0]
+    lines = [line for line in report.splitlines() if "daemon/executor" not in line and "<frozen runpy>" not in line]
+    return "\n".join(lines[:40]).rstrip() or None

@@ -85,6 +85,17 @@ def test_a_process_that_dies_is_a_runtime_error_that_says_how(judge: JudgeOne, b
     assert judged.failure.phase is Phase.CHECK
 
 
+def test_a_process_that_dies_is_quoted_with_the_last_it_said_and_where_it_was(judge: JudgeOne) -> None:
+    words = "terminate called after throwing an instance of 'std::runtime_error'\\n  what():  my own words\\n"
+    judged = judge(compare(ends(f'import os; os.write(2, b"{words}"); os.abort()')))
+    judged.ended(
+        Verdict.RUNTIME_ERROR, "killed by SIGABRT before it had answered; the last it said: what():  my own words"
+    )
+    trace, printed = judged.failure.traceback or "", judged.case.stderr_tail
+    assert ("candidate.py" in trace, "Extension modules" in trace, "zygote" in trace) == (True, False, False)
+    assert (printed.startswith("terminate called"), "Fatal Python error" in printed) == (True, False)
+
+
 def test_the_evaluation_after_a_crash_is_not_disturbed(judge: JudgeOne) -> None:
     judge(compare(ends("import os; os.abort()")))
     judge(compare(forward("return a + b"))).passed()
