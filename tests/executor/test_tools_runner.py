@@ -129,9 +129,9 @@ def test_the_setting_never_wins_over_the_contract(inspect: Inspect) -> None:
     assert inspect({**KERNEL, "metrics": True}, report=COUNTED, metrics="never").device_metrics == {}
 
 
-@pytest.mark.parametrize("before", ["exit 3", "kill -9 $$"])
-def test_a_profiler_that_fails_changes_no_verdict(inspect: Inspect, before: str) -> None:
-    case = inspect({**KERNEL, "metrics": True}, before=before)
+@pytest.mark.parametrize("before", ["exit 3", "kill -9 $$", "exec sleep 600"])
+def test_a_profiler_that_fails_or_hangs_changes_no_verdict(inspect: Inspect, before: str) -> None:
+    case = inspect({**KERNEL, "metrics": True}, before=before, metrics_s=8)
     assert case.verdict is Verdict.PASSED
     assert case.timing is not None
     assert "did not start" in case.device_metrics["custom_device_metrics"]["unsupported"]

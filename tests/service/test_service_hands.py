@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from service_bundles import drop, wait_for
 from sqlalchemy import update
 
 from daemon import fsio, judging, service
-from daemon.config import Settings
+from daemon.config import Deadlines, Settings
 from daemon.db import migrate
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
@@ -63,7 +64,7 @@ class Stubborn(RehearsalEngine):
 
 
 @contextmanager
-def daemon(home: Path, engine: Stubborn, **options: float) -> Iterator[service.Service]:
+def daemon(home: Path, engine: Stubborn, **options: Any) -> Iterator[service.Service]:
     """One that runs in a thread."""
     settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, lease_s=600, **options)
     settings.paths.create()
@@ -105,6 +106,16 @@ def test_a_job_that_a_slot_is_still_at_is_not_begun_again_and_others_are(tmp_pat
         engine.end.set()
         wait_for(lambda: ended(running, "kept"), "the job to be judged")
         assert not engine.twice
+
+
+def test_a_stop_waits_no_longer_than_told_for_a_job_that_does_not_heed_it(tmp_path: Path) -> None:
+    engine, home = Stubborn(), tmp_path / "home"
+    with daemon(home, engine, deadlines=Deadlines(stop_s=0.2)) as running:
+        drop(home, "kept")
+        wait_for(lambda: engine.at_work, "the job to begin")
+        running.stop()
+        wait_for((home / "inbox" / "kept").exists, "it to be given back")
+        assert engine.at_work
 
 
 def test_a_job_whose_devices_are_set_aside_lets_others_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
