@@ -1,29 +1,10 @@
 """The system call filter of a cell, as a classic BPF program.
 
-Refused (EPERM): new namespaces, mounts, tracing and reading other processes, kernel keyrings, bpf, io_uring,
-userfaultfd, perf, modules, clocks, every socket family but AF_UNIX (a cell has no network, but vsock and alg sockets
-ignore namespaces) and its out-of-band bytes, which nobody needs and whose code in the kernel had holes
-(CVE-2025-38236); limits of other processes and children for one's parent, with which pid 1 of a cell could be made to
-use up its time; and what makes the kernel send a signal of one's choice later: a timer that sends SIGCONT would wake a
-process that SIGSTOP has frozen. So is what the kernel goes on with while its process stands frozen (asynchronous I/O;
-timers by descriptor, of which 200,000 that expire at once stop a processor for a second; merging equal pages of
-memory), and what is counted across all namespaces, for the host or for the user that runs the daemon: contexts of
-asynchronous I/O, inotify instances, message queues.
-Flushing succeeds and does nothing: a cell writes to tmpfs only, but can open files of the host's disks and flush those.
-So does locking: a lock is the file's, whoever may only read it, and a cell sees the same files as the host and as other
-cells, which it could keep waiting, or tell something by what it has locked. Asking for locks, leases and notes of
-changes is refused. Of memory that the kernel itself cannot see there is none.
-A filter of the cell's own is refused: a call that waits for somebody's answer to it can neither be frozen nor
-stopped. Asking what of a file is in memory is refused or tells nothing, and having it leave that does nothing: pages of
-files that all cells see would carry messages.
-What the kernel frees later than asked to, in a worker that stands in no group, is refused: the rules of Landlock, when
-the last file is closed that somebody under them has opened (some thousand of which made another side's calls ten times
-as long), and System V's messages, when a cell has ended, beside the next bundle (ten million take three seconds).
-Filters of sockets are refused: the kernel translates them, and of memory for what it translates the whole host has one
-limit, beyond which nobody without privileges gets a filter of system calls, no cell either.
-Setting the limit of core files succeeds and does nothing: at any other than `confine` has set, whoever may only lower
-it has the kernel run what core_pattern names, as root, for a crash.
-`clone3` answers ENOSYS, so the C library falls back to `clone`, whose flags a filter can read.
+Theory of operation: a cell has no network and no privileges. What is left to it of the kernel must neither reach beyond
+its walls, nor go on while it stands frozen, nor use up what other cells or the host need, nor carry messages to another
+cell: the tables below say of each call which of these it would do. What is refused answers EPERM; what programs do as
+a matter of course, and a cell must not, succeeds and does nothing. A filter reads numbers and the words of arguments,
+not what an address leads to; of several rules the first whose conditions are met decides.
 
 Layout of `struct seccomp_data`, which the program loads from: nr at 0, arch at 4, args at 16 (linux/seccomp.h).
 """
@@ -56,30 +37,19 @@ _SO_FILTERING = {
 }
 _MADV_MERGEABLE, _PR_SET_MEMORY_MERGE = 12, 67
 _MADV_COLLAPSE, _MAP_HUGETLB, _MFD_HUGETLB, _SHM_HUGETLB = 25, 0x40000, 0x4, 0o4000
-_PR_SCHED_CORE = 62  # with which a process has the other half of its core to itself, idle
-_NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET|NEWTIME (sched.h)
+_PR_SCHED_CORE = 62
+_NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET (sched.h)
 _CLONE_PARENT = 0x8000
-_OTHER_EXIT_SIGNALS = 0xFF & ~17  # bits that neither SIGCHLD nor none has: SIGCONT would wake a parent that was stopped
+_OTHER_EXIT_SIGNALS = 0xFF & ~17  # bits that neither SIGCHLD nor none has
 _RLIMIT_CORE = 4
-_FADV_DONTNEED, _MADV_PAGEOUT = 4, 21  # the second one for whoever the file belongs to
-_CLONE_NEWTIME = 0x80  # shares its bit with the exit signal of clone: only unshare can ask for it
+_FADV_DONTNEED, _MADV_PAGEOUT = 4, 21
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # System call numbers: (x86_64, aarch64); None where the architecture never had the call.
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "timer_create": (222, 107),
-    "timerfd_create": (283, 85),
-    "process_madvise": (440, 440),
-    "seccomp": (317, 277),
-    "cachestat": (451, 451),
-    "kcmp": (312, 272),
-    "pidfd_getfd": (438, 438),
-    "sched_setattr": (314, 274),  # a clock of its own choosing, where the kernel sets it by what a thread asks for
+    # other namespaces, mounts and roots
     "unshare": (272, 97),
     "setns": (308, 268),
     "mount": (165, 40),
@@ -93,10 +63,21 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "fsmount": (432, 432),
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
-    "bpf": (321, 280),
-    "perf_event_open": (298, 241),
-    "userfaultfd": (323, 282),
-    "memfd_secret": (447, 447),
+    # other processes: traced, read, compared, told what to do with their memory, and files from behind their walls
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440),
+    "kcmp": (312, 272),
+    "pidfd_getfd": (438, 438),
+    "open_by_handle_at": (304, 265),
+    "name_to_handle_at": (303, 264),
+    # a filter of the cell's own: a call that waits for somebody's answer to it can neither be frozen nor stopped
+    "seccomp": (317, 277),
+    # signals of one's choice, later: SIGCONT would wake a process that SIGSTOP has frozen
+    "timer_create": (222, 107),
+    # what goes on while its process stands frozen: 200,000 timers by descriptor at once stop a processor for a second
+    "timerfd_create": (283, 85),
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
@@ -106,17 +87,37 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "io_cancel": (210, 3),
     "io_getevents": (208, 4),
     "io_pgetevents": (333, 292),
+    # counted across all namespaces, for the host or for the user that runs the daemon (as contexts of io_setup are)
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
+    "fanotify_init": (300, 262),
     "mq_open": (240, 180),
     "mq_notify": (244, 184),
-    "msgget": (68, 186),
+    # freed later than asked to, by a worker that stands in no group: the rules of Landlock when the last file is closed
+    # that was opened under them (some thousand made another side's calls ten times as long), the messages of System V
+    # when the cell has ended, beside the next bundle (ten million take three seconds)
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446),
+    "msgget": (68, 186),
+    # tells what of a file is in memory: pages of files that all cells see would carry messages
+    "cachestat": (451, 451),
+    # a clock of its own choosing, where the kernel sets it by what a thread asks for
+    "sched_setattr": (314, 274),
+    # memory that the kernel itself cannot see, faults that somebody answers, places of memory
+    "memfd_secret": (447, 447),
+    "userfaultfd": (323, 282),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+    "mbind": (237, 235),
+    "set_mempolicy_home_node": (450, 450),
+    # programs in the kernel, counters, keyrings
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
     "add_key": (248, 217),
     "request_key": (249, 218),
     "keyctl": (250, 219),
+    # the host itself
     "init_module": (175, 105),
     "finit_module": (313, 273),
     "delete_module": (176, 106),
@@ -138,76 +139,116 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "iopl": (172, None),
     "ioperm": (173, None),
     "modify_ldt": (154, None),
-    "open_by_handle_at": (304, 265),
-    "name_to_handle_at": (303, 264),
-    "fanotify_init": (300, 262),
     "lookup_dcookie": (212, 18),
     "vhangup": (153, 58),
     "personality": (135, 92),
-    "migrate_pages": (256, 238),
-    "move_pages": (279, 239),
-    "mbind": (237, 235),
-    "set_mempolicy_home_node": (450, 450),
 }
 # Calls that do nothing, and succeed.
 _IDLE: dict[str, tuple[int, int]] = {
+    # a cell writes to tmpfs only, but can open files of the host's disks and flush those
     "sync": (162, 81),
     "syncfs": (306, 267),
     "fsync": (74, 82),
     "fdatasync": (75, 83),
     "sync_file_range": (277, 84),
+    # a lock is the file's, whoever may only read it: cells could keep the host waiting, or tell each other something
     "flock": (73, 32),
-    "mincore": (27, 232),  # which some libraries ask whether an address is one
+    # some libraries ask whether an address is one: what of a file is in memory is told nobody
+    "mincore": (27, 232),
 }
-# Calls that do not exist in a cell, and from which number on: those up to Linux 6.18 have been looked at.
+# Calls that do not exist in a cell: two whose arguments lie behind an address, so that the C library takes clone and
+# openat; and from which number on: those up to Linux 6.18 have been looked at.
 _ABSENT = {"clone3": 435, "openat2": 437}
 _UNKNOWN = 470
 
 
 @dataclass(frozen=True)
-class _ByArgument:
-    """A call that is refused by what one of its arguments is: unless `test` with `value` holds, or where it does.
-    `is_idle`: it does nothing then, and succeeds."""
+class _Condition:
+    """What a word of an argument, of 32 bits, has to pass: `test` with `value`, or not to pass it."""
 
-    numbers: tuple[int, int]
     argument: int
     test: int
     value: int
-    must_hold: bool = False
+    must_hold: bool = True
+    is_upper: bool = False  # the second word of two
+
+
+def _is(argument: int, value: int) -> _Condition:
+    return _Condition(argument, _JUMP_EQ, value)
+
+
+def _is_not(argument: int, value: int, *, is_upper: bool = False) -> _Condition:
+    return _Condition(argument, _JUMP_EQ, value, must_hold=False, is_upper=is_upper)
+
+
+def _has(argument: int, bits: int) -> _Condition:
+    return _Condition(argument, _JUMP_SET, bits)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A call that is refused where all conditions are met. `is_idle`: it does nothing then, and succeeds."""
+
+    numbers: tuple[int, int]
+    conditions: tuple[_Condition, ...]
     is_idle: bool = False
 
 
-_PRLIMIT64 = (302, 261)
-_BY_ARGUMENT = {
-    "clone": _ByArgument(
-        (56, 220), 0, _JUMP_SET, _NEW_NAMESPACES & ~_CLONE_NEWTIME | _CLONE_PARENT | _OTHER_EXIT_SIGNALS
-    ),
-    "preadv2": _ByArgument((327, 286), 5, _JUMP_EQ, 0, must_hold=True),
-    "fadvise": _ByArgument((221, 223), 3, _JUMP_EQ, _FADV_DONTNEED, is_idle=True),
-    "prlimit64": _ByArgument(_PRLIMIT64, 0, _JUMP_EQ, 0, must_hold=True),
-    "setrlimit": _ByArgument((160, 164), 0, _JUMP_EQ, _RLIMIT_CORE, is_idle=True),
-    "socket": _ByArgument((41, 198), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
-    "socketpair": _ByArgument((53, 199), 0, _JUMP_EQ, _AF_UNIX, must_hold=True),
-    "fcntl F_SETSIG": _ByArgument((72, 25), 1, _JUMP_EQ, _F_SETSIG),
-    **{f"fcntl {name}": _ByArgument((72, 25), 1, _JUMP_EQ, command) for name, command in _F_TELLING.items()},
-    **{
-        f"fcntl {name}": _ByArgument((72, 25), 1, _JUMP_EQ, command, is_idle=True)
-        for name, command in _F_LOCKING.items()
-    },
-    **{f"setsockopt {name}": _ByArgument((54, 208), 2, _JUMP_EQ, option) for name, option in _SO_FILTERING.items()},
-    "madvise": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_MERGEABLE),
-    "madvise paging out": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_PAGEOUT, is_idle=True),
-    "madvise collapsing": _ByArgument((28, 233), 2, _JUMP_EQ, _MADV_COLLAPSE),
-    "mmap": _ByArgument((9, 222), 3, _JUMP_SET, _MAP_HUGETLB),
-    "memfd_create": _ByArgument((319, 279), 1, _JUMP_SET, _MFD_HUGETLB),
-    "shmget": _ByArgument((29, 194), 2, _JUMP_SET, _SHM_HUGETLB),
-    "prctl merging": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SET_MEMORY_MERGE),
-    "prctl filter": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SET_SECCOMP),
-    "prctl cores": _ByArgument((157, 167), 0, _JUMP_EQ, _PR_SCHED_CORE),
-    "sendto": _ByArgument((44, 206), 3, _JUMP_SET, _MSG_OOB),
-    "sendmsg": _ByArgument((46, 211), 2, _JUMP_SET, _MSG_OOB),
-    "sendmmsg": _ByArgument((307, 269), 3, _JUMP_SET, _MSG_OOB),
-}
+def _refused(numbers: tuple[int, int], *conditions: _Condition) -> _Rule:
+    return _Rule(numbers, conditions)
+
+
+def _idle(numbers: tuple[int, int], *conditions: _Condition) -> _Rule:
+    return _Rule(numbers, conditions, is_idle=True)
+
+
+_SOCKET, _SOCKETPAIR, _SETSOCKOPT = (41, 198), (53, 199), (54, 208)
+_SENDTO, _SENDMSG, _SENDMMSG = (44, 206), (46, 211), (307, 269)
+_CLONE, _PRCTL, _PRLIMIT64, _SETRLIMIT = (56, 220), (157, 167), (302, 261), (160, 164)
+_FCNTL, _FADVISE, _PREADV2 = (72, 25), (221, 223), (327, 286)
+_MADVISE, _MMAP, _MEMFD_CREATE, _SHMGET = (28, 233), (9, 222), (319, 279), (29, 194)
+_RULES = (
+    # new namespaces; a child for one's parent, with which pid 1 of a cell could be made to use up its time; a child
+    # whose end sends another signal than SIGCHLD: SIGCONT would wake a parent that was stopped
+    _refused(_CLONE, _has(0, _NEW_NAMESPACES | _CLONE_PARENT | _OTHER_EXIT_SIGNALS)),
+    _refused(_FCNTL, _is(1, _F_SETSIG)),
+    # every family but AF_UNIX: vsock and alg sockets ignore namespaces
+    _refused(_SOCKET, _is_not(0, _AF_UNIX)),
+    _refused(_SOCKETPAIR, _is_not(0, _AF_UNIX)),
+    # out-of-band bytes of AF_UNIX, which nobody needs and whose code in the kernel had holes (CVE-2025-38236)
+    _refused(_SENDTO, _has(3, _MSG_OOB)),
+    _refused(_SENDMSG, _has(2, _MSG_OOB)),
+    _refused(_SENDMMSG, _has(3, _MSG_OOB)),
+    # filters of sockets: of memory for what the kernel translates the whole host has one limit, beyond which nobody
+    # without privileges gets a filter of system calls, no cell either
+    *(_refused(_SETSOCKOPT, _is(2, option)) for option in _SO_FILTERING.values()),
+    # locks as of flock; asking for locks, leases, notes of changes
+    *(_idle(_FCNTL, _is(1, command)) for command in _F_LOCKING.values()),
+    *(_refused(_FCNTL, _is(1, command)) for command in _F_TELLING.values()),
+    # what of a file is in memory: asked for with a flag of reads, or made to leave (pageout by whoever the file's is)
+    _refused(_PREADV2, _is_not(5, 0)),
+    _idle(_FADVISE, _is(3, _FADV_DONTNEED)),
+    _idle(_MADVISE, _is(2, _MADV_PAGEOUT)),
+    # limits of other processes
+    _refused(_PRLIMIT64, _is_not(0, 0)),
+    # setting the limit of core files: at any other than `confine` has set, whoever may only lower it has the kernel run
+    # what core_pattern names, as root, for a crash. prlimit64 sets nothing where its address, of two words, is zero:
+    # the C library reads limits with it
+    _idle(_SETRLIMIT, _is(0, _RLIMIT_CORE)),
+    _idle(_PRLIMIT64, _is(1, _RLIMIT_CORE), _is_not(2, 0)),
+    _idle(_PRLIMIT64, _is(1, _RLIMIT_CORE), _is_not(2, 0, is_upper=True)),
+    # merging equal pages, which the kernel goes on with while the process stands frozen
+    _refused(_MADVISE, _is(2, _MADV_MERGEABLE)),
+    _refused(_PRCTL, _is(0, _PR_SET_MEMORY_MERGE)),
+    # huge pages, of which the host has one supply
+    _refused(_MADVISE, _is(2, _MADV_COLLAPSE)),
+    _refused(_MMAP, _has(3, _MAP_HUGETLB)),
+    _refused(_MEMFD_CREATE, _has(1, _MFD_HUGETLB)),
+    _refused(_SHMGET, _has(2, _SHM_HUGETLB)),
+    # a filter of the cell's own, as of seccomp; the other half of its core to itself, idle
+    _refused(_PRCTL, _is(0, _PR_SET_SECCOMP)),
+    _refused(_PRCTL, _is(0, _PR_SCHED_CORE)),
+)
 
 
 def _instruction(code: int, jump_true: int, jump_false: int, value: int) -> bytes:
@@ -240,36 +281,23 @@ def program(machine: str | None = None) -> bytes:
     for number in _ABSENT.values():
         parts += [_instruction(_JUMP_EQ, 0, 1, number), absent]
     parts += [_instruction(_JUMP_GE, 0, 1, _UNKNOWN), absent]
-    for rule in _BY_ARGUMENT.values():
+    for rule in _RULES:
         parts += _by_argument(rule, column, idle if rule.is_idle else refuse)
-    parts += _core_limit_stays(column, idle)
     parts.append(_instruction(_RETURN, 0, 0, _ALLOW))
     return b"".join(parts)
 
 
-def _by_argument(rule: _ByArgument, column: int, answer: bytes) -> list[bytes]:
-    return [
-        _instruction(_JUMP_EQ, 0, 4, rule.numbers[column]),
-        _instruction(_LOAD, 0, 0, _ARG0 + 8 * rule.argument),
-        _instruction(rule.test, 1, 0, rule.value) if rule.must_hold else _instruction(rule.test, 0, 1, rule.value),
-        answer,
-        _instruction(_LOAD, 0, 0, _NR),
-    ]
-
-
-def _core_limit_stays(column: int, answer: bytes) -> list[bytes]:
-    """`prlimit64`, which the C library also reads limits with: its third argument, of two words, is no address then."""
-    return [
-        _instruction(_JUMP_EQ, 0, 8, _PRLIMIT64[column]),
-        _instruction(_LOAD, 0, 0, _ARG0 + 8),
-        _instruction(_JUMP_EQ, 0, 5, _RLIMIT_CORE),
-        _instruction(_LOAD, 0, 0, _ARG0 + 16),
-        _instruction(_JUMP_EQ, 0, 2, 0),
-        _instruction(_LOAD, 0, 0, _ARG0 + 20),
-        _instruction(_JUMP_EQ, 1, 0, 0),
-        answer,
-        _instruction(_LOAD, 0, 0, _NR),
-    ]
+def _by_argument(rule: _Rule, column: int, answer: bytes) -> list[bytes]:
+    left = 2 * len(rule.conditions)  # instructions
+    parts = [_instruction(_JUMP_EQ, 0, left + 2, rule.numbers[column])]
+    for condition in rule.conditions:
+        left -= 2
+        onward, past_the_answer = (0, left + 1) if condition.must_hold else (left + 1, 0)
+        parts += [
+            _instruction(_LOAD, 0, 0, _ARG0 + 8 * condition.argument + 4 * condition.is_upper),
+            _instruction(condition.test, onward, past_the_answer, condition.value),
+        ]
+    return [*parts, answer, _instruction(_LOAD, 0, 0, _NR)]
 
 
 class _Program(ctypes.Structure):
