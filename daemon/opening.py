@@ -84,7 +84,7 @@ def _move_in(settings: Settings, home: ExitStack) -> None:
         if history.is_new() and results.are_any(settings.paths):
             log.story("the database is new, although there are results of an earlier one", level=30)
         whose = (settings.paths, history.database_id(), database.name)
-        belonging.require_bundles(*whose, count_unfinished=lambda: sum(history.unfinished_by_submitter().values()))
+        belonging.require_bundles(*whose, count_unfinished=history.unfinished)
         if mount is not None and mount.is_network:
             belonging.require_own(*whose)
         else:

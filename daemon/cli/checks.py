@@ -246,7 +246,7 @@ def _bundles(settings: Settings) -> Iterator[Check]:
 
     with suppress(OperatorError, HarnessError, OSError), store.history_if_any(settings) as history:
         if history is not None:
-            mine, count = history.database_id(), sum(history.unfinished_by_submitter().values())
+            mine, count = history.database_id(), history.unfinished()
             try:
                 belonging.require_bundles(settings.paths, mine, "the database", lambda: count)
             except HarnessError as error:

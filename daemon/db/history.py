@@ -220,6 +220,10 @@ class History:
         with self._database.read() as connection:
             return {uid: count for uid, count in connection.execute(statement)}
 
+    def unfinished(self) -> int:
+        """The same of all of them."""
+        return sum(self.unfinished_by_submitter().values())
+
     def deferrals(self, *, limit: int = 1000) -> tuple[DeferralRecord, ...]:
         """Why queued jobs are passed over, and by whom: in the order the jobs would be leased."""
         with self._database.read() as connection:

@@ -20,7 +20,7 @@ _COMPARED_AT_ONCE = {"cpu": 256 << 20, "cuda": 1 << 30}  # bytes; every piece is
 _WORTH_LEAVING_OUT = 1 << 20  # bytes of an input that is written over what was drawn
 _WORD = 8
 _MANY_RANGES = 8
-_SMALL = 16 << 20  # bytes
+_IN_ONE_LOOK = 16 << 20  # bytes of all slots, with what lies between the ranges
 
 
 def region(buffer: torch.Tensor, layout: Layout, slot: int, field: Field) -> torch.Tensor:
@@ -104,7 +104,8 @@ class Arena:
         when all stands. Every slot must have been composed and published."""
         slots = self.layout.slots
         ours, theirs = _grid(self.layout, self.image, slots), _grid(self.layout, self.shared.bytes, slots)
-        if len(self._protected) > _MANY_RANGES and ours.numel() <= _SMALL and not self._is_any_changed(ours, theirs):
+        in_one_look = len(self._protected) > _MANY_RANGES and ours.numel() <= _IN_ONE_LOOK
+        if in_one_look and not self._is_any_changed(ours, theirs):
             return None
         for first, last in self._protected:
             changed = _first_change(ours[:, first:last], theirs[:, first:last])

@@ -16,7 +16,7 @@ _SETS_LOOKED_AT = 256  # in a row; then the first one of each draw, for sets tha
 _COLUMNS = 16381  # a prime: rows of a matrix that trade places do not stay in their columns
 _TELLING = 4096
 _SUMMED_AT_ONCE = 1 << 25  # words
-_SMALL = 1 << 20  # bytes
+_SUMMED_TOGETHER = 1 << 20  # bytes of one input in all slots
 
 
 class Drawer:
@@ -148,7 +148,7 @@ def checksums(many: list[torch.Tensor]) -> list[list[int]]:
     alike: dict[tuple[int, ...], list[int]] = {}
     words = {index: _words(tensors) for index, tensors in enumerate(many) if tensors.numel()}
     for index, found in words.items():
-        is_small = found.numel() * found.itemsize <= _SMALL
+        is_small = found.numel() * found.itemsize <= _SUMMED_TOGETHER
         alike.setdefault((found.shape[1], found.itemsize) if is_small else (index,), []).append(index)
     sums = torch.zeros(slots, len(many), dtype=torch.int64, device=many[0].device)
     for group in alike.values():

@@ -21,8 +21,8 @@ from daemon.verdict import Phase, Side, Verdict
 _CHANCE_SIGMAS = 6.0
 _RARE = 1e-4
 _SHOWN = 300  # characters of a nesting
-_COMPARED_TOGETHER = 64 << 20  # bytes
-_SMALL = 1 << 20  # bytes, of all slots
+_SLOTS_COMPARED_TOGETHER = 64 << 20  # bytes
+_ANSWERS_COMPARED_TOGETHER = 1 << 20  # bytes of one answer in all slots
 _INPUTS_TRIED = 1024  # on all outputs together
 
 
@@ -100,7 +100,7 @@ class Inspector:
         hundreds, and to look at each takes longer than it."""
         alike: dict[tuple[str, Tolerance], list[int]] = {}
         for number, ((mine, _), tolerance) in enumerate(zip(fields, self.tolerances, strict=True)):
-            if 0 < mine.tensor.size_bytes * len(order) <= _SMALL:
+            if 0 < mine.tensor.size_bytes * len(order) <= _ANSWERS_COMPARED_TOGETHER:
                 alike.setdefault((mine.tensor.dtype, tolerance), []).append(number)
         right: set[int] = set()
         for (_, tolerance), numbers in alike.items():
@@ -122,7 +122,7 @@ def _in_one(tensors: list[torch.Tensor]) -> torch.Tensor:
 
 def _batches(order: list[int], size_bytes: int) -> Iterator[list[int]]:
     """Slots whose answers are compared together: large ones each where they lie, small ones many in a copy."""
-    count = max(1, _COMPARED_TOGETHER // max(size_bytes, 1))
+    count = max(1, _SLOTS_COMPARED_TOGETHER // max(size_bytes, 1))
     for start in range(0, len(order), count):
         yield order[start : start + count]
 

@@ -39,6 +39,7 @@ def test_unfinished_bundles_are_counted_by_submitter(repository: Repository, his
     lease = repository.lease_next("me", 60)
     assert lease is not None
     assert history.unfinished_by_submitter() == {1: 2, 2: 1, None: 1}
+    assert history.unfinished() == 4
     repository.withdraw(lease)
     assert history.unfinished_by_submitter() == {1: 1, 2: 1, None: 1}
 
