@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import grimp
+
+from daemon import executor
 
 EXECUTOR = "daemon.executor"
 IN_CELLS = ("cell", "under_tool", "zygote")  # programs, beside every backend: they are loaded by name
@@ -41,6 +44,11 @@ def test_what_judges_and_what_runs_beside_a_bundle_share_plain_modules_only() ->
 
 def test_every_module_is_on_one_of_the_two_sides() -> None:
     assert modules() - needed_by(*TRUSTED) - in_cells() == OF_EVERY_PROCESS - in_cells()
+
+
+def test_the_map_of_the_room_has_every_module_once() -> None:
+    names = re.findall(r"^    ([a-z_]+(?:, [a-z_]+)*)  +\S", executor.__doc__ or "", re.MULTILINE)
+    assert sorted(", ".join(names).split(", ")) == sorted(name for name in modules() if "." not in name)
 
 
 def test_cells_know_nothing_of_the_rest_of_evald() -> None:
