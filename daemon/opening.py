@@ -15,10 +15,11 @@ from daemon.db.history import History
 from daemon.errors import OperatorError
 from daemon.executor.local import LocalEngine
 from daemon.executor.rehearsal import RehearsalEngine
+from daemon.listener import Listener, Silence
 from daemon.mounts import mount_of
 from daemon.notify import Notifier
 from daemon.outage import COMPLAIN_EVERY_S, back_off_s
-from daemon.service import Listener, Service, Silence
+from daemon.service import Service
 
 
 @contextmanager

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable
 from contextlib import suppress
-from typing import Protocol
 
 from daemon import log
 from daemon.config import Settings
@@ -19,60 +17,28 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
-from daemon.engine import Engine, Progress
+from daemon.engine import Engine
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.executor import catalog
 from daemon.fitness import Fitness
 from daemon.health import Monitor
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
-from daemon.judging import Clerk, Deferred, Unended
+from daemon.judging import Clerk
+from daemon.listener import Listener
 from daemon.notify import Notifier
 from daemon.outage import Outage
 from daemon.presence import Presence
-from daemon.publishing import Finished
 from daemon.reception import Doorbell, Reception
 from daemon.reconcile import Reconciler
 from daemon.returns import Returns
+from daemon.runner import Runner
 from daemon.scheduler.pulse import Pulse
-from daemon.scheduler.tally import Summary, Tally
-from daemon.scheduler.turns import Postponed, Turns
+from daemon.scheduler.tally import Summary
 from daemon.scheduler.workers import Workers
-from daemon.verdict import Verdict
 from daemon.watcher import Watcher
 
 _RECONCILING = "repairing what dead daemons left"
-_COMES_AGAIN = (Unended.NO_DEVICE, Unended.NO_DATABASE, Unended.NO_BUNDLE)
-_AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
-
-
-class Listener(Protocol):
-    """Who wants to see what happens: the command line's progress, the notifier. Called from several threads."""
-
-    def claimed(self, job_id: str, name: str) -> None: ...
-    def started(self, job_id: str, name: str) -> None: ...
-    def progress(self, progress: Progress) -> None: ...
-    def finished(self, finished: Finished) -> None: ...
-    def deferred(self, deferred: Deferred) -> None: ...
-
-
-class Silence:
-    """A listener that does not listen."""
-
-    def claimed(self, job_id: str, name: str) -> None:
-        """A bundle was claimed from the inbox."""
-
-    def started(self, job_id: str, name: str) -> None:
-        """A job was leased and is being judged."""
-
-    def progress(self, progress: Progress) -> None:
-        """A job came further."""
-
-    def finished(self, finished: Finished) -> None:
-        """A job ended with a result."""
-
-    def deferred(self, deferred: Deferred) -> None:
-        """A job waits for another host, that has a device for it."""
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: what is left is for the next start
@@ -85,65 +51,57 @@ class Service:
     def __init__(
         self, settings: Settings, engine: Engine, listener: Listener, notifier: Notifier | None = None
     ) -> None:
+        paths, spool = settings.paths, Spool(settings.paths, Owner.current())
+        owner = spool.owner
         self._settings = settings
-        self._paths = settings.paths
         self._engine = engine
         self._listener = listener
         self._database = Database(settings.database_url)
-        self._repository = Repository(self._database, max_attempts=settings.max_attempts)
-        self._history = History(self._database)
-        self._monitor = Monitor(
-            notifier or Notifier(), self._history, slots=engine.slots, metrics_file=settings.metrics_file
-        )
-        self._spool = Spool(self._paths, Owner.current())
-        types = catalog.contract_types(catalog.load(settings.backend_paths))
+        repository, history = Repository(self._database, max_attempts=settings.max_attempts), History(self._database)
+        self._monitor = Monitor(notifier or Notifier(), history, slots=engine.slots, metrics_file=settings.metrics_file)
         watched = self._monitor.watched(engine)
         self._fitness = Fitness(watched)
-        self._clerk = Clerk(settings, self._spool, self._repository, watched, types, self._history.is_there)
-        self._returns = Returns(self._spool, self._history, self._clerk, self._monitor.working)
+        types = catalog.contract_types(catalog.load(settings.backend_paths))
+        self._clerk = Clerk(settings, spool, repository, watched, types, history.is_there)
+        self._returns = Returns(spool, history, self._clerk, self._monitor.working)
         self._presence = Presence(
-            self._repository,
-            self._history,
-            self._spool.owner,
-            self._fitness.devices,
-            inbox=self._paths.inbox,
+            repository, history, owner, self._fitness.devices, inbox=paths.inbox, lease_s=settings.lease_s
+        )
+        self._pulse: Pulse[Lease] = Pulse(
+            settings.lease_s / 3,
+            lambda lease, progress: repository.heartbeat(lease, settings.lease_s, progress),
+            lambda lease: engine.cancel(lease.job_id),
+        )
+        self._runner = Runner(
+            repository,
+            self._clerk,
+            self._monitor,
+            self._pulse,
+            listener,
+            owner=owner.tag,
             lease_s=settings.lease_s,
+            may_take=self._may_take,
         )
         self._reconciler = Reconciler(
-            self._paths,
-            self._spool,
-            self._repository,
-            self._history,
-            self._clerk,
-            is_busy=lambda job_id: job_id in self._at_work,
-            meanwhile=self._while_reconciling,
+            paths, spool, repository, history, self._clerk, self._runner.is_at, self._while_reconciling
         )
-        self._postponed = Postponed(_AGAIN_S)
-        self._watcher = Watcher(self._paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
+        self._watcher = Watcher(paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
         self._workers: Workers[Lease] = Workers(
-            engine.at_once, self._take, self._work, lambda lease: lease.submitter_uid
+            engine.at_once, self._runner.take, self._runner.work, lambda lease: lease.submitter_uid
         )
         self._reception = Reception(
             settings,
             self._clerk,
-            self._history,
-            self._spool.owner.tag,
-            Doorbell(self._claiming, self._claimed, self._count),
-            postponed=lambda: len(self._postponed.ids(time.monotonic())),
+            history,
+            owner.tag,
+            Doorbell(self._claiming, self._claimed, self._runner.count),
+            postponed=lambda: len(self._runner.postponed()),
             left_alone=self._workers.left_alone,
         )
-        self._pulse: Pulse[Lease] = Pulse(
-            settings.lease_s / 3,
-            lambda lease, progress: self._repository.heartbeat(lease, settings.lease_s, progress),
-            lambda lease: self._engine.cancel(lease.job_id),
-        )
-        self._at_work: set[str] = set()  # also jobs whose lease is lost while a slot still has its hands on them
         self._stop = threading.Event()
-        self._tally = Tally()
         self._in_inbox = 0  # when it was last looked at
         self._next_reconcile_s = 0.0
         self._outage = Outage()
-        self._turns = Turns()
         self._until_idle = False
         self._unfit: EvaldError | None = None  # what ended a sweep
 
@@ -173,14 +131,14 @@ class Service:
     def _watch(self, *, until_idle: bool) -> Summary:
         self._reconcile_at_start()
         with self._watcher:
-            log.story("watching", inbox=self._paths.inbox, mode=self._watcher.mode, slots=self._engine.slots)
+            log.story("watching", inbox=self._settings.paths.inbox, mode=self._watcher.mode, slots=self._engine.slots)
             self._workers.start()
             self._monitor.ready()
             try:
                 self._loop(until_idle=until_idle)
             finally:
                 self._shut_down()
-        return self._tally.summary
+        return self._runner.tally.summary
 
     def _loop(self, *, until_idle: bool) -> None:
         quiet_since_s: float | None = None
@@ -191,7 +149,7 @@ class Service:
             self._monitor.turn(
                 inbox=self._in_inbox,
                 running=len(self._pulse.leases),
-                judged=self._tally.summary.judged,
+                judged=self._runner.tally.summary.judged,
                 drained=sum(device.reason is not None for device in self._fitness.devices()),
                 trouble=self._outage.reason,
             )
@@ -254,13 +212,14 @@ class Service:
         self._monitor.working("watching the inbox")
         self._next_reconcile_s = time.monotonic() + self._settings.reconcile_s
 
+    def _claiming(self, name: str) -> None:
+        """A file server may be slow about it, and there may be many: running jobs keep their leases meanwhile."""
+        self._monitor.working(f"claiming {name}")
+        self._pulse.beat()
+
     def _claimed(self, claimed: Claimed) -> None:
         self._listener.claimed(claimed.job_id, claimed.name)
         self._workers.wake()
-
-    def _count(self, finished: Finished) -> None:
-        self._tally.ended(passed=finished.evaluation.verdict is Verdict.PASSED)
-        self._listener.finished(finished)
 
     def _has_work(self) -> bool:
         """Whether something is judged, or will be: not what waits while jobs may not be begun."""
@@ -269,32 +228,10 @@ class Service:
         except (HarnessError, OSError):
             return True
 
-    # -- one job, in a slot's thread ------------------------------------------------------------------------------
+    # -- what others ask, in threads of their own ------------------------------------------------------------------
 
-    def _take(self, left_alone: frozenset[Hashable]) -> Lease | None:
-        """The next job for a slot, of nobody of `left_alone` (uids). Passed over are those that another slot is still
-        at (a lease may run out while the database is away), and for a while those that wait for a device which is set
-        aside, or could not begin."""
-        self._monitor.asking()
-        if (
-            self._stop.is_set()
-            or not self._presence.takes_jobs
-            or not self._reception.is_open()
-            or not self._can_judge()
-        ):
-            return None
-        self._clerk.settle()
-        lease = self._repository.lease_next(
-            self._spool.owner.tag,
-            self._settings.lease_s,
-            self._turns.order,
-            oldest=self._turns.is_for_the_oldest(),
-            passed_over=self._at_work | self._postponed.ids(time.monotonic()),
-            not_of=left_alone,
-        )
-        if lease is not None:
-            self._turns.served(lease.submitter_uid)
-        return lease
+    def _may_take(self) -> bool:
+        return not self._stop.is_set() and self._presence.takes_jobs and self._reception.is_open() and self._can_judge()
 
     def _can_judge(self) -> bool:
         """Whether the engine is fit. A sweep ends where it is not."""
@@ -303,39 +240,6 @@ class Service:
             self._unfit = fault
             self.stop()
         return fault is None
-
-    def _claiming(self, name: str) -> None:
-        """A file server may be slow about it, and there may be many: running jobs keep their leases meanwhile."""
-        self._monitor.working(f"claiming {name}")
-        self._pulse.beat()
-
-    def _work(self, lease: Lease) -> bool:
-        """Whether evald did what it should."""
-        self._monitor.taking(lease.name)
-        self._at_work.add(lease.job_id)
-        self._pulse.add(lease)
-        ended = False
-        try:
-            self._listener.started(lease.job_id, lease.name)
-            outcome = self._clerk.judge(lease, self._on_progress)
-            ended = True
-        finally:
-            self._pulse.remove(lease.job_id)
-            self._at_work.discard(lease.job_id)
-            if not ended:
-                self._tally.failed()
-        if isinstance(outcome, Deferred):
-            self._listener.deferred(outcome)
-        elif isinstance(outcome, Finished):
-            self._count(outcome)
-            return outcome.evaluation.verdict is not Verdict.HARNESS_ERROR
-        elif outcome in _COMES_AGAIN:  # were it only this job, others could begin
-            return self._postponed.add(lease.job_id, time.monotonic())
-        return outcome is not Unended.RETRIED
-
-    def _on_progress(self, progress: Progress) -> None:
-        self._pulse.note(progress.job_id, progress.text)
-        self._listener.progress(progress)
 
     # -- the end ------------------------------------------------------------------------------------------------
 

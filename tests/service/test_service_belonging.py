@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 from postgres_server import PostgresServer
 
-from daemon import belonging, fsio, log, opening, service
+from daemon import belonging, fsio, log, opening
 from daemon.config import Settings
 from daemon.db.connection import Database
 from daemon.db.records import NewJob
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError, OperatorError
 from daemon.intake.names import make_job_id
+from daemon.listener import Silence
 from daemon.mounts import Mount
 from daemon.paths import Paths
 
@@ -98,14 +99,14 @@ def test_a_daemon_compares_where_other_hosts_may_share_the_inbox(
     here, elsewhere = (
         Settings(home=tmp_path / "home", state=tmp_path / name, engine="rehearsal") for name in ("here", "elsewhere")
     )
-    with opening.opened(here, service.Silence()):
+    with opening.opened(here, Silence()):
         pass
     if kind == "ext4":
-        with opening.opened(elsewhere, service.Silence()):
+        with opening.opened(elsewhere, Silence()):
             return
     with (
         pytest.raises(OperatorError, match="belongs to another database"),
-        opening.opened(elsewhere, service.Silence()),
+        opening.opened(elsewhere, Silence()),
     ):
         pytest.fail("it started")
 
@@ -118,14 +119,14 @@ def test_on_a_disk_of_its_own_an_inbox_is_that_of_the_database_whose_daemons_are
         Settings(home=tmp_path / "home", state=tmp_path / name, engine="rehearsal") for name in ("here", "elsewhere")
     )
     for _ in range(2):  # it may change hands as often as one likes
-        with opening.opened(here, service.Silence()), opening.opened(here, service.Silence()):
+        with opening.opened(here, Silence()), opening.opened(here, Silence()):
             with (
                 pytest.raises(OperatorError, match="another database are at work") as refused,
-                opening.opened(elsewhere, service.Silence()),
+                opening.opened(elsewhere, Silence()),
             ):
                 pytest.fail("it started")
             assert "stop them first" in str(refused.value.hint)
-        with opening.opened(elsewhere, service.Silence()):
+        with opening.opened(elsewhere, Silence()):
             pass
 
 

@@ -15,7 +15,7 @@ import pytest
 from service_bundles import drop, wait_for
 from sqlalchemy import update
 
-from daemon import fsio, judging, service
+from daemon import fsio, judging, runner, service
 from daemon.config import Deadlines, Settings
 from daemon.db import migrate
 from daemon.db.errors import StorageUnavailable
@@ -28,7 +28,9 @@ from daemon.errors import HarnessError, NoDevice, NotBegun
 from daemon.evaluation import Evaluation
 from daemon.executor.rehearsal import RehearsalEngine
 from daemon.intake import spool
+from daemon.intake.owner import Owner
 from daemon.lifecycle import JobState
+from daemon.listener import Silence
 from daemon.room import Room
 from daemon.scheduler import faults, workers
 from daemon.verdict import Verdict
@@ -69,7 +71,7 @@ def daemon(home: Path, engine: Stubborn, **options: Any) -> Iterator[service.Ser
     settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, lease_s=600, **options)
     settings.paths.create()
     migrate.ensure_ready(settings.database_url)
-    running = service.Service(settings, engine, service.Silence())
+    running = service.Service(settings, engine, Silence())
     thread = threading.Thread(target=running.run)
     thread.start()
     try:
@@ -98,8 +100,9 @@ def test_a_job_that_a_slot_is_still_at_is_not_begun_again_and_others_are(tmp_pat
     with daemon(tmp_path / "home", engine) as running:
         drop(tmp_path / "home", "kept")
         wait_for(lambda: engine.at_work, "the job to begin")
-        [lease] = running._repository.held_by(running._spool.owner.tag)
-        running._repository.retry(lease, "as if its lease had run out")
+        repository = Repository(running._database, max_attempts=3)
+        [lease] = repository.held_by(Owner.current().tag)
+        repository.retry(lease, "as if its lease had run out")
         drop(tmp_path / "home", "other")
         wait_for(lambda: ended(running, "other"), "the other slot to judge what comes after it")
         assert jobs(running)["kept"].state is JobState.QUEUED
@@ -119,7 +122,7 @@ def test_a_stop_waits_no_longer_than_told_for_a_job_that_does_not_heed_it(tmp_pa
 
 
 def test_a_job_whose_devices_are_set_aside_lets_others_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_AGAIN_S", 0.5)
+    monkeypatch.setattr(runner, "_AGAIN_S", 0.5)
     engine = Stubborn(1)
     with daemon(tmp_path / "home", engine) as running:
         drop(tmp_path / "home", "picky")
@@ -176,7 +179,7 @@ def test_a_folder_that_takes_no_files_costs_no_job_an_attempt(
 
     monkeypatch.setattr(judging.Clerk, "_put_back", noted)
     with daemon(tmp_path / "home", Stubborn(1)) as running:
-        place: Path = getattr(running._paths, folder)
+        place: Path = getattr(running._settings.paths, folder)
         aside = place.with_name("aside")
         place.rename(aside)
         place.write_text("no folder", "utf-8")
@@ -286,7 +289,7 @@ def test_a_database_that_does_not_answer_when_a_job_begins_costs_it_no_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite is locked by a copy for longer than anybody waits for it, say, and free again a moment later."""
-    monkeypatch.setattr(service, "_AGAIN_S", 0.1)
+    monkeypatch.setattr(runner, "_AGAIN_S", 0.1)
     begun = Counter[str]()
     start = Repository.start
 
@@ -392,7 +395,7 @@ def test_a_sweep_does_not_wait_for_a_device_that_is_set_aside(tmp_path: Path) ->
     migrate.ensure_ready(settings.database_url)
     for name in ("picky", "good"):
         drop(tmp_path / "home", name)
-    sweep = service.Service(settings, Stubborn(), service.Silence())
+    sweep = service.Service(settings, Stubborn(), Silence())
     thread = threading.Thread(target=sweep.sweep)
     thread.start()
     thread.join(30)
@@ -406,7 +409,7 @@ def test_a_sweep_does_not_wait_for_jobs_that_may_not_begin(tmp_path: Path) -> No
     settings.paths.create()
     migrate.ensure_ready(settings.database_url)
     settings.paths.pause.write_text("maintenance", "utf-8")
-    sweep = service.Service(settings, Stubborn(), service.Silence())
+    sweep = service.Service(settings, Stubborn(), Silence())
     drop(tmp_path / "home", "waiting")
     sweep._clerk.take_in("waiting")
     thread = threading.Thread(target=sweep.sweep)

@@ -1,0 +1,110 @@
+"""One job at a slot: leased, judged, and told to whoever listens. Called from the threads of all slots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+
+from daemon.db.records import Lease
+from daemon.db.repository import Repository
+from daemon.engine import Progress
+from daemon.health import Monitor
+from daemon.judging import Clerk, Deferred, Unended
+from daemon.listener import Listener
+from daemon.publishing import Finished
+from daemon.scheduler.pulse import Pulse
+from daemon.scheduler.tally import Tally
+from daemon.scheduler.turns import Postponed, Turns
+from daemon.verdict import Verdict
+
+_COMES_AGAIN = (Unended.NO_DEVICE, Unended.NO_DATABASE, Unended.NO_BUNDLE)
+_AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
+
+
+class Runner:
+    """Takes jobs for one daemon, whose leases carry `owner`, as long as `may_take()`. `pulse` keeps leases alive."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        clerk: Clerk,
+        monitor: Monitor,
+        pulse: Pulse[Lease],
+        listener: Listener,
+        *,
+        owner: str,
+        lease_s: float,
+        may_take: Callable[[], bool],
+    ) -> None:
+        self._repository = repository
+        self._clerk = clerk
+        self._monitor = monitor
+        self._pulse = pulse
+        self._listener = listener
+        self._owner = owner
+        self._lease_s = lease_s
+        self._may_take = may_take
+        self._at_work: set[str] = set()  # also jobs whose lease is lost while a slot still has its hands on them
+        self._turns = Turns()
+        self._postponed = Postponed(_AGAIN_S)
+        self.tally = Tally()
+
+    def is_at(self, job_id: str) -> bool:
+        """Whether a slot has its hands on that job."""
+        return job_id in self._at_work
+
+    def postponed(self) -> frozenset[str]:
+        """Jobs that are passed over for a while: they wait for a device which is set aside, or could not begin."""
+        return self._postponed.ids(time.monotonic())
+
+    def take(self, left_alone: frozenset[Hashable]) -> Lease | None:
+        """The next job for a slot, of nobody of `left_alone` (uids). Passed over are those that are postponed, and
+        those that another slot is still at: a lease may run out while the database is away."""
+        self._monitor.asking()
+        if not self._may_take():
+            return None
+        self._clerk.settle()
+        lease = self._repository.lease_next(
+            self._owner,
+            self._lease_s,
+            self._turns.order,
+            oldest=self._turns.is_for_the_oldest(),
+            passed_over=self._at_work | self.postponed(),
+            not_of=left_alone,
+        )
+        if lease is not None:
+            self._turns.served(lease.submitter_uid)
+        return lease
+
+    def work(self, lease: Lease) -> bool:
+        """Whether evald did what it should."""
+        self._monitor.taking(lease.name)
+        self._at_work.add(lease.job_id)
+        self._pulse.add(lease)
+        ended = False
+        try:
+            self._listener.started(lease.job_id, lease.name)
+            outcome = self._clerk.judge(lease, self._on_progress)
+            ended = True
+        finally:
+            self._pulse.remove(lease.job_id)
+            self._at_work.discard(lease.job_id)
+            if not ended:
+                self.tally.failed()
+        if isinstance(outcome, Deferred):
+            self._listener.deferred(outcome)
+        elif isinstance(outcome, Finished):
+            self.count(outcome)
+            return outcome.evaluation.verdict is not Verdict.HARNESS_ERROR
+        elif outcome in _COMES_AGAIN:  # were it only this job, others could begin
+            return self._postponed.add(lease.job_id, time.monotonic())
+        return outcome is not Unended.RETRIED
+
+    def count(self, finished: Finished) -> None:
+        """A job has come to its end, here or before it was queued."""
+        self.tally.ended(passed=finished.evaluation.verdict is Verdict.PASSED)
+        self._listener.finished(finished)
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._pulse.note(progress.job_id, progress.text)
+        self._listener.progress(progress)
