@@ -206,6 +206,16 @@ class Evaluation(_Frozen):
     environment: Environment = Environment()
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def rejected(cls, message: str) -> Evaluation:
+        """Of a bundle that never ran."""
+        return cls(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message=message)
+
+    @classmethod
+    def broken(cls, message: str) -> Evaluation:
+        """Of a job that evald itself could not judge, after every attempt."""
+        return cls(verdict=Verdict.HARNESS_ERROR, phase=Phase.REPORT, message=message)
+
     @property
     def runtime_ms(self) -> float | None:
         """The sum of the cases' means; None unless every case was timed. One case alone would be a target to tune

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from daemon import failpoints, fsio, log, results
+from daemon import failpoints, fsio, log
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
 from daemon.db.errors import StorageRefused, StorageUnavailable
@@ -138,7 +138,7 @@ class Clerk:
                 bundle = private_copy(claimed.path, folder, self._settings.limits)
                 parsed = read_bundle(bundle.dir, self._types, self._settings.limits)
         except BundleError as error:
-            return results.rejected(error.message), None
+            return Evaluation.rejected(error.message), None
         failpoints.hit("copy.done")
         described = description(parsed, bundle)
         name = parsed.request.name or lease.name

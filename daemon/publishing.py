@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from daemon import failpoints, log, results
+from daemon import failpoints, log, result_document, results
 from daemon.config import Settings
 from daemon.contract import ParsedContract
 from daemon.db.columns import storable
@@ -109,7 +109,7 @@ class Publisher:
         lease = self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
         if lease is None:
             return None
-        evaluation = results.rejected(reason)
+        evaluation = Evaluation.rejected(reason)
         self.publish(lease, evaluation, None)
         self._spool.quarantine(claimed, reason)
         log.story("refused", job=lease.job_id, name=lease.name, reason=reason)
@@ -121,7 +121,7 @@ class Publisher:
         Who was judging it loses its lease, and finds out at its next heartbeat. None: nobody knows the job, or it has
         ended already.
         """
-        evaluation = results.rejected(f"cancelled by {by}")
+        evaluation = Evaluation.rejected(f"cancelled by {by}")
         while (lease := self._lease_to_end(job_id)) is not None:
             if self.judged_before(lease) is not None:
                 return None
@@ -196,8 +196,8 @@ class Publisher:
     def give_up(self, job: Lease | JobRecord, reason: str) -> Finished:
         """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
         job_id, name = job.job_id, job.name
-        evaluation = results.broken(f"evald could not judge this bundle: {reason}")
-        result: Mapping[str, Any] = results.document(self._subject(job), evaluation, datetime.now(UTC))
+        evaluation = Evaluation.broken(f"evald could not judge this bundle: {reason}")
+        result: Mapping[str, Any] = result_document.compose(self._subject(job), evaluation, datetime.now(UTC))
         result = self._repository.attach_result(job_id, result)  # interrupted before, or another daemon does it: theirs
         if not self._has_result(job_id):  # since an attempt before, whose bundle could not be put away
             waiting = self._stage(result, evaluation, job.fence, job.submitter_uid)
@@ -220,7 +220,7 @@ class Publisher:
         now = datetime.now(UTC)
         queue_ms = max((lease.claimed_at - lease.dropped_at).total_seconds() * 1e3, 0.0) + (evaluation.waited_ms or 0.0)
         subject = self._subject(lease, parsed, queue_ms)
-        result = results.document(subject, evaluation, now)
+        result = result_document.compose(subject, evaluation, now)
         try:
             waiting = self._stage(result, evaluation, lease.fence, lease.submitter_uid)
         except OSError as error:
@@ -240,14 +240,14 @@ class Publisher:
 
     def _subject(
         self, job: Lease | JobRecord, parsed: ParsedContract | None = None, queue_ms: float | None = None
-    ) -> results.Subject:
+    ) -> result_document.Subject:
         """What the result is about, as its contract has it: as `parsed` now, or by an attempt before."""
         if parsed is None:
-            return results.Subject(
+            return result_document.Subject(
                 job.job_id, job.name, **vars(self._repository.contract_of(job.job_id)), queue_ms=queue_ms
             )
         request = parsed.request
-        return results.Subject(
+        return result_document.Subject(
             job_id=job.job_id,
             name=request.name or job.name,
             problem=request.problem,

@@ -1,4 +1,4 @@
-"""Result files: composed, staged, and released so that a reader sees all of a result or none of it.
+"""Result files: staged, and released so that a reader sees all of a result or none of it.
 
 A finished evaluation is first staged as `results/.outbox/JOB.FENCE/`, complete and on disk. When the database has
 acknowledged it, the folder is renamed to `results/YYYY-MM/JOB/`, and its name leads there (`pointers`). While the
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import errno
 import json
-import re
-import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,30 +17,13 @@ from pathlib import Path
 from stat import S_IMODE
 from typing import Any
 
-from daemon import access, failpoints, fsio, log, pointers
-from daemon.evaluation import CaseEvaluation, Evaluation, RuntimeStats, Timing
+from daemon import access, failpoints, fsio, log, pointers, result_document
+from daemon.evaluation import Evaluation
 from daemon.paths import Paths
-from daemon.verdict import Phase, Side, Verdict
 
 RESULT_FILE = "result.json"
 SAMPLES_FILE = "samples.json"
 _NO_LINKS_HERE = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # as on SMB, exFAT
-_OUTSIDE = ("192.0.2.1", 9)  # an address for documentation (RFC 5737): the way there is the way out
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_RAW = ("samples_ms", "calls", "walls_ms", "nulls", "sm_mhz")  # of a timing: in the samples, not in the result
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Which job a result is about. Times in milliseconds."""
-
-    job_id: str
-    name: str
-    problem: str | None = None
-    labels: Mapping[str, str] | None = None
-    source_sha256: str | None = None
-    contract_sha256: str | None = None
-    queue_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,112 +44,11 @@ class Staged:
         return Evaluation.model_validate_json((self.folder / ".evaluation.json").read_text("utf-8"))
 
 
-def document(subject: Subject, evaluation: Evaluation, finished_at: datetime) -> dict[str, Any]:
-    """The result document of contract section 4. Milliseconds, full precision; what is absent is None."""
-    only = evaluation.cases[0] if len(evaluation.cases) == 1 else None
-    environment = evaluation.environment
-    return {
-        "job_id": subject.job_id,
-        "name": subject.name,
-        "problem": subject.problem,
-        "labels": dict(subject.labels or {}),
-        "status": "success" if evaluation.verdict.carried_out else "error",
-        "verdict": str(evaluation.verdict),
-        "phase": str(evaluation.phase),
-        "message": evaluation.message,
-        "finished_at": finished_at.isoformat(),
-        "pod_name": socket.gethostname(),
-        "pod_ip": _own_address(),
-        "gpu_type": environment.device_name if environment.device != "cpu" else "cpu",
-        "kernel_exec_result": _kernel_exec_result(evaluation, only),
-        "ref_runtime": _stats(only.ref_timing) if only else None,
-        "speedup": evaluation.speedup,
-        "comparison": evaluation.comparison,
-        "cases": [_case(case) for case in evaluation.cases],
-        "compile_ms": evaluation.compile_ms,
-        "queue_ms": subject.queue_ms,
-        "evaluate_ms": evaluation.evaluate_ms,
-        "environment": environment.model_dump(mode="json"),
-        "source_sha256": subject.source_sha256,
-        "contract_sha256": subject.contract_sha256,
-        "notes": list(evaluation.notes),
-    }
-
-
-def _own_address() -> str | None:
-    """Of the interface that leads out, as far as there is one. Nothing is sent, and no name server asked."""
-    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
-        outward.connect(_OUTSIDE)
-        return str(outward.getsockname()[0])
-    return None
-
-
-def _kernel_exec_result(evaluation: Evaluation, only: CaseEvaluation | None) -> dict[str, Any]:
-    """The shape existing clients read. Over all cases where there are several; statistics then stand per case only."""
-    verdict = evaluation.verdict
-    compiled = all(case.compiled for case in evaluation.cases) if evaluation.cases else False
-    compared = [case.correctness for case in evaluation.cases if case.correctness is not None]
-    message = evaluation.message
-    return {
-        "compiled": compiled,
-        "correctness": all(compared) if compared else None,
-        "runtime": evaluation.runtime_ms,
-        "runtime_stats": _stats(only.timing) if only else None,
-        "compilation_error": message if verdict is Verdict.COMPILE_ERROR else None,
-        "validation_error": message if verdict not in (Verdict.PASSED, Verdict.COMPILE_ERROR) else None,
-        "metadata": {
-            "gpu_id": evaluation.environment.device_index,
-            "device_metrics": only.device_metrics if only is not None else {},
-        },
-    }
-
-
-def _stats(timing: Timing | None) -> dict[str, float] | None:
-    if timing is None:
-        return None
-    stats: RuntimeStats = timing.stats
-    return stats.model_dump()
-
-
-def _case(case: CaseEvaluation) -> dict[str, Any]:
-    dumped: dict[str, Any] = case.model_dump(mode="json", exclude={"timing", "ref_timing", "tool_reports"})
-    dumped["timing"] = _timing(case.timing)
-    dumped["ref_timing"] = _timing(case.ref_timing)
-    return dumped
-
-
-def _timing(timing: Timing | None) -> dict[str, Any] | None:
-    return None if timing is None else timing.model_dump(mode="json", exclude=set(_RAW))
-
-
 def evaluation_of(folder: Path) -> tuple[dict[str, Any], Evaluation]:
     """A visible result, and what the engine had answered, without what only its tools wrote. Raises `OSError`, and
     `ValueError` or `LookupError` for what is no result."""
-    told = json.loads((folder / RESULT_FILE).read_text("utf-8"))
-    raw = {(one.pop("case"), one.pop("side")): one for one in json.loads((folder / SAMPLES_FILE).read_text("utf-8"))}
-    cases = []
-    for case in told["cases"]:
-        timings = {
-            name: {**case[name], **raw[case["name"], str(side)]}
-            for name, side in (("timing", Side.CANDIDATE), ("ref_timing", Side.REFERENCE))
-            if case[name] is not None
-        }
-        cases.append({**case, **timings})
-    known = {name: told[name] for name in Evaluation.model_fields if name in told}
-    return told, Evaluation.model_validate({**known, "cases": cases})
-
-
-def _samples(evaluation: Evaluation) -> list[dict[str, Any]]:
-    return [
-        {
-            "case": case.name,
-            "side": str(side),
-            **{name: getattr(timing, name) for name in _RAW},
-        }
-        for case in evaluation.cases
-        for side, timing in ((Side.CANDIDATE, case.timing), (Side.REFERENCE, case.ref_timing))
-        if timing is not None
-    ]
+    told, samples = (json.loads((folder / file).read_text("utf-8")) for file in (RESULT_FILE, SAMPLES_FILE))
+    return told, result_document.evaluation_of(told, samples)
 
 
 def _tool_reports(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
@@ -204,27 +84,16 @@ def stage(
     with fsio.new_folder(folder) as draft:
         if not readers.everybody:
             draft.chmod(0o700)
-        (draft / RESULT_FILE).write_text(as_json(result), "utf-8")
-        (draft / SAMPLES_FILE).write_text(as_json(_samples(evaluation)), "utf-8")
+        (draft / RESULT_FILE).write_text(result_document.as_json(result), "utf-8")
+        (draft / SAMPLES_FILE).write_text(result_document.as_json(result_document.samples(evaluation)), "utf-8")
         for name, text in _tool_reports(evaluation):
             (draft / name).write_text(text, "utf-8", "backslashreplace")
-        (draft / ".evaluation.json").write_text(_dumped(evaluation.model_dump(mode="json")), "utf-8")
+        (draft / ".evaluation.json").write_text(result_document.dumped(evaluation.model_dump(mode="json")), "utf-8")
         if not readers.everybody:
             for place in (*draft.iterdir(), draft):
                 with suppress(OSError):
                     access.share_with(place, readers.uid)
     return Staged(folder, job_id, fence)
-
-
-def as_json(value: object) -> str:
-    """JSON text for files and screens: indented, no NaN, no Infinity, and no lone surrogates, which UTF-8 cannot say:
-    the text has their escape (`\\udcff`), as in the database."""
-    return _dumped(value, indent=2) + "\n"
-
-
-def _dumped(value: object, indent: int | None = None) -> str:
-    text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
-    return text if text.isascii() else _SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)
 
 
 def staged(paths: Paths) -> Iterator[Staged]:
@@ -366,13 +235,3 @@ def _leads_nowhere(paths: Paths, pointer: pointers.Pointer) -> bool:
     except OSError:  # somebody else has removed it
         return False
     return job_id not in {waiting.job_id for waiting in staged(paths)} and not pointer.place.exists()
-
-
-def rejected(message: str) -> Evaluation:
-    """The answer about a bundle that never ran."""
-    return Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message=message)
-
-
-def broken(message: str) -> Evaluation:
-    """The answer about a job that evald itself could not judge, after every attempt."""
-    return Evaluation(verdict=Verdict.HARNESS_ERROR, phase=Phase.REPORT, message=message)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from daemon.config import Settings
     from daemon.evaluation import Evaluation
     from daemon.layers import LoadedSettings
-    from daemon.results import Subject
+    from daemon.result_document import Subject
 
 _PAUSE_S = 0.1
 
@@ -38,8 +38,9 @@ def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
     printed, the same as in result.json. Exit code 0: passed. 1: judged and not passed. 2: could not be judged, also
     for want of a device that the bundle requires.
     """
-    from daemon import log, results
+    from daemon import log, result_document
     from daemon.cli import bundles, report
+    from daemon.evaluation import Evaluation
     from daemon.executor import scratch
 
     log.setup(loaded.settings.log_level if loaded.sources["log_level"] != "default" else "warning")
@@ -49,11 +50,11 @@ def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
         try:
             bundle = bundles.read(place, folder, loaded.settings)
         except BundleError as error:
-            evaluation, subject = results.rejected(error.message), _subject(bundles.dropped_name(place), None)
+            evaluation, subject = Evaluation.rejected(error.message), _subject(bundles.dropped_name(place), None)
         else:
             subject = _subject(bundle.name, bundle)
             evaluation = _judge(bundle, subject.job_id, _settings_for(loaded.settings, folder))
-    document = results.document(subject, evaluation, datetime.now(UTC))
+    document = result_document.compose(subject, evaluation, datetime.now(UTC))
     if as_json:
         screen.document(document)
     else:
@@ -63,7 +64,7 @@ def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
 
 def _subject(name: str, bundle: ReadBundle | None) -> Subject:
     from daemon.intake.names import make_job_id
-    from daemon.results import Subject
+    from daemon.result_document import Subject
 
     if bundle is None:
         return Subject(make_job_id(), name)

@@ -157,7 +157,7 @@ class Judge:
         try:
             parsed = self._parse(bundle_dir)
         except BundleError as error:
-            return Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message=error.message)
+            return Evaluation.rejected(error.message)
         cases = self._judge_cases(parsed, bundle_dir, progress)
         self._telemetry.require_healthy()
         worst = min(cases, key=lambda case: _WORST_FIRST.index(case.verdict))

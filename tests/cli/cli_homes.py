@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 
 import daemon
-from daemon import results
+from daemon import result_document, results
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -185,7 +185,7 @@ class PastHome:
         labels = {"author": "anna"}
         self.repository.describe(job_id, Description("compare", "torch", "torch", problem=problem, labels=labels))
         moment = datetime.now(UTC) - timedelta(days=days_ago)
-        document = results.document(results.Subject(job_id, name, problem, labels), evaluation, moment)
+        document = result_document.compose(result_document.Subject(job_id, name, problem, labels), evaluation, moment)
         staged = results.stage(paths, document, evaluation, lease.fence)
         self.repository.publish(lease, Published(evaluation, document, 12.0))
         results.release(paths, staged, moment, name, lease.submitter_uid)

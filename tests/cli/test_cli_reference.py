@@ -12,10 +12,10 @@ import pytest
 from cli_homes import passed, wrong
 
 import daemon
-from daemon import config, results
+from daemon import config, result_document
 from daemon.cli import reference
 from daemon.cli.root import SECTIONS, SUMMARIES, evald
-from daemon.results import Subject
+from daemon.result_document import Subject
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 PACKAGE = Path(daemon.__file__).parent
@@ -97,6 +97,6 @@ def test_every_field_of_a_result_is_documented() -> None:
     text = (DOCS / "exit-codes-and-results.md").read_text("utf-8")
     documented = set(re.findall(r"`(\w+)`", text))
     for evaluation in (passed(), wrong()):
-        document = results.document(Subject("0" * 32, "n"), evaluation, datetime.now(UTC))
-        assert keys(json.loads(results.as_json(document))) - documented == set()
+        document = result_document.compose(Subject("0" * 32, "n"), evaluation, datetime.now(UTC))
+        assert keys(json.loads(result_document.as_json(document))) - documented == set()
     assert {"samples_ms", "calls", "case", "side"} <= documented | set(re.findall(r'"(\w+)":', text))

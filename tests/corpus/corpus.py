@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "executor"))
 
 from executor_settings import MIB, cell_uid, small_settings
 
-from daemon import results
 from daemon.config import Settings, TimingDefaults
 from daemon.engine import JobSpec
 from daemon.errors import HarnessError
@@ -210,7 +209,7 @@ class Bench:
         try:
             evaluation = self.engine.evaluate(JobSpec(case.name, case.name, folder), lambda _: None)
         except HarnessError as error:
-            evaluation = results.broken(str(error))
+            evaluation = Evaluation.broken(str(error))
         found = tuple(problems(case.expected(self.device), evaluation, self.device))
         return Outcome(case, evaluation, found, time.monotonic() - start)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from executor_bundles import JudgeOne, compare, forward
 
-from daemon import results
+from daemon import result_document
 from daemon.executor.capture import Capture
 from daemon.verdict import Verdict
 
@@ -57,7 +57,7 @@ def test_nul_escape_sequences_and_broken_utf_8_are_stored_escaped_wherever_a_ker
         assert not [character for character in text if ord(character) < 32 and character not in "\n\t"]
         assert not set(text) & set("\x7f\x9b\u202e") and text.encode("utf-8")
     assert r"\x00\x1b[2J" in judged.case.stdout_tail
-    assert json.loads(results.as_json(json.loads(stored)))["verdict"] == "runtime_error"
+    assert json.loads(result_document.as_json(json.loads(stored)))["verdict"] == "runtime_error"
 
 
 def test_lines_that_look_like_results_on_either_stream_or_in_a_file_decide_nothing(judge: JudgeOne) -> None:

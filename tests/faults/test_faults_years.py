@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parent.parent / "cli"))
 
 from cli_homes import PastHome, bundle, wrong
 
-from daemon import results
+from daemon import result_document, results
 
 KEEP_DAYS, YEAR_DAYS, STEP_DAYS = 30, 365, 5
 
@@ -37,8 +37,8 @@ def test_a_year_of_cleanups_leaves_a_month_and_never_touches_unpublished_work(he
     for age in ages[1::2]:  # some were set aside
         (paths.archive / f"day{age}@{jobs[age]}").rename(paths.quarantine / f"day{age}@{jobs[age]}")
     unpublished = past.leased("unpublished")
-    subject = results.Subject(unpublished.job_id, "unpublished")
-    results.stage(paths, results.document(subject, wrong(), datetime(2020, 1, 1, tzinfo=UTC)), wrong(), 1)
+    subject = result_document.Subject(unpublished.job_id, "unpublished")
+    results.stage(paths, result_document.compose(subject, wrong(), datetime(2020, 1, 1, tzinfo=UTC)), wrong(), 1)
     waiting = past.queued("waiting")
     bundle(paths.inbox / "dropped")
     unknown = paths.archive / "kept-by-hand"

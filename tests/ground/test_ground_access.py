@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from daemon import access
+from daemon.evaluation import Evaluation
 from daemon.intake.submit import submit
 from daemon.paths import Paths
-from daemon.results import Readers, rejected, stage
+from daemon.results import Readers, stage
 
 DAEMON, SUBMITTER, STRANGER = 64_001, 64_002, 64_003
 NOBODY = 0xFFFFFFFF
@@ -81,7 +82,7 @@ def test_a_folder_for_one_reader_is_listed_by_nobody_else(place: Path) -> None:
 def test_a_result_is_read_by_those_it_is_for(place: Path, readers: Readers) -> None:
     paths = Paths(home=place, inbox=place / "inbox", results=place / "results", state=place / "state")
     paths.create()
-    staged = stage(paths, {"job_id": "0" * 32}, rejected("no"), 1, readers)
+    staged = stage(paths, {"job_id": "0" * 32}, Evaluation.rejected("no"), 1, readers)
     for way in (paths.outbox, *paths.outbox.parents):
         if way.is_relative_to(place):
             way.chmod(0o755)

@@ -14,7 +14,7 @@ import pytest
 import silent_mount
 from service_bundles import write_bundle
 
-from daemon import fsio, reconcile, results
+from daemon import fsio, reconcile, result_document, results
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -83,7 +83,7 @@ class Home:
         return lease
 
     def stage(self, lease: Lease, fence: int | None = None) -> results.Staged:
-        result = results.document(results.Subject(lease.job_id, lease.name), PASSED, datetime.now(UTC))
+        result = result_document.compose(result_document.Subject(lease.job_id, lease.name), PASSED, datetime.now(UTC))
         return results.stage(self.settings.paths, result, PASSED, lease.fence if fence is None else fence)
 
     def reconciler(self, busy: Callable[[str], bool] = lambda _: False) -> Reconciler:
@@ -303,9 +303,11 @@ def test_a_result_this_process_is_publishing_right_now_is_not_touched(home: Home
 
 def test_a_finished_bundle_left_in_work_is_put_where_its_verdict_says(home: Home) -> None:
     passed, refused = home.lease(home.claim("passed")), home.lease(home.claim("refused"))
-    rejection = results.rejected("no kernel")
+    rejection = Evaluation.rejected("no kernel")
     for lease, evaluation in ((passed, PASSED), (refused, rejection)):
-        document = results.document(results.Subject(lease.job_id, lease.name), evaluation, datetime.now(UTC))
+        document = result_document.compose(
+            result_document.Subject(lease.job_id, lease.name), evaluation, datetime.now(UTC)
+        )
         home.repository.publish(lease, Published(evaluation, document))
     assert home.reconcile().put_away == 2
     assert home.entries("archive") == [f"passed@{passed.job_id}"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import fsio, pointers, results
+from daemon import fsio, pointers, result_document, results
 from daemon.evaluation import CaseEvaluation, Environment, Evaluation, Failure, RuntimeStats, Timing
 from daemon.paths import Paths
 from daemon.verdict import Comparison, Phase, Side, Verdict
@@ -42,7 +42,9 @@ def passed(*cases: CaseEvaluation) -> Evaluation:
 
 
 def test_a_single_case_gives_the_fields_existing_clients_read() -> None:
-    document = results.document(results.Subject("1" * 32, "add"), passed(case("default", 0.00123456789, 2.0)), NOW)
+    document = result_document.compose(
+        result_document.Subject("1" * 32, "add"), passed(case("default", 0.00123456789, 2.0)), NOW
+    )
     executed = document["kernel_exec_result"]
     assert (document["status"], document["verdict"], document["gpu_type"]) == ("success", "passed", "cpu")
     assert (executed["compiled"], executed["correctness"], executed["runtime"]) == (True, True, 0.00123456789)
@@ -52,7 +54,9 @@ def test_a_single_case_gives_the_fields_existing_clients_read() -> None:
 
 
 def test_several_cases_give_the_sum_of_times_and_the_geometric_mean_of_speedups() -> None:
-    document = results.document(results.Subject("1" * 32, "add"), passed(case("a", 1.0, 2.0), case("b", 3.0, 8.0)), NOW)
+    document = result_document.compose(
+        result_document.Subject("1" * 32, "add"), passed(case("a", 1.0, 2.0), case("b", 3.0, 8.0)), NOW
+    )
     assert document["kernel_exec_result"]["runtime"] == 4.0
     assert document["kernel_exec_result"]["runtime_stats"] is None
     assert document["speedup"] == pytest.approx(4.0)
@@ -72,7 +76,7 @@ def test_several_cases_give_the_sum_of_times_and_the_geometric_mean_of_speedups(
 )
 def test_a_comparison_is_what_all_cases_say(found: tuple[Comparison | None, ...], told: str | None) -> None:
     cases = [case(str(number), 1.0, 2.0).model_copy(update={"comparison": one}) for number, one in enumerate(found)]
-    assert results.document(results.Subject("1" * 32, "add"), passed(*cases), NOW)["comparison"] == told
+    assert result_document.compose(result_document.Subject("1" * 32, "add"), passed(*cases), NOW)["comparison"] == told
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_every_failure_says_why_in_the_field_its_clients_look_at(
     failure = Failure(phase=Phase.CHECK, side=Side.CANDIDATE, message="why")
     failed = CaseEvaluation(name="default", verdict=verdict, phase=Phase.CHECK, failure=failure)
     evaluation = Evaluation(verdict=verdict, phase=Phase.CHECK, message="why", cases=(failed,))
-    document = results.document(results.Subject("1" * 32, "add"), evaluation, NOW)
+    document = result_document.compose(result_document.Subject("1" * 32, "add"), evaluation, NOW)
     executed = document["kernel_exec_result"]
     assert (document["status"], executed["compilation_error"], executed["validation_error"]) == (
         status, compilation, validation,
@@ -103,7 +107,7 @@ def test_every_failure_says_why_in_the_field_its_clients_look_at(
 
 def test_a_result_cannot_hold_what_json_cannot_say() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        results.as_json({"value": math.nan})
+        result_document.as_json({"value": math.nan})
 
 
 def test_text_that_utf_8_cannot_say_is_written_escaped_wherever_it_comes_from(paths: Paths) -> None:
@@ -112,8 +116,8 @@ def test_text_that_utf_8_cannot_say_is_written_escaped_wherever_it_comes_from(pa
     build, notes = {"log": [odd]}, (odd,)
     one = case(odd, 1.0, 2.0).model_copy(update={"build": build, "notes": notes, "tool_reports": tool_reports})
     evaluation = Evaluation(verdict=Verdict.REJECTED, phase=Phase.INTAKE, message=odd, cases=(one,), notes=notes)
-    subject = results.Subject("1" * 32, odd, problem=odd, labels={odd: odd})
-    waiting = results.stage(paths, results.document(subject, evaluation, NOW), evaluation, 1)
+    subject = result_document.Subject("1" * 32, odd, problem=odd, labels={odd: odd})
+    waiting = results.stage(paths, result_document.compose(subject, evaluation, NOW), evaluation, 1)
     assert (waiting.document()["message"], waiting.evaluation().message) == (escaped, escaped)
     assert waiting.document()["labels"] == {escaped: escaped}
     assert waiting.document()["cases"][0]["build"] == waiting.evaluation().cases[0].build == {"log": [escaped]}
@@ -123,7 +127,9 @@ def test_text_that_utf_8_cannot_say_is_written_escaped_wherever_it_comes_from(pa
 
 
 def test_a_staged_result_is_invisible_until_released_and_releasing_twice_is_harmless(paths: Paths) -> None:
-    document = results.document(results.Subject("1" * 32, "na/me"), passed(case("default", 1.0, 1.0)), NOW)
+    document = result_document.compose(
+        result_document.Subject("1" * 32, "na/me"), passed(case("default", 1.0, 1.0)), NOW
+    )
     waiting = results.stage(paths, document, passed(), 3)
     assert [found.fence for found in results.staged(paths)] == [3]
     assert waiting.evaluation() == passed()
@@ -153,7 +159,7 @@ def remove(paths: Paths, job_id: str) -> None:
 
 def test_removing_a_result_leaves_others_and_their_names(paths: Paths) -> None:
     for number, name in (("1", "one"), ("2", "two")):
-        document = results.document(results.Subject(number * 32, name), passed(), NOW)
+        document = result_document.compose(result_document.Subject(number * 32, name), passed(), NOW)
         results.release(paths, results.stage(paths, document, passed(), 1), NOW, name)
     remove(paths, "1" * 32)
     assert results.released(paths, "1" * 32) == []
@@ -163,7 +169,7 @@ def test_removing_a_result_leaves_others_and_their_names(paths: Paths) -> None:
 
 def test_a_name_whose_newest_result_went_points_at_the_newest_that_is_left(paths: Paths) -> None:
     for number in ("1", "2"):
-        document = results.document(results.Subject(number * 32, "one"), passed(), NOW)
+        document = result_document.compose(result_document.Subject(number * 32, "one"), passed(), NOW)
         kept = results.release(paths, results.stage(paths, document, passed(), 1), NOW, "one")
     remove(paths, "2" * 32)
     left = kept.with_name("1" * 32)
@@ -173,7 +179,7 @@ def test_a_name_whose_newest_result_went_points_at_the_newest_that_is_left(paths
 
 
 def test_what_somebody_has_packed_beside_the_months_is_none_of_them(paths: Paths) -> None:
-    document = results.document(results.Subject("1" * 32, "one"), passed(), NOW)
+    document = result_document.compose(result_document.Subject("1" * 32, "one"), passed(), NOW)
     results.release(paths, results.stage(paths, document, passed(), 1), NOW, "one")
     for name in ("2025-12.tar.gz", "2099-01.tar.gz"):
         (paths.results / name).write_bytes(b"")
@@ -183,7 +189,7 @@ def test_what_somebody_has_packed_beside_the_months_is_none_of_them(paths: Paths
 
 
 def released(paths: Paths, number: str, name: str, uid: int | None) -> Path:
-    document = results.document(results.Subject(number * 32, name), passed(), NOW)
+    document = result_document.compose(result_document.Subject(number * 32, name), passed(), NOW)
     return results.release(paths, results.stage(paths, document, passed(), 1), NOW, name, uid)
 
 
@@ -216,7 +222,7 @@ def test_a_users_name_whose_newest_result_went_leads_to_the_newest_that_is_left_
 
 
 def test_a_name_goes_on_leading_to_what_was_judged_last_when_an_older_result_is_released_late(paths: Paths) -> None:
-    document = results.document(results.Subject("1" * 32, "one"), passed(), NOW)
+    document = result_document.compose(result_document.Subject("1" * 32, "one"), passed(), NOW)
     waiting = results.stage(paths, document, passed(), 1)
     newest = released(paths, "2", "one", 1000)
     (newest / "result.json").touch()  # however coarse the clock of the disk is
@@ -246,7 +252,7 @@ def test_a_name_leads_to_a_result_that_is_released_while_names_are_mended(
     earlier = released(paths, "1", "one", None)
     released(paths, "2", "one", None)
     remove(paths, "2" * 32)
-    document = results.document(results.Subject("3" * 32, "one"), passed(), NOW)
+    document = result_document.compose(result_document.Subject("3" * 32, "one"), passed(), NOW)
     final = results.folder_of(paths, "3" * 32, NOW)
     everyone = pointers.everyone
 
@@ -269,14 +275,14 @@ def test_a_name_leads_to_a_result_that_is_released_while_names_are_mended(
 
 def test_links_say_whose_results_they_point_at(paths: Paths) -> None:
     """A link's name is the job's made harmless: the database does not know it."""
-    document = results.document(results.Subject("1" * 32, "soft/max"), passed(), NOW)
+    document = result_document.compose(result_document.Subject("1" * 32, "soft/max"), passed(), NOW)
     results.release(paths, results.stage(paths, document, passed(), 1), NOW, "soft/max")
     assert results.linked(paths, {"1" * 32}) == {"soft_max": "soft/max"}
     assert results.linked(paths, {"2" * 32}) == {}
 
 
 def test_the_name_of_a_result_that_a_kill_left_in_the_outbox_stays(paths: Paths) -> None:
-    document = results.document(results.Subject("1" * 32, "one"), passed(), NOW)
+    document = result_document.compose(result_document.Subject("1" * 32, "one"), passed(), NOW)
     waiting = results.stage(paths, document, passed(), 1)
     by_name = paths.results / "by-name"
     by_name.mkdir()
@@ -291,7 +297,7 @@ def test_a_visible_result_says_all_that_the_engine_had_answered_but_what_tools_w
     wrong = CaseEvaluation(name="b", bind={"N": 3}, verdict=Verdict.WRONG_ANSWER, phase=Phase.CHECK, failure=failure)
     timed = case("a", 0.1, 1 / 3).model_copy(update={"tool_reports": {"memcheck.txt": "x"}, "labels": ("weak_check",)})
     answered = passed(timed, wrong).model_copy(update={"notes": ("slow",), "evaluate_ms": 2.5})
-    document = results.document(results.Subject("1" * 32, "add"), answered, NOW)
+    document = result_document.compose(result_document.Subject("1" * 32, "add"), answered, NOW)
     folder = results.release(paths, results.stage(paths, document, answered, 1), NOW, "add")
     expected = answered.model_copy(update={"cases": (timed.model_copy(update={"tool_reports": {}}), wrong)})
     assert results.evaluation_of(folder) == (document, expected)
@@ -305,7 +311,7 @@ def test_counters_stand_where_clients_look_and_the_tools_own_reports_lie_beside_
             "tool_reports": {"counters-candidate.csv": '"ID"\n', "../../memcheck.txt": "x"},
         }
     )
-    document = results.document(results.Subject("1" * 32, "add"), passed(one), NOW)
+    document = result_document.compose(result_document.Subject("1" * 32, "add"), passed(one), NOW)
     assert document["kernel_exec_result"]["metadata"]["device_metrics"] == counted
     assert "tool_reports" not in document["cases"][0]
     waiting = results.stage(paths, document, passed(one), 1)
