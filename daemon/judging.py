@@ -21,6 +21,7 @@ from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
 from daemon.db.errors import StorageRefused, StorageUnavailable
 from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
+from daemon.disks import Disks
 from daemon.engine import Engine, JobSpec, Progress
 from daemon.errors import BundleError, HarnessError, LostClaim, NoDevice, NotBegun, NotKept, OutOfReach
 from daemon.evaluation import Evaluation
@@ -30,7 +31,6 @@ from daemon.intake.reading import read_bundle
 from daemon.intake.spool import Claimed, Spool
 from daemon.lifecycle import JobState
 from daemon.publishing import Finished, Publisher, new_job
-from daemon.room import Room
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Clerk:
         self._complaint = log.Complaint()
         self._owed: deque[tuple[Lease, str]] = deque()  # ended without counting while the database was away
         self.publisher = Publisher(settings, spool, repository)
-        self.room = Room(settings)
+        self.disks = Disks(settings)
 
     # -- in -----------------------------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Clerk:
             if isinstance(error, StorageUnavailable):  # locked for too long, say, and free again
                 self._put_back(lease, str(error))
                 return Unended.NO_DATABASE
-            if isinstance(error, (NotBegun, NotKept)) and self.room.lack_after_fault() is not None:
+            if isinstance(error, (NotBegun, NotKept)) and self.disks.lack_after_fault() is not None:
                 self._put_back(lease, str(error))
                 raise error  # whoever takes jobs here pauses for a moment
             state = self._repository.retry(lease, str(error))

@@ -193,7 +193,7 @@ class Reception:
         """Whether there is room to judge and to keep results, in bytes and in files. Below the mark nothing is claimed
         or begun; nothing is lost.
         """
-        lack = self._clerk.room.lack()
+        lack = self._clerk.disks.lack()
         if lack is not None:
             self._complaint.say(lack)
         return lack is None

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon import access, belonging, mounts, results, room
+from daemon import access, belonging, disks, mounts, results
 from daemon.cli import figures, installed, refused
 from daemon.cli.check import Check, Status
 from daemon.cli.judging import owner_of
@@ -167,7 +167,6 @@ def _results_for_one(folder: Path) -> Check:
 
 
 def _inbox_watching(settings: Settings) -> Check:
-
     mount = mounts.mount_of(settings.paths.inbox)
     kind = mount.fstype if mount else "unknown"
     network = mount is not None and mount.is_network
@@ -192,7 +191,7 @@ def _free_space(settings: Settings) -> Iterator[Check]:
         seen.add(place.stat().st_dev)
         disk = os.statvfs(place)
         free = disk.f_bavail * disk.f_frsize
-        lacking = room.lack_of(disk, settings.min_free_bytes)
+        lacking = disks.lack_of(disk, settings.min_free_bytes)
         status = Status.FAIL if lacking is not None else Status.WARN if free < _LOW_BYTES else Status.OK
         message = f"{figures.size(free)} free at {place}" if lacking is None else f"{place} {lacking}"
         hint = "evald cleanup --dry-run   shows what could go"

@@ -77,15 +77,15 @@ def troubles(daemons: tuple[DaemonRecord, ...], *, is_drained: bool = False) -> 
 
 def hindrances(settings: Settings, daemons: tuple[DaemonRecord, ...]) -> Iterator[str]:
     """Why daemons that are there claim nothing, or cannot put away what they have judged, in words."""
-    from daemon import room
+    from daemon import obstacles
     from daemon.intake.pause import pause_reason
 
     if (paused := pause_reason(settings.paths)) is not None:
         reason = f" ({paused})" if paused else ""
         yield f"no new bundle is claimed{reason}: type rm {shlex.quote(str(settings.paths.pause))}"
-    if (lacking := room.hindrance(settings, daemons)) is not None:
+    if (lacking := obstacles.hindrance(settings, daemons)) is not None:
         yield f"no new bundle is claimed: {lacking}"
-    if (backlog := room.backlog(settings, daemons)) is not None:
+    if (backlog := obstacles.backlog(settings, daemons)) is not None:
         yield backlog
 
 

@@ -89,8 +89,7 @@ def _show(loaded: LoadedSettings, wanted: str | None, *, as_json: bool) -> int:
 
 
 def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_json: bool) -> None:
-
-    from daemon import room
+    from daemon import obstacles
     from daemon.intake.pause import pause_reason
 
     paused = pause_reason(settings.paths)
@@ -98,7 +97,7 @@ def _overview(settings: Settings, history: History | None, inbox: Inbox, *, as_j
     held = (JobState.CLAIMED, JobState.RUNNING)
     running = history.jobs(state=held, limit=_RUNNING_SHOWN).jobs if history and any(counts[s] for s in held) else ()
     daemons = history.daemons() if history else ()
-    hindrance, backlog = room.hindrance(settings, daemons), room.backlog(settings, daemons)
+    hindrance, backlog = obstacles.hindrance(settings, daemons), obstacles.backlog(settings, daemons)
     drained = history.drained_hosts() if history else {}
     deferrals = history.deferrals(limit=_DEFERRALS_READ) if history and counts[JobState.QUEUED] else ()
     refused = deferred.in_inbox(history, inbox)

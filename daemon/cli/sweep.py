@@ -89,7 +89,7 @@ def _anything_left(paths: Paths) -> bool:
 
 def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
     """What was done, and how many jobs evald failed to bring to their end."""
-    from daemon import log, opening, room
+    from daemon import log, obstacles, opening
     from daemon.cli.live import Board, board
     from daemon.intake.pause import pause_reason
     from daemon.stopping import Stop, stopping_on_signals
@@ -105,7 +105,7 @@ def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
             stop.add(daemon.stop)
             failed = daemon.sweep().failed
     waiting, paused = tuple(listener.deferred_jobs.values()), pause_reason(settings.paths)
-    hindrance = room.obstacle(settings) if _anything_left(settings.paths) else None
+    hindrance = obstacles.obstacle(settings) if _anything_left(settings.paths) else None
     return Swept(tuple(listener.ended), waiting, stop.asked, _drained(settings), paused, hindrance), failed
 
 

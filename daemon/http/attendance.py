@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import anyio
 import anyio.to_thread
 
-from daemon import room
+from daemon import obstacles
 from daemon.config import Settings
 from daemon.db.history import History
 from daemon.intake.pause import pause_reason
@@ -72,6 +72,6 @@ class Attendance:
             return Roll(len(there), True, "every daemon is draining")
         if pause_reason(self._settings.paths) is not None:
             return Roll(len(there), False, "an operator has paused it")
-        if room.hindrance(self._settings, there) is not None:
+        if obstacles.hindrance(self._settings, there) is not None:
             return Roll(len(there), False, "a folder or the room on a disk is missing; type: evald health")
         return Roll(len(there), False, None)

@@ -17,7 +17,7 @@ import pytest
 from cli_homes import TORCH_PAIR, bundle, require_open_checkout
 from conftest import Evald
 
-from daemon import room
+from daemon import obstacles
 from daemon.cli import checks, failing
 from daemon.cli.check import Status
 from daemon.cli.eval import _settings_for
@@ -206,7 +206,7 @@ def test_a_folder_that_takes_nothing_from_its_daemon_is_told_before_the_first_wr
     settings = Settings(home=served, min_free_bytes=1)
     closed: Path = getattr(settings.paths, folder)
     with its_user(served, closed):
-        told, checked = room.obstacle(settings), checks._home(settings)
+        told, checked = obstacles.obstacle(settings), checks._home(settings)
     assert told is not None
     assert str(closed) in told
     assert (checked.status, str(closed) in checked.message) == (Status.FAIL, True)

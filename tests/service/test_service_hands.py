@@ -23,6 +23,7 @@ from daemon.db.history import History
 from daemon.db.models import Job
 from daemon.db.records import AttemptOutcome, JobRecord, Lease
 from daemon.db.repository import Repository
+from daemon.disks import Disks
 from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError, NoDevice, NotBegun
 from daemon.evaluation import Evaluation
@@ -31,7 +32,6 @@ from daemon.intake import spool
 from daemon.intake.owner import Owner
 from daemon.lifecycle import JobState
 from daemon.listener import Silence
-from daemon.room import Room
 from daemon.scheduler import faults, workers
 from daemon.verdict import Verdict
 
@@ -156,7 +156,7 @@ def test_a_disk_that_takes_no_copies_costs_no_job_an_attempt(tmp_path: Path, mon
     monkeypatch.setattr(judging, "private_copy", full)
     # Asked before a job is begun, when there is room, and after it failed, when there is none.
     lack = "has 0 MiB free"
-    monkeypatch.setattr(Room, "lack_after_fault", lambda _: lack if sum(tried.values()) < 20 else None)
+    monkeypatch.setattr(Disks, "lack_after_fault", lambda _: lack if sum(tried.values()) < 20 else None)
     with daemon(tmp_path / "home", Stubborn()) as running:
         names = ["one", "two", "three"]
         for name in names:
@@ -213,7 +213,7 @@ def test_a_disk_that_cannot_be_read_costs_no_job_an_attempt(tmp_path: Path, monk
         return copy(entry, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(judging, "private_copy", unread)
-    monkeypatch.setattr(Room, "lack_after_fault", lambda _: "takes no files" if is_dead else None)
+    monkeypatch.setattr(Disks, "lack_after_fault", lambda _: "takes no files" if is_dead else None)
     with daemon(tmp_path / "home", Stubborn()) as running:
         for name in names:
             drop(tmp_path / "home", name)

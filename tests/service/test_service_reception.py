@@ -15,11 +15,11 @@ import pytest
 from daemon import log
 from daemon.config import Settings
 from daemon.db.errors import StorageRefused, StorageUnavailable
+from daemon.disks import Disks
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake.fairness import FairQueue
 from daemon.intake.readiness import Readiness, Seen
 from daemon.reception import Doorbell, Reception
-from daemon.room import Room as Disks
 
 WAITING, AHEAD = 60, 10
 CONTRACT = json.dumps({"kernel": {"kernel_type": "torch", "source_code": "class Model: pass"}})
@@ -39,7 +39,7 @@ class Room:
         self.queued = 0
         bell = Doorbell(lambda _name: None, lambda _claimed: None, lambda _finished: None)
         here: Any = self
-        self.room = Disks(self.settings)
+        self.disks = Disks(self.settings)
         self.postponed = 0
         self.reception = Reception(self.settings, here, here, "me-boot-1", bell, postponed=lambda: self.postponed)
         scan = Readiness._scan

@@ -1,20 +1,16 @@
-"""Whether there is room to judge and to keep results: on the disks of one home, in bytes and in files.
-
-A disk may refuse what it says it has room for: a quota is used up, it is dying, a folder belongs to somebody else. So
-after a write that failed it is tried: while no file can be written, that was no fault of what was to be written, and
-nothing is begun.
+"""What keeps bundles from being claimed, and results from getting where people look for them, though a daemon runs:
+disks, mounts, and whose folders they are. Seen from another process than the daemon's.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon import mounts, results
+from daemon import disks, mounts, results
 from daemon.config import Settings
 from daemon.intake.owner import Owner
 from daemon.paths import Paths
@@ -22,18 +18,7 @@ from daemon.paths import Paths
 if TYPE_CHECKING:
     from daemon.db.records import DaemonRecord
 
-_FEWEST_FILES = 1000
 _LATE_S = 120.0  # a few tries: one follows upon the other after `reconcile_s`
-_TRIAL_BYTES = 64 * 1024
-
-
-def lack(settings: Settings) -> str | None:
-    """What a disk lacks, in words; None where there is room. Raises `OSError`."""
-    paths = settings.paths
-    for folder in (paths.state, paths.results, paths.work):
-        if (lacking := lack_of(os.statvfs(folder), settings.min_free_bytes)) is not None:
-            return f"{folder} {lacking}"
-    return None
 
 
 def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None:
@@ -91,7 +76,7 @@ def obstacle(settings: Settings) -> str | None:
 
 
 def _of_disks(settings: Settings) -> str | None:
-    return lack(settings) or _cannot_be_renamed(settings.paths)
+    return disks.lack(settings) or _cannot_be_renamed(settings.paths)
 
 
 def _shut(folders: Iterable[Path]) -> str | None:
@@ -109,57 +94,3 @@ def _cannot_be_renamed(paths: Paths) -> str | None:
     if apart := mounts.apart(folder for folder in paths.spool if folder.exists()):
         return f"{', '.join(map(str, apart))}: on another mount than the inbox, from which nothing can be renamed there"
     return None
-
-
-class Room:
-    """The room of one home, as a daemon found it. Safe to use from several threads."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._in_doubt = False
-
-    def lack(self) -> str | None:
-        """As `lack`; after a write that failed also what a trial of all folders says, until they take files again.
-        Raises `OSError`."""
-        found = lack(self._settings)
-        if found is not None or not self._in_doubt:
-            return found
-        refusal = refusal_of(self._settings)
-        self._in_doubt = refusal is not None
-        return refusal
-
-    def lack_after_fault(self) -> str | None:
-        """Why a file could not be written, as far as it was not that file. None: others can be."""
-        self._in_doubt = True
-        try:
-            return self.lack()
-        except OSError as error:
-            return str(error)
-
-
-def refusal_of(settings: Settings) -> str | None:
-    """What a folder says when a small file is written there; None where all take it."""
-    paths = settings.paths
-    for folder in (paths.jobs, paths.outbox, paths.work):
-        try:
-            _try(folder)
-        except OSError as error:
-            return f"{folder} takes no files: {error.strerror or error}"
-    return None
-
-
-def _try(folder: Path) -> None:
-    with tempfile.TemporaryFile(dir=folder) as trial:  # without a name: a kill leaves nothing
-        trial.write(bytes(_TRIAL_BYTES))
-        trial.flush()
-        os.fsync(trial.fileno())
-
-
-def lack_of(disk: os.statvfs_result, wanted_bytes: int) -> str | None:
-    """The same of one disk."""
-    free_bytes = disk.f_bavail * disk.f_frsize
-    if free_bytes < wanted_bytes:
-        return f"has {free_bytes >> 20} MiB free, {wanted_bytes >> 20} are wanted"
-    if disk.f_files and disk.f_favail < _FEWEST_FILES:  # some file systems count none
-        return f"has room for {disk.f_favail} more files, {_FEWEST_FILES} are wanted"
-    return "is read-only" if disk.f_flag & os.ST_RDONLY else None
