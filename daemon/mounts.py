@@ -49,11 +49,11 @@ def apart(folders: Iterable[Path]) -> list[Path]:
     return [folder for folder, point in points.items() if point != first]
 
 
-def is_any_below(folder: Path, mountinfo: Path = _MOUNTINFO) -> bool:
+def is_any_below(folder: Path) -> bool:
     """Whether something is mounted on `folder`, or on a folder in it. `folder` may be gone; the folder that it is in is
     not asked what it holds."""
     place = os.path.join(os.path.realpath(folder.parent), folder.name)  # noqa: PTH118
-    return any(mount.point == place or mount.point.startswith(f"{place}/") for mount in _mounts(mountinfo))
+    return any(mount.point == place or mount.point.startswith(f"{place}/") for mount in _mounts(_MOUNTINFO))
 
 
 def _mounts(mountinfo: Path) -> Iterator[Mount]:

@@ -59,7 +59,7 @@ class Publisher:
         _, chosen = split_job_id(name)
         return self._spool.claim(name, anew=chosen is not None and self._is_taken(chosen, name, came_later=came_later))
 
-    def _is_taken(self, job_id: str, name: str, *, came_later: bool = False) -> bool:
+    def _is_taken(self, job_id: str, name: str, *, came_later: bool) -> bool:
         """Whether this id of `inbox/NAME` is not, or no longer, to be had."""
         known = self._repository.bundle_of(job_id)
         if known is None:

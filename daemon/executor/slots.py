@@ -91,15 +91,15 @@ class Slots:
                 output.zero_()
         torch.cuda._sleep(cycles)  # type: ignore[no-untyped-call]
 
-    def answer(self, call: Callable[..., Any], slot: int, *, exact: bool = False) -> tuple[Any, bool]:
-        """Call on one slot's inputs, `exact`: as float64. The return value and True, or the output arguments and False
-        where it returned None."""
-        wide = [_in_double(field) for field in self._fields[slot]] if exact else None
-        args = self._args[slot] if wide is None else tree.decode(self._message["args"], wide.__getitem__)
+    def answer(self, call: Callable[..., Any], *, exact: bool = False) -> tuple[Any, bool]:
+        """Call on the first slot's inputs, `exact`: as float64. The return value and True, or the output arguments and
+        False where it returned None."""
+        wide = [_in_double(field) for field in self._fields[0]] if exact else None
+        args = self._args[0] if wide is None else tree.decode(self._message["args"], wide.__getitem__)
         value = call(*args)
-        self._restore([slot])
+        self._restore([0])
         if value is None and self._message["output_args"]:
-            fields = self._fields[slot] if wide is None else wide
+            fields = self._fields[0] if wide is None else wide
             return tuple(fields[index] for index in self._message["output_args"]), False
         return value, True
 

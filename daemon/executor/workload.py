@@ -253,7 +253,7 @@ class Workload:
         slots = self._attachments.slots()
         _seed(message["seed"])
         try:
-            value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0), "in the call")
+            value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call), "in the call")
         except KernelFault as fault:
             fault.message += self._one_dict(fault.__cause__)
             raise
@@ -275,7 +275,7 @@ class Workload:
         is of no other use after it."""
         slots = self._attachments.slots()
         module_state.make_float64(self._instance)
-        value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, 0, exact=True), "in float64")
+        value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, exact=True), "in float64")
         if not self._returned:
             raise KernelFault("unsupported", "it writes its answer into arguments, which have a dtype of their own")
         return value
@@ -326,7 +326,7 @@ class Workload:
             if bracket:
                 torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
             try:
-                self._guarded(lambda: slots.answer(call, 0), "in the call")
+                self._guarded(lambda: slots.answer(call), "in the call")
                 self._guarded(lambda: settle(self._device), "in the call")
                 if bracket:
                     torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]

@@ -36,7 +36,7 @@ def copy_folder(
     *,
     durable: bool = False,
     as_owner: bool = False,
-    crossing: bool = False,
+    crossing: bool,
 ) -> None:
     """Copy the tree at `source` into the folder `target`, telling `admission` what is in it and what is wrong.
     `as_owner`: only what whoever owns `source` may read, as far as owners and modes tell.

@@ -29,7 +29,7 @@ class Opener:
     """Of the files of one bundle. It has patience with whoever holds leases on them, a file server say: so long
     altogether. `crossing`: what is mounted in it is opened as well, for it is the bundle of who runs this."""
 
-    def __init__(self, *, crossing: bool = False) -> None:
+    def __init__(self, *, crossing: bool) -> None:
         self._left_s = _LEASE_S
         self._crossing = crossing
 
