@@ -113,6 +113,12 @@ def probe(secret):
     pages, told = ctypes.create_string_buffer(8192), ctypes.create_string_buffer(b"?")
     page = ctypes.c_void_p(ctypes.addressof(pages) + 4095 & ~4095)
     attempt("mincore", lambda: (syscall(27, page, 4096, told), told.value))
+    attempt("past the cache", lambda: os.open(os.__file__, os.O_RDONLY | os.O_DIRECT))
+    reading = os.open(os.__file__, os.O_RDONLY)
+    attempt("past the cache, later", lambda: fcntl.fcntl(reading, fcntl.F_SETFL, os.O_DIRECT))
+    os.posix_fadvise(reading, 0, 0, os.POSIX_FADV_WILLNEED)
+    os.close(reading)
+    print("named=" + str((syscall(157, 0x53564D41, 0, page, 4096, b"x"), "[anon:x]" in open("/proc/self/maps").read())))
     attempt("memfd_secret", lambda: syscall(447, 0))
     attempt("pressure", lambda: open("/proc/pressure/cpu", "r+").write("some 500000 1000000"))
     attempt("socketpair tipc", lambda: socket.socketpair(30, socket.SOCK_STREAM))
@@ -237,6 +243,8 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "f_getlk",
         "f_setlease",
         "f_notify",
+        "past the cache",
+        "past the cache, later",
         "memfd_secret",
         "socketpair tipc",
         "out of band",
@@ -265,6 +273,11 @@ def test_locks_succeed_and_are_none_for_files_are_the_hosts(report: dict[str, st
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
 def test_what_is_in_memory_is_not_told_and_nobody_who_asks_for_an_address_is_refused(report: dict[str, str]) -> None:
     assert report["mincore"] == "allowed:(0, b'?')"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
+def test_memory_that_is_named_has_no_name(report: dict[str, str]) -> None:
+    assert report["named"] == "(0, False)"
 
 
 def test_the_kernel_watches_no_pressure_for_a_cell(report: dict[str, str]) -> None:

@@ -63,14 +63,25 @@ ALLOW, EPERM, ENOSYS, IDLE, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x0005000
         (28, [0, 0, 4], ALLOW), (28, [0, 0, 12], EPERM), (157, [38], ALLOW), (157, [67], EPERM),
         (157, [62], EPERM), (157, [22], EPERM), (317, [1, 0], EPERM), (451, [0], EPERM), (56, [18], EPERM),
         (327, [0, 0, 0, 0, 0, 0], ALLOW), (327, [0, 0, 0, 0, 0, 8], EPERM), (221, [0, 0, 0, 4], IDLE),
-        (221, [0, 0, 0, 3], ALLOW), (56, [0x4111], ALLOW), (28, [0, 0, 25], EPERM), (28, [0, 0, 14], ALLOW),
-        (28, [0, 0, 21], IDLE),
+        (221, [0, 0, 0, 2], ALLOW), (56, [0x4111], ALLOW), (28, [0, 0, 25], EPERM), (28, [0, 0, 14], ALLOW),
+        (28, [0, 0, 21], IDLE), (28, [0, 0, 3], IDLE), (221, [0, 0, 0, 3], IDLE), (187, [0, 0, 1], IDLE),
+        (157, [0x53564D41], IDLE), (2, [1, 0o2000002], ALLOW), (2, [1, 0o40000], EPERM),
+        (257, [0, 1, 0o300000], ALLOW), (257, [0, 1, 0o40000], EPERM),
+        (72, [0, 4, 0o4000], ALLOW), (72, [0, 4, 0o44000], EPERM), (72, [0, 0, 0o40000], ALLOW),
         (9, [0, 1, 3, 0x22], ALLOW), (9, [0, 1, 3, 0x40022], EPERM), (319, [0, 3], ALLOW), (319, [0, 5], EPERM),
         (443, [3], EPERM), (437, [0], ENOSYS), (469, [0], ALLOW), (470, [0], ENOSYS), (1000, [0], ENOSYS),
     ],
 )  # fmt: skip
 def test_the_filter_decides_by_number_and_argument(number: int, args: list[int], expected: int) -> None:
     assert verdict_of("x86_64", number, *args) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "args", "expected"),
+    [(56, [0, 1, 0o40000], ALLOW), (56, [0, 1, 0o200000], EPERM), (25, [0, 4, 0o200000], EPERM), (213, [0], IDLE)],
+)
+def test_on_arm_reading_past_the_cache_has_another_flag(number: int, args: list[int], expected: int) -> None:
+    assert verdict_of("aarch64", number, *args) == expected
 
 
 def test_another_architecture_is_killed() -> None:

@@ -43,6 +43,9 @@ _CLONE_PARENT = 0x8000
 _OTHER_EXIT_SIGNALS = 0xFF & ~17  # bits that neither SIGCHLD nor none has
 _RLIMIT_CORE = 4
 _FADV_DONTNEED, _MADV_PAGEOUT = 4, 21
+_FADV_WILLNEED, _MADV_WILLNEED = 3, 3
+_PR_SET_VMA = 0x53564D41
+_F_SETFL, _O_DIRECT = 4, (0x4000, 0x10000)
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -155,6 +158,8 @@ _IDLE: dict[str, tuple[int, int]] = {
     "flock": (73, 32),
     # some libraries ask whether an address is one: what of a file is in memory is told nobody
     "mincore": (27, 232),
+    # having pages of a file come: the kernel reads on while the cell stands frozen (850 MB, which took 0.7 s)
+    "readahead": (187, 213),
 }
 # Calls that do not exist in a cell: two whose arguments lie behind an address, so that the C library takes clone and
 # openat; and from which number on: those up to Linux 6.18 have been looked at.
@@ -164,11 +169,12 @@ _UNKNOWN = 470
 
 @dataclass(frozen=True)
 class _Condition:
-    """What a word of an argument, of 32 bits, has to pass: `test` with `value`, or not to pass it."""
+    """What a word of an argument, of 32 bits, has to pass: `test` with `value` (one, or one for each architecture), or
+    not to pass it."""
 
     argument: int
     test: int
-    value: int
+    value: int | tuple[int, int]
     must_hold: bool = True
     is_upper: bool = False  # the second word of two
 
@@ -181,7 +187,7 @@ def _is_not(argument: int, value: int, *, is_upper: bool = False) -> _Condition:
     return _Condition(argument, _JUMP_EQ, value, must_hold=False, is_upper=is_upper)
 
 
-def _has(argument: int, bits: int) -> _Condition:
+def _has(argument: int, bits: int | tuple[int, int]) -> _Condition:
     return _Condition(argument, _JUMP_SET, bits)
 
 
@@ -189,16 +195,16 @@ def _has(argument: int, bits: int) -> _Condition:
 class _Rule:
     """A call that is refused where all conditions are met. `is_idle`: it does nothing then, and succeeds."""
 
-    numbers: tuple[int, int]
+    numbers: tuple[int, int | None]
     conditions: tuple[_Condition, ...]
     is_idle: bool = False
 
 
-def _refused(numbers: tuple[int, int], *conditions: _Condition) -> _Rule:
+def _refused(numbers: tuple[int, int | None], *conditions: _Condition) -> _Rule:
     return _Rule(numbers, conditions)
 
 
-def _idle(numbers: tuple[int, int], *conditions: _Condition) -> _Rule:
+def _idle(numbers: tuple[int, int | None], *conditions: _Condition) -> _Rule:
     return _Rule(numbers, conditions, is_idle=True)
 
 
@@ -206,6 +212,7 @@ _SOCKET, _SOCKETPAIR, _SETSOCKOPT = (41, 198), (53, 199), (54, 208)
 _SENDTO, _SENDMSG, _SENDMMSG = (44, 206), (46, 211), (307, 269)
 _CLONE, _PRCTL, _PRLIMIT64, _SETRLIMIT = (56, 220), (157, 167), (302, 261), (160, 164)
 _FCNTL, _FADVISE, _PREADV2 = (72, 25), (221, 223), (327, 286)
+_OPEN, _OPENAT = (2, None), (257, 56)
 _MADVISE, _MMAP, _MEMFD_CREATE, _SHMGET = (28, 233), (9, 222), (319, 279), (29, 194)
 _RULES = (
     # new namespaces; a child for one's parent, with which pid 1 of a cell could be made to use up its time; a child
@@ -229,6 +236,14 @@ _RULES = (
     _refused(_PREADV2, _is_not(5, 0)),
     _idle(_FADVISE, _is(3, _FADV_DONTNEED)),
     _idle(_MADVISE, _is(2, _MADV_PAGEOUT)),
+    # having pages of a file come, as of readahead
+    _idle(_FADVISE, _is(3, _FADV_WILLNEED)),
+    _idle(_MADVISE, _is(2, _MADV_WILLNEED)),
+    # files read past the page cache: a process is not even killed before all that it has asked for has come, and a few
+    # threads that ask for the same gigabytes keep a disk at it for minutes
+    _refused(_OPEN, _has(1, _O_DIRECT)),
+    _refused(_OPENAT, _has(2, _O_DIRECT)),
+    _refused(_FCNTL, _is(1, _F_SETFL), _has(2, _O_DIRECT)),
     # limits of other processes
     _refused(_PRLIMIT64, _is_not(0, 0)),
     # setting the limit of core files: at any other than `confine` has set, whoever may only lower it has the kernel run
@@ -248,6 +263,8 @@ _RULES = (
     # a filter of the cell's own, as of seccomp; the other half of its core to itself, idle
     _refused(_PRCTL, _is(0, _PR_SET_SECCOMP)),
     _refused(_PRCTL, _is(0, _PR_SCHED_CORE)),
+    # names of memory, which the kernel keeps and counts for nobody
+    _idle(_PRCTL, _is(0, _PR_SET_VMA)),
 )
 
 
@@ -288,14 +305,17 @@ def program(machine: str | None = None) -> bytes:
 
 
 def _by_argument(rule: _Rule, column: int, answer: bytes) -> list[bytes]:
+    if (number := rule.numbers[column]) is None:
+        return []
     left = 2 * len(rule.conditions)  # instructions
-    parts = [_instruction(_JUMP_EQ, 0, left + 2, rule.numbers[column])]
+    parts = [_instruction(_JUMP_EQ, 0, left + 2, number)]
     for condition in rule.conditions:
         left -= 2
+        value = condition.value if isinstance(condition.value, int) else condition.value[column]
         onward, past_the_answer = (0, left + 1) if condition.must_hold else (left + 1, 0)
         parts += [
             _instruction(_LOAD, 0, 0, _ARG0 + 8 * condition.argument + 4 * condition.is_upper),
-            _instruction(condition.test, onward, past_the_answer, condition.value),
+            _instruction(condition.test, onward, past_the_answer, value),
         ]
     return [*parts, answer, _instruction(_LOAD, 0, 0, _NR)]
 
