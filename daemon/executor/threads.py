@@ -11,6 +11,11 @@ UNINTERRUPTIBLE = "D"
 _ENDED_STATES = frozenset("ZX")
 _SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 _FORKING = {"x86_64": ("56", "58", "435"), "aarch64": ("220", "435")}  # clone, vfork, clone3
+# read, pread64, readv, preadv, preadv2, sendfile, splice, copy_file_range
+_READING = {
+    "x86_64": ("0", "17", "19", "295", "327", "40", "275", "326"),
+    "aarch64": ("63", "67", "65", "69", "286", "71", "76", "285"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,26 @@ def threads_of(pid: int) -> list[Thread]:
     ]
 
 
-def _waits_for_child(task: Path) -> bool:
-    """Whether a thread that is in the kernel is in vfork (proc(5), `syscall`)."""
+def reading(pid: int) -> dict[str, str]:
+    """The threads of a process that wait for what they read from a file, by number, and their counts of context
+    switches: who gets some of it goes on to wait for the rest, and no signal but one that kills comes between."""
     try:
-        return (task / "syscall").read_text("ascii").split()[0] in _FORKING.get(platform.machine(), ())
+        tasks = [task for task in Path(f"/proc/{pid}/task").iterdir() if _is_in(task, _READING)]
+    except OSError:
+        return {}
+    threads = [_look_at(task) for task in tasks]
+    return {thread.number: thread.switches for thread in threads if thread.state == UNINTERRUPTIBLE}
+
+
+def _waits_for_child(task: Path) -> bool:
+    """Whether a thread that is in the kernel is in vfork."""
+    return _is_in(task, _FORKING)
+
+
+def _is_in(task: Path, calls: dict[str, tuple[str, ...]]) -> bool:
+    """Whether a thread is in one of these system calls, by their numbers on each architecture (proc(5), `syscall`)."""
+    try:
+        return (task / "syscall").read_text("ascii").split()[0] in calls.get(platform.machine(), ())
     except (OSError, UnicodeDecodeError):
         return False
 

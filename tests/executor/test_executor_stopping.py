@@ -57,6 +57,24 @@ def test_one_that_runs_on_is(waiting: PlainProgram, monkeypatch: pytest.MonkeyPa
     assert isinstance(programs._not_stopped([pid]), HarnessError)
 
 
+@pytest.mark.parametrize(("reads_on", "fault"), [(False, HarnessError), (True, RunsOnError)])
+def test_one_that_reads_on_and_on_is_accused_and_one_whose_disk_hangs_is_not(
+    waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch, reads_on: bool, fault: type[Exception]
+) -> None:
+    pid, calls = waiting._process.pid, threads._FORKING
+    monkeypatch.setattr(threads, "_FORKING", {})
+    monkeypatch.setattr(threads, "_READING", calls)
+    looks = threads.reading(pid)
+    assert list(looks) == [str(pid)]
+
+    def moved_on(_: float) -> None:
+        if reads_on:
+            monkeypatch.setattr(threads, "_look_at", lambda task: threads.Thread(task.name, "D", "more"))
+
+    monkeypatch.setattr(programs.time, "sleep", moved_on)
+    assert type(programs._not_stopped([pid])) is fault
+
+
 def test_one_that_has_gone_has_no_threads() -> None:
     program = start_plain(["/bin/true"], {"HOME": "/tmp/x", "PATH": "/bin"}, keep_fds=())
     pid = program._process.pid
