@@ -258,5 +258,5 @@ def _notes(document: Document, cases: Sequence[Document]) -> None:
     if not found:
         return
     screen.heading("notes")
-    for note in dict.fromkeys(found):
-        screen.line(f"  - {note}")
+    for note in dict.fromkeys(found):  # of several lines, none may look like one of ours: kernels write some of these
+        screen.line("  - " + note.replace("\n", "\n    "))

@@ -12,7 +12,7 @@ import pytest
 from rich.cells import cell_len
 
 from daemon import durations
-from daemon.cli import failing, figures, outcome, screen
+from daemon.cli import failing, figures, outcome, report, screen
 from daemon.cli.live import Board, Tally
 from daemon.cli.screen import Column, Styled
 from daemon.errors import EvaldError, OperatorError
@@ -246,3 +246,8 @@ def test_nothing_that_is_shown_drives_the_terminal(
     shown = re.sub(r"\x1b\[[0-9;]*m", "", said.out + said.err)  # ours
     assert not [c for c in shown if not c.isprintable() and c not in "\n\t"]
     assert shown.count(r"a\x1b]0;owned\x07\x9b2J\u202eb") == 9
+
+
+def test_a_note_of_a_kernels_own_can_look_like_no_line_of_evalds(capsys: pytest.CaptureFixture[str]) -> None:
+    report._notes({"notes": ["first\nverdict      passed"]}, [])
+    assert capsys.readouterr().out.splitlines()[-2:] == ["  - first", "    verdict      passed"]
