@@ -27,6 +27,7 @@ _NAME_LIKENESS = 0.85
 _ENTRY_LIMIT = 5000
 _DEPTH_LIMIT = 32
 _JSON_LIMIT_BYTES = 1024 * 1024
+_NOT_THERE = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,14 @@ def _look_at_file(path: Path) -> Look:
 def _look_at_folder(path: Path) -> Look:
     with regular.opened_folder(path) as top:
         seen = {place.path: (-1, 0) if place.is_folder else place.fingerprint() for place in _below(top)}
+        if len(seen) >= _ENTRY_LIMIT and (contract := _fingerprint(CONTRACT_FILE, dir_fd=top)) != _NOT_THERE:
+            seen[CONTRACT_FILE] = contract  # which may lie beyond the cap
         document = _read_json(CONTRACT_FILE, dir_fd=top) if CONTRACT_FILE in seen else None
     tree = hash(frozenset(seen.items()))
     if CONTRACT_FILE not in seen:
         return _without_contract(seen, tree)
     named = sorted(set(_source_files(document)))
-    missing = [name for name in named if seen.get(name, (0, 0))[0] == 0 and name != CONTRACT_FILE]
+    missing = [name for name in named if seen.get(name, _NOT_THERE)[0] == 0 and name != CONTRACT_FILE]
     core = hash(tuple(seen.get(name) for name in (CONTRACT_FILE, *named)))
     temporary = next((name for name in seen if is_rsync_temporary(posixpath.basename(name))), None)
     if temporary:
@@ -157,7 +160,7 @@ def _fingerprint(path: Path | str, *, dir_fd: int | None = None) -> tuple[int, i
         if not stat.S_ISREG(status.st_mode):
             return -1, status.st_mtime_ns
     except FileNotFoundError:
-        return 0, 0
+        return _NOT_THERE
     try:
         descriptor = onemount.open_at(path, regular.OPEN_FLAGS, dir_fd=dir_fd)
     except OSError:

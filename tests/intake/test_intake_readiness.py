@@ -531,6 +531,15 @@ def begin_again(folder: Path) -> None:
         entry.unlink()
 
 
+def test_a_contract_is_found_among_more_files_than_are_looked_at(
+    inbox: Path, looker: Looker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "_ENTRY_LIMIT", 0)
+    write_bundle(inbox / "b")
+    looker.after(0)
+    assert looker.state_after(QUIET_S) is EntryState.READY
+
+
 @pytest.mark.parametrize("arrives", [True, False], ids=["by a rename", "in place"])
 def test_a_ready_bundle_that_is_copied_again_under_the_same_inode_is_not_taken_half_written(
     inbox: Path, looker: Looker, arrives: bool
