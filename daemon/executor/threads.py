@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def _waits_for_child(task: Path) -> bool:
     return _is_in(task, _FORKING)
 
 
-def _is_in(task: Path, calls: dict[str, tuple[str, ...]]) -> bool:
+def _is_in(task: Path, calls: Mapping[str, tuple[str, ...]]) -> bool:
     """Whether a thread is in one of these system calls, by their numbers on each architecture (proc(5), `syscall`)."""
     try:
         return (task / "syscall").read_text("ascii").split()[0] in calls.get(platform.machine(), ())
