@@ -26,13 +26,14 @@ from typing import Protocol
 
 from daemon import fsio
 from daemon.errors import HarnessError
+from daemon.executor.owner import stat_of
 from daemon.executor.readable import is_readable
 from daemon.executor.sandbox.cell_group import CellGroup
 from daemon.executor.threads import STOPPED_STATES, UNINTERRUPTIBLE, are_stopped, reading, threads_of
 
 _FREEZE_LIMIT_S = 2.0
-_KILL_LIMIT_S = 30.0
-_LOOK_AGAIN_S = 0.5  # a disk has given somebody something by then
+_KILL_LIMIT_S, _LONGEST_KILL_S = 30.0, 300.0
+_LOOK_AGAIN_S = 0.5  # a disk has given somebody something by then, and a processor
 
 
 @dataclass(frozen=True)
@@ -270,10 +271,24 @@ class ForkedProgram:
         return self._ended
 
     def _wait_until_dead(self) -> None:
-        """A pidfd is readable once its process is gone, and pid 1 goes last. Raises `HarnessError` when something in
-        the kernel keeps it: the slot is not fit for another cell then."""
-        if not is_readable(self._init_fd, _KILL_LIMIT_S):
-            raise HarnessError(f"process {self._init_pid} does not die")
+        """A pidfd is readable once its process is gone, and pid 1 goes last. Two hundred processes with all the memory
+        maps or semaphores they may have take longer than others, and it is theirs: the kernel is at work on it then.
+        Raises `HarnessError` when something in the kernel keeps it: the slot is not fit for another cell then."""
+        deadline = time.monotonic() + _LONGEST_KILL_S
+        while not is_readable(self._init_fd, _KILL_LIMIT_S):
+            if time.monotonic() > deadline or not self._is_going():
+                raise HarnessError(f"process {self._init_pid} does not die")
+
+    def _is_going(self) -> bool:
+        """Whether any of its processes, all of which have been killed, uses a processor: to give back what it has."""
+        before = self._spent()
+        time.sleep(_LOOK_AGAIN_S)
+        return self._spent() != before
+
+    def _spent(self) -> list[tuple[int, list[str]]]:
+        """What each process that is left has had of processors (proc(5): utime, stime)."""
+        pids = [*self._members(), self._init_pid]
+        return [(pid, fields[11:13]) for pid in pids if (fields := stat_of(pid)) is not None]
 
 
 class PlainProgram(_Base):

@@ -12,10 +12,11 @@ UNINTERRUPTIBLE = "D"
 _ENDED_STATES = frozenset("ZX")
 _SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 _FORKING = {"x86_64": ("56", "58", "435"), "aarch64": ("220", "435")}  # clone, vfork, clone3
-# read, pread64, readv, preadv, preadv2, sendfile, splice, copy_file_range
+# read, pread64, readv, preadv, preadv2, sendfile, splice, copy_file_range; write, pwrite64, writev, pwritev, pwritev2,
+# mmap and madvise, of memory that is a file's
 _READING = {
-    "x86_64": ("0", "17", "19", "295", "327", "40", "275", "326"),
-    "aarch64": ("63", "67", "65", "69", "286", "71", "76", "285"),
+    "x86_64": ("0", "17", "19", "295", "327", "40", "275", "326", "1", "18", "20", "296", "328", "9", "28"),
+    "aarch64": ("63", "67", "65", "69", "286", "71", "76", "285", "64", "68", "66", "70", "287", "222", "233"),
 }
 
 

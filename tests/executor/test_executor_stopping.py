@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from daemon.errors import HarnessError
 from daemon.executor import programs, threads
-from daemon.executor.programs import PlainProgram, RunsOnError
+from daemon.executor.programs import ForkedProgram, PlainProgram, RunsOnError
 from daemon.executor.supervise import start_plain
 
 # A parent whose child has its memory waits inside the kernel until that one lets go of it, which no signal but one
@@ -73,6 +75,22 @@ def test_one_that_reads_on_and_on_is_accused_and_one_whose_disk_hangs_is_not(
 
     monkeypatch.setattr(programs.time, "sleep", moved_on)
     assert type(programs._not_stopped([pid])) is fault
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_one_that_takes_long_to_die_is_waited_for_as_long_as_the_kernel_is_at_it(
+    monkeypatch: pytest.MonkeyPatch, is_busy: bool
+) -> None:
+    program = ForkedProgram.__new__(ForkedProgram)
+    program._init_fd, program._init_pid = -1, 7
+    ends, ticks = iter([False, False, True]), itertools.count()
+    monkeypatch.setattr(program, "_members", lambda: [8])
+    monkeypatch.setattr(programs, "is_readable", lambda *_: next(ends))
+    monkeypatch.setattr(programs, "stat_of", lambda _: [str(next(ticks) if is_busy else 0)] * 20)
+    monkeypatch.setattr(programs, "_LOOK_AGAIN_S", 0)
+    with nullcontext() if is_busy else pytest.raises(HarnessError, match="process 7 does not die"):
+        program._wait_until_dead()
+    assert list(ends) == ([] if is_busy else [False, True])
 
 
 def test_one_that_has_gone_has_no_threads() -> None:
