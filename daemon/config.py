@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from daemon.errors import OperatorError
@@ -26,6 +26,11 @@ Count = Annotated[int, Field(gt=0, le=1_000_000)]
 ReadAtOnce = Annotated[int, Field(gt=0, le=4 << 30)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
 ToolSeconds = Annotated[float, Field(gt=0, le=600)]  # a judge that is silent for longer counts as hanging
+
+
+def _lower(value: object) -> object:
+    """For words that other programs write in capitals."""
+    return value.lower() if isinstance(value, str) else value
 
 
 class _Section(BaseModel):
@@ -216,7 +221,9 @@ class Settings(_Section):
         "than 1000 files or is read-only",
     )
     max_attempts: Count = Field(3, description="How often evald tries a job when evald itself fails")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Which story lines are written")
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        "info", description="Which story lines are written"
+    )
     limits: Limits = Limits()
     sandbox: Sandbox = Sandbox()
     deadlines: Deadlines = Deadlines()

@@ -11,15 +11,17 @@ _SPAN = re.compile(r"(\d{1,9})\s*(s|m|h|d|w)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=365 * 500)
 _HINT = "write 90s, 15m, 12h, 7d, 4w or a date such as 2026-01-31 or 2026-01-31T12:00"
+_HINT_ON_DATES = "a date is UTC unless it says otherwise, as in 2026-01-31T12:00+01:00"
+_CLOCKS_APART = timedelta(minutes=10)  # whoever asks since now may have a clock that is ahead of ours
 
 
-def parse_span(text: str, option: str) -> timedelta:
+def parse_span(text: str, option: str, hint: str = _HINT) -> timedelta:
     """How long. A date counts from then to now. Raises `OperatorError` naming `option`."""
-    if (span := _span(text, option)) is not None:
+    if (span := _span(text, option, hint)) is not None:
         return span
-    since = datetime.now(UTC) - _moment(text, option)
+    since = datetime.now(UTC) - _moment(text, option, hint)
     if since < timedelta(0):
-        raise OperatorError(f"{option} {text!r} is in the future", hint=_HINT)
+        raise OperatorError(f"{option} {text!r} is in the future", hint=_HINT_ON_DATES)
     return since
 
 
@@ -30,14 +32,17 @@ def parse_since(text: str, option: str) -> datetime:
     """
     span = _span(text, option)
     if span is None:
-        return _moment(text, option)
+        moment = _moment(text, option)
+        if moment > datetime.now(UTC) + _CLOCKS_APART:
+            raise OperatorError(f"{option} {text!r} is in the future", hint=_HINT_ON_DATES)
+        return moment
     try:
         return datetime.now(UTC) - span
     except OverflowError as error:
         raise OperatorError(f"{option} {text!r} is before the calendar begins", hint=_HINT) from error
 
 
-def _span(text: str, option: str) -> timedelta | None:
+def _span(text: str, option: str, hint: str = _HINT) -> timedelta | None:
     match = _SPAN.fullmatch(text.strip().lower())
     if match is None:
         return None
@@ -46,13 +51,13 @@ def _span(text: str, option: str) -> timedelta | None:
     except OverflowError:
         span = timedelta.max
     if span > _LONGEST:
-        raise OperatorError(f"{option} {text!r} is too long", hint=_HINT)
+        raise OperatorError(f"{option} {text!r} is too long", hint=hint)
     return span
 
 
-def _moment(text: str, option: str) -> datetime:
+def _moment(text: str, option: str, hint: str = _HINT) -> datetime:
     try:
         moment = datetime.fromisoformat(text.strip())
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise OperatorError(f"{option} {text!r} is neither a duration nor a date", hint=_HINT) from error
+        raise OperatorError(f"{option} {text!r} is neither a duration nor a date", hint=hint) from error

@@ -174,6 +174,9 @@ def _load(
         if not found:
             raise click.UsageError(f"--set {assignment!r} is not KEY=VALUE", ctx=context)
         known = layers.known_key(key.strip())
+        if chosen.get(known) not in (None, ()):
+            both = f"{options[known]} and --set {known} are given for the same setting"
+            raise click.UsageError(f"{both}; leave one of them out", ctx=context)
         flags[known] = layers.listed(known, value)
         options[known] = f"--set {known}"
     return layers.load(flags, config_file=Path(file) if file else None, options=options)

@@ -25,6 +25,7 @@ from daemon.versions import evald_version
 
 router = APIRouter(tags=["service"])
 _LONGEST = timedelta(days=31)
+_WINDOW_HINT = "write 15m, 24h or 7d: at most 31d"
 
 
 @router.get(
@@ -55,9 +56,9 @@ async def stats(
 ) -> StatsAnswer:
     """Jobs, durations, throughput, and how busy every daemon was in the last `window`."""
     with parameter("query.window"):
-        span = durations.parse_span(window, "window")
+        span = durations.parse_span(window, "window", _WINDOW_HINT)
         if not timedelta(0) < span <= _LONGEST:
-            raise OperatorError(f"window {window!r} is not between 1s and 31d", hint="for example 15m, 24h or 7d")
+            raise OperatorError(f"window {window!r} is not between 1s and 31d", hint=_WINDOW_HINT)
 
     def look() -> StatsAnswer:
         return StatsAnswer.of(desk.history.activity(span), desk.history.counts_by_state())

@@ -29,6 +29,8 @@ from daemon.intake import submit
         (("status", "--set", "timing.max_s"), ("KEY=VALUE",)),
         (("status", "--set", "timing.max_s=soon"), ("--set timing.max_s", "soon")),
         (("status", "--set", "min_free_bytes=x"), ("--set min_free_bytes",)),
+        (("config", "--set", "slots=3", "--slots", "2"), ("--slots and --set slots", "leave one of them out")),
+        (("--home", "a", "status", "--set", "home=b"), ("--home and --set home", "leave one of them out")),
         (("sweep", "--slots", "0"), ("flag --slots",)),
         (("sweep", "--isolation", "docker"), ("--isolation", "docker", "bubblewrap")),
         (("status", "--config", "nowhere.toml"), ("nowhere.toml", "--config")),

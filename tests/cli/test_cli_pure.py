@@ -53,6 +53,17 @@ def test_an_age_cannot_lie_in_the_future() -> None:
         durations.parse_span("2999-01-01", "--older-than")
 
 
+def test_nothing_can_have_ended_since_a_moment_in_the_future() -> None:
+    with pytest.raises(OperatorError, match="--since '2999-01-01' is in the future") as caught:
+        durations.parse_since("2999-01-01", "--since")
+    assert "UTC" in str(caught.value.hint)
+
+
+def test_whoever_asks_since_now_may_have_a_clock_that_is_ahead() -> None:
+    moment = datetime.now(UTC) + timedelta(minutes=5)
+    assert durations.parse_since(moment.isoformat(), "since") == moment
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

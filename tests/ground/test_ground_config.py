@@ -206,6 +206,12 @@ def test_what_an_unset_variable_leaves_empty_is_no_default(key: str, tmp_path: P
             layers.load(**given)  # type: ignore[arg-type]
 
 
+def test_a_log_level_may_be_written_in_capitals(tmp_path: Path) -> None:
+    assert layers.load(environ={"EVALD_LOG_LEVEL": "WARNING"}).settings.log_level == "warning"
+    with pytest.raises(OperatorError, match="log_level must be 'debug'"):
+        layers.load(config_file=write(tmp_path / "evald.toml", "log_level = 2"), environ={})
+
+
 def test_a_list_holds_no_empty_text_but_a_variable_may_be_one(tmp_path: Path) -> None:
     for line in ('gpus = [""]', 'backend_paths = ["", "/a"]'):
         with pytest.raises(OperatorError, match="has an empty text in it"):
