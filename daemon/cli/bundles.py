@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import difflib
 import shlex
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import click
 
 from daemon.config import Settings
 from daemon.contract import ParsedContract
 from daemon.errors import OperatorError
-from daemon.executor import catalog
+from daemon.executor import catalog, scratch
 from daemon.intake import names
 from daemon.intake.copying import private_copy
 from daemon.intake.reading import read_bundle
 from daemon.paths import expanded
 
+_STDIN = "evald.stdin"
 _SOURCES = {".py": "torch-compare", ".cu": "cuda", ".cuh": "cuda", ".cpp": "torch_cuda"}
 
 
@@ -29,7 +34,10 @@ class ReadBundle:
 
 
 def existing(text: str) -> Path:
-    """The bundle at a path. Raises `OperatorError` saying what is nearby, or what to type for a bare source file."""
+    """The bundle at a path, or for `-` the contract on stdin. Raises `OperatorError` saying what is nearby, or what to
+    type for a bare source file."""
+    if text == "-":
+        return _on_stdin()
     if not text:  # a variable of a script that is not set: pathlib takes it for the folder one is in
         raise OperatorError("the path of the bundle is empty", hint="a . is the folder you are in")
     path = expanded(Path(text))
@@ -51,6 +59,18 @@ def existing(text: str) -> Path:
     if path.name == "contract.json" and path.is_file():
         return path.resolve().parent
     return path.resolve()
+
+
+def _on_stdin() -> Path:
+    """A copy that is there until the command ends."""
+    command = click.get_current_context()
+    if _STDIN in command.meta:
+        raise OperatorError("- stands for stdin, which is there once", hint="name files, or folders, for more bundles")
+    command.meta[_STDIN] = True
+    copy = command.with_resource(scratch.folder("stdin")) / "stdin.json"
+    with copy.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return copy
 
 
 def _may_be_meant(entry: Path) -> bool:

@@ -34,9 +34,9 @@ _PAUSE_S = 0.1
 def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
     """Judge the bundle at PATH here and now: no inbox, no database, nothing is left behind.
 
-    PATH is a folder with a contract.json, an archive of one, or a .json file. With --json the result document is
-    printed, the same as in result.json. Exit code 0: passed. 1: judged and not passed. 2: could not be judged, also
-    for want of a device that the bundle requires.
+    PATH is a folder with a contract.json, an archive of one, a .json file, or - for such a file on stdin. With --json
+    the result document is printed, the same as in result.json. Exit code 0: passed. 1: judged and not passed. 2: could
+    not be judged, also for want of a device that the bundle requires.
     """
     from daemon import log, result_document
     from daemon.cli import bundles, report
@@ -53,7 +53,7 @@ def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
             evaluation, subject = Evaluation.rejected(error.message), _subject(bundles.dropped_name(place), None)
         else:
             subject = _subject(bundle.name, bundle)
-            evaluation = _judge(bundle, subject.job_id, _settings_for(loaded.settings, folder))
+            evaluation = _judge(bundle, subject.job_id, _settings_for(loaded.settings, folder), as_json=as_json)
     document = result_document.compose(subject, evaluation, datetime.now(UTC))
     if as_json:
         screen.document(document)
@@ -90,7 +90,7 @@ def _settings_for(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(update={"state": folder / "state", "slots": 1})
 
 
-def _judge(bundle: ReadBundle, job_id: str, settings: Settings) -> Evaluation:
+def _judge(bundle: ReadBundle, job_id: str, settings: Settings, *, as_json: bool) -> Evaluation:
     """Judge in a thread of its own, so that an interrupt never hits the engine halfway through starting a process.
 
     Raises `OperatorError` when no device of this host can serve the bundle.
@@ -107,7 +107,7 @@ def _judge(bundle: ReadBundle, job_id: str, settings: Settings) -> Evaluation:
         )
 
     def work() -> Evaluation:
-        with spinner(bundle.name) as on_progress:
+        with spinner(bundle.name, as_json=as_json) as on_progress:
             engine.start()
             return engine.evaluate(JobSpec(job_id, bundle.name, bundle.dir), on_progress)
 

@@ -1,4 +1,4 @@
-"""Progress on a terminal while jobs are judged. In a pipe there is none: story lines tell the same.
+"""Progress on a terminal while jobs are judged. In a pipe story lines tell the same, and of `eval` a line now and then.
 
 The listener is called from the service's threads; rich's display has a lock of its own.
 """
@@ -6,6 +6,7 @@ The listener is called from the service's threads; rich's display has a lock of 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -112,10 +113,39 @@ def board() -> Iterator[Board | Tally]:
 
 
 @contextmanager
-def spinner(name: str) -> Iterator[Callable[[Progress], None]]:
-    """One line about one job while the block runs; where nobody looks, nothing."""
+def spoken(name: str, every_s: float = 10.0) -> Iterator[Callable[[Progress], None]]:
+    """What is being done for one job, for a log: a line now and then while it changes, none for a job that is quick."""
+    latest = ["starting the judge"]
+    ended = threading.Event()
+
+    def speak() -> None:
+        said = None
+        while not ended.wait(every_s):
+            if (text := latest[0]) != said:
+                screen.say(f"evald: {name}: {text}")
+                said = text
+
+    def on_progress(progress: Progress) -> None:
+        latest[0] = described(progress)
+
+    speaker = threading.Thread(target=speak, name="spoken", daemon=True)
+    speaker.start()
+    try:
+        yield on_progress
+    finally:
+        ended.set()
+        speaker.join()
+
+
+@contextmanager
+def spinner(name: str, *, as_json: bool = False) -> Iterator[Callable[[Progress], None]]:
+    """One line about one job while the block runs; where nobody looks, one now and then, and none for a program."""
     if not screen.on_terminal(sys.stderr):
-        yield lambda _: None
+        if as_json:
+            yield lambda _: None
+            return
+        with spoken(name) as on_progress:
+            yield on_progress
         return
     with screen.console(err=True).status(f"{_escaped(name)}  [dim]starting the judge") as status:
         yield lambda progress: status.update(f"{_escaped(name)}  [dim]{_escaped(described(progress))}")

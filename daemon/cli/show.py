@@ -47,6 +47,8 @@ def command(*, loaded: LoadedSettings, as_json: bool, wanted: str) -> int:
         if job is None and not inbox.entries:
             raise store.unknown(history, settings, wanted)
         refused = deferred.in_inbox(history, inbox)
+        if history is not None and job is not None and not as_json:
+            store.say_whose(history, job, wanted)
         past = Past.of(history, job) if history is not None and job is not None else Past()
     places = _places(settings.paths, job, inbox)
     if as_json:

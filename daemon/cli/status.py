@@ -74,6 +74,8 @@ def _show(loaded: LoadedSettings, wanted: str | None, *, as_json: bool) -> int:
         if job is None and not inbox.entries:
             raise store.unknown(history, settings, wanted)
         refused = deferred.in_inbox(history, inbox)
+        if history is not None and job is not None and not as_json:
+            store.say_whose(history, job, wanted)
         deferrals = deferred.of_job(history, job) if history is not None and job is not None else ()
     if as_json:
         screen.document(

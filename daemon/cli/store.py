@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from daemon.cli import figures, screen
+from daemon.cli.commands_to_type import here
 from daemon.cli.refused import file_above
 from daemon.config import Settings
 from daemon.db import revision
@@ -100,6 +103,17 @@ def find(history: History, wanted: str) -> JobRecord | None:
     if _JOB_ID.fullmatch(wanted):
         return history.job(wanted)
     return history.newest(wanted, names.with_any_ending(wanted)) or history.job(wanted)
+
+
+def say_whose(history: History, job: JobRecord, wanted: str) -> None:
+    """Where a name stands for somebody else's job and the asker has one of that name, say so."""
+    asker = os.getuid()
+    if job.submitter_uid in (None, asker) or job.job_id.startswith(wanted):
+        return
+    own = next(iter(history.jobs(name=job.name, submitter_uid=asker, limit=1).jobs), None)
+    if own is not None:
+        command = here(f"evald show {figures.short(own.job_id)}")
+        screen.say(f"evald: the newest {job.name} is of {figures.submitter(job.submitter_uid)}; your newest: {command}")
 
 
 def unknown(history: History | None, settings: Settings, wanted: str) -> OperatorError:

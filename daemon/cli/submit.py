@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from daemon.cli.outcome import Line
     from daemon.config import Settings
+    from daemon.errors import Problem
     from daemon.intake.submit import Dropped
     from daemon.layers import LoadedSettings
 
@@ -57,7 +58,7 @@ def command(
     the bundles stay where they are.
 
     Without --wait nobody would hear that a contract is wrong: what `evald validate` finds is then told at once, with
-    exit code 2, and that bundle is not dropped.
+    exit code 2, and that bundle is not dropped. A - among PATHS is a contract with its sources inline, on stdin.
     """
     if timeout is not None and not math.isfinite(timeout):
         raise click.UsageError(f"--timeout {timeout:g} is no number of seconds", ctx=click.get_current_context())
@@ -133,6 +134,7 @@ def _drop(
 
         raise store.no_home(settings)
     places, faults, dropped = [], [], []
+    warned: list[tuple[str, tuple[Problem, ...]]] = []
     for path in paths:
         try:
             places.append((path, bundles.existing(path)))
@@ -142,14 +144,26 @@ def _drop(
         if asked.is_set():
             break
         try:
-            if check:
-                _check(place, settings)
+            warnings = _check(place, settings) if check else ()
             dropped.append(submit(place, settings.paths.inbox))
+            warned.append((text, warnings))
         except BundleError as error:
             faults.append(_NotDropped(text, error))
         except EvaldError as error:
             faults.append(error)
+    _say_what_was_meant(warned)
     return dropped, faults
+
+
+def _say_what_was_meant(warned: list[tuple[str, tuple[Problem, ...]]]) -> None:
+    """Warnings about what is probably misspelt, each once: hundreds of bundles may come of one generator."""
+    misspelt: dict[str, list[str]] = {}
+    for path, warnings in warned:
+        for warning in warnings:
+            if warning.suggestion is not None:
+                misspelt.setdefault(str(warning), []).append(path)
+    for text, (first, *others) in misspelt.items():
+        screen.warn(f"{first}{f' and {len(others)} more' if others else ''}: {text}")
 
 
 class _NotDropped(BundleError):  # noqa: N818 - says what happened
@@ -162,8 +176,9 @@ class _NotDropped(BundleError):  # noqa: N818 - says what happened
         self.hint = f"mend it, ask evald validate {shlex.quote(path)}, and submit it again"
 
 
-def _check(place: Path, settings: Settings) -> None:
-    """Raises `BundleError` for what the daemon would reject. What this user cannot find out is left to the daemon."""
+def _check(place: Path, settings: Settings) -> tuple[Problem, ...]:
+    """Its warnings. Raises `BundleError` for what the daemon would reject. What this user cannot find out is left to
+    the daemon."""
     from daemon.cli import bundles
     from daemon.executor import scratch
     from daemon.intake import submit
@@ -172,7 +187,8 @@ def _check(place: Path, settings: Settings) -> None:
         as_dropped = folder / "dropped" / place.name
         as_dropped.parent.mkdir()
         submit.copy(place, as_dropped)  # whose files they are now is no matter then
-        bundles.read(as_dropped, folder, settings)
+        return bundles.read(as_dropped, folder, settings).parsed.warnings
+    return ()
 
 
 def _code(faults: list[EvaldError]) -> int:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def command(*, loaded: LoadedSettings, as_json: bool, paths: tuple[str, ...]) -> int:
     """List every problem of the bundles at PATHS: file, field, what is wrong, and what was probably meant.
 
-    Nothing of a bundle is run. Exit code 0: no problems. 2: some; warnings alone are no problem.
+    Nothing of a bundle is run. A - is a contract with its sources inline, on stdin. Exit code 0: no problems. 2: some;
+    warnings alone are no problem.
     """
     found = [_examine(path, loaded.settings) for path in paths]
     valid = all(one["valid"] for one in found)

@@ -147,7 +147,7 @@ class Measurement:
                 if count > ROUNDS_BEFORE_NULLS:  # the first nulls are many, and come once
                     longest_s = max(longest_s, time.monotonic() - began)
             worst = self._worst_rse()
-            self._progress(f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
+            self._progress("timing" if worst is None else f"timing {_percent(worst)} of {_percent(rules.target_rse)}")
             counted = self._account(0).counted
             enough = len(counted) >= rules.min_rounds and sum(one.calls for one in counted) >= rules.min_calls
             if enough and worst is not None and worst <= rules.target_rse:
@@ -220,5 +220,5 @@ class Measurement:
         )
 
 
-def _percent(value: float | None) -> str:
-    return "?" if value is None else f"{value * 100:.2g} %"
+def _percent(value: float) -> str:
+    return f"{value * 100:.2g} %"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -330,3 +331,15 @@ def test_what_took_long_is_among_what_ended_last(past: PastHome) -> None:
     last = _ended_last(history)
     assert last[0].name == "slow"
     assert len(last) == 10
+
+
+def test_a_name_that_stands_for_somebody_elses_job_says_which_is_mine(evald: Evald, past: PastHome) -> None:
+    mine = past.ended("shared", wrong(), uid=os.getuid())
+    theirs = past.ended("shared", passed(), uid=os.getuid() + 1)
+    for command in ("show", "status"):
+        ran = evald(command, "shared")
+        assert theirs[:16] in ran.out
+        assert f"uid {os.getuid() + 1}; your newest: evald show {mine[:16]}" in ran.err
+        assert evald(command, theirs).err == evald(command, theirs[:30]).err == ""
+    past.ended("theirs-alone", passed(), uid=os.getuid() + 1)
+    assert evald("show", "theirs-alone").err == ""

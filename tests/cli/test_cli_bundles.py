@@ -7,11 +7,13 @@ import gzip
 import io
 import json
 import sqlite3
+import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
-from cli_homes import PastHome, bundle, passed
+from cli_homes import TORCH_PAIR, PastHome, bundle, passed
 from conftest import Evald
 
 from daemon.cli.starters import STARTERS
@@ -296,3 +298,45 @@ def test_a_folder_of_bundles_is_told_to_be_named_bundle_by_bundle(evald: Evald, 
         assert "of a folder of bundles name each, such as FOLDER/*" in evald("validate", several).out
     (tmp_path / "files" / "two.json").unlink()
     assert "evald new writes one to start from" in evald("validate", "files").out
+
+
+def _pipe(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_a_dash_is_the_contract_on_stdin(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    _pipe(monkeypatch, json.dumps({**TORCH_PAIR, "name": "piped"}))
+    assert evald("validate", "-").out.startswith("-: ok")
+    _pipe(monkeypatch, json.dumps({**TORCH_PAIR, "name": "piped"}))
+    ran = evald("submit", "-")
+    assert ran.code == 0
+    [dropped] = past.settings.paths.inbox.iterdir()
+    assert json.loads(dropped.read_text())["name"] == "piped"
+    assert ran.out.split() == [dropped.name.partition("@")[2], "stdin.json"]
+    assert not list(tmp_path.glob("evald-stdin*"))
+
+
+def test_what_stdin_holds_may_be_no_bundle_and_is_there_once(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _pipe(monkeypatch, "")
+    ran = evald("submit", "-", "-")
+    assert ran.code == 2
+    assert "- was not dropped" in ran.err
+    assert "is there once" in ran.err
+    assert not list(past.settings.paths.inbox.iterdir())
+
+
+def test_submit_tells_what_was_probably_misspelt_once_for_all_bundles(
+    evald: Evald, past: PastHome, tmp_path: Path
+) -> None:
+    for name in ("a", "b", "c"):
+        bundle(tmp_path / name, num_trails=3, author="anna")
+    ran = evald("submit", "a", "b", "c")
+    assert (ran.code, len(ran.out.splitlines())) == (0, 3)
+    assert ran.err.startswith("evald: warning: a and 2 more: contract.json: num_trails: is not a known key")
+    assert "num_trials" in ran.err
+    assert "author" not in ran.err

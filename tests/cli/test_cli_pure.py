@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 import weakref
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,9 +13,10 @@ import pytest
 from rich.cells import cell_len
 
 from daemon import durations
-from daemon.cli import failing, figures, outcome, report, screen
+from daemon.cli import failing, figures, live, outcome, report, screen
 from daemon.cli.live import Board, Tally
 from daemon.cli.screen import Column, Styled
+from daemon.engine import Progress
 from daemon.errors import EvaldError, OperatorError
 from daemon.evaluation import Evaluation
 from daemon.publishing import Finished
@@ -262,3 +264,18 @@ def test_nothing_that_is_shown_drives_the_terminal(
 def test_a_note_of_a_kernels_own_can_look_like_no_line_of_evalds(capsys: pytest.CaptureFixture[str]) -> None:
     report._notes({"notes": ["first\nverdict      passed"]}, [])
     assert capsys.readouterr().out.splitlines()[-2:] == ["  - first", "    verdict      passed"]
+
+
+def test_a_long_judgement_says_now_and_then_in_a_log_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    said = ""
+    with live.spoken("mine", every_s=0.01) as on_progress:
+        on_progress(Progress("0" * 32, "checking 3/5", "N4096"))
+        for _ in range(1000):
+            said += capsys.readouterr().err
+            if "checking" in said:
+                break
+            time.sleep(0.01)
+    assert "evald: mine: N4096 · checking 3/5\n" in said
+    with live.spoken("quick", every_s=3600) as on_progress:
+        on_progress(Progress("0" * 32, "checking 3/5"))
+    assert "quick" not in capsys.readouterr().err
