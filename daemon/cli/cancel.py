@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import screen
+from daemon.cli import failing, screen
 from daemon.cli.complete import jobs as named_jobs
 from daemon.cli.options import json_option, settings_options
 from daemon.errors import OperatorError
@@ -30,7 +30,8 @@ def command(*, loaded: LoadedSettings, jobs: tuple[str, ...], as_json: bool) -> 
 
     JOB is an id or its first digits; a NAME, that of a contract or of what was dropped, stands for the last one that
     has it and has not ended. A daemon that is judging it notices within a third of its lease (20 s, unless the setting
-    lease_s says otherwise) and kills it. Exit code 1 when a job had ended before.
+    lease_s says otherwise) and kills it. Exit code 1 when a job had ended before, 2 when there is none of that name:
+    the others are ended all the same.
     """
     from daemon.cli import store
     from daemon.db.history import History
@@ -41,19 +42,36 @@ def command(*, loaded: LoadedSettings, jobs: tuple[str, ...], as_json: bool) -> 
 
     settings = loaded.settings
     with store.database(settings) as database:
-        wanted = [_job_id(settings, History(database), one) for one in jobs]
+        wanted, unknown = _job_ids(settings, History(database), jobs)
         publisher = Publisher(settings, Spool(settings.paths, Owner.current()), Repository(database))
         ended = {job_id: publisher.cancel(job_id, _who()) is not None for job_id in wanted}
     if as_json:
-        screen.document({"cancelled": [job for job, done in ended.items() if done], "ended_before": _late(ended)})
+        cancelled = [job_id for job_id, done in ended.items() if done]
+        errors = [failing.as_document(fault) for fault in unknown]
+        screen.document({"cancelled": cancelled, "ended_before": _late(ended), "errors": errors})
     else:
         for job_id, done in ended.items():
             screen.line(f"{job_id}  {'cancelled' if done else 'had ended before'}")
-    return 1 if _late(ended) else 0
+        for fault in unknown:
+            failing.report(fault, as_json=False)
+    return failing.COULD_NOT if unknown else 1 if _late(ended) else 0
 
 
 def _late(ended: dict[str, bool]) -> list[str]:
     return [job_id for job_id, done in ended.items() if not done]
+
+
+def _job_ids(settings: Settings, history: History, jobs: tuple[str, ...]) -> tuple[list[str], list[OperatorError]]:
+    """Of those that there are, and why there are no others. Raises `OperatorError` for a single one that is unknown."""
+    found, unknown = [], []
+    for one in jobs:
+        try:
+            found.append(_job_id(settings, history, one))
+        except OperatorError as error:
+            unknown.append(error)
+    if unknown and len(jobs) == 1:
+        raise unknown[0]
+    return found, unknown
 
 
 def _job_id(settings: Settings, history: History, wanted: str) -> str:

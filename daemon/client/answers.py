@@ -133,4 +133,5 @@ def refusal_in(answer: httpx.Response) -> ClientError:
 
 def _in_a_line(problem: Mapping[str, Any]) -> str:
     meant = f" (did you mean {problem['suggestion']!r}?)" if problem.get("suggestion") else ""
-    return f"{problem.get('field')}: {problem.get('message')}{meant}"
+    place = f"{problem['field']}: " if problem.get("field") else ""
+    return f"{place}{problem.get('message')}{meant}"

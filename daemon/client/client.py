@@ -91,6 +91,11 @@ class Client:
         """
         key = uuid.uuid4().hex if key is None else key  # an empty one is a mistake, and would be another job each time
         headers = {"Idempotency-Key": _printable("key", key), "Content-Type": "application/json"}
+        if not isinstance(contract, Mapping):
+            raise ClientError(
+                f"a contract is a mapping, not {type(contract).__name__}",
+                hint="Client.compare and Client.evaluate take sources",
+            )
         try:
             body = json.dumps(dict(contract), allow_nan=False)
         except (TypeError, ValueError) as error:

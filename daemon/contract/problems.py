@@ -6,7 +6,7 @@ import copy
 import difflib
 import json
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -196,6 +196,12 @@ _SENTENCES = {
 _NOTHING_TO_SHOW = ("missing", "string_too_short", "too_long", "too_short", "string_too_long")
 
 
+def sentence(kind: str, context: Mapping[str, object]) -> str | None:
+    """What is wrong with a value, for an error that pydantic calls `kind`; None for one we have no words for."""
+    words = _SENTENCES.get(kind)
+    return None if words is None else words.format(**{name: _plain(value) for name, value in context.items()})
+
+
 def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str | int, ...], str, str | None]:
     """Field steps, sentence and suggestion for one pydantic error."""
     kind, context = detail["type"], detail.get("ctx", {})
@@ -211,10 +217,9 @@ def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str 
     got = shown(detail["input"])
     if kind == "enum":
         return steps, *_not_of_the_words(_class_in(_annotation_at(model, steps), Word), detail["input"])
-    sentence = _SENTENCES.get(kind)
-    if sentence is None:
+    text = sentence(kind, context)
+    if text is None:
         return steps, f"{detail['msg']} (got {got})", None
-    text = sentence.format(**{name: _plain(value) for name, value in context.items()})
     around = _put_around(_class_in(_annotation_at(model, steps), BaseModel), kind, detail["input"])
     return steps, text if kind in _NOTHING_TO_SHOW else f"{text}, got {got}", around
 

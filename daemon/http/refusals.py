@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from daemon import log
+from daemon.contract.problems import sentence
 from daemon.errors import BundleError, EvaldError, HarnessError, OperatorError, Problem
 
 _WORDS: dict[str, str] = {}  # patterns of parameters, and what to say of a value that does not match
@@ -165,8 +166,12 @@ def explained(pattern: str, words: str) -> str:
 
 
 def _message(error: Mapping[str, Any]) -> str:
-    pattern = error.get("ctx", {}).get("pattern") if error.get("type") == "string_pattern_mismatch" else None
-    return _WORDS.get(pattern or "", str(error["msg"]))
+    kind, context = str(error.get("type")), error.get("ctx", {})
+    if kind == "string_pattern_mismatch" and context["pattern"] in _WORDS:
+        return _WORDS[context["pattern"]]
+    if kind == "enum":
+        return f"must be {context['expected']}"
+    return sentence(kind, context) or str(error["msg"])
 
 
 async def _plain(request: Request, error: Exception) -> JSONResponse:

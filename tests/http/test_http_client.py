@@ -65,6 +65,19 @@ def test_what_is_wrong_with_a_contract_is_in_the_error(judging: Server) -> None:
     )
 
 
+def test_what_is_wrong_with_all_of_a_contract_is_no_field(judging: Server) -> None:
+    with Client(judging.url) as client, pytest.raises(ClientError) as caught:
+        client.submit({"name": ""})
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == ["holds no kernel", "name"]
+
+
+@pytest.mark.parametrize("contract", [5, None, "a text", b"bytes", [{"name": "a"}]])
+def test_what_is_no_contract_at_all_is_told_before_it_is_sent(contract: typing.Any) -> None:
+    told = f"a contract is a mapping, not {type(contract).__name__}"
+    with Client("http://127.0.0.1:9", patience_s=0) as client, pytest.raises(ClientError, match=told):
+        client.submit(contract)
+
+
 def test_a_server_without_tls_is_told_at_once_to_be_one(serve: Serve) -> None:
     server = serve("--judge", "never")
     with Client(server.url.replace("http:", "https:"), patience_s=600) as client:

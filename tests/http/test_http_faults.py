@@ -229,9 +229,15 @@ def test_a_strange_folder_in_the_outbox_stops_nobody(serve: Serve, home: Path) -
         ("POST", "/admin/cleanup-jobs?dry_run=true", "query.dry_run: there is no such parameter here"),
         ("GET", "/stats?windw=1h", "query.windw: there is no such parameter; there are window"),
         ("GET", "/metrics?x=1", "query.x"),
+        ("GET", "/jobs?limit=x", "query.limit: must be a whole number"),
+        ("GET", "/jobs?limit=501", "query.limit: must be at most 500"),
+        ("GET", "/jobs?name=", "query.name: must not be empty"),
+        ("GET", "/jobs?state=waiting", "query.state: must be 'queued', 'claimed', 'running', "),
     ],
 )
-def test_a_parameter_at_the_wrong_place_is_not_overlooked(judging: Server, method: str, path: str, word: str) -> None:
+def test_a_parameter_that_is_wrong_or_at_the_wrong_place_is_told(
+    judging: Server, method: str, path: str, word: str
+) -> None:
     with judging.client() as client:
         refused = client.request(method, path, json={"older_than": "0s"} if method == "POST" else None)
     assert refused.status_code == 422

@@ -46,7 +46,7 @@ def test_a_running_job_ends_at_once_and_its_daemon_lets_go_of_it(here: Place) ->
     job_id = here.jobs()["unwanted"].job_id
     ran = here.evald("cancel", "unwanted", "--json")
     assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout) == {"cancelled": [job_id], "ended_before": []}
+    assert json.loads(ran.stdout) == {"cancelled": [job_id], "ended_before": [], "errors": []}
     found = result_of(here.home, "unwanted")
     assert found is not None
     assert found["verdict"] == "rejected"
@@ -81,6 +81,19 @@ def test_a_bundle_nobody_has_claimed_is_taken_out_of_the_inbox(here: Place) -> N
     assert list((here.home / "inbox").glob("*@*")) == []
     assert here.faults("waiting.json") == []
     assert here.jobs()["waiting.json"].job_id == job_id
+
+
+def test_one_name_that_nobody_knows_does_not_keep_the_others(here: Place) -> None:
+    assert here.evald("db", "upgrade").returncode == 0
+    (here.home / "inbox").mkdir(exist_ok=True)
+    job_id = dropped(here, "waiting")
+    ran = here.evald("cancel", "nosuch", "waiting", "nothing")
+    assert ran.returncode == 2
+    assert ran.stdout == f"{job_id}  cancelled\n"
+    assert ran.stderr.count("no job and no waiting bundle is called") == 2
+    told = json.loads(here.evald("cancel", "nosuch", "waiting", "--json").stdout)
+    assert (told["cancelled"], told["ended_before"]) == ([], [job_id])
+    assert [error["error"] for error in told["errors"]] == ["no job and no waiting bundle is called 'nosuch'"]
 
 
 def test_a_bundle_without_a_job_is_left_alone_and_the_message_says_what_to_type(here: Place) -> None:
