@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from daemon.errors import OperatorError
 
 _SPAN = re.compile(r"(\d{1,9})\s*(s|m|h|d|w)")
+_MINUTES_OR_MONTHS = re.compile(r"\d+\s*M")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=365 * 500)
 _HINT = "write 90s, 15m, 12h, 7d, 4w or a date such as 2026-01-31 or 2026-01-31T12:00"
@@ -43,6 +44,10 @@ def parse_since(text: str, option: str) -> datetime:
 
 
 def _span(text: str, option: str, hint: str = _HINT) -> timedelta | None:
+    if _MINUTES_OR_MONTHS.fullmatch(text.strip()):  # what is older than a minute is all that there is
+        raise OperatorError(
+            f"{option} {text!r} may be minutes or months", hint="write 1m for a minute, 30d for a month"
+        )
     match = _SPAN.fullmatch(text.strip().lower())
     if match is None:
         return None

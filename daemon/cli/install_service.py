@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from daemon.cli import screen
-from daemon.cli.commands_to_type import here
+from daemon.cli.commands_to_type import program
 from daemon.cli.complete import folders
 from daemon.cli.options import json_option
 from daemon.cli.pip_commands import evald_itself, install_all_of_evald
@@ -249,7 +249,7 @@ def _write(wanted: list[File]) -> None:
 
 
 def _next_steps(user: str, *, cron: bool) -> list[str]:
-    look = here(f"EVALD_CONFIG={CONFIG} evald doctor")
+    look = f"EVALD_CONFIG={CONFIG} {program()} doctor"  # the service's home, whichever is named here
     if cron:
         return [*_a_user_of_its_own(user), f"$EDITOR {CONFIG}", look]
     return [

@@ -30,7 +30,8 @@ def command(*, loaded: LoadedSettings, name: str | None, admin: bool, revoke: bo
     from daemon.http.tokens import Role, Tokens
 
     if name is None and (admin or revoke):
-        raise click.UsageError("say whose token: evald token NAME", ctx=click.get_current_context())
+        option = "--revoke" if revoke else "--admin"
+        raise click.UsageError(f"say whose token: evald token NAME {option}", ctx=click.get_current_context())
     tokens = Tokens.of(loaded.settings)
     if name is None:
         _list(tokens, as_json=as_json)

@@ -187,6 +187,8 @@ def test_what_to_type_when_a_service_is_installed_is_for_the_program_that_instal
     for more in ((), ("--cron",)):
         ran = evald("install-service", "--prefix", tmp_path, "--dry-run", *more)
         assert "EVALD_CONFIG=/etc/evald/evald.toml /opt/evald/bin/evald doctor" in ran.err
+        named = evald("--home", "x", "install-service", "--prefix", tmp_path, "--dry-run", *more)
+        assert named.err == ran.err  # the settings of the service say which home
 
 
 @pytest.mark.parametrize("args", [("stauts", "--json"), ("status", "--json"), ("eval", "nothing", "--json")])

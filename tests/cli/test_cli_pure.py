@@ -37,6 +37,13 @@ def test_a_span_is_a_number_and_a_unit(text: str, span: timedelta) -> None:
     assert durations.parse_span(text, "--older-than") == span
 
 
+def test_a_month_is_not_taken_for_a_minute() -> None:
+    for text in ("1M", " 3 M"):
+        with pytest.raises(OperatorError, match="minutes or months") as caught:
+            durations.parse_span(text, "--older-than")
+        assert "30d" in str(caught.value.hint)
+
+
 @pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7 years", "2026-13-01", "tomorrow", "999999999w"])
 def test_what_is_neither_span_nor_date_names_the_option_and_shows_what_to_write(text: str) -> None:
     with pytest.raises(OperatorError, match="--since") as caught:
