@@ -210,7 +210,7 @@ def _file_layer(path: Path | None) -> dict[str, tuple[Any, str]]:
     except UnicodeDecodeError as error:
         raise OperatorError(f"{path}: not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        hint = 'write key = value, a line each, with quotes around text: isolation = "bubblewrap"'
+        hint = 'write key = value, a line each and each key once, with quotes around text: isolation = "bubblewrap"'
         raise OperatorError(f"{path}: not valid TOML: {error}", hint=hint) from error
     known = set(dotted_keys())
     layer: dict[str, tuple[Any, str]] = {}

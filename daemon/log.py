@@ -42,7 +42,9 @@ class _StoryFormatter(logging.Formatter):
 
 def _one_line(text: str) -> str:
     """Nobody whose name is in it can begin a line of his own."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _printable(value: object) -> str:

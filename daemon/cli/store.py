@@ -91,6 +91,11 @@ def no_home(settings: Settings) -> OperatorError:
     """The error for a place where evald never was."""
     if (found := file_above(settings.paths.inbox)) is not None:
         return OperatorError(found, hint="name a folder with --home or EVALD_HOME")
+    if os.path.lexists(settings.paths.seen_inbox) or settings.paths.work.is_dir():
+        return OperatorError(
+            f"there is no inbox {settings.paths.inbox}",
+            hint="is its file system mounted, or has it been removed? evald health says what the daemon makes of it",
+        )
     return OperatorError(
         f"there is no evald at {settings.paths.home}",
         hint="type: evald run   (it makes one), or name the folder with --home or EVALD_HOME",

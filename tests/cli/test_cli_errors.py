@@ -199,6 +199,17 @@ def test_with_json_an_error_is_one_document(evald: Evald, args: tuple[str, ...])
     assert set(ran.document()) == {"error", "hint"}
 
 
+def test_an_inbox_that_is_gone_is_not_told_as_an_evald_that_never_was(evald: Evald, past: PastHome) -> None:
+    inbox = past.settings.paths.inbox
+    bundle(Path("mine"))
+    inbox.rmdir()
+    gone = evald("submit", "mine")
+    assert gone.code == 2
+    assert gone.err.startswith(f"evald: there is no inbox {inbox}\n  is its file system mounted")
+    never = evald("submit", "--home", "elsewhere", "mine")
+    assert "there is no evald at" in never.err
+
+
 def test_a_wrong_path_says_what_is_nearby(evald: Evald, tmp_path: Path) -> None:
     bundle(tmp_path / "relu_fast")
     for command in ("eval", "validate"):

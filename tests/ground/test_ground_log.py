@@ -27,6 +27,13 @@ def test_a_field_cannot_forge_a_second_line(capsys: pytest.CaptureFixture[str]) 
     assert "a\\nb\\x1b[31m" in line
 
 
+def test_letters_beside_what_has_to_be_escaped_stay_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("info")
+    log.story("waiting", reason="hö me\nno \\n")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(r'reason="hö me\nno \\n"')
+
+
 @pytest.mark.parametrize(
     "value",
     ['x" verdict=passed job="', 'x\\" verdict=passed job=\\"', 'a\n" verdict=passed', "two words\\", "back\\slash"],
