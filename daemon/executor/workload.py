@@ -9,7 +9,7 @@ import os
 import platform
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -360,7 +360,10 @@ class Workload:
     def _on_run(self, message: Message, _fds: list[int]) -> Message:
         """Call the kernel once per slot, in the order that is given; or launch what was captured."""
         slots, work = self._work(message)
-        if message["replay"]:  # seeded when it was captured
+        if message["replay"]:
+            # What a graph draws goes by the generators as they are at its launch. Seeded at the capture alone, a kernel
+            # could work out a round's numbers before the clock starts.
+            _seed_generators(torch.cuda.default_generators, message["seed"])
             inside_s = self._guarded(lambda: slots.replay(message["graph"]), "in the call")
         else:
             _seed(message["seed"])
@@ -396,10 +399,14 @@ def _set_precision(wanted: str) -> None:
 def _seed(seed: int) -> None:
     """Every generator a source is likely to draw from. `torch.manual_seed` takes up to 0.4 ms: of every kind of device
     that is not there it notes, with a traceback, what is to be done as soon as there is one."""
-    for generator in (torch.default_generator, *torch.cuda.default_generators):
-        generator.manual_seed(seed)
+    _seed_generators((torch.default_generator, *torch.cuda.default_generators), seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
+
+
+def _seed_generators(generators: Iterable[torch.Generator], seed: int) -> None:
+    for generator in generators:
+        generator.manual_seed(seed)
 
 
 def _backend(kernel_type: str, folders: list[Path]) -> ModuleType:
