@@ -71,8 +71,8 @@ class Nulls:
         """(calls, seconds) of rounds of these sizes on the arena of place `index`: of graphs of WORK the wall beyond
         the work, of other graphs the work itself, of rounds that are no graphs the wall.
 
-        Raises `LeftRunning` when the device is not idle, `DeviceFull` when it has no room for the null candidate,
-        `HarnessError` when that fails otherwise.
+        Raises `LeftRunning` when the device is not idle, `CellFailed` for whoever draws contents, `DeviceFull` when
+        the device has no room for the null candidate, `HarnessError` when that fails otherwise.
         """
         deadline = time.monotonic() + _LIMIT_S
         try:
@@ -83,6 +83,8 @@ class Nulls:
         except LeftRunning:
             raise
         except (CellFailed, NotCaptured) as failed:
+            if isinstance(failed, CellFailed) and self.cell.program.poll() is None:
+                raise  # another cell, which draws the contents: what fails in one is killed
             if isinstance(failed, CellFailed) and failed.verdict is Verdict.OUT_OF_MEMORY:
                 raise DeviceFull(f"no device memory for the null candidate: {failed}") from failed
             raise HarnessError(f"the null candidate failed: {failed}") from failed

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from typing import Any
 from weakref import WeakValueDictionary
@@ -165,11 +165,21 @@ class Slots:
         pool = next(iter(self._graphs.values())).pool() if self._graphs else None
         if pool is None:  # what is cached outside of one cannot be used in it
             torch.cuda.empty_cache()
-        with _recorded(graph, pool, stream):
-            # A graph without any node cannot be launched: the null candidate's, an empty batch's.
-            _launch_something(self._scratch)
-            work(order)
+        try:
+            with _recorded(graph, pool, stream):
+                # A graph without any node cannot be launched: the null candidate's, an empty batch's.
+                _launch_something(self._scratch)
+                work(order)
+        except BaseException:
+            self._draw_without_a_graph_again()
+            raise
         self._graphs[number] = graph
+
+    def _draw_without_a_graph_again(self) -> None:
+        """A capture that does not come to its end leaves torch's generators (2.11's) as they are during one: whoever
+        draws is told "Offset increment outside graph capture". One that does ends that."""
+        with suppress(RuntimeError), _recorded(torch.cuda.CUDAGraph(), None, None):
+            _launch_something(self._scratch)
 
     def replay(self, number: int) -> float | None:
         """Launch what was captured and wait for it: as `run`."""

@@ -27,6 +27,7 @@ from daemon.executor.devices import CPU
 from daemon.executor.endings import CellFailed
 from daemon.executor.hookup import Hookup
 from daemon.executor.judge import Judge
+from daemon.executor.nulls import Nulls
 from daemon.executor.patience import Patience
 from daemon.executor.sizing import MeasureRules
 from daemon.executor.zygotes import Zygotes
@@ -88,6 +89,21 @@ def test_a_kernel_whose_process_ends_when_it_is_captured_is_timed_by_its_calls(
     case = judged(RIGHT)
     assert (case.verdict, case.timing and case.timing.mode) == (Verdict.PASSED, "stream")
     assert "not as a CUDA graph: while it was captured, the process was killed by SIGABRT" in case.notes[0]
+
+
+@pytest.mark.sandbox
+def test_a_source_of_inputs_that_fails_while_the_null_candidate_is_timed_is_to_blame_for_it(
+    judged: Callable[[Doc], CaseEvaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(*_: object, **__: object) -> NoReturn:
+        failure = Failure(phase=Phase.INPUTS, side=Side.REFERENCE, message="RuntimeError in get_inputs(): no more")
+        raise CellFailed(Verdict.RUNTIME_ERROR, failure)
+
+    monkeypatch.setattr(Nulls, "_round", draw)
+    case = judged(RIGHT)
+    assert case.verdict is Verdict.REJECTED
+    assert case.failure is not None
+    assert case.failure.message == "the reference is at fault (runtime_error): RuntimeError in get_inputs(): no more"
 
 
 @pytest.mark.sandbox
