@@ -86,5 +86,6 @@ def test_looking_at_a_tensor_takes_no_multiple_of_its_memory() -> None:
     done = subprocess.run(argv, env=os.environ | at_once, capture_output=True, text=True, timeout=300, check=False)
     took = {what: int(count) for what, count in (line.split() for line in done.stdout.splitlines())}
     assert tuple(took) == _LOOKS, done.stderr
-    # For 16 MiB: all but one of these took four to twelve times as much, as a whole.
-    assert {what: count for what, count in took.items() if count >= 24 * MIB} == {}
+    # For 16 MiB: all but one of these took four to twelve times as much, as a whole. What a build of torch has to load
+    # for it counts as well, up to 10 MiB.
+    assert {what: count for what, count in took.items() if count >= 32 * MIB} == {}
