@@ -21,7 +21,7 @@ from daemon.db.history import History
 from daemon.engine import DeviceState, Engine, JobSpec, Progress
 from daemon.errors import HarnessError
 from daemon.evaluation import Evaluation
-from daemon.lifecycle import JobState
+from daemon.lifecycle import UNFINISHED, JobState
 from daemon.notify import Keeper, Notifier, Vigil
 
 TURN_LIMIT_S = 60.0
@@ -32,7 +32,6 @@ _REPORT_EVERY_S = 10.0
 _CHANGED_EVERY_S = 1.0
 _COMPLAIN_EVERY_S = 60.0
 _COUNTING_SHARE = 0.02
-_UNFINISHED = (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class Monitor:
         """
         began_s = time.monotonic()
         if before and began_s < self._next_count_s:
-            return {**before, **self._history.counts_by_state(_UNFINISHED)}
+            return {**before, **self._history.counts_by_state(UNFINISHED)}
         found = self._history.counts_by_state()
         took_s = time.monotonic() - began_s
         self._next_count_s = began_s + took_s / _COUNTING_SHARE

@@ -32,6 +32,8 @@ class JobState(StrEnum):
         return self in (JobState.FINISHED, JobState.BROKEN)
 
 
+UNFINISHED = (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)  # the bundle is with a daemon, and has no result
+
 MOVES: frozenset[tuple[JobState, JobState]] = frozenset(
     {
         (JobState.QUEUED, JobState.CLAIMED),

@@ -30,7 +30,7 @@ from daemon.intake import names
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk
-from daemon.lifecycle import JobState
+from daemon.lifecycle import UNFINISHED, JobState
 from daemon.paths import Paths
 from daemon.publishing import is_its_own
 from daemon.verdict import Verdict
@@ -299,7 +299,7 @@ def _is_gone(place: Path) -> bool:
 
 
 def _is_on_its_way(claimed: Claimed, known: Whereabouts | None) -> bool:
-    if known is None or known.state not in (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING):
+    if known is None or known.state not in UNFINISHED:
         return False
     return is_its_own(claimed, known.work_name)
 

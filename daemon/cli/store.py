@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,6 @@ WHO_MAY_ASK = (
     "results are in results/by-name"
 )
 _NAMES_COMPARED = 500
-_JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @contextmanager
@@ -105,7 +103,7 @@ def no_home(settings: Settings) -> OperatorError:
 def find(history: History, wanted: str) -> JobRecord | None:
     """The job with this id or beginning of an id, or the newest that its contract or whoever dropped it calls this;
     with its result document."""
-    if _JOB_ID.fullmatch(wanted):
+    if names.JOB_ID.fullmatch(wanted):
         return history.job(wanted)
     return history.newest(wanted, names.with_any_ending(wanted)) or history.job(wanted)
 

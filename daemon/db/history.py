@@ -51,7 +51,7 @@ from daemon.db.sqlfunctions import now, text_at
 from daemon.db.statistics import GroupBy, leaderboard, stats
 from daemon.db.statistics_records import Activity, Standing, StatsRow
 from daemon.errors import OperatorError
-from daemon.lifecycle import JobState
+from daemon.lifecycle import UNFINISHED, JobState
 from daemon.verdict import Verdict
 
 ID_HEX_DIGITS = 32
@@ -139,8 +139,7 @@ class History:
 
     def unfinished_ending_in(self, suffix: str, submitter_uid: int) -> int:
         """How many jobs of this submitter that have not ended have an id that ends in these hex digits."""
-        states = (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)
-        theirs = (Job.state.in_(states), Job.submitter_uid == submitter_uid, Job.id.endswith(suffix))
+        theirs = (Job.state.in_(UNFINISHED), Job.submitter_uid == submitter_uid, Job.id.endswith(suffix))
         statement = select(func.count()).select_from(Job).where(*theirs)
         with self._database.read() as connection:
             return connection.scalar(statement) or 0
@@ -215,8 +214,7 @@ class History:
 
     def unfinished_by_submitter(self) -> dict[int | None, int]:
         """How many claimed bundles of each submitter (uid) have no result yet."""
-        states = (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)
-        statement = select(Job.submitter_uid, func.count()).where(Job.state.in_(states)).group_by(Job.submitter_uid)
+        statement = select(Job.submitter_uid, func.count()).where(Job.state.in_(UNFINISHED)).group_by(Job.submitter_uid)
         with self._database.read() as connection:
             return {uid: count for uid, count in connection.execute(statement)}
 

@@ -28,10 +28,9 @@ from daemon import fsio
 from daemon.errors import HarnessError
 from daemon.executor.owner import stat_of
 from daemon.executor.readable import is_readable
-from daemon.executor.sandbox.cell_group import CellGroup
+from daemon.executor.sandbox.cell_group import FREEZE_LIMIT_S, CellGroup
 from daemon.executor.threads import STOPPED_STATES, UNINTERRUPTIBLE, are_stopped, reading, threads_of
 
-_FREEZE_LIMIT_S = 2.0
 _KILL_LIMIT_S, _LONGEST_KILL_S = 30.0, 300.0
 _LOOK_AGAIN_S = 0.5  # a disk has given somebody something by then, and a processor
 
@@ -188,7 +187,7 @@ class ForkedProgram:
                 return
             self._group.thaw()  # what its freezer holds already would never be seen to stop for a signal
         self._by_signal = True
-        deadline, before = time.monotonic() + _FREEZE_LIMIT_S, None
+        deadline, before = time.monotonic() + FREEZE_LIMIT_S, None
         while (standing := self._stop_all_running()) is None or standing != before:
             before = standing
             if time.monotonic() > deadline:
@@ -301,7 +300,7 @@ class PlainProgram(_Base):
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
-        deadline = time.monotonic() + _FREEZE_LIMIT_S
+        deadline = time.monotonic() + FREEZE_LIMIT_S
         while self._process.poll() is None and not are_stopped(threads_of(self._process.pid)):
             if time.monotonic() > deadline:
                 raise _not_stopped([self._process.pid])
@@ -347,7 +346,7 @@ def _not_stopped(pids: list[int]) -> Exception:
     where no signal reaches them. Once a kernel has answered, nobody but itself has anything read in its cell."""
     states = {thread.state for pid in pids for thread in threads_of(pid)} - STOPPED_STATES
     if states == {UNINTERRUPTIBLE} and not _are_reading_on(pids):
-        return HarnessError(f"a cell waits inside the kernel and did not stop within {_FREEZE_LIMIT_S:.0f} s")
+        return HarnessError(f"a cell waits inside the kernel and did not stop within {FREEZE_LIMIT_S:.0f} s")
     return RunsOnError(f"states {sorted(states)}")
 
 

@@ -23,12 +23,11 @@ from typing import IO, Any, cast
 from daemon.config import Limits
 from daemon.errors import HarnessError
 from daemon.intake.admission import Admission
-from daemon.intake.gunzip import Gunzip
+from daemon.intake.gunzip import MAGIC, Gunzip
 from daemon.intake.names import Form
 from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
 _BLOCK_BYTES = 512
-_GZIP_MAGIC = b"\x1f\x8b"
 _ENCRYPTED = 0x1
 _OTHER_PACKERS = {b"BZh": "bzip2", b"\xfd7z": "xz", b"\x28\xb5\x2f": "zstd", b"7z\xbc": "7-zip", b"Rar": "rar"}
 _PARSER_FAULTS = (
@@ -59,7 +58,7 @@ def unpack(form: Form, descriptor: int, target: Path, admission: Admission, limi
             if form is Form.ZIP:
                 _unpack_zip(raw, target, admission, _overhead_limit(limits))
             else:
-                _unpack_tar(raw, target, admission, _overhead_limit(limits), packed=head.startswith(_GZIP_MAGIC))
+                _unpack_tar(raw, target, admission, _overhead_limit(limits), packed=head.startswith(MAGIC))
 
 
 def _overhead_limit(limits: Limits) -> int:

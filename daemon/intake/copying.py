@@ -23,10 +23,8 @@ from daemon.config import Limits
 from daemon.errors import BundleError, HarnessError, LostClaim, NotBegun, Problem
 from daemon.intake import archive, folder, regular
 from daemon.intake.admission import Admission
-from daemon.intake.names import Form, bundle_name, form_of, readable
+from daemon.intake.names import CONTRACT_FILE, Form, bundle_name, form_of, readable
 from daemon.intake.writing import pour
-
-CONTRACT_FILE = "contract.json"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from daemon import onemount
 from daemon.intake import regular
+from daemon.intake.names import CONTRACT_FILE
 
 _GLANCE_BYTES = 1 << 20
 _MOST = 100
@@ -38,7 +39,7 @@ def _contract_in(bundle: Path) -> bytes:
         if not stat.S_ISDIR(onemount.status(bundle).st_mode):
             return _start_of(bundle)
         with regular.opened_folder(bundle) as folder:
-            return _start_of("contract.json", dir_fd=folder)
+            return _start_of(CONTRACT_FILE, dir_fd=folder)
     except OSError:
         return b""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import zlib
 from typing import IO, Any
 
+MAGIC = b"\x1f\x8b"
+
 _CHUNK_BYTES = 256 * 1024
 _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 _MOST_MEMBERS = 20_000  # parallel packers make one for every few dozen kilobytes

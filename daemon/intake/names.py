@@ -12,6 +12,7 @@ import time
 from enum import StrEnum
 
 NAME_LIMIT_BYTES = 255
+CONTRACT_FILE = "contract.json"
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 _WITH_JOB_ID = re.compile(r"(?P<name>.+)@(?P<job_id>[0-9a-f]{32})", re.DOTALL)

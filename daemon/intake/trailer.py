@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from daemon.intake import regular
-from daemon.intake.gunzip import Gunzip
+from daemon.intake.gunzip import MAGIC, Gunzip
 from daemon.intake.names import Form
 
 _CHUNK_BYTES = 256 * 1024
@@ -18,7 +18,6 @@ _BLOCK_BYTES = 512
 _END_OF_TAR = bytes(2 * _BLOCK_BYTES)
 _SIZE_FIELD = slice(124, 136)
 _HEADER_LIMIT = 10_000
-_GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_END_MAGIC = b"PK\x05\x06"
 _ZIP_END_BYTES = 22
 _ZIP_TAIL_BYTES = _ZIP_END_BYTES + 65535
@@ -47,7 +46,7 @@ def _zip_ends(stream: IO[bytes]) -> bool:
 
 
 def _tar_ends(stream: IO[bytes]) -> bool:
-    packed = stream.read(2) == _GZIP_MAGIC
+    packed = stream.read(2) == MAGIC
     stream.seek(0)
     return _packed_tar_ends(stream) if packed else _plain_tar_ends(stream)
 

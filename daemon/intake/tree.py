@@ -20,9 +20,8 @@ from typing import Any
 
 from daemon import onemount
 from daemon.intake import regular, trailer
-from daemon.intake.names import Form, bundle_name, form_of, is_rsync_temporary, readable
+from daemon.intake.names import CONTRACT_FILE, Form, bundle_name, form_of, is_rsync_temporary, readable
 
-CONTRACT_FILE = "contract.json"
 _NAME_LIKENESS = 0.85
 _ENTRY_LIMIT = 5000
 _DEPTH_LIMIT = 32

@@ -48,7 +48,7 @@ def test_a_group_that_stands_at_once_is_not_waited_for(
 
 
 def test_a_group_that_never_stands_is_told(freezer: cell_group._Freezer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cell_group, "_FREEZE_LIMIT_S", 0.02)
+    monkeypatch.setattr(cell_group, "FREEZE_LIMIT_S", 0.02)
     assert not freezer.freeze()
 
 

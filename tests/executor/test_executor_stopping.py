@@ -45,7 +45,7 @@ def test_one_that_waits_for_a_child_with_its_memory_stands_when_the_child_does(w
 
 
 def test_one_that_the_kernel_keeps_is_not_accused(waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "_FREEZE_LIMIT_S", 0.1)
+    monkeypatch.setattr(programs, "FREEZE_LIMIT_S", 0.1)
     monkeypatch.setattr(threads, "_waits_for_child", lambda _: False)
     with pytest.raises(HarnessError, match="inside the kernel"):
         waiting.freeze()

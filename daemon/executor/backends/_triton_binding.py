@@ -14,7 +14,7 @@ from triton.runtime.autotuner import Autotuner, Heuristics
 
 from daemon.executor.source import KernelFault
 
-_LAUNCH_OPTIONS = ("num_warps", "num_stages")  # of a launch in Python, keywords beside the kernel's arguments
+LAUNCH_OPTIONS = ("num_warps", "num_stages")  # of a launch in Python, keywords beside the kernel's arguments
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def bind(kernel: Any, name: str, args: Sequence[dict[str, Any]]) -> Binding:
     given = [index for index, arg in enumerate(args) if arg["name"] not in supplied]
     if not len(required) <= len(given) <= len(free):
         names = [str(args[index]["name"]) for index in given]
-        options = [option for option in names if option in _LAUNCH_OPTIONS and option not in free]
+        options = [option for option in names if option in LAUNCH_OPTIONS and option not in free]
         raise KernelFault(
             "compile_error",
             f"the contract gives {len(given)} arguments ({', '.join(names)}), but the kernel {name} takes "

@@ -15,7 +15,7 @@ import triton
 
 from daemon.executor.backends._build_import import import_without_gpu
 from daemon.executor.backends._triton_ahead import compile_all, prepare_launcher, use_absent_gpu
-from daemon.executor.backends._triton_binding import Binding, bind, tuner_of
+from daemon.executor.backends._triton_binding import LAUNCH_OPTIONS, Binding, bind, tuner_of
 from daemon.executor.backends._triton_entry import choose_kernel
 from daemon.executor.backends._triton_errors import COMPILE_ERRORS, PASSED_OVER, compile_fault
 from daemon.executor.backends._triton_launch import GpuLaunch
@@ -31,7 +31,6 @@ SPEC = {
     "answers": "args",
     "devices": ["cpu", "cuda"],
 }
-_LAUNCH_OPTIONS = ("num_warps", "num_stages")
 _NAMES = {"torch": torch, "triton": triton, "tl": triton.language}
 
 
@@ -104,11 +103,11 @@ def _options(kernel: Any, source: Source) -> dict[str, Any]:
     """The contract's launch options; a tuned kernel's configs bring their own."""
     if tuner_of(kernel) is not None:
         return {}
-    return {key: source.launch[key] for key in _LAUNCH_OPTIONS if source.launch.get(key) is not None}
+    return {key: source.launch[key] for key in LAUNCH_OPTIONS if source.launch.get(key) is not None}
 
 
 def _dropped(kernel: Any, source: Source) -> list[str]:
-    given = [key for key in _LAUNCH_OPTIONS if source.launch.get(key) is not None]
+    given = [key for key in LAUNCH_OPTIONS if source.launch.get(key) is not None]
     if tuner_of(kernel) is None or not given:
         return []
     return [f"launch.{key} is not used: the configs of @autotune say it" for key in given]

@@ -13,7 +13,7 @@ from daemon.executor.sandbox.policy import CellLimits
 ROOT = Path("/sys/fs/cgroup")
 _PERIOD_US = 100_000
 _LEAST_SHARES = 2
-_FREEZE_LIMIT_S = 2.0
+FREEZE_LIMIT_S = 2.0
 _REMOVE_LIMIT_S = 2.0
 _FREEZE_SOON_S, _FREEZE_POLL_S = 2e-4, 5e-5
 _STATE_BYTES = 1 << 12
@@ -72,7 +72,7 @@ class _Freezer:
         os.pwrite(switch, stop, 0)
         start, waited_s = time.monotonic(), 0.0
         while stopped not in os.pread(state, _STATE_BYTES, 0):
-            if waited_s > _FREEZE_LIMIT_S:  # before that look: it may be us who stood still for so long
+            if waited_s > FREEZE_LIMIT_S:  # before that look: it may be us who stood still for so long
                 return False
             if waited_s > _FREEZE_SOON_S:
                 time.sleep(_FREEZE_POLL_S)
