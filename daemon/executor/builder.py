@@ -26,10 +26,9 @@ from daemon.executor.cells import Cells
 from daemon.executor.devices import Device
 from daemon.executor.endings import CellFailed
 from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.policy import UidStep
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
-
-BUILD_UID_STEP = 3000  # at most 64 of them
 
 
 class Builder:
@@ -38,7 +37,7 @@ class Builder:
     def __init__(self, settings: Settings, number: int, device: Device) -> None:
         groups = cgroup.find() if settings.isolation != "none" else None
         of = CellSettings.of(
-            settings, device, uid_step=BUILD_UID_STEP, slot=number, threads=pool_threads(settings), sees_device=False
+            settings, device, uid_step=UidStep.BUILDER, slot=number, threads=pool_threads(settings), sees_device=False
         )
         # Beside them kernels are being timed, and what is built here is a bundle's code as well.
         of = replace(of, limits=replace(of.limits, background=True))

@@ -37,6 +37,7 @@ from daemon.executor.proof import prove
 from daemon.executor.readable import is_readable
 from daemon.executor.reservation import Reservation
 from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.policy import UidStep
 from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.executor.shortening import shortened
 from daemon.executor.spares import Nursery, Preloaded, Spares
@@ -49,9 +50,7 @@ from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side, Verdict
 
 _A_MOMENT_S = 0.05  # the next bundle comes sooner, where one waits
-_UID_STEP = {Side.REFERENCE: 1000, Side.CANDIDATE: 0}  # in the order in which they are wanted
-_NULL_UID_STEP = 2000
-_BUILD_UID_STEP = 3300  # beside those of builders
+_SIDES = (Side.REFERENCE, Side.CANDIDATE)  # in the order in which they are wanted
 _WORST_FIRST = tuple(reversed(Verdict))
 _BESIDE_THE_DEAD = (Phase.LOAD, Phase.INPUTS, Phase.CHECK)  # what comes before they are waited for
 _WHATEVER_MEMORY = (Verdict.PASSED, Verdict.TIMEOUT)
@@ -86,7 +85,7 @@ class Judge:
         lane = lane_of(slot, cores_here()) if device.is_gpu else None
         self._wakeful = Wakeful(lane.cells if lane is not None else None, self._groups)
         spare_cells = settings.sandbox.spare_cells
-        self._nursery = Nursery({side: Spares(self._cells_of(side), spare_cells) for side in _UID_STEP})
+        self._nursery = Nursery({side: Spares(self._cells_of(side), spare_cells) for side in _SIDES})
         self._bench = Bench(
             settings=settings,
             cells=self._nursery.spares,
@@ -94,7 +93,7 @@ class Judge:
                 settings,
                 device,
                 self._backends,
-                self._cells(_BUILD_UID_STEP, sees_device=False),
+                self._cells(UidStep.BUILD, sees_device=False),
             ),
             null=self._null,
             backends=self._backends,
@@ -112,10 +111,10 @@ class Judge:
         self._yardstick = Yardstick(self._bench, self._versions["torch"], threads)
 
     def _cells_of(self, side: Side) -> Cells:
-        cells = self._cells(_UID_STEP[side])
+        cells = self._cells(UidStep[side.name])
         return cells.having(replace(cells.settings, as_reference=side is Side.REFERENCE))
 
-    def _cells(self, uid_step: int, *, sees_device: bool = True) -> Cells:
+    def _cells(self, uid_step: UidStep, *, sees_device: bool = True) -> Cells:
         cell_settings = CellSettings.of(
             self._settings,
             self._device,
@@ -128,7 +127,7 @@ class Judge:
 
     def _null(self) -> Cell:
         if self._null_cell is None or self._null_cell.program.poll() is not None:
-            self._null_cell = self._cells(_NULL_UID_STEP).start(Side.CANDIDATE)
+            self._null_cell = self._cells(UidStep.NULL).start(Side.CANDIDATE)
             self._null_cell.greet()
         return self._null_cell
 

@@ -13,12 +13,12 @@ from daemon.executor.devices import Device
 from daemon.executor.reservation import Reservation
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.cgroup import Cgroups
+from daemon.executor.sandbox.policy import UidStep
 from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
 
 _PATIENCE_S = 60.0
-_UID_STEP = 3000  # beside the uids of candidates, references and null candidates
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def try_cell(settings: Settings, device: Device) -> Trial:
 
 def _tried(settings: Settings, device: Device, groups: Cgroups | None, isolation: Isolation) -> Trial:
     start = time.monotonic()
-    cell_settings = CellSettings.of(settings, device, uid_step=_UID_STEP, slot=device.index, threads=1)
+    cell_settings = CellSettings.of(settings, device, uid_step=UidStep.BUILDER, slot=device.index, threads=1)
     zygotes = Zygotes()
     try:
         cell = Cells(cell_settings, groups, zygotes).start(Side.CANDIDATE)

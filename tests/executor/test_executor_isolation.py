@@ -15,6 +15,7 @@ from executor_settings import cell_uid, uids_from
 
 from daemon.config import Sandbox
 from daemon.executor.local import LocalEngine
+from daemon.executor.sandbox.policy import UID_COUNT, UIDS_PER_SLOT, UidStep
 from daemon.verdict import Verdict
 
 pytestmark = pytest.mark.sandbox
@@ -324,6 +325,13 @@ def _capabilities() -> int:
 
 def test_no_better_priority_can_be_had_whatever_the_daemon_may(report: dict[str, str]) -> None:
     assert report["priorities"] == "allowed:[(0, 0), (0, 0)]"
+
+
+def test_kinds_of_cells_have_no_uid_in_common() -> None:
+    most = dict.fromkeys(UidStep, 160) | {UidStep.BUILDER: 64}  # of the settings `slots` and `ahead`
+    uids = [step + number for step, count in most.items() for number in range(count * UIDS_PER_SLOT)]
+    assert len(set(uids)) == len(uids)
+    assert max(uids) < UID_COUNT
 
 
 def test_a_cell_has_no_capability_no_group_and_a_uid_of_its_own(report: dict[str, str]) -> None:

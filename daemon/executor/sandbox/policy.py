@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 
 import daemon
@@ -15,6 +16,16 @@ UID_COUNT = 4000  # from `sandbox.uid_base` on: a thousand for each kind of cell
 UIDS_PER_SLOT = 4  # cells of one kind and slot that are alive at the same time have not the same
 _PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
 _GPU_SYSTEM = (Path("/sys/bus/pci/devices"), Path("/sys/devices"), Path("/sys/module/nvidia"))
+
+
+class UidStep(IntEnum):
+    """Where the uids of one kind of cell begin, beyond `sandbox.uid_base`: `UIDS_PER_SLOT` for each slot or builder."""
+
+    CANDIDATE = 0
+    REFERENCE = 1000
+    NULL = 2000
+    BUILDER = 3000  # and the cell that `evald doctor` tries, which gets no bundle
+    BUILD = 3300  # in a judge
 
 
 @dataclass(frozen=True)
