@@ -12,7 +12,7 @@ The daemon's end, without torch
     trusted                          a judge or a builder, as the daemon speaks to it
     workshop                         builders, which compile ahead of the judges
     controls, control, baseline      when the control is measured, which kernel it is, what it took here before
-    rehearsal, trial                 an engine that runs nothing; one cell for `evald doctor`
+    rehearsal, smoke_test            an engine that runs nothing; one cell, for `evald doctor`
     devices, reservation             the GPUs of this host; who is at work on one
     catalog                          the kernel types there are
     compilers, toolkit, environment  what else is installed, and what a result says of it

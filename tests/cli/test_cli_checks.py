@@ -11,7 +11,7 @@ import pytest
 
 import daemon
 from daemon import access, belonging, mounts
-from daemon.cli import checks, installed
+from daemon.cli import checks, device_checks, installed
 from daemon.cli.check import Check, Status
 from daemon.config import Settings
 from daemon.db import migrate
@@ -105,7 +105,7 @@ def test_a_pause_file_is_pointed_out_with_the_line_that_ends_it(settings: Settin
 
 
 def test_a_device_whose_speed_changed_is_pointed_out_until_its_baseline_is_removed(settings: Settings) -> None:
-    assert list(checks._control(settings, CPU)) == []
+    assert list(device_checks._control(settings, CPU)) == []
     at = datetime(2026, 11, 26, 12, tzinfo=UTC)
     same = Baseline(
         identity=Identity(evald="1", torch="2", device_name="cpu", driver=None, workload="w"),
@@ -115,15 +115,15 @@ def test_a_device_whose_speed_changed_is_pointed_out_until_its_baseline_is_remov
     )
     path = baseline.path_of(CPU, settings.paths)
     baseline.write(path, same)
-    [fit] = checks._control(settings, CPU)
+    [fit] = device_checks._control(settings, CPU)
     assert (fit.status, fit.hint) == (Status.OK, None)
     assert "500 µs" in fit.message
     baseline.write(path, same.model_copy(update={"drift": Drift(at=at, ratio=0.75)}))
-    [warned] = checks._control(settings, CPU)
+    [warned] = device_checks._control(settings, CPU)
     assert warned.status is Status.WARN
     assert "takes 25 % less since 2026-11-26 12:00 UTC" in warned.message
     assert warned.hint == f"once you know why: rm {path}"
-    assert list(checks._control(settings.model_copy(update={"control_interval_s": 0}), CPU)) == []
+    assert list(device_checks._control(settings.model_copy(update={"control_interval_s": 0}), CPU)) == []
 
 
 def test_a_soft_mount_is_pointed_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

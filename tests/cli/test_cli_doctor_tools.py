@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from daemon.cli import checks, report
+from daemon.cli import device_checks, report
 from daemon.cli.check import Status
 from daemon.cli.options import settings_options
 from daemon.executor.tools import installed, ncu
@@ -23,7 +23,7 @@ def test_doctor_has_the_line_to_type_where_the_driver_keeps_counters_for_adminis
     tools: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ncu, "driver_restricts", lambda: True)
-    check = checks._counters()
+    check = device_checks._counters()
     assert check.status is Status.WARN
     assert "ERR_NVGPUCTRPERM" in check.message
     assert "NVreg_RestrictProfilingToAdminUsers=0" in str(check.hint)
@@ -34,15 +34,15 @@ def test_doctor_names_the_ncu_that_may_count(
     tools: None, monkeypatch: pytest.MonkeyPatch, restricted: bool | None
 ) -> None:
     monkeypatch.setattr(ncu, "driver_restricts", lambda: restricted)
-    check = checks._counters()
+    check = device_checks._counters()
     assert check.status is Status.OK
     assert "/usr/local/cuda/bin/ncu" in check.message
 
 
 def test_doctor_says_what_is_missing_without_the_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed, "find", lambda _: None)
-    assert checks._counters().hint
-    assert "unsupported" in checks._sanitizer().message
+    assert device_checks._counters().hint
+    assert "unsupported" in device_checks._sanitizer().message
 
 
 def test_the_flag_takes_no_value_and_asks_for_counters_always() -> None:

@@ -11,7 +11,7 @@ from daemon import executor
 
 EXECUTOR = "daemon.executor"
 IN_CELLS = ("cell", "under_tool", "zygote")  # programs, beside every backend: they are loaded by name
-TRUSTED = ("judge", "builder", "local", "trial", "rehearsal")
+TRUSTED = ("judge", "builder", "local", "smoke_test", "rehearsal")
 SHARED = {"driver", "layout", "misfits", "protocol", "tree"}
 OF_EVERY_PROCESS = {"start", "sandbox.confine", "sandbox.seccomp"}
 

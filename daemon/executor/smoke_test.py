@@ -22,7 +22,7 @@ _PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
-class Trial:
+class StartedCell:
     """How cells are held here, what is weaker than it should be, what a cell reported, and how long it took to
     start."""
 
@@ -32,7 +32,7 @@ class Trial:
     start_s: float
 
 
-def try_cell(settings: Settings, device: Device) -> Trial:
+def try_cell(settings: Settings, device: Device) -> StartedCell:
     """Start a cell for `device` as the judge would and wait for its greeting: on a GPU it has used the device by then.
 
     Raises `OperatorError` when a sandbox is wanted and cannot be had, `HarnessError` when the cell does not come up, or
@@ -48,7 +48,7 @@ def try_cell(settings: Settings, device: Device) -> Trial:
         reservation.release()
 
 
-def _tried(settings: Settings, device: Device, groups: Cgroups | None, isolation: Isolation) -> Trial:
+def _tried(settings: Settings, device: Device, groups: Cgroups | None, isolation: Isolation) -> StartedCell:
     start = time.monotonic()
     cell_settings = CellSettings.of(settings, device, uid_step=UidStep.BUILDER, slot=device.index, threads=1)
     zygotes = Zygotes()
@@ -56,7 +56,7 @@ def _tried(settings: Settings, device: Device, groups: Cgroups | None, isolation
         cell = Cells(cell_settings, groups, zygotes).start(Side.CANDIDATE)
         try:
             cell.greet()
-            return Trial(isolation.level, isolation.weaker, cell.versions, time.monotonic() - start)
+            return StartedCell(isolation.level, isolation.weaker, cell.versions, time.monotonic() - start)
         finally:
             cell.kill()
     finally:
