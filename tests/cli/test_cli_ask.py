@@ -14,7 +14,7 @@ from cli_homes import PastHome, bundle, passed, wrong
 from conftest import Evald
 
 from daemon.cli import screen
-from daemon.cli.status import _ended_last
+from daemon.cli.overview import _ended_last
 from daemon.config import Settings
 from daemon.db.history import History
 from daemon.db.records import DaemonNote
