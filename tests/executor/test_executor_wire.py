@@ -1,4 +1,4 @@
-"""What crosses the wall: frames, trees, captured output. And small pure parts: statistics, wiring."""
+"""What crosses the wall: frames, trees, captured output."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.contract import ArgSpec, ArgType, IOContract, Role, TensorSpec
-from daemon.executor import protocol, stats, tree
+from daemon.executor import protocol, tree
 from daemon.executor.capture import Capture, printable
-from daemon.executor.comparison import compare_speed
 from daemon.executor.exports import _checked, _is_for
 from daemon.executor.layout import TensorShape
-from daemon.executor.owner import is_dead, tag
 from daemon.executor.protocol import ClosedError, ProtocolError, Reader
-from daemon.executor.wiring import CannotWire, Logical, pair_inputs, wire_call, wire_io, wire_tree
+from daemon.executor.wiring import CannotWire
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -288,101 +285,6 @@ def test_printable_text_fits_a_terminal_json_and_a_database(text: str) -> None:
     shown = printable(text + "\x00\x1b\ud800\u202e")
     shown.encode("utf-8")
     assert not {"\x00", "\x1b", "\u202e"} & set(shown)
-
-
-def test_statistics_are_the_usual_ones() -> None:
-    found = stats.runtime_stats([3.0, 1.0, 2.0, 4.0])
-    assert (found.mean, found.min, found.max, found.median) == (2.5, 1.0, 4.0, 2.5)
-    assert found.std == pytest.approx(1.2909944)
-    assert found.percentile_95 == pytest.approx(3.85)
-    assert stats.relative_standard_error([1.0]) is None
-    assert stats.relative_standard_error([2.0, 2.0]) == 0
-    assert stats.fit_line([(1, 3.0), (2, 5.0), (3, 7.0)]) == pytest.approx((1.0, 2.0))
-    assert stats.fit_line([(2, 3.0), (2, 5.0)]) == (4.0, 0.0)
-
-
-def timing(samples: list[float]) -> Any:
-    from daemon.evaluation import Timing
-
-    return Timing(
-        stats=stats.runtime_stats(samples), interval_ms=(min(samples), stats.percentile(sorted(samples), 0.75)),
-        mode="stream", samples_ms=tuple(samples), calls=(1,) * len(samples),
-        c0_us=0, c0_slope_us=0, rse=stats.relative_standard_error(samples), target_rse=0.005, stop="precision",
-    )  # fmt: skip
-
-
-def test_faster_needs_intervals_apart() -> None:
-    slow, fast, wide = timing([2.0, 2.001, 2.002]), timing([1.0, 1.001, 1.002]), timing([0.5, 2.0, 3.0])
-    assert [compare_speed(*pair).value for pair in ((fast, slow), (slow, fast), (slow, slow), (slow, wide))] == [
-        "faster", "slower", "same", "cannot_tell",
-    ]  # fmt: skip
-
-
-def argument(name: str, role: str = "input", shape: tuple[int, ...] = (4,)) -> ArgSpec:
-    return ArgSpec(
-        name=name, type=ArgType.TENSOR, role=Role(role), tensor_spec=TensorSpec(shape=shape, dtype="float32")
-    )
-
-
-FOUR = TensorShape("float32", (4,))
-
-
-def test_inputs_are_paired_by_name_then_by_position_and_must_agree() -> None:
-    logicals = [Logical("a", FOUR, None), Logical("b", FOUR, None)]
-    by_name = IOContract(args=(argument("b"), argument("a"), argument("o", "output")))
-    assert pair_inputs(by_name, logicals) == {"b": 1, "a": 0}
-    by_place = IOContract(args=(argument("x"), argument("y")))
-    assert pair_inputs(by_place, logicals) == {"x": 0, "y": 1}
-    one_by_name = IOContract(args=(argument("b"), argument("x")))
-    assert pair_inputs(one_by_name, logicals) == {"b": 1, "x": 0}
-    with pytest.raises(CannotWire, match="2 input tensors"):
-        pair_inputs(IOContract(args=(argument("x"),)), logicals)
-    with pytest.raises(CannotWire, match=r"float32\[5\]"):
-        pair_inputs(IOContract(args=(argument("x", shape=(5,)), argument("y"))), logicals)
-
-
-def test_outputs_become_poisoned_fields_and_inputs_read_only_ones() -> None:
-    wiring = wire_io(
-        IOContract(args=(argument("a"), argument("o", "output"), argument("c", "inout"))), {"a": 0, "c": 1}
-    )
-    fields = {field.name: (field.writable, field.poisoned) for field in wiring.layout(2).fields}
-    assert fields == {"a": (False, False), "o": (True, True), "c": (True, False)}
-    assert wiring.names == ("o", "c")
-
-
-def test_a_reference_without_io_is_called_with_the_tensors_or_by_name() -> None:
-    io = IOContract(args=(argument("a"), ArgSpec(name="n", type=ArgType.INT, value=4), argument("o", "output")))
-    assert len(wire_call(io, {"a": 0}, None).args["u"]) == 1
-    assert len(wire_call(io, {"a": 0}, ["a", "n"]).args["u"]) == 2
-
-
-def test_parameters_of_a_reference_that_agree_in_part_are_paired_by_name_and_the_others_in_order() -> None:
-    io = IOContract(args=(argument("x"), argument("w"), argument("o", "output")))
-    content = {"x": 0, "w": 1}
-
-    def called_with(*parameters: str) -> list[str]:
-        return [field.name for field in wire_call(io, content, list(parameters)).fields]
-
-    assert called_with("weight", "x") == ["w", "x"]
-    assert called_with("left", "right") == ["x", "w"]
-    assert called_with("w") == ["w"]
-    assert called_with("left") == ["x", "w"]
-
-
-def test_a_returned_tree_adds_one_field_per_tensor() -> None:
-    base = wire_tree({"l": [{"t": 0}]}, [Logical("a", FOUR, None)])
-    wiring = base.with_returned({"d": [["x", {"t": 0}], ["y", {"u": [{"t": 1}]}]]}, [FOUR, FOUR])
-    assert wiring.names == ("output['x']", "output['y'][0]")
-    assert tree.in_words(wiring.structure) == "{'x': *, 'y': [*]}"
-
-
-def test_an_owner_is_dead_only_when_that_is_certain() -> None:
-    namespace, pid, started = tag().split("-")
-    assert not is_dead(tag())
-    assert is_dead(f"{namespace}-{pid}-{int(started) + 1}")
-    assert is_dead(f"{namespace}-999999999-1")
-    assert not is_dead(f"1-{pid}-1")
-    assert not is_dead("15576") and not is_dead("") and not is_dead("x-y-z")
 
 
 def test_a_number_no_float_holds_is_not_taken_for_infinity() -> None:
