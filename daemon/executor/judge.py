@@ -53,6 +53,7 @@ _A_MOMENT_S = 0.05  # the next bundle comes sooner, where one waits
 _SIDES = (Side.REFERENCE, Side.CANDIDATE)  # in the order in which they are wanted
 _WORST_FIRST = tuple(reversed(Verdict))
 _BESIDE_THE_DEAD = (Phase.LOAD, Phase.INPUTS, Phase.CHECK)  # what comes before they are waited for
+_DYING_S = 60.0  # half of what a judge may take to start
 _WHATEVER_MEMORY = (Verdict.PASSED, Verdict.TIMEOUT)
 
 
@@ -74,7 +75,7 @@ class Judge:
         self._telemetry = Telemetry(device)
         self._groups = cgroup.find() if settings.isolation != "none" else None
         if self._groups is not None:
-            self._groups.sweep()
+            self._groups.sweep(_DYING_S)  # beside whose processors nothing should be timed
         self._isolation: Isolation = assess(settings.isolation, self._groups, gpu=device.is_gpu)
         self._backends = catalog.load(settings.backend_paths)
         self._zygotes = Zygotes()

@@ -7,6 +7,7 @@ A tag is `<pid namespace>-<pid>-<start time>`: a pid alone is reused, and anothe
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -41,3 +42,9 @@ def stat_of(pid: int) -> list[str] | None:
         return Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
+
+
+def time_spent(pids: Iterable[int]) -> list[tuple[int, list[str]]]:
+    """What each of these processes has had of processors so far (proc(5): utime, stime); without those that are gone.
+    Of killed ones it grows as long as the kernel gives back what they had."""
+    return [(pid, fields[11:13]) for pid in pids if (fields := stat_of(pid)) is not None]

@@ -26,7 +26,7 @@ from typing import Protocol
 
 from daemon import fsio
 from daemon.errors import HarnessError
-from daemon.executor.owner import stat_of
+from daemon.executor.owner import time_spent
 from daemon.executor.readable import is_readable
 from daemon.executor.sandbox.cell_group import FREEZE_LIMIT_S, CellGroup
 from daemon.executor.threads import STOPPED_STATES, UNINTERRUPTIBLE, are_stopped, reading, threads_of
@@ -285,9 +285,7 @@ class ForkedProgram:
         return self._spent() != before
 
     def _spent(self) -> list[tuple[int, list[str]]]:
-        """What each process that is left has had of processors (proc(5): utime, stime)."""
-        pids = [*self._members(), self._init_pid]
-        return [(pid, fields[11:13]) for pid in pids if (fields := stat_of(pid)) is not None]
+        return time_spent([*self._members(), self._init_pid])
 
 
 class PlainProgram(_Base):

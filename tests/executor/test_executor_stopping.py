@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from daemon.errors import HarnessError
-from daemon.executor import programs, threads
+from daemon.executor import owner, programs, threads
 from daemon.executor.programs import ForkedProgram, PlainProgram, RunsOnError
+from daemon.executor.sandbox import cgroup
 from daemon.executor.supervise import start_plain
 
 # A parent whose child has its memory waits inside the kernel until that one lets go of it, which no signal but one
@@ -86,11 +87,28 @@ def test_one_that_takes_long_to_die_is_waited_for_as_long_as_the_kernel_is_at_it
     ends, ticks = iter([False, False, True]), itertools.count()
     monkeypatch.setattr(program, "_members", lambda: [8])
     monkeypatch.setattr(programs, "is_readable", lambda *_: next(ends))
-    monkeypatch.setattr(programs, "stat_of", lambda _: [str(next(ticks) if is_busy else 0)] * 20)
+    monkeypatch.setattr(owner, "stat_of", lambda _: [str(next(ticks) if is_busy else 0)] * 20)
     monkeypatch.setattr(programs, "_LOOK_AGAIN_S", 0)
     with nullcontext() if is_busy else pytest.raises(HarnessError, match="process 7 does not die"):
         program._wait_until_dead()
     assert list(ends) == ([] if is_busy else [False, True])
+
+
+@pytest.mark.parametrize(("patience_s", "is_busy", "is_left"), [(60, True, False), (60, False, True), (0, True, True)])
+def test_a_judge_begins_when_what_a_dead_one_had_has_been_given_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, patience_s: float, is_busy: bool, is_left: bool
+) -> None:
+    group = tmp_path / "somebody-1-7"
+    group.mkdir()
+    looks, ticks = iter(range(40)), itertools.count()
+    monkeypatch.setattr(cgroup, "_DESTROY_LIMIT_S", 0)
+    monkeypatch.setattr(cgroup, "_members", lambda _: [8] if next(looks) < 30 else [])
+    monkeypatch.setattr(cgroup.os, "kill", lambda *_: None)
+    monkeypatch.setattr(cgroup.time, "sleep", lambda _: None)
+    monkeypatch.setattr(owner, "is_dead", lambda _: True)
+    monkeypatch.setattr(owner, "stat_of", lambda _: [str(next(ticks) if is_busy else 0)] * 20)
+    cgroup.Cgroups(1, {"freezer": tmp_path}).sweep(patience_s)
+    assert group.exists() is is_left
 
 
 def test_one_that_has_gone_has_no_threads() -> None:

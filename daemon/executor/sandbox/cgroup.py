@@ -48,12 +48,14 @@ class Cgroups:
         kind = V1Group if self.version == 1 else V2Group
         return kind(self.bases, name, limits)
 
-    def sweep(self) -> None:
-        """Kill and remove what dead judges left behind. Groups of living ones are not touched."""
+    def sweep(self, patience_s: float = 0.0) -> None:
+        """Kill and remove what dead judges left behind. Groups of living ones are not touched. `patience_s`: how long
+        to wait for those in which the kernel still gives back what was theirs."""
+        patient_until = time.monotonic() + patience_s
         for base in sorted(set(self.bases.values())):
             for folder in base.iterdir():
                 if folder.is_dir() and owner.is_dead(folder.name.rpartition("-")[0]):
-                    _destroy(folder)
+                    _destroy(folder, patient_until)
 
 
 def existing() -> Cgroups | None:
@@ -66,10 +68,10 @@ def existing() -> Cgroups | None:
     return Cgroups(1, found) if found else None
 
 
-def _destroy(folder: Path) -> None:
+def _destroy(folder: Path, patient_until: float) -> None:
     """Thaw and kill every member, then remove the group, under every controller it exists for."""
     deadline = time.monotonic() + _DESTROY_LIMIT_S
-    folders = {folder}
+    folders, spent = {folder}, owner.time_spent(_members(folder))
     while pids := _members(folder):
         for pid in pids:
             folders |= _groups_of(pid, folder.name)
@@ -77,8 +79,11 @@ def _destroy(folder: Path) -> None:
                 os.kill(pid, signal.SIGKILL)
         for group in folders:
             _thaw(group)
-        if time.monotonic() > deadline:
-            return
+        if (now := time.monotonic()) > deadline:
+            before, spent = spent, owner.time_spent(_members(folder))
+            if now > patient_until or spent == before:
+                return
+            deadline = now + _DESTROY_LIMIT_S
         time.sleep(0.005)
     for group in folders:
         with suppress(OSError):
