@@ -160,7 +160,8 @@ class Settings(_Section):
         None, description="File that holds the database URL, instead of `database`: keeps a password out of sight"
     )
     metrics_file: Path | None = Field(
-        None, description="File to keep current with figures for Prometheus; one for each daemon"
+        None,
+        description="File to keep current with figures for Prometheus; one for each daemon: of two, the first keeps it",
     )
     isolation: Literal["bubblewrap", "none"] = Field(
         "bubblewrap", description="How bundles are confined; none is only for debugging your own code"

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from daemon import fsio, log
 from daemon.contract import Requirements
 from daemon.db.history import History
 from daemon.engine import DeviceState, Engine, JobSpec, Progress
 from daemon.errors import HarnessError
 from daemon.evaluation import Evaluation
+from daemon.exposition import MetricsFile
 from daemon.lifecycle import UNFINISHED, JobState
 from daemon.notify import Keeper, Notifier, Vigil
 
@@ -30,7 +30,6 @@ _BEYOND_SILENCE_S = 300.0  # the engine gives a silent judge up by itself
 _WATCHING = "watching the inbox"
 _REPORT_EVERY_S = 10.0
 _CHANGED_EVERY_S = 1.0
-_COMPLAIN_EVERY_S = 60.0
 _COUNTING_SHARE = 0.02
 
 
@@ -98,7 +97,7 @@ class Monitor:
     def __init__(self, notifier: Notifier, history: History, *, slots: int, metrics_file: Path | None) -> None:
         self._notifier = notifier
         self._history = history
-        self._metrics_file = metrics_file
+        self._metrics_file = None if metrics_file is None else MetricsFile(metrics_file)
         self._vigil = Vigil()
         self._keeper = Keeper(notifier, self._vigil)
         self._turn_limit_s = notifier.watchdog_s or TURN_LIMIT_S
@@ -106,7 +105,6 @@ class Monitor:
         self._started_s = time.time()
         self._reported_s = -_REPORT_EVERY_S
         self._trouble: str | None = None
-        self._next_complaint_s = 0.0
         self._next_count_s = 0.0
 
     @contextmanager
@@ -117,6 +115,8 @@ class Monitor:
         with self._keeper:
             yield
         self._write(up=False)
+        if self._metrics_file is not None:
+            self._metrics_file.close()
 
     def ready(self) -> None:
         """The daemon takes bundles from now on."""
@@ -183,13 +183,7 @@ class Monitor:
     def _write(self, *, up: bool) -> None:
         if self._metrics_file is None:
             return
-        text = self._health.prometheus(up=up, started_s=self._started_s, now_s=time.time())
-        try:
-            fsio.write_atomic(self._metrics_file, text.encode())
-        except OSError as error:
-            if time.monotonic() >= self._next_complaint_s:
-                self._next_complaint_s = time.monotonic() + _COMPLAIN_EVERY_S
-                log.story("cannot write the metrics file", level=30, file=self._metrics_file, reason=error)
+        self._metrics_file.write(self._health.prometheus(up=up, started_s=self._started_s, now_s=time.time()))
 
 
 class _WatchedEngine:

@@ -47,3 +47,23 @@ def test_ended_jobs_are_counted_the_more_rarely_the_longer_that_takes(
     history.now_s += 51
     monitor.turn(inbox=0, running=0, judged=0, drained=0, trouble=None)
     assert history.asked[-1] == every
+
+
+def test_of_two_that_have_one_metrics_file_the_first_keeps_it_until_it_ends(tmp_path: Path) -> None:
+    history: Any = Slow()
+    metrics = tmp_path / "evald.prom"
+    daemon, sweep = (Monitor(Notifier(), history, slots=slots, metrics_file=metrics) for slots in (1, 2))
+
+    def turn(monitor: Monitor, judged: int) -> list[str]:
+        monitor._reported_s -= 60.0
+        monitor.turn(inbox=0, running=0, judged=judged, drained=0, trouble=None)
+        return metrics.read_text().splitlines()
+
+    with daemon.watching():
+        assert "evald_judged_total 5" in turn(daemon, 5)
+        with sweep.watching():
+            assert "evald_judged_total 5" in turn(sweep, 1)
+        assert "evald_up 1" in metrics.read_text().splitlines(), "a sweep that ends is no daemon that ends"
+    assert "evald_up 0" in metrics.read_text().splitlines()
+    with sweep.watching():
+        assert "evald_judged_total 2" in turn(sweep, 2)

@@ -1,0 +1,60 @@
+"""The file with figures for Prometheus, which one process of this host keeps at a time.
+
+A sweep beside a daemon has the same settings: it would say, as it ends, that evald is down, and the counters of two
+processes in turn are those of neither. Whoever is there first keeps the file; when that one ends, the other does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from daemon import fsio, log
+
+_COMPLAIN_EVERY_S = 60.0
+
+
+class MetricsFile:
+    """`path`, kept by the first that writes there. What cannot be written is told once a minute."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock: int | None = None
+        self._told = False
+        self._next_complaint_s = 0.0
+
+    def write(self, text: str) -> None:
+        try:
+            if self._is_ours():
+                fsio.write_atomic(self._path, text.encode())
+        except OSError as error:
+            if time.monotonic() >= self._next_complaint_s:
+                self._next_complaint_s = time.monotonic() + _COMPLAIN_EVERY_S
+                log.story("cannot write the metrics file", level=30, file=self._path, reason=error)
+
+    def close(self) -> None:
+        """Leave it to others."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _is_ours(self) -> bool:
+        """Where nothing can be locked it is everybody's."""
+        if self._lock is not None:
+            return True
+        lock = os.open(self._path.with_name(f".{self._path.name}.lock"), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            if not self._told:
+                self._told = True
+                log.story("another evald keeps the metrics file", file=self._path)
+            return False
+        except OSError:
+            os.close(lock)
+            return True
+        self._lock = lock
+        return True
