@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from daemon.errors import OperatorError
-from daemon.paths import Paths, expanded
+from daemon.paths import Paths, expanded, in_url
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -249,7 +249,7 @@ class Settings(_Section):
         else:
             url = self.database or self.paths.default_database_url
         relative = _RELATIVE_SQLITE.fullmatch(url)
-        return f"{relative[1]}{self.paths.home / relative[2]}" if relative else url
+        return f"{relative[1]}{Path(in_url(self.paths.home), relative[2])}" if relative else url
 
 
 def _url_in(path: Path) -> str:

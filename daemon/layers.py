@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic import ValidationError
 
@@ -146,7 +147,7 @@ def _is_folder(place: Path) -> bool:
 
 def _sqlite_file(url: str) -> Path | None:
     scheme, _, place = url.partition(":///")
-    return Path(place.partition("?")[0]) if scheme.startswith("sqlite") and place else None
+    return Path(unquote(place.partition("?")[0])) if scheme.startswith("sqlite") and place else None
 
 
 def _placed(settings: Settings) -> Settings:

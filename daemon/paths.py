@@ -20,6 +20,11 @@ def expanded(path: Path) -> Path:
         raise OperatorError(f"{path}: whose home folder that is cannot be told", hint="write the folder out") from error
 
 
+def in_url(path: Path) -> str:
+    """`path` as it stands in a URL: there a ? would end it, and a % with two hex digits be another character."""
+    return str(path).replace("%", "%25").replace("?", "%3F")
+
+
 @dataclass(frozen=True)
 class Paths:
     """The folders of one evald home, all absolute."""
@@ -86,7 +91,7 @@ class Paths:
 
     @property
     def default_database_url(self) -> str:
-        return f"sqlite:///{self.state / 'evald.sqlite3'}"
+        return f"sqlite:///{in_url(self.state / 'evald.sqlite3')}"
 
     @property
     def spool(self) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon import config, layers
+from daemon.db.connection import file_of
 from daemon.errors import OperatorError
 
 
@@ -127,6 +128,17 @@ def test_a_relative_sqlite_file_lies_in_the_home(tmp_path: Path) -> None:
     file = write(tmp_path / "url", "sqlite:///books.sqlite3")
     loaded = layers.load({"home": str(tmp_path), "database_file": file.name}, environ={})
     assert loaded.settings.database_url == f"sqlite:///{tmp_path}/books.sqlite3"
+
+
+@pytest.mark.parametrize("name", ["a%41b", "what?", "100%", "ü %3F#&"])
+def test_what_a_folder_is_called_means_nothing_in_the_url_of_its_database(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    settings = layers.load({"home": home}, environ={}).settings
+    assert file_of(settings.database_url) == home / "state" / "evald.sqlite3"
+    database = layers.load({"home": home, "database": "sqlite:///books.sqlite3?timeout=3"}, environ={}).settings
+    assert file_of(database.database_url) == home / "books.sqlite3"
+    with pytest.raises(OperatorError, match="where bundles do"):
+        layers.load({"home": home, "database": "sqlite:///inbox/books.sqlite3"}, environ={})
 
 
 def test_the_database_url_can_lie_in_a_file_or_a_credential_and_a_written_one_wins(tmp_path: Path) -> None:
