@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from daemon.verdict import Verdict
 
 router = APIRouter(tags=["jobs"])
 
+_UNESCAPED_PLUS = re.compile(r"(?P<before>T[\d:.]+) (?=\d\d:?\d\d$)")  # which is a space in a query
 _LABEL = explained(r"^[^=]{1,255}=.{0,255}$", "must be KEY=VALUE, each of at most 255 characters")
 JobId = Annotated[
     str,
@@ -65,7 +67,9 @@ class JobFilter(BaseModel):
         """
         key, _, value = (self.label or "").partition("=")
         with parameter("query.since"):
-            since = durations.parse_since(self.since, "since") if self.since else None
+            since = (
+                durations.parse_since(_UNESCAPED_PLUS.sub(r"\g<before>+", self.since), "since") if self.since else None
+            )
         with parameter("query.cursor"):
             return history.jobs(
                 state=self.state,

@@ -193,6 +193,9 @@ def test_jobs_are_listed_by_label_state_and_page(serve: Serve) -> None:
         for wanted in ({"state": "queued"}, {"verdict": "passed"}, {"name": "other"}, {"problem": "q"}):
             assert client.get("/jobs", params=wanted).json()["jobs"] == []
         assert len(client.get("/jobs", params={"since": "1h", "problem": "p"}).json()["jobs"]) == 5
+        zone = "2026-01-31T12:00:00+01:00"  # + as curl leaves it is a space to whoever reads a query
+        assert len(client.get(f"/jobs?since={zone}&problem=p").json()["jobs"]) == 5
+        assert len(client.get("/jobs?since=2026-01-31 12:00&problem=p").json()["jobs"]) == 5
         for wrong in (
             {"label": "team"},
             {"since": "soon"},
