@@ -1,8 +1,9 @@
 """The composition root: puts the rooms together and runs them until told to stop.
 
 Theory of operation: the main thread watches the inbox, claims what is ready (a bounded number ahead), sends heartbeats
-and reconciles. One thread per device slot leases jobs and judges them. A stop cancels what runs, gives every unfinished
-bundle back to the inbox and ends; a kill at any point is repaired by the next start.
+and reconciles. Other threads lease jobs and have them judged (`runner`), as many as the engine wants at once. A stop
+cancels what runs, gives every unfinished bundle back to the inbox and ends; a kill at any point is repaired by the next
+start.
 """
 
 from __future__ import annotations
