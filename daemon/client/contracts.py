@@ -7,6 +7,7 @@ over the symbols of `cases` ("N", "ceildiv(N, 128)").
 from __future__ import annotations
 
 import base64
+import difflib
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
@@ -66,13 +67,22 @@ class Metadata(TypedDict, total=False):
 
 
 def evaluate(kernel: Contract | str, **fields: Unpack[Fields]) -> Contract:
-    """Build, run and time one kernel; a plain source text is a torch one."""
-    return {"kernel": _kernel(kernel), **fields}
+    """Build, run and time one kernel; a plain source text is a torch one. Raises `TypeError` for what is no field."""
+    return {"kernel": _kernel(kernel), **_known(fields)}
 
 
 def compare(reference: Contract | str, candidate: Contract | str, **fields: Unpack[Fields]) -> Contract:
-    """Judge `candidate` against `reference`; plain source texts are torch ones."""
-    return {"ref_kernel": _kernel(reference), "custom_kernel": _kernel(candidate), **fields}
+    """Judge `candidate` against `reference`; plain source texts are torch ones. Raises `TypeError` as `evaluate`."""
+    return {"ref_kernel": _kernel(reference), "custom_kernel": _kernel(candidate), **_known(fields)}
+
+
+def _known(fields: Fields) -> Fields:
+    """A contract may have further keys, as notes that change nothing: a keyword that is misspelt would be one."""
+    for name in fields.keys() - Fields.__annotations__.keys() - {"contract_version"}:
+        near = difflib.get_close_matches(name, Fields.__annotations__, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"a contract has no field {name!r}{meant}")
+    return fields
 
 
 def kernel(

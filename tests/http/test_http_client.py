@@ -266,6 +266,17 @@ def _args() -> list[contracts.Contract]:
     ]
 
 
+def test_a_keyword_that_is_misspelt_is_no_note_of_a_contract() -> None:
+    with Client("http://127.0.0.1:9", patience_s=0) as client:
+        for call in (
+            lambda: client.compare("r", "c", nam="mine"),  # type: ignore[call-arg]
+            lambda: client.evaluate("r", nam="mine"),  # type: ignore[call-arg]
+        ):
+            with pytest.raises(TypeError, match="a contract has no field 'nam'; did you mean 'name'"):
+                call()
+    assert contracts.compare("r", "c", contract_version=1)["contract_version"] == 1  # type: ignore[call-arg]
+
+
 def test_the_builders_know_what_the_contract_knows() -> None:
     assert set(typing.get_args(contracts.DType)) == set(DTYPES)
     assert set(typing.get_args(contracts.KernelType)) == set(catalog.load())
