@@ -30,6 +30,7 @@ from daemon.client.contracts import Contract, Fields
 
 DEFAULT_URL = "http://127.0.0.1:8720"
 _AGAIN = (429, 502, 503, 504)  # 502 and 504 are said by a proxy whose evald is being started again
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # what OpenSSL calls an answer in plain HTTP, 3.0 and 3.5
 _PAUSE_S = (0.2, 10.0)
 _ANSWER_S = 30.0
 
@@ -246,7 +247,7 @@ class Client:
         refused = _refused_by_tls(error)
         if isinstance(refused, ssl.SSLCertVerificationError):  # no patience heals these two
             raise ClientError(text, hint="SSL_CERT_FILE names a file with the certificates to trust") from error
-        if refused is not None and refused.reason == "WRONG_VERSION_NUMBER":
+        if refused is not None and refused.reason in _NO_TLS:
             raise ClientError(text, hint=f"it speaks no TLS: try http://{urlsplit(self.url).netloc}") from error
         if (variable := proxy_variable(self.url)) is not None:
             host = urlsplit(self.url).hostname
