@@ -122,10 +122,10 @@ def _is_ours(fd: int, database_id: str) -> bool:
     wanted = f"{database_id}\n".encode()
     try:
         for _ in range(_TRIES):
-            if _locked(fd, fcntl.LOCK_SH):
+            if fsio.try_lock(fd, fcntl.LOCK_SH):
                 if os.pread(fd, _LONGEST_ID, 0) == wanted:
                     return True
-                if _locked(fd, fcntl.LOCK_EX):  # nobody is there
+                if fsio.try_lock(fd, fcntl.LOCK_EX):  # nobody is there
                     os.pwrite(fd, wanted, 0)  # first: it is what refuses plainly where the file is another user's
                     os.ftruncate(fd, len(wanted))
                     os.fsync(fd)
@@ -139,14 +139,6 @@ def _is_ours(fd: int, database_id: str) -> bool:
             fcntl.flock(fd, fcntl.LOCK_UN)  # or the next one takes us for somebody at work with what the file names
         return True
     return False
-
-
-def _locked(fd: int, how: int) -> bool:
-    try:
-        fcntl.flock(fd, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _say_unguarded(reason: OSError) -> None:

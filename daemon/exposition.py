@@ -6,7 +6,6 @@ processes in turn are those of neither. Whoever is there first keeps the file; w
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -46,15 +45,15 @@ class MetricsFile:
             return True
         lock = os.open(self._path.with_name(f".{self._path.name}.lock"), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            if not self._told:
-                self._told = True
-                log.story("another evald keeps the metrics file", file=self._path)
-            return False
+            is_ours = fsio.try_lock(lock)
         except OSError:
             os.close(lock)
             return True
-        self._lock = lock
-        return True
+        if is_ours:
+            self._lock = lock
+            return True
+        os.close(lock)
+        if not self._told:
+            self._told = True
+            log.story("another evald keeps the metrics file", file=self._path)
+        return False

@@ -16,7 +16,6 @@ each optimization level by itself.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -272,14 +271,6 @@ def _alone(shelf: Path) -> Iterator[bool]:
     path = shelf.with_name(f".{shelf.name}.lock")  # beside it: no cell sees the lock
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        yield _locked(lock)
+        yield fsio.try_lock(lock)
     finally:
         os.close(lock)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

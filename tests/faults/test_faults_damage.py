@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from service_bundles import wait_for
-from service_rehearsal import Place
+from service_rehearsal import Daemon, Place
 
 PAGE_BYTES = 4096
 
@@ -22,25 +22,25 @@ def damage(file: Path, name: str) -> None:
         stream.write(b"\xa5" * PAGE_BYTES)
 
 
-def test_a_daemon_that_meets_a_damaged_page_when_it_starts_ends_for_good(here: Place) -> None:
+def begun_again_damaged(here: Place, name: str) -> Daemon:
+    """A daemon at a home with a result, whose database has been damaged there since."""
     first = here.start()
     here.drop("before")
     wait_for(lambda: here.has_results("before"), "the first result")
     assert first.stop() == 0
-    damage(here.home / "state" / "evald.sqlite3", "property")
-    second = here.start()
+    damage(here.home / "state" / "evald.sqlite3", name)
+    return here.start()
+
+
+def test_a_daemon_that_meets_a_damaged_page_when_it_starts_ends_for_good(here: Place) -> None:
+    second = begun_again_damaged(here, "property")
     wait_for(lambda: not second.is_alive, "the daemon to end")
     assert second.process.returncode == 2
     assert "restore a backup" in second.story
 
 
 def test_a_daemon_ends_when_a_page_of_its_database_is_damaged(here: Place) -> None:
-    first = here.start()
-    here.drop("before")
-    wait_for(lambda: here.has_results("before"), "the first result")
-    assert first.stop() == 0
-    damage(here.home / "state" / "evald.sqlite3", "ix_job_state")
-    second = here.start()
+    second = begun_again_damaged(here, "ix_job_state")
     here.drop("meanwhile")
     wait_for(lambda: not second.is_alive, "the daemon to end")
     assert second.process.returncode == 2
