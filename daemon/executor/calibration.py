@@ -3,9 +3,9 @@
 Theory of operation: where calls are launched one by one, null rounds do nothing and are taken before and after. Where
 rounds are launches of graphs they work for as long as the kernel does (`nulls`), which the fastest of a few rounds
 tells: the first alone may be anything, and nulls of a wrong length have to be taken anew. From then on one comes beside
-every round, for what a round costs drifts. Arenas of the same layout, under kernels that
-take about as long, cost the same: their null rounds count for both sides. That is half as many, and what they are off
-by is the same for both, so that it does not come between two kernels.
+every round, for what a round costs drifts. Arenas of the same layout cost the same, under kernels that take about as
+long where nulls do: their null rounds count for both sides. That is half as many, and what they are off by is the same
+for both, so that it does not come between two kernels.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Calibration:
 
     def around(self, slots: int) -> None:
         """Before the rounds, or after them, where those are no launches of graphs: at one call, at half and at all of
-        them, on each arena."""
-        for index, series in enumerate(self._series):
-            series.null += self.costs(index, sorted({1, _half(slots), slots}) * _NULL_ROUNDS)
+        them."""
+        for indices in self._sharing():
+            self._extend(indices, indices[0], sorted({1, _half(slots), slots}) * _NULL_ROUNDS)
 
     def copies(self, slots: int) -> None:
         """What copying returned answers into their slots costs. What the null candidate copies goes with its maps."""
@@ -89,16 +89,19 @@ class Calibration:
         return False
 
     def alone(self, count: int) -> None:
-        """`alone_null`: what so many rounds of one call cost without it. Of graphs, one side's say it of both: so short
-        a null need not be as long as the kernel."""
+        """`alone_null`: what so many rounds of one call cost without it. So short a null need not be as long as the
+        kernel where they are graphs."""
         if not count:
             return
-        all_sides = range(len(self._series))
-        are_shared = self._turns.replay and self._have_one_outline
-        for indices in [all_sides] if are_shared else [[index] for index in all_sides]:
+        for indices in self._sharing():
             costs_s = [cost_s for _, cost_s in self.costs(indices[0], [1] * count)]
             for index in indices:
                 self._series[index].alone_null += costs_s
+
+    def _sharing(self) -> list[list[int]]:
+        """The sides, those together whose null rounds cost the same where they do nothing."""
+        sides = list(range(len(self._series)))
+        return [sides] if self._have_one_outline else [[index] for index in sides]
 
     @property
     def _have_one_outline(self) -> bool:

@@ -149,18 +149,28 @@ def test_who_is_no_longer_alike_goes_on_with_nulls_of_its_own() -> None:
 
 @pytest.mark.parametrize("replay", [True, False], ids=["graphs", "call by call"])
 @pytest.mark.parametrize("other", [LAYOUT, layout(128)], ids=["alike", "larger tensors"])
-def test_rounds_of_no_call_are_taken_once_for_both_where_they_are_launches_of_graphs(
-    other: Layout, replay: bool
-) -> None:
+def test_rounds_of_no_call_are_taken_once_for_both_where_arenas_are_alike(other: Layout, replay: bool) -> None:
     case = Case(2, (LAYOUT, other))
     case.round(2e-5, 4e-5)
     case.turns.replay, case.nulls.taken = replay, []
     case.calibration.alone(0)
     assert case.nulls.taken == []
     case.calibration.alone(2)
-    is_shared = replay and other is LAYOUT
-    assert [arena for arena, calls, _ in case.nulls.taken if calls == 1] == ([0, 0] if is_shared else [0, 0, 1, 1])
+    assert [arena for arena, calls, _ in case.nulls.taken if calls == 1] == (
+        [0, 0] if other is LAYOUT else [0, 0, 1, 1]
+    )
     assert [len(series.alone_null) for series in case.series] == [2, 2]
+
+
+@pytest.mark.parametrize(("other", "arenas"), [(LAYOUT, [0]), (layout(128), [0, 1])], ids=["alike", "larger tensors"])
+def test_null_rounds_around_calls_one_by_one_are_taken_once_for_both_where_arenas_are_alike(
+    other: Layout, arenas: list[int]
+) -> None:
+    case = Case(2, (LAYOUT, other))
+    case.turns.replay = False
+    case.calibration.around(SLOTS)
+    assert [arena for arena, _, _ in case.nulls.taken] == [arena for arena in arenas for _ in range(9)]
+    assert [[calls for calls, _ in series.null] for series in case.series] == [[1, 50, 100] * 3] * 2
 
 
 def test_the_null_candidate_gets_tensors_and_nothing_of_how_a_bundle_nests_them() -> None:
