@@ -93,16 +93,13 @@ class Looks:
         return self._account(0).may_be_batched
 
     def _look_closer(self, deadline: float) -> None:
-        """Where pairs tell they are asked several times: what long calls share is seen in few."""
-        if not self._in_pairs:
-            self._alone(_SUSPICIOUSLY_MANY, deadline)
-            return
+        """A few at a time: what long calls share is seen in few."""
         for _ in range(_SUSPICIOUSLY_MANY // _AT_A_TIME):
             self._alone(_AT_A_TIME, deadline)
             if self._account(0).is_cleared:
                 return
         account = self._account(0)
-        if account.may_be_batched and not account.is_batched:
+        if self._in_pairs and account.may_be_batched and not account.is_batched:
             self._alone(2 * _SUSPICIOUSLY_MANY, deadline)
 
     def _alone(self, wanted: int, deadline: float) -> None:

@@ -127,6 +127,24 @@ def busy(usual_s: float, alone_s: float, *, seed: int) -> CallTimes:
     )
 
 
+def test_on_a_cpu_calls_that_cost_about_the_same_alone_are_cleared_by_few_rounds() -> None:
+    """Where too much else goes on nobody is."""
+    other = calls(900 * US, 910 * US, 13, seed=2)
+
+    def cleared(usual_us: float, alone_us: float) -> int:
+        found = 0
+        for seed in range(100):
+            mine = calls(usual_us * US, alone_us * US, 13, seed=seed)
+            beside = replace(mine, nulls_s=calls(0.0, 0.0, 13, seed=1000 + seed).alone_s)
+            found += suspicion(beside, other, in_pairs=False).is_cleared
+        return found
+
+    assert cleared(400, 410) > 95
+    assert cleared(400, 800) == cleared(40, 80) == 0  # two calls' work in one
+    assert not any(suspicion(busy(2e-4, 2e-3, seed=seed), other, in_pairs=False).is_cleared for seed in range(50))
+    assert not suspicion(CallTimes(400 * US, (), ()), other, in_pairs=False).is_cleared
+
+
 def test_a_busy_cpu_hides_batching_but_makes_nobody_faster() -> None:
     """Calls of 2 ms in 0.2: what honest ones cost alone here is of the same size."""
     found = [

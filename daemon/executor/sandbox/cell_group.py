@@ -16,6 +16,7 @@ _LEAST_SHARES = 2
 FREEZE_LIMIT_S = 2.0
 _REMOVE_LIMIT_S = 2.0
 _FREEZE_SOON_S, _FREEZE_POLL_S = 2e-4, 5e-5
+_FREEZE_POLLS_BY_THEN = 8  # a wait that has been long may be a bit longer
 _STATE_BYTES = 1 << 12
 _AT_THE_LIMIT = 0.95
 
@@ -75,7 +76,7 @@ class _Freezer:
             if waited_s > FREEZE_LIMIT_S:  # before that look: it may be us who stood still for so long
                 return False
             if waited_s > _FREEZE_SOON_S:
-                time.sleep(_FREEZE_POLL_S)
+                time.sleep(max(waited_s / _FREEZE_POLLS_BY_THEN, _FREEZE_POLL_S))
             waited_s = time.monotonic() - start
         return True
 
