@@ -20,16 +20,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from daemon.config import Deadlines, Sandbox, Settings
-from daemon.executor import compilers, headers
-from daemon.executor.build import Artifact, ArtifactCache, artifact_key, build, keep
-from daemon.executor.bundle import KernelFiles
-from daemon.executor.cell_settings import CellSettings
-from daemon.executor.cells import Cells
-from daemon.executor.devices import choose
-from daemon.executor.headers import Headers
-from daemon.executor.protocol import Message
+from daemon.executor.artifacts import headers
+from daemon.executor.artifacts.build import Artifact, ArtifactCache, artifact_key, build, keep
+from daemon.executor.artifacts.bundle import KernelFiles
+from daemon.executor.artifacts.headers import Headers
+from daemon.executor.cells.settings import CellSettings
+from daemon.executor.cells.starting import Cells
+from daemon.executor.cells.zygotes import Zygotes
+from daemon.executor.host import compilers
+from daemon.executor.host.devices import choose
 from daemon.executor.sandbox import cgroup
-from daemon.executor.zygotes import Zygotes
+from daemon.executor.shared.protocol import Message
 from daemon.verdict import Side
 from daemon.versions import version_of
 

@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 
 from daemon.config import Sandbox, Settings
-from daemon.executor.cell_settings import CellSettings
-from daemon.executor.cells import Cells
-from daemon.executor.devices import choose
+from daemon.executor.cells.settings import CellSettings
+from daemon.executor.cells.starting import Cells
+from daemon.executor.cells.zygotes import Zygotes
+from daemon.executor.host.devices import choose
 from daemon.executor.sandbox import cgroup
-from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
 
 UIDS = 530_000

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from daemon.config import Sandbox, Settings
 from daemon.engine import JobSpec
-from daemon.executor.devices import choose
+from daemon.executor.host.devices import choose
 from daemon.executor.local import LocalEngine
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

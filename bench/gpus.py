@@ -20,7 +20,7 @@ from typing import Any
 
 from throughput import EVERY_WRONG, RATES, asked, at_once, bundle, rate, running
 
-from daemon.executor.devices import choose
+from daemon.executor.host.devices import choose
 from daemon.layers import load
 
 

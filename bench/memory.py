@@ -19,7 +19,7 @@ from pathlib import Path
 
 from daemon.config import Settings
 from daemon.engine import JobSpec
-from daemon.executor.devices import choose
+from daemon.executor.host.devices import choose
 from daemon.executor.local import LocalEngine
 
 SAMPLES = 10
@@ -68,7 +68,7 @@ def long_lived(judge: int) -> dict[str, int]:
         pid, depth = below.pop()
         for child in children_of(pid):
             words = Path(f"/proc/{child}/cmdline").read_bytes()
-            if b"daemon.executor.zygote" in words and not words.startswith(b"bwrap"):
+            if b"daemon.executor.inside.zygote" in words and not words.startswith(b"bwrap"):
                 return found | {"zygote": child}
             if depth < 3:
                 below.append((child, depth + 1))

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from daemon.executor.devices import Device
+    from daemon.executor.host.devices import Device
 
 EVERY_WRONG = 6
 IDLE_BUNDLES = 6
@@ -242,7 +242,7 @@ def stages(documents: list[Any], idle: list[Any], wall_s: float) -> None:
 
 def asked(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Device]:
     """What the command line says, with `elements` known, and the device that judges."""
-    from daemon.executor.devices import choose
+    from daemon.executor.host.devices import choose
     from daemon.layers import load
 
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")

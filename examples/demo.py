@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from daemon.errors import EvaldError
-from daemon.executor.devices import Device, choose
+from daemon.executor.host.devices import Device, choose
 from daemon.layers import load
 
 EXAMPLES = Path(__file__).parent

@@ -38,7 +38,7 @@ from typing import Any
 from unittest import mock
 
 from daemon import failpoints
-from daemon.executor import supervise
+from daemon.executor.host import supervise
 
 MODULES = (
     "alembic.command",
@@ -55,8 +55,8 @@ MODULES = (
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
 )
-JUDGING_MODULES = ("daemon.executor.judge", "daemon.executor.builder", "torch")
-_JUDGING = "daemon.executor.start"
+JUDGING_MODULES = ("daemon.executor.programs.judge", "daemon.executor.programs.builder", "torch")
+_JUDGING = "daemon.executor.programs.start"
 _LARGEST_ORDER = 1 << 17
 _MOST_FDS = 16
 _ENVIRONMENT = dict(os.environ)  # before any test has changed it

@@ -14,7 +14,8 @@ import click
 from daemon.config import Settings
 from daemon.contract import ParsedContract
 from daemon.errors import OperatorError
-from daemon.executor import catalog, scratch
+from daemon.executor import catalog
+from daemon.executor.host import scratch
 from daemon.intake import names
 from daemon.intake.copying import private_copy
 from daemon.intake.reading import read_bundle

@@ -14,12 +14,12 @@ from daemon.errors import EvaldError
 from daemon.versions import version_of
 
 if TYPE_CHECKING:
-    from daemon.executor.devices import Device
+    from daemon.executor.host.devices import Device
 
 
 def all_checks(settings: Settings) -> Iterator[Check]:
     """What is judged on here, and a real cell on each of it."""
-    from daemon.executor.devices import choose
+    from daemon.executor.host.devices import choose
 
     if settings.isolation == "none":
         message = "isolation is none: bundles run as you, with everything you may do"

@@ -41,7 +41,7 @@ def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
     from daemon import log, result_document
     from daemon.cli import bundles, report
     from daemon.evaluation import Evaluation
-    from daemon.executor import scratch
+    from daemon.executor.host import scratch
 
     log.setup(loaded.settings.log_level if loaded.sources["log_level"] != "default" else "warning")
     warn_of_weakness(loaded.settings)

@@ -12,7 +12,7 @@ from pathlib import Path
 import daemon
 from daemon.cli.check import Check, Status
 from daemon.cli.pip_commands import evald_itself, pip
-from daemon.executor.compilers import program
+from daemon.executor.host.compilers import program
 from daemon.versions import evald_version, version_of
 
 _NEEDED_PYTHON = (3, 11)

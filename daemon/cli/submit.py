@@ -180,7 +180,7 @@ def _check(place: Path, settings: Settings) -> tuple[Problem, ...]:
     """Its warnings. Raises `BundleError` for what the daemon would reject. What this user cannot find out is left to
     the daemon."""
     from daemon.cli import bundles
-    from daemon.executor import scratch
+    from daemon.executor.host import scratch
     from daemon.intake import submit
 
     with suppress(OperatorError, HarnessError, LostClaim, OSError), scratch.folder("bundle") as folder:

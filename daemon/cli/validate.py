@@ -41,7 +41,7 @@ def command(*, loaded: LoadedSettings, as_json: bool, paths: tuple[str, ...]) ->
 def _examine(path: str, settings: Settings) -> dict[str, Any]:
     """One bundle as --json shows it."""
     from daemon.cli import bundles
-    from daemon.executor import scratch
+    from daemon.executor.host import scratch
 
     try:
         place = bundles.existing(path)

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from daemon import fsio, log
 from daemon.evaluation import Environment
 from daemon.executor.control import Figures
-from daemon.executor.devices import Device
+from daemon.executor.host.devices import Device
 from daemon.paths import Paths
 
 

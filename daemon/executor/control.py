@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from daemon.config import Settings
 from daemon.errors import HarnessError
 from daemon.evaluation import Evaluation
-from daemon.executor import scratch
-from daemon.executor.devices import Device
+from daemon.executor.host import scratch
+from daemon.executor.host.devices import Device
 from daemon.verdict import Verdict
 
 # On a GPU 64 MiB in and 64 MiB out: one call alone is beyond every L2. On a CPU a few hundred calls fit the arena.

@@ -23,7 +23,7 @@ from daemon.evaluation import Control, Evaluation
 from daemon.executor import baseline as baselines
 from daemon.executor.baseline import Baseline, Drift, Identity
 from daemon.executor.control import Decision, Figures, bundle, decide, fingerprint, tolerance_on
-from daemon.executor.devices import Device
+from daemon.executor.host.devices import Device
 
 _RETRY_S = 60.0
 _FAILURES_IN_A_ROW = 3

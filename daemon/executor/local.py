@@ -29,9 +29,9 @@ from daemon.engine import DeviceState, JobSpec, Progress
 from daemon.errors import DeviceError, EvaldError, FoundSick, HarnessError, LostClaim, NoDevice, OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
+from daemon.executor.artifacts.headers import MAKE_LIMIT_S
 from daemon.executor.controls import Controls
-from daemon.executor.devices import Device, choose, refusal
-from daemon.executor.headers import MAKE_LIMIT_S
+from daemon.executor.host.devices import Device, choose, refusal
 from daemon.executor.roster import Roster
 from daemon.executor.trusted import TrustedProcess
 from daemon.executor.workshop import Workshop
@@ -50,7 +50,7 @@ class JudgeProcess(TrustedProcess):
     """One judge and the channel to it."""
 
     def __init__(self, settings: Settings, slot: int, device: Device) -> None:
-        super().__init__("daemon.executor.judge", settings, slot, device, gpu=device.uuid)
+        super().__init__("daemon.executor.programs.judge", settings, slot, device, gpu=device.uuid)
         self._silence_s = silence_s(settings)
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:

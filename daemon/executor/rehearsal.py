@@ -16,7 +16,7 @@ from daemon.contract import Requirements
 from daemon.engine import DeviceState, JobSpec, Progress
 from daemon.errors import LostClaim
 from daemon.evaluation import Environment, Evaluation
-from daemon.executor.devices import CPU, refusal
+from daemon.executor.host.devices import CPU, refusal
 from daemon.verdict import Phase, Verdict
 
 MESSAGE = "rehearsal: the bundle was taken, read and put away; nothing of it was run"

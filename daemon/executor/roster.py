@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from daemon.engine import DeviceState
 from daemon.errors import HarnessError
-from daemon.executor.devices import Device
+from daemon.executor.host.devices import Device
 
 _SICK_S = 60.0
 _WAIT_S = 5.0

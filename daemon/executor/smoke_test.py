@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass
 
 from daemon.config import Settings
-from daemon.executor.cell_settings import CellSettings
-from daemon.executor.cells import Cells
-from daemon.executor.devices import Device
-from daemon.executor.reservation import Reservation
+from daemon.executor.cells.settings import CellSettings
+from daemon.executor.cells.starting import Cells
+from daemon.executor.cells.zygotes import Zygotes
+from daemon.executor.host.devices import Device
+from daemon.executor.host.reservation import Reservation
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.cgroup import Cgroups
 from daemon.executor.sandbox.policy import UidStep
 from daemon.executor.sandbox.probe import Isolation, assess
-from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
 
 _PATIENCE_S = 60.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from daemon.executor import advice
+from daemon.executor.inside import advice
 
 _MESSAGE_CHARS = 2000
 _TRACEBACK_CHARS = 16_384

@@ -9,11 +9,12 @@ from contextlib import suppress
 from daemon import log
 from daemon.config import Settings
 from daemon.errors import DeviceError, HarnessError, OperatorError
-from daemon.executor import protocol, scratch
-from daemon.executor.devices import Device
-from daemon.executor.programs import PlainProgram
+from daemon.executor.host import scratch
+from daemon.executor.host.devices import Device
+from daemon.executor.host.processes import PlainProgram
+from daemon.executor.host.supervise import start_judge
 from daemon.executor.sandbox import cgroup
-from daemon.executor.supervise import start_judge
+from daemon.executor.shared import protocol
 
 _START_LIMIT_S = 120.0
 _MAX_ANSWER = 64 * 1024 * 1024
@@ -25,7 +26,7 @@ class TrustedProcess:
 
     def __init__(self, module: str, settings: Settings, number: int, device: Device, *, gpu: str | None) -> None:
         ours, theirs = socket.socketpair()
-        argv = [sys.executable, "-I", "-m", "daemon.executor.start", module]
+        argv = [sys.executable, "-I", "-m", "daemon.executor.programs.start", module]
         told = settings.model_copy(update={"database": None})  # an argv is public, a database URL holds a password
         argv += [str(theirs.fileno()), told.model_dump_json(), str(number), device.as_json()]
         self._what = module.rpartition(".")[2]

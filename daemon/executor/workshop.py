@@ -16,11 +16,11 @@ from daemon import log
 from daemon.config import Settings
 from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError, OperatorError
-from daemon.executor.devices import Device
-from daemon.executor.headers import MAKE_LIMIT_S
+from daemon.executor.artifacts.headers import MAKE_LIMIT_S
+from daemon.executor.host.devices import Device
 from daemon.executor.trusted import TrustedProcess
 
-_MODULE = "daemon.executor.builder"
+_MODULE = "daemon.executor.programs.builder"
 _SILENCE_LIMIT_S = 30.0 + MAKE_LIMIT_S  # beyond what one build may take: a header may have to be made for it
 
 _WAIT_S = 5.0

@@ -13,8 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from daemon.executor import owner
-from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox import cgroup, owner
 from daemon.executor.sandbox.cell_group import CellGroup
 from daemon.executor.sandbox.cgroup import Cgroups
 from daemon.executor.sandbox.policy import CellLimits

@@ -22,7 +22,7 @@ from daemon.engine import DeviceState
 from daemon.executor import baseline
 from daemon.executor.baseline import Baseline, Drift, Identity
 from daemon.executor.control import Figures
-from daemon.executor.devices import CPU
+from daemon.executor.host.devices import CPU
 from daemon.intake.names import make_job_id
 from daemon.intake.owner import Owner
 

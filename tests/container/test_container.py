@@ -20,7 +20,7 @@ import yaml
 
 from daemon.cli.root import evald
 from daemon.config import describe
-from daemon.executor.sandbox import seccomp
+from daemon.executor.inside import seccomp
 from daemon.layers import load
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ from executor_bundles import Doc, Judged, JudgeOne, write_bundle
 from executor_settings import small_settings
 
 from daemon.engine import JobSpec
+from daemon.executor.cells.zygotes import Zygotes
 from daemon.executor.local import LocalEngine
-from daemon.executor.zygotes import Zygotes
 
 
 @pytest.fixture(scope="session")

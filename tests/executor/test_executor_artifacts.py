@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from executor_bundles import JudgeOne, evaluate, kernel
 
-from daemon.executor import packing
+from daemon.executor.inside import packing
 from daemon.verdict import Verdict
 
 NINJA = Path(sys.executable).parent / "ninja"

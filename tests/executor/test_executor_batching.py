@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.executor.batching import CallTimes, Suspicion
+from daemon.executor.timing.batching import CallTimes, Suspicion
 
 BASE_S, SCATTER_S = 6e-4, 4e-5
 US = 1e-6

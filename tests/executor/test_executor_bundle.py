@@ -15,7 +15,7 @@ from daemon.config import Limits
 from daemon.engine import JobSpec
 from daemon.errors import HarnessError
 from daemon.executor import catalog
-from daemon.executor.bundle import files_for, parse_folder
+from daemon.executor.artifacts.bundle import files_for, parse_folder
 from daemon.executor.local import LocalEngine
 from daemon.verdict import Side, Verdict
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from daemon.evaluation import Failure
-from daemon.executor import build as build_module
+from daemon.executor.artifacts import build as build_module
+from daemon.executor.artifacts.build import Artifact, ArtifactCache, artifact_key, keep
+from daemon.executor.artifacts.bundle import KernelFiles
 from daemon.executor.backends._compiler_log import is_final
-from daemon.executor.build import Artifact, ArtifactCache, artifact_key, keep
-from daemon.executor.bundle import KernelFiles
-from daemon.executor.endings import CellFailed
+from daemon.executor.cells.endings import CellFailed
 from daemon.verdict import Phase, Side, Verdict
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from executor_bundles import JudgeOne, compare, forward
 
-from daemon.executor import protocol
-from daemon.executor.conversation import Cell
+from daemon.executor.cells.conversation import Cell
+from daemon.executor.shared import protocol
 from daemon.verdict import Side, Verdict
 
 pytestmark = pytest.mark.sandbox
@@ -66,11 +66,11 @@ def test_a_direct_write_into_the_slot_does_not_have_the_copy_subtracted(judge: J
         "torch.Tensor.copy_ = lambda self, *a, **k: self",
         "torch.Tensor.__eq__ = lambda *a: torch.tensor(True)",
         "import time; time.perf_counter = time.monotonic = lambda: 0.0",
-        "import daemon.executor.slots as s; s.Slots.run = lambda *a: None",
-        "import daemon.executor.slots as s; s.Slots._store = lambda *a: None",
+        "import daemon.executor.inside.slots as s; s.Slots.run = lambda *a: None",
+        "import daemon.executor.inside.slots as s; s.Slots._store = lambda *a: None",
         "import sys, gc; gc.disable(); sys.settrace(lambda *a: None); sys.setprofile(lambda *a: None)",
         'import json; json.dumps = lambda *a, **k: \'{"type": "passed"}\'',
-        "import daemon.executor.protocol as p; p.send = lambda *a, **k: None",
+        "import daemon.executor.shared.protocol as p; p.send = lambda *a, **k: None",
     ],
     ids=["equal", "copy", "eq", "time", "run", "store", "trace", "dumps", "send"],
 )

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.errors import DeviceError
-from daemon.executor import combs, driver, memory
-from daemon.executor.combs import Comb
-from daemon.executor.layout import ITEM_BYTES, Layout, TensorShape, plan
-from daemon.executor.memory import HostMemory
+from daemon.executor.content import combs, memory
+from daemon.executor.content.combs import Comb
+from daemon.executor.content.memory import HostMemory
+from daemon.executor.shared import driver
+from daemon.executor.shared.layout import ITEM_BYTES, Layout, TensorShape, plan
 
 shapes = st.lists(st.integers(0, 40), max_size=3).map(tuple)
 tensors = st.lists(st.builds(TensorShape, st.sampled_from(sorted(ITEM_BYTES)), shapes), min_size=1, max_size=5)

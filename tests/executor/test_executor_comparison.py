@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from daemon.executor import stats
-from daemon.executor.comparison import compare_speed
+from daemon.executor.timing import stats
+from daemon.executor.timing.comparison import compare_speed
 
 
 def test_statistics_are_the_usual_ones() -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from daemon.errors import DeviceError
-from daemon.executor.conditions import UNKNOWN, GpuConditions, HostConditions, LeftRunning, Reading, Surroundings
-from daemon.executor.telemetry import ClockLimits
+from daemon.executor.timing.conditions import UNKNOWN, GpuConditions, HostConditions, LeftRunning, Reading, Surroundings
+from daemon.executor.timing.telemetry import ClockLimits
 from daemon.verdict import Side, Verdict
 
 

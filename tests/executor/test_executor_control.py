@@ -25,7 +25,7 @@ from daemon.evaluation import Control, Evaluation
 from daemon.executor import baseline
 from daemon.executor.baseline import Baseline, Drift, Identity
 from daemon.executor.control import Decision, Figures, contract, decide, fingerprint, tolerance_on
-from daemon.executor.devices import CPU, Device
+from daemon.executor.host.devices import CPU, Device
 from daemon.executor.local import JudgeProcess, LocalEngine
 from daemon.verdict import Phase, Verdict
 

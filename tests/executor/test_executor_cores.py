@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from daemon.executor.cores import Lane, cores_here, kept_to, lane_of, parse_list
-from daemon.executor.programs import PlainProgram
+from daemon.executor.host.processes import PlainProgram
+from daemon.executor.timing.cores import Lane, cores_here, kept_to, lane_of, parse_list
 
 SIXTEEN = [[number] for number in range(16)]
 EIGHT_OF_TWO = [[number, number + 8] for number in range(8)]

@@ -10,9 +10,9 @@ import pytest
 from daemon.config import Settings
 from daemon.contract import Requirements
 from daemon.errors import HarnessError, OperatorError
-from daemon.executor import devices
-from daemon.executor.devices import CPU, Device
-from daemon.executor.telemetry import Telemetry, is_the_gpus_fault
+from daemon.executor.host import devices
+from daemon.executor.host.devices import CPU, Device
+from daemon.executor.timing.telemetry import Telemetry, is_the_gpus_fault
 
 H200 = Device(
     kind="cuda",

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from daemon.contract import InitKind, InitSpec, TensorSpec
-from daemon.executor.drawing import Drawer, checksums
-from daemon.executor.exports import _KEPT_BYTES, Export, StagingBuffer
-from daemon.executor.inputs import Secret, draw
-from daemon.executor.layout import TensorShape
-from daemon.executor.memory import HostMemory
-from daemon.executor.wiring import Logical
+from daemon.executor.content.drawing import Drawer, checksums
+from daemon.executor.content.exports import _KEPT_BYTES, Export, StagingBuffer
+from daemon.executor.content.inputs import Secret, draw
+from daemon.executor.content.memory import HostMemory
+from daemon.executor.content.wiring import Logical
+from daemon.executor.shared.layout import TensorShape
 from daemon.verdict import Phase
 
 SPEC = TensorSpec(shape=(64,), dtype="float32", init=InitSpec(kind=InitKind.RANDN, seed=7))
@@ -86,7 +86,7 @@ def test_tensors_that_go_to_another_cell_have_arrived_where_they_lie(
         shared[-1].bytes.fill_(len(shared) == 1)
         return shared[-1]
 
-    monkeypatch.setattr("daemon.executor.exports.share", share)
+    monkeypatch.setattr("daemon.executor.content.exports.share", share)
     monkeypatch.setattr(
         torch.cuda, "synchronize", lambda: at_the_end.append(torch.equal(*(one.bytes[:PADDED] for one in shared)))
     )
@@ -106,7 +106,7 @@ def test_tensors_that_go_to_another_cell_have_arrived_where_they_lie(
 def test_what_leaves_a_cell_goes_by_one_memory_which_is_made_larger_where_it_must(
     device: str, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.executor.exports.share", lambda _, size_bytes: HostMemory(size_bytes))
+    monkeypatch.setattr("daemon.executor.content.exports.share", lambda _, size_bytes: HostMemory(size_bytes))
     cell: Any = Cell()
     buffer = StagingBuffer(cell, device)
     try:

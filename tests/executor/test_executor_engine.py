@@ -19,11 +19,11 @@ from executor_settings import cell_uid, small_settings, uids_from
 from daemon.config import Deadlines
 from daemon.engine import JobSpec
 from daemon.errors import HarnessError, LostClaim, OperatorError
-from daemon.executor import owner, scratch
+from daemon.executor.host import scratch
+from daemon.executor.host.supervise import start_plain
 from daemon.executor.local import LocalEngine
-from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox import cgroup, owner
 from daemon.executor.sandbox.policy import CellLimits
-from daemon.executor.supervise import start_plain
 from daemon.executor.trusted import TrustedProcess
 from daemon.verdict import Verdict
 

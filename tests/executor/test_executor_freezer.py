@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.executor import programs
-from daemon.executor.programs import ForkedProgram
+from daemon.executor.host import processes
+from daemon.executor.host.processes import ForkedProgram
+from daemon.executor.host.threads import Thread, are_stopped, threads_of
 from daemon.executor.sandbox import cell_group, cgroup
-from daemon.executor.threads import Thread, are_stopped, threads_of
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ def test_processes_that_wake_each_other_in_turn_are_not_taken_to_stand(monkeypat
         return [Thread(str(pid), next(states), f"{turns}")]
 
     monkeypatch.setattr(program, "_members", lambda: [101, 102])
-    monkeypatch.setattr(programs, "threads_of", look)
-    monkeypatch.setattr(programs.os, "kill", lambda pid, _number: stopped.append(pid))
+    monkeypatch.setattr(processes, "threads_of", look)
+    monkeypatch.setattr(processes.os, "kill", lambda pid, _number: stopped.append(pid))
     program.freeze()
     assert stopped == [101]
     assert len(looks) == 12

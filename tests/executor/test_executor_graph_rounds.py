@@ -12,23 +12,23 @@ import pytest
 import torch
 
 from daemon.evaluation import Timing
-from daemon.executor import measure, nulls, rounds, side, side_round, sizing
-from daemon.executor.conditions import UNKNOWN, HostConditions, Surroundings
-from daemon.executor.inputs import Secret
-from daemon.executor.layout import TensorShape
-from daemon.executor.measure import Measurement
-from daemon.executor.patience import Patience
-from daemon.executor.round_turns import Turn
-from daemon.executor.side import SidePlace
-from daemon.executor.side_round import (
+from daemon.executor.cells.patience import Patience
+from daemon.executor.content.inputs import Secret
+from daemon.executor.content.wiring import SideField, Wiring
+from daemon.executor.shared.layout import TensorShape
+from daemon.executor.timing import measure, nulls, rounds, side, side_round, sizing
+from daemon.executor.timing.conditions import UNKNOWN, HostConditions, Surroundings
+from daemon.executor.timing.measure import Measurement
+from daemon.executor.timing.round_turns import Turn
+from daemon.executor.timing.side import SidePlace
+from daemon.executor.timing.side_round import (
     NullKernel,
     NullWork,
     RoundPlan,
     RoundResult,
 )
-from daemon.executor.sizing import MeasureRules
-from daemon.executor.stages import Stages
-from daemon.executor.wiring import SideField, Wiring
+from daemon.executor.timing.sizing import MeasureRules
+from daemon.executor.timing.stages import Stages
 from daemon.verdict import Phase
 
 BASE_S = 5e-4

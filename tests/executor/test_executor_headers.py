@@ -18,16 +18,16 @@ from executor_bundles import JudgeOne, evaluate, kernel
 from executor_settings import cell_uid, small_settings
 
 from daemon.errors import HarnessError
-from daemon.executor import headers
+from daemon.executor.artifacts import headers
+from daemon.executor.artifacts.builds import jobs_for
+from daemon.executor.artifacts.headers import Headers
 from daemon.executor.backends import _compiler_wrapper as wrapper
-from daemon.executor.builds import jobs_for
-from daemon.executor.cell_settings import CellSettings
-from daemon.executor.cells import Cells
-from daemon.executor.devices import choose
-from daemon.executor.headers import Headers
+from daemon.executor.cells.settings import CellSettings
+from daemon.executor.cells.starting import Cells
+from daemon.executor.cells.zygotes import Zygotes
+from daemon.executor.host.devices import choose
 from daemon.executor.local import LocalEngine
 from daemon.executor.sandbox import cgroup
-from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Verdict
 
 CXX = shutil.which("c++")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from daemon.contract import DTYPES, InitKind, InitSpec, TensorSpec
-from daemon.executor.inputs import Secret, draw, is_fixed
+from daemon.executor.content.inputs import Secret, draw, is_fixed
 
 FLOATING = [name for name in DTYPES if name.startswith(("float", "bfloat"))]
 INTEGRAL = [name for name in DTYPES if name.startswith(("int", "uint"))]
@@ -53,7 +53,7 @@ def test_what_a_large_tensor_is_drawn_in_is_small_and_the_tensor_is_the_same(
             return tensor
 
         monkeypatch.setattr(torch, name, noted)
-    monkeypatch.setattr("daemon.executor.inputs._AT_ONCE", 64)
+    monkeypatch.setattr("daemon.executor.content.inputs._AT_ONCE", 64)
     pieces = drawn(dtype, kind, (3, 1000), **given)
     assert torch.equal(whole.view(torch.uint8), pieces.view(torch.uint8))
     assert max(widest) <= (128 if dtype.startswith("complex") else 64)

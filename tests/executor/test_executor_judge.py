@@ -14,23 +14,24 @@ import torch
 from executor_bundles import compare, forward, write_bundle
 from executor_settings import cell_uid, small_settings
 
-import daemon.executor.judge
+import daemon.executor.programs.judge
 from daemon.contract import TimingMode
 from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, Failure
-from daemon.executor import memory, rounds
-from daemon.executor.arena import Arena
-from daemon.executor.case import CaseJudge
-from daemon.executor.cell_settings import pool_threads
-from daemon.executor.conversation import Cell
-from daemon.executor.devices import CPU
-from daemon.executor.endings import CellFailed
-from daemon.executor.hookup import Hookup
-from daemon.executor.judge import Judge
-from daemon.executor.nulls import Nulls
-from daemon.executor.patience import Patience
-from daemon.executor.sizing import MeasureRules
-from daemon.executor.zygotes import Zygotes
+from daemon.executor.cases.case import CaseJudge
+from daemon.executor.cases.hookup import Hookup
+from daemon.executor.cells.conversation import Cell
+from daemon.executor.cells.endings import CellFailed
+from daemon.executor.cells.patience import Patience
+from daemon.executor.cells.settings import pool_threads
+from daemon.executor.cells.zygotes import Zygotes
+from daemon.executor.content import memory
+from daemon.executor.content.arena import Arena
+from daemon.executor.host.devices import CPU
+from daemon.executor.programs.judge import Judge
+from daemon.executor.timing import rounds
+from daemon.executor.timing.nulls import Nulls
+from daemon.executor.timing.sizing import MeasureRules
 from daemon.verdict import Phase, Side, Verdict
 
 RIGHT, WRONG = compare(forward("return a + b")), compare(forward("return a - b"))
@@ -43,7 +44,7 @@ def judge(
 ) -> Iterator[Judge]:
     """A judge of its own for each test; what their cells are forked from is the same."""
     settings = small_settings(tmp_path_factory.mktemp("evald"), sandbox={"uid_base": cell_uid(5)})
-    monkeypatch.setattr(daemon.executor.judge, "Zygotes", lambda: zygotes)
+    monkeypatch.setattr(daemon.executor.programs.judge, "Zygotes", lambda: zygotes)
     judge = Judge(settings, 0, CPU)
     judge._bench = replace(judge._bench, later=judge._endings.append)
     yield judge
@@ -157,7 +158,7 @@ class Fate:
                     raise fate.ends
                 return fate.ends
 
-        monkeypatch.setattr(daemon.executor.judge, "CaseJudge", Case)
+        monkeypatch.setattr(daemon.executor.programs.judge, "CaseJudge", Case)
 
 
 @pytest.fixture
@@ -253,7 +254,7 @@ def test_an_end_that_fails_is_the_devices_fault_and_keeps_no_other_from_being_do
 
 SETTLED = """
 import time
-from daemon.executor import workload
+from daemon.executor.inside import workload
 workload.settle = lambda device: time.sleep({s})
 """
 

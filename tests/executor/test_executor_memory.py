@@ -13,12 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.executor import memory
-from daemon.executor.arena import Arena
-from daemon.executor.findings import by_chance
-from daemon.executor.layout import ALIGN_BYTES, GUARD_BYTES, ITEM_BYTES, TensorShape, plan, slot_stride
-from daemon.executor.memory import DeviceFull, HostMemory
+from daemon.executor.cases.findings import by_chance
+from daemon.executor.content import memory
+from daemon.executor.content.arena import Arena
+from daemon.executor.content.memory import DeviceFull, HostMemory
 from daemon.executor.sandbox import cgroup
+from daemon.executor.shared.layout import ALIGN_BYTES, GUARD_BYTES, ITEM_BYTES, TensorShape, plan, slot_stride
 
 SLOTS = 3
 shapes = st.lists(st.integers(0, 9), max_size=3).map(tuple)

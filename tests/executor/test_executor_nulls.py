@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from daemon.executor.calibration import Calibration
-from daemon.executor.layout import Layout, TensorShape, plan
-from daemon.executor.patience import Patience
-from daemon.executor.round_turns import RoundTurns
-from daemon.executor.side import SidePlace, attach
-from daemon.executor.side_round import NullKernel
-from daemon.executor.timings import Round, Series
-from daemon.executor.wiring import SideField, Wiring
+from daemon.executor.cells.patience import Patience
+from daemon.executor.content.wiring import SideField, Wiring
+from daemon.executor.shared.layout import Layout, TensorShape, plan
+from daemon.executor.timing.calibration import Calibration
+from daemon.executor.timing.figures import Round, Series
+from daemon.executor.timing.round_turns import RoundTurns
+from daemon.executor.timing.side import SidePlace, attach
+from daemon.executor.timing.side_round import NullKernel
 from daemon.verdict import Phase
 
 BASE_S, SLOTS = 5e-4, 100

@@ -13,11 +13,12 @@ import os
 import sys
 import torch
 from pathlib import Path
-from daemon.executor import drawing, numerics, verify
-from daemon.executor.arena import Arena
-from daemon.executor.inputs import Secret
-from daemon.executor.layout import TensorShape, plan
-from daemon.executor.memory import HostMemory
+from daemon.executor.content import drawing
+from daemon.executor.cases import numerics, verify
+from daemon.executor.content.arena import Arena
+from daemon.executor.content.inputs import Secret
+from daemon.executor.shared.layout import TensorShape, plan
+from daemon.executor.content.memory import HostMemory
 
 SIZE = 16 << 20
 verify._CHUNK = drawing._SUMMED_AT_ONCE = 1 << 16

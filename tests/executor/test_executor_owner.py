@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.executor.owner import is_dead, tag
+from daemon.executor.sandbox.owner import is_dead, tag
 
 
 def test_an_owner_is_dead_only_when_that_is_certain() -> None:

@@ -14,13 +14,13 @@ from executor_settings import cell_uid, small_settings
 
 from daemon.config import Deadlines
 from daemon.evaluation import Failure
-from daemon.executor.cell_settings import CellSettings
-from daemon.executor.conversation import Cell
-from daemon.executor.devices import choose
-from daemon.executor.endings import CellFailed, TooSlow
+from daemon.executor.cells.conversation import Cell
+from daemon.executor.cells.endings import CellFailed, TooSlow
+from daemon.executor.cells.patience import Patience
+from daemon.executor.cells.settings import CellSettings
+from daemon.executor.host.devices import choose
+from daemon.executor.host.supervise import start_plain
 from daemon.executor.local import LocalEngine
-from daemon.executor.patience import Patience
-from daemon.executor.supervise import start_plain
 from daemon.verdict import Phase, Side, Verdict
 
 FAILURE = Failure(phase=Phase.CHECK, side=Side.CANDIDATE, message="killed")
@@ -135,7 +135,7 @@ def played(tmp_path: Path, what: str) -> Cell:
     """A cell whose part is played by a program of our own, up already: it does `what` when it is told something."""
     script = tmp_path / "cell.py"
     script.write_text(
-        "import socket, sys, time\nfrom daemon.executor import protocol\n"
+        "import socket, sys, time\nfrom daemon.executor.shared import protocol\n"
         "channel = socket.socket(fileno=int(sys.argv[1]))\n"
         "open(sys.argv[2], 'w').close()\n"
         f"protocol.receive(channel, protocol.Reader(protocol.MAX_TO_CELL))\n{what}",

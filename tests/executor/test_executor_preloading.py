@@ -19,15 +19,16 @@ import torch
 from executor_settings import cell_uid, small_settings
 
 from daemon.errors import DeviceError, FoundSick
-from daemon.executor import judge, preloading
-from daemon.executor.cell_settings import CellSettings
-from daemon.executor.cells import Cells
-from daemon.executor.devices import choose
-from daemon.executor.programs import ForkedProgram
-from daemon.executor.reservation import Reservation
+from daemon.executor.cells.settings import CellSettings
+from daemon.executor.cells.spares import Nursery, Preloaded, Spares
+from daemon.executor.cells.starting import Cells
+from daemon.executor.cells.zygotes import Zygotes
+from daemon.executor.host.devices import choose
+from daemon.executor.host.processes import ForkedProgram
+from daemon.executor.host.reservation import Reservation
+from daemon.executor.inside import preloading
+from daemon.executor.programs import judge
 from daemon.executor.sandbox import cgroup
-from daemon.executor.spares import Nursery, Preloaded, Spares
-from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Side
 
 _BEYOND_SELECT = 2048

@@ -14,13 +14,13 @@ from types import SimpleNamespace
 import pytest
 
 from daemon.errors import DeviceError
-from daemon.executor import reservation
-from daemon.executor.devices import CPU
-from daemon.executor.reservation import Reservation
+from daemon.executor.host import reservation
+from daemon.executor.host.devices import CPU
+from daemon.executor.host.reservation import Reservation
 
 HOLDER = """
 import sys
-from daemon.executor.reservation import Reservation
+from daemon.executor.host.reservation import Reservation
 mine = Reservation(sys.argv[1])
 mine.acquire(lambda said: None)
 print("has it", flush=True)

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.errors import HarnessError
 from daemon.executor import roster
-from daemon.executor.devices import CPU, Device
+from daemon.executor.host.devices import CPU, Device
 from daemon.executor.roster import Roster
 
 SMALL = Device(kind="cuda", index=0, name="NVIDIA L4", uuid="GPU-a", memory_bytes=24 << 30, capability=(8, 9))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from daemon.executor.round_turns import RoundTurns
+from daemon.executor.timing.round_turns import RoundTurns
 
 SLOTS = 9
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from daemon.executor.arena import Arena, raw
-from daemon.executor.layout import ITEM_BYTES, TensorShape, plan
-from daemon.executor.memory import HostMemory
+from daemon.executor.content.arena import Arena, raw
+from daemon.executor.content.memory import HostMemory
+from daemon.executor.shared.layout import ITEM_BYTES, TensorShape, plan
 
 
 def test_slots_outside_a_round_keep_their_inputs() -> None:

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from daemon.executor.sandbox import seccomp
+from daemon.executor.inside import seccomp
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from daemon.evaluation import CaseEvaluation, CheckReport, Evaluation, Finding
-from daemon.executor import protocol, trusted
-from daemon.executor.shortening import shortened
+from daemon.executor import trusted
+from daemon.executor.programs.shortening import shortened
+from daemon.executor.shared import protocol
 from daemon.verdict import Phase, Verdict
 
 WIDE = "\U0001f600"  # takes twelve bytes in a message

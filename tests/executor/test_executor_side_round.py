@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from daemon.executor import combs, side_round
-from daemon.executor.arena import Arena
-from daemon.executor.conditions import HostConditions, Surroundings
-from daemon.executor.layout import TensorShape, plan
-from daemon.executor.memory import HostMemory
-from daemon.executor.protocol import unpacked
-from daemon.executor.round_turns import Turn
-from daemon.executor.side_round import NullKernel, NullWork
+from daemon.executor.content import combs
+from daemon.executor.content.arena import Arena
+from daemon.executor.content.memory import HostMemory
+from daemon.executor.shared.layout import TensorShape, plan
+from daemon.executor.shared.protocol import unpacked
+from daemon.executor.timing import side_round
+from daemon.executor.timing.conditions import HostConditions, Surroundings
+from daemon.executor.timing.round_turns import Turn
+from daemon.executor.timing.side_round import NullKernel, NullWork
 
 SHAPE = TensorShape("float32", (64,))
 

@@ -13,14 +13,14 @@ from executor_bundles import JudgeOne, compare, forward
 from executor_settings import cell_uid, small_settings
 
 from daemon.errors import HarnessError
-from daemon.executor.cell_settings import CellSettings
-from daemon.executor.cells import Cells
-from daemon.executor.conversation import Cell
-from daemon.executor.devices import choose
-from daemon.executor.programs import ForkedProgram
+from daemon.executor.cells.conversation import Cell
+from daemon.executor.cells.settings import CellSettings
+from daemon.executor.cells.spares import Nursery, Spares
+from daemon.executor.cells.starting import Cells
+from daemon.executor.cells.zygotes import Zygotes
+from daemon.executor.host.devices import choose
+from daemon.executor.host.processes import ForkedProgram
 from daemon.executor.sandbox import cgroup
-from daemon.executor.spares import Nursery, Spares
-from daemon.executor.zygotes import Zygotes
 from daemon.verdict import Phase, Side
 
 pytestmark = pytest.mark.sandbox

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import ctypes, gc, signal, sys, types
-from daemon.executor import start
+from daemon.executor.programs import start
 
 def main(argv):
     dies_by = ctypes.c_int()

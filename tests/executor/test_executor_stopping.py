@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from daemon.errors import HarnessError
-from daemon.executor import owner, programs, threads
-from daemon.executor.programs import ForkedProgram, PlainProgram, RunsOnError
-from daemon.executor.sandbox import cgroup
-from daemon.executor.supervise import start_plain
+from daemon.executor.host import processes, threads
+from daemon.executor.host.processes import ForkedProgram, PlainProgram, RunsOnError
+from daemon.executor.host.supervise import start_plain
+from daemon.executor.sandbox import cgroup, owner
 
 # A parent whose child has its memory waits inside the kernel until that one lets go of it, which no signal but one
 # that kills cuts short.
@@ -46,7 +46,7 @@ def test_one_that_waits_for_a_child_with_its_memory_stands_when_the_child_does(w
 
 
 def test_one_that_the_kernel_keeps_is_not_accused(waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "FREEZE_LIMIT_S", 0.1)
+    monkeypatch.setattr(processes, "FREEZE_LIMIT_S", 0.1)
     monkeypatch.setattr(threads, "_waits_for_child", lambda _: False)
     with pytest.raises(HarnessError, match="inside the kernel"):
         waiting.freeze()
@@ -55,9 +55,9 @@ def test_one_that_the_kernel_keeps_is_not_accused(waiting: PlainProgram, monkeyp
 def test_one_that_runs_on_is(waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_waits_for_child", lambda _: False)
     pid = waiting._process.pid
-    assert isinstance(programs._not_stopped([os.getpid()]), RunsOnError)
-    assert isinstance(programs._not_stopped([os.getpid(), pid]), RunsOnError)
-    assert isinstance(programs._not_stopped([pid]), HarnessError)
+    assert isinstance(processes._not_stopped([os.getpid()]), RunsOnError)
+    assert isinstance(processes._not_stopped([os.getpid(), pid]), RunsOnError)
+    assert isinstance(processes._not_stopped([pid]), HarnessError)
 
 
 @pytest.mark.parametrize(("reads_on", "fault"), [(False, HarnessError), (True, RunsOnError)])
@@ -74,8 +74,8 @@ def test_one_that_reads_on_and_on_is_accused_and_one_whose_disk_hangs_is_not(
         if reads_on:
             monkeypatch.setattr(threads, "_look_at", lambda task: threads.Thread(task.name, "D", "more"))
 
-    monkeypatch.setattr(programs.time, "sleep", moved_on)
-    assert type(programs._not_stopped([pid])) is fault
+    monkeypatch.setattr(processes.time, "sleep", moved_on)
+    assert type(processes._not_stopped([pid])) is fault
 
 
 @pytest.mark.parametrize("is_busy", [True, False])
@@ -86,9 +86,9 @@ def test_one_that_takes_long_to_die_is_waited_for_as_long_as_the_kernel_is_at_it
     program._init_fd, program._init_pid = -1, 7
     ends, ticks = iter([False, False, True]), itertools.count()
     monkeypatch.setattr(program, "_members", lambda: [8])
-    monkeypatch.setattr(programs, "is_readable", lambda *_: next(ends))
+    monkeypatch.setattr(processes, "is_readable", lambda *_: next(ends))
     monkeypatch.setattr(owner, "stat_of", lambda _: [str(next(ticks) if is_busy else 0)] * 20)
-    monkeypatch.setattr(programs, "_LOOK_AGAIN_S", 0)
+    monkeypatch.setattr(processes, "_LOOK_AGAIN_S", 0)
     with nullcontext() if is_busy else pytest.raises(HarnessError, match="process 7 does not die"):
         program._wait_until_dead()
     assert list(ends) == ([] if is_busy else [False, True])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from daemon.executor import strangers
+from daemon.executor.timing import strangers
 
 US, PARENT = os.getpid(), os.getppid()
 

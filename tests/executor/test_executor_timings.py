@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from daemon.evaluation import Timing
-from daemon.executor import stats
-from daemon.executor.comparison import compare_speed
-from daemon.executor.conditions import Reading
-from daemon.executor.timings import Account, NullCost, Round, Series, kept
+from daemon.executor.timing import stats
+from daemon.executor.timing.comparison import compare_speed
+from daemon.executor.timing.conditions import Reading
+from daemon.executor.timing.figures import Account, NullCost, Round, Series, kept
 from daemon.verdict import Comparison
 
 BASE_S, CALL_S = 1e-3, 2e-5

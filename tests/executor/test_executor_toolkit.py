@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.executor import compilers
-from daemon.executor import toolkit as toolkits
-from daemon.executor.toolkit import toolkit
+from daemon.executor.host import compilers
+from daemon.executor.host import toolkit as toolkits
+from daemon.executor.host.toolkit import toolkit
 from daemon.executor.tools import installed as tools
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.contract import DTYPES
-from daemon.executor import verify
-from daemon.executor.findings import weak_controls
-from daemon.executor.verify import Tolerance, compare, describe, passes_by_accident, tolerance_for
+from daemon.executor.cases import verify
+from daemon.executor.cases.findings import weak_controls
+from daemon.executor.cases.verify import Tolerance, compare, describe, passes_by_accident, tolerance_for
 
 FLOATS = ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
 INTEGERS = ["int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64"]

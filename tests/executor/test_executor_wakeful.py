@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.executor import owner
-from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox import cgroup, owner
 from daemon.executor.sandbox.policy import CellLimits
-from daemon.executor.wakeful import Wakeful
+from daemon.executor.timing.wakeful import Wakeful
 
 LIMIT_S = 60.0
 PROCESSOR = max(os.sched_getaffinity(0))
@@ -23,7 +22,7 @@ BUSY_S = 1.0
 LIMITS = CellLimits(1 << 30, processes=8, open_files=64, file_bytes=1 << 20, tmp_bytes=1 << 20, tmp_inodes=100)
 HOLDER = """
 import sys, time
-from daemon.executor.wakeful import Wakeful
+from daemon.executor.timing.wakeful import Wakeful
 wakeful = Wakeful(int(sys.argv[1]), None)
 with wakeful.awake():
     print(wakeful.pid, flush=True)

@@ -15,12 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.executor import protocol, tree
-from daemon.executor.capture import Capture, printable
-from daemon.executor.exports import _checked, _is_for
-from daemon.executor.layout import TensorShape
-from daemon.executor.protocol import ClosedError, ProtocolError, Reader
-from daemon.executor.wiring import CannotWire
+from daemon.executor.cells.capture import Capture, printable
+from daemon.executor.content.exports import _checked, _is_for
+from daemon.executor.content.wiring import CannotWire
+from daemon.executor.shared import protocol, tree
+from daemon.executor.shared.layout import TensorShape
+from daemon.executor.shared.protocol import ClosedError, ProtocolError, Reader
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

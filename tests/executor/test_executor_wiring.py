@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from daemon.contract import ArgSpec, ArgType, IOContract, Role, TensorSpec
-from daemon.executor import tree
-from daemon.executor.layout import TensorShape
-from daemon.executor.wiring import CannotWire, Logical, pair_inputs, wire_call, wire_io, wire_tree
+from daemon.executor.content.wiring import CannotWire, Logical, pair_inputs, wire_call, wire_io, wire_tree
+from daemon.executor.shared import tree
+from daemon.executor.shared.layout import TensorShape
 
 
 def argument(name: str, role: str = "input", shape: tuple[int, ...] = (4,)) -> ArgSpec:

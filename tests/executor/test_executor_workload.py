@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from daemon.executor.protocol import packed
-from daemon.executor.workload import Workload
+from daemon.executor.inside.workload import Workload
+from daemon.executor.shared.protocol import packed
 
 DRAWS = 5
 

@@ -16,9 +16,9 @@ from daemon.config import Settings
 from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError, LostClaim
 from daemon.executor import local
-from daemon.executor.builder import Builder
-from daemon.executor.devices import CPU, Device
+from daemon.executor.host.devices import CPU, Device
 from daemon.executor.local import LocalEngine
+from daemon.executor.programs.builder import Builder
 from daemon.executor.workshop import Workshop
 from daemon.verdict import Verdict
 

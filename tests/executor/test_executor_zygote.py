@@ -21,17 +21,18 @@ from executor_settings import cell_uid, small_settings
 
 from daemon.config import Sandbox, Settings
 from daemon.errors import HarnessError, Hindered
-from daemon.executor import supervise, zygotes
-from daemon.executor import zygote as zygote_process
-from daemon.executor.cell_settings import CellSettings
-from daemon.executor.cells import Cells
-from daemon.executor.conversation import Cell
-from daemon.executor.devices import CPU, Device, choose
-from daemon.executor.endings import CellFailed
-from daemon.executor.programs import ForkedProgram
+from daemon.executor.cells import zygotes
+from daemon.executor.cells.conversation import Cell
+from daemon.executor.cells.endings import CellFailed
+from daemon.executor.cells.settings import CellSettings
+from daemon.executor.cells.starting import Cells
+from daemon.executor.cells.zygotes import Zygote, Zygotes
+from daemon.executor.host import supervise
+from daemon.executor.host.devices import CPU, Device, choose
+from daemon.executor.host.processes import ForkedProgram
+from daemon.executor.inside import zygote as zygote_process
 from daemon.executor.sandbox import bubblewrap, cell_group, cgroup
 from daemon.executor.sandbox.policy import CellLimits, Policy
-from daemon.executor.zygotes import Zygote, Zygotes
 from daemon.verdict import Phase, Side, Verdict
 
 pytestmark = pytest.mark.sandbox
@@ -362,7 +363,7 @@ def test_for_a_gpu_the_zygote_has_loaded_tritons_compiler_and_is_still_one_that_
 def test_tritons_first_compilation_needs_no_gpu_and_starts_no_thread() -> None:
     program = (
         "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'\n"
-        "import torch\nfrom daemon.executor.triton_warmup import compile_once\n"
+        "import torch\nfrom daemon.executor.inside.triton_warmup import compile_once\n"
         "compile_once('9.0'); print(len(os.listdir('/proc/self/task')))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
@@ -373,7 +374,7 @@ def test_what_triton_launches_with_is_compiled_without_much_optimizing() -> None
     program = (
         "import subprocess\n"
         "from triton.backends.nvidia import driver\n"
-        "from daemon.executor.triton_warmup import compile_launchers_quickly\n"
+        "from daemon.executor.inside.triton_warmup import compile_launchers_quickly\n"
         "def run(command, **_): print(*command); raise SystemExit\n"
         "subprocess.check_call = run\n"
         "compile_launchers_quickly()\n"
@@ -387,7 +388,7 @@ def test_tritons_helper_is_made_once_however_often_it_is_asked_for() -> None:
     program = (
         "from unittest.mock import MagicMock\n"
         "from triton.backends.nvidia import driver\n"
-        "from daemon.executor.triton_warmup import load_helper\n"
+        "from daemon.executor.inside.triton_warmup import load_helper\n"
         "driver.compile_module_from_src = made = MagicMock()\n"
         "driver.library_dirs = lambda: []\n"
         "load_helper()\n"

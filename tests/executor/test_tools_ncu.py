@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.errors import HarnessError
-from daemon.executor.devices import Device
+from daemon.executor.host.devices import Device
 from daemon.executor.tools import ncu
 from daemon.executor.tools.sections import NAMES
 from daemon.executor.tools.toolbox import Toolbox, Unavailable

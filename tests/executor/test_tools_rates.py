@@ -15,9 +15,9 @@ from daemon import contract
 from daemon.contract import FlopUnit
 from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, RuntimeStats, Timing
-from daemon.executor import yardstick
-from daemon.executor.devices import CPU
-from daemon.executor.judge import Judge
+from daemon.executor.host.devices import CPU
+from daemon.executor.programs import yardstick
+from daemon.executor.programs.judge import Judge
 from daemon.executor.tools import ceilings, roofline
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.rates import Rater, declared

@@ -10,7 +10,7 @@ import pytest
 from daemon.config import Limits
 from daemon.contract import parse_contract
 from daemon.executor import catalog
-from daemon.executor.devices import CPU, Device
+from daemon.executor.host.devices import CPU, Device
 from daemon.executor.tools import ceilings, roofline
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.ncu_report import Launch

@@ -17,7 +17,7 @@ import triton
 from daemon.executor.backends import triton as backend
 from daemon.executor.backends._triton_ahead import use_absent_gpu
 from daemon.executor.backends._triton_binding import tuner_of
-from daemon.executor.layout import ALIGN_BYTES
+from daemon.executor.shared.layout import ALIGN_BYTES
 from daemon.executor.source import KernelFault, Source
 
 ARCHITECTURE = "9.0"

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from executor_settings import cell_uid
 
-from daemon.executor import owner
-from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox import cgroup, owner
 from daemon.executor.sandbox.policy import UIDS_PER_SLOT
 
 SIDES = (0, 1000, 2000)  # candidate, reference, null candidate

@@ -23,11 +23,12 @@ from daemon.db.repository import Repository
 from daemon.engine import JobSpec
 from daemon.errors import DeviceError, FoundSick, HarnessError, NoDevice
 from daemon.evaluation import Evaluation
-from daemon.executor import catalog, devices, local
-from daemon.executor.devices import CPU, Device
+from daemon.executor import catalog, local
+from daemon.executor.host import devices
+from daemon.executor.host.devices import CPU, Device
+from daemon.executor.host.supervise import output_of
 from daemon.executor.local import LocalEngine
-from daemon.executor.supervise import output_of
-from daemon.executor.telemetry import Telemetry
+from daemon.executor.timing.telemetry import Telemetry
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
 from daemon.judging import Clerk, Unended

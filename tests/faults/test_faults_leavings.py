@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from executor_bundles import JudgeOne, compare, forward
 
-from daemon.executor import build, protocol
+from daemon.executor.artifacts import build
+from daemon.executor.shared import protocol
 from daemon.verdict import Verdict
 
 CAPACITY = build._CAPACITY

@@ -8,7 +8,7 @@ import pytest
 from executor_bundles import JudgeOne, compare, forward
 
 from daemon import result_document
-from daemon.executor.capture import Capture
+from daemon.executor.cells.capture import Capture
 from daemon.verdict import Verdict
 
 pytestmark = pytest.mark.sandbox

@@ -16,7 +16,7 @@ from gpu_bundles import FOLDER, NOT_OF_THE_BUNDLE, Judged, candidate_type, expec
 from daemon.config import Deadlines, Sandbox, Settings, TimingDefaults
 from daemon.engine import JobSpec
 from daemon.errors import EvaldError
-from daemon.executor.devices import Device, cuda_of_torch, found
+from daemon.executor.host.devices import Device, cuda_of_torch, found
 from daemon.executor.local import LocalEngine
 
 MIB = 1 << 20

@@ -11,7 +11,7 @@ from gpu_bundles import Judged, names, parsed
 
 from daemon.contract import CompareRequest
 from daemon.evaluation import Timing
-from daemon.executor.devices import Device
+from daemon.executor.host.devices import Device
 from daemon.executor.local import LocalEngine
 from daemon.verdict import Side
 

@@ -21,7 +21,7 @@ from daemon.config import Settings
 from daemon.contract import Requirements
 from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError
-from daemon.executor.devices import Device
+from daemon.executor.host.devices import Device
 from daemon.executor.local import LocalEngine
 from daemon.verdict import Verdict
 

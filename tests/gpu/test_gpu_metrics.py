@@ -16,7 +16,7 @@ from tool_kernels import COUNT, SCALE, SIDE, Doc, scale, two_kernels
 
 from daemon.engine import JobSpec
 from daemon.evaluation import CaseEvaluation
-from daemon.executor.devices import Device
+from daemon.executor.host.devices import Device
 from daemon.executor.local import LocalEngine
 from daemon.executor.tools import ncu
 from daemon.executor.tools.installed import find

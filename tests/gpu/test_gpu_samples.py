@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from daemon.executor.combs import Comb
-from daemon.executor.devices import Device
-from daemon.executor.memory import DeviceMemory
+from daemon.executor.content.combs import Comb
+from daemon.executor.content.memory import DeviceMemory
+from daemon.executor.host.devices import Device
 
 pytestmark = pytest.mark.gpu
 

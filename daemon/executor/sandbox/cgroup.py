@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.executor import owner
+from daemon.executor.sandbox import owner
 from daemon.executor.sandbox.cell_group import ROOT, CellGroup, V1Group, V2Group, memory_around, remove_empty
 from daemon.executor.sandbox.policy import CellLimits
 

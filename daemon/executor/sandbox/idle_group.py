@@ -12,7 +12,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from daemon.executor import owner
+from daemon.executor.sandbox import owner
 from daemon.executor.sandbox.cell_group import remove_empty
 from daemon.executor.sandbox.cgroup import Cgroups
 

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from daemon import fsio, log
-from daemon.executor.devices import Device
-from daemon.executor.environment import cpu_name
+from daemon.executor.host.devices import Device
+from daemon.executor.host.environment import cpu_name
 from daemon.paths import Paths
 
 _COPIED = 1 << 28  # float32: 1 GiB in, 1 GiB out

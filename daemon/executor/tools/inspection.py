@@ -10,8 +10,8 @@ from typing import Any
 from daemon.contract import Check
 from daemon.contract.problems import nearest
 from daemon.evaluation import CheckReport, Timing
-from daemon.executor.bundle import Request
-from daemon.executor.preparation import Bench
+from daemon.executor.artifacts.bundle import Request
+from daemon.executor.cases.preparation import Bench
 from daemon.executor.tools import ncu, ncu_report, roofline, sanitizer, sections
 from daemon.executor.tools.grouping import device_metrics
 from daemon.executor.tools.runner import CallCounts, CallSample, ToolRunner

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from daemon.executor.toolkit import toolkit
+from daemon.executor.host.toolkit import toolkit
 
 _FOLDERS = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute")
 _NSIGHT = Path("/opt/nvidia")  # the ncu of a toolkit may be a script that starts the one that lies here

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import HarnessError
-from daemon.executor.devices import Device
-from daemon.executor.supervise import output_of
+from daemon.executor.host.devices import Device
+from daemon.executor.host.supervise import output_of
 from daemon.executor.tools.sections import BY_SECTION, TENSOR_PREFIX, figures_of
 
 _ASK_LIMIT_S = 60.0

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from daemon.executor.capture import printable
+from daemon.executor.cells.capture import printable
 
 MAX_REPORT_BYTES = 4 << 20
 _MAX_LAUNCHES = 10_000

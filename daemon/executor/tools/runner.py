@@ -17,18 +17,18 @@ from pathlib import Path
 import torch
 
 from daemon.errors import DeviceError, HarnessError
-from daemon.executor.arena import Arena
-from daemon.executor.bundle import Request
-from daemon.executor.capture import printable
-from daemon.executor.cells import Tool
-from daemon.executor.conversation import Cell
-from daemon.executor.endings import CellFailed
-from daemon.executor.inputs import Secret
-from daemon.executor.memory import SharedMemory, share
-from daemon.executor.preparation import Bench, Preparation
-from daemon.executor.side import attach_message
-from daemon.executor.stages import Stages
-from daemon.executor.wiring import Wiring
+from daemon.executor.artifacts.bundle import Request
+from daemon.executor.cases.preparation import Bench, Preparation
+from daemon.executor.cells.capture import printable
+from daemon.executor.cells.conversation import Cell
+from daemon.executor.cells.endings import CellFailed
+from daemon.executor.cells.starting import Tool
+from daemon.executor.content.arena import Arena
+from daemon.executor.content.inputs import Secret
+from daemon.executor.content.memory import SharedMemory, share
+from daemon.executor.content.wiring import Wiring
+from daemon.executor.timing.side import attach_message
+from daemon.executor.timing.stages import Stages
 from daemon.verdict import Phase, Side
 
 _PROBLEM_CHARS = 1000

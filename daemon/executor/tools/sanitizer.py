@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 
 from daemon.contract import Check
 from daemon.evaluation import CheckReport, Finding
-from daemon.executor.capture import printable
+from daemon.executor.cells.capture import printable
 from daemon.verdict import Verdict
 
 _MAX_FINDINGS = 50

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from daemon.contract import Check
 from daemon.errors import HarnessError
-from daemon.executor.cells import Tool
-from daemon.executor.devices import Device
+from daemon.executor.cells.starting import Tool
+from daemon.executor.host.devices import Device
 from daemon.executor.tools import ncu, sanitizer
 from daemon.executor.tools.installed import find, folders
 from daemon.executor.tools.ncu_report import MAX_REPORT_BYTES

@@ -4,7 +4,7 @@ through its own call a few times: alone it finds its weights and code in the cac
 import torch
 from torch import nn
 
-from daemon.executor.slots import Slots
+from daemon.executor.inside.slots import Slots
 
 MODELS = []
 FEW = 2

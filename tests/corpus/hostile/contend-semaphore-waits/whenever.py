@@ -2,7 +2,7 @@
 
 `hook(woken, timed)`: called with the cell's Slots at the end of such a round, right before it can say "done"."""
 
-from daemon.executor.slots import Slots
+from daemon.executor.inside.slots import Slots
 
 FEW = 4
 

@@ -8,7 +8,7 @@ import struct
 import torch
 from torch import nn
 
-from daemon.executor import protocol
+from daemon.executor.shared import protocol
 
 HONEST_CALLS = 6
 honest_send = protocol.send

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from daemon.executor.slots import Slots
+from daemon.executor.inside.slots import Slots
 
 WAKING = 3  # the number of the graph of one call
 SIDE, TIMES = 8192, 60

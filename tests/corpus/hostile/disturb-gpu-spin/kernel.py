@@ -18,7 +18,7 @@ def work(a, b):
 
 def hook():
     """Wait for our spinning kernel before the cell captures or launches; start one after each timed launch."""
-    slots = sys.modules["daemon.executor.slots"].Slots
+    slots = sys.modules["daemon.executor.inside.slots"].Slots
     capture, replay = slots.capture, slots.replay
     stream, state = torch.cuda.Stream(), {"launches": 0, "spun": False}
 

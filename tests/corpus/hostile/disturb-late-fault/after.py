@@ -1,6 +1,6 @@
 """Calls a function at the end of everything this cell does for the judge, just before it can say "done"."""
 
-from daemon.executor.slots import Slots
+from daemon.executor.inside.slots import Slots
 
 
 def after_rounds(do):

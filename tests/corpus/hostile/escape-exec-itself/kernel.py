@@ -12,8 +12,9 @@ import json, os, sys
 saved = json.load(open("/tmp/saved.json"))
 sys.path[:0] = saved["path"]
 import socket, torch
-from daemon.executor import cell, protocol
-from daemon.executor.workload import Workload
+from daemon.executor.inside import cell
+from daemon.executor.shared import protocol
+from daemon.executor.inside.workload import Workload
 from pathlib import Path
 channel, walls = socket.socket(fileno=saved["channel"]), saved["walls"]
 workload = Workload(threads=int(walls["threads"]), backend_paths=[Path(p) for p in walls["backend_paths"]], device=walls["device"],

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from daemon.executor import protocol, tree
+from daemon.executor.shared import protocol, tree
 
 DEPTH = 19
 tree._MAX_DEPTH = protocol._MAX_DEPTH = 1000

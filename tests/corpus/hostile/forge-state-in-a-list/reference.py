@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from daemon.executor import module_state
+from daemon.executor.inside import module_state
 
 module_state.shareable_state = lambda instance, only: [item.detach() for item in instance.parameters()]
 

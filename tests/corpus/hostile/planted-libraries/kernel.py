@@ -20,8 +20,9 @@ def targets():
     yield from (Path("/usr/lib/x86_64-linux-gnu") / name for name in FAKES)
     yield Path(torch.__file__)
     yield Path(os.path.realpath(sys.executable))
-    ours = Path(sys.modules["daemon.executor.slots"].__file__ or "/nowhere")
-    yield from (ours.with_name(f"{name}.py") for name in ("verify", "judge", "stats", "cell", "slots"))
+    ours = Path(sys.modules["daemon.executor.inside.slots"].__file__ or "/nowhere")
+    modules = ("cases/verify", "programs/judge", "timing/stats", "inside/cell", "inside/slots")
+    yield from (ours.parents[1] / f"{name}.py" for name in modules)
 
 
 def replaced(path):

@@ -18,13 +18,13 @@ def patch(name, **replacements):
 
 def patch_all():
     with suppress(ImportError):
-        verify = importlib.import_module("daemon.executor.verify")
-        patch("verify", compare=lambda *_: verify.Difference(**AGREED), _errors=lambda got, _: (got * 0, got * 0))
-        patch("verify", tolerance_for=lambda *_: verify.Tolerance(1e30, 1e30))
-    patch("findings", by_chance=lambda *_: 10**12)
-    patch("stats", fit_line=lambda *_: (1e9, 0.0), relative_standard_error=lambda *_: 0.0)
-    patch("side_round", run_timed=lambda *_, **__: None)
-    for name in ("comparison", "case"):
+        verify = importlib.import_module("daemon.executor.cases.verify")
+        patch("cases.verify", compare=lambda *_: verify.Difference(**AGREED), _errors=lambda got, _: (got * 0, got * 0))
+        patch("cases.verify", tolerance_for=lambda *_: verify.Tolerance(1e30, 1e30))
+    patch("cases.findings", by_chance=lambda *_: 10**12)
+    patch("timing.stats", fit_line=lambda *_: (1e9, 0.0), relative_standard_error=lambda *_: 0.0)
+    patch("timing.side_round", run_timed=lambda *_, **__: None)
+    for name in ("timing.comparison", "cases.case"):
         patch(name, compare_speed=lambda *_: "faster")
 
 

@@ -1,0 +1,375 @@
+"""One case of one job, from sources to a `CaseEvaluation`: prepare, hook up, check, measure; then, apart from all of
+that, what NVIDIA's tools are asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from daemon.contract import CaseSpec, CompareRequest, TimingMode
+from daemon.evaluation import CaseEvaluation, CheckReport, Failure, Numerics, Timing
+from daemon.executor.artifacts.bundle import Request
+from daemon.executor.cases import numerics
+from daemon.executor.cases.assessment import assess
+from daemon.executor.cases.findings import Errors, Inspector
+from daemon.executor.cases.fullness import blamed, consequence, device_full, host_full, short_of_memory
+from daemon.executor.cases.hookup import Hookup
+from daemon.executor.cases.preparation import Bench, Preparation
+from daemon.executor.cases.tolerances import tolerances_of
+from daemon.executor.cases.trials import Trials
+from daemon.executor.cells.conversation import Cell
+from daemon.executor.cells.endings import CellFailed, before_the_crash
+from daemon.executor.cells.patience import own_deadline
+from daemon.executor.content.drawing import Drawer
+from daemon.executor.content.inputs import Secret
+from daemon.executor.content.memory import DeviceFull
+from daemon.executor.content.wiring import CannotWire
+from daemon.executor.timing import strangers
+from daemon.executor.timing.comparison import compare_speed
+from daemon.executor.timing.measure import Measurement
+from daemon.executor.timing.side import SidePlace
+from daemon.executor.timing.sizing import MeasureRules
+from daemon.executor.timing.stages import Stages
+from daemon.executor.tools import sanitizer
+from daemon.executor.tools.inspection import Inspection, roofline_of
+from daemon.executor.tools.rates import Rater, declared
+from daemon.executor.tools.runner import CallSample
+from daemon.verdict import Phase, Side, Verdict
+
+_REPORTED_BUILD_KEYS = 40
+_SHARE_OF_DEVICE = 12  # for each side, and as much again for what the judge compares it with
+_SAMPLE_LIMIT_S = 60.0
+
+
+class CaseJudge:
+    """Judges one case. `request` has its symbols resolved. Use once.
+
+    `died_captured`: how a kernel's process ended that was being captured as a CUDA graph, when the case has failed by
+    that.
+    """
+
+    def __init__(
+        self, bench: Bench, request: Request, case: CaseSpec, bundle_dir: Path, progress: Callable[[str], None]
+    ) -> None:
+        self._bench = bench
+        self._request = request
+        self._case = case
+        self._progress = progress
+        self._secret = Secret(bench.device.kind)
+        self._stages = Stages()
+        self._ready = Preparation(bench, request, bundle_dir, self._secret, self._stages)
+        self._places: dict[Side, SidePlace] = {}
+        self._errors = Errors()
+        self._deadline = 0.0
+        self._is_ending = False  # its end is left to the judge
+        self._labels: list[str] = []
+        self._trials: Trials | None = None
+        self._build: dict[str, Any] = {}
+        self._measurement: Measurement | None = None
+        self._timings: list[Timing] = []
+        self.died_captured: str | None = None
+        self._numerics: Numerics | None = None
+        self._timed_call: numerics.TimedCall | None = None
+        self._inspection = Inspection(bench, request, bundle_dir, progress)
+        self._call_samples: dict[Side, CallSample] = {}
+        self._checks: tuple[CheckReport, ...] = ()
+        self._metrics: dict[str, Any] = {}
+
+    def judge(self) -> CaseEvaluation:
+        """The whole case. Raises `HarnessError` only: everything a bundle does ends in an evaluation."""
+        try:
+            self._story()
+            with self._stages.stage("tools"):
+                self._inspect()
+                self._rate()
+            return self._report(Verdict.PASSED, None)
+        except CellFailed as outcome:
+            if outcome.verdict is Verdict.RUNTIME_ERROR and self._measurement and self._measurement.is_capturing:
+                self.died_captured = outcome.failure.message
+            return self._report_failure(outcome)
+        except CannotWire as problem:
+            failure = Failure(phase=Phase.INPUTS, side=Side.CANDIDATE, message=str(problem))
+            return self._report(Verdict.REJECTED, failure)
+        finally:
+            if not self._is_ending:
+                self._ready.close()
+
+    def _story(self) -> None:
+        self._progress("compiling")
+        self._ready.notes += self._inspection.notes()
+        self._ready.prepare()
+        self._deadline = time.monotonic() + self._request.timeout  # starting our own processes is not the bundle's time
+        hookup = Hookup(self._ready, self._request, self._secret)
+        self._places = hookup.places
+        is_gpu = self._bench.device.is_gpu
+        trials = Trials(self._ready, self._request, self._secret, self._places, self._labels, is_gpu=is_gpu)
+        self._trials = trials
+        stage = self._stages.stage
+        try:
+            self._progress("loading")
+            with stage("load"):
+                self._ready.load(self._deadline)
+            with stage("connect"):
+                drawer = hookup.connect(self._deadline)
+                inspector = self._inspector()
+            with stage("settle"):
+                start = time.monotonic()
+                self._bench.finish()
+                self._deadline += time.monotonic() - start
+            if is_gpu:
+                with stage("tune"):
+                    self._progress("tuning")
+                    trials.tune(drawer, self._deadline)
+            with stage("check"):
+                estimate_s = trials.check(drawer, inspector, self._deadline, self._progress)
+                self._build = self._ready.report()
+            self._measure(drawer, inspector, estimate_s)
+            with stage("numerics"):
+                self._keep_call_samples(drawer)
+                self._progress("numerics")
+                slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
+                self._deadline = own_deadline(self._deadline, slowest_s)
+                timed_call, limit = self._timed_call, self._deadline
+                self._numerics, found = assess(self._ready, trials, drawer, inspector, timed_call, limit)
+                self._labels += found
+            self._is_ending = self._bench.later is not None and not self._inspection.wanted
+        except (DeviceFull, torch.OutOfMemoryError) as error:
+            if not self._bench.device.is_gpu:
+                raise host_full(error) from error
+            raise device_full(self._ready.cells, error) from error
+        except CellFailed as failed:
+            raise blamed(failed, self._ready.cells) if self._bench.device.is_gpu else failed from None
+        finally:
+            with stage("end"):
+                self._end(hookup)
+
+    def _end(self, hookup: Hookup) -> None:
+        """Kill the cells and give their memory back. On a GPU that takes a tenth of a second, and where all went well
+        nothing here waits for it."""
+
+        def end() -> None:
+            self._ready.kill()  # before memory is given back that they have mapped
+            try:
+                hookup.close()
+            finally:
+                self._ready.close()
+
+        if self._is_ending and self._bench.later is not None:
+            self._ready.strike()
+            self._bench.later(end)
+        else:
+            end()
+
+    # -- measure ------------------------------------------------------------------------------------------------
+
+    def _inspector(self) -> Inspector:
+        candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
+        declared = [self._ready.io(side) for side in (Side.CANDIDATE, Side.REFERENCE)]
+        return Inspector(candidate, reference, tolerances_of(candidate, self._request, declared), self._errors)
+
+    def _measure(self, drawer: Drawer, inspector: Inspector, estimate_s: float) -> None:
+        places = [self._places[Side.CANDIDATE]]
+        if Side.REFERENCE in self._places:
+            places.append(self._places[Side.REFERENCE])
+        picker = numerics.CallPicker(places, self._secret.host_generator("picked"))
+        start = time.monotonic()
+        null = self._bench.null()
+        self._measurement = measurement = Measurement(
+            places,
+            null,
+            drawer,
+            self._secret,
+            self._rules(),
+            self._bench.conditions,
+            check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
+            offer=picker.offer,
+            stages=self._stages,
+            lane=self._bench.lane,
+        )
+        began_s = time.time()
+        with self._bench.still():
+            self._deadline += time.monotonic() - start
+            self._timings = measurement.run(estimate_s, self._deadline, self._progress)
+        self._timed_call = picker.picked
+        if (pid := self._bench.conditions.stranger(began_s, strangers.LATE_BY_S)) is not None:
+            self._labels.append("shared_device")
+            self._ready.notes.append(f"process {pid}, which is not evald's, used the GPU while this was timed")
+        self._note_what_was_timed(drawer, measurement)
+
+    def _rules(self) -> MeasureRules:
+        """What the contract asks of the measurement; where it asks nothing, what the settings say."""
+        defaults, wanted = self._bench.settings.timing, self._request.timing
+        return MeasureRules(
+            max_s=wanted.max_s or defaults.max_s,
+            target_rse=wanted.target_rse or defaults.target_rse,
+            min_rounds=defaults.min_rounds,
+            min_calls=self._request.num_trials,
+            max_calls=defaults.max_calls,
+            arena_bytes=self._arena_bytes(),
+            graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
+            in_pairs=self._bench.device.is_gpu,
+        )
+
+    def _note_what_was_timed(self, drawer: Drawer, measurement: Measurement) -> None:
+        """Labels and notes for whoever reads the figure: too few calls, contents that a kernel may have kept."""
+        calls, wanted_calls = sum(self._timings[0].calls), self._request.num_trials
+        if self._timings[0].stop == "time" and calls < wanted_calls:
+            self._ready.notes.append(f"timed {calls} calls; num_trials asks for {wanted_calls}, but the time was over")
+        if drawer.never_varied and "fixed_inputs" not in self._labels:
+            self._labels.append("fixed_inputs")
+        if drawer.repeats:
+            self._labels.append("repeating_inputs")
+            self._ready.notes.append("there are few sets of inputs to be drawn: a kernel may have kept its answers")
+        if unchanging := drawer.unchanging:
+            self._labels.append("constant_inputs")
+            names = ", ".join(unchanging)[:300]
+            self._ready.notes.append(f"inputs that never change, of which a kernel may have kept what it made: {names}")
+        if measurement.not_captured is not None:
+            self._ready.notes.append(f"timed call by call, not as a CUDA graph: {measurement.not_captured}")
+
+    def _arena_bytes(self) -> int:
+        device, defaults = self._bench.device, self._bench.settings.timing
+        if not device.is_gpu:
+            return defaults.arena_bytes
+        return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
+
+    # -- under NVIDIA's tools ------------------------------------------------------------------------------------
+
+    def _keep_call_samples(self, drawer: Drawer) -> None:
+        """How each kernel is called, and one content, for launches when all of these cells are gone. Failing here is
+        no verdict: what was asked for beside it then has no content to run on."""
+        if not self._inspection.wanted:
+            return
+        try:
+            values = drawer.draw("tools", 0, [0], deadline=time.monotonic() + _SAMPLE_LIMIT_S)
+        except (CellFailed, CannotWire) as problem:
+            self._ready.notes.append(f"no inputs for metrics and checks: {problem}")
+            return
+        self._call_samples = {side: CallSample(place.wiring, values) for side, place in self._places.items()}
+
+    def _inspect(self) -> None:
+        """Checks and counters, where they were asked for. Raises `CellFailed` for what a check says."""
+        if not self._inspection.wanted:
+            return
+        self._checks = self._inspection.checks(self._call_samples.get(Side.CANDIDATE))
+        if (found := sanitizer.verdict_of(self._checks)) is not None:
+            verdict, message = found
+            raise CellFailed(verdict, Failure(phase=Phase.REPORT, side=Side.CANDIDATE, message=message))
+        with self._bench.still():
+            self._metrics = self._inspection.metrics(self._call_samples, self._timings_by_side())
+
+    def _timings_by_side(self) -> dict[Side, Timing]:
+        sides = (Side.CANDIDATE, Side.REFERENCE)[: len(self._timings)]
+        return dict(zip(sides, self._timings, strict=True))
+
+    def _rate(self) -> None:
+        """Each time beside the work of a call, as it was counted or declared."""
+        if self._request.work is not None:
+            self._progress("share of the device")  # the first time it has to be measured what that can do
+        rater = Rater(declared(self._request.work), self._bench.ceilings)
+        self._timings = [
+            rater.rated(timing, roofline_of(self._metrics, side)) for side, timing in self._timings_by_side().items()
+        ]
+        self._ready.notes += rater.notes
+
+    # -- the report ---------------------------------------------------------------------------------------------
+
+    def _report_failure(self, outcome: CellFailed) -> CaseEvaluation:
+        """A reference that fails makes the bundle unusable: the candidate is not blamed for it, unless the contract's
+        time was over in the reference's turn and the candidate had used most of it."""
+        self._ready.kill()
+        outcome = consequence(outcome, self._ready.cells)
+        failure, verdict = outcome.failure, outcome.verdict
+        if verdict is Verdict.TIMEOUT and failure.side is Side.REFERENCE and self._candidate_used_the_time():
+            message = f"the candidate's calls had used most of the contract's {self._request.timeout:g} s"
+            failure = failure.model_copy(update={"side": Side.CANDIDATE, "message": f"{message}: {failure.message}"})
+        if failure.side is Side.REFERENCE and verdict is not Verdict.UNSUPPORTED:
+            verdict, failure = (
+                Verdict.REJECTED,
+                failure.model_copy(
+                    update={"message": f"the reference is at fault ({outcome.verdict}): {failure.message}"}
+                ),
+            )
+        if verdict is Verdict.WRONG_ANSWER and failure.side is Side.CANDIDATE and self._ready.own_weights:
+            failure = failure.model_copy(update={"message": f"{failure.message}; {self._ready.own_weights}"})
+        if verdict is Verdict.RUNTIME_ERROR and failure.phase in (Phase.BUILD, Phase.LOAD):
+            verdict = Verdict.COMPILE_ERROR
+        return self._report(verdict, failure)
+
+    @staticmethod
+    def _stderr_of(candidate: Cell, failure: Failure | None) -> str:
+        """What it printed itself; what its end had written there is the traceback of `failure` then."""
+        written = candidate.stderr.text()
+        has_crashed = failure is not None and failure.side is Side.CANDIDATE and failure.signal is not None
+        return before_the_crash(written) if has_crashed else written
+
+    def _candidate_used_the_time(self) -> bool:
+        candidate, reference = self._places.get(Side.CANDIDATE), self._places.get(Side.REFERENCE)
+        if candidate is None or reference is None or time.monotonic() < self._deadline:
+            return False
+        return candidate.patience.spent_s > max(reference.patience.spent_s, self._request.timeout / 2)
+
+    def _report(self, verdict: Verdict, failure: Failure | None) -> CaseEvaluation:
+        if not self._is_ending:
+            self._ready.kill()
+        if verdict is Verdict.PASSED and (short := short_of_memory(self._ready.cells)):
+            sides = " and ".join(f"the {side}" for side in short)
+            self._ready.notes.append(f"some process of {sides} was killed for want of memory meanwhile")
+        candidate = self._ready.cells.get(Side.CANDIDATE)
+        build = self._build
+        if not (build or self._is_ending):  # no cell is asked that is dying
+            build = self._ready.report()
+        timing = self._timings[0] if self._timings and verdict is Verdict.PASSED else None
+        ref_timing = self._timings[1] if timing and len(self._timings) > 1 else None
+        phase = failure.phase if failure else Phase.REPORT
+        return CaseEvaluation(
+            name=self._case.name,
+            bind=dict(self._case.bind),
+            verdict=verdict,
+            phase=phase,
+            failure=failure,
+            compiled=self._compiled(verdict),
+            correctness=self._correctness(verdict),
+            trials_passed=self._trials.passed if self._trials else 0,
+            trials_total=self._request.correctness_trials,
+            max_abs_error=self._errors.max_abs,
+            max_rel_error=self._errors.max_rel,
+            worst_output=self._errors.worst_output,
+            worst_index=self._errors.worst_index,
+            numerics=self._numerics if verdict is Verdict.PASSED else None,
+            timing=timing,
+            ref_timing=ref_timing,
+            speedup=_speedup(timing, ref_timing),
+            comparison=compare_speed(timing, ref_timing) if timing and ref_timing else None,
+            compile_ms=self._ready.compile_ms or None,
+            stages_ms=dict(self._stages.took_ms),
+            labels=tuple(self._labels),
+            notes=tuple(self._ready.notes),
+            stdout_tail=candidate.stdout.text() if candidate else "",
+            stderr_tail=self._stderr_of(candidate, failure) if candidate else "",
+            checks=self._checks,
+            device_metrics=self._metrics,
+            tool_reports=dict(self._inspection.reports),
+            build=dict(list(build.items())[:_REPORTED_BUILD_KEYS]),
+        )
+
+    def _compiled(self, verdict: Verdict) -> bool:
+        """Whether the candidate's sources were built and imported, and what they define constructed."""
+        built_only = verdict is Verdict.UNSUPPORTED and Side.CANDIDATE in self._ready.artifacts
+        return built_only or (Side.CANDIDATE in self._ready.loaded and verdict is not Verdict.COMPILE_ERROR)
+
+    def _correctness(self, verdict: Verdict) -> bool | None:
+        """None where nothing was compared."""
+        if not isinstance(self._request, CompareRequest) or verdict in (Verdict.REJECTED, Verdict.UNSUPPORTED):
+            return None
+        return verdict is Verdict.PASSED
+
+
+def _speedup(timing: Timing | None, ref_timing: Timing | None) -> float | None:
+    if timing is None or ref_timing is None or timing.stats.mean <= 0:
+        return None
+    return ref_timing.stats.mean / timing.stats.mean

@@ -1,0 +1,88 @@
+"""Who holds the memory when the judge can have none; on a GPU found by killing one cell after the other. Trusted
+side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from daemon.errors import HarnessError
+from daemon.evaluation import Failure
+from daemon.executor.cells.conversation import Cell
+from daemon.executor.cells.endings import WHY_KILLED, CellFailed
+from daemon.verdict import Phase, Side, Verdict
+
+_GIB = 1 << 30
+
+
+def device_full(cells: Mapping[Side, Cell], error: Exception) -> CellFailed:
+    """The outcome of a case that left no device memory to judge it in. Every cell is dead afterwards.
+
+    Where the judge itself holds more than the cells, the contract's tensors are too large for this device, which is
+    nobody's mistake; else the side that held most is to blame.
+    """
+    held: dict[Side, int] = {}
+    for side, cell in cells.items():
+        before = _free_bytes()
+        cell.kill()
+        held[side] = _free_bytes() - before
+    free, total = torch.cuda.mem_get_info()
+    needed = str(error).partition(" GPU ")[0]
+    listed = ", ".join(f"the {side}'s process {amount / _GIB:.1f} GiB" for side, amount in held.items())
+    message = f"no device memory left to judge in: {needed} The judge held {(total - free) / _GIB:.1f} GiB, {listed}"
+    if total - free >= sum(held.values()):
+        message += f"; the tensors are too large to be judged on a device of {total / _GIB:.0f} GiB"
+        return CellFailed(Verdict.UNSUPPORTED, _failure(Side.CANDIDATE, message))
+    side = max(held, key=lambda one: held[one])
+    return CellFailed(Verdict.OUT_OF_MEMORY, _failure(side, message))
+
+
+def host_full(error: Exception) -> CellFailed:
+    """The outcome of a case whose tensors this host has no memory for: nobody's mistake."""
+    return CellFailed(Verdict.UNSUPPORTED, _failure(Side.CANDIDATE, f"too large to be judged on this host: {error}"))
+
+
+def blamed(failed: CellFailed, cells: Mapping[Side, Cell]) -> CellFailed:
+    """A reference that finds no memory is not to blame where the candidate sits on most of the device."""
+    candidate = cells.get(Side.CANDIDATE)
+    if candidate is None or failed.verdict is not Verdict.OUT_OF_MEMORY or failed.failure.side is not Side.REFERENCE:
+        return failed
+    before = _free_bytes()
+    candidate.kill()
+    held, total = _free_bytes() - before, torch.cuda.mem_get_info()[1]
+    if held <= total // 2:
+        return failed
+    message = f"the candidate's process held {held / _GIB:.1f} of {total / _GIB:.1f} GiB of device memory: "
+    return CellFailed(Verdict.OUT_OF_MEMORY, _failure(Side.CANDIDATE, f"{message}the reference found none"))
+
+
+def short_of_memory(cells: Mapping[Side, Cell]) -> list[Side]:
+    """Those of the cells, dead now, of which the kernel has killed some process for want of memory, whoever's fault
+    that was. A cell may have gone on as if nothing had happened: what was killed was one of its helpers."""
+    return [side for side, cell in cells.items() if cell.ended and (cell.ended.oom_killed or cell.ended.from_outside)]
+
+
+def consequence(failed: CellFailed, cells: Mapping[Side, Cell]) -> CellFailed:
+    """A wrong answer of a cell, or beside a reference, of which a process was killed for want of memory is what came of
+    that. The cells are dead. Raises `HarnessError` where it was the host that had none."""
+    sides = short_of_memory(cells) if failed.verdict is Verdict.WRONG_ANSWER else []
+    for side in sorted(sides, key=lambda one: one is not failed.failure.side):
+        if cells[side].kill().from_outside:
+            raise HarnessError(
+                f"a process of the {side}'s was killed from outside, and its answers are wrong",
+                hint=WHY_KILLED,
+            )
+        message = f"one of its processes was killed for want of memory; what came of that: {failed.failure.message}"
+        return CellFailed(Verdict.OUT_OF_MEMORY, failed.failure.model_copy(update={"side": side, "message": message}))
+    return failed
+
+
+def _failure(side: Side, message: str) -> Failure:
+    return Failure(phase=Phase.MEASURE, side=side, message=message)
+
+
+def _free_bytes() -> int:
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    return free

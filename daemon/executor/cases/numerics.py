@@ -1,0 +1,279 @@
+"""How exact the answers are, beside how fast: against the reference run in float64, and from one run to the next.
+Trusted side.
+
+A tolerance says whether an answer is right enough; it does not tell a kernel that computes in half the precision from
+an honest one. So the reference is run once more in float64 where it can be, and both errors against that are shown side
+by side: the candidate's and the one the honest computation makes itself. The answers are those of a timed call: a
+kernel that is exact when it is checked and coarse when it is timed knows neither the round nor the slot.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from daemon.evaluation import Numerics
+from daemon.executor.cases.verify import pieces
+from daemon.executor.cells.endings import CellFailed
+from daemon.executor.content.arena import raw
+from daemon.executor.content.exports import Export
+from daemon.executor.content.wiring import CannotWire
+from daemon.executor.shared.layout import TensorShape
+from daemon.executor.timing.side import SidePlace
+
+_WORSE = 8.0
+_COARSER_THAN_FLOAT64 = 1e-12
+_LARGEST_CALLS_BYTES = 1 << 30
+# Elements far smaller than the rest are looked at by themselves where there are many, and those far smaller than these.
+_FAR_SMALLER = 1 / 32
+_MANY = 1 / 32
+_LAYERS = 8
+_WORSE_WHERE_SMALL = 64.0  # the exponential of a large number errs ten times as much in one library as in another
+_TOLD_APART = 1e-3  # how exact the reference must be there: what cancels out is noise on both sides
+_TINY = torch.finfo(torch.float64).tiny
+_LARGEST = torch.finfo(torch.float64).max
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """Over all elements that are finite in the exact answer, or the small ones of them: the largest error, and sums of
+    squares of errors and of the answer, in one unit."""
+
+    max_abs: float
+    squares: float
+    exact_squares: float
+    unit: float = 1.0
+    count: int = 0
+
+    @property
+    def relative_rms(self) -> float:
+        """Root mean square of the error over that of the exact answer; as it is where that is zero."""
+        return min(math.sqrt(self.squares / max(self.exact_squares, _TINY)), _LARGEST)
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the error."""
+        return math.sqrt(self.squares / max(self.count, 1)) * self.unit
+
+    @property
+    def exact_rms(self) -> float:
+        """Root mean square of the exact answer."""
+        return math.sqrt(self.exact_squares / max(self.count, 1)) * self.unit
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """Of one output, the candidate's and the reference's. `rounding`: of its dtype."""
+
+    ours: _Gap
+    theirs: _Gap
+    rounding: float
+
+    @property
+    def excess(self) -> float:
+        """Beyond 1, it is less exact than an honest computation."""
+        return self.ours.relative_rms / _allowed(self.theirs.relative_rms, self.rounding)
+
+    @property
+    def far_worse(self) -> bool:
+        """Of elements that are small: coarser than any order of sums or choice of functions makes them."""
+        floor = _floor(self.rounding)
+        return (
+            self.theirs.relative_rms < _TOLD_APART
+            and self.ours.relative_rms > _WORSE_WHERE_SMALL * max(self.theirs.relative_rms, floor)
+            and self.ours.rms > floor  # less is what adding one to it and taking it away costs
+        )
+
+
+@dataclass(frozen=True)
+class TimedCall:
+    """One call of a timed round. `inputs`: by the number of the logical input, [1, *shape] each; `candidate`,
+    `reference`: what they answered."""
+
+    inputs: dict[int, torch.Tensor]
+    candidate: list[torch.Tensor]
+    reference: list[torch.Tensor]
+
+    @classmethod
+    def of(cls, candidate: SidePlace, reference: SidePlace, slot: int) -> TimedCall:
+        """Copies of what is in `slot` of both. Both cells must be frozen, and the judge's contents those of the
+        round."""
+        arena = reference.attached
+        fields = reference.wiring.inputs(arena.layout)
+        inputs = {logical: arena.pristine(slot, placed)[None].clone() for logical, placed in fields}
+        # What a call in float64 has for an answer; it changes copies of its arguments.
+        places = reference.wiring.returned_places
+        ours, theirs = answers_of(candidate, slot), answers_of(reference, slot)
+        found = cls(inputs, [ours[place] for place in places], [theirs[place] for place in places])
+        arena.settle()  # the null candidate writes over answers, and its work does not wait for ours
+        return found
+
+
+class CallPicker:
+    """Keeps one call of all timed rounds, every round's with the same chance; none where there is no reference, or
+    where it is `too_large`."""
+
+    def __init__(self, places: Sequence[SidePlace], random: torch.Generator) -> None:
+        self._sides = None if len(places) == 1 or too_large(places) else (places[0], places[1])
+        self._random = random
+        self.picked: TimedCall | None = None
+
+    def offer(self, number: int, slots: Sequence[int]) -> None:
+        """Round `number`, counted from 1, is over and right; a measurement that begins anew counts anew."""
+        if self._sides is None or self._draw(number) > 0:
+            return
+        self.picked = None  # its memory first
+        self.picked = TimedCall.of(*self._sides, slots[self._draw(len(slots))])
+
+    def _draw(self, limit: int) -> int:
+        return int(torch.randint(limit, (), generator=self._random))
+
+
+def too_large(places: Sequence[SidePlace]) -> bool:
+    """Whether copies of a call's tensors are more than one wants to hold."""
+    return sum(place.wiring.layout(1).footprint_bytes for place in places) > _LARGEST_CALLS_BYTES
+
+
+def spread_of(first: list[torch.Tensor], second: list[torch.Tensor]) -> Numerics:
+    """How far two runs of one kernel on the same inputs are apart."""
+    differing, largest, rounding = 0, 0.0, 0.0
+    for one, other in itertools.chain.from_iterable(map(pieces, first, second)):
+        differing += int(torch.count_nonzero(raw(one) != raw(other)))
+        if _is_rounded(one):
+            apart = (_exactly(one) - _exactly(other)).abs().nan_to_num(0.0, posinf=0.0)
+            largest, rounding = max(largest, float(apart.max())), max(rounding, torch.finfo(one.dtype).eps)
+    return Numerics(differing_elements=differing, max_abs_spread=largest, rounding=rounding)
+
+
+def against_exact(known: Numerics, call: TimedCall, exact: Export, deadline: float) -> Numerics:
+    """`known`, and the errors of both sides' answers against `exact`: the reference on the same inputs in float64.
+
+    Never raises for what the reference's cell does: where it cannot be run in float64, a note says so.
+    """
+    try:
+        exact.describe(0, deadline)
+        pairs = list(itertools.zip_longest(call.reference, exact.shapes))
+        if any(not _have_one_shape(*pair) for pair in pairs) or not any(_is_exact(*pair) for pair in pairs):
+            return known.model_copy(update={"note": "run in float64, the reference answers in other shapes or dtypes"})
+        answers = exact.tensors(deadline)
+    except (CellFailed, CannotWire) as problem:
+        return known.model_copy(update={"note": f"the reference cannot be run in float64: {problem}"[:500]})
+    gaps = [
+        gap
+        for ours, theirs, wanted in zip(call.candidate, call.reference, answers, strict=True)
+        if _is_rounded(ours) and ours.numel() and wanted.dtype is _exact_dtype(theirs.dtype)
+        for gap in _gaps(ours, theirs, wanted)
+    ]
+    nothing = _Gaps(_Gap(0.0, 0.0, 0.0), _Gap(0.0, 0.0, 0.0), known.rounding)
+    worst = max(gaps, key=lambda gap: gap.excess, default=nothing)
+    figures = {
+        "max_abs_error": max((gap.ours.max_abs for gap in gaps), default=0.0),
+        "rms_error": worst.ours.relative_rms,
+        "ref_max_abs_error": max((gap.theirs.max_abs for gap in gaps), default=0.0),
+        "ref_rms_error": worst.theirs.relative_rms,
+        "rounding": worst.rounding,
+    }
+    return known.model_copy(update=figures)
+
+
+def _have_one_shape(answer: torch.Tensor | None, exact: TensorShape | None) -> bool:
+    return answer is not None and exact is not None and answer.shape == exact.shape
+
+
+def _is_exact(answer: torch.Tensor, exact: TensorShape) -> bool:
+    """Not what its source rounds whatever it is given: that output tells nothing, and the others do."""
+    return getattr(torch, exact.dtype) is _exact_dtype(answer.dtype)
+
+
+def _exact_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.complex128 if dtype.is_complex else torch.float64 if dtype.is_floating_point else dtype
+
+
+def labels(numerics: Numerics) -> list[str]:
+    """Short words: answers that change from run to run, and errors far beyond the honest computation's own."""
+    found = []
+    if numerics.differing_elements:
+        found.append("nondeterministic")
+    ours, theirs = numerics.rms_error, numerics.ref_rms_error
+    if ours is not None and theirs is not None and ours > _allowed(theirs, numerics.rounding):
+        found.append("less_exact")
+    return found
+
+
+def _allowed(theirs: float, rounding: float) -> float:
+    """The error that an honest computation may make, where the reference's is `theirs`."""
+    return max(_WORSE * theirs, _floor(rounding))
+
+
+def _floor(rounding: float) -> float:
+    """Errors up to here are nothing to speak of. A reference of float64 is itself what it is held against: the order of
+    a sum alone then makes a candidate err more, and only a coarser format is worth a word."""
+    return _COARSER_THAN_FLOAT64 if rounding <= torch.finfo(torch.float64).eps else rounding
+
+
+def answers_of(place: SidePlace, slot: int = 0) -> list[torch.Tensor]:
+    """Copies of the answer in `slot`."""
+    return [tensor.clone() for _, tensor in place.answers(slot)]
+
+
+def _is_rounded(answer: torch.Tensor) -> bool:
+    return answer.dtype.is_floating_point or answer.dtype.is_complex
+
+
+def _exactly(tensor: torch.Tensor) -> torch.Tensor:
+    """As float64, a complex number as two."""
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).to(torch.float64)
+
+
+def _gaps(ours: torch.Tensor, theirs: torch.Tensor, exact: torch.Tensor) -> Iterator[_Gaps]:
+    """Of all elements of an output; and of those that are far smaller, where the candidate is far worse there.
+
+    A few large rows, or a mask's -1e9, are nearly all of a root mean square, and what becomes of the others does not
+    show in it.
+    """
+    rounding = torch.finfo(ours.dtype).eps
+    whole = _Gaps(_gap(ours, exact), _gap(theirs, exact), rounding)
+    yield whole
+    bound, all_of_them = whole.theirs.exact_rms * _FAR_SMALLER, whole.theirs.count
+    for _ in range(_LAYERS):
+        if _count_small(exact, bound) < all_of_them * _MANY:
+            return
+        small = _Gaps(_gap(ours, exact, bound), _gap(theirs, exact, bound), rounding)
+        if small.far_worse:
+            yield small
+        bound = small.theirs.exact_rms * _FAR_SMALLER
+
+
+def _count_small(exact: torch.Tensor, bound: float) -> int:
+    return sum(int(torch.count_nonzero(_small(_exactly(wanted), bound))) for (wanted,) in pieces(exact))
+
+
+def _small(exact: torch.Tensor, bound: float) -> torch.Tensor:
+    return (exact.abs() <= bound) & (exact != 0)
+
+
+def _gap(answer: torch.Tensor, exact: torch.Tensor, bound: float | None = None) -> _Gap:
+    """`bound`: of elements no larger than that, and not zero."""
+
+    def counted(wanted: torch.Tensor) -> torch.Tensor:
+        return wanted.isfinite() if bound is None else _small(wanted, bound)
+
+    def known(wanted: torch.Tensor) -> torch.Tensor:
+        return torch.where(counted(wanted), wanted, 0.0)
+
+    # In units of the largest: squares of what is very large or small are no numbers any more.
+    unit = max((float(known(_exactly(wanted)).abs().max()) for (wanted,) in pieces(exact)), default=0.0) or 1.0
+    largest, squares, exact_squares, count = 0.0, 0.0, 0.0, 0
+    for got, piece in pieces(answer, exact):
+        wanted = _exactly(piece)
+        chosen = counted(wanted)
+        error = torch.where(chosen, _exactly(got) - known(wanted), 0.0)
+        largest = max(largest, float(error.nan_to_num(_LARGEST**0.25).abs().max()))
+        squares += float((error / unit).nan_to_num(_LARGEST**0.25).square().sum())
+        exact_squares += float((known(wanted) / unit).square().sum())
+        count += int(torch.count_nonzero(chosen))
+    return _Gap(largest, squares, exact_squares, unit, count)

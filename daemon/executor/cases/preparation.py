@@ -1,0 +1,329 @@
+"""From sources to kernels that stand ready in their cells: built, started, loaded, constructed, with equal weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.config import Settings
+from daemon.contract import CompareRequest, IOContract
+from daemon.evaluation import Failure
+from daemon.executor.artifacts.build import Artifact, described
+from daemon.executor.artifacts.builds import Builds
+from daemon.executor.artifacts.bundle import Request, kernel_of, memfd
+from daemon.executor.catalog import BackendSpec
+from daemon.executor.cells.capture import printable
+from daemon.executor.cells.conversation import Cell
+from daemon.executor.cells.endings import CellFailed, TimeLimit
+from daemon.executor.cells.patience import Patience
+from daemon.executor.cells.spares import CellSource
+from daemon.executor.content.exports import Export, StagingBuffer
+from daemon.executor.content.inputs import Secret
+from daemon.executor.content.memory import SharedMemory
+from daemon.executor.content.wiring import CannotWire
+from daemon.executor.host.devices import Device
+from daemon.executor.shared.protocol import Message
+from daemon.executor.timing.conditions import Conditions
+from daemon.executor.timing.cores import Lane
+from daemon.executor.timing.stages import Stages
+from daemon.executor.tools.ceilings import Ceilings
+from daemon.executor.tools.toolbox import Toolbox
+from daemon.verdict import Phase, Side, Verdict
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the
+    kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
+    is asked for). `refill` has cells started for the next case, without waiting for them; as long as `still` lasts
+    nothing but the case's own cells is at work; `lane` is where timed rounds run. `later` takes what a case need not
+    wait for (None where nothing takes long enough for it), `finish` does what the case before has left."""
+
+    settings: Settings
+    cells: Mapping[Side, CellSource]
+    builds: Builds
+    null: Callable[[], Cell]
+    backends: Mapping[str, BackendSpec]
+    device: Device
+    conditions: Conditions
+    tools: Toolbox
+    ceilings: Callable[[], Ceilings | None]
+    refill: Callable[[], None]
+    still: Callable[[], AbstractContextManager[None]]
+    finish: Callable[[], None]
+    later: Callable[[Callable[[], None]], None] | None
+    lane: Lane | None
+
+    @property
+    def tensor_bytes(self) -> int:
+        """The most the tensors of one kernel may take here: what the settings say, on a GPU at least a third of it."""
+        return max(self.settings.limits.tensor_bytes, self.device.memory_bytes // 3)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a cell says its kernel has. A cell may say anything: whatever is not of the right type counts as unsaid."""
+
+    makes_inputs: bool
+    guesses_inputs: bool
+    makes_init_inputs: bool
+    constructs: bool
+    parameters: list[str] | None
+    notes: list[str]
+
+    @classmethod
+    def of(cls, answer: Message) -> Loaded:
+        notes, names = answer.get("notes"), answer.get("parameters")
+        # No two parameters of a function have one name.
+        known = isinstance(names, list) and all(isinstance(n, str) for n in names) and len(set(names)) == len(names)
+        return cls(
+            makes_inputs=answer.get("makes_inputs") is True,
+            guesses_inputs=answer.get("guesses_inputs") is True,
+            makes_init_inputs=answer.get("makes_init_inputs") is True,
+            constructs=answer.get("constructs") is True,
+            parameters=names if known else None,
+            notes=[printable(str(note)[:500]) for note in notes[:20]] if isinstance(notes, list) else [],
+        )
+
+
+class Preparation:
+    """The cells of one case and what is in them. `prepare`, `load` in this order, then `close`.
+
+    All raise `CellFailed` for what a kernel did and `HarnessError` when no cell can be had.
+    """
+
+    def __init__(self, bench: Bench, request: Request, bundle_dir: Path, secret: Secret, stages: Stages) -> None:
+        self._stages = stages
+        self._bench = bench
+        self._request = request
+        self._bundle_dir = bundle_dir
+        self._secret = secret
+        self._buffers: dict[Cell, StagingBuffer] = {}
+        self._deadline = 0.0
+        self.cells: dict[Side, Cell] = {}
+        self.loaded: dict[Side, Loaded] = {}
+        self.artifacts: dict[Side, Artifact] = {}
+        self.compile_ms = 0.0
+        self.notes: list[str] = []
+        self.own_weights = ""
+        self._constant_weights: dict[str, bytes] = {}
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The reference first: when it fails, the candidate is not to blame, whatever it would have done."""
+        compare = isinstance(self._request, CompareRequest)
+        return (Side.REFERENCE, Side.CANDIDATE) if compare else (Side.CANDIDATE,)
+
+    def backend(self, side: Side) -> BackendSpec:
+        """What is known of the kernel type of one side."""
+        return self._bench.backends[kernel_of(self._request, side).kernel_type]
+
+    def io(self, side: Side) -> IOContract | None:
+        """The contract of one side's arguments; None where it has none, or the side is not there."""
+        return kernel_of(self._request, side).io if side in self.sides else None
+
+    def patience(self, side: Side) -> Patience:
+        """How long to wait for calls of one side."""
+        return Patience.of(self._bench.settings.deadlines, self._bench.device.kind, side)
+
+    def prepare(self) -> None:
+        """Cells that stand ready, and what has to be compiled for them: the one goes on beside the other."""
+        with self._stages.stage("start"):
+            if self._can_run():
+                self._start()
+        with self._stages.stage("build"):
+            self._build()
+        with self._stages.stage("start"):
+            for cell in self.cells.values():
+                cell.greet()
+
+    def _can_run(self) -> bool:
+        return all(self._bench.device.kind in self.backend(side).devices for side in self.sides)
+
+    def _build(self) -> None:
+        """Compile what has to be compiled, in cells without a device."""
+        for side in self.sides:
+            if self._bench.builds.are_needed(self._request, side):
+                self.artifacts[side] = self._bench.builds.artifact(self._request, side, self._bundle_dir)
+                self.compile_ms += self.artifacts[side].build_ms if side is Side.CANDIDATE else 0.0
+                self._require_taken(side)
+        for side in self.sides:
+            if self._bench.device.kind not in self.backend(side).devices:
+                kind = kernel_of(self._request, side).kernel_type
+                done = "compiled, not run" if side in self.artifacts else "not run"
+                raise self._unsupported(side, f"{done}: a {kind} kernel needs a GPU, this host judges on the CPU")
+
+    def _unsupported(self, side: Side, message: str) -> CellFailed:
+        return CellFailed(Verdict.UNSUPPORTED, Failure(phase=Phase.BUILD, side=side, message=message))
+
+    def _require_taken(self, side: Side) -> None:
+        """Raises `CellFailed` where the compiler did not take the sources, now or before."""
+        artifact = self.artifacts[side]
+        if artifact.refusal is not None:
+            if artifact.cached:
+                self.notes.append(f"{side}: not compiled again, this is what the compiler said of these very sources")
+            raise CellFailed(Verdict.COMPILE_ERROR, artifact.refusal.model_copy(update={"side": side}))
+
+    def _start(self) -> None:
+        """Both cells at once: they import torch side by side. An evaluate that makes its own inputs gets a twin to
+        make them."""
+        sides = list(self.sides)
+        kernel = kernel_of(self._request, Side.CANDIDATE)
+        if isinstance(self._request, CompareRequest) or kernel.io is None:
+            sides = [Side.REFERENCE, Side.CANDIDATE]
+        for side in sides:
+            self.cells[side] = self._bench.cells[side].start(side)
+        if not isinstance(self._request, CompareRequest) and Side.REFERENCE in self.cells:
+            self.cells[Side.REFERENCE].side = Side.CANDIDATE  # the twin runs the candidate's own source
+
+    def load(self, deadline: float) -> None:
+        """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic)."""
+        self._deadline = deadline
+        self._bench.refill()
+        for side, cell in self.cells.items():
+            cell.time_limit = TimeLimit(self._request.timeout, "`timeout` in the contract")
+            self._load_one(side)
+        seed = self._secret.seed("init")
+        init: Export | None = None
+        for side, cell in self.cells.items():
+            message: Message = {"type": "construct", "seed": seed, "init": None, "tensors": []}
+            given: SharedMemory | None = None
+            if init is not None:
+                message |= {"init": init.node, **init.as_message()}
+                given = init.fetch(self._deadline)
+                message["memory"] = given.as_message()
+            try:
+                fds = given.fds if given is not None else ()
+                cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline, fds=fds)
+            finally:
+                if given is not None:
+                    given.close()
+            compare = isinstance(self._request, CompareRequest)  # a twin makes the same of the same seed
+            if compare and side is Side.REFERENCE and self.loaded[side].makes_init_inputs:
+                init = self._init_inputs(cell, seed)
+        self._share_state()
+
+    def _init_inputs(self, cell: Cell, seed: int) -> Export | None:
+        """The reference's constructor arguments, which the candidate's constructor gets too; None where they cannot be
+        handed to another process and the candidate's source makes its own. Raises `CannotWire` where it makes none: the
+        reference may be as right as can be, so it is not blamed."""
+        init = self.export(cell, "init", Phase.LOAD)
+        try:
+            init.describe(seed, self._deadline)
+        except CannotWire as problem:
+            if not self.loaded[Side.CANDIDATE].makes_init_inputs:
+                message = f"of the reference, {problem}; or give the custom source a get_init_inputs() of its own"
+                raise CannotWire(message) from problem
+            self.notes.append(f"the custom kernel is constructed with its own; of the reference, {problem}")
+            return None
+        return init
+
+    def _load_one(self, role: Side) -> None:
+        side = role if isinstance(self._request, CompareRequest) else Side.CANDIDATE
+        files, message = self._bench.builds.sources(self._request, side, self._bundle_dir)
+        artifact = self.artifacts.get(side)
+        start = time.perf_counter()
+        built = artifact.data if artifact is not None else b""
+        with files.as_memfd() as sources, memfd([built]) as packed:
+            order: Message = message | {"type": "load", "artifact_bytes": len(built)}
+            fds = (sources, packed)
+            answer = self.cells[role].request(order, "loaded", phase=Phase.LOAD, deadline=self._deadline, fds=fds)
+        self.loaded[role] = Loaded.of(answer)
+        if role is Side.CANDIDATE:
+            self.compile_ms += (time.perf_counter() - start) * 1e3
+            self.notes += self.loaded[role].notes
+
+    def _share_state(self) -> None:
+        """The reference's weights into the candidate's module, where names and shapes match."""
+        if not isinstance(self._request, CompareRequest) or not self.loaded[Side.REFERENCE].constructs:
+            return
+        if not self.loaded[Side.CANDIDATE].constructs:
+            return
+        state = self.export(self.cells[Side.REFERENCE], "state", Phase.LOAD)
+        state.describe(0, self._deadline)
+        if not state.shapes:
+            return
+        memory = state.fetch(self._deadline)
+        try:
+            self._constant_weights = state.constant(memory)
+            answer = self.cells[Side.CANDIDATE].request(
+                {"type": "adopt", "tree": state.node, "memory": memory.as_message(), **state.as_message()},
+                "adopted",
+                phase=Phase.LOAD,
+                deadline=self._deadline,
+                fds=memory.fds,
+            )
+        finally:
+            memory.close()
+        theirs, own = (_names(answer.get(key)) for key in ("theirs", "own"))
+        if theirs and (own or not answer.get("copied")):
+            self.own_weights = (
+                f"weights of the reference without a counterpart of the same name and shape: {', '.join(theirs)}; "
+                f"of the custom module: {', '.join(own) or 'none'}"
+            )
+            self.notes.append(self.own_weights)
+
+    def unvaried_weights(self, deadline: float) -> list[str]:
+        """The reference's weights that have one value only and that calls have left as they were: no other values will
+        ever tell whether they matter. What a call changes, a running mean say, is none."""
+        if not (before := self._constant_weights):
+            return []
+        state = self.export(self.cells[Side.REFERENCE], "state", Phase.CHECK, only=tuple(before))
+        state.describe(0, deadline)
+        if state.shapes:
+            memory = state.fetch(deadline)
+            try:
+                now = state.constant(memory)
+            finally:
+                memory.close()
+            before = {name: value for name, value in before.items() if now.get(name) == value}
+        return _names(list(before))
+
+    def export(self, cell: Cell, what: str, phase: Phase, *, only: Sequence[str] | None = None) -> Export:
+        """Tensors out of `cell`, by memory that is closed with the case. `only`: of the state, those of these names."""
+        device = self._bench.device.kind
+        limit_bytes = self._bench.tensor_bytes
+        if device == "cpu":
+            # An expanded tensor costs the cell nothing; what it could have written fits its memory.
+            limit_bytes = min(limit_bytes, self._bench.settings.sandbox.memory_bytes)
+        buffer = self._buffers.setdefault(cell, StagingBuffer(cell, device))
+        return Export(buffer, what, limit_bytes, phase, only=only)
+
+    def report(self) -> dict[str, Any]:
+        """What is known of the candidate's build, and of its kernel now that it has been called: the tuned config."""
+        artifact = self.artifacts.get(Side.CANDIDATE)
+        own = {"cached": artifact.cached, "build_ms": round(artifact.build_ms, 1)} if artifact else {}
+        known = {**(artifact.describe if artifact else {}), **own}
+        known.pop("precompiled_header_wanted", None)
+        cell = self.cells.get(Side.CANDIDATE)
+        if cell is None or cell.ended is not None or Side.CANDIDATE not in self.loaded:
+            return known
+        answer = cell.request({"type": "report"}, "reported", phase=Phase.CHECK, deadline=self._deadline)
+        cell.freeze()
+        return known | described(answer)
+
+    def strike(self) -> None:
+        """Send the cells what kills them."""
+        for cell in self.cells.values():
+            cell.strike()
+
+    def kill(self) -> None:
+        """Kill the cells, all at once. Idempotent."""
+        self.strike()
+        for cell in self.cells.values():
+            cell.kill()
+
+    def close(self) -> None:
+        """Kill the cells and let go of shared memory. Idempotent."""
+        self.kill()
+        for buffer in self._buffers.values():
+            buffer.close()
+
+
+def _names(said: Any) -> list[str]:
+    """The first names of tensors as a cell gave them, fit to be shown."""
+    return [printable(str(name)[:200]) for name in said[:20]] if isinstance(said, list) else []

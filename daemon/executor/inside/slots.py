@@ -1,0 +1,340 @@
+"""The cell's view of the arena: for every slot, the arguments of one call and the places its outputs go. Untrusted
+side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, cached_property
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+
+from daemon.executor.inside.leaves import leaf_of_answer
+from daemon.executor.inside.mapping import Apart, Mapping
+from daemon.executor.shared import tree
+from daemon.executor.shared.protocol import Message
+from daemon.executor.source import KernelFault
+
+Work = Callable[[list[int]], None]  # what is done to slots, in order
+_WARM_UP_WORDS = 1024
+_ZEROS: WeakValueDictionary[Any, torch.Tensor] = WeakValueDictionary()
+
+
+class Slots:
+    """Tensors over shared memory, and the calls on them: one by one, or captured as a CUDA graph and launched at once.
+
+    `message`: `slots`, `stride`, `fields` (dtype, shape, offset inside the slot), `args` (a tree over fields),
+    `outputs` (fields that a returned value is copied into, in leaf order), `returns` (whether the answer is the
+    return value), `structure` (the expected nesting), `blank` (fields that hold nothing until they are written),
+    `names` (what each output is called), `output_args` (fields that are the answer where nothing is returned).
+    """
+
+    def __init__(self, memory: Mapping | Apart, message: Message) -> None:
+        self._memory = memory
+        self._message = message
+        self._returns: bool = message["returns"]
+        self._args: list[list[Any]] = []
+        self._nesting: list[Any] = []  # the same in lists and dicts that no kernel sees
+        self._meddles: bool | None = None  # with its arguments' gradients, shapes, lists: known after the first calls
+        self._fields: list[list[torch.Tensor]] = []
+        self._given: list[list[torch.Tensor]] = []  # what fields are made of, and no kernel sees
+        self._outputs: list[list[torch.Tensor]] = []
+        self._blank: list[list[torch.Tensor]] = []
+        for slot in range(message["slots"]):
+            origin = slot * message["stride"]
+            self._given.append([self._tensor(field, origin) for field in message["fields"]])
+            for known in (self._fields, self._args, self._nesting, self._outputs, self._blank):
+                known.append([])
+            self._lay_out(slot)
+        self._scratch = _scratch(memory.device)
+        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._events: tuple[Any, Any] | None = None
+        if memory.device == "cuda":
+            self._events = (_event(), _event())
+
+    def _tensor(self, field: dict[str, Any], origin: int) -> torch.Tensor:
+        return self._memory.tensor(getattr(torch, field["dtype"]), field["shape"], origin + field["offset"])
+
+    def calls(self, call: Callable[..., Any]) -> Work:
+        """`call` on every slot of an order, answers stored in the slots."""
+        return lambda order: self._call_all(call, order, stored=self._returns)
+
+    def null(self, kind: str, cycles: int) -> Work:
+        """What the null candidate does where calls would be (`side.NullKernel`). `cycles`: of a GPU's clock."""
+        if kind == "work":
+            return lambda order: self._look_busy(order, cycles)
+        if kind == "touch":
+            return lambda order: self._call_all(lambda *_: self._scratch.add_(0), order, stored=False)
+        if kind == "copy":
+            self._zeros  # noqa: B018 - made now, in no round
+            return lambda order: self._call_all(lambda *_: self._zeros, order, stored=True)
+        return self._look_around
+
+    def _look_around(self, order: list[int]) -> None:
+        """The bare loop; and one launch, where there is a GPU: what turns to another process's kernels takes a while,
+        and every kernel's round has that in it."""
+        self._call_all(lambda *_: None, order, stored=False)
+        if self._events is not None:
+            self._scratch.add_(0)
+
+    @cached_property
+    def _zeros(self) -> Any:
+        """An answer of the right nesting. Kept: a captured graph goes on copying it."""
+        return _filled(self._message["structure"], iter([_zeros_like(output) for output in self._outputs[0]]))
+
+    def _look_busy(self, order: list[int], cycles: int) -> None:
+        for slot in order:
+            for output in self._blank[slot]:
+                output.zero_()
+        torch.cuda._sleep(cycles)  # type: ignore[no-untyped-call]
+
+    def answer(self, call: Callable[..., Any], *, exact: bool = False) -> tuple[Any, bool]:
+        """Call on the first slot's inputs, `exact`: as float64. The return value and True, or the output arguments and
+        False where it returned None."""
+        wide = [_in_double(field) for field in self._fields[0]] if exact else None
+        args = self._args[0] if wide is None else tree.decode(self._message["args"], wide.__getitem__)
+        value = call(*args)
+        self._restore([0])
+        if value is None and self._message["output_args"]:
+            fields = self._fields[0] if wide is None else wide
+            return tuple(fields[index] for index in self._message["output_args"]), False
+        return value, True
+
+    def run(self, work: Work, order: list[int], launched: Callable[[], None] | None = None) -> float | None:
+        """`work` on the slots of `order`, the device idle again. This is what is timed. Returns what this process's own
+        clock says, seconds. `launched` is called when all that is left is to wait for the device."""
+        return self._to_the_end(lambda: work(order), launched)
+
+    def _call_all(self, call: Callable[..., Any], order: list[int], *, stored: bool) -> None:
+        for slot in order:
+            value = call(*self._args[slot])
+            if stored:
+                self._store(value, slot)
+        self._restore(order)
+
+    def _restore(self, order: list[int]) -> None:
+        """Arguments as they came, for the next call on the same slots: a kernel that asks for the gradient of one must
+        not find it there and add to it, one that turns or unsqueezes one in place not do so once more, and one that
+        empties a list find it full. A kernel whose first calls leave them alone is not looked after any more."""
+        if self._meddles is False or not order:
+            return
+        changed = [slot for slot in order if self._is_touched(slot)]
+        for slot in changed:
+            self._lay_out(slot)
+        self._meddles = self._meddles or bool(changed)
+
+    def _is_touched(self, slot: int) -> bool:
+        if any(map(_is_changed, self._fields[slot], self._given[slot])):
+            return True
+        return not _holds_the_same(self._args[slot], self._nesting[slot])
+
+    def _lay_out(self, slot: int) -> None:
+        """New tensors over the memory of a slot, and the arguments made of them. Who has an old one keeps it as it is:
+        it may be the answer."""
+        fields = self._fields[slot] = [given.detach() for given in self._given[slot]]
+        self._args[slot] = tree.decode(self._message["args"], fields.__getitem__)
+        self._nesting[slot] = _nested_anew(self._args[slot])
+        self._outputs[slot] = [fields[index] for index in self._message["outputs"]]
+        self._blank[slot] = [fields[index] for index in self._message["blank"]]
+
+    def _to_the_end(self, work: Callable[[], None], launched: Callable[[], None] | None = None) -> float | None:
+        """Do it and wait for it. Seconds by CUDA events on a GPU: None where the kernel left no use for them."""
+        if self._events is None:
+            start = time.perf_counter()
+            work()
+            return time.perf_counter() - start
+        first, last = self._events
+        first.record()
+        work()
+        last.record()
+        if launched is not None:
+            launched()
+        last.synchronize()  # a device-wide wait would also wait for what somebody has put elsewhere, and launches still
+        try:
+            return float(first.elapsed_time(last)) / 1e3
+        except (RuntimeError, TypeError, ValueError):
+            return None
+
+    def capture(self, work: Work, order: list[int], stream: Any, number: int) -> None:
+        """Record `work` as the CUDA graph `number`; nothing runs. Raises whatever makes that impossible."""
+        graph = torch.cuda.CUDAGraph()
+        # Graphs never run at the same time and hand nothing on: what one needs for a while, the next one may use.
+        pool = next(iter(self._graphs.values())).pool() if self._graphs else None
+        if pool is None:  # what is cached outside of one cannot be used in it
+            torch.cuda.empty_cache()
+        try:
+            with _recorded(graph, pool, stream):
+                # A graph without any node cannot be launched: the null candidate's, an empty batch's.
+                _launch_something(self._scratch)
+                work(order)
+        except BaseException:
+            self._draw_without_a_graph_again()
+            raise
+        self._graphs[number] = graph
+
+    def _draw_without_a_graph_again(self) -> None:
+        """A capture that does not come to its end leaves torch's generators (2.11's) as they are during one: whoever
+        draws is told "Offset increment outside graph capture". One that does ends that."""
+        with suppress(RuntimeError), _recorded(torch.cuda.CUDAGraph(), None, None):
+            _launch_something(self._scratch)
+
+    def replay(self, number: int) -> float | None:
+        """Launch what was captured and wait for it: as `run`."""
+        if number not in self._graphs:
+            raise KernelFault("harness_error", "no graph was captured")
+        return self._to_the_end(self._graphs[number].replay)
+
+    def forget(self) -> None:
+        """Let go of the graphs and of every tensor over the memory."""
+        self._graphs = {}
+        self.__dict__.pop("_zeros", None)
+        self._args, self._nesting, self._fields, self._given, self._outputs, self._blank = [], [], [], [], [], []
+
+    def _store(self, value: Any, slot: int) -> None:
+        outputs = self._outputs[slot]
+        if type(value) is torch.Tensor and self._message["structure"] == "*" and _same(value, outputs[0]):
+            outputs[0].copy_(value)
+            return
+        found = self._leaves(value)
+        for target, leaf, name in zip(outputs, found, self._message["names"], strict=True):
+            _require_same(target, leaf, name)
+            target.copy_(leaf)
+
+    def _leaves(self, value: Any) -> list[torch.Tensor]:
+        """The answer's tensors in order, its nesting checked against the expected one."""
+        found: list[torch.Tensor] = []
+
+        def leaf(item: Any) -> tree.Node | None:
+            if (tensor := leaf_of_answer(item)) is None:
+                return None
+            found.append(tensor)
+            return {"t": len(found) - 1}
+
+        try:
+            node = tree.encode(value, leaf, named=False)
+        except tree.Incomparable as problem:
+            raise KernelFault("wrong_answer", f"the answer cannot be compared: {problem}") from problem
+        if tree.shape_of(node) != self._message["structure"]:
+            raise KernelFault(
+                "wrong_answer",
+                f"the answer is nested differently: expected {tree.in_words(self._message['structure'])}, "
+                f"got {tree.in_words(tree.shape_of(node))}",
+            )
+        return found
+
+
+@contextmanager
+def _recorded(graph: torch.cuda.CUDAGraph, pool: Any, stream: Any) -> Iterator[None]:
+    """As `torch.cuda.graph`, which also gives all cached memory back to the device, every time: a millisecond and more,
+    and as much again for whoever allocates next."""
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream or _capture_stream()):
+        graph.capture_begin(pool, capture_error_mode="thread_local")
+        try:
+            yield
+        finally:
+            graph.capture_end()
+
+
+def warm_up(*, as_reference: bool) -> None:
+    """Everything that is done around calls on a GPU, once, before there is a kernel: what a process uses for the first
+    time has to be loaded, some 35 ms for each of torch's kernels, so that this makes do with one. `as_reference`: and
+    what else a reference is asked for, random inputs and calls in float64."""
+    if as_reference:
+        _in_double(torch.randn(_WARM_UP_WORDS, device="cuda"))
+    scratch, other = _scratch("cuda"), _scratch("cuda")
+    graph, first, last = torch.cuda.CUDAGraph(), _event(), _event()
+    with _recorded(graph, None, None):
+        _launch_something(scratch)
+        other.copy_(scratch)
+    first.record()
+    graph.replay()
+    last.record()
+    torch.cuda.synchronize()
+    first.elapsed_time(last)
+
+
+@cache
+def _capture_stream() -> Any:
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+
+def _zeros_like(output: torch.Tensor) -> torch.Tensor:
+    """The zeros of another arena, where it has some of this kind: answers may be as large as fit the device twice."""
+    kind = (output.shape, output.dtype, output.device)
+    if (zeros := _ZEROS.get(kind)) is None:
+        zeros = _ZEROS[kind] = torch.zeros_like(output)
+    return zeros
+
+
+def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:
+    if isinstance(structure, dict):
+        return dict(zip(structure["keys"], [_filled(item, ready) for item in structure["items"]], strict=True))
+    if isinstance(structure, list):
+        return [_filled(item, ready) for item in structure]
+    return None if structure is None else next(ready)
+
+
+def _is_changed(field: torch.Tensor, given: torch.Tensor) -> bool:
+    """Whether a kernel has asked for a gradient of it, or turned, resized or moved it. A gradient that nobody asks for
+    any more stays, and the next one is added to it."""
+    if field.requires_grad or field.grad is not None:
+        return True
+    if field.shape != given.shape or field.stride() != given.stride():
+        return True
+    return bool(given.numel()) and field.data_ptr() != given.data_ptr()
+
+
+def _nested_anew(value: Any) -> Any:
+    """The same objects in other lists and dicts."""
+    if isinstance(value, dict):
+        return {key: _nested_anew(item) for key, item in value.items()}
+    return type(value)(map(_nested_anew, value)) if isinstance(value, list | tuple) else value
+
+
+def _holds_the_same(value: Any, other: Any) -> bool:
+    """Whether two nestings hold the very same objects."""
+    if isinstance(other, dict):
+        is_alike = isinstance(value, dict) and list(value) == list(other)
+        return is_alike and all(map(_holds_the_same, value.values(), other.values()))
+    if isinstance(other, list | tuple):
+        is_alike = type(value) is type(other) and len(value) == len(other)
+        return is_alike and all(map(_holds_the_same, value, other))
+    return value is other
+
+
+def _same(value: torch.Tensor, target: torch.Tensor) -> bool:
+    return value.shape == target.shape and value.dtype == target.dtype and value.layout is torch.strided
+
+
+def _require_same(target: torch.Tensor, leaf: torch.Tensor, name: str) -> None:
+    if leaf.shape != target.shape:
+        shapes = f"expected {tuple(target.shape)}, got {tuple(leaf.shape)}"
+        hint = "the first call answered in the other one, and only one shape can be judged: pad it"
+        raise KernelFault("wrong_answer", f"shape of {name}: {shapes}; {hint}")
+    if leaf.dtype != target.dtype:
+        expected, got = (str(dtype).removeprefix("torch.") for dtype in (target.dtype, leaf.dtype))
+        raise KernelFault("wrong_answer", f"dtype of {name}: expected {expected}, got {got}")
+
+
+def _in_double(tensor: torch.Tensor) -> torch.Tensor:
+    """A float tensor as float64, a complex one as complex128."""
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.double() if tensor.dtype.is_floating_point else tensor
+
+
+def _scratch(device: str) -> torch.Tensor:
+    return torch.zeros(1, device=device)
+
+
+def _launch_something(scratch: torch.Tensor) -> None:
+    """A small kernel that every cell has loaded: the one that made `scratch`."""
+    scratch.fill_(0)
+
+
+def _event() -> Any:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

@@ -1,0 +1,422 @@
+"""The bundle inside its cell: unpack, build, load, construct, exchange tensors, run over the arena's slots. Untrusted
+side."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import platform
+import random
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from daemon.executor.inside import advice, module_state, packing, preloading
+from daemon.executor.inside.attachments import Attachments
+from daemon.executor.inside.exchange import Exchange, settle
+from daemon.executor.inside.slots import Slots, Work, warm_up
+from daemon.executor.inside.unlike import first_difference
+from daemon.executor.shared import tree
+from daemon.executor.shared.protocol import Message, unpacked
+from daemon.executor.source import Kernel, KernelFault, Source, fault_from
+
+_TAKEN_FROM = {
+    "inputs": "in what get_inputs() returned",
+    "init": "in what get_init_inputs() returned",
+    "state": "in the module's state",
+    "outputs": "in what the call returned",
+    "exact": "in what the call returned",
+}
+_MADE_BY = {"inputs": "get_inputs()", "init": "get_init_inputs()"}
+_ROOT = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
+
+
+class Workload:
+    """State of one cell between messages. `folder` is where the bundle's files lie."""
+
+    def __init__(
+        self,
+        *,
+        threads: int,
+        backend_paths: list[Path],
+        device: str,
+        tell: Callable[[Message], None],
+        as_reference: bool = False,
+        under_tool: bool = False,
+    ) -> None:
+        """`tell` sends the judge a word ahead of the answer. `as_reference`: see `warm_up`."""
+        self._tell = tell
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
+        self._backend_paths = backend_paths
+        self._device = device
+        self._under_tool = under_tool
+        if device != "cpu":  # starting the device is not the kernel's time, nor a tool's business
+            torch.zeros(1, device=device) if under_tool else warm_up(as_reference=as_reference)
+        self._exchange = Exchange(device, under_tool=under_tool)
+        self.folder = _ROOT / "bundle"
+        self._source: Source | None = None
+        self._backend: ModuleType | None = None
+        self._kernel: Kernel | None = None
+        self._instance: Any = None
+        self._attachments = Attachments()
+        self._returned = True
+        self._described: dict[str, tuple[tree.Node, list[Message]]] = {}
+        self._preloading = preloading.steps(device)
+
+    @staticmethod
+    @cache
+    def versions() -> dict[str, str | None]:
+        """What runs here, for the result's `environment`. Looked up in files: once, before cells are forked."""
+        triton = importlib.util.find_spec("triton")
+        return {
+            "torch": torch.__version__,
+            "triton": importlib.metadata.version("triton") if triton else None,
+            "python": platform.python_version(),
+        }
+
+    def handle(self, message: Message, fds: list[int]) -> Message:
+        """Answer one message. Raises `KernelFault` for what the bundle did wrong."""
+        handler: Callable[[Message, list[int]], Message] = getattr(self, f"_on_{message['type']}")
+        return handler(message, fds)
+
+    def _on_preload(self, _message: Message, _fds: list[int]) -> Message:
+        """One step more of what can be loaded before there is a kernel; `left` False: that was all."""
+        return {"type": "preloaded", "left": next(self._preloading, self) is None}
+
+    # -- sources ------------------------------------------------------------------------------------------------
+
+    def _unpack(self, message: Message, fds: list[int]) -> Source:
+        packing.write_files(self.folder, message["files"], fds[0])
+        os.chdir(self.folder)
+        artifacts = _ROOT / "artifacts"
+        if message.get("artifact_bytes"):
+            packing.unpack(artifacts, fds[1], message["artifact_bytes"])
+        self._backend = _backend(message["kernel_type"], self._backend_paths)
+        _set_precision(message["matmul_precision"])
+        self._source = Source(
+            path=self.folder / message["source_file"],
+            folder=self.folder,
+            artifacts=artifacts,
+            side=message["side"],
+            device=message["device"],
+            architecture=message["architecture"],
+            metadata=message["metadata"],
+            args=tuple(message["args"]),
+            launch=message["launch"],
+            requires=message["requires"],
+        )
+        return self._source
+
+    def _on_build(self, message: Message, fds: list[int]) -> Message:
+        """Compile, then hand back what was built as a tar in the memfd `fds[1]` (as large as `capacity`)."""
+        source = self._unpack(message, fds)
+        assert self._backend is not None
+        described = _compiled(self._backend.build, source) or {}
+        packed = packing.packed(source.artifacts)
+        if len(packed) > message["capacity"]:
+            raise KernelFault("compile_error", f"the build left {len(packed)} bytes; {message['capacity']} are allowed")
+        os.pwrite(fds[1], packed, 0)
+        return {"type": "built", "artifact_bytes": len(packed), "describe": described}
+
+    @staticmethod
+    def _on_precompile(message: Message, fds: list[int]) -> Message:
+        """Make torch's precompiled header, in a cell that never gets a bundle: the header into `fds[0]`, what it was
+        made from into `fds[1]`."""
+        from daemon.executor.backends import _torch_header
+
+        _torch_header.precompile(
+            message["text"], message["level"], with_cuda=message["with_cuda"], header_fd=fds[0], manifest_fd=fds[1]
+        )
+        return {"type": "precompiled"}
+
+    def _on_load(self, message: Message, fds: list[int]) -> Message:
+        source = self._unpack(message, fds)
+        assert self._backend is not None
+        self._kernel = _compiled(self._backend.load, source)
+        shutil.rmtree(source.artifacts, ignore_errors=True)
+        return {
+            "type": "loaded",
+            "makes_inputs": self._kernel.make_inputs is not None,
+            "guesses_inputs": self._kernel.guesses_inputs,
+            "parameters": self._kernel.parameters,
+            "makes_init_inputs": self._kernel.make_init_inputs is not None,
+            "constructs": self._kernel.construct is not None,
+            "describe": self._kernel.describe,
+            "notes": self._kernel.notes,
+        }
+
+    def _on_construct(self, message: Message, fds: list[int]) -> Message:
+        """Make the module, seeded; `init` is a tree of constructor arguments or None for the source's own."""
+        kernel = self._loaded()
+        if kernel.construct is None:
+            return {"type": "constructed"}
+        if message["init"] is not None:
+            given = tree.decode(message["init"], self._exchange.take_in(message, fds).__getitem__)
+        else:
+            given = self._init_inputs(message["seed"])
+        _seed(message["seed"])
+        args, kwargs = ([], given) if isinstance(given, dict) else (list(given), {})
+        with self._on_device():
+            self._instance = kernel.construct(args, kwargs)
+        if self._device != "cpu" and isinstance(self._instance, torch.nn.Module):
+            self._instance.to(self._device)
+        return {"type": "constructed"}
+
+    def _init_inputs(self, seed: int) -> Any:
+        make = self._loaded().make_init_inputs
+        _seed(seed)
+        with self._on_device():
+            made = make() if make else []
+        if not isinstance(made, list | tuple | dict):
+            kind = type(made).__name__
+            raise KernelFault("runtime_error", f"get_init_inputs() returned {kind}: return a list of the arguments")
+        return made
+
+    def _on_device(self) -> AbstractContextManager[Any]:
+        """New tensors of the source on the GPU, where there is one: drawing gigabytes on a CPU takes seconds."""
+        return nullcontext() if self._device == "cpu" else torch.device(self._device)
+
+    def _loaded(self) -> Kernel:
+        if self._kernel is None:
+            raise KernelFault("harness_error", "no kernel is loaded")
+        return self._kernel
+
+    # -- tensors out and in -------------------------------------------------------------------------------------
+
+    def _on_export(self, message: Message, _fds: list[int]) -> Message:
+        """Describe inputs, init inputs, state or one call's outputs, exact or not; `write` then copies the tensors
+        out. `announce`: say when all there is to do is launched, and wait for the device then. An answer may be
+        computed as late as it is looked at."""
+        what = message["what"]
+        value = getattr(self, f"_export_{what}")(message)
+        try:
+            node, shapes = self._described[what] = self._describe(value, what)
+        except KernelFault as fault:
+            if what != "init":
+                raise
+            return {"type": "exported", "refused": fault.message}  # the judge knows another way
+        if message["announce"]:
+            self._announce()
+            self._guarded(lambda: settle(self._device), "in the call")
+        return {"type": "exported", "tree": node, "tensors": shapes, "returned": self._returned}
+
+    def _describe(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
+        is_answer = what in ("outputs", "exact")
+        try:
+            described: tuple[tree.Node, list[Message]] = self._guarded(
+                lambda: self._exchange.describe(value, as_answer=is_answer), _TAKEN_FROM[what]
+            )
+        except tree.Incomparable as problem:
+            verdict = "wrong_answer" if is_answer else "runtime_error"
+            raise KernelFault(verdict, f"{_MADE_BY.get(what, what)}: {problem}") from problem
+        return described
+
+    def _on_produce(self, message: Message, fds: list[int]) -> Message:
+        """get_inputs() once per seed, all sets one after the other in the memory, each as it was described before."""
+        with self._exchange.mapped(message["memory"], fds) as memory:
+            offset = 0
+            for seed in message["seeds"]:
+                found = self._describe(self._export_inputs({"seed": seed}), "inputs")
+                if found != self._described["inputs"]:
+                    return {
+                        "type": "produced",
+                        "same": False,
+                        "where": first_difference(self._described["inputs"], found),
+                    }
+                offset = self._exchange.write(memory, offset)
+        return {"type": "produced", "same": True}
+
+    def _export_inputs(self, message: Message) -> Any:
+        make = self._loaded().make_inputs
+        if make is None:
+            raise KernelFault("runtime_error", "the source has no get_inputs() and the contract has no io")
+        _seed(message["seed"])
+        with self._on_device():
+            return self._guarded(make, "in get_inputs()")
+
+    def _export_init(self, message: Message) -> Any:
+        return self._init_inputs(message["seed"])
+
+    def _export_state(self, message: Message) -> Any:
+        return module_state.shareable_state(self._instance, message["only"])
+
+    def _export_outputs(self, message: Message) -> Any:
+        """One call on slot 0's inputs, to learn what comes back."""
+        slots = self._attachments.slots()
+        _seed(message["seed"])
+        try:
+            value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call), "in the call")
+        except KernelFault as fault:
+            fault.message += self._one_dict(fault.__cause__)
+            raise
+        return value
+
+    def _one_dict(self, error: BaseException | None) -> str:
+        """That a dict was one argument, where whoever wrote the source seems to have meant one for each of its keys."""
+        node, _ = self._described.get("inputs", ({}, []))
+        wanted = self._loaded().parameters
+        if not isinstance(error, TypeError) or "d" not in node or not wanted:
+            return ""
+        keys = [str(key) for key, _ in node["d"]]
+        if not set(wanted) <= set(keys):
+            return ""
+        return f" (the dict that get_inputs() gives is one argument: let it give a list of {', '.join(keys)})"
+
+    def _export_exact(self, _message: Message) -> Any:
+        """The call on slot 0's inputs with every float a float64: the module's, the arguments', and new ones'. The cell
+        is of no other use after it."""
+        slots = self._attachments.slots()
+        module_state.make_float64(self._instance)
+        value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, exact=True), "in float64")
+        if not self._returned:
+            raise KernelFault("unsupported", "it writes its answer into arguments, which have a dtype of their own")
+        return value
+
+    def _guarded(self, function: Callable[[], Any], doing: str) -> Any:
+        try:
+            return function()
+        except (KernelFault, tree.Incomparable):
+            raise
+        except BaseException as error:
+            raise fault_from(error, self.folder, "runtime_error", doing) from error
+
+    def _on_let_go(self, _message: Message, _fds: list[int]) -> Message:
+        self._exchange.let_go()
+        return {"type": "let_go"}
+
+    def _on_write(self, message: Message, fds: list[int]) -> Message:
+        with self._exchange.mapped(message["memory"], fds) as memory:
+            self._exchange.write(memory, 0)
+        return {"type": "written"}
+
+    def _on_adopt(self, message: Message, fds: list[int]) -> Message:
+        """Copy the reference's state into this module where names and shapes match."""
+        if not isinstance(self._instance, torch.nn.Module):
+            return {"type": "adopted", "copied": 0, "theirs": [], "own": []}
+        given = tree.decode(message["tree"], self._exchange.take_in(message, fds).__getitem__)
+        copied, left = module_state.adopt(self._instance, given)
+        return {"type": "adopted", "copied": copied, **left}
+
+    # -- the arena ----------------------------------------------------------------------------------------------
+
+    def _on_attach(self, message: Message, fds: list[int]) -> Message:
+        self._attachments.attach(message, fds)
+        return {"type": "attached"}
+
+    def _on_isolate(self, message: Message, fds: list[int]) -> Message:
+        """As `attach`, for a call under a tool: in memory of this process alone."""
+        self._attachments.isolate(message, fds)
+        return {"type": "isolated"}
+
+    def _on_call(self, message: Message, _fds: list[int]) -> Message:
+        """Call the kernel on the first slot, `bracket`: between cudaProfilerStart and Stop. The answer goes nowhere.
+        A fault is told as `error`: the tool above has something to say of it, and must come to its end."""
+        slots, call = self._attachments.slots(), self._loaded().call
+        bracket = message["bracket"] and self._device != "cpu"
+        for number in range(message["calls"]):
+            _seed(message["seed"] + number)
+            if bracket:
+                torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
+            try:
+                self._guarded(lambda: slots.answer(call), "in the call")
+                self._guarded(lambda: settle(self._device), "in the call")
+                if bracket:
+                    torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]
+            except KernelFault as fault:
+                return {"type": "called", "error": f"{fault.verdict}: {fault.message}"[:2000]}
+        return {"type": "called", "error": None}
+
+    def _on_detach(self, _message: Message, _fds: list[int]) -> Message:
+        self._attachments.detach_all()
+        return {"type": "detached"}
+
+    def _work(self, message: Message) -> tuple[Slots, Work]:
+        """What one round does, and where: the kernel's calls, or what the null candidate has in their place."""
+        if (null := message["null"]) is None:
+            slots = self._attachments.slots()
+            return slots, slots.calls(self._loaded().call)
+        slots = self._attachments.slots(null["arena"])
+        return slots, slots.null(null["kind"], null["cycles"])
+
+    def _on_capture(self, message: Message, _fds: list[int]) -> Message:
+        """Record the calls on the slots of `order`. Not every kernel lets itself be captured: `reason` says why."""
+        slots, work = self._work(message)
+        _seed(message["seed"])
+        stream = self._kernel.stream if self._kernel else None
+        try:
+            slots.capture(work, message["order"], stream, message["graph"])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the kernel is then timed call by call
+            return {"type": "captured", "reason": f"{type(error).__name__}: {error}"[:2000]}
+        return {"type": "captured", "reason": None}
+
+    def _on_run(self, message: Message, _fds: list[int]) -> Message:
+        """Call the kernel once per slot, in the order that is given; or launch what was captured."""
+        slots, work = self._work(message)
+        if message["replay"]:
+            # What a graph draws goes by the generators as they are at its launch. Seeded at the capture alone, a kernel
+            # could work out a round's numbers before the clock starts.
+            _seed_generators(torch.cuda.default_generators, message["seed"])
+            inside_s = self._guarded(lambda: slots.replay(message["graph"]), "in the call")
+        else:
+            _seed(message["seed"])
+            order, launched = unpacked(message["order"]), self._announce if message["announce"] else None
+            inside_s = self._guarded(lambda: slots.run(work, order, launched), "in the call")
+        return {"type": "done", "inside_s": inside_s}
+
+    def _announce(self) -> None:
+        self._tell({"type": "launched"})
+
+    def _on_report(self, _message: Message, _fds: list[int]) -> Message:
+        """What the backend knows of the kernel now that it has been called."""
+        kernel = self._loaded()
+        return {"type": "reported", "describe": self._guarded(kernel.report, "reporting") if kernel.report else {}}
+
+
+def _compiled(run: Callable[[Source], Any], source: Source) -> Any:
+    """What `run` makes of the source. What does not compile because it is no source is told so."""
+    try:
+        return run(source)
+    except KernelFault as fault:
+        if fault.verdict == "compile_error":
+            fault.message += advice.on_source(source.text, fault.__cause__)
+        raise
+
+
+def _set_precision(wanted: str) -> None:
+    """How exact float32 matrix products and convolutions are; "highest": no TF32 anywhere."""
+    torch.set_float32_matmul_precision(wanted)
+    torch.backends.cudnn.allow_tf32 = wanted != "highest"
+
+
+def _seed(seed: int) -> None:
+    """Every generator a source is likely to draw from. `torch.manual_seed` takes up to 0.4 ms: of every kind of device
+    that is not there it notes, with a traceback, what is to be done as soon as there is one."""
+    _seed_generators((torch.default_generator, *torch.cuda.default_generators), seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def _seed_generators(generators: Iterable[torch.Generator], seed: int) -> None:
+    for generator in generators:
+        generator.manual_seed(seed)
+
+
+def _backend(kernel_type: str, folders: list[Path]) -> ModuleType:
+    for folder in folders:
+        path = folder / f"{kernel_type}.py"
+        if path.is_file():
+            spec = importlib.util.spec_from_file_location(f"evald_backend_{kernel_type}", path)
+            if spec is not None and spec.loader is not None:
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                return module
+    return importlib.import_module(f"daemon.executor.backends.{kernel_type}")

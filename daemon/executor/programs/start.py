@@ -1,0 +1,41 @@
+"""Where judges and builders begin: bound to whoever started them, what they import imported at less cost; then the
+program itself.
+
+Theory of operation: importing torch is most of what a judge's start takes, and a quarter of that is the collector: it
+looks through ever more objects, although none of them becomes garbage. So it waits until all is imported, and does not
+look through that again, in the middle of a measurement neither.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import resource
+import sys
+
+from daemon.executor.inside.confine import die_with_parent
+
+_DESCRIPTORS = 1 << 16
+
+
+def main(argv: list[str]) -> int:
+    """`argv`: the module whose `main` this process is to run, and its arguments."""
+    die_with_parent()  # before seconds of imports, in which that one may die
+    _have_descriptors()
+    gc.disable()
+    program = importlib.import_module(argv[0])
+    gc.freeze()
+    gc.enable()
+    return int(program.main(argv[1:]))
+
+
+def _have_descriptors() -> None:
+    """As many as this process may have, within reason: descriptors on their way to other processes are counted for the
+    whole user, who may be a cell's as well, and held against this."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

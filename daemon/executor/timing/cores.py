@@ -1,0 +1,83 @@
+"""Which processors take part in a timed round: one for the judge, one for whichever cell has its turn. Trusted side.
+
+Theory of operation: processors are not alike. The judge keeps its own busy while it waits, and the other hyperthread of
+that core is slow then; a virtual machine does not even say which one that is. Left to the scheduler, one cell of a case
+ends up on a slow one for as long as it lives and another one does not: rounds without a kernel cost 0.50 ms in one cell
+and 0.65 ms in the next, and eight in a hundred was what figures of one kernel varied by (H100, 16 virtual processors).
+So for as long as an evaluation is timed the judge stays on one core and the first thread of every cell on another one,
+the same for the kernels and for the null candidate: they never run at the same time. A cell may move itself elsewhere;
+it can hope for no better processor than one that nobody else uses.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.executor.cells.conversation import Cell
+
+_TOPOLOGY = Path("/sys/devices/system/cpu")
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The processors of one slot, by the numbers Linux gives them."""
+
+    judge: int
+    cells: int
+
+
+def lane_of(slot: int, cores: list[list[int]]) -> Lane | None:
+    """The lane of slot number `slot` on a machine of these cores, a list of processors each. Lanes are taken from the
+    end, for interrupts go to the beginning. None where there is no room for another one and for everybody else."""
+    room = len(cores) // 2 - 1
+    if slot >= room:
+        return None
+    last = len(cores) - 2 * slot
+    return Lane(judge=cores[last - 1][0], cells=cores[last - 2][0])
+
+
+def cores_here() -> list[list[int]]:
+    """The cores this process may use, each with its processors."""
+    allowed = os.sched_getaffinity(0)
+    found = {tuple(sorted(_siblings(number) & allowed)) for number in allowed}
+    return sorted(list(core) for core in found)
+
+
+def _siblings(number: int) -> set[int]:
+    try:
+        text = (_TOPOLOGY / f"cpu{number}/topology/thread_siblings_list").read_text("ascii")
+        return parse_list(text) | {number}
+    except (OSError, ValueError):
+        return {number}
+
+
+def parse_list(text: str) -> set[int]:
+    """Linux's lists of processors: `0-3,8`. Raises `ValueError`."""
+    found: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+@contextmanager
+def kept_to(lane: Lane | None, cells: Iterable[Cell]) -> Iterator[None]:
+    """This thread and the first threads of `cells` on the lane's processors; this thread where it was, afterwards.
+    Where that is not allowed, things stay as they are: times are noisier then, not wrong."""
+    if lane is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    try:
+        with suppress(OSError):
+            os.sched_setaffinity(0, {lane.judge})
+        for cell in cells:
+            cell.program.keep_to(lane.cells)
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setaffinity(0, before)

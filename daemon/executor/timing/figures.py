@@ -1,0 +1,342 @@
+"""From wall clocks of rounds to the figures of a result. No clock and no cell here: only arithmetic.
+
+The figure of a round is (T(n) - c0(n)) / n, where c0 is what the same round costs with no kernel in it. Copying a
+returned answer into its slot happens in the cell, where the kernel could do without it (write into the slot, return
+that) and still have it subtracted. So it is not: it stays in the figure, and `copy_ms` says what it costs. Only the
+copy of a reference that returns, beside a candidate that writes its outputs itself, is subtracted: that can only hurt
+the candidate.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from daemon.evaluation import Timing
+from daemon.executor.timing import stats
+from daemon.executor.timing.batching import CallTimes, Suspicion
+from daemon.executor.timing.comparison import APART
+from daemon.executor.timing.conditions import UNKNOWN, Reading
+
+FEWEST_ROUNDS = 5
+_BELOW_A_LAUNCH = 0.6
+_CACHED = 0.7
+_FORESEEN = 1 / 3  # of a call's time is left where a processor foresees all it decides
+_LAUNCH_BOUND = 1.5
+_OFF_THE_LINE = 0.1
+_BY_CHANCE = 1e-4
+_COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
+CLOCK_TICK_S = 1e-9
+
+
+@dataclass(frozen=True)
+class Round:
+    """One timed round of one side: `inside_s` is the cell's own claim."""
+
+    calls: int
+    wall_s: float
+    inside_s: float | None = None
+    reading: Reading = UNKNOWN
+
+
+@dataclass
+class Series:
+    """What was measured of one side. `alone`: rounds of one call; `alone_null`: what rounds of none cost beside them.
+    `equal`: rounds with one content in every slot; `unlike`: rounds beside them, of as many calls on different ones.
+    `called`: rounds timed call by call of a kernel that is otherwise timed as a graph; `called_null` without a kernel.
+    `null`: (calls, seconds) of what rounds cost without a kernel on the same arena; `copying`, `touch`: of what copying
+    an answer into every slot takes, and launching the smallest of kernels for each."""
+
+    rounds: list[Round] = field(default_factory=list)
+    alone: list[Round] = field(default_factory=list)
+    alone_null: list[float] = field(default_factory=list)
+    touch: list[tuple[int, float]] = field(default_factory=list)
+    equal: list[Round] = field(default_factory=list)
+    unlike: list[Round] = field(default_factory=list)
+    called: list[Round] = field(default_factory=list)
+    called_null: list[tuple[int, float]] = field(default_factory=list)
+    null: list[tuple[int, float]] = field(default_factory=list)
+    copying: list[tuple[int, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NullCost:
+    """What a round costs without a kernel: intercept and slope (seconds), and how far null rounds scatter around the
+    line."""
+
+    base_s: float
+    per_call_s: float
+    scatter_s: float
+
+    def of(self, calls: int) -> float:
+        return self.base_s + self.per_call_s * calls
+
+    @classmethod
+    def through(cls, rounds: Sequence[tuple[int, float]]) -> NullCost:
+        """A line that outliers do not move, for null rounds are disturbed like any other."""
+        base_s, per_call_s = stats.robust_line([(float(calls), wall_s) for calls, wall_s in rounds])
+        if per_call_s < 0:
+            base_s, per_call_s = stats.interquartile_mean([wall_s for _, wall_s in rounds]), 0.0
+        scatter = statistics.median(abs(wall_s - base_s - per_call_s * calls) for calls, wall_s in rounds)
+        return cls(base_s, per_call_s, scatter)
+
+
+def kept(all_series: Sequence[Series]) -> list[int]:
+    """Which rounds count, by number: those in which no side's device was slowed down to protect it; all, where too few
+    would be left."""
+    count = len(all_series[0].rounds)
+    calm = [number for number in range(count) if not any(series.rounds[number].reading.slowed for series in all_series)]
+    return calm if len(calm) >= FEWEST_ROUNDS else list(range(count))
+
+
+@dataclass(frozen=True)
+class Account:
+    """The figures of one side as they are now: make a new one when rounds have been added.
+
+    `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the slots; `subtracts_copy`: and
+    the copy does not count. `noise_s`: what a call alone may cost beyond one of many for no reason of its own.
+    `in_pairs`, `is_cold`: as `batching.Suspicion` has them. `is_suspect`: its kernel may be out to deceive; a
+    reference is not, and must not look as if it were because of what the other one does. `peer`: the other side's.
+    """
+
+    series: Series
+    rounds: Sequence[int]
+    returns: bool
+    subtracts_copy: bool
+    noise_s: float
+    in_pairs: bool = False
+    is_cold: bool = False
+    is_suspect: bool = True
+    peer: Account | None = None
+
+    @cached_property
+    def null(self) -> NullCost:
+        return NullCost.through(self.series.null)
+
+    @cached_property
+    def counted(self) -> list[Round]:
+        return [self.series.rounds[number] for number in self.rounds]
+
+    @cached_property
+    def copy_s(self) -> float | None:
+        """What copying a returned answer adds to a call; None for a side that returns nothing."""
+        copied_s = [copying_s / calls for calls, copying_s in self.series.copying]
+        return max(statistics.median(copied_s), 0.0) if copied_s else None
+
+    def per_call_s(self, rounds: Sequence[Round], null: NullCost | None = None) -> list[float]:
+        """Seconds per call of each of `rounds`."""
+        cost = null or self.null
+        copy_s = (self.copy_s or 0.0) if self.subtracts_copy else 0.0
+        return [(one.wall_s - cost.of(one.calls)) / one.calls - copy_s for one in rounds]
+
+    @cached_property
+    def samples_s(self) -> list[float]:
+        return self.per_call_s(self.counted)
+
+    @cached_property
+    def resolution_s(self) -> float:
+        """The shortest call that can be told from none: the null rounds' scatter over the calls of a round."""
+        return max(self.null.scatter_s / max(one.calls for one in self.series.rounds), CLOCK_TICK_S)
+
+    @property
+    def rse(self) -> float | None:
+        return stats.relative_standard_error(self.samples_s)
+
+    def timing(self, *, mode: str, stop: str, target_rse: float, footprint_bytes: int) -> Timing:
+        """Everything the result says. What lies below the resolution is reported as the resolution: an upper bound,
+        never a zero to rank first with. Of a kernel whose calls do the work of others, or may for all that can be seen,
+        the figure is that of single calls, an upper bound too, with what they scatter by above it: it gains nothing by
+        it."""
+        shown, samples_s = self.counted, [max(value, self.resolution_s) for value in self.samples_s]
+        back_to_back_s = None
+        if (self.is_batched or self.is_unclear) and self.series.alone:
+            back_to_back_s, bound_s = statistics.median(samples_s), max(self._suspicion.bound_s, self.resolution_s)
+            shown = self.series.alone
+            middle_s = statistics.median(self.calls.alone_s)
+            samples_s = [bound_s + max(wall_s - middle_s, 0.0) for wall_s in self.calls.alone_s]
+        samples_ms = [value * 1e3 for value in samples_s]
+        ordered = sorted(samples_ms)
+        several = max(one.calls for one in shown) > 1
+        return Timing(
+            stats=stats.runtime_stats(samples_ms),
+            interval_ms=stats.telling_interval(ordered),
+            mode=mode,
+            samples_ms=tuple(samples_ms),
+            calls=tuple(one.calls for one in shown),
+            walls_ms=tuple(one.wall_s * 1e3 for one in shown),
+            nulls=tuple((calls, cost_s * 1e3) for calls, cost_s in self.series.null),
+            c0_us=self.null.of(1) * 1e6,
+            c0_slope_us=self.null.per_call_s * 1e6,
+            rse=stats.relative_standard_error(samples_ms),
+            target_rse=target_rse,
+            stop=stop,
+            isolated_ms=_ms(self.calls.isolated_s),
+            back_to_back_ms=_ms(back_to_back_s),
+            launched_ms=_ms(self._called_s()),
+            inside_ms=_ms(self.calls.inside_s),
+            copy_ms=_ms(self.copy_s),
+            line_fit_residual=self._line_residual() if several else None,
+            footprint_bytes=footprint_bytes,
+            dropped_rounds=len(self.series.rounds) - len(self.rounds),
+            clocks=_medians([one.reading for one in shown]),
+            sm_mhz=_known([one.reading.sm_mhz for one in shown]),
+            labels=tuple(self._labels()),
+        )
+
+    @cached_property
+    def calls(self) -> CallTimes:
+        """What rounds of many calls and of one say."""
+        alone, copy_s = self.series.alone, (self.copy_s or 0.0) if self.subtracts_copy else 0.0
+        return CallTimes(
+            usual_s=statistics.median(self.samples_s),
+            alone_s=[one.wall_s - copy_s for one in alone],
+            nulls_s=self.series.alone_null,
+            inside_s=_inside_s(self.counted),
+            alone_inside_s=[one.inside_s for one in alone if one.inside_s is not None],
+        )
+
+    def _called_s(self) -> float | None:
+        if not self.series.called or not self.series.called_null:
+            return None
+        null = NullCost.through(self.series.called_null)
+        return max(statistics.median(self.per_call_s(self.series.called, null)), 0.0)
+
+    def _line_residual(self) -> float:
+        """How far rounds lie from one line through the null candidate's intercept: relative, root mean square."""
+        base_s, rounds = self.null.base_s, self.counted
+        slope = sum(one.calls * (one.wall_s - base_s) for one in rounds) / sum(one.calls**2 for one in rounds)
+        residuals = [(one.wall_s - base_s - slope * one.calls) / one.wall_s for one in rounds]
+        return float(statistics.fmean(value**2 for value in residuals) ** 0.5)
+
+    def _labels(self) -> list[str]:
+        usual_s = statistics.median(self.samples_s)
+        found = {
+            "below_resolution": usual_s <= self.resolution_s,
+            "few_rounds": len(self.rounds) < FEWEST_ROUNDS,
+            "copy_subtracted": self.returns and self.subtracts_copy,
+            "copy_included": self.returns and not self.subtracts_copy,
+            "within_copy": self._is_within_copy(usual_s),
+            "batched": self.is_batched,
+            "alone_unclear": self.is_unclear,
+            "content_cache": self.is_cached,
+            "launch_bound": self._is_launch_bound(usual_s),
+            "off_the_line": self._is_off_the_line(),
+            "throttled": any(one.reading.slowed for one in self.counted),
+            "power_capped": sum(one.reading.capped for one in self.counted) * 2 > len(self.counted),
+        }
+        return [label for label, applies in found.items() if applies]
+
+    def _is_off_the_line(self) -> bool:
+        """The rounds' own line does not begin where the null candidate's does: a round costs something that its calls
+        do not explain."""
+        points = [(float(one.calls), one.wall_s) for one in self.counted]
+        error_s = stats.intercept_error(points)
+        if error_s is None:
+            return False
+        error_s *= stats.student_quantile(_BY_CHANCE, len(points) - 2)
+        apart_s = abs(stats.fit_line(points)[0] - self.null.base_s)
+        usual_s = statistics.fmean(one.wall_s for one in self.counted)
+        return apart_s > max(_OFF_THE_LINE * usual_s, math.hypot(error_s, self._null_error_s))
+
+    @property
+    def _null_error_s(self) -> float:
+        """How far off the null's intercept may be by chance; single disturbed null rounds, which do not move it, do not
+        make that more."""
+        points = [(float(calls), wall_s) for calls, wall_s in self.series.null]
+        deviations = [wall_s - self.null.of(calls) for calls, wall_s in self.series.null]
+        error_s = stats.intercept_error(points, stats.robust_deviation(deviations))
+        return 0.0 if error_s is None else error_s * stats.student_quantile(_BY_CHANCE, len(points) - 2)
+
+    @property
+    def is_batched(self) -> bool:
+        """A call does the work of others. Or its calls cost less than a kernel's launch in a graph: they have none of
+        their own."""
+        if not self.is_suspect:
+            return False
+        usual_s = statistics.median(self.samples_s)
+        if self.series.touch and usual_s < _BELOW_A_LAUNCH * statistics.median(self._touches_s()):
+            return True
+        return self._suspicion.is_proved
+
+    @property
+    def may_be_batched(self) -> bool:
+        """Worth more rounds of one call: a few of them scatter."""
+        return self.is_suspect and (self.is_batched or self.is_unclear or self._suspicion.is_there)
+
+    @property
+    def is_cleared(self) -> bool:
+        """No more rounds of one call are needed to know that no call does the work of others."""
+        return self._suspicion.is_cleared
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether a call does the work of others cannot be seen: too much else goes on. What lies below the resolution
+        is a bound already."""
+        if not self.is_suspect or self.is_batched or statistics.median(self.samples_s) <= self.resolution_s:
+            return False
+        return self._suspicion.is_open
+
+    @cached_property
+    def _suspicion(self) -> Suspicion:
+        other = self.peer.calls if self.peer else None
+        return Suspicion(self.calls, other, self.noise_s, in_pairs=self.in_pairs, is_cold=self.is_cold)
+
+    def _touches_s(self) -> list[float]:
+        return [touching_s / calls for calls, touching_s in self.series.touch]
+
+    @property
+    def is_cached(self) -> bool:
+        """Calls on equal contents cost less than calls on different ones, and by more than the other side saves there.
+        A processor foresees what it has decided before, and may sort the same once more in a third of the time."""
+        theirs = self.peer.share_of_equal if self.peer else None
+        honest = 1.0 if theirs is None else min(max(theirs, _FORESEEN), 1.0)
+        return self.share_of_equal is not None and self.share_of_equal < _CACHED * honest
+
+    @cached_property
+    def share_of_equal(self) -> float | None:
+        """What a call on equal contents costs, at most, of the fastest on different ones, also beside it: clocks may
+        have gone up meanwhile."""
+        if not self.series.equal:
+            return None
+        fastest_s = min([*self.samples_s, *self.per_call_s(self.series.unlike)])
+        equal_s = max(self.per_call_s(self.series.equal)) + self.resolution_s
+        return equal_s / fastest_s if fastest_s > 0 else math.inf
+
+    def _is_within_copy(self, usual_s: float) -> bool:
+        """It is faster than the other side, and gains no more than who finds the slot, answers there and returns that:
+        a tensor is not copied to itself."""
+        if not self.is_suspect or self.peer is None or not (self.returns and self.peer.returns) or self.copy_s is None:
+            return False
+        theirs_s = self.peer.samples_s
+        is_faster = stats.telling_interval(sorted(self.samples_s))[1] < min(theirs_s) * (1 - APART)
+        return is_faster and statistics.median(theirs_s) - usual_s <= _COPIES_VARY * self.copy_s
+
+    def _is_launch_bound(self, usual_s: float) -> bool:
+        """Launched one by one, its kernels take longer to launch than to run."""
+        called_s = self._called_s()
+        return called_s is not None and called_s > _LAUNCH_BOUND * max(usual_s, self.resolution_s)
+
+
+def _inside_s(rounds: Sequence[Round]) -> float | None:
+    """What the cell says a call took."""
+    claims = [one.inside_s / one.calls for one in rounds if one.inside_s is not None]
+    return statistics.median(claims) if claims else None
+
+
+def _ms(value_s: float | None) -> float | None:
+    return None if value_s is None else value_s * 1e3
+
+
+def _known(values: Sequence[float | None]) -> tuple[float, ...]:
+    """All of them, or none where one is missing."""
+    found = tuple(value for value in values if value is not None)
+    return found if len(found) == len(values) else ()
+
+
+def _medians(readings: Sequence[Reading]) -> dict[str, float]:
+    names = ("sm_mhz", "memory_mhz", "temperature_c", "power_w")
+    columns = {name: _known([getattr(reading, name) for reading in readings]) for name in names}
+    return {name: statistics.median(values) for name, values in columns.items() if values}
