@@ -1,0 +1,10 @@
+"""One case of a job, from sources to a verdict and times. Trusted side.
+
+case                             the whole of it
+preparation                      kernels that stand ready in their cells
+hookup                           what both kernels are called with
+trials                           untimed calls, whose answers are compared
+verify, tolerances, findings     right or wrong, how far off it may be, and what a finished round shows
+numerics, assessment             how exact and how repeatable answers are; what is told about that
+fullness                         who holds the memory when there is none
+"""

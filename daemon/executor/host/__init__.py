@@ -1,0 +1,8 @@
+"""This machine. Trusted side.
+
+devices, reservation             the GPUs; who is at work on one
+compilers, toolkit, environment  what else is installed, and what a result says of it
+supervise, processes, threads    starting a process; stopping, thawing and killing all of it; its threads
+scratch                          temporary folders of our own processes
+readable                         whether there is something to be read
+"""

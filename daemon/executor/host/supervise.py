@@ -1,7 +1,7 @@
 """The only place that starts what may run a bundle's code: with an owner, a way to stop all of it, nothing left behind.
 
 Theory of operation: judges are started here, and zygotes (`zygote`), each behind bubblewrap. What they are once they
-run is `programs`. Start from a thread that outlives the program: the parent-death signal that protects against orphans
+run is `processes`. Start from a thread that outlives the program: the parent-death signal that protects against orphans
 belongs to the thread.
 """
 

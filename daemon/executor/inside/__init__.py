@@ -1,0 +1,12 @@
+"""Inside a cell, beside a bundle's code. Untrusted side: nothing else of evald imports this, and this imports nothing
+else of evald than `shared`, `source` and `backends`.
+
+    zygote, triton_warmup            what cells are forked from
+    cell, under_tool                 serves one kernel; its parent where a tool of NVIDIA's watches
+    stage, confine, seccomp          the walls that a process puts up around itself, before it reads of a bundle
+    workload                         the bundle in its cell, from files to calls
+    packing, module_state            files; weights
+    slots, mapping, attachments      the arguments of each call and the places of its answers, in shared memory
+    exchange, leaves, unlike         tensors out and in; what may be an answer; inputs that differ in form
+    preloading, advice               what kernels often want of torch; errors in words
+"""

@@ -19,9 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from daemon.executor.inside.confine import confine, die_with_parent
+from daemon.executor.inside.confine import confine
 from daemon.executor.inside.stage import close_all_but
 from daemon.executor.shared import protocol
+from daemon.executor.shared.parent import die_with_parent
 
 
 def main(argv: list[str]) -> int:

@@ -1,26 +1,18 @@
-"""What a started process does to itself first: a cell sets its limits and its call filter, or it does not start."""
+"""What a cell does to itself first: it sets its limits and its call filter, or it does not start."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
-import signal
 from pathlib import Path
 
 from daemon.executor.inside import seccomp
 
-_PR_SET_PDEATHSIG = 1
 _LEAST_PRIORITY = 19
 _PENDING_SIGNALS = 1024
 # Byte. At 0 the kernel runs a program that core_pattern names, as root, for every crash (core(5)); at 1 it runs none.
 # A hard limit may be lowered: the call filter keeps it where it is.
 _NO_CORE = 1
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that started it ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def confine(limits: dict[str, int]) -> None:

@@ -17,8 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from daemon.executor.inside.confine import confine, die_with_parent
+from daemon.executor.inside.confine import confine
 from daemon.executor.inside.stage import close_all_but
+from daemon.executor.shared.parent import die_with_parent
 from daemon.executor.shared.protocol import CHANNEL
 
 _CHUNK = 1 << 20

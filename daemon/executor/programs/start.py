@@ -13,7 +13,7 @@ import importlib
 import resource
 import sys
 
-from daemon.executor.inside.confine import die_with_parent
+from daemon.executor.shared.parent import die_with_parent
 
 _DESCRIPTORS = 1 << 16
 

@@ -12,6 +12,12 @@ to the host.
 Not as root, bubblewrap makes its own user namespace; the cell then has the daemon's uid on the host and is held by
 its mount and pid namespaces alone. `probe` states that as weaker, and every result carries the statement.
 
-Inside, the cell's first act (`confine`) is to set its rlimits and its system call filter, before any bundle byte is
-read.
+Inside, the cell's first act (`inside.confine`) is to set its rlimits and its system call filter, before any bundle
+byte is read.
+
+    policy                           the walls and limits of a cell, as data
+    bubblewrap                       what builds the view
+    cgroup, cell_group, idle_group   groups below the daemon's; that of one cell; one that runs when no cell wants to
+    probe                            what this host can do, and how a result says so
+    owner                            which process made a cgroup or a folder, and whether it lives
 """

@@ -2,7 +2,7 @@
 language. Trusted side.
 
 Theory of operation: each look is a few rounds more, and adds them to the series of both sides; what they say is
-`timings` and `batching`. Most kernels need no more than one or three of each: who looks odd is shown more.
+`figures` and `batching`. Most kernels need no more than one or three of each: who looks odd is shown more.
 """
 
 from __future__ import annotations

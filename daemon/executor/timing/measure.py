@@ -2,7 +2,7 @@
 beside them.
 
 Theory of operation: see the measurement explanation in docs/. How large rounds are is `sizing`, what one is `rounds`,
-what is subtracted `calibration`; what the walls of all rounds come to is `timings`. Here is when they are taken, and
+what is subtracted `calibration`; what the walls of all rounds come to is `figures`. Here is when they are taken, and
 when there are enough.
 """
 

@@ -10,6 +10,10 @@ can write what it likes into it. Therefore counters are reported and never judge
 that are honest, and a label at most about others. A sanitizer can make a verdict worse, never better, and one that was
 asked for and did not come to its end is not a pass.
 
-`sections` names figures, `ncu_report` reads ncu's table, `grouping` makes the result of it, `roofline` says how much of
-the device that was. `ncu` and `sanitizer` compose command lines and read what came out; `runner` runs them.
+    toolbox, installed               which tools may be used on this device; where they are
+    inspection                       one case under the tools: first the checks, then the counters
+    runner                           running a tool, in cells
+    ncu, sanitizer                   their command lines, and what came out
+    sections, ncu_report, grouping   names of figures; ncu's table; a result made of it
+    roofline, rates, ceilings        how much of the device that was; a time beside its work; the most a device can do
 """
