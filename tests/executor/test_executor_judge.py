@@ -14,7 +14,7 @@ import torch
 from executor_bundles import compare, forward, write_bundle
 from executor_settings import cell_uid, small_settings
 
-import daemon.executor.programs.judge
+import daemon.executor.programs.jobs
 from daemon.contract import TimingMode
 from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, Failure
@@ -28,7 +28,7 @@ from daemon.executor.cells.zygotes import Zygotes
 from daemon.executor.content import memory
 from daemon.executor.content.arena import Arena
 from daemon.executor.host.devices import CPU
-from daemon.executor.programs.judge import Judge
+from daemon.executor.programs.jobs import Judge
 from daemon.executor.timing import rounds
 from daemon.executor.timing.nulls import Nulls
 from daemon.executor.timing.sizing import MeasureRules
@@ -44,7 +44,7 @@ def judge(
 ) -> Iterator[Judge]:
     """A judge of its own for each test; what their cells are forked from is the same."""
     settings = small_settings(tmp_path_factory.mktemp("evald"), sandbox={"uid_base": cell_uid(5)})
-    monkeypatch.setattr(daemon.executor.programs.judge, "Zygotes", lambda: zygotes)
+    monkeypatch.setattr(daemon.executor.programs.jobs, "Zygotes", lambda: zygotes)
     judge = Judge(settings, 0, CPU)
     judge._bench = replace(judge._bench, later=judge._endings.append)
     yield judge
@@ -158,7 +158,7 @@ class Fate:
                     raise fate.ends
                 return fate.ends
 
-        monkeypatch.setattr(daemon.executor.programs.judge, "CaseJudge", Case)
+        monkeypatch.setattr(daemon.executor.programs.jobs, "CaseJudge", Case)
 
 
 @pytest.fixture

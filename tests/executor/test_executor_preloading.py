@@ -28,6 +28,7 @@ from daemon.executor.host.processes import ForkedProgram
 from daemon.executor.host.reservation import Reservation
 from daemon.executor.inside import preloading
 from daemon.executor.programs import judge
+from daemon.executor.programs.jobs import Judge
 from daemon.executor.sandbox import cgroup
 from daemon.verdict import Side
 
@@ -88,7 +89,7 @@ def test_one_that_has_died_is_let_go_and_keeps_nobody_busy(nursery: Nursery) -> 
     assert not nursery.spares[Side.REFERENCE]._ready
 
 
-class _Judge(judge.Judge):
+class _Judge(Judge):
     """One that has nothing but moments."""
 
     def __init__(self, moments: list[Preloaded], then: socket.socket) -> None:

@@ -17,7 +17,7 @@ from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, RuntimeStats, Timing
 from daemon.executor.host.devices import CPU
 from daemon.executor.programs import yardstick
-from daemon.executor.programs.judge import Judge
+from daemon.executor.programs.jobs import Judge
 from daemon.executor.tools import ceilings, roofline
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.rates import Rater, declared

@@ -18,7 +18,7 @@ from test_tools_sanitizer import CLEAN, OUT_OF_BOUNDS
 from daemon.config import Deadlines, Settings
 from daemon.evaluation import CaseEvaluation
 from daemon.executor.host.devices import CPU
-from daemon.executor.programs.judge import Judge
+from daemon.executor.programs.jobs import Judge
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
 from daemon.verdict import Verdict
