@@ -5,7 +5,8 @@ else of evald than `shared`, `source` and `backends`.
     cell, under_tool                 serves one kernel; its parent where a tool of NVIDIA's watches
     stage, confine, seccomp          the walls that a process puts up around itself, before it reads of a bundle
     workload                         the bundle in its cell, from files to calls
-    packing, module_state            files; weights
+    loading, packing                 from a message to sources and a backend; files into a cell and out of it
+    module_state, seeding            weights; generators
     slots, mapping, attachments      the arguments of each call and the places of its answers, in shared memory
     exchange, leaves, unlike         tensors out and in; what may be an answer; inputs that differ in form
     preloading, advice               what kernels often want of torch; errors in words

@@ -7,26 +7,25 @@ import importlib
 import importlib.util
 import os
 import platform
-import random
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 
-from daemon.executor.inside import advice, module_state, packing, preloading
+from daemon.executor.inside import module_state, packing, preloading
 from daemon.executor.inside.attachments import Attachments
 from daemon.executor.inside.exchange import Exchange, settle
+from daemon.executor.inside.loading import compiled, unpack
+from daemon.executor.inside.seeding import seed_all, seed_devices
 from daemon.executor.inside.slots import Slots, Work, warm_up
 from daemon.executor.inside.unlike import first_difference
 from daemon.executor.shared import tree
 from daemon.executor.shared.protocol import Message, unpacked
-from daemon.executor.source import Kernel, KernelFault, Source, fault_from
+from daemon.executor.source import Kernel, KernelFault, fault_from
 
 _TAKEN_FROM = {
     "inputs": "in what get_inputs() returned",
@@ -63,8 +62,6 @@ class Workload:
             torch.zeros(1, device=device) if under_tool else warm_up(as_reference=as_reference)
         self._exchange = Exchange(device, under_tool=under_tool)
         self.folder = _ROOT / "bundle"
-        self._source: Source | None = None
-        self._backend: ModuleType | None = None
         self._kernel: Kernel | None = None
         self._instance: Any = None
         self._attachments = Attachments()
@@ -94,33 +91,10 @@ class Workload:
 
     # -- sources ------------------------------------------------------------------------------------------------
 
-    def _unpack(self, message: Message, fds: list[int]) -> Source:
-        packing.write_files(self.folder, message["files"], fds[0])
-        os.chdir(self.folder)
-        artifacts = _ROOT / "artifacts"
-        if message.get("artifact_bytes"):
-            packing.unpack(artifacts, fds[1], message["artifact_bytes"])
-        self._backend = _backend(message["kernel_type"], self._backend_paths)
-        _set_precision(message["matmul_precision"])
-        self._source = Source(
-            path=self.folder / message["source_file"],
-            folder=self.folder,
-            artifacts=artifacts,
-            side=message["side"],
-            device=message["device"],
-            architecture=message["architecture"],
-            metadata=message["metadata"],
-            args=tuple(message["args"]),
-            launch=message["launch"],
-            requires=message["requires"],
-        )
-        return self._source
-
     def _on_build(self, message: Message, fds: list[int]) -> Message:
         """Compile, then hand back what was built as a tar in the memfd `fds[1]` (as large as `capacity`)."""
-        source = self._unpack(message, fds)
-        assert self._backend is not None
-        described = _compiled(self._backend.build, source) or {}
+        backend, source = unpack(message, fds, self.folder, self._backend_paths)
+        described = compiled(backend.build, source) or {}
         packed = packing.packed(source.artifacts)
         if len(packed) > message["capacity"]:
             raise KernelFault("compile_error", f"the build left {len(packed)} bytes; {message['capacity']} are allowed")
@@ -139,9 +113,8 @@ class Workload:
         return {"type": "precompiled"}
 
     def _on_load(self, message: Message, fds: list[int]) -> Message:
-        source = self._unpack(message, fds)
-        assert self._backend is not None
-        self._kernel = _compiled(self._backend.load, source)
+        backend, source = unpack(message, fds, self.folder, self._backend_paths)
+        self._kernel = compiled(backend.load, source)
         shutil.rmtree(source.artifacts, ignore_errors=True)
         return {
             "type": "loaded",
@@ -163,7 +136,7 @@ class Workload:
             given = tree.decode(message["init"], self._exchange.take_in(message, fds).__getitem__)
         else:
             given = self._init_inputs(message["seed"])
-        _seed(message["seed"])
+        seed_all(message["seed"])
         args, kwargs = ([], given) if isinstance(given, dict) else (list(given), {})
         with self._on_device():
             self._instance = kernel.construct(args, kwargs)
@@ -173,7 +146,7 @@ class Workload:
 
     def _init_inputs(self, seed: int) -> Any:
         make = self._loaded().make_init_inputs
-        _seed(seed)
+        seed_all(seed)
         with self._on_device():
             made = make() if make else []
         if not isinstance(made, list | tuple | dict):
@@ -239,7 +212,7 @@ class Workload:
         make = self._loaded().make_inputs
         if make is None:
             raise KernelFault("runtime_error", "the source has no get_inputs() and the contract has no io")
-        _seed(message["seed"])
+        seed_all(message["seed"])
         with self._on_device():
             return self._guarded(make, "in get_inputs()")
 
@@ -252,7 +225,7 @@ class Workload:
     def _export_outputs(self, message: Message) -> Any:
         """One call on slot 0's inputs, to learn what comes back."""
         slots = self._attachments.slots()
-        _seed(message["seed"])
+        seed_all(message["seed"])
         try:
             value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call), "in the call")
         except KernelFault as fault:
@@ -323,7 +296,7 @@ class Workload:
         slots, call = self._attachments.slots(), self._loaded().call
         bracket = message["bracket"] and self._device != "cpu"
         for number in range(message["calls"]):
-            _seed(message["seed"] + number)
+            seed_all(message["seed"] + number)
             if bracket:
                 torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
             try:
@@ -350,7 +323,7 @@ class Workload:
     def _on_capture(self, message: Message, _fds: list[int]) -> Message:
         """Record the calls on the slots of `order`. Not every kernel lets itself be captured: `reason` says why."""
         slots, work = self._work(message)
-        _seed(message["seed"])
+        seed_all(message["seed"])
         stream = self._kernel.stream if self._kernel else None
         try:
             slots.capture(work, message["order"], stream, message["graph"])
@@ -364,10 +337,10 @@ class Workload:
         if message["replay"]:
             # What a graph draws goes by the generators as they are at its launch. Seeded at the capture alone, a kernel
             # could work out a round's numbers before the clock starts.
-            _seed_generators(torch.cuda.default_generators, message["seed"])
+            seed_devices(message["seed"])
             inside_s = self._guarded(lambda: slots.replay(message["graph"]), "in the call")
         else:
-            _seed(message["seed"])
+            seed_all(message["seed"])
             order, launched = unpacked(message["order"]), self._announce if message["announce"] else None
             inside_s = self._guarded(lambda: slots.run(work, order, launched), "in the call")
         return {"type": "done", "inside_s": inside_s}
@@ -379,44 +352,3 @@ class Workload:
         """What the backend knows of the kernel now that it has been called."""
         kernel = self._loaded()
         return {"type": "reported", "describe": self._guarded(kernel.report, "reporting") if kernel.report else {}}
-
-
-def _compiled(run: Callable[[Source], Any], source: Source) -> Any:
-    """What `run` makes of the source. What does not compile because it is no source is told so."""
-    try:
-        return run(source)
-    except KernelFault as fault:
-        if fault.verdict == "compile_error":
-            fault.message += advice.on_source(source.text, fault.__cause__)
-        raise
-
-
-def _set_precision(wanted: str) -> None:
-    """How exact float32 matrix products and convolutions are; "highest": no TF32 anywhere."""
-    torch.set_float32_matmul_precision(wanted)
-    torch.backends.cudnn.allow_tf32 = wanted != "highest"
-
-
-def _seed(seed: int) -> None:
-    """Every generator a source is likely to draw from. `torch.manual_seed` takes up to 0.4 ms: of every kind of device
-    that is not there it notes, with a traceback, what is to be done as soon as there is one."""
-    _seed_generators((torch.default_generator, *torch.cuda.default_generators), seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-
-
-def _seed_generators(generators: Iterable[torch.Generator], seed: int) -> None:
-    for generator in generators:
-        generator.manual_seed(seed)
-
-
-def _backend(kernel_type: str, folders: list[Path]) -> ModuleType:
-    for folder in folders:
-        path = folder / f"{kernel_type}.py"
-        if path.is_file():
-            spec = importlib.util.spec_from_file_location(f"evald_backend_{kernel_type}", path)
-            if spec is not None and spec.loader is not None:
-                module = importlib.util.module_from_spec(spec)
-                spec.loader.exec_module(module)
-                return module
-    return importlib.import_module(f"daemon.executor.backends.{kernel_type}")
