@@ -42,6 +42,6 @@ def test_what_runs_beside_a_bundle_and_what_it_shares_with_the_judge_import_noth
 @pytest.mark.parametrize("folder", [name for name in folders() if not is_in(name, *BY_FILES)])
 def test_a_folder_says_once_of_each_of_its_modules_what_it_is(folder: str) -> None:
     text = importlib.import_module(folder).__doc__ or ""
-    names = re.findall(r"^    ([a-z_]+(?:, [a-z_]+)*)  +\S", text, re.MULTILINE)
+    names = re.findall(r"^ *([a-z_]+(?:, [a-z_]+)*)  +\S", text, re.MULTILINE)
     modules = {name.removeprefix(f"{folder}.") for name in imports().find_children(folder)}
     assert sorted(", ".join(names).split(", ")) == sorted(modules)
