@@ -1,7 +1,7 @@
 """The trusted programs, which the daemon starts and speaks to. They run no code of a bundle.
 
 start                            what both begin with
-judge                            owns inputs, answers, the clock and the verdict
+judge, jobs                      owns inputs, answers, the clock and the verdict; one job after the other
 builder                          compiles, in build cells
 proof, yardstick                 before its first bundle: cells work; when asked: what its device can do at most
 shortening                       a result that fits one message
