@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from daemon.executor.inside.workload import Workload
 from daemon.executor.shared.protocol import packed
@@ -21,11 +22,13 @@ class Slots:
         self._generator = generator
         self.drawn: list[list[float]] = []
 
-    def calls(self, _call: Any) -> None:
-        """No work: it is in the graphs."""
+    def calls(self, call: Any) -> Any:
+        """The work of a round, as a capture has it done: Python runs, and nothing is drawn."""
+        return lambda order: [call(slot) for slot in order]
 
-    def capture(self, *_: Any) -> None:
-        """Nothing is drawn by a capture."""
+    def capture(self, work: Any, order: list[int], *_: Any) -> None:
+        """What a launch does is in the graphs."""
+        work(order)
 
     def replay(self, _number: int) -> float:
         self.drawn.append(torch.rand(DRAWS, generator=self._generator).tolist())
@@ -44,7 +47,7 @@ def workload(slots: Slots) -> Any:
     with torch.enable_grad():  # a workload turns it off
         made: Any = Workload(threads=torch.get_num_threads(), backend_paths=[], device="cpu", tell=lambda _: None)
         made._attachments = SimpleNamespace(slots=lambda *_: slots)
-        made._kernel = SimpleNamespace(call=None, stream=None)
+        made._kernel = SimpleNamespace(call=lambda _: None, stream=None)
         yield made
 
 
@@ -60,3 +63,77 @@ def test_a_launched_graph_draws_by_the_seed_of_its_round(workload: Any, slots: S
         workload.handle(word("run", seed), [])
     expected = [torch.rand(DRAWS, generator=torch.Generator().manual_seed(seed)).tolist() for seed in (2, 3, 2)]
     assert slots.drawn == expected
+
+
+class HandsOn(nn.Module):
+    """As KernelBench's recurrent cells: each call makes the state anew. Kept as an attribute, a tuple or a buffer."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.begun = torch.ones(2)
+        if kind == "buffer":
+            self.register_buffer("state", self.begun)
+        else:
+            self.state: Any = (self.begun, self.begun) if kind == "tuple" else self.begun
+
+    def forward(self, slot: int) -> torch.Tensor:
+        made = (self.state[0] if self.kind == "tuple" else self.state) * 2 + slot
+        self.state = (made, made) if self.kind == "tuple" else made
+        return made
+
+
+class Leaves(nn.Module):
+    """Keeps what it has made for whoever likes to look at it, as torch's older weight_norm does, and never reads it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.ones(2)
+
+    def forward(self, slot: int) -> torch.Tensor:
+        self.weight = torch.full((2,), float(slot))
+        return self.weight + 1
+
+
+def capture(workload: Any, module: nn.Module) -> str | None:
+    workload._instance, workload._kernel.call = module, module
+    reason: str | None = workload.handle(word("capture", 1), [])["reason"]
+    return reason
+
+
+@pytest.mark.parametrize("kind", ["attribute", "tuple", "buffer"])
+def test_a_module_that_hands_a_new_tensor_on_from_call_to_call_is_no_graph_and_keeps_its_state(
+    workload: Any, kind: str
+) -> None:
+    """What is captured does not run: its state was memory that nothing had been written to, from then on."""
+    module = HandsOn(kind)
+    reason = capture(workload, module)
+    assert reason is not None
+    assert reason.startswith("every call needs what the one before has made and kept as state: AttributeError")
+    assert (module.state[0] if kind == "tuple" else module.state) is module.begun
+    assert ("state" in dict(module.named_buffers())) is (kind == "buffer")
+    assert capture(workload, module) == reason
+
+
+def test_a_capture_that_fails_midway_leaves_the_modules_state_as_it_was(workload: Any) -> None:
+    module = HandsOn("attribute")
+
+    def fail(slot: int) -> None:
+        module(slot)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    workload._instance, workload._kernel.call = module, fail
+    reason = workload.handle(word("capture", 1), [])["reason"]
+    assert reason == "RuntimeError: operation not permitted when stream is capturing"
+    assert module.state is module.begun
+
+
+def test_a_module_that_keeps_what_it_never_reads_is_captured(workload: Any) -> None:
+    assert capture(workload, Leaves()) is None
+
+
+def test_a_compiled_module_is_captured(workload: Any) -> None:
+    """Its parameters are in no dictionary, and cannot be put back."""
+    module = Leaves()
+    vars(module)["_parameters"] = MappingProxyType({"bias": torch.ones(2)})
+    assert capture(workload, module) is None

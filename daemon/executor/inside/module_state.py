@@ -1,21 +1,23 @@
-"""Parameters and buffers of a bundle's module: handed out by name, taken over from another one's, made float64.
-Untrusted side."""
+"""Parameters and buffers of a bundle's module: handed out by name, taken over from another one's, made float64; and
+what its attributes hold, put back. Untrusted side."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from daemon.executor.inside.exchange import is_shareable, put, with_shape
 
 _NAMED = 8  # tensors of a state that a note lists
+_PLAIN = (torch.Tensor, nn.Parameter)
 
 
 def shareable_state(instance: Any, only: Collection[str] | None) -> dict[str, Any]:
     """What can be handed out of it, or of `only` these names. Empty for what is no module."""
-    if not isinstance(instance, torch.nn.Module):
+    if not isinstance(instance, nn.Module):
         return {}
     found = {name: item.detach() for name, item in _state_of(instance).items() if is_shareable(item)}
     return found if only is None else {name: item for name, item in found.items() if name in only}
@@ -40,7 +42,7 @@ def adopt(instance: Any, given: Mapping[str, Any]) -> tuple[int, dict[str, list[
 def make_float64(instance: Any) -> None:
     """Every float in it, and what it makes anew: the process is of no other use after that."""
     torch.set_default_dtype(torch.float64)
-    if not isinstance(instance, torch.nn.Module):
+    if not isinstance(instance, nn.Module):
         return
     instance.double()
     for tensor in (*instance.parameters(), *instance.buffers()):
@@ -48,6 +50,44 @@ def make_float64(instance: Any) -> None:
             tensor.data = tensor.data.to(torch.complex128)
 
 
-def _state_of(module: torch.nn.Module) -> dict[str, Any]:
+class Attributes:
+    """The tensors, and tuples of them, that a module's attributes hold now: to be put back after calls that were
+    captured and did not run. What those leave there is memory that nothing has been written to."""
+
+    def __init__(self, instance: Any) -> None:
+        modules = nn.Module.named_modules(instance) if isinstance(instance, nn.Module) else ()
+        self._held = {
+            f"{path}.{name}".lstrip("."): (module, attributes, name, value, _places(value))
+            for path, module in modules
+            for attributes in (vars(module), module._parameters, module._buffers)
+            if isinstance(attributes, dict)  # a compiled module's cannot be written to
+            for name, value in attributes.items()
+            if _places(value)
+        }
+
+    def take_away(self, names: Iterable[str]) -> None:
+        """Whoever reads one of them is told that there is no such attribute."""
+        for _, attributes, name, _, _ in map(self._held.__getitem__, names):
+            del attributes[name]
+
+    def put_back(self) -> list[str]:
+        """The names of those that held other memory, or nothing, by now."""
+        moved = []
+        for path, (module, attributes, name, value, places) in self._held.items():
+            if _places(attributes.get(name)) != places:
+                moved.append(path)
+            if attributes is not vars(module):
+                vars(module).pop(name, None)  # where an assignment goes that finds no such buffer
+            attributes[name] = value
+        return moved
+
+
+def _places(value: Any) -> list[int]:
+    """Where it begins in memory, a tuple of tensors as well as one."""
+    leaves = value if isinstance(value, tuple) else (value,)
+    return [leaf.data_ptr() for leaf in leaves if type(leaf) in _PLAIN and leaf.layout is torch.strided]
+
+
+def _state_of(module: nn.Module) -> dict[str, Any]:
     """What a module keeps by name, buffers that are not saved with it among that: they may be drawn at random."""
     return dict(module.named_buffers(remove_duplicate=False)) | module.state_dict(keep_vars=True)

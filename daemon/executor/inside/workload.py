@@ -321,15 +321,32 @@ class Workload:
         return slots, slots.null(null["kind"], null["cycles"])
 
     def _on_capture(self, message: Message, _fds: list[int]) -> Message:
-        """Record the calls on the slots of `order`. Not every kernel lets itself be captured: `reason` says why."""
+        """Record the calls on the slots of `order`. Not every kernel lets itself be captured: `reason` says why.
+
+        A tensor that a call has put into its module, and that the next one reads, would be the same at the beginning of
+        every launch. So where calls put something there, they are captured once more, and find nothing.
+        """
+        left: list[str] = []
+        try:
+            attributes = module_state.Attributes(self._instance)
+            if left := self._record(message, attributes):
+                attributes.take_away(left)
+                self._record(message, attributes)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the kernel is then timed call by call
+            why = f"every call needs what the one before has made and kept as {', '.join(left)}: " if left else ""
+            return {"type": "captured", "reason": f"{why}{type(error).__name__}: {error}"[:2000]}
+        return {"type": "captured", "reason": None}
+
+    def _record(self, message: Message, attributes: module_state.Attributes) -> list[str]:
+        """Capture the calls. Which attributes of the module they have replaced: they hold what they did again."""
         slots, work = self._work(message)
         seed_all(message["seed"])
-        stream = self._kernel.stream if self._kernel else None
+        left = []
         try:
-            slots.capture(work, message["order"], stream, message["graph"])
-        except Exception as error:  # noqa: BLE001 - whatever it is, the kernel is then timed call by call
-            return {"type": "captured", "reason": f"{type(error).__name__}: {error}"[:2000]}
-        return {"type": "captured", "reason": None}
+            slots.capture(work, message["order"], self._kernel.stream if self._kernel else None, message["graph"])
+        finally:
+            left += attributes.put_back()
+        return left
 
     def _on_run(self, message: Message, _fds: list[int]) -> Message:
         """Call the kernel once per slot, in the order that is given; or launch what was captured."""
