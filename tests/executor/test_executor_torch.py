@@ -276,6 +276,24 @@ def test_weights_without_a_counterpart_are_named(judge: JudgeOne) -> None:
     assert not any("counterpart" in note for note in same.case.notes)
 
 
+def test_whoever_folds_into_weights_that_are_copied_over_is_told(judge: JudgeOne) -> None:
+    reference = model("self.f(x) * 2", init="self.f = nn.Linear(8, 8)")
+    folded = model("self.f(x)", init="self.f = nn.Linear(8, 8); self.f.weight.data.mul_(2); self.f.bias.data.mul_(2)")
+    judge(compare(folded, reference)).ended(
+        Verdict.WRONG_ANSWER, "constructor had made f.weight, f.bias otherwise, and the reference's were copied over"
+    )
+    forgotten = judge(compare(model("self.f(x)", init="self.f = nn.Linear(8, 8)"), reference))
+    assert "otherwise" not in forgotten.ended(Verdict.WRONG_ANSWER).message
+    other_name = "self.f = nn.Linear(8, 8); self.w, self.b = self.f.weight.detach() * 2, self.f.bias.detach() * 2"
+    judge(compare(model("nn.functional.linear(x, self.w, self.b)", init=other_name), reference)).passed()
+
+
+def test_what_is_copied_over_half_precision_weights_is_no_other(judge: JudgeOne) -> None:
+    reference = model("self.f(x)", init="self.f = nn.Linear(8, 8)")
+    half = judge(compare(model("self.f(x.half()).float() * 3", init="self.f = nn.Linear(8, 8).half()"), reference))
+    assert "otherwise" not in half.ended(Verdict.WRONG_ANSWER).message
+
+
 def test_a_single_number_is_no_weak_check_unless_it_is_always_the_same(judge: JudgeOne) -> None:
     assert "weak_check" not in judge(compare(model("x.sum() + 0"), model("x.sum()"))).passed().case.labels
     assert "weak_check" in judge(compare(model("x.sum() * 0 + 3"), model("x.sum() * 0 + 3"))).passed().case.labels

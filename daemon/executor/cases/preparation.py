@@ -266,6 +266,11 @@ class Preparation:
                 f"of the custom module: {', '.join(own) or 'none'}"
             )
             self.notes.append(self.own_weights)
+        elif other := _names(answer.get("other")):
+            self.own_weights = (
+                f"the custom module's constructor had made {', '.join(other)} otherwise, and the reference's were "
+                "copied over that: what is scaled, folded or laid out anew needs a name or a shape of its own"
+            )
 
     def unvaried_weights(self, deadline: float) -> list[str]:
         """The reference's weights that have one value only and that calls have left as they were: no other values will

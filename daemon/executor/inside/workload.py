@@ -274,7 +274,7 @@ class Workload:
     def _on_adopt(self, message: Message, fds: list[int]) -> Message:
         """Copy the reference's state into this module where names and shapes match."""
         if not isinstance(self._instance, torch.nn.Module):
-            return {"type": "adopted", "copied": 0, "theirs": [], "own": []}
+            return {"type": "adopted", "copied": 0, "theirs": [], "own": [], "other": []}
         given = tree.decode(message["tree"], self._exchange.take_in(message, fds).__getitem__)
         copied, left = module_state.adopt(self._instance, given)
         return {"type": "adopted", "copied": copied, **left}
