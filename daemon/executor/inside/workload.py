@@ -341,11 +341,10 @@ class Workload:
         """Capture the calls. Which attributes of the module they have replaced: they hold what they did again."""
         slots, work = self._work(message)
         seed_all(message["seed"])
-        left = []
         try:
             slots.capture(work, message["order"], self._kernel.stream if self._kernel else None, message["graph"])
         finally:
-            left += attributes.put_back()
+            left = attributes.put_back()
         return left
 
     def _on_run(self, message: Message, _fds: list[int]) -> Message:
