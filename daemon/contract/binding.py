@@ -15,7 +15,7 @@ from typing import TypeVar
 from daemon.contract.dtypes import Category, DTypeInfo, as_element, unrepresentable
 from daemon.contract.expressions import MAX_MAGNITUDE, ExpressionError, evaluate
 from daemon.contract.fields import literal_float
-from daemon.contract.problems import ProblemLog
+from daemon.contract.problems import ProblemLog, Suggestion
 from daemon.contract.request import CaseSpec, CompareRequest, EvaluateRequest, KernelSpec
 from daemon.contract.tensors import ArgSpec, ArgType, InitKind, InitSpec, IOContract, LaunchSpec, TensorData, TensorSpec
 from daemon.contract.work import Work
@@ -74,7 +74,7 @@ class Binder:
         yield
         self._scalars, self._remark = {}, ""
 
-    def complain(self, field: str, message: str, suggestion: str | None = None) -> None:
+    def complain(self, field: str, message: str, suggestion: Suggestion = None) -> None:
         self._log.add(field + self._suffix, message, suggestion)
 
     def number(self, value: float | str, field: str) -> int | float | None:
@@ -102,7 +102,7 @@ class Binder:
                 message = f"{error.unbound!r} is an argument, and no symbol that a case binds: write its value"
                 self.complain(field, message + self._remark, self._with_values(text))
             else:
-                self.complain(field, error.message + (self._remark if error.unbound else ""), error.suggestion)
+                self.complain(field, error.message + (self._remark if error.unbound else ""), error.suggest)
             return None
 
     def _with_values(self, text: str) -> str:

@@ -14,7 +14,7 @@ from daemon.contract.kernels import KernelDraft, without_nulls
 from daemon.contract.payload import PayloadError, check_payload
 from daemon.contract.problems import ProblemLog, child, nearest, read_model, shown
 from daemon.contract.request import CaseSpec
-from daemon.contract.rules import MAX_EVALUATIONS, expressions, symbols
+from daemon.contract.rules import MAX_EVALUATED_CHARACTERS, MAX_EVALUATIONS, expressions, symbols
 from daemon.contract.tensors import ArgSpec, tensor_bytes
 from daemon.contract.work import Work
 from daemon.errors import Problem
@@ -55,6 +55,10 @@ def check_cases(
     texts += work.expressions if work is not None else ()
     if len(texts) * len(cases) > MAX_EVALUATIONS:
         message = f"{len(texts)} expressions times {len(cases)} cases are more than {MAX_EVALUATIONS}"
+        log.add("cases", message)
+        return
+    if (count := sum(map(len, texts))) * len(cases) > MAX_EVALUATED_CHARACTERS:
+        message = f"{count} characters of expressions times {len(cases)} cases are more than {MAX_EVALUATED_CHARACTERS}"
         log.add("cases", message)
         return
     _warn_unused(drafts, cases, symbols(texts), log)

@@ -11,10 +11,10 @@ import keyword
 import operator
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from daemon.contract import syntax
-from daemon.contract.problems import nearest, shown
+from daemon.contract.problems import Suggestion, nearest, settled, shown
 from daemon.contract.rewrites import meant_by
 
 MAX_CHARACTERS = 256
@@ -23,14 +23,19 @@ MAX_MAGNITUDE = 2**63 - 1
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be read or has no value; `suggestion` is what was probably meant, `unbound` the name
+    """An expression that cannot be read or has no value; `suggest` tells what was probably meant, `unbound` is the name
     that nothing is known of."""
 
-    def __init__(self, message: str, suggestion: str | None = None, *, unbound: str | None = None) -> None:
+    def __init__(self, message: str, suggestion: Suggestion = None, *, unbound: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.suggestion = suggestion
         self.unbound = unbound
+        self._suggestion = suggestion
+
+    def suggest(self) -> str | None:
+        """What was probably meant, or None. To be asked for what is shown alone: finding it takes milliseconds, and a
+        contract may have a hundred thousand expressions."""
+        return settled(self._suggestion)
 
 
 def _ceildiv(dividend: int, divisor: int) -> int:
@@ -68,7 +73,11 @@ def parse_expression(text: str) -> ast.expr:
     try:
         return _parsed(text)
     except ExpressionError as error:
-        raise ExpressionError(error.message, meant_by(text, _is_expression) or error.suggestion) from error
+        raise ExpressionError(error.message, partial(_meant, text, error)) from error
+
+
+def _meant(text: str, error: ExpressionError) -> str | None:
+    return meant_by(text, _is_expression) or error.suggest()
 
 
 def _is_expression(text: str) -> bool:

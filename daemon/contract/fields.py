@@ -54,7 +54,14 @@ def _expression(value: object) -> object:
     try:
         parse_expression(value)
     except ExpressionError as error:
-        raise complaint(error.message, error.suggestion) from error
+        raise complaint(error.message, error.suggest) from error
+    return value
+
+
+def _of_a_rank(value: object) -> object:
+    """Counted before anything of it is read: what is wrong with an entry does not count for pydantic's own bound."""
+    if isinstance(value, list | tuple) and len(value) > MAX_RANK:
+        raise complaint(f"may have at most {MAX_RANK} entries, this has {len(value)}")
     return value
 
 
@@ -178,6 +185,7 @@ _THREE_SCHEMA: dict[str, Any] = {
 # Bounds come first in an Annotated, these after them: the other way round the bounds are lost in the JSON Schema.
 AS_WHOLE = BeforeValidator(_whole)
 AS_NUMBER = BeforeValidator(_not_bool)
+OF_A_RANK = BeforeValidator(_of_a_rank)
 
 Whole = Annotated[int, AS_WHOLE]
 Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False), AS_NUMBER]

@@ -12,7 +12,7 @@ from daemon.contract import readings
 from daemon.contract.kernel_types import KernelTypeSpec
 from daemon.contract.problems import ProblemLog, child, nearest, read_model, shown, without_unknown_keys
 from daemon.contract.request import KernelMetadata, KernelSpec
-from daemon.contract.rules import checked_arg
+from daemon.contract.rules import MAX_WRITTEN, MAX_WRITTEN_CHARACTERS, checked_arg, written_expressions
 from daemon.contract.sources import file_source, inline_source
 from daemon.contract.tensors import MAX_ARGS, ArgSpec, IOContract, LaunchSpec
 from daemon.contract.wire import KernelDocument
@@ -157,6 +157,13 @@ class KernelReader:
             return
         if len(raw) > MAX_ARGS:
             self.log.add(path, f"may have at most {MAX_ARGS} entries, this has {len(raw)}")
+            return
+        texts = [text for item in raw for text in written_expressions(item)]
+        if len(texts) > MAX_WRITTEN:
+            self.log.add(path, f"has {len(texts)} expressions, {MAX_WRITTEN} are allowed")
+            return
+        if (count := sum(map(len, texts))) > MAX_WRITTEN_CHARACTERS:
+            self.log.add(path, f"the expressions have {count} characters in all, {MAX_WRITTEN_CHARACTERS} are allowed")
             return
         for index, item in enumerate(raw):
             where = child(path, index)

@@ -6,7 +6,7 @@ import copy
 import difflib
 import json
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -26,6 +26,7 @@ _CLOSE, _CLOSE_SHORT, _SHORT = (
 _MAX_NAME = 100  # longer names are not compared with known ones: the comparison is quadratic
 
 M = TypeVar("M", bound=BaseModel)
+Suggestion = str | Callable[[], str | None] | None  # what was probably meant, or who finds it when it is to be shown
 
 
 class _AsWritten(reprlib.Repr):
@@ -82,7 +83,12 @@ def child(path: str, step: str | int) -> str:
     return f"{path}.{name}" if path else name
 
 
-def complaint(message: str, suggestion: str | None = None) -> PydanticCustomError:
+def settled(suggestion: Suggestion) -> str | None:
+    """A suggestion as it is shown."""
+    return suggestion() if callable(suggestion) else suggestion
+
+
+def complaint(message: str, suggestion: Suggestion = None) -> PydanticCustomError:
     """The error a field validator raises: its message reaches the user as it is."""
     return PydanticCustomError("contract", "{message}", {"message": message, "suggestion": suggestion})
 
@@ -97,14 +103,23 @@ class ProblemLog:
         self._left_out = 0
         self._spoiled: set[str] = set()
 
-    def add(self, field: str, message: str, suggestion: str | None = None) -> None:
+    def add(self, field: str, message: str, suggestion: Suggestion = None) -> None:
         """Note one problem. What follows from a value that could not be read at all is not reported again."""
         if field in self._spoiled:
             return
         if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(Problem(self.file, field, message, suggestion))
+            self.problems.append(Problem(self.file, field, message, settled(suggestion)))
         else:
-            self._left_out += 1
+            self.leave_out()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what else is wrong is only counted."""
+        return len(self.problems) >= MAX_PROBLEMS
+
+    def leave_out(self) -> None:
+        """Count one more."""
+        self._left_out += 1
 
     def spoil(self, field: str, message: str, suggestion: str | None = None) -> None:
         """Note a problem of the text at `field`, and stay silent about that field from then on."""
@@ -140,6 +155,9 @@ def read_model(model: type[M], raw: object, path: str, log: ProblemLog) -> M | N
 def note_faults(model: type[BaseModel], error: ValidationError, path: str, log: ProblemLog) -> None:
     """Note every problem that `model` has found, under `path`."""
     for detail in error.errors(include_url=False)[:MAX_PROBLEMS]:
+        if log.is_full:  # to find what was meant takes a millisecond, and there may be a hundred thousand
+            log.leave_out()
+            continue
         field, message, suggestion = _explained(model, detail)
         log.add(_joined(path, field), message, suggestion)
 
@@ -202,7 +220,7 @@ def sentence(kind: str, context: Mapping[str, object]) -> str | None:
     return None if words is None else words.format(**{name: _plain(value) for name, value in context.items()})
 
 
-def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str | int, ...], str, str | None]:
+def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str | int, ...], str, Suggestion]:
     """Field steps, sentence and suggestion for one pydantic error."""
     kind, context = detail["type"], detail.get("ctx", {})
     steps = tuple(step for step in detail["loc"] if step != "[key]")

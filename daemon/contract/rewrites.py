@@ -16,6 +16,7 @@ _CEILDIVS = ("ceildiv", "cdiv", "ceil_div", "div_up", "divup", "round_up_div")
 _CEILS = ("ceil",)
 _TRANSPARENT = ("int",)
 _FEW = 4  # a power that is written out
+_SHORT = 64  # characters of what it is a power of: a power of powers of powers would become gigabytes
 _WARNED_OF = re.compile(r"\\|(?<!\w)[0-9]+[A-Za-z_]")  # Python's parser would: `\d`, `1if`
 _FAULTS = (SyntaxError, ValueError, MemoryError, RecursionError)
 
@@ -57,7 +58,9 @@ class _Rewriter(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         match node:
-            case ast.BinOp(left=base, op=ast.Pow(), right=ast.Constant(value=int() as power)) if 0 < power <= _FEW:
+            case ast.BinOp(left=base, op=ast.Pow(), right=ast.Constant(value=int() as power)) if (
+                0 < power <= _FEW and len(ast.unparse(base)) <= _SHORT
+            ):
                 product = base
                 for _ in range(power - 1):
                     product = ast.BinOp(product, ast.Mult(), base)

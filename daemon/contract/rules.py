@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from pydantic import JsonValue
+
 from daemon.contract.binding import KIND_PARAMETERS
 from daemon.contract.dtypes import Category
 from daemon.contract.expressions import MAX_MAGNITUDE, ExpressionError, names_in, parse_expression
@@ -12,6 +14,22 @@ from daemon.contract.problems import ProblemLog, shown
 from daemon.contract.tensors import ArgSpec, ArgType, InitKind, InitSpec, LaunchSpec, Role, TensorSpec
 
 MAX_EVALUATIONS = 50_000  # expressions of one contract times its cases
+# To read one takes some microseconds a character, a wrong one half a millisecond, and others wait for who reads it.
+MAX_WRITTEN, MAX_WRITTEN_CHARACTERS = 10_000, 100_000  # expressions among a kernel's arguments
+MAX_EVALUATED_CHARACTERS = 1_000_000  # of all expressions of one contract times its cases
+
+
+def written_expressions(raw: JsonValue) -> list[str]:
+    """What would be read as expressions in an argument that nobody has looked at yet."""
+    values: list[JsonValue] = []
+    match raw:
+        case {"tensor_spec": {**spec}}:
+            shape, init = spec.get("shape"), spec.get("init")
+            values += shape if isinstance(shape, list) else []
+            values += [value for key, value in init.items() if key != "kind"] if isinstance(init, dict) else []
+        case {"type": kind, "value": value} if kind != ArgType.STR:
+            values.append(value)
+    return [value for value in values if isinstance(value, str)]
 
 
 def checked_arg(arg: ArgSpec, path: str, log: ProblemLog) -> ArgSpec:
@@ -96,7 +114,7 @@ def _evaluable(kind: ArgType, text: str, field: str, log: ProblemLog) -> bool:
     try:
         parse_expression(text)
     except ExpressionError as error:
-        log.add(field, error.message, error.suggestion)
+        log.add(field, error.message, error.suggest)
         return False
     return True
 

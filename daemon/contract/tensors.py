@@ -15,6 +15,7 @@ from daemon.contract.dtypes import DTYPES, DTypeInfo
 from daemon.contract.fields import (
     AS_WHOLE,
     MAX_RANK,
+    OF_A_RANK,
     DTypeName,
     Element,
     Extent,
@@ -138,7 +139,7 @@ class TensorData(Frozen):
 class TensorSpec(Frozen):
     """Shape, element type and content of one tensor."""
 
-    shape: Annotated[tuple[Extent, ...], Field(max_length=MAX_RANK)] = Field(
+    shape: Annotated[tuple[Extent, ...], Field(max_length=MAX_RANK), OF_A_RANK] = Field(
         description="dimensions, numbers or expressions; [] is a scalar tensor, 0 is a legal dimension"
     )
     dtype: DTypeName = Field(description="element type")

@@ -16,7 +16,7 @@ from daemon.contract.binding import KIND_PARAMETERS
 from daemon.contract.document import MAX_DEPTH, MAX_VALUES
 from daemon.contract.problems import MAX_PROBLEMS
 from daemon.contract.request import KernelMetadata, RequestFields, Requirements, TimingSpec
-from daemon.contract.rules import MAX_EVALUATIONS
+from daemon.contract.rules import MAX_EVALUATED_CHARACTERS, MAX_EVALUATIONS, MAX_WRITTEN, MAX_WRITTEN_CHARACTERS
 from daemon.contract.tensors import MAX_ARGS, ArgSpec, TensorData, TensorSpec
 from daemon.contract.wire import KernelDocument
 
@@ -71,7 +71,8 @@ def test_the_caps_table_is_the_settings() -> None:
         name: getattr(Limits(), name)
         for name in ("contract_bytes", "source_bytes", "cases", "tensor_bytes", "decompressed_bytes")
     }
-    for number in (MAX_DEPTH, MAX_VALUES, MAX_EVALUATIONS, MAX_PROBLEMS, MAX_ARGS):
+    of_expressions = (MAX_EVALUATIONS, MAX_WRITTEN, MAX_WRITTEN_CHARACTERS, MAX_EVALUATED_CHARACTERS)
+    for number in (MAX_DEPTH, MAX_VALUES, *of_expressions, MAX_PROBLEMS, MAX_ARGS):
         assert str(number) in PAGE
 
 

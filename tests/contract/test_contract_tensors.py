@@ -16,6 +16,7 @@ from daemon.contract import (
     TensorSpec,
     bind_case,
     default_tolerance,
+    expressions,
 )
 from daemon.errors import BundleError
 
@@ -381,3 +382,39 @@ def test_too_many_arguments_are_refused() -> None:
     args = [{"name": f"a{index}", "type": "int", "value": 1} for index in range(513)]
     assert fields(with_args(*args)) == ["kernel.io.args"]
     assert fields(with_args(*args[:512])) == []
+
+
+def test_expressions_that_would_take_minutes_to_read_are_not_read() -> None:
+    one = "1+" * 100 + "N"
+    problem = only(with_args(*(tensor(f"x{number}", [one]) for number in range(510))))
+    assert (problem.field, problem.message) == (
+        "kernel.io.args",
+        "the expressions have 102510 characters in all, 100000 are allowed",
+    )
+
+
+def test_more_expressions_than_anybody_writes_are_not_read() -> None:
+    problem = only(with_args(*(tensor(f"x{number}", ["1"] * 20) for number in range(510))))
+    assert (problem.field, problem.message) == ("kernel.io.args", "has 10200 expressions, 10000 are allowed")
+
+
+def test_expressions_that_would_take_minutes_in_all_cases_are_not_tried() -> None:
+    one, cases = "N+" * 30 + "1", [{"name": f"c{number}", "bind": {"N": number}} for number in range(64)]
+    values = [{"name": f"s{number}", "type": "int", "value": one} for number in range(300)]
+    problem = only(with_args(tensor("x", [4]), *values, cases=cases))
+    assert problem.field == "cases"
+    assert problem.message == "18300 characters of expressions times 64 cases are more than 1000000"
+
+
+def test_of_a_shape_with_too_many_extents_none_is_read() -> None:
+    problem = only(with_args(tensor("x", ["1+"] * 65)))
+    assert problem.field == "kernel.io.args[0].tensor_spec.shape"
+    assert problem.message == "may have at most 64 entries, this has 65"
+
+
+def test_what_was_meant_is_looked_for_where_it_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+    monkeypatch.setattr(expressions, "meant_by", lambda text, _: looked_at.append(text))
+    document = with_args(*(tensor(f"x{number}", ["N / 2"] * 60) for number in range(8)))
+    assert len(problems(document)) == 101
+    assert len(looked_at) == 100
