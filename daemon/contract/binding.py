@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from daemon.contract.dtypes import Category, DTypeInfo, as_element, unrepresentable
@@ -100,7 +101,7 @@ class Binder:
         except ExpressionError as error:
             if error.unbound in self._scalars:
                 message = f"{error.unbound!r} is an argument, and no symbol that a case binds: write its value"
-                self.complain(field, message + self._remark, self._with_values(text))
+                self.complain(field, message + self._remark, partial(self._with_values, text))
             else:
                 self.complain(field, error.message + (self._remark if error.unbound else ""), error.suggest)
             return None

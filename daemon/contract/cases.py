@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from pydantic import JsonValue
 
@@ -12,7 +13,7 @@ from daemon.contract.binding import Binder, bind_arg, bind_launch, bind_work
 from daemon.contract.expressions import MAX_MAGNITUDE
 from daemon.contract.kernels import KernelDraft, without_nulls
 from daemon.contract.payload import PayloadError, check_payload
-from daemon.contract.problems import ProblemLog, child, nearest, read_model, shown
+from daemon.contract.problems import MAX_PROBLEMS, ProblemLog, child, nearest, read_model, shown
 from daemon.contract.request import CaseSpec
 from daemon.contract.rules import MAX_EVALUATED_CHARACTERS, MAX_EVALUATIONS, expressions, symbols
 from daemon.contract.tensors import ArgSpec, tensor_bytes
@@ -65,7 +66,7 @@ def check_cases(
     found: dict[Problem, list[str]] = {}
     sizes: dict[str, set[int]] = {}
     for case in cases:
-        case_log = ProblemLog(log.file)
+        case_log = ProblemLog(log.file, is_brief=len(found) >= MAX_PROBLEMS)
         binder = Binder(case, case_log, implicit=True)
         for draft in drafts.values():
             _try_case(draft, binder, limits, sizes)
@@ -99,7 +100,7 @@ def _warn_unused(
     for index, case in enumerate(cases):
         for symbol in sorted(case.bind.keys() - used):
             message = f"is bound but no shape, value, launch or work uses {symbol}"
-            log.caution(f"cases[{index}].bind.{symbol}", message, nearest(symbol, used))
+            log.caution(f"cases[{index}].bind.{symbol}", message, partial(nearest, symbol, used))
 
 
 def _try_case(draft: KernelDraft, binder: Binder, limits: Limits, sizes: dict[str, set[int]]) -> None:

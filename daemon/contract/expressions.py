@@ -176,7 +176,7 @@ def _lookup(name: str, bind: Mapping[str, int]) -> int:
     if name in bind:
         return bind[name]
     have = f"bound here: {', '.join(sorted(bind))}" if bind else "nothing is bound here; give it a value in `cases`"
-    raise ExpressionError(f"{name!r} is not bound ({have})", nearest(name, bind), unbound=name)
+    raise ExpressionError(f"{name!r} is not bound ({have})", partial(nearest, name, bind), unbound=name)
 
 
 def _capped(number: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 
 from pydantic import JsonValue
@@ -178,7 +179,7 @@ def _check_static_args(static_args: JsonValue, drafts: Mapping[str, KernelDraft]
         field = child("static_args", index)
         if name not in names:
             listed = ", ".join(sorted(names)[:20])
-            log.add(field, f"{shown(name)} is not an argument (arguments: {listed})", nearest(name, names))
+            log.add(field, f"{shown(name)} is not an argument (arguments: {listed})", partial(nearest, name, names))
         elif roles.get(name, "input") != "input":
             log.add(field, f"{shown(name)} is {roles[name]}; only an input can stay the same")
 

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import ast
 import warnings
+from difflib import SequenceMatcher
 
 import pytest
+from contract_samples import problems, tensor, with_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.contract import syntax
 from daemon.contract.expressions import ExpressionError, evaluate, names_in
 
+LONG = "abcdefghij" * 5
 BIND = {"N": 1000, "M": 7}
 
 
@@ -178,3 +181,20 @@ def test_any_text_is_a_number_within_64_bits_or_an_expression_error(text: str) -
             return
     assert type(value) is int
     assert abs(value) < 2**63
+
+
+def test_the_nearest_of_many_names_is_found() -> None:
+    bind = {f"{first}{second}_size": 1 for first in "abcdefgh" for second in "ijklmnop"} | {"block_size": 1}
+    with pytest.raises(ExpressionError) as caught:
+        evaluate("blokc_size", bind)
+    assert caught.value.suggest() == "block_size"
+
+
+def test_names_that_take_long_to_tell_apart_are_compared_for_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two such names take some milliseconds, and a contract may have fifty thousand times a hundred of them."""
+    compared: list[str] = []
+    monkeypatch.setattr(SequenceMatcher, "ratio", lambda self: compared.append(self.a) or 0.0)
+    cases = [{"name": f"c{case}", "bind": {f"{LONG}{case}_{other}": 1 for other in range(40)}} for case in range(8)]
+    found = problems(with_args(*(tensor(f"x{n}", [f"{LONG[::-1]}{n}"]) for n in range(150)), cases=cases))
+    assert "is not bound" in found[0].message
+    assert 0 < len(compared) <= 2 * 100 * 8
