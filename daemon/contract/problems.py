@@ -25,7 +25,8 @@ _CLOSE, _CLOSE_SHORT, _SHORT = (
     0.6,
     4,
 )  # similarity that makes a suggestion; a short name has fewer letters to share
-_MAX_NAME = 64  # longer names are not compared with known ones: the comparison is quadratic
+_MAX_NAME = 100  # of one that is told as it is
+_MAX_COMPARED = 64  # longer names are not compared with known ones: the comparison is quadratic
 _MOST_ALIKE, _MOST_KNOWN = 8, 2000  # names that are compared; of so many, those that share the most letters
 
 M = TypeVar("M", bound=BaseModel)
@@ -57,9 +58,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
     Of names that were made for it, comparing two takes ten milliseconds: only a few are.
     """
-    if len(name) > _MAX_NAME:
+    if len(name) > _MAX_COMPARED:
         return None
-    by_lower = {entry.lower(): entry for entry in itertools.islice(known, _MOST_KNOWN) if len(entry) <= _MAX_NAME}
+    by_lower = {entry.lower(): entry for entry in itertools.islice(known, _MOST_KNOWN) if len(entry) <= _MAX_COMPARED}
     matches = difflib.get_close_matches(
         name.lower(),
         _most_alike(name.lower(), by_lower),
