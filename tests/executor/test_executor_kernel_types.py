@@ -192,6 +192,19 @@ def test_the_tolerance_of_an_argument_that_only_the_reference_describes_counts(j
     judge(compare(step(1.1), described())).ended(Verdict.WRONG_ANSWER, "cache")
 
 
+@pytest.mark.parametrize("ours", [{"atol": 0.5}, {"atol": 0.5, "rtol": 0.5}])
+def test_a_kernel_cannot_widen_the_tolerance_that_its_reference_declares(
+    judge: JudgeOne, ours: dict[str, float]
+) -> None:
+    def adding(number: float, **tolerance: float) -> Doc:
+        source = f"def add(x, y):\n    y.copy_(x + {number})\n"
+        arguments = io(tensor("x", [32]), tensor("y", [32], role="output", **tolerance))
+        return kernel(source, metadata={"function_name": "add"}, io=arguments)
+
+    judge(compare(adding(1.1, **ours), adding(1.0))).passed()
+    judge(compare(adding(1.1, **ours), adding(1.0, atol=0.01, rtol=0.01))).ended(Verdict.WRONG_ANSWER, "atol 0.01")
+
+
 def test_two_entries_without_a_name_are_listed(judge: JudgeOne) -> None:
     source = kernel(VECTOR_ADD)["source_code"]
     both = source + source.replace("def add", "def plus")

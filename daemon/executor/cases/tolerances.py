@@ -10,14 +10,15 @@ from daemon.executor.timing.side import SidePlace
 
 
 def tolerances_of(candidate: SidePlace, request: Request, declared: list[IOContract | None]) -> list[Tolerance]:
-    """One for each of the candidate's answers, in order. `declared`: the io of the candidate and of the reference."""
+    """One for each of the candidate's answers, in order. `declared`: the io of the candidate and of the reference. The
+    stricter of the two counts: who writes a kernel, and how it is called, must not widen what the reference allows."""
     found = []
     for position, index in enumerate(candidate.wiring.answer):
-        spec = _declared_output(position, candidate, declared)
+        specs = [spec for io in declared if io and (spec := _declared_output(position, candidate, io))]
         dtype = candidate.wiring.fields[index].tensor.dtype
         atol, rtol = _for_all_outputs(request, dtype)
-        atol = spec.atol if spec and spec.atol is not None else atol
-        rtol = spec.rtol if spec and spec.rtol is not None else rtol
+        atol = min((spec.atol for spec in specs if spec.atol is not None), default=atol)
+        rtol = min((spec.rtol for spec in specs if spec.rtol is not None), default=rtol)
         found.append(tolerance_for(dtype, atol, rtol))
     return found
 
@@ -31,18 +32,15 @@ def _for_all_outputs(request: Request, dtype: str) -> tuple[float | None, float 
     return (None, None) if known.category is Category.BOOL else (request.atol, None)
 
 
-def _declared_output(position: int, candidate: SidePlace, declared: list[IOContract | None]) -> TensorSpec | None:
-    """What a contract says of one of the answers: in their order, whether the kernel writes or returns them."""
+def _declared_output(position: int, candidate: SidePlace, io: IOContract) -> TensorSpec | None:
+    """What an io says of one of the answers: in their order, whether the kernel writes or returns them."""
     wiring = candidate.wiring
     kept = {wiring.fields[index].name for index in wiring.kept}
     name = wiring.fields[wiring.answer[position]].name
-    for io in declared:
-        outputs = [arg for arg in io.args if arg.is_output] if io else []
-        if name in kept:
-            if mine := [arg.tensor_spec for arg in outputs if arg.name == name]:
-                return mine[0]
-            continue
-        returned = [arg.tensor_spec for arg in outputs if arg.name not in kept]
-        if len(returned) == len(wiring.returned):
-            return returned[wiring.returned_places.index(position)]
-    return None
+    outputs = [arg for arg in io.args if arg.is_output]
+    if name in kept:
+        return next((arg.tensor_spec for arg in outputs if arg.name == name), None)
+    returned = [arg.tensor_spec for arg in outputs if arg.name not in kept]
+    if len(returned) != len(wiring.returned):
+        return None
+    return returned[wiring.returned_places.index(position)]
