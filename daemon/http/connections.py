@@ -9,11 +9,13 @@ import asyncio
 import math
 import resource
 import time
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from daemon import log
+from daemon.http.reader import RequestReader
 from daemon.http.refusals import ErrorAnswer
 
 _HEAD_S = 10.0  # from its first byte, or that of the connection, to the end of a request's head
@@ -29,6 +31,10 @@ class Connection(H11Protocol):
     _head: asyncio.TimerHandle | None = None
     _is_first = True
     _next_word_s = -math.inf  # of all connections
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn: RequestReader = RequestReader()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -77,9 +83,10 @@ class Connection(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # in the middle of an answer: there is no other
             self.transport.close()
             return
-        body = (
-            ErrorAnswer(error=msg.rstrip(".").lower(), hint="is this HTTP/1.1, without TLS?").model_dump_json().encode()
-        )
+        answer = ErrorAnswer(error=msg.rstrip(".").lower(), hint="is this HTTP/1.1, without TLS?")
+        if self.conn.refused is not None:
+            answer = ErrorAnswer(error=self.conn.refused)
+        body = answer.model_dump_json().encode()
         headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
         for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event))

@@ -20,8 +20,12 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Open = Callable[[], Coroutine[Any, Any, Streams]]
 
 
-async def app(_scope: Any, _receive: Any, send: Any) -> None:
-    """Answers at once, whether the body has come or not."""
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Answers at once, whether the body has come or not; at /read when it has."""
+    while scope["path"] == "/read":
+        message = await receive()
+        if message["type"] == "http.disconnect" or not message["more_body"]:
+            break
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
@@ -107,3 +111,66 @@ def test_those_beyond_what_there_are_descriptors_for_are_refused_and_the_others_
             await answered(await connect())
 
     asyncio.run(crowd())
+
+
+CHUNKED = b"POST /read HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+
+
+def chunks(count: int, size: int) -> bytes:
+    return (b"%x\r\n" % size + b"a" * size + b"\r\n") * count
+
+
+def answer_to(*pieces: bytes) -> bytes:
+    """All that a server says to a request that is sent in these pieces, until it ends the connection."""
+
+    async def asked() -> bytes:
+        async with serving() as connect:
+            reader, writer = await connect()
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+            return await asyncio.wait_for(reader.read(), 30)
+
+    return asyncio.run(asked())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [
+        ([CHUNKED + chunks(1000, 1) + END], b"chunks of a few bytes"),
+        ([CHUNKED, *([chunks(100, 1)] * 6)], b"chunks of a few bytes"),
+        ([GET[:-2] + b"a: b\r\n" * 1000 + b"\r\n"], b"more than 128 headers"),
+        ([GET[:-2], b"a: b\r\n" * 1000, b"\r\n"], b"more than 128 headers"),
+        ([GET + GET[:-2] + b"a: b\r\n" * 1000 + b"\r\n"], b"more than 128 headers"),
+        ([CHUNKED + chunks(1, 9) + b"0\r\na: b\r\n\r\n"], b"headers behind the body"),
+        ([CHUNKED + chunks(1, 9) + b"0\r\n", b"a: b\r\n\r\n"], b"headers behind the body"),
+        ([CHUNKED + b"00;x=y\r\na: b\r\n\r\n"], b"headers behind the body"),
+    ],
+)
+def test_what_takes_longer_to_read_than_to_send_is_refused(pieces: list[bytes], words: bytes) -> None:
+    answer = answer_to(*pieces)
+    assert words in answer
+    assert b"HTTP/1.1 400" in answer
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [CHUNKED + chunks(300, 1) + END],
+        [CHUNKED + chunks(2000, 100) + END],
+        [
+            CHUNKED,
+            *(chunks(1, 3)[place : place + 1] for place in range(8)),
+            *(END[place : place + 1] for place in range(5)),
+        ],
+        [CHUNKED + chunks(3, 1000), b"0\r\n", b"\r", b"\n"],
+        [GET.replace(b"/", b"/read", 1)[:-2] + b"a: b\r\n" * 100 + b"\r\n"],
+        [b"POST /read HTTP/1.1\r\nHost: here\r\nContent-Length: 1200\r\n\r\n", *[b"\n" * 60] * 20],
+    ],
+    ids=["few", "of-a-hundred-bytes", "byte-by-byte", "end-in-pieces", "a-hundred-headers", "body-of-lines"],
+)
+def test_what_clients_send_is_read(pieces: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_HEAD_S", 2)
+    assert b"200 OK" in answer_to(*pieces, b"G")
