@@ -28,6 +28,10 @@ from daemon.intake.names import Form
 from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
 _BLOCK_BYTES = 512
+# Before 3.11.10 and 3.12.6 tarfile looks for numbers in extended headers in a way that takes hours for megabytes of
+# digits (CVE-2024-6232), and lets no other thread of the process run meanwhile.
+_LONG_NUMBER = b"0" * 200
+_AS_DIGITS = bytes(48 if byte in b"0123456789" else 32 for byte in range(256))
 _ENCRYPTED = 0x1
 _OTHER_PACKERS = {b"BZh": "bzip2", b"\xfd7z": "xz", b"\x28\xb5\x2f": "zstd", b"7z\xbc": "7-zip", b"Rar": "rar"}
 _PARSER_FAULTS = (
@@ -104,6 +108,8 @@ class TarStream:
         if size < 0 or self._overhead_left < 0:
             self._admission.stop("its headers are larger than any honest archive of so few files needs")
         self.last_block = b"".join(self.chunks(size))
+        if _LONG_NUMBER in self.last_block.translate(_AS_DIGITS):
+            self._admission.stop(f"is not a sound archive: a header has a number of {len(_LONG_NUMBER)} digits")
         return self.last_block
 
     def seek(self, position: int) -> None:

@@ -227,6 +227,25 @@ def test_a_bomb_of_ten_gigabytes_is_refused_in_flat_memory(bomb: str, tmp_path: 
         tracemalloc.stop()
 
 
+def _with_comment(path: Path, comment: bytes) -> Path:
+    """A tar whose contract has an extended header with this comment."""
+    record = b"comment=" + comment + b"\n"
+    record = b"%d " % (len(record) + 5) + record if len(record) > 990 else b"%d " % (len(record) + 4) + record
+    header = _tar_header(len(record), tarfile.XHDTYPE) + record.ljust(-(-len(record) // 512) * 512, b"\0")
+    path.write_bytes(header + _tar_header(2, name="contract.json") + b"{}".ljust(512, b"\0") + bytes(1024))
+    return path
+
+
+def test_digits_that_the_standard_reader_would_look_at_for_hours_are_refused(tmp_path: Path) -> None:
+    """Of a header of 80,000 digits Python 3.11.7's makes 15 seconds, of five million a day."""
+    assert "a header has a number of 200 digits" in problems(_with_comment(tmp_path / "b.tar", b"1" * 1000))
+
+
+def test_a_number_in_a_header_of_an_archive_is_no_fault(tmp_path: Path) -> None:
+    copied = private_copy(_with_comment(tmp_path / "b.tar", b"1" * 150), tmp_path / "copy", LIMITS)
+    assert copied.files == ("contract.json",)
+
+
 def test_a_zip_that_claims_less_than_it_holds_is_refused(tmp_path: Path) -> None:
     assert problems(_zeros_zip(tmp_path / "b.zip", 64 * MIB, claimed=10))
 
