@@ -17,6 +17,7 @@ from daemon.intake.names import NAME_LIMIT_BYTES, readable
 _PATH_LIMIT_BYTES = 1024
 _DEPTH_LIMIT = 32
 _PROBLEM_LIMIT = 50
+_TOLD_CHARS = 1024  # of a name, or of what is wrong with it
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -73,7 +74,8 @@ class Admission:
 
     def refuse(self, raw: str, message: str) -> None:
         """Note that a member is not acceptable; copying goes on to find what else is wrong."""
-        self._problems.append(Problem(readable(raw) or self._bundle, "", message))
+        named = readable(_beginning(raw)) or self._bundle  # an archive may hold names of megabytes
+        self._problems.append(Problem(named, "", _beginning(message)))
         if len(self._problems) >= _PROBLEM_LIMIT:
             self.stop(f"more than {_PROBLEM_LIMIT - 1} problems; the rest was not looked at")
 
@@ -91,7 +93,7 @@ class Admission:
 
     def stop(self, message: str) -> NoReturn:
         """Give up on the bundle as a whole, with everything found so far."""
-        raise BundleError([*self._problems, Problem(self._bundle, "", message)])
+        raise BundleError([*self._problems, Problem(self._bundle, "", _beginning(message))])
 
     def finish(self) -> None:
         """Raise `BundleError` when anything was refused."""
@@ -111,3 +113,7 @@ class Admission:
         elif not (is_folder and known[1]):
             self.refuse(path, "appears twice")
         return known == (path, True) and is_folder
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _TOLD_CHARS else f"{text[:_TOLD_CHARS]}…"
