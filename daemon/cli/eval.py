@@ -11,7 +11,7 @@ import click
 
 from daemon.cli import outcome, screen
 from daemon.cli.complete import files
-from daemon.cli.judging import interrupted_by_any_end, warn_of_weakness
+from daemon.cli.judging import interrupted_by_any_end, mend_umask, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 from daemon.errors import BundleError, OperatorError
 
@@ -44,6 +44,7 @@ def command(*, loaded: LoadedSettings, as_json: bool, path: str) -> int:
     from daemon.executor.host import scratch
 
     log.setup(loaded.settings.log_level if loaded.sources["log_level"] != "default" else "warning")
+    mend_umask()
     warn_of_weakness(loaded.settings)
     place = bundles.existing(path)
     with scratch.folder("bundle") as folder:

@@ -36,10 +36,11 @@ def interrupted_by_any_end() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def let_nobody_else_write() -> None:
+def mend_umask() -> None:
     """Under a umask of 0, as some init scripts leave it, anybody of this host could write into results and the outbox.
+    Under one that hides from us what we make ourselves, a cell could not read its bundle, and the kernel had the blame.
     What a group may do stays as it is."""
-    os.umask(os.umask(0o077) | stat.S_IWOTH)
+    os.umask((os.umask(0o077) | stat.S_IWOTH) & ~stat.S_IRWXU)
 
 
 def owner_of(folder: Path) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import screen
-from daemon.cli.judging import let_nobody_else_write, warn_of_weakness
+from daemon.cli.judging import mend_umask, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 from daemon.errors import HarnessError
 
@@ -32,7 +32,7 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
 
     settings = loaded.settings
     log.setup(settings.log_level)
-    let_nobody_else_write()
+    mend_umask()
     warn_of_weakness(settings)
     log.story("starting", home=settings.paths.home, isolation=settings.isolation)
     stop = Stop()

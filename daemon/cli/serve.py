@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import screen
-from daemon.cli.judging import let_nobody_else_write, warn_of_weakness
+from daemon.cli.judging import mend_umask, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.pip_commands import pip
 from daemon.errors import HarnessError, OperatorError
@@ -46,7 +46,7 @@ def command(*, loaded: LoadedSettings, judge: str, as_json: bool) -> int:
 
     settings = loaded.settings
     log.setup(settings.log_level)
-    let_nobody_else_write()
+    mend_umask()
     warn_of_weakness(settings)
     stop = Stop()
     try:

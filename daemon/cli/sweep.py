@@ -13,7 +13,7 @@ import click
 from daemon.cli import outcome, screen
 from daemon.cli.commands_to_type import here
 from daemon.cli.failing import COULD_NOT, INTERRUPTED
-from daemon.cli.judging import let_nobody_else_write, warn_of_weakness
+from daemon.cli.judging import mend_umask, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.outcome import COLUMNS
 from daemon.errors import HarnessError
@@ -40,7 +40,7 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     """
 
     settings = loaded.settings
-    let_nobody_else_write()
+    mend_umask()
     warn_of_weakness(settings)
     settings.paths.create()
     if not _anything_to_do(settings.paths):

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -181,6 +182,13 @@ def test_eval_prints_the_result_and_leaves_nothing_behind(process: Evald, tmp_pa
     assert told["ref_runtime"]["mean"] is not None
     assert ran.err == ""
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_what_the_shell_that_starts_eval_has_closed_or_masked_is_no_fault_of_a_kernel(tmp_path: Path) -> None:
+    bundle(tmp_path / "mine")
+    command = 'umask 0777; exec "$0" -m daemon eval --json mine <&- 2>&-'
+    done = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, timeout=240, check=False)
+    assert (done.returncode, json.loads(done.stdout)["verdict"]) == (0, "passed")
 
 
 def test_eval_shows_the_traceback_of_a_kernel_that_fails(process: Evald, tmp_path: Path) -> None:
