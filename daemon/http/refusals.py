@@ -149,11 +149,10 @@ async def _refused(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
-    """Path, query and headers that are not what the description says."""
+    """Path, query and headers that are not what the description says, each once however many parts of a route ask."""
     assert isinstance(error, RequestValidationError)
-    problems = tuple(
-        Problem("", ".".join(str(step) for step in one["loc"]), _message(one)) for one in error.errors()[:20]
-    )
+    found = (Problem("", ".".join(str(step) for step in one["loc"]), _message(one)) for one in error.errors()[:20])
+    problems = tuple(dict.fromkeys(found))
     first = problems[0]
     hint = "GET /docs says what every route takes"
     return _answer(Refusal(422, f"{first.field}: {first.message}", hint=hint, problems=problems))

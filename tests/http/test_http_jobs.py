@@ -47,8 +47,10 @@ def test_a_result_that_is_not_there_yet_says_where_to_wait_for_it(serve: Serve) 
             unknown = client.get(f"/jobs/{'0' * 32}{place}")
             assert unknown.status_code == 404
             assert "no job" in unknown.json()["error"]
-        astray = client.get("/job/xyz")
-        assert (astray.status_code, astray.json()["error"]) == (422, "path.job_id: a job id is 32 of the digits 0-9a-f")
+        for path in ("/job/xyz", "/jobs/xyz/events"):
+            astray = client.get(path)
+            error = "path.job_id: a job id is 32 of the digits 0-9a-f"
+            assert (astray.status_code, astray.json()["error"], len(astray.json()["problems"])) == (422, error, 1)
 
 
 def test_a_request_that_waits_too_long_gets_408_and_its_job_goes_on(serve: Serve) -> None:
