@@ -151,3 +151,25 @@ def test_without_cgroups_a_bundle_is_judged_inside_its_walls_with_rlimits_and_th
     environment = result["environment"]
     assert environment["isolation"] == "bubblewrap+uid"
     assert any("no writable cgroup" in reason for reason in environment["isolation_weaker"])
+
+
+@pytest.mark.skipif(not can_be_root(), reason="a file system of one's own takes a mount namespace of root's")
+def test_what_cells_see_below_a_tmp_from_which_nothing_may_be_run_does_not_keep_them_from_starting(
+    tmp_path: Path, here: Place
+) -> None:
+    bundle = write_bundle(tmp_path, compare(forward("return a + b")), {})
+    backends = tmp_path / "backends"
+    backends.mkdir()
+    assert str(tmp_path).startswith("/tmp/")
+    mounted = f"mount -t tmpfs -o noexec,mode=755 none {backends} && exec " + " ".join(
+        [sys.executable, "-m", "daemon", "eval", str(bundle), "--json", "--backend-path", str(backends)]
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", mounted],
+        env=here.environment(ENGINE="local", SANDBOX_UID_BASE=str(cell_uid(41)), DEVICE="cpu"),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert json.loads(done.stdout).get("verdict") == "passed", done.stdout + done.stderr

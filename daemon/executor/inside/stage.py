@@ -77,7 +77,8 @@ def _bind_back(path: Path, descriptor: int) -> None:
     if not is_folder:
         path.touch()
     _mount(source, str(path), None, _MS_BIND | _MS_REC)
-    _mount(None, str(path), None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
+    kept = _MS_NOEXEC if os.statvfs(path).f_flag & os.ST_NOEXEC else 0  # nobody here may take it off
+    _mount(None, str(path), None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | kept)
 
 
 def drop_privileges(uid: int | None) -> None:
