@@ -12,13 +12,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import click
 
 from daemon.cli import commands_to_type, refused
 from daemon.cli.root import evald
-from daemon.cli.screen import harmless
+from daemon.cli.screen import harmless, say
 from daemon.errors import BundleError, EvaldError, HarnessError
 
 NOT_PASSED, COULD_NOT, INTERRUPTED, NO_READER = 1, 2, 130, 141
@@ -29,17 +30,23 @@ TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line and answer its exit code. Messages go to stderr; with --json an error goes to stdout."""
     _open_streams()
-    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _answered(list(sys.argv[1:] if argv is None else argv))
+    finally:
+        _let_go_of_messages()
+
+
+def _answered(args: list[str]) -> int:
     as_json = "--json" in args
     commands_to_type.remember(args)
     try:
         code = _invoke(args, as_json=as_json)
         sys.stdout.flush()
     except BrokenPipeError:
-        _silence_stdout()
+        _silence(sys.stdout)
         return NO_READER
     except OSError as error:  # a full disk: the error cannot be written there either
-        _silence_stdout()
+        _silence(sys.stdout)
         return report(refused.explained(error), as_json=False)
     return code
 
@@ -52,7 +59,7 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
     except (click.Abort, KeyboardInterrupt):
         if as_json:
             click.echo(json.dumps(as_document(EvaldError("interrupted")), indent=2))
-        click.echo("evald: interrupted", err=True)
+        say("evald: interrupted")
         return INTERRUPTED
     except EvaldError as error:
         return report(error, as_json=as_json)
@@ -68,7 +75,8 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
 def _fault(error: Exception, *, as_json: bool) -> int:
     if isinstance(error, ModuleNotFoundError) and (error.name or "daemon").partition(".")[0] != "daemon":
         return report(_not_installed(error), as_json=as_json)
-    traceback.print_exception(error)
+    with suppress(OSError):
+        traceback.print_exception(error)
     text = f"a fault of evald itself: {type(error).__name__}: {error}"
     report(EvaldError(text, hint="report it with the lines above and what evald version says"), as_json=as_json)
     return FAULT
@@ -99,11 +107,12 @@ def report(error: EvaldError, *, as_json: bool) -> int:
         click.echo(json.dumps(as_document(error), indent=2))
         return COULD_NOT
     first, *more = harmless(error.message).splitlines() or [type(error).__name__]
-    click.echo(f"{click.style('evald:', fg='red', bold=True) if _colour() else 'evald:'} {first}", err=True)
-    for line in more:
-        click.echo(f"  {line}", err=True)
-    if hint := _hint(error):
-        click.echo(f"  {harmless(hint)}", err=True)
+    with suppress(OSError):  # it is lost where it cannot be written, and the exit code says enough
+        click.echo(f"{click.style('evald:', fg='red', bold=True) if _colour() else 'evald:'} {first}", err=True)
+        for line in more:
+            click.echo(f"  {line}", err=True)
+        if hint := _hint(error):
+            click.echo(f"  {harmless(hint)}", err=True)
     return COULD_NOT
 
 
@@ -153,8 +162,16 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _silence_stdout() -> None:
-    """Python flushes stdout at exit: give it somewhere to go."""
+def _let_go_of_messages() -> None:
+    """Those that cannot be written, to a log on a full disk say, are lost: Python would end with 120 for them."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Python flushes it at exit: give it somewhere to go."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -350,6 +350,20 @@ def test_a_full_disk_is_told_on_stderr_where_stdout_cannot_be_written(past: Past
     assert b"Traceback" not in asked.stderr
 
 
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [(("sweep", "--set", "engine=rehearsal"), 0), (("status", "--home", "/nowhere"), failing.COULD_NOT)],
+    ids=["warned", "refused"],
+)
+def test_messages_that_cannot_be_written_change_no_exit_code(args: tuple[str, ...], code: int) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        argv = [sys.executable, "-m", "daemon", *args]
+        asked = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=full, env=environment, check=False)
+        lost = subprocess.run(argv, stdout=full, stderr=full, env=environment, check=False)
+    assert (asked.returncode, lost.returncode) == (code, failing.COULD_NOT)
+
+
 def test_an_interrupt_while_waiting_leaves_the_bundle_and_says_so(start: Start, past: PastHome, tmp_path: Path) -> None:
     waiting = start("submit", bundle(tmp_path / "mine"), "--wait")
     assert waiting.stdout is not None
