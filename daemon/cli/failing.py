@@ -6,7 +6,6 @@ later, 130 interrupted, 141 nobody reads the output any more.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -17,7 +16,7 @@ from typing import Any, TextIO
 
 import click
 
-from daemon.cli import commands_to_type, refused
+from daemon.cli import commands_to_type, inherited, refused
 from daemon.cli.root import evald
 from daemon.cli.screen import harmless, say
 from daemon.errors import BundleError, EvaldError, HarnessError
@@ -29,7 +28,7 @@ TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command line and answer its exit code. Messages go to stderr; with --json an error goes to stdout."""
-    _open_streams()
+    inherited.settle()
     try:
         return _answered(list(sys.argv[1:] if argv is None else argv))
     finally:
@@ -144,22 +143,6 @@ def _usage_fault(error: click.ClickException, *, as_json: bool) -> int:
 
 def _colour() -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-
-
-def _open_streams() -> None:
-    """A stream that came closed is read and written by nobody, and no file of ours may get its number. What the others
-    cannot say they write as an escape."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        stream = getattr(sys, name)
-        if stream is None:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            if nowhere != number:
-                os.dup2(nowhere, number)
-                os.close(nowhere)
-            os.set_inheritable(number, True)  # a child that inherits it would find it closed again
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False, encoding="utf-8"))  # noqa: SIM115
-        elif number and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _let_go_of_messages() -> None:

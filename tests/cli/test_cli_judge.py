@@ -191,6 +191,24 @@ def test_what_the_shell_that_starts_eval_has_closed_or_masked_is_no_fault_of_a_k
     assert (done.returncode, json.loads(done.stdout)["verdict"]) == (0, "passed")
 
 
+def inherit() -> None:
+    """What a supervisor may leave to what it starts."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
+def test_signals_and_scheduling_that_eval_came_with_do_not_reach_what_it_starts(tmp_path: Path) -> None:
+    look = "print(signal.pthread_sigmask(signal.SIG_BLOCK, ()), os.sched_getscheduler(0))"
+    bundle(tmp_path / "mine", f"import os, signal\n        {look}\n        return a + 1", correctness_trials=1)
+    argv = [sys.executable, "-m", "daemon", "eval", "--json", "mine"]
+    done = subprocess.run(argv, capture_output=True, timeout=240, check=False, preexec_fn=inherit)
+    result = json.loads(done.stdout)
+    assert (done.returncode, result.get("verdict")) == (0, "passed"), done
+    assert f"set() {os.SCHED_OTHER}" in json.dumps(result)
+
+
 def test_eval_shows_the_traceback_of_a_kernel_that_fails(process: Evald, tmp_path: Path) -> None:
     bundle(tmp_path / "mine", "raise ValueError('no such luck')")
     ran = process("eval", "mine")

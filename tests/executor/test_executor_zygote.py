@@ -31,7 +31,7 @@ from daemon.executor.host import supervise
 from daemon.executor.host.devices import CPU, Device, choose
 from daemon.executor.host.processes import ForkedProgram
 from daemon.executor.inside import zygote as zygote_process
-from daemon.executor.sandbox import bubblewrap, cell_group, cgroup
+from daemon.executor.sandbox import bubblewrap, cell_group, cgroup, owner
 from daemon.executor.sandbox.policy import CellLimits, Policy
 from daemon.verdict import Phase, Side, Verdict
 
@@ -334,6 +334,27 @@ def test_a_cell_that_cannot_be_built_is_our_fault_and_leaves_nothing(kept: Kept)
     with pytest.raises(Exception, match=r".*"):
         cell.request({"type": "nonsense"}, "never", phase=Phase.LOAD, deadline=time.monotonic() + 20)
     cell.kill()
+
+
+def test_why_a_group_does_not_take_a_cell_is_told_and_nothing_is_left_of_either(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = kept.cells._groups
+    if groups is None:
+        pytest.skip("no writable cgroup here")
+    kind = cell_group.V1Group if groups.version == 1 else cell_group.V2Group
+    take = kind.add
+
+    def refuse(group: cell_group.CellGroup, pid: int) -> None:
+        take(group, pid)  # type: ignore[arg-type]
+        raise OSError(errno.EINVAL, "this process is none of mine")
+
+    monkeypatch.setattr(kind, "add", refuse)
+    owned = f"{owner.tag()}-*"
+    before = {base: set(base.glob(owned)) for base in groups.bases.values()}
+    with pytest.raises(HarnessError, match="none of mine"):
+        kept.start()
+    assert all(set(base.glob(owned)) <= there for base, there in before.items())
 
 
 def test_a_cell_that_has_a_gpu_may_take_the_memory_that_is_set_for_those() -> None:

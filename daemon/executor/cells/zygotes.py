@@ -112,8 +112,10 @@ class Zygote:
                     protocol.send(self._channel, self._order(birth), given)
                 program = self._raise_up(birth, status, out, err)
             except (OSError, protocol.ClosedError, HarnessError) as error:
+                ours.close()  # a cell that waits for its "go" ends then: a group with a member cannot be removed
                 if birth.group is not None:
-                    birth.group.remove()
+                    with suppress(OSError):  # what has happened is told, not this
+                        birth.group.remove()
                 if self._program.has_ended(_END_S):
                     raise ZygoteEnded(f"the zygote ended: {self._words()}", hint="evald doctor") from error
                 if isinstance(error, HarnessError):
