@@ -153,6 +153,16 @@ def test_without_cgroups_a_bundle_is_judged_inside_its_walls_with_rlimits_and_th
     assert any("no writable cgroup" in reason for reason in environment["isolation_weaker"])
 
 
+def test_root_who_is_the_only_user_of_a_namespace_gives_no_cell_a_uid_and_says_so() -> None:
+    ask = "from daemon.executor.sandbox import probe; print(probe.assess('bubblewrap', None))"
+    alone = ["unshare", "--user", "--map-root-user", sys.executable, "-c", ask]
+    done = subprocess.run(alone, capture_output=True, text=True, timeout=120, check=False)
+    if "unshare failed" in done.stderr:
+        pytest.skip("no user namespaces here")
+    assert "level='bubblewrap'" in done.stdout, done
+    assert "cells share the daemon's uid" in done.stdout
+
+
 @pytest.mark.skipif(not can_be_root(), reason="a file system of one's own takes a mount namespace of root's")
 def test_what_cells_see_below_a_tmp_from_which_nothing_may_be_run_does_not_keep_them_from_starting(
     tmp_path: Path, here: Place
