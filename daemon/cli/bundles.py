@@ -55,7 +55,8 @@ def existing(text: str) -> Path:
             f"{text} is a source file; a bundle also says how to call it, in a contract.json", hint=hint
         )
     if names.form_of(path.name) is names.Form.UNKNOWN:
-        hint = "a bundle is a folder with a contract.json, a .tar, .tar.gz, .tgz or .zip of one, or a .json file"
+        forms = "a folder with a contract.json, a .tar, .tar.gz, .tgz or .zip of one, or a .json file"
+        hint = f"a bundle is {forms}; - is such a file on stdin"
         raise OperatorError(f"{text} is not a bundle", hint=hint)
     if path.name == "contract.json" and path.is_file():
         return path.resolve().parent

@@ -192,6 +192,8 @@ def _free_space(settings: Settings) -> Iterator[Check]:
         status = Status.FAIL if lacking is not None else Status.WARN if free < _LOW_BYTES else Status.OK
         message = f"{figures.size(free)} free at {place}" if lacking is None else f"{place} {lacking}"
         hint = "evald cleanup --dry-run   shows what could go"
+        if _existing(paths.home) != paths.home:  # no evald yet that could be cleaned up
+            hint = f"df -h {shlex.quote(str(place))}   shows the disk; name another home with --home DIR or EVALD_HOME"
         if disk.f_flag & os.ST_RDONLY:
             hint = f"findmnt -T {shlex.quote(str(place))}   shows how it is mounted"
         yield Check(f"space for {name}", status, message, None if status is Status.OK else hint)

@@ -80,6 +80,16 @@ def test_a_disk_that_a_daemon_would_not_use_is_a_failure(
     assert told.hint is None if typed is None else typed in (told.hint or "")
 
 
+def test_a_home_that_is_not_there_yet_has_nothing_to_be_cleaned_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = {"f_bavail": 1, "f_frsize": 4096, "f_files": 10**6, "f_favail": 10**5, "f_flag": 0}
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**disk))
+    told = found(list(checks._free_space(Settings(home=tmp_path / "later"))), "space for state")
+    assert told is not None and told.status is Status.FAIL
+    assert f"df -h {tmp_path}" in (told.hint or "") and "cleanup" not in (told.hint or "")
+
+
 def test_results_for_one_reader_need_a_file_system_that_can(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,7 +241,8 @@ def test_a_bare_source_file_says_what_to_type(evald: Evald, tmp_path: Path) -> N
     (tmp_path / "fast.rs").write_text("")
     assert "evald new cuda fast" in evald("eval", "fast.cu").err
     assert "evald new torch-compare fast" in evald("eval", "fast.py").err
-    assert "is not a bundle" in evald("eval", "fast.rs").err
+    told = evald("eval", "fast.rs").err
+    assert "is not a bundle" in told and "- is such a file on stdin" in told
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(evald: Evald, tmp_path: Path) -> None:
