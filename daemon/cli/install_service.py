@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -241,11 +242,17 @@ def _refuse_changes(outcomes: dict[Path, Outcome], *, force: bool) -> None:
 
 
 def _write(wanted: list[File]) -> None:
+    """Under root's umask of 077 the service's user and submitters could not read the settings; under 0 all could write
+    them."""
     from daemon import fsio
 
-    for file in wanted:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        fsio.write_atomic(file.path, file.text.encode())
+    before = os.umask(0o022)
+    try:
+        for file in wanted:
+            file.path.parent.mkdir(parents=True, exist_ok=True)
+            fsio.write_atomic(file.path, file.text.encode())
+    finally:
+        os.umask(before)
 
 
 def _next_steps(user: str, *, cron: bool) -> list[str]:

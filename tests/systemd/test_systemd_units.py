@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,6 +42,19 @@ def test_systemd_has_nothing_to_say_against_any_unit(tmp_path: Path, options: tu
     units = install(tmp_path, *options)
     done = ask_systemd("verify", "--man=no", *(str(units / unit) for unit in UNITS))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("umask", [0o077, 0])
+def test_all_may_read_what_is_written_and_root_alone_may_write_it_whatever_the_umask_is(
+    tmp_path: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        install(tmp_path / "prefix")
+    finally:
+        os.umask(before)
+    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in (tmp_path / "prefix").rglob("*")}
+    assert modes == {(True, 0o755), (False, 0o644)}
 
 
 @analyze
