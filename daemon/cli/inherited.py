@@ -12,6 +12,7 @@ from contextlib import suppress
 def settle() -> None:
     """Have streams, signals and scheduling as a shell gives them. Whatever we start has them as well."""
     _open_streams()
+    _wait_for_readers()
     _hear_signals()
     _leave_real_time()
 
@@ -30,6 +31,14 @@ def _open_streams() -> None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False, encoding="utf-8"))  # noqa: SIM115
         elif number and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _wait_for_readers() -> None:
+    """A pipe or terminal that we share with an event loop (node's, an ssh's) does not block: what its reader was too
+    slow for would be lost, and the command fail."""
+    for number in (0, 1, 2):
+        if not os.get_blocking(number):
+            os.set_blocking(number, True)
 
 
 def _hear_signals() -> None:

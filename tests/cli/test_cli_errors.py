@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -349,6 +350,20 @@ def test_a_full_disk_is_told_on_stderr_where_stdout_cannot_be_written(past: Past
     assert asked.returncode == failing.COULD_NOT
     assert b"No space left" in asked.stderr
     assert b"Traceback" not in asked.stderr
+
+
+def test_a_reader_slower_than_a_pipe_that_does_not_block_loses_nothing() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    room = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writing, b"-" * room)  # the reader has not even begun
+    asked = subprocess.Popen([sys.executable, "-m", "daemon", "schema"], stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    _, complaints = asked.communicate(timeout=60)
+    assert (asked.returncode, complaints) == (0, b"")
+    assert json.loads(said[room:])["title"]
 
 
 @pytest.mark.parametrize(
