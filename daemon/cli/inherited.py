@@ -37,8 +37,9 @@ def _wait_for_readers() -> None:
     """A pipe or terminal that we share with an event loop (node's, an ssh's) does not block: what its reader was too
     slow for would be lost, and the command fail."""
     for number in (0, 1, 2):
-        if not os.get_blocking(number):
-            os.set_blocking(number, True)
+        with suppress(OSError):
+            if not os.get_blocking(number):
+                os.set_blocking(number, True)
 
 
 def _hear_signals() -> None:
