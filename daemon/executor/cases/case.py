@@ -18,8 +18,10 @@ from daemon.executor.cases.assessment import assess
 from daemon.executor.cases.findings import Errors, Inspector
 from daemon.executor.cases.fullness import blamed, consequence, device_full, host_full, short_of_memory
 from daemon.executor.cases.hookup import Hookup
+from daemon.executor.cases.inspection import Inspection, roofline_of
 from daemon.executor.cases.preparation import Bench, Preparation
 from daemon.executor.cases.tolerances import tolerances_of
+from daemon.executor.cases.tool_runner import CallSample
 from daemon.executor.cases.trials import Trials
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.cells.endings import CellFailed, before_the_crash
@@ -35,9 +37,7 @@ from daemon.executor.timing.side import SidePlace
 from daemon.executor.timing.sizing import MeasureRules
 from daemon.executor.timing.stages import Stages
 from daemon.executor.tools import sanitizer
-from daemon.executor.tools.inspection import Inspection, roofline_of
 from daemon.executor.tools.rates import Rater, declared
-from daemon.executor.tools.runner import CallSample
 from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40

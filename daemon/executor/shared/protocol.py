@@ -1,4 +1,4 @@
-"""Framed messages between processes that do not trust each other. The only thing both sides of the sandbox share.
+"""Framed messages between processes that do not trust each other.
 
 A frame is 4 bytes of length (big-endian) and that many bytes of UTF-8 JSON: one object with a string `type`. Sizes
 are capped before anything is parsed, depth before anything is used; nothing is unpickled. File descriptors travel only
