@@ -206,7 +206,7 @@ class LocalEngine:
                 if self._stopped(job.job_id):
                     raise LostClaim(f"job {job.job_id} is not to be judged any more") from error
                 if not isinstance(error, FoundSick):
-                    raise HarnessError(str(error)) from error
+                    raise HarnessError(error.message, hint=error.hint) from error
 
     def _evaluate_on(
         self, slot: int, job: JobSpec, on_progress: Callable[[Progress], None], came_s: float

@@ -51,7 +51,8 @@ class TrustedProcess:
         while (message := self.receive(_START_LIMIT_S))["type"] == "waiting":
             self._complaint.say(str(message["text"]))
         if message["type"] == "unusable":
-            raise (HarnessError if message.get("passing") else OperatorError)(str(message["message"]))
+            kind = HarnessError if message.get("passing") else OperatorError
+            raise kind(str(message["message"]), hint=message.get("hint"))
 
     def send(self, message: protocol.Message) -> None:
         """Raises `HarnessError`."""

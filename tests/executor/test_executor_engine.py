@@ -289,8 +289,13 @@ def test_a_host_without_bubblewrap_judges_nothing_and_says_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
     engine = LocalEngine(small_settings(tmp_path / "home", sandbox={"uid_base": cell_uid(5)}))
     try:
-        with pytest.raises(OperatorError, match="bubblewrap"):
+        with pytest.raises(OperatorError, match="bubblewrap") as raised:
             engine.start()
+        with pytest.raises(HarnessError, match="bubblewrap") as broken:
+            engine.evaluate(JobSpec("j", "x", write_bundle(tmp_path, GOOD, {})), no_progress)
+        for error in (raised.value, broken.value):
+            assert "apt-get install" in (error.hint or "")
+            assert error.message.count("\n") == 0
     finally:
         engine.close()
 

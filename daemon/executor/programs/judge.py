@@ -15,7 +15,7 @@ from pathlib import Path
 
 from daemon import log
 from daemon.config import Settings
-from daemon.errors import DeviceError, FoundSick, HarnessError, Hindered
+from daemon.errors import DeviceError, EvaldError, FoundSick, HarnessError, Hindered
 from daemon.executor.cells.spares import Preloaded
 from daemon.executor.host.devices import Device
 from daemon.executor.host.readable import is_readable
@@ -45,8 +45,9 @@ def _main(argv: list[str]) -> int:
         judge = Judge(settings, int(argv[2]), device)
         judge.prove()
     except Exception as error:  # noqa: BLE001 - the judge's main: its parent must hear why it could not start
+        told = (error.message, error.hint) if isinstance(error, EvaldError) else (str(error), None)
         is_passing = isinstance(error, Hindered)
-        protocol.send(channel, {"type": "unusable", "message": str(error), "passing": is_passing})
+        protocol.send(channel, {"type": "unusable", "message": told[0], "hint": told[1], "passing": is_passing})
         return 1
     protocol.send(channel, {"type": "ready"})
     serve(channel, judge, reservation)
