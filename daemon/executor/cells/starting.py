@@ -32,6 +32,8 @@ from daemon.executor.sandbox.policy import (
 from daemon.executor.shared import protocol
 from daemon.verdict import Side
 
+_PYTHON = (sys.executable, "-I", "-B")
+_CELL = (*_PYTHON, "-X", "faulthandler", "-m", "daemon.executor.inside.cell")
 _ADDRESS_OVERHEAD = 4 << 30  # torch maps this much before it holds anything
 _NUMBERS = itertools.count()  # one count per process: it names cgroups
 _BIRTHS: defaultdict[int, itertools.count[int]] = defaultdict(itertools.count)  # by `uid_step`
@@ -116,13 +118,12 @@ class Cells:
         return zygote.fork(birth, channel_fd)
 
     def _start_plain(self, channel_fd: int) -> PlainProgram:
-        walls, python = self._walls(None), [sys.executable, "-I", "-B"]
+        walls = self._walls(None)
         if self._tool is None:
-            cell = [*python, "-X", "faulthandler", "-m", "daemon.executor.inside.cell"]
-            program = [*cell, str(channel_fd), json.dumps(walls)]
+            program = [*_CELL, str(channel_fd), json.dumps(walls)]
             return start_plain(program, self._environment(), keep_fds=(channel_fd,))
         plan = self._plan(walls) | {"channel": channel_fd, "report": self._report_fd}
-        program = [*python, "-m", "daemon.executor.inside.under_tool", json.dumps(plan)]
+        program = [*_PYTHON, "-m", "daemon.executor.inside.under_tool", json.dumps(plan)]
         return start_plain(program, self._environment(), keep_fds=(channel_fd, self._report_fd))
 
     def _policy(self) -> Policy:
@@ -142,12 +143,11 @@ class Cells:
         """How to run the tool with the cell below it: the walls are put up before the tool then."""
         assert self._tool is not None
         inside = {key: value for key, value in walls.items() if key != "limits"} | {"under_tool": True}
-        cell = [sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.inside.cell", protocol.CHANNEL]
         return {
             "limits": walls.get("limits"),
             "report_file": self._tool.report_file,
             "report_bytes": self._tool.report_bytes,
-            "command": [*self._tool.command, *cell, json.dumps(inside)],
+            "command": [*self._tool.command, *_CELL, protocol.CHANNEL, json.dumps(inside)],
         }
 
     @property
