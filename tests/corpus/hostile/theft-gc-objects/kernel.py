@@ -34,19 +34,19 @@ def whole(text, at, like):
 
 
 def holders():
-    """Everything the collector knows, what is in the frames, and what refers to it."""
+    """Everything the collector knows, what is in the frames, and what these hold: each object once."""
     gc.unfreeze()
-    found = gc.get_objects()
-    frame = sys._getframe()
+    known = {id(item): item for item in gc.get_objects()}
+    frame = sys._getframe(1)
     while frame is not None:
-        found += list(frame.f_locals.values())
+        known.update((id(item), item) for item in frame.f_locals.values())
         frame = frame.f_back
-    for item in list(found):
+    for item in list(known.values()):
         if type(item) in (list, tuple):
-            found += item
+            known.update((id(member), member) for member in item)
         elif type(item) is dict:
-            found += item.values()
-    return found
+            known.update((id(member), member) for member in item.values())
+    return known.values()
 
 
 def search(a, b):
