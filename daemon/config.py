@@ -93,6 +93,9 @@ class Deadlines(_Section):
     gpu_call_s: Seconds = Field(
         2, description="The same on a GPU, counted for the first call from when all of it is launched, seconds"
     )
+    job_s: Seconds = Field(
+        3600, description="How long the cases of one bundle may take in all, seconds; what comes after is not begun"
+    )
     metrics_s: ToolSeconds = Field(180, description="Counting one kernel under ncu, when all else is done, seconds")
     check_s: ToolSeconds = Field(300, description="One check of compute-sanitizer, when all else is done, seconds")
     stop_s: Seconds = Field(5, description="How long a stop waits for the jobs that it has cancelled to end, seconds")

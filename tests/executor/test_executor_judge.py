@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from executor_bundles import compare, forward, write_bundle
+from executor_bundles import compare, forward, io, kernel, tensor, write_bundle
 from executor_settings import cell_uid, small_settings
 
 import daemon.executor.programs.jobs
@@ -70,6 +70,21 @@ def test_what_is_too_large_for_the_host_is_nobodys_mistake(
     assert case.verdict is Verdict.UNSUPPORTED
     assert case.failure is not None
     assert "too large to be judged on this host" in case.failure.message
+
+
+@pytest.mark.sandbox
+def test_cases_after_the_time_of_a_bundle_is_over_are_not_begun_and_say_so(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlines = judge._settings.deadlines.model_copy(update={"job_s": 1e-3})
+    monkeypatch.setattr(judge, "_settings", judge._settings.model_copy(update={"deadlines": deadlines}))
+    source, spec = "class Model(nn.Module):\n    def forward(self, a):\n        return a + 1\n", io(tensor("a", ["N"]))
+    cases = [{"name": f"n{size}", "bind": {"N": size}} for size in (4, 8)]
+    doc = compare(kernel(source, io=spec), kernel(source, io=spec), cases=cases)
+    evaluation = judge.evaluate(write_bundle(tmp_path, doc, {}), lambda *_: None)
+    assert [case.verdict for case in evaluation.cases] == [Verdict.PASSED, Verdict.TIMEOUT]
+    assert (evaluation.verdict, evaluation.cases[1].bind) == (Verdict.TIMEOUT, {"N": 8})
+    assert (evaluation.message or "").startswith("case n8: not judged: the cases before it took the 0.001 s")
 
 
 @pytest.mark.sandbox

@@ -17,7 +17,7 @@ from daemon import log
 from daemon.config import Settings
 from daemon.contract import CaseSpec, ParsedContract, TimingMode
 from daemon.errors import BundleError, DeviceError, FoundSick, HarnessError
-from daemon.evaluation import CaseEvaluation, Evaluation
+from daemon.evaluation import CaseEvaluation, Evaluation, Failure
 from daemon.executor import catalog
 from daemon.executor.artifacts.builds import Builds
 from daemon.executor.artifacts.bundle import Request, bound, parse_folder
@@ -173,11 +173,17 @@ class Judge:
     def _judge_cases(
         self, parsed: ParsedContract, bundle_dir: Path, progress: Callable[[str, str | None], None]
     ) -> list[CaseEvaluation]:
-        """Every case, also after one failed: a table of which sizes work is worth more than the first that does not."""
+        """Every case, also after one failed: a table of which sizes work is worth more than the first that does not.
+        The time of all is limited, for others wait for the device."""
         request = parsed.request
         several = len(request.cases) > 1
-        evaluations = []
+        limit_s = self._settings.deadlines.job_s
+        end = time.monotonic() + limit_s
+        evaluations: list[CaseEvaluation] = []
         for case in request.cases:
+            if evaluations and time.monotonic() >= end:
+                evaluations.append(_not_begun(case, limit_s))
+                continue
             told = _named(progress, case.name if several else None)
             found = self._judge_case(bound(request, case), case, bundle_dir, told)
             evaluations.append(shortened(found, len(request.cases)))
@@ -272,6 +278,17 @@ class Judge:
 
 def _named(progress: Callable[[str, str | None], None], name: str | None) -> Callable[[str], None]:
     return lambda text: progress(text, name)
+
+
+def _not_begun(case: CaseSpec, limit_s: float) -> CaseEvaluation:
+    message = (
+        f"not judged: the cases before it took the {limit_s:g} s that those of one bundle may take "
+        "(`deadlines.job_s`); send it in a bundle of its own"
+    )
+    failure = Failure(phase=Phase.BUILD, side=Side.CANDIDATE, message=message)
+    return CaseEvaluation(
+        name=case.name, bind=dict(case.bind), verdict=Verdict.TIMEOUT, phase=Phase.BUILD, failure=failure
+    )
 
 
 def _message(worst: CaseEvaluation, count: int) -> str | None:
