@@ -55,7 +55,11 @@ MODULES = (
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
 )
-JUDGING_MODULES = ("daemon.executor.programs.judge", "daemon.executor.programs.builder", "torch")
+JUDGING_MODULES = (
+    "daemon.executor.programs.jobs",
+    "daemon.executor.programs.builder",
+    "daemon.executor.programs.judge",
+)
 _JUDGING = "daemon.executor.programs.start"
 _LARGEST_ORDER = 1 << 17
 _MOST_FDS = 16

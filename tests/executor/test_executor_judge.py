@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,6 +31,8 @@ from daemon.executor.cells.zygotes import Zygotes
 from daemon.executor.content import memory
 from daemon.executor.content.arena import Arena
 from daemon.executor.host.devices import CPU
+from daemon.executor.programs import confinement
+from daemon.executor.programs import judge as judge_program
 from daemon.executor.programs.jobs import Judge
 from daemon.executor.timing import rounds
 from daemon.executor.timing.nulls import Nulls
@@ -44,8 +49,8 @@ def judge(
 ) -> Iterator[Judge]:
     """A judge of its own for each test; what their cells are forked from is the same."""
     settings = small_settings(tmp_path_factory.mktemp("evald"), sandbox={"uid_base": cell_uid(5)})
-    monkeypatch.setattr(daemon.executor.programs.jobs, "Zygotes", lambda: zygotes)
-    judge = Judge(settings, 0, CPU)
+    monkeypatch.setattr(confinement, "Zygotes", lambda: zygotes)
+    judge = Judge(settings, 0, CPU, confinement.Confinement(settings, 0, CPU))
     judge._bench = replace(judge._bench, later=judge._endings.append)
     yield judge
     judge.close()
@@ -59,6 +64,27 @@ def judged(judge: Judge, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         return case
 
     return one
+
+
+def test_a_judge_has_its_zygote_begin_before_it_imports_torch_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def imported(module: str) -> NoReturn:
+        steps.append(module)
+        raise HarnessError("no further")
+
+    monkeypatch.setattr(confinement.Confinement, "begin", lambda _: steps.append("zygote"))
+    monkeypatch.setattr(judge_program, "imported", imported)
+    settings = small_settings(tmp_path, sandbox={"uid_base": cell_uid(5)})
+    ours, theirs = socket.socketpair()
+    with ours:
+        arguments = [str(theirs.detach()), settings.model_dump_json(), "0", CPU.as_json()]
+        assert judge_program.main(arguments) == 1
+    assert steps == ["zygote", "daemon.executor.programs.jobs"]
+    look = "import sys, daemon.executor.programs.judge; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", look], check=True)
 
 
 @pytest.mark.sandbox

@@ -79,6 +79,12 @@ class Cells:
         """Cells with these settings, beside the others."""
         return Cells(settings, self._groups, self._zygotes)
 
+    def begin(self) -> None:
+        """Have the zygote started that these are forked from, without waiting for it. Raises `HarnessError`."""
+        if self.settings.isolation != "none":
+            with self._zygotes.lock:
+                self._zygotes.of(self._policy(), self.settings.start_s)
+
     def start(self, side: Side) -> Cell:
         """A cell that has been told to start; `Cell.greet` waits until it is ready."""
         ours, theirs = socket.socketpair()

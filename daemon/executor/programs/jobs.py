@@ -1,8 +1,7 @@
 """Jobs judged one after the other on one device slot, each from its contract to an `Evaluation`. Trusted side.
 
-Theory of operation: what lives as long as the judge is made once: the zygotes that cells are forked from, cells that
-stand ready, the null candidate's cell. That one is started first, as proof that cells start here, and kept: it never
-sees a bundle.
+Theory of operation: what lives as long as the judge is made once: cells that stand ready, and the null candidate's
+cell. That one is started first, as proof that cells start here, and kept: it never sees a bundle.
 """
 
 from __future__ import annotations
@@ -24,18 +23,16 @@ from daemon.executor.artifacts.bundle import Request, bound, parse_folder
 from daemon.executor.cases.case import CaseJudge
 from daemon.executor.cases.preparation import Bench
 from daemon.executor.cells.conversation import Cell
-from daemon.executor.cells.settings import CellSettings, pool_threads
+from daemon.executor.cells.settings import pool_threads
 from daemon.executor.cells.spares import Nursery, Preloaded, Spares
 from daemon.executor.cells.starting import Cells
-from daemon.executor.cells.zygotes import Zygotes
 from daemon.executor.host import environment
 from daemon.executor.host.devices import Device
+from daemon.executor.programs.confinement import Confinement
 from daemon.executor.programs.proof import prove
 from daemon.executor.programs.shortening import shortened
 from daemon.executor.programs.yardstick import Yardstick
-from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import UidStep
-from daemon.executor.sandbox.probe import Isolation, assess
 from daemon.executor.timing.conditions import GpuConditions, HostConditions
 from daemon.executor.timing.cores import cores_here, lane_of
 from daemon.executor.timing.telemetry import Telemetry
@@ -47,38 +44,32 @@ from daemon.verdict import Phase, Side, Verdict
 _SIDES = (Side.REFERENCE, Side.CANDIDATE)  # in the order in which they are wanted
 _WORST_FIRST = tuple(reversed(Verdict))
 _BESIDE_THE_DEAD = (Phase.LOAD, Phase.INPUTS, Phase.CHECK)  # what comes before they are waited for
-_DYING_S = 60.0  # half of what a judge may take to start
 _WHATEVER_MEMORY = (Verdict.PASSED, Verdict.TIMEOUT)
 
 
 class Judge:
-    """Judges jobs one after the other on one device slot."""
+    """Judges jobs one after the other on one device slot, in cells of `confinement`."""
 
-    def __init__(self, settings: Settings, slot: int, device: Device) -> None:
+    def __init__(self, settings: Settings, slot: int, device: Device, confinement: Confinement) -> None:
         import torch
 
         torch.set_grad_enabled(False)
         self._settings = settings
-        self._slot = slot
         self._device = device
+        self._confinement = confinement
         if device.is_gpu:
             torch.zeros(1, device="cuda")  # a judge that cannot use its GPU ends here, with torch's reason
             torch.set_num_threads(1)  # more would be kept to the judge's processor, and take it from the clock
         else:
             torch.set_num_threads(pool_threads(settings))  # the cells need a core as well
         self._telemetry = Telemetry(device)
-        self._groups = cgroup.find() if settings.isolation != "none" else None
-        if self._groups is not None:
-            self._groups.sweep(_DYING_S)  # beside whose processors nothing should be timed
-        self._isolation: Isolation = assess(settings.isolation, self._groups, gpu=device.is_gpu)
         self._backends = catalog.load(settings.backend_paths)
-        self._zygotes = Zygotes()
         self._null_cell: Cell | None = None
         self._endings: list[Callable[[], None]] = []
         self._unfinished: DeviceError | None = None
         self._versions = environment.toolchain()
         lane = lane_of(slot, cores_here()) if device.is_gpu else None
-        self._wakeful = Wakeful(lane.cells if lane is not None else None, self._groups)
+        self._wakeful = Wakeful(lane.cells if lane is not None else None, confinement.groups)
         spare_cells = settings.sandbox.spare_cells
         self._nursery = Nursery({side: Spares(self._cells_of(side), spare_cells) for side in _SIDES})
         self._bench = Bench(
@@ -88,7 +79,7 @@ class Judge:
                 settings,
                 device,
                 self._backends,
-                self._cells(UidStep.BUILD, sees_device=False),
+                confinement.cells(UidStep.BUILD, sees_device=False),
             ),
             null=self._null,
             backends=self._backends,
@@ -106,23 +97,12 @@ class Judge:
         self._yardstick = Yardstick(self._bench, self._versions["torch"], threads)
 
     def _cells_of(self, side: Side) -> Cells:
-        cells = self._cells(UidStep[side.name])
+        cells = self._confinement.cells(UidStep[side.name])
         return cells.having(replace(cells.settings, as_reference=side is Side.REFERENCE))
-
-    def _cells(self, uid_step: UidStep, *, sees_device: bool = True) -> Cells:
-        cell_settings = CellSettings.of(
-            self._settings,
-            self._device,
-            uid_step=uid_step,
-            slot=self._slot,
-            threads=1 if self._device.is_gpu and sees_device else pool_threads(self._settings),
-            sees_device=sees_device,
-        )
-        return Cells(cell_settings, self._groups, self._zygotes)
 
     def _null(self) -> Cell:
         if self._null_cell is None or self._null_cell.program.poll() is not None:
-            self._null_cell = self._cells(UidStep.NULL).start(Side.CANDIDATE)
+            self._null_cell = self._confinement.cells(UidStep.NULL).start(Side.CANDIDATE)
             self._null_cell.greet()
         return self._null_cell
 
@@ -163,7 +143,9 @@ class Judge:
             cases=tuple(cases),
             compile_ms=sum(compile_ms) if compile_ms else None,
             evaluate_ms=(time.perf_counter() - start) * 1e3,
-            environment=environment.describe(self._device, self._isolation, self._versions, self._telemetry.clocks()),
+            environment=environment.describe(
+                self._device, self._confinement.isolation, self._versions, self._telemetry.clocks()
+            ),
             notes=tuple(str(warning) for warning in parsed.warnings) + self._unmet(parsed),
         )
 

@@ -1,8 +1,8 @@
 """The judge: a trusted process that owns inputs, expected answers, the clock and the verdict. It runs no user code.
 
 Theory of operation: one judge per device slot, started by `local`, spoken to over a socket pair. It serves one job at
-a time and lives long, so torch is imported once. When its parent dies the kernel kills it, and with it, through
-bubblewrap, its cells.
+a time and lives long, so torch is imported once: with the module `jobs`, while the zygote imports it as well. When its
+parent dies the kernel kills it, and with it, through bubblewrap, its cells.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daemon import log
 from daemon.config import Settings
@@ -20,8 +21,12 @@ from daemon.executor.cells.spares import Preloaded
 from daemon.executor.host.devices import Device
 from daemon.executor.host.readable import is_readable
 from daemon.executor.host.reservation import Reservation
-from daemon.executor.programs.jobs import Judge
+from daemon.executor.programs.confinement import Confinement
+from daemon.executor.programs.start import imported
 from daemon.executor.shared import protocol
+
+if TYPE_CHECKING:
+    from daemon.executor.programs.jobs import Judge
 
 _A_MOMENT_S = 0.05  # the next bundle comes sooner, where one waits
 
@@ -41,8 +46,11 @@ def _main(argv: list[str]) -> int:
     device = Device.from_json(argv[3])
     reservation = Reservation.of(device)
     try:
+        confinement = Confinement(settings, int(argv[2]), device)
+        confinement.begin()
+        jobs = imported("daemon.executor.programs.jobs")
         reservation.acquire(lambda text: protocol.send(channel, {"type": "waiting", "text": text}))
-        judge = Judge(settings, int(argv[2]), device)
+        judge = jobs.Judge(settings, int(argv[2]), device, confinement)
         judge.prove()
     except Exception as error:  # noqa: BLE001 - the judge's main: its parent must hear why it could not start
         told = (error.message, error.hint) if isinstance(error, EvaldError) else (str(error), None)

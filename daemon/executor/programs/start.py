@@ -12,6 +12,7 @@ import gc
 import importlib
 import resource
 import sys
+from typing import Any
 
 from daemon.executor.shared.parent import die_with_parent
 
@@ -22,11 +23,17 @@ def main(argv: list[str]) -> int:
     """`argv`: the module whose `main` this process is to run, and its arguments."""
     die_with_parent()  # before seconds of imports, in which that one may die
     _have_descriptors()
+    return int(imported(argv[0]).main(argv[1:]))
+
+
+def imported(module: str) -> Any:
+    """The module `module`, imported without the collector."""
     gc.disable()
-    program = importlib.import_module(argv[0])
-    gc.freeze()
-    gc.enable()
-    return int(program.main(argv[1:]))
+    try:
+        return importlib.import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _have_descriptors() -> None:

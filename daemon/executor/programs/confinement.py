@@ -1,0 +1,49 @@
+"""What the cells of one judge are confined by, and forked from.
+
+Theory of operation: the zygote imports torch, and so does the judge, which takes each of them seconds. So this imports
+none of it: a judge makes its confinement first, has the zygote begin, and imports the rest of itself meanwhile.
+"""
+
+from __future__ import annotations
+
+from daemon.config import Settings
+from daemon.executor.cells.settings import CellSettings, pool_threads
+from daemon.executor.cells.starting import Cells
+from daemon.executor.cells.zygotes import Zygotes
+from daemon.executor.host.devices import Device
+from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.policy import UidStep
+from daemon.executor.sandbox.probe import Isolation, assess
+
+_DYING_S = 60.0  # half of what a judge may take to start
+
+
+class Confinement:
+    """Of the cells for `device`, in the device slot `slot`. Raises `OperatorError` where this host cannot confine."""
+
+    def __init__(self, settings: Settings, slot: int, device: Device) -> None:
+        self._settings = settings
+        self._slot = slot
+        self._device = device
+        self.groups = cgroup.find() if settings.isolation != "none" else None
+        if self.groups is not None:
+            self.groups.sweep(_DYING_S)  # beside whose processors nothing should be timed
+        self.isolation: Isolation = assess(settings.isolation, self.groups, gpu=device.is_gpu)
+        self._zygotes = Zygotes()
+
+    def begin(self) -> None:
+        """Have the zygote of the cells that run kernels import what they need, and do not wait for it. Raises
+        `HarnessError`."""
+        self.cells(UidStep.NULL).begin()
+
+    def cells(self, uid_step: UidStep, *, sees_device: bool = True) -> Cells:
+        """Where cells of one kind are had from. Without `sees_device` they build."""
+        cell_settings = CellSettings.of(
+            self._settings,
+            self._device,
+            uid_step=uid_step,
+            slot=self._slot,
+            threads=1 if self._device.is_gpu and sees_device else pool_threads(self._settings),
+            sees_device=sees_device,
+        )
+        return Cells(cell_settings, self.groups, self._zygotes)
