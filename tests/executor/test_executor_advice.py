@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.executor.inside import advice
+from daemon.executor.source import advice
 
 
 def test_who_asks_triton_for_a_driver_where_its_interpreter_stands_in_for_a_gpu_is_told() -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from daemon.executor.inside.advice import tmp_limit
+from daemon.executor.source.advice import tmp_limit
 
 _LONGEST = 6000
 _ERROR = re.compile(r"\berror\b\s*(#?\w*)\s*:|\bundefined reference\b", re.IGNORECASE)

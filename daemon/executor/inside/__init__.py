@@ -9,5 +9,5 @@ else of evald than `shared`, `source` and `backends`.
     module_state, seeding            weights; generators
     slots, mapping, attachments      the arguments of each call and the places of its answers, in shared memory
     exchange, leaves, unlike         tensors out and in; what may be an answer; inputs that differ in form
-    preloading, advice               what kernels often want of torch; errors in words
+    preloading                       what kernels often want of torch
 """

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from daemon.executor.inside import advice, packing
+from daemon.executor.inside import packing
 from daemon.executor.shared.protocol import Message
-from daemon.executor.source import KernelFault, Source
+from daemon.executor.source import KernelFault, Source, advice
 
 
 def unpack(message: Message, fds: list[int], folder: Path, backend_paths: Iterable[Path]) -> tuple[ModuleType, Source]:
