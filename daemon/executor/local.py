@@ -63,7 +63,8 @@ class JudgeProcess(TrustedProcess):
             elif message["type"] == "evaluation":
                 return Evaluation.model_validate(message["evaluation"])
             else:
-                raise _KINDS[message.get("sick")](str(message.get("message", "the judge failed")))
+                kind = _KINDS[message.get("sick")]
+                raise kind(str(message.get("message", "the judge failed")), hint=message.get("hint"))
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import sys
 import threading
 import types
@@ -24,10 +25,15 @@ from daemon.engine import JobSpec
 from daemon.errors import DeviceError, FoundSick, HarnessError, NoDevice
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog, local
+from daemon.executor.cells.spares import Preloaded
 from daemon.executor.host import devices
 from daemon.executor.host.devices import CPU, Device
+from daemon.executor.host.reservation import Reservation
 from daemon.executor.host.supervise import output_of
-from daemon.executor.local import LocalEngine
+from daemon.executor.local import JudgeProcess, LocalEngine
+from daemon.executor.programs import judge
+from daemon.executor.programs.jobs import Judge
+from daemon.executor.shared import protocol
 from daemon.executor.timing.telemetry import Telemetry
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
@@ -286,6 +292,53 @@ def test_a_job_on_a_gpu_that_reports_an_xid_is_not_answered_with_a_verdict(sick:
     sick.ready()
     with pytest.raises(HarnessError, match="Xid 79"):
         sick.evaluate(JobSpec("j", "x", tmp_path), silent)
+
+
+class XidJudge(Judge):
+    """What the judge's process serves: its device fails in every job."""
+
+    def __init__(self) -> None: ...
+
+    def settle(self) -> None: ...
+
+    def use_the_moment(self) -> Preloaded:
+        return Preloaded.ALL
+
+    def evaluate(self, *_: object) -> Evaluation:
+        return StubJudge().evaluate()
+
+
+class SpokenTo(JudgeProcess):
+    """The engine's end of a channel to a judge that is no process."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._reader = protocol.Reader(1 << 20)
+        self._silence_s = 60.0
+
+
+class NotToBeHad(Reservation):
+    def acquire(self, waiting: Callable[[str], None], patience_s: float = 0.0) -> None:
+        raise DeviceError("waited in vain for process 7", hint="ps -fp 7")
+
+
+@pytest.mark.parametrize(
+    ("reservation", "error", "hint"),
+    [(Reservation(None), DeviceError, "dmesg | grep -i xid"), (NotToBeHad(None), FoundSick, "ps -fp 7")],
+    ids=["while judging", "before"],
+)
+def test_what_a_judge_says_to_type_comes_with_what_is_wrong(
+    tmp_path: Path, reservation: Reservation, error: type[DeviceError], hint: str
+) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        serving = threading.Thread(target=judge.serve, args=(theirs, XidJudge(), reservation))
+        serving.start()
+        with ours, pytest.raises(error) as raised:
+            SpokenTo(ours).evaluate(JobSpec("j", "x", tmp_path), silent)
+        serving.join(60)
+    assert type(raised.value) is error
+    assert raised.value.hint == hint
 
 
 def test_a_gpu_whose_judge_does_not_die_is_set_aside_and_nothing_waits_for_it(

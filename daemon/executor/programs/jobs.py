@@ -248,7 +248,7 @@ class Judge:
             self._telemetry.require_healthy()
             self._raise_unfinished()
         except DeviceError as error:
-            raise FoundSick(error.message) from error
+            raise FoundSick(error.message, hint=error.hint) from error
 
     def close(self) -> None:
         self.finish()

@@ -89,7 +89,7 @@ def reserve(reservation: Reservation, progress: Callable[[str], None]) -> None:
     try:
         reservation.acquire(progress)
     except DeviceError as error:
-        raise FoundSick(error.message) from error
+        raise FoundSick(error.message, hint=error.hint) from error
 
 
 def serve(channel: socket.socket, judge: Judge, reservation: Reservation) -> None:
@@ -112,7 +112,7 @@ def serve(channel: socket.socket, judge: Judge, reservation: Reservation) -> Non
         except protocol.ClosedError:
             raise
         except HarnessError as error:
-            answer = {"type": "failed", "message": error.message, "sick": _sickness(error)}
+            answer = {"type": "failed", "message": error.message, "hint": error.hint, "sick": _sickness(error)}
         except Exception as error:  # noqa: BLE001 - the judge's main: a bug in evald is never the bundle's fault
             log.LOGGER.exception("the judge failed")
             # torch's name for an error of CUDA; in this process, which runs no bundle's kernel, it is the device's.
