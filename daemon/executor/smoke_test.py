@@ -1,5 +1,4 @@
-"""Starting one real cell and ending it again: what `evald doctor` asks before any bundle is there. Trusted side, no
-torch."""
+"""Starting one real cell and ending it again: what `evald doctor` asks before any bundle is there. No torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which kernels are compiled before they run, from which sources, and where the result comes from. Trusted side."""
+"""Which kernels are compiled before they run, from which sources, and where the result comes from."""
 
 from __future__ import annotations
 

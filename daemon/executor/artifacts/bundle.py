@@ -1,4 +1,4 @@
-"""A bundle's private copy: its contract, and its files on their way into a cell. Trusted side."""
+"""A bundle's private copy: its contract, and its files on their way into a cell."""
 
 from __future__ import annotations
 

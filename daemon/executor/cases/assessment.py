@@ -1,5 +1,5 @@
 """What is told about a candidate's answers beside right or wrong, after the clock has stopped: whether they repeat, and
-how near they are to those of the reference in float64. Trusted side."""
+how near they are to those of the reference in float64."""
 
 from __future__ import annotations
 

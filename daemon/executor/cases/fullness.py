@@ -1,5 +1,4 @@
-"""Who holds the memory when the judge can have none; on a GPU found by killing one cell after the other. Trusted
-side."""
+"""Who holds the memory when the judge can have none; on a GPU found by killing one cell after the other."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """How exact the answers are, beside how fast: against the reference run in float64, and from one run to the next.
-Trusted side.
 
 A tolerance says whether an answer is right enough; it does not tell a kernel that computes in half the precision from
 an honest one. So the reference is run once more in float64 where it can be, and both errors against that are shown side

@@ -1,5 +1,4 @@
-"""How far each answer of a case may be off: as the output's own declaration says, else the contract, else its dtype.
-Trusted side."""
+"""How far each answer of a case may be off: as the output's own declaration says, else the contract, else its dtype."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The calls of a case outside of timed rounds: tuning, then trials on fresh inputs whose answers are compared, with the
-controls that tell what those comparisons are worth. Trusted side."""
+controls that tell what those comparisons are worth."""
 
 from __future__ import annotations
 

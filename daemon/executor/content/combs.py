@@ -1,5 +1,5 @@
 """Where a round's few secret words are written and its few telling words are read: a comb is some short pieces of
-memory, all the same distance apart. Trusted side. Pure arithmetic, but for the views.
+memory, all the same distance apart. Pure arithmetic, but for the views.
 
 Theory of operation: what happens while the clock runs has to be quick, and on a GPU it must not be a kernel, for a GPU
 takes a tenth of a millisecond and more to turn from one process's kernels to another's. Its copy engines turn to

@@ -1,5 +1,4 @@
-"""Drawing tensors from a contract's init, each with a generator of its own. Trusted side: seeds are the judge's
-secret."""
+"""Drawing tensors from a contract's init, each with a generator of its own: seeds are the judge's secret."""
 
 from __future__ import annotations
 

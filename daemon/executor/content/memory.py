@@ -1,6 +1,6 @@
 """Memory that judge and cell share: a sealed memfd on a CPU, an allocation of its own behind a descriptor on a GPU.
 
-Trusted side. A cell learns of it by `as_message` and `fds` and opens it with `mapping`.
+A cell learns of it by `as_message` and `fds` and opens it with `mapping`.
 """
 
 from __future__ import annotations

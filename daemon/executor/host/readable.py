@@ -1,5 +1,5 @@
 """Whether there is something to be read, by poll: select takes no descriptor beyond 1023, and a process that is started
-from one with many clients has its channel at the number that it had there. Trusted side."""
+from one with many clients has its channel at the number that it had there."""
 
 from __future__ import annotations
 

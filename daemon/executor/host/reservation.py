@@ -1,4 +1,4 @@
-"""Who is at work on a GPU: one evald at a time, whichever daemon, command or user it belongs to. Trusted side.
+"""Who is at work on a GPU: one evald at a time, whichever daemon, command or user it belongs to.
 
 Theory of operation: two judges that use one GPU at once would both publish times of a shared one. So whoever wants it
 binds an abstract socket named after its UUID; the name is free again when its holder ends, however that comes. A second

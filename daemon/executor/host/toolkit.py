@@ -1,4 +1,4 @@
-"""Where the CUDA toolkit of this host is: nvcc, its headers and libraries. Trusted side, no torch.
+"""Where the CUDA toolkit of this host is: nvcc, its headers and libraries. No torch.
 
 NVIDIA's packages put it in `/usr/local/cuda`, Debian's in `/usr`, a cluster's modules anywhere. Whoever has it in
 another place, or has several, says which by CUDA_HOME, as to torch; a service gets that from its unit's `Environment=`.

@@ -1,4 +1,4 @@
-"""The arenas that a cell has mapped, and the slots on them. Untrusted side."""
+"""The arenas that a cell has mapped, and the slots on them."""
 
 from __future__ import annotations
 

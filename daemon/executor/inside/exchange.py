@@ -1,4 +1,4 @@
-"""Tensors out of a cell and into it, through memory that the judge shares with it for that. Untrusted side."""
+"""Tensors out of a cell and into it, through memory that the judge shares with it for that."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What may be a leaf of an answer: in a kernel's first call, which tells what it answers with, and in every later one.
-Untrusted side."""
+"""What may be a leaf of an answer: in a kernel's first call, which tells what it answers with, and in every later
+one."""
 
 from __future__ import annotations
 

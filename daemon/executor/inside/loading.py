@@ -1,4 +1,4 @@
-"""From a message to the sources it brings and the backend they are for. Untrusted side."""
+"""From a message to the sources it brings and the backend they are for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cell's map of memory that the judge shares with it. Untrusted side."""
+"""The cell's map of memory that the judge shares with it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Parameters and buffers of a bundle's module: handed out by name, taken over from another one's, made float64; and
-what its attributes hold, put back. Untrusted side."""
+what its attributes hold, put back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a bundle and of its builds, into a cell and out of it, through memfds. Untrusted side."""
+"""Files of a bundle and of its builds, into a cell and out of it, through memfds."""
 
 from __future__ import annotations
 

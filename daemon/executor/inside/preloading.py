@@ -1,5 +1,5 @@
-"""What kernels often want of torch, loaded into a cell before it has one. Untrusted side: in cells that stand ready, as
-long as nothing else is to be done.
+"""What kernels often want of torch, loaded into a cell before it has one: in cells that stand ready, as long as
+nothing else is to be done.
 
 Whatever of torch's kernels a process uses for the first time has to be unpacked and loaded, which takes 10 to 40 ms for
 each kind on an H200, and 60 to 170 for matrix products of one dtype. A cell lives for one evaluation, so a bundle pays

@@ -1,4 +1,4 @@
-"""The generators that a source is likely to draw from, set anew. Untrusted side."""
+"""The generators that a source is likely to draw from, set anew."""
 
 from __future__ import annotations
 

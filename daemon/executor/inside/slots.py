@@ -1,5 +1,4 @@
-"""The cell's view of the arena: for every slot, the arguments of one call and the places its outputs go. Untrusted
-side."""
+"""The cell's view of the arena: for every slot, the arguments of one call and the places its outputs go."""
 
 from __future__ import annotations
 

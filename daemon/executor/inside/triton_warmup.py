@@ -1,5 +1,5 @@
 """What Triton does once in a process, done for all that are forked from it, for a GPU that need not be there: loading
-its compiler, and compiling the C it launches kernels with. Untrusted side: imported in zygotes."""
+its compiler, and compiling the C it launches kernels with. Imported in zygotes."""
 
 from __future__ import annotations
 

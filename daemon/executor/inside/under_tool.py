@@ -1,4 +1,4 @@
-"""The first process of a cell whose kernel runs under one of NVIDIA's tools. Untrusted side, like the cell below it.
+"""The first process of a cell whose kernel runs under one of NVIDIA's tools.
 
 Theory of operation: the walls go up before the tool starts, so the tool, which reads what the code under test does, is
 as confined as that code. Then the tool runs the cell as its child. Its report goes to a file in the cell's own /tmp,

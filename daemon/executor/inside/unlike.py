@@ -1,4 +1,4 @@
-"""Where two sets of a source's inputs differ in more than the content of tensors. Untrusted side, no torch."""
+"""Where two sets of a source's inputs differ in more than the content of tensors. No torch."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The bundle inside its cell: unpack, build, load, construct, exchange tensors, run over the arena's slots. Untrusted
-side."""
+"""The bundle inside its cell: unpack, build, load, construct, exchange tensors, run over the arena's slots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs judged one after the other on one device slot, each from its contract to an `Evaluation`. Trusted side.
+"""Jobs judged one after the other on one device slot, each from its contract to an `Evaluation`.
 
 Theory of operation: what lives as long as the judge is made once: cells that stand ready, and the null candidate's
 cell. That one is started first, as proof that cells start here, and kept: it never sees a bundle.

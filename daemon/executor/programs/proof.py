@@ -1,4 +1,4 @@
-"""Proof that cells work here: one writes through shared memory what the judge then reads. Trusted side."""
+"""Proof that cells work here: one writes through shared memory what the judge then reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cgroup whose members run when no cell wants to. Trusted side.
+"""A cgroup whose members run when no cell wants to.
 
 Theory of operation: SCHED_IDLE makes a process give way to others of its own group. Between groups it is the groups
 that take turns, and one with nothing but such a process in it has as large a share as a cell's: the process that keeps

@@ -1,4 +1,4 @@
-"""When null rounds are taken, how long they have to be, and whose rounds they are subtracted from. Trusted side.
+"""When null rounds are taken, how long they have to be, and whose rounds they are subtracted from.
 
 Theory of operation: where calls are launched one by one, null rounds do nothing and are taken before and after. Where
 rounds are launches of graphs they work for as long as the kernel does (`nulls`), which the fastest of a few rounds

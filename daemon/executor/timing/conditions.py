@@ -1,4 +1,4 @@
-"""What the device is like around a timed round: cold caches, nothing else running, which clocks. Trusted side.
+"""What the device is like around a timed round: cold caches, nothing else running, which clocks.
 
 Theory of operation. Different processes take turns on a GPU in time slices. So a kernel of another process that is
 still running, however small, keeps the judge's own from starting at once: a launch of a known length that takes much

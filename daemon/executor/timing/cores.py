@@ -1,4 +1,4 @@
-"""Which processors take part in a timed round: one for the judge, one for whichever cell has its turn. Trusted side.
+"""Which processors take part in a timed round: one for the judge, one for whichever cell has its turn.
 
 Theory of operation: processors are not alike. The judge keeps its own busy while it waits, and the other hyperthread of
 that core is slow then; a virtual machine does not even say which one that is. Left to the scheduler, one cell of a case

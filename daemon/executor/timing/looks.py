@@ -1,5 +1,5 @@
 """What is looked at beside the figure, when that is known: calls alone, equal contents, calls from the kernel's own
-language. Trusted side.
+language.
 
 Theory of operation: each look is a few rounds more, and adds them to the series of both sides; what they say is
 `figures` and `batching`. Most kernels need no more than one or three of each: who looks odd is shown more.

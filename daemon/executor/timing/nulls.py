@@ -1,4 +1,4 @@
-"""The null candidate: what a round costs with no kernel in it. Trusted side.
+"""The null candidate: what a round costs with no kernel in it.
 
 Theory of operation: an identical cell, which never gets a bundle, maps the arenas of a case beside the cells that own
 them and takes its turn with rounds of its own. What is subtracted from a kernel's rounds is what is left of the null's

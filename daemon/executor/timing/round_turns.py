@@ -1,4 +1,4 @@
-"""Which slots the calls of a round are on, in which order, and which graph of the cell holds them. Trusted side."""
+"""Which slots the calls of a round are on, in which order, and which graph of the cell holds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounds of all sides of a case on the same contents: filled, run, compared. Trusted side.
+"""Rounds of all sides of a case on the same contents: filled, run, compared.
 
 Theory of operation: one round that counts is fresh secret content in every slot, the cell frozen, the GPU idle and its
 caches cold; the clock starts; a last secret part is written; the cell thaws and calls its kernel once per slot; "done"

@@ -1,4 +1,4 @@
-"""One round of one kernel: what the judge drew for it, its calls, its clock, what it left. Trusted side."""
+"""One round of one kernel: what the judge drew for it, its calls, its clock, what it left."""
 
 from __future__ import annotations
 

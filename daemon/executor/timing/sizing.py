@@ -1,4 +1,4 @@
-"""How many calls a timed round has, and whether rounds are launches of CUDA graphs. Trusted side.
+"""How many calls a timed round has, and whether rounds are launches of CUDA graphs.
 
 Theory of operation: a few calls tell what one takes, about; then rounds are made as long as it takes to dwarf what a
 round costs by itself, and no longer than memory, and making and checking contents in time, allow. A kernel may turn out

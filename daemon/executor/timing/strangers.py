@@ -1,4 +1,4 @@
-"""Processes of others on this GPU: work that one of them does must not be charged to a bundle. Trusted side.
+"""Processes of others on this GPU: work that one of them does must not be charged to a bundle.
 
 NVML tells which processes have a context, and samples a few times a second how busy each kept the GPU. A cell's
 processes descend from its judge whatever they do: their pid namespace ends with its first process, which is the

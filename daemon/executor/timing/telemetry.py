@@ -1,4 +1,4 @@
-"""Clocks, temperature, power and trouble of one GPU, as NVML tells its judge. Trusted side.
+"""Clocks, temperature, power and trouble of one GPU, as NVML tells its judge.
 
 An Xid is the driver's report of a GPU error (NVIDIA, "XID Errors"). Those that a kernel's own mistake brings about
 say nothing about the GPU; any other has it set aside for a minute, until a fresh judge tries it.

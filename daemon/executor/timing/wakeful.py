@@ -1,4 +1,4 @@
-"""A processor that does not fall asleep between the turns of cells. Trusted side.
+"""A processor that does not fall asleep between the turns of cells.
 
 Theory of operation: a cell is frozen while the judge prepares a round, and meanwhile nothing runs on the processor that
 cells are kept to. It dozes off, on a virtual machine it is given to somebody else, and waking it up takes up to 100 us
