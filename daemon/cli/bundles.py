@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from daemon.config import Settings
-from daemon.contract import ParsedContract
+from daemon.contract import CONTRACT_FILE, ParsedContract
 from daemon.errors import OperatorError
 from daemon.executor import catalog
 from daemon.executor.host import scratch
@@ -55,10 +55,9 @@ def existing(text: str) -> Path:
             f"{text} is a source file; a bundle also says how to call it, in a contract.json", hint=hint
         )
     if names.form_of(path.name) is names.Form.UNKNOWN:
-        forms = "a folder with a contract.json, a .tar, .tar.gz, .tgz or .zip of one, or a .json file"
-        hint = f"a bundle is {forms}; - is such a file on stdin"
+        hint = f"a bundle is {names.FORMS}; - is such a file on stdin"
         raise OperatorError(f"{text} is not a bundle", hint=hint)
-    if path.name == "contract.json" and path.is_file():
+    if path.name == CONTRACT_FILE and path.is_file():
         return path.resolve().parent
     return path.resolve()
 

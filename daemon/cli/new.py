@@ -66,9 +66,10 @@ def _check_kind(kind: str, name: str | None) -> None:
 
 
 def _files(kind: str, folder: Path) -> dict[str, str]:
+    from daemon.contract import CONTRACT_FILE
 
     starter, name = STARTERS[kind], folder.resolve().name.lstrip(".") or kind
-    return {"contract.json": starter.contract_text(name), **starter.files, "README.md": starter.readme(kind, name)}
+    return {CONTRACT_FILE: starter.contract_text(name), **starter.files, "README.md": starter.readme(kind, name)}
 
 
 def _write(kind: str, folder: Path, files: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from daemon.contract.binding import bind_case
+from daemon.contract.document import CONTRACT_FILE
 from daemon.contract.dtypes import DTYPES, Category, DTypeInfo, default_tolerance
 from daemon.contract.kernel_types import KernelTypeSpec
 from daemon.contract.parse import ParsedContract, parse_contract
@@ -34,6 +35,7 @@ from daemon.contract.tensors import (
 from daemon.contract.work import FlopUnit, Work
 
 __all__ = [
+    "CONTRACT_FILE",
     "DTYPES",
     "ArgSpec",
     "ArgType",

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
+from daemon.contract.document import CONTRACT_FILE
 from daemon.contract.dtypes import Category, DTypeInfo, as_element, unrepresentable
 from daemon.contract.expressions import MAX_MAGNITUDE, ExpressionError, evaluate
 from daemon.contract.fields import literal_float
@@ -42,7 +43,7 @@ def bind_case(request: R, case: CaseSpec) -> R:
 
     Raises `BundleError` listing every symbol that is not bound and every number that cannot be used.
     """
-    log = ProblemLog("contract.json")
+    log = ProblemLog(CONTRACT_FILE)
     update: dict[str, object] = {"cases": (case,)}
     for side in ("kernel", "ref_kernel", "custom_kernel"):
         kernel = getattr(request, side, None)

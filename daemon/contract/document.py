@@ -1,4 +1,4 @@
-"""Reading JSON text strictly: every problem with its line, and no input that costs more than its size.
+"""Reading a contract's JSON strictly: every problem with its line, and no input that costs more than its size.
 
 The standard reader forgives duplicate keys and NaN, and answers hostile input with RecursionError or minutes of work.
 This one bounds depth, the number of values and the length of a number, and goes on after whatever it can skip.
@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from daemon.contract.problems import MAX_PROBLEMS, ProblemLog, child, shown
 
+CONTRACT_FILE = "contract.json"  # its name in a bundle that is a folder
 MAX_DEPTH = 64
 MAX_VALUES = 100_000
 _MAX_NUMBER_CHARACTERS = 400

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from daemon.config import Limits
 from daemon.contract import readings
 from daemon.contract.cases import check_cases, read_cases
-from daemon.contract.document import read_document
+from daemon.contract.document import CONTRACT_FILE, read_document
 from daemon.contract.kernel_types import KernelTypeSpec
 from daemon.contract.kernels import KernelDraft, KernelReader, without_nulls
 from daemon.contract.problems import ProblemLog, child, meant_key, nearest, read_model, shown
@@ -55,7 +55,7 @@ def parse_contract(
     *,
     types: Mapping[str, KernelTypeSpec],
     limits: Limits,
-    contract_file: str = "contract.json",
+    contract_file: str = CONTRACT_FILE,
 ) -> ParsedContract:
     """Read and check one contract. Executes nothing; of `files` only the sources it names are read.
 

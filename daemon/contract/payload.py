@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
+from daemon.contract.document import CONTRACT_FILE
 from daemon.contract.tensors import Compression, TensorData, tensor_bytes
 from daemon.errors import BundleError, Problem
 
@@ -37,7 +38,7 @@ def decode_tensor(data: TensorData, limit_bytes: int) -> bytes:
             raise PayloadError(f"shape {list(data.shape)} needs {expected_bytes} bytes, the limit is {limit_bytes}")
         return b"".join(_chunks(data, expected_bytes))
     except PayloadError as error:
-        raise BundleError([Problem("contract.json", "data_b64", str(error))]) from error
+        raise BundleError([Problem(CONTRACT_FILE, "data_b64", str(error))]) from error
 
 
 def check_payload(data: TensorData, expected_bytes: int) -> None:

@@ -20,11 +20,8 @@ from daemon.errors import BundleError, Problem
 
 MAX_PROBLEMS = 100  # reported one by one; the rest is counted
 _BEGINNING = 3  # letters that tell what is meant, where one name alone begins so
-_CLOSE, _CLOSE_SHORT, _SHORT = (
-    0.7,
-    0.6,
-    4,
-)  # similarity that makes a suggestion; a short name has fewer letters to share
+# Similarity that makes a suggestion; a short name, of fewer letters than that, has few to share.
+_CLOSE, _CLOSE_SHORT, _SHORT = 0.7, 0.6, 4
 _MAX_NAME = 100  # of one that is told as it is
 _MAX_COMPARED = 64  # longer names are not compared with known ones: the comparison is quadratic
 _MOST_ALIKE, _MOST_KNOWN = 8, 2000  # names that are compared; of so many, those that share the most letters

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from daemon.contract.document import CONTRACT_FILE
 from daemon.contract.problems import ProblemLog, nearest, shown
 from daemon.contract.request import KernelSpec
 
@@ -36,7 +37,7 @@ def file_source(
     name = str(PurePosixPath(path))
     if name not in files:
         known = [file for _, file in zip(range(_MAX_FILES_COMPARED), files, strict=False)]
-        is_alone = not set(known) - {"contract.json"}
+        is_alone = not set(known) - {CONTRACT_FILE}
         alone = ": it is nothing but its contract; add the file, or give its text as source_code" if is_alone else ""
         log.add(field, f"the bundle has no file {shown(name)}{alone}", nearest(name, known))
         return None

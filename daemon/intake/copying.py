@@ -20,10 +20,11 @@ from pathlib import Path
 
 from daemon import fsio, onemount
 from daemon.config import Limits
+from daemon.contract import CONTRACT_FILE
 from daemon.errors import BundleError, HarnessError, LostClaim, NotBegun, Problem
 from daemon.intake import archive, folder, regular
 from daemon.intake.admission import Admission
-from daemon.intake.names import CONTRACT_FILE, Form, bundle_name, form_of, readable
+from daemon.intake.names import FORMS, Form, bundle_name, form_of, readable
 from daemon.intake.writing import pour
 
 
@@ -88,7 +89,7 @@ def _copy(entry: Path, staging: Path, limits: Limits, *, crossing: bool) -> None
 def _copy_file(entry: Path, name: str, staging: Path, limits: Limits, *, crossing: bool) -> Admission:
     form = form_of(name)
     if form is Form.UNKNOWN:
-        raise _refused(name, "is not a bundle; drop a folder, a .tar, .tar.gz, .tgz or .zip of one, or a .json file")
+        raise _refused(name, f"is not a bundle; drop {FORMS}")
     with open_regular(entry, name, crossing=crossing) as descriptor:
         _require_one_name(descriptor, name)
         if form is Form.JSON:

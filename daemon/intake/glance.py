@@ -12,8 +12,8 @@ import stat
 from pathlib import Path
 
 from daemon import onemount
+from daemon.contract import CONTRACT_FILE
 from daemon.intake import regular
-from daemon.intake.names import CONTRACT_FILE
 
 _GLANCE_BYTES = 1 << 20
 _MOST = 100

@@ -11,8 +11,9 @@ import secrets
 import time
 from enum import StrEnum
 
+from daemon.contract import CONTRACT_FILE
+
 NAME_LIMIT_BYTES = 255
-CONTRACT_FILE = "contract.json"
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 
 _WITH_JOB_ID = re.compile(r"(?P<name>.+)@(?P<job_id>[0-9a-f]{32})", re.DOTALL)
@@ -31,6 +32,7 @@ class Form(StrEnum):
     UNKNOWN = "unknown"
 
 
+FORMS = f"a folder with a {CONTRACT_FILE}, a .tar, .tar.gz, .tgz or .zip of one, or a .json file"
 _ENDINGS = {".json": Form.JSON, ".tar": Form.TAR, ".tar.gz": Form.TAR, ".tgz": Form.TAR, ".zip": Form.ZIP}
 
 

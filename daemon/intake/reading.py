@@ -7,10 +7,10 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from daemon.config import Limits
-from daemon.contract import KernelTypeSpec, ParsedContract, parse_contract
+from daemon.contract import CONTRACT_FILE, KernelTypeSpec, ParsedContract, parse_contract
 from daemon.errors import BundleError, HarnessError, Problem
 from daemon.intake import regular
-from daemon.intake.names import CONTRACT_FILE, Form, form_of, readable
+from daemon.intake.names import Form, form_of, readable
 
 _PARSER_REPORTS = 4  # the parser itself reports a source up to this many times too large, beside its other findings
 

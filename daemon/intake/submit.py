@@ -96,8 +96,7 @@ def _mode_of(path: Path) -> int:
     if stat.S_ISDIR(mode):
         return mode
     if not stat.S_ISREG(mode) or names.form_of(path.name) is names.Form.UNKNOWN:
-        hint = "submit a folder with a contract.json, a .tar, .tar.gz, .tgz or .zip of one, or a .json file"
-        raise OperatorError(f"{path} is not a bundle", hint=hint)
+        raise OperatorError(f"{path} is not a bundle", hint=f"submit {names.FORMS}")
     return mode
 
 

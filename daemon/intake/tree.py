@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from daemon import onemount
+from daemon.contract import CONTRACT_FILE
 from daemon.intake import regular, trailer
-from daemon.intake.names import CONTRACT_FILE, Form, bundle_name, form_of, is_rsync_temporary, readable
+from daemon.intake.names import Form, bundle_name, form_of, is_rsync_temporary, readable
 
 _NAME_LIKENESS = 0.85
 _ENTRY_LIMIT = 5000

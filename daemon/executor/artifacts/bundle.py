@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from daemon.config import Limits
 from daemon.contract import (
+    CONTRACT_FILE,
     CaseSpec,
     CompareRequest,
     EvaluateRequest,
@@ -63,7 +64,7 @@ def parse_folder(bundle_dir: Path, types: Mapping[str, KernelTypeSpec], limits: 
     files = {
         path.relative_to(bundle_dir).as_posix(): path.read_bytes() for path in bundle_dir.rglob("*") if path.is_file()
     }
-    return parse_contract(files.pop("contract.json", b""), files, types=types, limits=limits)
+    return parse_contract(files.pop(CONTRACT_FILE, b""), files, types=types, limits=limits)
 
 
 def bound(request: Request, case: CaseSpec) -> Request:
@@ -93,7 +94,7 @@ def files_for(request: Request, side: Side, bundle_dir: Path, *, suffix: str) ->
     Raises `HarnessError` for a source that was there when the contract was read and is not any more.
     """
     kernel = kernel_of(request, side)
-    hidden = {PurePosixPath("contract.json")}
+    hidden = {PurePosixPath(CONTRACT_FILE)}
     if isinstance(request, CompareRequest):
         other = kernel_of(request, Side.REFERENCE if side is Side.CANDIDATE else Side.CANDIDATE)
         hidden |= _of_the_other(kernel.source_file, other.source_file)

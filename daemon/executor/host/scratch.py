@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon import fsio
+from daemon.contract import CONTRACT_FILE
 from daemon.executor.sandbox import owner
 
 _PREFIX = "evald-"
@@ -36,7 +37,7 @@ def folder(what: str) -> Iterator[Path]:
 def bundle(what: str, contract: Mapping[str, Any]) -> Iterator[Path]:
     """A new one that is a bundle of nothing but `contract`, gone afterwards. Raises `OSError`."""
     with folder(what) as made:
-        (made / "contract.json").write_text(json.dumps(contract), "utf-8")
+        (made / CONTRACT_FILE).write_text(json.dumps(contract), "utf-8")
         yield made
 
 
