@@ -4,9 +4,10 @@ examples of properties take what time they take, and there is one Postgres."""
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    """`os.umask`. What it was is put back when the test has ended."""
+    before = os.umask(0)
+    os.umask(before)
+    yield os.umask
+    os.umask(before)
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def test_new_overwrites_nothing(evald: Evald, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious"]
 
 
-def test_what_new_says_to_type_holds_for_names_with_spaces(evald: Evald, tmp_path: Path) -> None:
+def test_what_new_says_to_type_holds_for_names_with_spaces(evald: Evald) -> None:
     assert "evald eval 'my add'" in evald("new", "torch", "my add").err
     assert "mkdir -p 'no where'" in evald("new", "torch", "no where/mine").err
 
@@ -163,7 +163,7 @@ def test_db_upgrade_beside_daemons_wants_to_be_forced(evald: Evald, tmp_path: Pa
     assert evald("db", "current").code == 0
 
 
-def test_db_upgrade_creates_and_current_tells(evald: Evald, tmp_path: Path) -> None:
+def test_db_upgrade_creates_and_current_tells(evald: Evald) -> None:
     assert evald("db", "upgrade").code == 0
     told = evald("db", "current", "--json").document()
     assert told["ready"] is True

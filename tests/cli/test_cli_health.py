@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -113,7 +112,7 @@ def test_a_drained_host_that_is_asked_about_is_no_fault(evald: Evald, past: Past
     assert evald("health", "--host", "gpu1").code == 1
 
 
-def test_a_database_that_does_not_answer_is_exit_code_two(evald: Evald, tmp_path: Path) -> None:
+def test_a_database_that_does_not_answer_is_exit_code_two(evald: Evald) -> None:
     assert evald("health", "--database", "postgresql://nobody@127.0.0.1:1/none").code == 2
 
 

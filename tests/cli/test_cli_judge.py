@@ -71,13 +71,12 @@ def test_sweep_judges_what_waits_and_prints_the_verdicts(process: Evald, tmp_pat
     assert "wrong_answer" in process("status", "wrong-one").out
 
 
-def test_nobody_else_may_write_into_results_whatever_the_umask_is(process: Evald, tmp_path: Path) -> None:
+def test_nobody_else_may_write_into_results_whatever_the_umask_is(
+    process: Evald, tmp_path: Path, umask: Callable[[int], int]
+) -> None:
     bundle(tmp_path / "evald-home" / "inbox" / "mine")
-    before = os.umask(0)
-    try:
-        process("sweep", "--set", "engine=rehearsal")
-    finally:
-        os.umask(before)
+    umask(0)
+    process("sweep", "--set", "engine=rehearsal")
     results = tmp_path / "evald-home" / "results"
     [result] = results.rglob("result.json")
     writable = [place for place in (results, *results.rglob("*")) if place.lstat().st_mode & 0o1002 == 0o002]

@@ -154,7 +154,7 @@ class TestLease:
         leases = [repository.lease_next("me", LEASE_S) for _ in jobs]
         assert [lease and lease.job_id for lease in leases] == [job.job_id for job in jobs]
 
-    def test_a_lease_ends_by_the_database_clock(self, repository: Repository, database: Database) -> None:
+    def test_a_lease_ends_by_the_database_clock(self, repository: Repository) -> None:
         lease = leased(repository)
         assert (lease.lease_until - lease.claimed_at).total_seconds() == pytest.approx(LEASE_S, abs=0.5)
         assert (lease.fence, lease.attempt, lease.state) == (1, 1, JobState.CLAIMED)

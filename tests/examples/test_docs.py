@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import shlex
@@ -195,6 +196,17 @@ def test_a_command_or_option_that_does_not_exist_is_noticed() -> None:
     assert _mistakes(["run", "--home", "x"]) == []
     assert _mistakes(["judge", "x"]) == ["judge"]
     assert _mistakes(["run", "--no-such-option"]) == ["--no-such-option"]
+
+
+# -- rooms ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_rooms_of_the_architecture_are_those_that_are_held() -> None:
+    held = configparser.ConfigParser()
+    held.read(ROOT / "setup.cfg")
+    layers = held["importlinter:contract:rooms"]["layers"].split("\n")
+    rooms = [layer.replace(" | ", " · ") for layer in layers if layer]
+    assert [text.splitlines() for text in _blocks(ROOT / "docs/explanation/architecture.md", "")][-1] == rooms
 
 
 # -- the page that adds a kernel type -----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def test_later_layers_win_and_each_value_names_its_source(tmp_path: Path) -> Non
     assert loaded.sources["max_attempts"] == "default"
 
 
-def test_a_flag_that_was_not_given_changes_nothing(tmp_path: Path) -> None:
+def test_a_flag_that_was_not_given_changes_nothing() -> None:
     assert layers.load({"slots": None}, environ={}).settings.slots == config.Settings().slots
 
 

@@ -70,17 +70,14 @@ def test_a_second_copy_replaces_the_first_and_a_half_made_one(tmp_path: Path) ->
     assert (tmp_path / "copy" / "kernel.py").read_text() == "changed"
 
 
-def test_modes_are_plain_in_the_copy(tmp_path: Path) -> None:
+def test_modes_are_plain_in_the_copy(tmp_path: Path, umask: Callable[[int], int]) -> None:
     entry = write_bundle(tmp_path / "b")
     (entry / "sub").mkdir()
     (entry / "sub" / "tool").write_text("x")
     (entry / "sub" / "tool").chmod(0o6777)
     (entry / "sub").chmod(0o1777)
-    old = os.umask(0o077)
-    try:
-        copied = private_copy(entry, tmp_path / "copy", LIMITS)
-    finally:
-        os.umask(old)
+    umask(0o077)
+    copied = private_copy(entry, tmp_path / "copy", LIMITS)
     assert stat.S_IMODE((copied.dir / "sub" / "tool").stat().st_mode) == 0o644
     assert stat.S_IMODE((copied.dir / "sub").stat().st_mode) == 0o755
 

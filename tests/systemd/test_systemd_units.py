@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,15 +44,12 @@ def test_systemd_has_nothing_to_say_against_any_unit(tmp_path: Path, options: tu
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("umask", [0o077, 0])
+@pytest.mark.parametrize("mask", [0o077, 0])
 def test_all_may_read_what_is_written_and_root_alone_may_write_it_whatever_the_umask_is(
-    tmp_path: Path, umask: int
+    tmp_path: Path, umask: Callable[[int], int], mask: int
 ) -> None:
-    before = os.umask(umask)
-    try:
-        install(tmp_path / "prefix")
-    finally:
-        os.umask(before)
+    umask(mask)
+    install(tmp_path / "prefix")
     modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in (tmp_path / "prefix").rglob("*")}
     assert modes == {(True, 0o755), (False, 0o644)}
 

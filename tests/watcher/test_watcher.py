@@ -347,7 +347,7 @@ def test_network_file_systems_are_told_from_local_ones() -> None:
 
 
 def test_an_inbox_on_a_network_file_system_is_polled_unless_told_otherwise(
-    inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watcher_module, "mount_of", lambda _: Mount("/", "nfs4"))
     with Watcher(inbox, scan_interval_s=0.01) as watcher:
