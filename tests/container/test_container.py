@@ -20,7 +20,7 @@ import yaml
 
 from daemon.cli.root import evald
 from daemon.config import describe
-from daemon.executor.inside import seccomp
+from daemon.executor.inside import system_calls
 from daemon.layers import load
 
 ROOT = Path(__file__).parents[2]
@@ -376,7 +376,7 @@ def _allowed(profile: Compose) -> set[str]:
 
 def _too_wide(profile: Compose) -> set[str]:
     """What cells are refused and the profile allows around them, without a reason that is listed here."""
-    return _allowed(profile) & seccomp._REFUSED.keys() - BUBBLEWRAP_NEEDS - THE_DAEMON_NEEDS - HARMLESS
+    return _allowed(profile) & system_calls.REFUSED.keys() - BUBBLEWRAP_NEEDS - THE_DAEMON_NEEDS - HARMLESS
 
 
 PROFILE_DOCUMENT: Compose = json.loads(PROFILE.read_text("utf-8"))

@@ -3,7 +3,8 @@ else of evald than `shared`, `source` and `backends`.
 
     zygote, triton_warmup            what cells are forked from
     cell, under_tool                 serves one kernel; its parent where a tool of NVIDIA's watches
-    stage, confine, seccomp          the walls that a process puts up around itself, before it reads of a bundle
+    stage, confine                   the walls that a process puts up around itself, before it reads of a bundle
+    seccomp, system_calls            the filter of system calls; which ones, and why
     workload                         the bundle in its cell, from files to calls
     loading, packing                 from a message to sources and a backend; files into a cell and out of it
     module_state, seeding            weights; generators
