@@ -12,8 +12,8 @@ from daemon.executor.cells.patience import Patience
 from daemon.executor.content.wiring import SideField, Wiring
 from daemon.executor.shared.layout import Layout, TensorShape, plan
 from daemon.executor.timing.calibration import Calibration
-from daemon.executor.timing.figures import Round, Series
 from daemon.executor.timing.round_turns import RoundTurns
+from daemon.executor.timing.series import Round, Series
 from daemon.executor.timing.side import SidePlace, attach
 from daemon.executor.timing.side_round import NullKernel
 from daemon.verdict import Phase

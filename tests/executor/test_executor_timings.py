@@ -10,7 +10,8 @@ from daemon.evaluation import Timing
 from daemon.executor.timing import stats
 from daemon.executor.timing.comparison import compare_speed
 from daemon.executor.timing.conditions import Reading
-from daemon.executor.timing.figures import Account, NullCost, Round, Series, kept
+from daemon.executor.timing.figures import Account
+from daemon.executor.timing.series import NullCost, Round, Series, kept
 from daemon.verdict import Comparison
 
 BASE_S, CALL_S = 1e-3, 2e-5

@@ -8,7 +8,8 @@ looks                            more rounds, for what else is told of a time
 conditions                       what the device is like around a round, by:
 telemetry, strangers             its clocks and health; work of others on it
 cores, wakeful                   which processors take part; one that does not fall asleep
-figures, stats                   from rounds to figures
+series                           what was measured of one side, and what rounds cost without a kernel
+figures, stats                   from that to figures
 batching, comparison             whether a call did the work of others; which kernel is faster
 stages                           where the time of the evaluation itself went
 """

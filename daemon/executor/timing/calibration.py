@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daemon.executor.timing.figures import CLOCK_TICK_S, NullCost, Series
 from daemon.executor.timing.nulls import Nulls
 from daemon.executor.timing.round_turns import RoundTurns
+from daemon.executor.timing.series import CLOCK_TICK_S, NullCost, Series
 from daemon.executor.timing.side import SidePlace
 from daemon.executor.timing.side_round import NullKernel
 

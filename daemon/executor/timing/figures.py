@@ -12,16 +12,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from daemon.evaluation import Timing
 from daemon.executor.timing import stats
 from daemon.executor.timing.batching import CallTimes, Suspicion
 from daemon.executor.timing.comparison import APART
-from daemon.executor.timing.conditions import UNKNOWN, Reading
+from daemon.executor.timing.conditions import Reading
+from daemon.executor.timing.series import CLOCK_TICK_S, FEWEST_ROUNDS, NullCost, Round, Series
 
-FEWEST_ROUNDS = 5
 _BELOW_A_LAUNCH = 0.6
 _CACHED = 0.7
 _FORESEEN = 1 / 3  # of a call's time is left where a processor foresees all it decides
@@ -29,67 +29,6 @@ _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
 _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
-CLOCK_TICK_S = 1e-9
-
-
-@dataclass(frozen=True)
-class Round:
-    """One timed round of one side: `inside_s` is the cell's own claim."""
-
-    calls: int
-    wall_s: float
-    inside_s: float | None = None
-    reading: Reading = UNKNOWN
-
-
-@dataclass
-class Series:
-    """What was measured of one side. `alone`: rounds of one call; `alone_null`: what rounds of none cost beside them.
-    `equal`: rounds with one content in every slot; `unlike`: rounds beside them, of as many calls on different ones.
-    `called`: rounds timed call by call of a kernel that is otherwise timed as a graph; `called_null` without a kernel.
-    `null`: (calls, seconds) of what rounds cost without a kernel on the same arena; `copying`, `touch`: of what copying
-    an answer into every slot takes, and launching the smallest of kernels for each."""
-
-    rounds: list[Round] = field(default_factory=list)
-    alone: list[Round] = field(default_factory=list)
-    alone_null: list[float] = field(default_factory=list)
-    touch: list[tuple[int, float]] = field(default_factory=list)
-    equal: list[Round] = field(default_factory=list)
-    unlike: list[Round] = field(default_factory=list)
-    called: list[Round] = field(default_factory=list)
-    called_null: list[tuple[int, float]] = field(default_factory=list)
-    null: list[tuple[int, float]] = field(default_factory=list)
-    copying: list[tuple[int, float]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class NullCost:
-    """What a round costs without a kernel: intercept and slope (seconds), and how far null rounds scatter around the
-    line."""
-
-    base_s: float
-    per_call_s: float
-    scatter_s: float
-
-    def of(self, calls: int) -> float:
-        return self.base_s + self.per_call_s * calls
-
-    @classmethod
-    def through(cls, rounds: Sequence[tuple[int, float]]) -> NullCost:
-        """A line that outliers do not move, for null rounds are disturbed like any other."""
-        base_s, per_call_s = stats.robust_line([(float(calls), wall_s) for calls, wall_s in rounds])
-        if per_call_s < 0:
-            base_s, per_call_s = stats.interquartile_mean([wall_s for _, wall_s in rounds]), 0.0
-        scatter = statistics.median(abs(wall_s - base_s - per_call_s * calls) for calls, wall_s in rounds)
-        return cls(base_s, per_call_s, scatter)
-
-
-def kept(all_series: Sequence[Series]) -> list[int]:
-    """Which rounds count, by number: those in which no side's device was slowed down to protect it; all, where too few
-    would be left."""
-    count = len(all_series[0].rounds)
-    calm = [number for number in range(count) if not any(series.rounds[number].reading.slowed for series in all_series)]
-    return calm if len(calm) >= FEWEST_ROUNDS else list(range(count))
 
 
 @dataclass(frozen=True)

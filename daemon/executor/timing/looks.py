@@ -14,8 +14,9 @@ from typing import Protocol
 
 from daemon.executor.cells.patience import is_time_for, own_deadline
 from daemon.executor.timing.calibration import Calibration
-from daemon.executor.timing.figures import Account, Round, Series
+from daemon.executor.timing.figures import Account
 from daemon.executor.timing.round_turns import RoundTurns, Turn
+from daemon.executor.timing.series import Round, Series
 from daemon.executor.timing.side import SidePlace
 from daemon.executor.timing.side_round import NullKernel
 

@@ -20,11 +20,12 @@ from daemon.executor.content.inputs import Secret
 from daemon.executor.timing.calibration import ROUNDS_BEFORE_NULLS, Calibration
 from daemon.executor.timing.conditions import Conditions, Surroundings
 from daemon.executor.timing.cores import Lane, kept_to
-from daemon.executor.timing.figures import FEWEST_ROUNDS, Account, Round, Series, kept
+from daemon.executor.timing.figures import Account
 from daemon.executor.timing.looks import Looks
 from daemon.executor.timing.nulls import Nulls
 from daemon.executor.timing.round_turns import RoundTurns, Turn
 from daemon.executor.timing.rounds import COUNTS, Check, Rounds
+from daemon.executor.timing.series import FEWEST_ROUNDS, Round, Series, kept
 from daemon.executor.timing.side import SidePlace
 from daemon.executor.timing.side_round import NotCaptured
 from daemon.executor.timing.sizing import MeasureRules, Sizing

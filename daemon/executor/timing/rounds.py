@@ -17,8 +17,8 @@ from daemon.executor.content.drawing import Drawer
 from daemon.executor.content.inputs import Secret
 from daemon.executor.shared.layout import Field
 from daemon.executor.timing.conditions import Surroundings
-from daemon.executor.timing.figures import Round
 from daemon.executor.timing.round_turns import RoundTurns, Turn
+from daemon.executor.timing.series import Round
 from daemon.executor.timing.side import SidePlace
 from daemon.executor.timing.side_round import (
     RoundPlan,

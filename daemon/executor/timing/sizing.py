@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from daemon.executor.content.drawing import Drawer
 from daemon.executor.timing.calibration import Calibration
-from daemon.executor.timing.figures import CLOCK_TICK_S
 from daemon.executor.timing.nulls import Nulls
 from daemon.executor.timing.round_turns import RoundTurns
 from daemon.executor.timing.rounds import Rounds
+from daemon.executor.timing.series import CLOCK_TICK_S
 from daemon.executor.timing.side import SidePlace
 
 _STREAM_ROUND_S = 0.05
