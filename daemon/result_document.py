@@ -1,4 +1,5 @@
-"""The result document (contract section 4), the samples beside it, and the way back from both. Touches no files."""
+"""The result document, the samples beside it, and the way back from both. Touches no files. What the document has is
+told in docs/reference/exit-codes-and-results.md."""
 
 from __future__ import annotations
 

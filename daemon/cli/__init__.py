@@ -1,4 +1,30 @@
-"""The command line. Nothing heavy is imported until a command is chosen: `evald --help` must answer at once."""
+"""The command line. Nothing heavy is imported until a command is chosen: `evald --help` must answer at once.
+
+The program
+    root, options, complete          which commands there are; options that many share; what a shell offers at tab
+    failing, refused, outcome        exceptions and verdicts as words and exit codes
+    screen, figures                  what reaches people and scripts; numbers in it
+    commands_to_type, pip_commands   what a hint says to type
+    inherited, interrupt             what a parent has left us; Ctrl-C in loops
+    reference                        docs/reference, as far as it is made from the code
+
+Commands, and what is only theirs
+    run, sweep, serve, eval          those that judge
+    judging, live                    what these have in common; progress on a terminal
+    submit, waiting, bundles         dropping bundles; following them; naming them
+    new, starters, starter_sources   a bundle to begin with
+    validate, schema                 what is wrong with one; what one may say
+    status, overview, hosts          one job or the whole place: what waits, which daemons are there,
+    deferred, inbox_entries          which bundles wait for a device, and what lies in the inbox
+    show, report, stats              one job; its result; figures over many
+    store, records, urls             the history, opened; as JSON; addresses of databases
+    cancel, cleanup, drain           jobs ended, forgotten; hosts that take nothing new
+    health, doctor                   whether bundles are judged; whether this machine is fit to judge
+    check, checks                    what the doctor looks at: one line of it; most of them;
+    installed, device_checks         packages and compilers; devices
+    config, db, token, version       settings; the schema; who may call; what is installed
+    install_service, mcp             units for systemd; tools for language models
+"""
 
 from __future__ import annotations
 

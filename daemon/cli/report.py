@@ -1,4 +1,4 @@
-"""One result document (contract section 4) as people read it: `evald eval` and `evald show` print the same."""
+"""One result document as people read it: `evald eval` and `evald show` print the same."""
 
 from __future__ import annotations
 

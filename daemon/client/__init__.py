@@ -5,6 +5,11 @@ from daemon.client import Client, contracts
 client = Client()                                   # EVALD_URL and EVALD_TOKEN, or this machine
 result = client.compare(reference=REFERENCE, candidate=SOURCE, name="relu-clamp")
 print(result.verdict, result.runtime_ms, result.speedup)
+
+    client, connections              talking to a server; the connections to it, a set for each process
+    answers                          what comes back: a job, a result, a refusal
+    contracts                        contracts as calls of Python
+    mcp_server                       the same as tools for language models
 """
 
 from __future__ import annotations

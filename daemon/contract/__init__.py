@@ -1,4 +1,24 @@
-"""What a bundle says: parsing and checking contracts, binding cases, embedded tensors, the JSON Schema. Pure."""
+"""What a bundle says: parsing and checking contracts, binding cases, embedded tensors, the JSON Schema. Pure.
+
+What is read, from the bytes inwards
+    parse                            a contract's bytes to a checked request, or all that is wrong with them
+    document                         its JSON, strictly
+    kernels, sources                 one kernel of it; where the source text comes from
+    cases, work                      its cases; what a call has to do at least, as declared
+    payload                          bytes of tensors that it brings along
+    expressions, syntax              whole numbers out of a case's symbols; Python's parser, which reads them
+    binding                          a case's numbers in the place of its symbols
+
+What comes out
+    request, tensors                 what is to be judged; what a kernel is called with
+    dtypes, kernel_types             element types; what a contract has to know of kernel types
+    wire, schema                     the forms as they stand in the file; their JSON Schema
+
+What is checked, and in which words
+    fields, rules                    the kinds of value; what holds of one argument list
+    problems                         all that is wrong, collected, with the names that were probably meant
+    keys, words, rewrites, readings  what else was meant: a key, a word, Python; what a source looks like it does
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,30 @@
-"""The database room: what happened to every job, on SQLite or Postgres.
+"""What happened to every job, on SQLite or Postgres.
 
-`connection` opens it, `migrate` brings its schema up to date, `repository` is the only way to write rows, `history`
-the way to ask about them; `records` holds what crosses the room's border. Nothing is imported here, so that a
-question costs little.
+Nothing is imported here, so that a question costs little. Only `repository` and its parts write rows.
+
+    connection, postgres             one URL in, short transactions out; connections that do not wait for ever
+    filesystem                       where a SQLite file may lie
+    migrate, revision                the schema brought up to date; which one a database has
+    copying                          all of a database into a new one
+    models, columns, sqlfunctions    tables; types and expressions that both databases have
+
+Written
+    repository                       every change that is made to a job
+    repository_registration          how a job enters
+    repository_leases                taken, given back, taken away
+    repository_publication           one evaluation as rows
+    repository_daemons               what daemons say of themselves; hosts that are drained
+    repository_cleanup               jobs forgotten
+    repository_rows                  what all of these are built of: compare-and-set
+
+Asked
+    history                          questions about jobs
+    piles, activity                  what waits for which device; what a service did lately
+    statistics, label_statistics     figures over many jobs, by what contracts say and by labels
+    record_rows                      rows to records
+
+What crosses the border
+    records, statistics_records      of one job; of many
+    samples                          raw samples in few bytes
+    errors                           what is raised in place of SQLAlchemy's
 """

@@ -1,4 +1,4 @@
-"""The fourteen faults of an existing server that must not come back (contract.md section 5), one test each."""
+"""The fourteen faults of an existing server that must not come back, one test each."""
 
 from __future__ import annotations
 
