@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.executor.host import processes
-from daemon.executor.host.processes import ForkedProgram
+from daemon.executor.host import forks
+from daemon.executor.host.forks import ForkedProgram
 from daemon.executor.host.threads import Thread, are_stopped, threads_of
 from daemon.executor.sandbox import cell_group, cgroup
 
@@ -121,8 +121,8 @@ def test_processes_that_wake_each_other_in_turn_are_not_taken_to_stand(monkeypat
         return [Thread(str(pid), next(states), f"{turns}")]
 
     monkeypatch.setattr(program, "_members", lambda: [101, 102])
-    monkeypatch.setattr(processes, "threads_of", look)
-    monkeypatch.setattr(processes.os, "kill", lambda pid, _number: stopped.append(pid))
+    monkeypatch.setattr(forks, "threads_of", look)
+    monkeypatch.setattr(forks.os, "kill", lambda pid, _number: stopped.append(pid))
     program.freeze()
     assert stopped == [101]
     assert len(looks) == 12

@@ -24,7 +24,7 @@ from daemon.executor.cells.spares import Nursery, Preloaded, Spares
 from daemon.executor.cells.starting import Cells
 from daemon.executor.cells.zygotes import Zygotes
 from daemon.executor.host.devices import choose
-from daemon.executor.host.processes import ForkedProgram
+from daemon.executor.host.forks import ForkedProgram
 from daemon.executor.host.reservation import Reservation
 from daemon.executor.inside import preloading
 from daemon.executor.programs import judge

@@ -19,7 +19,7 @@ from daemon.executor.cells.spares import Nursery, Spares
 from daemon.executor.cells.starting import Cells
 from daemon.executor.cells.zygotes import Zygotes
 from daemon.executor.host.devices import choose
-from daemon.executor.host.processes import ForkedProgram
+from daemon.executor.host.forks import ForkedProgram
 from daemon.executor.sandbox import cgroup
 from daemon.verdict import Phase, Side
 

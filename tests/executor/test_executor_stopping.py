@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from daemon.errors import HarnessError
-from daemon.executor.host import processes, threads
-from daemon.executor.host.processes import ForkedProgram, PlainProgram, RunsOnError
+from daemon.executor.host import forks, processes, threads
+from daemon.executor.host.forks import ForkedProgram
+from daemon.executor.host.processes import PlainProgram, RunsOnError
 from daemon.executor.host.supervise import start_plain
 from daemon.executor.sandbox import cgroup, owner
 
@@ -55,9 +56,9 @@ def test_one_that_the_kernel_keeps_is_not_accused(waiting: PlainProgram, monkeyp
 def test_one_that_runs_on_is(waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_waits_for_child", lambda _: False)
     pid = waiting._process.pid
-    assert isinstance(processes._not_stopped([os.getpid()]), RunsOnError)
-    assert isinstance(processes._not_stopped([os.getpid(), pid]), RunsOnError)
-    assert isinstance(processes._not_stopped([pid]), HarnessError)
+    assert isinstance(processes.not_stopped([os.getpid()]), RunsOnError)
+    assert isinstance(processes.not_stopped([os.getpid(), pid]), RunsOnError)
+    assert isinstance(processes.not_stopped([pid]), HarnessError)
 
 
 @pytest.mark.parametrize(("reads_on", "fault"), [(False, HarnessError), (True, RunsOnError)])
@@ -75,7 +76,7 @@ def test_one_that_reads_on_and_on_is_accused_and_one_whose_disk_hangs_is_not(
             monkeypatch.setattr(threads, "_look_at", lambda task: threads.Thread(task.name, "D", "more"))
 
     monkeypatch.setattr(processes.time, "sleep", moved_on)
-    assert type(processes._not_stopped([pid])) is fault
+    assert type(processes.not_stopped([pid])) is fault
 
 
 @pytest.mark.parametrize("is_busy", [True, False])
@@ -86,9 +87,9 @@ def test_one_that_takes_long_to_die_is_waited_for_as_long_as_the_kernel_is_at_it
     program._init_fd, program._init_pid = -1, 7
     ends, ticks = iter([False, False, True]), itertools.count()
     monkeypatch.setattr(program, "_members", lambda: [8])
-    monkeypatch.setattr(processes, "is_readable", lambda *_: next(ends))
+    monkeypatch.setattr(forks, "is_readable", lambda *_: next(ends))
     monkeypatch.setattr(owner, "stat_of", lambda _: [str(next(ticks) if is_busy else 0)] * 20)
-    monkeypatch.setattr(processes, "_LOOK_AGAIN_S", 0)
+    monkeypatch.setattr(forks, "LOOK_AGAIN_S", 0)
     with nullcontext() if is_busy else pytest.raises(HarnessError, match="process 7 does not die"):
         program._wait_until_dead()
     assert list(ends) == ([] if is_busy else [False, True])

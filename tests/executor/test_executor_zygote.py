@@ -29,7 +29,7 @@ from daemon.executor.cells.starting import Cells
 from daemon.executor.cells.zygotes import Zygote, Zygotes
 from daemon.executor.host import supervise
 from daemon.executor.host.devices import CPU, Device, choose
-from daemon.executor.host.processes import ForkedProgram
+from daemon.executor.host.forks import ForkedProgram
 from daemon.executor.inside import zygote as zygote_process
 from daemon.executor.sandbox import bubblewrap, cell_group, cgroup, owner
 from daemon.executor.sandbox.policy import CellLimits, Policy

@@ -15,7 +15,8 @@ from daemon.errors import HarnessError
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.cells.settings import CellSettings
 from daemon.executor.cells.zygotes import Birth, ZygoteEnded, Zygotes
-from daemon.executor.host.processes import ForkedProgram, PlainProgram, Program
+from daemon.executor.host.forks import ForkedProgram
+from daemon.executor.host.processes import PlainProgram, Program
 from daemon.executor.host.supervise import start_plain
 from daemon.executor.host.toolkit import toolkit
 from daemon.executor.sandbox import cgroup

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from daemon.errors import HarnessError, Hindered
-from daemon.executor.host.processes import ForkedProgram, SandboxedProgram
+from daemon.executor.host.forks import ForkedProgram
+from daemon.executor.host.processes import SandboxedProgram
 from daemon.executor.host.readable import is_readable
 from daemon.executor.host.supervise import start_sandboxed
 from daemon.executor.sandbox import bubblewrap

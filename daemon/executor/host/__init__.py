@@ -2,7 +2,8 @@
 
 devices, reservation             the GPUs; who is at work on one
 compilers, toolkit, environment  what else is installed, and what a result says of it
-supervise, processes, threads    starting a process; stopping, thawing and killing all of it; its threads
+supervise, processes, forks      starting a process; stopping, thawing and killing all of it; one that is a cell
+threads                          whether those of a process stand still
 scratch                          temporary folders of our own processes
 readable                         whether there is something to be read
 """
