@@ -6,18 +6,10 @@ import json
 import os
 import re
 import signal
-import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 
 from service_bundles import wait_for
 from service_rehearsal import FAST, SOURCE, Daemon, Place
-
-from daemon.config import Settings
-from daemon.db import migrate
-from daemon.db.connection import Database
-from daemon.db.records import NewJob
-from daemon.db.repository import Repository
 
 WAITING = 100_000  # names in the inbox at once; only the first few are judged here
 BATCH = 150  # bundles judged to the last one, half of them dropped while nobody was there
@@ -76,26 +68,6 @@ def test_none_of_a_batch_is_missed_half_of_it_dropped_while_the_daemon_was_down(
     assert second.stop() == 0
 
 
-def job(name: str, priority: int) -> NewJob:
-    job_id = uuid.uuid4().hex
-    return NewJob(job_id, name, f"{name}@host-boot-1-{job_id}", 1000, datetime.now(UTC), 10, priority=priority)
-
-
-def test_of_what_waits_in_the_database_the_highest_priority_is_leased_first(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path)
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
-    database = Database(settings.database_url)
-    try:
-        repository = Repository(database)
-        for name, priority in (("low", -5), ("plain", 0), ("high", 5), ("plain again", 0)):
-            assert repository.register(job(name, priority))
-        order = [lease.name for _ in range(4) if (lease := repository.lease_next("me", 60)) is not None]
-    finally:
-        database.close()
-    assert order == ["high", "plain", "plain again", "low"]
-
-
 def test_a_bundle_of_high_priority_overtakes_those_that_wait(here: Place) -> None:
     names = [f"low{number}" for number in range(4)]
     daemon = here.start(REHEARSAL_S="10", LEASE_S="60")
@@ -119,19 +91,3 @@ def drop(here: Place, name: str, priority: int) -> None:
         folder.mkdir(exist_ok=True)
     (outside / name).write_text(json.dumps(document), "utf-8")
     (outside / name).rename(inbox / f"{name}.json")
-
-
-def test_work_of_low_priority_is_taken_in_the_end_where_nothing_better_waits(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path)
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
-    database = Database(settings.database_url)
-    try:
-        repository = Repository(database)
-        repository.register(job("low", -5))
-        for number in range(3):
-            repository.register(job(f"high{number}", 5))
-        order = [lease.name for _ in range(5) if (lease := repository.lease_next("me", 60)) is not None]
-    finally:
-        database.close()
-    assert order[-1] == "low" and len(order) == 4

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/faults.md"
-_NAMED = re.compile(r"`([\w/]+\.py)(?:::(\w+))?`")
+_NAMED = re.compile(r"`([\w/]+\.py)(?:::(?:\w+::)?(\w+))?`")
 _BUNDLE = re.compile(r"`(tests/(?:gpu/bundles|corpus/\w+)/[\w-]+)`")
 
 
@@ -37,8 +37,13 @@ def test_every_test_and_bundle_that_the_page_names_exists() -> None:
 
 def test_a_name_that_is_gone_would_be_noticed() -> None:
     bundles = ["tests/gpu/bundles/gone", "tests/corpus/hostile/gone"]
-    text = "`faults/test_faults_page.py::test_gone` `faults/gone.py` " + " ".join(f"`{name}`" for name in bundles)
-    assert missing(text) == ["faults/test_faults_page.py::test_gone", "faults/gone.py", *bundles]
+    files = [
+        "faults/test_faults_page.py::test_gone",
+        "faults/gone.py",
+        "db/test_db_connection.py::TestSqlite::test_gone",
+    ]
+    text = " ".join(f"`{name}`" for name in (*files, *bundles))
+    assert missing(text) == [*files[:2], "db/test_db_connection.py::test_gone", *bundles]
     assert missing("`faults/test_faults_page.py::test_a_name_that_is_gone_would_be_noticed`") == []
 
 

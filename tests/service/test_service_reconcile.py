@@ -809,15 +809,15 @@ def away(*_: object) -> None:
     raise StorageUnavailable("the disk is full")
 
 
-def test_an_attempt_that_does_not_count_counts_no_more_where_the_database_hears_of_it_late(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def owed(home: Home, monkeypatch: pytest.MonkeyPatch) -> tuple[Clerk, str]:
+    """A clerk who could neither begin a job nor put it back while the database was away, and that job's id. Its lease
+    has run out."""
     me = Owner.current()
     clerk, claimed = home.clerk(me), home.claim("mine", me)
     clerk.register(claimed)
     lease = home.repository.lease_next(me.tag, 1e-9)
     assert lease is not None
-
     with monkeypatch.context() as outage:
         outage.setattr(home.repository, "start", away)
         outage.setattr(home.repository, "put_back", away)
@@ -825,30 +825,27 @@ def test_an_attempt_that_does_not_count_counts_no_more_where_the_database_hears_
             clerk.judge(lease, lambda _: None)
         with pytest.raises(StorageUnavailable):
             clerk.settle()
+    return clerk, claimed.job_id
+
+
+def test_an_attempt_that_does_not_count_counts_no_more_where_the_database_hears_of_it_late(
+    home: Home, owed: tuple[Clerk, str]
+) -> None:
+    clerk, job_id = owed
     clerk.settle()
     assert len(home.repository.expire()) == 0, "although the lease has run out"
-    job = home.history.job(claimed.job_id)
+    job = home.history.job(job_id)
     assert job is not None
     assert (job.state, job.attempts) == (JobState.QUEUED, 0)
 
 
 def test_what_is_told_late_is_no_fault_where_somebody_else_has_the_job_by_then(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    home: Home, owed: tuple[Clerk, str]
 ) -> None:
-    me = Owner.current()
-    clerk, claimed = home.clerk(me), home.claim("mine", me)
-    clerk.register(claimed)
-    lease = home.repository.lease_next(me.tag, 1e-9)
-    assert lease is not None
-
-    with monkeypatch.context() as outage:
-        outage.setattr(home.repository, "start", away)
-        outage.setattr(home.repository, "put_back", away)
-        with pytest.raises(StorageUnavailable):
-            clerk.judge(lease, lambda _: None)
+    clerk, job_id = owed
     home.repository.expire()
     assert home.repository.lease_next(DEAD.tag, 60) is not None
     clerk.settle()
-    job = home.history.job(claimed.job_id)
+    job = home.history.job(job_id)
     assert job is not None
     assert (job.lease_owner, job.attempts) == (DEAD.tag, 2)
