@@ -4,7 +4,8 @@
 
 An empty home, no terminal. The target is 150 ms for `evald --help`; the others are listed beside it, with an
 interpreter that does nothing and one that only imports SQLAlchemy. Each has a second line with its processor time,
-which says more where other work runs.
+which says more where other work runs. `evald eval` starts a judge and a zygote, and each of them imports torch; theirs
+is not in its processor time.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ COMMANDS = (
     ("stats",),
     ("submit", "BUNDLE"),
     ("validate", "BUNDLE"),
+    ("eval", "BUNDLE"),
 )
 
 
