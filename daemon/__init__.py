@@ -43,5 +43,6 @@ The ground
     mounts, onemount, access         which mount a path is on; looking without crossing one; who else may read a file
     addresses, durations, versions   this machine's; as options take them; of what is installed
     log, failpoints                  story lines; where a test may kill a process
+    sentences                        what is wrong with a value, in words
     errors                           whose fault it is, by type
 """

@@ -7,12 +7,9 @@ processes in turn are those of neither. Whoever is there first keeps the file; w
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 from daemon import fsio, log
-
-_COMPLAIN_EVERY_S = 60.0
 
 
 class MetricsFile:
@@ -22,16 +19,14 @@ class MetricsFile:
         self._path = path
         self._lock: int | None = None
         self._told = False
-        self._next_complaint_s = 0.0
+        self._complaint = log.Complaint("cannot write the metrics file")
 
     def write(self, text: str) -> None:
         try:
             if self._is_ours():
                 fsio.write_atomic(self._path, text.encode())
         except OSError as error:
-            if time.monotonic() >= self._next_complaint_s:
-                self._next_complaint_s = time.monotonic() + _COMPLAIN_EVERY_S
-                log.story("cannot write the metrics file", level=30, file=self._path, reason=error)
+            self._complaint.say(error, file=self._path)
 
     def close(self) -> None:
         """Leave it to others."""

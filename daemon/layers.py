@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from daemon.config import Settings, describe, dotted_keys
 from daemon.errors import OperatorError
 from daemon.paths import expanded
+from daemon.sentences import sentence
 
 DATABASE_CREDENTIAL = "evald-database-url"
 
@@ -286,24 +287,6 @@ def _assign(values: dict[str, Any], dotted: str, value: Any) -> None:
     (values.setdefault(section, {}) if section else values)[name] = value
 
 
-_SENTENCES = {
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "string_type": "must be text",
-    "path_type": "must be text, the name of a place",
-    "tuple_type": "must be a list",
-    "literal_error": "must be {expected}",
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be greater than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be less than {lt}",
-}
-
-
 def _validate(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(values)
@@ -312,14 +295,8 @@ def _validate(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings
         dotted = ".".join(str(part) for part in first["loc"])
         known = next((key for key in sources if dotted == key or dotted.startswith(key + ".")), dotted)
         place = sources.get(known, "settings")
-        sentence = _SENTENCES.get(first["type"])
-        limits = {name: _plain(limit) for name, limit in first.get("ctx", {}).items()}
-        told = sentence.format(**limits) if sentence else first["msg"]
+        told = sentence(first["type"], first.get("ctx", {})) or first["msg"]
         raise OperatorError(f"{place}: {known} {told}, got {first['input']!r}", hint=_about(known)) from error
-
-
-def _plain(limit: object) -> object:
-    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def _about(key: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 LOGGER = logging.getLogger("evald")
 
-_EVERY_S = 60.0  # a complaint
+COMPLAIN_EVERY_S = 60.0
 _JOURNAL_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -91,14 +91,15 @@ def story(message: str, *, level: int = logging.INFO, **fields: object) -> None:
 
 
 class Complaint:
-    """Says why nothing happens, at most once a minute."""
+    """Says why nothing happens, or what else is wrong, at most once a minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, message: str = "waiting") -> None:
+        self._message = message
         self._next_s = 0.0
 
-    def say(self, reason: str) -> None:
+    def say(self, reason: object, **fields: object) -> None:
         """Log `reason` as a warning, unless something was said less than a minute ago."""
         now_s = time.monotonic()
         if now_s >= self._next_s:
-            self._next_s = now_s + _EVERY_S
-            story("waiting", level=logging.WARNING, reason=reason)
+            self._next_s = now_s + COMPLAIN_EVERY_S
+            story(self._message, level=logging.WARNING, **fields, reason=reason)

@@ -18,7 +18,7 @@ from daemon.executor.rehearsal import RehearsalEngine
 from daemon.listener import Listener, Silence
 from daemon.mounts import mount_of
 from daemon.notify import Notifier
-from daemon.outage import COMPLAIN_EVERY_S, back_off_s
+from daemon.outage import back_off_s
 from daemon.service import Service
 
 
@@ -65,10 +65,10 @@ def _database_ready(
             if stopped is None or file_of(url) is not None:
                 raise
             if time.monotonic() >= complain_at_s:
-                complain_at_s = time.monotonic() + COMPLAIN_EVERY_S
+                complain_at_s = time.monotonic() + log.COMPLAIN_EVERY_S
                 log.story("waiting for the database, nothing is claimed", level=30, reason=error)
             notifier.status(f"waiting for the database: {error.message}")
-            notifier.extend(COMPLAIN_EVERY_S)
+            notifier.extend(log.COMPLAIN_EVERY_S)
             time.sleep(back_off_s())
         else:
             return True

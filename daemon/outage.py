@@ -8,7 +8,6 @@ import time
 
 from daemon import log
 
-COMPLAIN_EVERY_S = 60.0
 _BACK_OFF_S = 2.0
 
 
@@ -34,7 +33,7 @@ class Outage:
         failed_s = time.monotonic()  # which may have taken longer than the pause that follows
         self._retry_at_s = failed_s + back_off_s()
         if self.reason is None or failed_s >= self._next_complaint_s:
-            self._next_complaint_s = failed_s + COMPLAIN_EVERY_S
+            self._next_complaint_s = failed_s + log.COMPLAIN_EVERY_S
             log.story("waiting for storage", level=logging.WARNING, reason=error)
         self.reason = str(error)
 

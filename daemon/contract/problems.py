@@ -8,7 +8,7 @@ import heapq
 import itertools
 import json
 import reprlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from daemon.contract.keys import further_inside, nickname_of, symbol_inside
 from daemon.contract.words import Word
 from daemon.errors import BundleError, Problem
+from daemon.sentences import sentence
 
 MAX_PROBLEMS = 100  # reported one by one; the rest is counted
 _BEGINNING = 3  # letters that tell what is meant, where one name alone begins so
@@ -208,38 +209,7 @@ def _joined(path: str, steps: tuple[str | int, ...]) -> str:
     return path
 
 
-_SENTENCES = {
-    "missing": "is required",
-    "string_type": "must be text",
-    "string_too_short": "must not be empty",
-    "bool_type": "must be true or false",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
-    "dict_type": "must be an object",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_parsing_size": "must be a whole number of at most 64 bits",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "finite_number": "must be a finite number",
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be greater than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be less than {lt}",
-    "too_long": "may have at most {max_length} entries",
-    "too_short": "needs at least {min_length} entries",
-    "string_too_long": "may have at most {max_length} characters",
-}
 _NOTHING_TO_SHOW = ("missing", "string_too_short", "too_long", "too_short", "string_too_long")
-
-
-def sentence(kind: str, context: Mapping[str, object]) -> str | None:
-    """What is wrong with a value, for an error that pydantic calls `kind`; None for one we have no words for."""
-    words = _SENTENCES.get(kind)
-    return None if words is None else words.format(**{name: _plain(value) for name, value in context.items()})
 
 
 def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str | int, ...], str, Suggestion]:
@@ -262,11 +232,6 @@ def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str 
         return steps, f"{detail['msg']} (got {got})", None
     around = _put_around(_class_in(_annotation_at(model, steps), BaseModel), kind, detail["input"])
     return steps, text if kind in _NOTHING_TO_SHOW else f"{text}, got {got}", around
-
-
-def _plain(value: object) -> object:
-    """A whole number as people write it: 600 for 600.0."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _put_around(model: type[BaseModel] | None, kind: str, given: object) -> str | None:

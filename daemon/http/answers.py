@@ -11,7 +11,7 @@ from daemon.db.records import Glance, JobRecord
 from daemon.lifecycle import JobState
 from daemon.verdict import Comparison, Verdict
 
-_ID = "01a216902c787107a5ff47624549e9fa"
+EXAMPLE_ID = "01a216902c787107a5ff47624549e9fa"
 
 
 class Status(StrEnum):
@@ -32,12 +32,12 @@ def status_of(state: JobState, *, has_result: bool) -> Status:
 class Accepted(BaseModel):
     """A job that was taken."""
 
-    job_id: str = Field(examples=[_ID])
+    job_id: str = Field(examples=[EXAMPLE_ID])
     name: str = Field(examples=["vec_add"])
     status: Status
-    status_url: str = Field(examples=[f"/jobs/{_ID}"])
-    result_url: str = Field(examples=[f"/jobs/{_ID}/result"])
-    events_url: str = Field(examples=[f"/jobs/{_ID}/events"])
+    status_url: str = Field(examples=[f"/jobs/{EXAMPLE_ID}"])
+    result_url: str = Field(examples=[f"/jobs/{EXAMPLE_ID}/result"])
+    events_url: str = Field(examples=[f"/jobs/{EXAMPLE_ID}/events"])
     repeated: bool = Field(False, description="The idempotency key had made this job before")
 
     @classmethod
@@ -57,7 +57,7 @@ class Accepted(BaseModel):
 class JobAnswer(BaseModel):
     """One job. Figures are null until it has ended, and where there are none. Times in milliseconds."""
 
-    job_id: str = Field(examples=[_ID])
+    job_id: str = Field(examples=[EXAMPLE_ID])
     name: str | None = Field(None, examples=["vec_add"])
     status: Status
     state: str = Field(description="waiting (not claimed yet), queued, claimed, running, finished, broken, withdrawn")

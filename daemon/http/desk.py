@@ -21,13 +21,12 @@ from daemon.http.door import turn_of
 from daemon.http.gate import Gate
 from daemon.http.meters import Meters
 from daemon.http.races import OverError, until
-from daemon.http.refusals import Refusal
+from daemon.http.refusals import RETRY_AFTER_S, Refusal, stopping
 from daemon.http.submission import Submission, Submitted
 from daemon.http.tokens import Caller
 from daemon.http.watch import Stopping, Watch
 from daemon.publishing import Publisher
 
-RETRY_AFTER_S = 10.0
 _TELLING_BYTES = 200
 _PACKED = (b"\x1f\x8b", b"PK\x03\x04")  # gzip, zip
 _PAIR = re.compile(rb"[\w.%-]+=")
@@ -51,7 +50,7 @@ class Desk:
     def require_open(self) -> None:
         """Raise `Refusal` 503 while nothing new is taken."""
         if self.watch.is_stopping:
-            raise Refusal(503, "this server is stopping", hint="send it again", retry_after_s=RETRY_AFTER_S)
+            raise stopping()
         if self.attendance.seen.draining:
             hint = "an admin undoes it with: evald drain --undo HOST"
             raise Refusal(503, "every daemon is draining", hint=hint, retry_after_s=RETRY_AFTER_S)
@@ -87,10 +86,7 @@ class Desk:
         except OverError:
             raise Refusal(408, "the client went away") from None  # nobody reads it
         except Stopping:
-            hint = f"the job goes on; ask again: {place}"
-            raise Refusal(
-                503, "this server is stopping", hint=hint, job_id=job.job_id, retry_after_s=RETRY_AFTER_S
-            ) from None
+            raise stopping(f"the job goes on; ask again: {place}", job_id=job.job_id) from None
         if not in_time:
             why = self.attendance.seen.reason
             hint = f"the job goes on; its result will be at {place}" + (f" ({why})" if why else "")

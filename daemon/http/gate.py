@@ -23,7 +23,7 @@ from daemon.config import Http
 from daemon.errors import OperatorError
 from daemon.http.door import turn_of
 from daemon.http.races import OverError, until
-from daemon.http.refusals import Refusal
+from daemon.http.refusals import Refusal, stopping
 from daemon.http.tokens import LOCAL, Caller, Role, Tokens
 
 T = TypeVar("T")
@@ -139,7 +139,7 @@ class Gate:
         try:
             return await until(self._read(request, count), self._stopping.wait(), self._http.body_s)
         except OverError:
-            raise Refusal(503, "this server is stopping", hint="send it again", retry_after_s=10) from None
+            raise stopping() from None
         except TimeoutError:
             text = f"the body did not arrive within {self._http.body_s:g} s"
             raise Refusal(408, text, hint="send it again") from None

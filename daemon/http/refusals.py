@@ -15,9 +15,11 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from daemon import log
-from daemon.contract.problems import sentence
 from daemon.errors import BundleError, EvaldError, HarnessError, OperatorError, Problem
+from daemon.sentences import sentence
 
+STOPPING = "this server is stopping"
+RETRY_AFTER_S = 10.0
 _WORDS: dict[str, str] = {}  # patterns of parameters, and what to say of a value that does not match
 
 
@@ -100,6 +102,11 @@ def parameter(field: str) -> Iterator[None]:
     except OperatorError as error:
         problems = (Problem("", field, error.message),)
         raise Refusal(422, error.message, hint=error.hint, problems=problems) from error
+
+
+def stopping(hint: str = "send it again", *, job_id: str | None = None) -> Refusal:
+    """503 of a server that ends: another one may be there by then."""
+    return Refusal(503, STOPPING, hint=hint, job_id=job_id, retry_after_s=RETRY_AFTER_S)
 
 
 def malformed(error: BundleError) -> Refusal:
@@ -197,17 +204,21 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
         return _answer(Refusal(422, error.message, hint=error.hint))
     if isinstance(error, HarnessError):
         log.story("cannot serve a request", level=30, reason=error)
-        return _answer(Refusal(503, "evald waits for its storage", hint="evald doctor says more", retry_after_s=5))
+        return _waits_for_storage()
     return _answer(Refusal(503, error.message, retry_after_s=1))
 
 
 async def _disk(_request: Request, error: Exception) -> JSONResponse:
     """A disk that is full, read-only or gone."""
     log.story("cannot serve a request", level=30, reason=error)
-    return _answer(Refusal(503, "evald waits for its storage", hint="evald doctor says more", retry_after_s=5))
+    return _waits_for_storage()
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     """A fault of ours. It is logged whole and told to nobody else."""
     log.LOGGER.error("fault while serving %s", request.url.path, exc_info=error)
     return _answer(Refusal(500, "evald has a fault here; its log says more"))
+
+
+def _waits_for_storage() -> JSONResponse:
+    return _answer(Refusal(503, "evald waits for its storage", hint="evald doctor says more", retry_after_s=5))

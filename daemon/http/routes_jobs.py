@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from daemon import durations
 from daemon.db.history import History
 from daemon.db.records import JobPage
-from daemon.http.answers import CancelAnswer, JobAnswer, JobsAnswer, ProgressAnswer, ResultAnswer
+from daemon.http.answers import EXAMPLE_ID, CancelAnswer, JobAnswer, JobsAnswer, ProgressAnswer, ResultAnswer
 from daemon.http.cursors import cursor_of, token_of
 from daemon.http.desk import Desk, TheCaller, TheDesk, unknown
 from daemon.http.refusals import Refusal, explained, parameter, responses
@@ -32,7 +32,7 @@ JobId = Annotated[
     str,
     Path(
         pattern=explained(r"^[0-9a-f]{32}$", "a job id is 32 of the digits 0-9a-f"),
-        examples=["01a216902c787107a5ff47624549e9fa"],
+        examples=[EXAMPLE_ID],
     ),
 ]
 

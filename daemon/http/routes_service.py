@@ -19,7 +19,7 @@ from daemon.http.figures import StatsAnswer
 from daemon.http.gate import require
 from daemon.http.meters import CONTENT_TYPE
 from daemon.http.page import POLICY
-from daemon.http.refusals import parameter, responses
+from daemon.http.refusals import STOPPING, parameter, responses
 from daemon.http.tokens import Role
 from daemon.versions import evald_version
 
@@ -43,7 +43,7 @@ async def health(desk: TheDesk) -> Response:
         status=status,
         version=evald_version(),
         daemons=seen.daemons,
-        reason="this server is stopping" if stopping else seen.reason,
+        reason=STOPPING if stopping else seen.reason,
     )
     return JSONResponse(answer.model_dump(), 200 if status == "healthy" else 503)
 

@@ -15,7 +15,7 @@ from daemon.errors import BundleError, Problem
 from daemon.intake.names import NAME_LIMIT_BYTES, readable
 
 _PATH_LIMIT_BYTES = 1024
-_DEPTH_LIMIT = 32
+DEPTH_LIMIT = 32
 _PROBLEM_LIMIT = 50
 _TOLD_CHARS = 1024  # of a name, or of what is wrong with it
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -35,7 +35,7 @@ def path_fault(raw: str) -> str | None:
         (".." in parts, "path with .. in it"),
         (size_bytes > _PATH_LIMIT_BYTES, f"path of {size_bytes} bytes, more than {_PATH_LIMIT_BYTES}"),
         (_longest(parts) > NAME_LIMIT_BYTES, f"a name in the path is longer than {NAME_LIMIT_BYTES} bytes"),
-        (len(parts) > _DEPTH_LIMIT, f"more than {_DEPTH_LIMIT} folders deep"),
+        (len(parts) > DEPTH_LIMIT, f"more than {DEPTH_LIMIT} folders deep"),
     )
     return next((message for broken, message in rules if broken), None)
 

@@ -21,11 +21,11 @@ from typing import Any
 from daemon import onemount
 from daemon.contract import CONTRACT_FILE
 from daemon.intake import regular, trailer
+from daemon.intake.admission import DEPTH_LIMIT
 from daemon.intake.names import Form, bundle_name, form_of, is_rsync_temporary, readable
 
 _NAME_LIKENESS = 0.85
 _ENTRY_LIMIT = 5000
-_DEPTH_LIMIT = 32
 _JSON_LIMIT_BYTES = 1024 * 1024
 _NOT_THERE = (0, 0)
 
@@ -145,7 +145,7 @@ def _walk(level: int, prefix: str) -> Iterator[_Place]:
     with os.scandir(level) as entries:
         for entry in entries:
             place = _Place(prefix + entry.name, level, entry.name, entry.is_dir(follow_symlinks=False))
-            if place.is_folder and place.path.count("/") < _DEPTH_LIMIT:
+            if place.is_folder and place.path.count("/") < DEPTH_LIMIT:
                 folders.append(entry.name)
             yield place
     for name in folders:

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from daemon import log, outage
-from daemon.outage import COMPLAIN_EVERY_S, Outage
+from daemon.log import COMPLAIN_EVERY_S
+from daemon.outage import Outage
 
 LOST = OSError("the disk is gone")
 

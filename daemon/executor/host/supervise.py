@@ -19,6 +19,7 @@ from daemon.executor.host.processes import PlainProgram, SandboxedProgram
 from daemon.executor.host.readable import is_readable
 from daemon.executor.sandbox import bubblewrap
 from daemon.executor.sandbox.policy import Policy
+from daemon.executor.sandbox.probe import INSTALL_HINT
 
 _LAST_WORDS_S = 2.0
 
@@ -83,7 +84,7 @@ def start_sandboxed(
     Raises `HarnessError` when bubblewrap cannot build the sandbox.
     """
     if shutil.which(bubblewrap.BWRAP) is None:
-        raise HarnessError("bubblewrap is not installed", hint="sudo apt-get install bubblewrap")
+        raise HarnessError("bubblewrap is not installed", hint=INSTALL_HINT)
     as_root = bubblewrap.running_as_root()
     opened: list[int] = []
     process: subprocess.Popen[bytes] | None = None
