@@ -1,6 +1,7 @@
 """One case of a job, from sources to a verdict and times. Trusted side.
 
 case                             the whole of it
+bench                            what the judge lends to it
 preparation                      kernels that stand ready in their cells
 hookup                           what both kernels are called with
 trials                           untimed calls, whose answers are compared

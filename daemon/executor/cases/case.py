@@ -15,11 +15,12 @@ from daemon.evaluation import CaseEvaluation, CheckReport, Failure, Numerics, Ti
 from daemon.executor.artifacts.bundle import Request
 from daemon.executor.cases import numerics
 from daemon.executor.cases.assessment import assess
+from daemon.executor.cases.bench import Bench
 from daemon.executor.cases.findings import Errors, Inspector
 from daemon.executor.cases.fullness import blamed, consequence, device_full, host_full, short_of_memory
 from daemon.executor.cases.hookup import Hookup
 from daemon.executor.cases.inspection import Inspection, roofline_of
-from daemon.executor.cases.preparation import Bench, Preparation
+from daemon.executor.cases.preparation import Preparation
 from daemon.executor.cases.tolerances import tolerances_of
 from daemon.executor.cases.tool_runner import CallSample
 from daemon.executor.cases.trials import Trials

@@ -11,7 +11,7 @@ from daemon.contract import Check
 from daemon.contract.problems import nearest
 from daemon.evaluation import CheckReport, Timing
 from daemon.executor.artifacts.bundle import Request
-from daemon.executor.cases.preparation import Bench
+from daemon.executor.cases.bench import Bench
 from daemon.executor.cases.tool_runner import CallCounts, CallSample, ToolRunner
 from daemon.executor.tools import ncu, ncu_report, roofline, sanitizer, sections
 from daemon.executor.tools.grouping import device_metrics

@@ -18,7 +18,8 @@ import torch
 
 from daemon.errors import DeviceError, HarnessError
 from daemon.executor.artifacts.bundle import Request
-from daemon.executor.cases.preparation import Bench, Preparation
+from daemon.executor.cases.bench import Bench
+from daemon.executor.cases.preparation import Preparation
 from daemon.executor.cells.capture import printable
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.cells.endings import CellFailed

@@ -20,8 +20,8 @@ from daemon.evaluation import CaseEvaluation, Evaluation, Failure
 from daemon.executor import catalog
 from daemon.executor.artifacts.builds import Builds
 from daemon.executor.artifacts.bundle import Request, bound, parse_folder
+from daemon.executor.cases.bench import Bench
 from daemon.executor.cases.case import CaseJudge
-from daemon.executor.cases.preparation import Bench
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.cells.settings import pool_threads
 from daemon.executor.cells.spares import Nursery, Preloaded, Spares

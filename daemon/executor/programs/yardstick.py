@@ -16,8 +16,8 @@ from daemon.config import Limits
 from daemon.errors import BundleError, DeviceError, HarnessError
 from daemon.executor import catalog
 from daemon.executor.artifacts.bundle import bound, parse_folder
+from daemon.executor.cases.bench import Bench
 from daemon.executor.cases.case import CaseJudge
-from daemon.executor.cases.preparation import Bench
 from daemon.executor.host import scratch
 from daemon.executor.tools import ceilings
 from daemon.executor.tools.ceilings import Ceilings

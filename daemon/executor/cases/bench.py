@@ -1,0 +1,48 @@
+"""What the judge lends to every case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from daemon.config import Settings
+from daemon.executor.artifacts.builds import Builds
+from daemon.executor.catalog import BackendSpec
+from daemon.executor.cells.conversation import Cell
+from daemon.executor.cells.spares import CellSource
+from daemon.executor.host.devices import Device
+from daemon.executor.timing.conditions import Conditions
+from daemon.executor.timing.cores import Lane
+from daemon.executor.tools.ceilings import Ceilings
+from daemon.executor.tools.toolbox import Toolbox
+from daemon.verdict import Side
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the
+    kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
+    is asked for). `refill` has cells started for the next case, without waiting for them; as long as `still` lasts
+    nothing but the case's own cells is at work; `lane` is where timed rounds run. `later` takes what a case need not
+    wait for (None where nothing takes long enough for it), `finish` does what the case before has left."""
+
+    settings: Settings
+    cells: Mapping[Side, CellSource]
+    builds: Builds
+    null: Callable[[], Cell]
+    backends: Mapping[str, BackendSpec]
+    device: Device
+    conditions: Conditions
+    tools: Toolbox
+    ceilings: Callable[[], Ceilings | None]
+    refill: Callable[[], None]
+    still: Callable[[], AbstractContextManager[None]]
+    finish: Callable[[], None]
+    later: Callable[[Callable[[], None]], None] | None
+    lane: Lane | None
+
+    @property
+    def tensor_bytes(self) -> int:
+        """The most the tensors of one kernel may take here: what the settings say, on a GPU at least a third of it."""
+        return max(self.settings.limits.tensor_bytes, self.device.memory_bytes // 3)
