@@ -211,7 +211,7 @@ def test_what_does_not_die_is_our_fault_and_its_process_is_named(monkeypatch: py
     program = PlainProgram(process)
     try:
         with monkeypatch.context() as stuck:
-            stuck.setattr("daemon.executor.host.processes._KILL_LIMIT_S", 0.2)
+            stuck.setattr("daemon.executor.host.processes.KILL_LIMIT_S", 0.2)
             stuck.setattr(PlainProgram, "_signal", lambda *_: None)
             with pytest.raises(HarnessError, match=f"process {process.pid} does not die"):
                 program.kill()
