@@ -442,8 +442,20 @@ def test_a_sandbox_that_is_not_there_in_time_is_given_up_although_its_child_wait
         return ["bash", "-c", f"cat <&{gate_fd} & wait"]
 
     monkeypatch.setattr(bubblewrap, "command", waiting)
-    with pytest.raises(HarnessError, match="could not be built"):
+    with pytest.raises(Hindered, match=r"could not be built: bubblewrap had not built the sandbox within 0\.2 s"):
         supervise.start_sandboxed(_some_policy(), ["true"], keep_fds=(), timeout_s=0.2)
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"), [("kill -KILL $$", Hindered), ("exit 1", HarnessError)], ids=["killed", "unfit"]
+)
+def test_a_host_whose_bubblewrap_is_killed_is_not_said_to_be_unfit(
+    monkeypatch: pytest.MonkeyPatch, end: str, kind: type[HarnessError]
+) -> None:
+    monkeypatch.setattr(bubblewrap, "command", lambda *_, **__: ["bash", "-c", end])
+    with pytest.raises(HarnessError, match="could not be built") as raised:
+        supervise.start_sandboxed(_some_policy(), ["true"], keep_fds=(), timeout_s=60)
+    assert type(raised.value) is kind
 
 
 def _some_policy() -> Policy:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
-from daemon.errors import HarnessError
+from daemon.errors import HarnessError, Hindered
 from daemon.executor.host import scratch
 from daemon.executor.host.processes import PlainProgram, SandboxedProgram
 from daemon.executor.host.readable import is_readable
@@ -81,7 +83,7 @@ def start_sandboxed(
 ) -> SandboxedProgram:
     """Start `program` behind the walls of `policy`.
 
-    Raises `HarnessError` when bubblewrap cannot build the sandbox.
+    Raises `HarnessError` when bubblewrap cannot build the sandbox, `Hindered` when it was killed or is late.
     """
     if shutil.which(bubblewrap.BWRAP) is None:
         raise HarnessError("bubblewrap is not installed", hint=INSTALL_HINT)
@@ -114,8 +116,9 @@ def start_sandboxed(
     except (HarnessError, OSError, ValueError) as error:
         while opened:  # what it has forked may be waiting at a gate, and hold its streams
             os.close(opened.pop())
+        kind = Hindered if isinstance(error, Hindered) or _was_killed(process) else HarnessError
         reason = _last_complaint(process) or str(error)
-        raise HarnessError(f"the sandbox could not be built: {reason}", hint="evald doctor") from error
+        raise kind(f"the sandbox could not be built: {reason}", hint="evald doctor") from error
     finally:
         for fd in opened:
             os.close(fd)
@@ -126,6 +129,13 @@ def _pipe(opened: list[int]) -> tuple[int, int]:
     ends = os.pipe()
     opened.extend(ends)
     return ends
+
+
+def _was_killed(process: subprocess.Popen[bytes] | None) -> bool:
+    """Whether a program that has come to no good end was killed by somebody else."""
+    with suppress(subprocess.TimeoutExpired):
+        return process is not None and process.wait(_LAST_WORDS_S) == -signal.SIGKILL
+    return False
 
 
 def _last_complaint(process: subprocess.Popen[bytes] | None) -> str:
@@ -144,7 +154,9 @@ def _read_child_pid(fd: int, timeout_s: float) -> int:
     """bubblewrap writes one JSON object with `child-pid` and closes; an early end means it failed (see its stderr)."""
     text = b""
     while not text.rstrip().endswith(b"}"):
-        chunk = os.read(fd, 4096) if is_readable(fd, timeout_s) else b""
+        if not is_readable(fd, timeout_s):
+            raise Hindered(f"bubblewrap had not built the sandbox within {timeout_s:g} s")
+        chunk = os.read(fd, 4096)
         if not chunk:
             raise HarnessError("bubblewrap ended before it had built the sandbox")
         text += chunk
