@@ -43,12 +43,8 @@ def command(*, loaded: LoadedSettings, as_json: bool, wanted: str) -> int:
     settings = loaded.settings
     inbox = waiting.look(settings.paths.inbox, limit=_SHOWN, name=wanted)
     with store.history_if_any(settings) as history:
-        job = store.find(history, wanted) if history is not None else None
-        if job is None and not inbox.entries:
-            raise store.unknown(history, settings, wanted)
+        job = store.asked_for(history, inbox, settings, wanted, quietly=as_json)
         refused = deferred.in_inbox(history, inbox)
-        if history is not None and job is not None and not as_json:
-            store.say_whose(history, job, wanted)
         past = Past.of(history, job) if history is not None and job is not None else Past()
     places = _places(settings.paths, job, inbox)
     if as_json:

@@ -61,12 +61,8 @@ def _show(loaded: LoadedSettings, wanted: str | None, *, as_json: bool) -> int:
             seen = overview.look(settings, history, inbox)
             screen.document(seen.document()) if as_json else seen.show()
             return 0
-        job = store.find(history, wanted) if history is not None else None
-        if job is None and not inbox.entries:
-            raise store.unknown(history, settings, wanted)
+        job = store.asked_for(history, inbox, settings, wanted, quietly=as_json)
         refused = deferred.in_inbox(history, inbox)
-        if history is not None and job is not None and not as_json:
-            store.say_whose(history, job, wanted)
         deferrals = deferred.of_job(history, job) if history is not None and job is not None else ()
     if as_json:
         screen.document(

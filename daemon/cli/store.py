@@ -108,7 +108,20 @@ def find(history: History, wanted: str) -> JobRecord | None:
     return history.newest(wanted, names.with_any_ending(wanted)) or history.job(wanted)
 
 
-def say_whose(history: History, job: JobRecord, wanted: str) -> None:
+def asked_for(
+    history: History | None, inbox: waiting.Inbox, settings: Settings, wanted: str, *, quietly: bool
+) -> JobRecord | None:
+    """As `find`, for somebody who is told, unless `quietly`, whose the job is; None where `inbox`, a look at entries of
+    that name, alone has something. Raises `OperatorError` where nobody has."""
+    job = None if history is None else find(history, wanted)
+    if job is None and not inbox.entries:
+        raise unknown(history, settings, wanted)
+    if history is not None and job is not None and not quietly:
+        _say_whose(history, job, wanted)
+    return job
+
+
+def _say_whose(history: History, job: JobRecord, wanted: str) -> None:
     """Where a name stands for somebody else's job and the asker has one of that name, say so."""
     asker = os.getuid()
     if job.submitter_uid in (None, asker) or job.job_id.startswith(wanted):

@@ -87,7 +87,9 @@ def as_ended(return_code: int, group: CellGroup | None = None) -> Ended:
 _SIGNAL_NAMES = {int(number): number.name for number in signal.Signals}
 
 
-class _Base:
+class _WithStreams:
+    """A process whose output is read as it comes."""
+
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._streams = [stream for stream in (process.stdout, process.stderr) if stream is not None]
@@ -108,7 +110,7 @@ class _Base:
             raise HarnessError(f"process {self._process.pid} does not die") from error
 
 
-class SandboxedProgram(_Base):
+class SandboxedProgram(_WithStreams):
     """A trusted program behind bubblewrap. `init_pid` is pid 1 of its namespace as the host counts."""
 
     def __init__(self, process: subprocess.Popen[bytes], init_pid: int) -> None:
@@ -149,7 +151,7 @@ class SandboxedProgram(_Base):
         self._init_fd = -1
 
 
-class PlainProgram(_Base):
+class PlainProgram(_WithStreams):
     """A program without a sandbox, leading its own process group. `folder` is its own and goes with it."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path | None = None) -> None:
