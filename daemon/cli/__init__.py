@@ -1,7 +1,8 @@
 """The command line. Nothing heavy is imported until a command is chosen: `evald --help` must answer at once.
 
 The program
-    root, options, complete          which commands there are; options that many share; what a shell offers at tab
+    root, options                    which commands there are; options that many share
+    complete, complete_jobs          what a shell offers at tab; names of jobs among that
     failing, refused, outcome        exceptions and verdicts as words and exit codes
     screen, figures                  what reaches people and scripts; numbers in it
     commands_to_type, pip_commands   what a hint says to type

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon.cli import failing, screen
-from daemon.cli.complete import jobs as named_jobs
+from daemon.cli.complete_jobs import jobs as named_jobs
 from daemon.cli.options import json_option, settings_options
 from daemon.errors import OperatorError
 from daemon.lifecycle import JobState

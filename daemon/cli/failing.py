@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import click
 
 from daemon.cli import commands_to_type, inherited, refused
+from daemon.cli.options import MayPass
 from daemon.cli.root import evald
 from daemon.cli.screen import harmless, say
 from daemon.errors import BundleError, EvaldError, HarnessError
@@ -62,6 +63,8 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
         return INTERRUPTED
     except EvaldError as error:
         return report(error, as_json=as_json)
+    except MayPass as passing:
+        code = report_passing(passing.reason, as_json=as_json)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -35,6 +35,14 @@ class Flag:
     complete: Complete | None = None
 
 
+class MayPass(Exception):  # noqa: N818 - says what is to be expected
+    """Why a command that is started again cannot start now."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 _PLACES = {
     "home": Flag(
         "--home", "DIR", "Folder that holds inbox/, results/ and state/ (default: ./evald-home).", complete=folders
@@ -91,9 +99,7 @@ def settings_options(*more: str, restarted: bool = False) -> Callable[[Function]
             except OSError as error:
                 if not restarted or isinstance(error, PermissionError):
                     raise
-                from daemon.cli import failing
-
-                return failing.report_passing(error, as_json=bool(given.get("as_json")))
+                raise MayPass(error) from error
             return function(*args, loaded=loaded, **given)
 
         return _with_flags(_ASSIGN(command), flags)  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daemon.cli import deferred, figures, inbox_entries, screen
-from daemon.cli.complete import jobs as named_jobs
+from daemon.cli.complete_jobs import jobs as named_jobs
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column

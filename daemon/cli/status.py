@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from daemon.cli import commands_to_type, deferred, figures, inbox_entries, interrupt, outcome, overview, screen
-from daemon.cli.complete import jobs as named_jobs
+from daemon.cli.complete_jobs import jobs as named_jobs
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.errors import HarnessError

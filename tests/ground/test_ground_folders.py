@@ -1,7 +1,9 @@
-"""Who looks for something in `daemon/` is told where it is by the `__init__` of each folder."""
+"""Who looks for something in `daemon/` is told where it is by the `__init__` of each folder, and can read what it rests
+on before it."""
 
 from __future__ import annotations
 
+import graphlib
 import importlib
 import re
 
@@ -25,3 +27,9 @@ def test_a_folder_says_once_of_each_of_its_modules_what_it_is(folder: str) -> No
     names = re.findall(r"^ *([a-z_]+(?:, [a-z_]+)*)  +\S", text, re.MULTILINE)
     modules = {name.removeprefix(f"{folder}.") for name in IMPORTS.find_children(folder) - ELSEWHERE}
     assert sorted(", ".join(names).split(", ")) == sorted(modules)
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    needed = {name: IMPORTS.find_modules_directly_imported_by(name) for name in IMPORTS.modules}
+    order = list(graphlib.TopologicalSorter(needed).static_order())  # raises `CycleError`, which names them
+    assert order.index("daemon.errors") < order.index("daemon.service")
