@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 
 import corpus
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from daemon.verdict import Verdict
 
 pytestmark = pytest.mark.sandbox
+
+# Most cases take a second or two, some ten: on a machine that is busy with other things ten times as long.
+ENOUGH_S = 120
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +42,15 @@ def test_every_expectation_says_why(device: str) -> None:
         assert expected.tries or not case.name.startswith(("hostile/", "good/")), case.name
         if case.name.startswith("good/"):
             assert expected.verdicts == (Verdict.PASSED,), case.name
+
+
+def test_what_is_judged_on_a_cpu_has_time_enough_on_a_busy_one_too() -> None:
+    """Unless its time limit is what it is about, or may end it."""
+    for case in corpus.cases():
+        if case.left_out("cpu") is not None or Verdict.TIMEOUT in case.expected("cpu").verdicts:
+            continue
+        for one in filter(None, (case, case.after)):
+            with suppress(ValueError):  # some are no contracts
+                written = json.loads((one.folder / "contract.json").read_bytes())
+                if written:
+                    assert written.get("timeout", ENOUGH_S) >= ENOUGH_S, one.name
