@@ -38,7 +38,7 @@ def small_settings(home: Path, **changes: object) -> Settings:
         "device": "cpu",
         "sandbox": Sandbox.model_validate(sandbox),
         "control_interval_s": 0,
-        "deadlines": Deadlines(build_s=500, start_s=60),
+        "deadlines": Deadlines(build_s=500, start_s=300, call_s=30),
         "timing": TimingDefaults(max_s=0.1, target_rse=0.05, min_rounds=5, max_calls=64, arena_bytes=8 * MIB),
         **changes,
     }

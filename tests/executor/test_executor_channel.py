@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from executor_bundles import JudgeOne, compare, forward
+from executor_bundles import Judged, JudgeOne, compare, forward, with_enough_time
 
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.shared import protocol
@@ -17,6 +17,17 @@ from daemon.verdict import Side, Verdict
 pytestmark = pytest.mark.sandbox
 
 NOT_PASSED = {Verdict.WRONG_ANSWER, Verdict.INTEGRITY_VIOLATION, Verdict.RUNTIME_ERROR, Verdict.TIMEOUT}
+
+
+def not_rejected(judge: JudgeOne, source: str) -> Judged:
+    """A kernel that may keep the judge waiting for its answer, so that the time is short; not too short for the
+    reference, which has it as well."""
+    return with_enough_time(
+        judge,
+        lambda judged: judged.verdict is not Verdict.REJECTED,
+        lambda timeout_s: compare(source, timeout=timeout_s),
+    )
+
 
 CHANNEL = """
 import os, socket, struct, json
@@ -75,7 +86,7 @@ def test_a_direct_write_into_the_slot_does_not_have_the_copy_subtracted(judge: J
     ids=["equal", "copy", "eq", "time", "run", "store", "trace", "dumps", "send"],
 )
 def test_patching_what_is_in_reach_does_not_make_a_wrong_kernel_pass(judge: JudgeOne, patch: str) -> None:
-    judged = judge(compare(forward("return a - b", before=patch), timeout=5))
+    judged = not_rejected(judge, forward("return a - b", before=patch))
     assert judged.verdict in {*NOT_PASSED, Verdict.COMPILE_ERROR}
 
 
@@ -100,12 +111,12 @@ def test_a_kernel_that_only_changes_the_tracing_hooks_still_passes(judge: JudgeO
 )
 def test_nonsense_in_the_channel_is_an_integrity_violation(judge: JudgeOne, payload: str) -> None:
     body = f"self.n = getattr(self, 'n', 0) + 1\nif self.n > 1:\n    os.write(channel(), {payload})\nreturn a + b"
-    judge(compare(forward(body, before=CHANNEL), timeout=5)).ended(Verdict.INTEGRITY_VIOLATION, "channel")
+    judge(compare(forward(body, before=CHANNEL))).ended(Verdict.INTEGRITY_VIOLATION, "channel")
 
 
 def test_an_urgent_byte_cannot_be_sent(judge: JudgeOne) -> None:
     body = "socket.socket(fileno=os.dup(channel())).send(b'x', socket.MSG_OOB)\nreturn a + b"
-    judge(compare(forward(body, before=CHANNEL), timeout=5)).ended(Verdict.RUNTIME_ERROR, "PermissionError")
+    judge(compare(forward(body, before=CHANNEL))).ended(Verdict.RUNTIME_ERROR, "PermissionError")
 
 
 def test_where_no_filter_stands_an_urgent_byte_is_not_waited_for() -> None:
@@ -138,7 +149,7 @@ def test_descriptors_sent_to_the_judge_are_refused_by_the_kernel(judge: JudgeOne
             s.detach()
         return a + b
         """
-    assert judge(compare(forward(body, before=CHANNEL), timeout=5)).verdict in {*NOT_PASSED, Verdict.PASSED}
+    assert not_rejected(judge, forward(body, before=CHANNEL)).verdict in {*NOT_PASSED, Verdict.PASSED}
     judge(compare(forward("return a + b"))).passed()
 
 
@@ -153,5 +164,5 @@ def test_descriptors_sent_to_the_judge_are_refused_by_the_kernel(judge: JudgeOne
 )
 def test_a_forged_answer_to_load_is_never_a_harness_error(judge: JudgeOne, answer: str) -> None:
     before = CHANNEL + f"\nos.write(channel(), frame({answer}))\n"
-    judged = judge(compare(forward("return a - b", before=before), timeout=5))
+    judged = not_rejected(judge, forward("return a - b", before=before))
     assert judged.verdict in {*NOT_PASSED, Verdict.COMPILE_ERROR}

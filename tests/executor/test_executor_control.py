@@ -428,7 +428,7 @@ def test_closing_the_engine_ends_a_control_and_is_no_failure_of_it(place: Place,
     thread = threading.Thread(target=ready)
     thread.start()
     engine.close()
-    thread.join(15)
+    thread.join(120)
     assert ended == ["the engine is closed"]
     assert not any("the control failed" in line for line in said)
     assert not place.file.exists()

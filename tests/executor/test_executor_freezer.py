@@ -146,7 +146,7 @@ _STOPS_ITSELF = "import os, signal\nwhile True: os.kill(os.getpid(), signal.SIGS
 
 def _seen_standing(pid: int, before: list[Thread] | None) -> list[Thread]:
     """Once it stands where it has not been seen to stand before."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not are_stopped(threads := threads_of(pid)) or threads == before:
         assert time.monotonic() < deadline, threads
         time.sleep(0.01)

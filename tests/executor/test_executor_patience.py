@@ -7,13 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from executor_bundles import JudgeOne, compare, forward
+from executor_bundles import Doc, JudgeOne, compare, forward, with_enough_time
 from executor_settings import cell_uid, small_settings
 
 from daemon.config import Deadlines
 from daemon.evaluation import Failure
+from daemon.executor.cells import conversation
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.cells.endings import CellFailed, TooSlow
 from daemon.executor.cells.patience import Patience
@@ -90,7 +92,7 @@ def test_only_what_ran_into_this_limit_says_so() -> None:
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
-    deadlines = Deadlines(build_s=120, start_s=60, call_s=1)
+    deadlines = Deadlines(build_s=120, start_s=300, call_s=2)
     home = tmp_path_factory.mktemp("hasty")
     engine = LocalEngine(small_settings(home, sandbox={"uid_base": cell_uid(6)}, deadlines=deadlines))
     yield engine
@@ -114,20 +116,31 @@ HANG = """
 @pytest.mark.sandbox
 @pytest.mark.parametrize(("at", "phase"), [(3, Phase.CHECK), (9, Phase.MEASURE)])
 def test_a_kernel_that_hangs_later_is_not_waited_for_until_its_timeout(judge: JudgeOne, at: int, phase: Phase) -> None:
-    judged = judge(compare(forward(HANG.format(at=at)), timeout=600)).ended(Verdict.TIMEOUT, "did not end within")
+    judged = with_enough_time(  # some call of a busy machine may take two seconds as well
+        judge,
+        lambda judged: judged.case.failure is not None and judged.failure.phase is phase,
+        lambda _: compare(forward(HANG.format(at=at)), timeout=600),
+    ).ended(Verdict.TIMEOUT, "did not end within")
     assert judged.failure.phase is phase
     assert judged.failure.side is Side.CANDIDATE
 
 
 @pytest.mark.sandbox
 def test_a_first_call_that_hangs_is_told_the_contracts_timeout_and_how_to_have_more(judge: JudgeOne) -> None:
-    judged = judge(compare(forward(HANG.format(at=1)), timeout=6))
-    judged.ended(Verdict.TIMEOUT, "the time limit was over, 6 s (`timeout` in the contract); everything")
+    limits_s: list[float] = []
+
+    def hanging(timeout_s: float) -> Doc:
+        limits_s.append(timeout_s)
+        return compare(forward(HANG.format(at=1)), timeout=timeout_s)
+
+    judged = with_enough_time(judge, lambda judged: judged.verdict is Verdict.TIMEOUT, hanging)
+    told = f"the time limit was over, {limits_s[-1]} s (`timeout` in the contract); everything"
+    judged.ended(Verdict.TIMEOUT, told)
 
 
 @pytest.mark.sandbox
 def test_a_slow_first_call_is_no_hang(judge: JudgeOne) -> None:
-    slow = HANG.replace(">= {at}", "== 1").replace("1000", "3")
+    slow = HANG.replace(">= {at}", "== 1").replace("1000", "4")
     judge(compare(forward(slow), timeout=60)).passed()
 
 
@@ -147,7 +160,7 @@ def played(tmp_path: Path, what: str) -> Cell:
         [sys.executable, str(script), str(theirs.fileno()), str(up)], {"PATH": ""}, keep_fds=(theirs.fileno(),)
     )
     theirs.close()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not up.exists():
         assert time.monotonic() < deadline, "it does not start"
         time.sleep(0.01)
@@ -158,17 +171,17 @@ def played(tmp_path: Path, what: str) -> Cell:
 
 @pytest.mark.sandbox
 def test_what_the_judge_itself_did_not_run_is_nobodys_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when the whole host is paused: the answer is there when it goes on, or comes soon."""
-    cell = played(tmp_path, "time.sleep(1.5)\nprotocol.send(channel, {'type': 'done'})\n")
-    drain, stalls = cell._drain, [2.0]
+    """As when the whole host is paused for an hour: the answer comes soon when it goes on."""
+    cell = played(tmp_path, "time.sleep(0.5)\nprotocol.send(channel, {'type': 'done'})\n")
+    drain, paused_s = cell._drain, [0.0]
 
     def paused(wait_s: float) -> None:
-        drain(0 if stalls else wait_s)
-        if stalls:
-            time.sleep(stalls.pop())
+        drain(wait_s if paused_s[0] else 0)
+        paused_s[0] = 3600.0
 
     monkeypatch.setattr(cell, "_drain", paused)
-    answer = cell.request({"type": "run"}, "done", phase=Phase.CHECK, deadline=time.monotonic() + 1)
+    monkeypatch.setattr(conversation, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + paused_s[0]))
+    answer = cell.request({"type": "run"}, "done", phase=Phase.CHECK, deadline=time.monotonic() + 120)
     assert answer["type"] == "done"
     cell.kill()
 

@@ -40,7 +40,7 @@ def test_who_finds_the_suiting_gpu_at_work_waits_for_it_although_another_is_idle
     slots.give_back(slots.take(anything))
     assert got == []
     slots.give_back(held)
-    waiter.join(10)
+    waiter.join(120)
     assert got == [held]
 
 
@@ -57,7 +57,7 @@ def test_a_job_whose_only_suiting_gpu_is_sick_is_told_at_once_also_while_it_wait
     waiter = threading.Thread(target=wait)
     waiter.start()
     slots.set_aside(held, "fell off the bus")
-    waiter.join(10)
+    waiter.join(120)
     assert "NVIDIA H100: fell off the bus" in said[0]
     assert [state.reason for state in slots.states()] == [None, "fell off the bus"]
 
@@ -101,10 +101,10 @@ def test_who_came_first_is_served_first_also_when_both_ask_for_the_same() -> Non
             time.sleep(0.001)
     slots.give_back(held[0])
     slots.give_back(1)
-    waiters[0].join(10)
+    waiters[0].join(120)
     assert got == [("first", 1)]
     slots.give_back(1)
-    waiters[1].join(10)
+    waiters[1].join(120)
     assert got == [("first", 1), ("second", 1)]
 
 
@@ -117,7 +117,7 @@ def test_who_waits_for_a_gpu_at_work_does_not_keep_others_from_an_idle_one() -> 
         time.sleep(0.001)
     assert slots.take(anything) == 0
     slots.give_back(held)
-    waiter.join(10)
+    waiter.join(120)
 
 
 def test_what_is_raised_while_waiting_ends_the_wait_and_the_place_in_the_queue() -> None:

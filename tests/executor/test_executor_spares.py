@@ -69,7 +69,7 @@ def test_a_spare_that_died_meanwhile_is_not_handed_out(spares: Spares) -> None:
     spares.refill()
     dead, living = (pid_of(cell) for cell in spares._ready)
     os.kill(dead, signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while spares._ready[0].program.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -119,12 +119,12 @@ def test_while_they_have_to_be_still_none_does_anything_and_afterwards_all_do(
         patch.setattr(Cell, "is_up", lambda _: False)
         with nursery.still():
             for cell in spares._ready:
-                cell.tell({"type": "detach"}, phase=Phase.LOAD, deadline=time.monotonic() + 20)
+                cell.tell({"type": "detach"}, phase=Phase.LOAD, deadline=time.monotonic() + 120)
             time.sleep(0.3)
             for cell in spares._ready:
                 cell.require_silence()
     for cell in spares._ready:
-        cell.await_answer("detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+        cell.await_answer("detached", phase=Phase.LOAD, deadline=time.monotonic() + 120)
     nursery.close()
     assert not spares._ready
 
@@ -141,11 +141,11 @@ def test_a_host_without_a_freezer_waits_for_a_cell_that_is_about_to_be_forked(
     monkeypatch.setattr(second.program, "_group", None)
     second.freeze()
     assert not unborn
-    second.tell({"type": "detach"}, phase=Phase.LOAD, deadline=time.monotonic() + 20)
+    second.tell({"type": "detach"}, phase=Phase.LOAD, deadline=time.monotonic() + 120)
     time.sleep(0.3)
     second.require_silence()
     second.thaw()
-    second.await_answer("detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+    second.await_answer("detached", phase=Phase.LOAD, deadline=time.monotonic() + 120)
 
 
 def test_what_goes_wrong_in_the_nursery_is_no_fault_of_the_case(
@@ -171,7 +171,7 @@ def test_one_that_dies_on_the_way_is_let_go_when_it_has_to_be_still(spares: Spar
     spares.refill()
     dead, living = spares._ready
     os.kill(pid_of(dead), signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while dead.program.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from executor_bundles import Judged, JudgeOne, compare, forward, kernel
+from executor_bundles import Doc, Judged, JudgeOne, compare, forward, kernel, with_enough_time
 
 from daemon.verdict import Comparison, Side, Verdict
 
@@ -80,16 +80,20 @@ def test_a_kernel_that_batches_and_is_out_of_time_then_is_labelled_or_no_pass(ju
 
 def test_a_candidate_that_used_the_time_is_the_one_that_was_too_slow(judge: JudgeOne) -> None:
     """Although it is the reference's turn when the time is over."""
-    body = """
-        self.calls = getattr(self, "calls", 0) + 1
-        if self.calls == 2:
-            time.sleep(max(0, BEGAN + 6 - 0.2 - time.monotonic()))
-        return a @ b
-        """
-    source = forward(body, before="import time\nBEGAN = time.monotonic()")
-    slow = HALF.replace("return a @ b", "import time; time.sleep(0.4)\n        return a @ b")
-    judged = judge(compare(source, slow, timeout=6)).ended(Verdict.TIMEOUT)
-    assert judged.failure.side is Side.CANDIDATE
+
+    def using_up(timeout_s: float) -> Doc:
+        body = f"""
+            self.calls = getattr(self, "calls", 0) + 1
+            if self.calls == 2:
+                time.sleep(max(0, BEGAN + {timeout_s} - 0.2 - time.monotonic()))
+            return a @ b
+            """
+        source = forward(body, before="import time\nBEGAN = time.monotonic()")
+        slow = HALF.replace("return a @ b", "import time; time.sleep(0.4)\n        return a @ b")
+        return compare(source, slow, timeout=timeout_s)
+
+    judged = with_enough_time(judge, lambda judged: judged.verdict is Verdict.TIMEOUT, using_up)
+    assert judged.ended(Verdict.TIMEOUT).failure.side is Side.CANDIDATE
 
 
 def test_a_kernel_that_hangs_in_the_numerics_has_no_pass_without_them(judge: JudgeOne) -> None:

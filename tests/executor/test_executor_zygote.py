@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ from daemon.executor.host.forks import ForkedProgram
 from daemon.executor.inside import zygote as zygote_process
 from daemon.executor.sandbox import bubblewrap, cell_group, cgroup, owner
 from daemon.executor.sandbox.policy import CellLimits, Policy
+from daemon.executor.shared import protocol
 from daemon.verdict import Phase, Side, Verdict
 
 pytestmark = pytest.mark.sandbox
@@ -108,7 +110,7 @@ def test_a_zygote_that_died_takes_its_cells_along_and_is_replaced(kept: Kept) ->
     cell = kept.start()
     before = kept.zygote
     signal.pidfd_send_signal(before._program._init_fd, signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while (ended := cell.program.poll()) is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -146,15 +148,34 @@ def test_who_was_killed_while_it_came_up_says_nothing_about_the_host(
         cell.greet()
 
 
+def test_a_zygote_that_was_late_is_waited_for_again(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    coming, receive = Zygote(kept.cells._policy(), 300), protocol.receive
+    limits_s: list[float] = []
+
+    def too_late(channel: socket.socket, reader: protocol.Reader) -> protocol.Message:
+        limits_s.append(channel.gettimeout() or 0.0)
+        if len(limits_s) == 1:
+            coming._deadline = 0.0
+            raise TimeoutError
+        return receive(channel, reader)
+
+    monkeypatch.setattr(zygotes, "protocol", SimpleNamespace(**{**vars(protocol), "receive": too_late}))
+    with pytest.raises(Hindered, match="a cell did not start"):
+        coming.await_ready()
+    coming.await_ready()
+    assert limits_s[1] > 60
+    coming.close()
+
+
 @pytest.mark.parametrize("whose", ["zygote", "cell"])
 def test_a_cell_that_was_killed_from_outside_says_nothing_about_its_kernel(kept: Kept, whose: str) -> None:
     cell = kept.start()
     assert isinstance(cell.program, ForkedProgram)
     program = kept.zygote._program if whose == "zygote" else cell.program
     signal.pidfd_send_signal(program._init_fd, signal.SIGKILL)
-    assert select.select([cell.program._init_fd], [], [], 20)[0]
+    assert select.select([cell.program._init_fd], [], [], 120)[0]
     with pytest.raises(HarnessError, match="a cell was killed"):
-        cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+        cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 120)
     assert cell.kill().from_outside
 
 
@@ -175,7 +196,7 @@ def test_a_cell_that_a_host_without_memory_took_is_not_to_blame(
     (child,) = cell.program._members()
     os.kill(child, signal.SIGKILL)
     with pytest.raises(CellFailed if is_its_own else HarnessError) as ended:
-        cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+        cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 120)
     assert ("killed for want of memory" in str(ended.value)) is is_oom
     assert cell.kill().oom_killed is is_oom
 
@@ -207,7 +228,7 @@ def test_who_asks_a_cell_that_is_dead_is_told_so(kept: Kept) -> None:
     cell = kept.start()
     ended = cell.kill()
     with pytest.raises(CellFailed, match="SIGKILL"):
-        cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+        cell.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 120)
     assert cell.program.poll() == ended
 
 
@@ -220,7 +241,7 @@ def test_a_cell_that_ended_by_itself_or_was_ended_by_us_was_not_killed_from_outs
     (child,) = shot.program._members()
     os.kill(child, signal.SIGKILL)
     with pytest.raises(CellFailed, match="SIGKILL") as failed:
-        shot.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+        shot.request({"type": "detach"}, "detached", phase=Phase.LOAD, deadline=time.monotonic() + 120)
     assert failed.value.verdict is Verdict.RUNTIME_ERROR
     assert not shot.kill().from_outside
 
@@ -332,7 +353,7 @@ def test_a_cell_that_cannot_be_built_is_our_fault_and_leaves_nothing(kept: Kept)
     assert set(Path("/proc/self/fd").iterdir()) <= before
     cell = kept.start()
     with pytest.raises(Exception, match=r".*"):
-        cell.request({"type": "nonsense"}, "never", phase=Phase.LOAD, deadline=time.monotonic() + 20)
+        cell.request({"type": "nonsense"}, "never", phase=Phase.LOAD, deadline=time.monotonic() + 120)
     cell.kill()
 
 
@@ -429,7 +450,7 @@ def test_a_sandbox_that_cannot_be_started_leaves_no_descriptor_open(monkeypatch:
     for _ in range(3):
         with pytest.raises(HarnessError, match="no more processes"):
             supervise.start_sandboxed(_some_policy(), ["true"], keep_fds=(), timeout_s=5)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 @pytest.mark.timeout(60)

@@ -17,6 +17,7 @@ from test_tools_sanitizer import CLEAN, OUT_OF_BOUNDS
 
 from daemon.config import Deadlines, Settings
 from daemon.evaluation import CaseEvaluation
+from daemon.executor.cells.starting import Cells, Tool
 from daemon.executor.host.devices import CPU
 from daemon.executor.programs.jobs import Judge
 from daemon.executor.tools.ceilings import Ceilings
@@ -47,7 +48,7 @@ Inspect = Callable[..., CaseEvaluation]
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     home = tmp_path_factory.mktemp("evald")
-    settings = small_settings(home, sandbox={"uid_base": cell_uid(3)}, deadlines=Deadlines(build_s=60, start_s=25))
+    settings = small_settings(home, sandbox={"uid_base": cell_uid(3)}, deadlines=Deadlines(build_s=60, start_s=300))
     judge = Judge(settings, 0, CPU)
     yield judge
     judge.close()
@@ -59,6 +60,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("tools")
     made.chmod(0o755)
     return made
+
+
+@pytest.fixture
+def not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells below tools are there soon, or not at all."""
+    under = Cells.under
+
+    def soon(cells: Cells, tool: Tool, report_fd: int) -> Cells:
+        made = under(cells, tool, report_fd)
+        with made._zygotes.lock:  # which may take its time
+            made._zygotes.of(made._policy(), made.settings.start_s).await_ready()
+        made.settings = replace(made.settings, start_s=5)
+        return made
+
+    monkeypatch.setattr(Cells, "under", soon)
 
 
 @pytest.fixture
@@ -129,6 +145,7 @@ def test_the_setting_never_wins_over_the_contract(inspect: Inspect) -> None:
     assert inspect({**KERNEL, "metrics": True}, report=COUNTED, metrics="never").device_metrics == {}
 
 
+@pytest.mark.usefixtures("not_waited_for")
 @pytest.mark.parametrize("before", ["exit 3", "kill -9 $$", "exec sleep 600"])
 def test_a_profiler_that_fails_or_hangs_changes_no_verdict(inspect: Inspect, before: str) -> None:
     case = inspect({**KERNEL, "metrics": True}, before=before, metrics_s=8)
@@ -164,7 +181,15 @@ def test_a_finding_fails_a_bundle_whose_answers_are_right(inspect: Inspect) -> N
     assert case.checks[0].findings[0].source == "kernel.cu:21"
 
 
-@pytest.mark.parametrize("before", ["", "exit 0", "exec sleep 600"])
+def test_a_check_that_leaves_no_report_is_no_pass(inspect: Inspect) -> None:
+    case = inspect({**KERNEL, "checks": ["memcheck"]})
+    assert case.verdict is Verdict.UNSUPPORTED
+    assert case.failure is not None
+    assert "memcheck could not be carried out" in case.failure.message
+
+
+@pytest.mark.usefixtures("not_waited_for")
+@pytest.mark.parametrize("before", ["exit 0", "exec sleep 600"])
 def test_a_check_that_does_not_come_to_its_end_is_no_pass(inspect: Inspect, before: str) -> None:
     case = inspect({**KERNEL, "checks": ["memcheck"]}, before=before, check_s=8)
     assert case.verdict is Verdict.UNSUPPORTED

@@ -48,7 +48,7 @@ def shared_memory_bytes() -> int:
     return int(lines["Shmem"].split()[0]) * 1024
 
 
-def eventually(condition: Callable[[], object], what: str, limit_s: float = 30.0) -> None:
+def eventually(condition: Callable[[], object], what: str, limit_s: float = 300.0) -> None:
     """Ask again and again; fails naming `what` when it never holds."""
     deadline = time.monotonic() + limit_s
     while not condition():

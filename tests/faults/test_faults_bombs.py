@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from executor_bundles import Doc, JudgeOne, evaluate, forward
+from executor_bundles import Doc, JudgeOne, evaluate, forward, with_enough_time
 from faults_host import candidates, eventually, groups_of_the_dead, shared_memory_bytes
 
 from daemon.verdict import Verdict
@@ -103,5 +103,9 @@ def test_who_waits_for_a_process_that_was_killed_for_want_of_memory_is_out_of_me
     judge: JudgeOne,
 ) -> None:
     body = "import os, time\nif os.fork() == 0:\n    kept = b'x' * (2 << 30)\n    os._exit(0)\ntime.sleep(600)"
-    judged = judge({**once(body), "timeout": 15}).ended(Verdict.OUT_OF_MEMORY)
+    judged = with_enough_time(
+        judge,
+        lambda judged: judged.verdict is not Verdict.TIMEOUT,
+        lambda timeout_s: {**once(body), "timeout": timeout_s},
+    ).ended(Verdict.OUT_OF_MEMORY)
     assert "1024 MiB" in judged.message

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from executor_bundles import Judged, JudgeOne, compare, forward, write_bundle
+from executor_bundles import Judged, JudgeOne, compare, forward, with_enough_time, write_bundle
 from faults_host import candidates, eventually, groups_of_the_dead
 from test_faults_bombs import once
 
@@ -199,7 +199,11 @@ def test_a_stopped_group_that_ignores_sigterm_is_killed_at_the_deadline_and_says
         "if os.fork() == 0:\n    os.setsid()\n    while True:\n        os.write(1, b'late ')\n"
         "os.killpg(0, signal.SIGSTOP)"
     )
-    judged = judge({**once(body), "timeout": 5}).ended(Verdict.TIMEOUT, "killed")
+    judged = with_enough_time(
+        judge,
+        lambda judged: judged.verdict is Verdict.TIMEOUT,
+        lambda timeout_s: {**once(body), "timeout": timeout_s},
+    ).ended(Verdict.TIMEOUT, "killed")
     assert judged.case.correctness is None and judged.case.timing is None
     assert candidates() == []
     eventually(lambda: groups_of_the_dead() == [], "no group to be left")
@@ -231,7 +235,7 @@ def test_a_neighbour_is_judged_right_while_a_bomb_goes_off_beside_it(engine: Loc
 
     def explode() -> None:
         bomb = "import os\nwhile True:\n    if os.fork() == 0:\n        while True:\n            bytearray(1 << 20)"
-        bundle = write_bundle(tmp_path, {**once(bomb), "timeout": 10}, {})
+        bundle = write_bundle(tmp_path, {**once(bomb), "timeout": 60}, {})
         outcome.append(Judged(engine.evaluate(JobSpec("bomb", "bomb", bundle), progress)))
         exploding.set()
 

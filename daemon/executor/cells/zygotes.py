@@ -59,6 +59,7 @@ class Zygote:
     def __init__(self, policy: Policy, timeout_s: float) -> None:
         """Raises `HarnessError` when the sandbox cannot be built."""
         self._policy = policy
+        self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
         self._is_ready = False
         self._reader = protocol.Reader(protocol.MAX_FROM_CELL)
@@ -91,6 +92,7 @@ class Zygote:
         try:
             protocol.receive(self._channel, self._reader)
         except (protocol.ClosedError, protocol.ProtocolError, TimeoutError) as error:
+            self._deadline = time.monotonic() + self._timeout_s  # who asks next waits as long for one that is late
             is_hindered = isinstance(error, TimeoutError) or self._program.was_killed(_END_S)
             kind = Hindered if is_hindered else HarnessError
             raise kind(f"a cell did not start: {self._words()}", hint="evald doctor") from error
