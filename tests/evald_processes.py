@@ -55,6 +55,7 @@ MODULES = (
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite",
 )
+_HELD = "held_rehearsal"
 JUDGING_MODULES = (
     "daemon.executor.programs.jobs",
     "daemon.executor.programs.builder",
@@ -112,6 +113,14 @@ class Evald(Forked):
 
     def __init__(self, *arguments: str, **options: Any) -> None:
         super().__init__([sys.executable, "-m", "daemon", *arguments], **options)
+
+
+class Held(Forked):
+    """The same, of one that rehearses: a job called NAME takes until a file of that name is in the folder `until`."""
+
+    def __init__(self, *arguments: str, until: Path, env: Mapping[str, str], **options: Any) -> None:
+        command = [sys.executable, "-m", _HELD, *arguments]
+        super().__init__(command, env={**env, "HELD_REHEARSALS": str(until)}, cwd=Path(__file__).parent, **options)
 
 
 def evald(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -189,7 +198,7 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
         if not word:
             return None
         order: dict[str, Any] = json.loads(word)
-        if order["module"] != "daemon" or _may_judge(order):
+        if order["module"] not in ("daemon", _HELD) or _may_judge(order):
             _import(JUDGING_MODULES)
         assert len([*Path("/proc/self/task").iterdir()]) == 1, "of several threads one may hold a lock"
         pid = _fork_sibling()

@@ -24,8 +24,8 @@ def serve(home: Path) -> Iterator[Serve]:
     """Start servers on one home; what still runs at the end is killed."""
     running: list[Server] = []
 
-    def run(*options: str, **settings: str) -> Server:
-        running.append(started(home, *options, **settings))
+    def run(*options: str, is_held: bool = False, **settings: str) -> Server:
+        running.append(started(home, *options, is_held=is_held, **settings))
         return running[-1]
 
     yield run

@@ -9,12 +9,13 @@ import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import evald_processes
 import httpx
-from evald_processes import Evald
+from evald_processes import Evald, Held
 from service_bundles import wait_for
 from service_rehearsal import FAST
 
@@ -41,6 +42,12 @@ class Server:
     def results(self) -> list[Path]:
         return sorted((self.home / "results").glob("[0-9]*/*/result.json"))
 
+    def let_go(self, *names: str) -> None:
+        """One that is held comes to the end of these jobs now, or at once when it begins them."""
+        _let_go(self.home).mkdir(exist_ok=True)
+        for name in names:
+            (_let_go(self.home) / name).touch()
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
@@ -54,14 +61,20 @@ def evald(home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     return evald_processes.evald(*argv, env=environment)
 
 
-def started(home: Path, *options: str, **settings: str) -> Server:
-    """A server that judges nothing itself but rehearses, on a free port."""
+def _let_go(home: Path) -> Path:
+    return home.with_name(f"{home.name}.let-go")
+
+
+def started(home: Path, *options: str, is_held: bool = False, **settings: str) -> Server:
+    """A server that judges nothing itself but rehearses, on a free port. With `is_held` it is at every job until that
+    one is let go."""
     home.mkdir(exist_ok=True)
     log = home / f"serve{len(list(home.glob('serve*.log')))}.log"
     given = {**FAST, "HTTP_PORT": "0", "SANDBOX_UID_BASE": str(300_000 + 10_000 * WORKER), **settings}
     environment = {**os.environ, "EVALD_HOME": str(home), **{f"EVALD_{key}": value for key, value in given.items()}}
     with log.open("wb") as stream:
-        process = Evald("serve", *options, env=environment, stdout=stream, stderr=stream)
+        make = partial(Held, until=_let_go(home)) if is_held else Evald
+        process = make("serve", *options, env=environment, stdout=stream, stderr=stream)
 
     def url() -> str | None:
         assert process.poll() is None, log.read_text("utf-8")
@@ -87,7 +100,9 @@ def answers(server: Server, *, judges: bool) -> bool:
         return False
 
 
-def events(client: httpx.Client, job_id: str) -> list[tuple[str, Any]]:
+def events(
+    client: httpx.Client, job_id: str, on_data: Callable[[Any], object] = lambda _: None
+) -> list[tuple[str, Any]]:
     """Every event of a job's stream until it ends: (event, data)."""
     found: list[tuple[str, Any]] = []
     kind = ""
@@ -99,4 +114,5 @@ def events(client: httpx.Client, job_id: str) -> list[tuple[str, Any]]:
                 kind = value
             elif name == "data":
                 found.append((kind, json.loads(value)))
+                on_data(found[-1][1])
     return found

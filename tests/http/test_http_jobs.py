@@ -22,11 +22,13 @@ from daemon.http.tokens import LOCAL, TAG_DIGITS, Role, Tokens
 
 
 def test_a_job_is_taken_at_once_and_its_result_is_where_the_answer_says(serve: Serve) -> None:
-    with serve(REHEARSAL_S="2").client() as client:
+    server = serve(is_held=True)
+    with server.client() as client:
         taken = client.post("/jobs", json=evaluate("quick"))
         assert taken.status_code == 202
         job = taken.json()
         assert client.get(job["status_url"]).json()["status"] in ("pending", "running")
+        server.let_go("quick")
         told = events(client, job["job_id"])
         assert [kind for kind, _ in told][-1] == "result"
         assert {kind for kind, _ in told} <= {"progress", "result"}
@@ -38,7 +40,7 @@ def test_a_job_is_taken_at_once_and_its_result_is_where_the_answer_says(serve: S
 
 
 def test_a_result_that_is_not_there_yet_says_where_to_wait_for_it(serve: Serve) -> None:
-    with serve(REHEARSAL_S="60").client() as client:
+    with serve(is_held=True).client() as client:
         job_id = client.post("/jobs", json=evaluate()).json()["job_id"]
         answer = client.get(f"/jobs/{job_id}/result")
         assert answer.status_code == 404
@@ -54,11 +56,13 @@ def test_a_result_that_is_not_there_yet_says_where_to_wait_for_it(serve: Serve) 
 
 
 def test_a_request_that_waits_too_long_gets_408_and_its_job_goes_on(serve: Serve) -> None:
-    with serve(REHEARSAL_S="7", HTTP_WAIT_MARGIN_S="0.1").client() as client:
+    server = serve(is_held=True, HTTP_WAIT_MARGIN_S="0.1")
+    with server.client() as client:
         answer = client.post("/evaluate", json=evaluate("slow", timeout=5))
         assert answer.status_code == 408
         job_id = answer.json()["job_id"]
         assert f"/jobs/{job_id}/result" in answer.json()["hint"]
+        server.let_go("slow")
         wait_for(lambda: client.get(f"/jobs/{job_id}/result").status_code == 200, "the job to go on")
 
 
@@ -219,7 +223,7 @@ def test_jobs_are_listed_by_label_state_and_page(serve: Serve) -> None:
 
 
 def test_a_job_is_cancelled_waiting_or_running_and_only_once(serve: Serve) -> None:
-    with serve(REHEARSAL_S="60", LEASE_S="3").client() as client:
+    with serve(is_held=True).client() as client:
         running = client.post("/jobs", json=evaluate("running")).json()["job_id"]
         wait_for(lambda: client.get(f"/jobs/{running}").json()["status"] == "running", "the job to run")
         waiting = client.post("/jobs", json=evaluate("waiting")).json()["job_id"]
@@ -236,7 +240,7 @@ def test_a_job_is_cancelled_waiting_or_running_and_only_once(serve: Serve) -> No
 def test_who_waits_when_the_server_stops_learns_where_the_result_will_be_and_the_job_is_kept(
     serve: Serve, home: Path
 ) -> None:
-    server = serve(REHEARSAL_S="60")
+    server = serve(is_held=True)
     answers: list[httpx.Response] = []
     streamed: list[tuple[str, Any]] = []
     with server.client() as client:
@@ -254,7 +258,7 @@ def test_who_waits_when_the_server_stops_learns_where_the_result_will_be_and_the
         wait_for(lambda: "evald_http_waiting 2" in client.get("/metrics").text, "both to wait")
         assert server.stop() == 0
         for thread in threads:
-            thread.join(30)
+            thread.join(120)
     assert [answer.status_code for answer in answers] == [503]
     assert answers[0].headers["retry-after"]
     job_id = answers[0].json()["job_id"]
@@ -287,7 +291,7 @@ def test_a_server_beside_a_daemon_judges_nothing_itself(serve: Serve, home: Path
 
 
 def test_a_drained_host_takes_nothing_new_and_answers_questions(serve: Serve, home: Path) -> None:
-    server = serve(LEASE_S="3")
+    server = serve(LEASE_S="12")
     with server.client() as client:
         done = client.post("/evaluate", json=evaluate()).json()["job_id"]
         host = client.get("/stats").json()["gpu_utilization"][0]["host"]
@@ -332,7 +336,12 @@ def test_a_repeated_key_is_told_how_far_its_job_is(serve: Serve) -> None:
 
 
 def test_a_stream_tells_of_progress_long_before_the_next_heartbeat(serve: Serve) -> None:
-    with serve(REHEARSAL_S="5", LEASE_S="300").client() as client:
-        job_id = client.post("/jobs", json=evaluate()).json()["job_id"]
-        told = [data["progress"] for kind, data in events(client, job_id) if kind == "progress"]
+    server = serve(is_held=True, LEASE_S="3600")
+    with server.client() as client:
+        job_id = client.post("/jobs", json=evaluate("held")).json()["job_id"]
+        told = [
+            data["progress"]
+            for kind, data in events(client, job_id, lambda data: data.get("progress") and server.let_go("held"))
+            if kind == "progress"
+        ]
         assert any(told), told

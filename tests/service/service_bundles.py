@@ -46,7 +46,7 @@ def drop(home: Path, name: str, source: str = RIGHT, *, uid: int | None = None, 
     staged.rename(inbox / name)
 
 
-def wait_for(condition: Callable[[], object], what: str, limit_s: float = 90.0) -> None:
+def wait_for(condition: Callable[[], object], what: str, limit_s: float = 300.0) -> None:
     """Poll until `condition` holds; fails naming `what`."""
     deadline = time.monotonic() + limit_s
     while not condition():

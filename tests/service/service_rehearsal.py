@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from service_bundles import result_of, wait_for
@@ -23,7 +25,7 @@ from sqlalchemy import text
 sys.path.append(str(Path(__file__).parent.parent))
 
 import evald_processes
-from evald_processes import Evald
+from evald_processes import Evald, Held
 
 from daemon.cli import failing
 from daemon.config import Settings
@@ -39,7 +41,7 @@ FAST = {
     "QUIET_S": "0.3",
     "SCAN_INTERVAL_S": "0.1",
     "RECONCILE_S": "0.5",
-    "LEASE_S": "6",
+    "LEASE_S": "30",
     "MIN_FREE_BYTES": "1",
 }
 
@@ -84,12 +86,25 @@ class Place:
         given = {**FAST, **({"DATABASE": self.url} if self.url else {}), **settings}
         return {**os.environ, "EVALD_HOME": str(self.home), **{f"EVALD_{key}": value for key, value in given.items()}}
 
-    def start(self, command: str = "run", **settings: str) -> Daemon:
+    def start(self, command: str = "run", *, is_held: bool = False, **settings: str) -> Daemon:
+        """With `is_held` it is at every job until that one is let go."""
         log = self.home / f"daemon{len(self.started)}.log"
         with log.open("wb") as stream:
-            process = Evald(*command.split(), env=self.environment(**settings), stdout=stream, stderr=stream)
+            options: dict[str, Any] = {"env": self.environment(**settings), "stdout": stream, "stderr": stream}
+            make = partial(Held, until=self._let_go) if is_held else Evald
+            process = make(*command.split(), **options)
         self.started.append(Daemon(process, log))
         return self.started[-1]
+
+    @property
+    def _let_go(self) -> Path:
+        return self.home.with_name(f"{self.home.name}.let-go")
+
+    def let_go(self, *names: str) -> None:
+        """Daemons that are held come to the end of these jobs now, or at once when they begin them."""
+        self._let_go.mkdir(exist_ok=True)
+        for name in names:
+            (self._let_go / name).touch()
 
     def freeze(self, daemon: Daemon) -> None:
         """Stop `daemon` between two transactions. One that is frozen inside keeps what it has locked, and nobody else

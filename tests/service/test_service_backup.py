@@ -94,9 +94,10 @@ def test_a_job_that_ended_after_the_copy_ends_as_its_result_says(
     here: Place, copied_to: Callable[[], Restore], tmp_path: Path
 ) -> None:
     here.drop("late")
-    here.start(REHEARSAL_S="4")
+    here.start(is_held=True)
     wait_for(lambda: here.state("late") == "running", "a job to run")
     restore = copied_to()
+    here.let_go("late")
     wait_for(lambda: here.has_results("late"), "its result")
     shutil.copytree(here.home / "results", tmp_path / "restored" / "results", symlinks=True)
     with place(tmp_path / "restored", restore(tmp_path / "restored")) as there:

@@ -69,7 +69,7 @@ def test_a_daemon_that_gives_no_sign_of_life_is_marked_and_replaced_by_the_next(
 
 def test_a_drained_host_finishes_what_runs_gives_the_rest_back_and_goes_on_when_undone(here: Place) -> None:
     here.drop("runs")
-    daemon = here.start(REHEARSAL_S="15", **SHORT_LEASE)
+    daemon = here.start(is_held=True, LEASE_S="12")
     wait_for(lambda: here.state("runs") == "running", "the job to run")
     here.drop("claimed")
     wait_for(lambda: here.state("claimed.json") == "queued", "the second bundle to be claimed")
@@ -78,6 +78,7 @@ def test_a_drained_host_finishes_what_runs_gives_the_rest_back_and_goes_on_when_
     wait_for((here.home / "inbox" / "claimed.json").exists, "the second bundle to be given back")
     assert here.state("runs") == "running"
     assert daemon_of(here, daemon)["state"] == "draining"
+    here.let_go("runs", "claimed")
     wait_for(lambda: here.has_results("runs"), "the running job to be finished")
     wait_for(lambda: "drained" in here.ask("status").stdout, "status to say that it is drained")
     later = here.start("sweep")

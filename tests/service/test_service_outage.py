@@ -106,11 +106,12 @@ def test_a_job_that_runs_through_an_outage_is_published_when_it_ends(
     here: Place, postgres: Outage, how: signal.Signals
 ) -> None:
     here.drop("long")
-    daemon = here.start(REHEARSAL_S="8", LEASE_S="60")
+    daemon = here.start(is_held=True, LEASE_S="300")
     wait_for(lambda: here.state("long") == "running", "the job to run")
     postgres.down(how)
     wait_for(lambda: WAITS in daemon.story, "the daemon to say what it waits for")
     postgres.up()
+    here.let_go("long")
     settled(here, "long")
     assert here.jobs()["long"].attempts == 1
 
@@ -118,9 +119,10 @@ def test_a_job_that_runs_through_an_outage_is_published_when_it_ends(
 @pytest.mark.parametrize("how", HOW.values(), ids=HOW.keys())
 def test_a_result_that_finds_no_server_waits_in_the_outbox(here: Place, postgres: Outage, how: signal.Signals) -> None:
     here.drop("judged")
-    daemon = here.start(REHEARSAL_S="6", LEASE_S="60")
+    daemon = here.start(is_held=True, LEASE_S="300")
     wait_for(lambda: here.state("judged") == "running", "the job to run")
     postgres.down(how)
+    here.let_go("judged")
     outbox = here.home / "results" / ".outbox"
     wait_for(lambda: "cannot take or finish a job now" in daemon.story and any(outbox.iterdir()), "the staged result")
     assert not here.has_results("judged")
@@ -131,9 +133,10 @@ def test_a_result_that_finds_no_server_waits_in_the_outbox(here: Place, postgres
 
 def test_a_daemon_killed_with_a_result_in_the_outbox_and_no_server_loses_nothing(here: Place, postgres: Outage) -> None:
     here.drop("judged")
-    first = here.start(REHEARSAL_S="6", LEASE_S="60")
+    first = here.start(is_held=True, LEASE_S="300")
     wait_for(lambda: here.state("judged") == "running", "the job to run")
     postgres.down()
+    here.let_go("judged")
     outbox = here.home / "results" / ".outbox"
     wait_for(lambda: "cannot take or finish a job now" in first.story and any(outbox.iterdir()), "the staged result")
     first.signal(signal.SIGKILL)

@@ -80,10 +80,11 @@ def test_nothing_is_claimed_while_the_pause_file_lies_there_and_all_of_it_afterw
 
 
 def test_what_runs_when_a_pause_begins_is_finished_and_what_is_queued_waits(here: Place) -> None:
-    here.start(REHEARSAL_S="4")
+    here.start(is_held=True)
     here.drop("first", "second")
     wait_for(lambda: "running" in {job.state.value for job in here.jobs().values()}, "one to run")
     (here.home / "pause").touch()
+    here.let_go("first", "second")
     wait_for(lambda: len(finished(here)) == 1, "the running one to end")
     assert sorted(job.state.value for job in here.jobs().values()) == ["finished", "queued"]
     (here.home / "pause").unlink()
