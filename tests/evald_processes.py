@@ -125,7 +125,7 @@ class Held(Forked):
 
 def evald(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    return carried_out([sys.executable, "-m", "daemon", *arguments], env=env, timeout_s=60)
+    return carried_out([sys.executable, "-m", "daemon", *arguments], env=env, timeout_s=300)
 
 
 def carried_out(args: list[str], *, env: Mapping[str, str], timeout_s: float) -> subprocess.CompletedProcess[str]:

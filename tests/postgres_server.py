@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psycopg
 
-START_LIMIT_S = 60
-STOP_LIMIT_S = 30
+START_LIMIT_S = 300
+STOP_LIMIT_S = 120
 _POLL_S = 0.05
 
 

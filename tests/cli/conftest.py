@@ -63,7 +63,7 @@ def process() -> Evald:
 
     def run(*args: object) -> Ran:
         argv = [sys.executable, "-m", "daemon", *map(str, args)]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=400, check=False)
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run

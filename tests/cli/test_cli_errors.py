@@ -385,7 +385,7 @@ def test_an_interrupt_while_waiting_leaves_the_bundle_and_says_so(start: Start, 
     assert waiting.stdout is not None
     assert "mine" in waiting.stdout.readline()
     waiting.send_signal(signal.SIGINT)
-    _, err = waiting.communicate(timeout=30)
+    _, err = waiting.communicate(timeout=120)
     assert waiting.returncode == failing.INTERRUPTED
     assert "stay in the queue" in err
     assert "Traceback" not in err

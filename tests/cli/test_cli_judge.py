@@ -26,7 +26,7 @@ from daemon.executor import local
 from daemon.executor.local import LocalEngine
 from daemon.intake.owner import Owner
 
-LIMIT_S = 100.0
+LIMIT_S = 300.0
 pytestmark = pytest.mark.sandbox
 
 

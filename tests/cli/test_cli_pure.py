@@ -277,7 +277,7 @@ def test_a_long_judgement_says_now_and_then_in_a_log_what_it_does(capsys: pytest
     said = ""
     with live.spoken("mine", every_s=0.01) as on_progress:
         on_progress(Progress("0" * 32, "checking 3/5", "N4096"))
-        for _ in range(1000):
+        for _ in range(10_000):
             said += capsys.readouterr().err
             if "checking" in said:
                 break

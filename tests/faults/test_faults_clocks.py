@@ -69,15 +69,17 @@ def test_a_daemon_whose_clock_is_an_hour_off_takes_no_lease_away_and_loses_none(
     postgres: postgres_server.PostgresServer, skewing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_s: int
 ) -> None:
     with place(tmp_path / "home", postgres.create_database()) as here:
-        right = here.start(REHEARSAL_S="10", LEASE_S="20")
+        right = here.start(is_held=True)
         with monkeypatch.context() as wrong:
             skewed(wrong, skewing, by_s)
-            off = here.start(LEASE_S="20", REHEARSAL_S="0.1", DEVICE="cpu")
+            off = here.start(REHEARSAL_S="0.1", DEVICE="cpu")
         wait_for(lambda: "watching" in right.story and "watching" in off.story, "both daemons to watch")
         here.drop("long", requires={"gpu": "H200"})  # which only the first one has
         wait_for(lambda: here.state("long") == "running", "the job to run")
         here.drop("short")  # the first one is busy: the daemon whose clock is off takes it
-        wait_for(lambda: here.has_results("long", "short"), "both results")
+        wait_for(lambda: here.has_results("short"), "its result")
+        here.let_go("long")
+        wait_for(lambda: here.has_results("long"), "the other result")
         wait_for(lambda: here.faults("long", "short") == [], "both put away")
         assert {name: job.attempts for name, job in here.jobs().items()} == {"long": 1, "short": 1}
         assert off.stop() == 0
@@ -99,7 +101,7 @@ def test_a_daemon_goes_through_a_moment_that_is_hard_for_clocks(
     when, zone, month = MOMENTS[moment]
     with monkeypatch.context() as wrong:
         skewed(wrong, skewing, (when - datetime.now(UTC)).total_seconds(), zone)
-        daemon_there = here.start(LEASE_S="6")
+        daemon_there = here.start()
         for name in ("one", "two", "three"):
             here.drop(name)
             wait_for(lambda name=name: here.has_results(name), f"the result of {name}")

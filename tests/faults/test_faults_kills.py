@@ -80,7 +80,7 @@ def test_a_daemon_killed_while_it_gives_its_bundles_back_loses_nothing_and_doubl
     here: Place, step: str
 ) -> None:
     here.drop("unfinished")
-    daemon = here.start(TEST_FAILPOINTS=f"{step}=1", REHEARSAL_S="60", **PATIENT)
+    daemon = here.start(TEST_FAILPOINTS=f"{step}=1", is_held=True, **PATIENT)
     wait_for(lambda: here.state("unfinished") == "running", "the job to run")
     daemon.signal(signal.SIGTERM)
     assert daemon.process.wait(60) == -signal.SIGKILL, daemon.story[-2000:]
@@ -100,7 +100,7 @@ def drop_for_a_gpu(here: Place, name: str) -> None:
 
 def test_a_second_sigterm_may_end_it_at_once_and_the_next_start_judges_the_job_once(here: Place) -> None:
     here.drop("unlucky")
-    daemon = here.start(REHEARSAL_S="60", LEASE_S="3")
+    daemon = here.start(is_held=True, LEASE_S="3")
     wait_for(lambda: here.state("unlucky") == "running", "the job to run")
     daemon.signal(signal.SIGTERM)
     wait_for(lambda: "stopping" in daemon.story, "the first to be heard")

@@ -61,10 +61,11 @@ def settled(here: Place, *names: str) -> bool:
 def test_results_that_find_no_room_are_written_when_there_is_some_and_nothing_is_claimed_meanwhile(
     here: Place, disk: Disk
 ) -> None:
-    daemon = here.start(RESULTS=str(disk.root / "results"), REHEARSAL_S="6", LEASE_S="3", MAX_ATTEMPTS="100")
+    daemon = here.start(RESULTS=str(disk.root / "results"), is_held=True, MAX_ATTEMPTS="100")
     here.drop("judged")
     wait_for(lambda: here.state("judged") == "running", "the job to run")
     disk.fill()
+    here.let_go("judged", "later")
     wait_for(lambda: "No space left" in daemon.story or "MiB free" in daemon.story, "the daemon to say so")
     here.drop("later")
     assert daemon.is_alive

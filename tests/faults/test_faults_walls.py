@@ -63,7 +63,7 @@ def call(*args):
         raise OSError(ctypes.get_errno(), "")
     return result
 def run(*argv):
-    done = subprocess.run(argv, capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
+    done = subprocess.run(argv, capture_output=True, timeout=100, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise OSError(errno.EPERM, "")
     return done.stdout

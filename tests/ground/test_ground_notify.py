@@ -23,7 +23,7 @@ class Listener:
         self.address = address
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
-        self.socket.settimeout(10)
+        self.socket.settimeout(120)
 
     def receive(self) -> list[str]:
         return self.socket.recv(4096).decode().split("\n")
@@ -53,11 +53,11 @@ def blocked() -> Iterator[Callable[[Callable[[], object], Callable[[], object]],
     yield start
     for thread, free in started:
         free()
-        thread.join(10)
+        thread.join(120)
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

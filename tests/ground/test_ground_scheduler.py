@@ -16,7 +16,7 @@ from daemon.scheduler.pulse import Pulse
 from daemon.scheduler.turns import Postponed
 from daemon.scheduler.workers import Workers
 
-LIMIT_S = 20.0
+LIMIT_S = 120.0
 
 
 def take_from(jobs: queue.SimpleQueue[int]) -> int | None:

@@ -147,20 +147,20 @@ def test_arguments_of_a_tool_that_are_wrong_are_told_in_words_for_a_model() -> N
 def test_a_client_waits_out_a_restart_of_its_server_and_makes_one_job(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    first = serve(HTTP_PORT=port, REHEARSAL_S="60")
+    first = serve(HTTP_PORT=port, is_held=True)
     seen: list[str] = []
     with Client(first.url) as client:
         job = client.submit(evaluate("patient"), key="k")
 
         def wait() -> None:
-            seen.append(client.wait(job.job_id, 90).verdict)
+            seen.append(client.wait(job.job_id, 300).verdict)
 
         waiting = threading.Thread(target=wait)
         waiting.start()
         wait_for(lambda: client.job(job.job_id).status == "running", "the job to run")
         assert first.stop() == 0
         second = serve(HTTP_PORT=port)
-        waiting.join(90)
+        waiting.join(300)
         assert client.submit(evaluate("patient"), key="k").job_id == job.job_id
     assert seen == ["unsupported"]  # a rehearsal judges nothing
     wait_for(lambda: len(second.results()) == 1, "its result, once, which follows the database")
@@ -170,7 +170,7 @@ def test_more_may_wait_than_the_server_lets_wait_and_longer_than_patience(serve:
     with Client(serve(HTTP_STREAMS="1", REHEARSAL_S="3").url, patience_s=1) as client:
         jobs = [client.submit(evaluate(f"one-of-{number}")) for number in range(3)]
         with ThreadPoolExecutor(3) as waiting:
-            results = list(waiting.map(lambda job: client.wait(job.job_id, 90), jobs))
+            results = list(waiting.map(lambda job: client.wait(job.job_id, 300), jobs))
     assert [result.document["name"] for result in results] == ["one-of-0", "one-of-1", "one-of-2"]
 
 
@@ -191,13 +191,13 @@ def test_a_model_is_told_why_and_where_it_went_wrong(judging: Server) -> None:
 
 
 def test_a_wait_that_is_over_says_so_and_a_job_can_be_cancelled(serve: Serve) -> None:
-    with Client(serve(REHEARSAL_S="60", LEASE_S="3").url) as client:
+    with Client(serve(is_held=True).url) as client:
         with pytest.raises(ClientError, match="no result after") as caught:
             client.evaluate(KERNEL, wait_s=0.5)
         job_id = caught.value.job_id
         assert job_id is not None
         client.cancel(job_id)
-        assert client.wait(job_id, 30).verdict == "rejected"
+        assert client.wait(job_id, 120).verdict == "rejected"
         with pytest.raises(ClientError) as caught:
             client.cancel(job_id)
         assert caught.value.status == 409

@@ -59,7 +59,7 @@ def test_a_cancel_that_the_database_cannot_be_told_puts_the_bundle_back(tmp_path
 def test_a_server_that_was_killed_judges_again_when_it_is_started_again(serve: Serve) -> None:
     first = serve(LEASE_S="60")
     first.process.send_signal(signal.SIGKILL)
-    first.process.wait(30)
+    first.process.wait(120)
     again = serve(LEASE_S="60")
     assert "judging=True" in again.story
     with again.client() as client:
@@ -109,17 +109,17 @@ def test_health_answers_while_every_worker_waits_for_a_lock(serve: Serve, home: 
 
 
 def test_a_client_that_goes_away_waits_no_more(serve: Serve) -> None:
-    server = serve(HTTP_STREAMS="2", REHEARSAL_S="60")
+    server = serve(HTTP_STREAMS="2", is_held=True)
     url = httpx.URL(server.url)
     body = b'{"kernel": {"kernel_type": "torch", "source_code": "class Model(nn.Module): pass"}}'
     head = b"POST /evaluate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     with server.client() as client:
         for _ in range(3):
-            with socket.create_connection((url.host, url.port), timeout=30) as gone:
+            with socket.create_connection((url.host, url.port), timeout=120) as gone:
                 gone.sendall(head + body)
                 wait_for(lambda: "evald_http_waiting 1" in client.get("/metrics").text, "it to wait")
             wait_for(lambda: "evald_http_waiting 0" in client.get("/metrics").text, "its place to be free")
-        with socket.create_connection((url.host, url.port), timeout=30) as gone:
+        with socket.create_connection((url.host, url.port), timeout=120) as gone:
             gone.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         wait_for(
             lambda: 'code="400",method="POST",route="/jobs"' in client.get("/metrics").text, "the half body to end"
@@ -251,7 +251,7 @@ def test_cleanup_takes_what_a_kill_left_of_an_ended_job_so_that_it_is_not_judged
     first = serve(TEST_FAILPOINTS="result.published=1")
     with pytest.raises(httpx.TransportError), first.client() as client:
         client.post("/evaluate", json=evaluate("once"))
-    first.process.wait(30)
+    first.process.wait(120)
     assert len(list((home / "work").iterdir())) == 1
     with serve("--judge", "never").client() as client:
         order = {"older_than": "0s", "keep_best": 0}

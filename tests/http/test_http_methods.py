@@ -25,7 +25,7 @@ def test_head_answers_as_get_without_a_body(judging: Server, path: str) -> None:
 
 
 def test_head_of_a_stream_does_not_wait_for_the_job(serve: Serve) -> None:
-    with serve("--judge", "never").client(timeout_s=20) as client:
+    with serve("--judge", "never").client(timeout_s=120) as client:
         job = client.post("/jobs", json=evaluate("never-judged")).json()["job_id"]
         head = client.head(f"/jobs/{job}/events")
         assert head.status_code == 200

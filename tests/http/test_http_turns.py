@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def is_served(server: Server) -> bool:
-    with server.client(timeout_s=20) as client:
+    with server.client(timeout_s=120) as client:
         answers = (client.get("/health"), client.get("/jobs"), client.post("/jobs", json=evaluate("quick")))
         return [answer.status_code for answer in answers] == [200, 200, 202]
 
@@ -34,7 +34,7 @@ def test_bodies_that_stop_halfway_hold_nobody_up(server: Server) -> None:
     url = httpx.URL(server.url)
     with ExitStack() as stack:
         for _ in range(MANY):
-            slow = stack.enter_context(socket.create_connection((url.host, url.port), timeout=20))
+            slow = stack.enter_context(socket.create_connection((url.host, url.port), timeout=120))
             slow.sendall(b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         assert is_served(server)
 

@@ -39,17 +39,26 @@ def test_turns_lose_and_double_nothing_and_keep_everybodys_own_order(found: list
         assert [entry for entry in ordered if entry.submitter_uid == uid] == own
 
 
+def await_tick(path: Path) -> None:
+    """Until what is written is later than `path`: the file system's clock ticks every few milliseconds."""
+    probe = path.parent.with_name("probe")
+    probe.write_text("")
+    while probe.stat().st_ctime_ns <= path.stat().st_ctime_ns:
+        time.sleep(0.001)
+        probe.write_text("x")
+
+
 def test_everybodys_own_come_in_the_order_in_which_they_came(tmp_path: Path) -> None:
     """Whatever order a listing has them in; what comes later stands behind them."""
     names = [f"{number:02}.json" for number in (7, 3, 11, 0, 5, 9, 1)]
     readiness = Readiness(tmp_path, quiet_s=0.0, torn_after_s=100)
     for name in names:
         (tmp_path / name).write_text('{"kernel": {}}')
-        time.sleep(0.01)  # the file system's clock ticks every 4 ms
+        await_tick(tmp_path / name)
     line = FairQueue(readiness.look(names, time.monotonic()))
     for name in ("06.json", "02.json"):
         (tmp_path / name).write_text('{"kernel": {}}')
-        time.sleep(0.01)
+        await_tick(tmp_path / name)
     line.add(entry for name in ("02.json", "06.json") if (entry := readiness.arrived(name, time.monotonic())))
     assert [entry.name for entry in line.take()] == [*names, "06.json", "02.json"]
 

@@ -22,7 +22,7 @@ def contract(source: str = RIGHT, **fields: object) -> dict[str, object]:
         "custom_kernel": {"kernel_type": "torch", "source_code": source},
         "correctness_trials": 2,
         "num_trials": 5,
-        "timeout": 60,
+        "timeout": 300,
         "timing": {"max_s": 0.2, "target_rse": 0.2},
         **fields,
     }

@@ -217,4 +217,4 @@ def place(home: Path, url: str | None = None) -> Iterator[Place]:
         for daemon in found.started:
             daemon.signal(signal.SIGCONT)
             daemon.signal(signal.SIGKILL)
-            daemon.process.wait(30)
+            daemon.process.wait(120)

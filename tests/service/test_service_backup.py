@@ -102,7 +102,7 @@ def test_a_job_that_ended_after_the_copy_ends_as_its_result_says(
     shutil.copytree(here.home / "results", tmp_path / "restored" / "results", symlinks=True)
     with place(tmp_path / "restored", restore(tmp_path / "restored")) as there:
         there.start(LEASE_S="2")
-        wait_for(lambda: there.state("late") in ("finished", "broken"), "the job to end", 60)
+        wait_for(lambda: there.state("late") in ("finished", "broken"), "the job to end")
         ended = json.loads(there.evald("show", "late", "--json").stdout)
         assert ended["result"] == json.loads((there.home / "results" / "by-name" / "late" / "result.json").read_text())
         assert there.faults("late") == []
@@ -163,7 +163,7 @@ def test_a_copy_of_the_history_made_at_work_restores_and_judges_nothing_twice(
     wait_for(lambda: here.faults(*OLD) == [], "everything put away")
     here.started[0].stop()
     here.drop("unfinished")
-    here.start(REHEARSAL_S="60", LEASE_S="2")
+    here.start(is_held=True, LEASE_S="2")
     wait_for(lambda: here.state("unfinished") == "running", "a job to run")
     restore = copied_to()
     shutil.copytree(here.home / "results", tmp_path / "restored" / "results", symlinks=True)
@@ -171,7 +171,7 @@ def test_a_copy_of_the_history_made_at_work_restores_and_judges_nothing_twice(
         assert there.evald("status").returncode == 0
         assert there.has_results(*OLD)
         there.start(LEASE_S="2")
-        wait_for(lambda: there.state("unfinished") == "broken", "the job without a bundle to end", 60)
+        wait_for(lambda: there.state("unfinished") == "broken", "the job without a bundle to end")
         states = {name: (str(job.state), str(job.verdict)) for name, job in there.jobs().items()}
         assert states == {**dict.fromkeys(OLD, ("finished", "unsupported")), "unfinished": ("broken", "harness_error")}
         assert {there.jobs()[name].attempts for name in OLD} == {1}

@@ -136,10 +136,10 @@ def test_of_many_databases_at_once_one_has_the_inbox(paths: Paths) -> None:
     def have(number: int) -> bool:
         try:
             with belonging.held(paths, f"{number % 2:032x}", "one of two"):
-                both.wait(20)  # all have tried
+                both.wait(120)  # all have tried
                 return True
         except OperatorError:
-            both.wait(20)
+            both.wait(120)
             return False
 
     with ThreadPoolExecutor(8) as pool:

@@ -39,7 +39,7 @@ def dropped(here: Place, name: str, called: str | None = None) -> str:
 
 
 def test_a_running_job_ends_at_once_and_its_daemon_lets_go_of_it(here: Place) -> None:
-    daemon = here.start(REHEARSAL_S="60", LEASE_S="3")
+    daemon = here.start(is_held=True, LEASE_S="12")
     here.drop("unwanted")
     wait_for(lambda: here.state("unwanted") == "running", "the job to run")
     here.drop("wanted")
@@ -51,12 +51,12 @@ def test_a_running_job_ends_at_once_and_its_daemon_lets_go_of_it(here: Place) ->
     assert found is not None
     assert found["verdict"] == "rejected"
     assert "cancelled by" in str(found["message"])
-    wait_for(lambda: f"let go job={job_id}" in daemon.story, "the daemon to notice", 30)
+    wait_for(lambda: f"let go job={job_id}" in daemon.story, "the daemon to notice")
     wait_for(lambda: here.state("wanted") == "running", "the next job to run")
     assert "cancelled by" in (here.home / "rejected" / f"unwanted.json@{job_id}" / "reason.txt").read_text("utf-8")
     assert here.evald("cancel", job_id).returncode == 1
     assert here.evald("cancel", "wanted").returncode == 0
-    wait_for(lambda: here.faults("unwanted", "wanted") == [], "everything put away", 30)
+    wait_for(lambda: here.faults("unwanted", "wanted") == [], "everything put away")
     assert daemon.stop() == 0
 
 
@@ -64,7 +64,7 @@ def test_a_running_job_is_found_by_the_name_it_was_dropped_under(here: Place) ->
     assert here.evald("db", "upgrade").returncode == 0
     (here.home / "inbox").mkdir(exist_ok=True)
     job_id = dropped(here, "batch-12", called="relu")
-    here.start(REHEARSAL_S="60")
+    here.start(is_held=True)
     wait_for(lambda: here.state("relu") == "running", "the job to run")
     shown = here.evald("status", "batch-12", "--json")
     assert json.loads(shown.stdout)["job"]["job_id"] == job_id
@@ -110,7 +110,7 @@ def test_a_bundle_without_a_job_is_left_alone_and_the_message_says_what_to_type(
 
 
 def test_a_name_stands_for_what_was_dropped_last_whatever_has_become_of_the_others(here: Place) -> None:
-    daemon = here.start(REHEARSAL_S="60", LEASE_S="3", CLAIM_AHEAD="1")
+    daemon = here.start(is_held=True, CLAIM_AHEAD="1")
     here.drop("twice")
     wait_for(lambda: here.state("twice") == "running", "the job to run")
     (here.home / "pause").touch()

@@ -51,7 +51,7 @@ def test_a_bundle_moved_into_the_inbox_of_a_running_daemon_gets_its_result_files
     for name in ("doubling", "off-by-one", "broken.json"):
         wait_for(lambda name=name: result_of(home, name), f"the result of {name}")
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(60) == 0
+    assert daemon.wait(300) == 0
     verdicts = {name: result_of(home, name)["verdict"] for name in ("doubling", "off-by-one", "broken.json")}
     assert verdicts == {"doubling": "passed", "off-by-one": "wrong_answer", "broken.json": "rejected"}
     assert files_in(home / "inbox") == files_in(home / "work") == files_in(home / "results" / ".outbox") == []
@@ -70,7 +70,7 @@ def test_a_daemon_times_its_control_when_a_result_is_out_and_tells_of_it_in_the_
     drop(home, "second", RIGHT)
     wait_for(lambda: result_of(home, "second"), "the result of the second")
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(60) == 0
+    assert daemon.wait(300) == 0
     said = daemon.stdout.read()
     control = result_of(home, "second")["environment"]["control"]
     assert control is not None, said
@@ -84,10 +84,10 @@ def test_a_daemon_killed_in_the_middle_of_a_job_finishes_it_exactly_once_when_st
     first = start("run")
     wait_for(lambda: is_running(home, "victim"), "the job to run")
     first.send_signal(signal.SIGKILL)
-    first.wait(30)
+    first.wait(300)
     assert result_of(home, "victim") is None
     second = start("sweep")
-    assert second.wait(120) == 0, second.stdout.read()
+    assert second.wait(300) == 0, second.stdout.read()
     (job,) = jobs_of(home)
     assert (job.state, job.attempts, str(job.verdict)) == (JobState.FINISHED, 2, "passed")
     assert len(list((home / "results").glob("[0-9]*/*/result.json"))) == 1
@@ -101,7 +101,7 @@ def test_an_interrupted_daemon_puts_its_bundles_back_into_the_inbox_under_their_
     wait_for(lambda: any(job.state is JobState.RUNNING for job in jobs_of(home)), "a job to run")
     wait_for(lambda: len(jobs_of(home)) == 2, "both claimed")
     daemon.send_signal(signal.SIGINT)
-    assert daemon.wait(60) == 0, daemon.stdout.read()
+    assert daemon.wait(300) == 0, daemon.stdout.read()
     assert files_in(home / "inbox") == ["long", "waiting"]
     assert files_in(home / "work") == []
     assert {job.state for job in jobs_of(home)} == {JobState.WITHDRAWN}
@@ -110,9 +110,9 @@ def test_an_interrupted_daemon_puts_its_bundles_back_into_the_inbox_under_their_
 
 def test_the_same_name_dropped_twice_is_two_jobs_that_share_their_source_hash(home: Path, start) -> None:
     drop(home, "twin", RIGHT)
-    assert start("sweep").wait(120) == 0
+    assert start("sweep").wait(300) == 0
     write_bundle(home / "outside2" / "twin", RIGHT).rename(home / "inbox" / "twin")
-    assert start("sweep").wait(120) == 0
+    assert start("sweep").wait(300) == 0
     first, second = jobs_of(home)
     assert first.job_id != second.job_id
     assert first.source_sha256 == second.source_sha256 is not None
@@ -124,10 +124,10 @@ def test_two_daemons_on_one_home_judge_each_bundle_once(home: Path, start) -> No
     for number in range(4):
         drop(home, f"bundle{number}", RIGHT)
     daemons = [start("run"), start("run")]
-    wait_for(lambda: all(result_of(home, f"bundle{n}") for n in range(4)), "all results", 150)
+    wait_for(lambda: all(result_of(home, f"bundle{n}") for n in range(4)), "all results")
     for daemon in daemons:
         daemon.send_signal(signal.SIGTERM)
-    assert [daemon.wait(60) for daemon in daemons] == [0, 0]
+    assert [daemon.wait(300) for daemon in daemons] == [0, 0]
     jobs = jobs_of(home)
     assert sorted(job.name for job in jobs) == [f"bundle{number}" for number in range(4)]
     assert {(job.state, job.attempts) for job in jobs} == {(JobState.FINISHED, 1)}
@@ -141,7 +141,7 @@ def test_a_bundle_that_never_becomes_complete_is_quarantined_with_the_reason(hom
     daemon = start("run", EVALD_TORN_AFTER_S="1.5", EVALD_QUIET_S="1")
     wait_for(lambda: result_of(home, "torn"), "the result of the torn bundle")
     daemon.send_signal(signal.SIGTERM)
-    daemon.wait(60)
+    daemon.wait(300)
     assert result_of(home, "torn")["verdict"] == "rejected"
     places = [path for shelf in ("quarantine", "rejected") for path in (home / shelf).iterdir()]
     assert len(places) == 1
@@ -157,7 +157,7 @@ def test_below_the_free_disk_mark_nothing_is_claimed_and_nothing_is_lost(home: P
         line = daemon.stdout.readline()
         assert line, "the daemon ended"
     daemon.send_signal(signal.SIGTERM)
-    assert daemon.wait(60) == 0
+    assert daemon.wait(300) == 0
     assert files_in(home / "inbox") == ["patient"]
 
 
@@ -168,7 +168,7 @@ def test_a_host_that_cannot_judge_refuses_to_start_and_touches_nothing(home: Pat
     for tool in ("python3", "sh"):
         (lonely / tool).symlink_to(os.path.realpath(f"/usr/bin/{tool}"))
     daemon = start("run", PATH=str(lonely))
-    assert daemon.wait(60) == 2
+    assert daemon.wait(300) == 2
     assert "bubblewrap" in daemon.stdout.read()
     assert files_in(home / "inbox") == ["untouched"]
 
@@ -176,7 +176,7 @@ def test_a_host_that_cannot_judge_refuses_to_start_and_touches_nothing(home: Pat
 def test_a_host_whose_cells_do_not_start_ends_a_sweep_and_burns_no_attempts(home: Path, start) -> None:
     drop(home, "spared", RIGHT)
     sweep = start("sweep", EVALD_DEADLINES_START_S="0.01")
-    assert sweep.wait(120) == 2
+    assert sweep.wait(300) == 2
     said = sweep.stdout.read()
     assert "did not start" in said or "could not be built" in said  # whichever the hundredth of a second hits
     assert files_in(home / "inbox") == ["spared"]

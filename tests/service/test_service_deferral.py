@@ -94,7 +94,7 @@ def test_a_restarted_daemon_looks_again(here: Place) -> None:
     first = here.start(**NO_GPU)
     wait_for(lambda: waiting(here) == {"picky"}, "the job to be deferred")
     first.signal(signal.SIGKILL)
-    first.process.wait(30)
+    first.process.wait(120)
     equipped = here.start()
     wait_for(lambda: here.has_results("picky"), "the next daemon of the same host to judge it")
     assert equipped.stop() == 0

@@ -38,7 +38,7 @@ def daemon_of(here: Place, daemon: Daemon) -> dict[str, Any]:
 
 def test_status_shows_every_daemon_its_slots_what_it_judges_and_until_when(here: Place) -> None:
     here.drop("long")
-    busy = here.start(REHEARSAL_S="60", LEASE_S="60")
+    busy = here.start(is_held=True)
     wait_for(lambda: here.state("long") == "running", "the job to run")
     idle = here.start(SLOTS="3")
     wait_for(lambda: daemon_of(here, idle)["state"] == "running", "the second daemon in status")
@@ -62,7 +62,7 @@ def test_a_daemon_that_gives_no_sign_of_life_is_marked_and_replaced_by_the_next(
     first.signal(signal.SIGCONT)
     wait_for(lambda: daemon_of(here, first)["is_missing"] is False, "the daemon to be back")
     first.signal(signal.SIGKILL)
-    first.process.wait(30)
+    first.process.wait(120)
     second = here.start(**SHORT_LEASE)
     wait_for(lambda: [one["pid"] for one in status(here)["daemons"]] == [second.process.pid], "the dead one to go")
 

@@ -56,7 +56,7 @@ class Stubborn(RehearsalEngine):
         self.at_work.append(job.job_id)
         try:
             if job.name == "kept":
-                self.end.wait(60)
+                self.end.wait(300)
             return super().evaluate(job, on_progress)
         finally:
             self.at_work.remove(job.job_id)
@@ -398,7 +398,7 @@ def test_a_sweep_does_not_wait_for_a_device_that_is_set_aside(tmp_path: Path) ->
     sweep = service.Service(settings, Stubborn(), Silence())
     thread = threading.Thread(target=sweep.sweep)
     thread.start()
-    thread.join(30)
+    thread.join(120)
     assert not thread.is_alive()
     assert [entry.name for entry in settings.paths.inbox.iterdir()] == ["picky"]
     assert [entry.name.partition("@")[0] for entry in settings.paths.archive.iterdir()] == ["good"]
@@ -414,6 +414,6 @@ def test_a_sweep_does_not_wait_for_jobs_that_may_not_begin(tmp_path: Path) -> No
     sweep._clerk.take_in("waiting")
     thread = threading.Thread(target=sweep.sweep)
     thread.start()
-    thread.join(30)
+    thread.join(120)
     assert not thread.is_alive()
     assert [entry.name for entry in settings.paths.inbox.iterdir()] == ["waiting"]

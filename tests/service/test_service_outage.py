@@ -33,7 +33,7 @@ class Outage:
 
     def down(self, how: signal.Signals = signal.SIGINT) -> None:
         self.process.send_signal(how)
-        self.process.wait(30)
+        self.process.wait(120)
 
     def up(self) -> None:
         """A killed server's children hold its memory for a moment: try until it is let go."""
@@ -140,7 +140,7 @@ def test_a_daemon_killed_with_a_result_in_the_outbox_and_no_server_loses_nothing
     outbox = here.home / "results" / ".outbox"
     wait_for(lambda: "cannot take or finish a job now" in first.story and any(outbox.iterdir()), "the staged result")
     first.signal(signal.SIGKILL)
-    first.process.wait(30)
+    first.process.wait(120)
     here.started.clear()
     second = here.start()
     wait_for(lambda: "waiting for the database" in second.story, "the second daemon to wait")

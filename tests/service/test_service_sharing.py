@@ -49,7 +49,7 @@ def test_what_is_above_a_submitters_quota_stays_in_the_inbox_until_there_is_room
     give(here, 4001, *names)
     here.drop("other")
     give(here, 4002, "other")
-    here.start(SUBMITTER_QUOTA="2", REHEARSAL_S="60", LEASE_S="60")
+    here.start(SUBMITTER_QUOTA="2", is_held=True)
     wait_for(lambda: len(here.jobs()) == 3, "two bundles of one submitter and one of the other to be claimed")
     left = sorted(path.stem for path in (here.home / "inbox").glob("*.json"))
     assert len(left) == 3

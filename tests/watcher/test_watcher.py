@@ -17,7 +17,7 @@ from daemon import watcher as watcher_module
 from daemon.mounts import Mount, mount_of
 from daemon.watcher import Hints, Watcher
 
-LIMIT_S = 20.0
+LIMIT_S = 120.0
 
 
 @pytest.fixture
