@@ -312,7 +312,7 @@ class Later(torch.Tensor):
         return later
     def computed(self):
         if not slept:
-            slept.append(time.sleep(3))
+            slept.append(time.sleep({s}))
         return self.inputs[0] + self.inputs[1]
     @classmethod
     def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
@@ -360,8 +360,12 @@ def test_who_says_when_all_is_launched_passes_as_ever(judged: Callable[[Doc], Ca
 def test_an_answer_that_is_computed_when_it_is_looked_at_is_not_all_launched_before(
     judged: Callable[[Doc], CaseEvaluation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Patience, "worth_s", lambda *_: 1.0)
-    assert judged(compare(forward("return Later(a, b)", before=COMPUTED_LATE))).verdict is Verdict.PASSED
+    def passes(worth_s: float) -> bool:
+        monkeypatch.setattr(Patience, "worth_s", lambda *_: worth_s)
+        late = COMPUTED_LATE.replace("{s}", str(3 * worth_s))
+        return judged(compare(forward("return Later(a, b)", before=late))).verdict is Verdict.PASSED
+
+    assert passes(1.0) or passes(15.0)  # what is left of a call takes a second as well, on a busy machine
 
 
 @pytest.mark.sandbox

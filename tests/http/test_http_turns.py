@@ -18,7 +18,7 @@ MANY = 24
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    made = started(tmp_path_factory.mktemp("turns") / "home", REHEARSAL_S="600")
+    made = started(tmp_path_factory.mktemp("turns") / "home", is_held=True, HTTP_BODY_S="600")
     yield made
     made.process.kill()
     made.process.wait()
