@@ -192,7 +192,7 @@ def made_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(world: World, monkeypatch: pytest.MonkeyPatch, *, is_told: bool = False, **changes: Any) -> list[Timing]:
     made_up(world, monkeypatch)
     rules = {
-        "max_s": 20.0, "target_rse": 0.005, "min_rounds": 7, "min_calls": 10, "max_calls": 256, "arena_bytes": 1 << 20
+        "max_s": 200.0, "target_rse": 0.005, "min_rounds": 7, "min_calls": 10, "max_calls": 256, "arena_bytes": 1 << 20
     }  # fmt: skip
     measurement = Measurement(
         world.places,
@@ -206,7 +206,7 @@ def measured(world: World, monkeypatch: pytest.MonkeyPatch, *, is_told: bool = F
         stages=Stages(),
     )
     try:
-        return measurement.run(1e-3, time.monotonic() + 60.0, lambda _: None)
+        return measurement.run(1e-3, time.monotonic() + 600.0, lambda _: None)
     finally:
         for place in world.places:
             place.close()
@@ -331,7 +331,7 @@ def test_no_other_null_makes_it_forget_how_long_clearing_takes(monkeypatch: pyte
     world = World(Kernel(2e-6))
     made_up(world, monkeypatch)
     [place] = world.places
-    place.attach(64, phase=Phase.MEASURE, deadline=time.monotonic() + 60.0)
+    place.attach(64, phase=Phase.MEASURE, deadline=time.monotonic() + 600.0)
     random = torch.Generator()
     asked = nulls.Nulls(
         world.null,
@@ -370,7 +370,7 @@ def test_who_gets_faster_again_and_again_is_shown_longer_rounds_only_so_often(mo
         return result
 
     monkeypatch.setattr(world, "run_timed", run_timed)
-    ours, _ = measured(world, monkeypatch)
+    ours, _ = measured(world, monkeypatch, target_rse=0.9)  # no precision to speak of is to be had
     assert len(ours.calls) >= 7
     assert [number for number, _ in world.offered].count(1) <= 4
 
