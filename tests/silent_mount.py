@@ -13,13 +13,13 @@ import pytest
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DETACH = 2
-_GIVEN_UP_S = 60.0
+_GIVEN_UP_S = 240.0
 
 
 @contextmanager
 def mounted(folder: Path) -> Iterator[threading.Event]:
     """`folder` is made, and nobody who asks it anything gets an answer. Who waits nevertheless is let go on with an
-    error after a minute, when the event is set. Skips where none can be mounted."""
+    error after some minutes, when the event is set. Skips where none can be mounted."""
     folder.mkdir(parents=True)
     try:
         server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)

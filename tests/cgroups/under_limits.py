@@ -75,9 +75,9 @@ def counted(file: Path) -> int:
     return -1
 
 
-def goes_on(file: Path) -> bool:
-    """Whether it counts on: at once if it does, and after half a second if not."""
-    before, deadline_s = counted(file), time.monotonic() + 0.5
+def goes_on(file: Path, within_s: float) -> bool:
+    """Whether it counts on: at once if it does, and after `within_s` if not."""
+    before, deadline_s = counted(file), time.monotonic() + within_s
     while counted(file) in (before, -1) and time.monotonic() < deadline_s:
         time.sleep(0.01)
     return counted(file) not in (before, -1)
@@ -100,9 +100,9 @@ def stopped(groups: Cgroups, scratch: Path) -> dict[str, Any]:
     pid = member(group, lambda: count(file))
     while counted(file) < 0:
         time.sleep(0.01)
-    seen: dict[str, Any] = {"frozen": group.freeze(), "counts while frozen": goes_on(file)}
+    seen: dict[str, Any] = {"frozen": group.freeze(), "counts while frozen": goes_on(file, 0.5)}
     group.thaw()
-    seen["counts after"] = goes_on(file)
+    seen["counts after"] = goes_on(file, 60.0)
     os.kill(pid, signal.SIGKILL)
     ended_by(pid)
     group.remove()

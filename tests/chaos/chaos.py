@@ -39,7 +39,7 @@ from daemon.db.history import History
 from daemon.lifecycle import JobState
 
 LEASE_S = 3.0
-DRAIN_LIMIT_S = 240.0
+DRAIN_LIMIT_S = 480.0
 KINDS = ("folder", "folder", "folder", "archive", "json", "slow", "rejected", "corrupt", "torn", "twin", "gpu", "gpu")
 
 
@@ -124,7 +124,7 @@ class Chaos:
                 process.terminate()
         for process in self.running:
             if process is not None:
-                process.wait(60)
+                process.wait(300)
 
     # -- bundles ----------------------------------------------------------------------------------------------
 

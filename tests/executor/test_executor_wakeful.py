@@ -98,10 +98,12 @@ def test_it_ends_when_it_is_told_to(wakeful: Wakeful) -> None:
 def test_it_ends_with_whoever_started_it() -> None:
     command = [sys.executable, "-c", HOLDER, str(PROCESSOR)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        pid = int(holder.stdout.readline())
-        assert eventually(lambda: is_running(pid))
-        holder.kill()
+        try:
+            assert holder.stdout is not None
+            pid = int(holder.stdout.readline())
+            assert eventually(lambda: is_running(pid))
+        finally:
+            holder.kill()
     assert eventually(lambda: is_gone(pid))
 
 

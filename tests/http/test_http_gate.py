@@ -338,11 +338,14 @@ def test_with_json_the_url_is_told_as_soon_as_it_listens(home: Path) -> None:
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as ran:
-        assert ran.stdout is not None
-        told = json.loads("".join(ran.stdout.readline() for _ in range(3)))
-        assert httpx.get(f"{told['url']}/health").status_code in (200, 503)
-        ran.terminate()
-        assert ran.wait(120) == 0
+        try:
+            assert ran.stdout is not None
+            told = json.loads("".join(ran.stdout.readline() for _ in range(3)))
+            assert httpx.get(f"{told['url']}/health", timeout=120).status_code in (200, 503)
+            ran.terminate()
+            assert ran.wait(120) == 0
+        finally:
+            ran.kill()
 
 
 def test_what_is_ambiguous_in_a_header_is_refused(serve: Serve) -> None:

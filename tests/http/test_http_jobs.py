@@ -93,7 +93,9 @@ def test_a_key_makes_one_job_however_often_and_at_once_it_is_sent(serve: Serve, 
 def test_a_key_of_one_server_is_known_to_another_on_the_same_inbox(serve: Serve) -> None:
     first, second = serve("--judge", "never"), serve("--judge", "never")
     key = {"Idempotency-Key": "once"}
-    answers = [httpx.post(f"{server.url}/jobs", json=evaluate(), headers=key) for server in (first, second, first)]
+    answers = [
+        httpx.post(f"{server.url}/jobs", json=evaluate(), headers=key, timeout=120) for server in (first, second, first)
+    ]
     assert [answer.json()["repeated"] for answer in answers] == [False, True, True]
     assert len({answer.json()["job_id"] for answer in answers}) == 1
 

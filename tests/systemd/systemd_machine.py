@@ -16,7 +16,7 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).parent / "boot.sh"
 SYSTEMD = Path("/usr/lib/systemd/systemd")
-BOOT_LIMIT_S = 30.0
+BOOT_LIMIT_S = 120.0
 MASKED = (
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "man-db.timer"),
     *("fstrim.timer", "logrotate.timer", "postgresql.service", "dbus.socket", "dbus.service", "cron.service"),
@@ -115,7 +115,7 @@ class Machine:
         self._pid = int(children[0])
         return self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded")
 
-    def run(self, *command: str, check: bool = True, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True, limit_s: float = 180) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root."""
         done = subprocess.run(
             ["nsenter", "-t", str(self._pid), "--all", "--", *command],
@@ -144,7 +144,7 @@ class Machine:
         script = 'mkdir -p "$1" && printf %s "$3" > "$1/$2"'
         self.run("sh", "-c", script, "sh", str(place.parent), place.name, text)
 
-    def wait_for(self, condition: Callable[[], object], what: str, limit_s: float = 90.0) -> None:
+    def wait_for(self, condition: Callable[[], object], what: str, limit_s: float = 240.0) -> None:
         deadline = time.monotonic() + limit_s
         while not condition():
             assert time.monotonic() < deadline, (
@@ -155,9 +155,9 @@ class Machine:
     def power_off(self) -> None:
         """Kill it all: a power cut."""
         self._outer.kill()
-        self._outer.wait(30)
+        self._outer.wait(120)
         self._console.close()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while self._cgroup.exists() and time.monotonic() < deadline:
             for folder in sorted(self._cgroup.rglob("*/"), key=lambda path: -len(path.parts)):
                 _try_rmdir(folder)
