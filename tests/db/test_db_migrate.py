@@ -25,7 +25,7 @@ from daemon.db.repository import Repository
 from daemon.errors import OperatorError
 
 PROCESSES = 4
-LIMIT_S = 60
+LIMIT_S = 300
 
 
 def set_revision(url: str, found: str) -> None:
