@@ -67,7 +67,7 @@ def make_disk(path: Path, size_bytes: int) -> Path:
     """An empty ext4 in the file `path`."""
     with path.open("wb") as stream:
         stream.truncate(size_bytes)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(path)], check=True, timeout=60, capture_output=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(path)], check=True, timeout=300, capture_output=True)
     return path
 
 
@@ -91,7 +91,7 @@ class Guest:
         self._disks = disks
         self._preloaded = self._folder / "uml_xstate.so"
         compiling = ["cc", "-O2", "-shared", "-fPIC", "-o", str(self._preloaded), str(XSTATE)]
-        subprocess.run(compiling, check=True, timeout=60, capture_output=True)
+        subprocess.run(compiling, check=True, timeout=300, capture_output=True)
         self._count = 0
         self._kernel: subprocess.Popen[bytes] | None = None
         self._console = self._folder / "console"

@@ -16,7 +16,7 @@ HEAVY = {"torch", "triton", "sqlalchemy", "pydantic", "rich", "alembic", "watchd
 def imported(*args: object) -> set[str]:
     """Top-level packages a command line imports, as `-X importtime` tells."""
     argv = [sys.executable, "-X", "importtime", "-m", "daemon", *map(str, args)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
@@ -32,7 +32,11 @@ def test_a_daemon_that_finds_its_schema_starts_without_alembic(past: PastHome) -
     past.ended("done", passed())
     code = "import sys, daemon.opening as s; s.migrate.ensure_ready(sys.argv[1]); print('\\n'.join(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", code, past.settings.database_url], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code, past.settings.database_url],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
     )
     found = set(done.stdout.split())
     assert "sqlalchemy.orm" in found
@@ -74,6 +78,6 @@ def test_names_are_utf8_whatever_the_locale_is(past: PastHome, tmp_path: Path) -
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     environment.pop("PYTHONIOENCODING", None)
     argv = [sys.executable, "-m", "daemon", "submit", "--home", past.settings.paths.home, made]
-    done = subprocess.run(argv, env=environment, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(argv, env=environment, capture_output=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.decode("utf-8").split()[1] == "核"

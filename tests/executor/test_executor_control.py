@@ -390,7 +390,7 @@ def test_a_control_that_fails_fails_no_job_and_three_in_a_row_set_the_device_asi
 @pytest.mark.sandbox
 def test_every_slot_has_a_control_of_its_own_judge(place: Place) -> None:
     engine = place.engine(slots=2, control_interval_s=3600)
-    together = threading.Barrier(2, timeout=60)
+    together = threading.Barrier(2, timeout=300)
 
     def judge() -> None:
         bundle = write_bundle(place.folder, GOOD, {})

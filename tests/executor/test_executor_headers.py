@@ -436,7 +436,7 @@ def shelf(own_engine: LocalEngine) -> Path:
 
 
 def extension(source: str, **rest: Any) -> dict[str, Any]:
-    return evaluate(kernel(source, "torch_cuda"), timeout=60, **rest)
+    return evaluate(kernel(source, "torch_cuda"), timeout=300, **rest)
 
 
 @pytest.fixture

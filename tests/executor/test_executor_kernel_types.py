@@ -245,7 +245,7 @@ def test_a_cpp_extension_is_built_once_and_its_artifact_reused(judge: JudgeOne) 
             def forward(self, a, b):
                 return extension.plus(a, b)
         """
-    doc = compare(kernel(source, "torch_cuda"), timeout=60)
+    doc = compare(kernel(source, "torch_cuda"), timeout=300)
     first = judge(doc).passed().case
     second = judge(doc).passed().case
     assert (first.build["cached"], second.build["cached"]) == (False, True)
@@ -259,7 +259,7 @@ CUDA = 'extern "C" __global__ void twice(const float* x, float* out, int n) { ou
 
 def cuda(source: str, **metadata: object) -> Doc:
     contract = io(tensor("x", [4]), tensor("out", [4], role="output"), scalar("n", "int", 4))
-    return evaluate(kernel(source, "cuda", io=contract, metadata=metadata), timeout=60)
+    return evaluate(kernel(source, "cuda", io=contract, metadata=metadata), timeout=300)
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on this machine")

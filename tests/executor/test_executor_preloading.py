@@ -159,13 +159,13 @@ def test_a_gpu_is_given_up_between_two_bundles_when_another_evald_waits_for_it()
     mine.acquire(lambda _: None)
     thread = threading.Thread(target=other.acquire, args=(lambda _: is_waiting.set(),))
     thread.start()
-    assert is_waiting.wait(60)
+    assert is_waiting.wait(300)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.send(b"the next bundle")
         busy = _Judge([], theirs)
         judge.use_the_time(ours, busy, mine)
-    thread.join(60)
+    thread.join(300)
     assert busy.is_settled
     assert not thread.is_alive()
 

@@ -124,7 +124,7 @@ N = 4096
 ARGS = io(tensor("a", ["N"]), tensor("b", ["N"]), tensor("y", ["N"], role="output"))
 SOURCE = "def add(a, b, y):\n    torch.add(a, b, out=y)\n"
 SIDE = kernel(SOURCE, io=ARGS, metadata={"function_name": "add"})
-BOTH: Doc = compare(SIDE, SIDE, cases=[{"name": "one", "bind": {"N": N}}], timeout=60)
+BOTH: Doc = compare(SIDE, SIDE, cases=[{"name": "one", "bind": {"N": N}}], timeout=300)
 
 
 @pytest.fixture(scope="module")

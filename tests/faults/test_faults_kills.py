@@ -22,7 +22,7 @@ PATIENT = {"MAX_ATTEMPTS": "100", "LEASE_S": "3"}
 
 def killed_at(here: Place, step: str, **settings: str) -> None:
     daemon = here.start(TEST_FAILPOINTS=f"{step}=1", **{**PATIENT, **settings})
-    assert daemon.process.wait(60) == -signal.SIGKILL, f"{step}: {daemon.story[-2000:]}"
+    assert daemon.process.wait(300) == -signal.SIGKILL, f"{step}: {daemon.story[-2000:]}"
 
 
 def all_judged_once(here: Place, *names: str) -> None:
@@ -83,7 +83,7 @@ def test_a_daemon_killed_while_it_gives_its_bundles_back_loses_nothing_and_doubl
     daemon = here.start(TEST_FAILPOINTS=f"{step}=1", is_held=True, **PATIENT)
     wait_for(lambda: here.state("unfinished") == "running", "the job to run")
     daemon.signal(signal.SIGTERM)
-    assert daemon.process.wait(60) == -signal.SIGKILL, daemon.story[-2000:]
+    assert daemon.process.wait(300) == -signal.SIGKILL, daemon.story[-2000:]
     all_judged_once(here, "unfinished")
 
 
@@ -105,7 +105,7 @@ def test_a_second_sigterm_may_end_it_at_once_and_the_next_start_judges_the_job_o
     daemon.signal(signal.SIGTERM)
     wait_for(lambda: "stopping" in daemon.story, "the first to be heard")
     daemon.signal(signal.SIGTERM)
-    assert daemon.process.wait(60) in (0, -signal.SIGTERM)
+    assert daemon.process.wait(300) in (0, -signal.SIGTERM)
     second = here.start(LEASE_S="3")
     wait_for(lambda: settled(here), "the end")
     assert second.stop() == 0

@@ -25,7 +25,7 @@ def test_lists_of_packages_are_fetched_before_one_is_installed_and_it_is_said(us
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     if user:

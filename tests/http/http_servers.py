@@ -50,7 +50,7 @@ class Server:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(300)
 
 
 Serve = Callable[..., Server]
@@ -95,7 +95,7 @@ def started(home: Path, *options: str, is_held: bool = False, **settings: str) -
 def answers(server: Server, *, judges: bool) -> bool:
     """Whether it answers, and has seen the daemon that judges in it."""
     try:
-        return httpx.get(f"{server.url}/health", timeout=60).status_code in ((200,) if judges else (200, 503))
+        return httpx.get(f"{server.url}/health", timeout=300).status_code in ((200,) if judges else (200, 503))
     except httpx.TransportError:
         return False
 

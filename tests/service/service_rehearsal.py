@@ -67,7 +67,7 @@ class Daemon:
     def stop(self) -> int:
         """The exit code after SIGTERM."""
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(300)
 
 
 @dataclass

@@ -116,11 +116,11 @@ def test_a_bundle_that_was_not_yet_put_away_when_its_end_was_forgotten_is_not_ju
     with place(tmp_path / "home") as here:
         here.drop("early")
         first = here.start(TEST_FAILPOINTS="run.started=1", LEASE_S="2")
-        assert first.process.wait(60) == -signal.SIGKILL
+        assert first.process.wait(300) == -signal.SIGKILL
         with sqlite3.connect(here.home / "state" / "evald.sqlite3") as connection:
             connection.execute(f"VACUUM INTO '{tmp_path / 'backup.sqlite3'}'")
         second = here.start(TEST_FAILPOINTS="result.released=1", LEASE_S="2")
-        assert second.process.wait(60) == -signal.SIGKILL
+        assert second.process.wait(300) == -signal.SIGKILL
         shown = json.loads((here.home / "results" / "by-name" / "early" / "result.json").read_text())
         for file in (here.home / "state").glob("evald.sqlite3*"):
             file.unlink()

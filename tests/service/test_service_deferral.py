@@ -104,7 +104,7 @@ def test_a_restarted_daemon_looks_again(here: Place) -> None:
 def test_a_daemon_killed_right_after_it_deferred_loses_nothing(here: Place) -> None:
     here.drop("picky", **NEEDS_GPU)
     doomed = here.start(**NO_GPU, TEST_FAILPOINTS="run.deferred=1")
-    assert doomed.process.wait(60) == -signal.SIGKILL
+    assert doomed.process.wait(300) == -signal.SIGKILL
     again = here.start(**NO_GPU)
     wait_for(
         lambda: len(status(here).get("deferrals", [])) == 1 and WHY in again.story, "the next daemon to look at it"

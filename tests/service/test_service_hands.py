@@ -79,7 +79,7 @@ def daemon(home: Path, engine: Stubborn, **options: Any) -> Iterator[service.Ser
     finally:
         engine.end.set()
         running.stop()
-        thread.join(60)
+        thread.join(300)
 
 
 def jobs(running: service.Service) -> dict[str, JobRecord]:

@@ -217,12 +217,12 @@ def test_a_daemon_that_waits_for_its_server_can_be_stopped(here: Place, postgres
 def test_a_sweep_does_not_wait_for_a_server(here: Place, postgres: Outage) -> None:
     postgres.down()
     here.drop("untouched")
-    assert here.start("sweep").process.wait(60) == 2
+    assert here.start("sweep").process.wait(300) == 2
     assert (here.home / "inbox" / "untouched.json").exists()
 
 
 def test_a_missing_folder_of_a_sqlite_database_is_an_error_at_once(tmp_path: Path) -> None:
     with place(tmp_path / "home", f"sqlite:///{tmp_path / 'nowhere' / 'evald.sqlite3'}") as here:
         daemon = here.start()
-        assert daemon.process.wait(60) == 2
+        assert daemon.process.wait(300) == 2
         assert "nowhere" in daemon.story

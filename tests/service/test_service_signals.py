@@ -48,7 +48,7 @@ def test_a_signal_in_the_middle_of_a_log_line_stops_all_the_same(interrupted: In
     stopped = threading.Event()
     with stopping_on_signals(stopped.set):
         log.story("busy")
-        assert stopped.wait(60)
+        assert stopped.wait(300)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "a second one ends at once"
         assert signal.getsignal(signal.SIGINT) != signal.SIG_DFL
     assert [b"busy" in line or b"stopping" in line for line in interrupted.lines] == [True, True]
@@ -70,7 +70,7 @@ def test_the_first_signal_stops_once_and_everything_is_as_before_afterwards(numb
     before = threading.active_count()
     with stopping_on_signals(stop):
         signal.raise_signal(number)
-        assert stopped.wait(60)
+        assert stopped.wait(300)
     assert len(asked) == 1
     assert asked[0] is not threading.main_thread(), "with a lock in its hand it could wait for itself"
     assert {one: signal.getsignal(one) for one in handlers} == handlers
