@@ -31,9 +31,9 @@ THE_DAEMON_NEEDS = {"inotify_init", "inotify_init1"}
 # Refused in a cell, allowed around it: reading a clock's state, placing and moving pages, messages, timers, asking for
 # a file's handle, and filters and rules, which only take away.
 HARMLESS = {
-    "adjtimex", "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "mbind", "migrate_pages",
-    "move_pages", "msgget", "name_to_handle_at", "personality", "seccomp", "set_mempolicy_home_node", "timer_create",
-    "timerfd_create",
+    "adjtimex", "alarm", "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "mbind",
+    "migrate_pages", "move_pages", "msgget", "name_to_handle_at", "personality", "seccomp", "set_mempolicy_home_node",
+    "timer_create", "timerfd_create",
 }  # fmt: skip
 WALLS_DOWN = {"seccomp=container/seccomp.json", "systempaths=unconfined", "apparmor=unconfined"}
 _SECRET = re.compile(

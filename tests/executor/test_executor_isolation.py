@@ -82,6 +82,9 @@ def probe(secret):
     attempt("perf", lambda: syscall(298, 0, 0, -1, -1, 0))
     attempt("timer_create", lambda: syscall(222, 1, 0, ctypes.byref(ctypes.c_int())))
     attempt("timerfd", lambda: syscall(283, 1, 0))
+    attempt("alarm", lambda: syscall(37, 0))
+    attempt("interval timer", lambda: syscall(38, 0, struct.pack("4q", 0, 0, 0, 0), 0))
+    attempt("interval timer of its own time", lambda: syscall(38, 2, struct.pack("4q", 0, 0, 0, 0), 0))
     pages = mmap.mmap(-1, 8192)
     attempt("madvise mergeable", lambda: pages.madvise(12))
     attempt("madvise", lambda: pages.madvise(4))
@@ -227,6 +230,8 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "setns",
         "timer_create",
         "timerfd",
+        "alarm",
+        "interval timer",
         "madvise mergeable",
         "madvise collapse",
         "huge pages",
@@ -258,6 +263,7 @@ def test_a_dangerous_system_call_is_refused(report: dict[str, str], call: str) -
     assert report[call] == "refused:EPERM"
     assert report["in band"] == "allowed:1"
     assert report["madvise"] == "allowed:None"
+    assert report["interval timer of its own time"] == "allowed:0"
 
 
 @pytest.mark.parametrize("call", ["looked up", "call of tomorrow"])

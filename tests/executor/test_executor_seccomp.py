@@ -69,6 +69,7 @@ ALLOW, EPERM, ENOSYS, IDLE, KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x0005000
         (257, [0, 1, 0o300000], ALLOW), (257, [0, 1, 0o40000], EPERM),
         (72, [0, 4, 0o4000], ALLOW), (72, [0, 4, 0o44000], EPERM), (72, [0, 0, 0o40000], ALLOW),
         (9, [0, 1, 3, 0x22], ALLOW), (9, [0, 1, 3, 0x40022], EPERM), (319, [0, 3], ALLOW), (319, [0, 5], EPERM),
+        (37, [1], EPERM), (38, [0, 4096], EPERM), (38, [1, 4096], ALLOW), (38, [2, 4096], ALLOW),
         (443, [3], EPERM), (437, [0], ENOSYS), (469, [0], ALLOW), (470, [0], ENOSYS), (1000, [0], ENOSYS),
     ],
 )  # fmt: skip
@@ -78,9 +79,12 @@ def test_the_filter_decides_by_number_and_argument(number: int, args: list[int],
 
 @pytest.mark.parametrize(
     ("number", "args", "expected"),
-    [(56, [0, 1, 0o40000], ALLOW), (56, [0, 1, 0o200000], EPERM), (25, [0, 4, 0o200000], EPERM), (213, [0], IDLE)],
-)
-def test_on_arm_reading_past_the_cache_has_another_flag(number: int, args: list[int], expected: int) -> None:
+    [
+        (56, [0, 1, 0o40000], ALLOW), (56, [0, 1, 0o200000], EPERM), (25, [0, 4, 0o200000], EPERM), (213, [0], IDLE),
+        (37, [0], ALLOW), (103, [0, 4096], EPERM), (103, [2, 4096], ALLOW),
+    ],
+)  # fmt: skip
+def test_on_arm_calls_have_numbers_and_flags_of_their_own(number: int, args: list[int], expected: int) -> None:
     assert verdict_of("aarch64", number, *args) == expected
 
 

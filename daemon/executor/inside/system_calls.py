@@ -30,6 +30,7 @@ _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWP
 _CLONE_PARENT = 0x8000
 _OTHER_EXIT_SIGNALS = 0xFF & ~17  # bits that neither SIGCHLD nor none has
 _RLIMIT_CORE = 4
+_ITIMER_REAL = 0
 _FADV_DONTNEED, _MADV_PAGEOUT = 4, 21
 _FADV_WILLNEED, _MADV_WILLNEED = 3, 3
 _PR_SET_VMA = 0x53564D41
@@ -64,6 +65,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "seccomp": (317, 277),
     # signals of one's choice, later: SIGCONT would wake a process that SIGSTOP has frozen
     "timer_create": (222, 107),
+    "alarm": (37, None),
     # what goes on while its process stands frozen: 200,000 timers by descriptor at once stop a processor for a second
     "timerfd_create": (283, 85),
     "io_uring_setup": (425, 425),
@@ -204,6 +206,7 @@ _CLONE, _PRCTL, _PRLIMIT64, _SETRLIMIT = (56, 220), (157, 167), (302, 261), (160
 _FCNTL, _FADVISE, _PREADV2 = (72, 25), (221, 223), (327, 286)
 _OPEN, _OPENAT = (2, None), (257, 56)
 _MADVISE, _MMAP, _MEMFD_CREATE, _SHMGET = (28, 233), (9, 222), (319, 279), (29, 194)
+_SETITIMER = (38, 103)
 RULES = (
     # new namespaces; a child for one's parent, with which pid 1 of a cell could be made to use up its time; a child
     # whose end sends another signal than SIGCHLD: SIGCONT would wake a parent that was stopped
@@ -234,6 +237,10 @@ RULES = (
     _refused(_OPEN, _has(1, _O_DIRECT)),
     _refused(_OPENAT, _has(2, _O_DIRECT)),
     _refused(_FCNTL, _is(1, _F_SETFL), _has(2, _O_DIRECT)),
+    # as alarm: it goes off while its process stands frozen. Whoever waits for the signal by epoll, a few hundred times
+    # a few hundred descriptors, has the kernel stop a processor for 50 ms to tell them all; and where the signal may
+    # still kill, a process gives back gigabytes then
+    _refused(_SETITIMER, _is(0, _ITIMER_REAL)),
     # limits of other processes
     _refused(_PRLIMIT64, _is_not(0, 0)),
     # setting the limit of core files: at any other than `confine` has set, whoever may only lower it has the kernel run
