@@ -15,6 +15,7 @@ from daemon.executor.host import forks
 from daemon.executor.host.forks import ForkedProgram
 from daemon.executor.host.threads import Thread, are_stopped, threads_of
 from daemon.executor.sandbox import cell_group, cgroup
+from daemon.executor.sandbox.policy import CellLimits
 
 
 @pytest.fixture
@@ -50,6 +51,37 @@ def test_a_group_that_stands_at_once_is_not_waited_for(
 def test_a_group_that_never_stands_is_told(freezer: cell_group._Freezer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cell_group, "FREEZE_LIMIT_S", 0.02)
     assert not freezer.freeze()
+
+
+@pytest.fixture
+def bereaved(tmp_path: Path) -> cell_group.V1Group:
+    """The group of a cell, said to stand, where the kernel has killed a member for want of memory; who is left runs."""
+    limits = CellLimits(memory_bytes=1, processes=1, open_files=1, file_bytes=1, tmp_bytes=1, tmp_inodes=1)
+    for controller in ("freezer", "memory"):
+        (tmp_path / controller).mkdir()
+    group = cell_group.V1Group({one: tmp_path / one for one in ("freezer", "memory")}, "cell", limits)
+    (tmp_path / "freezer/cell/freezer.state").write_text("FROZEN\n", "ascii")
+    (tmp_path / "freezer/cell/tasks").write_text(f"{os.getpid()}\n", "ascii")
+    (tmp_path / "memory/cell/memory.oom_control").write_text("under_oom 0\noom_kill 1\n", "ascii")
+    return group
+
+
+def test_who_was_killed_for_want_of_memory_is_gone_before_a_group_stands(
+    bereaved: cell_group.V1Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = tmp_path / "freezer/cell/tasks"
+    monkeypatch.setattr(cell_group.time, "sleep", lambda _: tasks.write_text("", "ascii"))
+    assert bereaved.freeze()
+    assert not tasks.read_text("ascii")
+    tasks.write_text(f"{os.getpid()}\n", "ascii")
+    assert bereaved.freeze()  # nobody has died since
+
+
+def test_a_group_does_not_stand_while_one_that_was_killed_goes_on(
+    bereaved: cell_group.V1Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_group, "FREEZE_LIMIT_S", 0.02)
+    assert not bereaved.freeze()
 
 
 def test_processes_that_come_and_go_keep_nobody_from_leaving_a_group(

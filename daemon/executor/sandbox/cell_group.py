@@ -19,6 +19,7 @@ _FREEZE_SOON_S, _FREEZE_POLL_S = 2e-4, 5e-5
 _FREEZE_POLLS_BY_THEN = 8  # a wait that has been long may be a bit longer
 _STATE_BYTES = 1 << 12
 _AT_THE_LIMIT = 0.95
+_EXITING = 0x4  # among the flags of a thread (linux/sched.h)
 
 
 class CellGroup(Protocol):
@@ -127,6 +128,16 @@ def _number(path: Path) -> int:
     return int(path.read_text("ascii"))
 
 
+def _is_going(thread: str) -> bool:
+    """Whether a thread of a group that is said to stand runs, or has been killed and is still giving back what it
+    has."""
+    try:
+        state, *rest = Path("/proc", thread, "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return False
+    return state == "R" or (state not in "ZX" and bool(int(rest[5]) & _EXITING))
+
+
 def _counter(path: Path, key: str) -> int:
     for line in path.read_text("ascii").splitlines():
         name, _, value = line.partition(" ")
@@ -191,6 +202,7 @@ class V1Group:
         self._memory_bytes = limits.memory_bytes
         for folder in self._folders.values():
             folder.mkdir()
+        self._killed = 0  # for want of memory, and gone since
         self._freezer: _Freezer | None = None
         if freezer := self._folders.get("freezer"):
             state = freezer / "freezer.state"
@@ -213,15 +225,33 @@ class V1Group:
             (folder / "cgroup.procs").write_text(str(pid), "ascii")
 
     def freeze(self) -> bool:
-        return self._freezer is not None and self._freezer.freeze()
+        return self._freezer is not None and self._freezer.freeze() and self._has_buried_its_dead()
+
+    def _has_buried_its_dead(self) -> bool:
+        """A group is frozen although a member that was killed for want of memory is not (freezing_slow_path in
+        kernel/freezer.c): it gives back gigabytes then, beside whoever is timed. False where that takes too long."""
+        killed = self._oom_kills()
+        deadline = time.monotonic() + FREEZE_LIMIT_S
+        while killed != self._killed and any(map(_is_going, self._members())):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_FREEZE_SOON_S)
+        self._killed = killed
+        return True
+
+    def _members(self) -> list[str]:
+        return (self._folders["freezer"] / "tasks").read_text("ascii").split()
 
     def thaw(self) -> None:
         if self._freezer is not None:
             self._freezer.thaw()
 
     def oom_killed(self) -> bool:
+        return self._oom_kills() > 0
+
+    def _oom_kills(self) -> int:
         folder = self._folders.get("memory")
-        return folder is not None and _counter(folder / "memory.oom_control", "oom_kill") > 0
+        return 0 if folder is None else _counter(folder / "memory.oom_control", "oom_kill")
 
     def wanted_too_much(self) -> bool:
         folder = self._folders["memory"]
