@@ -28,12 +28,12 @@ COMPOSE = sorted(ROOT.glob("compose*.yaml"))
 PROFILE = ROOT / "container/seccomp.json"
 BUBBLEWRAP_NEEDS = {"mount", "pivot_root", "sethostname", "umount2", "unshare"}
 THE_DAEMON_NEEDS = {"inotify_init", "inotify_init1"}
-# Refused in a cell, allowed around it: reading a clock's state, placing and moving pages, messages, timers, asking for
+# Refused in a cell, allowed around it: reading a clock's state, moving pages, messages, semaphores, timers, asking for
 # a file's handle, and filters and rules, which only take away.
 HARMLESS = {
     "adjtimex", "alarm", "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "mbind",
-    "migrate_pages", "move_pages", "msgget", "name_to_handle_at", "personality", "seccomp", "set_mempolicy_home_node",
-    "timer_create", "timerfd_create",
+    "migrate_pages", "move_pages", "msgget", "name_to_handle_at", "personality", "seccomp", "semget",
+    "set_mempolicy_home_node", "timer_create", "timerfd_create",
 }  # fmt: skip
 WALLS_DOWN = {"seccomp=container/seccomp.json", "systempaths=unconfined", "apparmor=unconfined"}
 _SECRET = re.compile(

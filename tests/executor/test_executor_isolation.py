@@ -91,6 +91,9 @@ def probe(secret):
     attempt("madvise collapse", lambda: pages.madvise(25))
     attempt("huge pages", lambda: mmap.mmap(-1, 2 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40000))
     attempt("huge file", lambda: os.memfd_create("huge", os.MFD_HUGETLB))
+    attempt("large segment", lambda: syscall(29, 0, 2 << 20, 0o1600))
+    attempt("semaphores", lambda: syscall(64, 0, 1, 0o1600))
+    attempt("segment", lambda: syscall(29, 0, 4096, 0o1600) >= 0)
     attempt("huge segment", lambda: syscall(29, 0, 2 << 20, 0o5600))
     attempt("looked up", lambda: syscall(437, -100, b"/usr/nothing", struct.pack("QQQ", os.O_PATH, 0, 0x20), 24))
     attempt("call of tomorrow", lambda: syscall(499, 0))
@@ -237,6 +240,8 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "huge pages",
         "huge file",
         "huge segment",
+        "large segment",
+        "semaphores",
         "merge memory",
         "clock of its own",
         "io_setup",
@@ -263,6 +268,7 @@ def test_a_dangerous_system_call_is_refused(report: dict[str, str], call: str) -
     assert report[call] == "refused:EPERM"
     assert report["in band"] == "allowed:1"
     assert report["madvise"] == "allowed:None"
+    assert report["segment"] == "allowed:True"
     assert report["interval timer of its own time"] == "allowed:0"
 
 

@@ -24,7 +24,7 @@ from daemon.executor.inside.system_calls import (
 )
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_JUMPS = {Test.EQUALS: _JUMP_EQ, Test.HAS_BITS: _JUMP_SET}
+_JUMPS = {Test.EQUALS: _JUMP_EQ, Test.HAS_BITS: _JUMP_SET, Test.IS_AT_LEAST: _JUMP_GE}
 _NR, _ARCH, _ARG0 = 0, 4, 16
 _ALLOW = 0x7FFF0000
 _KILL = 0x80000000

@@ -85,11 +85,13 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "mq_notify": (244, 184),
     # freed later than asked to, by a worker that stands in no group: the rules of Landlock when the last file is closed
     # that was opened under them (some thousand made another side's calls ten times as long), the messages of System V
-    # when the cell has ended, beside the next bundle (ten million take three seconds)
+    # and its semaphores when the cell has ended, beside the next bundle (ten million messages take three seconds, 32,000
+    # arrays of semaphores one and a half)
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446),
     "msgget": (68, 186),
+    "semget": (64, 190),
     # tells what of a file is in memory: pages of files that all cells see would carry messages
     "cachestat": (451, 451),
     # a clock of its own choosing, where the kernel sets it by what a thread asks for
@@ -157,6 +159,7 @@ UNKNOWN = 470
 class Test(Enum):
     EQUALS = auto()
     HAS_BITS = auto()  # any of them
+    IS_AT_LEAST = auto()
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,10 @@ def _is(argument: int, value: int) -> Condition:
 
 def _is_not(argument: int, value: int, *, is_upper: bool = False) -> Condition:
     return Condition(argument, Test.EQUALS, value, must_hold=False, is_upper=is_upper)
+
+
+def _is_beyond(argument: int, value: int) -> Condition:
+    return Condition(argument, Test.IS_AT_LEAST, value + 1)
 
 
 def _has(argument: int, bits: int | tuple[int, int]) -> Condition:
@@ -207,6 +214,7 @@ _FCNTL, _FADVISE, _PREADV2 = (72, 25), (221, 223), (327, 286)
 _OPEN, _OPENAT = (2, None), (257, 56)
 _MADVISE, _MMAP, _MEMFD_CREATE, _SHMGET = (28, 233), (9, 222), (319, 279), (29, 194)
 _SETITIMER = (38, 103)
+_LARGEST_SEGMENT = 1 << 16  # bytes: 4096 of them, which is what there may be, are soon given back
 RULES = (
     # new namespaces; a child for one's parent, with which pid 1 of a cell could be made to use up its time; a child
     # whose end sends another signal than SIGCHLD: SIGCONT would wake a parent that was stopped
@@ -257,6 +265,10 @@ RULES = (
     _refused(_MMAP, _has(3, _MAP_HUGETLB)),
     _refused(_MEMFD_CREATE, _has(1, _MFD_HUGETLB)),
     _refused(_SHMGET, _has(2, _SHM_HUGETLB)),
+    # large segments of System V, which are freed as its messages are: a second for each gigabyte. CUPTI knows the
+    # call
+    _refused(_SHMGET, _is_not(1, 0, is_upper=True)),
+    _refused(_SHMGET, _is_beyond(1, _LARGEST_SEGMENT)),
     # a filter of the cell's own, as of seccomp; the other half of its core to itself, idle
     _refused(_PRCTL, _is(0, PR_SET_SECCOMP)),
     _refused(_PRCTL, _is(0, _PR_SCHED_CORE)),
