@@ -91,7 +91,7 @@ class LocalEngine:
         self._lock = threading.Lock()
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge-starter")
         self._starter.submit(int)  # its thread starts now: what waits for one that cannot start would be done later
-        self._workshop = Workshop(settings, self._ahead, self._started)
+        self._workshop = Workshop(settings, self._ahead, self._started, slots=self.slots)
         self._closed = False
 
     @property

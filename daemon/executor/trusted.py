@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
 from daemon import log
@@ -22,13 +23,22 @@ _MAX_ANSWER = 64 * 1024 * 1024
 
 class TrustedProcess:
     """One process of ours that runs `module`, number `number` of its kind, for `device`; `gpu` is the UUID of the one
-    it may use itself. To be started from a thread that outlives it."""
+    it may use itself, `further` what else it is told. To be started from a thread that outlives it."""
 
-    def __init__(self, module: str, settings: Settings, number: int, device: Device, *, gpu: str | None) -> None:
+    def __init__(
+        self,
+        module: str,
+        settings: Settings,
+        number: int,
+        device: Device,
+        *,
+        gpu: str | None,
+        further: Sequence[str] = (),
+    ) -> None:
         ours, theirs = socket.socketpair()
         argv = [sys.executable, "-I", "-m", "daemon.executor.programs.start", module]
         told = settings.model_copy(update={"database": None})  # an argv is public, a database URL holds a password
-        argv += [str(theirs.fileno()), told.model_dump_json(), str(number), device.as_json()]
+        argv += [str(theirs.fileno()), told.model_dump_json(), str(number), device.as_json(), *further]
         self._what = module.rpartition(".")[2]
         try:
             self.program: PlainProgram = start_judge(argv, gpu=gpu, keep_fds=(theirs.fileno(),))

@@ -38,10 +38,12 @@ class _Order:
 
 
 class Workshop:
-    """`count` builders. `start` runs a function in a thread that outlives them. Safe to use from several threads."""
+    """`count` builders. `start` runs a function in a thread that outlives them. `slots`: beside whose measurements they
+    build. Safe to use from several threads."""
 
-    def __init__(self, settings: Settings, count: int, start: Start) -> None:
+    def __init__(self, settings: Settings, count: int, start: Start, *, slots: int = 0) -> None:
         self._settings = settings
+        self._slots = slots
         self._start = start
         self._free: list[int] = []
         self._missing = list(range(count))  # numbers of builders that are not there
@@ -179,7 +181,10 @@ class Workshop:
         if known is not None and known[0].is_alive and known[1] == device:
             return known[0]
         self._discard(number)
-        builder = self._start(lambda: TrustedProcess(_MODULE, self._settings, number, device, gpu=None))
+        further = (str(self._slots),)
+        builder = self._start(
+            lambda: TrustedProcess(_MODULE, self._settings, number, device, gpu=None, further=further)
+        )
         with self._changed:
             self._builders[number] = builder, device
             closed = self._closed

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from daemon.executor.host.processes import PlainProgram
-from daemon.executor.timing.cores import Lane, cores_here, kept_to, lane_of, parse_list
+from daemon.executor.timing.cores import Lane, beside_lanes, cores_here, kept_to, lane_of, parse_list
 
 SIXTEEN = [[number] for number in range(16)]
 EIGHT_OF_TWO = [[number, number + 8] for number in range(8)]
@@ -29,6 +29,20 @@ def test_two_cores_are_left_to_everybody_else(slot: int, cores: int) -> None:
 
 def test_the_last_slot_that_has_a_lane_leaves_the_first_cores() -> None:
     assert lane_of(6, SIXTEEN) == Lane(judge=3, cells=2)
+
+
+@pytest.mark.parametrize(
+    ("slots", "cores", "left"),
+    [
+        (0, SIXTEEN, {*range(16)}),
+        (1, SIXTEEN, {*range(14)}),
+        (2, EIGHT_OF_TWO, {0, 1, 2, 3, 8, 9, 10, 11}),
+        (9, SIXTEEN, {0, 1}),
+        (1, SIXTEEN[:3], {0, 1, 2}),
+    ],
+)
+def test_who_builds_is_on_no_core_of_a_lane(slots: int, cores: list[list[int]], left: set[int]) -> None:
+    assert beside_lanes(slots, cores) == left
 
 
 @pytest.mark.parametrize(

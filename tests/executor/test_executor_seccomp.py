@@ -20,14 +20,16 @@ def test_the_filter_never_jumps_out_of_itself_and_ends_by_allowing(machine: str)
     assert len(instructions) < 4096
 
 
-def verdict_of(machine: str, number: int, *args: int, architecture: int | None = None) -> int:
+def verdict_of(
+    machine: str, number: int, *args: int, architecture: int | None = None, is_background: bool = False
+) -> int:
     """Run the program as the kernel would, on the loads it makes."""
     known = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
     data = {0: number, 4: known[machine] if architecture is None else architecture}
     for place, arg in enumerate((*args, 0, 0, 0, 0)[:6]):
         data |= {16 + 8 * place: arg % 2**32, 20 + 8 * place: arg >> 32}
     accumulator, at = 0, 0
-    program = list(struct.iter_unpack("HBBI", seccomp.program(machine)))
+    program = list(struct.iter_unpack("HBBI", seccomp.program(machine, is_background=is_background)))
     while True:
         operation, yes, no, value = program[at]
         at += 1
@@ -88,6 +90,12 @@ def test_the_filter_decides_by_number_and_argument(number: int, args: list[int],
 )  # fmt: skip
 def test_on_arm_calls_have_numbers_and_flags_of_their_own(number: int, args: list[int], expected: int) -> None:
     assert verdict_of("aarch64", number, *args) == expected
+
+
+@pytest.mark.parametrize(("machine", "number"), [("x86_64", 203), ("aarch64", 122)])
+def test_only_beside_a_measurement_a_cell_does_not_choose_its_processors(machine: str, number: int) -> None:
+    assert verdict_of(machine, number, 0, 8, 4096) == ALLOW
+    assert verdict_of(machine, number, 0, 8, 4096, is_background=True) == IDLE
 
 
 def test_another_architecture_is_killed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from daemon.errors import HarnessError, LostClaim
 from daemon.executor import local
 from daemon.executor.host.devices import CPU, Device
 from daemon.executor.local import LocalEngine
+from daemon.executor.programs import builder
 from daemon.executor.programs.builder import Builder
 from daemon.executor.workshop import Workshop
 from daemon.verdict import Verdict
@@ -25,6 +27,7 @@ from daemon.verdict import Verdict
 pytestmark = pytest.mark.sandbox
 
 LIMIT_S = 300
+GPU = Device(kind="cuda", uuid="GPU-0", capability=(9, 0))
 
 RECIPE = """
 import os
@@ -47,7 +50,10 @@ def build(source):
     except PermissionError:
         steps_forward = False
     idle = os.sched_getscheduler(0) == os.SCHED_IDLE
-    return {"said": "built", "nice": os.nice(0), "idle": idle, "steps_forward": steps_forward}
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(processors)})
+    stays = os.sched_getaffinity(0) == processors
+    return {"said": "built", "nice": os.nice(0), "idle": idle, "steps_forward": steps_forward, "stays": stays}
 
 def load(source):
     factor = float((source.artifacts / "factor").read_text())
@@ -141,8 +147,29 @@ def test_what_is_built_beside_a_measurement_gets_what_nobody_else_wants_of_the_p
     engine: LocalEngine, tmp_path: Path
 ) -> None:
     judged = Judged(Running(engine, job(tmp_path, recipe("quick beside"))).ended()).passed()  # type: ignore[arg-type]
-    told = {key: judged.case.build[key] for key in ("nice", "idle", "steps_forward")}
-    assert told == {"nice": 19, "idle": True, "steps_forward": False}
+    told = {key: judged.case.build[key] for key in ("nice", "idle", "steps_forward", "stays")}
+    assert told == {"nice": 19, "idle": True, "steps_forward": False, "stays": True}
+
+
+@pytest.mark.parametrize(("device", "expected"), [(CPU, {0, 1, 2, 3}), (GPU, {0, 1})])
+def test_a_builder_leaves_the_processors_that_kernels_are_timed_on(
+    device: Device, expected: set[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found: list[set[int]] = []
+
+    def builder_of(*_args: object) -> object:
+        found.append(processors)
+        return None
+
+    processors = {0, 1, 2, 3}
+    monkeypatch.setattr(builder, "cores_here", lambda: [[number] for number in range(4)])
+    monkeypatch.setattr(builder.os, "sched_setaffinity", lambda _, left: processors.intersection_update(left))
+    monkeypatch.setattr(builder, "Builder", builder_of)
+    ours, theirs = socket.socketpair()
+    ours.close()
+    settings = small_settings(tmp_path).model_dump_json()
+    assert builder.main([str(theirs.detach()), settings, "0", device.as_json(), "1"]) == 1
+    assert found == [expected]
 
 
 def test_another_job_is_judged_meanwhile(engine: LocalEngine, tmp_path: Path) -> None:
@@ -266,7 +293,7 @@ def test_how_many_jobs_are_prepared_follows_the_gpus_and_the_cores_unless_it_is_
     gpus: int, cores: int, ahead: int | None, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(local.os, "sched_getaffinity", lambda _: set(range(cores)))
-    devices = (Device(kind="cuda", uuid="GPU-0", capability=(9, 0)),) * gpus or (CPU,)
+    devices = (GPU,) * gpus or (CPU,)
     assert local._ahead(Settings(home=tmp_path, ahead=ahead), devices) == expected
 
 

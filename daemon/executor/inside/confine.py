@@ -17,8 +17,8 @@ _NO_CORE = 1
 
 def confine(limits: dict[str, int]) -> None:
     """Set hard rlimits from `limits` (processes, open_files, file_bytes, and address_bytes where no cgroup is), then
-    the call filter. With `background` it gets only what nobody else wants of the processors. Time is the judge's to
-    limit.
+    the call filter. With `background` it gets only what nobody else wants of the processors, of those that it is given.
+    Time is the judge's to limit.
 
     Hard limits cannot be raised again: the cell has no capabilities. Raises `OSError` or `RuntimeError` when a wall is
     missing: the cell must then exit.
@@ -36,7 +36,7 @@ def confine(limits: dict[str, int]) -> None:
         _limit(resource.RLIMIT_AS, limits["address_bytes"])
     if limits.get("background"):
         _step_back()
-    seccomp.install()
+    seccomp.install(is_background=bool(limits.get("background")))
     _check_walls()
 
 

@@ -14,6 +14,7 @@ import struct
 from daemon.executor.inside.system_calls import (
     ABSENT,
     IDLE,
+    IDLE_IN_THE_BACKGROUND,
     MACHINES,
     PR_SET_SECCOMP,
     REFUSED,
@@ -39,8 +40,9 @@ def _instruction(code: int, jump_true: int, jump_false: int, value: int) -> byte
     return struct.pack("HBBI", code, jump_true, jump_false, value)
 
 
-def program(machine: str | None = None) -> bytes:
-    """The filter for `machine` (default: this one), as an array of `struct sock_filter`.
+def program(machine: str | None = None, *, is_background: bool = False) -> bytes:
+    """The filter for `machine` (default: this one), as an array of `struct sock_filter`. `is_background`: of a cell
+    beside which others are timed.
 
     Raises `KeyError` for an architecture without a table.
     """
@@ -58,7 +60,7 @@ def program(machine: str | None = None) -> bytes:
     for numbers in REFUSED.values():
         if (number := numbers[column]) is not None:
             parts += [_instruction(_JUMP_EQ, 0, 1, number), refuse]
-    for call in IDLE.values():
+    for call in (IDLE | (IDLE_IN_THE_BACKGROUND if is_background else {})).values():
         parts += [_instruction(_JUMP_EQ, 0, 1, call[column]), idle]
     absent = _instruction(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)
     for number in ABSENT.values():
@@ -90,9 +92,9 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def install() -> None:
+def install(*, is_background: bool) -> None:
     """Filter this thread and all it starts, for good. Raises `OSError` when the kernel refuses."""
-    code = program()
+    code = program(is_background=is_background)
     buffer = ctypes.create_string_buffer(code, len(code))
     libc = ctypes.CDLL(None, use_errno=True)
     header = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))

@@ -150,6 +150,8 @@ IDLE: dict[str, tuple[int, int]] = {
     # having pages of a file come: the kernel reads on while the cell stands frozen (850 MB, which took 0.7 s)
     "readahead": (187, 213),
 }
+# And where others are being timed beside it: to go to the processors they are timed on.
+IDLE_IN_THE_BACKGROUND = {"sched_setaffinity": (203, 122)}
 # Calls that do not exist in a cell: two whose arguments lie behind an address, so that the C library takes clone and
 # openat; and from which number on: those up to Linux 6.18 have been looked at.
 ABSENT = {"clone3": 435, "openat2": 437}

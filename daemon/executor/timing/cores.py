@@ -6,7 +6,9 @@ ends up on a slow one for as long as it lives and another one does not: rounds w
 and 0.65 ms in the next, and eight in a hundred was what figures of one kernel varied by (H100, 16 virtual processors).
 So for as long as an evaluation is timed the judge stays on one core and the first thread of every cell on another one,
 the same for the kernels and for the null candidate: they never run at the same time. A cell may move itself elsewhere;
-it can hope for no better processor than one that nobody else uses.
+it can hope for no better processor than one that nobody else uses. Cells that build, beside a measurement, are kept off
+all of these processors: the least priority is not enough, for a call that the kernel does not interrupt (one event that
+hundreds of epolls wait for, by hundreds of descriptors) had whoever was to wake up on its processor wait for 200 ms.
 """
 
 from __future__ import annotations
@@ -38,6 +40,12 @@ def lane_of(slot: int, cores: list[list[int]]) -> Lane | None:
         return None
     last = len(cores) - 2 * slot
     return Lane(judge=cores[last - 1][0], cells=cores[last - 2][0])
+
+
+def beside_lanes(slots: int, cores: list[list[int]]) -> set[int]:
+    """The processors that the lanes of so many slots leave to everybody else, whole cores."""
+    lanes = sum(lane_of(slot, cores) is not None for slot in range(slots))
+    return {number for core in cores[: len(cores) - 2 * lanes] for number in core}
 
 
 def cores_here() -> list[list[int]]:
