@@ -85,8 +85,8 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "mq_notify": (244, 184),
     # freed later than asked to, by a worker that stands in no group: the rules of Landlock when the last file is closed
     # that was opened under them (some thousand made another side's calls ten times as long), the messages of System V
-    # and its semaphores when the cell has ended, beside the next bundle (ten million messages take three seconds, 32,000
-    # arrays of semaphores one and a half)
+    # and its semaphores when the cell has ended, beside the next bundle (ten million messages take three seconds,
+    # 32,000 arrays of semaphores one and a half)
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446),
