@@ -135,6 +135,16 @@ class Publisher:
             return Finished(lease.job_id, lease.name, evaluation)
         return None
 
+    def cancel_unclaimed(self, name: str, by: str) -> Finished | None:
+        """The same of `inbox/NAME`, which has no job yet. Raises `LostClaim` when somebody else has it now."""
+        claimed = self.claim(name)
+        try:
+            self._repository.register(new_job(claimed))
+        except HarnessError:
+            self._spool.give_back(claimed)
+            raise
+        return self.cancel(claimed.job_id, by)
+
     def _lease_to_end(self, job_id: str) -> Lease | None:
         """A lease of the job whatever its state; a bundle that nobody has claimed yet is claimed for it."""
         owner, lease_s = self._spool.owner.tag, self._settings.lease_s

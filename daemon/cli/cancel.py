@@ -16,23 +16,95 @@ from daemon.lifecycle import JobState
 if TYPE_CHECKING:
     from daemon.config import Settings
     from daemon.db.history import History
+    from daemon.labelled import Look
     from daemon.layers import LoadedSettings
 
+_UNREAD_SHOWN = 5
 _LIVING = tuple(state for state in JobState if not state.final)
 
 
 @click.command("cancel")
 @settings_options()
+@click.option("--label", metavar="KEY=VALUE", help="Every job that has this label and has not ended: a whole sweep.")
+@click.option("--dry-run", is_flag=True, help="With --label: only say what would be cancelled.")
 @json_option
-@click.argument("jobs", metavar="JOB|NAME...", nargs=-1, required=True, shell_complete=named_jobs)
-def command(*, loaded: LoadedSettings, jobs: tuple[str, ...], as_json: bool) -> int:
+@click.argument("jobs", metavar="[JOB|NAME]...", nargs=-1, shell_complete=named_jobs)
+def command(*, loaded: LoadedSettings, label: str | None, dry_run: bool, jobs: tuple[str, ...], as_json: bool) -> int:
     """End jobs nobody wants any more, waiting or running. Each gets a result whose verdict is rejected and says why.
 
     JOB is an id or its first digits; a NAME, that of a contract or of what was dropped, stands for the last one that
     has it and has not ended. A daemon that is judging it notices within a third of its lease (20 s, unless the setting
     lease_s says otherwise) and kills it. Exit code 1 when a job had ended before, 2 when there is none of that name:
     the others are ended all the same.
+
+    --label takes what lies in the inbox too, whoever dropped it. Archives and contracts of more than 1 MiB tell their
+    labels when they are judged: those that wait stay, and are named. Where there is nothing to end the exit code is 0.
     """
+    wanted = _label(click.get_current_context(), label, jobs, dry_run=dry_run)
+    if wanted is not None:
+        return _cancel_labelled(loaded.settings, wanted, dry_run=dry_run, as_json=as_json)
+    return _cancel_named(loaded.settings, jobs, as_json=as_json)
+
+
+def _label(
+    context: click.Context, label: str | None, jobs: tuple[str, ...], *, dry_run: bool
+) -> tuple[str, str] | None:
+    """Key and value. Raises `UsageError` for options and arguments that do not fit together."""
+    if label is None:
+        if dry_run:
+            raise click.UsageError("--dry-run belongs to --label", ctx=context)
+        if not jobs:
+            raise click.UsageError("which jobs? Name them, or give their --label", ctx=context)
+        return None
+    if jobs:
+        raise click.UsageError("--label and names of jobs are two ways to say which; give one of them", ctx=context)
+    key, is_pair, value = label.partition("=")
+    if not key or not is_pair:
+        raise click.UsageError(f"--label {label!r} is not KEY=VALUE", ctx=context)
+    return key, value
+
+
+def _cancel_labelled(settings: Settings, label: tuple[str, str], *, dry_run: bool, as_json: bool) -> int:
+    from daemon.cli import store
+    from daemon.db.history import History
+    from daemon.db.repository import Repository
+    from daemon.intake.owner import Owner
+    from daemon.intake.spool import Spool
+    from daemon.labelled import Labelled
+    from daemon.publishing import Publisher
+
+    with store.database(settings) as database:
+        spool = Spool(settings.paths, Owner.current())
+        labelled = Labelled(settings, spool, History(database), label)
+        ended = []
+        for one in () if dry_run else labelled.end(Publisher(settings, spool, Repository(database)), _who()):
+            ended.append(one)
+            if not as_json:
+                screen.line(f"{one.job_id}  cancelled  {one.name}")
+        left = labelled.look()
+    if as_json:
+        stays = [{"job_id": one.job_id, "name": one.name} for one in left.found]
+        cancelled = [one.job_id for one in ended]
+        screen.document({"dry_run": dry_run, "cancelled": cancelled, "left": stays, "unread": left.unread})
+    else:
+        for one in left.found if dry_run else ():
+            screen.line(f"{one.job_id or 'no job yet':32}  {one.name}")
+        count = len(left.found if dry_run else ended)
+        verb = "would cancel" if dry_run else "cancelled"
+        screen.line(f"{verb} {count} job{'s' if count != 1 else ''} with the label {'='.join(label)}")
+        _say_what_stays(left, dry_run=dry_run)
+    return failing.COULD_NOT if left.found and not dry_run else 0
+
+
+def _say_what_stays(left: Look, *, dry_run: bool) -> None:
+    if left.found and not dry_run:
+        screen.say(f"evald: {len(left.found)} more came meanwhile, or changed hands; type it again")
+    if left.unread:
+        shown = ", ".join(left.unread[:_UNREAD_SHOWN]) + (", …" if len(left.unread) > _UNREAD_SHOWN else "")
+        screen.say(f"evald: {len(left.unread)} waiting do not tell their labels before they are judged: {shown}")
+
+
+def _cancel_named(settings: Settings, jobs: tuple[str, ...], *, as_json: bool) -> int:
     from daemon.cli import store
     from daemon.db.history import History
     from daemon.db.repository import Repository
@@ -40,7 +112,6 @@ def command(*, loaded: LoadedSettings, jobs: tuple[str, ...], as_json: bool) -> 
     from daemon.intake.spool import Spool
     from daemon.publishing import Publisher
 
-    settings = loaded.settings
     with store.database(settings) as database:
         wanted, unknown = _job_ids(settings, History(database), jobs)
         publisher = Publisher(settings, Spool(settings.paths, Owner.current()), Repository(database))

@@ -210,6 +210,17 @@ class Client:
             if error.status != httpx.codes.CONFLICT or not error.tries or not self._was_cancelled(job_id):
                 raise
 
+    def cancel_labelled(self, label: str, *, dry_run: bool = False) -> list[str]:
+        """End every job that has this label, KEY=VALUE, and has not ended, an admin also others': their ids. With
+        `dry_run` nothing ends."""
+        ended: list[str] = []
+        while True:
+            query = {"label": label, "dry_run": str(dry_run).lower()}
+            answer = self._ask("DELETE", "/jobs", params=query)
+            ended += [job["job_id"] for job in answer["cancelled"] if job["job_id"] is not None]
+            if not answer["more"] or not answer["cancelled"]:
+                return ended
+
     def _was_cancelled(self, job_id: str) -> bool:
         return str(self.job(job_id).document.get("message")).startswith("cancelled by ")
 

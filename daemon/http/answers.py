@@ -164,6 +164,21 @@ class CancelAnswer(BaseModel):
     cancelled: bool = True
 
 
+class LabelledJob(BaseModel):
+    """A job with a label. What was dropped into the inbox without an id has none until it is claimed."""
+
+    job_id: str | None = Field(examples=[_ID])
+    name: str
+
+
+class LabelCancelAnswer(BaseModel):
+    """The jobs with a label that were ended, or would be."""
+
+    cancelled: list[LabelledJob] = Field(description="With `dry_run` nothing has happened to them")
+    more: bool = Field(description="There are more, or came meanwhile: ask again")
+    dry_run: bool
+
+
 class HealthAnswer(BaseModel):
     """Whether bundles are being judged. For everybody, so it names nobody."""
 

@@ -90,6 +90,7 @@ def _desk(settings: Settings, database: Database, types: Mapping[str, KernelType
         settings=settings,
         history=history,
         repository=repository,
+        spool=spool,
         publisher=Publisher(settings, spool, repository),
         gate=Gate(settings.http, Tokens.of(settings), settings.http.host),
         submission=Submission(settings, spool, history, types),

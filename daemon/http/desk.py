@@ -25,6 +25,7 @@ from daemon.http.refusals import RETRY_AFTER_S, Refusal, stopping
 from daemon.http.submission import Submission, Submitted
 from daemon.http.tokens import Caller
 from daemon.http.watch import Stopping, Watch
+from daemon.intake.spool import Spool
 from daemon.publishing import Publisher
 
 _TELLING_BYTES = 200
@@ -39,6 +40,7 @@ class Desk:
     settings: Settings
     history: History
     repository: Repository
+    spool: Spool
     publisher: Publisher
     gate: Gate
     submission: Submission

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
@@ -15,17 +16,28 @@ from pydantic import BaseModel, ConfigDict, Field
 from daemon import durations
 from daemon.db.history import History
 from daemon.db.records import JobPage
-from daemon.http.answers import EXAMPLE_ID, CancelAnswer, JobAnswer, JobsAnswer, ProgressAnswer, ResultAnswer
+from daemon.http.answers import (
+    EXAMPLE_ID,
+    CancelAnswer,
+    JobAnswer,
+    JobsAnswer,
+    LabelCancelAnswer,
+    LabelledJob,
+    ProgressAnswer,
+    ResultAnswer,
+)
 from daemon.http.cursors import cursor_of, token_of
 from daemon.http.desk import Desk, TheCaller, TheDesk, unknown
 from daemon.http.refusals import Refusal, explained, parameter, responses
 from daemon.http.tokens import Caller, Role
 from daemon.http.watch import Stopping
+from daemon.labelled import Labelled
 from daemon.lifecycle import JobState
 from daemon.verdict import Verdict
 
 router = APIRouter(tags=["jobs"])
 
+_SWEEP_S = 10.0  # of a request that cancels many: before a proxy or a client gives it up
 _UNESCAPED_PLUS = re.compile(r"(?P<before>T[\d:.]+) (?=\d\d:?\d\d$)")  # which is a space in a query
 _LABEL = explained(r"^[^=]{1,255}=.{0,255}$", "must be KEY=VALUE, each of at most 255 characters")
 JobId = Annotated[
@@ -166,6 +178,42 @@ async def cancel(job_id: JobId, desk: TheDesk, caller: TheCaller) -> CancelAnswe
     if not caller.owns(job_id):
         raise Refusal(403, f"job {job_id} is not of {caller.name}", hint="only its sender or an admin may cancel it")
     return await anyio.to_thread.run_sync(_cancel, desk, job_id, caller)
+
+
+class Sweep(BaseModel):
+    """Which jobs to cancel at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str = Field(pattern=_LABEL, description="KEY=VALUE, as in the contract", examples=["sweep=42"])
+    dry_run: bool = Field(False, description="Only say which")
+
+
+@router.delete(
+    "/jobs", response_model=LabelCancelAnswer, responses=responses(), summary="Cancel every unfinished job with a label"
+)
+async def cancel_labelled(desk: TheDesk, caller: TheCaller, sweep: Annotated[Sweep, Query()]) -> LabelCancelAnswer:
+    """Waiting or running, a whole sweep at once. Of a caller only its own jobs, of an admin all, those too that did not
+    come over HTTP. It stops after some seconds, with `more`: ask again until there are none. Contracts of more than
+    1 MiB, and archives, tell their labels when they are judged.
+    """
+    tag = None if caller.role is Role.ADMIN else caller.tag
+    return await anyio.to_thread.run_sync(_cancel_labelled, desk, sweep, caller, tag)
+
+
+def _cancel_labelled(desk: Desk, sweep: Sweep, caller: Caller, tag: str | None) -> LabelCancelAnswer:
+    key, _, value = sweep.label.partition("=")
+    labelled = Labelled(desk.settings, desk.spool, desk.history, (key, value), ending_in=tag)
+    if sweep.dry_run:
+        found = [LabelledJob(job_id=one.job_id, name=one.name) for one in labelled.look().found]
+        return LabelCancelAnswer(cancelled=found, more=False, dry_run=True)
+    stop_s = time.monotonic() + _SWEEP_S
+    cancelled = []
+    for one in labelled.end(desk.publisher, f"{caller.name} (HTTP)"):
+        cancelled.append(LabelledJob(job_id=one.job_id, name=one.name))
+        if time.monotonic() > stop_s:
+            break
+    return LabelCancelAnswer(cancelled=cancelled, more=bool(labelled.look().found), dry_run=False)
 
 
 def _cancel(desk: Desk, job_id: str, caller: Caller) -> CancelAnswer:

@@ -1,7 +1,8 @@
-"""A glance at a bundle that has just been claimed: how urgent it says it is. Nothing of it is checked here.
+"""A glance at a bundle that waits: how urgent it says it is, and its labels. Nothing of it is checked here.
 
 The contract is read for good when the job is leased. When that is, its priority decides: it has to be known before. A
-bundle that cannot be read at a glance (an archive, a large contract, nonsense) waits at priority 0.
+bundle that cannot be read at a glance (an archive, a large contract, nonsense) waits at priority 0, and tells no
+labels.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 from daemon import onemount
 from daemon.contract import CONTRACT_FILE
@@ -21,19 +23,32 @@ _MOST = 100
 
 def priority_of(bundle: Path) -> int:
     """The contract's `priority`, or 0. `bundle`: a folder with a contract, or a file that may be one."""
-    # A link, or what is mounted, may lead to a file server that does not answer, and the main loop waits here.
-    text = _contract_in(bundle)
-    try:
-        contract = json.loads(text) if text.lstrip()[:1] == b"{" else None
-    except (ValueError, RecursionError):
-        return 0
-    priority = contract.get("priority") if isinstance(contract, dict) else None
+    priority = (_contract_in(bundle) or {}).get("priority")
     if isinstance(priority, bool) or not isinstance(priority, int):
         return 0
     return priority if abs(priority) <= _MOST else 0
 
 
-def _contract_in(bundle: Path) -> bytes:
+def labels_of(bundle: Path) -> dict[str, str] | None:
+    """The contract's labels, as far as they are texts. None: it cannot be read at a glance."""
+    contract = _contract_in(bundle)
+    if contract is None:
+        return None
+    labels = contract.get("labels")
+    return {key: text for key, text in labels.items() if isinstance(text, str)} if isinstance(labels, dict) else {}
+
+
+def _contract_in(bundle: Path) -> dict[str, Any] | None:
+    # A link, or what is mounted, may lead to a file server that does not answer, and the main loop waits here.
+    text = _text_of(bundle)
+    try:
+        contract = json.loads(text) if text.lstrip()[:1] == b"{" else None
+    except (ValueError, RecursionError):
+        return None
+    return contract if isinstance(contract, dict) else None
+
+
+def _text_of(bundle: Path) -> bytes:
     """Of a small file all of it; nothing of anything that is no file, and no waiting for it."""
     try:
         if not stat.S_ISDIR(onemount.status(bundle).st_mode):

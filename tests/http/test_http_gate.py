@@ -17,6 +17,7 @@ from http_bodies import evaluate
 from http_servers import Serve, Server, evald, events
 from service_bundles import wait_for
 
+from daemon.client import Client
 from daemon.errors import OperatorError
 from daemon.http.gate import Rate
 from daemon.http.page import page_of
@@ -26,7 +27,7 @@ ROUTES = (
     ("POST", "/evaluate"), ("POST", "/compare"), ("POST", "/"), ("POST", "/jobs"), ("GET", "/jobs"),
     ("GET", f"/jobs/{'0' * 32}"), ("GET", f"/job/{'0' * 32}"), ("GET", f"/jobs/{'0' * 32}/result"),
     ("GET", f"/jobs/{'0' * 32}/events"), ("DELETE", f"/jobs/{'0' * 32}"), ("GET", "/stats"), ("GET", "/metrics"),
-    ("POST", "/admin/cleanup-jobs"),
+    ("POST", "/admin/cleanup-jobs"), ("DELETE", "/jobs"),
 )  # fmt: skip
 
 
@@ -112,6 +113,38 @@ def test_a_caller_cancels_its_own_jobs_and_an_admin_any(serve: Serve, home: Path
         assert me.get(f"/jobs/{jobs[0]}").status_code == 404
         for wrong in ({"older_then": "1d"}, {"keep_best": -1}, [], "x"):
             assert admin.post("/admin/cleanup-jobs", json=wrong).status_code == 400, wrong
+
+
+def test_a_sweep_is_cancelled_by_its_label_by_its_sender_and_by_an_admin_whosever_it_is(
+    serve: Serve, home: Path
+) -> None:
+    mine, theirs, admins = token(home, "mine"), token(home, "theirs"), token(home, "root", "--admin")
+    server = serve("--judge", "never")
+    sweep = {"labels": {"sweep": "1"}}
+    with server.client(mine) as me, server.client(theirs) as them, server.client(admins) as admin:
+        own = {me.post("/jobs", json=evaluate(**sweep)).json()["job_id"] for _ in range(3)}
+        others = {them.post("/jobs", json=evaluate(**sweep)).json()["job_id"]}
+        me.post("/jobs", json=evaluate(labels={"sweep": "2"}))
+        for query, field in (("", "label"), ("?label=sweep", "label"), ("?label=a%3Db&dry=1", "dry")):
+            refused = me.delete(f"/jobs{query}")
+            assert refused.status_code == 422, query
+            assert field in refused.text
+        plan = me.delete("/jobs", params={"label": "sweep=1", "dry_run": "true"}).json()
+        assert ({one["job_id"] for one in plan["cancelled"]}, plan["dry_run"]) == (own, True)
+        assert all(me.get(f"/jobs/{job_id}").json()["status"] == "pending" for job_id in own | others)
+        with Client(server.url, mine) as client:
+            assert set(client.cancel_labelled("sweep=1")) == own
+            assert client.cancel_labelled("sweep=1") == []
+        told = me.get(f"/jobs/{min(own)}/result").json()
+        assert (told["verdict"], told["message"]) == ("rejected", "cancelled by mine (HTTP)")
+        assert them.get(f"/jobs/{min(others)}").json()["status"] == "pending"
+        (home / "dropped.part").write_text(json.dumps(evaluate("dropped", **sweep)), "utf-8")
+        (home / "dropped.part").rename(home / "inbox" / "dropped.json")
+        ended = admin.delete("/jobs?label=sweep%3D1").json()
+        assert ended["more"] is False
+        assert {one["name"] for one in ended["cancelled"]} == {"one.json", "dropped.json"}
+        assert others < {one["job_id"] for one in ended["cancelled"]}
+        assert len(list((home / "inbox").glob("*@*"))) == 1
 
 
 def test_where_results_are_for_submitters_others_see_no_trace_of_a_job(serve: Serve, home: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.intake.glance import priority_of
+from daemon.intake.glance import labels_of, priority_of
 from daemon.scheduler.turns import Turns
 
 
@@ -39,6 +39,20 @@ def test_whatever_is_no_priority_counts_as_none(tmp_path: Path, text: str) -> No
     file = tmp_path / "bundle.json"
     file.write_text(text)
     assert priority_of(file) == 0
+
+
+def test_labels_are_seen_as_far_as_they_are_texts(tmp_path: Path) -> None:
+    file = tmp_path / "bundle.json"
+    for text, seen in (
+        ('{"labels": {"a": "b", "größe": "\\u00e4", "number": 3}}', {"a": "b", "größe": "ä"}),
+        ('{"labels": ["a"]}', {}),
+        ("{}", {}),
+        ("[]", None),
+        (LARGE, None),
+    ):
+        file.write_text(text, "utf-8")
+        assert labels_of(file) == seen
+    assert labels_of(tmp_path / "nothing") is None
 
 
 def test_links_pipes_and_missing_files_are_not_followed_nor_waited_for(tmp_path: Path) -> None:

@@ -160,3 +160,54 @@ def test_a_bundle_that_was_dropped_again_is_taken_out_of_the_inbox_though_its_id
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert list((here.home / "inbox").iterdir()) == list((here.home / "work").iterdir()) == []
     assert {job.state for job in here.jobs().values()} == {"finished"}
+
+
+def test_a_whole_sweep_is_cancelled_by_its_label_wherever_its_jobs_are(here: Place) -> None:
+    daemon = here.start(REHEARSAL_S="60", LEASE_S="3", CLAIM_AHEAD="2")
+    sweep = {"labels": {"sweep": "größe 42"}}
+    here.drop("running", **sweep)
+    wait_for(lambda: here.state("running") == "running", "the job to run")
+    here.drop("other", labels={"sweep": "43"}, priority=9)
+    here.drop("claimed", **sweep)
+    wait_for(lambda: {here.state("other.json"), here.state("claimed.json")} == {"queued"}, "both to be claimed")
+    (here.home / "pause").touch()
+    here.drop("waiting", **sweep)
+    with_id = here.home / "inbox" / f"chosen.json@{names.make_job_id()}"
+    here.drop("chosen", **sweep)
+    (here.home / "inbox" / "chosen.json").rename(with_id)
+    (here.home / "inbox" / "packed.tar").write_bytes(b"")
+    label = ("--label", "sweep=größe 42")
+    shown = here.evald("cancel", *label, "--dry-run")
+    assert shown.stdout.endswith("would cancel 4 jobs with the label sweep=größe 42\n")
+    assert "no job yet" in shown.stdout
+    assert "packed.tar" in shown.stderr
+    assert here.state("running") == "running"
+    ran = here.evald("cancel", *label, "--json")
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert (told["left"], told["unread"], len(told["cancelled"])) == ([], ["packed.tar"], 4)
+    ended = {job.job_id: job for job in here.jobs().values() if job.state.final}
+    assert ended.keys() == set(told["cancelled"])
+    assert told["cancelled"][-1] == here.jobs()["running"].job_id  # its slot would be another's of the sweep
+    assert all((job.message or "").startswith("cancelled by") for job in ended.values())
+    assert [path.name for path in (here.home / "inbox").iterdir()] == ["packed.tar"]
+    assert here.state("other.json") == "queued"
+    (here.home / "inbox" / "packed.tar").unlink()
+    again = here.evald("cancel", *label)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout == "cancelled 0 jobs with the label sweep=größe 42\n"
+    assert here.evald("cancel", "--label", "sweep=43").returncode == 0
+    (here.home / "pause").unlink()
+    files = ("running", "claimed.json", "waiting.json", "chosen.json", "other.json")
+    wait_for(lambda: here.faults(*files) == [], "everything put away", 30)
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [(), ("--dry-run",), ("--dry-run", "one"), ("--label", "a=b", "one"), ("--label", "nonsense"), ("--label", "=b")],
+)
+def test_which_jobs_are_meant_is_said_in_one_way(here: Place, argv: tuple[str, ...]) -> None:
+    ran = here.evald("cancel", *argv)
+    assert ran.returncode == 2
+    assert "--label" in ran.stderr
