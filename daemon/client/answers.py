@@ -45,6 +45,11 @@ class Job:
     def of(cls, document: Mapping[str, Any]) -> Job:
         return cls(document["job_id"], document["status"], document.get("name"), document.get("progress"), document)
 
+    @property
+    def warnings(self) -> tuple[Mapping[str, Any], ...]:
+        """What the contract says in vain, told when it is submitted: `field`, `message`, `suggestion`."""
+        return tuple(self.document.get("warnings") or ())
+
 
 @dataclass(frozen=True)
 class Result:
@@ -127,11 +132,12 @@ def refusal_in(answer: httpx.Response) -> ClientError:
             hint = f"it sends elsewhere, to {answer.headers['location']}"
         return ClientError(f"HTTP {answer.status_code}, and no answer of evald", status=answer.status_code, hint=hint)
     if len(problems) > 1:  # the hint is about the first alone
-        message, hint = "\n".join(map(_in_a_line, problems)), None
+        message, hint = "\n".join(map(in_a_line, problems)), None
     return ClientError(message, status=answer.status_code, hint=hint, problems=problems, job_id=job_id)
 
 
-def _in_a_line(problem: Mapping[str, Any]) -> str:
+def in_a_line(problem: Mapping[str, Any]) -> str:
+    """A problem, or a warning, of a contract."""
     meant = f" (did you mean {problem['suggestion']!r}?)" if problem.get("suggestion") else ""
     place = f"{problem['field']}: " if problem.get("field") else ""
     return f"{place}{problem.get('message')}{meant}"

@@ -16,6 +16,7 @@ import re
 import ssl
 import time
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Unpack
@@ -24,7 +25,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from daemon.client import contracts
-from daemon.client.answers import ClientError, Job, Result, document_in, refusal_in, retry_after_s
+from daemon.client.answers import ClientError, Job, Result, document_in, in_a_line, refusal_in, retry_after_s
 from daemon.client.connections import Connections, proxy_variable
 from daemon.client.contracts import Contract, Fields
 
@@ -86,7 +87,8 @@ class Client:
         return self.wait(self.submit(contracts.compare(reference, candidate, **fields)).job_id, wait_s)
 
     def submit(self, contract: Mapping[str, Any], *, key: str | None = None) -> Job:
-        """Make a job of a contract; its id is durable when this returns. The same `key` is the same job.
+        """Make a job of a contract; its id is durable when this returns. The same `key` is the same job. A key of the
+        contract that was probably misspelt is a `UserWarning`.
 
         Raises `ClientError` with `problems` for a contract that is none.
         """
@@ -101,7 +103,11 @@ class Client:
             body = json.dumps(dict(contract), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ClientError(f"the contract is no JSON: {error}") from error
-        return Job.of(self._ask("POST", "/jobs", content=body, headers=headers))
+        job = Job.of(self._ask("POST", "/jobs", content=body, headers=headers))
+        for one in job.warnings:
+            if one.get("suggestion") is not None:
+                warnings.warn(f"contract: {in_a_line(one)}", stacklevel=2)
+        return job
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> Result:
         """The result of a job, when it has one. Raises `ClientError` when it has none after `timeout_s`."""

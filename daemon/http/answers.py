@@ -8,6 +8,8 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from daemon.db.records import Glance, JobRecord
+from daemon.http.refusals import ProblemAnswer
+from daemon.http.submission import Submitted
 from daemon.lifecycle import JobState
 from daemon.verdict import Comparison, Verdict
 
@@ -39,18 +41,22 @@ class Accepted(BaseModel):
     result_url: str = Field(examples=[f"/jobs/{EXAMPLE_ID}/result"])
     events_url: str = Field(examples=[f"/jobs/{EXAMPLE_ID}/events"])
     repeated: bool = Field(False, description="The idempotency key had made this job before")
+    warnings: list[ProblemAnswer] = Field(
+        default_factory=list, description="What the contract says in vain; with a `suggestion` it was probably misspelt"
+    )
 
     @classmethod
-    def of(cls, job_id: str, name: str, status: Status, *, repeated: bool) -> Accepted:
-        place = f"/jobs/{job_id}"
+    def of(cls, job: Submitted, status: Status) -> Accepted:
+        place = f"/jobs/{job.job_id}"
         return cls(
-            job_id=job_id,
-            name=name,
+            job_id=job.job_id,
+            name=job.name,
             status=status,
             status_url=place,
             result_url=f"{place}/result",
             events_url=f"{place}/events",
-            repeated=repeated,
+            repeated=job.repeated,
+            warnings=[ProblemAnswer.of(one) for one in job.warnings],
         )
 
 

@@ -24,11 +24,15 @@ _WORDS: dict[str, str] = {}  # patterns of parameters, and what to say of a valu
 
 
 class ProblemAnswer(BaseModel):
-    """One thing wrong with a request."""
+    """One thing wrong with a request, or probably not meant."""
 
     field: str = Field(description="Where: `kernel.io.args[2].role`; empty: the whole", examples=["kernel.kernel_typ"])
     message: str
     suggestion: str | None = Field(None, description="What was probably meant", examples=["kernel_type"])
+
+    @classmethod
+    def of(cls, problem: Problem) -> ProblemAnswer:
+        return cls(field=problem.field, message=problem.message, suggestion=problem.suggestion)
 
 
 class ErrorAnswer(BaseModel):
@@ -59,9 +63,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
             error=error,
             hint=hint,
             job_id=job_id,
-            problems=[
-                ProblemAnswer(field=one.field, message=one.message, suggestion=one.suggestion) for one in problems
-            ],
+            problems=[ProblemAnswer.of(one) for one in problems],
         )
         self.headers: dict[str, str] = {}
         if retry_after_s is not None:

@@ -74,4 +74,4 @@ async def submit(request: Request, desk: TheDesk, caller: TheCaller, key: Key = 
     """Takes every form of contract. The job is durable when this has answered."""
     job = await desk.take(request, caller, key)
     status = (await desk.job(job.job_id, caller)).status if job.repeated else Status.PENDING
-    return Accepted.of(job.job_id, job.name, status, repeated=job.repeated)
+    return Accepted.of(job, status)

@@ -55,6 +55,7 @@ class Submitted:
     name: str
     timeout_s: float
     repeated: bool = False
+    warnings: tuple[Problem, ...] = ()
 
 
 class Submission:
@@ -82,7 +83,8 @@ class Submission:
         job_id = (names.make_job_id() if key is None else self._keys.named(caller, key))[:-TAG_DIGITS] + caller.tag
         unnamed = f"http-{job_id[:_NAMING_DIGITS]}"
         name = parsed.request.name or unnamed
-        job = Submitted(job_id, parsed.request.name or f"{unnamed}.json", float(parsed.request.timeout))
+        called, timeout_s = parsed.request.name or f"{unnamed}.json", float(parsed.request.timeout)
+        job = Submitted(job_id, called, timeout_s, warnings=parsed.warnings)
         if key is None:
             self._put(document, name, job_id, caller)
             return job

@@ -65,6 +65,18 @@ def test_what_is_wrong_with_a_contract_is_in_the_error(judging: Server) -> None:
     )
 
 
+def test_what_was_probably_misspelt_is_a_warning_each_time_the_job_is_told(serve: Serve) -> None:
+    with Client(serve("--judge", "never").url) as client:
+        for repeated in (False, True):
+            with pytest.warns(UserWarning, match="contract: num_trails: is not a known key") as caught:
+                job = client.submit({**evaluate(), "num_trails": 3, "author": "anna"}, key="one")
+            assert [str(one.message) for one in caught if "did you mean 'num_trials'?" in str(one.message)]
+            assert {one["field"] for one in job.warnings} == {"num_trails", "author"}
+            assert job.document["repeated"] is repeated
+            assert len(caught) == 1
+        assert client.submit(evaluate()).warnings == ()
+
+
 def test_what_is_wrong_with_all_of_a_contract_is_no_field(judging: Server) -> None:
     with Client(judging.url) as client, pytest.raises(ClientError) as caught:
         client.submit({"name": ""})
