@@ -8,12 +8,13 @@ looks at, in this order:
 2. leases: of dead daemons on this host at once, of any daemon when they have run out; and those that this daemon was
    granted by a database whose answer it never heard;
 3. work/: bundles without a job are queued; those of finished jobs are put away, those of broken jobs quarantined;
-4. private copies of jobs nobody is judging are removed.
+4. broken jobs without a result, whose bundle has vanished, get one;
+5. private copies of jobs nobody is judging are removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,7 @@ class Repairs:
     requeued: int = 0
     registered: int = 0
     put_away: int = 0
+    given_up: int = 0
     copies_removed: int = 0
 
     @property
@@ -97,6 +99,7 @@ class Reconciler:
             with self._by_itself(claimed.path):
                 self._settle(claimed, repairs)
         failpoints.hit("reconcile.settled")
+        self._give_up_vanished({claimed.job_id for claimed in held}, repairs)
         self._remove_copies(repairs)
         if repairs.total:
             found = {name: count for name, count in vars(repairs).items() if count}
@@ -265,9 +268,17 @@ class Reconciler:
             self._clerk.publisher.put_away(job.job_id, job.work_name, verdict, job.message or "")
             repairs.put_away += 1
         elif job.state is JobState.BROKEN:
-            reason = job.message or "every attempt ended with its daemon's death"
-            self._clerk.publisher.give_up(job, reason)
+            self._clerk.publisher.give_up(job, _why_broken(job))
             repairs.put_away += 1
+
+    def _give_up_vanished(self, held: Collection[str], repairs: Repairs) -> None:
+        """Everybody who waits for a job waits for its result, also where somebody has taken its bundle away."""
+        for job_id in self._each(self._history.without_result()):
+            job = None if job_id in held or self._is_busy(job_id) else self._history.job(job_id)
+            if job is not None:
+                with self._by_itself(self._paths.results):
+                    self._clerk.publisher.give_up(job, _why_broken(job))
+                    repairs.given_up += 1
 
     def _register(self, claimed: Claimed, repairs: Repairs) -> None:
         """Queue a bundle; not one that somebody moved back into the inbox in the same moment."""
@@ -286,6 +297,10 @@ class Reconciler:
             with self._by_itself(folder):
                 fsio.remove_tree(folder)
                 repairs.copies_removed += 1
+
+
+def _why_broken(job: JobRecord) -> str:
+    return job.message or "every attempt ended with its daemon's death"
 
 
 def _is_gone(place: Path) -> bool:

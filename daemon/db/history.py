@@ -137,6 +137,12 @@ class History:
             with self._database.read() as connection:
                 yield from connection.execute(some).all()
 
+    def without_result(self, *, limit: int = 200) -> tuple[str, ...]:
+        """The ids of jobs that have ended and have no result document, the oldest first."""
+        statement = select(Job.id).where(Job.state == JobState.BROKEN, Job.result_json.is_(None))
+        with self._database.read() as connection:
+            return tuple(connection.scalars(statement.order_by(Job.created_at, Job.id).limit(limit)))
+
     def unfinished_ending_in(self, suffix: str, submitter_uid: int) -> int:
         """How many jobs of this submitter that have not ended have an id that ends in these hex digits."""
         theirs = (Job.state.in_(UNFINISHED), Job.submitter_uid == submitter_uid, Job.id.endswith(suffix))

@@ -360,6 +360,22 @@ def test_a_broken_job_whose_end_was_interrupted_has_one_document_wherever_it_sta
     assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
 
 
+def test_a_job_whose_leases_were_all_lost_and_whose_bundle_has_vanished_has_a_result(home: Home) -> None:
+    home.repository.max_attempts = 1
+    claimed = home.claim("vanished")
+    home.lease(claimed)
+    fsio.remove_tree(claimed.path)
+    home.repository.abandon(claimed.owner.tag)
+    assert home.history.job(claimed.job_id).state is JobState.BROKEN
+    assert home.reconcile().given_up == 1
+    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
+    told = json.loads(shown.read_text("utf-8"))
+    assert (told["verdict"], told["name"]) == ("harness_error", "vanished")
+    assert told == home.history.job(claimed.job_id).document
+    assert (home.settings.paths.results / "by-name" / "vanished" / "result.json").is_file()
+    assert home.reconcile().total == 0
+
+
 def no_room(*_: object) -> results.Staged:
     raise OSError(errno.ENOSPC, "No space left on device")
 
