@@ -6,6 +6,11 @@ files go first and their rows last, so a kill in between leaves rows that name t
 files nobody knows. A file that cannot be removed holds up nothing but the row of its own job, for the same reason. What
 waits or is being judged is not touched.
 
+Results whose job the database does not know, for it was restored from an older copy, or is another one now, may be all
+that is left of them, and may be another evald's that shows its results in the same folder: they go only where that is
+asked for, by their age, never those of a bundle that waits (they keep it from being judged twice), and only where the
+inbox belongs to this database.
+
 A withdrawn job has no files: its bundle went back to the inbox. Where it lies there under its plain name the next claim
 makes a new job of it, and nothing leads to this one any more; it goes once nothing has happened to it for as long.
 """
@@ -41,14 +46,16 @@ class Stuck:
 
 @dataclass(frozen=True)
 class Removed:
-    """What went, or would go: jobs, their cases in the database, their files; how many stay for being the best; and
-    what could not be removed, whose jobs stay as well.
+    """What went, or would go: jobs, their cases in the database, their files; how many stay for being the best; of how
+    many jobs that the database does not know there were results as old; and what could not be removed, whose jobs stay
+    as well.
     """
 
     job_ids: tuple[str, ...]
     evaluations: int
     kept_best: int
     files: tuple[str, ...]
+    forgotten: int = 0
     not_removed: tuple[Stuck, ...] = ()
 
 
@@ -56,10 +63,17 @@ NOTHING = Removed(job_ids=(), evaluations=0, kept_best=0, files=())
 
 
 def clean(
-    paths: Paths, repository: Repository, history: History, older_than: timedelta, keep_best: int, *, dry_run: bool
+    paths: Paths,
+    repository: Repository,
+    history: History,
+    older_than: timedelta,
+    keep_best: int,
+    *,
+    dry_run: bool,
+    forgotten: bool = False,
 ) -> Removed:
     """Remove what ended more than `older_than` ago, the fastest `keep_best` passed jobs of each problem on each
-    device, of each submitter, aside.
+    device, of each submitter, aside; also `forgotten` results, if they are to go.
 
     With `dry_run` only say what would go.
     """
@@ -68,15 +82,19 @@ def clean(
     withdrawn = repository.forget_withdrawn(older_than, _waiting(paths), dry_run=dry_run)
     plan = repository.cleanup(older_than, keep_best, dry_run=True)
     files = _files(paths, plan.job_ids) | dict.fromkeys(_abandoned(paths, older_than), "")
+    unknown = _forgotten(paths, history, older_than)
+    if forgotten:
+        files |= dict.fromkeys(_files(paths, unknown), "")
     if dry_run:
-        return Removed(plan.job_ids + withdrawn, plan.evaluations, plan.kept_best, tuple(map(str, files)))
+        named = tuple(map(str, files))
+        return Removed(plan.job_ids + withdrawn, plan.evaluations, plan.kept_best, named, len(unknown))
     linked = results.linked(paths, set(plan.job_ids))
     reasons = {file: reason for file in files if (reason := _remove(file)) is not None}
     done = repository.cleanup(older_than, keep_best, only=set(plan.job_ids) - {files[file] for file in reasons})
     results.mend_names(paths, lambda link, uid: _newest(paths, history, linked.get(link, link), uid))
     gone = tuple(str(file) for file in files if file not in reasons)
     stuck = tuple(Stuck(str(file), reason) for file, reason in reasons.items())
-    return Removed(done.job_ids + withdrawn, done.evaluations, done.kept_best, gone, stuck)
+    return Removed(done.job_ids + withdrawn, done.evaluations, done.kept_best, gone, len(unknown), stuck)
 
 
 def _gone(history: History) -> frozenset[str]:
@@ -107,6 +125,33 @@ def _files(paths: Paths, job_ids: Collection[str]) -> dict[Path, str]:
     found = {folder: folder.name for month in months for folder in month.iterdir() if folder.name in wanted}
     found |= {waiting.folder: waiting.job_id for waiting in results.staged(paths) if waiting.job_id in wanted}
     return found | {entry: shelves.id_in(entry.name) for entry in shelves.put_away(paths, wanted)}
+
+
+def _forgotten(paths: Paths, history: History, older_than: timedelta) -> frozenset[str]:
+    """The ids of results that were written so long ago, and at least a day, and whose job the database does not know.
+    None where the inbox belongs to another database, or it is not known to which."""
+    try:
+        if paths.database_id.read_text("utf-8", "replace").strip() != history.database_id():
+            return frozenset()
+    except OSError:
+        return frozenset()
+    before_s = (datetime.now(UTC) - max(older_than, _SHOWN)).timestamp()
+    old = {
+        folder.name
+        for month in results.months(paths)
+        for folder in month.iterdir()
+        if names.JOB_ID.fullmatch(folder.name) and _written_s(folder) < before_s
+    }
+    waiting = _waiting(paths)
+    return frozenset(old - history.whereabouts(old).keys() - waiting)
+
+
+def _written_s(result: Path) -> float:
+    """Of what is no result, or is just going: now."""
+    try:
+        return (result / results.RESULT_FILE).stat().st_mtime
+    except OSError:
+        return datetime.now(UTC).timestamp()
 
 
 def _abandoned(paths: Paths, older_than: timedelta) -> list[Path]:

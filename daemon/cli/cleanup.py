@@ -32,9 +32,14 @@ _LISTED = 20
     help="Keep the N fastest passed jobs of each problem (of each name where there is no problem) on each device, "
     "of each submitter.",
 )
+@click.option(
+    "--forgotten", is_flag=True, help="Also results as old whose job the database does not know: of a lost one, say."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @json_option
-def command(*, loaded: LoadedSettings, older_than: str, keep_best: int, dry_run: bool, as_json: bool) -> int:
+def command(
+    *, loaded: LoadedSettings, older_than: str, keep_best: int, forgotten: bool, dry_run: bool, as_json: bool
+) -> int:
     """Remove jobs that ended long ago: database rows, result files, and their bundles in archive, rejected, quarantine.
 
     What waits or is being judged is never touched. Exit code 2 when something could not be removed: its job stays, all
@@ -51,12 +56,17 @@ def command(*, loaded: LoadedSettings, older_than: str, keep_best: int, dry_run:
             removed = retention.NOTHING
         else:
             repository, history = Repository(database), History(database)
-            removed = retention.clean(loaded.settings.paths, repository, history, age, keep_best, dry_run=dry_run)
+            removed = retention.clean(
+                loaded.settings.paths, repository, history, age, keep_best, dry_run=dry_run, forgotten=forgotten
+            )
     if as_json:
         stuck = [vars(one) for one in removed.not_removed]
         screen.document({"dry_run": dry_run, **vars(removed), "not_removed": stuck})
     else:
         _show(removed, dry_run=dry_run)
+        if removed.forgotten and not forgotten:
+            what = "1 result is" if removed.forgotten == 1 else f"{removed.forgotten} results are"
+            screen.say(f"evald: {what} as old, of jobs that the database does not know; --forgotten removes them too")
         _show_stuck(removed)
     return COULD_NOT if removed.not_removed else 0
 

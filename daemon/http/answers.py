@@ -203,6 +203,7 @@ class CleanupOrder(BaseModel):
     keep_best: int = Field(
         1, ge=0, le=1_000_000, description="Fastest passed jobs of a problem on a device that stay, of each submitter"
     )
+    forgotten: bool = Field(False, description="Also results as old whose job the database does not know")
     dry_run: bool = False
 
 
@@ -220,5 +221,6 @@ class CleanupAnswer(BaseModel):
     job_ids: list[str]
     evaluations: int
     kept_best: int
+    forgotten: int = Field(description="Jobs that the database does not know and whose results are as old")
     not_removed: list[NotRemoved]
     dry_run: bool

@@ -100,7 +100,15 @@ async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> Cleanup
 
     def clean() -> retention.Removed:
         paths = desk.settings.paths
-        return retention.clean(paths, desk.repository, desk.history, age, order.keep_best, dry_run=order.dry_run)
+        return retention.clean(
+            paths,
+            desk.repository,
+            desk.history,
+            age,
+            order.keep_best,
+            dry_run=order.dry_run,
+            forgotten=order.forgotten,
+        )
 
     removed = await anyio.to_thread.run_sync(clean)
     if not order.dry_run:
@@ -110,6 +118,7 @@ async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> Cleanup
         job_ids=list(removed.job_ids),
         evaluations=removed.evaluations,
         kept_best=removed.kept_best,
+        forgotten=removed.forgotten,
         not_removed=[NotRemoved(**vars(one)) for one in removed.not_removed],
         dry_run=order.dry_run,
     )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 import silent_mount
 from cli_homes import PastHome, bundle, passed, require_open_checkout, wrong
 from conftest import Evald
+from sqlalchemy import delete
 
 from daemon import onemount, retention
 from daemon.config import Settings
 from daemon.db import repository_rows
+from daemon.db.history import History
+from daemon.db.models import Bundle, Job
 
 NOBODY = 65534
 
@@ -100,6 +104,44 @@ def test_old_jobs_go_with_their_files_and_the_rest_stays(evald: Evald, past: Pas
     for job_id in (best, fresh, waiting, busy):
         assert evald("status", job_id).code == 0
     assert evald("show", old, "--json").document()["job"] is None, "what is told is the bundle in the inbox"
+
+
+def forget(past: PastHome, *job_ids: str) -> None:
+    """As a database that was restored from an older copy."""
+    with past.database.write() as connection:
+        connection.execute(delete(Job).where(Job.id.in_(job_ids)))
+        connection.execute(delete(Bundle).where(Bundle.id.in_(job_ids)))
+    for job_id in job_ids:
+        [result] = past.settings.paths.results.glob(f"[0-9]*/{job_id}/result.json")
+        finished_at = datetime.fromisoformat(json.loads(result.read_text("utf-8"))["finished_at"])
+        os.utime(result, (0, finished_at.timestamp()))
+
+
+def test_results_of_jobs_that_the_database_does_not_know_are_told_and_go_by_their_age_where_it_is_asked_for(
+    evald: Evald, past: PastHome
+) -> None:
+    paths = past.settings.paths
+    old, waits = (past.ended(name, passed(), days_ago=60) for name in ("old", "w"))
+    fresh = past.ended("fresh", passed())
+    forget(past, old, fresh, waits)
+    (paths.archive / f"w@{waits}").rename(paths.inbox / f"w@{waits}")
+    before = everything(past)
+    assert evald("cleanup", "--forgotten", "--json").document()["forgotten"] == 0  # whose this inbox is is not known
+    paths.database_id.write_text(History(past.database).database_id(), "utf-8")
+    before.add(paths.database_id)
+
+    ran = evald("cleanup")
+    assert "1 result is as old, of jobs that the database does not know; --forgotten" in ran.err
+    told = evald("cleanup", "--forgotten", "--dry-run", "--json").document()
+    assert (told["forgotten"], {Path(file).name for file in told["files"]}) == (1, {old, f"old@{old}"})
+    assert everything(past) == before
+
+    ran = evald("cleanup", "--forgotten")
+    assert ("2 files and folders" in ran.out, ran.err) == (True, "")
+    left = {path.name for path in everything(past)}
+    assert not {old, f"old@{old}"} & left
+    assert {fresh, f"fresh@{fresh}", waits, f"w@{waits}"} <= left
+    assert not (paths.results / "by-name" / "old").is_symlink()
 
 
 def test_a_name_stays_as_long_as_a_result_of_it_does(evald: Evald, past: PastHome) -> None:
