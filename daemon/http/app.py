@@ -26,7 +26,7 @@ from daemon.http.desk import Desk
 from daemon.http.door import Door
 from daemon.http.gate import Gate
 from daemon.http.meters import Meters
-from daemon.http.methods import HeadAsGet, Methods, SlashAtTheEnd
+from daemon.http.methods import HeadAsGet, Methods, SlashAtTheEnd, WholeUrl
 from daemon.http.page import page_of
 from daemon.http.submission import Submission
 from daemon.http.tokens import Tokens
@@ -75,6 +75,7 @@ def make_app(settings: Settings, database: Database) -> FastAPI:
     app.add_middleware(Door, free=frozenset(("/health",)))
     app.add_middleware(HeadAsGet)
     app.add_middleware(SlashAtTheEnd)
+    app.add_middleware(WholeUrl)
     app.add_middleware(_Metered, meters=desk.meters)
     _describe(app, types)
     return app

@@ -21,6 +21,7 @@ from daemon.http.refusals import ErrorAnswer
 _HEAD_S = 10.0  # from its first byte, or that of the connection, to the end of a request's head
 _TLS_HANDSHAKE = b"\x16\x03"
 _BETWEEN_WORDS_S = 60.0
+_HALF_CLOSED_S = 5.0
 _KEPT_FREE = 256  # descriptors that clients leave to the rest of the process, which may judge as well
 
 
@@ -29,6 +30,7 @@ class Connection(H11Protocol):
     those beyond what the process has descriptors for."""
 
     _head: asyncio.TimerHandle | None = None
+    _gone: asyncio.TimerHandle | None = None
     _is_first = True
     _next_word_s = -math.inf  # of all connections
 
@@ -61,8 +63,19 @@ class Connection(H11Protocol):
             peer = self.client[0] if self.client else None
             log.story("a client speaks TLS to a port of plain HTTP", level=30, client=peer, instead="http://")
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Who has sent a whole request and closes that side (`nc -N`) may still read. It cannot be told from who is
+        gone, so it is for a while only: else who waits for a job would keep its place."""
+        if self._is_between_requests or self.cycle.more_body or self.cycle.response_started:
+            return False
+        self.cycle.keep_alive = False
+        self._gone = self.loop.call_later(_HALF_CLOSED_S, self.transport.close)
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_head()
+        if self._gone is not None:
+            self._gone.cancel()
         super().connection_lost(exc)
 
     @property

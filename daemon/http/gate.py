@@ -22,6 +22,7 @@ from daemon.addresses import is_loopback
 from daemon.config import Http
 from daemon.errors import OperatorError
 from daemon.http.door import turn_of
+from daemon.http.methods import WHOLE_URL
 from daemon.http.races import OverError, until
 from daemon.http.refusals import Refusal, stopping
 from daemon.http.tokens import LOCAL, Caller, Role, Tokens
@@ -191,7 +192,8 @@ def _refuse_browsers(request: Request) -> None:
         raise Refusal(403, "this address answers only to localhost", hint="make a token: evald token NAME --admin")
     if "origin" in request.headers:
         raise Refusal(403, "web pages need a token", hint="make a token: evald token NAME --admin")
-    if request.scope["http_version"] == _OF_PROXIES or any(name in request.headers for name in _FORWARDED):
+    is_of_proxies = request.scope["http_version"] == _OF_PROXIES or WHOLE_URL in request.scope
+    if is_of_proxies or any(name in request.headers for name in _FORWARDED):
         raise Refusal(403, "what a proxy passes on needs a token", hint="make a token: evald token NAME --admin")
 
 

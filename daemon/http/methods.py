@@ -1,13 +1,17 @@
-"""What no route is written for: HEAD wherever there is GET, a slash at the end, and which methods a path has when asked
-with another."""
+"""What no route is written for: HEAD wherever there is GET, a slash at the end, a whole URL in place of a path, and
+which methods a path has when asked with another."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+WHOLE_URL = "evald.whole_url"
+_ORIGIN = re.compile(r"https?://[^/]*", re.IGNORECASE)
 
 
 class Methods:
@@ -34,6 +38,21 @@ class SlashAtTheEnd:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].endswith("/"):
             scope["path"] = scope["path"].rstrip("/") or "/"
+        await self._app(scope, receive, send)
+
+
+class WholeUrl:
+    """Serves `http://HOST/jobs` as `/jobs`, as RFC 9112 (3.2.2) wants it. Only who speaks to a proxy asks so:
+    `WHOLE_URL` in the scope says that it did."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (found := _ORIGIN.match(scope["path"])):
+            scope[WHOLE_URL] = True
+            scope["path"] = scope["path"][found.end() :] or "/"
+            scope["raw_path"] = scope["raw_path"][found.end() :] or b"/"
         await self._app(scope, receive, send)
 
 

@@ -20,6 +20,7 @@ from daemon.sentences import sentence
 
 STOPPING = "this server is stopping"
 RETRY_AFTER_S = 10.0
+_PREFLIGHT = "access-control-request-method"  # a browser asks so on behalf of a page (CORS)
 _WORDS: dict[str, str] = {}  # patterns of parameters, and what to say of a value that does not match
 
 
@@ -190,6 +191,8 @@ async def _plain(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 405:  # noqa: PLR2004 - the framework names the methods of one route of several
         headers["Allow"] = ", ".join(request.app.state.methods.of(request.url.path))
         hint = f"{request.url.path} takes {headers['Allow']}"
+        if _PREFLIGHT in request.headers:
+            hint = "no web page may call evald: let the server that the page comes from do it"
     elif error.status_code == 404:  # noqa: PLR2004
         hint = "GET /docs lists every route"
     answer = _answer(Refusal(error.status_code, str(error.detail), hint=hint))

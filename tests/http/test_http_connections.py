@@ -22,9 +22,9 @@ Open = Callable[[], Coroutine[Any, Any, Streams]]
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Answers at once, whether the body has come or not; at /read when it has."""
-    while scope["path"] == "/read":
+    while scope["path"] in ("/read", "/never"):
         message = await receive()
-        if message["type"] == "http.disconnect" or not message["more_body"]:
+        if message["type"] == "http.disconnect" or (scope["path"] == "/read" and not message["more_body"]):
             break
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
@@ -124,6 +124,32 @@ def test_those_beyond_what_there_are_descriptors_for_are_refused_and_the_others_
             await answered(await connect())
 
     asyncio.run(crowd())
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "told"),
+    [
+        (GET, b"ok"),
+        (b"POST /read HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nab", b"ok"),
+        (b"POST /read HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\nab", b""),
+        (GET[:10], b""),
+        (GET.replace(b"/ ", b"/never "), b""),
+    ],
+    ids=["get", "post", "half-a-body", "half-a-head", "who-waits-for-a-job"],
+)
+def test_who_closes_its_side_has_the_answer_to_a_whole_request_that_comes_soon(
+    monkeypatch: pytest.MonkeyPatch, request_bytes: bytes, told: bytes
+) -> None:
+    monkeypatch.setattr(connections, "_HALF_CLOSED_S", 0.5)
+
+    async def half_closed() -> bytes:
+        async with serving() as connect:
+            reader, writer = await connect()
+            writer.write(request_bytes)
+            writer.write_eof()
+            return await asyncio.wait_for(reader.read(), 30)
+
+    assert asyncio.run(half_closed())[-2:] == told
 
 
 CHUNKED = b"POST /read HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"

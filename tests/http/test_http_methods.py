@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 from http_bodies import evaluate
-from http_servers import Serve, Server
+from http_servers import Serve, Server, evald
 
 from daemon.http.methods import Methods
 
@@ -36,7 +37,7 @@ def test_head_of_a_stream_does_not_wait_for_the_job(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/jobs", "GET, HEAD, POST"),
+        ("PUT", "/jobs", "DELETE, GET, HEAD, POST"),
         ("PATCH", f"/jobs/{'0' * 32}", "DELETE, GET, HEAD"),
         ("GET", "/evaluate", "POST"),
         ("OPTIONS", "/health", "GET, HEAD"),
@@ -52,6 +53,41 @@ def test_a_method_that_a_path_has_not_is_refused_with_those_that_it_has(
     assert refused.headers["allow"] == allowed
     if method != "HEAD":
         assert allowed in refused.json()["hint"]
+
+
+def test_a_whole_url_is_taken_as_its_path_and_wants_a_token(serve: Serve, home: Path) -> None:
+    mine = evald(home, "token", "mine").stdout.strip()
+    server = serve("--judge", "never")
+    head = f"Host: localhost\r\nConnection: close\r\nAuthorization: Bearer {mine}\r\n\r\n"
+    for target, status in (
+        ("http://localhost:8720/jobs?limit=1", b"200"),
+        ("HTTP://judge/jobs/", b"200"),
+        ("http://judge/health", b"503"),
+        ("http://judge", b"405"),
+        ("http://judge/http://judge/jobs", b"404"),
+        ("http:/jobs", b"404"),
+    ):
+        assert _answered(server, f"GET {target} HTTP/1.1\r\n{head}".encode()).split()[1] == status, target
+
+
+def test_a_whole_url_without_tokens_is_a_proxys(judging: Server) -> None:
+    told = _answered(judging, b"GET http://localhost/jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert told.split()[1] == b"403"
+    assert b"a proxy passes on needs a token" in told
+
+
+def test_a_browser_that_asks_for_a_page_hears_no_and_why(judging: Server) -> None:
+    asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    with judging.client() as client:
+        told = client.options("/jobs", headers=asked)
+    assert told.status_code == 405
+    assert "no web page may call evald" in told.json()["hint"]
+
+
+def test_who_closes_its_side_after_a_request_has_its_answer(judging: Server) -> None:
+    told = _answered(judging, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert b"200 OK" in told
+    assert b"healthy" in told
 
 
 def test_a_path_that_is_none_is_told_where_the_others_are(judging: Server) -> None:
@@ -116,7 +152,7 @@ def test_a_slash_at_the_end_changes_nothing(judging: Server) -> None:
         made = client.post("/jobs/", json=evaluate("with-a-slash"))
         assert made.status_code == 202
         assert client.get(f"/jobs/{made.json()['job_id']}/").status_code == 200
-        assert client.put("/jobs/").headers["allow"] == "GET, HEAD, POST"
+        assert client.put("/jobs/").headers["allow"] == "DELETE, GET, HEAD, POST"
         assert 'route="/jobs"' in client.get("/metrics").text
 
 
