@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from daemon.errors import BundleError, EvaldError, HarnessError
 
 NOT_PASSED, COULD_NOT, INTERRUPTED, NO_READER = 1, 2, 130, 141
 FAULT = 70  # EX_SOFTWARE
+_SHOWN = 200
+_LONG_WORD = re.compile(r"\S{500,}")  # longer than nearly every path
 TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
 
 
@@ -108,7 +111,7 @@ def report(error: EvaldError, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(as_document(error), indent=2))
         return COULD_NOT
-    first, *more = harmless(error.message).splitlines() or [type(error).__name__]
+    first, *more = _shortened(harmless(error.message)).splitlines() or [type(error).__name__]
     with suppress(OSError):  # it is lost where it cannot be written, and the exit code says enough
         click.echo(f"{click.style('evald:', fg='red', bold=True) if _colour() else 'evald:'} {first}", err=True)
         for line in more:
@@ -116,6 +119,11 @@ def report(error: EvaldError, *, as_json: bool) -> int:
         if hint := _hint(error):
             click.echo(f"  {harmless(hint)}", err=True)
     return COULD_NOT
+
+
+def _shortened(text: str) -> str:
+    """A word of thousands of characters that somebody has typed is told by how it begins."""
+    return _LONG_WORD.sub(lambda word: f"{word[0][:_SHOWN]}… ({len(word[0])} characters)", text)
 
 
 def report_passing(error: HarnessError | OSError, *, as_json: bool) -> int:
@@ -134,7 +142,8 @@ def as_document(error: EvaldError) -> dict[str, Any]:
 
 def _hint(error: EvaldError) -> str | None:
     """What to type, beside the command that runs."""
-    advice = error.hint or (refused.hint(error.__cause__) if isinstance(error.__cause__, OSError) else None)
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else None
+    advice = (cause and refused.limit(cause)) or error.hint or (cause and refused.hint(cause))
     return commands_to_type.here(advice) if advice else None
 
 

@@ -18,8 +18,8 @@ _HINTS = {
     errno.EROFS: "findmnt -T {place}   shows how it is mounted: read-only",
     errno.EIO: _STORAGE,
     errno.ESTALE: _STORAGE,
-    errno.EMFILE: "ulimit -n   shows how many files a process may open",
 }
+_LIMITED = (errno.EMFILE, errno.EAGAIN, errno.EFBIG)
 
 
 def explained(error: OSError) -> EvaldError:
@@ -29,6 +29,11 @@ def explained(error: OSError) -> EvaldError:
     if place is None and isinstance(error, FileNotFoundError) and _is_nowhere():
         return EvaldError("the current folder has been removed", hint="go to another, for example by typing: cd")
     return EvaldError(f"{place}: {reason}" if place else reason, hint=hint(error))
+
+
+def limit(error: OSError) -> str | None:
+    """What shows the limit of the shell that it has met: whoever was refused something may have other advice."""
+    return hint_of_room(error) if error.errno in _LIMITED else None
 
 
 def hint(error: OSError) -> str | None:

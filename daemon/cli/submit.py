@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daemon.cli import failing, interrupt, outcome, screen
+from daemon.cli import failing, interrupt, judging, outcome, screen
 from daemon.cli.commands_to_type import here
 from daemon.cli.complete import files
 from daemon.cli.failing import COULD_NOT, INTERRUPTED, as_document
@@ -68,8 +68,11 @@ def command(
         raise click.UsageError("--unchecked is for dropping without --wait", ctx=click.get_current_context())
     if wait:
         _await_home(loaded.settings.paths.inbox)
+    with judging.interrupted_by_any_end():  # nothing is dropped yet, and stdin may never end
+        places, missing = _places(loaded.settings, paths)
     with interrupt.noted(signal.SIGTERM, signal.SIGHUP) as asked:
-        dropped, faults = _drop(loaded.settings, paths, asked, check=not (wait or unchecked))
+        dropped, faults = _drop(loaded.settings, places, asked, check=not (wait or unchecked))
+    faults = [*missing, *faults]
     if asked.is_set():
         screen.say(f"evald: interrupted: {len(dropped)} of {len(paths)} were dropped, and stay in the queue")
     if not wait or not dropped or asked.is_set():
@@ -122,24 +125,34 @@ def _await_home(inbox: Path) -> None:
         time.sleep(_PAUSE_S)
 
 
-def _drop(
-    settings: Settings, paths: tuple[str, ...], asked: threading.Event, *, check: bool
-) -> tuple[list[Dropped], list[EvaldError]]:
-    """Drop what can be dropped, until `asked` to stop; one that cannot does not hold up the others."""
+def _places(settings: Settings, paths: tuple[str, ...]) -> tuple[list[tuple[str, Path]], list[EvaldError]]:
+    """Where the bundles are that there are, each with what was typed for it, and why others are none. Raises
+    `OperatorError` where there is no inbox."""
     from daemon.cli import bundles
-    from daemon.intake.submit import submit
 
     if not settings.paths.inbox.is_dir():
         from daemon.cli import store
 
         raise store.no_home(settings)
-    places, faults, dropped = [], [], []
-    warned: list[tuple[str, tuple[Problem, ...]]] = []
+    places: list[tuple[str, Path]] = []
+    faults: list[EvaldError] = []
     for path in paths:
         try:
             places.append((path, bundles.existing(path)))
         except EvaldError as error:
             faults.append(error)
+    return places, faults
+
+
+def _drop(
+    settings: Settings, places: list[tuple[str, Path]], asked: threading.Event, *, check: bool
+) -> tuple[list[Dropped], list[EvaldError]]:
+    """Drop what can be dropped, until `asked` to stop; one that cannot does not hold up the others."""
+    from daemon.intake.submit import submit
+
+    dropped: list[Dropped] = []
+    faults: list[EvaldError] = []
+    warned: list[tuple[str, tuple[Problem, ...]]] = []
     for text, place in places:
         if asked.is_set():
             break

@@ -235,11 +235,22 @@ class Client:
         return self._ask("GET", "/stats", params={"window": window})
 
     def health(self) -> dict[str, Any]:
-        """Whether bundles are being judged: `status` is healthy, draining or unhealthy."""
-        try:
-            return document_in(self._http.get("/health").text)
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
+        """Whether bundles are being judged: `status` is healthy, draining or unhealthy. A server that cannot be reached
+        is tried again for `patience_s`, as always; one that answers is not, whatever it says."""
+        tries = _Tries(self._patience_s)
+        while True:
+            try:
+                answer = self._http.get("/health")
+            except httpx.TransportError as error:
+                tries.again(self._unreachable(error))
+                continue
+            with suppress(ClientError):  # a proxy's page, which is told of below
+                if "status" in (told := document_in(answer.text)):
+                    return told
+            refusal = refusal_in(answer)
+            if answer.status_code not in _AGAIN:
+                raise refusal
+            tries.again(refusal, retry_after_s(answer))
 
     # -- the wire -----------------------------------------------------------------------------------------------
 

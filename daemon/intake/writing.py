@@ -10,7 +10,13 @@ from pathlib import Path
 from daemon.errors import NotBegun
 
 CHUNK_BYTES = 256 * 1024
-_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+_NO_ROOM = {
+    errno.ENOSPC: "is the disk full? df -h, df -i",
+    errno.EDQUOT: "is the disk full? df -h, df -i",
+    errno.EFBIG: "ulimit -f   shows how large a file may be",
+    errno.EMFILE: "ulimit -n   shows how many files a process may open",
+    errno.EAGAIN: "ulimit -u   shows how many processes and threads a user may have",
+}
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -59,5 +65,5 @@ def _failed(path: Path, error: OSError) -> NotBegun:
 
 
 def hint_of_room(error: OSError) -> str | None:
-    """Where to look, of an error for want of room."""
-    return "is the disk full? df -h, df -i" if error.errno in _NO_ROOM else None
+    """Where to look, of an error for want of room, or of something else that is limited."""
+    return _NO_ROOM.get(error.errno or 0)

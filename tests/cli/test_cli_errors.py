@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -433,6 +434,34 @@ def test_who_is_interrupted_while_dropping_says_what_was_dropped(
     assert "2 of 3 were dropped" in ran.err
     ids = [one["job_id"] for one in ran.document()["submitted"]]
     assert sorted(entry.name.rpartition("@")[2] for entry in past.settings.paths.inbox.iterdir()) == sorted(ids)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_waits_for_a_contract_on_stdin_is_ended_by_a_signal_and_leaves_nothing(
+    past: PastHome, tmp_path: Path, number: signal.Signals
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    command = [sys.executable, "-m", "daemon", "--home", str(past.settings.home), "submit", "-"]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    before = signal.signal(number, signal.SIG_DFL)  # nohup, under which the tests may run, ignores SIGHUP
+    try:
+        started = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    finally:
+        signal.signal(number, before)
+    with started as running:
+        assert running.stdin is not None
+        assert running.stderr is not None
+        running.stdin.write(b"{")
+        running.stdin.flush()
+        deadline_s = time.monotonic() + 60
+        while not any(folder.glob("*/stdin.json")) and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        running.send_signal(number)
+        assert running.wait(60) == 130
+        assert b"interrupted" in running.stderr.read()
+    assert list(folder.iterdir()) == []
+    assert list(past.settings.paths.inbox.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli_homes import PastHome, bundle
 from conftest import Evald
 
-from daemon.cli import checks, refused
+from daemon.cli import checks, failing, refused
 from daemon.cli.check import Status
 from daemon.config import Settings
+from daemon.errors import HarnessError
 
 NOBODY = 65534
 
@@ -124,8 +128,34 @@ def test_links_in_a_circle_are_shown_by_a_command(evald: Evald, tmp_path: Path) 
     assert f"namei {tmp_path}/loop" in ran.err
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.EBUSY])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.ESTALE, errno.EFBIG, errno.EBUSY])
 def test_every_refusal_says_where_to_look(number: int, tmp_path: Path) -> None:
     told = refused.explained(OSError(number, os.strerror(number), str(tmp_path)))
     assert told.message == f"{tmp_path}: {os.strerror(number)}"
     assert told.hint
+
+
+@pytest.mark.parametrize(("number", "limit"), [(errno.EMFILE, "-n"), (errno.EAGAIN, "-u"), (errno.EFBIG, "-f")])
+def test_a_limit_of_the_shell_is_told_by_the_command_that_shows_it(number: int, limit: str) -> None:
+    error = HarnessError("the sandbox could not be built", hint="evald doctor")
+    error.__cause__ = OSError(number, os.strerror(number))
+    for told in (refused.explained(OSError(number, os.strerror(number))).hint, failing.as_document(error)["hint"]):
+        assert str(told).startswith(f"ulimit {limit} ")
+
+
+def test_a_file_that_may_not_be_so_large_is_told_with_the_limit(past: PastHome, tmp_path: Path) -> None:
+    mine = bundle(tmp_path / "mine", padding="x" * 4096)
+    command = f"ulimit -f 1; exec {sys.executable} -m daemon --home {past.settings.home} submit {mine}"
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 2
+    assert "File too large" in ran.stderr
+    assert "ulimit -f" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "status", "cancel", "submit", "validate", "nosuch"])
+def test_a_word_of_thousands_of_characters_is_not_told_whole(evald: Evald, past: PastHome, command: str) -> None:
+    name = "a" * 3000
+    ran = evald(name) if command == "nosuch" else evald(command, name)
+    assert ran.code == 2
+    assert len(ran.err) < 1000
+    assert "(30" in ran.err

@@ -19,6 +19,7 @@ from daemon.client import Client, ClientError
 from daemon.client.connections import is_here
 
 JOB_ID = "0" * 32
+GONE = 0  # in place of a status: the connection ends
 
 
 class _Stub(ThreadingHTTPServer):
@@ -46,6 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {self.path}")
         self.server.tokens.add(self.headers["Authorization"])
         status = self.server.statuses.pop(0) if self.server.statuses else 200
+        if status == GONE:
+            self.close_connection = True
+            return
         job = {"job_id": JOB_ID, "status": "pending", "name": str(self.client_address[1])}
         body = json.dumps(job).encode() if status == 200 else b"<h1>Bad Gateway</h1>"
         self.send_response(status)
@@ -111,6 +115,15 @@ def test_a_proxy_whose_evald_is_being_started_again_is_waited_out(status: int) -
     with stub(status, status) as server, Client(server.url) as client:
         assert client.submit({"kernel": {}}).job_id == JOB_ID
     assert server.asked == ["POST /jobs"] * 3
+
+
+@pytest.mark.parametrize("status", [GONE, 502])
+def test_a_server_that_is_being_started_is_waited_out_by_who_asks_how_it_is(status: int) -> None:
+    with stub(status, status) as server, Client(server.url) as client:
+        assert client.health()["status"] == "pending"
+    assert server.asked == ["GET /health"] * 3
+    with stub(status) as server, Client(server.url, patience_s=0) as client, pytest.raises(ClientError):
+        client.health()
 
 
 @pytest.mark.parametrize(
