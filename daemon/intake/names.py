@@ -20,6 +20,8 @@ _WITH_JOB_ID = re.compile(r"(?P<name>.+)@(?P<job_id>[0-9a-f]{32})", re.DOTALL)
 _WITH_OWNER = re.compile(r"(?P<name>.+)@[A-Za-z0-9._-]+-[0-9a-z]+-[0-9]+-[0-9a-f]{32}", re.DOTALL)
 DRAFT_PREFIX, DRAFT_SUFFIX = ".evald-", ".tmp"  # of what `evald submit` is still writing
 _IGNORED_ENDINGS = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".uploading", "~")  # of uploads, mostly
+# Notes that explain an inbox, and what Windows leaves in a share that was looked at. No `readme`: that may be a bundle.
+_NOTES = frozenset(("readme.md", "readme.txt", "readme.rst", "desktop.ini", "thumbs.db"))
 _RSYNC_TEMPORARY = re.compile(r"\..+\.[A-Za-z0-9]{6}", re.DOTALL)
 
 
@@ -37,8 +39,9 @@ _ENDINGS = {".json": Form.JSON, ".tar": Form.TAR, ".tar.gz": Form.TAR, ".tgz": F
 
 
 def is_ignored(name: str) -> bool:
-    """True for hidden and temporary names, and for the note that explains an inbox: never a bundle."""
-    return name.startswith(".") or name == "README.md" or name.lower().endswith(_IGNORED_ENDINGS)
+    """True for hidden and temporary names, and for notes that explain an inbox: never a bundle."""
+    lower = name.lower()
+    return name.startswith(".") or name == "README" or lower in _NOTES or lower.endswith(_IGNORED_ENDINGS)
 
 
 def is_rsync_temporary(name: str) -> bool:

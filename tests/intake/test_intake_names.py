@@ -39,6 +39,12 @@ def test_a_long_name_keeps_the_ending_that_says_its_form() -> None:
     assert names.form_of(names.bundle_name(text)) is names.Form.TAR
 
 
+def test_notes_about_an_inbox_are_no_bundles() -> None:
+    notes = ("README", "README.md", "Readme.md", "readme.txt", "README.rst", "desktop.ini", "Thumbs.db")
+    assert all(names.is_ignored(name) for name in notes)
+    assert not any(names.is_ignored(name) for name in ("readme", "readme.json", "readme.md.zip", "readme.txt.tar"))
+
+
 def test_hidden_and_temporary_names_are_ignored_and_others_are_not() -> None:
     ignored = (
         ".x",
