@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from daemon import access, belonging, disks, mounts, results
 from daemon.cli import device_checks, figures, installed, refused
 from daemon.cli.check import Check, Status
+from daemon.cli.commands_to_type import of_another
 from daemon.cli.judging import owner_of
 from daemon.config import Settings
 from daemon.errors import HarnessError, OperatorError
@@ -79,7 +80,8 @@ def _home(settings: Settings) -> Check:
         elif all(Path(place).stat().st_uid == os.getuid() for place in unwritable):
             hint = f"chmod u+rwx {places}"
         else:
-            hint = f"run this as whom it belongs to: sudo -u {owner_of(paths.inbox)} evald doctor"
+            command = of_another(owner_of(paths.inbox), "doctor")
+            hint = f"run this as whom it belongs to: {command}"
         return Check("home", Status.FAIL, f"this user may not write to {', '.join(unwritable)}", hint)
     return Check("home", Status.OK, str(paths.home))
 

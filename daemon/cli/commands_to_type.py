@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
@@ -46,6 +46,28 @@ def beside(
         return f"{started} " if not which or _SAYS_WHICH.match(text, found.end()) else f"{started} {which} "
 
     return _COMMAND.sub(typed, text)
+
+
+def of_another(user: str, *command: str) -> str:
+    """What to type to run this command, or else the one that runs now, as another user about the same evald: sudo
+    hands on neither where a shell looks for programs nor the environment."""
+    typed = _TYPED.get()
+    said = {option for option in WHICH_EVALD for _ in _values(option, typed)}
+    which = _which(typed, os.environ) if command else _which((), _unless(said, os.environ))
+    words = [shlex.quote(word) if word == without_password(word) else "…" for word in command or typed]
+    return " ".join((f"sudo -u {user}", _anywhere(), *which, *words))
+
+
+def _unless(said: Collection[str], environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if f"--{name[6:].lower()}" not in said}
+
+
+def _anywhere() -> str:
+    """The program that runs, by its whole path."""
+    started = sys.argv[0]
+    if Path(started).name != _PROGRAM:
+        return f"{shlex.quote(sys.executable)} -m daemon"
+    return shlex.quote(os.path.abspath(shutil.which(started) or started))  # noqa: PTH100 - not where a link leads
 
 
 def program() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from daemon.cli import screen
+from daemon.cli import commands_to_type, screen
 
 if TYPE_CHECKING:
     from daemon.config import Settings
@@ -62,7 +62,8 @@ def warn_of_weakness(settings: Settings) -> None:
     """Say on every start that nothing holds the bundles, that nothing is judged at all, or that root is about to leave
     files which the daemon of this home could not touch."""
     if os.geteuid() == 0 and (owner := _other_owner(settings.paths.state)) is not None:
-        screen.warn(f"this home belongs to {owner}, who may not touch what root leaves in it: sudo -u {owner} evald …")
+        instead = commands_to_type.of_another(owner)
+        screen.warn(f"this home belongs to {owner}, who may not touch what root leaves in it: {instead}")
     if settings.engine == "rehearsal":
         screen.warn("engine is rehearsal: nothing is judged, every result is made up")
     if settings.isolation == "none":

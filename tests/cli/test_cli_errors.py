@@ -113,6 +113,26 @@ def test_an_empty_place_is_a_mistake(evald: Evald, option: str) -> None:
         assert f"{option} is empty" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("typed", "command", "rest"),
+    [
+        (["sweep", "--home", "my home"], (), "sweep --home 'my home'"),
+        (["--home", "h", "run"], ("doctor",), "--home h doctor"),
+        (["run", "--database", "postgresql://me:secret@db/evald"], (), "--home /srv/evald run --database …"),
+        (["doctor"], ("doctor",), "--home /srv/evald doctor"),
+    ],
+)
+def test_a_command_for_another_user_can_be_pasted_although_sudo_hands_nothing_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: list[str], command: tuple[str, ...], rest: str
+) -> None:
+    monkeypatch.setenv("EVALD_HOME", "/srv/evald")
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin" / "evald")])
+    commands_to_type.remember(typed)
+    pasted = commands_to_type.of_another("anna", *command)
+    assert pasted == f"sudo -u anna {tmp_path}/bin/evald {rest}"
+    assert commands_to_type.here(pasted) == pasted
+
+
 def test_what_is_said_beside_results_is_about_the_evald_that_was_named(evald: Evald, tmp_path: Path) -> None:
     (tmp_path / "other" / "inbox").mkdir(parents=True)
     home, named = f"--home={tmp_path / 'other'}", f"evald --home {tmp_path / 'other'}"

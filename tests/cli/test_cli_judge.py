@@ -320,7 +320,10 @@ def test_root_is_told_whose_home_it_is_about_to_write_in(process: Evald, tmp_pat
     sweep = ("sweep", "--set", "engine=rehearsal")
     assert "belongs to" not in process(*sweep).err
     os.chown(state, 12345, 12345)
-    assert "this home belongs to '#12345', who may not touch" in process(*sweep).err
+    told = process(*sweep).err
+    assert "this home belongs to '#12345', who may not touch" in told
+    assert f"sudo -u '#12345' {sys.executable} -m daemon " in told
+    assert "sweep --set engine=rehearsal\n" in told
 
 
 def test_an_interrupted_sweep_leaves_the_bundle_in_the_inbox(start: Start, tmp_path: Path) -> None:
