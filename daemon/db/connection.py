@@ -119,14 +119,15 @@ class Database:
             return False
         return True
 
-    def looked_through(self, limit_s: float) -> bool:
-        """Whether every page of a SQLite file was looked at, within `limit_s`. Raises `StorageDamaged`."""
+    def looked_through(self, limit_s: float, *, indexes: bool = False) -> bool:
+        """Whether every page of a SQLite file was looked at, within `limit_s`; with `indexes` also whether those say
+        what is in the tables. Raises `StorageDamaged`."""
         deadline_s = time.monotonic() + limit_s
         with self.read() as connection:
             driver = _sqlite_driver(connection)
             driver.set_progress_handler(lambda: time.monotonic() > deadline_s, _STEPS)
             try:
-                found = driver.execute("PRAGMA quick_check(1)").fetchone()[0]
+                found = driver.execute(f"PRAGMA {'integrity' if indexes else 'quick'}_check(1)").fetchone()[0]
             except sqlite3.OperationalError:
                 if time.monotonic() > deadline_s:  # interrupted, by us
                     return False

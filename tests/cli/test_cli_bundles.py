@@ -163,6 +163,33 @@ def test_db_upgrade_beside_daemons_wants_to_be_forced(evald: Evald, tmp_path: Pa
     assert evald("db", "current").code == 0
 
 
+def test_db_check_finds_an_index_that_lacks_what_is_in_its_table(evald: Evald, past: PastHome) -> None:
+    past.ended("old", passed())
+    past.database.close()
+    ran = evald("db", "check")
+    assert (ran.code, ran.out.endswith(" is whole\n")) == (0, True)
+    file = past.settings.paths.state / "evald.sqlite3"
+    index = ("ix_event_job_id",)
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        [row] = connection.execute("SELECT * FROM sqlite_schema WHERE name = ?", index)
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM sqlite_schema WHERE name = ?", index)
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("INSERT INTO event (at, kind) VALUES ('2026-01-01 00:00:00.000000', 'noted')")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", row)
+    ran = evald("db", "check")
+    assert ran.code == 2
+    assert f"{file} is damaged" in ran.err
+    assert "ix_event_job_id" in ran.err
+
+
+def test_db_check_says_who_looks_through_postgres(evald: Evald) -> None:
+    ran = evald("db", "check", "--database", "postgresql://me@nowhere.invalid/evald")
+    assert ran.code == 2
+    assert "pg_amcheck" in ran.err
+
+
 def test_db_upgrade_creates_and_current_tells(evald: Evald) -> None:
     assert evald("db", "upgrade").code == 0
     told = evald("db", "current", "--json").document()
