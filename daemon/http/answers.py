@@ -173,7 +173,7 @@ class CancelAnswer(BaseModel):
 class LabelledJob(BaseModel):
     """A job with a label. What was dropped into the inbox without an id has none until it is claimed."""
 
-    job_id: str | None = Field(examples=[_ID])
+    job_id: str | None = Field(examples=[EXAMPLE_ID])
     name: str
 
 
