@@ -117,7 +117,7 @@ def probe(secret):
     attempt("lockf", lambda: fcntl.lockf(shared, fcntl.LOCK_SH | fcntl.LOCK_NB))
     others = os.open(os.__file__, os.O_RDONLY)
     attempt("flock as well", lambda: fcntl.flock(others, fcntl.LOCK_EX | fcntl.LOCK_NB))
-    print("locks=" + repr(open("/proc/locks").read()))
+    print("locks=" + str(os.path.samefile("/proc/locks", "/dev/null")))
     os.close(shared)
     os.close(others)
     pages, told = ctypes.create_string_buffer(8192), ctypes.create_string_buffer(b"?")
@@ -287,7 +287,7 @@ def test_locks_succeed_and_are_none_for_files_are_the_hosts(report: dict[str, st
 
 
 def test_a_cell_cannot_keep_the_host_from_locking_files_by_reading_which_are(report: dict[str, str]) -> None:
-    assert report["locks"] == "''"
+    assert report["locks"] == "True"
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")

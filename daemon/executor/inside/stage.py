@@ -26,8 +26,8 @@ _CAPABILITIES = 64
 _TERMINALS = "/dev/pts"
 # As bubblewrap covers them; and what a process could ask the kernel to watch for it while it stands frozen.
 _PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "pressure")
-# Who reads it keeps everybody on the host from locking a file, or unlocking one: 60 readers, of the least priority, made
-# a lock take a thousand times as long.
+# Who reads it keeps everybody on the host from locking a file, or unlocking one: 60 readers, of the least priority,
+# made a lock take a thousand times as long.
 _LOCKS = "/proc/locks"
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
