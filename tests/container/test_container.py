@@ -32,8 +32,8 @@ THE_DAEMON_NEEDS = {"inotify_init", "inotify_init1"}
 # a file's handle, and filters and rules, which only take away.
 HARMLESS = {
     "adjtimex", "alarm", "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "mbind",
-    "migrate_pages", "move_pages", "msgget", "name_to_handle_at", "personality", "seccomp", "semget",
-    "set_mempolicy_home_node", "timer_create", "timerfd_create",
+    "migrate_pages", "move_pages", "msgget", "name_to_handle_at", "personality", "pidfd_open", "seccomp", "semget",
+    "set_mempolicy_home_node", "signalfd", "signalfd4", "timer_create", "timerfd_create",
 }  # fmt: skip
 WALLS_DOWN = {"seccomp=container/seccomp.json", "systempaths=unconfined", "apparmor=unconfined"}
 _SECRET = re.compile(

@@ -82,6 +82,10 @@ def probe(secret):
     attempt("perf", lambda: syscall(298, 0, 0, -1, -1, 0))
     attempt("timer_create", lambda: syscall(222, 1, 0, ctypes.byref(ctypes.c_int())))
     attempt("timerfd", lambda: syscall(283, 1, 0))
+    attempt("signalfd", lambda: syscall(289, -1, bytes(8), 8, 0))
+    attempt("pidfd", lambda: os.pidfd_open(os.getpid()))
+    attempt("child's pidfd", lambda: syscall(56, 0x1011, 0, ctypes.byref(ctypes.c_int()), 0, 0))
+    attempt("peer's pidfd", lambda: socket.socketpair()[0].getsockopt(socket.SOL_SOCKET, 77))
     attempt("alarm", lambda: syscall(37, 0))
     attempt("interval timer", lambda: syscall(38, 0, struct.pack("4q", 0, 0, 0, 0), 0))
     attempt("interval timer of its own time", lambda: syscall(38, 2, struct.pack("4q", 0, 0, 0, 0), 0))
@@ -236,6 +240,10 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "setns",
         "timer_create",
         "timerfd",
+        "signalfd",
+        "pidfd",
+        "child's pidfd",
+        "peer's pidfd",
         "alarm",
         "interval timer",
         "madvise mergeable",

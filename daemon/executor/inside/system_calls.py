@@ -23,11 +23,12 @@ _SO_FILTERING = {
     "SO_ATTACH_REUSEPORT_CBPF": 51,
     "SO_ATTACH_REUSEPORT_EBPF": 52,
 }
+_SO_PASSPIDFD, _SO_PEERPIDFD = 76, 77
 _MADV_MERGEABLE, _PR_SET_MEMORY_MERGE = 12, 67
 _MADV_COLLAPSE, _MAP_HUGETLB, _MFD_HUGETLB, _SHM_HUGETLB = 25, 0x40000, 0x4, 0o4000
 PR_SET_SECCOMP, _PR_SCHED_CORE = 22, 62
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS|NEWCGROUP|NEWUTS|NEWIPC|NEWUSER|NEWPID|NEWNET (sched.h)
-_CLONE_PARENT = 0x8000
+_CLONE_PARENT, _CLONE_PIDFD = 0x8000, 0x1000
 _OTHER_EXIT_SIGNALS = 0xFF & ~17  # bits that neither SIGCHLD nor none has
 _RLIMIT_CORE = 4
 _ITIMER_REAL = 0
@@ -66,6 +67,11 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     # signals of one's choice, later: SIGCONT would wake a process that SIGSTOP has frozen
     "timer_create": (222, 107),
     "alarm": (37, None),
+    # being told by a descriptor of a process's end: it is out of its group by then, and the group may stand frozen. As
+    # with alarms many epolls keep the kernel busy, here with the list of all processes of the host locked
+    "signalfd": (282, None),
+    "signalfd4": (289, 74),
+    "pidfd_open": (434, 434),
     # what goes on while its process stands frozen: 200,000 timers by descriptor at once stop a processor for a second
     "timerfd_create": (283, 85),
     "io_uring_setup": (425, 425),
@@ -209,7 +215,7 @@ def _idle(numbers: tuple[int, int | None], *conditions: Condition) -> Rule:
     return Rule(numbers, conditions, is_idle=True)
 
 
-_SOCKET, _SOCKETPAIR, _SETSOCKOPT = (41, 198), (53, 199), (54, 208)
+_SOCKET, _SOCKETPAIR, _SETSOCKOPT, _GETSOCKOPT = (41, 198), (53, 199), (54, 208), (55, 209)
 _SENDTO, _SENDMSG, _SENDMMSG = (44, 206), (46, 211), (307, 269)
 _CLONE, _PRCTL, _PRLIMIT64, _SETRLIMIT = (56, 220), (157, 167), (302, 261), (160, 164)
 _FCNTL, _FADVISE, _PREADV2 = (72, 25), (221, 223), (327, 286)
@@ -219,8 +225,11 @@ _SETITIMER = (38, 103)
 _LARGEST_SEGMENT = 1 << 16  # bytes: 4096 of them, which is what there may be, are soon given back
 RULES = (
     # new namespaces; a child for one's parent, with which pid 1 of a cell could be made to use up its time; a child
-    # whose end sends another signal than SIGCHLD: SIGCONT would wake a parent that was stopped
-    _refused(_CLONE, _has(0, _NEW_NAMESPACES | _CLONE_PARENT | _OTHER_EXIT_SIGNALS)),
+    # whose end sends another signal than SIGCHLD: SIGCONT would wake a parent that was stopped; descriptors of a child
+    # or of who is at the other end of a socket, as of pidfd_open
+    _refused(_CLONE, _has(0, _NEW_NAMESPACES | _CLONE_PARENT | _CLONE_PIDFD | _OTHER_EXIT_SIGNALS)),
+    _refused(_GETSOCKOPT, _is(2, _SO_PEERPIDFD)),
+    _refused(_SETSOCKOPT, _is(2, _SO_PASSPIDFD)),
     _refused(_FCNTL, _is(1, _F_SETSIG)),
     # every family but AF_UNIX: vsock and alg sockets ignore namespaces
     _refused(_SOCKET, _is_not(0, _AF_UNIX)),
