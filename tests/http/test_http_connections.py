@@ -21,7 +21,9 @@ Open = Callable[[], Coroutine[Any, Any, Streams]]
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers at once, whether the body has come or not; at /read when it has."""
+    """Answers at once, whether the body has come or not; at /read when it has, at /later after a while, /never not."""
+    if scope["path"] == "/later":
+        await asyncio.sleep(0.1)
     while scope["path"] in ("/read", "/never"):
         message = await receive()
         if message["type"] == "http.disconnect" or (scope["path"] == "/read" and not message["more_body"]):
@@ -129,8 +131,8 @@ def test_those_beyond_what_there_are_descriptors_for_are_refused_and_the_others_
 @pytest.mark.parametrize(
     ("request_bytes", "told"),
     [
-        (GET, b"ok"),
-        (b"POST /read HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nab", b"ok"),
+        (GET.replace(b"/ ", b"/later "), b"ok"),
+        (b"POST /later HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nab", b"ok"),
         (b"POST /read HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\nab", b""),
         (GET[:10], b""),
         (GET.replace(b"/ ", b"/never "), b""),

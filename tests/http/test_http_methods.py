@@ -85,9 +85,9 @@ def test_a_browser_that_asks_for_a_page_hears_no_and_why(judging: Server) -> Non
 
 
 def test_who_closes_its_side_after_a_request_has_its_answer(judging: Server) -> None:
-    told = _answered(judging, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    told = _answered(judging, b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert b"200 OK" in told
-    assert b"healthy" in told
+    assert b"cursor" in told
 
 
 def test_a_path_that_is_none_is_told_where_the_others_are(judging: Server) -> None:
