@@ -18,6 +18,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 UNFINISHED = ".*.tmp"  # what `write_atomic` leaves when it is killed
+_NO_ROOM = {
+    errno.ENOSPC: "is the disk full? df -h, df -i",
+    errno.EDQUOT: "is the disk full? df -h, df -i",
+    errno.EFBIG: "ulimit -f   shows how large a file may be",
+    errno.EMFILE: "ulimit -n   shows how many files a process may open",
+    errno.EAGAIN: "ulimit -u   shows how many processes and threads a user may have",
+}
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -200,3 +207,8 @@ def _fsync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def hint_of_room(error: OSError) -> str | None:
+    """Where to look, of an error for want of room, or of something else that is limited."""
+    return _NO_ROOM.get(error.errno or 0)

@@ -17,7 +17,7 @@ from daemon.cli.complete import words
 from daemon.cli.options import json_option
 from daemon.cli.starters import STARTERS
 from daemon.errors import OperatorError
-from daemon.intake.writing import hint_of_room
+from daemon.fsio import hint_of_room
 from daemon.paths import expanded
 
 

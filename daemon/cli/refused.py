@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from daemon.errors import EvaldError
-from daemon.intake.writing import hint_of_room
+from daemon.fsio import hint_of_room
 
 _ANOTHER = "another evald is named with --home DIR or EVALD_HOME"
 _STORAGE = "findmnt -T {place} and dmesg   tell of the disk or the file server"

@@ -21,7 +21,7 @@ from daemon.errors import NotBegun, OperatorError
 from daemon.intake import folder, names
 from daemon.intake.admission import Admission
 from daemon.intake.copying import open_regular
-from daemon.intake.writing import hint_of_room, pour
+from daemon.intake.writing import pour
 
 _UNCAPPED = Limits(file_count=2**62, bundle_bytes=2**62)
 
@@ -137,7 +137,7 @@ def _inbox_faults(inbox: Path) -> Iterator[None]:
             raise OperatorError(f"this user may not write to the inbox {inbox}", hint=hint) from error
         if isinstance(error, NotBegun):
             raise
-        hint = hint_of_room(error) or "is this the inbox of a running evald? see --home and evald config"
+        hint = fsio.hint_of_room(error) or "is this the inbox of a running evald? see --home and evald config"
         raise OperatorError(f"cannot write to the inbox {inbox}: {error.strerror or error}", hint=hint) from error
 
 

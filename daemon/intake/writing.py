@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from daemon import fsio
 from daemon.errors import NotBegun
 
 CHUNK_BYTES = 256 * 1024
-_NO_ROOM = {
-    errno.ENOSPC: "is the disk full? df -h, df -i",
-    errno.EDQUOT: "is the disk full? df -h, df -i",
-    errno.EFBIG: "ulimit -f   shows how large a file may be",
-    errno.EMFILE: "ulimit -n   shows how many files a process may open",
-    errno.EAGAIN: "ulimit -u   shows how many processes and threads a user may have",
-}
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -61,9 +54,4 @@ def _write_all(descriptor: int, chunk: bytes, path: Path) -> None:
 
 
 def _failed(path: Path, error: OSError) -> NotBegun:
-    return NotBegun(f"cannot write {path}: {error.strerror or error}", hint=hint_of_room(error))
-
-
-def hint_of_room(error: OSError) -> str | None:
-    """Where to look, of an error for want of room, or of something else that is limited."""
-    return _NO_ROOM.get(error.errno or 0)
+    return NotBegun(f"cannot write {path}: {error.strerror or error}", hint=fsio.hint_of_room(error))

@@ -479,6 +479,16 @@ def test_a_host_whose_bubblewrap_is_killed_is_not_said_to_be_unfit(
     assert type(raised.value) is kind
 
 
+def test_a_sandbox_that_a_limit_of_the_shell_forbids_is_told_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> tuple[int, int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pipe", refused)
+    with pytest.raises(HarnessError, match="could not be built") as caught:
+        supervise.start_sandboxed(_some_policy(), ["true"], keep_fds=(), timeout_s=5)
+    assert str(caught.value.hint).startswith("ulimit -n ")
+
+
 def _some_policy() -> Policy:
     limits = CellLimits(1 << 30, 10, 10, 1 << 20, 1 << 20, 100)
     return Policy(uid_base=cell_uid(52), read_only=(), environment={}, limits=limits)

@@ -15,6 +15,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from daemon import fsio
 from daemon.errors import HarnessError, Hindered
 from daemon.executor.host import scratch
 from daemon.executor.host.processes import PlainProgram, SandboxedProgram
@@ -118,7 +119,8 @@ def start_sandboxed(
             os.close(opened.pop())
         kind = Hindered if isinstance(error, Hindered) or _was_killed(process) else HarnessError
         reason = _last_complaint(process) or str(error)
-        raise kind(f"the sandbox could not be built: {reason}", hint="evald doctor") from error
+        limit = fsio.hint_of_room(error) if isinstance(error, OSError) else None
+        raise kind(f"the sandbox could not be built: {reason}", hint=limit or "evald doctor") from error
     finally:
         for fd in opened:
             os.close(fd)
