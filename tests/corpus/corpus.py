@@ -144,9 +144,17 @@ class Outcome:
 
     @property
     def may_be_chance(self) -> bool:
-        """There are problems, and all of them rest on timings alone."""
-        labels = tuple(f"label {label} is " for label in SUSPICIONS)
-        return bool(self.problems) and all(problem.startswith((*labels, "looked ")) for problem in self.problems)
+        """There are problems, and all of them rest on timings alone: of a machine that is so busy that every round is
+        of one call, a kernel passes that would have cheated in longer ones."""
+        of_timings = [*(f"label {label} is " for label in SUSPICIONS), "looked "]
+        if self._has_seen_rounds_of_one_call_only:
+            of_timings.append("verdict passed ")
+        return bool(self.problems) and all(problem.startswith(tuple(of_timings)) for problem in self.problems)
+
+    @property
+    def _has_seen_rounds_of_one_call_only(self) -> bool:
+        timings = [case.timing for case in self.evaluation.cases if case.timing is not None]
+        return bool(timings) and all(max(timing.calls) == 1 for timing in timings)
 
 
 def gain(case: CaseEvaluation) -> float | None:
