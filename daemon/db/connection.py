@@ -39,6 +39,8 @@ SILENCE_TIMEOUT_S = 10 + STATEMENT_TIMEOUT_MS / 1000  # of a server that keeps n
 _LOG_BYTES = 64 << 20
 _TRIAL = """INSERT INTO property (name, value)
     SELECT 'trial ' || n, repeat('x', 1000) FROM generate_series(1, 300) n"""
+_AGAIN_S = 0.01  # to put a database into another mode
+_PRIMARY = 0xFF  # of SQLite's codes; what stands above it says more
 _STEPS = 100_000  # of SQLite's machine, between two looks at the clock
 _LIMITS_MS = {
     "statement_timeout": STATEMENT_TIMEOUT_MS,
@@ -252,14 +254,29 @@ def _require_unicode(connection: Any, _record: object) -> None:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # no BEGIN by the driver: `_begin_sqlite` says it
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")  # KiB
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")  # what a reader made grow is given back
     sqlfunctions.install(connection)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Put a new database into that mode. Whoever finds it locked by another who does so, a daemon that starts and
+    somebody who asks for its status, is told at once, and not made to wait as elsewhere."""
+    patient_until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > patient_until:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -6,8 +6,10 @@ import os
 import signal
 import sqlite3
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -291,6 +293,28 @@ def test_a_commit_whose_answer_is_lost_is_not_done_twice(
 def test_a_database_without_tables_is_a_storage_fault_not_a_sqlalchemy_one(url: str) -> None:
     with pytest.raises((StorageRefused, StorageUnavailable)):
         History(Database(url)).counts_by_state()
+
+
+def test_who_opens_a_new_sqlite_database_while_another_writes_to_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite does not wait by itself to put it into write-ahead mode."""
+    file = tmp_path / "new.sqlite3"
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waited_s: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited_s.append(seconds)
+        other.execute("ROLLBACK")
+
+    monkeypatch.setattr(room, "time", SimpleNamespace(**{**vars(time), "sleep": sleep}))
+    database = Database(f"sqlite:///{file}")
+    with database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+    assert waited_s
+    database.close()
+    other.close()
 
 
 def test_threads_may_share_a_database(database: Database) -> None:
