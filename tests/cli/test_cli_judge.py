@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -389,16 +390,22 @@ def test_waiting_for_the_verdict_of_a_bundle_that_waits_for_a_device_tells_why(
 
 
 def test_waiting_for_a_verdict_begins_before_the_daemon_has_made_its_home(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVALD_ENGINE", "rehearsal")
-    submitted = start("submit", bundle(tmp_path / "mine"), "--wait", "--timeout", LIMIT_S)
-    assert submitted.stderr is not None
-    assert "waiting 10 s for one to start" in submitted.stderr.readline()
-    daemon = start("run")
-    out, err = submitted.communicate(timeout=LIMIT_S)
-    assert "unsupported" in out, err
-    stopped(daemon, signal.SIGINT)
+    daemons: list[subprocess.Popen[str]] = []
+
+    def sleep(seconds: float) -> None:
+        if not daemons:
+            daemons.append(start("run"))
+        time.sleep(seconds)
+
+    monkeypatch.setattr("daemon.cli.submit._HOME_S", LIMIT_S)  # ten seconds, which a busy machine takes to start one
+    monkeypatch.setattr("daemon.cli.submit.time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    ran = evald("submit", bundle(tmp_path / "mine"), "--wait", "--timeout", LIMIT_S)
+    assert f"waiting {LIMIT_S:g} s for one to start" in ran.err
+    assert "unsupported" in ran.out, ran.err
+    stopped(daemons[0], signal.SIGINT)
 
 
 def test_submit_drops_what_it_can_and_names_what_it_cannot(evald: Evald, past: PastHome, tmp_path: Path) -> None:
