@@ -23,8 +23,8 @@ import pytest
 XSTATE = Path(__file__).parent / "uml_xstate.c"
 SCRIPT = Path(__file__).parent / "uml_guest.sh"
 KERNEL = Path("/usr/bin/linux.uml")
-BOOT_LIMIT_S = 90.0
-COMMAND_LIMIT_S = 120.0
+BOOT_LIMIT_S = 200.0
+COMMAND_LIMIT_S = 300.0
 POLL_S = 0.1
 
 
@@ -183,7 +183,7 @@ class Guest:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._kernel.pid, signal.SIGKILL)
-        self._kernel.wait(20)
+        self._kernel.wait(120)
         if self._kernel.stdin is not None:
             self._kernel.stdin.close()
         self._kernel = None

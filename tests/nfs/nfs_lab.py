@@ -77,7 +77,7 @@ class Network:
         self._keeper = subprocess.Popen(["unshare", "--net", "sleep", "infinity"], stdin=subprocess.DEVNULL)
         self._place = Path(f"/proc/{self._keeper.pid}/ns/net")
         try:
-            wait_for(self._is_made, "a network namespace", 10)
+            wait_for(self._is_made, "a network namespace", 120)
             self.ip("link", "add", "cable", "type", "bridge")
             self.ip("address", "add", f"{GATEWAY}/24", "dev", "cable")
             self.ip("link", "set", "cable", "up")
@@ -96,7 +96,7 @@ class Network:
 
     def ip(self, *arguments: str) -> None:
         command = self.inside("ip", *arguments)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             raise OSError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
@@ -114,7 +114,7 @@ class Network:
 
     def close(self) -> None:
         self._keeper.kill()
-        self._keeper.wait(10)
+        self._keeper.wait(120)
 
 
 class Host(Guest):
@@ -185,7 +185,7 @@ class Lab:
             guest.kill()
         if self._relay is not None:
             self._relay.kill()
-            self._relay.wait(10)
+            self._relay.wait(120)
             assert self._relay.stdout is not None
             self._relay.stdout.close()
         self.network.close()

@@ -25,7 +25,7 @@ from daemon.lifecycle import JobState
 REPOSITORY = Path(__file__).parents[2]
 BATCH = 10
 LEASE_S = 5.0
-CHAPTER_LIMIT_S = 150.0
+CHAPTER_LIMIT_S = 400.0
 SETTINGS = f"""
 home = "/run/share/evald"
 state = "/run/local/state"

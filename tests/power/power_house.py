@@ -14,7 +14,7 @@ from uml_guest import Guest, make_disk, wait_for
 
 REPOSITORY = Path(__file__).parents[2]
 DISK_BYTES = 256 << 20
-LIMIT_S = 150.0
+LIMIT_S = 400.0
 SETTINGS = """
 home = "/run/disk/home"
 state = "/run/share/state"
