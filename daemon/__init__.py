@@ -29,6 +29,7 @@ What it does beside that
     health, notify, exposition       tells systemd and Prometheus how it is; the protocol of one, the file of the other
     listener                         who else is told what happens to jobs
     obstacles                        what keeps bundles waiting though a daemon runs
+    labelled                         ends every job that carries a label
     disks, outage                    whether there is room; storage that does not answer
     stopping                         how it is told to end
 

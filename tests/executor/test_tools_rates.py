@@ -17,6 +17,7 @@ from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, RuntimeStats, Timing
 from daemon.executor.host.devices import CPU
 from daemon.executor.programs import yardstick
+from daemon.executor.programs.confinement import Confinement
 from daemon.executor.programs.jobs import Judge
 from daemon.executor.tools import ceilings, roofline
 from daemon.executor.tools.ceilings import Ceilings
@@ -130,7 +131,7 @@ BOTH: Doc = compare(SIDE, SIDE, cases=[{"name": "one", "bind": {"N": N}}], timeo
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     settings = small_settings(tmp_path_factory.mktemp("evald"), sandbox={"uid_base": cell_uid(4)})
-    judge = Judge(settings, 0, CPU)
+    judge = Judge(settings, 0, CPU, Confinement(settings, 0, CPU))
     yield judge
     judge.close()
 

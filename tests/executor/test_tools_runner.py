@@ -19,6 +19,7 @@ from daemon.config import Deadlines, Settings
 from daemon.evaluation import CaseEvaluation
 from daemon.executor.cells.starting import Cells, Tool
 from daemon.executor.host.devices import CPU
+from daemon.executor.programs.confinement import Confinement
 from daemon.executor.programs.jobs import Judge
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
@@ -49,7 +50,7 @@ Inspect = Callable[..., CaseEvaluation]
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     home = tmp_path_factory.mktemp("evald")
     settings = small_settings(home, sandbox={"uid_base": cell_uid(3)}, deadlines=Deadlines(build_s=60, start_s=300))
-    judge = Judge(settings, 0, CPU)
+    judge = Judge(settings, 0, CPU, Confinement(settings, 0, CPU))
     yield judge
     judge.close()
 

@@ -43,8 +43,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseS
 
 OPERATIONS = (
     "POST /evaluate", "POST /compare", "POST /", "POST /jobs", "GET /jobs", "GET /jobs/{job_id}", "GET /job/{job_id}",
-    "GET /jobs/{job_id}/result", "GET /jobs/{job_id}/events", "DELETE /jobs/{job_id}", "GET /health", "GET /stats",
-    "GET /metrics", "POST /admin/cleanup-jobs",
+    "GET /jobs/{job_id}/result", "GET /jobs/{job_id}/events", "DELETE /jobs/{job_id}", "DELETE /jobs", "GET /health",
+    "GET /stats", "GET /metrics", "POST /admin/cleanup-jobs",
 )  # fmt: skip
 
 
