@@ -276,8 +276,8 @@ RULES = (
     _refused(_MMAP, _has(3, _MAP_HUGETLB)),
     _refused(_MEMFD_CREATE, _has(1, _MFD_HUGETLB)),
     _refused(_SHMGET, _has(2, _SHM_HUGETLB)),
-    # large segments of System V, which are freed as its messages are: a second for each gigabyte. CUPTI knows the
-    # call
+    # large segments of System V, which are freed as its messages are: a second for each gigabyte. The driver's library
+    # only looks for one that a profiler has made, by a size of 0
     _refused(_SHMGET, _is_not(1, 0, is_upper=True)),
     _refused(_SHMGET, _is_beyond(1, _LARGEST_SEGMENT)),
     # a filter of the cell's own, as of seccomp; the other half of its core to itself, idle
