@@ -32,7 +32,7 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -116,11 +116,24 @@ class Evald(Forked):
 
 
 class Held(Forked):
-    """The same, of one that rehearses: a job called NAME takes until a file of that name is in the folder `until`."""
+    """The same, of one that rehearses on the home EVALD_HOME: it is at every job until that one is let go."""
 
-    def __init__(self, *arguments: str, until: Path, env: Mapping[str, str], **options: Any) -> None:
+    def __init__(self, *arguments: str, env: Mapping[str, str], **options: Any) -> None:
         command = [sys.executable, "-m", _HELD, *arguments]
-        super().__init__(command, env={**env, "HELD_REHEARSALS": str(until)}, cwd=Path(__file__).parent, **options)
+        until = str(_released(Path(env["EVALD_HOME"])))
+        super().__init__(command, env={**env, "HELD_REHEARSALS": until}, cwd=Path(__file__).parent, **options)
+
+
+def let_go(home: Path, names: Iterable[str]) -> None:
+    """Whoever is held on `home` comes to the end of these jobs now, or at once when it begins them."""
+    _released(home).mkdir(exist_ok=True)
+    for name in names:
+        (_released(home) / name).touch()
+
+
+def _released(home: Path) -> Path:
+    """The folder of files called as jobs that have been let go, beside the home."""
+    return home.with_name(f"{home.name}.let-go")
 
 
 def evald(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,7 @@ class Server:
 
     def let_go(self, *names: str) -> None:
         """One that is held comes to the end of these jobs now, or at once when it begins them."""
-        _let_go(self.home).mkdir(exist_ok=True)
-        for name in names:
-            (_let_go(self.home) / name).touch()
+        evald_processes.let_go(self.home, names)
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -61,10 +58,6 @@ def evald(home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     return evald_processes.evald(*argv, env=environment)
 
 
-def _let_go(home: Path) -> Path:
-    return home.with_name(f"{home.name}.let-go")
-
-
 def started(home: Path, *options: str, is_held: bool = False, **settings: str) -> Server:
     """A server that judges nothing itself but rehearses, on a free port. With `is_held` it is at every job until that
     one is let go."""
@@ -73,8 +66,7 @@ def started(home: Path, *options: str, is_held: bool = False, **settings: str) -
     given = {**FAST, "HTTP_PORT": "0", "SANDBOX_UID_BASE": str(300_000 + 10_000 * WORKER), **settings}
     environment = {**os.environ, "EVALD_HOME": str(home), **{f"EVALD_{key}": value for key, value in given.items()}}
     with log.open("wb") as stream:
-        make = partial(Held, until=_let_go(home)) if is_held else Evald
-        process = make("serve", *options, env=environment, stdout=stream, stderr=stream)
+        process = (Held if is_held else Evald)("serve", *options, env=environment, stdout=stream, stderr=stream)
 
     def url() -> str | None:
         assert process.poll() is None, log.read_text("utf-8")

@@ -14,9 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from service_bundles import result_of, wait_for
@@ -90,21 +88,14 @@ class Place:
         """With `is_held` it is at every job until that one is let go."""
         log = self.home / f"daemon{len(self.started)}.log"
         with log.open("wb") as stream:
-            options: dict[str, Any] = {"env": self.environment(**settings), "stdout": stream, "stderr": stream}
-            make = partial(Held, until=self._let_go) if is_held else Evald
-            process = make(*command.split(), **options)
+            environment = self.environment(**settings)
+            process = (Held if is_held else Evald)(*command.split(), env=environment, stdout=stream, stderr=stream)
         self.started.append(Daemon(process, log))
         return self.started[-1]
 
-    @property
-    def _let_go(self) -> Path:
-        return self.home.with_name(f"{self.home.name}.let-go")
-
     def let_go(self, *names: str) -> None:
         """Daemons that are held come to the end of these jobs now, or at once when they begin them."""
-        self._let_go.mkdir(exist_ok=True)
-        for name in names:
-            (self._let_go / name).touch()
+        evald_processes.let_go(self.home, names)
 
     def freeze(self, daemon: Daemon) -> None:
         """Stop `daemon` between two transactions. One that is frozen inside keeps what it has locked, and nobody else
