@@ -14,7 +14,7 @@ from pathlib import Path
 from daemon.errors import HarnessError
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.cells.settings import CellSettings
-from daemon.executor.cells.zygotes import Birth, ZygoteEnded, Zygotes
+from daemon.executor.cells.zygotes import Birth, Zygote, ZygoteEnded, Zygotes
 from daemon.executor.host.forks import ForkedProgram
 from daemon.executor.host.processes import PlainProgram, Program
 from daemon.executor.host.supervise import start_plain
@@ -84,7 +84,7 @@ class Cells:
         """Have the zygote started that these are forked from, without waiting for it. Raises `HarnessError`."""
         if self.settings.isolation != "none":
             with self._zygotes.lock:
-                self._zygotes.of(self._policy(), self.settings.start_s)
+                self._zygote()
 
     def start(self, side: Side) -> Cell:
         """A cell that has been told to start; `Cell.greet` waits until it is ready."""
@@ -109,8 +109,7 @@ class Cells:
                 return self._fork(channel_fd)
 
     def _fork(self, channel_fd: int) -> ForkedProgram:
-        settings = self.settings
-        zygote = self._zygotes.of(self._policy(), settings.start_s)
+        settings, zygote = self.settings, self._zygote()
         zygote.await_ready()
         walls = self._walls(settings.limits)
         first_uid = settings.uid_base + settings.uid_step + UIDS_PER_SLOT * settings.slot
@@ -123,6 +122,9 @@ class Cells:
             report_fd=self._report_fd,
         )
         return zygote.fork(birth, channel_fd)
+
+    def _zygote(self) -> Zygote:
+        return self._zygotes.of(self._policy(), self.settings.start_s)
 
     def _start_plain(self, channel_fd: int) -> PlainProgram:
         walls = self._walls(None)
