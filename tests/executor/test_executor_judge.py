@@ -50,7 +50,7 @@ def judge(
     """A judge of its own for each test; what their cells are forked from is the same."""
     settings = small_settings(tmp_path_factory.mktemp("evald"), sandbox={"uid_base": cell_uid(5)})
     monkeypatch.setattr(confinement, "Zygotes", lambda: zygotes)
-    judge = Judge(settings, 0, CPU, confinement.Confinement(settings, 0, CPU))
+    judge = Judge(confinement.Confinement(settings, 0, CPU))
     judge._bench = replace(judge._bench, later=judge._endings.append)
     yield judge
     judge.close()

@@ -131,7 +131,7 @@ BOTH: Doc = compare(SIDE, SIDE, cases=[{"name": "one", "bind": {"N": N}}], timeo
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     settings = small_settings(tmp_path_factory.mktemp("evald"), sandbox={"uid_base": cell_uid(4)})
-    judge = Judge(settings, 0, CPU, Confinement(settings, 0, CPU))
+    judge = Judge(Confinement(settings, 0, CPU))
     yield judge
     judge.close()
 

@@ -50,7 +50,7 @@ Inspect = Callable[..., CaseEvaluation]
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     home = tmp_path_factory.mktemp("evald")
     settings = small_settings(home, sandbox={"uid_base": cell_uid(3)}, deadlines=Deadlines(build_s=60, start_s=300))
-    judge = Judge(settings, 0, CPU, Confinement(settings, 0, CPU))
+    judge = Judge(Confinement(settings, 0, CPU))
     yield judge
     judge.close()
 

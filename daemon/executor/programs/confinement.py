@@ -22,9 +22,9 @@ class Confinement:
     """Of the cells for `device`, in the device slot `slot`. Raises `OperatorError` where this host cannot confine."""
 
     def __init__(self, settings: Settings, slot: int, device: Device) -> None:
-        self._settings = settings
-        self._slot = slot
-        self._device = device
+        self.settings = settings
+        self.slot = slot
+        self.device = device
         self.groups = cgroup.find() if settings.isolation != "none" else None
         if self.groups is not None:
             self.groups.sweep(_DYING_S)  # beside whose processors nothing should be timed
@@ -39,11 +39,11 @@ class Confinement:
     def cells(self, uid_step: UidStep, *, sees_device: bool = True) -> Cells:
         """Where cells of one kind are had from. Without `sees_device` they build."""
         cell_settings = CellSettings.of(
-            self._settings,
-            self._device,
+            self.settings,
+            self.device,
             uid_step=uid_step,
-            slot=self._slot,
-            threads=1 if self._device.is_gpu and sees_device else pool_threads(self._settings),
+            slot=self.slot,
+            threads=1 if self.device.is_gpu and sees_device else pool_threads(self.settings),
             sees_device=sees_device,
         )
         return Cells(cell_settings, self.groups, self._zygotes)

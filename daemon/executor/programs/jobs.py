@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from daemon import log
-from daemon.config import Settings
 from daemon.contract import CaseSpec, ParsedContract, TimingMode
 from daemon.errors import BundleError, DeviceError, FoundSick, HarnessError
 from daemon.evaluation import CaseEvaluation, Evaluation, Failure
@@ -27,7 +26,6 @@ from daemon.executor.cells.settings import pool_threads
 from daemon.executor.cells.spares import Nursery, Preloaded, Spares
 from daemon.executor.cells.starting import Cells
 from daemon.executor.host import environment
-from daemon.executor.host.devices import Device
 from daemon.executor.programs.confinement import Confinement
 from daemon.executor.programs.proof import prove
 from daemon.executor.programs.shortening import shortened
@@ -48,14 +46,14 @@ _WHATEVER_MEMORY = (Verdict.PASSED, Verdict.TIMEOUT)
 
 
 class Judge:
-    """Judges jobs one after the other on one device slot, in cells of `confinement`."""
+    """Judges jobs one after the other on the device slot of `confinement`, in its cells."""
 
-    def __init__(self, settings: Settings, slot: int, device: Device, confinement: Confinement) -> None:
+    def __init__(self, confinement: Confinement) -> None:
         import torch
 
         torch.set_grad_enabled(False)
-        self._settings = settings
-        self._device = device
+        self._settings = settings = confinement.settings
+        self._device = device = confinement.device
         self._confinement = confinement
         if device.is_gpu:
             torch.zeros(1, device="cuda")  # a judge that cannot use its GPU ends here, with torch's reason
@@ -68,7 +66,7 @@ class Judge:
         self._endings: list[Callable[[], None]] = []
         self._unfinished: DeviceError | None = None
         self._versions = environment.toolchain()
-        lane = lane_of(slot, cores_here()) if device.is_gpu else None
+        lane = lane_of(confinement.slot, cores_here()) if device.is_gpu else None
         self._wakeful = Wakeful(lane.cells if lane is not None else None, confinement.groups)
         spare_cells = settings.sandbox.spare_cells
         self._nursery = Nursery({side: Spares(self._cells_of(side), spare_cells) for side in _SIDES})

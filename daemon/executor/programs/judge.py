@@ -50,7 +50,7 @@ def _main(argv: list[str]) -> int:
         confinement.begin()
         jobs = imported("daemon.executor.programs.jobs")
         reservation.acquire(lambda text: protocol.send(channel, {"type": "waiting", "text": text}))
-        judge = jobs.Judge(settings, int(argv[2]), device, confinement)
+        judge = jobs.Judge(confinement)
         judge.prove()
     except Exception as error:  # noqa: BLE001 - the judge's main: its parent must hear why it could not start
         told = (error.message, error.hint) if isinstance(error, EvaldError) else (str(error), None)
