@@ -159,6 +159,11 @@ def test_a_bundle_is_judged_by_whoever_may_not_look_into_the_state(served: Path)
     assert mine.paths.state == served / "mine" / "state"
 
 
+def test_a_bundle_that_is_alone_has_nobody_compile_ahead_and_no_control(tmp_path: Path) -> None:
+    alone = _settings_for(Settings(home=tmp_path, ahead=2), tmp_path / "mine")
+    assert (alone.ahead, alone.control_interval_s) == (0, 0)
+
+
 def test_whoever_may_not_submit_is_not_sent_to_look_for_room(evald: Evald, served: Path) -> None:
     made = bundle(served / "mine")
     single = served / "one.json"

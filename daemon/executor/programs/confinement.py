@@ -32,9 +32,11 @@ class Confinement:
         self._zygotes = Zygotes()
 
     def begin(self) -> None:
-        """Have the zygote of the cells that run kernels import what they need, and do not wait for it. Raises
-        `HarnessError`."""
+        """Have zygotes import what cells need, and do not wait for them: that of the cells that run kernels, and on a
+        GPU for which no builder compiles that of the cells that build. Raises `HarnessError`."""
         self.cells(UidStep.NULL).begin()
+        if self.device.is_gpu and self.settings.ahead == 0:
+            self.cells(UidStep.BUILD, sees_device=False).begin()
 
     def cells(self, uid_step: UidStep, *, sees_device: bool = True) -> Cells:
         """Where cells of one kind are had from. Without `sees_device` they build."""
