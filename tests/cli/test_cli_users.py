@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shlex
@@ -48,8 +49,10 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @contextmanager
 def somebody_else(home: Path) -> Iterator[None]:
-    """This process may not enter the state meanwhile."""
+    """This process may not enter the state meanwhile, nor perhaps the folder that Python itself lies in."""
     require_open_checkout()
+    for late in ("daemon.intake.archive", "encodings.utf_8_sig"):  # what commands import when they come to it
+        importlib.import_module(late)
     state = home / "state"
     if os.geteuid() != 0:
         state.chmod(0)
