@@ -26,6 +26,7 @@ Trusted, in the judge and the builders, from the whole of a job down to a proces
 
 The daemon's own end, trusted and without torch, about in the order in which a job meets it
     local                            the engine: jobs to judges, one judge per device slot
+    judges                           the processes of judges, as the engine starts and ends them
     roster                           which slots are idle, at work, or set aside
     trusted                          a judge or a builder, as the daemon speaks to it
     workshop                         builders, which compile ahead of the judges

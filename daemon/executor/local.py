@@ -1,10 +1,8 @@
 """The engine on this host: one judge process per slot, one job per judge.
 
-Theory of operation: judges are started by one thread that lives as long as the engine, for the parent-death signal
-belongs to the thread that started a process. A judge that fails or is cancelled is killed and replaced at the next
-job. Its cells die with it, save those that were frozen: they, their cgroups and folders are swept right after. The
-judge has its own deadlines for everything a bundle does; the engine's hard limit only catches a judge that hangs
-itself. Before a next job is leased, a judge that is due has its control timed (`controls`).
+Theory of operation: a job holds the slot it is judged on, and nothing else is done with that slot's judge meanwhile. A
+judge that fails, or whose job is cancelled, is discarded, and the next job gets a fresh one (`judges`). Before a next
+job is leased, a judge that is due has its control timed (`controls`).
 
 Beside the jobs that have a slot, a few more are taken on (`at_once`): what they need compiled is compiled meanwhile
 (`workshop`), and then they wait for a slot in the order they came.
@@ -12,15 +10,12 @@ Beside the jobs that have a slot, a few more are taken on (`at_once`): what they
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from daemon import log
 from daemon.config import Settings
@@ -29,42 +24,13 @@ from daemon.engine import DeviceState, JobSpec, Progress
 from daemon.errors import DeviceError, EvaldError, FoundSick, HarnessError, LostClaim, NoDevice, OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
-from daemon.executor.artifacts.headers import MAKE_LIMIT_S
 from daemon.executor.controls import Controls
 from daemon.executor.host.devices import Device, choose, refusal
+from daemon.executor.judges import JudgeProcess, Judges, silence_s
 from daemon.executor.roster import Roster
-from daemon.executor.trusted import TrustedProcess
 from daemon.executor.workshop import Workshop
 
-_SILENCE_LIMIT_S = 900.0
-_MARGIN_S = 60.0
 _AHEAD_PER_GPU = 2
-# What a judge says of its device, when it fails.
-_KINDS = {None: HarnessError, "before": FoundSick, "now": DeviceError}
-
-
-_Process = TypeVar("_Process", bound=TrustedProcess)
-
-
-class JudgeProcess(TrustedProcess):
-    """One judge and the channel to it."""
-
-    def __init__(self, settings: Settings, slot: int, device: Device) -> None:
-        super().__init__("daemon.executor.programs.judge", settings, slot, device, gpu=device.uuid)
-        self._silence_s = silence_s(settings)
-
-    def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
-        """Judge `job`. Raises `HarnessError`, for a sick device `DeviceError`, `FoundSick` when it was so before."""
-        self.send({"type": "evaluate", "job_id": job.job_id, "bundle_dir": str(job.bundle_dir)})
-        while True:
-            message = self.receive(self._silence_s)
-            if message["type"] == "progress":
-                on_progress(Progress(job.job_id, str(message["text"]), message.get("case")))
-            elif message["type"] == "evaluation":
-                return Evaluation.model_validate(message["evaluation"])
-            else:
-                kind = _KINDS[message.get("sick")]
-                raise kind(str(message.get("message", "the judge failed")), hint=message.get("hint"))
 
 
 @dataclass
@@ -85,14 +51,11 @@ class LocalEngine:
         self._controls = Controls(settings, self._roster.devices)
         self._ahead = _ahead(settings, self._roster.devices)
         self._backends = catalog.load(settings.backend_paths)
-        self._judges: dict[int, JudgeProcess] = {}
+        self._judges = Judges(settings, self._roster.devices, self._controls.discarded)
         self._running: dict[str, int | None] = {}  # the slot, once it has one
         self._cancelled: set[str] = set()
         self._lock = threading.Lock()
-        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge-starter")
-        self._starter.submit(int)  # its thread starts now: what waits for one that cannot start would be done later
-        self._workshop = Workshop(settings, self._ahead, self._started, slots=self.slots)
-        self._closed = False
+        self._workshop = Workshop(settings, self._ahead, self._judges.started, slots=self.slots)
 
     @property
     def slots(self) -> int:
@@ -123,7 +86,7 @@ class LocalEngine:
         self._roster.revive()
         while (slot := self._roster.take_idle(self._controls.is_due)) is not None:
             with self._held(slot) as hold:
-                if self._fit_judge(slot, hold, lambda: self._closed, with_control=True) is not None:
+                if self._fit_judge(slot, hold, lambda: self._judges.is_closed, with_control=True) is not None:
                     return
 
     @contextmanager
@@ -134,7 +97,7 @@ class LocalEngine:
         try:
             yield hold
         except BaseException as error:
-            hold.sickness = self._discard(slot) or (error if isinstance(error, DeviceError) else hold.sickness)
+            hold.sickness = self._judges.discard(slot) or (error if isinstance(error, DeviceError) else hold.sickness)
             raise
         finally:
             if hold.sickness is None:
@@ -149,23 +112,23 @@ class LocalEngine:
         cannot be started or a control failed; `hold` says whether the device is sick. Raises `HarnessError` and
         `OperatorError` where a CPU's cannot be started, and when all of it was stopped meanwhile."""
         try:
-            judge = self._judge(slot)
+            judge = self._judges.ready(slot)
         except (HarnessError, OperatorError) as error:
             if is_stopped() or not self._roster.devices[slot].is_gpu:  # what fails on a CPU fails for all slots
                 raise
-            hold.sickness = self._discard(slot) or error
+            hold.sickness = self._judges.discard(slot) or error
             return None
         if not (with_control and self._controls.is_due(slot)):
             return judge
         try:
-            self._controls.run(slot, judge, lambda: self._fresh_judge(slot))
-            return self._judge(slot)
+            self._controls.run(slot, judge, lambda: self._judges.fresh(slot))
+            return self._judges.ready(slot)
         except (HarnessError, OperatorError) as error:
             if is_stopped():
                 raise HarnessError(
-                    "the engine is closed" if self._closed else "stopped in the middle of a control"
+                    "the engine is closed" if self._judges.is_closed else "stopped in the middle of a control"
                 ) from error
-            hold.sickness = self._discard(slot) or self._controls.failed(slot, error)
+            hold.sickness = self._judges.discard(slot) or self._controls.failed(slot, error)
             return None
 
     def _set_aside(self, slot: int, error: EvaldError) -> None:
@@ -264,74 +227,23 @@ class LocalEngine:
 
     def _stopped(self, job_id: str) -> bool:
         with self._lock:
-            return self._closed or job_id in self._cancelled
-
-    def _judge(self, slot: int) -> JudgeProcess:
-        with self._lock:
-            judge = self._judges.get(slot)
-        if judge is not None and judge.program.poll() is None:
-            return judge
-        self._make_room(slot)
-        judge = self._started(lambda: JudgeProcess(self._settings, slot, self._roster.devices[slot]))
-        with self._lock:
-            self._judges[slot] = judge
-            closed = self._closed
-        if closed:
-            raise HarnessError("the engine is closed")
-        judge.await_ready()
-        return judge
-
-    def _started(self, make: Callable[[], _Process]) -> _Process:
-        """A process started by the thread that outlives it. Raises `HarnessError`, and `OSError` where it is this
-        process that has no thread or descriptor to spare: that is no fault of the device."""
-        try:
-            return self._starter.submit(make).result()
-        except RuntimeError as error:  # the starter was shut down, or no thread can be started
-            if self._closed:
-                raise HarnessError("the engine is closed") from error
-            raise OSError(errno.EAGAIN, f"nothing can be started: {error}") from error
-
-    def _fresh_judge(self, slot: int) -> JudgeProcess:
-        self._make_room(slot)
-        return self._judge(slot)
-
-    def _make_room(self, slot: int) -> None:
-        """For another judge. Raises `DeviceError` when the one there does not end."""
-        if (sickness := self._discard(slot)) is not None:
-            raise sickness
-
-    def _discard(self, slot: int) -> DeviceError | None:
-        """End the judge of `slot`, if it has one: why the slot is not fit for another one when that does not end."""
-        with self._lock:
-            judge = self._judges.pop(slot, None)
-        self._controls.discarded(slot)
-        return None if judge is None else judge.end()
+            return self._judges.is_closed or job_id in self._cancelled
 
     def cancel(self, job_id: str) -> None:
         with self._lock:
             if job_id not in self._running:
                 return
             self._cancelled.add(job_id)
-            slot = self._running[job_id]
-            if slot is not None and (judge := self._judges.get(slot)) is not None:
-                judge.strike()  # while nobody can give the slot to another job; `_held` ends it
+            if (slot := self._running[job_id]) is not None:
+                self._judges.strike(slot)  # while nobody can give the slot to another job; `_held` ends it
         self._workshop.give_up(job_id)
         self._roster.wake()
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            judges = list(self._judges.values())
+        self._judges.refuse()
         self._workshop.close()
         self._roster.wake()
-        for judge in judges:
-            judge.end()
-        self._starter.shutdown(wait=True)
-
-
-def silence_s(settings: Settings) -> float:
-    """How long a judge may say nothing: it may compile twice, and a header for that."""
-    return max(_SILENCE_LIMIT_S, 2 * settings.deadlines.build_s + MAKE_LIMIT_S + _MARGIN_S)
+        self._judges.close()
 
 
 def _ahead(settings: Settings, devices: tuple[Device, ...]) -> int:

@@ -26,7 +26,8 @@ from daemon.executor import baseline
 from daemon.executor.baseline import Baseline, Drift, Identity
 from daemon.executor.control import Decision, Figures, contract, decide, fingerprint, tolerance_on
 from daemon.executor.host.devices import CPU, Device
-from daemon.executor.local import JudgeProcess, LocalEngine
+from daemon.executor.judges import JudgeProcess
+from daemon.executor.local import LocalEngine
 from daemon.verdict import Phase, Verdict
 
 ALWAYS_S = 1e-6
@@ -361,7 +362,7 @@ def test_a_judge_that_measures_what_a_fresh_one_does_not_is_replaced_and_the_bas
     place.judge(engine)
     engine.ready()
     known, pid = place.baseline, pid_of(engine)
-    engine._controls.run(0, Slowed(engine._judges[0]), lambda: engine._fresh_judge(0))
+    engine._controls.run(0, Slowed(engine._judges[0]), lambda: engine._judges.fresh(0))
     assert pid_of(engine) != pid
     assert place.baseline == known.model_copy(update={"last_at": place.baseline.last_at})
     assert engine.devices()[0].drift is None

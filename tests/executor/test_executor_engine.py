@@ -176,10 +176,10 @@ def test_what_cannot_be_started_is_told_as_it_is(tmp_path: Path) -> None:
 
     engine = LocalEngine(small_settings(tmp_path))
     with pytest.raises(OSError, match="nothing can be started: can't start new thread"):
-        engine._started(make)
+        engine._judges.started(make)
     engine.close()
     with pytest.raises(HarnessError, match="the engine is closed"):
-        engine._started(make)
+        engine._judges.started(make)
 
 
 def test_two_engines_at_once_do_not_disturb_each_other(engine: LocalEngine, own: LocalEngine, tmp_path: Path) -> None:

@@ -24,13 +24,14 @@ from daemon.db.repository import Repository
 from daemon.engine import JobSpec
 from daemon.errors import DeviceError, FoundSick, HarnessError, NoDevice
 from daemon.evaluation import Evaluation
-from daemon.executor import catalog, local
+from daemon.executor import catalog, judges, local
 from daemon.executor.cells.spares import Preloaded
 from daemon.executor.host import devices
 from daemon.executor.host.devices import CPU, Device
 from daemon.executor.host.reservation import Reservation
 from daemon.executor.host.supervise import output_of
-from daemon.executor.local import JudgeProcess, LocalEngine
+from daemon.executor.judges import JudgeProcess
+from daemon.executor.local import LocalEngine
 from daemon.executor.programs import judge
 from daemon.executor.programs.jobs import Judge
 from daemon.executor.shared import protocol
@@ -251,7 +252,7 @@ def test_with_no_device_left_the_engine_is_not_ready_names_each_with_its_reason(
     engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engine_on(ABSENT, replace(ABSENT, index=1, name="NVIDIA A100", uuid="GPU-99999999-9"))
-    monkeypatch.setattr(local, "JudgeProcess", StubJudge)
+    monkeypatch.setattr(judges, "JudgeProcess", StubJudge)
     monkeypatch.setattr(StubJudge, "fault", "no CUDA-capable device is detected")
     with pytest.raises(HarnessError, match="no device is fit to judge") as raised:
         engine.ready()
@@ -283,7 +284,7 @@ class StubJudge:
 def sick(engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
     """An engine whose only GPU starts its judge and then reports an Xid in every job."""
     engine = engine_on(ABSENT)
-    monkeypatch.setattr(local, "JudgeProcess", StubJudge)
+    monkeypatch.setattr(judges, "JudgeProcess", StubJudge)
     monkeypatch.setattr(StubJudge, "fault", None)
     return engine
 
@@ -345,7 +346,7 @@ def test_a_gpu_whose_judge_does_not_die_is_set_aside_and_nothing_waits_for_it(
     engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     engine = engine_on(ABSENT)
-    monkeypatch.setattr(local, "JudgeProcess", StubJudge)
+    monkeypatch.setattr(judges, "JudgeProcess", StubJudge)
     monkeypatch.setattr(StubJudge, "fault", "CUDA hangs")
     monkeypatch.setattr(StubJudge, "undying", DeviceError("its judge does not end: process 7 does not die"))
     with pytest.raises(HarnessError, match=r"no device is fit to judge: .*does not end"):
@@ -363,7 +364,7 @@ def test_whatever_goes_wrong_with_a_judge_its_slot_comes_back(
     def no_descriptors(*_: object) -> None:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(local, "JudgeProcess", no_descriptors)
+    monkeypatch.setattr(judges, "JudgeProcess", no_descriptors)
     for _ in range(2):
         with pytest.raises(OSError, match="too many"):
             engine.ready()
@@ -418,7 +419,7 @@ class FirstUnfit(QuickJudge):
 def test_a_job_whose_gpu_is_sick_before_it_begins_is_judged_on_the_next_one_or_is_no_attempt(
     engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, starts: bool, reason: str
 ) -> None:
-    monkeypatch.setattr(local, "JudgeProcess", FirstUnfit)
+    monkeypatch.setattr(judges, "JudgeProcess", FirstUnfit)
     monkeypatch.setattr(FirstUnfit, "starts", starts)
     engine = engine_on(ABSENT, replace(ABSENT, index=1, uuid="GPU-99999999-9"))
     for number in range(3):
@@ -432,7 +433,7 @@ def test_what_a_job_waited_for_a_device_is_told_apart_from_what_it_took(
     engine_on: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     engine = engine_on(ABSENT)
-    monkeypatch.setattr(local, "JudgeProcess", QuickJudge)
+    monkeypatch.setattr(judges, "JudgeProcess", QuickJudge)
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(local, "time", types.SimpleNamespace(monotonic=lambda: float(next(clock))))
     found = engine.evaluate(JobSpec("j", "x", tmp_path), silent)
