@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from daemon.contract import Requirements
+from daemon.errors import LostClaim
 from daemon.evaluation import Evaluation
 
 ANY_DEVICE = Requirements()
@@ -93,3 +94,8 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Stop every judge and cell. Idempotent."""
+
+
+def given_up(job_id: str) -> LostClaim:
+    """What `evaluate` raises of a job that was cancelled, or that the engine was closed over."""
+    return LostClaim(f"job {job_id} is not to be judged any more")

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from daemon import log
 from daemon.config import Settings
 from daemon.contract import Requirements
-from daemon.engine import DeviceState, JobSpec, Progress
-from daemon.errors import DeviceError, EvaldError, FoundSick, HarnessError, LostClaim, NoDevice, OperatorError
+from daemon.engine import DeviceState, JobSpec, Progress, given_up
+from daemon.errors import DeviceError, EvaldError, FoundSick, HarnessError, NoDevice, OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
 from daemon.executor.controls import Controls
@@ -142,7 +142,7 @@ class LocalEngine:
         try:
             self._build_ahead(job, on_progress)
             if self._stopped(job.job_id):
-                raise LostClaim(f"job {job.job_id} is not to be judged any more")
+                raise given_up(job.job_id)
             return self._evaluate(job, on_progress)
         finally:
             with self._lock:
@@ -168,7 +168,7 @@ class LocalEngine:
                     return evaluation
             except (HarnessError, OperatorError) as error:
                 if self._stopped(job.job_id):
-                    raise LostClaim(f"job {job.job_id} is not to be judged any more") from error
+                    raise given_up(job.job_id) from error
                 if not isinstance(error, FoundSick):
                     raise HarnessError(error.message, hint=error.hint) from error
 
@@ -211,7 +211,7 @@ class LocalEngine:
 
         def waiting() -> None:
             if self._stopped(job.job_id):
-                raise LostClaim(f"job {job.job_id} is not to be judged any more")
+                raise given_up(job.job_id)
             on_progress(Progress(job.job_id, "waiting for a device"))
 
         try:

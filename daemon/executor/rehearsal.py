@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable
 
 from daemon.contract import Requirements
-from daemon.engine import DeviceState, JobSpec, Progress
-from daemon.errors import LostClaim
+from daemon.engine import DeviceState, JobSpec, Progress, given_up
 from daemon.evaluation import Environment, Evaluation
 from daemon.executor.host.devices import CPU, refusal
 from daemon.verdict import Phase, Verdict
@@ -64,7 +63,7 @@ class RehearsalEngine:
         cancelled = event.wait(self._pause_s) or self._closed
         self._cancelled.pop(job.job_id, None)
         if cancelled:
-            raise LostClaim(f"job {job.job_id} is not to be judged any more")
+            raise given_up(job.job_id)
         return Evaluation(
             verdict=Verdict.UNSUPPORTED,
             phase=Phase.BUILD,
