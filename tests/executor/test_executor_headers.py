@@ -21,13 +21,13 @@ from daemon.errors import HarnessError
 from daemon.executor.artifacts import headers
 from daemon.executor.artifacts.builds import jobs_for
 from daemon.executor.artifacts.headers import Headers
-from daemon.executor.backends import _compiler_wrapper as wrapper
 from daemon.executor.cells.settings import CellSettings
 from daemon.executor.cells.starting import Cells
 from daemon.executor.cells.zygotes import Zygotes
 from daemon.executor.host.devices import choose
 from daemon.executor.local import LocalEngine
 from daemon.executor.sandbox import cgroup
+from daemon.executor.shared import compiler_wrapper as wrapper
 from daemon.verdict import Verdict
 
 CXX = shutil.which("c++")

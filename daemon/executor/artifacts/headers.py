@@ -3,7 +3,7 @@
 Theory of operation: reading that header is most of what compiling an extension costs. A cell that never sees a bundle
 precompiles it, through a descriptor of a file that lies where no cell can write; then a rename puts it on the *shelf*,
 a folder that build cells see read-only. A script on the shelf, the first `c++` on their PATH, hands the header to GCC
-where a command has its very flags (`backends/_compiler_wrapper`). No shelf, an empty one, another compiler: the plain
+where a command has its very flags (`shared.compiler_wrapper`). No shelf, an empty one, another compiler: the plain
 compiler, as if none of this was there.
 
 A shelf is named by what it is made for: compiler, torch, Python, the wrapper. What the header was made from is looked
@@ -36,11 +36,12 @@ from daemon.errors import HarnessError
 from daemon.evaluation import Failure
 from daemon.executor.cells.endings import CellFailed
 from daemon.executor.cells.starting import Cells
+from daemon.executor.shared import compiler_wrapper
 from daemon.verdict import Phase, Side, Verdict
 
 HEADERS = "headers"  # the folder in the cache
-_WRAPPER = Path(__file__).parents[1] / "backends" / "_compiler_wrapper.py"
-_LEVELS = ("", "-O1", "-O2", "-O3")
+_WRAPPER = Path(compiler_wrapper.__file__)
+_LEVELS = ("", *compiler_wrapper.LEVELS)
 _WORTH = 2  # extensions compiled without
 _MIB = 1 << 20
 _HEADER_BYTES = 2048 * _MIB
@@ -186,10 +187,10 @@ class Headers:
             fsio.remove_tree(leftover)
         with fsio.new_folder(self._shelf / _name(level)) as folder:
             folder.chmod(0o755)
-            place = folder / "torch"
-            place.mkdir(mode=0o755)
-            flags, files = self._precompiled(place / "extension.h.gch", level)
-            fsio.write_new(place / "extension.h", _FORWARD.encode())
+            header = folder / compiler_wrapper.HEADER
+            header.parent.mkdir(mode=0o755)
+            flags, files = self._precompiled(header, level)
+            fsio.write_new(header.with_suffix(""), _FORWARD.encode())
             fsio.write_new(folder / "flags.json", json.dumps(flags).encode())
             fsio.write_new(folder / "files.json", json.dumps({name: _stamp(Path(name)) for name in files}).encode())
             for path in folder.rglob("*"):  # whatever our umask is

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch.utils import cpp_extension
 
-from daemon.executor.backends._compiler_wrapper import shared_flags
+from daemon.executor.shared.compiler_wrapper import HEADER, shared_flags
 from daemon.executor.source import KernelFault
 
 _RECORDER = """#!/bin/sh
@@ -73,13 +73,14 @@ def _flags(folder: Path, compiler: str, level: str, *, with_cuda: bool) -> list[
 
 def _require_valid(folder: Path, compiler: str, flags: list[str], header_fd: int) -> None:
     """The compiler must take the header for an extension as it will be: with a name, from another folder."""
-    place = folder / "check" / "torch"
-    place.mkdir(parents=True)
-    (place / "extension.h.gch").symlink_to(f"/proc/self/fd/{header_fd}")
+    place = folder / "check"
+    header = place / HEADER
+    header.parent.mkdir(parents=True)
+    header.symlink_to(f"/proc/self/fd/{header_fd}")
     source = folder / "main.cpp"
     source.write_text("#include <torch/extension.h>\n")
     strict = ["-Winvalid-pch", "-Werror=invalid-pch", "-DTORCH_EXTENSION_NAME=evald_header"]
-    _run([compiler, "-isystem", str(place.parent), *strict, *flags, "-fsyntax-only", str(source)], header_fd)
+    _run([compiler, "-isystem", str(place), *strict, *flags, "-fsyntax-only", str(source)], header_fd)
 
 
 def _run(command: list[str], header_fd: int) -> None:

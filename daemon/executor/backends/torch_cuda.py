@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from daemon.executor.backends._build_import import compiler_first, extensions_folder, import_without_gpu
-from daemon.executor.backends._compiler_wrapper import LOG_NAME
 from daemon.executor.backends.torch import from_module
+from daemon.executor.shared.compiler_wrapper import LOG_NAME
 from daemon.executor.source import Kernel, Source, import_source
 
 SPEC = {

@@ -1,6 +1,6 @@
 """Stands before the C++ compiler in a build cell and lets it use the precompiled header of <torch/extension.h>.
 
-    python -I -S _compiler_wrapper.py SHELF COMPILER ARGUMENT...
+    python -I -S compiler_wrapper.py SHELF COMPILER ARGUMENT...
 
 Theory of operation: SHELF holds one folder per set of flags, with `flags.json` and `torch/extension.h.gch`. For a
 command that compiles one C++ file with the very flags of a folder, that folder goes in front of torch's own, and GCC
@@ -9,7 +9,8 @@ The one is looked at here, and the other made an error. Whatever is not a clean 
 runs again with the arguments as they came: what a build means, and what is said of its errors, is the plain compiler's.
 Each compilation leaves a line in the log, for the result to say what was used.
 
-Runs on the standard library alone: it is started for each file.
+Runs on the standard library alone: it is started for each file. What it is to find on a shelf is said here, for those
+as well who make headers (`artifacts.headers`, `backends._torch_header`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 LOG_NAME = "evald-precompiled.log"  # in the cell's TMPDIR
+HEADER = "torch/extension.h.gch"  # in the folder of its flags
 LEVELS = ("-O1", "-O2", "-O3")  # the one flag more that a header may be made for
 _NAME = "-DTORCH_EXTENSION_NAME="
 _EXTENSION = "-DTORCH_API_INCLUDE_EXTENSION_H"
@@ -33,7 +35,6 @@ _SUFFIXES = (".cpp", ".cc", ".cxx")
 _MISLEADING = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX")
 _FIRST = re.compile(rb"(?:\s|//[^\n\\]*\n|/\*.*?\*/)*#[ \t]*include[ \t]*<torch/extension\.h>", re.DOTALL)
 _HEAD_BYTES = 1 << 16
-_HEADER = "torch/extension.h.gch"
 _STRICT = ("-Winvalid-pch", "-Werror=invalid-pch", "-Wfatal-errors")
 
 
@@ -80,7 +81,7 @@ def _folders(shelf: str) -> dict[str, list[str]]:
     for name in names:
         folder = os.path.join(shelf, name)  # noqa: PTH118
         try:
-            os.stat(os.path.join(folder, _HEADER))  # noqa: PTH116, PTH118
+            os.stat(os.path.join(folder, HEADER))  # noqa: PTH116, PTH118
             with open(os.path.join(folder, "flags.json"), encoding="utf-8") as stream:  # noqa: PTH118, PTH123
                 found[folder] = json.load(stream)
         except (OSError, ValueError):
