@@ -22,7 +22,7 @@ A daemon at work, in the order in which a bundle meets it
     db                               what happened to every job
 
 What it does beside that
-    reconcile                        repairs what a kill left half done: disk, database and results compared
+    reconcile, holders               repairs what a kill left half done; who may still be at work with it
     returns                          gives claimed bundles back to the inbox
     retention                        forgets jobs that ended long ago
     presence, fitness                tells other daemons who is here, and whether the engine can judge

@@ -17,18 +17,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from daemon import failpoints, fsio, log, onemount, results
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
-from daemon.db.records import DaemonState, JobRecord, Lease, Published, Whereabouts
+from daemon.db.records import JobRecord, Lease, Published, Whereabouts
 from daemon.db.repository import Repository
 from daemon.errors import LostClaim
+from daemon.holders import Holders
 from daemon.intake import names
-from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk
 from daemon.lifecycle import UNFINISHED, JobState
@@ -37,7 +37,6 @@ from daemon.publishing import is_its_own
 from daemon.verdict import Verdict
 
 _Entry = TypeVar("_Entry")
-_REGISTERED_WITHIN = timedelta(minutes=2)
 
 
 @dataclass
@@ -77,6 +76,7 @@ class Reconciler:
         self._spool = spool
         self._repository = repository
         self._history = history
+        self._holders = Holders(spool.owner, history)
         self._clerk = clerk
         self._is_busy = is_busy
         self._meanwhile = meanwhile
@@ -139,7 +139,7 @@ class Reconciler:
 
         for torn in self._each(results.half_staged(self._paths)):
             job = self._job(torn.job_id)
-            in_use = job is not None and job.fence == torn.fence and self._is_held_elsewhere(job)
+            in_use = job is not None and job.fence == torn.fence and self._holders.publishes_elsewhere(job)
             if not in_use and not self._is_busy(torn.job_id):
                 with self._by_itself(torn.folder):
                     results.discard(torn)
@@ -149,7 +149,7 @@ class Reconciler:
         job = self._job(waiting.job_id)
         if job is not None and job.fence == waiting.fence:
             self._replay(waiting, job, repairs)
-        elif job is None or not self._is_held_elsewhere(job):
+        elif job is None or not self._holders.publishes_elsewhere(job):
             results.discard(waiting)
             repairs.discarded += 1
 
@@ -157,20 +157,9 @@ class Reconciler:
         """The job of a folder that is named after it; what somebody else has put there stands for none."""
         return self._history.job(job_id) if names.JOB_ID.fullmatch(job_id) else None
 
-    def _is_held_elsewhere(self, job: JobRecord) -> bool:
-        """Whether a living daemon may be publishing this job right now: its staged result is then not ours to touch."""
-        held = job.state in (JobState.CLAIMED, JobState.RUNNING) and job.lease_owner is not None
-        return held and job.lease_owner != self._spool.owner.tag and self._owner_lives(str(job.lease_owner))
-
-    def _is_told_elsewhere(self, job: JobRecord) -> bool:
-        """Whether the complete result of such a job is left to a daemon that lives. Not when its lease is over: it has
-        not reached the database for so long, and soon the job would be judged again. Of two who tell it one wins."""
-        is_over = job.lease_left_s is not None and job.lease_left_s < 0
-        return not is_over and self._is_held_elsewhere(job)
-
     def _replay(self, waiting: results.Staged, job: JobRecord, repairs: Repairs) -> None:
         if job.state in (JobState.CLAIMED, JobState.RUNNING):
-            if self._is_told_elsewhere(job):
+            if self._holders.is_left_to_others(job):
                 return
             try:
                 document = waiting.document()
@@ -220,29 +209,6 @@ class Reconciler:
         self._unheard = unheard - back
         return len(back)
 
-    def _owner_lives(self, tag: str) -> bool:
-        """Whether the owner of a lease may still be at work. One that cannot be seen always may: its lease decides."""
-        return tag == self._spool.owner.tag or Owner.of(tag).may_live(self._spool.owner)
-
-    @staticmethod
-    def _is_late(claimed: Claimed) -> bool:
-        """Whether whoever claimed this has had time enough to queue it, alive or not."""
-        return datetime.now(UTC) - claimed.dropped_at > _REGISTERED_WITHIN
-
-    def _may_yet_register(self, owner: Owner) -> bool:
-        """Whether a daemon may still queue what it has claimed. No lease says so: of one that cannot be seen from here
-        it is what that daemon tells of itself, which it does before it claims anything. Queueing twice is harmless."""
-        known = [daemon for daemon in self._history.daemons() if daemon.owner == owner.tag]
-        told = any(not daemon.is_missing and daemon.state is not DaemonState.STOPPED for daemon in known)
-        if not owner.is_seen_from(self._spool.owner):
-            return told
-        # A process that is no daemon may claim too; and a pid may be another process's by now.
-        return self._owner_lives(owner.tag) and (told or not known)
-
-    def _is_left(self, claimed: Claimed) -> bool:
-        """Whether nobody but this daemon will queue it any more, or give it back."""
-        return claimed.owner == self._spool.owner or not self._may_yet_register(claimed.owner)
-
     # -- bundles ------------------------------------------------------------------------------------------------
 
     def _unsettled(self, held: Sequence[Claimed]) -> list[Claimed]:
@@ -254,14 +220,14 @@ class Reconciler:
     def _settle(self, claimed: Claimed, repairs: Repairs) -> None:
         job = self._history.job(claimed.job_id)
         # What is listed may be half a minute old on NFS: whose entry a job is can be said of one that has lain here.
-        may_tell = job is not None and (self._is_late(claimed) or self._is_left(claimed))
+        may_tell = job is not None and (self._holders.is_late(claimed) or self._holders.is_ours(claimed))
         if may_tell and self._clerk.publisher.as_its_own(claimed) is not claimed:
             repairs.registered += 1
         elif job is None:
-            if self._is_late(claimed) or self._is_left(claimed):
+            if self._holders.is_late(claimed) or self._holders.is_ours(claimed):
                 self._register(claimed, repairs)
         elif job.state is JobState.WITHDRAWN:
-            if self._is_left(claimed):  # who withdrew it is giving the bundle back, unless he died
+            if self._holders.is_ours(claimed):  # who withdrew it is giving the bundle back, unless he died
                 self._register(claimed, repairs)
         elif job.state is JobState.FINISHED:
             verdict = job.verdict or Verdict.REJECTED

@@ -14,7 +14,7 @@ import pytest
 import silent_mount
 from service_bundles import write_bundle
 
-from daemon import fsio, reconcile, result_document, results
+from daemon import fsio, holders, result_document, results
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -523,7 +523,7 @@ def test_what_a_living_process_claimed_and_never_queued_is_queued_after_a_while(
     alive = Owner(me.host, me.boot_id, os.getppid())
     claimed = home.claim("stranded", alive)
     assert home.reconcile().registered == 0
-    monkeypatch.setattr(reconcile, "_REGISTERED_WITHIN", timedelta(0))
+    monkeypatch.setattr(holders, "_REGISTERED_WITHIN", timedelta(0))
     assert home.reconcile().registered == 1
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
 
@@ -590,7 +590,7 @@ def test_a_bundle_that_a_living_daemon_is_giving_back_is_left_to_it(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long ago it was claimed: its job is withdrawn first, and then it is moved."""
-    monkeypatch.setattr(reconcile, "_REGISTERED_WITHIN", timedelta(0))
+    monkeypatch.setattr(holders, "_REGISTERED_WITHIN", timedelta(0))
     me = Owner.current()
     alive = Owner(me.host, me.boot_id, os.getppid())
     lease = home.lease(home.claim("leaving", alive), alive)

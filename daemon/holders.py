@@ -1,0 +1,58 @@
+"""Who may still be at work with a job or a bundle: asked before a repair touches what is not this daemon's own.
+
+A process of this host can be looked at. Of one elsewhere there is only what it has told the database: its leases, and
+its sign of life. In doubt it may be at work.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from daemon.db.history import History
+from daemon.db.records import DaemonState, JobRecord
+from daemon.intake.owner import Owner
+from daemon.intake.spool import Claimed
+from daemon.lifecycle import JobState
+
+_REGISTERED_WITHIN = timedelta(minutes=2)
+
+
+class Holders:
+    """Who holds what, as the daemon `here` sees it."""
+
+    def __init__(self, here: Owner, history: History) -> None:
+        self._here = here
+        self._history = history
+
+    def publishes_elsewhere(self, job: JobRecord) -> bool:
+        """Whether a living daemon may be publishing this job right now: its staged result is then not ours to touch."""
+        held = job.state in (JobState.CLAIMED, JobState.RUNNING) and job.lease_owner is not None
+        return held and job.lease_owner != self._here.tag and self._lives(str(job.lease_owner))
+
+    def is_left_to_others(self, job: JobRecord) -> bool:
+        """Whether the complete result of such a job is left to a daemon that lives. Not when its lease is over: it has
+        not reached the database for so long, and soon the job would be judged again. Of two who tell it one wins."""
+        is_over = job.lease_left_s is not None and job.lease_left_s < 0
+        return not is_over and self.publishes_elsewhere(job)
+
+    def is_ours(self, claimed: Claimed) -> bool:
+        """Whether nobody but this daemon will queue it any more, or give it back."""
+        return claimed.owner == self._here or not self._may_yet_register(claimed.owner)
+
+    def is_late(self, claimed: Claimed) -> bool:
+        """Whether whoever claimed this has had time enough to queue it, alive or not."""
+        return datetime.now(UTC) - claimed.dropped_at > _REGISTERED_WITHIN
+
+    def _lives(self, tag: str) -> bool:
+        """Whether the owner of a lease may still be at work. One that cannot be seen always may: its lease decides."""
+        return tag == self._here.tag or Owner.of(tag).may_live(self._here)
+
+    def _may_yet_register(self, owner: Owner) -> bool:
+        """Whether a daemon may still queue what it has claimed. No lease says so: of one that cannot be seen from here
+        it is what that daemon tells of itself, which it does before it claims anything. Queueing twice is harmless."""
+        known = [daemon for daemon in self._history.daemons() if daemon.owner == owner.tag]
+        told = any(not daemon.is_missing and daemon.state is not DaemonState.STOPPED for daemon in known)
+        if not owner.is_seen_from(self._here):
+            return told
+        # A process that is no daemon may claim too; and a pid may be another process's by now.
+        return self._lives(owner.tag) and (told or not known)
