@@ -19,6 +19,7 @@ Written
 
 Asked
     history                          questions about jobs
+    pages                            lists of them, filtered, a page at a time
     piles, activity                  what waits for which device; what a service did lately
     statistics, label_statistics     figures over many jobs, by what contracts say and by labels
     record_rows                      rows to records

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_, union_all
+from sqlalchemy import Row, Select, func, select, union_all
 
 from daemon.db import piles
 from daemon.db.activity import activity
@@ -27,9 +26,9 @@ from daemon.db.models import (
     Sample,
 )
 from daemon.db.models import Metric as MetricRow
+from daemon.db.pages import HEX, NEWEST_FIRST, Wanted, page
 from daemon.db.record_rows import (
     EVALUATION_FIELDS,
-    JOB_COLUMNS,
     daemon_record,
     evaluation_record,
     job_with_document,
@@ -47,24 +46,22 @@ from daemon.db.records import (
     Whereabouts,
     host_of,
 )
-from daemon.db.sqlfunctions import now, text_at
+from daemon.db.sqlfunctions import now
 from daemon.db.statistics import GroupBy, leaderboard, stats
 from daemon.db.statistics_records import Activity, Standing, StatsRow
 from daemon.errors import OperatorError
 from daemon.lifecycle import UNFINISHED, JobState
 from daemon.verdict import Verdict
 
-ID_HEX_DIGITS = 32
+IDHEX_DIGITS = 32
 AMBIGUOUS_SHOWN = 5
 _EVENTS = 1000
 _IDS_AT_ONCE = 500
-_NEWEST_FIRST = (Job.created_at.desc(), Job.id.desc())
 _DEFERRALS = (
     select(Deferral.job_id, Job.name, Deferral.owner, Deferral.reason, Deferral.at)
     .join(Job, Job.id == Deferral.job_id)
     .order_by(*piles.BY_PRIORITY, Deferral.owner)
 )
-_HEX = re.compile(r"[0-9a-f]{1,32}")
 
 
 class History:
@@ -108,9 +105,9 @@ class History:
         Raises `OperatorError` naming the candidates when several begin so.
         """
         prefix = job_id.strip().lower()
-        if not _HEX.fullmatch(prefix):
+        if not HEX.fullmatch(prefix):
             return None
-        low, high = prefix.ljust(ID_HEX_DIGITS, "0"), prefix.ljust(ID_HEX_DIGITS, "f")
+        low, high = prefix.ljust(IDHEX_DIGITS, "0"), prefix.ljust(IDHEX_DIGITS, "f")
         statement = jobs_with_document().where(Job.id.between(low, high)).order_by(Job.id).limit(AMBIGUOUS_SHOWN + 1)
         with self._database.read() as connection:
             found = connection.execute(statement).all()
@@ -154,12 +151,12 @@ class History:
         """The job registered last whose contract has this name, or whose bundle was dropped under one of the names
         `dropped_as`; with its result document."""
         last_dropped = (Bundle.dropped_at.desc(), Bundle.id.desc())
-        found = [select(Job.id).where(Job.name == storable(name)).order_by(*_NEWEST_FIRST).limit(1)]
+        found = [select(Job.id).where(Job.name == storable(name)).order_by(*NEWEST_FIRST).limit(1)]
         for dropped in dropped_as:
             of_bundles = select(Bundle.id).where(Bundle.dropped_name == storable(dropped))
             found.append(of_bundles.order_by(*last_dropped).limit(1))
         statement = jobs_with_document().where(Job.id.in_(union_all(*(select(one.subquery()) for one in found))))
-        statement = statement.order_by(*_NEWEST_FIRST).limit(1)
+        statement = statement.order_by(*NEWEST_FIRST).limit(1)
         with self._database.read() as connection:
             row = connection.execute(statement).one_or_none()
         return None if row is None else job_with_document(row)
@@ -183,24 +180,10 @@ class History:
 
         Raises `OperatorError` for a cursor that is not one of ours.
         """
-        conditions = [
-            Job.name == storable(name) if name is not None else None,
-            Job.problem == storable(problem) if problem is not None else None,
-            _verdict_is(verdict, beside=name is not None or problem is not None) if verdict is not None else None,
-            text_at(Job.labels, label[0]) == storable(label[1]) if label is not None else None,
-            Job.created_at >= since if since is not None else None,
-            Job.id.endswith(ending_in) if ending_in is not None else None,
-            Job.submitter_uid == submitter_uid if submitter_uid is not None else None,
-            tuple_(Job.created_at, Job.id) < tuple_(*_read_cursor(cursor)) if cursor is not None else None,
-        ]
-        given = [condition for condition in conditions if condition is not None]
-        if state is not None:
-            given.append(_in_states((state,) if isinstance(state, JobState) else state, given, limit + 1))
-        statement = select(*JOB_COLUMNS).join(Bundle, Bundle.id == Job.id).where(*given)
-        statement = statement.order_by(*_NEWEST_FIRST).limit(limit + 1)
+        wanted = Wanted(name, problem, verdict, label, since, ending_in, submitter_uid)
+        states = (state,) if isinstance(state, JobState) else state
         with self._database.read() as connection:
-            found = [JobRecord(**row._mapping) for row in connection.execute(statement)]
-        return JobPage(tuple(found[:limit]), _write_cursor(found[limit - 1]) if len(found) > limit else None)
+            return page(connection, wanted, states, limit, cursor)
 
     def counts_by_state(self, states: Collection[JobState] = tuple(JobState)) -> dict[JobState, int]:
         """How many jobs are in each of these states, which all are keys. Those that have ended are all counted each
@@ -300,37 +283,5 @@ class History:
         return tuple(evaluation_record(row._mapping, raw, figures) for row in found)
 
 
-def _verdict_is(verdict: Verdict, *, beside: bool) -> ColumnElement[bool]:
-    """`beside` a name or a problem: their index finds fewer, and SQLite is not to think of the one on verdicts."""
-    return func.coalesce(Job.verdict, "") == str(verdict) if beside else Job.verdict == verdict
-
-
-def _in_states(states: Sequence[JobState], given: Sequence[ColumnElement[bool]], limit: int) -> ColumnElement[bool]:
-    """For the newest `limit` jobs in these states. Of each state so many are enough, and an index has them in order; in
-    both states at once SQLite would sort all there are.
-    """
-    if len(states) < 2:  # noqa: PLR2004
-        return Job.state.in_(states)
-    newest = (
-        select(Job.id).where(Job.state == state, *given).order_by(*_NEWEST_FIRST).limit(limit) for state in states
-    )
-    return Job.id.in_(union_all(*(select(some.subquery()) for some in newest)))
-
-
 def _deferral_record(row: Row[*tuple[Any, ...]]) -> DeferralRecord:
     return DeferralRecord(**row._mapping, host=host_of(row.owner))
-
-
-def _write_cursor(last: JobRecord) -> str:
-    return f"{last.created_at.astimezone(UTC).isoformat()}/{last.job_id}"
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
-    moment, _, job_id = cursor.partition("/")
-    try:
-        created_at = datetime.fromisoformat(moment)
-    except ValueError as error:
-        raise OperatorError(f"not a cursor: {cursor!r}", hint="pass on the cursor of the page before") from error
-    if created_at.tzinfo is None or not _HEX.fullmatch(job_id):
-        raise OperatorError(f"not a cursor: {cursor!r}", hint="pass on the cursor of the page before")
-    return created_at, job_id
