@@ -7,6 +7,7 @@ result = client.compare(reference=REFERENCE, candidate=SOURCE, name="relu-clamp"
 print(result.verdict, result.runtime_ms, result.speedup)
 
     client, connections              talking to a server; the connections to it, a set for each process
+    patience                         trying again, and what to say when that does not help
     answers                          what comes back: a job, a result, a refusal
     contracts                        contracts as calls of Python
     mcp_server                       the same as tools for language models

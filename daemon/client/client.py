@@ -11,9 +11,7 @@ import functools
 import json
 import math
 import os
-import random
 import re
-import ssl
 import time
 import uuid
 import warnings
@@ -26,13 +24,12 @@ import httpx
 
 from daemon.client import contracts
 from daemon.client.answers import ClientError, Job, Result, document_in, in_a_line, refusal_in, retry_after_s
-from daemon.client.connections import Connections, proxy_variable
+from daemon.client.connections import Connections
 from daemon.client.contracts import Contract, Fields
+from daemon.client.patience import Tries, unreachable
 
 DEFAULT_URL = "http://127.0.0.1:8720"
 _AGAIN = (429, 502, 503, 504)  # 502 and 504 are said by a proxy whose evald is being started again
-_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # what OpenSSL calls an answer in plain HTTP, 3.0 and 3.5
-_PAUSE_S = (0.2, 10.0)
 _ANSWER_S = 30.0
 
 
@@ -122,7 +119,7 @@ class Client:
         A connection that breaks, or a server that is restarted, is waited out for as long as `patience_s` says.
         """
         until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        tries = _Tries(self._patience_s, until_s)
+        tries = Tries(self._patience_s, until_s)
         while time.monotonic() < until_s:
             try:
                 for event, data in self._stream(job_id, until_s):
@@ -135,13 +132,13 @@ class Client:
                     tries.again(ClientError("the server ended the stream", job_id=job_id))
             except httpx.TransportError as error:
                 if time.monotonic() < until_s:
-                    tries.again(self._unreachable(error))
+                    tries.again(unreachable(self.url, error))
             except ClientError as error:
                 if (result := self._without_stream(job_id, error, tries)) is not None:
                     yield "result", result
                     return
 
-    def _without_stream(self, job_id: str, refusal: ClientError, tries: _Tries) -> dict[str, Any] | None:
+    def _without_stream(self, job_id: str, refusal: ClientError, tries: Tries) -> dict[str, Any] | None:
         """The result document, if it is there, asked for by a request that does not wait: more callers may wait than
         the server lets wait, for longer than the patience with a server that does not answer. Else waits a while."""
         if refusal.status not in _AGAIN:
@@ -237,12 +234,12 @@ class Client:
     def health(self) -> dict[str, Any]:
         """Whether bundles are being judged: `status` is healthy, draining or unhealthy. A server that cannot be reached
         is tried again for `patience_s`, as always; one that answers is not, whatever it says."""
-        tries = _Tries(self._patience_s)
+        tries = Tries(self._patience_s)
         while True:
             try:
                 answer = self._http.get("/health")
             except httpx.TransportError as error:
-                tries.again(self._unreachable(error))
+                tries.again(unreachable(self.url, error))
                 continue
             with suppress(ClientError):  # a proxy's page, which is told of below
                 if "status" in (told := document_in(answer.text)):
@@ -255,12 +252,12 @@ class Client:
     # -- the wire -----------------------------------------------------------------------------------------------
 
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        tries = _Tries(self._patience_s)
+        tries = Tries(self._patience_s)
         while True:
             try:
                 answer = self._http.request(method, path, **request)
             except httpx.TransportError as error:
-                tries.again(self._unreachable(error))
+                tries.again(unreachable(self.url, error))
                 continue
             if answer.is_success:
                 return document_in(answer.text)
@@ -269,54 +266,6 @@ class Client:
                 refusal.tries = tries.count
                 raise refusal
             tries.again(refusal, retry_after_s(answer))
-
-    def _unreachable(self, error: httpx.TransportError) -> ClientError:
-        text = f"cannot reach {self.url}: {error or type(error).__name__}"
-        refused = _refused_by_tls(error)
-        if isinstance(refused, ssl.SSLCertVerificationError):  # no patience heals these two
-            raise ClientError(text, hint="SSL_CERT_FILE names a file with the certificates to trust") from error
-        if refused is not None and refused.reason in _NO_TLS:
-            raise ClientError(text, hint=f"it speaks no TLS: try http://{urlsplit(self.url).netloc}") from error
-        if (variable := proxy_variable(self.url)) is not None:
-            host = urlsplit(self.url).hostname
-            return ClientError(
-                text, hint=f"it was asked for through the proxy in {variable}; NO_PROXY={host} goes past it"
-            )
-        return ClientError(text, hint="is it running? type: evald serve   (or set EVALD_URL)")
-
-
-def _refused_by_tls(error: BaseException | None) -> ssl.SSLError | None:
-    """What TLS itself says, however the client wraps it."""
-    while error is not None and not isinstance(error, ssl.SSLError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-class _Tries:
-    """Pauses between tries, ever longer, until patience is over, and never beyond `until_s` (monotonic)."""
-
-    def __init__(self, patience_s: float, until_s: float = math.inf) -> None:
-        self._patience_s = patience_s
-        self._until_s = until_s
-        self.count = 0
-        self.worked()
-
-    def worked(self) -> None:
-        self._pause_s = _PAUSE_S[0]
-        self.heard()
-
-    def heard(self) -> None:
-        """The server answers, but not with what was asked for: patience begins anew, pauses stay as long."""
-        self._give_up_s = time.monotonic() + self._patience_s
-
-    def again(self, error: ClientError, wanted_s: float | None = None) -> None:
-        """Wait a while, or raise `error`."""
-        self.count += 1
-        pause_s = (wanted_s or self._pause_s) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        if time.monotonic() + pause_s > self._give_up_s:
-            raise error
-        time.sleep(max(min(pause_s, self._until_s - time.monotonic()), 0))
-        self._pause_s = min(self._pause_s * 2, _PAUSE_S[1], max(self._patience_s / 2, _PAUSE_S[0]))
 
 
 def _url(given: str) -> str:
