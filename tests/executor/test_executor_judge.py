@@ -21,7 +21,8 @@ import daemon.executor.programs.jobs
 from daemon.contract import TimingMode
 from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, Failure
-from daemon.executor.cases.case import CaseJudge
+from daemon.executor.artifacts.bundle import Request
+from daemon.executor.cases.bench import Bench
 from daemon.executor.cases.hookup import Hookup
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.cells.endings import CellFailed
@@ -117,16 +118,16 @@ def test_cases_after_the_time_of_a_bundle_is_over_are_not_begun_and_say_so(
 def test_a_kernel_whose_process_ends_when_it_is_captured_is_timed_by_its_calls(
     judged: Callable[[Doc], CaseEvaluation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = CaseJudge._rules
+    usual = Bench.rules
 
-    def as_on_a_gpu(case: CaseJudge) -> MeasureRules:
-        return replace(usual(case), graph=case._request.timing.mode is not TimingMode.STREAM)
+    def as_on_a_gpu(bench: Bench, request: Request) -> MeasureRules:
+        return replace(usual(bench, request), graph=request.timing.mode is not TimingMode.STREAM)
 
     def end(*_: object, phase: Phase, **__: object) -> NoReturn:
         message = "the process was killed by SIGABRT before it had answered"
         raise CellFailed(Verdict.RUNTIME_ERROR, Failure(phase=phase, side=Side.CANDIDATE, message=message))
 
-    monkeypatch.setattr(CaseJudge, "_rules", as_on_a_gpu)
+    monkeypatch.setattr(Bench, "rules", as_on_a_gpu)
     monkeypatch.setattr(rounds, "capture", end)
     case = judged(RIGHT)
     assert (case.verdict, case.timing and case.timing.mode) == (Verdict.PASSED, "stream")

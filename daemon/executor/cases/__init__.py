@@ -8,5 +8,6 @@ trials                           untimed calls, whose answers are compared
 verify, tolerances, findings     right or wrong, how far off it may be, and what a finished round shows
 numerics, assessment             how exact and how repeatable answers are; what is told about that
 inspection, tool_runner          one case under the tools, first the checks, then the counters; running a tool, in cells
+blame                            whose fault an end was
 fullness                         who holds the memory when there is none
 """

@@ -7,16 +7,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from daemon.config import Settings
+from daemon.contract import TimingMode
 from daemon.executor.artifacts.builds import Builds
+from daemon.executor.artifacts.bundle import Request
 from daemon.executor.catalog import BackendSpec
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.cells.spares import CellSource
 from daemon.executor.host.devices import Device
 from daemon.executor.timing.conditions import Conditions
 from daemon.executor.timing.cores import Lane
+from daemon.executor.timing.sizing import MeasureRules
 from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
 from daemon.verdict import Side
+
+_SHARE_OF_DEVICE = 12  # for each side, and as much again for what the judge compares it with
 
 
 @dataclass(frozen=True)
@@ -46,3 +51,23 @@ class Bench:
     def tensor_bytes(self) -> int:
         """The most the tensors of one kernel may take here: what the settings say, on a GPU at least a third of it."""
         return max(self.settings.limits.tensor_bytes, self.device.memory_bytes // 3)
+
+    def rules(self, request: Request) -> MeasureRules:
+        """What the contract asks of the measurement; where it asks nothing, what the settings say."""
+        defaults, wanted = self.settings.timing, request.timing
+        return MeasureRules(
+            max_s=wanted.max_s or defaults.max_s,
+            target_rse=wanted.target_rse or defaults.target_rse,
+            min_rounds=defaults.min_rounds,
+            min_calls=request.num_trials,
+            max_calls=defaults.max_calls,
+            arena_bytes=self._arena_bytes(),
+            graph=self.device.is_gpu and wanted.mode is not TimingMode.STREAM,
+            in_pairs=self.device.is_gpu,
+        )
+
+    def _arena_bytes(self) -> int:
+        defaults = self.settings.timing
+        if not self.device.is_gpu:
+            return defaults.arena_bytes
+        return min(defaults.gpu_arena_bytes, self.device.memory_bytes // _SHARE_OF_DEVICE)

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from daemon.contract import CaseSpec, CompareRequest, TimingMode
+from daemon.contract import CaseSpec, CompareRequest
 from daemon.evaluation import CaseEvaluation, CheckReport, Failure, Numerics, Timing
 from daemon.executor.artifacts.bundle import Request
 from daemon.executor.cases import numerics
 from daemon.executor.cases.assessment import assess
 from daemon.executor.cases.bench import Bench
+from daemon.executor.cases.blame import own_stderr, verdict_on
 from daemon.executor.cases.findings import Errors, Inspector
 from daemon.executor.cases.fullness import blamed, consequence, device_full, host_full, short_of_memory
 from daemon.executor.cases.hookup import Hookup
@@ -24,25 +25,22 @@ from daemon.executor.cases.preparation import Preparation
 from daemon.executor.cases.tolerances import tolerances_of
 from daemon.executor.cases.tool_runner import CallSample
 from daemon.executor.cases.trials import Trials
-from daemon.executor.cells.conversation import Cell
-from daemon.executor.cells.endings import CellFailed, before_the_crash
+from daemon.executor.cells.endings import CellFailed
 from daemon.executor.cells.patience import own_deadline
 from daemon.executor.content.drawing import Drawer
 from daemon.executor.content.inputs import Secret
 from daemon.executor.content.memory import DeviceFull
 from daemon.executor.content.wiring import CannotWire
 from daemon.executor.timing import strangers
-from daemon.executor.timing.comparison import compare_speed
+from daemon.executor.timing.comparison import compare_speed, speedup
 from daemon.executor.timing.measure import Measurement
 from daemon.executor.timing.side import SidePlace
-from daemon.executor.timing.sizing import MeasureRules
 from daemon.executor.timing.stages import Stages
 from daemon.executor.tools import sanitizer
 from daemon.executor.tools.rates import Rater, declared
 from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
-_SHARE_OF_DEVICE = 12  # for each side, and as much again for what the judge compares it with
 _SAMPLE_LIMIT_S = 60.0
 
 
@@ -184,7 +182,7 @@ class CaseJudge:
             null,
             drawer,
             self._secret,
-            self._rules(),
+            self._bench.rules(self._request),
             self._bench.conditions,
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
             offer=picker.offer,
@@ -200,20 +198,6 @@ class CaseJudge:
             self._labels.append("shared_device")
             self._ready.notes.append(f"process {pid}, which is not evald's, used the GPU while this was timed")
         self._note_what_was_timed(drawer, measurement)
-
-    def _rules(self) -> MeasureRules:
-        """What the contract asks of the measurement; where it asks nothing, what the settings say."""
-        defaults, wanted = self._bench.settings.timing, self._request.timing
-        return MeasureRules(
-            max_s=wanted.max_s or defaults.max_s,
-            target_rse=wanted.target_rse or defaults.target_rse,
-            min_rounds=defaults.min_rounds,
-            min_calls=self._request.num_trials,
-            max_calls=defaults.max_calls,
-            arena_bytes=self._arena_bytes(),
-            graph=self._bench.device.is_gpu and wanted.mode is not TimingMode.STREAM,
-            in_pairs=self._bench.device.is_gpu,
-        )
 
     def _note_what_was_timed(self, drawer: Drawer, measurement: Measurement) -> None:
         """Labels and notes for whoever reads the figure: too few calls, contents that a kernel may have kept."""
@@ -231,12 +215,6 @@ class CaseJudge:
             self._ready.notes.append(f"inputs that never change, of which a kernel may have kept what it made: {names}")
         if measurement.not_captured is not None:
             self._ready.notes.append(f"timed call by call, not as a CUDA graph: {measurement.not_captured}")
-
-    def _arena_bytes(self) -> int:
-        device, defaults = self._bench.device, self._bench.settings.timing
-        if not device.is_gpu:
-            return defaults.arena_bytes
-        return min(defaults.gpu_arena_bytes, device.memory_bytes // _SHARE_OF_DEVICE)
 
     # -- under NVIDIA's tools ------------------------------------------------------------------------------------
 
@@ -280,33 +258,11 @@ class CaseJudge:
     # -- the report ---------------------------------------------------------------------------------------------
 
     def _report_failure(self, outcome: CellFailed) -> CaseEvaluation:
-        """A reference that fails makes the bundle unusable: the candidate is not blamed for it, unless the contract's
-        time was over in the reference's turn and the candidate had used most of it."""
         self._ready.kill()
         outcome = consequence(outcome, self._ready.cells)
-        failure, verdict = outcome.failure, outcome.verdict
-        if verdict is Verdict.TIMEOUT and failure.side is Side.REFERENCE and self._candidate_used_the_time():
-            message = f"the candidate's calls had used most of the contract's {self._request.timeout:g} s"
-            failure = failure.model_copy(update={"side": Side.CANDIDATE, "message": f"{message}: {failure.message}"})
-        if failure.side is Side.REFERENCE and verdict is not Verdict.UNSUPPORTED:
-            verdict, failure = (
-                Verdict.REJECTED,
-                failure.model_copy(
-                    update={"message": f"the reference is at fault ({outcome.verdict}): {failure.message}"}
-                ),
-            )
-        if verdict is Verdict.WRONG_ANSWER and failure.side is Side.CANDIDATE and self._ready.own_weights:
-            failure = failure.model_copy(update={"message": f"{failure.message}; {self._ready.own_weights}"})
-        if verdict is Verdict.RUNTIME_ERROR and failure.phase in (Phase.BUILD, Phase.LOAD):
-            verdict = Verdict.COMPILE_ERROR
+        used_s = self._request.timeout if self._candidate_used_the_time() else None
+        verdict, failure = verdict_on(outcome, used_s, self._ready.own_weights)
         return self._report(verdict, failure)
-
-    @staticmethod
-    def _stderr_of(candidate: Cell, failure: Failure | None) -> str:
-        """What it printed itself; what its end had written there is the traceback of `failure` then."""
-        written = candidate.stderr.text()
-        has_crashed = failure is not None and failure.side is Side.CANDIDATE and failure.signal is not None
-        return before_the_crash(written) if has_crashed else written
 
     def _candidate_used_the_time(self) -> bool:
         candidate, reference = self._places.get(Side.CANDIDATE), self._places.get(Side.REFERENCE)
@@ -344,14 +300,14 @@ class CaseJudge:
             numerics=self._numerics if verdict is Verdict.PASSED else None,
             timing=timing,
             ref_timing=ref_timing,
-            speedup=_speedup(timing, ref_timing),
+            speedup=speedup(timing, ref_timing) if timing and ref_timing else None,
             comparison=compare_speed(timing, ref_timing) if timing and ref_timing else None,
             compile_ms=self._ready.compile_ms or None,
             stages_ms=dict(self._stages.took_ms),
             labels=tuple(self._labels),
             notes=tuple(self._ready.notes),
             stdout_tail=candidate.stdout.text() if candidate else "",
-            stderr_tail=self._stderr_of(candidate, failure) if candidate else "",
+            stderr_tail=own_stderr(candidate, failure) if candidate else "",
             checks=self._checks,
             device_metrics=self._metrics,
             tool_reports=dict(self._inspection.reports),
@@ -368,9 +324,3 @@ class CaseJudge:
         if not isinstance(self._request, CompareRequest) or verdict in (Verdict.REJECTED, Verdict.UNSUPPORTED):
             return None
         return verdict is Verdict.PASSED
-
-
-def _speedup(timing: Timing | None, ref_timing: Timing | None) -> float | None:
-    if timing is None or ref_timing is None or timing.stats.mean <= 0:
-        return None
-    return ref_timing.stats.mean / timing.stats.mean

@@ -43,6 +43,11 @@ def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
     return Comparison.SAME if tight else Comparison.CANNOT_TELL
 
 
+def speedup(candidate: Timing, reference: Timing) -> float | None:
+    """How many times as long the reference takes, by the means; None where the candidate's is below nothing."""
+    return reference.stats.mean / candidate.stats.mean if candidate.stats.mean > 0 else None
+
+
 def _gained_ms(candidate: Timing, reference: Timing) -> float:
     return reference.interval_ms[0] - candidate.interval_ms[1]
 

@@ -1,0 +1,46 @@
+"""Whose fault the end of a case was, told without judging one."""
+
+from __future__ import annotations
+
+import pytest
+
+from daemon.evaluation import Failure
+from daemon.executor.cases.blame import verdict_on
+from daemon.executor.cells.endings import CellFailed
+from daemon.verdict import Phase, Side, Verdict
+
+
+def ended(verdict: Verdict, side: Side, phase: Phase = Phase.CHECK) -> CellFailed:
+    return CellFailed(verdict, Failure(phase=phase, side=side, message="it ended"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict", "message"),
+    [
+        (ended(Verdict.WRONG_ANSWER, Side.CANDIDATE), Verdict.WRONG_ANSWER, "it ended; own weights"),
+        (ended(Verdict.RUNTIME_ERROR, Side.CANDIDATE), Verdict.RUNTIME_ERROR, "it ended"),
+        (ended(Verdict.RUNTIME_ERROR, Side.CANDIDATE, Phase.LOAD), Verdict.COMPILE_ERROR, "it ended"),
+        (ended(Verdict.UNSUPPORTED, Side.REFERENCE), Verdict.UNSUPPORTED, "it ended"),
+        (
+            ended(Verdict.RUNTIME_ERROR, Side.REFERENCE, Phase.LOAD),
+            Verdict.REJECTED,
+            "the reference is at fault (runtime_error): it ended",
+        ),
+        (
+            ended(Verdict.TIMEOUT, Side.REFERENCE),
+            Verdict.REJECTED,
+            "the reference is at fault (timeout): it ended",
+        ),
+    ],
+)
+def test_a_candidate_answers_for_itself_and_a_reference_makes_its_bundle_unusable(
+    outcome: CellFailed, verdict: Verdict, message: str
+) -> None:
+    found, failure = verdict_on(outcome, None, "own weights")
+    assert (found, failure.message, failure.side) == (verdict, message, outcome.failure.side)
+
+
+def test_a_candidate_that_has_used_the_time_is_to_blame_for_a_reference_that_has_none_left() -> None:
+    verdict, failure = verdict_on(ended(Verdict.TIMEOUT, Side.REFERENCE), 30.0, "")
+    assert (verdict, failure.side) == (Verdict.TIMEOUT, Side.CANDIDATE)
+    assert failure.message == "the candidate's calls had used most of the contract's 30 s: it ended"
