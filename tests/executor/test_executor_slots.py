@@ -56,8 +56,8 @@ class Event:
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     found: list[str] = []
-    monkeypatch.setattr("daemon.executor.inside.slots._event", lambda: Event(found))
-    monkeypatch.setattr("daemon.executor.inside.slots._scratch", lambda _device: torch.zeros(1))
+    monkeypatch.setattr("daemon.executor.inside.slots.new_event", lambda: Event(found))
+    monkeypatch.setattr("daemon.executor.inside.slots.new_scratch", lambda _device: torch.zeros(1))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: found.append("everything waited for"))
     yield found
 

@@ -9,6 +9,7 @@ else of evald than `shared`, `source` and `backends`.
     loading, packing                 from a message to sources and a backend; files into a cell and out of it
     module_state, seeding            weights; generators
     slots, mapping, attachments      the arguments of each call and the places of its answers, in shared memory
+    recording, untouched             their calls as a CUDA graph; whether a call has left its arguments as they came
     exchange, leaves, unlike         tensors out and in; what may be an answer; inputs that differ in form
     preloading                       what kernels often want of torch
 """

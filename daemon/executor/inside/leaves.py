@@ -36,3 +36,10 @@ def require_dense(tensor: torch.Tensor, purpose: str) -> None:
     if tensor.is_nested or tensor.layout is not torch.strided:
         kind = "nested" if tensor.is_nested else str(tensor.layout)
         raise tree.Incomparable(f"a {kind} tensor, which cannot be {purpose}; return a dense one")
+
+
+def in_double(tensor: torch.Tensor) -> torch.Tensor:
+    """A float tensor as float64, a complex one as complex128."""
+    if tensor.is_complex():
+        return tensor.to(torch.complex128)
+    return tensor.double() if tensor.dtype.is_floating_point else tensor

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache, cached_property
+from contextlib import suppress
+from functools import cached_property
 from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
 
-from daemon.executor.inside.leaves import leaf_of_answer
+from daemon.executor.inside.leaves import in_double, leaf_of_answer
 from daemon.executor.inside.mapping import Apart, Mapping
+from daemon.executor.inside.recording import launch_something, new_event, new_scratch, recorded
+from daemon.executor.inside.untouched import holds_the_same, is_changed, nested_anew
 from daemon.executor.shared import tree
 from daemon.executor.shared.protocol import Message
 from daemon.executor.source import KernelFault
 
 Work = Callable[[list[int]], None]  # what is done to slots, in order
-_WARM_UP_WORDS = 1024
 _ZEROS: WeakValueDictionary[Any, torch.Tensor] = WeakValueDictionary()
 
 
@@ -48,11 +49,11 @@ class Slots:
             for known in (self._fields, self._args, self._nesting, self._outputs, self._blank):
                 known.append([])
             self._lay_out(slot)
-        self._scratch = _scratch(memory.device)
+        self._scratch = new_scratch(memory.device)
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._events: tuple[Any, Any] | None = None
         if memory.device == "cuda":
-            self._events = (_event(), _event())
+            self._events = (new_event(), new_event())
 
     def _tensor(self, field: dict[str, Any], origin: int) -> torch.Tensor:
         return self._memory.tensor(getattr(torch, field["dtype"]), field["shape"], origin + field["offset"])
@@ -93,7 +94,7 @@ class Slots:
     def answer(self, call: Callable[..., Any], *, exact: bool = False) -> tuple[Any, bool]:
         """Call on the first slot's inputs, `exact`: as float64. The return value and True, or the output arguments and
         False where it returned None."""
-        wide = [_in_double(field) for field in self._fields[0]] if exact else None
+        wide = [in_double(field) for field in self._fields[0]] if exact else None
         args = self._args[0] if wide is None else tree.decode(self._message["args"], wide.__getitem__)
         value = call(*args)
         self._restore([0])
@@ -126,16 +127,16 @@ class Slots:
         self._meddles = self._meddles or bool(changed)
 
     def _is_touched(self, slot: int) -> bool:
-        if any(map(_is_changed, self._fields[slot], self._given[slot])):
+        if any(map(is_changed, self._fields[slot], self._given[slot])):
             return True
-        return not _holds_the_same(self._args[slot], self._nesting[slot])
+        return not holds_the_same(self._args[slot], self._nesting[slot])
 
     def _lay_out(self, slot: int) -> None:
         """New tensors over the memory of a slot, and the arguments made of them. Who has an old one keeps it as it is:
         it may be the answer."""
         fields = self._fields[slot] = [given.detach() for given in self._given[slot]]
         self._args[slot] = tree.decode(self._message["args"], fields.__getitem__)
-        self._nesting[slot] = _nested_anew(self._args[slot])
+        self._nesting[slot] = nested_anew(self._args[slot])
         self._outputs[slot] = [fields[index] for index in self._message["outputs"]]
         self._blank[slot] = [fields[index] for index in self._message["blank"]]
 
@@ -165,9 +166,9 @@ class Slots:
         if pool is None:  # what is cached outside of one cannot be used in it
             torch.cuda.empty_cache()
         try:
-            with _recorded(graph, pool, stream):
+            with recorded(graph, pool, stream):
                 # A graph without any node cannot be launched: the null candidate's, an empty batch's.
-                _launch_something(self._scratch)
+                launch_something(self._scratch)
                 work(order)
         except BaseException:
             self._draw_without_a_graph_again()
@@ -177,8 +178,8 @@ class Slots:
     def _draw_without_a_graph_again(self) -> None:
         """A capture that does not come to its end leaves torch's generators (2.11's) as they are during one: whoever
         draws is told "Offset increment outside graph capture". One that does ends that."""
-        with suppress(RuntimeError), _recorded(torch.cuda.CUDAGraph(), None, None):
-            _launch_something(self._scratch)
+        with suppress(RuntimeError), recorded(torch.cuda.CUDAGraph(), None, None):
+            launch_something(self._scratch)
 
     def replay(self, number: int) -> float | None:
         """Launch what was captured and wait for it: as `run`."""
@@ -225,42 +226,6 @@ class Slots:
         return found
 
 
-@contextmanager
-def _recorded(graph: torch.cuda.CUDAGraph, pool: Any, stream: Any) -> Iterator[None]:
-    """As `torch.cuda.graph`, which also gives all cached memory back to the device, every time: a millisecond and more,
-    and as much again for whoever allocates next."""
-    torch.cuda.synchronize()
-    with torch.cuda.stream(stream or _capture_stream()):
-        graph.capture_begin(pool, capture_error_mode="thread_local")
-        try:
-            yield
-        finally:
-            graph.capture_end()
-
-
-def warm_up(*, as_reference: bool) -> None:
-    """Everything that is done around calls on a GPU, once, before there is a kernel: what a process uses for the first
-    time has to be loaded, some 35 ms for each of torch's kernels, so that this makes do with one. `as_reference`: and
-    what else a reference is asked for, random inputs and calls in float64."""
-    if as_reference:
-        _in_double(torch.randn(_WARM_UP_WORDS, device="cuda"))
-    scratch, other = _scratch("cuda"), _scratch("cuda")
-    graph, first, last = torch.cuda.CUDAGraph(), _event(), _event()
-    with _recorded(graph, None, None):
-        _launch_something(scratch)
-        other.copy_(scratch)
-    first.record()
-    graph.replay()
-    last.record()
-    torch.cuda.synchronize()
-    first.elapsed_time(last)
-
-
-@cache
-def _capture_stream() -> Any:
-    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
-
-
 def _zeros_like(output: torch.Tensor) -> torch.Tensor:
     """The zeros of another arena, where it has some of this kind: answers may be as large as fit the device twice."""
     kind = (output.shape, output.dtype, output.device)
@@ -277,34 +242,6 @@ def _filled(structure: Any, ready: Iterator[torch.Tensor]) -> Any:
     return None if structure is None else next(ready)
 
 
-def _is_changed(field: torch.Tensor, given: torch.Tensor) -> bool:
-    """Whether a kernel has asked for a gradient of it, or turned, resized or moved it. A gradient that nobody asks for
-    any more stays, and the next one is added to it."""
-    if field.requires_grad or field.grad is not None:
-        return True
-    if field.shape != given.shape or field.stride() != given.stride():
-        return True
-    return bool(given.numel()) and field.data_ptr() != given.data_ptr()
-
-
-def _nested_anew(value: Any) -> Any:
-    """The same objects in other lists and dicts."""
-    if isinstance(value, dict):
-        return {key: _nested_anew(item) for key, item in value.items()}
-    return type(value)(map(_nested_anew, value)) if isinstance(value, list | tuple) else value
-
-
-def _holds_the_same(value: Any, other: Any) -> bool:
-    """Whether two nestings hold the very same objects."""
-    if isinstance(other, dict):
-        is_alike = isinstance(value, dict) and list(value) == list(other)
-        return is_alike and all(map(_holds_the_same, value.values(), other.values()))
-    if isinstance(other, list | tuple):
-        is_alike = type(value) is type(other) and len(value) == len(other)
-        return is_alike and all(map(_holds_the_same, value, other))
-    return value is other
-
-
 def _same(value: torch.Tensor, target: torch.Tensor) -> bool:
     return value.shape == target.shape and value.dtype == target.dtype and value.layout is torch.strided
 
@@ -317,23 +254,3 @@ def _require_same(target: torch.Tensor, leaf: torch.Tensor, name: str) -> None:
     if leaf.dtype != target.dtype:
         expected, got = (str(dtype).removeprefix("torch.") for dtype in (target.dtype, leaf.dtype))
         raise KernelFault("wrong_answer", f"dtype of {name}: expected {expected}, got {got}")
-
-
-def _in_double(tensor: torch.Tensor) -> torch.Tensor:
-    """A float tensor as float64, a complex one as complex128."""
-    if tensor.is_complex():
-        return tensor.to(torch.complex128)
-    return tensor.double() if tensor.dtype.is_floating_point else tensor
-
-
-def _scratch(device: str) -> torch.Tensor:
-    return torch.zeros(1, device=device)
-
-
-def _launch_something(scratch: torch.Tensor) -> None:
-    """A small kernel that every cell has loaded: the one that made `scratch`."""
-    scratch.fill_(0)
-
-
-def _event() -> Any:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

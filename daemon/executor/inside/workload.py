@@ -19,8 +19,9 @@ from daemon.executor.inside import module_state, packing, preloading
 from daemon.executor.inside.attachments import Attachments
 from daemon.executor.inside.exchange import Exchange, settle
 from daemon.executor.inside.loading import compiled, unpack
+from daemon.executor.inside.recording import warm_up
 from daemon.executor.inside.seeding import seed_all, seed_devices
-from daemon.executor.inside.slots import Slots, Work, warm_up
+from daemon.executor.inside.slots import Slots, Work
 from daemon.executor.inside.unlike import first_difference
 from daemon.executor.shared import tree
 from daemon.executor.shared.protocol import Message, unpacked

@@ -1,0 +1,63 @@
+"""Recording work as a CUDA graph, and what a GPU has to have loaded for that before there is a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+
+from daemon.executor.inside.leaves import in_double
+
+_WARM_UP_WORDS = 1024
+
+
+@contextmanager
+def recorded(graph: torch.cuda.CUDAGraph, pool: Any, stream: Any) -> Iterator[None]:
+    """As `torch.cuda.graph`, which also gives all cached memory back to the device, every time: a millisecond and more,
+    and as much again for whoever allocates next."""
+    torch.cuda.synchronize()
+    with torch.cuda.stream(stream or _capture_stream()):
+        graph.capture_begin(pool, capture_error_mode="thread_local")
+        try:
+            yield
+        finally:
+            graph.capture_end()
+
+
+def warm_up(*, as_reference: bool) -> None:
+    """Everything that is done around calls on a GPU, once, before there is a kernel: what a process uses for the first
+    time has to be loaded, some 35 ms for each of torch's kernels, so that this makes do with one. `as_reference`: and
+    what else a reference is asked for, random inputs and calls in float64."""
+    if as_reference:
+        in_double(torch.randn(_WARM_UP_WORDS, device="cuda"))
+    scratch, other = new_scratch("cuda"), new_scratch("cuda")
+    graph, first, last = torch.cuda.CUDAGraph(), new_event(), new_event()
+    with recorded(graph, None, None):
+        launch_something(scratch)
+        other.copy_(scratch)
+    first.record()
+    graph.replay()
+    last.record()
+    torch.cuda.synchronize()
+    first.elapsed_time(last)
+
+
+@cache
+def _capture_stream() -> Any:
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+
+def new_scratch(device: str) -> torch.Tensor:
+    return torch.zeros(1, device=device)
+
+
+def launch_something(scratch: torch.Tensor) -> None:
+    """A small kernel that every cell has loaded: the one that made `scratch`."""
+    scratch.fill_(0)
+
+
+def new_event() -> Any:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
