@@ -255,7 +255,7 @@ class History:
     def events(self, job_id: str | None) -> tuple[EventRecord, ...]:
         """What happened to the job (None: to the service), the latest thousand of it, in order."""
         mine = Event.job_id.is_(None) if job_id is None else Event.job_id == job_id
-        statement = select(Event.id, Event.job_id, Event.at, Event.kind, Event.detail).where(mine)
+        statement = select(Event.job_id, Event.at, Event.kind, Event.detail).where(mine)
         with self._database.read() as connection:
             found = connection.execute(statement.order_by(Event.id.desc()).limit(_EVENTS)).all()
         return tuple(EventRecord(*row) for row in reversed(found))

@@ -108,9 +108,5 @@ def evaluation_record(
             for one in raw
             if one.evaluation_id == mine
         ),
-        metrics=tuple(
-            Metric(row["position"], one.name, one.value, one.unit, one.side)
-            for one in figures
-            if one.evaluation_id == mine
-        ),
+        metrics=tuple(Metric(one.name, one.value, one.unit, one.side) for one in figures if one.evaluation_id == mine),
     )

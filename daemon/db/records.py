@@ -86,11 +86,10 @@ class Lease:
 class Metric:
     """One figure about one case that is not a runtime: a hardware counter, registers, cache hits."""
 
-    case_index: int
     name: str
     value: float
-    unit: str = ""
-    side: Side = Side.CANDIDATE
+    unit: str
+    side: Side
 
 
 @dataclass(frozen=True)
@@ -304,7 +303,6 @@ class AttemptRecord:
 class EventRecord:
     """Something that happened to a job, or to the service (`job_id` None)."""
 
-    event_id: int
     job_id: str | None
     at: datetime
     kind: str

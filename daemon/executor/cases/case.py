@@ -129,12 +129,7 @@ class CaseJudge:
             self._measure(drawer, inspector, estimate_s)
             with stage("numerics"):
                 self._keep_call_samples(drawer)
-                self._progress("numerics")
-                slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
-                self._deadline = own_deadline(self._deadline, slowest_s)
-                timed_call, limit = self._timed_call, self._deadline
-                self._numerics, found = assess(self._ready, trials, drawer, inspector, timed_call, limit)
-                self._labels += found
+                self._assess(trials, drawer, inspector)
             self._is_ending = self._bench.later is not None and not self._inspection.wanted
         except (DeviceFull, torch.OutOfMemoryError) as error:
             if not self._bench.device.is_gpu:
@@ -145,6 +140,14 @@ class CaseJudge:
         finally:
             with stage("end"):
                 self._end(hookup)
+
+    def _assess(self, trials: Trials, drawer: Drawer, inspector: Inspector) -> None:
+        self._progress("numerics")
+        slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
+        self._deadline = own_deadline(self._deadline, slowest_s)
+        timed_call, limit = self._timed_call, self._deadline
+        self._numerics, found = assess(self._ready, trials, drawer, inspector, timed_call, limit)
+        self._labels += found
 
     def _end(self, hookup: Hookup) -> None:
         """Kill the cells and give their memory back. On a GPU that takes a tenth of a second, and where all went well
