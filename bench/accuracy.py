@@ -1,6 +1,7 @@
 """How near evald's figure comes to the hardware's own clock, and how well it repeats itself.
 
     python bench/accuracy.py [--evaluations 10] [--max-s 2.0] [--target-rse 0.003] [--device auto|cpu|cuda]
+        [--only RUNG …] [--no-ncu]
 
 Every rung of `ladder.py` four ways, in one run on one machine: by evald (its whole protocol, `--evaluations` times,
 each in a cell of its own); by a plain process that does the same without evald, a graph of many calls between two
@@ -190,6 +191,28 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}" if value < 1000 else f"{value:.1f}"
 
 
+def row_of(rung: Rung, timings: Sequence[Timing], *, on_gpu: bool, has_ncu: bool) -> Row:
+    """The other ways beside evald's, as far as this machine has them."""
+    return Row(
+        rung,
+        evald=tuple(one.stats.mean * 1e3 for one in timings),
+        medians=tuple(one.stats.median * 1e3 for one in timings),
+        inside=tuple(one.inside_ms * 1e3 for one in timings if one.inside_ms is not None),
+        mode=timings[0].mode,
+        graph=by_graph(rung) if on_gpu else None,
+        events=by_events(rung) if on_gpu else None,
+        ncu=by_ncu(rung) if has_ncu else None,
+    )
+
+
+def tell(row: Row, timings: Sequence[Timing]) -> None:
+    """One line while the others are still to come."""
+    texts, inside = (" ".join(f"{one:.4g}" for one in figures) for figures in (row.evald, row.inside))
+    costs = " ".join(f"{one.c0_us:.0f}+{one.c0_slope_us:.3f}n" for one in timings)
+    ends = [f"{one.stop}/{len(one.samples_ms)}x{max(one.calls)}" for one in timings[:2]]
+    print(f"{row.rung.name}: {texts} us; inside {inside}; c0 {costs}; {ends}, {timings[0].labels}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="evald's figure against ncu and against events.")
     parser.add_argument("--evaluations", type=int, default=10)
@@ -219,23 +242,8 @@ def main() -> None:
             for rung in rungs:
                 timings = by_evald(engine, rung, Path(home), asked.evaluations)
                 time.sleep(READY_S if on_gpu else 0)
-                known = tuple(one.inside_ms * 1e3 for one in timings if one.inside_ms is not None)
-                row = Row(
-                    rung,
-                    tuple(one.stats.mean * 1e3 for one in timings),
-                    tuple(one.stats.median * 1e3 for one in timings),
-                    known,
-                    timings[0].mode,
-                    by_graph(rung) if on_gpu else None,
-                    by_events(rung) if on_gpu else None,
-                    by_ncu(rung) if has_ncu else None,
-                )
-                rows.append(row)
-                texts = " ".join(f"{one:.4g}" for one in row.evald)
-                inside = " ".join(f"{one:.4g}" for one in known)
-                costs = " ".join(f"{one.c0_us:.0f}+{one.c0_slope_us:.3f}n" for one in timings)
-                ends = [f"{one.stop}/{len(one.samples_ms)}x{max(one.calls)}" for one in timings[:2]]
-                print(f"{rung.name}: {texts} us; inside {inside}; c0 {costs}; {ends}, {timings[0].labels}", flush=True)
+                rows.append(row_of(rung, timings, on_gpu=on_gpu, has_ncu=has_ncu))
+                tell(rows[-1], timings)
         engine.close()
         print(table(rows))
 

@@ -1,6 +1,6 @@
 """Jobs that wait for a device nobody has: what a lease costs behind so many of them.
 
-    python bench/deferred.py [--deferred 0 1000 100000] [--db sqlite postgres]
+    python bench/deferred.py [--deferred 0 1000 100000] [--db sqlite postgres] [--rounds 20]
 
 Every deferred job was given back by the daemon that asks. Beside its leases: those of a daemon that could serve them
 all, which has them as its queue, and what happens when the daemon that deferred them leaves. A lease must cost the

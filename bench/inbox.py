@@ -1,6 +1,6 @@
 """A long inbox: how soon the first bundle is claimed after `evald run` was typed, and what each costs after that.
 
-    python bench/inbox.py [--waiting 500 10000 100000] [--judged 400] [--slots 1 4] [--folder /dev/shm]
+    python bench/inbox.py [--waiting 500 10000 100000] [--judged 400] [--slots 1 4] [--rounds 3] [--folder /dev/shm]
 
 For each length of the inbox a daemon is started on it, rehearses, and is stopped once it has judged `--judged`
 bundles. A bundle's cost is wall time from the first result to the last, divided; it holds claim, lease, copy, result

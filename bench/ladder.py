@@ -1,4 +1,4 @@
-"""A ladder of kernels from about 1 us to 10 ms on a large GPU: what `accuracy.py` times three ways.
+"""A ladder of kernels from about 1 us to 10 ms on a large GPU: what `accuracy.py` times four ways.
 
 The functions are the entry points of bundles. Run as a program, this file calls one of them for ncu, and between two
 calls a kernel that only waits, so that they can be told apart:
