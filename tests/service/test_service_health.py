@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from daemon.health import Monitor
+from daemon.health import Health, Monitor
+from daemon.http.meters import Meters
 from daemon.lifecycle import JobState
 from daemon.notify import Notifier
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 
 class Slow:
@@ -67,3 +70,19 @@ def test_of_two_that_have_one_metrics_file_the_first_keeps_it_until_it_ends(tmp_
     assert "evald_up 0" in metrics.read_text().splitlines()
     with sweep.watching():
         assert "evald_judged_total 2" in turn(sweep, 2)
+
+
+def rows_of(exposition: str) -> list[str]:
+    """The table of the page that says what these figures are."""
+    words = [line.split(" ", 3)[2:] for line in exposition.splitlines() if line.startswith("# ")]
+    return [
+        f"| `{name}` | {kind} | {meaning} |" for (name, meaning), (_, kind) in zip(words[::2], words[1::2], strict=True)
+    ]
+
+
+def test_the_page_of_metrics_has_every_figure_there_is_and_no_other() -> None:
+    history: Any = Slow()
+    of_a_daemon = Health(1).prometheus(up=True, started_s=0, now_s=0)
+    of_a_server = Meters(history, lambda: 0, lambda: 0).exposition()
+    told = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| `evald_")]
+    assert sorted(told) == sorted([*rows_of(of_a_daemon), *rows_of(of_a_server)])
