@@ -11,7 +11,8 @@ import torch
 from executor_bundles import Judged, JudgeOne, compare, evaluate, forward, kernel
 
 from daemon.evaluation import Numerics
-from daemon.executor.cases.numerics import CallPicker, TimedCall, against_exact, labels, spread_of
+from daemon.executor.cases.kept_calls import CallPicker, TimedCall
+from daemon.executor.cases.numerics import against_exact, labels, spread_of
 from daemon.executor.shared.layout import TensorShape
 
 SOFTMAX = """
@@ -117,7 +118,7 @@ def test_every_round_may_be_the_one_whose_call_is_looked_at(monkeypatch: pytest.
     """And every slot of it; a measurement that begins anew forgets what it had."""
     taken: list[tuple[int, int]] = []
     monkeypatch.setattr(TimedCall, "of", lambda _candidate, _reference, slot: slot)
-    monkeypatch.setattr("daemon.executor.cases.numerics.too_large", lambda _: False)
+    monkeypatch.setattr("daemon.executor.cases.kept_calls.too_large", lambda _: False)
     sides: Any = [object(), object()]
     for seed in range(400):
         picker = CallPicker(sides, torch.Generator().manual_seed(seed))
@@ -146,7 +147,7 @@ def test_without_a_reference_no_call_is_kept() -> None:
 
 
 def test_no_call_is_kept_whose_copies_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.executor.cases.numerics.too_large", lambda _: True)
+    monkeypatch.setattr("daemon.executor.cases.kept_calls.too_large", lambda _: True)
     sides: Any = [object(), object()]
     picker = CallPicker(sides, torch.Generator())
     picker.offer(1, [0])

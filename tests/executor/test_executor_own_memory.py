@@ -14,14 +14,14 @@ import sys
 import torch
 from pathlib import Path
 from daemon.executor.content import drawing
-from daemon.executor.cases import numerics, verify
+from daemon.executor.cases import numerics, trivial, verify
 from daemon.executor.content.arena import Arena
 from daemon.executor.content.inputs import Secret
 from daemon.executor.shared.layout import TensorShape, plan
 from daemon.executor.content.memory import HostMemory
 
 SIZE = 16 << 20
-verify._CHUNK = drawing._SUMMED_AT_ONCE = 1 << 16
+verify.CHUNK = drawing._SUMMED_AT_ONCE = 1 << 16
 
 
 def peak_bytes():
@@ -51,7 +51,7 @@ def ready(what):
             return lambda: drawing.checksums([rows])
         case "typical":
             answer, _ = two(torch.float8_e4m3fn)
-            return lambda: verify._typical(answer)
+            return lambda: trivial._typical(answer)
         case "spread":
             first, second = two(torch.float16)
             return lambda: numerics.spread_of([first], [second])

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.contract import DTYPES
-from daemon.executor.cases import verify
+from daemon.executor.cases import trivial
 from daemon.executor.cases.findings import weak_controls
-from daemon.executor.cases.verify import Tolerance, compare, describe, passes_by_accident, tolerance_for
+from daemon.executor.cases.trivial import passes_by_accident
+from daemon.executor.cases.verify import Tolerance, compare, describe, tolerance_for
 
 FLOATS = ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
 INTEGERS = ["int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64"]
@@ -130,15 +131,15 @@ def test_the_quick_look_accepts_nothing_that_the_close_one_refuses(
     wide = compare(got.double(), expected.double(), Tolerance(atol, rtol))
     assert difference.wrong == wide.wrong
     assert difference.max_abs == pytest.approx(wide.max_abs, rel=1e-6)
-    assert not verify._is_beyond(got, expected, Tolerance(atol, rtol)) or wide.wrong
+    assert not trivial._is_beyond(got, expected, Tolerance(atol, rtol)) or wide.wrong
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float8_e5m2"])
 def test_what_is_surely_wrong_is_told_at_a_glance_and_no_more_than_that(dtype: str) -> None:
     expected, tolerance = of(dtype, [1.0, 2.0, 0.0]), tolerance_for(dtype, None, None)
-    assert verify._is_beyond(of(dtype, [1.0, 3.0, 0.0]), expected, tolerance)
-    assert not verify._is_beyond(expected.clone(), expected, tolerance)
-    assert not verify._is_beyond(of(dtype, [1.0, math.nan, 0.0]), expected, tolerance), "left to the close look"
+    assert trivial._is_beyond(of(dtype, [1.0, 3.0, 0.0]), expected, tolerance)
+    assert not trivial._is_beyond(expected.clone(), expected, tolerance)
+    assert not trivial._is_beyond(of(dtype, [1.0, math.nan, 0.0]), expected, tolerance), "left to the close look"
 
 
 def test_the_default_tolerance_of_each_dtype_is_its_own_and_each_part_can_be_given() -> None:
@@ -191,7 +192,7 @@ def test_many_outputs_are_not_each_held_against_as_many_inputs(
     """4000 of both kept the judge busy for an hour, whatever the contract's time. Of many inputs it is those at about
     the place of the output."""
     tried: list[list[int]] = []
-    monkeypatch.setattr(verify, "passes_by_accident", lambda _, inputs, *__: tried.append(list(inputs)) or {})
+    monkeypatch.setattr(trivial, "passes_by_accident", lambda _, inputs, *__: tried.append(list(inputs)) or {})
     answers = [("", torch.rand(2)) for _ in range(outputs)]
     reference: Any = SimpleNamespace(answers=lambda _: answers)
     tolerances = [tolerance_for("float32", None, None)] * outputs

@@ -8,6 +8,7 @@ import time
 from daemon.evaluation import Numerics
 from daemon.executor.cases import numerics
 from daemon.executor.cases.findings import Inspector
+from daemon.executor.cases.kept_calls import TimedCall, answers_of, too_large
 from daemon.executor.cases.preparation import Preparation
 from daemon.executor.cases.trials import Trials
 from daemon.executor.content.drawing import Drawer
@@ -22,7 +23,7 @@ def assess(
     trials: Trials,
     drawer: Drawer,
     inspector: Inspector,
-    timed_call: numerics.TimedCall | None,
+    timed_call: TimedCall | None,
     deadline: float,
 ) -> tuple[Numerics | None, list[str]]:
     """The candidate twice more on fresh inputs, the reference as often as need be, and in float64 on the inputs of
@@ -32,21 +33,21 @@ def assess(
     """
     candidate, reference = inspector.candidate, inspector.reference
     places = [candidate] if reference is None else [candidate, reference]
-    if numerics.too_large(places):
+    if too_large(places):
         ready.notes.append("numerics: not assessed, the tensors of a call are too large to hold copies")
         return None, []
     values = drawer.draw("check", _TRIAL, [0], deadline=deadline)
     for place in places:
         trials.call(place, values, _TRIAL, deadline)
     inspector.inspect([0], Phase.MEASURE)
-    first = numerics.answers_of(candidate)
-    expected = numerics.answers_of(reference) if reference is not None else []
+    first = answers_of(candidate)
+    expected = answers_of(reference) if reference is not None else []
     trials.call(candidate, values, _TRIAL, deadline, again=True)
-    found = numerics.spread_of(first, numerics.answers_of(candidate))
+    found = numerics.spread_of(first, answers_of(candidate))
     changes_as_well = False
     if reference is not None and found.differing_elements:  # both may keep what they saw, over all calls
         trials.call(reference, values, _TRIAL, deadline, again=True)
-        changes_as_well = bool(numerics.spread_of(expected, numerics.answers_of(reference)).differing_elements)
+        changes_as_well = bool(numerics.spread_of(expected, answers_of(reference)).differing_elements)
     inspector.inspect([0], Phase.MEASURE)
     if reference is not None and timed_call is not None:
         limit = min(deadline, time.monotonic() + _EXACT_LIMIT_S)

@@ -13,7 +13,6 @@ import torch
 from daemon.contract import CaseSpec, CompareRequest
 from daemon.evaluation import CaseEvaluation, CheckReport, Failure, Numerics, Timing
 from daemon.executor.artifacts.bundle import Request
-from daemon.executor.cases import numerics
 from daemon.executor.cases.assessment import assess
 from daemon.executor.cases.bench import Bench
 from daemon.executor.cases.blame import own_stderr, verdict_on
@@ -21,6 +20,7 @@ from daemon.executor.cases.findings import Errors, Inspector
 from daemon.executor.cases.fullness import blamed, consequence, device_full, host_full, short_of_memory
 from daemon.executor.cases.hookup import Hookup
 from daemon.executor.cases.inspection import Inspection, roofline_of
+from daemon.executor.cases.kept_calls import CallPicker, TimedCall
 from daemon.executor.cases.preparation import Preparation
 from daemon.executor.cases.tolerances import tolerances_of
 from daemon.executor.cases.tool_runner import CallSample
@@ -72,7 +72,7 @@ class CaseJudge:
         self._timings: list[Timing] = []
         self.died_captured: str | None = None
         self._numerics: Numerics | None = None
-        self._timed_call: numerics.TimedCall | None = None
+        self._timed_call: TimedCall | None = None
         self._inspection = Inspection(bench, request, bundle_dir, progress)
         self._call_samples: dict[Side, CallSample] = {}
         self._checks: tuple[CheckReport, ...] = ()
@@ -177,7 +177,7 @@ class CaseJudge:
         places = [self._places[Side.CANDIDATE]]
         if Side.REFERENCE in self._places:
             places.append(self._places[Side.REFERENCE])
-        picker = numerics.CallPicker(places, self._secret.host_generator("picked"))
+        picker = CallPicker(places, self._secret.host_generator("picked"))
         start = time.monotonic()
         null = self._bench.null()
         self._measurement = measurement = Measurement(

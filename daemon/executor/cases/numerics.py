@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
 from daemon.evaluation import Numerics
+from daemon.executor.cases.kept_calls import TimedCall
 from daemon.executor.cases.verify import pieces
 from daemon.executor.cells.endings import CellFailed
 from daemon.executor.content.arena import raw
 from daemon.executor.content.exports import Export
 from daemon.executor.content.wiring import CannotWire
 from daemon.executor.shared.layout import TensorShape
-from daemon.executor.timing.side import SidePlace
 
 _WORSE = 8.0
 _COARSER_THAN_FLOAT64 = 1e-12
-_LARGEST_CALLS_BYTES = 1 << 30
 # Elements far smaller than the rest are looked at by themselves where there are many, and those far smaller than these.
 _FAR_SMALLER = 1 / 32
 _MANY = 1 / 32
@@ -86,55 +85,6 @@ class _Gaps:
             and self.ours.relative_rms > _WORSE_WHERE_SMALL * max(self.theirs.relative_rms, floor)
             and self.ours.rms > floor  # less is what adding one to it and taking it away costs
         )
-
-
-@dataclass(frozen=True)
-class TimedCall:
-    """One call of a timed round. `inputs`: by the number of the logical input, [1, *shape] each; `candidate`,
-    `reference`: what they answered."""
-
-    inputs: dict[int, torch.Tensor]
-    candidate: list[torch.Tensor]
-    reference: list[torch.Tensor]
-
-    @classmethod
-    def of(cls, candidate: SidePlace, reference: SidePlace, slot: int) -> TimedCall:
-        """Copies of what is in `slot` of both. Both cells must be frozen, and the judge's contents those of the
-        round."""
-        arena = reference.attached
-        fields = reference.wiring.inputs(arena.layout)
-        inputs = {logical: arena.pristine(slot, placed)[None].clone() for logical, placed in fields}
-        # What a call in float64 has for an answer; it changes copies of its arguments.
-        places = reference.wiring.returned_places
-        ours, theirs = answers_of(candidate, slot), answers_of(reference, slot)
-        found = cls(inputs, [ours[place] for place in places], [theirs[place] for place in places])
-        arena.settle()  # the null candidate writes over answers, and its work does not wait for ours
-        return found
-
-
-class CallPicker:
-    """Keeps one call of all timed rounds, every round's with the same chance; none where there is no reference, or
-    where it is `too_large`."""
-
-    def __init__(self, places: Sequence[SidePlace], random: torch.Generator) -> None:
-        self._sides = None if len(places) == 1 or too_large(places) else (places[0], places[1])
-        self._random = random
-        self.picked: TimedCall | None = None
-
-    def offer(self, number: int, slots: Sequence[int]) -> None:
-        """Round `number`, counted from 1, is over and right; a measurement that begins anew counts anew."""
-        if self._sides is None or self._draw(number) > 0:
-            return
-        self.picked = None  # its memory first
-        self.picked = TimedCall.of(*self._sides, slots[self._draw(len(slots))])
-
-    def _draw(self, limit: int) -> int:
-        return int(torch.randint(limit, (), generator=self._random))
-
-
-def too_large(places: Sequence[SidePlace]) -> bool:
-    """Whether copies of a call's tensors are more than one wants to hold."""
-    return sum(place.wiring.layout(1).footprint_bytes for place in places) > _LARGEST_CALLS_BYTES
 
 
 def spread_of(first: list[torch.Tensor], second: list[torch.Tensor]) -> Numerics:
@@ -212,11 +162,6 @@ def _floor(rounding: float) -> float:
     """Errors up to here are nothing to speak of. A reference of float64 is itself what it is held against: the order of
     a sum alone then makes a candidate err more, and only a coarser format is worth a word."""
     return _COARSER_THAN_FLOAT64 if rounding <= torch.finfo(torch.float64).eps else rounding
-
-
-def answers_of(place: SidePlace, slot: int = 0) -> list[torch.Tensor]:
-    """Copies of the answer in `slot`."""
-    return [tensor.clone() for _, tensor in place.answers(slot)]
 
 
 def _is_rounded(answer: torch.Tensor) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from daemon.executor.artifacts.bundle import Request
-from daemon.executor.cases import numerics
 from daemon.executor.cases.findings import Inspector, weak_controls
+from daemon.executor.cases.kept_calls import answers_of, too_large
 from daemon.executor.cases.preparation import Preparation
 from daemon.executor.content.arena import raw
 from daemon.executor.content.drawing import Drawer
@@ -115,8 +115,8 @@ class Trials:
         if accepted := weak_controls(reference, inspector.tolerances, inputs, earlier):
             self._labels.append("weak_check")
             self._ready.notes.append(f"a trivial answer would pass the check too: {'; '.join(accepted[:8])}"[:500])
-        elif is_secret and trial == 0 and not numerics.too_large(list(self._places.values())):
-            self._earlier = [tensor.clone() for tensor in inputs], numerics.answers_of(reference)
+        elif is_secret and trial == 0 and not too_large(list(self._places.values())):
+            self._earlier = [tensor.clone() for tensor in inputs], answers_of(reference)
 
     def _look_at_weights(self, deadline: float) -> None:
         """Whether there are weights that no trial has varied."""

@@ -3,9 +3,8 @@ inputs."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,14 +12,13 @@ import torch
 from daemon.contract import default_tolerance
 from daemon.executor.content.arena import raw
 
-_CHUNK = 1 << 22
-_TELLING = 1 << 12
+CHUNK = 1 << 22
 _LARGEST = torch.finfo(torch.float64).max
 _SMALLEST = torch.finfo(torch.float64).tiny
 _EXACT_IN_FLOAT = 2.0**52
 _CHUNK_ON_DEVICE = 1 << 25
 _SMALLEST_FLOAT32 = torch.finfo(torch.float32).tiny
-_SAFELY = 1 - 1e-6
+SAFELY = 1 - 1e-6  # what float32 rounds is far less
 _ROUNDS_SAFELY = 1e-30
 _NO_WIDER_THAN_FLOAT32 = frozenset(
     {torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2}
@@ -61,7 +59,7 @@ def tolerance_for(dtype: str, atol: float | None, rtol: float | None) -> Toleran
 def pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
     """Of tensors of as many elements each, as flat ones: made wider, all at once would be many times as large."""
     flat = [tensor.reshape(-1) for tensor in tensors]
-    step = _CHUNK_ON_DEVICE if flat[0].device.type == "cuda" else _CHUNK
+    step = _CHUNK_ON_DEVICE if flat[0].device.type == "cuda" else CHUNK
     for start in range(0, flat[0].numel(), step):
         yield tuple(one[start : start + step] for one in flat)
 
@@ -77,8 +75,8 @@ def compare(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> 
     if (difference := safely_within(flat_got, flat_expected, tolerance)) is not None:
         return difference
     wrong, max_abs, max_rel, worst_excess, worst_at = 0, 0.0, 0.0, -1.0, -1
-    for start in range(0, flat_got.numel(), _CHUNK):
-        error, magnitude = _errors(flat_got[start : start + _CHUNK], flat_expected[start : start + _CHUNK])
+    for start in range(0, flat_got.numel(), CHUNK):
+        error, magnitude = _errors(flat_got[start : start + CHUNK], flat_expected[start : start + CHUNK])
         allowance = (tolerance.atol + tolerance.rtol * magnitude).clamp_max(_LARGEST)  # never infinite: NaN would pass
         excess = error - allowance
         wrong += int((excess > 0).sum())
@@ -95,7 +93,7 @@ def compare(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> 
     return Difference(wrong, _finite(max_abs), _finite(max_rel), index, seen, wanted)
 
 
-def _fits_float32(dtype: torch.dtype, tolerance: Tolerance) -> bool:
+def fits_float32(dtype: torch.dtype, tolerance: Tolerance) -> bool:
     """Whether values and allowances do: not where an allowance may be too small for one."""
     return dtype in _NO_WIDER_THAN_FLOAT32 and (tolerance.atol >= _ROUNDS_SAFELY or tolerance == Tolerance(0.0, 0.0))
 
@@ -104,18 +102,18 @@ def safely_within(got: torch.Tensor, expected: torch.Tensor, tolerance: Toleranc
     """The difference of tensors that are finite and safely within their tolerance, or the same bits: what honest
     answers mostly are, told in few passes over memory and one wait for the device. None: look closer.
 
-    Floats are compared in float32. What that rounds is far less than what `_SAFELY` takes off the allowance.
+    Floats are compared in float32. What that rounds is far less than what `SAFELY` takes off the allowance.
     """
     if torch.equal(raw(got), raw(expected)):
         return Difference(0, 0.0, 0.0, None)
-    if not _fits_float32(expected.dtype, tolerance):
+    if not fits_float32(expected.dtype, tolerance):
         return None
     sums = []
     for some_got, some_expected in pieces(got, expected):
         given, wanted = some_got.to(torch.float32), some_expected.to(torch.float32)
         error = torch.sub(given, wanted).abs_()
         magnitude = wanted.abs()
-        allowance = torch.mul(magnitude, tolerance.rtol * _SAFELY).add_(tolerance.atol * _SAFELY)
+        allowance = torch.mul(magnitude, tolerance.rtol * SAFELY).add_(tolerance.atol * SAFELY)
         largest = error.max()
         within = torch.le(error, allowance).all() & largest.isfinite()  # NaN is never within
         magnitude.masked_fill_(magnitude == 0, torch.inf)
@@ -153,9 +151,7 @@ def _integer_errors(got: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Te
     wide_got, wide_expected = got.to(torch.int64), expected.to(torch.int64)
     unsigned = expected.dtype is torch.uint64
     as_float = [_unsigned(wide) if unsigned else wide.to(torch.float64) for wide in (wide_got, wide_expected)]
-    near = (
-        wide_got - wide_expected
-    )  # exact for neighbours, where floats would see no difference; wraps for the far apart
+    near = wide_got - wide_expected  # exact where floats would see no difference; wraps for the far apart
     exact = near.abs().to(torch.float64)
     rough = (as_float[0] - as_float[1]).abs()
     error = torch.where(rough < _EXACT_IN_FLOAT, exact, rough)
@@ -203,73 +199,3 @@ def _told_apart(*values: complex | None) -> list[str]:
     """Numbers in as few digits as a float32 takes, unless they read the same then."""
     short = ["?" if value is None else str(value) if isinstance(value, int) else f"{value:.9g}" for value in values]
     return short if len({*short}) == len(short) else [str(value) for value in values]
-
-
-def passes_by_accident(
-    expected: torch.Tensor,
-    inputs: Mapping[int, torch.Tensor],
-    tolerance: Tolerance,
-    earlier: torch.Tensor | None = None,
-) -> dict[str, bool]:
-    """The trivial answers this tolerance would accept, and whether they are exactly right: zeros, a constant, an input
-    passed on (`inputs`: of this shape, by their number), and what was right for `earlier` inputs. One element alone is
-    no constant: it is a number nobody knows. An input of another dtype has to be cast, which is all the work there is
-    where that is exactly right.
-    """
-    trivial = [("zeros", expected.new_zeros(1))]
-    if expected.numel() > 1:
-        trivial.append(("a constant", _typical(expected)))
-    if earlier is not None:
-        trivial.append(("an earlier answer", earlier))
-    casts = {
-        f"input {number} cast": tensor if expected.is_complex() else tensor.real  # of complex ones, what a cast keeps
-        for number, tensor in inputs.items()
-        if tensor.dtype != expected.dtype
-    }
-    trivial += casts.items()
-    trivial += [(f"input {number} passed on", one) for number, one in inputs.items() if one.dtype == expected.dtype]
-    errors = {name: _error(answer.reshape(-1), expected.reshape(-1), tolerance) for name, answer in trivial}
-    passing = {name: error for name, error in errors.items() if error is not None}
-    return {name: error == 0 for name, error in passing.items() if error or name not in casts}
-
-
-def _typical(expected: torch.Tensor) -> torch.Tensor:
-    """The mean of floats, else the first element."""
-    if not expected.dtype.is_floating_point:
-        return expected.reshape(-1)[:1]
-    total = torch.zeros((), dtype=torch.float64, device=expected.device)
-    for (piece,) in pieces(expected):
-        total += piece.to(torch.float64).sum()
-    return (total / expected.numel()).to(expected.dtype)
-
-
-def _error(answer: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> float | None:
-    """By how much a flat answer, or its one element everywhere, misses `expected` at most; None where it does not pass.
-    Ends at the first piece that does not, which a small one mostly is: copies of gigabytes are not made."""
-    largest = 0.0
-    for start, end in itertools.pairwise(_starts(expected.numel())):
-        piece = expected[start:end]
-        given = (answer.expand_as(piece) if answer.numel() == 1 else answer[start:end]).to(expected.dtype)
-        if _is_beyond(given, piece, tolerance):
-            return None
-        difference = compare(given, piece, tolerance)
-        if difference.wrong:
-            return None
-        largest = max(largest, difference.max_abs)
-    return largest
-
-
-def _is_beyond(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> bool:
-    """Whether an element is surely beyond its tolerance, told with one wait for the device; False: look closer. In
-    float32, as `safely_within`."""
-    if not _fits_float32(expected.dtype, tolerance):
-        return False
-    given, wanted = got.to(torch.float32), expected.to(torch.float32)
-    allowance = torch.mul(wanted.abs(), tolerance.rtol).add_(tolerance.atol)
-    error = torch.sub(given, wanted).abs_()
-    return bool((error.mul_(_SAFELY) > allowance).logical_and_(error.isfinite()).any())
-
-
-def _starts(count: int) -> list[int]:
-    """Where pieces of so many elements begin and end: a small one, then large ones."""
-    return [0, *range(min(_TELLING, count), count, _CHUNK), count] if count else []

@@ -1,0 +1,82 @@
+"""Answers that take no work, and whether a tolerance would accept them: then passing says little about a kernel."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import torch
+
+from daemon.executor.cases.verify import CHUNK, SAFELY, Tolerance, compare, fits_float32, pieces
+
+_TELLING = 1 << 12  # elements of the first piece, which mostly tells
+
+
+def passes_by_accident(
+    expected: torch.Tensor,
+    inputs: Mapping[int, torch.Tensor],
+    tolerance: Tolerance,
+    earlier: torch.Tensor | None = None,
+) -> dict[str, bool]:
+    """The trivial answers this tolerance would accept, and whether they are exactly right: zeros, a constant, an input
+    passed on (`inputs`: of this shape, by their number), and what was right for `earlier` inputs. One element alone is
+    no constant: it is a number nobody knows. An input of another dtype has to be cast, which is all the work there is
+    where that is exactly right.
+    """
+    trivial = [("zeros", expected.new_zeros(1))]
+    if expected.numel() > 1:
+        trivial.append(("a constant", _typical(expected)))
+    if earlier is not None:
+        trivial.append(("an earlier answer", earlier))
+    casts = {
+        f"input {number} cast": tensor if expected.is_complex() else tensor.real  # of complex ones, what a cast keeps
+        for number, tensor in inputs.items()
+        if tensor.dtype != expected.dtype
+    }
+    trivial += casts.items()
+    trivial += [(f"input {number} passed on", one) for number, one in inputs.items() if one.dtype == expected.dtype]
+    errors = {name: _error(answer.reshape(-1), expected.reshape(-1), tolerance) for name, answer in trivial}
+    passing = {name: error for name, error in errors.items() if error is not None}
+    return {name: error == 0 for name, error in passing.items() if error or name not in casts}
+
+
+def _typical(expected: torch.Tensor) -> torch.Tensor:
+    """The mean of floats, else the first element."""
+    if not expected.dtype.is_floating_point:
+        return expected.reshape(-1)[:1]
+    total = torch.zeros((), dtype=torch.float64, device=expected.device)
+    for (piece,) in pieces(expected):
+        total += piece.to(torch.float64).sum()
+    return (total / expected.numel()).to(expected.dtype)
+
+
+def _error(answer: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> float | None:
+    """By how much a flat answer, or its one element everywhere, misses `expected` at most; None where it does not pass.
+    Ends at the first piece that does not, which a small one mostly is: copies of gigabytes are not made."""
+    largest = 0.0
+    for start, end in itertools.pairwise(_starts(expected.numel())):
+        piece = expected[start:end]
+        given = (answer.expand_as(piece) if answer.numel() == 1 else answer[start:end]).to(expected.dtype)
+        if _is_beyond(given, piece, tolerance):
+            return None
+        difference = compare(given, piece, tolerance)
+        if difference.wrong:
+            return None
+        largest = max(largest, difference.max_abs)
+    return largest
+
+
+def _is_beyond(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> bool:
+    """Whether an element is surely beyond its tolerance, told with one wait for the device; False: look closer. In
+    float32, as `safely_within`."""
+    if not fits_float32(expected.dtype, tolerance):
+        return False
+    given, wanted = got.to(torch.float32), expected.to(torch.float32)
+    allowance = torch.mul(wanted.abs(), tolerance.rtol).add_(tolerance.atol)
+    error = torch.sub(given, wanted).abs_()
+    return bool((error.mul_(SAFELY) > allowance).logical_and_(error.isfinite()).any())
+
+
+def _starts(count: int) -> list[int]:
+    """Where pieces of so many elements begin and end: a small one, then large ones."""
+    return [0, *range(min(_TELLING, count), count, CHUNK), count] if count else []
