@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from daemon.executor.cells.endings import CellFailed, TimeLimit
 from daemon.executor.cells.patience import Patience
 from daemon.executor.content.exports import Export, StagingBuffer
 from daemon.executor.content.inputs import Secret
-from daemon.executor.content.memory import SharedMemory
 from daemon.executor.content.wiring import CannotWire
 from daemon.executor.shared.protocol import Message
 from daemon.executor.timing.stages import Stages
@@ -150,25 +150,26 @@ class Preparation:
         for side, cell in self.cells.items():
             cell.time_limit = TimeLimit(self._request.timeout, "`timeout` in the contract")
             self._load_one(side)
-        seed = self._secret.seed("init")
+        self._construct_all(self._secret.seed("init"))
+        self._share_state()
+
+    def _construct_all(self, seed: int) -> None:
         init: Export | None = None
         for side, cell in self.cells.items():
-            message: Message = {"type": "construct", "seed": seed, "init": None, "tensors": []}
-            given: SharedMemory | None = None
-            if init is not None:
-                message |= {"init": init.node, **init.as_message()}
-                given = init.fetch(self._deadline)
-                message["memory"] = given.as_message()
-            try:
-                fds = given.fds if given is not None else ()
-                cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline, fds=fds)
-            finally:
-                if given is not None:
-                    given.close()
+            self._construct(cell, seed, init)
             compare = isinstance(self._request, CompareRequest)  # a twin makes the same of the same seed
             if compare and side is Side.REFERENCE and self.loaded[side].makes_init_inputs:
                 init = self._init_inputs(cell, seed)
-        self._share_state()
+
+    def _construct(self, cell: Cell, seed: int, init: Export | None) -> None:
+        """`init`: the constructor's arguments; None for those that the source itself makes."""
+        message: Message = {"type": "construct", "seed": seed, "init": None, "tensors": []}
+        if init is None:
+            cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline)
+            return
+        with closing(init.fetch(self._deadline)) as given:
+            message |= {"init": init.node, **init.as_message(), "memory": given.as_message()}
+            cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline, fds=given.fds)
 
     def _init_inputs(self, cell: Cell, seed: int) -> Export | None:
         """The reference's constructor arguments, which the candidate's constructor gets too; None where they cannot be
@@ -210,8 +211,7 @@ class Preparation:
         state.describe(0, self._deadline)
         if not state.shapes:
             return
-        memory = state.fetch(self._deadline)
-        try:
+        with closing(state.fetch(self._deadline)) as memory:
             self._constant_weights = state.constant(memory)
             answer = self.cells[Side.CANDIDATE].request(
                 {"type": "adopt", "tree": state.node, "memory": memory.as_message(), **state.as_message()},
@@ -220,8 +220,10 @@ class Preparation:
                 deadline=self._deadline,
                 fds=memory.fds,
             )
-        finally:
-            memory.close()
+        self._note_weights(answer)
+
+    def _note_weights(self, answer: Message) -> None:
+        """Which weights the candidate has not taken over, as its cell says, or had made otherwise."""
         theirs, own = (_names(answer.get(key)) for key in ("theirs", "own"))
         if theirs and (own or not answer.get("copied")):
             self.own_weights = (
@@ -243,11 +245,8 @@ class Preparation:
         state = self.export(self.cells[Side.REFERENCE], "state", Phase.CHECK, only=tuple(before))
         state.describe(0, deadline)
         if state.shapes:
-            memory = state.fetch(deadline)
-            try:
+            with closing(state.fetch(deadline)) as memory:
                 now = state.constant(memory)
-            finally:
-                memory.close()
             before = {name: value for name, value in before.items() if now.get(name) == value}
         return _names(list(before))
 
