@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from daemon.contract import DTYPES
 from daemon.executor.cases import trivial
-from daemon.executor.cases.findings import weak_controls
-from daemon.executor.cases.trivial import passes_by_accident
+from daemon.executor.cases.trivial import passes_by_accident, weak_controls
 from daemon.executor.cases.verify import Tolerance, compare, describe, tolerance_for
 
 FLOATS = ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]

@@ -56,10 +56,7 @@ class Hookup:
             if self._ready.backend(side).answers == "either":
                 self._discover_answer(place, drawer)
             if not place.wiring.answer:
-                failure = Failure(
-                    phase=Phase.CHECK, side=side, message="the kernel has no outputs: nothing can be judged"
-                )
-                raise CellFailed(Verdict.WRONG_ANSWER, failure)
+                raise _wrong(side, "the kernel has no outputs: nothing can be judged")
         if Side.REFERENCE in self.places:
             self._keep_changed_args()
             problem = mismatch(self.places[Side.CANDIDATE], self.places[Side.REFERENCE])
@@ -99,31 +96,36 @@ class Hookup:
         )
 
     def _wirings(self, logicals: list[Logical], source: Export | None) -> dict[Side, Wiring]:
-        reference_io, candidate_io = self._ready.io(Side.REFERENCE), self._ready.io(Side.CANDIDATE)
+        """The reference's first: outputs that start with content add to `logicals`."""
         by_name = {item.name: index for index, item in enumerate(logicals)}
         wirings: dict[Side, Wiring] = {}
         if Side.REFERENCE in self._ready.sides:
-            if reference_io is not None:
-                wirings[Side.REFERENCE] = wire_io(reference_io, self._content(reference_io, by_name, logicals))
-            elif source is not None:
-                wirings[Side.REFERENCE] = wire_tree(source.node, logicals)
-            else:
-                assert candidate_io is not None
-                wirings[Side.REFERENCE] = wire_call(
-                    candidate_io, by_name, self._ready.loaded[Side.REFERENCE].parameters
-                )
-        if candidate_io is not None:
-            content = by_name if len(self._ready.sides) == 1 else pair_inputs(candidate_io, logicals)
-            wirings[Side.CANDIDATE] = wire_io(candidate_io, self._content(candidate_io, content, logicals))
-        elif source is not None:
-            wirings[Side.CANDIDATE] = wire_tree(source.node, logicals)
-        else:
-            # A Python candidate without io is called as the reference is, its outputs returned or written.
-            assert reference_io is not None
-            parameters = self._ready.loaded[Side.CANDIDATE].parameters
-            content = self._content(reference_io, by_name, logicals)
-            wirings[Side.CANDIDATE] = wire_like(reference_io, content, parameters)
+            wirings[Side.REFERENCE] = self._reference_wiring(by_name, logicals, source)
+        wirings[Side.CANDIDATE] = self._candidate_wiring(by_name, logicals, source)
         return wirings
+
+    def _reference_wiring(self, by_name: dict[str, int], logicals: list[Logical], source: Export | None) -> Wiring:
+        """By its own io, by its get_inputs(), or with what the candidate's io says."""
+        io, others = self._ready.io(Side.REFERENCE), self._ready.io(Side.CANDIDATE)
+        if io is not None:
+            return wire_io(io, self._content(io, by_name, logicals))
+        if source is not None:
+            return wire_tree(source.node, logicals)
+        assert others is not None
+        return wire_call(others, by_name, self._ready.loaded[Side.REFERENCE].parameters)
+
+    def _candidate_wiring(self, by_name: dict[str, int], logicals: list[Logical], source: Export | None) -> Wiring:
+        """By its own io, by get_inputs(), or, of Python without io, as the reference is called, its outputs returned or
+        written."""
+        io, others = self._ready.io(Side.CANDIDATE), self._ready.io(Side.REFERENCE)
+        if io is not None:
+            content = by_name if len(self._ready.sides) == 1 else pair_inputs(io, logicals)
+            return wire_io(io, self._content(io, content, logicals))
+        if source is not None:
+            return wire_tree(source.node, logicals)
+        assert others is not None
+        content = self._content(others, by_name, logicals)
+        return wire_like(others, content, self._ready.loaded[Side.CANDIDATE].parameters)
 
     def _content(self, io: IOContract, content: dict[str, int], logicals: list[Logical]) -> dict[str, int]:
         """Add outputs that start with given content (accumulators): a logical input of their own, or the other side's
@@ -151,8 +153,7 @@ class Hookup:
         try:
             export.describe(self._secret.seed("discover"), self._deadline, launched_s=self._launched_s(place))
         except CannotWire as problem:
-            failure = Failure(phase=Phase.CHECK, side=place.cell.side, message=f"the answer: {problem}")
-            raise CellFailed(Verdict.WRONG_ANSWER, failure) from problem
+            raise _wrong(place.cell.side, f"the answer: {problem}") from problem
         if place.cell.side is Side.REFERENCE and place.cell.launched_at is not None:
             self._reference_worked_s = time.monotonic() - place.cell.launched_at
         if export.returned:
@@ -181,8 +182,11 @@ def _require_all(place: SidePlace, returned: int) -> None:
     outputs = [wiring.fields[index].name for index in wiring.output_args if wiring.fields[index].logical is None]
     if returned < len(outputs):
         message = f"has the outputs {', '.join(outputs)} and returns {returned}: return all of them, or None"
-        failure = Failure(phase=Phase.CHECK, side=place.cell.side, message=message)
-        raise CellFailed(Verdict.WRONG_ANSWER, failure)
+        raise _wrong(place.cell.side, message)
+
+
+def _wrong(side: Side, message: str) -> CellFailed:
+    return CellFailed(Verdict.WRONG_ANSWER, Failure(phase=Phase.CHECK, side=side, message=message))
 
 
 def _inputs_only(io: IOContract) -> IOContract:

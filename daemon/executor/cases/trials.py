@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from daemon.executor.artifacts.bundle import Request
-from daemon.executor.cases.findings import Inspector, weak_controls
+from daemon.executor.cases.findings import Inspector
 from daemon.executor.cases.kept_calls import answers_of, too_large
 from daemon.executor.cases.preparation import Preparation
+from daemon.executor.cases.trivial import weak_controls
 from daemon.executor.content.arena import raw
 from daemon.executor.content.drawing import Drawer
 from daemon.executor.content.inputs import Secret
