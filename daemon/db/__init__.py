@@ -2,7 +2,8 @@
 
 Nothing is imported here, so that a question costs little. Only `repository` and its parts write rows.
 
-    connection, postgres             one URL in, short transactions out; connections that do not wait for ever
+    connection                       one URL in, short transactions out
+    engines, postgres                what a connection is told first; one that does not wait for ever
     filesystem                       where a SQLite file may lie
     migrate, revision                the schema brought up to date; which one a database has
     copying                          all of a database into a new one

@@ -1,17 +1,8 @@
-"""Engines: one URL in, short transactions out.
+"""One URL in, short transactions out.
 
-Theory of operation
--------------------
-SQLite runs in WAL mode with synchronous FULL: readers never wait, one writer at a time, an acknowledged commit
-survives a power cut. The driver's own transaction handling is switched off and this module says BEGIN itself: `BEGIN`
-(deferred) for a read, which then sees one state of the database, and `BEGIN IMMEDIATE` for a write. A write that
-began deferred and wanted the lock only later would fail at once when another writer was faster, whatever the timeout;
-one that begins immediate waits its turn. An open connection goes on with a file that was removed or replaced, and what
-it commits there nobody sees again: so every transaction looks first whether the file is the one that was opened.
-
-Postgres runs in READ COMMITTED. Each connection carries timeouts, so that neither a dead server nor a forgotten
-transaction stops a daemon, and is tried before use. After any operational error the connection is dropped by the
-pool.
+Theory of operation: a transaction is for reading or for writing, and says which (`engines` knows what that means). An
+open connection to SQLite goes on with a file that was removed or replaced, and what it commits there nobody sees again:
+so every transaction looks first whether the file is the one that was opened.
 """
 
 from __future__ import annotations
@@ -21,44 +12,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import URL, Connection, event, exc, make_url
 
-from daemon.db import sqlfunctions
+from daemon.db import engines
 from daemon.db.errors import MENDING, StorageDamaged, StorageRefused, StorageUnavailable, translated
 from daemon.db.filesystem import refuse_network
 from daemon.errors import OperatorError
 
-BUSY_TIMEOUT_MS = 10_000
-CONNECT_TIMEOUT_S = 10
-STATEMENT_TIMEOUT_MS = 60_000
-LOCK_TIMEOUT_MS = 20_000
-IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000
-SILENCE_TIMEOUT_S = 10 + STATEMENT_TIMEOUT_MS / 1000  # of a server that keeps none of its own limits
-_LOG_BYTES = 64 << 20
 _TRIAL = """INSERT INTO property (name, value)
     SELECT 'trial ' || n, repeat('x', 1000) FROM generate_series(1, 300) n"""
-_AGAIN_S = 0.01  # to put a database into another mode
-_PRIMARY = 0xFF  # of SQLite's codes; what stands above it says more
 _STEPS = 100_000  # of SQLite's machine, between two looks at the clock
-_LIMITS_MS = {
-    "statement_timeout": STATEMENT_TIMEOUT_MS,
-    "lock_timeout": LOCK_TIMEOUT_MS,
-    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
-}
-_WRITE = "evald_write"
 _SECRETS = ("password", "sslpassword")
-
-
-# A network that swallows packets is given up after about a minute, not after TCP's quarter of an hour.
-_TCP_LIMITS = {
-    "keepalives": 1,
-    "keepalives_idle": 20,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 45_000,
-}
 
 
 class Database:
@@ -74,12 +39,12 @@ class Database:
         self.name = shown(self.url)
         if self.is_sqlite:
             _check_file(Path(self.url.database or ""), must_exist=must_exist)
-        self._engine = _open(self.url)
+        self._engine = engines.opened(self.url)
         self._file: tuple[int, int] | None = None
         self.damage: StorageDamaged | None = None  # what told so first; whoever writes ends then
         if self.is_sqlite:
             event.listen(self._engine, "connect", self._note_file)
-        self._writer = self._engine.execution_options(**{_WRITE: True})
+        self._writer = engines.for_writing(self._engine)
 
     @property
     def is_sqlite(self) -> bool:
@@ -126,7 +91,7 @@ class Database:
         what is in the tables. Raises `StorageDamaged`."""
         deadline_s = time.monotonic() + limit_s
         with self.read() as connection:
-            driver = _sqlite_driver(connection)
+            driver = engines.sqlite_driver(connection)
             driver.set_progress_handler(lambda: time.monotonic() > deadline_s, _STEPS)
             try:
                 found = driver.execute(f"PRAGMA {'integrity' if indexes else 'quick'}_check(1)").fetchone()[0]
@@ -147,12 +112,12 @@ class Database:
         """
         with translated(self.name), self._writer.connect() as connection:
             if self.is_sqlite:
-                _sqlite_driver(connection).execute("PRAGMA foreign_keys = OFF")
+                engines.sqlite_driver(connection).execute("PRAGMA foreign_keys = OFF")
             try:
                 with connection.begin():
                     if not self.is_sqlite:
                         connection.connection.driver_connection.limit_s = None  # type: ignore[union-attr]
-                        for limit in _LIMITS_MS:  # it may take as long as it takes, and wait for another one
+                        for limit in engines.LIMITS_MS:  # it may take as long as it takes, and wait for another one
                             connection.exec_driver_sql(f"SET LOCAL {limit} = 0")
                         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('evald schema'))")
                     yield connection
@@ -220,75 +185,6 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _open(url: URL) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    options = " ".join(f"-c {key}={value}" for key, value in {**_LIMITS_MS, "TimeZone": "UTC"}.items())
-    defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "evald", **_TCP_LIMITS}
-    connect_args: dict[str, Any] = {key: url.query.get(key, value) for key, value in defaults.items()}
-    given = url.query.get("options")
-    connect_args["options"] = f"{options} {given}" if given else options
-    engine = create_engine(url, connect_args=connect_args, pool_pre_ping=True, isolation_level="READ COMMITTED")
-    from daemon.db import postgres
-
-    postgres.limit_waiting(engine, SILENCE_TIMEOUT_S)
-    event.listen(engine, "connect", _require_unicode, insert=True)  # before SQLAlchemy asks its first questions
-    return engine
-
-
-def _require_unicode(connection: Any, _record: object) -> None:
-    """Names and messages are any text, and Postgres keeps some of it as jsonb, which other encodings cannot hold."""
-    encoding = connection.info.parameter_status("server_encoding")
-    if encoding != "UTF8":
-        raise OperatorError(
-            f"the database {connection.info.dbname} has the encoding {encoding}, and evald needs UTF8",
-            hint=f"CREATE DATABASE {connection.info.dbname}_utf8 ENCODING 'UTF8' TEMPLATE template0",
-        )
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # no BEGIN by the driver: `_begin_sqlite` says it
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    _write_ahead(connection)
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA cache_size = -16384")  # KiB
-    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")  # what a reader made grow is given back
-    sqlfunctions.install(connection)
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Put a new database into that mode. Whoever finds it locked by another who does so, a daemon that starts and
-    somebody who asks for its status, is told at once, and not made to wait as elsewhere."""
-    patient_until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > patient_until:
-                raise
-            time.sleep(_AGAIN_S)
-        else:
-            return
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def _sqlite_driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
-    if not isinstance(driver, sqlite3.Connection):
-        raise TypeError(f"not a SQLite connection: {driver!r}")
-    return driver
 
 
 def _check_foreign_keys(connection: Connection, is_sqlite: bool) -> None:

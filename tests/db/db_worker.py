@@ -8,7 +8,7 @@ import threading
 from db_examples import passed
 from sqlalchemy import text
 
-from daemon.db import connection as room
+from daemon.db import engines
 from daemon.db.connection import Database
 from daemon.db.repository import Repository
 
@@ -44,5 +44,5 @@ def stop_inside(url: str, job_id: str) -> None:
 
 
 if __name__ == "__main__":
-    room.BUSY_TIMEOUT_MS = 300_000
+    engines.BUSY_TIMEOUT_MS = 300_000
     {"judge_all": judge_all, "stop_inside": stop_inside}[sys.argv[1]](*sys.argv[2:])

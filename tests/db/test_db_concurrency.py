@@ -13,7 +13,7 @@ import pytest
 from db_examples import new_job, passed, wrong
 from sqlalchemy import text
 
-from daemon.db import connection as room
+from daemon.db import engines
 from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import Lease
@@ -31,7 +31,7 @@ LIMIT_S = 300
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite lets its writers wait in no order: on a busy machine some for longer than a daemon waits at once."""
-    monkeypatch.setattr(room, "BUSY_TIMEOUT_MS", LIMIT_S * 1000)
+    monkeypatch.setattr(engines, "BUSY_TIMEOUT_MS", LIMIT_S * 1000)
 
 
 def start_worker(*arguments: str) -> subprocess.Popen[str]:

@@ -17,8 +17,7 @@ from db_examples import new_job, passed
 from postgres_server import PostgresServer
 from sqlalchemy import select, text
 
-from daemon.db import connection as room
-from daemon.db import filesystem, migrate, samples
+from daemon.db import engines, filesystem, migrate, samples
 from daemon.db.connection import Database, normalised
 from daemon.db.errors import StorageDamaged, StorageRefused, StorageUnavailable
 from daemon.db.history import History
@@ -76,7 +75,7 @@ class TestSqlite:
     def test_a_write_takes_the_lock_at_once_and_a_read_never_does(
         self, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(room, "BUSY_TIMEOUT_MS", 1)
+        monkeypatch.setattr(engines, "BUSY_TIMEOUT_MS", 1)
         database, rival = Database(sqlite_url), Database(sqlite_url)
         with database.write():
             with rival.read() as reader:
@@ -308,7 +307,7 @@ def test_who_opens_a_new_sqlite_database_while_another_writes_to_it_waits(
         waited_s.append(seconds)
         other.execute("ROLLBACK")
 
-    monkeypatch.setattr(room, "time", SimpleNamespace(**{**vars(time), "sleep": sleep}))
+    monkeypatch.setattr(engines, "time", SimpleNamespace(**{**vars(time), "sleep": sleep}))
     database = Database(f"sqlite:///{file}")
     with database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
@@ -348,13 +347,13 @@ def test_sqlite_is_new_enough_for_the_statements_used() -> None:
 
 def test_a_silent_network_is_given_up_soon_and_the_url_decides_how_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, object]] = []
-    original = room.create_engine
+    original = engines.create_engine
 
     def noted(url: object, **options: object) -> object:
         made.append(options["connect_args"])  # type: ignore[arg-type]
         return original(url, **options)
 
-    monkeypatch.setattr(room, "create_engine", noted)
+    monkeypatch.setattr(engines, "create_engine", noted)
     for query in ("", "?tcp_user_timeout=5000&connect_timeout=3"):
         Database(f"postgresql://me@nowhere/db{query}").close()
     assert (made[0]["tcp_user_timeout"], made[0]["keepalives"]) == (45_000, 1)
@@ -364,7 +363,7 @@ def test_a_silent_network_is_given_up_soon_and_the_url_decides_how_soon(monkeypa
 def test_a_server_that_is_stopped_in_the_middle_is_given_up_and_not_held_against_it(
     ready_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "SILENCE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(engines, "SILENCE_TIMEOUT_S", 1.0)
     database = Database(ready_postgres_url)
     stopped = 0
     try:
@@ -389,7 +388,7 @@ def is_heard(database: Database) -> bool:
 
 def test_a_migration_may_take_longer_than_any_answer(ready_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for silence_s in (0.5, 5.0):
-        monkeypatch.setattr(room, "SILENCE_TIMEOUT_S", silence_s)
+        monkeypatch.setattr(engines, "SILENCE_TIMEOUT_S", silence_s)
         database = Database(ready_postgres_url)
         if not is_heard(database) and silence_s < 5:  # a busy machine: any answer takes longer
             continue
