@@ -31,10 +31,18 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 
 def main() -> int:
     """The console script `evald`: run one command and answer its exit code."""
+    try:
+        return _main()
+    except KeyboardInterrupt:  # while modules are read, which takes longest: a command that runs says so itself
+        return _interrupted()
+
+
+def _main() -> int:
     if sys.getfilesystemencoding() != "utf-8":
         _begin_again_in_utf8()
     try:
@@ -44,6 +52,15 @@ def main() -> int:
             raise
         return _without_click()
     return run()
+
+
+def _interrupted() -> int:
+    """What `failing` says, of which nothing may have been read."""
+    with suppress(OSError):
+        if "--json" in sys.argv:
+            print('{"error": "interrupted", "hint": null}', flush=True)
+        print("evald: interrupted", file=sys.stderr)
+    return 130
 
 
 def _without_click() -> int:

@@ -16,7 +16,7 @@ import pytest
 from cli_homes import TORCH_PAIR, PastHome, bundle, passed
 from conftest import Evald, Start
 
-from daemon.cli import commands_to_type, failing, waiting
+from daemon.cli import commands_to_type, failing, main, waiting
 from daemon.intake import submit
 
 
@@ -330,6 +330,25 @@ def test_an_interrupt_while_waiting_tells_a_script_what_it_has_dropped(
     ran = evald("submit", bundle(tmp_path / "mine"), "--wait", "--json")
     assert ran.code == failing.INTERRUPTED
     assert [one["name"] for one in ran.document()["submitted"]] == ["mine"]
+
+
+@pytest.mark.parametrize(("option", "said"), [((), ""), (("--json",), '{"error": "interrupted", "hint": null}\n')])
+def test_an_interrupt_while_modules_are_read_is_one_too(
+    option: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It had a traceback, and ended by the signal: reading them is all that most commands take time for."""
+
+    class Interrupting:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "daemon.cli.failing":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "daemon.cli.failing")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    monkeypatch.setattr(sys, "argv", ["evald", "status", *option])
+    assert main() == failing.INTERRUPTED
+    assert capsys.readouterr() == (said, "evald: interrupted\n")
 
 
 def test_a_database_that_refuses_does_not_hide_what_was_dropped(evald: Evald, past: PastHome, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -347,3 +348,22 @@ def test_an_orphaned_frozen_group_is_thawed_killed_and_removed() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     groups.sweep()
     assert [folder for folder in groups_left_by_the_dead() if f"-{child}-" in folder.name] == []
+
+
+def test_an_orphaned_group_of_another_user_is_left_to_him(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its members cannot be killed: an ordinary user was told so after every job, and what his own judge had left
+    stayed. Root takes it."""
+    begun: list[Path] = []
+    monkeypatch.setattr(cgroup, "_destroy", lambda folder, _: begun.append(folder))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    orphan = tmp_path / f"{owner.tag().partition('-')[0]}-{gone.pid}-1-7"
+    orphan.mkdir()
+    user = orphan.stat().st_uid
+    taken = {}
+    for who in (user + 4711, user, 0):
+        monkeypatch.setattr(os, "geteuid", lambda who=who: who)
+        cgroup.Cgroups(1, {"freezer": tmp_path}).sweep()
+        taken[who] = [*begun]
+        begun.clear()
+    assert taken == {user + 4711: [], user: [orphan], 0: [orphan]}

@@ -49,12 +49,12 @@ class Cgroups:
         return kind(self.bases, name, limits)
 
     def sweep(self, patience_s: float = 0.0) -> None:
-        """Kill and remove what dead judges left behind. Groups of living ones are not touched. `patience_s`: how long
-        to wait for those in which the kernel still gives back what was theirs."""
+        """Kill and remove what dead judges of this user left behind; root takes everybody's. Groups of living ones are
+        not touched. `patience_s`: how long to wait for those in which the kernel still gives back what was theirs."""
         patient_until = time.monotonic() + patience_s
         for base in sorted(set(self.bases.values())):
             for folder in base.iterdir():
-                if folder.is_dir() and owner.is_dead(folder.name.rpartition("-")[0]):
+                if _may_be_removed(folder) and owner.is_dead(folder.name.rpartition("-")[0]):
                     _destroy(folder, patient_until)
 
 
@@ -66,6 +66,14 @@ def existing() -> Cgroups | None:
     bases = {name: _v1_base(name, memberships) for name in _V1_CONTROLLERS if name in memberships}
     found = {name: base for name, base in bases.items() if base.is_dir()}
     return Cgroups(1, found) if found else None
+
+
+def _may_be_removed(folder: Path) -> bool:
+    """Whether it is a group whose members this user may kill: root's groups are seen by everybody."""
+    try:
+        return folder.is_dir() and os.geteuid() in (0, folder.stat().st_uid)
+    except FileNotFoundError:  # somebody else has just removed it
+        return False
 
 
 def _destroy(folder: Path, patient_until: float) -> None:
