@@ -18,7 +18,10 @@ from daemon.executor.sandbox import cgroup
 from daemon.executor.shared import protocol
 
 _START_LIMIT_S = 120.0
+_END_S = 1.0  # from the end of its channel to its own
 _MAX_ANSWER = 64 * 1024 * 1024
+_LIMITS_KILL_WITH = ("SIGKILL", "SIGXCPU")
+_WHY_KILLED = "dmesg tells whether for want of memory, ulimit -t how many seconds of a processor a process may have"
 
 
 class TrustedProcess:
@@ -79,7 +82,15 @@ class TrustedProcess:
         except TimeoutError as error:
             raise HarnessError(f"the {self._what} said nothing for {limit_s:.0f} s") from error
         except (protocol.ClosedError, protocol.ProtocolError, OSError) as error:
-            raise HarnessError(f"the {self._what} died: {error}") from error
+            said, hint = self._how_it_ended()
+            raise HarnessError(f"the {self._what} died: {said or error}", hint=hint) from error
+
+    def _how_it_ended(self) -> tuple[str | None, str]:
+        """In words, None where it lives and only speaks no more; and what to type."""
+        ended = self.program.ended_within(_END_S)
+        if ended is None or ended.signal is None:
+            return ended and f"it ended with exit code {ended.exit_code}", "evald doctor"
+        return f"it was killed by {ended.signal}", _WHY_KILLED if ended.signal in _LIMITS_KILL_WITH else "evald doctor"
 
     def strike(self) -> None:
         """Send what kills it, and hear no more of it; `end` waits and sweeps up."""

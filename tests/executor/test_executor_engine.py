@@ -21,6 +21,7 @@ from daemon.config import Deadlines
 from daemon.engine import JobSpec
 from daemon.errors import HarnessError, LostClaim, OperatorError
 from daemon.executor.host import scratch
+from daemon.executor.host.devices import CPU
 from daemon.executor.host.supervise import start_plain
 from daemon.executor.local import LocalEngine
 from daemon.executor.sandbox import cgroup, owner
@@ -181,6 +182,22 @@ def test_what_cannot_be_started_is_told_as_it_is(tmp_path: Path) -> None:
     engine.close()
     with pytest.raises(HarnessError, match="the engine is closed"):
         engine._judges.started(make)
+
+
+@pytest.mark.parametrize(("number", "hint"), [(signal.SIGKILL, "ulimit -t"), (signal.SIGABRT, "evald doctor")])
+def test_a_judge_that_dies_as_it_starts_is_told_with_how_it_ended(
+    tmp_path: Path, number: signal.Signals, hint: str
+) -> None:
+    """Somebody whose shell limits a process's time read only that the other side had closed its end."""
+    settings = small_settings(tmp_path, isolation="none")
+    judge = TrustedProcess("daemon.executor.programs.judge", settings, 0, CPU, gpu=None, further=("0",))
+    try:
+        os.kill(judge.program._process.pid, number)
+        with pytest.raises(HarnessError, match=f"the judge died: it was killed by {number.name}") as caught:
+            judge.await_ready()
+        assert hint in str(caught.value.hint)
+    finally:
+        judge.end()
 
 
 def test_two_engines_at_once_do_not_disturb_each_other(engine: LocalEngine, own: LocalEngine, tmp_path: Path) -> None:

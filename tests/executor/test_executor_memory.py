@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import math
 import os
@@ -13,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.errors import HarnessError
 from daemon.executor.cases.findings import by_chance
 from daemon.executor.content import memory
 from daemon.executor.content.arena import Arena
@@ -112,6 +114,16 @@ def test_shared_memory_cannot_be_resized_by_whoever_holds_its_descriptor() -> No
     with pytest.raises(PermissionError):
         fcntl.fcntl(memory.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
     memory.close()
+
+
+def test_memory_that_a_limit_of_the_shell_forbids_is_told_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    monkeypatch.setattr(os, "ftruncate", refused)
+    with pytest.raises(HarnessError, match="cannot share 10000 bytes") as caught:
+        HostMemory(10_000)
+    assert str(caught.value.hint).startswith("ulimit -f ")
 
 
 def test_chance_explains_some_equal_bytes_and_no_equal_words() -> None:

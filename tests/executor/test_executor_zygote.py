@@ -479,6 +479,27 @@ def test_a_host_whose_bubblewrap_is_killed_is_not_said_to_be_unfit(
     assert type(raised.value) is kind
 
 
+def test_a_cell_that_a_limit_of_the_shell_forbids_is_told_with_the_limit(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> tuple[int, int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(zygotes, "_pipe", refused)
+    with pytest.raises(HarnessError, match="could not be forked") as caught:
+        kept.start()
+    assert str(caught.value.hint).startswith("ulimit -n ")
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        for reason, hint in (("BlockingIOError: [Errno 11] not now", "ulimit -u "), ("it has none", "evald doctor")):
+            theirs.send(f"failed {reason}".encode())
+            birth: Any = SimpleNamespace(timeout_s=120, group=None)
+            with pytest.raises(HarnessError, match="could not be forked") as caught:
+                kept.zygote._raise_up(birth, ours, -1, -1)
+            assert str(caught.value.hint).startswith(hint)
+
+
 def test_a_sandbox_that_a_limit_of_the_shell_forbids_is_told_with_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> tuple[int, int]:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

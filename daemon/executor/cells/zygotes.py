@@ -9,6 +9,7 @@ run yet. A zygote that has ended is replaced at the next cell.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import sys
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daemon import fsio
 from daemon.errors import HarnessError, Hindered
 from daemon.executor.host.forks import ForkedProgram
 from daemon.executor.host.processes import SandboxedProgram
@@ -32,6 +34,7 @@ from daemon.executor.shared import protocol
 
 _FIRST_TO_GO = "1000"  # proc(5)
 _END_S = 1.0  # who has lost its forks is about to end, or has a fault of another kind
+_ERRNO = re.compile(r"\[Errno (\d{1,3})\]")
 _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 _ARGV = (sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.inside.zygote")
 
@@ -124,7 +127,8 @@ class Zygote:
                 if isinstance(error, HarnessError):
                     raise
                 said = f"{error}; {self._words()}"
-                raise HarnessError(f"a cell could not be forked: {said}", hint="evald doctor") from error
+                hint = (isinstance(error, OSError) and fsio.hint_of_room(error)) or "evald doctor"
+                raise HarnessError(f"a cell could not be forked: {said}", hint=hint) from error
             ours.pop_all()
         return program
 
@@ -147,7 +151,9 @@ class Zygote:
         word, ancillary, _, _ = status.recvmsg(4096, socket.CMSG_SPACE(_UCRED.size))
         if word != b"born":
             said = word.decode("utf-8", "replace") or self._words()
-            raise HarnessError(f"a cell could not be forked: {said}", hint="evald doctor")
+            refused = _ERRNO.search(said)
+            hint = fsio.hint_of_room(OSError(int(refused[1]), said)) if refused else None
+            raise HarnessError(f"a cell could not be forked: {said}", hint=hint or "evald doctor")
         pid = _sender(ancillary)
         if birth.group is not None:
             birth.group.add(pid)

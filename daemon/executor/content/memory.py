@@ -24,6 +24,7 @@ from daemon.executor.content.combs import Comb
 from daemon.executor.sandbox import cgroup
 from daemon.executor.shared import driver
 from daemon.executor.shared.protocol import Message
+from daemon.fsio import hint_of_room
 
 _GIB = 1 << 30
 _NUMBERS = itertools.count()
@@ -85,7 +86,8 @@ class HostMemory:
             self._map = mmap.mmap(self.fd, 0)
         except OSError as error:
             os.close(self.fd)
-            raise HarnessError(f"cannot share {size_bytes} bytes of memory: {error}") from error
+            hint = hint_of_room(error)
+            raise HarnessError(f"cannot share {size_bytes} bytes of memory: {error}", hint=hint) from error
         self.bytes = torch.frombuffer(self._map, dtype=torch.uint8)
 
     @property

@@ -180,6 +180,12 @@ class PlainProgram(_WithStreams):
         code = self._process.poll()
         return None if code is None else as_ended(code)
 
+    def ended_within(self, timeout_s: float) -> Ended | None:
+        """How it ended, if it does within `timeout_s`."""
+        with suppress(subprocess.TimeoutExpired):
+            return as_ended(self._process.wait(timeout_s))
+        return None
+
     def strike(self) -> None:
         self._signal(signal.SIGKILL)
 
