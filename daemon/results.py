@@ -191,8 +191,8 @@ def shown_in(paths: Paths) -> tuple[Path, ...]:
 
 
 def are_any(paths: Paths) -> bool:
-    """Whether there is, or was, a visible result."""
-    return any(True for _ in months(paths))
+    """Whether there is a visible result. The folder of a month stays when all of its results have been removed."""
+    return any(True for month in months(paths) for _ in month.glob("*"))
 
 
 def linked(paths: Paths, job_ids: Collection[str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from daemon.fsio import hint_of_room
 
 _ANOTHER = "another evald is named with --home DIR or EVALD_HOME"
 _STORAGE = "findmnt -T {place} and dmesg   tell of the disk or the file server"
+_NO_TEMPORARY = "none of them takes a file: df -h, df -i, findmnt -T, ls -ld, ulimit -f; TMPDIR=DIR names another"
 _HINTS = {
     errno.ENAMETOOLONG: "use a shorter name",
     errno.ELOOP: "namei {place}   shows where its links lead",
@@ -40,7 +41,7 @@ def hint(error: OSError) -> str | None:
     """What to type, or to name instead."""
     place = _place(error)
     if place is None:
-        return hint_of_room(error)
+        return hint_of_room(error) or (_NO_TEMPORARY if "temporary directory" in str(error) else None)
     if isinstance(error, PermissionError):
         return f"ls -ld {_quoted(_closed(place))}   shows whom it lets in; {_ANOTHER}"
     if isinstance(error, NotADirectoryError) and (found := file_above(place)) is not None:

@@ -35,6 +35,16 @@ _NOT_TO_BE_WRITTEN = (
     "this user may not write its file, or the disk is read-only: ls -l, findmnt -T; where evald has become another"
     " user, give it the state folder: chown -R"
 )
+_FULL = "is the disk full? df -h, df -i"
+_NOT_OPENED = (
+    "beside it SQLite makes two files, also for those who only read: the disk may be full (df -h, df -i) or read-only"
+    " (findmnt -T), or its folder another user's (ls -ld)"
+)
+_OF_SQLITE = {
+    sqlite3.SQLITE_READONLY: _NOT_TO_BE_WRITTEN,
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_CANTOPEN: _NOT_OPENED,
+}
 _WHO_MAY = "it takes the role that evald runs as; for new tables (evald db upgrade) the one that owns the tables"
 MENDING = (
     "evald doctor looks through it, and dmesg tells of a disk that only failed to read it: then start again. Else stop"
@@ -51,11 +61,9 @@ def translated(database: str) -> Iterator[None]:
     try:
         yield
     except _TRANSIENT as error:
-        hint = "evald doctor checks the database"
+        hint = _OF_SQLITE.get(_sqlite_code(error), "evald doctor checks the database")
         if _sqlstate(error) == _DISK_FULL:
             hint = _NO_ROOM
-        elif _sqlite_code(error) == sqlite3.SQLITE_READONLY:
-            hint = _NOT_TO_BE_WRITTEN
         raise StorageUnavailable(f"database {database} is not available: {_cause(error)}", hint=hint) from error
     except (exc.SQLAlchemyError, OverflowError) as error:  # a number beyond 64 bits: sqlite3 raises it bare
         text = f"database {database} refused: {_cause(error)}"

@@ -5,6 +5,7 @@ The name it appears under ends in the job id, so the sender knows what to wait f
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import stat
@@ -138,6 +139,8 @@ def _inbox_faults(inbox: Path) -> Iterator[None]:
         if isinstance(error, NotBegun):
             raise
         hint = fsio.hint_of_room(error) or "is this the inbox of a running evald? see --home and evald config"
+        if error.errno == errno.EROFS:
+            hint = f"findmnt -T {shlex.quote(str(inbox))}   shows how it is mounted: read-only"
         raise OperatorError(f"cannot write to the inbox {inbox}: {error.strerror or error}", hint=hint) from error
 
 

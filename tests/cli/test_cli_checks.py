@@ -8,10 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import Evald
 
 import daemon
 from daemon import access, belonging, mounts
-from daemon.cli import checks, device_checks, installed
+from daemon.cli import checks, commands_to_type, device_checks, installed
 from daemon.cli.check import Check, Status
 from daemon.config import Settings
 from daemon.db import migrate
@@ -36,6 +37,25 @@ def settings(tmp_path: Path) -> Settings:
 
 def found(lines: list[Check], name: str) -> Check | None:
     return next((line for line in lines if line.name == name), None)
+
+
+@pytest.mark.parametrize(
+    ("hint", "shown"),
+    [
+        ("evald doctor", None),
+        ("evald doctor checks the database", None),
+        ("evald doctor; or --device cpu", "--device cpu"),
+        ("evald doctor looks through it: then start again", "evald doctor looks through it: then start again"),
+        ("df -h", "df -h"),
+    ],
+)
+def test_who_asks_the_doctor_is_not_sent_to_the_doctor(
+    hint: str, shown: str | None, monkeypatch: pytest.MonkeyPatch, evald: Evald
+) -> None:
+    """Errors that know nothing better name it, and it showed them as they are."""
+    monkeypatch.setattr(checks, "all_checks", lambda _: [Check("sandbox", Status.FAIL, "a cell did not start", hint)])
+    (line,) = evald("doctor", "--json").document()["checks"]
+    assert (line["hint"] and line["hint"].replace(commands_to_type.program(), "evald")) == shown
 
 
 def test_a_shared_inbox_whose_bundles_everybody_can_read_is_pointed_out(settings: Settings) -> None:

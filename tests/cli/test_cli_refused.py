@@ -159,3 +159,16 @@ def test_a_word_of_thousands_of_characters_is_not_told_whole(evald: Evald, past:
     assert ran.code == 2
     assert len(ran.err) < 1000
     assert "(30" in ran.err
+
+
+def test_where_no_temporary_folder_takes_a_file_it_is_said_how_to_name_one(
+    evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", refused)
+    ran = evald("eval", bundle(tmp_path / "mine"))
+    assert ran.code == 2
+    assert "No usable temporary directory" in ran.err
+    assert "TMPDIR=" in ran.err

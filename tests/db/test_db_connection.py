@@ -158,6 +158,24 @@ class TestSqlite:
         assert "chown -R" in str(caught.value.hint)
         database.close()
 
+    @pytest.mark.parametrize(
+        ("fault", "hint"),
+        [("database or disk is full", "df -h, df -i"), ("unable to open database", "findmnt -T")],
+    )
+    def test_a_file_that_finds_no_room_is_told_with_what_to_look_at(
+        self, ready_sqlite_url: str, fault: str, hint: str
+    ) -> None:
+        """On a full or read-only disk not even questions are answered: SQLite makes files for them."""
+        database = Database(ready_sqlite_url)
+        with pytest.raises(StorageUnavailable, match=fault) as caught, database.write() as connection:
+            if "full" in fault:
+                connection.exec_driver_sql("PRAGMA max_page_count = 1")
+                connection.exec_driver_sql("CREATE TABLE more AS SELECT randomblob(1000000)")
+            else:
+                connection.exec_driver_sql("ATTACH '/proc/1/nowhere' AS elsewhere")
+        assert hint in str(caught.value.hint)
+        database.close()
+
 
 class TestNetworkFileSystem:
     @pytest.mark.parametrize("fstype", ["nfs4", "cifs", "gfs2", "fuse.sshfs"])

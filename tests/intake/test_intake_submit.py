@@ -81,6 +81,19 @@ def test_what_cannot_be_submitted_is_refused_with_what_to_do_and_leaves_nothing(
     assert list(paths.inbox.iterdir()) == []
 
 
+def test_an_inbox_that_is_mounted_read_only_is_told_with_what_shows_it(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    sound = write_bundle(tmp_path / "sound")
+    monkeypatch.setattr(os, "mkdir", refused)
+    with pytest.raises(OperatorError, match="Read-only file system") as caught:
+        submit(sound, paths.inbox)
+    assert str(caught.value.hint).startswith(f"findmnt -T {paths.inbox} ")
+
+
 def test_what_somebody_puts_under_the_hidden_name_is_not_followed(
     paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,6 +206,8 @@ def test_a_new_database_beside_old_results_is_told(
     try:
         assert not is_told()
         (settings.paths.results / "2026-11").mkdir()
+        assert not is_told(), "a cleanup has left nothing else"
+        (settings.paths.results / "2026-11" / make_job_id()).mkdir()
         assert is_told()
         database = Database(settings.database_url)
         Repository(database).register(NewJob(make_job_id(), "a", "a@b", 1000, datetime.now(UTC), 10))
