@@ -113,6 +113,8 @@ def probe(secret):
     for name, number in (("sync", 162), ("syncfs", 306), ("fsync", 74), ("fdatasync", 75), ("sync_file_range", 277)):
         attempt(name, lambda: syscall(number, disk, 0, 0, 0))
         attempt(name + " of nothing", lambda: syscall(number, -1, 0, 0, 0))
+    attempt("map of a file system", lambda: fcntl.ioctl(disk, 0xC0C0583B, bytearray(192)))
+    print("file systems=" + ",".join(os.listdir("/proc/fs") if os.path.isdir("/proc/fs") else []))
     for name, how in (("f_getlk", fcntl.F_GETLK), ("f_setlease", fcntl.F_SETLEASE), ("f_notify", fcntl.F_NOTIFY)):
         attempt(name, lambda: fcntl.fcntl(disk, how, 0))
     os.close(disk)
@@ -265,6 +267,7 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "f_getlk",
         "f_setlease",
         "f_notify",
+        "map of a file system",
         "past the cache",
         "past the cache, later",
         "memfd_secret",
@@ -296,6 +299,12 @@ def test_locks_succeed_and_are_none_for_files_are_the_hosts(report: dict[str, st
 
 def test_a_cell_cannot_keep_the_host_from_locking_files_by_reading_which_are(report: dict[str, str]) -> None:
     assert report["locks"] == "True"
+
+
+def test_a_cell_cannot_keep_the_host_from_its_files_by_reading_how_its_file_systems_are_doing(
+    report: dict[str, str],
+) -> None:
+    assert report["file systems"] == ""
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the probe's call numbers are x86_64's")
