@@ -114,6 +114,9 @@ def probe(secret):
         attempt(name, lambda: syscall(number, disk, 0, 0, 0))
         attempt(name + " of nothing", lambda: syscall(number, -1, 0, 0, 0))
     attempt("map of a file system", lambda: fcntl.ioctl(disk, 0xC0C0583B, bytearray(192)))
+    attempt("flush of btrfs", lambda: fcntl.ioctl(disk, 0x9408))
+    attempt("flush of btrfs, later", lambda: fcntl.ioctl(disk, 0x80089418, bytearray(8)))
+    attempt("key of a file system", lambda: fcntl.ioctl(disk, 0xC0506617, bytearray(80)))
     print("file systems=" + ",".join(os.listdir("/proc/fs") if os.path.isdir("/proc/fs") else []))
     for name, how in (("f_getlk", fcntl.F_GETLK), ("f_setlease", fcntl.F_SETLEASE), ("f_notify", fcntl.F_NOTIFY)):
         attempt(name, lambda: fcntl.fcntl(disk, how, 0))
@@ -142,6 +145,11 @@ def probe(secret):
     attempt("out of band", lambda: ours.send(b"x", socket.MSG_OOB))
     attempt("out of band message", lambda: ours.sendmsg([b"x"], [], socket.MSG_OOB))
     attempt("in band", lambda: ours.send(b"x"))
+    for name, command in (("vlan", 0x8982), ("bridge", 0x8940), ("interfaces", 0x8912), ("wireless", 0x8BFF)):
+        attempt("ioctl " + name, lambda: fcntl.ioctl(ours, command, bytearray(256)))
+    attempt("ioctl below", lambda: fcntl.ioctl(ours, 0x8903, bytearray(4)))
+    attempt("ioctl beyond", lambda: fcntl.ioctl(ours, 0x8C00, bytearray(4)))
+    attempt("bytes that came", lambda: fcntl.ioctl(theirs, 0x541B, bytearray(4)))
     allowing = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 1))
     attempt("socket filter", lambda: ours.setsockopt(1, 26, struct.pack("HxxxxxxQ", 1, ctypes.addressof(allowing))))
     ours.close(), theirs.close()
@@ -268,6 +276,13 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
         "f_setlease",
         "f_notify",
         "map of a file system",
+        "flush of btrfs",
+        "flush of btrfs, later",
+        "key of a file system",
+        "ioctl vlan",
+        "ioctl bridge",
+        "ioctl interfaces",
+        "ioctl wireless",
         "past the cache",
         "past the cache, later",
         "memfd_secret",
@@ -281,6 +296,9 @@ def test_no_socket_but_a_unix_one_can_be_made(report: dict[str, str], family: st
 def test_a_dangerous_system_call_is_refused(report: dict[str, str], call: str) -> None:
     assert report[call] == "refused:EPERM"
     assert report["in band"] == "allowed:1"
+    assert report["bytes that came"] == "allowed:0"
+    assert report["ioctl below"] == "allowed:0"
+    assert report["ioctl beyond"] == "refused:ENOTTY"
     assert report["madvise"] == "allowed:None"
     assert report["segment"] == "allowed:True"
     assert report["interval timer of its own time"] == "allowed:0"

@@ -37,6 +37,9 @@ _FADV_WILLNEED, _MADV_WILLNEED = 3, 3
 _PR_SET_VMA = 0x53564D41
 _F_SETFL, _O_DIRECT = 4, (0x4000, 0x10000)
 _FS_IOC_GETFSMAP = 0xC0C0583B
+_FS_FLUSHING = {"BTRFS_IOC_SYNC": 0x9408, "BTRFS_IOC_START_SYNC": 0x80089418}
+_FS_IOC_ADD_ENCRYPTION_KEY = 0xC0506617
+_FIRST_OF_INTERFACES, _LAST_OF_WIRELESS = 0x8910, 0x8BFF  # sockios.h, wireless.h
 
 MACHINES = ("x86_64", "aarch64")  # in the order of the numbers below; None where one never had the call
 REFUSED: dict[str, tuple[int | None, int | None]] = {
@@ -195,6 +198,10 @@ def _is_beyond(argument: int, value: int) -> Condition:
     return Condition(argument, Test.IS_AT_LEAST, value + 1)
 
 
+def _is_at_most(argument: int, value: int) -> Condition:
+    return Condition(argument, Test.IS_AT_LEAST, value + 1, must_hold=False)
+
+
 def _has(argument: int, bits: int | tuple[int, int]) -> Condition:
     return Condition(argument, Test.HAS_BITS, bits)
 
@@ -261,6 +268,12 @@ RULES = (
     # goes through every group of its blocks, each locked meanwhile. Eight processes of the least priority had everybody
     # else on that disk wait 200 times as long for an fsync: 3.4 s
     _refused(_IOCTL, _is(1, _FS_IOC_GETFSMAP)),
+    # as sync: btrfs writes all there is to be written, by threads of its own where nobody waits; as add_key
+    *(_refused(_IOCTL, _is(1, command)) for command in _FS_FLUSHING.values()),
+    _refused(_IOCTL, _is(1, _FS_IOC_ADD_ENCRYPTION_KEY)),
+    # what is asked of networks, and any socket takes: of VLANs and bridges the kernel loads the modules for that, by
+    # modprobe, as root, outside of all limits, before it asks whether the caller may have such a thing
+    _refused(_IOCTL, _is_beyond(1, _FIRST_OF_INTERFACES - 1), _is_at_most(1, _LAST_OF_WIRELESS)),
     # as alarm: it goes off while its process stands frozen. Whoever waits for the signal by epoll, a few hundred times
     # a few hundred descriptors, has the kernel stop a processor for 50 ms to tell them all; and where the signal may
     # still kill, a process gives back gigabytes then

@@ -1,0 +1,13 @@
+"""One addition of two matrices."""
+
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def forward(self, a, b):
+        return a + b
+
+
+def get_inputs():
+    return [torch.randn(64, 64), torch.randn(64, 64)]
