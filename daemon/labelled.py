@@ -1,8 +1,9 @@
 """Ending every job that carries a label, a whole sweep at once, wherever its bundles are.
 
-Theory of operation: of a bundle that waits, in the inbox or claimed, the contract is asked; of a job that runs, the
-database. Bundles move from the one to the other meanwhile, so it is looked again until nothing more is found. What
-waits goes first: the slots of what runs would only be taken by the rest of the sweep.
+Theory of operation: of a bundle that waits, in the inbox or claimed, the contract is asked; of a job, the database,
+which has its labels from when it was claimed, where a glance could tell them. Bundles move from the one to the other
+meanwhile, so it is looked again until nothing more is found. What waits goes first: the slots of what runs would only
+be taken by the rest of the sweep.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from dataclasses import dataclass
 
 from daemon.config import Settings
 from daemon.db.history import History
-from daemon.errors import HarnessError, LostClaim
+from daemon.errors import HarnessError
 from daemon.intake import names
 from daemon.intake.glance import labels_of
 from daemon.intake.spool import Spool
-from daemon.lifecycle import UNFINISHED
+from daemon.lifecycle import UNFINISHED, JobState
 from daemon.publishing import Publisher
 
 _LOOKS = 3  # a sender who goes on sending under this label would keep it busy for ever
 _PAGE = 500
+_AT_ONCE = 100  # cancelled in one transaction, for which others wait who write
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,16 @@ class Labelled:
             found[key] = one
         return Look(tuple(found.values()), tuple(unread.values()))
 
-    def end(self, publisher: Publisher, by: str) -> Iterator[Unfinished]:
-        """Cancel them, and say of each that it is cancelled once it is. Raises as `look`."""
+    def end(self, publisher: Publisher, by: str) -> Iterator[list[Unfinished]]:
+        """Cancel them, some at once, and say of these that they are cancelled once they are. Raises as `look`."""
         for _ in range(_LOOKS):
             if not (found := self.look().found):
                 return
-            for one in found:
-                if (job_id := _ended(publisher, one, by)) is not None:
-                    yield Unfinished(job_id, one.name)
+            for some in (found[start : start + _AT_ONCE] for start in range(0, len(found), _AT_ONCE)):
+                job_ids = [one.job_id for one in some if one.entry is None and one.job_id is not None]
+                entries = {one.entry: one.job_id for one in some if one.entry is not None}
+                ended = publisher.cancel_many(job_ids, entries, by)
+                yield [Unfinished(one.job_id, one.name) for one in ended]
 
     def _in_inbox(self) -> Iterator[tuple[str, Unfinished, dict[str, str] | None]]:
         try:
@@ -99,26 +103,17 @@ class Labelled:
 
     def _known(self) -> Iterator[tuple[str, Unfinished]]:
         cursor = None
+        waiting: list[Unfinished] = []
+        held: list[Unfinished] = []
         while True:
             ending_in = self._ending_in or None
             page = self._history.jobs(
                 state=UNFINISHED, label=self._label, ending_in=ending_in, limit=_PAGE, cursor=cursor
             )
-            yield from ((job.job_id, Unfinished(job.job_id, job.name)) for job in page.jobs)
+            for job in page.jobs:
+                (waiting if job.state is JobState.QUEUED else held).append(Unfinished(job.job_id, job.name))
             if (cursor := page.cursor) is None:
-                return
+                return ((one.job_id or "", one) for one in (*waiting, *held))
 
     def _is_meant(self, job_id: str | None) -> bool:
         return (job_id or "").endswith(self._ending_in)
-
-
-def _ended(publisher: Publisher, one: Unfinished, by: str) -> str | None:
-    """The id of a job that is cancelled now. None: it has ended, or changed hands meanwhile."""
-    try:
-        if one.job_id is None and one.entry is not None:
-            finished = publisher.cancel_unclaimed(one.entry, by)
-        else:
-            finished = publisher.cancel(one.job_id or "", by)
-    except LostClaim:
-        return None
-    return finished.job_id if finished else None

@@ -9,28 +9,32 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from daemon import failpoints, log, result_document, results
 from daemon.config import Settings
 from daemon.contract import ParsedContract
 from daemon.db.columns import storable
-from daemon.db.records import JobRecord, Lease, NewJob, Published
+from daemon.db.records import ContractFacts, JobRecord, Lease, NewJob, Published
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim, NotKept
 from daemon.evaluation import Evaluation
-from daemon.intake.glance import priority_of
+from daemon.intake.glance import glance
 from daemon.intake.names import split_job_id
 from daemon.intake.spool import Claimed, Spool
 from daemon.verdict import Verdict
 
 _BETWEEN_S = 5.0  # a claimed bundle is registered in milliseconds, unless its daemon was killed just then
 _PAUSE_S = 0.05
+_AT_ONCE = 8  # threads that wait for the disk: it writes down what several ask for in one go
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,17 @@ class Finished:
     job_id: str
     name: str
     evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """An end that is staged, and not yet told to the database. `name`: the one its result is shown under."""
+
+    lease: Lease
+    published: Published
+    waiting: results.Staged
+    finished_at: datetime
+    name: str
 
 
 class Publisher:
@@ -97,6 +112,9 @@ class Publisher:
 
     def own(self, job_id: str, work_name: str | None) -> list[Claimed]:
         """The claimed bundle of a job, without others that came with its id."""
+        found = None if work_name is None else self._spool.held_as(work_name, job_id)
+        if found is not None:
+            return [found]
         return [one for one in self._spool.held_for(job_id) if is_its_own(one, work_name)]
 
     def refuse(self, name: str, reason: str, *, came_later: bool = False) -> Finished | None:
@@ -144,6 +162,88 @@ class Publisher:
             self._spool.give_back(claimed)
             raise
         return self.cancel(claimed.job_id, by)
+
+    def cancel_many(self, job_ids: Collection[str], entries: Mapping[str, str | None], by: str) -> list[Finished]:
+        """The same of many: `entries` of the inbox, each with the job id that its sender chose, and then `job_ids` that
+        the database knows. Raises as `cancel`; those that had ended by then are not told.
+
+        Each goes through the steps of one that is cancelled alone, but all of them together, so that a transaction is
+        for many, and a disk is waited for by several at once. A kill leaves a number of jobs where it would leave one.
+        What is not simple (an id that had another job before) is cancelled alone.
+        """
+        known = self._repository.bundles_of([job_id for job_id in entries.values() if job_id is not None])
+        simple = [name for name, job_id in entries.items() if job_id is None or self._is_new(job_id, known)]
+        claimed = self._claimed_together(simple)
+        failpoints.hit("claim.renamed")
+        try:
+            jobs = [new_job(one) for one in claimed]
+            leases = self._repository.seize_many(jobs, job_ids, self._spool.owner.tag, self._settings.lease_s)
+        except HarnessError:
+            for one in claimed:
+                self._spool.give_back(one, keep_id=one.own_id)
+            raise
+        failpoints.hit("lease.taken")
+        bare = [lease for lease in leases if not self._has_result(lease.job_id)]
+        ended = self._end_together(bare, Evaluation.rejected(f"cancelled by {by}"), by)
+        wanted = {*job_ids, *(job_id for job_id in entries.values() if job_id is not None)}
+        for job_id in sorted(wanted - {finished.job_id for finished in ended}):
+            with suppress(LostClaim):
+                ended += [finished] if (finished := self.cancel(job_id, by)) is not None else []
+        return ended
+
+    def _is_new(self, job_id: str, known: Collection[str]) -> bool:
+        return job_id not in known and not self._has_result(job_id)
+
+    def _claimed_together(self, entries: Iterable[str]) -> list[Claimed]:
+        """Those of the inbox that nobody else was quicker to claim. Raises `HarnessError` as for one, with none
+        claimed."""
+
+        def claim(name: str) -> Claimed | HarnessError | None:
+            try:
+                return self._spool.claim(name)
+            except LostClaim:
+                return None
+            except HarnessError as error:
+                return error
+
+        found = _together(claim, entries)
+        claimed = [one for one in found if isinstance(one, Claimed)]
+        if (fault := next((one for one in found if isinstance(one, HarnessError)), None)) is not None:
+            for one in claimed:
+                self._spool.give_back(one, keep_id=one.own_id)
+            raise fault
+        return claimed
+
+    def _end_together(self, leases: Iterable[Lease], evaluation: Evaluation, by: str) -> list[Finished]:
+        """Of these jobs those that were still ours to end. Raises `HarnessError` when one cannot be written; the others
+        have ended then."""
+        facts = self._repository.contracts_of([lease.job_id for lease in leases])
+        now = datetime.now(UTC)
+
+        def stage(lease: Lease) -> _Prepared | HarnessError:
+            try:
+                return self._prepared(lease, self._subject(lease, facts=facts.get(lease.job_id)), evaluation, now)
+            except HarnessError as error:
+                return error
+
+        def release(one: _Prepared) -> Finished:
+            self._release(one)
+            self.put_away_or_leave(one.lease, evaluation)
+            log.story("cancelled", job=one.lease.job_id, name=one.lease.name, by=by)
+            return Finished(one.lease.job_id, one.lease.name, evaluation)
+
+        found = _together(stage, leases)
+        prepared = [one for one in found if isinstance(one, _Prepared)]
+        failpoints.hit("result.staged")
+        counts = self._repository.publish_many([(one.lease, one.published) for one in prepared])
+        failpoints.hit("result.published")
+        for one in prepared:
+            if one.lease.job_id not in counts:
+                results.discard(one.waiting)
+        ended = _together(release, [one for one in prepared if one.lease.job_id in counts])
+        if (fault := next((one for one in found if isinstance(one, HarnessError)), None)) is not None:
+            raise fault
+        return ended
 
     def _lease_to_end(self, job_id: str) -> Lease | None:
         """A lease of the job whatever its state; a bundle that nobody has claimed yet is claimed for it."""
@@ -227,35 +327,43 @@ class Publisher:
     def publish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> None:
         """Stage, tell the database, release. Raises `LostClaim` when this lease no longer counts, `NotKept` when the
         result cannot be staged."""
-        now = datetime.now(UTC)
+        prepared = self._prepared(lease, self._subject(lease, parsed), evaluation, datetime.now(UTC))
+        failpoints.hit("result.staged")
+        try:
+            self._repository.publish(lease, prepared.published)
+        except LostClaim:
+            results.discard(prepared.waiting)
+            raise
+        failpoints.hit("result.published")
+        self._release(prepared)
+
+    def _prepared(
+        self, lease: Lease, subject: result_document.Subject, evaluation: Evaluation, now: datetime
+    ) -> _Prepared:
+        """With its result on disk. Raises `NotKept`."""
         queue_ms = max((lease.claimed_at - lease.dropped_at).total_seconds() * 1e3, 0.0) + (evaluation.waited_ms or 0.0)
-        subject = self._subject(lease, parsed, queue_ms)
-        result = result_document.compose(subject, evaluation, now)
+        result = result_document.compose(replace(subject, queue_ms=queue_ms), evaluation, now)
         try:
             waiting = self._stage(result, evaluation, lease.fence, lease.submitter_uid)
         except OSError as error:
             raise NotKept(f"cannot write the result of job {lease.job_id}: {error}") from error
-        failpoints.hit("result.staged")
+        return _Prepared(lease, Published(evaluation, result, queue_ms), waiting, now, subject.name)
+
+    def _release(self, prepared: _Prepared) -> None:
+        lease = prepared.lease
         try:
-            self._repository.publish(lease, Published(evaluation, result, queue_ms))
-        except LostClaim:
-            results.discard(waiting)
-            raise
-        failpoints.hit("result.published")
-        try:
-            results.release(self._paths, waiting, now, subject.name, lease.submitter_uid)
+            results.release(self._paths, prepared.waiting, prepared.finished_at, prepared.name, lease.submitter_uid)
         except OSError as error:  # it counts already, and stays in the outbox until `reconcile` can release it
             log.story("cannot release a result yet", level=30, job=lease.job_id, reason=error)
         failpoints.hit("result.released")
 
     def _subject(
-        self, job: Lease | JobRecord, parsed: ParsedContract | None = None, queue_ms: float | None = None
+        self, job: Lease | JobRecord, parsed: ParsedContract | None = None, facts: ContractFacts | None = None
     ) -> result_document.Subject:
-        """What the result is about, as its contract has it: as `parsed` now, or by an attempt before."""
+        """What the result is about, as its contract has it: as `parsed` now, or the `facts` of an attempt before."""
         if parsed is None:
-            return result_document.Subject(
-                job.job_id, job.name, **vars(self._repository.contract_of(job.job_id)), queue_ms=queue_ms
-            )
+            facts = facts or self._repository.contract_of(job.job_id)
+            return result_document.Subject(job.job_id, job.name, **vars(facts))
         request = parsed.request
         return result_document.Subject(
             job_id=job.job_id,
@@ -264,7 +372,6 @@ class Publisher:
             labels=request.labels,
             source_sha256=parsed.source_sha256,
             contract_sha256=parsed.contract_sha256,
-            queue_ms=queue_ms,
         )
 
     def put_away_or_leave(self, lease: Lease, evaluation: Evaluation) -> None:
@@ -286,6 +393,12 @@ class Publisher:
             failpoints.hit("bundle.archived")
 
 
+def _together(do: Callable[[_Given], _Found], each: Iterable[_Given]) -> list[_Found]:
+    """What `do` answers for each, in their order, by several threads."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return list(threads.map(do, each))
+
+
 def is_its_own(claimed: Claimed, work_name: str | None) -> bool:
     """Whether the job of this id, `work_name` in the database, is that of this entry of `work/`, and not of another
     that came with the same id."""
@@ -294,6 +407,7 @@ def is_its_own(claimed: Claimed, work_name: str | None) -> bool:
 
 def new_job(claimed: Claimed) -> NewJob:
     """What the database is told about a claimed bundle."""
+    seen = glance(claimed.path)
     return NewJob(
         job_id=claimed.job_id,
         name=claimed.name,
@@ -301,5 +415,6 @@ def new_job(claimed: Claimed) -> NewJob:
         submitter_uid=claimed.submitter_uid,
         dropped_at=claimed.dropped_at,
         size_bytes=claimed.size_bytes or 0,
-        priority=priority_of(claimed.path),
+        priority=seen.priority,
+        labels=seen.labels,
     )

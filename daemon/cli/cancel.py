@@ -77,9 +77,9 @@ def _cancel_labelled(settings: Settings, label: tuple[str, str], *, dry_run: boo
         spool = Spool(settings.paths, Owner.current())
         labelled = Labelled(settings, spool, History(database), label)
         ended = []
-        for one in () if dry_run else labelled.end(Publisher(settings, spool, Repository(database)), _who()):
-            ended.append(one)
-            if not as_json:
+        for some in () if dry_run else labelled.end(Publisher(settings, spool, Repository(database)), _who()):
+            ended += some
+            for one in () if as_json else some:
                 screen.line(f"{one.job_id}  cancelled  {one.name}")
         left = labelled.look()
     if as_json:

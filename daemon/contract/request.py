@@ -31,6 +31,7 @@ DEFAULT_TIMEOUT_S = 120.0
 LEGACY_TIMEOUT_S = 30.0
 MAX_BINDINGS = 100
 MAX_LABELS = 100
+Labels = Annotated[dict[LabelKey, Label], Field(max_length=MAX_LABELS)]
 
 
 class TimingMode(Word):
@@ -144,9 +145,7 @@ class RequestFields(Frozen):
     )
     name: Name | None = Field(None, description="name in history and results; the dropped file's when absent")
     problem: NonEmptyLabel | None = Field(None, description="what the kernel is a solution of")
-    labels: Annotated[dict[LabelKey, Label], Field(max_length=MAX_LABELS)] = Field(
-        default_factory=dict, description="flat map of texts, for grouping"
-    )
+    labels: Labels = Field(default_factory=dict, description="flat map of texts, for grouping")
     priority: Annotated[int, Field(ge=-100, le=100), AS_WHOLE] = Field(0, description="higher is judged earlier")
     cases: tuple[CaseSpec, ...] = Field((), description="one evaluation per case; one without symbols when absent")
     correctness_trials: Annotated[int, Field(ge=1, le=100), AS_WHOLE] = Field(

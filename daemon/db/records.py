@@ -16,7 +16,8 @@ from daemon.verdict import Comparison, Phase, Side, Verdict
 
 @dataclass(frozen=True)
 class NewJob:
-    """A bundle that was claimed from the inbox. `job_id`: 32 hex digits. `work_name`: its entry in `work/`."""
+    """A bundle that was claimed from the inbox. `job_id`: 32 hex digits. `work_name`: its entry in `work/`. `priority`
+    and `labels` are what a glance at its contract has told, until a `Description` says what is true."""
 
     job_id: str
     name: str
@@ -25,6 +26,7 @@ class NewJob:
     dropped_at: datetime
     size_bytes: int
     priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

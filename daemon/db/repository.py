@@ -20,8 +20,10 @@ point.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select, update
@@ -46,6 +48,7 @@ from daemon.db.records import (
 )
 from daemon.db.repository_cleanup import cleanup, forget_withdrawn
 from daemon.db.sqlfunctions import now
+from daemon.errors import LostClaim
 from daemon.lifecycle import JobState
 
 
@@ -71,18 +74,24 @@ class Repository:
     def bundle_of(self, job_id: str) -> tuple[JobState, int | None, str | None] | None:
         """How far a job is, the uid its bundle came from, and the name in `work/` that it was claimed under. None:
         there is no such job."""
-        columns = (Job.state, Job.submitter_uid, Job.work_name)
+        return self.bundles_of([job_id]).get(job_id)
+
+    def bundles_of(self, job_ids: Collection[str]) -> dict[str, tuple[JobState, int | None, str | None]]:
+        """The same of many, by their ids; without those that there are not."""
+        statement = select(Job.id, Job.state, Job.submitter_uid, Job.work_name).where(Job.id.in_(job_ids))
         with self._database.read() as connection:
-            found = connection.execute(select(*columns).where(Job.id == job_id)).one_or_none()
-        return None if found is None else (found.state, found.submitter_uid, found.work_name)
+            return {row.id: (row.state, row.submitter_uid, row.work_name) for row in connection.execute(statement)}
 
     def contract_of(self, job_id: str) -> ContractFacts:
         """What an attempt has found in the contract of a job, or none has."""
-        columns = (Job.problem, Job.labels, Bundle.source_sha256, Bundle.contract_sha256)
-        statement = select(*columns).join(Bundle, Bundle.id == Job.id).where(Job.id == job_id)
+        return self.contracts_of([job_id]).get(job_id, ContractFacts())
+
+    def contracts_of(self, job_ids: Collection[str]) -> dict[str, ContractFacts]:
+        """The same of many, by their ids; without those that there are not."""
+        columns = (Job.id, Job.problem, Job.labels, Bundle.source_sha256, Bundle.contract_sha256)
+        statement = select(*columns).join(Bundle, Bundle.id == Job.id).where(Job.id.in_(job_ids))
         with self._database.read() as connection:
-            found = connection.execute(statement).one_or_none()
-        return ContractFacts() if found is None else ContractFacts(*found)
+            return {job_id: ContractFacts(*facts) for job_id, *facts in connection.execute(statement)}
 
     def moved(self, job_id: str, old: str, new: str) -> bool:
         """Write down that the bundle of a job lies in `work/` as `new` now. False: it was not there as `old`, or the
@@ -153,6 +162,22 @@ class Repository:
         with self._database.write() as connection:
             return leases.seize(connection, job_id, owner, lease_s)
 
+    def seize_many(
+        self, jobs: Iterable[NewJob], job_ids: Iterable[str], owner: str, lease_s: float
+    ) -> tuple[Lease, ...]:
+        """`register` of `jobs`, and `seize` of them and then of `job_ids`, in one step: the leases of those that there
+        was one of, in this order."""
+        with self._database.write() as connection:
+            registered = [
+                job.job_id
+                for job in sorted(jobs, key=attrgetter("job_id"))
+                if registration.register(connection, job) or registration.is_of(connection, job)
+            ]
+            wanted = list(dict.fromkeys([*registered, *job_ids]))
+            in_order = sorted(wanted)  # of two who lock them in one order neither waits for the other
+            seized = {job_id: leases.seize(connection, job_id, owner, lease_s) for job_id in in_order}
+        return tuple(lease for job_id in wanted if (lease := seized[job_id]) is not None)
+
     def start(self, lease: Lease, description: Description | None = None) -> None:
         """Claimed -> running, and `describe` with it. Calling it again changes nothing. Raises `LostClaim`."""
         with self._database.write() as connection:
@@ -186,6 +211,17 @@ class Repository:
         """
         with self._database.write() as connection:
             return publication.publish(connection, lease, published)
+
+    def publish_many(self, ends: Iterable[tuple[Lease, Published]]) -> set[str]:
+        """`publish` of many in one step. Answers whose lease counted, also where this very lease had published before;
+        nothing changes for the others."""
+        counted = set()
+        with self._database.write() as connection:
+            for lease, published in sorted(ends, key=lambda end: end[0].job_id):
+                with suppress(LostClaim):
+                    publication.publish(connection, lease, published)
+                    counted.add(lease.job_id)
+        return counted
 
     def retry(self, lease: Lease, reason: str) -> JobState:
         """After a harness fault: back to queued, or broken when this was the last attempt. Answers which.

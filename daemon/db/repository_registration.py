@@ -16,7 +16,7 @@ from daemon.lifecycle import JobState
 CONTRACT_KEPT_CHARS = 1024 * 1024
 KIND_CHARS = 24
 KERNEL_TYPE_CHARS = 64
-_OF_THE_BUNDLE = ("name", "submitter_uid", "priority", "dropped_at")
+_OF_THE_BUNDLE = ("name", "labels", "submitter_uid", "priority", "dropped_at")
 _DESCRIBE_JOB = update(rows.table_of(Job)).where(
     Job.id == bindparam("described"), Job.state.in_((JobState.QUEUED, *HELD))
 )
@@ -60,7 +60,7 @@ def _job_row(job: NewJob) -> dict[str, Any]:
     return {
         "id": job.job_id,
         "name": rows.clipped(job.name),
-        "labels": {},
+        "labels": dict(job.labels),
         "submitter_uid": job.submitter_uid,
         "priority": job.priority,
         "state": JobState.QUEUED,

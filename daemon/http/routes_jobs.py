@@ -65,7 +65,7 @@ class JobFilter(BaseModel):
     label: str | None = Field(
         None,
         pattern=_LABEL,
-        description="KEY=VALUE; a job has its labels from when it runs",
+        description="KEY=VALUE; a job has its labels from when it was claimed, or runs where its contract is packed",
         examples=["team=a"],
     )
     since: str | None = Field(None, max_length=64, description="12h, 30d, or a date", examples=["24h"])
@@ -209,8 +209,8 @@ def _cancel_labelled(desk: Desk, sweep: Sweep, caller: Caller, tag: str | None) 
         return LabelCancelAnswer(cancelled=found, more=False, dry_run=True)
     stop_s = time.monotonic() + _SWEEP_S
     cancelled = []
-    for one in labelled.end(desk.publisher, f"{caller.name} (HTTP)"):
-        cancelled.append(LabelledJob(job_id=one.job_id, name=one.name))
+    for some in labelled.end(desk.publisher, f"{caller.name} (HTTP)"):
+        cancelled += [LabelledJob(job_id=one.job_id, name=one.name) for one in some]
         if time.monotonic() > stop_s:
             break
     return LabelCancelAnswer(cancelled=cancelled, more=bool(labelled.look().found), dry_run=False)

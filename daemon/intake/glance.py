@@ -10,23 +10,41 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from daemon import onemount
 from daemon.contract import CONTRACT_FILE
+from daemon.contract.request import Labels
 from daemon.intake import regular
 
 _GLANCE_BYTES = 1 << 20
 _MOST = 100
+_LABELS: TypeAdapter[dict[str, str]] = TypeAdapter(Labels)
 
 
-def priority_of(bundle: Path) -> int:
-    """The contract's `priority`, or 0. `bundle`: a folder with a contract, or a file that may be one."""
-    priority = (_contract_in(bundle) or {}).get("priority")
-    if isinstance(priority, bool) or not isinstance(priority, int):
-        return 0
-    return priority if abs(priority) <= _MOST else 0
+@dataclass(frozen=True)
+class Glance:
+    """`priority`: the contract's, or 0. `labels`: the contract's where they are such as a contract may have."""
+
+    priority: int
+    labels: dict[str, str]
+
+
+def glance(bundle: Path) -> Glance:
+    """What is known of a bundle before it is leased: a folder with a contract, or a file that may be one."""
+    contract = _contract_in(bundle) or {}
+    priority = contract.get("priority")
+    if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > _MOST:
+        priority = 0
+    try:
+        labels = _LABELS.validate_python(contract.get("labels", {}))
+    except ValidationError:
+        labels = {}
+    return Glance(priority, labels)
 
 
 def labels_of(bundle: Path) -> dict[str, str] | None:

@@ -88,7 +88,8 @@ class Spool:
             job_id = chosen if chosen is not None and own_id else names.make_job_id()
             work_name = WorkName(bare_name, own_id, self.owner, job_id)
             target = self._paths.work / work_name.text
-            _move(source, target)
+            _move(source, target, durably=False)
+        _make_durable(source, target)
         return _claimed(target, work_name, _lstat(target), dropped_at=before.st_ctime)
 
     def submitter_of(self, name: str) -> int:
@@ -103,6 +104,13 @@ class Spool:
     def held_for(self, job_id: str) -> Iterator[Claimed]:
         """The entries of `work/` of one job; mostly one, for a moment of repair two or none."""
         return self._held(name for name in _listing(self._paths.work) if name.endswith(f"-{job_id}"))
+
+    def held_as(self, work_name: str, job_id: str) -> Claimed | None:
+        """The entry of `work/` of this very name and job, without looking through the others. None: it is not there."""
+        parsed = WorkName.parse(work_name)
+        if parsed is None or parsed.job_id != job_id:
+            return None
+        return next(self._held([work_name]), None)
 
     def has(self, job_id: str) -> bool:
         """Whether a bundle of this job is in the inbox or claimed. Looked for in the order in which bundles move."""

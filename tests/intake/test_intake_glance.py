@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.intake.glance import labels_of, priority_of
+from daemon.intake.glance import glance, labels_of
 from daemon.scheduler.turns import Turns
 
 
@@ -17,7 +17,7 @@ def test_the_priority_of_a_folder_and_of_a_file_is_seen(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "contract.json").write_text(json.dumps({"priority": 7}))
     file.write_text(json.dumps({"priority": -100}))
-    assert (priority_of(folder), priority_of(file)) == (7, -100)
+    assert (glance(folder).priority, glance(file).priority) == (7, -100)
 
 
 NO_PRIORITY = [
@@ -38,7 +38,7 @@ LARGE = '{"priority": 5, "x": "' + "y" * 2_000_000 + '"}'
 def test_whatever_is_no_priority_counts_as_none(tmp_path: Path, text: str) -> None:
     file = tmp_path / "bundle.json"
     file.write_text(text)
-    assert priority_of(file) == 0
+    assert glance(file).priority == 0
 
 
 def test_labels_are_seen_as_far_as_they_are_texts(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_links_pipes_and_missing_files_are_not_followed_nor_waited_for(tmp_path:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "contract.json").write_text('{"priority": 3}')
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    found = [priority_of(tmp_path / name) for name in ("link.json", "link", "pipe.json", "folder", "nothing")]
+    found = [glance(tmp_path / name).priority for name in ("link.json", "link", "pipe.json", "folder", "nothing")]
     assert found == [0, 0, 0, 0, 0]
 
 

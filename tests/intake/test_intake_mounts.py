@@ -14,7 +14,7 @@ from daemon.config import Limits
 from daemon.errors import BundleError, HarnessError
 from daemon.intake import waiting
 from daemon.intake.copying import private_copy
-from daemon.intake.glance import priority_of
+from daemon.intake.glance import glance
 from daemon.intake.readiness import EntryState, Readiness
 from daemon.intake.spool import Spool
 from daemon.paths import Paths
@@ -52,7 +52,7 @@ def test_an_entry_on_which_something_is_mounted_is_torn_and_keeps_nobody_waiting
         for asked in (spool.claim, spool.submitter_of):
             with pytest.raises(HarnessError, match="mounted"):
                 asked("bad")
-        assert priority_of(paths.inbox / "bad") == 0
+        assert glance(paths.inbox / "bad").priority == 0
 
 
 def test_a_bundle_in_which_something_is_mounted_is_refused_and_set_aside(
@@ -62,7 +62,7 @@ def test_a_bundle_in_which_something_is_mounted_is_refused_and_set_aside(
     (bundle / "alias").symlink_to("silent/kernel.py")
     with silent_mount.mounted(bundle / "silent"):
         claimed = spool.claim("bad")
-        assert priority_of(claimed.path) == 0
+        assert glance(claimed.path).priority == 0
         with pytest.raises(BundleError) as refused:
             private_copy(claimed.path, tmp_path / "copy", Limits())
         assert sorted(problem.message for problem in refused.value.problems) == [

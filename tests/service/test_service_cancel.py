@@ -14,11 +14,13 @@ from service_rehearsal import SOURCE, Place, place
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
+from daemon.db.history import History
 from daemon.db.repository import Repository
 from daemon.intake import names
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
-from daemon.publishing import Publisher
+from daemon.labelled import Labelled
+from daemon.publishing import Publisher, new_job
 
 
 @pytest.fixture
@@ -29,10 +31,10 @@ def here(tmp_path: Path) -> Iterator[Place]:
         yield made
 
 
-def dropped(here: Place, name: str, called: str | None = None) -> str:
+def dropped(here: Place, name: str, called: str | None = None, **fields: object) -> str:
     """The job id of a bundle that waits in the inbox; `called`: what its contract calls it."""
     job_id = names.make_job_id()
-    document = {"name": called or name, "kernel": {"kernel_type": "torch", "source_code": SOURCE}}
+    document = {"name": called or name, "kernel": {"kernel_type": "torch", "source_code": SOURCE}, **fields}
     (here.home / f"{name}.part").write_text(json.dumps(document), "utf-8")
     (here.home / f"{name}.part").rename(here.home / "inbox" / f"{name}.json@{job_id}")
     return job_id
@@ -200,6 +202,68 @@ def test_a_whole_sweep_is_cancelled_by_its_label_wherever_its_jobs_are(here: Pla
     (here.home / "pause").unlink()
     files = ("running", "claimed.json", "waiting.json", "chosen.json", "other.json")
     wait_for(lambda: here.faults(*files) == [], "everything put away", 30)
+    assert daemon.stop() == 0
+
+
+def test_a_job_that_is_cancelled_before_it_runs_keeps_its_labels(here: Place) -> None:
+    assert here.evald("db", "upgrade").returncode == 0
+    (here.home / "inbox").mkdir(exist_ok=True)
+    labels = {"team": "a", "größe": "42"}
+    alone = dropped(here, "alone", labels=labels)
+    dropped(here, "strange", labels={"team": "a", "number": 3})
+    assert here.evald("cancel", alone).returncode == 0
+    assert here.evald("cancel", "--label", "team=a").returncode == 0
+    jobs = here.jobs()
+    assert jobs["alone.json"].labels == labels
+    assert jobs["strange.json"].labels == {}  # such labels no contract may have
+    told = result_of(here.home, "alone.json")
+    assert told is not None
+    assert told["labels"] == labels
+
+
+def test_a_whole_sweep_is_cancelled_in_few_transactions(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At one after the other a thousand took two minutes."""
+    settings = Settings(home=here.home, engine="rehearsal")
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    spool, repository = Spool(settings.paths, Owner.current()), Repository(database)
+    publisher = Publisher(settings, spool, repository)
+    sweep = {"labels": {"sweep": "1"}}
+    for number in range(20):
+        dropped(here, f"chosen{number}", **sweep)
+    for number in range(20):
+        job_id = dropped(here, f"claimed{number}", **sweep)
+        repository.register(new_job(publisher.claim(f"claimed{number}.json@{job_id}")))
+    here.drop(*(f"plain{number}" for number in range(20)), **sweep)
+    writes = []
+    write = Database.write
+    monkeypatch.setattr(Database, "write", lambda its: (writes.append(its), write(its))[1])
+    try:
+        labelled = Labelled(settings, spool, History(database), ("sweep", "1"))
+        ended = [one.name for some in labelled.end(publisher, "me") for one in some]
+    finally:
+        database.close()
+    expected = [f"{kind}{number}.json" for kind in ("chosen", "claimed", "plain") for number in range(20)]
+    assert sorted(ended) == sorted(expected)
+    assert len(writes) <= 10
+    assert here.faults(*expected) == []
+
+
+@pytest.mark.parametrize(
+    "step", ["claim.renamed", "lease.taken", "result.staged", "result.published", "result.released", "bundle.archived"]
+)
+def test_a_kill_while_a_sweep_is_cancelled_loses_none_of_it(here: Place, step: str) -> None:
+    """What was not ended by then is judged."""
+    assert here.evald("db", "upgrade").returncode == 0
+    (here.home / "inbox").mkdir(exist_ok=True)
+    sweep = [f"one{number}" for number in range(12)]
+    for name in sweep:
+        dropped(here, name, called=f"{name}.json", labels={"sweep": "1"})
+    killed = here.evald("cancel", "--label", "sweep=1", TEST_FAILPOINTS=f"{step}=1")
+    assert killed.returncode == -9
+    daemon = here.start()
+    wait_for(lambda: here.faults(*(f"{name}.json" for name in sweep)) == [], "all to end", 300)
     assert daemon.stop() == 0
 
 
