@@ -32,10 +32,11 @@ _Process = TypeVar("_Process", bound=TrustedProcess)
 
 
 class JudgeProcess(TrustedProcess):
-    """One judge and the channel to it."""
+    """One judge, that of slot number `slot` of `slots`, and the channel to it."""
 
-    def __init__(self, settings: Settings, slot: int, device: Device) -> None:
-        super().__init__("daemon.executor.programs.judge", settings, slot, device, gpu=device.uuid)
+    def __init__(self, settings: Settings, slot: int, device: Device, slots: int) -> None:
+        further = (str(slots),)
+        super().__init__("daemon.executor.programs.judge", settings, slot, device, gpu=device.uuid, further=further)
         self._silence_s = silence_s(settings)
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
@@ -90,7 +91,8 @@ class Judges(Mapping[int, JudgeProcess]):
         """Another judge in the place of the one that `slot` has. Raises as `ready`."""
         if (sickness := self.discard(slot)) is not None:
             raise sickness
-        judge = self.started(lambda: JudgeProcess(self._settings, slot, self._devices[slot]))
+        slots = len(self._devices)
+        judge = self.started(lambda: JudgeProcess(self._settings, slot, self._devices[slot], slots))
         with self._lock:
             self._there[slot] = judge
             is_closed = self.is_closed

@@ -6,12 +6,22 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from daemon.config import Settings
+from daemon.executor.host.devices import CPU, Device
 from daemon.executor.host.processes import PlainProgram
-from daemon.executor.timing.cores import Lane, beside_lanes, cores_here, kept_to, lane_of, parse_list
+from daemon.executor.programs import confinement
+from daemon.executor.sandbox import cgroup
+from daemon.executor.sandbox.cell_group import CellGroup, V2Group
+from daemon.executor.sandbox.policy import CellLimits, UidStep
+from daemon.executor.timing.cores import Lane, beside_lanes, cores_here, kept_to, lane_of, of_cells, parse_list
 
+LIMITS = CellLimits(1 << 30, processes=8, open_files=64, file_bytes=1 << 20, tmp_bytes=1 << 20, tmp_inodes=100)
 SIXTEEN = [[number] for number in range(16)]
 EIGHT_OF_TWO = [[number, number + 8] for number in range(8)]
 
@@ -43,6 +53,74 @@ def test_the_last_slot_that_has_a_lane_leaves_the_first_cores() -> None:
 )
 def test_who_builds_is_on_no_core_of_a_lane(slots: int, cores: list[list[int]], left: set[int]) -> None:
     assert beside_lanes(slots, cores) == left
+
+
+@pytest.mark.parametrize(
+    ("slot", "slots", "cores", "theirs"),
+    [
+        (0, 1, SIXTEEN, {*range(15)}),
+        (0, 2, SIXTEEN, {*range(12), 14}),
+        (1, 2, SIXTEEN, {*range(13)}),
+        (1, 2, EIGHT_OF_TWO, {0, 1, 2, 3, 8, 9, 10, 11, 4, 12}),
+        (7, 8, SIXTEEN, set()),
+    ],
+)
+def test_cells_are_on_no_core_of_another_lane_nor_of_their_judge(
+    slot: int, slots: int, cores: list[list[int]], theirs: set[int]
+) -> None:
+    assert of_cells(slot, slots, cores) == theirs
+
+
+def _child_in(group: CellGroup, wanted: set[int]) -> set[int]:
+    """The processors of a member that has asked for `wanted`, which is not granted."""
+    gate, opener = os.pipe()
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.read(gate, 1)
+            with suppress(OSError):
+                os.sched_setaffinity(0, wanted)
+            os.write(tell, ",".join(map(str, os.sched_getaffinity(0))).encode())
+        finally:
+            os._exit(0)
+    try:
+        group.add(pid)
+        os.write(opener, b"!")
+        return parse_list(os.read(told, 1000).decode())
+    finally:
+        os.waitpid(pid, 0)
+        for fd in (gate, opener, told, tell):
+            os.close(fd)
+
+
+def test_a_cell_cannot_go_to_a_processor_that_its_cgroup_has_not() -> None:
+    groups, here = cgroup.find(), sorted(os.sched_getaffinity(0))
+    if groups is None or "cpuset" not in groups.bases or len(here) < 2:
+        pytest.skip("no cgroup of processors here, or one processor")
+    for number, processors in enumerate([tuple(here[:1]), ()]):
+        group = groups.create(456_000 + number, replace(LIMITS, processors=processors))
+        try:
+            found = _child_in(group, {here[1]})
+        finally:
+            group.remove()
+        assert found == ({here[0]} if processors else {here[1]})
+
+
+def test_in_one_tree_a_cell_has_the_processors_of_its_slot(tmp_path: Path) -> None:
+    V2Group({"cpuset": tmp_path}, "one", replace(LIMITS, processors=(0, 2, 3)))
+    assert (tmp_path / "one" / "cpuset.cpus").read_text("ascii") == "0,2,3"
+    V2Group({"cpuset": tmp_path}, "two", LIMITS)
+    assert not (tmp_path / "two" / "cpuset.cpus").exists()
+
+
+def test_the_cells_of_a_gpu_have_the_processors_of_their_slot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(confinement, "cores_here", lambda: SIXTEEN)
+    settings = Settings(home=tmp_path, isolation="none")
+    gpu = Device(index=1, kind="cuda", name="NVIDIA H200", uuid="GPU-1")
+    for device, processors in ((gpu, (*range(13),)), (CPU, ())):
+        cells = confinement.Confinement(settings, 1, device, slots=2).cells(UidStep.CANDIDATE)
+        assert cells.settings.limits.processors == processors
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ none of it: a judge makes its confinement first, has the zygote begin, and impor
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from daemon.config import Settings
 from daemon.executor.cells.settings import CellSettings, pool_threads
 from daemon.executor.cells.starting import Cells
@@ -14,16 +16,19 @@ from daemon.executor.host.devices import Device
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import UidStep
 from daemon.executor.sandbox.probe import Isolation, assess
+from daemon.executor.timing.cores import cores_here, of_cells
 
 _DYING_S = 60.0  # half of what a judge may take to start
 
 
 class Confinement:
-    """Of the cells for `device`, in the device slot `slot`. Raises `OperatorError` where this host cannot confine."""
+    """Of the cells for `device`, in the device slot `slot` of `slots`. Raises `OperatorError` where this host cannot
+    confine."""
 
-    def __init__(self, settings: Settings, slot: int, device: Device) -> None:
+    def __init__(self, settings: Settings, slot: int, device: Device, *, slots: int = 1) -> None:
         self.settings = settings
         self.slot = slot
+        self._processors = tuple(sorted(of_cells(slot, slots, cores_here()))) if device.is_gpu else ()
         self.device = device
         self.groups = cgroup.find() if settings.isolation != "none" else None
         if self.groups is not None:
@@ -48,4 +53,5 @@ class Confinement:
             threads=1 if self.device.is_gpu and sees_device else pool_threads(self.settings),
             sees_device=sees_device,
         )
-        return Cells(cell_settings, self.groups, self._zygotes)
+        limits = replace(cell_settings.limits, processors=self._processors)
+        return Cells(replace(cell_settings, limits=limits), self.groups, self._zygotes)

@@ -32,7 +32,8 @@ _A_MOMENT_S = 0.05  # the next bundle comes sooner, where one waits
 
 
 def main(argv: list[str]) -> int:
-    """`argv`: the channel's descriptor, the settings as JSON, the slot's number, its device as JSON."""
+    """`argv`: the channel's descriptor, the settings as JSON, the slot's number, its device as JSON, and how many slots
+    there are."""
     try:
         return _main(argv)
     except protocol.ClosedError:  # the daemon is gone: nobody to tell, and the cells die with us
@@ -46,7 +47,7 @@ def _main(argv: list[str]) -> int:
     device = Device.from_json(argv[3])
     reservation = Reservation.of(device)
     try:
-        confinement = Confinement(settings, int(argv[2]), device)
+        confinement = Confinement(settings, int(argv[2]), device, slots=int(argv[4]))
         confinement.begin()
         jobs = imported("daemon.executor.programs.jobs")
         reservation.acquire(lambda text: protocol.send(channel, {"type": "waiting", "text": text}))

@@ -124,6 +124,10 @@ def memory_around(folder: Path, limit: str) -> int:
     return min(found)
 
 
+def _list(processors: tuple[int, ...]) -> str:
+    return ",".join(map(str, processors))
+
+
 def _number(path: Path) -> int:
     return int(path.read_text("ascii"))
 
@@ -167,6 +171,9 @@ class V2Group:
             (self._folder / "cpu.weight").write_text("1", "ascii")
         if "cpu" in bases and limits.cpu_cores:
             (self._folder / "cpu.max").write_text(f"{int(limits.cpu_cores * _PERIOD_US)} {_PERIOD_US}", "ascii")
+        if "cpuset" in bases and limits.processors:
+            with suppress(OSError):
+                (self._folder / "cpuset.cpus").write_text(_list(limits.processors), "ascii")
 
     def add(self, pid: int) -> None:
         (self._folder / "cgroup.procs").write_text(str(pid), "ascii")
@@ -198,7 +205,7 @@ class V1Group:
     """`CellGroup` where every controller has a tree of its own."""
 
     def __init__(self, bases: dict[str, Path], name: str, limits: CellLimits) -> None:
-        self._folders = {controller: base / name for controller, base in bases.items()}
+        self._folders = {controller: base / name for controller, base in bases.items() if controller != "cpuset"}
         self._memory_bytes = limits.memory_bytes
         for folder in self._folders.values():
             folder.mkdir()
@@ -219,6 +226,23 @@ class V1Group:
         if (cpu := self._folders.get("cpu")) and limits.cpu_cores:
             (cpu / "cpu.cfs_period_us").write_text(str(_PERIOD_US), "ascii")
             (cpu / "cpu.cfs_quota_us").write_text(str(int(limits.cpu_cores * _PERIOD_US)), "ascii")
+        if "cpuset" in bases and limits.processors:
+            self._keep_to(bases["cpuset"] / name, limits.processors)
+
+    def _keep_to(self, folder: Path, processors: tuple[int, ...]) -> None:
+        """A member may use these alone. Where that cannot be had there is no such group. Who joins it is on all of
+        them first, whatever it was kept to before."""
+        try:
+            folder.mkdir()
+            # Else the scheduler would look at all of the host's processors anew for each group.
+            (folder / "cpuset.sched_load_balance").write_text("0", "ascii")
+            (folder / "cpuset.mems").write_text((folder.parent / "cpuset.mems").read_text("ascii"), "ascii")
+            (folder / "cpuset.cpus").write_text(_list(processors), "ascii")
+        except OSError:
+            with suppress(OSError):
+                folder.rmdir()
+        else:
+            self._folders["cpuset"] = folder
 
     def add(self, pid: int) -> None:
         for folder in self._folders.values():

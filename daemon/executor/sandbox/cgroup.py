@@ -27,7 +27,8 @@ _GROUP = "evald"
 _LEAF = f"{_GROUP}-main"
 _MOVES = 20
 _DESTROY_LIMIT_S = 2.0
-_V1_CONTROLLERS = ("memory", "pids", "freezer", "cpu")
+_V1_CONTROLLERS = ("memory", "pids", "freezer", "cpu", "cpuset")
+_CPUSET_FILES = ("cpuset.mems", "cpuset.cpus")
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,9 @@ def _find_v2(memberships: dict[str, str]) -> Cgroups | None:
                 (node / "cgroup.subtree_control").write_text(f"+{name}", "ascii")
     except OSError:
         return None
+    with suppress(OSError):  # that cells keep off other lanes is had where it can be had
+        for node in (top, base):
+            (node / "cgroup.subtree_control").write_text("+cpuset", "ascii")
     enabled = _words(base / "cgroup.subtree_control")
     return Cgroups(2, {name: base for name in (*enabled, "freezer")})
 
@@ -198,6 +202,9 @@ def _find_v1(memberships: dict[str, str]) -> Cgroups | None:
         base = _v1_base(controller, memberships)
         try:
             base.mkdir(exist_ok=True)
+            if controller == "cpuset":  # without them nothing can be a member
+                for name in _CPUSET_FILES:
+                    (base / name).write_text((base.parent / name).read_text("ascii"), "ascii")
             probe = base / f"probe-{os.getpid()}"
             probe.mkdir()
             probe.rmdir()

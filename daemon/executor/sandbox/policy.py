@@ -30,7 +30,8 @@ class UidStep(IntEnum):
 
 @dataclass(frozen=True)
 class CellLimits:
-    """Resource limits of one cell. Sizes in bytes, `cpu_cores` in cores (None: all)."""
+    """Resource limits of one cell. Sizes in bytes, `cpu_cores` in cores (None: all), `processors` by the numbers Linux
+    gives them (none: all)."""
 
     memory_bytes: int
     processes: int
@@ -40,6 +41,7 @@ class CellLimits:
     tmp_inodes: int
     cpu_cores: float | None = None
     background: bool = False  # only what nobody else wants of the processors
+    processors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ ends up on a slow one for as long as it lives and another one does not: rounds w
 and 0.65 ms in the next, and eight in a hundred was what figures of one kernel varied by (H100, 16 virtual processors).
 So for as long as an evaluation is timed the judge stays on one core and the first thread of every cell on another one,
 the same for the kernels and for the null candidate: they never run at the same time. A cell may move itself elsewhere;
-it can hope for no better processor than one that nobody else uses. Cells that build, beside a measurement, are kept off
+it can hope for no better processor than one that nobody else uses, and where its cgroup may say so it does not come on
+the lane of another slot, nor on its own judge's core. Cells that build, beside a measurement, are kept off
 all of these processors: the least priority is not enough, for a call that the kernel does not interrupt (one event that
 hundreds of epolls wait for, by hundreds of descriptors) had whoever was to wake up on its processor wait for 200 ms.
 """
@@ -46,6 +47,16 @@ def beside_lanes(slots: int, cores: list[list[int]]) -> set[int]:
     """The processors that the lanes of so many slots leave to everybody else, whole cores."""
     lanes = sum(lane_of(slot, cores) is not None for slot in range(slots))
     return {number for core in cores[: len(cores) - 2 * lanes] for number in core}
+
+
+def of_cells(slot: int, slots: int, cores: list[list[int]]) -> set[int]:
+    """The processors for the cells of slot number `slot` among `slots`: all but those of other lanes and of its own
+    judge's core. Their further threads are on those that everybody shares. None where the slot has no lane."""
+    lane = lane_of(slot, cores)
+    if lane is None:
+        return set()
+    its_own = next(core for core in cores if lane.cells in core)
+    return beside_lanes(slots, cores) | set(its_own)
 
 
 def cores_here() -> list[list[int]]:
