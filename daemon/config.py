@@ -28,6 +28,11 @@ Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
 ToolSeconds = Annotated[float, Field(gt=0, le=600)]  # a judge that is silent for longer counts as hanging
 
 
+def _as_text(value: object) -> object:
+    """For numbers that stand for a name: whoever writes a list of GPUs has no reason to put 0 and 1 in quotes."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _lower(value: object) -> object:
     """For words that other programs write in capitals."""
     return value.lower() if isinstance(value, str) else value
@@ -176,7 +181,7 @@ class Settings(_Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="What kernels are judged on; auto: on GPUs where there are any, else on the CPU"
     )
-    gpus: tuple[str, ...] = Field(
+    gpus: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = Field(
         (),
         description="GPUs to judge on, by index or by the beginning of their UUID; all when not set; an error where "
         "there is none, or beside device = cpu",

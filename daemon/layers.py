@@ -220,11 +220,24 @@ def _file_layer(path: Path | None) -> dict[str, tuple[Any, str]]:
         line = _line_of(text, key)
         if key not in known:
             raise OperatorError(f"{path}:{line}: unknown setting {key!r}", hint=_nearest_hint(key, known))
-        if isinstance(value, bool):  # which pydantic would take for 1 or 0
-            wrong = f"{path}:{line}: {key} is no switch: it cannot be {str(value).lower()}"
-            raise OperatorError(wrong, hint=_about(key))
-        layer[key] = (value, f"{path}:{line}")
+        layer[key] = (_no_number(value), f"{path}:{line}")
     return layer
+
+
+class _Switch:
+    """A `true` or `false` of a settings file. No setting is one, and pydantic would take it for the number 1 or 0."""
+
+    def __init__(self, value: bool) -> None:  # noqa: FBT001
+        self._value = value
+
+    def __repr__(self) -> str:
+        return str(self._value).lower()
+
+
+def _no_number(value: object) -> object:
+    if isinstance(value, list):
+        return [_no_number(item) for item in value]
+    return _Switch(value) if isinstance(value, bool) else value
 
 
 def _flatten(document: Mapping[str, Any], known: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:

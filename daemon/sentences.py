@@ -7,6 +7,7 @@ from collections.abc import Mapping
 _SENTENCES = {
     "missing": "is required",
     "string_type": "must be text",
+    "string_unicode": "must be UTF-8 text",
     "path_type": "must be text, the name of a place",
     "literal_error": "must be {expected}",
     "string_too_short": "must not be empty",

@@ -166,13 +166,6 @@ def test_whoever_says_last_which_database_wins_in_whatever_way(tmp_path: Path) -
         layers.load({"database_file": file, "database": "sqlite://"}, environ=environ)
 
 
-@pytest.mark.parametrize(("text", "key"), [("slots = true", "slots"), ("[timing]\nmax_s = false", "timing.max_s")])
-def test_a_number_is_no_switch(tmp_path: Path, text: str, key: str) -> None:
-    toml = write(tmp_path / "evald.toml", text)
-    with pytest.raises(OperatorError, match=rf"evald.toml:\d: {key} is no switch: it cannot be (true|false)"):
-        layers.load(config_file=toml, environ={})
-
-
 def test_a_database_file_that_holds_no_url_is_named(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "missing", "cannot read"), (write(tmp_path / "empty", "\n"), "holds 0 words")):
         with pytest.raises(OperatorError, match=reason):
@@ -184,7 +177,19 @@ def test_a_database_file_that_holds_no_url_is_named(tmp_path: Path) -> None:
     [
         ('slots = "two"', "slots must be a whole number, got 'two'", "1 when not set"),
         ("slots = 0", "slots must be at least 1, got 0", "How many jobs"),
-        ("slots = true", "cannot be true", "How many jobs"),
+        ("slots = true", "slots must be a whole number, got true", "How many jobs"),
+        ("timing.max_s = false", "timing.max_s must be a number, got false", "2.0 when not set"),
+        ("ahead = true", "ahead must be a whole number, got true", "2 per GPU"),
+        ("polling = true", "polling must be 'auto', 'always' or 'never', got true", "auto when not set"),
+        (
+            "log_level = false",
+            "log_level must be 'debug', 'info', 'warning' or 'error', got false",
+            "info when not set",
+        ),
+        ("inbox = true", "inbox must be text, the name of a place, got true", "Inbox"),
+        ("http.host = false", "http.host must be text, got false", "127.0.0.1 when not set"),
+        ("backend_paths = true", "backend_paths must be a list, got true", "further kernel types"),
+        ("gpus = [true]", "gpus must be text, got true", "by index"),
         ('device = "gpu"', "device must be 'auto', 'cpu' or 'cuda', got 'gpu'", "auto when not set"),
         ('gpus = "0"', "gpus must be a list, got '0'", "by index"),
         ("metrics_file = 3", "metrics_file must be text", "Prometheus"),
@@ -229,6 +234,17 @@ def test_a_list_holds_no_empty_text_but_a_variable_may_be_one(tmp_path: Path) ->
         with pytest.raises(OperatorError, match="has an empty text in it"):
             layers.load(config_file=write(tmp_path / "evald.toml", line), environ={})
     assert layers.load(environ={"EVALD_GPUS": "", "EVALD_BACKEND_PATHS": ":/a"}).settings.backend_paths == (Path("/a"),)
+
+
+def test_what_is_no_utf8_is_told_in_our_words() -> None:
+    with pytest.raises(OperatorError, match="EVALD_SLOTS: slots must be UTF-8 text"):
+        layers.load(environ={"EVALD_SLOTS": "\udcff"})
+
+
+def test_gpus_may_be_written_as_the_numbers_they_are(tmp_path: Path) -> None:
+    toml = write(tmp_path / "evald.toml", 'gpus = [0, "GPU-1"]')
+    assert layers.load(config_file=toml, environ={}).settings.gpus == ("0", "GPU-1")
+    assert layers.load(environ={"EVALD_GPUS": "[2, 3]"}).settings.gpus == ("2", "3")
 
 
 def test_a_list_in_a_variable_may_be_written_as_in_the_file_or_shorter() -> None:

@@ -82,13 +82,23 @@ def test_a_rename_whose_reply_was_lost_counts_as_won(
 ) -> None:
     (paths.inbox / "k.json").write_text("{}")
 
-    def renamed_twice(source: Path, target: Path, *, durably: bool) -> None:
-        assert durably
+    def renamed_twice(source: Path, target: Path, **_: bool) -> None:
         source.rename(target)
         source.rename(target)
 
+    flushed: set[Path] = set()
     monkeypatch.setattr(fsio, "rename", renamed_twice)
+    monkeypatch.setattr(fsio, "fsync_dir", flushed.add)
     assert spool.claim("k.json").path.read_text() == "{}"
+    assert flushed == {paths.inbox, paths.work}
+
+
+def test_what_is_claimed_is_so_after_a_power_cut(spool: Spool, paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    (paths.inbox / "k.json").write_text("{}")
+    flushed: list[Path] = []
+    monkeypatch.setattr(fsio, "fsync_dir", flushed.append)
+    spool.claim("k.json")
+    assert flushed == [paths.work, paths.inbox]
 
 
 @pytest.mark.parametrize("name", ["-rf", "a\nb", "ü ✓", "x@y", os.fsdecode(b"\xff\xfe.json"), "n" * 255, "reason.txt"])
@@ -243,10 +253,10 @@ def test_whose_a_bundle_is_says_what_was_taken_and_not_what_lay_there_before(
     (paths.inbox / "a.json").write_text("a")
     move = spool_module._move
 
-    def exchanged(source: Path, target: Path) -> None:
+    def exchanged(source: Path, target: Path, **how: bool) -> None:
         source.unlink()
         source.write_text("another, and longer")
-        move(source, target)
+        move(source, target, **how)
 
     monkeypatch.setattr(spool_module, "_move", exchanged)
     claimed = spool.claim("a.json")
