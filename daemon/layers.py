@@ -227,7 +227,7 @@ def _file_layer(path: Path | None) -> dict[str, tuple[Any, str]]:
 class _Switch:
     """A `true` or `false` of a settings file. No setting is one, and pydantic would take it for the number 1 or 0."""
 
-    def __init__(self, value: bool) -> None:  # noqa: FBT001
+    def __init__(self, value: bool) -> None:
         self._value = value
 
     def __repr__(self) -> str:

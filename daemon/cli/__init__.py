@@ -13,6 +13,7 @@ Commands, and what is only theirs
     run, sweep, serve, eval          those that judge
     judging, live                    what these have in common; progress on a terminal
     submit, waiting, bundles         dropping bundles; following them; naming them
+    coming                           daemons that are just being started
     new, starters, starter_sources   a bundle to begin with
     validate, schema                 what is wrong with one; what one may say
     status, overview, hosts          one job or the whole place: what waits, which daemons are there,

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from daemon.errors import Problem
     from daemon.intake.submit import Dropped
     from daemon.layers import LoadedSettings
+    from daemon.paths import Paths
 
 _HOME_S = 10.0
-_PAUSE_S = 0.1
+_STARTING_S = 600.0  # a process that has made no folder by then hangs
+_PAUSE_S = 0.5
 
 
 @click.command("submit")
@@ -67,7 +69,7 @@ def command(
     if wait and unchecked:
         raise click.UsageError("--unchecked is for dropping without --wait", ctx=click.get_current_context())
     if wait:
-        _await_home(loaded.settings.paths.inbox)
+        _await_home(loaded.settings.paths, timeout)
     with judging.interrupted_by_any_end():  # nothing is dropped yet, and stdin may never end
         places, missing = _places(loaded.settings, paths)
     with interrupt.noted(signal.SIGTERM, signal.SIGHUP) as asked:
@@ -115,13 +117,24 @@ def _wait(
     return code or _code(faults) or outcome.exit_code(line.verdict for line in lines)
 
 
-def _await_home(inbox: Path) -> None:
-    """Wait a while for the inbox of an evald that is just being started for the first time."""
-    if inbox.is_dir():
+def _await_home(paths: Paths, timeout_s: float | None) -> None:
+    """Wait for the inbox of an evald that is started for the first time: as long as there is a process that does so,
+    which has much to import first, and else a while for one to come."""
+    if paths.inbox.is_dir():
         return
-    screen.say(f"evald: there is no evald at {inbox.parent} yet; waiting {_HOME_S:g} s for one to start")
-    deadline_s = time.monotonic() + _HOME_S
-    while not inbox.is_dir() and time.monotonic() < deadline_s:
+    from daemon.cli import coming
+
+    screen.say(f"evald: there is no evald at {paths.inbox.parent} yet; waiting {_HOME_S:g} s for one to start")
+    began_s = time.monotonic()
+    until_s, limit_s = began_s + _HOME_S, began_s + (_STARTING_S if timeout_s is None else timeout_s)
+    seen: int | None = None
+    while not paths.inbox.is_dir() and time.monotonic() < limit_s:
+        found = coming.daemon_for(paths.home)
+        if found is not None and found != seen:
+            screen.say(f"evald: one is being started (process {found}); waiting for it as long as it takes")
+        elif found is None and time.monotonic() > until_s:
+            break
+        seen = found
         time.sleep(_PAUSE_S)
 
 

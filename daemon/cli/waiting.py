@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from daemon.cli import health, interrupt, screen, store
+from daemon.cli import coming, health, interrupt, screen, store
 from daemon.cli.commands_to_type import here, program
 from daemon.cli.outcome import Line
 from daemon.db.errors import StorageUnavailable
@@ -43,6 +43,7 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
     started_s = time.monotonic()
     alone_since_s: float | None = started_s
     told = False
+    starting: set[int] = set()
     explained: set[str] = set()
     with interrupt.noted(signal.SIGTERM, signal.SIGHUP) as asked, _display(len(dropped)) as show:
         while True:
@@ -57,8 +58,8 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
             alone_since_s = None if served else alone_since_s or now_s
             is_over = timeout_s is not None and now_s - started_s > timeout_s
             if not told and alone_since_s is not None and (is_over or now_s - alone_since_s > _PATIENCE_S):
-                told = True
-                _say_what_hinders(settings)
+                told = _say_what_hinders(settings, starting)
+                alone_since_s = now_s
             if is_over:
                 break
             if asked.wait(max(_PAUSE_S, _REST * (time.process_time() - began_s))):
@@ -105,24 +106,31 @@ def _held(history: History) -> tuple[JobRecord, ...]:
     return history.jobs(state=(JobState.CLAIMED, JobState.RUNNING), limit=_HELD_READ).jobs
 
 
-def _say_what_hinders(settings: Settings) -> None:
+def _say_what_hinders(settings: Settings, starting: set[int]) -> bool:
+    """False: a daemon is being started, which is said once of each. Those that it was said of are in `starting`."""
     try:
         with store.history_if_any(settings) as history:
             daemons = tuple(one for one in history.daemons() if one.is_there) if history is not None else ()
     except HarnessError as error:
         screen.say(f"evald: nothing has happened for a while: {error.message}")
-        return
+        return True
+    if not daemons and (process := coming.daemon_for(settings.paths.home)) is not None:
+        if process not in starting:
+            screen.say(f"evald: a daemon is being started (process {process}), and has no judge yet")
+        starting.add(process)
+        return False
     if not daemons:
         run = here("evald run")
         if run == f"{program()} run":  # whatever folder the other terminal is in
             run += f" --home {shlex.quote(str(settings.paths.home))}"
         screen.say("evald: nothing has happened for a while; no daemon seems to be running")
         screen.say(f"  type in another terminal, in this folder: {run}")
-        return
+        return True
     screen.say("evald: nothing has happened for a while")
     reasons = [*health.troubles(daemons), *health.hindrances(settings, daemons)]
     for reason in reasons or [f"{here('evald status')} says what waits; why it is not taken, the log of the daemon"]:
         screen.say(f"  {reason}")
+    return True
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +21,7 @@ from cli_homes import PastHome, bundle
 from conftest import Evald, Start
 
 import daemon.cli.eval as eval_command
+from daemon.cli import coming
 from daemon.db.records import DaemonNote
 from daemon.engine import DeviceState
 from daemon.executor import local
@@ -406,6 +407,81 @@ def test_waiting_for_a_verdict_begins_before_the_daemon_has_made_its_home(
     assert f"waiting {LIMIT_S:g} s for one to start" in ran.err
     assert "unsupported" in ran.out, ran.err
     stopped(daemons[0], signal.SIGINT)
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """A process that looks like one that starts a daemon, and stands there."""
+    standing = []
+
+    def begin(*words: str, **variables: str) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-c", "import sys; sys.stdin.read()", *words]
+        environment = {**os.environ, **variables}
+        standing.append(subprocess.Popen(argv, cwd=tmp_path, env=environment, stdin=subprocess.PIPE))
+        return standing[-1]
+
+    yield begin
+    for process in standing:
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("words", "variables"),
+    [
+        (("/usr/bin/evald", "run", "--home", "{home}"), {}),
+        (("evald", "serve", "--home={home}", "--verbose"), {}),
+        (("-m", "daemon", "run"), {"EVALD_HOME": "{home}"}),
+        (("evald", "run", "--home", "there"), {"EVALD_HOME": "/elsewhere"}),
+    ],
+)
+def test_a_daemon_that_is_being_started_is_known_by_its_process(
+    starter: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, words: tuple[str, ...], variables: dict[str, str]
+) -> None:
+    home = tmp_path / "there"
+    others = [("evald", "run", "--home", "/elsewhere"), ("evald", "status", "--home", str(home)), ("run", str(home))]
+    for other in others:
+        starter(*other)
+    assert coming.daemon_for(home) is None
+    given = {key: value.format(home=home) for key, value in variables.items()}
+    process = starter(*(word.format(home=home) for word in words), **given)
+    deadline = time.monotonic() + LIMIT_S
+    while coming.daemon_for(home) != process.pid:  # it is a fork of ours at first
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.communicate()
+    assert coming.daemon_for(home) is None
+
+
+def test_a_first_home_is_waited_for_as_long_as_somebody_starts_it(
+    evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To import what it needs takes a slow machine longer than the ten seconds that are waited for nobody."""
+    home = tmp_path / "late"
+    looks: list[Path] = []
+
+    def look(wanted: Path) -> int | None:
+        looks.append(wanted)
+        if len(looks) == 4:
+            (home / "inbox").mkdir(parents=True)
+        return 4711
+
+    monkeypatch.setattr("daemon.cli.submit._HOME_S", 0.0)
+    monkeypatch.setattr("daemon.cli.coming.daemon_for", look)
+    monkeypatch.setattr("daemon.cli.waiting.wait_for", lambda *_: [])
+    ran = evald("submit", bundle(tmp_path / "mine"), "--wait", "--timeout", LIMIT_S, "--home", home)
+    assert ran.err.count("one is being started (process 4711)") == 1
+    assert looks[0] == home
+    assert len(list((home / "inbox").iterdir())) == 1
+
+
+def test_waiting_for_a_daemon_that_is_being_started_says_so_once_and_not_that_there_is_none(
+    evald: Evald, past: PastHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.cli.waiting._PATIENCE_S", 0.0)
+    monkeypatch.setattr("daemon.cli.coming.daemon_for", lambda _home: 4711)
+    ran = evald("submit", bundle(tmp_path / "mine"), "--wait", "--timeout", "2")
+    assert ran.err.count("a daemon is being started (process 4711), and has no judge yet") == 1
+    assert "no daemon seems" not in ran.err
 
 
 def test_submit_drops_what_it_can_and_names_what_it_cannot(evald: Evald, past: PastHome, tmp_path: Path) -> None:
