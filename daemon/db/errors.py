@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,12 +67,35 @@ def translated(database: str) -> Iterator[None]:
         hint = _OF_SQLITE.get(_sqlite_code(error), "evald doctor checks the database")
         if _sqlstate(error) == _DISK_FULL:
             hint = _NO_ROOM
-        raise StorageUnavailable(f"database {database} is not available: {_cause(error)}", hint=hint) from error
+        cause = _cause(error)
+        if (limited := _limit_met(_sqlite_code(error))) is not None:
+            cause, hint = f"{cause}, and {limited[0]}", limited[1]
+        raise StorageUnavailable(f"database {database} is not available: {cause}", hint=hint) from error
     except (exc.SQLAlchemyError, OverflowError) as error:  # a number beyond 64 bits: sqlite3 raises it bare
         text = f"database {database} refused: {_cause(error)}"
         if _sqlite_code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             raise StorageDamaged(text, hint=MENDING) from error
         raise StorageRefused(text, hint=_WHO_MAY if _sqlstate(error) == _LACKS_A_RIGHT else None) from error
+
+
+def _limit_met(code: int) -> tuple[str, str] | None:
+    """What SQLite, which says neither, has probably met: a limit of the shell this was started from. With it where to
+    look."""
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) and largest != resource.RLIM_INFINITY:
+        return f"no file may be larger than {largest} bytes here", "ulimit -f   shows how large a file may be"
+    if code == sqlite3.SQLITE_CANTOPEN and not _may_open_more():
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return f"{most} files are open, the most there may be", "ulimit -n   shows how many files a process may open"
+    return None
+
+
+def _may_open_more() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno != errno.EMFILE
+    return True
 
 
 def _sqlstate(error: Exception) -> str | None:

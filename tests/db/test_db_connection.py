@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -416,3 +418,41 @@ def test_a_migration_may_take_longer_than_any_answer(ready_postgres_url: str, mo
             asking.exec_driver_sql(f"SELECT pg_sleep({3 * silence_s})")
         database.close()
         break
+
+
+_MEETING_A_LIMIT = """
+import os, resource, sys
+from daemon.db.connection import Database
+from daemon.errors import HarnessError
+database, what, most = Database(sys.argv[1]), getattr(resource, sys.argv[2]), int(sys.argv[3])
+with database.read() as connection:
+    connection.exec_driver_sql("SELECT 1")
+database.close()
+resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
+held = []
+try:
+    while what == resource.RLIMIT_NOFILE:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+try:
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x)")
+except HarnessError as error:
+    print(f"{error.message}|{error.hint}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "told", "hint"),
+    [
+        ("RLIMIT_FSIZE", 0, "no file may be larger than 0 bytes here", "ulimit -f "),
+        ("RLIMIT_NOFILE", 64, "64 files are open, the most there may be", "ulimit -n "),
+    ],
+)
+def test_a_limit_that_sqlite_has_met_is_named(tmp_path: Path, limit: str, most: int, told: str, hint: str) -> None:
+    """It says "disk I/O error" and "unable to open database file" of a disk that has nothing."""
+    argv = [sys.executable, "-c", _MEETING_A_LIMIT, f"sqlite:///{tmp_path / 'books.sqlite3'}", limit, str(most)]
+    message, _, where = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.partition("|")
+    assert told in message
+    assert where.startswith(hint)
