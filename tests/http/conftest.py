@@ -35,13 +35,27 @@ def serve(home: Path) -> Iterator[Serve]:
         server.process.wait()
 
 
-@pytest.fixture(scope="module")
-def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that judges for real, on the CPU."""
-    made = started(tmp_path_factory.mktemp("judging") / "home", ENGINE="local", DEVICE="cpu", SLOTS="1", LEASE_S="60")
+def _until_the_end(made: Server) -> Iterator[Server]:
     yield made
     try:
         assert made.stop() == 0
     finally:
         made.process.kill()
         made.process.wait()
+
+
+@pytest.fixture(scope="session")
+def judging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that judges for real, on the CPU, in short measurements of little memory: one for all tests of a
+    worker."""
+    home = tmp_path_factory.mktemp("judging") / "home"
+    quick = {"TIMING_MAX_S": "0.2", "TIMING_TARGET_RSE": "0.2", "TIMING_MIN_ROUNDS": "5"}
+    quick |= {"TIMING_ARENA_BYTES": str(32 << 20), "TIMING_MAX_CALLS": "64", "CONTROL_INTERVAL_S": "0"}
+    made = started(home, ENGINE="local", DEVICE="cpu", SLOTS="1", LEASE_S="60", **quick)
+    yield from _until_the_end(made)
+
+
+@pytest.fixture(scope="session")
+def rehearsing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for tests that ask nothing of a verdict: one for all tests of a worker."""
+    yield from _until_the_end(started(tmp_path_factory.mktemp("rehearsing") / "home"))

@@ -246,9 +246,9 @@ def test_a_strange_folder_in_the_outbox_stops_nobody(serve: Serve, home: Path) -
     ],
 )
 def test_a_parameter_that_is_wrong_or_at_the_wrong_place_is_told(
-    judging: Server, method: str, path: str, word: str
+    rehearsing: Server, method: str, path: str, word: str
 ) -> None:
-    with judging.client() as client:
+    with rehearsing.client() as client:
         refused = client.request(method, path, json={"older_than": "0s"} if method == "POST" else None)
     assert refused.status_code == 422
     assert word in refused.json()["error"]

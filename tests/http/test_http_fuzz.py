@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-import schemathesis
 from http_servers import started
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
-from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
+
+if TYPE_CHECKING:  # every worker collects this, one runs it, and importing it takes a processor a second and a half
+    import schemathesis
 
 EXAMPLES = int(os.environ.get("EVALD_TEST_FUZZ", "25"))
 CHANCE = "EVALD_TEST_FUZZ" in os.environ  # otherwise the same inputs every time
@@ -25,6 +21,8 @@ CHANCE = "EVALD_TEST_FUZZ" in os.environ  # otherwise the same inputs every time
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis.BaseSchema]:
+    import schemathesis
+
     server = started(
         tmp_path_factory.mktemp("fuzz") / "home",
         REHEARSAL_S="0.001",
@@ -49,12 +47,20 @@ OPERATIONS = (
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("mode", ["positive", "negative"])
 def test_no_input_makes_a_fault_or_an_answer_that_is_not_described(
-    api: schemathesis.BaseSchema, label: str, mode: GenerationMode
+    api: schemathesis.BaseSchema, label: str, mode: str
 ) -> None:
+    from schemathesis import GenerationMode
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi.checks import (
+        content_type_conformance,
+        response_schema_conformance,
+        status_code_conformance,
+    )
+
     method, _, path = label.partition(" ")
-    cases = api[path][method].as_strategy(generation_mode=mode)
+    cases = api[path][method].as_strategy(generation_mode=GenerationMode(mode))
 
     @settings(
         max_examples=EXAMPLES,

@@ -410,9 +410,9 @@ def test_what_is_ambiguous_in_a_header_is_refused(serve: Serve) -> None:
     ],
 )
 def test_an_order_to_clean_up_that_is_none_says_what_is_wrong_and_removes_nothing(
-    judging: Server, body: bytes, field: str, meant: str | None
+    rehearsing: Server, body: bytes, field: str, meant: str | None
 ) -> None:
-    with judging.client() as client:
+    with rehearsing.client() as client:
         answer = client.post("/admin/cleanup-jobs", content=body)
         assert answer.status_code == 400
         [problem] = answer.json()["problems"]

@@ -16,8 +16,8 @@ from daemon.http.methods import Methods
 
 
 @pytest.mark.parametrize("path", ["/health", "/jobs?limit=1", "/metrics", "/docs", "/openapi.json"])
-def test_head_answers_as_get_without_a_body(judging: Server, path: str) -> None:
-    with judging.client() as client:
+def test_head_answers_as_get_without_a_body(rehearsing: Server, path: str) -> None:
+    with rehearsing.client() as client:
         get, head = client.get(path), client.head(path)
         assert (head.status_code, head.content) == (get.status_code, b"")
         assert head.headers["content-type"] == get.headers["content-type"]
@@ -45,9 +45,9 @@ def test_head_of_a_stream_does_not_wait_for_the_job(serve: Serve) -> None:
     ],
 )
 def test_a_method_that_a_path_has_not_is_refused_with_those_that_it_has(
-    judging: Server, method: str, path: str, allowed: str
+    rehearsing: Server, method: str, path: str, allowed: str
 ) -> None:
-    with judging.client() as client:
+    with rehearsing.client() as client:
         refused = client.request(method, path)
     assert refused.status_code == 405
     assert refused.headers["allow"] == allowed
@@ -70,36 +70,36 @@ def test_a_whole_url_is_taken_as_its_path_and_wants_a_token(serve: Serve, home: 
         assert _answered(server, f"GET {target} HTTP/1.1\r\n{head}".encode()).split()[1] == status, target
 
 
-def test_a_whole_url_without_tokens_is_a_proxys(judging: Server) -> None:
-    told = _answered(judging, b"GET http://localhost/jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+def test_a_whole_url_without_tokens_is_a_proxys(rehearsing: Server) -> None:
+    told = _answered(rehearsing, b"GET http://localhost/jobs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert told.split()[1] == b"403"
     assert b"a proxy passes on needs a token" in told
 
 
-def test_a_browser_that_asks_for_a_page_hears_no_and_why(judging: Server) -> None:
+def test_a_browser_that_asks_for_a_page_hears_no_and_why(rehearsing: Server) -> None:
     asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
-    with judging.client() as client:
+    with rehearsing.client() as client:
         told = client.options("/jobs", headers=asked)
     assert told.status_code == 405
     assert "no web page may call evald" in told.json()["hint"]
 
 
-def test_who_closes_its_side_after_a_request_has_its_answer(judging: Server) -> None:
-    told = _answered(judging, b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n\r\n")
+def test_who_closes_its_side_after_a_request_has_its_answer(rehearsing: Server) -> None:
+    told = _answered(rehearsing, b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert b"200 OK" in told
     assert b"cursor" in told
 
 
-def test_a_path_that_is_none_is_told_where_the_others_are(judging: Server) -> None:
-    with judging.client() as client:
+def test_a_path_that_is_none_is_told_where_the_others_are(rehearsing: Server) -> None:
+    with rehearsing.client() as client:
         refused = client.get("/job")
     assert refused.status_code == 404
     assert "/docs" in refused.json()["hint"]
 
 
 @pytest.mark.parametrize("path", ["/jobs?limit=1&limit=2", "/stats?window=1h&window=2h"])
-def test_of_a_parameter_that_comes_twice_none_is_picked(judging: Server, path: str) -> None:
-    with judging.client() as client:
+def test_of_a_parameter_that_comes_twice_none_is_picked(rehearsing: Server, path: str) -> None:
+    with rehearsing.client() as client:
         refused = client.get(path)
     assert refused.status_code == 422
     assert "more than once" in refused.json()["error"]
@@ -113,20 +113,20 @@ def test_of_a_parameter_that_comes_twice_none_is_picked(judging: Server, path: s
         b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
     ],
 )
-def test_what_is_no_http_is_refused_in_the_shape_of_every_other_error(judging: Server, said: bytes) -> None:
-    head, body = _answered(judging, said).split(b"\r\n\r\n", 1)
+def test_what_is_no_http_is_refused_in_the_shape_of_every_other_error(rehearsing: Server, said: bytes) -> None:
+    head, body = _answered(rehearsing, said).split(b"\r\n\r\n", 1)
     assert head.startswith(b"HTTP/1.1 400")
-    assert "Invalid" not in judging.story
+    assert "Invalid" not in rehearsing.story
     assert b"application/json" in head
     assert json.loads(body).keys() == {"error", "hint", "problems", "job_id"}
 
 
-def test_nonsense_in_the_middle_of_an_answer_ends_the_connection_and_nothing_else(judging: Server) -> None:
+def test_nonsense_in_the_middle_of_an_answer_ends_the_connection_and_nothing_else(rehearsing: Server) -> None:
     body = json.dumps(evaluate("interrupted-by-nonsense")).encode()
     request = b"POST /evaluate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     with ThreadPoolExecutor() as pool:
-        told = pool.submit(_answered, judging, request + b"\x00\x01 nonsense\r\n\r\n")
-        with judging.client() as client:
+        told = pool.submit(_answered, rehearsing, request + b"\x00\x01 nonsense\r\n\r\n")
+        with rehearsing.client() as client:
             assert client.get("/health").status_code == 200
         assert told.result(300).startswith(b"HTTP/1.1 ")
 
@@ -146,8 +146,8 @@ def test_methods_are_those_of_all_routes_at_a_path() -> None:
     assert methods.of("/a/b/c") == []
 
 
-def test_a_slash_at_the_end_changes_nothing(judging: Server) -> None:
-    with judging.client() as client:
+def test_a_slash_at_the_end_changes_nothing(rehearsing: Server) -> None:
+    with rehearsing.client() as client:
         assert client.get("/health/").json()["status"] == "healthy"
         made = client.post("/jobs/", json=evaluate("with-a-slash"))
         assert made.status_code == 202
@@ -157,8 +157,8 @@ def test_a_slash_at_the_end_changes_nothing(judging: Server) -> None:
 
 
 @pytest.mark.parametrize("how", [{"data": {"ref_code": "a b", "custom_code": "c"}}, {"files": {"file": b"{}"}}])
-def test_a_form_is_told_that_it_is_no_contract(judging: Server, how: dict[str, object]) -> None:
-    with judging.client() as client:
+def test_a_form_is_told_that_it_is_no_contract(rehearsing: Server, how: dict[str, object]) -> None:
+    with rehearsing.client() as client:
         refused = client.post("/jobs", **how)  # type: ignore[arg-type]
         assert (refused.status_code, refused.json()["error"]) == (415, "the body is a form")
         assert "json=" in refused.json()["hint"]
