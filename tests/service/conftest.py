@@ -39,7 +39,7 @@ def start(home: Path) -> Iterator[Start]:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw") or 0)
 
     def run(*command: str, **variables: str) -> subprocess.Popen[str]:
-        patient = {"EVALD_QUIET_S": "0.5", "EVALD_DEADLINES_START_S": "300"}
+        patient = {"EVALD_QUIET_S": "0.5", "EVALD_DEADLINES_START_S": "300", "EVALD_CONTROL_INTERVAL_S": "0"}
         environment = {**os.environ, "EVALD_HOME": str(home), **patient, **variables}
         environment["EVALD_SANDBOX_UID_BASE"] = str(200_000 + 10_000 * worker + 10 * len(started))
         process = Evald(*command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from service_bundles import RIGHT, SLOW, WRONG, contract, drop, result_of, wait_for, write_bundle
+from service_bundles import RIGHT, WRONG, contract, drop, result_of, wait_for, write_bundle
 
 from daemon.config import Settings
 from daemon.db.connection import Database
@@ -18,6 +18,10 @@ from daemon.db.records import JobRecord
 from daemon.lifecycle import JobState
 
 pytestmark = pytest.mark.sandbox
+
+
+# For what is asked of a daemon and of no verdict: a judge's start takes seconds of a processor.
+REHEARSING = {"EVALD_ENGINE": "rehearsal", "EVALD_REHEARSAL_S": "0.05"}
 
 
 def jobs_of(home: Path) -> tuple[JobRecord, ...]:
@@ -95,9 +99,9 @@ def test_a_daemon_killed_in_the_middle_of_a_job_finishes_it_exactly_once_when_st
 
 
 def test_an_interrupted_daemon_puts_its_bundles_back_into_the_inbox_under_their_names(home: Path, start) -> None:
-    drop(home, "long", SLOW)
+    drop(home, "long", RIGHT)
     drop(home, "waiting", RIGHT)
-    daemon = start("run")
+    daemon = start("run", **{**REHEARSING, "EVALD_REHEARSAL_S": "600"})
     wait_for(lambda: any(job.state is JobState.RUNNING for job in jobs_of(home)), "a job to run")
     wait_for(lambda: len(jobs_of(home)) == 2, "both claimed")
     daemon.send_signal(signal.SIGINT)
@@ -110,9 +114,9 @@ def test_an_interrupted_daemon_puts_its_bundles_back_into_the_inbox_under_their_
 
 def test_the_same_name_dropped_twice_is_two_jobs_that_share_their_source_hash(home: Path, start) -> None:
     drop(home, "twin", RIGHT)
-    assert start("sweep").wait(300) == 0
+    assert start("sweep", **REHEARSING).wait(300) == 2  # a rehearsal passes nothing
     write_bundle(home / "outside2" / "twin", RIGHT).rename(home / "inbox" / "twin")
-    assert start("sweep").wait(300) == 0
+    assert start("sweep", **REHEARSING).wait(300) == 2  # a rehearsal passes nothing
     first, second = jobs_of(home)
     assert first.job_id != second.job_id
     assert first.source_sha256 == second.source_sha256 is not None
@@ -123,7 +127,7 @@ def test_the_same_name_dropped_twice_is_two_jobs_that_share_their_source_hash(ho
 def test_two_daemons_on_one_home_judge_each_bundle_once(home: Path, start) -> None:
     for number in range(4):
         drop(home, f"bundle{number}", RIGHT)
-    daemons = [start("run"), start("run")]
+    daemons = [start("run", **REHEARSING), start("run", **REHEARSING)]
     wait_for(lambda: all(result_of(home, f"bundle{n}") for n in range(4)), "all results")
     for daemon in daemons:
         daemon.send_signal(signal.SIGTERM)
@@ -138,7 +142,7 @@ def test_a_bundle_that_never_becomes_complete_is_quarantined_with_the_reason(hom
     torn = home / "inbox" / "torn"
     torn.mkdir(parents=True)
     (torn / "contract.json").write_text(json.dumps(contract())[:-20], "utf-8")
-    daemon = start("run", EVALD_TORN_AFTER_S="1.5", EVALD_QUIET_S="1")
+    daemon = start("run", EVALD_TORN_AFTER_S="1.5", EVALD_QUIET_S="1", **REHEARSING)
     wait_for(lambda: result_of(home, "torn"), "the result of the torn bundle")
     daemon.send_signal(signal.SIGTERM)
     daemon.wait(300)
@@ -151,7 +155,7 @@ def test_a_bundle_that_never_becomes_complete_is_quarantined_with_the_reason(hom
 
 def test_below_the_free_disk_mark_nothing_is_claimed_and_nothing_is_lost(home: Path, start) -> None:
     drop(home, "patient", RIGHT)
-    daemon = start("run", EVALD_MIN_FREE_BYTES=str(1 << 60))
+    daemon = start("run", EVALD_MIN_FREE_BYTES=str(1 << 60), **REHEARSING)
     line = ""
     while "MiB free" not in line:
         line = daemon.stdout.readline()
