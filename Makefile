@@ -15,11 +15,12 @@ PACKAGES := bubblewrap g++ python3-dev python3-venv util-linux
 TEST_PACKAGES := postgresql
 GUEST_PACKAGES := user-mode-linux kmod iproute2 e2fsprogs
 
-.PHONY: help demo test test-gpu test-guests check install system test-system guest-system chaos corpus docs constraints clean
+.PHONY: help demo test test-thorough test-gpu test-guests check install system test-system guest-system chaos corpus docs constraints clean
 
 help:
 	@echo "make demo     judge the bundles in examples/ and print the table of verdicts"
-	@echo "make test     check style, types and architecture, then run the whole test suite"
+	@echo "make test     check style, types and architecture, then run the test suite"
+	@echo "make test-thorough  the same, and heavy tests of what a cheaper one holds as well"
 	@echo "make test-gpu every kernel type on this host's GPU; skipped where there is none"
 	@echo "make test-guests  limits by cgroup v2, power cuts, and an NFS share whose server reboots, in user-mode Linux (x86-64, root)"
 	@echo "make check    style, types and architecture only"
@@ -73,8 +74,14 @@ demo: $(STAMP)
 	@rm -rf $(DEMO_HOME)
 	@$(BIN)/python examples/demo.py $(DEMO_HOME)
 
+SUITE = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
 test: check test-system
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	$(SUITE) -m "not thorough" $(ARGS)
+
+# Requests that are made up are others each time, and more.
+test-thorough: check test-system
+	EVALD_TEST_FUZZ=50 $(SUITE) $(ARGS)
 
 # One process: the tests share one judge, and a GPU measures one thing at a time.
 test-gpu: $(STAMP)

@@ -26,6 +26,7 @@ subprocess.run(["gcc", "-E", "-o", "/dev/null", "-xc", "-"], input=(source + "A1
 FORWARD = "class ModelNew(nn.Module):\n    def forward(self, a, b):\n        return a + b\n"
 
 
+@pytest.mark.thorough  # ten seconds of a compiler; that builds have limits is seen in executor/test_executor_endings.py
 def test_a_bomb_in_a_compiler_is_ended_by_the_limits_of_the_build_cell(judge: JudgeOne) -> None:
     judged = judge(compare(kernel(f"import torch\nfrom torch import nn\n{BOMB}{FORWARD}", "torch_cuda"), timeout=120))
     assert judged.verdict in (Verdict.OUT_OF_MEMORY, Verdict.COMPILE_ERROR, Verdict.TIMEOUT), judged.evaluation

@@ -8,10 +8,10 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
 from service_bundles import wait_for
 from service_rehearsal import FAST, SOURCE, Daemon, Place
 
-WAITING = 100_000  # names in the inbox at once; only the first few are judged here
 BATCH = 150  # bundles judged to the last one, half of them dropped while nobody was there
 AHEAD = 16
 
@@ -27,29 +27,31 @@ def archived(here: Place) -> int:
     return len(list((here.home / "archive").glob("*")))
 
 
-def test_a_hundred_thousand_bundles_at_once_are_claimed_a_few_at_a_time_in_flat_memory(here: Place) -> None:
+@pytest.mark.parametrize("waiting", [20_000, pytest.param(100_000, marks=pytest.mark.thorough)])
+def test_very_many_bundles_at_once_are_claimed_a_few_at_a_time_in_flat_memory(here: Place, waiting: int) -> None:
+    """Names in the inbox; only the first few are judged."""
     document = {"kernel": {"kernel_type": "torch", "source_code": SOURCE}}
     inbox, one = here.home / "inbox", here.home / "one"
     inbox.mkdir()
     daemon = here.start(CLAIM_AHEAD=str(AHEAD), REHEARSAL_S="0.01")
     wait_for(lambda: "watching" in daemon.story, "the daemon to watch")
     at_rest = memory_bytes(daemon)
-    for number in range(WAITING):
+    for number in range(waiting):
         if number % 50_000 == 0:  # ext4 has at most 65,000 names for one file
             one.unlink(missing_ok=True)
             one.write_text(json.dumps(document), "utf-8")
         os.link(one, inbox / f"b{number}.json")
     try:
         wait_for(lambda: archived(here) >= 3 * AHEAD, "a few to be judged")
-        assert memory_bytes(daemon) < at_rest + WAITING * 1500
+        assert memory_bytes(daemon) < at_rest + waiting * 1500
         states = [str(job.state) for job in here.jobs().values()]
         assert states.count("queued") <= AHEAD
         daemon.signal(signal.SIGKILL)
         daemon.process.wait(120)
         places = ("inbox", "work", "archive", "rejected", "quarantine")
-        assert sum(len(list((here.home / place).iterdir())) for place in places) == WAITING
+        assert sum(len(list((here.home / place).iterdir())) for place in places) == waiting
     finally:
-        for number in range(WAITING):
+        for number in range(waiting):
             (inbox / f"b{number}.json").unlink(missing_ok=True)
 
 

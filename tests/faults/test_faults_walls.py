@@ -225,6 +225,7 @@ def test_what_does_not_die_is_our_fault_and_its_process_is_named(monkeypatch: py
         process.communicate()
 
 
+@pytest.mark.thorough  # that bombs are stopped by their limits is seen in test_faults_bombs.py
 def test_a_neighbour_is_judged_right_while_a_bomb_goes_off_beside_it(engine: LocalEngine, tmp_path: Path) -> None:
     outcome: list[Judged] = []
     exploding = threading.Event()

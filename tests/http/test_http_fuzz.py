@@ -15,7 +15,7 @@ from hypothesis.errors import Unsatisfiable
 if TYPE_CHECKING:  # every worker collects this, one runs it, and importing it takes a processor a second and a half
     import schemathesis
 
-EXAMPLES = int(os.environ.get("EVALD_TEST_FUZZ", "25"))
+EXAMPLES = int(os.environ.get("EVALD_TEST_FUZZ", "12"))
 CHANCE = "EVALD_TEST_FUZZ" in os.environ  # otherwise the same inputs every time
 
 

@@ -20,7 +20,8 @@ NO_GPU = {"DEVICE": "cpu"}
 WHY = "it requires a GPU (H200)"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+# What differs between databases is tried in tests/db and, of whole daemons, by the tests of outages and by chaos.
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.thorough)])
 def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     url = None if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()
     with place(tmp_path / "home", url) as found:

@@ -19,7 +19,8 @@ HOST = Owner(socket.gethostname(), "", 0).host
 SHORT_LEASE = {"LEASE_S": "1.5"}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+# What differs between databases is tried in tests/db and, of whole daemons, by the tests of outages and by chaos.
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.thorough)])
 def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     url = None if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()
     with place(tmp_path / "home", url) as found:

@@ -149,6 +149,7 @@ def test_a_daemon_killed_with_a_result_in_the_outbox_and_no_server_loses_nothing
     assert here.jobs()["judged"].attempts == 1
 
 
+@pytest.mark.thorough  # each of its moments has a test above
 def test_a_server_killed_again_and_again_under_load_loses_and_doubles_nothing(here: Place, postgres: Outage) -> None:
     names = [f"bundle{number}" for number in range(24)]
     here.drop(*names[:12])
