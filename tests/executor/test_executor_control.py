@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ from executor_settings import MIB, cell_uid, small_settings
 
 from daemon.config import Limits, Settings, TimingDefaults
 from daemon.engine import JobSpec, Progress
-from daemon.errors import HarnessError
+from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import Control, Evaluation
 from daemon.executor import baseline
 from daemon.executor.baseline import Baseline, Drift, Identity
 from daemon.executor.control import Decision, Figures, contract, decide, fingerprint, tolerance_on
+from daemon.executor.controls import Controls
 from daemon.executor.host.devices import CPU, Device
 from daemon.executor.judges import JudgeProcess
 from daemon.executor.local import LocalEngine
@@ -157,9 +159,8 @@ class Place:
     engines: list[LocalEngine]
 
     def engine(self, **settings: object) -> LocalEngine:
-        changes = {"control_interval_s": ALWAYS_S, "control_tolerance": GENEROUS, "timing": TIMING, **settings}
         uid = cell_uid(60 + len(self.engines))
-        self.engines.append(LocalEngine(small_settings(self.home, sandbox={"uid_base": uid}, **changes)))
+        self.engines.append(LocalEngine(controlled(self.home, uid, **settings)))
         return self.engines[-1]
 
     def judge(self, engine: LocalEngine) -> Control | None:
@@ -181,6 +182,22 @@ class Place:
         self.file.write_text(change(self.baseline).model_dump_json())
 
 
+def controlled(home: Path, uid: int, **settings: object) -> Settings:
+    changes = {"control_interval_s": ALWAYS_S, "control_tolerance": GENEROUS, "timing": TIMING, **settings}
+    return small_settings(home, sandbox={"uid_base": uid}, **changes)
+
+
+@dataclass
+class Standing(Place):
+    """The same, of one engine that stays: whoever asks for another gets it with nothing known of controls, as a new
+    daemon begins, and spares it the start of a judge."""
+
+    def engine(self, **settings: object) -> LocalEngine:
+        [engine] = self.engines
+        engine._controls = Controls(controlled(self.home, cell_uid(59), **settings), engine._roster.devices)
+        return engine
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     (tmp_path / "bundles").mkdir()
@@ -188,6 +205,20 @@ def place(tmp_path: Path) -> Iterator[Place]:
     yield found
     for engine in found.engines:
         engine.close()
+
+
+@pytest.fixture(scope="module")
+def standing_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
+    engine = LocalEngine(controlled(tmp_path_factory.mktemp("standing"), cell_uid(59)))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def standing(standing_engine: LocalEngine, tmp_path: Path) -> Place:
+    home = standing_engine._settings.home
+    shutil.rmtree(home / "state" / "controls", ignore_errors=True)
+    return Standing(home, tmp_path, [standing_engine])
 
 
 @pytest.fixture
@@ -230,15 +261,15 @@ def test_where_jobs_stand_in_line_the_control_is_timed_before_the_next_one(place
 
 
 @pytest.mark.sandbox
-def test_the_control_is_timed_between_two_evaluations_and_is_in_the_next_result(place: Place) -> None:
-    engine = place.engine()
+def test_the_control_is_timed_between_two_evaluations_and_is_in_the_next_result(standing: Place) -> None:
+    engine = standing.engine()
     engine.ready()
-    assert not place.file.exists(), "the first job of a daemon waits for no control"
-    assert place.judge(engine) is None
-    assert not place.file.exists(), "a result waits for no control"
+    assert not standing.file.exists(), "the first job of a daemon waits for no control"
+    assert standing.judge(engine) is None
+    assert not standing.file.exists(), "a result waits for no control"
     engine.ready()
-    known = place.baseline
-    control = place.judge(engine)
+    known = standing.baseline
+    control = standing.judge(engine)
     assert control is not None
     assert control.ratio == 1
     assert (control.median_ms, control.interval_ms) == (known.figures.median_ms, known.figures.interval_ms)
@@ -248,94 +279,95 @@ def test_the_control_is_timed_between_two_evaluations_and_is_in_the_next_result(
 
 
 @pytest.mark.sandbox
-def test_with_an_interval_of_0_there_are_no_controls(place: Place) -> None:
-    engine = place.engine(control_interval_s=0)
+def test_with_an_interval_of_0_there_are_no_controls(standing: Place) -> None:
+    engine = standing.engine(control_interval_s=0)
     for _ in range(2):
-        assert place.judge(engine) is None
+        assert standing.judge(engine) is None
         engine.ready()
-    assert not place.file.parent.exists()
+    assert not standing.file.parent.exists()
 
 
 @pytest.mark.sandbox
-def test_a_control_counts_for_its_interval_also_for_the_next_daemon(place: Place) -> None:
-    first = place.engine(control_interval_s=3600)
-    place.judge(first)
+def test_a_control_counts_for_its_interval_also_for_the_next_daemon(standing: Place) -> None:
+    first = standing.engine(control_interval_s=3600)
+    standing.judge(first)
     first.ready()
-    known = place.baseline
+    known = standing.baseline
     first.ready()
-    first.close()
-    second = place.engine(control_interval_s=3600)
-    place.judge(second)
+    second = standing.engine(control_interval_s=3600)
+    standing.judge(second)
     second.ready()
-    assert place.baseline == known
-    assert place.judge(second) is None, "the control of another judge is not this one's"
+    assert standing.baseline == known
+    assert standing.judge(second) is None, "the control of another judge is not this one's"
 
 
 @pytest.mark.sandbox
-def test_a_second_judge_is_compared_with_the_baseline_of_the_first(place: Place) -> None:
-    first = place.engine()
-    place.judge(first)
+def test_a_second_judge_is_compared_with_the_baseline_of_the_first(standing: Place) -> None:
+    first = standing.engine()
+    standing.judge(first)
     first.ready()
-    known = place.baseline
-    first.close()
-    second = place.engine()
-    place.judge(second)
+    known = standing.baseline
+    second = standing.engine()
+    second._fresh_judge(0)
+    standing.judge(second)
     second.ready()
-    assert place.baseline == known.model_copy(update={"last_at": place.baseline.last_at})
-    assert place.baseline.last_at > known.last_at
-    control = place.judge(second)
+    assert standing.baseline == known.model_copy(update={"last_at": standing.baseline.last_at})
+    assert standing.baseline.last_at > known.last_at
+    control = standing.judge(second)
     assert control is not None
     assert control.ratio == pytest.approx(control.median_ms / known.figures.median_ms)
 
 
 @pytest.mark.sandbox
-def test_a_baseline_of_another_evald_is_replaced_without_a_word_about_drift(place: Place) -> None:
-    engine = place.engine()
-    place.judge(engine)
+def test_a_baseline_of_another_evald_is_replaced_without_a_word_about_drift(standing: Place) -> None:
+    engine = standing.engine()
+    standing.judge(engine)
     engine.ready()
-    pid, real = pid_of(engine), place.baseline.identity
-    place.doctor(lambda known: as_if_far_faster(known.model_copy(update={"identity": HERE})))
+    pid, real = pid_of(engine), standing.baseline.identity
+    standing.doctor(lambda known: as_if_far_faster(known.model_copy(update={"identity": HERE})))
     engine.ready()
-    assert place.baseline.identity == real
-    assert place.baseline.drift is None
+    assert standing.baseline.identity == real
+    assert standing.baseline.drift is None
     assert engine.devices()[0].drift is None
     assert pid_of(engine) == pid
 
 
 @pytest.mark.sandbox
-def test_a_torn_baseline_is_replaced(place: Place, said: list[str]) -> None:
-    engine = place.engine()
-    place.file.parent.mkdir(parents=True)
-    place.file.write_text('{"identity": {"evald"')
-    place.judge(engine)
+def test_a_torn_baseline_is_replaced(standing: Place, said: list[str]) -> None:
+    engine = standing.engine()
+    standing.file.parent.mkdir(parents=True)
+    standing.file.write_text('{"identity": {"evald"')
+    standing.judge(engine)
     engine.ready()
-    assert place.baseline.drift is None
+    assert standing.baseline.drift is None
     assert any("cannot be read" in line for line in said)
 
 
 @pytest.mark.sandbox
 def test_where_a_fresh_judge_measures_the_same_the_device_has_changed_and_still_takes_jobs(
-    place: Place, said: list[str]
+    standing: Place, said: list[str]
 ) -> None:
-    engine = place.engine()
-    place.judge(engine)
+    engine = standing.engine()
+    standing.judge(engine)
     engine.ready()
     pid = pid_of(engine)
-    place.doctor(as_if_far_faster)
-    doctored = place.baseline.figures
+    standing.doctor(as_if_far_faster)
+    doctored = standing.baseline.figures
     engine.ready()
     assert pid_of(engine) != pid, "the judge was replaced"
-    settled = place.baseline
+    settled = standing.baseline
     assert settled.figures.ratio_to(doctored) > GENEROUS
     assert settled.drift is not None and settled.drift.ratio == settled.figures.ratio_to(doctored)
     [device] = engine.devices()
     assert device.reason is None, "drift drains nothing"
     assert "longer since" in (device.drift or "")
     assert any(line.startswith("WARNING the device changed") for line in said)
-    control = place.judge(engine)
+    control = standing.judge(engine)
     assert control is not None and control.ratio == 1
     engine.ready()
-    assert place.baseline == settled.model_copy(update={"last_at": place.baseline.last_at}), "and is at rest again"
+    assert standing.baseline == settled.model_copy(update={"last_at": standing.baseline.last_at}), (
+        "and is at rest again"
+    )
 
 
 class Slowed:
@@ -356,22 +388,35 @@ class Slowed:
 
 @pytest.mark.sandbox
 def test_a_judge_that_measures_what_a_fresh_one_does_not_is_replaced_and_the_baseline_stays(
-    place: Place, said: list[str]
+    standing: Place, said: list[str]
 ) -> None:
-    engine = place.engine()
-    place.judge(engine)
+    engine = standing.engine()
+    standing.judge(engine)
     engine.ready()
-    known, pid = place.baseline, pid_of(engine)
+    known, pid = standing.baseline, pid_of(engine)
     engine._controls.run(0, Slowed(engine._judges[0]), lambda: engine._judges.fresh(0))
     assert pid_of(engine) != pid
-    assert place.baseline == known.model_copy(update={"last_at": place.baseline.last_at})
+    assert standing.baseline == known.model_copy(update={"last_at": standing.baseline.last_at})
     assert engine.devices()[0].drift is None
     assert any(line.startswith("WARNING the judge had drifted") for line in said)
-    control = place.judge(engine)
+    control = standing.judge(engine)
     assert control is not None and control.ratio < GENEROUS, "the fresh one's"
 
 
+def test_the_third_control_in_a_row_that_fails_is_the_devices_fault(tmp_path: Path, said: list[str]) -> None:
+    controls = Controls(controlled(tmp_path, cell_uid(58)), (CPU, CPU))
+    for _ in range(2):
+        assert controls.failed(0, HarnessError("no room")) is None
+    assert controls.failed(1, HarnessError("no room")) is None, "of another slot"
+    found = controls.failed(0, HarnessError("no room"))
+    assert found is not None and "its control kernel failed 3 times in a row: no room" in found.message
+    assert controls.failed(0, HarnessError("no room")) is None, "and counts anew"
+    assert controls.failed(0, broken := DeviceError("its memory fails")) is broken
+    assert sum("the control failed" in line for line in said) == 5
+
+
 @pytest.mark.sandbox
+@pytest.mark.thorough  # three starts of a judge
 def test_a_control_that_fails_fails_no_job_and_three_in_a_row_set_the_device_aside(
     place: Place, said: list[str]
 ) -> None:
