@@ -21,6 +21,7 @@ _START_LIMIT_S = 120.0
 _END_S = 1.0  # from the end of its channel to its own
 _MAX_ANSWER = 64 * 1024 * 1024
 _LIMITS_KILL_WITH = ("SIGKILL", "SIGXCPU")
+_DOCTOR = "evald doctor"
 _WHY_KILLED = "dmesg tells whether for want of memory, ulimit -t how many seconds of a processor a process may have"
 
 
@@ -88,9 +89,11 @@ class TrustedProcess:
     def _how_it_ended(self) -> tuple[str | None, str]:
         """In words, None where it lives and only speaks no more; and what to type."""
         ended = self.program.ended_within(_END_S)
-        if ended is None or ended.signal is None:
-            return ended and f"it ended with exit code {ended.exit_code}", "evald doctor"
-        return f"it was killed by {ended.signal}", _WHY_KILLED if ended.signal in _LIMITS_KILL_WITH else "evald doctor"
+        if ended is None:
+            return None, _DOCTOR
+        if ended.signal is None:
+            return f"it ended with exit code {ended.exit_code}", _DOCTOR
+        return f"it was killed by {ended.signal}", _WHY_KILLED if ended.signal in _LIMITS_KILL_WITH else _DOCTOR
 
     def strike(self) -> None:
         """Send what kills it, and hear no more of it; `end` waits and sweeps up."""

@@ -308,7 +308,7 @@ def test_a_second_judge_is_compared_with_the_baseline_of_the_first(standing: Pla
     first.ready()
     known = standing.baseline
     second = standing.engine()
-    second._fresh_judge(0)
+    second._judges.fresh(0)
     standing.judge(second)
     second.ready()
     assert standing.baseline == known.model_copy(update={"last_at": standing.baseline.last_at})
