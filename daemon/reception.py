@@ -21,8 +21,9 @@ from daemon.errors import HarnessError, LostClaim
 from daemon.intake.fairness import FairQueue, within_quota
 from daemon.intake.names import split_job_id
 from daemon.intake.pause import pause_reason
-from daemon.intake.readiness import EntryState, Readiness, Seen
+from daemon.intake.readiness import Readiness
 from daemon.intake.spool import Claimed, arrival
+from daemon.intake.tracks import EntryState, Seen
 from daemon.judging import Clerk
 from daemon.mounts import mount_of
 from daemon.publishing import Finished

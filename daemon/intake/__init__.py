@@ -2,7 +2,8 @@
 
 The inbox
     names, owner                     what the names there say; who holds a bundle, as part of its name
-    readiness, tree, trailer         which entries are complete; one look at one; whether an archive has its end
+    readiness, tracks                which entries are complete; one of them from look to look
+    tree, trailer                    one look at one; whether an archive has its end
     fairness                         whose bundle is next
     spool, shelves                   the folders it moves through, by renames; which entry of one belongs to a job
     glance                           how urgent a claimed one says it is

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 
-from daemon.intake.readiness import Seen
+from daemon.intake.tracks import Seen
 
 
 class FairQueue:

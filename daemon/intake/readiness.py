@@ -30,8 +30,6 @@ import stat
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice, zip_longest
 from math import inf
 from pathlib import Path
@@ -40,56 +38,11 @@ from daemon import onemount
 from daemon.errors import HarnessError
 from daemon.intake import tree
 from daemon.intake.names import is_ignored
+from daemon.intake.tracks import EntryState, Patience, Seen, Track
 
-_REST_LIMIT_S = 5.0
 _SCAN_BUDGET_S = 1.0
 _WHOSE_BUDGET_S = 0.25
 _WHOLE_SOONER = 4  # times, than what may not be
-
-
-class EntryState(StrEnum):
-    """Whether an inbox entry may be claimed: READY to be judged, TORN to be quarantined."""
-
-    READY = "ready"
-    WAITING = "waiting"
-    TORN = "torn"
-    IGNORED = "ignored"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One entry of the inbox at one scan. `reason` says why it waits, is torn or is ignored; empty when it is ready.
-    `submitter_uid`: whose it is, None when nobody has looked yet. `since_ns`: when it came, as far as the file system
-    told at the first look, and not in the future; 0 when nobody has looked yet."""
-
-    name: str
-    state: EntryState
-    reason: str
-    submitter_uid: int | None = None
-    since_ns: int = 0
-
-
-@dataclass(slots=True)
-class _Track:
-    """What is known about one entry; times are monotonic seconds. `inode` is what a listing says (None: no listing had
-    it yet), `identity` comes from what stat says: on overlays their inodes differ."""
-
-    inode: int | None
-    first_s: float
-    due_s: float
-    looked: bool = False
-    tree: int = 0
-    tree_since_s: float = 0.0
-    core: int = 0
-    core_since_s: float = 0.0
-    state: EntryState = EntryState.WAITING
-    reason: str = "new"
-    submitter_uid: int | None = None
-    since_ns: int = 0
-    identity: int | None = None
-
-    def as_seen(self, name: str) -> Seen:
-        return Seen(name, self.state, self.reason, self.submitter_uid, self.since_ns)
 
 
 class Readiness:
@@ -108,13 +61,12 @@ class Readiness:
         """`stable_s`: a quarter of `quiet_s` unless said otherwise. `own_times`: whether the inbox is on a file system
         whose times are by this host's clock."""
         self._inbox = inbox
-        self._quiet_s = quiet_s
-        self._torn_after_s = torn_after_s
-        self._stable_s = quiet_s / _WHOLE_SOONER if stable_s is None else min(stable_s, quiet_s)
+        stable_s = quiet_s / _WHOLE_SOONER if stable_s is None else min(stable_s, quiet_s)
+        self._patience = Patience(stable_s, quiet_s, torn_after_s)
         self._limit = max(2, limit)
         self._own_times = own_times
         self._trusts_times = False
-        self._tracks: dict[str, _Track] = {}
+        self._tracks: dict[str, Track] = {}
         self._looked_at: dict[int | None, int] = {}  # by submitter: when, counted in looks
         self._looks = 0
 
@@ -152,11 +104,11 @@ class Readiness:
             return None
         known = self._tracks.get(name)
         if known is None or known.identity not in (None, identity):
-            known = self._tracks[name] = _Track(None, first_s=now_s, due_s=inf)
+            known = self._tracks[name] = Track(None, first_s=now_s, due_s=inf)
         elif known.state is EntryState.READY:
             return None
         known.identity = identity
-        self._settle(known, EntryState.READY, "")
+        known.settle(EntryState.READY, "")
         known.due_s, known.submitter_uid = inf, status.st_uid
         known.since_ns = known.since_ns or _since_ns(status)
         return known.as_seen(name)
@@ -172,10 +124,6 @@ class Readiness:
     def forget(self, name: str) -> None:
         """Drop what is known about a name, because it was claimed: the next entry of that name is a new one."""
         self._tracks.pop(name, None)
-
-    @property
-    def _rest_s(self) -> float:
-        return max(self._quiet_s, _REST_LIMIT_S)
 
     def _scan(self, now_s: float) -> list[str]:
         """Bring the tracks in line with what is in the inbox; returns the ignored names."""
@@ -198,7 +146,7 @@ class Readiness:
                 del self._tracks[name]
         for name, inode in present.items():
             if name not in self._tracks:
-                self._tracks[name] = _Track(inode, first_s=now_s, due_s=now_s)
+                self._tracks[name] = Track(inode, first_s=now_s, due_s=now_s)
         return ignored
 
     def _ask_whose(self) -> None:
@@ -230,7 +178,7 @@ class Readiness:
         in_turn = (item for pair in zip_longest(again, fresh) for item in pair if item is not None)
         return [name for _, _, name in islice(in_turn, self._limit)]
 
-    def _look_at(self, name: str, track: _Track, now_s: float) -> None:
+    def _look_at(self, name: str, track: Track, now_s: float) -> None:
         path = self._inbox / name
         try:
             status = onemount.status(path)
@@ -240,8 +188,8 @@ class Readiness:
                 track.looked = False  # what was seen before was another one
             track.identity = identity
             if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-                self._settle(track, EntryState.READY, "")  # claiming does not open it, copying rejects it
-                track.due_s = now_s + self._rest_s
+                track.settle(EntryState.READY, "")  # claiming does not open it, copying rejects it
+                track.due_s = now_s + self._patience.rest_s
                 return
             look = tree.look_at(path, mode)
             # Asked for after the look: what changed during it counts.
@@ -251,49 +199,10 @@ class Readiness:
             return
         except OSError as error:
             look, is_old = tree.Look(0, 0, False, True, f"cannot be read: {error.strerror or error}"), False
-        self._weigh(track, look, now_s, is_old=is_old)
+        track.weigh(look, now_s, self._patience, is_old=is_old)
 
     def _is_old(self, path: Path, mode: int) -> bool:
-        return time.time() - tree.changed_s(path, mode) >= self._quiet_s
-
-    def _weigh(self, track: _Track, look: tree.Look, now_s: float, *, is_old: bool) -> None:
-        """Compare a look with the one before and decide."""
-        whole = hash((track.identity, look.tree))
-        if not track.looked or whole != track.tree:
-            track.tree, track.tree_since_s = whole, now_s
-        if not track.looked or look.core != track.core:
-            track.core, track.core_since_s = look.core, now_s
-        track.looked = True
-        unchanged_s = now_s - track.tree_since_s
-        core_unchanged_s = now_s - track.core_since_s
-        if is_old or self._is_ready(look, unchanged_s, core_unchanged_s):
-            self._settle(track, EntryState.READY, "")
-            track.due_s = now_s + self._rest_s
-        elif unchanged_s >= self._torn_after_s:
-            reason = f"{look.reason or 'incomplete'}, unchanged for {unchanged_s:.0f} s"
-            self._settle(track, EntryState.TORN, reason)
-            track.due_s = now_s + self._rest_s
-        else:
-            self._settle(track, EntryState.WAITING, look.reason or "complete; must hold still for a moment")
-            track.due_s = now_s + self._pause_s(look, unchanged_s)
-
-    def _is_ready(self, look: tree.Look, unchanged_s: float, core_unchanged_s: float) -> bool:
-        if look.blocked:
-            return False
-        if look.complete and (unchanged_s >= self._stable_s or core_unchanged_s >= self._quiet_s):
-            return True
-        return unchanged_s >= self._quiet_s
-
-    def _pause_s(self, look: tree.Look, unchanged_s: float) -> float:
-        """Seconds until the next look: soon while it may become ready, less often the longer nothing happens."""
-        if not look.blocked:
-            return self._stable_s
-        until_torn_s = max(0.0, self._torn_after_s - unchanged_s)
-        return min(max(self._stable_s, unchanged_s / 4), _REST_LIMIT_S, max(self._stable_s, until_torn_s))
-
-    @staticmethod
-    def _settle(track: _Track, state: EntryState, reason: str) -> None:
-        track.state, track.reason = state, reason
+        return time.time() - tree.changed_s(path, mode) >= self._patience.quiet_s
 
 
 def _since_ns(status: os.stat_result) -> int:
