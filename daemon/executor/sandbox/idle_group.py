@@ -29,8 +29,8 @@ class IdleGroup:
             Path(f"/proc/{pid}/autogroup").write_text(_NICEST, "ascii")
         if groups is None or "cpu" not in groups.bases:
             return
-        folder = groups.bases["cpu"] / f"{owner.tag()}-idle"
         try:
+            folder = groups.bases["cpu"] / f"{owner.tag()}-idle"
             folder.mkdir()
             self._folder = folder
             (folder / "cpu.idle").write_text("1", "ascii")

@@ -8,40 +8,56 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+
+_STARTED = 19  # clock ticks since boot
 
 
 def tag() -> str:
-    """The tag of this process."""
-    return f"{_namespace()}-{os.getpid()}-{_started(os.getpid())}"
+    """The tag of this process. Raises `OSError` where it cannot be had: no later process could tell whose that is."""
+    return _tag_of(_namespace(), os.getpid())
+
+
+@cache
+def _tag_of(namespace: str, pid: int) -> str:
+    """Asked once: a process that has no descriptor left makes groups and folders all the same."""
+    return f"{namespace}-{pid}-{_fields(pid)[_STARTED]}"
+
+
+os.register_at_fork(after_in_child=_tag_of.cache_clear)  # a pid may come again
 
 
 def is_dead(owner: str) -> bool:
     """True only when the process of `owner` is provably gone; False for what is no tag or comes from another pid
-    namespace."""
+    namespace, and where this process may or can open no more files."""
     namespace, _, rest = owner.partition("-")
     pid, _, started = rest.partition("-")
     if namespace != _namespace() or not pid.isdigit() or not started.isdigit():
         return False
-    return _started(int(pid)) != started
+    try:
+        fields = _fields(int(pid))
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    except OSError:
+        return False
+    return fields[0] in ("Z", "X") or fields[_STARTED] != started
 
 
 def _namespace() -> str:
     return str(Path("/proc/self/ns/pid").stat().st_ino)
 
 
-def _started(pid: int) -> str | None:
-    """Clock ticks since boot. None when there is no such process, or only its zombie."""
-    fields = stat_of(pid)
-    return None if fields is None or fields[0] in ("Z", "X") else fields[19]
-
-
 def stat_of(pid: int) -> list[str] | None:
     """/proc/PID/stat (proc(5)) from its third field, the state, on. None when there is no such process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
+        return _fields(pid)
     except OSError:
         return None
+
+
+def _fields(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace").rpartition(")")[2].split()
 
 
 def time_spent(pids: Iterable[int]) -> list[tuple[int, list[str]]]:
