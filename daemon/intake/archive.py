@@ -34,6 +34,9 @@ _LONG_NUMBER = b"0" * 200
 _AS_DIGITS = bytes(48 if byte in b"0123456789" else 32 for byte in range(256))
 _ENCRYPTED = 0x1
 _OTHER_PACKERS = {b"BZh": "bzip2", b"\xfd7z": "xz", b"\x28\xb5\x2f": "zstd", b"7z\xbc": "7-zip", b"Rar": "rar"}
+_TAR_MAGIC = slice(257, 262)
+_ZIP_MAGIC, _EMPTY_ZIP = b"PK\x03\x04", b"PK\x05\x06"
+_SHOWN = 60
 _PARSER_FAULTS = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -58,7 +61,7 @@ def unpack(form: Form, descriptor: int, target: Path, admission: Admission, limi
         if packer:
             admission.stop(f"is packed with {packer}; use .tar, .tar.gz, .tgz or .zip")
         raw.seek(0)
-        with _corrupt(admission):
+        with _corrupt(admission, raw, form):
             if form is Form.ZIP:
                 _unpack_zip(raw, target, admission, _overhead_limit(limits))
             else:
@@ -71,13 +74,35 @@ def _overhead_limit(limits: Limits) -> int:
 
 
 @contextmanager
-def _corrupt(admission: Admission) -> Iterator[None]:
+def _corrupt(admission: Admission, raw: IO[bytes], form: Form) -> Iterator[None]:
     try:
         yield
     except EOFError:
         admission.stop("is cut short: the archive ends in the middle")
     except _PARSER_FAULTS as error:
-        admission.stop(f"is not a sound archive: {str(error) or type(error).__name__}")
+        admission.stop(_something_else(raw, form) or f"is not a sound archive: {str(error) or type(error).__name__}")
+
+
+def _something_else(raw: IO[bytes], form: Form) -> str | None:
+    """What a file is that cannot be read as what its name says."""
+    raw.seek(0)
+    head = _read(raw, _BLOCK_BYTES)
+    if form is Form.ZIP and (head.startswith(MAGIC) or head[_TAR_MAGIC] == b"ustar"):
+        return f"is no zip but a tar archive; name it {'.tar.gz' if head.startswith(MAGIC) else '.tar'}"
+    if form is not Form.ZIP and head.startswith(_ZIP_MAGIC):
+        return "is no tar but a zip archive; name it .zip"
+    if head.startswith(_EMPTY_ZIP):
+        return "is an archive that holds nothing"
+    return f"is no archive but text: {_first_line(head)!r}" if _is_text(head) else None
+
+
+def _is_text(head: bytes) -> bool:
+    """A page that says that there is no such file, say, saved in its place."""
+    return not head.startswith(_ZIP_MAGIC) and all(byte >= 32 or byte in b"\t\n\r" for byte in head)
+
+
+def _first_line(head: bytes) -> str:
+    return head.strip().partition(b"\n")[0].decode("utf-8", "replace")[:_SHOWN].strip()
 
 
 def _read(raw: IO[bytes] | Gunzip, size: int) -> bytes:

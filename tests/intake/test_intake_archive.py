@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import shutil
 import stat
 import struct
@@ -305,3 +306,37 @@ def test_an_empty_archive_is_called_empty(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(BundleError, match="is empty"):
         private_copy(tmp_path / name, tmp_path / "copy", LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("name", "made_as", "said"),
+    [
+        ("k.zip", "k.tar", "is no zip but a tar archive; name it .tar$"),
+        ("k.zip", "k.tgz", "is no zip but a tar archive; name it .tar.gz"),
+        ("k.tar", "k.zip", "is no tar but a zip archive; name it .zip"),
+        ("k.tgz", "page", "is no archive but text: '<html>Not found'"),
+        ("k.zip", "page", "is no archive but text: '<html>Not found'"),
+        ("k.zip", "nothing.zip", "holds nothing"),
+        ("k.tar", "noise", "is not a sound archive"),
+        ("k.zip", "noise", "is not a sound archive"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_told_as_what_it_is(
+    tmp_path: Path, name: str, made_as: str, said: str
+) -> None:
+    """A page of errors saved as a .zip was one in which an offset points outside of the file."""
+    made = tmp_path / "made" / made_as
+    made.parent.mkdir()
+    if made_as == "page":
+        made.write_text("\n<html>Not found\r\n</html>\n")
+    elif made_as == "noise":
+        made.write_bytes(b"\0\xff" * 4096)
+    elif made_as == "nothing.zip":
+        zipfile.ZipFile(made, "w").close()
+    elif made_as == "k.zip":
+        write_zip(made, bundle_members())
+    else:
+        write_tar(made, bundle_members(), "w:gz" if made_as == "k.tgz" else "w")
+    made.rename(tmp_path / name)
+    made.parent.rmdir()
+    assert re.search(said, problems(tmp_path / name))
