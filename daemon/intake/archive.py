@@ -98,7 +98,7 @@ def _something_else(raw: IO[bytes], form: Form) -> str | None:
 
 def _is_text(head: bytes) -> bool:
     """A page that says that there is no such file, say, saved in its place."""
-    return not head.startswith(_ZIP_MAGIC) and all(byte >= 32 or byte in b"\t\n\r" for byte in head)
+    return not head.startswith(_ZIP_MAGIC) and not any(byte < ord(" ") and byte not in b"\t\n\r" for byte in head)
 
 
 def _first_line(head: bytes) -> str:
