@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -183,3 +184,20 @@ def _seen_standing(pid: int, before: list[Thread] | None) -> list[Thread]:
         assert time.monotonic() < deadline, threads
         time.sleep(0.01)
     return threads
+
+
+def test_a_process_that_cannot_be_looked_at_is_not_taken_for_one_that_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A judge without a descriptor saw no thread of it, and none that runs: it would have timed beside it."""
+    mine = threads_of(os.getpid())
+    assert mine and not are_stopped(mine)
+
+    def refused(*_: object, **__: object) -> str:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    for call in ("iterdir", "read_text"):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, call, refused)
+            with pytest.raises(OSError, match="Too many open files"):
+                threads_of(os.getpid())

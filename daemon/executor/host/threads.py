@@ -10,6 +10,7 @@ from pathlib import Path
 STOPPED_STATES = frozenset("TtZX")
 UNINTERRUPTIBLE = "D"
 _ENDED_STATES = frozenset("ZX")
+_GONE = (FileNotFoundError, ProcessLookupError)
 _SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 _FORKING = {"x86_64": ("56", "58", "435"), "aarch64": ("220", "435")}  # clone, vfork, clone3
 # read, pread64, readv, preadv, preadv2, sendfile, splice, copy_file_range; write, pwrite64, writev, pwritev, pwritev2,
@@ -41,10 +42,10 @@ def are_stopped(threads: list[Thread]) -> bool:
 def threads_of(pid: int) -> list[Thread]:
     """Every thread: a leader that has exited shows Z while others go on. "T" for one that waits for a child that has
     its memory: no signal stops it, and it runs no sooner than the child, which has been stopped. Empty once all of it
-    is gone."""
+    is gone. Raises `OSError` where it cannot be seen, for want of descriptors, say: it may run."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
-    except OSError:
+    except _GONE:
         return []
     threads = (_look_at(task) for task in tasks)
     return [
@@ -78,10 +79,10 @@ def _is_in(task: Path, calls: Mapping[str, tuple[str, ...]]) -> bool:
 
 
 def _look_at(task: Path) -> Thread:
-    """State "X" once it is gone."""
+    """State "X" once it is gone. Raises `OSError`."""
     try:
         lines = (task / "status").read_text("utf-8", errors="replace").splitlines()
-    except OSError:
+    except _GONE:
         return Thread(task.name, "X", "")
     fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     return Thread(task.name, fields["State"][0], " ".join(fields.get(name, "") for name in _SWITCHES))
