@@ -190,7 +190,7 @@ async def _plain(request: Request, error: Exception) -> JSONResponse:
     headers = dict(error.headers or {})
     if error.status_code == 405:  # noqa: PLR2004 - the framework names the methods of one route of several
         headers["Allow"] = ", ".join(request.app.state.methods.of(request.url.path))
-        hint = f"{request.url.path} takes {headers['Allow']}"
+        hint = f"{request.url.path} takes {headers['Allow']}; GET /docs shows how"
         if _PREFLIGHT in request.headers:
             hint = "no web page may call evald: let the server that the page comes from do it"
     elif error.status_code == 404:  # noqa: PLR2004

@@ -40,6 +40,7 @@ def test_head_of_a_stream_does_not_wait_for_the_job(serve: Serve) -> None:
         ("PUT", "/jobs", "DELETE, GET, HEAD, POST"),
         ("PATCH", f"/jobs/{'0' * 32}", "DELETE, GET, HEAD"),
         ("GET", "/evaluate", "POST"),
+        ("GET", "/", "POST"),
         ("OPTIONS", "/health", "GET, HEAD"),
         ("HEAD", "/compare", "POST"),
     ],
@@ -52,7 +53,7 @@ def test_a_method_that_a_path_has_not_is_refused_with_those_that_it_has(
     assert refused.status_code == 405
     assert refused.headers["allow"] == allowed
     if method != "HEAD":
-        assert allowed in refused.json()["hint"]
+        assert refused.json()["hint"] == f"{path} takes {allowed}; GET /docs shows how"
 
 
 def test_a_whole_url_is_taken_as_its_path_and_wants_a_token(serve: Serve, home: Path) -> None:
