@@ -13,6 +13,7 @@ from daemon.cli.options import json_option, settings_options
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
+    from daemon.db.connection import Database
     from daemon.layers import LoadedSettings
 
 
@@ -36,6 +37,7 @@ def current(*, loaded: LoadedSettings, as_json: bool) -> int:
     database = Database(loaded.settings.database_url, must_exist=True)
     try:
         found = revision.current(database)
+        to_type = None if found == revision.REVISION else _to_type(database)
     finally:
         database.close()
     ready = found == revision.REVISION
@@ -43,9 +45,20 @@ def current(*, loaded: LoadedSettings, as_json: bool) -> int:
         screen.document({"database": database.name, "current": found, "needed": revision.REVISION, "ready": ready})
     else:
         screen.fields([("database", database.name), ("current", found or "empty"), ("needed", revision.REVISION)])
-        if not ready:
-            screen.say(f"type: {here('evald db upgrade')}   (stop every daemon and make a backup before)")
+        if to_type is not None:
+            screen.say(here(to_type))
     return 0 if ready else 2
+
+
+def _to_type(database: Database) -> str | None:
+    """What brings evald and a database together that has another schema: which of the two is the older."""
+    from daemon.db import revision
+
+    try:
+        revision.require_current(database)
+    except OperatorError as error:
+        return error.hint
+    return None
 
 
 @command.command("check", short_help="look whether a SQLite file is whole")

@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from daemon import fsio, onemount
@@ -24,8 +25,10 @@ from daemon.contract import CONTRACT_FILE
 from daemon.errors import BundleError, HarnessError, LostClaim, NotBegun, Problem
 from daemon.intake import archive, folder, regular
 from daemon.intake.admission import Admission
-from daemon.intake.names import FORMS, Form, bundle_name, form_of, readable
+from daemon.intake.names import FORMS, NO_CONTRACT, Form, bundle_name, form_of, readable
 from daemon.intake.writing import pour
+
+_FEW = 100
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,28 @@ def _copy(entry: Path, staging: Path, limits: Limits, *, crossing: bool) -> None
     mode = _mode_of(entry, name, crossing=crossing)
     if stat.S_ISDIR(mode):
         admission = Admission(name, limits, byte_limit=limits.bundle_bytes, byte_setting="limits.bundle_bytes")
-        folder.copy_folder(entry, staging, admission, as_owner=True, crossing=crossing)
+        try:
+            folder.copy_folder(entry, staging, admission, as_owner=True, crossing=crossing)
+            admission.finish()
+        except BundleError as error:
+            if _has_no_contract(entry):
+                raise BundleError([Problem(CONTRACT_FILE, "", NO_CONTRACT), *error.problems]) from error
+            raise
     elif stat.S_ISREG(mode):
         admission = _copy_file(entry, name, staging, limits, crossing=crossing)
     else:
         raise _refused(name, f"is {kind_of(mode)}; drop a folder, an archive or a .json file")
     admission.finish()
+
+
+def _has_no_contract(entry: Path) -> bool:
+    """Whether none is where one may be: who names a folder of something else has that to mend, and not its links."""
+    try:
+        with os.scandir(entry) as found:
+            places = ("", *(one.name for one in islice(found, _FEW)))
+        return not any(os.path.lexists(entry / place / CONTRACT_FILE) for place in places)
+    except OSError:
+        return False
 
 
 def _copy_file(entry: Path, name: str, staging: Path, limits: Limits, *, crossing: bool) -> Admission:

@@ -35,6 +35,7 @@ class Form(StrEnum):
 
 
 FORMS = f"a folder with a {CONTRACT_FILE}, a .tar, .tar.gz, .tgz or .zip of one, or a .json file"
+NO_CONTRACT = "is missing; a bundle needs one beside its sources (evald new writes one to start from)"
 _ENDINGS = {".json": Form.JSON, ".tar": Form.TAR, ".tar.gz": Form.TAR, ".tgz": Form.TAR, ".zip": Form.ZIP}
 
 

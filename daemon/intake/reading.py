@@ -10,7 +10,7 @@ from daemon.config import Limits
 from daemon.contract import CONTRACT_FILE, KernelTypeSpec, ParsedContract, parse_contract
 from daemon.errors import BundleError, HarnessError, Problem
 from daemon.intake import regular
-from daemon.intake.names import Form, form_of, readable
+from daemon.intake.names import NO_CONTRACT, Form, form_of, readable
 
 _PARSER_REPORTS = 4  # the parser itself reports a source up to this many times too large, beside its other findings
 
@@ -46,7 +46,7 @@ def read_bundle(folder: Path, types: Mapping[str, KernelTypeSpec], limits: Limit
     """Parse the contract of the private copy at `folder`. Raises `BundleError` with every problem found."""
     files = BundleFiles(folder, limits.source_bytes * _PARSER_REPORTS)
     if CONTRACT_FILE not in files:
-        message = "is missing; a bundle needs one beside its sources (evald new writes one to start from)"
+        message = NO_CONTRACT
         if (folder / CONTRACT_FILE).is_dir():
             message = "is a folder; it has to be a file of JSON"
         elif _are_bundles(files):

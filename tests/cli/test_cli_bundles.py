@@ -190,6 +190,19 @@ def test_db_check_says_who_looks_through_postgres(evald: Evald) -> None:
     assert "pg_amcheck" in ran.err
 
 
+def test_an_evald_older_than_the_database_does_not_say_to_upgrade_it(evald: Evald, tmp_path: Path) -> None:
+    """`evald db current` said so, and the upgrade refused."""
+    assert evald("db", "upgrade").code == 0
+    (file,) = tmp_path.rglob("evald.sqlite3")
+    with contextlib.closing(sqlite3.connect(file)) as opened:
+        opened.execute("UPDATE alembic_version SET version_num = '9999'")
+        opened.commit()
+    ran = evald("db", "current")
+    assert ran.code == 2
+    assert "db upgrade" not in ran.err
+    assert "install the evald that upgraded it" in ran.err
+
+
 def test_db_upgrade_creates_and_current_tells(evald: Evald) -> None:
     assert evald("db", "upgrade").code == 0
     told = evald("db", "current", "--json").document()

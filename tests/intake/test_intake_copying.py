@@ -279,3 +279,19 @@ def test_a_bundle_that_changes_while_it_is_copied_gives_a_sound_copy_or_a_refusa
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.parametrize(("contract", "told"), [(None, True), ("contract.json", False), ("k/contract.json", False)])
+def test_a_folder_of_something_else_is_told_first_that_it_has_no_contract(
+    tmp_path: Path, contract: str | None, told: bool
+) -> None:
+    """Whoever judged a checkout by mistake read of fifty links in it, and not of the one thing that it lacks."""
+    entry = tmp_path / "checkout"
+    (entry / "k").mkdir(parents=True)
+    (entry / "out").symlink_to("/etc/passwd")
+    if contract is not None:
+        (entry / contract).write_text("{}")
+    with pytest.raises(BundleError) as caught:
+        private_copy(entry, tmp_path / "copy", Limits())
+    found = [(problem.file, "is missing" in problem.message) for problem in caught.value.problems]
+    assert found == [("contract.json", True)] * told + [("out", False)]
