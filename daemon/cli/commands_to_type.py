@@ -20,8 +20,8 @@ from daemon.cli.urls import without_password
 
 _TYPED: ContextVar[Sequence[str]] = ContextVar("typed", default=())
 _PROGRAM = "evald"
-_COMMAND = re.compile(rf"(?<![\w/.-]){_PROGRAM} (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b)")
-_SAYS_WHICH = re.compile(r"\S+ --home|.* --help")
+_COMMAND = re.compile(rf"(?<![\w/.-]){_PROGRAM} (?=(?:{'|'.join(map(re.escape, SUMMARIES))})\b|--help)")
+_SAYS_WHICH = re.compile(r"\S+ --home|(?:.* )?--help")
 
 
 def remember(args: Sequence[str]) -> None:

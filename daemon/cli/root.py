@@ -64,6 +64,8 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in SUMMARIES and not name.startswith("-") and not ctx.resilient_parsing:
             nearest = difflib.get_close_matches(name, SUMMARIES, n=2, cutoff=0.7)
+            if name == "help":  # as git has it
+                nearest = [" ".join([*(word for word in args[1:2] if word in SUMMARIES), "--help"])]
             tail = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
             raise click.UsageError(f"No such command {name!r}.{tail}", ctx=ctx)
         return super().resolve_command(ctx, args)

@@ -25,6 +25,8 @@ from daemon.intake import submit
     [
         (("stauts",), ("stauts", "status")),
         (("db", "uprade"), ("uprade", "upgrade")),
+        (("help",), ("'help'", "mean '--help'?")),
+        (("help", "submit"), ("'help'", "mean 'submit --help'?")),
         (("status", "--hoem", "x"), ("--hoem", "--home")),
         (("eval",), ("PATH",)),
         (("status", "--set", "timing.max=3"), ("timing.max", "timing.max_s")),
@@ -178,6 +180,7 @@ def test_commands_to_type_name_the_program_that_was_started_where_no_shell_finds
         monkeypatch.setenv("PATH", path)
         assert commands_to_type.here("type: evald run") == f"type: {started} run"
         assert commands_to_type.here("type: evald run --help") == f"type: {started} run --help"
+        assert commands_to_type.here("type: evald --help") == f"type: {started} --help"
     monkeypatch.setenv("PATH", "/nowhere")
     assert commands_to_type.here("as evald says, below /opt/evald run it") == "as evald says, below /opt/evald run it"
 
