@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 LOGGER = logging.getLogger("evald")
+"".encode("unicode_escape")  # Python opens a file for its first use, which a process without descriptors left cannot
 
 COMPLAIN_EVERY_S = 60.0
 _JOURNAL_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}

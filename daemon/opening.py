@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,6 +22,8 @@ from daemon.notify import Notifier
 from daemon.outage import back_off_s
 from daemon.service import Service
 
+_LEAST_OPEN_FILES = 128  # a daemon has some forty open, a judge of its own as many
+
 
 @contextmanager
 def opened(
@@ -32,6 +35,7 @@ def opened(
     judge and is only good for being stopped. Raises `OperatorError` when this host or these settings cannot judge,
     `StorageUnavailable`.
     """
+    require_open_files()
     notifier = Notifier.from_environment()
     notifier.status("opening the database and starting the judge")
     settings.paths.create()
@@ -44,6 +48,20 @@ def opened(
             yield Service(settings, engine, listener or Silence(), notifier)
         finally:
             engine.close()
+
+
+def require_open_files() -> None:
+    """Raises `OperatorError` where a process of this shell may open too few files to serve anybody: what it could not
+    open would be a fault of the bundle it is opened for, or of a client."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most != resource.RLIM_INFINITY and most < _LEAST_OPEN_FILES:
+        raise OperatorError(
+            f"no more than {most} files may be open here, and a daemon needs {_LEAST_OPEN_FILES}",
+            hint="ulimit -Hn   shows how many; start it from another shell, or set LimitNOFILE= in its unit",
+        )
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft != resource.RLIM_INFINITY and soft < _LEAST_OPEN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_LEAST_OPEN_FILES, most))
 
 
 def _database_ready(

@@ -32,6 +32,7 @@ class Connection(H11Protocol):
     _head: asyncio.TimerHandle | None = None
     _gone: asyncio.TimerHandle | None = None
     _is_first = True
+    _is_half_closed = False
     _next_word_s = -math.inf  # of all connections
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -65,18 +66,46 @@ class Connection(H11Protocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Who has sent a whole request and closes that side (`nc -N`) may still read. It cannot be told from who is
-        gone, so it is for a while only: else who waits for a job would keep its place."""
-        if self._is_between_requests or self.cycle.more_body or self.cycle.response_started:
+        gone, so it is for a while only: else who waits for a job would keep its place. Requests that were sent one
+        after the other have each its answer, and its while."""
+        if self._is_half_closed:  # it is read again whenever uvicorn reads on
+            return True
+        if self._is_between_requests or self.cycle.more_body or (self.cycle.response_started and not self._has_more):
             return False
-        self.cycle.keep_alive = False
-        self._gone = self.loop.call_later(_HALF_CLOSED_S, self.transport.close)
+        self._is_half_closed = True
+        self._answer_for_a_while()
         return True
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # which begins the next request, where one has come
+        if not self._is_half_closed:
+            return
+        if self._is_between_requests or self.cycle.more_body:
+            self.transport.close()
+        else:
+            self._answer_for_a_while()
+
+    def _answer_for_a_while(self) -> None:
+        """The request that runs, of a sender who has closed its side."""
+        if not self._has_more:
+            self.cycle.keep_alive = False
+        self._forget_gone()
+        self._gone = self.loop.call_later(_HALF_CLOSED_S, self.transport.close)
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether something has come behind the request that runs."""
+        return bool(self.conn.trailing_data[0])
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_head()
+        self._forget_gone()
+        super().connection_lost(exc)
+
+    def _forget_gone(self) -> None:
         if self._gone is not None:
             self._gone.cancel()
-        super().connection_lost(exc)
+            self._gone = None
 
     @property
     def _is_between_requests(self) -> bool:

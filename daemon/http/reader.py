@@ -1,4 +1,5 @@
-"""Reads requests off a connection, and refuses those that take far longer to read than to send.
+"""Reads requests off a connection, and refuses those that take far longer to read than to send, or that others may read
+otherwise.
 
 h11 takes some 20 us for a header and 50 us for a chunk of a body, whatever it holds, in the event loop that serves
 everybody: a sender of one byte a chunk would keep it busy with 100 KB a second, before anybody asks who that is.
@@ -38,7 +39,9 @@ class RequestReader(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._begin()
-            self._is_between_chunks = any(name == b"transfer-encoding" for name, _ in event.headers)
+            names = {name for name, _ in event.headers}
+            self._is_between_chunks = b"transfer-encoding" in names
+            self._require_one_length(names, event.http_version)
         elif isinstance(event, h11.Data):
             self._is_between_chunks = event.chunk_end
             self._chunks += event.chunk_end
@@ -46,6 +49,16 @@ class RequestReader(h11.Connection):
             if self._chunks > _CHUNKS and self._body_bytes < self._chunks * _CHUNK_BYTES:
                 self._refuse("the body comes in chunks of a few bytes: send larger ones, or all of it as one")
         return event
+
+    def _require_one_length(self, names: set[bytes], version: bytes) -> None:
+        """Of two ways to say where a body ends h11 takes one, and a proxy in front of us may have taken the other: what
+        one of them sees as a body is a request to the other (RFC 9112, 6.1 and 11.2)."""
+        if b"transfer-encoding" not in names:
+            return
+        if b"content-length" in names:
+            self._refuse("both Content-Length and Transfer-Encoding: send one of them")
+        if version < b"1.1":
+            self._refuse("Transfer-Encoding in HTTP/1.0, which does not have it: send Content-Length")
 
     def _require_few_headers(self, received: bytes) -> None:
         head = received.partition(b"\n\r\n")[0].partition(b"\n\n")[0]

@@ -58,6 +58,7 @@ def serve(settings: Settings, judging: Judging, stop: Stop, on_listening: Callab
 
     Raises `OperatorError` when this address, these tokens or this host cannot be used.
     """
+    opening.require_open_files()
     with ExitStack() as stack:
         listening = stack.enter_context(_bound(settings))
         require_tokens(settings)

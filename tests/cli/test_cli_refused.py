@@ -172,3 +172,17 @@ def test_where_no_temporary_folder_takes_a_file_it_is_said_how_to_name_one(
     assert ran.code == 2
     assert "No usable temporary directory" in ran.err
     assert "TMPDIR=" in ran.err
+
+
+@pytest.mark.parametrize("command", [("run",), ("serve", "--port", "0")])
+def test_a_daemon_of_a_shell_in_which_hardly_a_file_may_be_open_does_not_start(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """What it could not open would be a fault of the bundle it is opened for."""
+    argv = ["bash", "-c", 'ulimit -n 100; exec "$@"', "bash", sys.executable, "-m", "daemon", *command]
+    environment = {**os.environ, "EVALD_HOME": str(tmp_path / "home"), "EVALD_ENGINE": "rehearsal"}
+    ran = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert ran.returncode == 2, ran.stderr
+    assert "no more than 100 files may be open here, and a daemon needs 128" in ran.stderr
+    assert "ulimit -Hn" in ran.stderr
+    assert not (tmp_path / "home" / "inbox").exists()

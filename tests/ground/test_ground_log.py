@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shlex
+import subprocess
 import sys
 
 import pytest
@@ -95,3 +96,14 @@ def test_what_a_library_says_goes_where_the_story_goes(capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert said.endswith("error   broken\n")
     assert "of no interest" not in said
+
+
+def test_a_line_is_written_where_nothing_more_can_be_opened() -> None:
+    """Python looks for a file when something is escaped for the first time."""
+    code = (
+        "import os, resource, sys; from daemon import log; log.setup('info')\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); log.LOGGER.error('two\\nlines')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stderr.count("\n") == 1
+    assert r"two\nlines" in done.stderr

@@ -21,13 +21,16 @@ Open = Callable[[], Coroutine[Any, Any, Streams]]
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers at once, whether the body has come or not; at /read when it has, at /later after a while, /never not."""
+    """Answers at once, whether the body has come or not; at /read when it has, at /later after a while, at /both a
+    while after it has, /never not."""
     if scope["path"] == "/later":
         await asyncio.sleep(0.1)
-    while scope["path"] in ("/read", "/never"):
+    while scope["path"] in ("/read", "/both", "/never"):
         message = await receive()
-        if message["type"] == "http.disconnect" or (scope["path"] == "/read" and not message["more_body"]):
+        if message["type"] == "http.disconnect" or (scope["path"] != "/never" and not message["more_body"]):
             break
+    if scope["path"] == "/both":
+        await asyncio.sleep(0.3)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
@@ -154,6 +157,31 @@ def test_who_closes_its_side_has_the_answer_to_a_whole_request_that_comes_soon(
     assert asyncio.run(half_closed())[-2:] == told
 
 
+SLOW = GET.replace(b"/ ", b"/both ")
+POSTED = b"POST /both HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nab"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[SLOW + SLOW], [SLOW, SLOW + SLOW], [POSTED, POSTED + SLOW], [SLOW + GET, GET]],
+    ids=["at-once", "in-two", "with-bodies", "quick-ones"],
+)
+def test_who_sends_several_requests_and_closes_its_side_has_all_the_answers(pieces: list[bytes]) -> None:
+    """An app that has asked whether there is more of the first lets the end of what is sent be read before the next."""
+
+    async def half_closed() -> bytes:
+        async with serving() as connect:
+            reader, writer = await connect()
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+            writer.write_eof()
+            return await asyncio.wait_for(reader.read(), 120)
+
+    assert asyncio.run(half_closed()).count(b"200 OK") == b"".join(pieces).count(b" HTTP/1.1\r\n")
+
+
 CHUNKED = b"POST /read HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 
@@ -194,6 +222,24 @@ def test_what_takes_longer_to_read_than_to_send_is_refused(pieces: list[bytes], 
     answer = answer_to(*pieces)
     assert words in answer
     assert b"HTTP/1.1 400" in answer
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (CHUNKED[:-2] + b"Content-Length: 8\r\n\r\n", b"both Content-Length and Transfer-Encoding"),
+        (CHUNKED.replace(b"Transfer", b"content-length: 8\r\ntransfer"), b"both Content-Length and Transfer-Encoding"),
+        (CHUNKED.replace(b"/1.1", b"/1.0"), b"Transfer-Encoding in HTTP/1.0"),
+        (CHUNKED[:-2] + b"Transfer-Encoding: chunked\r\n\r\n", b"invalid http request"),
+    ],
+    ids=["both", "the-other-way-round", "of-the-old-version", "twice"],
+)
+def test_a_body_whose_end_is_said_in_two_ways_is_refused(head: bytes, words: bytes) -> None:
+    """What follows upon it is no request then."""
+    answer = answer_to(head + chunks(1, 3) + END + GET)
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 501"))
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert words.lower() in answer.lower()
 
 
 @pytest.mark.parametrize(
