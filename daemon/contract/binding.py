@@ -21,6 +21,7 @@ from daemon.contract.problems import ProblemLog, Suggestion
 from daemon.contract.request import CaseSpec, CompareRequest, EvaluateRequest, KernelSpec
 from daemon.contract.tensors import ArgSpec, ArgType, InitKind, InitSpec, IOContract, LaunchSpec, TensorData, TensorSpec
 from daemon.contract.work import Work
+from daemon.errors import Problem
 
 R = TypeVar("R", EvaluateRequest, CompareRequest)
 
@@ -65,6 +66,7 @@ class Binder:
         self._suffix = "" if implicit else f" (case {case.name})"
         self._scalars: Mapping[str, int | str] = {}
         self._remark = ""
+        self._values: dict[str, int] = {}  # of expressions: the same are written again and again
 
     @contextmanager
     def beside(self, args: Iterable[ArgSpec], remark: str = "") -> Iterator[None]:
@@ -75,6 +77,11 @@ class Binder:
         self._remark = remark
         yield
         self._scalars, self._remark = {}, ""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What has been complained of so far, with whatever else is in the same log."""
+        return self._log.problems
 
     def complain(self, field: str, message: str, suggestion: Suggestion = None) -> None:
         self._log.add(field + self._suffix, message, suggestion)
@@ -97,8 +104,10 @@ class Binder:
         return None
 
     def _evaluated(self, text: str, field: str) -> int | None:
+        if (known := self._values.get(text)) is not None:
+            return known
         try:
-            return evaluate(text, self.case.bind)
+            return self._values.setdefault(text, evaluate(text, self.case.bind))
         except ExpressionError as error:
             if error.unbound in self._scalars:
                 message = f"{error.unbound!r} is an argument, and no symbol that a case binds: write its value"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from pydantic import JsonValue
@@ -23,6 +24,14 @@ from daemon.errors import Problem
 IMPLICIT_CASE = CaseSpec(name="default")
 _MAX_CASES_NAMED = 4
 _TUNED = "; no grid of a contract follows what @triton.autotune picks: let a function of kernel_type torch launch it"
+
+
+@dataclass(frozen=True)
+class _Settled:
+    """What is so of an argument whatever the case: its bytes, if it is a tensor, and what is wrong with it."""
+
+    size: int | None
+    problems: tuple[Problem, ...]
 
 
 def read_cases(raw: JsonValue, limits: Limits, log: ProblemLog) -> list[CaseSpec]:
@@ -65,11 +74,12 @@ def check_cases(
     _warn_unused(drafts, cases, symbols(texts), log)
     found: dict[Problem, list[str]] = {}
     sizes: dict[str, set[int]] = {}
+    settled: dict[str, _Settled] = {}
     for case in cases:
         case_log = ProblemLog(log.file, is_brief=len(found) >= MAX_PROBLEMS)
         binder = Binder(case, case_log, implicit=True)
         for draft in drafts.values():
-            _try_case(draft, binder, limits, sizes)
+            _try_case(draft, binder, limits, sizes, settled)
         if work is not None:
             bind_work(work, binder)
         for problem in case_log.problems:
@@ -103,15 +113,26 @@ def _warn_unused(
             log.caution(f"cases[{index}].bind.{symbol}", message, partial(nearest, symbol, used))
 
 
-def _try_case(draft: KernelDraft, binder: Binder, limits: Limits, sizes: dict[str, set[int]]) -> None:
-    """Bind one kernel; note in `sizes` how many bytes each tensor takes, by its field."""
+def _try_case(
+    draft: KernelDraft, binder: Binder, limits: Limits, sizes: dict[str, set[int]], settled: dict[str, _Settled]
+) -> None:
+    """Bind one kernel; note in `sizes` how many bytes each tensor takes, by its field. In `settled` is what was found
+    about arguments without a symbol, with the first case: to bind them with each of 64 cases takes seconds."""
     if draft.io is None:
         return
     path = child(draft.path, "io")
     total_bytes = 0
     for index, arg in draft.io.args.items():
         where = f"{path}.args[{index}]"
-        size = _tensor_size(bind_arg(arg, binder, where))
+        if (found := settled.get(where)) is not None:
+            size = found.size
+            for problem in found.problems:
+                binder.complain(problem.field, problem.message, problem.suggestion)
+        else:
+            before = len(binder.problems)
+            size = _tensor_size(bind_arg(arg, binder, where))
+            if not any(True for _ in expressions((arg,), None)):
+                settled[where] = _Settled(size, tuple(binder.problems[before:]))
         if size is not None:
             sizes.setdefault(where, set()).add(size)
             total_bytes += size

@@ -22,6 +22,7 @@ from contract_samples import (
     with_args,
 )
 
+import daemon.contract.cases as cases_module
 from daemon.config import Limits
 from daemon.contract import Check, CompareRequest, EvaluateRequest, KernelTypeSpec, parse_contract
 from daemon.errors import BundleError
@@ -608,3 +609,20 @@ def test_a_grid_that_follows_the_tuner_is_told_how_that_is_written(grid: str) ->
 
 def test_a_limit_that_is_a_whole_number_is_written_as_one() -> None:
     assert only({**evaluate(), "timeout": 1e6}).message.startswith("must be at most 600, got")
+
+
+def test_what_no_symbol_changes_is_tried_with_one_case_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 64 cases and two kernels of 512 tensors with long shapes of numbers, each with each took seconds."""
+    fixed = [tensor(f"fixed{index}", [1] * 8) for index in range(20)]
+    wrong = tensor("wrong", [1], dtype="int8", init={"kind": "full", "fill_value": 1000})
+    document = with_args(*fixed, tensor("bound", ["N"]), tensor("out", ["N"], role="output"))
+    document["cases"] = [{"name": f"c{number}", "bind": {"N": number + 1}} for number in range(30)]
+    bound: list[str] = []
+    bind = cases_module.bind_arg
+    monkeypatch.setattr(cases_module, "bind_arg", lambda arg, *more: (bound.append(arg.name), bind(arg, *more))[1])
+    assert problems(document) == ()
+    assert {name: bound.count(name) for name in bound if name.startswith("fixed")} == {arg["name"]: 1 for arg in fixed}
+    assert bound.count("bound") == bound.count("out") == 30
+    document["kernel"]["io"]["args"].append(wrong)
+    (problem,) = problems(document)
+    assert "(cases c0, c1, c2, c3 and 26 more)" in problem.field
