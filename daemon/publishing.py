@@ -304,19 +304,36 @@ class Publisher:
             return []
 
     def give_up(self, job: Lease | JobRecord, reason: str) -> Finished:
-        """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent."""
+        """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent.
+
+        Its result is on disk before the database has it, as everywhere: of a job that has one nobody asks again whether
+        it is to be seen, where its bundle has vanished.
+        """
         job_id, name = job.job_id, job.name
         evaluation = Evaluation.broken(f"evald could not judge this bundle: {reason}")
-        result: Mapping[str, Any] = result_document.compose(self._subject(job), evaluation, datetime.now(UTC))
-        result = self._repository.attach_result(job_id, result)  # interrupted before, or another daemon does it: theirs
-        if not self._has_result(job_id):  # since an attempt before, whose bundle could not be put away
-            waiting = self._stage(result, evaluation, job.fence, job.submitter_uid)
-            finished_at = datetime.fromisoformat(result["finished_at"])
+        shown = self._shown_document(job_id)  # since an attempt before, which was interrupted
+        result = shown or result_document.compose(self._subject(job), evaluation, datetime.now(UTC))
+        fence = job.fence + isinstance(job, Lease)  # the job was broken since that lease, and `reconcile` compares
+        waiting = None if shown else self._stage(result, evaluation, fence, job.submitter_uid)
+        failpoints.hit("result.staged")
+        told = self._repository.attach_result(job_id, result)
+        failpoints.hit("result.published")
+        if waiting is not None:
+            if told != result:  # another daemon does it, or had begun to: theirs
+                waiting = self._stage(told, evaluation, fence, job.submitter_uid)
+            finished_at = datetime.fromisoformat(told["finished_at"])
             results.release(self._paths, waiting, finished_at, name, job.submitter_uid)
         for claimed in self.own(job_id, job.work_name):
             with suppress(LostClaim):
                 self._spool.quarantine(claimed, reason)
         return Finished(job_id, name, evaluation)
+
+    def _shown_document(self, job_id: str) -> dict[str, Any] | None:
+        """The visible result of a job, if there is one that can be read."""
+        for folder in self._shown(job_id):
+            with suppress(OSError, ValueError):
+                return results.document_of(folder)
+        return None
 
     def _stage(
         self, result: Mapping[str, object], evaluation: Evaluation, fence: int, submitter_uid: int | None

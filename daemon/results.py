@@ -36,8 +36,7 @@ class Staged:
 
     def document(self) -> dict[str, Any]:
         """The result as it was staged."""
-        loaded: dict[str, Any] = json.loads((self.folder / RESULT_FILE).read_text("utf-8"))
-        return loaded
+        return document_of(self.folder)
 
     def evaluation(self) -> Evaluation:
         """What the engine had answered, to tell the database again."""
@@ -49,6 +48,12 @@ def evaluation_of(folder: Path) -> tuple[dict[str, Any], Evaluation]:
     `ValueError` or `LookupError` for what is no result."""
     told, samples = (json.loads((folder / file).read_text("utf-8")) for file in (RESULT_FILE, SAMPLES_FILE))
     return told, result_document.evaluation_of(told, samples)
+
+
+def document_of(folder: Path) -> dict[str, Any]:
+    """A visible result as people see it. Raises `OSError`, and `ValueError` for what is none."""
+    loaded: dict[str, Any] = json.loads((folder / RESULT_FILE).read_text("utf-8"))
+    return loaded
 
 
 def _tool_reports(evaluation: Evaluation) -> Iterator[tuple[str, str]]:

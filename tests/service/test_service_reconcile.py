@@ -376,6 +376,67 @@ def test_a_job_whose_leases_were_all_lost_and_whose_bundle_has_vanished_has_a_re
     assert home.reconcile().total == 0
 
 
+class _Killed(BaseException):
+    """Nobody expects it."""
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise _Killed
+
+
+@pytest.mark.parametrize("step", ["staging", "staged", "told", "released"])
+@pytest.mark.parametrize("has_vanished", [True, False])
+def test_a_kill_while_a_job_is_given_up_leaves_it_with_one_result(
+    home: Home, monkeypatch: pytest.MonkeyPatch, step: str, has_vanished: bool
+) -> None:
+    """Where its bundle had vanished nobody gave it a file any more once the database had its result."""
+    home.repository.max_attempts = 1
+    claimed = home.claim("vanished")
+    home.lease(claimed)
+    if has_vanished:
+        fsio.remove_tree(claimed.path)
+    home.repository.abandon(claimed.owner.tag)
+    attach, release = home.repository.attach_result, results.release
+    with monkeypatch.context() as killing:
+        if step == "staging":
+            killing.setattr(results, "stage", _killed)
+        elif step == "staged":
+            killing.setattr(home.repository, "attach_result", _killed)
+        elif step == "told":
+            killing.setattr(home.repository, "attach_result", lambda *told: (attach(*told), _killed()))
+        else:
+            killing.setattr(results, "release", lambda *told: (release(*told), _killed()))
+        with pytest.raises(_Killed):
+            home.reconcile()
+    home.reconcile()
+    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
+    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert (home.settings.paths.results / "by-name" / "vanished" / "result.json").is_file()
+    assert home.reconcile().total == 0
+    assert home.entries("outbox") == home.entries("work") == []
+
+
+def test_a_kill_while_a_job_is_given_up_after_its_last_attempt_leaves_it_with_one_result(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.repository.max_attempts = 1
+    claimed = home.claim("vanished", Owner.current())
+    clerk = home.clerk(Owner.current())
+    clerk.register(claimed)
+    lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
+    assert lease is not None
+    fsio.remove_tree(claimed.path)
+    attach = home.repository.attach_result
+    with monkeypatch.context() as killing:
+        killing.setattr(home.repository, "attach_result", lambda *told: (attach(*told), _killed()))
+        with pytest.raises(_Killed):
+            clerk.judge(lease, lambda _: None)
+    home.reconcile()
+    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
+    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert home.reconcile().total == 0
+
+
 def no_room(*_: object) -> results.Staged:
     raise OSError(errno.ENOSPC, "No space left on device")
 
