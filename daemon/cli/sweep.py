@@ -95,6 +95,8 @@ def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
     from daemon.stopping import Stop, stopping_on_signals
 
     settings = loaded.settings
+    if (swept := _turned_away(settings)) is not None:
+        return swept, 0
     stop = Stop()
     with board() as listener:
         chosen = loaded.sources["log_level"] != "default"
@@ -107,6 +109,19 @@ def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
     waiting, paused = tuple(listener.deferred_jobs.values()), pause_reason(settings.paths)
     hindrance = obstacles.obstacle(settings) if _anything_left(settings.paths) else None
     return Swept(tuple(listener.ended), waiting, stop.asked, _drained(settings), paused, hindrance), failed
+
+
+def _turned_away(settings: Settings) -> Swept | None:
+    """What there is to say where nothing may be claimed, and nothing has been: known before a judge is started, which
+    takes a slow machine half a minute."""
+    from daemon import obstacles
+    from daemon.intake.pause import pause_reason
+
+    paths = settings.paths
+    if any(paths.work.iterdir()) or any(paths.outbox.iterdir()):
+        return None
+    paused, hindrance = pause_reason(paths), obstacles.obstacle(settings)
+    return None if paused is None and hindrance is None else Swept(paused=paused, hindrance=hindrance)
 
 
 def _drained(settings: Settings) -> str | None:

@@ -38,14 +38,15 @@ _NOT_TO_BE_WRITTEN = (
     "this user may not write its file, or the disk is read-only: ls -l, findmnt -T; where evald has become another"
     " user, give it the state folder: chown -R"
 )
-_FULL = "is the disk full? df -h, df -i"
+_DISK = "is its disk full, or failing? df -h, df -i and dmesg tell; nothing is lost"
 _NOT_OPENED = (
     "beside it SQLite makes two files, also for those who only read: the disk may be full (df -h, df -i) or read-only"
     " (findmnt -T), or its folder another user's (ls -ld)"
 )
 _OF_SQLITE = {
     sqlite3.SQLITE_READONLY: _NOT_TO_BE_WRITTEN,
-    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_FULL: _DISK,
+    sqlite3.SQLITE_IOERR: _DISK,
     sqlite3.SQLITE_CANTOPEN: _NOT_OPENED,
 }
 _WHO_MAY = "it takes the role that evald runs as; for new tables (evald db upgrade) the one that owns the tables"

@@ -340,6 +340,24 @@ def test_an_interrupted_sweep_leaves_the_bundle_in_the_inbox(start: Start, tmp_p
     assert [path.name.partition("@")[0] for path in inbox.iterdir()] == ["slow"]
 
 
+def test_a_sweep_that_may_claim_nothing_starts_no_judge(
+    evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes half a minute on a slow machine, to say in the end that there is no room."""
+    inbox = tmp_path / "evald-home" / "inbox"
+    bundle(inbox / "mine")
+    monkeypatch.setattr(LocalEngine, "start", lambda _: pytest.fail("it starts a judge"))
+    (inbox.parent / "pause").write_text("moving disks")
+    ran = evald("sweep")
+    assert (ran.code, "paused: moving disks" in ran.err) == (0, True)
+    (inbox.parent / "pause").unlink()
+    monkeypatch.setenv("EVALD_MIN_FREE_BYTES", str(1 << 60))
+    ran = evald("sweep", "--json")
+    assert ran.code == 2
+    assert "are wanted" in ran.document()["hindrance"]
+    assert [entry.name for entry in inbox.iterdir()] == ["mine"]
+
+
 def test_waiting_without_a_daemon_says_so_and_what_to_type(
     evald: Evald, past: PastHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

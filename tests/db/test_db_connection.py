@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -17,9 +18,9 @@ import psycopg
 import pytest
 from db_examples import new_job, passed
 from postgres_server import PostgresServer
-from sqlalchemy import select, text
+from sqlalchemy import exc, select, text
 
-from daemon.db import engines, filesystem, migrate, samples
+from daemon.db import engines, errors, filesystem, migrate, samples
 from daemon.db.connection import Database, normalised
 from daemon.db.errors import StorageDamaged, StorageRefused, StorageUnavailable
 from daemon.db.history import History
@@ -456,3 +457,13 @@ def test_a_limit_that_sqlite_has_met_is_named(tmp_path: Path, limit: str, most: 
     message, _, where = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.partition("|")
     assert told in message
     assert where.startswith(hint)
+
+
+def test_a_disk_that_refuses_sqlite_is_what_is_to_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says "disk I/O error" of a full one too, where it cannot map the file it shares with others."""
+    refused = sqlite3.OperationalError("disk I/O error")
+    refused.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    monkeypatch.setattr(errors.resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with pytest.raises(StorageUnavailable, match="disk I/O error") as caught, errors.translated("books"):
+        raise exc.OperationalError("COMMIT", {}, refused)
+    assert "df -h" in str(caught.value.hint)
