@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from daemon import result_document
 from daemon.evaluation import CaseEvaluation, CheckReport, Evaluation, Finding
 from daemon.executor import trusted
 from daemon.executor.programs.shortening import shortened
@@ -32,6 +34,7 @@ def loud(letter: str, **metrics: Any) -> CaseEvaluation:
         checks=tuple(CheckReport(check=check, completed=True, errors=77, findings=findings) for check in CHECKS),
         device_metrics={"custom_device_metrics": counted, "original_device_metrics": counted},
         tool_reports=dict.fromkeys(REPORTS, letter * (1 << 20)),
+        build={"backend": "x", **{f"lists{number}": [[[[0] * 4000]]] for number in range(5)}},
     )
 
 
@@ -40,10 +43,24 @@ def loud(letter: str, **metrics: Any) -> CaseEvaluation:
 def test_an_answer_fits_its_message_however_its_words_are_escaped(letter: str, cases: int) -> None:
     case = shortened(loud(letter), cases)
     size = len(json.dumps(case.model_dump(mode="json")))
-    assert size * cases < trusted._MAX_ANSWER * 3 // 4  # beside it: what compilers say, and notes
+    assert size * cases < trusted._MAX_ANSWER // 4
     assert case.stdout_tail
     assert all(case.tool_reports.values())
     assert all(check.errors == 77 and check.findings for check in case.checks)
+
+
+@pytest.mark.parametrize("cases", [1, 64])
+@pytest.mark.parametrize("letter", ["x", "\0", "\n", WIDE], ids=["x", "NUL", "newline", "wide"])
+def test_a_result_takes_at_most_sixteen_megabytes_however_much_there_is_to_say(letter: str, cases: int) -> None:
+    """Document and reports together: it was 35."""
+    told = (shortened(loud(letter), cases),) * cases
+    evaluation = Evaluation(verdict=Verdict.RUNTIME_ERROR, phase=Phase.REPORT, cases=told)
+    document = result_document.compose(result_document.Subject("a", "b"), evaluation, datetime.now(UTC))
+    reports = [text for case in told for text in case.tool_reports.values()]
+    files = [result_document.as_json(document), result_document.dumped(evaluation.model_dump(mode="json")), *reports]
+    sizes = [len(text.encode("utf-8", "backslashreplace")) for text in files]
+    assert max(sizes[0] + sum(sizes[2:]), sizes[1]) < 16 << 20
+    assert all(case.build["backend"] == "x" for case in told)
 
 
 def test_an_answer_of_one_loud_case_is_read_by_the_daemon() -> None:
