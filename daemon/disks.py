@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 from pathlib import Path
 
+from daemon import fsio
 from daemon.config import Settings
 
 _FEWEST_FILES = 1000
@@ -53,11 +55,14 @@ class Disks:
 
 
 def refusal_of(settings: Settings) -> str | None:
-    """What a folder says when a small file is written there; None where all take it."""
+    """What a folder says when a small file is written there, and where results are staged also renamed; None where all
+    take it."""
     paths = settings.paths
     for folder in (paths.jobs, paths.outbox, paths.work):
         try:
             _try(folder)
+            if folder == paths.outbox:
+                _try_renaming(folder)
         except OSError as error:
             return f"{folder} takes no files: {error.strerror or error}"
     return None
@@ -68,6 +73,14 @@ def _try(folder: Path) -> None:
         trial.write(bytes(_TRIAL_BYTES))
         trial.flush()
         os.fsync(trial.fileno())
+
+
+def _try_renaming(outbox: Path) -> None:
+    """As a result is staged. What a kill leaves of it is removed with what it leaves of those."""
+    trial = outbox / f".tmp-trial-{uuid.uuid4().hex}"
+    with fsio.new_folder(trial) as draft:
+        (draft / "trial").touch()
+    fsio.remove_tree(trial)
 
 
 def lack_of(disk: os.statvfs_result, wanted_bytes: int) -> str | None:

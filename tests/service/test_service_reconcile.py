@@ -14,7 +14,7 @@ import pytest
 import silent_mount
 from service_bundles import write_bundle
 
-from daemon import fsio, holders, result_document, results
+from daemon import disks, fsio, holders, result_document, results
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -23,7 +23,7 @@ from daemon.db.history import History
 from daemon.db.records import DaemonNote, Description, Lease, Published
 from daemon.db.repository import Repository
 from daemon.engine import DeviceState, JobSpec
-from daemon.errors import HarnessError, LostClaim
+from daemon.errors import HarnessError, LostClaim, NotKept
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
 from daemon.intake.owner import Owner, WorkName
@@ -374,6 +374,44 @@ def test_a_job_whose_leases_were_all_lost_and_whose_bundle_has_vanished_has_a_re
     assert told == home.history.job(claimed.job_id).document
     assert (home.settings.paths.results / "by-name" / "vanished" / "result.json").is_file()
     assert home.reconcile().total == 0
+
+
+def test_a_disk_that_only_renames_nothing_uses_up_no_attempt(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes every file that is tried with, and no result."""
+    me = Owner.current()
+    claimed, clerk = home.claim("unlucky", me), home.clerk(me)
+    clerk.register(claimed)
+    rename = fsio.rename
+
+    def no_more(source: Path, target: Path, **how: bool) -> None:
+        if target.parent == home.settings.paths.outbox:
+            raise OSError(errno.EPERM, "Operation not permitted")
+        rename(source, target, **how)
+
+    with monkeypatch.context() as append_only:
+        append_only.setattr(fsio, "rename", no_more)
+        for _ in range(5):
+            lease = home.repository.lease(claimed.job_id, me.tag, 60)
+            assert lease is not None, "its attempts are used up"
+            with pytest.raises(NotKept):
+                clerk._finish(lease, PASSED, None)
+    lease = home.repository.lease(claimed.job_id, me.tag, 60)
+    assert lease is not None
+    assert lease.attempt == 1
+    clerk._finish(lease, PASSED, None)
+    assert home.published() == [claimed.job_id]
+    assert home.entries("outbox") == []
+
+
+def test_what_a_kill_leaves_of_a_trial_is_removed(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as killing:
+        killing.setattr(fsio, "remove_tree", _killed)
+        with pytest.raises(_Killed):
+            disks.refusal_of(home.settings)
+    assert len(home.entries("outbox")) == 1
+    home.reconcile()
+    assert home.entries("outbox") == []
+    assert disks.refusal_of(home.settings) is None
 
 
 class _Killed(BaseException):
