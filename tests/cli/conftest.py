@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import evald_processes
 import pytest
 from cli_homes import PastHome
 
@@ -59,7 +60,18 @@ def evald(capsys: pytest.CaptureFixture[str]) -> Evald:
 
 @pytest.fixture
 def process() -> Evald:
-    """Run one command line in a process of its own."""
+    """Run one command line in a process of its own, forked from one that has imported evald."""
+
+    def run(*args: object) -> Ran:
+        done = evald_processes.evald(*map(str, args), env=os.environ)
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def from_nothing() -> Evald:
+    """The same by a Python of its own, as a user starts it: 1 CPU-second, and 3 more where it judges."""
 
     def run(*args: object) -> Ran:
         argv = [sys.executable, "-m", "daemon", *map(str, args)]
@@ -69,14 +81,12 @@ def process() -> Evald:
     return run
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
+def _started(make: Callable[..., subprocess.Popen[str]]) -> Iterator[Start]:
     """Start a command line and go on; whatever still runs at the end is killed."""
     started: list[subprocess.Popen[str]] = []
 
     def run(*args: object) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", "daemon", *map(str, args)]
-        one = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        one = make(*map(str, args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(one)
         return one
 
@@ -84,6 +94,22 @@ def start() -> Iterator[Start]:
     for one in started:
         one.kill()
         one.communicate()
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a command line, forked, and go on."""
+    yield from _started(evald_processes.Evald)
+
+
+@pytest.fixture
+def start_from_nothing() -> Iterator[Start]:
+    """The same with a Python of its own."""
+
+    def make(*args: str, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-m", "daemon", *args], **options)
+
+    yield from _started(make)
 
 
 @pytest.fixture

@@ -173,9 +173,9 @@ def test_a_sweep_on_a_drained_host_says_so_and_how_to_undo_it(
     assert (past.settings.paths.inbox / "mine").is_dir()
 
 
-def test_eval_prints_the_result_and_leaves_nothing_behind(process: Evald, tmp_path: Path) -> None:
+def test_eval_prints_the_result_and_leaves_nothing_behind(from_nothing: Evald, tmp_path: Path) -> None:
     bundle(tmp_path / "mine", labels={"author": "anna"})
-    ran = process("eval", "mine", "--json")
+    ran = from_nothing("eval", "mine", "--json")
     assert ran.code == 0, ran.err
     told = ran.document()
     assert (told["verdict"], told["name"], told["labels"]) == ("passed", "mine", {"author": "anna"})
@@ -239,8 +239,8 @@ def test_eval_of_a_bundle_no_device_here_can_serve_judges_nothing_and_says_what_
     assert "it requires a GPU" in evald("eval", "mine", "--device", "cpu", "--json").document()["error"]
 
 
-def test_eval_can_be_interrupted(start: Start, tmp_path: Path) -> None:
-    running = start("eval", bundle(tmp_path / "mine", "\n        while True: pass"))
+def test_eval_can_be_interrupted(start_from_nothing: Start, tmp_path: Path) -> None:
+    running = start_from_nothing("eval", bundle(tmp_path / "mine", "\n        while True: pass"))
     wait_until(lambda: has_children(running), running)
     code, out, err = stopped(running, signal.SIGINT)
     assert (code, out) == (130, "")
@@ -249,13 +249,13 @@ def test_eval_can_be_interrupted(start: Start, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_eval_leaves_nothing_behind_however_it_is_ended(
-    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    start_from_nothing: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     before = signal.signal(number, signal.SIG_DFL)  # nohup, under which the tests may run, ignores SIGHUP
     try:
-        running = start("eval", bundle(tmp_path / "mine", "\n        while True: pass"))
+        running = start_from_nothing("eval", bundle(tmp_path / "mine", "\n        while True: pass"))
     finally:
         signal.signal(number, before)
     wait_until(lambda: has_children(running), running)
@@ -286,8 +286,10 @@ def test_an_interrupt_while_eval_hands_the_work_over_ends_it_too(
     assert (ran.code, ran.out) == (130, "")
 
 
-def test_submit_waits_for_the_verdict_of_a_running_daemon(start: Start, process: Evald, tmp_path: Path) -> None:
-    running = start("run")
+def test_submit_waits_for_the_verdict_of_a_running_daemon(
+    start_from_nothing: Start, process: Evald, tmp_path: Path
+) -> None:
+    running = start_from_nothing("run")
     wait_until((tmp_path / "evald-home" / "inbox").is_dir, running)
     ran = process("submit", bundle(tmp_path / "mine"), "--wait", "--timeout", LIMIT_S, "--json")
     assert ran.code == 0, ran.err
@@ -300,8 +302,8 @@ def test_submit_waits_for_the_verdict_of_a_running_daemon(start: Start, process:
         assert words in err
 
 
-def test_a_daemon_told_to_stop_while_it_starts_stops(start: Start, tmp_path: Path) -> None:
-    running = start("run", "--json")
+def test_a_daemon_told_to_stop_while_it_starts_stops(start_from_nothing: Start, tmp_path: Path) -> None:
+    running = start_from_nothing("run", "--json")
     wait_until((tmp_path / "evald-home" / "inbox").is_dir, running)
     code, out, _ = stopped(running, signal.SIGINT)
     assert code == 0
