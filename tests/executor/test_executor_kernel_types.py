@@ -229,6 +229,7 @@ def test_a_multi_kernel_answers_by_return_value_or_by_output_arguments(judge: Ju
     )
 
 
+@pytest.mark.thorough  # so is the one of test_executor_headers.py, which makes a header as well
 def test_a_cpp_extension_is_built_once_and_its_artifact_reused(judge: JudgeOne) -> None:
     # Not all of torch/extension.h, which is compiled for a minute.
     source = """
