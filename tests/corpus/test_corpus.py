@@ -20,11 +20,17 @@ ENOUGH_S = 120
 # Of what one thing holds, a case that is always judged or a test of another folder, the cases that try it in another
 # dress: with `make test-thorough` and `make corpus` only.
 DRESSES = {
+    "executor/test_executor_answers.py::test_complex_numbers_are_inputs_and_answers": ("good/complex128-output",),
     "executor/test_executor_answers.py::test_of_many_small_answers_the_wrong_one_is_named": ("good/many-tensors",),
+    "executor/test_executor_endings.py::test_nan_is_a_wrong_answer_unless_the_reference_has_it_too": (
+        "good/nan-where-the-reference-has-it",
+    ),
     "executor/test_executor_endings.py::test_more_memory_than_allowed_is_out_of_memory_and_names_the_limit": (
         "broken/memory-hog",
         "broken/memory-leak",
     ),
+    "executor/test_executor_torch.py::test_nested_outputs_and_scalars_are_all_compared": ("good/nested-outputs",),
+    "executor/test_executor_torch.py::test_the_legacy_form_is_a_compare": ("good/legacy-form",),
     "executor/test_executor_seccomp.py::test_the_filter_decides_by_number_and_argument": (
         "hostile/ahead-sigcont-timer",
         "hostile/contend-exit-notices",
@@ -40,9 +46,18 @@ DRESSES = {
     "faults/test_faults_bombs.py::test_every_bomb_is_stopped_by_its_own_limit_and_the_kernel_that_defuses_it_passes": (
         "hostile/disturb-fork-bomb",
         "hostile/disturb-full-disks",
+    ),
+    "faults/test_faults_bombs.py::test_memory_is_limited_for_all_processes_together_and_is_back_before_the_next_start": (
         "hostile/disturb-memory-hog",
     ),
-    "good/kernelbench-style": ("good/legacy-form",),
+    "faults/test_faults_output.py::test_hundreds_of_megabytes_without_a_newline_keep_64_kib_of_each_end_of_each_stream": (
+        "hostile/disturb-output-flood",
+    ),
+    "faults/test_faults_output.py::test_lines_that_look_like_results_on_either_stream_or_in_a_file_decide_nothing": (
+        "good/prints-to-stdout",
+    ),
+    "good/expanded-view": ("good/non-contiguous-view",),
+    "hostile/ahead-told-by-locks": ("hostile/ahead-told-by-lookups",),
     "hostile/ahead-polling-thread": ("hostile/ahead-process", "hostile/replay-by-fingerprint-early"),
     "hostile/batch-short-calls": ("hostile/batch-short-own-clock",),
     "hostile/clock-libc-got": ("hostile/clock-aliases", "hostile/clock-code-swap", "hostile/clock-inline-detour"),

@@ -211,7 +211,13 @@ HIDING = """
 
 
 @pytest.mark.parametrize(
-    "misbehave", ["os._exit(0)", "time.sleep(600)", "raise MemoryError", "os.kill(os.getppid(), 9)"]
+    "misbehave",
+    [
+        "os._exit(0)",
+        pytest.param("time.sleep(600)", marks=pytest.mark.thorough),
+        pytest.param("raise MemoryError", marks=pytest.mark.thorough),
+        "os.kill(os.getppid(), 9)",
+    ],
 )
 def test_a_kernel_that_notices_the_sanitizer_and_stops_it_does_not_pass(inspect: Inspect, misbehave: str) -> None:
     doc = evaluate(HIDING.replace("{misbehave}", misbehave), checks=["memcheck"])
