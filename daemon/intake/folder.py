@@ -23,6 +23,7 @@ from daemon.intake.regular import FOLDER_FLAGS, LEASED, OPEN_FLAGS, Opener
 from daemon.intake.writing import CHUNK_BYTES, make_folder, pour
 
 _LINK_HOPS = 8
+_ELSEWHERE = "move that out of the bundle, or name another folder with --home (evald eval: TMPDIR)"
 _BUNDLE_FAULTS = {
     *(errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL),
     errno.EXDEV,  # something is mounted there
@@ -52,7 +53,8 @@ def copy_folder(
         raise HarnessError(f"cannot open {readable(str(source))}: {error.strerror or error}") from error
     try:
         owner_uid = (os.fstat(root).st_uid or None) if as_owner else None  # root may read all
-        _FolderCopy(root, target, admission, durable, owner_uid, opener).copy_level(root, "")
+        itself = os.stat(target)  # noqa: PTH116 - as of a descriptor
+        _FolderCopy(root, target, admission, durable, owner_uid, opener, itself).copy_level(root, "")
     finally:
         os.close(root)
 
@@ -77,6 +79,7 @@ class _FolderCopy:
     durable: bool
     owner_uid: int | None
     opener: Opener
+    itself: os.stat_result
 
     def copy_level(self, level: int, prefix: str) -> None:
         """Copy what is directly in the open folder `level`, then what is below. Depth is capped by the path rules."""
@@ -92,8 +95,11 @@ class _FolderCopy:
         if path is None:
             return
         if stat.S_ISDIR(mode):
-            make_folder(self.target / path)
             with self._opened(name, FOLDER_FLAGS, level) as below:
+                if os.path.samestat(os.fstat(below), self.itself):
+                    where = posixpath.dirname(raw) or "the bundle itself"
+                    self.admission.stop(f"its copy is made in it, in {where}: {_ELSEWHERE}")
+                make_folder(self.target / path)
                 self.copy_level(below, f"{raw}/")
         elif stat.S_ISREG(mode):
             with self._opened(name, OPEN_FLAGS, level) as source:

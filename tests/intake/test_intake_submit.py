@@ -124,3 +124,16 @@ def test_only_a_disk_that_is_full_is_said_to_be(
     with pytest.raises(OperatorError) as refused:
         submit_document(b"{}", "mine", paths.inbox)
     assert ("df -h" in (refused.value.hint or "")) is asks_for_room
+
+
+@pytest.mark.parametrize("place", ["evald-home/inbox", "inbox", "."])
+def test_a_bundle_that_holds_the_inbox_is_not_copied_into_itself(tmp_path: Path, place: str) -> None:
+    """evald run in the folder of a bundle makes its home there: what was dropped then held itself, 32 folders deep."""
+    sound = write_bundle(tmp_path / "sound")
+    inbox = sound / place
+    inbox.mkdir(parents=True, exist_ok=True)
+    before = sorted(sound.rglob("*"))
+    with pytest.raises(BundleError, match="its copy is made in it") as caught:
+        submit(sound, inbox)
+    assert len(caught.value.problems) == 1
+    assert sorted(sound.rglob("*")) == before
