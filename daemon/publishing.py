@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from daemon.verdict import Verdict
 _BETWEEN_S = 5.0  # a claimed bundle is registered in milliseconds, unless its daemon was killed just then
 _PAUSE_S = 0.05
 _AT_ONCE = 8  # threads that wait for the disk: it writes down what several ask for in one go
+_IN_HAND: set[tuple[str, int]] = set()  # jobs and fences that threads of this process end, beside its slots
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
 
@@ -141,14 +142,15 @@ class Publisher:
         """
         evaluation = Evaluation.rejected(f"cancelled by {by}")
         while (lease := self._lease_to_end(job_id)) is not None:
-            if self.judged_before(lease) is not None:
-                return None
-            try:
-                self.publish(lease, evaluation, None)
-            except LostClaim:  # somebody else is cancelling it too
-                time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - no secret
-                continue
-            self.put_away_or_leave(lease, evaluation)
+            with _in_hand([lease]):
+                if self.judged_before(lease) is not None:
+                    return None
+                try:
+                    self.publish(lease, evaluation, None)
+                except LostClaim:  # somebody else is cancelling it too
+                    time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - no secret
+                    continue
+                self.put_away_or_leave(lease, evaluation)
             log.story("cancelled", job=lease.job_id, name=lease.name, by=by)
             return Finished(lease.job_id, lease.name, evaluation)
         return None
@@ -184,7 +186,8 @@ class Publisher:
             raise
         failpoints.hit("lease.taken")
         bare = [lease for lease in leases if not self._has_result(lease.job_id)]
-        ended = self._end_together(bare, Evaluation.rejected(f"cancelled by {by}"), by)
+        with _in_hand(leases):
+            ended = self._end_together(bare, Evaluation.rejected(f"cancelled by {by}"), by)
         wanted = {*job_ids, *(job_id for job_id in entries.values() if job_id is not None)}
         for job_id in sorted(wanted - {finished.job_id for finished in ended}):
             with suppress(LostClaim):
@@ -408,6 +411,22 @@ class Publisher:
                 else:
                     self._spool.archive(claimed)
             failpoints.hit("bundle.archived")
+
+
+def is_in_hand(job_id: str) -> bool:
+    """Whether a thread of this process ends that job just now, and is no slot of its daemon: half of a result of such a
+    job is not left behind by a kill."""
+    return any(one == job_id for one, _ in tuple(_IN_HAND))
+
+
+@contextmanager
+def _in_hand(leases: Iterable[Lease]) -> Iterator[None]:
+    held = {(lease.job_id, lease.fence) for lease in leases}
+    _IN_HAND.update(held)
+    try:
+        yield
+    finally:
+        _IN_HAND.difference_update(held)
 
 
 def _together(do: Callable[[_Given], _Found], each: Iterable[_Given]) -> list[_Found]:

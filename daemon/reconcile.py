@@ -33,7 +33,7 @@ from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk
 from daemon.lifecycle import UNFINISHED, JobState
 from daemon.paths import Paths
-from daemon.publishing import is_its_own
+from daemon.publishing import is_in_hand, is_its_own
 from daemon.verdict import Verdict
 
 _Entry = TypeVar("_Entry")
@@ -78,7 +78,7 @@ class Reconciler:
         self._history = history
         self._holders = Holders(spool.owner, history)
         self._clerk = clerk
-        self._is_busy = is_busy
+        self._is_at_a_slot = is_busy
         self._meanwhile = meanwhile
         self._left: list[str] = []  # what could not be mended this time
         self._inherited: set[Lease] | None = None  # until the first look at leases
@@ -108,6 +108,10 @@ class Reconciler:
             more = f"; and {len(self._left) - 1} more" if len(self._left) > 1 else ""
             self._complaint.say(f"cannot mend {self._left[0]}{more}")
         return repairs
+
+    def _is_busy(self, job_id: str) -> bool:
+        """Whether this very process judges or ends that job now."""
+        return self._is_at_a_slot(job_id) or is_in_hand(job_id)
 
     def _each(self, entries: Iterable[_Entry]) -> Iterator[_Entry]:
         for entry in entries:

@@ -30,7 +30,7 @@ from daemon.intake.owner import Owner, WorkName
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk, Unended
 from daemon.lifecycle import JobState
-from daemon.publishing import is_its_own, new_job
+from daemon.publishing import is_in_hand, is_its_own, new_job
 from daemon.reconcile import Reconciler, Repairs
 from daemon.verdict import Phase, Verdict
 
@@ -374,6 +374,28 @@ def test_a_job_whose_leases_were_all_lost_and_whose_bundle_has_vanished_has_a_re
     assert told == home.history.job(claimed.job_id).document
     assert (home.settings.paths.results / "by-name" / "vanished" / "result.json").is_file()
     assert home.reconcile().total == 0
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_result_that_this_process_is_staging_for_who_cancels_is_not_taken_for_left_behind(
+    home: Home, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    """Over HTTP that is no thread of the daemon's: whoever cancelled was told that evald waits for its storage."""
+    me = Owner.current()
+    claimed, publisher = home.claim("unwanted", me), home.clerk(me).publisher
+    home.clerk(me).register(claimed)
+    rename = fsio.rename
+
+    def meanwhile(source: Path, target: Path, **how: bool) -> None:
+        if target.parent == home.settings.paths.outbox:
+            assert home.reconcile().total == 0
+        rename(source, target, **how)
+
+    monkeypatch.setattr(fsio, "rename", meanwhile)
+    ended = publisher.cancel_many([claimed.job_id], {}, "me") if together else [publisher.cancel(claimed.job_id, "me")]
+    assert [one and one.job_id for one in ended] == [claimed.job_id]
+    assert home.published() == [claimed.job_id]
+    assert not is_in_hand(claimed.job_id)
 
 
 def test_a_disk_that_only_renames_nothing_uses_up_no_attempt(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
