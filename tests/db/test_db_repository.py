@@ -629,3 +629,41 @@ def test_events_are_appended(repository: Repository, history: History, database:
     assert event.kind == "daemon started"
     with pytest.raises(StorageRefused), database.write() as connection:
         repository_rows.note(connection, "0" * 32, "note")
+
+
+class TestMany:
+    def test_many_jobs_are_seized_and_published_in_one_step_each(
+        self, repository: Repository, history: History
+    ) -> None:
+        fresh = [new_job() for _ in range(3)]
+        queued, held, ended = new_job(), leased(repository), leased(repository)
+        repository.register(queued)
+        repository.publish(ended, passed())
+        known = [queued.job_id, held.job_id, ended.job_id, "f" * 32]
+        seized = repository.seize_many(fresh, known, "me", LEASE_S)
+        assert [lease.job_id for lease in seized] == [
+            *sorted(job.job_id for job in fresh),
+            queued.job_id,
+            held.job_id,
+        ]
+        assert {lease.owner for lease in seized} == {"me"}
+        with pytest.raises(LostClaim):
+            repository.heartbeat(held, LEASE_S)
+        lost, *ours = seized
+        repository.withdraw(lost.job_id)
+        counted = repository.publish_many([(lease, passed()) for lease in seized])
+        assert counted == {lease.job_id for lease in ours}
+        assert repository.publish_many([(lease, passed()) for lease in ours]) == counted, "an answer that was lost"
+        states = {job.job_id: job.state for job in history.jobs(limit=50).jobs}
+        assert all(states[lease.job_id] is JobState.FINISHED for lease in ours)
+        assert states[lost.job_id] is JobState.WITHDRAWN
+
+    def test_labels_that_a_glance_has_told_are_there_until_a_description_says_otherwise(
+        self, repository: Repository, history: History
+    ) -> None:
+        job = replace(new_job(), labels={"sweep": "1"})
+        repository.register(job)
+        assert [found.job_id for found in history.jobs(label=("sweep", "1")).jobs] == [job.job_id]
+        assert dict(repository.contract_of(job.job_id).labels or {}) == {"sweep": "1"}
+        repository.describe(job.job_id, Description(kind="evaluate", kernel_type="torch", labels={"sweep": "2"}))
+        assert not history.jobs(label=("sweep", "1")).jobs
