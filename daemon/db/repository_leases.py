@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from daemon.verdict import Verdict
 
 TAKE_BACK_BATCH = 200
 COMPARED = 256  # far more than daemons claim ahead, and than callers who lock one job each at the same time
+_HOWEVER_OFTEN = 2**31 - 1  # the most that a column of Postgres is compared with
 _NOT_QUEUED = tuple(state for state in JobState if state is not JobState.QUEUED)
 LEASE_COLUMNS = (
     Job.id.label("job_id"),
@@ -121,7 +121,7 @@ def seize(connection: Connection, job_id: str, owner: str, lease_s: float) -> Le
         values = {**UNLEASED, "fence": found.fence + 1, "attempts": found.attempts - 1}
         rows.move(connection, job_id, (found.state,), JobState.QUEUED, held_fence=found.fence, **values)
         rows.end_attempt(connection, job_id, found.fence, AttemptOutcome.WITHDRAWN, f"taken by {owner}")
-    return take(connection, job_id, owner, lease_s, max_attempts=sys.maxsize)
+    return take(connection, job_id, owner, lease_s, _HOWEVER_OFTEN)
 
 
 def _as_it_stands(job_id: str) -> Select[JobState, int, int]:

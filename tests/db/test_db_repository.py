@@ -632,6 +632,16 @@ def test_events_are_appended(repository: Repository, history: History, database:
 
 
 class TestMany:
+    def test_a_job_is_seized_from_whoever_has_it_and_that_attempt_does_not_count(self, repository: Repository) -> None:
+        queued, held = new_job(), leased(repository)
+        repository.register(queued)
+        for job_id in (queued.job_id, held.job_id):
+            lease = repository.seize(job_id, "you", LEASE_S)
+            assert lease is not None
+            assert (lease.owner, lease.attempt) == ("you", 1)
+        with pytest.raises(LostClaim):
+            repository.heartbeat(held, LEASE_S)
+
     def test_many_jobs_are_seized_and_published_in_one_step_each(
         self, repository: Repository, history: History
     ) -> None:
