@@ -81,7 +81,7 @@ def test_a_judge_has_its_zygote_begin_before_it_imports_torch_itself(
     settings = small_settings(tmp_path, sandbox={"uid_base": cell_uid(5)})
     ours, theirs = socket.socketpair()
     with ours:
-        arguments = [str(theirs.detach()), settings.model_dump_json(), "0", CPU.as_json()]
+        arguments = [str(theirs.detach()), settings.model_dump_json(), "0", CPU.as_json(), "1"]
         assert judge_program.main(arguments) == 1
     assert steps == ["zygote", "daemon.executor.programs.jobs"]
     look = "import sys, daemon.executor.programs.judge; sys.exit('torch' in sys.modules)"
