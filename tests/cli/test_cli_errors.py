@@ -423,8 +423,10 @@ def test_messages_that_cannot_be_written_change_no_exit_code(args: tuple[str, ..
     assert (asked.returncode, lost.returncode) == (code, failing.COULD_NOT)
 
 
-def test_an_interrupt_while_waiting_leaves_the_bundle_and_says_so(start: Start, past: PastHome, tmp_path: Path) -> None:
-    waiting = start("submit", bundle(tmp_path / "mine"), "--wait")
+def test_an_interrupt_while_waiting_leaves_the_bundle_and_says_so(
+    start_from_nothing: Start, past: PastHome, tmp_path: Path
+) -> None:
+    waiting = start_from_nothing("submit", bundle(tmp_path / "mine"), "--wait")  # a Python that writes at once
     assert waiting.stdout is not None
     assert "mine" in waiting.stdout.readline()
     waiting.send_signal(signal.SIGINT)
