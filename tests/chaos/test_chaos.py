@@ -18,8 +18,7 @@ from daemon.db import migrate
 SCRIPT = Path(__file__).with_name("chaos.py")
 
 
-# On SQLite a daemon is killed at every step in faults/test_faults_kills.py.
-@pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=pytest.mark.thorough), "postgres"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_killed_frozen_and_stopped_daemons_lose_nothing_and_double_nothing(kind: str) -> None:
     if kind == "postgres":
         try:
