@@ -16,6 +16,7 @@ A daemon at work, in the order in which a bundle meets it
     engine                           the seam between which job and how it is judged
     executor                         how: the judge and its cells
     evaluation                       what an engine answers
+    claims                           whose job a bundle of the inbox is, and taking it
     publishing                       the end of a job: staged, recorded, released, put away
     result_document, results         what a result says; its files
     pointers                         links to the newest result of a name

@@ -16,6 +16,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from daemon import failpoints, fsio, log
+from daemon.claims import new_job
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
 from daemon.db.errors import StorageRefused, StorageUnavailable
@@ -30,7 +31,7 @@ from daemon.intake.owner import WorkName
 from daemon.intake.reading import read_bundle
 from daemon.intake.spool import Claimed, Spool
 from daemon.lifecycle import JobState
-from daemon.publishing import Finished, Publisher, new_job
+from daemon.publishing import Finished, Publisher
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,10 @@ class Clerk:
         """Claim `inbox/NAME` and queue it; `came_later`: another entry had its job id before. Raises `LostClaim` when
         somebody else has it."""
         failpoints.hit("claim.begin")
-        claimed = self.publisher.claim(name, came_later=came_later)
+        claimed = self.publisher.claims.claim(name, came_later=came_later)
         failpoints.hit("claim.renamed")
         if not self.register(claimed):
-            claimed = self.publisher.as_its_own(claimed, just_now=True)
+            claimed = self.publisher.claims.as_its_own(claimed, just_now=True)
         failpoints.hit("claim.registered")
         log.story("claimed", job=claimed.job_id, name=claimed.name)
         return claimed
@@ -174,7 +175,7 @@ class Clerk:
         """The bundle of a lease. Raises `HarnessError` when it is not where the database says."""
         entry = WorkName.parse(lease.work_name) if lease.work_name is not None else None
         if entry is not None:
-            for claimed in self.publisher.own(lease.job_id, lease.work_name):
+            for claimed in self.publisher.claims.own(lease.job_id, lease.work_name):
                 return claimed
         if self._spool.waiting_for(lease.job_id):  # its daemon was giving it back just then
             self._repository.withdraw(lease)

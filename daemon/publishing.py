@@ -9,33 +9,25 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from daemon import failpoints, log, result_document, results
+from daemon.claims import Claims, new_job, together
 from daemon.config import Settings
 from daemon.contract import ParsedContract
-from daemon.db.columns import storable
-from daemon.db.records import ContractFacts, JobRecord, Lease, NewJob, Published
+from daemon.db.records import ContractFacts, JobRecord, Lease, Published
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim, NotKept
 from daemon.evaluation import Evaluation
-from daemon.intake.glance import glance
-from daemon.intake.names import split_job_id
-from daemon.intake.spool import Claimed, Spool
+from daemon.intake.spool import Spool
 from daemon.verdict import Verdict
 
-_BETWEEN_S = 5.0  # a claimed bundle is registered in milliseconds, unless its daemon was killed just then
 _PAUSE_S = 0.05
-_AT_ONCE = 8  # threads that wait for the disk: it writes down what several ask for in one go
 _IN_HAND: set[tuple[str, int]] = set()  # jobs and fences that threads of this process end, beside its slots
-_Given = TypeVar("_Given")
-_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -62,61 +54,11 @@ class Publisher:
     """Ends jobs of one home. Safe to use from several threads, one job each."""
 
     def __init__(self, settings: Settings, spool: Spool, repository: Repository) -> None:
+        self.claims = Claims(settings, spool, repository)
         self._settings = settings
         self._paths = settings.paths
         self._spool = spool
         self._repository = repository
-
-    def claim(self, name: str, *, came_later: bool = False) -> Claimed:
-        """Take `inbox/NAME`. A job id in the name counts, unless its job has ended (whoever drops that bundle again
-        wants it judged again) or is another submitter's, who waits for its result; of an id that no job has, unless the
-        entry `came_later` than another with it, or there is a result of a job that a database before this one had.
-        Raises as `Spool.claim`, and `HarnessError` when the database does not answer."""
-        _, chosen = split_job_id(name)
-        return self._spool.claim(name, anew=chosen is not None and self._is_taken(chosen, name, came_later=came_later))
-
-    def _is_taken(self, job_id: str, name: str, *, came_later: bool) -> bool:
-        """Whether this id of `inbox/NAME` is not, or no longer, to be had."""
-        known = self._repository.bundle_of(job_id)
-        if known is None:
-            return came_later or self._has_result(job_id)
-        state, uid, _ = known
-        is_anothers = uid not in (None, self._spool.submitter_of(name))
-        if is_anothers and not state.final:
-            log.story("its id is another submitter's", name=name, id=job_id)
-        return state.final or is_anothers
-
-    def _has_result(self, job_id: str) -> bool:
-        """Whether there is one to be seen: another one of this id would find its place taken."""
-        return bool(self._shown(job_id))
-
-    def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
-        """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
-        queued as another job. Two daemons may claim two bundles of one id at the same moment, and on NFS it may take
-        half a minute until one sees what the other has claimed. Claimed `just_now`, its job may have ended meanwhile.
-        Raises `LostClaim` when it is gone.
-        """
-        known = self._repository.bundle_of(claimed.job_id) if claimed.own_id else None
-        state, _, work_name = known or (None, None, None)
-        if state is None or work_name is None:
-            return claimed
-        if work_name == storable(claimed.path.name) and not (just_now and state.final):
-            return claimed
-        others = {storable(other.path.name) for other in self._spool.held_for(claimed.job_id)}
-        if not state.final and work_name not in others:  # the same bundle, taken out of work/ by hand and dropped again
-            self._repository.moved(claimed.job_id, work_name, claimed.path.name)
-            return claimed
-        another = self._spool.as_another(claimed)
-        self._repository.register(new_job(another))
-        log.story("another bundle has its id", job=another.job_id, name=another.name, id=claimed.job_id)
-        return another
-
-    def own(self, job_id: str, work_name: str | None) -> list[Claimed]:
-        """The claimed bundle of a job, without others that came with its id."""
-        found = None if work_name is None else self._spool.held_as(work_name, job_id)
-        if found is not None:
-            return [found]
-        return [one for one in self._spool.held_for(job_id) if is_its_own(one, work_name)]
 
     def refuse(self, name: str, reason: str, *, came_later: bool = False) -> Finished | None:
         """Claim `inbox/NAME` and finish it unjudged (torn for too long): quarantined with its reason and a result.
@@ -124,7 +66,7 @@ class Publisher:
         None when it has no attempt left: `reconcile` gives it up. Raises `LostClaim` when somebody else has it. What a
         kill interrupts here is judged like any other bundle, and rejected by whoever reads it.
         """
-        claimed = self.claim(name, came_later=came_later)
+        claimed = self.claims.claim(name, came_later=came_later)
         lease = self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
         if lease is None:
             return None
@@ -141,7 +83,7 @@ class Publisher:
         ended already.
         """
         evaluation = Evaluation.rejected(f"cancelled by {by}")
-        while (lease := self._lease_to_end(job_id)) is not None:
+        while (lease := self.claims.lease_to_end(job_id)) is not None:
             with _in_hand([lease]):
                 if self.judged_before(lease) is not None:
                     return None
@@ -157,7 +99,7 @@ class Publisher:
 
     def cancel_unclaimed(self, name: str, by: str) -> Finished | None:
         """The same of `inbox/NAME`, which has no job yet. Raises `LostClaim` when somebody else has it now."""
-        claimed = self.claim(name)
+        claimed = self.claims.claim(name)
         try:
             self._repository.register(new_job(claimed))
         except HarnessError:
@@ -174,8 +116,8 @@ class Publisher:
         What is not simple (an id that had another job before) is cancelled alone.
         """
         known = self._repository.bundles_of([job_id for job_id in entries.values() if job_id is not None])
-        simple = [name for name, job_id in entries.items() if job_id is None or self._is_new(job_id, known)]
-        claimed = self._claimed_together(simple)
+        simple = [name for name, job_id in entries.items() if job_id is None or self.claims.is_new(job_id, known)]
+        claimed = self.claims.claimed_together(simple)
         failpoints.hit("claim.renamed")
         try:
             jobs = [new_job(one) for one in claimed]
@@ -185,7 +127,7 @@ class Publisher:
                 self._spool.give_back(one, keep_id=one.own_id)
             raise
         failpoints.hit("lease.taken")
-        bare = [lease for lease in leases if not self._has_result(lease.job_id)]
+        bare = [lease for lease in leases if not self.claims.has_result(lease.job_id)]
         with _in_hand(leases):
             ended = self._end_together(bare, Evaluation.rejected(f"cancelled by {by}"), by)
         wanted = {*job_ids, *(job_id for job_id in entries.values() if job_id is not None)}
@@ -193,29 +135,6 @@ class Publisher:
             with suppress(LostClaim):
                 ended += [finished] if (finished := self.cancel(job_id, by)) is not None else []
         return ended
-
-    def _is_new(self, job_id: str, known: Collection[str]) -> bool:
-        return job_id not in known and not self._has_result(job_id)
-
-    def _claimed_together(self, entries: Iterable[str]) -> list[Claimed]:
-        """Those of the inbox that nobody else was quicker to claim. Raises `HarnessError` as for one, with none
-        claimed."""
-
-        def claim(name: str) -> Claimed | HarnessError | None:
-            try:
-                return self._spool.claim(name)
-            except LostClaim:
-                return None
-            except HarnessError as error:
-                return error
-
-        found = _together(claim, entries)
-        claimed = [one for one in found if isinstance(one, Claimed)]
-        if (fault := next((one for one in found if isinstance(one, HarnessError)), None)) is not None:
-            for one in claimed:
-                self._spool.give_back(one, keep_id=one.own_id)
-            raise fault
-        return claimed
 
     def _end_together(self, leases: Iterable[Lease], evaluation: Evaluation, by: str) -> list[Finished]:
         """Of these jobs those that were still ours to end. Raises `HarnessError` when one cannot be written; the others
@@ -235,7 +154,7 @@ class Publisher:
             log.story("cancelled", job=one.lease.job_id, name=one.lease.name, by=by)
             return Finished(one.lease.job_id, one.lease.name, evaluation)
 
-        found = _together(stage, leases)
+        found = together(stage, leases)
         prepared = [one for one in found if isinstance(one, _Prepared)]
         failpoints.hit("result.staged")
         counts = self._repository.publish_many([(one.lease, one.published) for one in prepared])
@@ -243,49 +162,16 @@ class Publisher:
         for one in prepared:
             if one.lease.job_id not in counts:
                 results.discard(one.waiting)
-        ended = _together(release, [one for one in prepared if one.lease.job_id in counts])
+        ended = together(release, [one for one in prepared if one.lease.job_id in counts])
         if (fault := next((one for one in found if isinstance(one, HarnessError)), None)) is not None:
             raise fault
         return ended
-
-    def _lease_to_end(self, job_id: str) -> Lease | None:
-        """A lease of the job whatever its state; a bundle that nobody has claimed yet is claimed for it."""
-        owner, lease_s = self._spool.owner.tag, self._settings.lease_s
-        deadline_s = time.monotonic() + _BETWEEN_S
-        while True:
-            for name in self._spool.waiting_for(job_id):
-                with suppress(LostClaim):
-                    lease = self._claimed_for(job_id, name)
-                    if lease is not None:
-                        return lease
-            lease = self._repository.seize(job_id, owner, lease_s)
-            # A daemon may just have claimed the bundle and be about to register it, or be giving it back.
-            if lease is not None or time.monotonic() > deadline_s or not self._spool.has(job_id):
-                return lease
-            time.sleep(_PAUSE_S)
-
-    def _claimed_for(self, job_id: str, name: str) -> Lease | None:
-        """Claim `inbox/NAME`, whose name has that id, with its lease; where that job has ended, as another one. None
-        for another submitter's. When the database cannot be told, the bundle goes back."""
-        state, uid, _ = self._repository.bundle_of(job_id) or (None, None, None)
-        has_ended = self._has_result(job_id) if state is None else state.final
-        if not has_ended and uid not in (None, self._spool.submitter_of(name)):
-            return None
-        claimed = self._spool.claim(name, anew=has_ended)
-        try:
-            if has_ended or claimed.job_id == job_id:
-                return self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
-            self._repository.register(new_job(claimed))  # the same name again: another job
-        except HarnessError:
-            self._spool.give_back(claimed, keep_id=True)
-            raise
-        return None
 
     def judged_before(self, lease: Lease) -> Finished | None:
         """The end of a job that the database has forgotten, for it was restored from a copy, or its server has lost
         what it wrote last: as the visible result has it. None where there is none, or the job is somebody else's.
         Raises `HarnessError` when the database cannot be told."""
-        for folder in self._shown(lease.job_id):
+        for folder in self.claims.results_of(lease.job_id):
             try:
                 document, evaluation = results.evaluation_of(folder)
             except (OSError, ValueError, LookupError, TypeError) as error:
@@ -297,14 +183,6 @@ class Publisher:
                 log.story("judged before", job=lease.job_id, name=lease.name, verdict=evaluation.verdict)
                 return Finished(lease.job_id, lease.name, evaluation)
         return None
-
-    def _shown(self, job_id: str) -> list[Path]:
-        """Where visible results of a job lie. A folder that cannot be looked at is found out when there is something to
-        be written."""
-        try:
-            return results.released(self._paths, job_id)
-        except OSError:
-            return []
 
     def give_up(self, job: Lease | JobRecord, reason: str) -> Finished:
         """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent.
@@ -326,14 +204,14 @@ class Publisher:
                 waiting = self._stage(told, evaluation, fence, job.submitter_uid)
             finished_at = datetime.fromisoformat(told["finished_at"])
             results.release(self._paths, waiting, finished_at, name, job.submitter_uid)
-        for claimed in self.own(job_id, job.work_name):
+        for claimed in self.claims.own(job_id, job.work_name):
             with suppress(LostClaim):
                 self._spool.quarantine(claimed, reason)
         return Finished(job_id, name, evaluation)
 
     def _shown_document(self, job_id: str) -> dict[str, Any] | None:
         """The visible result of a job, if there is one that can be read."""
-        for folder in self._shown(job_id):
+        for folder in self.claims.results_of(job_id):
             with suppress(OSError, ValueError):
                 return results.document_of(folder)
         return None
@@ -404,7 +282,7 @@ class Publisher:
 
     def put_away(self, job_id: str, work_name: str | None, verdict: Verdict, message: str) -> None:
         """Move a judged bundle out of `work/`: archived, or set aside with its reason when it was rejected."""
-        for claimed in self.own(job_id, work_name):
+        for claimed in self.claims.own(job_id, work_name):
             with suppress(LostClaim):  # another daemon, repairing, was faster
                 if verdict is Verdict.REJECTED:
                     self._spool.reject(claimed, message)
@@ -427,30 +305,3 @@ def _in_hand(leases: Iterable[Lease]) -> Iterator[None]:
         yield
     finally:
         _IN_HAND.difference_update(held)
-
-
-def _together(do: Callable[[_Given], _Found], each: Iterable[_Given]) -> list[_Found]:
-    """What `do` answers for each, in their order, by several threads."""
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return list(threads.map(do, each))
-
-
-def is_its_own(claimed: Claimed, work_name: str | None) -> bool:
-    """Whether the job of this id, `work_name` in the database, is that of this entry of `work/`, and not of another
-    that came with the same id."""
-    return not claimed.own_id or work_name in (None, storable(claimed.path.name))
-
-
-def new_job(claimed: Claimed) -> NewJob:
-    """What the database is told about a claimed bundle."""
-    seen = glance(claimed.path)
-    return NewJob(
-        job_id=claimed.job_id,
-        name=claimed.name,
-        work_name=claimed.path.name,
-        submitter_uid=claimed.submitter_uid,
-        dropped_at=claimed.dropped_at,
-        size_bytes=claimed.size_bytes or 0,
-        priority=seen.priority,
-        labels=seen.labels,
-    )

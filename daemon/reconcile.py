@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from daemon import failpoints, fsio, log, onemount, results
+from daemon.claims import is_its_own
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import JobRecord, Lease, Published, Whereabouts
@@ -33,7 +34,7 @@ from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk
 from daemon.lifecycle import UNFINISHED, JobState
 from daemon.paths import Paths
-from daemon.publishing import is_in_hand, is_its_own
+from daemon.publishing import is_in_hand
 from daemon.verdict import Verdict
 
 _Entry = TypeVar("_Entry")
@@ -225,7 +226,7 @@ class Reconciler:
         job = self._history.job(claimed.job_id)
         # What is listed may be half a minute old on NFS: whose entry a job is can be said of one that has lain here.
         may_tell = job is not None and (self._holders.is_late(claimed) or self._holders.is_ours(claimed))
-        if may_tell and self._clerk.publisher.as_its_own(claimed) is not claimed:
+        if may_tell and self._clerk.publisher.claims.as_its_own(claimed) is not claimed:
             repairs.registered += 1
         elif job is None:
             if self._holders.is_late(claimed) or self._holders.is_ours(claimed):

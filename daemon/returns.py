@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from daemon import log
+from daemon.claims import is_its_own
 from daemon.db.history import History
 from daemon.db.records import Whereabouts
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk
 from daemon.lifecycle import JobState
-from daemon.publishing import is_its_own
 
 _PATIENCE_S = 5.0
 _PAUSE_S = 0.5

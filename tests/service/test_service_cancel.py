@@ -11,6 +11,7 @@ import pytest
 from service_bundles import result_of, wait_for
 from service_rehearsal import SOURCE, Place, place
 
+from daemon.claims import new_job
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -20,7 +21,7 @@ from daemon.intake import names
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
 from daemon.labelled import Labelled
-from daemon.publishing import Publisher, new_job
+from daemon.publishing import Publisher
 
 
 @pytest.fixture
@@ -234,7 +235,7 @@ def test_a_whole_sweep_is_cancelled_in_few_transactions(here: Place, monkeypatch
         dropped(here, f"chosen{number}", **sweep)
     for number in range(20):
         job_id = dropped(here, f"claimed{number}", **sweep)
-        repository.register(new_job(publisher.claim(f"claimed{number}.json@{job_id}")))
+        repository.register(new_job(publisher.claims.claim(f"claimed{number}.json@{job_id}")))
     here.drop(*(f"plain{number}" for number in range(20)), **sweep)
     writes = []
     write = Database.write

@@ -15,6 +15,7 @@ import silent_mount
 from service_bundles import write_bundle
 
 from daemon import disks, fsio, holders, result_document, results
+from daemon.claims import is_its_own, new_job
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -30,7 +31,7 @@ from daemon.intake.owner import Owner, WorkName
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk, Unended
 from daemon.lifecycle import JobState
-from daemon.publishing import is_in_hand, is_its_own, new_job
+from daemon.publishing import is_in_hand
 from daemon.reconcile import Reconciler, Repairs
 from daemon.verdict import Phase, Verdict
 
@@ -819,7 +820,7 @@ def test_a_second_bundle_of_one_id_whose_daemon_died_before_it_was_queued_is_ano
         clerk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
         assert home.entries("archive") == [f"first@{JOB}"]
     else:
-        assert [one.name for one in clerk.publisher.own(JOB, lease.work_name)] == ["first"]
+        assert [one.name for one in clerk.publisher.claims.own(JOB, lease.work_name)] == ["first"]
     assert home.reconcile().registered == 1
     assert {job.name: job.state for job in home.history.jobs().jobs}["second"] is JobState.QUEUED
     assert home.reconcile().total == 0

@@ -1,0 +1,183 @@
+"""Which job a bundle belongs to, and taking it: a sender may choose its id, and another may have chosen the same.
+
+Theory of operation: an id is the name of a job in the database, of an entry in the inbox or in `work/`, and of a
+result. These are never looked at in one moment, and on NFS not even in one half minute. So the rename out of the inbox
+decides who has a bundle, and what is found of its id then, whose job it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from daemon import log, results
+from daemon.config import Settings
+from daemon.db.columns import storable
+from daemon.db.records import Lease, NewJob
+from daemon.db.repository import Repository
+from daemon.errors import HarnessError, LostClaim
+from daemon.intake.glance import glance
+from daemon.intake.names import split_job_id
+from daemon.intake.spool import Claimed, Spool
+
+_BETWEEN_S = 5.0  # a claimed bundle is registered in milliseconds, unless its daemon was killed just then
+_PAUSE_S = 0.05
+_AT_ONCE = 8  # threads that wait for the disk: it writes down what several ask for in one go
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
+
+
+class Claims:
+    """Claims bundles of one home. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, spool: Spool, repository: Repository) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._repository = repository
+
+    def claim(self, name: str, *, came_later: bool = False) -> Claimed:
+        """Take `inbox/NAME`. A job id in the name counts, unless its job has ended (whoever drops that bundle again
+        wants it judged again) or is another submitter's, who waits for its result; of an id that no job has, unless the
+        entry `came_later` than another with it, or there is a result of a job that a database before this one had.
+        Raises as `Spool.claim`, and `HarnessError` when the database does not answer."""
+        _, chosen = split_job_id(name)
+        return self._spool.claim(name, anew=chosen is not None and self._is_taken(chosen, name, came_later=came_later))
+
+    def _is_taken(self, job_id: str, name: str, *, came_later: bool) -> bool:
+        """Whether this id of `inbox/NAME` is not, or no longer, to be had."""
+        known = self._repository.bundle_of(job_id)
+        if known is None:
+            return came_later or self.has_result(job_id)
+        state, uid, _ = known
+        is_anothers = uid not in (None, self._spool.submitter_of(name))
+        if is_anothers and not state.final:
+            log.story("its id is another submitter's", name=name, id=job_id)
+        return state.final or is_anothers
+
+    def claimed_together(self, entries: Iterable[str]) -> list[Claimed]:
+        """Those of the inbox that nobody else was quicker to claim. Raises `HarnessError` as for one, with none
+        claimed."""
+
+        def claim(name: str) -> Claimed | HarnessError | None:
+            try:
+                return self._spool.claim(name)
+            except LostClaim:
+                return None
+            except HarnessError as error:
+                return error
+
+        found = together(claim, entries)
+        claimed = [one for one in found if isinstance(one, Claimed)]
+        if (fault := next((one for one in found if isinstance(one, HarnessError)), None)) is not None:
+            for one in claimed:
+                self._spool.give_back(one, keep_id=one.own_id)
+            raise fault
+        return claimed
+
+    def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
+        """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
+        queued as another job. Two daemons may claim two bundles of one id at the same moment, and on NFS it may take
+        half a minute until one sees what the other has claimed. Claimed `just_now`, its job may have ended meanwhile.
+        Raises `LostClaim` when it is gone.
+        """
+        known = self._repository.bundle_of(claimed.job_id) if claimed.own_id else None
+        state, _, work_name = known or (None, None, None)
+        if state is None or work_name is None:
+            return claimed
+        if work_name == storable(claimed.path.name) and not (just_now and state.final):
+            return claimed
+        others = {storable(other.path.name) for other in self._spool.held_for(claimed.job_id)}
+        if not state.final and work_name not in others:  # the same bundle, taken out of work/ by hand and dropped again
+            self._repository.moved(claimed.job_id, work_name, claimed.path.name)
+            return claimed
+        another = self._spool.as_another(claimed)
+        self._repository.register(new_job(another))
+        log.story("another bundle has its id", job=another.job_id, name=another.name, id=claimed.job_id)
+        return another
+
+    def own(self, job_id: str, work_name: str | None) -> list[Claimed]:
+        """The claimed bundle of a job, without others that came with its id."""
+        found = None if work_name is None else self._spool.held_as(work_name, job_id)
+        if found is not None:
+            return [found]
+        return [one for one in self._spool.held_for(job_id) if is_its_own(one, work_name)]
+
+    def is_new(self, job_id: str, known: Collection[str]) -> bool:
+        """Whether no job of this id is `known`, nor has a database before this one had one."""
+        return job_id not in known and not self.has_result(job_id)
+
+    def has_result(self, job_id: str) -> bool:
+        """Whether there is one to be seen: another one of this id would find its place taken."""
+        return bool(self.results_of(job_id))
+
+    def results_of(self, job_id: str) -> list[Path]:
+        """Where visible results of a job lie. A folder that cannot be looked at is found out when there is something to
+        be written."""
+        try:
+            return results.released(self._settings.paths, job_id)
+        except OSError:
+            return []
+
+    def lease_to_end(self, job_id: str) -> Lease | None:
+        """A lease of the job whatever its state; a bundle that nobody has claimed yet is claimed for it."""
+        owner, lease_s = self._spool.owner.tag, self._settings.lease_s
+        deadline_s = time.monotonic() + _BETWEEN_S
+        while True:
+            for name in self._spool.waiting_for(job_id):
+                with suppress(LostClaim):
+                    lease = self._claimed_for(job_id, name)
+                    if lease is not None:
+                        return lease
+            lease = self._repository.seize(job_id, owner, lease_s)
+            # A daemon may just have claimed the bundle and be about to register it, or be giving it back.
+            if lease is not None or time.monotonic() > deadline_s or not self._spool.has(job_id):
+                return lease
+            time.sleep(_PAUSE_S)
+
+    def _claimed_for(self, job_id: str, name: str) -> Lease | None:
+        """Claim `inbox/NAME`, whose name has that id, with its lease; where that job has ended, as another one. None
+        for another submitter's. When the database cannot be told, the bundle goes back."""
+        state, uid, _ = self._repository.bundle_of(job_id) or (None, None, None)
+        has_ended = self.has_result(job_id) if state is None else state.final
+        if not has_ended and uid not in (None, self._spool.submitter_of(name)):
+            return None
+        claimed = self._spool.claim(name, anew=has_ended)
+        try:
+            if has_ended or claimed.job_id == job_id:
+                return self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
+            self._repository.register(new_job(claimed))  # the same name again: another job
+        except HarnessError:
+            self._spool.give_back(claimed, keep_id=True)
+            raise
+        return None
+
+
+def together(do: Callable[[_Given], _Found], each: Iterable[_Given]) -> list[_Found]:
+    """What `do` answers for each, in their order, by several threads."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return list(threads.map(do, each))
+
+
+def is_its_own(claimed: Claimed, work_name: str | None) -> bool:
+    """Whether the job of this id, `work_name` in the database, is that of this entry of `work/`, and not of another
+    that came with the same id."""
+    return not claimed.own_id or work_name in (None, storable(claimed.path.name))
+
+
+def new_job(claimed: Claimed) -> NewJob:
+    """What the database is told about a claimed bundle."""
+    seen = glance(claimed.path)
+    return NewJob(
+        job_id=claimed.job_id,
+        name=claimed.name,
+        work_name=claimed.path.name,
+        submitter_uid=claimed.submitter_uid,
+        dropped_at=claimed.dropped_at,
+        size_bytes=claimed.size_bytes or 0,
+        priority=seen.priority,
+        labels=seen.labels,
+    )
