@@ -5,111 +5,34 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import silent_mount
-from service_bundles import write_bundle
+from service_home import DEAD, ELSEWHERE, PASSED, Home, home_in
 
 from daemon import disks, fsio, holders, result_document, results
-from daemon.claims import is_its_own, new_job
-from daemon.config import Settings
-from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.errors import StorageUnavailable
-from daemon.db.history import History
-from daemon.db.records import DaemonNote, Description, Lease, Published
-from daemon.db.repository import Repository
-from daemon.engine import DeviceState, JobSpec
+from daemon.db.records import DaemonNote, Description, Published
 from daemon.errors import HarnessError, LostClaim, NotKept
 from daemon.evaluation import Evaluation
-from daemon.executor import catalog
-from daemon.intake.owner import Owner, WorkName
+from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk, Unended
 from daemon.lifecycle import JobState
 from daemon.publishing import is_in_hand
-from daemon.reconcile import Reconciler, Repairs
-from daemon.verdict import Phase, Verdict
+from daemon.verdict import Verdict
 
-PASSED = Evaluation(verdict=Verdict.PASSED, phase=Phase.REPORT)
-DEAD = Owner(Owner.current().host, Owner.current().boot_id, 2**22 + 1)
-ELSEWHERE = Owner("elsewhere", "abcd", 1)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-
-
-class BrokenEngine:
-    """An engine whose judge always dies."""
-
-    slots = 1
-
-    def devices(self) -> tuple[DeviceState, ...]:
-        return (DeviceState(0, "cpu", "cpu", None),)
-
-    def refusal(self, requires: object) -> None: ...
-    def ready(self) -> None: ...
-
-    def evaluate(self, job: JobSpec, on_progress: object) -> Evaluation:
-        raise HarnessError("the judge died")
-
-    def cancel(self, job_id: str) -> None: ...
-    def close(self) -> None: ...
-
-
-@dataclass
-class Home:
-    """One home with everything a daemon would have, and daemons that are dead."""
-
-    settings: Settings
-    repository: Repository
-    history: History
-
-    def clerk(self, owner: Owner) -> Clerk:
-        types = catalog.contract_types(catalog.load())
-        spool = Spool(self.settings.paths, owner)
-        return Clerk(self.settings, spool, self.repository, BrokenEngine(), types, self.history.is_there)
-
-    def claim(self, name: str, owner: Owner = DEAD) -> Claimed:
-        write_bundle(self.settings.paths.inbox / name)
-        return Spool(self.settings.paths, owner).claim(name)
-
-    def lease(self, claimed: Claimed, owner: Owner = DEAD) -> Lease:
-        self.clerk(owner).register(claimed)
-        lease = self.repository.lease(claimed.job_id, owner.tag, 60)
-        assert lease is not None
-        self.repository.start(lease)
-        return lease
-
-    def stage(self, lease: Lease, fence: int | None = None) -> results.Staged:
-        result = result_document.compose(result_document.Subject(lease.job_id, lease.name), PASSED, datetime.now(UTC))
-        return results.stage(self.settings.paths, result, PASSED, lease.fence if fence is None else fence)
-
-    def reconciler(self, busy: Callable[[str], bool] = lambda _: False) -> Reconciler:
-        me = Owner.current()
-        spool = Spool(self.settings.paths, me)
-        return Reconciler(self.settings.paths, spool, self.repository, self.history, self.clerk(me), busy)
-
-    def reconcile(self, busy: frozenset[str] = frozenset()) -> Repairs:
-        return self.reconciler(busy.__contains__).run()
-
-    def published(self) -> list[str]:
-        return [path.parent.name for path in self.settings.paths.results.glob("[0-9]*/*/result.json")]
-
-    def entries(self, folder: str) -> list[str]:
-        return sorted(entry.name for entry in getattr(self.settings.paths, folder).iterdir())
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
-    settings = Settings(home=tmp_path / "home")
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
-    database = Database(settings.database_url)
-    yield Home(settings, Repository(database), History(database))
-    database.close()
+    with home_in(tmp_path / "home") as made:
+        yield made
 
 
 def test_a_clean_home_needs_no_repair(home: Home) -> None:
@@ -736,46 +659,6 @@ def test_a_bundle_that_went_back_while_it_was_queued_is_not_waited_for(
     assert home.history.job(claimed.job_id).state is JobState.WITHDRAWN
 
 
-JOB = "0198c0ffee00700080000000000000aa"
-
-
-def test_a_job_whose_bundle_is_in_the_inbox_again_is_let_go_and_nobody_is_blamed(home: Home) -> None:
-    me = Owner.current()
-    claimed = home.claim(f"back@{JOB}", me)
-    lease = home.lease(claimed, me)
-    claimed.path.rename(home.settings.paths.inbox / f"back@{JOB}")
-    clerk = home.clerk(me)
-    assert clerk.judge(lease, lambda _: None) is Unended.LOST
-    job = home.history.job(JOB)
-    assert (job.state, job.attempts) == (JobState.WITHDRAWN, 0)
-    clerk.take_in(f"back@{JOB}")
-    assert home.history.job(JOB).state is JobState.QUEUED
-
-
-@pytest.mark.parametrize("end", ["finished", "broken"])
-def test_a_bundle_that_is_dropped_again_under_the_id_of_a_job_that_has_ended_is_another_job(
-    home: Home, end: str
-) -> None:
-    me = Owner.current()
-    clerk = home.clerk(me)
-    lease = home.lease(home.claim(f"again@{JOB}", me), me)
-    if end == "finished":
-        clerk.publisher.publish(lease, PASSED, None)
-        clerk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
-        [archived] = home.settings.paths.archive.iterdir()
-        archived.rename(home.settings.paths.inbox / archived.name)
-    else:
-        home.repository.max_attempts = 1
-        home.repository.retry(lease, "it always dies")
-        [held] = home.settings.paths.work.iterdir()
-        held.rename(home.settings.paths.inbox / f"again@{JOB}")
-    claimed = clerk.take_in(f"again@{JOB}")
-    assert claimed.job_id != JOB
-    assert home.history.job(claimed.job_id).state is JobState.QUEUED
-    home.reconcile()
-    assert home.entries("work") == [claimed.path.name]
-
-
 @pytest.mark.parametrize("owner", ["a dead daemon", "this one"])
 def test_a_repair_asks_for_all_that_waits_at_once(home: Home, monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
     """A hundred thousand may wait for a device, and while each is asked for, no lease is extended."""
@@ -789,134 +672,6 @@ def test_a_repair_asks_for_all_that_waits_at_once(home: Home, monkeypatch: pytes
         monkeypatch.setattr(Database, kind, lambda database, one=one: asked.append(one) or one(database))
     assert home.reconcile().total == 0
     assert len(asked) < 10
-
-
-def test_two_bundles_that_two_daemons_claim_under_one_id_are_both_judged(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At the same moment; on NFS neither may see for a while what the other has claimed."""
-    me = Owner.current()
-    other = Owner("elsewhere", me.boot_id, 1)
-    write_bundle(home.settings.paths.inbox / f"first@{JOB}")
-    write_bundle(home.settings.paths.inbox / f"second@{JOB}")
-    monkeypatch.setattr(Spool, "_holds", lambda spool, job_id: False)
-    first, second = home.clerk(me).take_in(f"first@{JOB}"), home.clerk(other).take_in(f"second@{JOB}")
-    assert (first.job_id, second.job_id == JOB) == (JOB, False)
-    assert {job.name for job in home.history.jobs().jobs if job.state is JobState.QUEUED} == {"first", "second"}
-
-
-@pytest.mark.parametrize("end", ["finished", "queued"])
-def test_a_second_bundle_of_one_id_whose_daemon_died_before_it_was_queued_is_another_job(home: Home, end: str) -> None:
-    me = Owner.current()
-    clerk = home.clerk(me)
-    first = home.claim(f"first@{JOB}", me)
-    write_bundle(home.settings.paths.inbox / f"second@{JOB}")
-    (home.settings.paths.inbox / f"second@{JOB}").rename(
-        home.settings.paths.work / WorkName("second", own_id=True, owner=DEAD, job_id=JOB).text
-    )
-    lease = home.lease(first, me)
-    if end == "finished":
-        clerk.publisher.publish(lease, PASSED, None)
-        clerk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
-        assert home.entries("archive") == [f"first@{JOB}"]
-    else:
-        assert [one.name for one in clerk.publisher.claims.own(JOB, lease.work_name)] == ["first"]
-    assert home.reconcile().registered == 1
-    assert {job.name: job.state for job in home.history.jobs().jobs}["second"] is JobState.QUEUED
-    assert home.reconcile().total == 0
-
-
-def test_a_bundle_that_never_becomes_complete_does_not_end_the_job_whose_id_it_has(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    me = Owner.current()
-    home.clerk(me).register(home.claim(f"first@{JOB}", me))
-    write_bundle(home.settings.paths.inbox / f"torn@{JOB}")
-    monkeypatch.setattr(Spool, "_holds", lambda spool, job_id: False)
-    assert home.clerk(me).publisher.refuse(f"torn@{JOB}", "it waits for its contract.json") is None
-    assert home.history.job(JOB).state is JobState.QUEUED
-    home.reconcile()
-    assert {job.name for job in home.history.jobs().jobs if job.state is JobState.QUEUED} == {"first", "torn"}
-
-
-def test_a_bundle_that_is_claimed_again_in_the_moment_in_which_its_job_ends_is_another_job(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    me = Owner.current()
-    clerk = home.clerk(me)
-    lease = home.lease(home.claim(f"again@{JOB}", me), me)
-    write_bundle(home.settings.paths.inbox / f"again@{JOB}")
-    bundle_of = Repository.bundle_of
-
-    def slowly(repository: Repository, job_id: str) -> tuple[JobState, int | None, str | None] | None:
-        monkeypatch.setattr(Repository, "bundle_of", bundle_of)
-        known = bundle_of(repository, job_id)
-        clerk.publisher.publish(lease, PASSED, None)
-        clerk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
-        return known
-
-    monkeypatch.setattr(Repository, "bundle_of", slowly)
-    claimed = clerk.take_in(f"again@{JOB}")
-    assert home.history.job(claimed.job_id).state is JobState.QUEUED
-    assert home.entries("archive") == [f"again@{JOB}"]
-
-
-def test_a_bundle_under_the_id_of_a_job_of_another_submitter_that_was_given_back_is_another_job(home: Home) -> None:
-    me = Owner.current()
-    clerk = home.clerk(me)
-    claimed = home.claim(f"mine@{JOB}", me)
-    home.repository.register(replace(new_job(claimed), submitter_uid=claimed.submitter_uid + 1))
-    clerk.give_back(claimed)
-    write_bundle(home.settings.paths.inbox / f"another@{JOB}")
-    assert clerk.take_in(f"another@{JOB}").job_id != JOB
-    assert home.history.job(JOB).state is JobState.WITHDRAWN
-
-
-@needs_root
-def test_a_bundle_that_was_given_back_keeps_its_id_whoever_came_meanwhile(home: Home) -> None:
-    """Giving it back made it the later of the two."""
-    me = Owner.current()
-    clerk = home.clerk(me)
-    claimed = home.claim(f"mine@{JOB}", me)
-    clerk.register(claimed)
-    write_bundle(home.settings.paths.inbox / f"another@{JOB}")
-    os.chown(home.settings.paths.inbox / f"another@{JOB}", 4711, -1)
-    clerk.give_back(claimed)
-    assert clerk.take_in(f"mine@{JOB}", came_later=True).job_id == JOB
-    assert clerk.take_in(f"another@{JOB}").job_id != JOB
-    assert home.history.job(JOB).name == "mine"
-
-
-@needs_root
-@pytest.mark.parametrize("known", ["to nobody", "withdrawn"])
-def test_who_cancels_a_job_ends_that_of_its_sender_and_not_another_under_its_id(home: Home, known: str) -> None:
-    me, inbox = Owner.current(), home.settings.paths.inbox
-    clerk = home.clerk(me)
-    claimed = home.claim(f"mine@{JOB}", me) if known == "withdrawn" else write_bundle(inbox / f"mine@{JOB}")
-    write_bundle(inbox / f"another@{JOB}")
-    os.chown(inbox / f"another@{JOB}", 4711, -1)
-    if isinstance(claimed, Claimed):
-        clerk.register(claimed)
-        clerk.give_back(claimed)
-    assert clerk.publisher.cancel(JOB, "me") is not None
-    assert home.history.job(JOB).name == "mine"
-    assert home.entries("inbox") == [f"another@{JOB}"]
-
-
-def test_an_entry_that_came_with_anothers_id_is_not_given_back_for_it(home: Home) -> None:
-    mine = home.claim(f"mine@{JOB}", Owner.current())
-    assert is_its_own(mine, None) and is_its_own(mine, mine.path.name)
-    assert not is_its_own(mine, f"first@{mine.path.name.partition('@')[2]}")
-
-
-def test_a_bundle_that_was_taken_out_of_work_by_hand_and_claimed_again_is_the_same_job(home: Home) -> None:
-    me = Owner.current()
-    claimed = home.claim(f"moved@{JOB}")
-    home.clerk(DEAD).register(claimed)
-    claimed.path.rename(home.settings.paths.inbox / f"moved@{JOB}")
-    again = home.clerk(me).take_in(f"moved@{JOB}")
-    assert again.job_id == JOB
-    assert home.history.job(JOB).work_name == again.path.name
 
 
 def test_a_job_that_lowered_attempts_leave_none_to_is_given_up(home: Home) -> None:
