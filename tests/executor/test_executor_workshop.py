@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from daemon.executor.host.devices import CPU, Device
 from daemon.executor.local import LocalEngine
 from daemon.executor.programs import builder
 from daemon.executor.programs.builder import Builder
+from daemon.executor.shared import protocol
 from daemon.executor.workshop import Workshop
 from daemon.verdict import Verdict
 
@@ -312,6 +314,51 @@ def test_a_builder_has_the_cell_of_its_next_build_started(tmp_path: Path, spare_
     builder.build(job(tmp_path, recipe("spare 2"), "job2").bundle_dir, lambda: None)
     assert [cell.ended is not None for cell in waiting] == [True] * ready, "one build, one cell"
     cells._cells._zygotes.close()  # as the end of its process would
+
+
+class _Diary:
+    """In the place of a builder, in its own process: what it is told to do."""
+
+    def __init__(self) -> None:
+        self.entries: list[str] = []
+        self.has_used_the_moment = threading.Event()
+
+    def build(self, bundle_dir: Path, on_begin: Callable[[], None]) -> None:
+        on_begin()
+        self.entries.append(bundle_dir.name)
+
+    def refill(self) -> None:
+        self.entries.append("the next cell")
+
+    def use_the_moment(self) -> None:
+        self.entries.append("a header")
+        self.has_used_the_moment.set()
+
+
+@pytest.mark.parametrize("somebody_waits", [True, False])
+def test_the_header_that_the_next_extension_would_wait_for_is_made_when_nobody_waits(
+    monkeypatch: pytest.MonkeyPatch, somebody_waits: bool
+) -> None:
+    monkeypatch.setattr(builder, "_A_MOMENT_S", LIMIT_S if somebody_waits else 0.0)
+    ours, theirs = socket.socketpair()
+    diary, reader = _Diary(), protocol.Reader(1 << 20)
+
+    def serve() -> None:
+        with suppress(protocol.ClosedError), theirs:
+            builder.serve(theirs, diary)  # type: ignore[arg-type]
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with ours:
+        ours.settimeout(LIMIT_S)
+        for name in ("first", "second"):
+            protocol.send(ours, {"type": "build", "bundle_dir": f"/bundles/{name}"})
+            assert [protocol.receive(ours, reader)["type"] for _ in range(2)] == ["building", "built"]
+            if not somebody_waits:
+                assert diary.has_used_the_moment.wait(LIMIT_S)
+    thread.join(LIMIT_S)
+    before = diary.entries[: diary.entries.index("second")]
+    assert before == ["first", "the next cell", *([] if somebody_waits else ["a header"])]
 
 
 class _Builder:

@@ -10,7 +10,7 @@ A shelf is named by what it is made for: compiler, torch, Python, the wrapper. W
 at again before each build that may use it: thousands of files by size and time, in milliseconds.
 
 Making one takes as long as compiling a few extensions. So it is made when that many have been compiled without, for
-each optimization level by itself.
+each optimization level by itself: by a builder for which nothing is to be done, else before the next extension.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@ held for its job. It runs no user code, sees no device, and leaves what its cell
 
 Theory of operation: started by `workshop`, spoken to over a socket pair, one bundle at a time. Whatever goes wrong with
 a bundle is left for the judge to find again and to report: it looks into the same cache, and builds what is missing.
-When it has answered it has the next cell started, which takes some 50 ms.
+When it has answered it has the next cell started, which takes some 50 ms; and where nobody sends a bundle for a
+moment, it makes the precompiled header that the next extension would have to wait for.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from daemon.executor.cells.settings import CellSettings, pool_threads
 from daemon.executor.cells.starting import Cells
 from daemon.executor.cells.zygotes import Zygotes
 from daemon.executor.host.devices import Device
+from daemon.executor.host.readable import is_readable
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.policy import UidStep
 from daemon.executor.shared import protocol
 from daemon.executor.timing.cores import beside_lanes, cores_here
 from daemon.verdict import Side
+
+_A_MOMENT_S = 0.5  # the next bundle comes sooner, where one waits
 
 
 class Builder:
@@ -66,6 +70,10 @@ class Builder:
     def refill(self) -> None:
         """Have the cell started that the next build will be in."""
         self._builds.cells.refill()
+
+    def use_the_moment(self) -> None:
+        """Nobody waits: make a header that is worth it, which takes half a minute."""
+        self._builds.headers.prepare()
 
 
 def main(argv: list[str]) -> int:
@@ -109,6 +117,8 @@ def serve(channel: socket.socket, builder: Builder) -> None:
         else:
             protocol.send(channel, {"type": "built"})
         builder.refill()
+        if not is_readable(channel, _A_MOMENT_S):
+            builder.use_the_moment()
 
 
 if __name__ == "__main__":
