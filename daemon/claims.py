@@ -62,21 +62,23 @@ class Claims:
         """Those of the inbox that nobody else was quicker to claim. Raises `HarnessError` as for one, with none
         claimed."""
 
-        def claim(name: str) -> Claimed | HarnessError | None:
+        def claim(name: str) -> Claimed | None:
             try:
                 return self._spool.claim(name)
             except LostClaim:
                 return None
-            except HarnessError as error:
-                return error
 
-        found = together(claim, entries)
-        claimed = [one for one in found if isinstance(one, Claimed)]
-        if (fault := next((one for one in found if isinstance(one, HarnessError)), None)) is not None:
-            for one in claimed:
-                self._spool.give_back(one, keep_id=one.own_id)
+        found, fault = together(claim, entries)
+        claimed = [one for one in found if one is not None]
+        if fault is not None:
+            self.give_back(claimed)
             raise fault
         return claimed
+
+    def give_back(self, claimed: Iterable[Claimed]) -> None:
+        """Of what was claimed and is in no database yet: back into the inbox, as it came."""
+        for one in claimed:
+            self._spool.give_back(one, keep_id=one.own_id)
 
     def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
         """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
@@ -156,10 +158,20 @@ class Claims:
         return None
 
 
-def together(do: Callable[[_Given], _Found], each: Iterable[_Given]) -> list[_Found]:
-    """What `do` answers for each, in their order, by several threads."""
+def together(do: Callable[[_Given], _Found], each: Iterable[_Given]) -> tuple[list[_Found], HarnessError | None]:
+    """What `do` answers for each, in their order, by several threads; and the first `HarnessError` of those that it
+    was raised for, which stops none of the others."""
+
+    def attempt(given: _Given) -> tuple[list[_Found], HarnessError | None]:
+        try:
+            return [do(given)], None
+        except HarnessError as error:
+            return [], error
+
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return list(threads.map(do, each))
+        attempts = list(threads.map(attempt, each))
+    found = [one for answers, _ in attempts for one in answers]
+    return found, next((error for _, error in attempts if error is not None), None)
 
 
 def is_its_own(claimed: Claimed, work_name: str | None) -> bool:

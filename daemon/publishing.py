@@ -97,16 +97,6 @@ class Publisher:
             return Finished(lease.job_id, lease.name, evaluation)
         return None
 
-    def cancel_unclaimed(self, name: str, by: str) -> Finished | None:
-        """The same of `inbox/NAME`, which has no job yet. Raises `LostClaim` when somebody else has it now."""
-        claimed = self.claims.claim(name)
-        try:
-            self._repository.register(new_job(claimed))
-        except HarnessError:
-            self._spool.give_back(claimed)
-            raise
-        return self.cancel(claimed.job_id, by)
-
     def cancel_many(self, job_ids: Collection[str], entries: Mapping[str, str | None], by: str) -> list[Finished]:
         """The same of many: `entries` of the inbox, each with the job id that its sender chose, and then `job_ids` that
         the database knows. Raises as `cancel`; those that had ended by then are not told.
@@ -123,8 +113,7 @@ class Publisher:
             jobs = [new_job(one) for one in claimed]
             leases = self._repository.seize_many(jobs, job_ids, self._spool.owner.tag, self._settings.lease_s)
         except HarnessError:
-            for one in claimed:
-                self._spool.give_back(one, keep_id=one.own_id)
+            self.claims.give_back(claimed)
             raise
         failpoints.hit("lease.taken")
         bare = [lease for lease in leases if not self.claims.has_result(lease.job_id)]
@@ -142,11 +131,8 @@ class Publisher:
         facts = self._repository.contracts_of([lease.job_id for lease in leases])
         now = datetime.now(UTC)
 
-        def stage(lease: Lease) -> _Prepared | HarnessError:
-            try:
-                return self._prepared(lease, self._subject(lease, facts=facts.get(lease.job_id)), evaluation, now)
-            except HarnessError as error:
-                return error
+        def stage(lease: Lease) -> _Prepared:
+            return self._prepared(lease, self._subject(lease, facts=facts.get(lease.job_id)), evaluation, now)
 
         def release(one: _Prepared) -> Finished:
             self._release(one)
@@ -154,16 +140,15 @@ class Publisher:
             log.story("cancelled", job=one.lease.job_id, name=one.lease.name, by=by)
             return Finished(one.lease.job_id, one.lease.name, evaluation)
 
-        found = together(stage, leases)
-        prepared = [one for one in found if isinstance(one, _Prepared)]
+        prepared, not_staged = together(stage, leases)
         failpoints.hit("result.staged")
         counts = self._repository.publish_many([(one.lease, one.published) for one in prepared])
         failpoints.hit("result.published")
         for one in prepared:
             if one.lease.job_id not in counts:
                 results.discard(one.waiting)
-        ended = together(release, [one for one in prepared if one.lease.job_id in counts])
-        if (fault := next((one for one in found if isinstance(one, HarnessError)), None)) is not None:
+        ended, not_released = together(release, [one for one in prepared if one.lease.job_id in counts])
+        if (fault := not_staged or not_released) is not None:
             raise fault
         return ended
 

@@ -89,10 +89,9 @@ def _copy(entry: Path, staging: Path, limits: Limits, *, crossing: bool) -> None
                 raise BundleError([Problem(CONTRACT_FILE, "", NO_CONTRACT), *error.problems]) from error
             raise
     elif stat.S_ISREG(mode):
-        admission = _copy_file(entry, name, staging, limits, crossing=crossing)
+        _copy_file(entry, name, staging, limits, crossing=crossing).finish()
     else:
         raise _refused(name, f"is {kind_of(mode)}; drop a folder, an archive or a .json file")
-    admission.finish()
 
 
 def _has_no_contract(entry: Path) -> bool:

@@ -157,6 +157,23 @@ def test_who_closes_its_side_has_the_answer_to_a_whole_request_that_comes_soon(
     assert asyncio.run(half_closed())[-2:] == told
 
 
+def answer_to(*pieces: bytes, until: bytes | None = None, closes_its_side: bool = False) -> bytes:
+    """What a server says to requests that are sent in these pieces, until it says that or ends the connection."""
+
+    async def asked() -> bytes:
+        async with serving() as connect:
+            reader, writer = await connect()
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+            if closes_its_side:
+                writer.write_eof()
+            return await asyncio.wait_for(reader.readuntil(until) if until else reader.read(), 120)
+
+    return asyncio.run(asked())
+
+
 SLOW = GET.replace(b"/ ", b"/both ")
 POSTED = b"POST /both HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nab"
 
@@ -168,18 +185,7 @@ POSTED = b"POST /both HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nab"
 )
 def test_who_sends_several_requests_and_closes_its_side_has_all_the_answers(pieces: list[bytes]) -> None:
     """An app that has asked whether there is more of the first lets the end of what is sent be read before the next."""
-
-    async def half_closed() -> bytes:
-        async with serving() as connect:
-            reader, writer = await connect()
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(0.02)
-            writer.write_eof()
-            return await asyncio.wait_for(reader.read(), 120)
-
-    assert asyncio.run(half_closed()).count(b"200 OK") == b"".join(pieces).count(b" HTTP/1.1\r\n")
+    assert answer_to(*pieces, closes_its_side=True).count(b"200 OK") == b"".join(pieces).count(b" HTTP/1.1\r\n")
 
 
 CHUNKED = b"POST /read HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -188,21 +194,6 @@ END = b"0\r\n\r\n"
 
 def chunks(count: int, size: int) -> bytes:
     return (b"%x\r\n" % size + b"a" * size + b"\r\n") * count
-
-
-def answer_to(*pieces: bytes, until: bytes | None = None) -> bytes:
-    """What a server says to a request that is sent in these pieces, until it says that or ends the connection."""
-
-    async def asked() -> bytes:
-        async with serving() as connect:
-            reader, writer = await connect()
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(0.05)
-            return await asyncio.wait_for(reader.readuntil(until) if until else reader.read(), 120)
-
-    return asyncio.run(asked())
 
 
 @pytest.mark.parametrize(

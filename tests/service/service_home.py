@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from service_bundles import write_bundle
 
 from daemon import result_document, results
@@ -31,6 +33,7 @@ PASSED = Evaluation(verdict=Verdict.PASSED, phase=Phase.REPORT)
 DEAD = Owner(Owner.current().host, Owner.current().boot_id, 2**22 + 1)
 ELSEWHERE = Owner("elsewhere", "abcd", 1)
 JOB = "0198c0ffee00700080000000000000aa"
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 class BrokenEngine:

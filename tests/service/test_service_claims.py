@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from service_bundles import write_bundle
-from service_home import DEAD, JOB, PASSED, Home, home_in
+from service_home import DEAD, JOB, PASSED, Home, home_in, needs_root
 
 from daemon.claims import is_its_own, new_job
 from daemon.db.repository import Repository
@@ -18,8 +18,6 @@ from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Unended
 from daemon.lifecycle import JobState
 from daemon.verdict import Verdict
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 @pytest.fixture

@@ -26,8 +26,6 @@ from daemon.lifecycle import JobState
 from daemon.publishing import is_in_hand
 from daemon.verdict import Verdict
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
