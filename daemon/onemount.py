@@ -4,6 +4,9 @@ Theory of operation. Whoever owns a folder may be allowed to mount a file system
 root). Everything that is asked of that one is answered by a program of his, now or never: a plain `stat` of the place
 may wait for ever. The kernel refuses to cross a mount (`openat2` with RESOLVE_NO_XDEV) before it has asked anything.
 Where it has no `openat2`, or a container refuses that, plain calls have to do.
+
+The kernel asks a file server once more when its answer to a path is that the handle is stale (ESTALE), but not when it
+is about a descriptor. What takes two calls here asks again itself.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from functools import cache
 from pathlib import Path
 
 MOUNTED = "another file system is mounted there"
+
+_LOOKS = 3  # while a file server says that the handle it has just given is stale
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 _OPENAT2 = 437  # on every architecture
 _RESOLVE_NO_XDEV = 1
@@ -42,6 +48,16 @@ def status(path: str | Path, *, dir_fd: int | None = None) -> os.stat_result:
     """As `os.lstat`, of a place as `open_at` takes it. Raises as that does."""
     if not _is_known():
         return os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+    for _ in range(_LOOKS - 1):
+        try:
+            return _opened_status(path, dir_fd)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return _opened_status(path, dir_fd)
+
+
+def _opened_status(path: str | Path, dir_fd: int | None) -> os.stat_result:
     descriptor = open_at(path, _ITSELF, dir_fd=dir_fd)
     try:
         return os.fstat(descriptor)
@@ -50,12 +66,14 @@ def status(path: str | Path, *, dir_fd: int | None = None) -> os.stat_result:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is an entry of that name, whatever it is: as `os.path.lexists`, but what cannot be looked at for a
-    mount is there."""
+    """Whether there is an entry of that name, whatever it is, a mount as well. Raises `OSError` where nobody can tell:
+    `os.path.lexists` would call the name free, and a rename would replace what has it."""
     try:
         status(path)
     except OSError as error:
-        return error.errno == errno.EXDEV
+        if error.errno in (*_NOT_THERE, errno.EXDEV):
+            return error.errno == errno.EXDEV
+        raise
     return True
 
 

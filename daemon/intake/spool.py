@@ -311,11 +311,18 @@ def _lstat(path: Path) -> os.stat_result:
     except FileNotFoundError as error:
         raise LostClaim(f"{path} is gone") from error
     except OSError as error:
-        raise HarnessError(f"cannot look at {names.readable(str(path))}: {error.strerror or error}") from error
+        raise _unseen(path, error) from error
 
 
 def _is_there(path: Path) -> bool:
-    return onemount.is_there(path)
+    try:
+        return onemount.is_there(path)
+    except OSError as error:
+        raise _unseen(path, error) from error
+
+
+def _unseen(path: Path, error: OSError) -> HarnessError:
+    return HarnessError(f"cannot look at {names.readable(str(path))}: {error.strerror or error}")
 
 
 def _listing(folder: Path) -> list[str]:

@@ -3,13 +3,15 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 from intake_bundles import write_bundle
 
-from daemon import fsio
+from daemon import fsio, onemount
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake import spool as spool_module
 from daemon.intake.names import JOB_ID
@@ -19,6 +21,18 @@ from daemon.paths import Paths
 
 JOB = "0198c0ffee00700080000000000000aa"
 OTHER = Owner("other", "ffffffff", 7)
+
+
+def failing(call: Callable[..., Any], code: int, *, times: int) -> Callable[..., Any]:
+    """`call`, which fails so many times before it works."""
+    left = [code] * times
+
+    def instead(*given: Any, **named: Any) -> Any:
+        if left:
+            raise OSError(left.pop(), os.strerror(code))
+        return call(*given, **named)
+
+    return instead
 
 
 def test_a_claim_moves_the_bundle_to_a_unique_name_in_work(spool: Spool, paths: Paths) -> None:
@@ -271,3 +285,34 @@ def test_give_back_replaces_nothing_under_a_name_with_a_job_id(spool: Spool, pat
     assert back != f"k.json@{JOB}"
     assert (paths.inbox / f"k.json@{JOB}").read_text() == "somebody else's"
     assert (paths.inbox / back).read_text() == "{}"
+
+
+@pytest.mark.parametrize("stale", [1, 2])
+def test_a_handle_that_is_stale_for_a_moment_is_looked_up_anew(
+    spool: Spool, paths: Paths, monkeypatch: pytest.MonkeyPatch, stale: int
+) -> None:
+    """The kernel does the same for lstat(2), not for fstat(2) of what was just opened."""
+    write_bundle(paths.inbox / "b")
+    claimed = spool.claim("b")
+    monkeypatch.setattr(onemount.os, "fstat", failing(os.fstat, errno.ESTALE, times=stale))
+    found = spool.held_as(claimed.path.name, claimed.job_id)
+    assert found is not None
+    assert found.path == claimed.path
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.ETIMEDOUT], ids=errno.errorcode.get)
+def test_a_place_that_cannot_be_looked_at_is_not_taken_for_free(
+    spool: Spool, paths: Paths, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A rename there would replace what has it."""
+    (paths.inbox / f"b.json@{JOB}").write_text("new", "utf-8")
+    claimed = spool.claim(f"b.json@{JOB}")
+    earlier = paths.archive / claimed.settled_name
+    earlier.write_text("earlier", "utf-8")
+    with monkeypatch.context() as server:
+        server.setattr(onemount.os, "fstat", failing(os.fstat, code, times=1000))
+        with pytest.raises(HarnessError, match="cannot look at"):
+            spool.archive(claimed)
+    assert earlier.read_text("utf-8") == "earlier"
+    spool.archive(claimed)
+    assert sorted(place.read_text("utf-8") for place in paths.archive.iterdir()) == ["earlier", "new"]
