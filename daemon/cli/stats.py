@@ -41,8 +41,8 @@ _REFERENCES_APART = 3
     default="verdict",
     metavar="WHAT",
     show_default=True,
-    shell_complete=words("verdict", "problem", "name", "kernel_type", "day", "submitter", "label:"),
-    help="verdict, problem, name, kernel_type, day, submitter, or label:KEY.",
+    shell_complete=words("verdict", "problem", "name", "kernel_type", "day", "submitter", "device", "label:"),
+    help="verdict, problem, name, kernel_type, day, submitter, device, or label:KEY.",
 )
 @click.option("--problem", metavar="NAME", help="The fastest passed kernels of this problem instead.")
 @click.option("--device", metavar="NAME", help="With --problem: only on this device, by its full name.")

@@ -178,7 +178,7 @@ _stats_index("stats_problem", Job.problem, *_FIGURES)
 _stats_index("stats_name", Job.name, *_FIGURES)
 _stats_index("stats_kernel_type", Job.kernel_type, *_FIGURES)
 _stats_index("stats_submitter_uid", Job.submitter_uid, *_FIGURES)
-_stats_index("stats_finished_at", Job.finished_at, *_FIGURES[:-1])
+_stats_index("stats_finished_at", Job.finished_at, *_FIGURES[:-1], Job.environment_id)
 
 
 class Attempt(Base):

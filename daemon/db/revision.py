@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect
 from daemon.db.connection import Database
 from daemon.errors import OperatorError
 
-REVISION = "0006"
+REVISION = "0007"
 VERSION_TABLE = "alembic_version"
 
 

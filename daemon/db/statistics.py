@@ -28,6 +28,7 @@ class GroupBy(StrEnum):
     KERNEL_TYPE = "kernel_type"
     DAY = "day"
     SUBMITTER = "submitter"
+    DEVICE = "device"
 
 
 _KEYS: dict[GroupBy, SQLColumnExpression[Any]] = {
@@ -37,6 +38,7 @@ _KEYS: dict[GroupBy, SQLColumnExpression[Any]] = {
     GroupBy.KERNEL_TYPE: Job.kernel_type,
     GroupBy.DAY: utc_day(Job.finished_at),
     GroupBy.SUBMITTER: Job.submitter_uid,
+    GroupBy.DEVICE: select(Environment.device_name).where(Environment.id == Job.environment_id).scalar_subquery(),
 }
 
 

@@ -211,6 +211,15 @@ class TestStats:
         assert [row.key for row in rows] == keys
         assert sum(row.count for row in rows) == 3
 
+    def test_devices_are_grouped_by_their_names_whatever_else_of_the_environment_differs(
+        self, repository: Repository, history: History
+    ) -> None:
+        h200 = ENVIRONMENT.model_copy(update={"device_name": "H200", "driver": "1"})
+        for environment in (h200, h200.model_copy(update={"driver": "2"}), ENVIRONMENT):
+            judged(repository, passed(environment=environment), "a", "p")
+        judged(repository, passed(environment=h200), "a", "p")
+        assert [(row.key, row.count) for row in history.stats(by="device")] == [("H200", 3), (None, 1)]
+
     def test_since_counts_from_the_end_of_a_job(
         self, repository: Repository, history: History, database: Database
     ) -> None:

@@ -93,6 +93,12 @@ def test_a_leaderboard_looks_at_the_passed_jobs_of_its_problem_only(ask: Ask) ->
     assert "ix_job_stats_problem (problem=? AND verdict=?" in plan
 
 
+@pytest.mark.parametrize("by", GroupBy)
+def test_figures_come_from_an_index_and_never_from_the_table(ask: Ask, by: GroupBy) -> None:
+    plan = ask(lambda history: history.stats(by=by))
+    assert "job USING COVERING INDEX ix_job_stats_" in plan
+
+
 def test_forgetting_a_few_deferrals_touches_a_few_rows(ask: Ask) -> None:
     def forget(history: History) -> None:
         repository = Repository(history._database)
