@@ -69,8 +69,9 @@ def command(
     BEST and MEDIAN are runtimes of passed jobs, whatever they ran on, SPEEDUP is their best one, JUDGED IN the mean
     of what judging took, QUEUED the median of the waits before it.
 
-    With --problem, COMPARED says whether a kernel's speedup over its reference can be told from noise. Kernels whose
-    answers were compared with nothing come last.
+    With --problem, COMPARED says whether a kernel's speedup over its reference can be told from noise. Of a bundle that
+    was judged more than once the run in the middle counts; RUNS says of how many. Kernels whose answers were compared
+    with nothing come last.
     """
     from daemon.cli import store
 
@@ -237,6 +238,7 @@ def _leaderboard(standings: tuple[Standing, ...], limit: int) -> None:
 def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
     """Of one device, which stands above: others' times mean nothing beside its own. Fits 80 places."""
     drawn = screen.on_terminal()
+    with_runs = any(one.runs > 1 for one in standings)
     columns = (
         Column("", right=True),
         Column("NAME", shortened=True),
@@ -245,6 +247,7 @@ def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
         *((Column("", drawn=True),) if drawn else ()),
         Column("SPEEDUP", right=True),
         Column("COMPARED"),
+        *((Column("RUNS", right=True),) if with_runs else ()),
         Column("JOB"),
         Column("ENDED"),
     )
@@ -260,6 +263,7 @@ def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
                 *((figures.bar(one.runtime_ms / slowest, _BAR),) if drawn else ()),
                 figures.ratio(one.speedup),
                 (one.comparison or "-").replace("_", " "),
+                *((str(one.runs),) if with_runs else ()),
                 figures.short(one.job_id),
                 figures.ago(one.finished_at),
             )

@@ -23,6 +23,7 @@ Asked
     pages                            lists of them, filtered, a page at a time
     piles, activity                  what waits for which device; what a service did lately
     statistics, label_statistics     figures over many jobs, by what contracts say and by labels
+    ranking                          which run of a bundle counts
     record_rows                      rows to records
 
 What crosses the border

@@ -246,9 +246,10 @@ class History:
             return activity(connection, window)
 
     def leaderboard(self, problem: str, *, device_name: str | None = None, limit: int = 50) -> tuple[Standing, ...]:
-        """The fastest passed job of each name of each submitter in `problem`, up to `limit` for each device or for the
-        one given. Device by device, the fastest first: times of different devices are not compared, and nobody takes
-        the place of a kernel by dropping one of its name. Kernels that were compared with nothing come last."""
+        """The fastest bundle of each name of each submitter in `problem`, up to `limit` for each device or for the one
+        given; of a bundle that has passed more than once, the run in the middle. Device by device, the fastest first:
+        times of different devices are not compared, and nobody takes the place of a kernel by dropping one of its name.
+        Kernels that were compared with nothing come last."""
         with self._database.read() as connection:
             return leaderboard(connection, storable(problem), device_name, limit)
 

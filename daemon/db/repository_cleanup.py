@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Select, delete, func, literal, select
 
+from daemon.db import ranking
 from daemon.db.connection import Database
 from daemon.db.models import Bundle, Environment, Evaluation, Event, Job, had_no_reference
 from daemon.db.records import CleanupReport
@@ -74,14 +75,18 @@ def _is_old(cutoff: datetime) -> ColumnElement[bool]:
 def _best(keep_best: int) -> Select[str]:
     """The fastest `keep_best` passed jobs of each problem, or of each name where no problem is given, on each device
     (times of different devices are not compared) and of each submitter: what somebody drops costs nobody else a job.
+    Of a bundle that has passed more than once the run in the middle, as in a leaderboard; its other runs after that.
     """
     group = func.coalesce(literal("problem ") + Job.problem, literal("name ") + Job.name)
-    of_one = (group, Environment.device_name, Job.submitter_uid)
+    is_other = (~ranking.is_in_the_middle(within=(group,))).label("is_other")
+    passed = select(Job.id, group.label("group"), Environment.device_name, Job.submitter_uid, is_other)
+    passed = passed.add_columns(had_no_reference().label("is_behind"), Job.runtime_ms, Job.finished_at)
+    passed = passed.join(Bundle, Bundle.id == Job.id).outerjoin(Environment, Environment.id == Job.environment_id)
+    run = passed.where(Job.verdict == Verdict.PASSED).subquery().c
     # NULLs sort first on SQLite and last on Postgres, so say it.
-    order = (Job.runtime_ms.is_(None), had_no_reference(), Job.runtime_ms, Job.finished_at, Job.id)
-    place = func.row_number().over(partition_by=of_one, order_by=order).label("place")
-    passed = select(Job.id, place).outerjoin(Environment, Environment.id == Job.environment_id)
-    ranked = passed.where(Job.verdict == Verdict.PASSED).subquery()
+    order = (run.runtime_ms.is_(None), run.is_other, run.is_behind, run.runtime_ms, run.finished_at, run.id)
+    of_one = (run.group, run.device_name, run.submitter_uid)
+    ranked = select(run.id, func.row_number().over(partition_by=of_one, order_by=order).label("place")).subquery()
     return select(ranked.c.id).where(ranked.c.place <= keep_best)
 
 

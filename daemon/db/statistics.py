@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Label, Row, SQLColumnExpression, case, desc, func, literal_column, or_, select
 
+from daemon.db import ranking
 from daemon.db.models import IS_FINISHED, Bundle, Environment, Job, had_no_reference
 from daemon.db.record_rows import what_all_cases_say
 from daemon.db.sqlfunctions import quantiles, utc_day
@@ -114,9 +115,6 @@ def _row(row: Row[*tuple[Any, ...]]) -> StatsRow:
 
 def leaderboard(connection: Connection, problem: str, device_name: str | None, limit: int) -> tuple[Standing, ...]:
     """See `History.leaderboard`."""
-    by_time = (had_no_reference(), Job.runtime_ms, Job.finished_at, Job.id)
-    of_one = (Environment.device_name, Job.name, Job.submitter_uid)
-    place = func.row_number().over(partition_by=of_one, order_by=by_time)
     is_ranked = (IS_FINISHED, Job.problem == problem, Job.verdict == Verdict.PASSED, Job.runtime_ms.is_not(None))
     passed = select(
         Job.id.label("job_id"),
@@ -129,16 +127,21 @@ def leaderboard(connection: Connection, problem: str, device_name: str | None, l
         Bundle.source_sha256,
         Job.finished_at,
         had_no_reference().label("is_behind"),
-        place.label("place"),
+        ranking.runs().label("runs"),
+        ranking.is_in_the_middle().label("is_in_the_middle"),
     )
     passed = passed.join(Bundle, Bundle.id == Job.id).outerjoin(Environment, Environment.id == Job.environment_id)
     passed = passed.where(*is_ranked)
     if device_name is not None:
         passed = passed.where(Environment.device_name == device_name)
-    best = passed.subquery()
+    run = passed.subquery()
+    order = (run.c.is_behind, run.c.runtime_ms, run.c.finished_at, run.c.job_id)
+    of_one = (run.c.device_name, run.c.name, run.c.submitter_uid)
+    place = func.row_number().over(partition_by=of_one, order_by=order).label("place")
+    best = select(run, place).where(run.c.is_in_the_middle).subquery()
     order = (best.c.is_behind, best.c.runtime_ms, best.c.finished_at, best.c.job_id)
     rank = func.row_number().over(partition_by=best.c.device_name, order_by=order).label("rank")
-    columns = [column for column in best.columns if column.key not in ("place", "is_behind")]
+    columns = [column for column in best.columns if column.key not in ("place", "is_behind", "is_in_the_middle")]
     ranked = select(rank, *columns).where(best.c.place == 1).subquery()
     in_order = (ranked.c.device_name.is_(None), ranked.c.device_name, ranked.c.rank)
     statement = select(ranked, what_all_cases_say(ranked.c.job_id)).where(ranked.c.rank <= limit).order_by(*in_order)

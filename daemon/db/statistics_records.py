@@ -61,8 +61,8 @@ class Activity:
 
 @dataclass(frozen=True)
 class Standing:
-    """The best passed job of one name of one submitter in a problem on one device, of which rank 1 is the fastest
-    there."""
+    """The fastest bundle of one name of one submitter in a problem on one device, of which rank 1 is the fastest there.
+    `runs`: how often that very bundle has passed; the one in the middle is what stands here."""
 
     rank: int
     job_id: str
@@ -74,4 +74,5 @@ class Standing:
     device_name: str | None
     source_sha256: str | None
     finished_at: datetime
+    runs: int
     comparison: Comparison | None

@@ -177,13 +177,15 @@ class PastHome:
         days_ago: float = 0,
         problem: str | None = None,
         uid: int = 1000,
+        contract_sha256: str | None = None,
     ) -> str:
         """A job that ended, with result files and its bundle in the archive."""
         lease = self.repository.lease(self.queued(name, uid), "host-boot-1", 600)
         assert lease is not None
         paths, job_id = self.settings.paths, lease.job_id
         labels = {"author": "anna"}
-        self.repository.describe(job_id, Description("compare", "torch", "torch", problem=problem, labels=labels))
+        said = Description("compare", "torch", "torch", problem=problem, labels=labels, contract_sha256=contract_sha256)
+        self.repository.describe(job_id, said)
         moment = datetime.now(UTC) - timedelta(days=days_ago)
         document = result_document.compose(result_document.Subject(job_id, name, problem, labels), evaluation, moment)
         staged = results.stage(paths, document, evaluation, lease.fence)

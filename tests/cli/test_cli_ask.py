@@ -260,6 +260,17 @@ def test_the_leaderboard_ranks_the_fastest_of_each_name(evald: Evald, past: Past
     assert "did you mean sums? evald stats --by problem" in evald("stats", "--problem", "sum").err
 
 
+def test_a_leaderboard_says_how_often_a_bundle_was_judged(evald: Evald, past: PastHome) -> None:
+    past.ended("once", passed(1.5), problem="sums", contract_sha256="b" * 64)
+    assert "RUNS" not in evald("stats", "--problem", "sums").out
+    for mean_ms in (0.1, 2.0, 3.0):
+        past.ended("again", passed(mean_ms), problem="sums", contract_sha256="a" * 64)
+    _, header, first, second = evald("stats", "--problem", "sums").out.splitlines()
+    end = header.index("RUNS") + len("RUNS")
+    assert (first.split()[1], first[:end].split()[-1]) == ("once", "1")
+    assert (second.split()[1:4], second[:end].split()[-1]) == (["again", "2.00", "ms"], "3")
+
+
 def test_a_leaderboard_of_several_submitters_says_whose_each_kernel_is(evald: Evald, past: PastHome) -> None:
     past.ended("fast", passed(2.0), problem="sums", uid=1000)
     assert "SUBMITTER" not in evald("stats", "--problem", "sums").out

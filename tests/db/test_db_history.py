@@ -30,11 +30,13 @@ def judged(
     problem: str | None = None,
     uid: int = 1000,
     kind: str = "compare",
+    contract_sha256: str | None = None,
 ) -> str:
-    """A job with this result (None: waiting); its id."""
+    """A job with this result (None: waiting); its id. With `contract_sha256`: of that very bundle."""
     job = new_job(name, submitter_uid=uid)
     repository.register(job)
-    repository.describe(job.job_id, Description(kind=kind, kernel_type="triton", problem=problem, labels={"run": name}))
+    said = Description(kind, "triton", problem=problem, labels={"run": name}, contract_sha256=contract_sha256)
+    repository.describe(job.job_id, said)
     if told is not None:
         lease = repository.lease(job.job_id, "me", 60)
         assert lease is not None
@@ -288,6 +290,20 @@ class TestStats:
             (3, "nothing", 0.1),
         ]
 
+    @pytest.mark.parametrize(("times_ms", "middle"), [([1.0], 0), ([2.0, 1.0], 1), ([0.1, 2.0, 1.0], 2)])
+    def test_of_a_bundle_that_is_judged_again_the_run_in_the_middle_counts(
+        self, repository: Repository, history: History, times_ms: list[float], middle: int
+    ) -> None:
+        again = [judged(repository, passed(mean_ms=ms), "again", "p", contract_sha256="a" * 64) for ms in times_ms]
+        once = judged(repository, passed(mean_ms=1.5), "once", "p", contract_sha256="b" * 64)
+        board = history.leaderboard("p")
+        assert [(one.job_id, one.runs) for one in board] == [(again[middle], len(again)), (once, 1)]
+
+    def test_of_several_bundles_of_one_name_the_fastest_counts(self, repository: Repository, history: History) -> None:
+        for number, mean_ms in enumerate((3.0, 1.0, 2.0)):
+            judged(repository, passed(mean_ms=mean_ms), "a", "p", contract_sha256=f"{number}" * 64)
+        assert [(one.runtime_ms, one.runs) for one in history.leaderboard("p")] == [(1.0, 1)]
+
     def test_times_of_different_devices_are_ranked_apart(self, repository: Repository, history: History) -> None:
         for device, name, mean_ms in (
             ("A", "x", 1.0),
@@ -346,6 +362,16 @@ class TestCleanup:
             }
             gone.append(ids[max(times_ms)])
         assert set(repository.cleanup(timedelta(0), 1).job_ids) == set(gone)
+
+    def test_what_a_leaderboard_shows_stays_and_not_the_luckiest_run(
+        self, repository: Repository, history: History
+    ) -> None:
+        for mean_ms in (0.1, 2.0, 1.0):
+            judged(repository, passed(mean_ms=mean_ms), "a", "p", contract_sha256="a" * 64)
+        judged(repository, passed(mean_ms=1.5), "b", "p", contract_sha256="b" * 64)
+        before = history.leaderboard("p")
+        repository.cleanup(timedelta(0), 2)
+        assert [one.job_id for one in history.leaderboard("p")] == [one.job_id for one in before]
 
     def test_nobody_pushes_out_the_best_of_another(self, repository: Repository, history: History) -> None:
         mine = judged(repository, passed(mean_ms=2.0), "honest", "p", uid=1000)

@@ -1,0 +1,39 @@
+"""Which run of a bundle counts where kernels are ranked by time.
+
+Every run scatters. Whoever has the very same bundle judged a hundred times would be ranked by the luckiest of them, and
+so it is the one in the middle that counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, SQLColumnExpression, func
+
+from daemon.db.models import Bundle, Environment, Job, had_no_reference
+
+# The order of kernels: those that were compared with nothing last, then by time.
+BY_TIME = (had_no_reference(), Job.runtime_ms.is_(None), Job.runtime_ms, Job.finished_at, Job.id)
+
+# Over rows of jobs with their bundle and environment. Equal bytes are the same bundle; where nobody has read a
+# contract, each run stands for itself.
+_SAME_BUNDLE = (
+    Environment.device_name,
+    Job.name,
+    Job.submitter_uid,
+    had_no_reference(),
+    Bundle.source_sha256,
+    func.coalesce(Bundle.contract_sha256, Job.id),
+)
+
+
+def runs(within: Sequence[SQLColumnExpression[Any]] = ()) -> ColumnElement[int]:
+    """How many runs there are of a row's bundle. `within`: what else must be equal."""
+    return func.count().over(partition_by=(*_SAME_BUNDLE, *within))
+
+
+def is_in_the_middle(within: Sequence[SQLColumnExpression[Any]] = ()) -> ColumnElement[bool]:
+    """Whether a row is the run in the middle of its bundle, of two the faster one. `within` as for `runs`."""
+    place = func.row_number().over(partition_by=(*_SAME_BUNDLE, *within), order_by=BY_TIME)
+    return place == (runs(within) + 1) // 2
