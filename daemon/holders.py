@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from daemon.db.daemon_records import DaemonState
 from daemon.db.history import History
-from daemon.db.records import DaemonState, JobRecord
+from daemon.db.records import JobRecord
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed
 from daemon.lifecycle import JobState

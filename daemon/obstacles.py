@@ -16,7 +16,7 @@ from daemon.intake.owner import Owner
 from daemon.paths import Paths
 
 if TYPE_CHECKING:
-    from daemon.db.records import DaemonRecord
+    from daemon.db.daemon_records import DaemonRecord
 
 _LATE_S = 120.0  # a few tries: one follows upon the other after `reconcile_s`
 

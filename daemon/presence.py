@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from daemon import log
+from daemon.db.daemon_records import DaemonNote, DaemonRecord
 from daemon.db.history import History
-from daemon.db.records import DaemonNote, DaemonRecord
 from daemon.db.repository import Repository
 from daemon.engine import DeviceState
 from daemon.errors import HarnessError

@@ -24,8 +24,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from daemon import fsio, mounts, onemount, results
+from daemon.db.daemon_records import DaemonState
 from daemon.db.history import History
-from daemon.db.records import DaemonState
 from daemon.db.repository import Repository
 from daemon.intake import names, shelves
 from daemon.lifecycle import JobState

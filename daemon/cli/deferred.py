@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def of_job(history: History, job: JobRecord) -> tuple[DeferralRecord, ...]:
     """Who cannot serve a job that waits in the queue; for one that went back to the inbox, who could not."""
-    from daemon.db.records import AttemptOutcome, DeferralRecord, host_of
+    from daemon.db.daemon_records import host_of
+    from daemon.db.records import AttemptOutcome, DeferralRecord
 
     if job.state is JobState.QUEUED:
         return history.deferrals_of([job.job_id])

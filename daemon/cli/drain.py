@@ -75,7 +75,7 @@ def _require_known(history: History, host: str) -> None:
 
 def _judged_lately(history: History) -> set[str]:
     """Hosts that judged the latest jobs: one that only sweeps has no daemon that stays known."""
-    from daemon.db.records import host_of
+    from daemon.db.daemon_records import host_of
 
     jobs = history.jobs(limit=_JOBS_READ).jobs
     return {host_of(attempt.owner) for job in jobs for attempt in history.attempts(job.job_id)}

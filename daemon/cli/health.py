@@ -14,7 +14,7 @@ from daemon.cli.options import json_option, settings_options
 
 if TYPE_CHECKING:
     from daemon.config import Settings
-    from daemon.db.records import DaemonRecord
+    from daemon.db.daemon_records import DaemonRecord
     from daemon.layers import LoadedSettings
 
 _UNWELL = 1

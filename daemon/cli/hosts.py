@@ -9,7 +9,8 @@ from daemon.cli.records import as_document
 from daemon.cli.screen import Column, Styled
 
 if TYPE_CHECKING:
-    from daemon.db.records import DaemonRecord, JobRecord
+    from daemon.db.daemon_records import DaemonRecord
+    from daemon.db.records import JobRecord
     from daemon.engine import DeviceState
 
 

@@ -13,8 +13,9 @@ from daemon.lifecycle import JobState
 
 if TYPE_CHECKING:
     from daemon.config import Settings
+    from daemon.db.daemon_records import DaemonRecord
     from daemon.db.history import History
-    from daemon.db.records import DaemonRecord, DeferralRecord, JobRecord
+    from daemon.db.records import DeferralRecord, JobRecord
     from daemon.intake.waiting import Inbox
     from daemon.paths import Paths
 

@@ -27,7 +27,8 @@ Asked
     record_rows                      rows to records
 
 What crosses the border
-    records, statistics_records      of one job; of many
+    records, daemon_records          of one job; of daemons
+    statistics_records               of many jobs
     samples                          raw samples in few bytes
     errors                           what is raised in place of SQLAlchemy's
 """

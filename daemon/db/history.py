@@ -12,6 +12,7 @@ from daemon.db import piles
 from daemon.db.activity import activity
 from daemon.db.columns import storable
 from daemon.db.connection import Database
+from daemon.db.daemon_records import DaemonRecord, host_of
 from daemon.db.models import (
     IS_QUEUED,
     Attempt,
@@ -36,7 +37,6 @@ from daemon.db.record_rows import (
 )
 from daemon.db.records import (
     AttemptRecord,
-    DaemonRecord,
     DeferralRecord,
     EvaluationRecord,
     EventRecord,
@@ -44,7 +44,6 @@ from daemon.db.records import (
     JobPage,
     JobRecord,
     Whereabouts,
-    host_of,
 )
 from daemon.db.sqlfunctions import now
 from daemon.db.statistics import GroupBy, leaderboard, stats

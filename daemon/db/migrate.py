@@ -17,10 +17,10 @@ from sqlalchemy import inspect, select
 
 from daemon.db import revision
 from daemon.db.connection import Database
+from daemon.db.daemon_records import DaemonState
 from daemon.db.errors import StorageRefused
 from daemon.db.models import Daemon
 from daemon.db.record_rows import is_silent
-from daemon.db.records import DaemonState
 from daemon.db.sqlfunctions import now
 from daemon.errors import OperatorError
 

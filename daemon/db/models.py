@@ -25,7 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column
 
 from daemon.db.columns import RowId, SafeJson, SafeText, UtcDateTime, choice
-from daemon.db.records import AttemptOutcome, DaemonState
+from daemon.db.daemon_records import DaemonState
+from daemon.db.records import AttemptOutcome
 from daemon.lifecycle import JobState
 from daemon.verdict import Comparison, Phase, Side, Verdict
 

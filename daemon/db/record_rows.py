@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Label, Row, Select, SQLColumnExpression, and_, case, func, select
 
 from daemon.db import samples
+from daemon.db.daemon_records import DaemonRecord, DaemonState
 from daemon.db.models import Bundle, Evaluation, Job
-from daemon.db.records import DaemonRecord, DaemonState, EvaluationRecord, JobRecord, Metric, SampleRecord
+from daemon.db.records import EvaluationRecord, JobRecord, Metric, SampleRecord
 from daemon.db.sqlfunctions import now
 from daemon.engine import DeviceState
 

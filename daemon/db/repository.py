@@ -35,17 +35,9 @@ from daemon.db import repository_publication as publication
 from daemon.db import repository_registration as registration
 from daemon.db import repository_rows as rows
 from daemon.db.connection import Database
+from daemon.db.daemon_records import DaemonNote
 from daemon.db.models import Bundle, Job
-from daemon.db.records import (
-    CleanupReport,
-    ContractFacts,
-    DaemonNote,
-    Description,
-    Expired,
-    Lease,
-    NewJob,
-    Published,
-)
+from daemon.db.records import CleanupReport, ContractFacts, Description, Expired, Lease, NewJob, Published
 from daemon.db.repository_cleanup import cleanup, forget_withdrawn
 from daemon.db.sqlfunctions import now
 from daemon.errors import LostClaim

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from sqlalchemy import Connection, delete, exists, select, update
 
 from daemon.db import repository_rows as rows
+from daemon.db.daemon_records import DaemonNote, DaemonState
 from daemon.db.models import Daemon, Drain
-from daemon.db.records import DaemonNote, DaemonState
 from daemon.db.sqlfunctions import now
 
 

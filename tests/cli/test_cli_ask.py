@@ -16,8 +16,8 @@ from conftest import Evald
 from daemon.cli import screen
 from daemon.cli.overview import _ended_last
 from daemon.config import Settings
+from daemon.db.daemon_records import DaemonNote
 from daemon.db.history import History
-from daemon.db.records import DaemonNote
 from daemon.engine import DeviceState
 
 

@@ -17,7 +17,8 @@ from daemon.cli.check import Check, Status
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
-from daemon.db.records import DaemonNote, NewJob
+from daemon.db.daemon_records import DaemonNote
+from daemon.db.records import NewJob
 from daemon.db.repository import Repository
 from daemon.engine import DeviceState
 from daemon.executor import baseline

@@ -14,9 +14,9 @@ from sqlalchemy import update
 
 from daemon import mounts
 from daemon.cli.health import troubles
+from daemon.db.daemon_records import DaemonNote
 from daemon.db.history import History
 from daemon.db.models import Daemon
-from daemon.db.records import DaemonNote
 from daemon.engine import DeviceState
 from daemon.intake.owner import Owner
 from daemon.mounts import Mount

@@ -22,7 +22,7 @@ from conftest import Evald, Start
 
 import daemon.cli.eval as eval_command
 from daemon.cli import coming
-from daemon.db.records import DaemonNote
+from daemon.db.daemon_records import DaemonNote
 from daemon.engine import DeviceState
 from daemon.executor import local
 from daemon.executor.local import LocalEngine

@@ -25,7 +25,7 @@ from daemon.cli.eval import _settings_for
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
-from daemon.db.records import DaemonNote
+from daemon.db.daemon_records import DaemonNote
 from daemon.db.repository import Repository
 from daemon.intake.owner import Owner
 

@@ -19,7 +19,8 @@ from db_examples import new_job, passed, wrong
 
 from daemon.db import migrate, repository_rows, revision
 from daemon.db.connection import Database
-from daemon.db.records import DaemonNote, Description, Lease, NewJob, Published
+from daemon.db.daemon_records import DaemonNote
+from daemon.db.records import Description, Lease, NewJob, Published
 from daemon.db.repository import Repository
 from daemon.evaluation import Evaluation
 from daemon.verdict import Phase, Verdict

@@ -7,9 +7,9 @@ import dataclasses
 from sqlalchemy import text, update
 
 from daemon.db.connection import Database
+from daemon.db.daemon_records import DaemonNote, DaemonState
 from daemon.db.history import History
 from daemon.db.models import Daemon
-from daemon.db.records import DaemonNote, DaemonState
 from daemon.db.repository import Repository
 from daemon.engine import DeviceState
 

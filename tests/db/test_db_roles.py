@@ -14,10 +14,10 @@ from postgres_server import PostgresServer
 
 from daemon.db import migrate
 from daemon.db.connection import Database
+from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageRefused
 from daemon.db.history import History
 from daemon.db.models import Base
-from daemon.db.records import DaemonNote
 from daemon.db.repository import Repository
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "use-postgres.md"

@@ -22,8 +22,9 @@ from daemon.client import Client, ClientError
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
+from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageUnavailable
-from daemon.db.records import DaemonNote, Lease, NewJob
+from daemon.db.records import Lease, NewJob
 from daemon.db.repository import Repository
 from daemon.errors import OperatorError
 from daemon.http.submission import Keys

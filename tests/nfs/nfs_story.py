@@ -18,8 +18,9 @@ from nfs_lab import DATABASE_PORT, GATEWAY, Lab
 from uml_guest import Guest, wait_for
 
 from daemon.db.connection import Database
+from daemon.db.daemon_records import host_of
 from daemon.db.history import History
-from daemon.db.records import AttemptOutcome, JobRecord, host_of
+from daemon.db.records import AttemptOutcome, JobRecord
 from daemon.lifecycle import JobState
 
 REPOSITORY = Path(__file__).parents[2]

@@ -15,8 +15,9 @@ from service_home import DEAD, ELSEWHERE, PASSED, Home, home_in
 
 from daemon import disks, fsio, holders, result_document, results
 from daemon.db.connection import Database
+from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageUnavailable
-from daemon.db.records import DaemonNote, Description, Published
+from daemon.db.records import Description, Published
 from daemon.errors import HarnessError, LostClaim, NotKept
 from daemon.evaluation import Evaluation
 from daemon.intake.owner import Owner
