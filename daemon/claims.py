@@ -52,11 +52,10 @@ class Claims:
         known = self._repository.bundle_of(job_id)
         if known is None:
             return came_later or self.has_result(job_id)
-        state, uid, _ = known
-        is_anothers = uid not in (None, self._spool.submitter_of(name))
-        if is_anothers and not state.final:
+        is_anothers = known.submitter_uid not in (None, self._spool.submitter_of(name))
+        if is_anothers and not known.state.final:
             log.story("its id is another submitter's", name=name, id=job_id)
-        return state.final or is_anothers
+        return known.state.final or is_anothers
 
     def claimed_together(self, entries: Iterable[str]) -> list[Claimed]:
         """Those of the inbox that nobody else was quicker to claim. Raises `HarnessError` as for one, with none
@@ -87,14 +86,14 @@ class Claims:
         Raises `LostClaim` when it is gone.
         """
         known = self._repository.bundle_of(claimed.job_id) if claimed.own_id else None
-        state, _, work_name = known or (None, None, None)
-        if state is None or work_name is None:
+        if known is None or known.work_name is None:
             return claimed
-        if work_name == storable(claimed.path.name) and not (just_now and state.final):
+        if known.work_name == storable(claimed.path.name) and not (just_now and known.state.final):
             return claimed
         others = {storable(other.path.name) for other in self._spool.held_for(claimed.job_id)}
-        if not state.final and work_name not in others:  # the same bundle, taken out of work/ by hand and dropped again
-            self._repository.moved(claimed.job_id, work_name, claimed.path.name)
+        if not known.state.final and known.work_name not in others:
+            # The same bundle, taken out of work/ by hand and dropped again.
+            self._repository.moved(claimed.job_id, known.work_name, claimed.path.name)
             return claimed
         another = self._spool.as_another(claimed)
         self._repository.register(new_job(another))
@@ -143,9 +142,10 @@ class Claims:
     def _claimed_for(self, job_id: str, name: str) -> Lease | None:
         """Claim `inbox/NAME`, whose name has that id, with its lease; where that job has ended, as another one. None
         for another submitter's. When the database cannot be told, the bundle goes back."""
-        state, uid, _ = self._repository.bundle_of(job_id) or (None, None, None)
-        has_ended = self.has_result(job_id) if state is None else state.final
-        if not has_ended and uid not in (None, self._spool.submitter_of(name)):
+        known = self._repository.bundle_of(job_id)
+        has_ended = self.has_result(job_id) if known is None else known.state.final
+        submitter_uid = None if known is None else known.submitter_uid
+        if not has_ended and submitter_uid not in (None, self._spool.submitter_of(name)):
             return None
         claimed = self._spool.claim(name, anew=has_ended)
         try:

@@ -30,6 +30,7 @@ from daemon.db.models import Metric as MetricRow
 from daemon.db.pages import HEX, NEWEST_FIRST, Wanted, page
 from daemon.db.record_rows import (
     EVALUATION_FIELDS,
+    WHEREABOUTS,
     daemon_record,
     evaluation_record,
     job_with_document,
@@ -122,8 +123,7 @@ class History:
 
     def whereabouts(self, job_ids: Collection[str]) -> dict[str, Whereabouts]:
         """Where these jobs are, by their whole ids; unknown ones are left out."""
-        whereabouts = select(Job.id, Job.state, Job.lease_owner, Job.work_name)
-        return {row[0]: Whereabouts(*row) for row in self._of_jobs(whereabouts, job_ids)}
+        return {row[0]: Whereabouts(*row) for row in self._of_jobs(WHEREABOUTS, job_ids)}
 
     def _of_jobs(self, statement: Select[*tuple[Any, ...]], job_ids: Collection[str]) -> Iterator[Any]:
         """Its rows of these jobs, in short transactions, however many there are."""

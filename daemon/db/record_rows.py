@@ -20,6 +20,9 @@ EVALUATION_FIELDS = set(EvaluationRecord.__dataclass_fields__) - {"samples", "me
 _DEVICE_KEYS = {"slot", "kind", "name", "uuid"}
 
 
+WHEREABOUTS = select(Job.id, Job.state, Job.lease_owner, Job.submitter_uid, Job.work_name)
+
+
 def what_all_cases_say(job_id: SQLColumnExpression[str]) -> Label[Any]:
     """`comparison` of a judged job: null where its cases do not agree, or one was not compared."""
     said = Evaluation.comparison

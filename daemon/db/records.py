@@ -215,11 +215,13 @@ class Glance:
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """What the database says of a claimed bundle: how far its job is, who leases it, its name in `work/`."""
+    """What the database says of a claimed bundle: how far its job is, who leases it, whose it is (a uid), its name in
+    `work/`."""
 
     job_id: str
     state: JobState
     lease_owner: str | None
+    submitter_uid: int | None
     work_name: str | None
 
 

@@ -37,7 +37,8 @@ from daemon.db import repository_rows as rows
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.models import Bundle, Job
-from daemon.db.records import CleanupReport, ContractFacts, Description, Expired, Lease, NewJob, Published
+from daemon.db.record_rows import WHEREABOUTS
+from daemon.db.records import CleanupReport, ContractFacts, Description, Expired, Lease, NewJob, Published, Whereabouts
 from daemon.db.repository_cleanup import cleanup, forget_withdrawn
 from daemon.db.sqlfunctions import now
 from daemon.errors import LostClaim
@@ -63,16 +64,15 @@ class Repository:
         with self._database.write() as connection:
             return registration.register(connection, job)
 
-    def bundle_of(self, job_id: str) -> tuple[JobState, int | None, str | None] | None:
-        """How far a job is, the uid its bundle came from, and the name in `work/` that it was claimed under. None:
-        there is no such job."""
+    def bundle_of(self, job_id: str) -> Whereabouts | None:
+        """What is known of the bundle of a job. None: there is no such job."""
         return self.bundles_of([job_id]).get(job_id)
 
-    def bundles_of(self, job_ids: Collection[str]) -> dict[str, tuple[JobState, int | None, str | None]]:
+    def bundles_of(self, job_ids: Collection[str]) -> dict[str, Whereabouts]:
         """The same of many, by their ids; without those that there are not."""
-        statement = select(Job.id, Job.state, Job.submitter_uid, Job.work_name).where(Job.id.in_(job_ids))
         with self._database.read() as connection:
-            return {row.id: (row.state, row.submitter_uid, row.work_name) for row in connection.execute(statement)}
+            found = connection.execute(WHEREABOUTS.where(Job.id.in_(job_ids))).all()
+        return {row.id: Whereabouts(*row) for row in found}
 
     def contract_of(self, job_id: str) -> ContractFacts:
         """What an attempt has found in the contract of a job, or none has."""

@@ -12,6 +12,7 @@ from service_bundles import write_bundle
 from service_home import DEAD, JOB, PASSED, Home, home_in, needs_root
 
 from daemon.claims import is_its_own, new_job
+from daemon.db.records import Whereabouts
 from daemon.db.repository import Repository
 from daemon.intake.owner import Owner, WorkName
 from daemon.intake.spool import Claimed, Spool
@@ -120,7 +121,7 @@ def test_a_bundle_that_is_claimed_again_in_the_moment_in_which_its_job_ends_is_a
     write_bundle(home.settings.paths.inbox / f"again@{JOB}")
     bundle_of = Repository.bundle_of
 
-    def slowly(repository: Repository, job_id: str) -> tuple[JobState, int | None, str | None] | None:
+    def slowly(repository: Repository, job_id: str) -> Whereabouts | None:
         monkeypatch.setattr(Repository, "bundle_of", bundle_of)
         known = bundle_of(repository, job_id)
         clerk.publisher.publish(lease, PASSED, None)
