@@ -124,24 +124,24 @@ class Service:
     def _main(self, *, until_idle: bool) -> Summary:
         self._until_idle = until_idle
         with self._monitor.watching():
-            summary = self._watch(until_idle=until_idle)
+            summary = self._watch()
         if self._unfit is not None:
             raise self._unfit
         return summary
 
-    def _watch(self, *, until_idle: bool) -> Summary:
+    def _watch(self) -> Summary:
         self._reconcile_at_start()
         with self._watcher:
             log.story("watching", inbox=self._settings.paths.inbox, mode=self._watcher.mode, slots=self._engine.slots)
             self._workers.start()
             self._monitor.ready()
             try:
-                self._loop(until_idle=until_idle)
+                self._loop()
             finally:
                 self._shut_down()
         return self._runner.tally.summary
 
-    def _loop(self, *, until_idle: bool) -> None:
+    def _loop(self) -> None:
         quiet_since_s: float | None = None
         hints = self._watcher.wait(0)
         while not self._stop.is_set():
@@ -154,7 +154,7 @@ class Service:
                 drained=sum(device.reason is not None for device in self._fitness.devices()),
                 trouble=self._outage.reason,
             )
-            if until_idle:
+            if self._until_idle:
                 if self._presence.is_drained and self._workers.busy == 0:
                     return
                 if self._has_work():
