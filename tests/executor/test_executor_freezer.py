@@ -85,6 +85,21 @@ def test_a_group_does_not_stand_while_one_that_was_killed_goes_on(
     assert not bereaved.freeze()
 
 
+def test_a_member_that_cannot_be_looked_at_is_not_taken_for_gone(
+    bereaved: cell_group.V1Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_text = Path.read_text
+
+    def read(path: Path, *how: str) -> str:
+        if path.name == "stat":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read_text(path, *how)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    with pytest.raises(OSError, match="Too many"):
+        bereaved.freeze()
+
+
 def test_processes_that_come_and_go_keep_nobody_from_leaving_a_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

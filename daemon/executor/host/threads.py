@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from daemon.executor.sandbox.owner import GONE
+
 STOPPED_STATES = frozenset("TtZX")
 UNINTERRUPTIBLE = "D"
 _ENDED_STATES = frozenset("ZX")
-_GONE = (FileNotFoundError, ProcessLookupError)
 _SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 _FORKING = {"x86_64": ("56", "58", "435"), "aarch64": ("220", "435")}  # clone, vfork, clone3
 # read, pread64, readv, preadv, preadv2, sendfile, splice, copy_file_range; write, pwrite64, writev, pwritev, pwritev2,
@@ -45,7 +46,7 @@ def threads_of(pid: int) -> list[Thread]:
     is gone. Raises `OSError` where it cannot be seen, for want of descriptors, say: it may run."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
-    except _GONE:
+    except GONE:
         return []
     threads = (_look_at(task) for task in tasks)
     return [
@@ -82,7 +83,7 @@ def _look_at(task: Path) -> Thread:
     """State "X" once it is gone. Raises `OSError`."""
     try:
         lines = (task / "status").read_text("utf-8", errors="replace").splitlines()
-    except _GONE:
+    except GONE:
         return Thread(task.name, "X", "")
     fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     return Thread(task.name, fields["State"][0], " ".join(fields.get(name, "") for name in _SWITCHES))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from daemon.executor.sandbox.owner import GONE
 from daemon.executor.sandbox.policy import CellLimits
 
 ROOT = Path("/sys/fs/cgroup")
@@ -134,10 +135,10 @@ def _number(path: Path) -> int:
 
 def _is_going(thread: str) -> bool:
     """Whether a thread of a group that is said to stand runs, or has been killed and is still giving back what it
-    has."""
+    has. Raises `OSError` where it cannot be seen, for want of descriptors, say: it may be."""
     try:
         state, *rest = Path("/proc", thread, "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-    except OSError:
+    except GONE:
         return False
     return state == "R" or (state not in "ZX" and bool(int(rest[5]) & _EXITING))
 

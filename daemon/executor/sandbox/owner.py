@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+GONE = (FileNotFoundError, ProcessLookupError)  # what /proc says of who is no more; all else: it cannot be seen
 _STARTED = 19  # clock ticks since boot
 
 
@@ -37,7 +38,7 @@ def is_dead(owner: str) -> bool:
         return False
     try:
         fields = _fields(int(pid))
-    except (FileNotFoundError, ProcessLookupError):
+    except GONE:
         return True
     except OSError:
         return False
