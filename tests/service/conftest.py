@@ -12,6 +12,7 @@ import pytest
 sys.path.append(str(Path(__file__).parent.parent))
 
 from evald_processes import Evald
+from service_rehearsal import Place, place
 
 from daemon.paths import Paths
 
@@ -23,6 +24,16 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A home for daemons that rehearse, with its own SQLite file; or on the database that a test is parametrized with
+    (`service_rehearsal.on_both_databases`)."""
+    kind = getattr(request, "param", "sqlite")
+    url = None if kind == "sqlite" else request.getfixturevalue("postgres").create_database()
+    with place(tmp_path / "home", url) as found:
+        yield found
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from service_bundles import result_of, wait_for
 from sqlalchemy import text
 
@@ -42,6 +43,12 @@ FAST = {
     "LEASE_S": "30",
     "MIN_FREE_BYTES": "1",
 }
+
+on_both_databases = pytest.mark.parametrize("here", ["sqlite", "postgres"], indirect=True)
+# Where what differs between databases is tried in tests/db and, of whole daemons, by the tests of outages and by chaos.
+on_both_if_thorough = pytest.mark.parametrize(
+    "here", ["sqlite", pytest.param("postgres", marks=pytest.mark.thorough)], indirect=True
+)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from service_bundles import wait_for
-from service_rehearsal import Place, place
+from service_rehearsal import Place, on_both_databases, place
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -25,13 +25,6 @@ from daemon.intake.owner import Owner
 HOST = Owner(socket.gethostname(), "", 0).host
 OLD = ("old0", "old1", "old2")
 Restore = Callable[[Path], str | None]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    url = None if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()
-    with place(tmp_path / "home", url) as found:
-        yield found
 
 
 @pytest.fixture
@@ -63,6 +56,7 @@ def copied_to(here: Place, request: pytest.FixtureRequest, tmp_path: Path) -> Ca
     return dumped if here.url else sqlite
 
 
+@on_both_databases
 def test_a_drained_backup_restores_everything_and_judges_what_waited_once(
     here: Place, copied_to: Callable[[], Restore], tmp_path: Path
 ) -> None:
@@ -90,6 +84,7 @@ def test_a_drained_backup_restores_everything_and_judges_what_waited_once(
         assert {job.attempts for job in there.jobs().values()} == {1}
 
 
+@on_both_databases
 def test_a_job_that_ended_after_the_copy_ends_as_its_result_says(
     here: Place, copied_to: Callable[[], Restore], tmp_path: Path
 ) -> None:
@@ -154,6 +149,7 @@ def test_a_bundle_that_comes_again_after_its_database_was_lost_is_another_job_be
         assert results == {before, after} and before != after
 
 
+@on_both_databases
 def test_a_copy_of_the_history_made_at_work_restores_and_judges_nothing_twice(
     here: Place, copied_to: Callable[[], Restore], tmp_path: Path
 ) -> None:

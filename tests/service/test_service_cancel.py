@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from service_bundles import result_of, wait_for
-from service_rehearsal import SOURCE, Place, place
+from service_rehearsal import SOURCE, Place
 
 from daemon.claims import new_job
 from daemon.config import Settings
@@ -22,14 +20,6 @@ from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
 from daemon.labelled import Labelled
 from daemon.publishing import Publisher
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    home = tmp_path / "home"
-    home.mkdir()
-    with place(home) as made:
-        yield made
 
 
 def dropped(here: Place, name: str, called: str | None = None, **fields: object) -> str:

@@ -7,25 +7,16 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from service_bundles import wait_for
-from service_rehearsal import Place, place
+from service_rehearsal import Place, on_both_if_thorough
 
 NEEDS_GPU = {"requires": {"gpu": "H200"}}
 NO_GPU = {"DEVICE": "cpu"}
 WHY = "it requires a GPU (H200)"
 
-
-# What differs between databases is tried in tests/db and, of whole daemons, by the tests of outages and by chaos.
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.thorough)])
-def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    url = None if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()
-    with place(tmp_path / "home", url) as found:
-        yield found
+pytestmark = on_both_if_thorough
 
 
 def status(here: Place, *wanted: str) -> dict[str, Any]:

@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from service_bundles import wait_for
-from service_rehearsal import Daemon, Place, place
+from service_rehearsal import Daemon, Place, on_both_if_thorough
 
 from daemon.intake.owner import Owner
 
 HOST = Owner(socket.gethostname(), "", 0).host
 SHORT_LEASE = {"LEASE_S": "1.5"}
 
-
-# What differs between databases is tried in tests/db and, of whole daemons, by the tests of outages and by chaos.
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.thorough)])
-def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    url = None if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()
-    with place(tmp_path / "home", url) as found:
-        yield found
+pytestmark = on_both_if_thorough
 
 
 def status(here: Place) -> dict[str, Any]:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from service_bundles import wait_for
-from service_rehearsal import Place, place
+from service_rehearsal import Place, on_both_databases
 
 SHORT_LEASE = {"LEASE_S": "1.5"}  # for who is frozen: who takes over keeps its job also when it is slow
 
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def here(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    url = None if request.param == "sqlite" else request.getfixturevalue("postgres").create_database()
-    with place(tmp_path / "home", url) as found:
-        yield found
+pytestmark = on_both_databases
 
 
 # Whether the judgement is over at the thaw. One that is not is cancelled by the heartbeat after it; the publication of

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from service_bundles import wait_for
-from service_rehearsal import Place, place
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Place]:
-    with place(tmp_path / "home") as found:
-        yield found
+from service_rehearsal import Place
 
 
 def give(here: Place, uid: int, *names: str) -> None:
