@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -25,9 +26,12 @@ from daemon.errors import BundleError, EvaldError, HarnessError
 
 NOT_PASSED, COULD_NOT, INTERRUPTED, NO_READER = 1, 2, 130, 141
 FAULT = 70  # EX_SOFTWARE
+_PACKAGE = Path(__file__).parents[1]
+_BESIDE_THE_PACKAGE = ("daemon.migrations", "daemon.systemd")  # folders of a checkout that an install maps into it
 _SHOWN = 200
 _LONG_WORD = re.compile(r"\S{500,}")  # longer than nearly every path
 TRY_AGAIN = 75  # EX_TEMPFAIL: a service manager starts us again
+_NO_MEMORY = HarnessError("not enough memory", hint="ulimit -d, ulimit -v and free -m   show what there is")
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -78,8 +82,10 @@ def _invoke(args: list[str], *, as_json: bool) -> int:
 
 
 def _fault(error: Exception, *, as_json: bool) -> int:
-    if isinstance(error, ModuleNotFoundError) and (error.name or "daemon").partition(".")[0] != "daemon":
-        return report(_not_installed(error), as_json=as_json)
+    if isinstance(error, ModuleNotFoundError) and (lacking := _not_installed(error.name or "daemon")) is not None:
+        return report(lacking, as_json=as_json)
+    if isinstance(error, MemoryError):
+        return report_passing(_NO_MEMORY, as_json=as_json)
     with suppress(OSError):
         traceback.print_exception(error)
     text = f"a fault of evald itself: {type(error).__name__}: {error}"
@@ -87,12 +93,18 @@ def _fault(error: Exception, *, as_json: bool) -> int:
     return FAULT
 
 
-def _not_installed(error: ModuleNotFoundError) -> EvaldError:
-    """What an install of the client alone lacks."""
-    from daemon.cli.pip_commands import install_all_of_evald
+def _not_installed(module: str) -> EvaldError | None:
+    """What an install of the client alone lacks, or a checkout that was never installed. None for any other module of
+    ours: that would be a fault."""
+    from daemon.cli.pip_commands import install_all_of_evald, install_the_checkout
 
-    text = f"this command needs {error.name}, a package of Python that is not installed"
-    return EvaldError(text, hint=install_all_of_evald())
+    if module.partition(".")[0] != "daemon":
+        text = f"this command needs {module}, a package of Python that is not installed"
+        return EvaldError(text, hint=install_all_of_evald())
+    if module.startswith(_BESIDE_THE_PACKAGE):
+        text = f"evald is not installed, only found in {_PACKAGE}, and this command needs {module}"
+        return EvaldError(text, hint=f"type: {install_the_checkout(_PACKAGE)}")
+    return None
 
 
 def _call(args: list[str]) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import daemon
 from daemon.cli.check import Check, Status
-from daemon.cli.pip_commands import evald_itself, pip
+from daemon.cli.pip_commands import evald_itself, install_the_checkout, pip
 from daemon.executor.host.compilers import program
 from daemon.versions import evald_version, version_of
 
@@ -59,15 +58,11 @@ def _package_owner() -> Check:
         return Check("package daemon", Status.FAIL, f"{place} is not evald's", hint)
     if version_of("evald") is None:
         message = f"evald is not installed, only found in {place}"
-        return Check("package daemon", Status.WARN, message, _editable(place))
+        return Check("package daemon", Status.WARN, message, install_the_checkout(place))
     if (theirs := _place_for_judges()) is None or theirs.resolve() != place.resolve():
         message = f"this is {place}, but what judges would import {theirs or 'none'}: they ignore PYTHONPATH"
-        return Check("package daemon", Status.FAIL, message, _editable(place))
+        return Check("package daemon", Status.FAIL, message, install_the_checkout(place))
     return Check("package daemon", Status.OK, f"evald's own, {place}")
-
-
-def _editable(place: Path) -> str:
-    return pip(f"install -e {shlex.quote(str(place.parent))}")
 
 
 def _place_for_judges() -> Path | None:

@@ -23,6 +23,11 @@ def install_all_of_evald() -> str:
     return f"type: {pip(f'install {evald_itself()}')}"
 
 
+def install_the_checkout(package: Path) -> str:
+    """What makes an installed evald of the checkout that the folder `package` is found in."""
+    return pip(f"install -e {shlex.quote(str(package.parent))}")
+
+
 def evald_itself() -> str:
     """What to tell pip for this very evald: the folder or file that it was installed from, where that is still there.
     Else its name, which an index has to know."""

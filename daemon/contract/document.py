@@ -29,6 +29,12 @@ _LITERALS: dict[str, JsonValue] = {"true": True, "false": False, "null": None}
 _NON_FINITE = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 _OTHER_LANGUAGES = {"True": "true", "False": "false", "None": "null", "nil": "null", "undefined": "null"}
 _STRING = json.JSONDecoder()
+_ZIP = "a zip archive, not JSON; a bundle that is one is called NAME.zip"
+_PACKED = {
+    b"PK\x03\x04": _ZIP,
+    b"PK\x05\x06": _ZIP,
+    b"\x1f\x8b": "packed with gzip, not JSON; a bundle that is a packed archive is called NAME.tar.gz",
+}
 
 
 def read_document(document: bytes, limit_bytes: int, log: ProblemLog) -> dict[str, JsonValue] | None:
@@ -56,6 +62,10 @@ def read_document(document: bytes, limit_bytes: int, log: ProblemLog) -> dict[st
 def _decoded(document: bytes, log: ProblemLog) -> str | None:
     if document.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         log.add("", "line 1: the contract is UTF-16; save it as UTF-8")
+        return None
+    packed = next((what for beginning, what in _PACKED.items() if document.startswith(beginning)), None)
+    if packed is not None:
+        log.add("", f"line 1: the contract is {packed}")
         return None
     try:
         text = document.decode("utf-8-sig")

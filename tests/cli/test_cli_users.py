@@ -131,9 +131,29 @@ def test_a_fault_of_evald_has_an_exit_code_that_is_no_verdict(
     assert "evald version" in (ran.document()["hint"] if as_json else ran.err)
 
 
-@pytest.mark.parametrize(("absent", "code"), [("sqlalchemy", 2), ("daemon.db.history", 70)])
-def test_an_install_of_the_client_alone_says_how_to_have_the_rest(
-    evald: Evald, monkeypatch: pytest.MonkeyPatch, absent: str, code: int
+def test_without_memory_it_says_where_to_look_and_may_be_tried_again(
+    evald: Evald, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(_args: list[str]) -> object:
+        raise MemoryError
+
+    monkeypatch.setattr(failing, "_call", without)
+    ran = evald("status")
+    assert (ran.code, "Traceback" in ran.err) == (75, False)
+    assert "not enough memory" in ran.err
+    assert "ulimit -d" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("absent", "code", "words"),
+    [
+        ("sqlalchemy", 2, "this command needs sqlalchemy, a package of Python that is not installed"),
+        ("daemon.migrations", 2, "evald is not installed, only found in "),
+        ("daemon.db.history", 70, "a fault of evald itself"),
+    ],
+)
+def test_who_has_not_all_of_evald_is_told_how_to_have_the_rest(
+    evald: Evald, monkeypatch: pytest.MonkeyPatch, absent: str, code: int, words: str
 ) -> None:
     def without(_args: list[str]) -> object:
         raise ModuleNotFoundError(f"No module named '{absent}'", name=absent)
@@ -141,8 +161,8 @@ def test_an_install_of_the_client_alone_says_how_to_have_the_rest(
     monkeypatch.setattr(failing, "_call", without)
     ran = evald("status")
     assert ran.code == code
+    assert words in ran.err
     if code == 2:
-        assert "this command needs sqlalchemy, a package of Python that is not installed" in ran.err
         assert f"{shlex.quote(sys.executable)} -m pip install " in ran.err
         assert "Traceback" not in ran.err
 

@@ -19,6 +19,8 @@ def test_a_byte_order_mark_is_tolerated() -> None:
         (b" \n ", 1, "empty"),
         (b'{\n"a": \xff}', 2, "UTF-8"),
         ('{"a": 1}'.encode("utf-16"), 1, "UTF-16"),
+        (b"PK\x03\x04\x14\xff", 1, "the contract is a zip archive, not JSON; a bundle that is one is called NAME.zip"),
+        (b"\x1f\x8b\x08", 1, "NAME.tar.gz"),
         (b"[]", 1, "JSON object"),
         (b'"text"', 1, "JSON object"),
         (b'{"a": 1,\n}', 1, "comma before '}'"),
