@@ -15,6 +15,7 @@ import daemon
 from daemon import config, result_document
 from daemon.cli import reference
 from daemon.cli.root import SECTIONS, SUMMARIES, evald
+from daemon.executor.tools.roofline import BELOW_FLOOR
 from daemon.result_document import Subject
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
@@ -91,6 +92,17 @@ def keys(value: Any) -> set[str]:
     elif isinstance(value, list):
         found = {key for inner in value for key in keys(inner)}
     return found
+
+
+def test_every_label_has_its_row() -> None:
+    figures = (PACKAGE / "executor" / "timing" / "figures.py").read_text("utf-8")
+    of_timings = figures.partition("def _labels(")[2].partition("return [")[0]
+    of_cases = "".join(path.read_text("utf-8") for path in (PACKAGE / "executor" / "cases").glob("*.py"))
+    known = {BELOW_FLOOR, *re.findall(r'"(\w+)": ', of_timings)}
+    known |= set(re.findall(r'(?:labels|found)\.append\("(\w+)"\)', of_cases))
+    table = (DOCS / "exit-codes-and-results.md").read_text("utf-8").partition("### Labels")[2].partition("###")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == known
 
 
 def test_every_field_of_a_result_is_documented() -> None:
