@@ -44,7 +44,7 @@ class TestUrl:
 
     @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
     def test_sqlite_needs_a_file(self, url: str) -> None:
-        with pytest.raises(OperatorError):
+        with pytest.raises(OperatorError, match="needs a file on disk"):
             Database(url)
 
     def test_a_missing_folder_or_file_is_named(self, tmp_path: Path) -> None:

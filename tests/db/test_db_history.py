@@ -164,7 +164,7 @@ class TestJobs:
 
     def test_a_foreign_cursor_is_refused(self, history: History) -> None:
         for cursor in ("", "yesterday/ab", "2024-01-01T00:00:00/ab", "2024-01-01T00:00:00+00:00/' OR 1"):
-            with pytest.raises(OperatorError):
+            with pytest.raises(OperatorError, match="not a cursor"):
                 history.jobs(cursor=cursor)
 
     def test_counts_name_every_state(self, repository: Repository, history: History) -> None:

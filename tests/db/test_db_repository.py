@@ -351,7 +351,7 @@ class TestPublish:
 
     def test_a_document_with_nan_publishes_nothing(self, repository: Repository, history: History) -> None:
         lease = leased(repository)
-        with pytest.raises(HarnessError):
+        with pytest.raises(HarnessError, match="cannot be written as JSON"):
             repository.publish(lease, replace(passed(), document={"runtime": float("nan")}))
         job = history.job(lease.job_id)
         assert job is not None

@@ -286,7 +286,7 @@ def test_only_a_signal_is_called_one(code: int, how: tuple[int | None, str | Non
     said = f"import os; os._exit({code})" if code >= 0 else f"import os; os.kill(os.getpid(), {-code})"
     program = start_plain([sys.executable, "-c", said], {"PATH": "/bin"}, keep_fds=())
     while (ended := program.poll()) is None:
-        program._process.wait(20)
+        program._process.wait(300)
     program.kill()
     assert (ended.exit_code, ended.signal) == how
 

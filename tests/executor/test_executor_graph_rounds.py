@@ -322,6 +322,7 @@ def test_the_null_works_about_as_long_as_the_kernel(monkeypatch: pytest.MonkeyPa
     world = World(Kernel(2e-5))
     measured(world, monkeypatch)
     last = [(work, calls) for work, calls in world.nulls if work.kind is NullKernel.WORK and calls > 1][-5:]
+    assert len(last) == 5
     for work, calls in last:
         assert World._null_s(work, calls) == pytest.approx(calls * 2e-5, rel=0.35)
         assert World._null_s(work, calls) <= calls * 2e-5 * 1.05

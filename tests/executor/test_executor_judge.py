@@ -259,10 +259,10 @@ def test_a_cell_that_cannot_be_had_beside_the_dead_is_asked_for_again(
     judge: Judge, judged: Callable[[Doc], CaseEvaluation], fate: Fate
 ) -> None:
     fate.ends = HarnessError("no context can be made")
-    with pytest.raises(HarnessError):
+    with pytest.raises(HarnessError, match="no context can be made"):
         judged(RIGHT)
     judge._endings.append(lambda: None)
-    with pytest.raises(HarnessError):
+    with pytest.raises(HarnessError, match="no context can be made"):
         judged(RIGHT)
     assert fate.held == [0, 1, 0]
 

@@ -116,12 +116,12 @@ def test_ncu_is_asked_for_its_metrics_in_a_process_with_a_limit(tmp_path: Path) 
     assert ncu.known(str(program), H200) == {"dram__bytes_op_read", "gpu__time_duration"}
 
 
-@pytest.mark.parametrize("script", ["exit 1", "echo nothing"])
-def test_an_ncu_that_lists_nothing_is_an_error_of_ours(tmp_path: Path, script: str) -> None:
+@pytest.mark.parametrize(("script", "words"), [("exit 1", "exit code 1"), ("echo nothing", "lists no metrics")])
+def test_an_ncu_that_lists_nothing_is_an_error_of_ours(tmp_path: Path, script: str, words: str) -> None:
     program = tmp_path / "ncu"
     program.write_text(f"#!/bin/sh\n{script}\n", "utf-8")
     program.chmod(0o755)
-    with pytest.raises(HarnessError):
+    with pytest.raises(HarnessError, match=words):
         ncu.known(str(program), H200)
     with pytest.raises(Unavailable):
         Toolbox(H200, program).counters(("timing_metrics",))

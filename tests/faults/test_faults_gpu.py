@@ -443,7 +443,7 @@ def test_what_a_job_waited_for_a_device_is_told_apart_from_what_it_took(
 def test_a_gpu_that_reports_an_xid_is_drained_and_takes_no_further_job(sick: LocalEngine, tmp_path: Path) -> None:
     sick.ready()
     assert sick.devices()[0].reason is None
-    with pytest.raises(HarnessError):
+    with pytest.raises(HarnessError, match="Xid 79"):
         sick.evaluate(JobSpec("j", "x", tmp_path), silent)
     assert "Xid 79" in (sick.devices()[0].reason or "")
     with pytest.raises(HarnessError, match="no device is fit to judge"):
@@ -469,7 +469,7 @@ def test_the_job_of_a_sick_gpu_waits_again_without_a_verdict_and_one_attempt_is_
         job = History(database).job(claimed.job_id)
         assert job is not None
         assert (job.state, job.verdict, job.attempts) == (JobState.QUEUED, None, 1)
-        with pytest.raises(HarnessError):
+        with pytest.raises(HarnessError, match="no device is fit to judge"):
             sick.ready()  # asked before every lease: nothing more is burned on this host
     finally:
         database.close()

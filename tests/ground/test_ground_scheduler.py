@@ -282,7 +282,7 @@ def test_who_tells_everybody_learns_that_it_could_not_and_all_are_due_again() ->
     pulse: Pulse[Right] = Pulse(3600.0, extend, lambda _: None)
     for name in ("first", "second", "third"):
         pulse.add(Right(name))
-    with pytest.raises(HarnessError):
+    with pytest.raises(HarnessError, match="the database is away"):
         pulse.beat(everybody=True)
     assert beats == ["first"]
     away[0] = False

@@ -331,7 +331,7 @@ def test_tokens_are_kept_as_hashes_and_read_again_when_they_change(tmp_path: Pat
     assert (found.name, found.role) == ("one", Role.ADMIN)
     assert watching.caller(secret[:-1]) is None
     for name in ("one", "", "a b", "../x"):
-        with pytest.raises(OperatorError):
+        with pytest.raises(OperatorError, match="token"):
             tokens.add(name, Role.SUBMIT)
     tokens.revoke("one")
     with pytest.raises(OperatorError, match="no token one"):

@@ -326,7 +326,7 @@ def test_a_vanished_inbox_is_our_fault_and_nothing_is_forgotten(inbox: Path, loo
     write_bundle(inbox / "b")
     looker.after(0)
     inbox.rename(tmp_path / "elsewhere")
-    with pytest.raises(HarnessError):
+    with pytest.raises(HarnessError, match=r"cannot list .* No such file"):
         looker.after(0.1)
     (tmp_path / "elsewhere").rename(inbox)
     assert looker.state_after(STABLE_S) is EntryState.READY

@@ -55,7 +55,7 @@ def test_a_name_that_is_not_there_is_a_lost_claim(spool: Spool) -> None:
 def test_a_missing_work_folder_is_our_fault_and_leaves_the_bundle_in_the_inbox(spool: Spool, paths: Paths) -> None:
     write_bundle(paths.inbox / "b")
     paths.work.rmdir()
-    with pytest.raises(HarnessError):
+    with pytest.raises(HarnessError, match=r"cannot move .* No such file"):
         spool.claim("b")
     assert (paths.inbox / "b" / "kernel.py").is_file()
 
@@ -209,7 +209,8 @@ def test_folders_for_what_has_ended_are_made_anew_where_somebody_removed_them(sp
     paths.work.rmdir()
     spool.archive(a).unlink()
     paths.archive.rmdir()
-    with pytest.raises(HarnessError):  # where the disk of the spool is gone, nothing is made in its place
+    # Where the disk of the spool is gone, nothing is made in its place.
+    with pytest.raises(HarnessError, match=r"cannot move .* No such file"):
         spool.archive(a)
     assert not paths.archive.exists()
 

@@ -45,7 +45,7 @@ def test_two_hosts_that_share_the_inbox_and_not_the_state_are_told(paths: Paths,
     elsewhere = Paths(tmp_path / "b", paths.inbox, paths.results, tmp_path / "b" / "state")
     belonging.require_own(paths, ONE, "one")
     belonging.require_own(elsewhere, ONE, "the same, on a server")
-    with pytest.raises(OperatorError):
+    with pytest.raises(OperatorError, match="belongs to another database"):
         belonging.require_own(elsewhere, OTHER, "other")
 
 
@@ -66,7 +66,7 @@ def test_of_many_databases_at_once_one_owns_the_inbox(paths: Paths) -> None:
 @pytest.mark.parametrize("torn", ["", "\0" * 32, "not an id"])
 def test_a_file_that_names_no_database_is_no_permission(paths: Paths, torn: str) -> None:
     paths.database_id.write_text(torn)
-    with pytest.raises(OperatorError):
+    with pytest.raises(OperatorError, match="belongs to another database"):
         belonging.require_own(paths, ONE, "one")
 
 
@@ -182,7 +182,7 @@ def test_a_file_of_another_user_is_locked_all_the_same(paths: Paths, monkeypatch
     with (
         belonging.held(paths, ONE, "one"),
         belonging.held(paths, ONE, "one"),
-        pytest.raises(OperatorError),
+        pytest.raises(OperatorError, match="are at work on this inbox"),
         belonging.held(paths, OTHER, "other"),
     ):
         pytest.fail("it was let in")

@@ -192,7 +192,7 @@ def test_a_whole_sweep_is_cancelled_by_its_label_wherever_its_jobs_are(here: Pla
     assert here.evald("cancel", "--label", "sweep=43").returncode == 0
     (here.home / "pause").unlink()
     files = ("running", "claimed.json", "waiting.json", "chosen.json", "other.json")
-    wait_for(lambda: here.faults(*files) == [], "everything put away", 30)
+    wait_for(lambda: here.faults(*files) == [], "everything put away")
     assert daemon.stop() == 0
 
 
@@ -254,7 +254,7 @@ def test_a_kill_while_a_sweep_is_cancelled_loses_none_of_it(here: Place, step: s
     killed = here.evald("cancel", "--label", "sweep=1", TEST_FAILPOINTS=f"{step}=1")
     assert killed.returncode == -9
     daemon = here.start()
-    wait_for(lambda: here.faults(*(f"{name}.json" for name in sweep)) == [], "all to end", 300)
+    wait_for(lambda: here.faults(*(f"{name}.json" for name in sweep)) == [], "all to end")
     assert daemon.stop() == 0
 
 

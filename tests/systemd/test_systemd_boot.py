@@ -213,7 +213,7 @@ def test_bubblewrap_works_inside_the_hardened_unit(machine: Machine, user: str) 
     machine.run("systemctl", "start", "evald", limit_s=120)
     drop(machine, "real")
     machine.run("chown", "-R", f"{user}:", f"{HOME}/inbox/real", check=False)
-    machine.wait_for(lambda: result(machine, "real"), "the result", 90)
+    machine.wait_for(lambda: result(machine, "real"), "the result", 300)
     judged = result(machine, "real")
     assert judged is not None
     assert judged["verdict"] == "passed", judged
