@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from daemon.intake.owner import Owner, WorkName
 from daemon.paths import Paths
 
 REASON_FILE = "reason.txt"
+_GUESSES_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -162,14 +164,16 @@ class Spool:
         """Put the bundle back into the inbox, overwriting nothing, and return its name there.
 
         `NAME` when that is free and the daemon chose the job id; else, and with `keep_id`, `NAME@jobid`, so the next
-        claim revives the job.
+        claim revives the job. Everybody who may drop bundles can have read that name in the inbox, and have put
+        something there that is never taken: then it goes by a name that nobody guesses, with the same id, for which
+        its sender waits.
         """
         says_an_id = keep_id or claimed.own_id or names.split_job_id(claimed.dropped_name)[1] is not None
-        with_id = (claimed.settled_name, names.fit(claimed.dropped_name, f"@{names.make_job_id()}"))
+        with_id = (claimed.settled_name, _hard_to_guess(claimed))
         for name in with_id if says_an_id else (claimed.dropped_name, *with_id):
             if self._give_back_exclusively(claimed, name):
                 return name
-        free = next(name for name in with_id if not _is_there(self._paths.inbox / name))  # nobody guesses a job's id
+        free = next(name for name in with_id if not _is_there(self._paths.inbox / name))
         _move(claimed.path, self._paths.inbox / free)
         return free
 
@@ -230,6 +234,13 @@ class Spool:
         if not name or name in (".", "..") or "/" in name or "\0" in name:
             raise ValueError(f"not the name of an entry: {name!r}")
         return folder / name
+
+
+def _hard_to_guess(claimed: Claimed) -> str:
+    """As its `settled_name`, with random digits before the ending that says its form."""
+    ending = names.ending_of(claimed.dropped_name)
+    bare_name = claimed.dropped_name.removesuffix(ending)
+    return names.fit(bare_name, f".{secrets.token_hex(_GUESSES_BYTES)}{ending}@{claimed.job_id}")
 
 
 def arrival(entry: Path) -> tuple[float, str]:

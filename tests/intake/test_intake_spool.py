@@ -14,7 +14,7 @@ from intake_bundles import write_bundle
 from daemon import fsio, onemount
 from daemon.errors import HarnessError, LostClaim
 from daemon.intake import spool as spool_module
-from daemon.intake.names import JOB_ID
+from daemon.intake.names import JOB_ID, Form, form_of, split_job_id
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
 from daemon.paths import Paths
@@ -286,6 +286,8 @@ def test_give_back_replaces_nothing_under_a_name_with_a_job_id(spool: Spool, pat
     assert back != f"k.json@{JOB}"
     assert (paths.inbox / f"k.json@{JOB}").read_text() == "somebody else's"
     assert (paths.inbox / back).read_text() == "{}"
+    bare_name, job_id = split_job_id(back)
+    assert (form_of(bare_name), job_id) == (Form.JSON, JOB)
 
 
 @pytest.mark.parametrize("stale", [1, 2])

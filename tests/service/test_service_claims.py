@@ -14,6 +14,7 @@ from service_home import DEAD, JOB, PASSED, Home, home_in, needs_root
 from daemon.claims import is_its_own, new_job
 from daemon.db.records import Whereabouts
 from daemon.db.repository import Repository
+from daemon.intake.names import fit
 from daemon.intake.owner import Owner, WorkName
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Unended
@@ -158,6 +159,24 @@ def test_a_bundle_that_was_given_back_keeps_its_id_whoever_came_meanwhile(home: 
     assert clerk.take_in(f"mine@{JOB}", came_later=True).job_id == JOB
     assert clerk.take_in(f"another@{JOB}").job_id != JOB
     assert home.history.job(JOB).name == "mine"
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["mine", "m" * 255], ids=["short", "long"])
+def test_a_bundle_whose_name_somebody_has_taken_meanwhile_comes_back_for_the_same_job(home: Home, name: str) -> None:
+    """Everybody who may drop bundles reads the ids there, and a folder without a contract is not taken for an hour."""
+    me = Owner.current()
+    clerk, inbox = home.clerk(me), home.settings.paths.inbox
+    write_bundle(inbox / fit(name, f"@{JOB}"))
+    claimed = Spool(home.settings.paths, me).claim(fit(name, f"@{JOB}"))
+    clerk.register(claimed)
+    (inbox / claimed.settled_name).mkdir()
+    os.chown(inbox / claimed.settled_name, 4711, -1)
+    back = clerk.give_back(claimed)
+    assert back is not None
+    assert clerk.take_in(back).job_id == JOB
+    assert home.history.job(JOB).state is JobState.QUEUED
+    assert home.entries("inbox") == [claimed.settled_name]
 
 
 @needs_root
