@@ -147,12 +147,15 @@ def _job_ids(settings: Settings, history: History, jobs: tuple[str, ...]) -> tup
 
 def _job_id(settings: Settings, history: History, wanted: str) -> str:
     from daemon.cli import store
-    from daemon.intake import waiting
+    from daemon.intake import names, waiting
 
     job = store.find(history, wanted)
     if job is not None and job.state.final:
         job = next(iter(history.jobs(name=wanted, state=_LIVING, limit=1).jobs), job)
-    newest = waiting.look(settings.paths.inbox, limit=1, name=wanted, newest=True).entries
+    if job is not None and store.is_begun_id(job, wanted):
+        return job.job_id
+    ids_alone = names.JOB_ID.fullmatch(wanted) is not None
+    newest = waiting.look(settings.paths.inbox, limit=1, name=wanted, newest=True, ids_alone=ids_alone).entries
     if newest and (job is None or job.state.final or newest[0].since > job.dropped_at):
         if newest[0].job_id is None:
             place = settings.paths.inbox / newest[0].entry

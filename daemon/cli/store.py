@@ -24,6 +24,7 @@ WHO_MAY_ASK = (
     "results are in results/by-name"
 )
 _NAMES_COMPARED = 500
+_NO_WORD = 8  # hex digits: `add` and `face` are names
 
 
 @contextmanager
@@ -102,10 +103,26 @@ def no_home(settings: Settings) -> OperatorError:
 
 def find(history: History, wanted: str) -> JobRecord | None:
     """The job with this id or beginning of an id, or the newest that its contract or whoever dropped it calls this;
-    with its result document."""
+    with its result document. Raises `OperatorError` where it is as much of an id as is shown to be typed, or nearly,
+    and another job is called so: whoever drops bundles may have read it.
+    """
     if names.JOB_ID.fullmatch(wanted):
         return history.job(wanted)
-    return history.newest(wanted, names.with_any_ending(wanted)) or history.job(wanted)
+    named = history.newest(wanted, names.with_any_ending(wanted))
+    if named is not None and len(wanted) < _NO_WORD:
+        return named
+    begun = history.job(wanted)
+    if named is None or begun is None or named.job_id == begun.job_id:
+        return named or begun
+    raise OperatorError(
+        f"the id of {begun.job_id} begins with {wanted!r}, and {named.job_id} is called so",
+        hint="give the whole id of the one that is meant",
+    )
+
+
+def is_begun_id(job: JobRecord | None, wanted: str) -> bool:
+    """Whether somebody who asks for `wanted` means the id of that job, whatever else is called so."""
+    return job is not None and len(wanted) >= _NO_WORD and job.job_id.startswith(wanted.strip().lower())
 
 
 def asked_for(

@@ -37,8 +37,11 @@ class Inbox:
     ignored: int
 
 
-def look(inbox: Path, *, limit: int = 20, name: str | None = None, newest: bool = False) -> Inbox:
-    """Look at `inbox`; with `name` only at entries of that bundle or entry name. A missing folder is an empty inbox.
+def look(
+    inbox: Path, *, limit: int = 20, name: str | None = None, newest: bool = False, ids_alone: bool = False
+) -> Inbox:
+    """Look at `inbox`; with `name` only at entries of that bundle or entry name, or of that job id, with `ids_alone` of
+    the id. A missing folder is an empty inbox.
 
     `limit` entries are described: the longest waiting, or with `newest` the latest, latest first. Raises `HarnessError`
     when it cannot be listed.
@@ -50,7 +53,7 @@ def look(inbox: Path, *, limit: int = 20, name: str | None = None, newest: bool 
             for entry in entries:
                 if names.is_ignored(entry.name):
                     ignored += 1
-                elif name is None or name in (entry.name, *names.split_job_id(entry.name), _stem(entry.name)):
+                elif name is None or name in _called(entry.name, ids_alone=ids_alone):
                     found.append((_changed_s(entry), entry.name))
     except FileNotFoundError:
         return Inbox((), 0, 0)
@@ -59,6 +62,11 @@ def look(inbox: Path, *, limit: int = 20, name: str | None = None, newest: bool 
     first = heapq.nlargest(limit, found) if newest else heapq.nsmallest(limit, found)
     evald = _taker(inbox)
     return Inbox(tuple(_entry(inbox, entry, changed_s, evald) for changed_s, entry in first), len(found), ignored)
+
+
+def _called(entry: str, *, ids_alone: bool) -> tuple[str | None, ...]:
+    bare_name, job_id = names.split_job_id(entry)
+    return (job_id,) if ids_alone else (entry, bare_name, job_id, _stem(entry))
 
 
 def _stem(entry: str) -> str:

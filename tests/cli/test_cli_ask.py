@@ -19,6 +19,7 @@ from daemon.config import Settings
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.history import History
 from daemon.engine import DeviceState
+from daemon.intake.names import make_job_id
 
 
 def test_status_shows_counts_what_runs_what_waits_and_what_ended(evald: Evald, past: PastHome) -> None:
@@ -142,6 +143,40 @@ def test_status_finds_a_job_by_name_by_id_and_by_the_first_digits(evald: Evald, 
     told = evald("status", "same", "--json").document()
     assert told["job"]["job_id"] == newest
     assert told["inbox"] == []
+
+
+@pytest.mark.parametrize("command", ["status", "show", "cancel"])
+def test_the_beginning_of_an_id_is_not_taken_for_the_name_of_another_job(
+    evald: Evald, past: PastHome, command: str
+) -> None:
+    """What `evald status` prints to be typed may be what somebody has called a bundle of his."""
+    meant = past.queued("meant")
+    past.queued(meant[:16])
+    ran = evald(command, meant[:16])
+    assert (ran.code, ran.out) == (2, "")
+    assert f"the id of {meant} begins with" in ran.err
+    ran = evald(command, meant)
+    assert (ran.code, meant in ran.out) == (0, True), ran.err
+
+
+def test_a_short_word_of_hex_digits_is_a_name(evald: Evald, past: PastHome) -> None:
+    """Ids of requests with an idempotency key begin with any digits."""
+    past.queued("meant")
+    named = past.queued(past.queued("another")[:4])
+    assert evald("status", named[:4], "--json").document()["job"]["job_id"] == named
+
+
+def test_what_is_cancelled_by_its_id_is_not_what_waits_under_that_name(evald: Evald, past: PastHome) -> None:
+    meant, inbox = past.queued("meant"), past.settings.paths.inbox
+    (inbox / meant[:16]).mkdir()
+    ran = evald("cancel", meant[:16])
+    assert (ran.code, f"{meant}  cancelled" in ran.out) == (0, True), ran.err
+    waits = make_job_id()
+    (inbox / f"waits@{waits}").mkdir()
+    (inbox / waits).mkdir()
+    ran = evald("cancel", waits)
+    assert (ran.code, f"{waits}  cancelled" in ran.out) == (0, True), ran.err
+    assert sorted(entry.name for entry in inbox.iterdir()) == sorted((meant[:16], waits))
 
 
 def test_status_of_a_name_shows_the_bundle_that_still_waits(evald: Evald, past: PastHome) -> None:
