@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -95,6 +95,11 @@ class Tokens:
             known = self._current()
             if any(caller.name == name for caller in known.values()):
                 raise OperatorError(f"there is a token {name} already", hint=f"type: evald token --revoke {name}")
+            if other := _tagged_alike(name, known.values()):
+                raise OperatorError(
+                    f"a token {name} could read and cancel the jobs of {other}: the ids of both would end alike",
+                    hint="use another name; whoever asked for this one may have looked for it",
+                )
             token = f"evald_{secrets.token_urlsafe(32)}"
             digest = _digest(token)
             self._write({**known, digest: Caller(name, role, digest)})
@@ -157,6 +162,15 @@ class Tokens:
         if os.geteuid() == 0:
             folder = self.path.parent.stat()
             os.chown(made, folder.st_uid, folder.st_gid, follow_symlinks=False)
+
+
+def _tagged_alike(name: str, known: Iterable[Caller]) -> str:
+    """Whose jobs have ids with the tag that those of `name` would have; empty where nobody's. A tag is 32 bits, and
+    names that have somebody's are found in minutes."""
+    tag = Caller(name, Role.SUBMIT).tag
+    if tag == LOCAL.tag:
+        return "whoever called before there were tokens"
+    return next((caller.name for caller in known if caller.tag == tag), "")
 
 
 def _hint(error: Exception) -> str | None:

@@ -248,6 +248,18 @@ def test_too_many_requests_and_too_many_unfinished_jobs_are_told_when_to_come_ag
     assert len(list((home / "inbox").glob("*@*"))) == 4
 
 
+def test_no_token_is_made_by_which_somebody_could_read_and_cancel_the_jobs_of_another(tmp_path: Path) -> None:
+    """A tag has 32 bits, and names that have the same are found in a second."""
+    tokens = Tokens(tmp_path / "tokens")
+    first = tokens.caller(tokens.add("ci-62966", Role.SUBMIT))
+    assert first is not None
+    assert first.owns("0" * 24 + Caller("ci-67674", Role.SUBMIT).tag)
+    for name, whose in (("ci-67674", "ci-62966"), ("local", "whoever called before")):
+        with pytest.raises(OperatorError, match=f"the jobs of {whose}"):
+            tokens.add(name, Role.SUBMIT)
+    assert tokens.callers() == (first,)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_others_drop_under_ids_with_a_callers_tag_is_not_the_callers(serve: Serve, home: Path) -> None:
     caller = token(home, "ci")
