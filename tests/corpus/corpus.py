@@ -84,7 +84,7 @@ def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-SUSPICIONS = ("batched", "content_cache")
+SUSPICIONS = ("batched", "content_cache", "prepared")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from daemon.executor.content.inputs import Secret
 from daemon.executor.content.wiring import SideField, Wiring
 from daemon.executor.shared.layout import TensorShape
 from daemon.executor.timing import measure, nulls, rounds, side, side_round, sizing
+from daemon.executor.timing.comparison import compare_speed
 from daemon.executor.timing.conditions import UNKNOWN, HostConditions, Surroundings
 from daemon.executor.timing.measure import Measurement
 from daemon.executor.timing.round_turns import Turn
@@ -29,7 +30,7 @@ from daemon.executor.timing.side_round import (
 )
 from daemon.executor.timing.sizing import MeasureRules
 from daemon.executor.timing.stages import Stages
-from daemon.verdict import Phase
+from daemon.verdict import Comparison, Phase
 
 BASE_S = 5e-4
 PER_WORK = 0.04  # a round costs the more the longer it works: the null must work as long
@@ -47,6 +48,7 @@ class Kernel:
     alone_s: float | None = None  # a call with no others beside it
     refuses: int | None = None  # the number of the graph that cannot be captured
     capturing_s: float = 0.0  # a graph, as the wall clock has it
+    ahead_s: float = 0.0  # of something else, whenever it is woken up
     captured: list[int] = field(default_factory=list)
     one_by_one: list[int] = field(default_factory=list)
 
@@ -105,11 +107,13 @@ class World:
     def wake_up(self, *_: Any) -> None:
         """The null candidate."""
 
-    def rouse(self, cell: Any, turn: Turn, seed: int, *_: Any) -> None:
+    def rouse(self, cell: Any, turn: Turn, seed: int, *_: Any) -> float:
         self.seeds.append(seed)
         self.story.append("woken")
         if turn.is_new:
             side_round.require_captured(self.capture(cell, list(turn.order), 0, graph=turn.graph))
+        kernel = self.kernels[cell.name]
+        return BASE_S + turn.waking_calls * kernel.call_s + kernel.ahead_s
 
     def run_timed(
         self,
@@ -124,9 +128,10 @@ class World:
     ) -> RoundResult:
         calls = len(plan.turn.order)
         self.rounds.append((null is not None, calls))
+        woken_s = None
         if null is None:
             if waking_seed is not None:
-                self.rouse(cell, plan.turn, waking_seed)
+                woken_s = self.rouse(cell, plan.turn, waking_seed)
             assert seed not in self.seeds, "nobody knows it before the clock runs"
             self.story.append("timed")
             if plan.turn.replay:
@@ -150,7 +155,7 @@ class World:
         wall_s = BASE_S + (1 + PER_WORK) * own_s
         probe = place.attached.shared.samples(plan.probe)
         probe.fetch()
-        return RoundResult(wall_s, plan, probe, probe.content.clone(), own_s, UNKNOWN)
+        return RoundResult(wall_s, plan, probe, probe.content.clone(), own_s, UNKNOWN, woken_s)
 
     @staticmethod
     def _null_s(null: NullWork, calls: int) -> float:
@@ -357,6 +362,25 @@ def test_being_slow_before_the_clock_gains_nothing(graph: bool, monkeypatch: pyt
     assert min(ours.calls) >= 128
     assert len(ours.calls) == len(theirs.calls) >= 7
     assert [number for number, _ in world.offered][-len(ours.calls) :] == list(range(1, len(ours.calls) + 1))
+
+
+@pytest.mark.parametrize("is_told", [False, True], ids=["woken late", "woken early"])
+@pytest.mark.parametrize("graph", [True, False])
+def test_what_is_done_before_the_clock_runs_is_in_the_figure(
+    graph: bool, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, cold = Kernel(4e-5), Kernel(4e-5, ahead_s=2e-3)
+    for ours, theirs, is_labelled in (
+        (Kernel(1e-5, ahead_s=0.5), honest, True),
+        (cold, honest, False),
+        (honest, Kernel(4e-5, ahead_s=0.5), False),
+        (Kernel(4e-5, ahead_s=0.5), Kernel(4e-5, ahead_s=0.5), False),
+    ):
+        timings = measured(World(ours, theirs), monkeypatch, is_told=is_told, graph=graph, in_pairs=graph)
+        assert ["prepared" in timing.labels for timing in timings] == [is_labelled, False]
+        if is_labelled:
+            assert timings[0].stats.min > 0.5e3 / 256
+            assert compare_speed(*timings) is Comparison.SLOWER
 
 
 def test_who_gets_faster_again_and_again_is_shown_longer_rounds_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:

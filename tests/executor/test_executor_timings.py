@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -176,6 +177,35 @@ def test_launching_that_takes_longer_than_running_is_labelled() -> None:
     shown = timing(one)
     assert "launch_bound" in shown.labels
     assert shown.launched_ms == pytest.approx(5 * CALL_S * 1e3)
+
+
+def woken(one: Series, *took_s: float, calls: int = 4) -> Series:
+    """The same, woken up before each round by calls that took so long beyond what they do in rounds."""
+    waking = (BASE_S + calls * CALL_S + more_s for more_s in itertools.cycle(took_s))
+    one.rounds = [replace(each, woken=(calls, took)) for each, took in zip(one.rounds, waking, strict=False)]
+    return one
+
+
+def test_what_goes_by_in_waking_a_cell_up_counts_where_it_is_more_than_all_calls_of_the_round() -> None:
+    round_s = 90 * CALL_S
+    busy = timing(woken(series(), 20 * round_s))
+    assert "prepared" in busy.labels
+    assert busy.stats.median == pytest.approx((CALL_S + (20 * round_s - 1e-2) * 6 / 532) * 1e3, rel=0.01)
+    assert busy.interval_ms[0] > 10 * CALL_S * 1e3
+    idle = timing(woken(series(), 2e-3))
+    assert "prepared" not in idle.labels
+    assert idle.stats.median == timing(series()).stats.median
+
+
+def test_what_holds_up_both_sides_or_one_round_or_any_is_not_taken_for_work_ahead() -> None:
+    busy, calm = series(), account(woken(series(), 1e-3))
+    assert "prepared" in labels(woken(busy, 0.5), calm)
+    assert "prepared" not in labels(busy, account(woken(series(), 0.5)))
+    assert "prepared" not in labels(woken(series(), *[1e-3] * 5, 5.0), calm)
+    assert "prepared" not in labels(woken(series(), 1e-4, 0.03, 0.002, 1e-4, 1e-4, 0.02), calm)
+    assert replace(account(busy), is_suspect=False).ahead_s == 0
+    busy.rounds = busy.rounds[:4]
+    assert "prepared" not in labels(busy, calm)
 
 
 def test_rounds_that_cost_something_their_calls_do_not_explain_lie_off_the_line() -> None:

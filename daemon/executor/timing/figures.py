@@ -29,6 +29,10 @@ _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
 _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
+_AHEAD = 1.0  # of what the calls of a round take, that may go by in waking up for it
+_AHEAD_S = 3e-3  # a cell that slept finds neither code nor data in the caches
+_AHEAD_ALONE_S = 1e-2  # and a busy machine wakes it up late, which the other side tells, if there is one
+_AHEAD_SIGMAS = 2.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class Account:
         """Everything the result says. What lies below the resolution is reported as the resolution: an upper bound,
         never a zero to rank first with. Of a kernel whose calls do the work of others, or may for all that can be seen,
         the figure is that of single calls, an upper bound too, with what they scatter by above it: it gains nothing by
-        it."""
+        it. Nor by what it does before the clock runs: that is in the figure, as so much per call.
+        """
         shown, samples_s = self.counted, [max(value, self.resolution_s) for value in self.samples_s]
         back_to_back_s = None
         if (self.is_batched or self.is_unclear) and self.series.alone:
@@ -96,7 +101,7 @@ class Account:
             shown = self.series.alone
             middle_s = statistics.median(self.calls.alone_s)
             samples_s = [bound_s + max(wall_s - middle_s, 0.0) for wall_s in self.calls.alone_s]
-        samples_ms = [value * 1e3 for value in samples_s]
+        samples_ms = [(value + self.ahead_s) * 1e3 for value in samples_s]
         ordered = sorted(samples_ms)
         several = max(one.calls for one in shown) > 1
         return Timing(
@@ -160,6 +165,7 @@ class Account:
             "within_copy": self._is_within_copy(usual_s),
             "batched": self.is_batched,
             "alone_unclear": self.is_unclear,
+            "prepared": self.ahead_s > 0,
             "content_cache": self.is_cached,
             "launch_bound": self._is_launch_bound(usual_s),
             "off_the_line": self._is_off_the_line(),
@@ -222,6 +228,33 @@ class Account:
     def _suspicion(self) -> Suspicion:
         other = self.peer.calls if self.peer else None
         return Suspicion(self.calls, other, self.noise_s, in_pairs=self.in_pairs, is_cold=self.is_cold)
+
+    @cached_property
+    def ahead_s(self) -> float:
+        """What a call takes beside what is timed of it, in calls that only wake the cell up: more goes by there than in
+        all calls of the round, by more than chance and than on the other side. Else 0. What a call needs that does not
+        come from its inputs, a cleared workspace say, can be made there for all of them.
+        """
+        if not self.is_suspect or (mine := self._woken_s) is None:
+            return 0.0
+        theirs = self.peer._woken_s if self.peer else None
+        spent_s, theirs_s = mine[0], max(theirs[0], 0.0) if theirs else _AHEAD_ALONE_S
+        error_s = _AHEAD_SIGMAS * math.hypot(mine[1], theirs[1] if theirs else 0.0)
+        calls = statistics.fmean(one.calls for one in self.counted)
+        taken_s = calls * max(statistics.median(self.samples_s), self.resolution_s)
+        is_more = spent_s - theirs_s - error_s > max(_AHEAD * taken_s, _AHEAD_S)
+        return (spent_s - theirs_s) / calls if is_more else 0.0
+
+    @cached_property
+    def _woken_s(self) -> tuple[float, float] | None:
+        """What waking it up takes beyond the calls that do it, and the standard error of that: the mean over the
+        rounds, but for the longest, which something else may have held up. None of few."""
+        usual_s = max(statistics.median(self.samples_s), self.calls.isolated_s or 0.0)
+        told = [one.woken for one in self.counted if one.woken is not None]
+        if len(told) < FEWEST_ROUNDS:
+            return None
+        spent_s = sorted(woken_s - self.null.base_s - calls * usual_s for calls, woken_s in told)[:-1]
+        return statistics.fmean(spent_s), statistics.stdev(spent_s) / math.sqrt(len(spent_s))
 
     def _touches_s(self) -> list[float]:
         return [touching_s / calls for calls, touching_s in self.series.touch]

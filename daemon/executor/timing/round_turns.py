@@ -25,6 +25,13 @@ class Turn:
     rouse: int | None = None
     waking: tuple[int, ...] = ()
 
+    @property
+    def waking_calls(self) -> int:
+        """How many calls wake the cell up."""
+        if not self.replay:
+            return len(self.waking)
+        return len(self.order) if self.rouse is None else 1
+
 
 def waking_calls(calls: int) -> int:
     """How many calls wake a cell up for a round of so many, launched one by one. One at least: a cell that is woken by

@@ -158,16 +158,17 @@ class Rounds:
         sequence = list(range(len(self._places)))
         if self._number % 4 in (2, 3):  # A B B A
             sequence.reverse()
+        woken_s: dict[int, float] = {}
         if self._wakes_early:
             for index in reversed(sequence):
-                self._rouse(self._places[index], turn, deadline)
+                woken_s[index] = self._rouse(self._places[index], turn, deadline)
         self._fill(order, purpose, deadline, equal=equal)
         results = {index: self._timed(self._places[index], turn, deadline) for index in sequence}
         self._check(self._number, order)
         for index in sequence:
             _require_unchanged(self._places[index], results[index])
         for index, rounds in enumerate(series):
-            rounds.append(_as_round(results[index]))
+            rounds.append(_as_round(results[index], woken_s.get(index)))
 
     def plan(self, place: SidePlace, turn: Turn) -> RoundPlan:
         """Drawn from a generator of its own: what a cell sees of other rounds, their orders say, must not tell where
@@ -203,9 +204,9 @@ class Rounds:
         _require_unchanged(place, result)
         return result
 
-    def _rouse(self, place: SidePlace, turn: Turn, deadline: float) -> None:
+    def _rouse(self, place: SidePlace, turn: Turn, deadline: float) -> float:
         with place.patience.waiting(len(turn.order), deadline) as limit:
-            rouse(place.cell, turn, self._waking_seed, limit)
+            return rouse(place.cell, turn, self._waking_seed, limit)
 
     @property
     def _waking_seed(self) -> int:
@@ -224,8 +225,11 @@ class Rounds:
         self._drawer.draw("pause", self._pauses, self._filled, deadline=time.monotonic() + _PAUSE_LIMIT_S)
 
 
-def _as_round(result: RoundResult) -> Round:
-    return Round(len(result.plan.order), result.wall_s, result.inside_s, result.reading)
+def _as_round(result: RoundResult, woken_s: float | None) -> Round:
+    """`woken_s`: what waking the cell up took, where that was not right before the round."""
+    turn, took_s = result.plan.turn, result.woken_s if woken_s is None else woken_s
+    woken = None if took_s is None else (turn.waking_calls, took_s)
+    return Round(len(turn.order), result.wall_s, result.inside_s, result.reading, woken)
 
 
 def _require_unchanged(place: SidePlace, result: RoundResult) -> None:

@@ -15,12 +15,14 @@ CLOCK_TICK_S = 1e-9
 
 @dataclass(frozen=True)
 class Round:
-    """One timed round of one side: `inside_s` is the cell's own claim."""
+    """One timed round of one side: `inside_s` is the cell's own claim. `woken`: by how many calls it was woken up
+    before, and what they took, seconds."""
 
     calls: int
     wall_s: float
     inside_s: float | None = None
     reading: Reading = UNKNOWN
+    woken: tuple[int, float] | None = None
 
 
 @dataclass

@@ -76,7 +76,8 @@ def plan_round(arena: Arena, secret_fields: list[Field], turn: Turn, random: tor
 @dataclass(frozen=True)
 class RoundResult:
     """`wall_s`: from the clock's start to the end of the probe. `probe`: the sampled bytes of outputs, `seen`: as they
-    were then. `inside_s`: what the cell claims its calls took. `reading`: the device's clocks right after."""
+    were then. `inside_s`: what the cell claims its calls took. `reading`: the device's clocks right after. `woken_s`:
+    what waking it up took, where that was right before."""
 
     wall_s: float
     plan: RoundPlan
@@ -84,6 +85,7 @@ class RoundResult:
     seen: torch.Tensor
     inside_s: float | None
     reading: Reading
+    woken_s: float | None = None
 
     def late_writes(self, arena: Arena) -> int:
         """How many of the sampled bytes have changed since "done". A frozen cell's GPU may still be at work: ask
@@ -178,9 +180,9 @@ def require_captured(reason: str | None) -> None:
         raise NotCaptured(reason)
 
 
-def rouse(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork | None = None) -> None:
+def rouse(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork | None = None) -> float:
     """A few calls on what the last round left, then frozen again. `seed`: another one than the timed calls will have,
-    which say with it what is random in them.
+    which say with it what is random in them. Returns how long the cell took over it, seconds.
 
     A cell that slept while another one worked finds its code and pages out of the caches: without this the side whose
     get_inputs() had just run looked 1.7 times as fast as its equal, at 16 us a call.
@@ -193,9 +195,12 @@ def rouse(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork | N
     if null is not None:
         null = replace(null, graph=graph)
     message = _run_message(turn.waking, seed, replay=turn.replay, null=null, graph=graph)
+    start = time.perf_counter()
     cell.request(message, "done", phase=Phase.MEASURE, deadline=deadline)
+    woken_s = time.perf_counter() - start
     cell.freeze()
     cell.require_silence()
+    return woken_s
 
 
 def run_timed(
@@ -220,8 +225,7 @@ def run_timed(
     arena, conditions = place.attached, surroundings.conditions
     late, probe = arena.shared.samples(plan.late), arena.shared.samples(plan.probe)
     probe.fetch()  # the first time takes longer
-    if waking_seed is not None:
-        rouse(cell, plan.turn, waking_seed, deadline, null)
+    woken_s = None if waking_seed is None else rouse(cell, plan.turn, waking_seed, deadline, null)
     surroundings.require_idle()
     arena.publish(plan.order)
     _spoil(arena, plan, late)
@@ -240,7 +244,7 @@ def run_timed(
     conditions.step_in()
     reading = conditions.read() if null is None else UNKNOWN
     cell.require_silence()
-    return RoundResult(wall_s, plan, probe, probe.content.clone(), _claimed_s(answer), reading)
+    return RoundResult(wall_s, plan, probe, probe.content.clone(), _claimed_s(answer), reading, woken_s)
 
 
 def _spoil(arena: Arena, plan: RoundPlan, late: SampledBytes) -> None:
