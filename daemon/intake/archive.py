@@ -22,6 +22,7 @@ from typing import IO, Any, cast
 
 from daemon.config import Limits
 from daemon.errors import HarnessError
+from daemon.intake import regular
 from daemon.intake.admission import Admission
 from daemon.intake.gunzip import MAGIC, Gunzip
 from daemon.intake.names import Form
@@ -53,7 +54,7 @@ _PARSER_FAULTS = (
 
 def unpack(form: Form, descriptor: int, target: Path, admission: Admission, limits: Limits) -> None:
     """Unpack the open archive into the folder `target`. Raises `BundleError` where going on makes no sense."""
-    with os.fdopen(os.dup(descriptor), "rb", buffering=CHUNK_BYTES) as raw:
+    with regular.stream_of(os.dup(descriptor), closes=True, buffer_bytes=CHUNK_BYTES) as raw:
         head = _read(raw, 3)
         if not head:
             admission.stop("is empty: 0 bytes")

@@ -7,15 +7,19 @@ below a folder is opened from its descriptor, one name at a time. Nor is a mount
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from daemon import onemount
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FOLDER_FLAGS = OPEN_FLAGS | os.O_DIRECTORY
@@ -53,6 +57,23 @@ class Opener:
         return onemount.status(name, dir_fd=dir_fd)
 
 
+class _Reader(io.FileIO):
+    """A file server in a program of somebody's may answer EAGAIN. `FileIO` then has nothing to say, and a buffer over
+    it takes what it has so far for all there is."""
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        count: int | None = super().readinto(buffer)
+        if count is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return count
+
+
+def stream_of(descriptor: int, *, closes: bool, buffer_bytes: int = io.DEFAULT_BUFFER_SIZE) -> io.BufferedReader:
+    """To read an open file by `read(size)`, which raises `OSError` where less is read than there is. `closes`: the
+    descriptor too."""
+    return io.BufferedReader(_Reader(descriptor, closefd=closes), buffer_bytes)
+
+
 @contextmanager
 def opened(path: str | Path, *, dir_fd: int | None = None) -> Iterator[IO[bytes]]:
     """The file at `path`, for reading. Raises `OSError`, also for a folder or a pipe: `os.fdopen` would raise for a
@@ -61,7 +82,7 @@ def opened(path: str | Path, *, dir_fd: int | None = None) -> Iterator[IO[bytes]
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+        with stream_of(descriptor, closes=False) as stream:
             yield stream
     finally:
         os.close(descriptor)

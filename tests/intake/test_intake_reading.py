@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from intake_bundles import SOURCE, write_bundle
 from daemon.config import Limits
 from daemon.contract import KernelTypeSpec
 from daemon.errors import BundleError
+from daemon.intake import regular
 from daemon.intake.reading import BundleFiles, read_bundle
 
 
@@ -55,3 +57,15 @@ def test_an_oversized_source_is_reported_by_its_name(tmp_path: Path, torch_type:
         read_bundle(tmp_path, torch_type, Limits(source_bytes=10))
     with pytest.raises(BundleError, match=r"kernel\.py: far too large"):
         read_bundle(tmp_path, torch_type, Limits(source_bytes=1))
+
+
+@pytest.mark.parametrize("written", [b"", b"half of it"])
+def test_a_read_that_would_block_is_an_error_and_not_the_end_of_the_file(written: bytes) -> None:
+    """As a file server in a program of somebody's may answer. A pipe does, of what is no regular file."""
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.write(writing, written)
+        with regular.stream_of(reading, closes=True) as stream, pytest.raises(BlockingIOError):
+            stream.read(100)
+    finally:
+        os.close(writing)
