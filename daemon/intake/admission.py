@@ -57,6 +57,7 @@ class Admission:
         self._byte_setting = byte_setting
         self._members: dict[str, tuple[str, bool]] = {}
         self._problems: list[Problem] = []
+        self._cause: OSError | None = None
         self.total_bytes = 0
 
     def admit(self, raw: str, *, is_folder: bool) -> str | None:
@@ -72,8 +73,10 @@ class Admission:
         path = "/".join(parts)
         return path if parts and self._enter(path, is_folder=is_folder) else None
 
-    def refuse(self, raw: str, message: str) -> None:
-        """Note that a member is not acceptable; copying goes on to find what else is wrong."""
+    def refuse(self, raw: str, message: str, cause: OSError | None = None) -> None:
+        """Note that a member is not acceptable; copying goes on to find what else is wrong. `cause`: the answer of the
+        system that says so. The `BundleError` that comes of it then has it, or another one, as its cause."""
+        self._cause = self._cause or cause
         named = readable(_beginning(raw)) or self._bundle  # an archive may hold names of megabytes
         self._problems.append(Problem(named, "", _beginning(message)))
         if len(self._problems) >= _PROBLEM_LIMIT:
@@ -91,14 +94,15 @@ class Admission:
             self.count_bytes(len(chunk))
             yield chunk
 
-    def stop(self, message: str) -> NoReturn:
+    def stop(self, message: str, cause: OSError | None = None) -> NoReturn:
         """Give up on the bundle as a whole, with everything found so far."""
-        raise BundleError([*self._problems, Problem(self._bundle, "", _beginning(message))])
+        problems = [*self._problems, Problem(self._bundle, "", _beginning(message))]
+        raise BundleError(problems) from self._cause or cause
 
     def finish(self) -> None:
         """Raise `BundleError` when anything was refused."""
         if self._problems:
-            raise BundleError(self._problems)
+            raise BundleError(self._problems) from self._cause
 
     def _enter(self, path: str, *, is_folder: bool) -> bool:
         key = unicodedata.normalize("NFC", path).casefold()

@@ -6,6 +6,9 @@ without following links, and what was copied is what is judged. Only regular fil
 that turned into something else between the look and the open is refused. Memory does not depend on the bundle. The
 copy is made under a hidden name and renamed when it is complete, so a folder at `destination` is always a whole
 bundle.
+
+What the system answers of a file (it is not there, it may not be read) is the sender's fault, unless a file server said
+it for a moment only. A verdict is for good: where one would rest on such an answer, the bundle is read once more.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +33,7 @@ from daemon.intake.names import FORMS, NO_CONTRACT, Form, bundle_name, form_of, 
 from daemon.intake.writing import pour
 
 _FEW = 100
+_ONCE_MORE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,13 @@ def private_copy(entry: Path, destination: Path, limits: Limits, *, crossing: bo
     """
     staging = destination.with_name(f".{destination.name}.copying")
     try:
-        with _destination_faults(destination):
-            fsio.remove_tree(staging)
-            staging.mkdir(parents=True, mode=0o755)
-        _copy(entry, staging, limits, crossing=crossing)
+        try:
+            _copy_into(staging, entry, limits, crossing=crossing)
+        except BundleError as error:
+            if not _rests_on_an_answer(error):
+                raise
+            time.sleep(_ONCE_MORE_S)
+            _copy_into(staging, entry, limits, crossing=crossing)
         with _destination_faults(destination):
             fsio.remove_tree(destination)
             fsio.rename(_top(staging), destination, durably=False)
@@ -74,6 +82,20 @@ def kind_of(mode: int) -> str:
         stat.S_IFCHR: "a device",
     }
     return kinds.get(stat.S_IFMT(mode), "of an unknown kind")
+
+
+def _rests_on_an_answer(error: BaseException | None) -> bool:
+    """Whether it was raised for what the system answered, and not for what is in the bundle."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    return error is not None
+
+
+def _copy_into(staging: Path, entry: Path, limits: Limits, *, crossing: bool) -> None:
+    with _destination_faults(staging):
+        fsio.remove_tree(staging)
+        staging.mkdir(parents=True, mode=0o755)
+    _copy(entry, staging, limits, crossing=crossing)
 
 
 def _copy(entry: Path, staging: Path, limits: Limits, *, crossing: bool) -> None:

@@ -49,7 +49,7 @@ def copy_folder(
         raise LostClaim(f"{source} is gone") from error
     except OSError as error:
         if error.errno in _BUNDLE_FAULTS:
-            admission.stop(f"cannot be opened: {error.strerror}")
+            admission.stop(f"cannot be opened: {error.strerror}", error)
         raise HarnessError(f"cannot open {readable(str(source))}: {error.strerror or error}") from error
     try:
         owner_uid = (os.fstat(root).st_uid or None) if as_owner else None  # root may read all
@@ -176,11 +176,11 @@ class _FolderCopy:
         """Blame what a sender can cause (no permission, a name that vanished) on the bundle, the rest on the disk."""
         try:
             yield
-        except FileNotFoundError:
-            self.admission.refuse(raw, "is a link to nothing, or vanished while the bundle was read")
-        except BlockingIOError:
-            self.admission.refuse(raw, LEASED)
+        except FileNotFoundError as error:
+            self.admission.refuse(raw, "is a link to nothing, or vanished while the bundle was read", error)
+        except BlockingIOError as error:
+            self.admission.refuse(raw, LEASED, error)
         except OSError as error:
             if error.errno not in _BUNDLE_FAULTS:
                 raise HarnessError(f"cannot read {readable(raw)}: {error.strerror or error}") from error
-            self.admission.refuse(raw, f"cannot be opened: {error.strerror}")
+            self.admission.refuse(raw, f"cannot be opened: {error.strerror}", error)

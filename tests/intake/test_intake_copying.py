@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -13,6 +14,7 @@ from typing import Literal
 import pytest
 from intake_bundles import SOURCE, bundle_members, write_bundle, write_tar, write_zip
 
+from daemon import onemount
 from daemon.config import Limits
 from daemon.errors import BundleError, LostClaim
 from daemon.intake import regular
@@ -213,6 +215,29 @@ def test_a_lease_that_is_given_up_when_it_is_asked_for_is_waited_for(
     assert "kernel.py" in private_copy(entry, tmp_path / "copy", LIMITS).files
 
 
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EACCES, errno.EAGAIN])
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_a_file_server_says_of_a_file_for_a_moment_only_is_no_verdict(
+    code: int, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, answered = onemount.status, []
+
+    def fails_at_first(path: str | Path, *, dir_fd: int | None = None) -> os.stat_result:
+        if path == "kernel.py" and len(answered) < times:
+            answered.append(path)
+            raise OSError(code, os.strerror(code))
+        return status(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(onemount, "status", fails_at_first)
+    bundle, copy = write_bundle(tmp_path / "b"), tmp_path / "copy"
+    if times == 1:
+        assert private_copy(bundle, copy, LIMITS).files == ("contract.json", "kernel.py")
+        return
+    with pytest.raises(BundleError, match=r"kernel\.py"):
+        private_copy(bundle, copy, LIMITS)
+    assert list(tmp_path.iterdir()) == [bundle]
+
+
 def test_a_vanished_entry_is_a_lost_claim(tmp_path: Path) -> None:
     with pytest.raises(LostClaim):
         private_copy(tmp_path / "never.json", tmp_path / "copy", LIMITS)
@@ -292,6 +317,6 @@ def test_a_folder_of_something_else_is_told_first_that_it_has_no_contract(
     if contract is not None:
         (entry / contract).write_text("{}")
     with pytest.raises(BundleError) as caught:
-        private_copy(entry, tmp_path / "copy", Limits())
+        private_copy(entry, tmp_path / "copy", LIMITS)
     found = [(problem.file, "is missing" in problem.message) for problem in caught.value.problems]
     assert found == [("contract.json", True)] * told + [("out", False)]
