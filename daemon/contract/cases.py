@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from daemon.errors import Problem
 
 IMPLICIT_CASE = CaseSpec(name="default")
 _MAX_CASES_NAMED = 4
+_MAX_MEANT = 200  # characters of a list of cases that is suggested
 _TUNED = "; no grid of a contract follows what @triton.autotune picks: let a function of kernel_type torch launch it"
 
 
@@ -39,7 +41,7 @@ def read_cases(raw: JsonValue, limits: Limits, log: ProblemLog) -> list[CaseSpec
     if raw is None or raw == []:
         return [IMPLICIT_CASE]
     if not isinstance(raw, list):
-        log.add("cases", f"must be a list, got {shown(raw)}")
+        log.add("cases", f"must be a list of objects of name and bind, got {shown(raw)}", partial(_as_list, raw))
         return []
     if len(raw) > limits.cases:
         log.add("cases", f"there are {len(raw)} cases, the limit is {limits.cases}")
@@ -54,6 +56,14 @@ def read_cases(raw: JsonValue, limits: Limits, log: ProblemLog) -> list[CaseSpec
             log.add(f"{path}.name", f"{shown(case.name)} is the name of an earlier case")
         cases.append(case)
     return cases
+
+
+def _as_list(raw: JsonValue) -> str | None:
+    """Cases by their names as the list of the same, in JSON, where that is short."""
+    if not isinstance(raw, dict) or not all(isinstance(bind, dict) for bind in raw.values()):
+        return None
+    meant = json.dumps([{"name": name, "bind": bind} for name, bind in raw.items()])
+    return meant if len(meant) <= _MAX_MEANT else None
 
 
 def check_cases(

@@ -27,7 +27,9 @@ _HALF_PAIR = re.compile("[\\ud800-\\udfff]")
 _WORD = re.compile(r"-?[A-Za-z_][A-Za-z_0-9]*")
 _LITERALS: dict[str, JsonValue] = {"true": True, "false": False, "null": None}
 _NON_FINITE = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
+_COMMENT = re.compile(r"//|/\*|#")
 _OTHER_LANGUAGES = {"True": "true", "False": "false", "None": "null", "nil": "null", "undefined": "null"}
+_LINE_ENDS = "write a line's end as \\n, or put the source into a file of its own and name that in source_file"
 _STRING = json.JSONDecoder()
 _ZIP = "a zip archive, not JSON; a bundle that is one is called NAME.zip"
 _PACKED = {
@@ -107,8 +109,11 @@ class _Reader:
         return match.end() if match else position
 
     def _here(self, position: int) -> str:
+        """What stands there where something else has to, and what JSON thinks of it."""
         rest = self.text[position : position + 12].split("\n")[0]
-        return shown(rest) if rest else "end of line" if position < len(self.text) else "end of text"
+        if not rest:
+            return "end of line" if position < len(self.text) else "end of text"
+        return shown(rest) + (": JSON has no comments, leave them out" if _COMMENT.match(rest) else "")
 
     def _value(self, position: int, path: str, depth: int) -> tuple[JsonValue, int]:
         if depth > MAX_DEPTH:
@@ -170,6 +175,8 @@ class _Reader:
         except json.JSONDecodeError as error:
             raise _JsonError(f"in a text: {self._about_text(error)}", error.pos) from error
         text = str(value)
+        if not text and self.text.startswith('"', end):
+            raise _JsonError(f"JSON has no texts in three quotes: {_LINE_ENDS}", start)
         if "\0" in text:
             self.log.spoil(path, self._at(start, "a text may not contain the character NUL"))
             text = text.replace("\0", "")
@@ -180,7 +187,9 @@ class _Reader:
 
     def _about_text(self, error: json.JSONDecodeError) -> str:
         if self.text[error.pos : error.pos + 1] in ("\n", "\r"):
-            return "a line ends: write it as \\n, or put the source into a file of its own and name that in source_file"
+            return f"it has to end in its line: close it with a quote, {_LINE_ENDS}"
+        if error.msg.startswith("Unterminated"):
+            return "the contract ends before the text that begins here does"
         return error.msg.removesuffix(" at").lower()
 
     def _number(self, start: int, path: str) -> tuple[JsonValue, int] | None:

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from daemon.config import Limits
 from daemon.contract import readings
 from daemon.contract.kernel_types import KernelTypeSpec
-from daemon.contract.problems import ProblemLog, child, nearest, read_model, shown, without_unknown_keys
+from daemon.contract.problems import ProblemLog, child, nearest, not_text, read_model, shown, without_unknown_keys
 from daemon.contract.request import KernelMetadata, KernelSpec
 from daemon.contract.rules import MAX_WRITTEN, MAX_WRITTEN_CHARACTERS, checked_arg, written_expressions
 from daemon.contract.sources import file_source, inline_source
@@ -83,7 +83,7 @@ class KernelReader:
     def read(self, raw: JsonValue, path: str) -> KernelDraft | None:
         """The kernel object `raw`, or None where it is no object at all."""
         if not isinstance(raw, dict):
-            self.log.add(path, f"must be an object, got {shown(raw)}")
+            self.log.add(path, f"must be an object of kernel_type and source_code or source_file, got {shown(raw)}")
             return None
         raw = without_nulls(raw)
         read_model(KernelDocument, _without(raw, "io", "metadata"), path, self.log)
@@ -101,7 +101,7 @@ class KernelReader:
     def legacy(self, source: JsonValue, kernel_type: str, path: str) -> KernelDraft | None:
         """The kernel that a legacy body's text stands for."""
         if not isinstance(source, str):
-            self.log.add(path, "is required" if source is None else f"must be text, got {shown(source)}")
+            self.log.add(path, "is required" if source is None else not_text(source))
             return None
         draft = KernelDraft(
             path, kernel_type, inline_source(source, self.files, self.limits.source_bytes, path, self.log)
@@ -147,6 +147,9 @@ class KernelReader:
             if "launch" in raw:
                 draft.launch = read_model(LaunchSpec, raw["launch"], child(path, "launch"), self.log)
             draft.complete = head is not None and len(self.log.problems) == problems_before
+        elif isinstance(raw, list):
+            self.log.add(path, f"must be an object of args and launch, got a list: that of its args, {shown(raw)}?")
+            draft.complete = False
         else:
             read_model(IOContract, raw, path, self.log)
             draft.complete = False

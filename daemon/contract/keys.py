@@ -34,6 +34,11 @@ _NICKNAMES = {
     "num_warps": ("warps",),
     "num_stages": ("stages",),
     "shared_mem": ("smem", "shared_memory", "dynamic_shared_memory"),
+    "max_s": ("max_seconds", "seconds", "max_time", "time_limit", "duration", "budget_s", "timeout"),
+    "target_rse": ("rse", "target_error", "rel_error", "relative_error"),
+    "gpu": ("gpu_name", "gpu_type", "gpu_model", "device"),
+    "min_capability": ("capability", "compute_capability", "min_compute_capability", "arch", "sm"),
+    "min_memory_gib": ("memory", "min_memory", "memory_gib", "memory_gb", "min_memory_gb", "vram"),
     "bind": ("symbols", "bindings", "sizes", "values", "params"),
 }
 _OF_METADATA = (

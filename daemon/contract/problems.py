@@ -104,6 +104,13 @@ def child(path: str, step: str | int) -> str:
     return f"{path}.{name}" if path else name
 
 
+def not_text(value: object) -> str:
+    """What is wrong with what stands where a text belongs: of its lines, as notebooks keep sources, what to do."""
+    are_lines = isinstance(value, list) and bool(value) and all(isinstance(line, str) for line in value)
+    remark = "; join the lines with \\n, or put them into a file of their own" if are_lines else ""
+    return f"must be text, got {shown(value)}{remark}"
+
+
 def settled(suggestion: Suggestion) -> str | None:
     """A suggestion as it is shown."""
     return suggestion() if callable(suggestion) else suggestion
@@ -227,6 +234,8 @@ def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str 
     got = shown(detail["input"])
     if kind == "enum":
         return steps, *_not_of_the_words(_class_in(_annotation_at(model, steps), Word), detail["input"])
+    if kind == "string_type":
+        return steps, not_text(detail["input"]), None
     text = sentence(kind, context)
     if text is None:
         return steps, f"{detail['msg']} (got {got})", None

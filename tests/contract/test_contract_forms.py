@@ -146,12 +146,34 @@ def test_unknown_top_level_keys_are_notes_with_a_warning() -> None:
         ("kernel.io.args.0.rol", "role"),
         ("kernel.io.launch.num_warp", "num_warps"),
         ("timing.mde", "mode"),
+        ("timing.max_seconds", "max_s"),
+        ("requires.compute_capability", "min_capability"),
+        ("requires.gpu_name", "gpu"),
         ("requires.min_capabilty", "min_capability"),
     ],
 )
 def test_unknown_keys_inside_an_object_reject_with_the_nearest_name(path: str, suggestion: str) -> None:
     document = {**evaluate(), "timing": {}, "requires": {}}
     assert only(changed(document, path, 1)).suggestion == suggestion
+
+
+def test_a_source_as_a_list_of_lines_is_told_to_be_joined() -> None:
+    lines = ["def f(x):", "    return x"]
+    for document in ({"kernel": {**cuda_kernel(), "source_code": lines}}, {**legacy(), "custom_code": lines}):
+        assert "must be text, got ['def f(x):', '    return x']; join the lines with \\n" in only(document).message
+    assert "join" not in only({**legacy(), "custom_code": [3]}).message
+
+
+def test_an_object_that_is_given_as_less_is_told_what_it_is_of() -> None:
+    assert "an object of kernel_type and source_code or source_file" in only({"kernel": "kernel.py"}).message
+    document = evaluate()
+    document["kernel"]["io"] = document["kernel"]["io"]["args"]
+    assert "an object of args and launch, got a list" in only(document).message
+
+
+def test_cases_by_their_names_are_told_to_be_a_list() -> None:
+    assert only({**evaluate(), "cases": {"a": {"N": 3}}}).suggestion == '[{"name": "a", "bind": {"N": 3}}]'
+    assert only({**evaluate(), "cases": {"N": 3}}).suggestion is None
 
 
 def test_all_problems_are_reported_at_once_with_field_and_suggestion() -> None:
