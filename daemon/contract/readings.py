@@ -7,6 +7,7 @@ import re
 
 _MODEL = re.compile(r"^class\s+ModelNew\b", re.MULTILINE)
 _TUNED = re.compile(r"^[ \t]*@(?:triton\.)?autotune\b", re.MULTILINE)
+_ATOMIC = re.compile(r"\batomic_?(add|sub|inc|dec|max|min|and|or|xor|cas)\b", re.IGNORECASE)
 _EXTENSION = re.compile(
     r"^[ \t]*(from|import)[ \t]+torch\.utils(\.cpp_extension\b|[ \t]+import[ \t].*\bcpp_extension\b)", re.MULTILINE
 )
@@ -24,6 +25,11 @@ def compiles_extension(text: str) -> bool:
 def is_autotuned(text: str) -> bool:
     """A Triton kernel that picks its configuration itself."""
     return _TUNED.search(text) is not None
+
+
+def updates_in_place(text: str) -> bool:
+    """A device's kernel that adds to what is there already."""
+    return _ATOMIC.search(text) is not None
 
 
 def imports(text: str, module: str) -> bool:

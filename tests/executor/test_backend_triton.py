@@ -145,6 +145,14 @@ def test_what_does_not_compile_is_answered_with_the_line_in_the_users_file(tmp_p
     assert "nonsense" in failed["message"]
 
 
+def test_a_variable_of_the_module_does_not_compile(tmp_path: Path) -> None:
+    """Triton's interpreter takes it: a result of that has a note."""
+    plain = "GAIN = 2.0\n" + ADD.replace("tl.load(a", "GAIN * tl.load(a")
+    failed = stages(tmp_path, plain, PLAIN).run("build")
+    assert failed["verdict"] == "compile_error"
+    assert "Cannot access global variable GAIN" in failed["message"]
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

@@ -86,6 +86,17 @@ def test_an_autotuned_kernel_is_found_and_run_with_its_first_config(judge: Judge
     judge(compare(triton(source, vectors(block=False)), PLUS)).passed()
 
 
+def test_a_sum_into_an_output_is_told_that_it_does_not_begin_as_zeros(judge: JudgeOne) -> None:
+    adding = VECTOR_ADD.replace("tl.store(", "tl.atomic_add(")
+    assert adding != VECTOR_ADD
+    remark = 'not as zeros: what the kernel adds to has the role inout and "init": {"kind": "zeros"})'
+    judge(compare(triton(adding, vectors()), PLUS)).ended(Verdict.WRONG_ANSWER, remark)
+    judge(evaluate(triton(adding, vectors()))).ended(Verdict.WRONG_ANSWER, remark)
+    wrong = judge(compare(triton(VECTOR_ADD.replace("tl.load(b", "2 * tl.load(b"), vectors()), PLUS)).case
+    assert wrong.failure is not None
+    assert "zeros" not in wrong.failure.message
+
+
 TUNED_SUM = """
     def clear(arguments):
         arguments["out"].zero_()
@@ -106,6 +117,29 @@ def test_of_several_configs_the_first_is_used_with_its_hook(judge: JudgeOne) -> 
     judged = judge(compare(triton(TUNED_SUM, contract), PLUS)).passed()
     assert any("add runs with its first config, {'BLOCK': 32}" in note for note in judged.case.notes)
     assert any("launch.num_warps is not used" in note for note in judged.case.notes)
+
+
+def test_a_variable_of_the_module_that_no_gpu_would_take_is_noted(judge: JudgeOne) -> None:
+    """The compiler's side of it is in test_backend_triton.py."""
+    source = """
+    BLOCK, SCALE, GAIN, DEFAULT = 32, tl.constexpr(1), 1.0, 0
+
+    @triton.jit
+    def times(x, by: tl.constexpr = DEFAULT):
+        return x * GAIN * SCALE
+
+    @triton.jit
+    def add(a, b, out, n):
+        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        mask = at < n
+        tl.store(out + at, times(tl.load(a + at, mask=mask)) + tl.load(b + at, mask=mask), mask=mask)
+    """
+    judged = judge(compare(triton(source, vectors(block=False, grid=7)), PLUS)).passed()
+    noted = [note for note in judged.case.notes if "would not compile for a GPU" in note]
+    assert [note.split(", which")[0] for note in noted] == [
+        "times would not compile for a GPU: it reads GAIN of its module",
+        "add would not compile for a GPU: it reads BLOCK of its module",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["torch", "multi_kernel"])

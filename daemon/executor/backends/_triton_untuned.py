@@ -1,4 +1,4 @@
-"""Kernels under `@autotune` where Triton's interpreter runs them: tuning times on a GPU, the interpreter has none."""
+"""What differs where Triton's interpreter runs a bundle's kernels: it has no GPU to tune on, and refuses less."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from typing import Any
 from daemon.executor.source import Source
 
 BY_THE_INTERPRETER = "run by Triton's interpreter: no GPU"
+_REFUSED = (
+    "{kernel} would not compile for a GPU: it reads {variable} of its module, which has to be a parameter, or "
+    "{variable} = tl.constexpr(…) there"
+)
 
 
 def use_first_configs(source: Source) -> list[str]:
-    """Leave every tuned kernel of the bundle's modules its first config. Returns a note for each that had several,
-    behind one that the interpreter runs them, where there is any kernel."""
+    """Leave every tuned kernel of the bundle's modules its first config. Returns a note for each that had several and
+    for each that no GPU would take, behind one that the interpreter runs them, where there is any kernel."""
     if source.device == "cuda" or "triton" not in sys.modules:
         return []
     from triton.runtime.autotuner import Autotuner, Heuristics
     from triton.runtime.interpreter import InterpretedFunction
 
     from daemon.executor.backends import _triton_floats
-    from daemon.executor.backends._triton_binding import tuner_of
+    from daemon.executor.backends._triton_binding import innermost, tuner_of
+    from daemon.executor.backends._triton_globals import plain_globals
 
     _triton_floats.repair()
     notes = []
@@ -31,12 +36,15 @@ def use_first_configs(source: Source) -> list[str]:
     if any(issubclass(type(value), InterpretedFunction | Autotuner | Heuristics) for _, value in values):
         notes.append(BY_THE_INTERPRETER)
     for name, value in values:
+        if issubclass(type(value), InterpretedFunction | Autotuner | Heuristics):
+            read = plain_globals(getattr(innermost(value), "fn", None))
+            notes += [_REFUSED.format(kernel=name, variable=variable) for variable in read]
         tuner = tuner_of(value) if issubclass(type(value), Autotuner | Heuristics) else None
         if tuner is None or not tuner.configs[1:]:
             continue
         tuner.configs = tuner.configs[:1]
         notes.append(f"the interpreter cannot tune: {name} runs with its first config, {tuner.configs[0].kwargs}")
-    return notes
+    return list(dict.fromkeys(notes))  # one module may import another's
 
 
 def _values(folder: Path) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from daemon.contract import CaseSpec, CompareRequest
+from daemon.contract import CaseSpec, CompareRequest, Role, readings
 from daemon.evaluation import CaseEvaluation, CheckReport, Failure, Numerics, Timing
 from daemon.executor.artifacts.bundle import Request
 from daemon.executor.cases.assessment import assess
@@ -42,6 +42,10 @@ from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
 _SAMPLE_LIMIT_S = 60.0
+_NOT_ZEROS = (
+    ' (an output begins as random bytes, not as zeros: what the kernel adds to has the role inout and "init": '
+    '{"kind": "zeros"})'
+)
 
 
 class CaseJudge:
@@ -171,7 +175,14 @@ class CaseJudge:
     def _inspector(self) -> Inspector:
         candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
         declared = [self._ready.io(side) for side in (Side.CANDIDATE, Side.REFERENCE)]
-        return Inspector(candidate, reference, tolerances_of(candidate, self._request, declared), self._errors)
+        tolerances = tolerances_of(candidate, self._request, declared)
+        return Inspector(candidate, reference, tolerances, self._errors, self._about_outputs())
+
+    def _about_outputs(self) -> str:
+        """What is told of a wrong output whose kernel may take it for zeros."""
+        kernel = self._request.candidate
+        has_output = kernel.io is not None and any(arg.role is Role.OUTPUT for arg in kernel.io.args)
+        return _NOT_ZEROS if has_output and readings.updates_in_place(kernel.source) else ""
 
     def _measure(self, drawer: Drawer, inspector: Inspector, estimate_s: float) -> None:
         places = [self._places[Side.CANDIDATE]]

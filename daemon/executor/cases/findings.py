@@ -45,12 +45,14 @@ class Errors:
 
 @dataclass
 class Inspector:
-    """Checks rounds of one case. `tolerances` in the order of the candidate's answers."""
+    """Checks rounds of one case. `tolerances` in the order of the candidate's answers. `remark`: what is added to what
+    is wrong with an output that the candidate writes itself."""
 
     candidate: SidePlace
     reference: SidePlace | None
     tolerances: list[Tolerance]
     errors: Errors = field(default_factory=Errors)
+    remark: str = ""
 
     def inspect(self, order: list[int], phase: Phase) -> None:
         """All slots of the round just run. Both cells must be frozen. Raises `CellFailed`."""
@@ -66,7 +68,7 @@ class Inspector:
         for placed in self.candidate.answer_fields():
             if untouched := self._untouched(order, placed):
                 total = placed.tensor.count * len(order)
-                message = f"{placed.name}: {untouched} of {total} elements were never written"
+                message = f"{placed.name}: {untouched} of {total} elements were never written{self.remark}"
                 raise _fault(self.candidate, phase, message)
 
     def _untouched(self, order: list[int], placed: Field) -> int:
@@ -92,6 +94,7 @@ class Inspector:
                     message = verify.describe(name, difference, got.numel(), tolerance)
                     if untouched := self._untouched(slots, mine):
                         message += f"; {untouched} elements were never written"
+                    message += self.remark if mine.poisoned else ""
                     raise _fault(self.candidate, phase, message)
 
     def _right_together(self, reference: SidePlace, fields: list[tuple[Field, Field]], order: list[int]) -> set[int]:
