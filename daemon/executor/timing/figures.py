@@ -29,7 +29,7 @@ _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
 _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
-_AHEAD = 1.0  # of what the calls of a round take, that may go by in waking up for it
+_AHEAD = 0.5  # of what the calls of a round take, that may go by in waking up for it
 _AHEAD_S = 3e-3  # a cell that slept finds neither code nor data in the caches
 _AHEAD_ALONE_S = 1e-2  # and a busy machine wakes it up late, which the other side tells, if there is one
 _AHEAD_SIGMAS = 2.0
@@ -232,8 +232,8 @@ class Account:
     @cached_property
     def ahead_s(self) -> float:
         """What a call takes beside what is timed of it, in calls that only wake the cell up: more goes by there than in
-        all calls of the round, by more than chance and than on the other side. Else 0. What a call needs that does not
-        come from its inputs, a cleared workspace say, can be made there for all of them.
+        half of the round, by more than chance and than on the other side. Else 0. What a call needs that does not come
+        from its inputs, a cleared workspace say, can be made there for all of them.
         """
         if not self.is_suspect or (mine := self._woken_s) is None:
             return 0.0
