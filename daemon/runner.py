@@ -12,7 +12,7 @@ from daemon.health import Monitor
 from daemon.judging import Clerk, Deferred, Unended
 from daemon.listener import Listener
 from daemon.publishing import Finished
-from daemon.scheduler.pulse import Pulse
+from daemon.scheduler.heartbeats import Heartbeats
 from daemon.scheduler.tally import Tally
 from daemon.scheduler.turns import Postponed, Turns
 from daemon.verdict import Verdict
@@ -22,14 +22,14 @@ _AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
 
 
 class Runner:
-    """Takes jobs for one daemon, whose leases carry `owner`, as long as `may_take()`. `pulse` keeps leases alive."""
+    """Takes jobs for one daemon, whose leases carry `owner` and are kept by `heartbeats`, as long as `may_take()`."""
 
     def __init__(
         self,
         repository: Repository,
         clerk: Clerk,
         monitor: Monitor,
-        pulse: Pulse[Lease],
+        heartbeats: Heartbeats[Lease],
         listener: Listener,
         *,
         owner: str,
@@ -39,7 +39,7 @@ class Runner:
         self._repository = repository
         self._clerk = clerk
         self._monitor = monitor
-        self._pulse = pulse
+        self._heartbeats = heartbeats
         self._listener = listener
         self._owner = owner
         self._lease_s = lease_s
@@ -80,14 +80,14 @@ class Runner:
         """Whether evald did what it should."""
         self._monitor.taking(lease.name)
         self._at_work.add(lease.job_id)
-        self._pulse.add(lease)
+        self._heartbeats.add(lease)
         ended = False
         try:
             self._listener.started(lease.job_id, lease.name)
             outcome = self._clerk.judge(lease, self._on_progress)
             ended = True
         finally:
-            self._pulse.remove(lease.job_id)
+            self._heartbeats.remove(lease.job_id)
             self._at_work.discard(lease.job_id)
             if not ended:
                 self.tally.failed()
@@ -106,5 +106,5 @@ class Runner:
         self._listener.finished(finished)
 
     def _on_progress(self, progress: Progress) -> None:
-        self._pulse.note(progress.job_id, progress.text)
+        self._heartbeats.note(progress.job_id, progress.text)
         self._listener.progress(progress)

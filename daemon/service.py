@@ -34,7 +34,7 @@ from daemon.reception import Doorbell, Reception
 from daemon.reconcile import Reconciler
 from daemon.returns import Returns
 from daemon.runner import Runner
-from daemon.scheduler.pulse import Pulse
+from daemon.scheduler.heartbeats import Heartbeats
 from daemon.scheduler.tally import Summary
 from daemon.scheduler.workers import Workers
 from daemon.watcher import Watcher
@@ -68,7 +68,7 @@ class Service:
         self._presence = Presence(
             repository, history, owner, self._fitness.devices, inbox=paths.inbox, lease_s=settings.lease_s
         )
-        self._pulse: Pulse[Lease] = Pulse(
+        self._heartbeats: Heartbeats[Lease] = Heartbeats(
             settings.lease_s / 3,
             lambda lease, progress: repository.heartbeat(lease, settings.lease_s, progress),
             lambda lease: engine.cancel(lease.job_id),
@@ -77,7 +77,7 @@ class Service:
             repository,
             self._clerk,
             self._monitor,
-            self._pulse,
+            self._heartbeats,
             listener,
             owner=owner.tag,
             lease_s=settings.lease_s,
@@ -149,7 +149,7 @@ class Service:
             waiting = self._tick(hints.moved_in, now_s)
             self._monitor.turn(
                 inbox=self._in_inbox,
-                running=len(self._pulse.leases),
+                running=len(self._heartbeats.leases),
                 judged=self._runner.tally.summary.judged,
                 drained=sum(device.reason is not None for device in self._fitness.devices()),
                 trouble=self._outage.reason,
@@ -171,7 +171,7 @@ class Service:
         """One turn: claim, beat, reconcile. Returns how many entries wait in the inbox, one at least while storage does
         not tell: such faults are waited out. Raises `OperatorError` for a damaged database, whichever thread met it.
         """
-        self._pulse.beat()
+        self._heartbeats.send()
         if (damage := self._database.damage) is not None:
             raise OperatorError(damage.message, hint=damage.hint)  # what is written now may be lost, or spread it
         if self._outage.is_too_early(now_s):
@@ -201,12 +201,12 @@ class Service:
         if self._stop.is_set():
             raise _Stopped
         self._monitor.working(_RECONCILING)
-        self._pulse.beat()
+        self._heartbeats.send()
         self._presence.remind(time.monotonic())
 
     def _reconcile(self) -> None:
         self._monitor.working(_RECONCILING)
-        self._pulse.beat(everybody=True)  # or our own leases may be among those that have run out
+        self._heartbeats.send(everybody=True)  # or our own leases may be among those that have run out
         self._clerk.settle()
         with suppress(_Stopped):
             self._reconciler.run()
@@ -216,7 +216,7 @@ class Service:
     def _claiming(self, name: str) -> None:
         """A file server may be slow about it, and there may be many: running jobs keep their leases meanwhile."""
         self._monitor.working(f"claiming {name}")
-        self._pulse.beat()
+        self._heartbeats.send()
 
     def _claimed(self, claimed: Claimed) -> None:
         self._listener.claimed(claimed.job_id, claimed.name)
@@ -248,7 +248,7 @@ class Service:
         """Cancel what runs, end the threads, give back what is unfinished."""
         self._monitor.stopping()
         self._stop.set()
-        for lease in self._pulse.leases:
+        for lease in self._heartbeats.leases:
             self._engine.cancel(lease.job_id)
         self._workers.wake()
         ended = self._workers.stop(self._settings.deadlines.stop_s)
@@ -264,4 +264,4 @@ class Service:
         if self._presence.takes_jobs:
             self._workers.wake()
             return
-        self._returns.of_what_waits(meanwhile=self._pulse.beat)
+        self._returns.of_what_waits(meanwhile=self._heartbeats.send)

@@ -3,6 +3,6 @@
 workers                          threads, as many as the engine wants at once
 turns                            whose job is next
 faults                           what a slot leaves alone after evald has failed
-pulse                            leases kept alive
+heartbeats                       leases kept alive
 tally                            how many jobs have ended
 """

@@ -104,10 +104,10 @@ class World:
         kernel = self.kernels[place.cell.name]  # type: ignore[attr-defined]
         return BASE_S + len(order) * (kernel.before_s or kernel.call_s)
 
-    def wake_up(self, *_: Any) -> None:
+    def wake_up_null(self, *_: Any) -> None:
         """The null candidate."""
 
-    def rouse(self, cell: Any, turn: Turn, seed: int, *_: Any) -> float:
+    def wake_up(self, cell: Any, turn: Turn, seed: int, *_: Any) -> float:
         self.seeds.append(seed)
         self.story.append("woken")
         if turn.is_new:
@@ -131,12 +131,12 @@ class World:
         woken_s = None
         if null is None:
             if waking_seed is not None:
-                woken_s = self.rouse(cell, plan.turn, waking_seed)
+                woken_s = self.wake_up(cell, plan.turn, waking_seed)
             assert seed not in self.seeds, "nobody knows it before the clock runs"
             self.story.append("timed")
             if plan.turn.replay:
                 assert self.graphs[cell.name, plan.turn.graph] == (None, calls)
-                assert plan.turn.rouse is None or self.graphs[cell.name, plan.turn.rouse] == (None, 1)
+                assert plan.turn.waking_graph is None or self.graphs[cell.name, plan.turn.waking_graph] == (None, 1)
             else:
                 self.kernels[cell.name].one_by_one.append(calls)
             kernel = self.kernels[cell.name]
@@ -146,8 +146,8 @@ class World:
             assert null.arena in self.mapped
             if plan.turn.replay:
                 assert self.graphs["null", null.graph] == (null, calls)
-                if plan.turn.rouse is not None:
-                    waking, waking_calls = self.graphs["null", plan.turn.rouse]
+                if plan.turn.waking_graph is not None:
+                    waking, waking_calls = self.graphs["null", plan.turn.waking_graph]
                     assert waking is not None
                     assert (waking.kind, waking.arena, waking_calls) == (null.kind, null.arena, 1)
             own_s = self._null_s(null, calls)
@@ -185,13 +185,13 @@ class Drawer:
 def made_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The world in place of cells and clocks."""
     for module, names in (
-        (rounds, ("rouse", "run_timed", "run_untimed", "capture")),
+        (rounds, ("wake_up", "run_timed", "run_untimed", "capture")),
         (nulls, ("run_timed", "capture", "attach", "detach")),
-        (nulls, ("wake_up",)),
         (side, ("attach",)),
     ):
         for name in names:
             monkeypatch.setattr(module, name, getattr(world, name))
+    monkeypatch.setattr(nulls, "wake_up", world.wake_up_null)
 
 
 def measured(world: World, monkeypatch: pytest.MonkeyPatch, *, is_told: bool = False, **changes: Any) -> list[Timing]:

@@ -67,7 +67,7 @@ def test_graphs_are_captured_once_and_take_turns() -> None:
         assert [turn.is_new for turn in of_one] == [True] + [False] * (len(of_one) - 1)
         assert len({turn.order for turn in of_one}) == 1
     assert all(not turn.is_new and list(turn.order) == drawn.captured for turn in seen if turn.graph == 0)
-    assert all(turn.rouse is None for turn in seen), "there is no graph of one call yet"
+    assert all(turn.waking_graph is None for turn in seen), "there is no graph of one call yet"
     assert drawn.whole().order == tuple(drawn.captured)
     alone = [drawn.single() for _ in range(3)]
     assert [(len(turn.order), turn.is_new, turn.graph) for turn in alone] == [
@@ -81,10 +81,10 @@ def test_once_there_is_a_graph_of_one_call_it_wakes_cells_up() -> None:
     drawn = turns(replay=True)
     drawn.single()
     seen = [drawn.usual() for _ in range(50)] + [drawn.whole(), drawn.single()]
-    assert {turn.rouse for turn in seen if not turn.is_new} == {3}
-    assert [turn.rouse for turn in seen if turn.is_new] == [None, None], "a new one has to be launched itself"
+    assert {turn.waking_graph for turn in seen if not turn.is_new} == {3}
+    assert [turn.waking_graph for turn in seen if turn.is_new] == [None, None], "a new one has to be launched itself"
     drawn.begin(2 * SLOTS)
-    assert drawn.whole().rouse is None
+    assert drawn.whole().waking_graph is None
 
 
 def test_the_slot_that_wakes_cells_up_gets_fresh_content_in_every_round() -> None:

@@ -66,13 +66,13 @@ class Cell:
 
 def woken(turn: Turn, null: NullWork | None = None) -> list[dict[str, Any]]:
     cell = Cell()
-    side_round.rouse(cell, turn, 0, 0.0, null)  # type: ignore[arg-type]
+    side_round.wake_up(cell, turn, 0, 0.0, null)  # type: ignore[arg-type]
     assert cell.asked[-1] == {"type": "frozen"}
     return [asked for asked in cell.asked if asked["type"] != "frozen"]
 
 
 def test_a_kernel_is_woken_by_the_graph_of_one_call() -> None:
-    [run] = woken(Turn((0, 1, 2), replay=True, graph=2, rouse=3))
+    [run] = woken(Turn((0, 1, 2), replay=True, graph=2, waking_graph=3))
     assert (run["type"], run["replay"], run["graph"]) == ("run", True, 3)
 
 
@@ -84,7 +84,7 @@ def test_a_new_graph_is_captured_and_launched_itself() -> None:
 
 def test_the_null_candidate_is_woken_by_its_own() -> None:
     work = NullWork(NullKernel.WORK, arena=1, cycles=7, graph=4)
-    [run] = woken(Turn((0, 1), replay=True, graph=4, rouse=5), work)
+    [run] = woken(Turn((0, 1), replay=True, graph=4, waking_graph=5), work)
     assert run["graph"] == 5
     assert run["null"] == {"kind": NullKernel.WORK, "arena": 1, "cycles": 7}
 

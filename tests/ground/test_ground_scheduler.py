@@ -12,7 +12,7 @@ import pytest
 from daemon import log
 from daemon.errors import HarnessError, LostClaim
 from daemon.scheduler.faults import Faults
-from daemon.scheduler.pulse import Pulse
+from daemon.scheduler.heartbeats import Heartbeats
 from daemon.scheduler.turns import Postponed
 from daemon.scheduler.workers import Workers
 
@@ -196,11 +196,11 @@ class Right:
 
 def test_everybody_can_be_told_at_once_and_else_only_what_is_due() -> None:
     beats: list[str] = []
-    pulse: Pulse[Right] = Pulse(60.0, lambda lease, _: beats.append(lease.job_id), lambda _: None)
-    pulse.add(Right("fresh"))
-    pulse.beat()
+    heartbeats: Heartbeats[Right] = Heartbeats(60.0, lambda lease, _: beats.append(lease.job_id), lambda _: None)
+    heartbeats.add(Right("fresh"))
+    heartbeats.send()
     assert beats == []
-    pulse.beat(everybody=True)
+    heartbeats.send(everybody=True)
     assert beats == ["fresh"]
 
 
@@ -215,38 +215,38 @@ def test_a_heartbeat_carries_the_newest_progress_and_a_lost_lease_is_told_and_fo
             raise HarnessError("the database is away")
         beats.append((lease.job_id, progress))
 
-    pulse: Pulse[Right] = Pulse(0.0, extend, lambda lease: lost.append(lease.job_id))
+    heartbeats: Heartbeats[Right] = Heartbeats(0.0, extend, lambda lease: lost.append(lease.job_id))
     for name in ("kept", "gone", "unheard"):
-        pulse.add(Right(name))
-    pulse.note("kept", "checking 1/5")
-    pulse.note("kept", "checking 2/5")
-    pulse.note("nobody", "ignored")
-    pulse.beat()
+        heartbeats.add(Right(name))
+    heartbeats.note("kept", "checking 1/5")
+    heartbeats.note("kept", "checking 2/5")
+    heartbeats.note("nobody", "ignored")
+    heartbeats.send()
     assert beats == [("kept", "checking 2/5")]
     assert lost == ["gone"]
-    assert {lease.job_id for lease in pulse.leases} == {"kept", "unheard"}
-    pulse.remove("kept")
-    pulse.remove("kept")
-    assert {lease.job_id for lease in pulse.leases} == {"unheard"}
+    assert {lease.job_id for lease in heartbeats.leases} == {"kept", "unheard"}
+    heartbeats.remove("kept")
+    heartbeats.remove("kept")
+    assert {lease.job_id for lease in heartbeats.leases} == {"unheard"}
 
 
 def test_news_comes_sooner_than_the_next_heartbeat_and_what_was_told_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.scheduler.pulse._NEWS_S", 10.0)
+    monkeypatch.setattr("daemon.scheduler.heartbeats._NEWS_S", 10.0)
     told: list[str | None] = []
-    pulse: Pulse[Right] = Pulse(3600.0, lambda _, progress: told.append(progress), lambda _: None)
-    pulse.add(Right("one"))
-    pulse.beat()
+    heartbeats: Heartbeats[Right] = Heartbeats(3600.0, lambda _, progress: told.append(progress), lambda _: None)
+    heartbeats.add(Right("one"))
+    heartbeats.send()
     assert told == []
-    pulse.note("one", "checking 1/5")
-    pulse.beat()
+    heartbeats.note("one", "checking 1/5")
+    heartbeats.send()
     assert told == ["checking 1/5"]
-    pulse.note("one", "checking 1/5")
-    assert pulse._beats["one"].due_s > time.monotonic() + 1000
-    pulse.note("one", "checking 2/5")
-    pulse.beat()
+    heartbeats.note("one", "checking 1/5")
+    assert heartbeats._beats["one"].due_s > time.monotonic() + 1000
+    heartbeats.note("one", "checking 2/5")
+    heartbeats.send()
     assert told == ["checking 1/5"], "not every word is worth a transaction"
-    pulse._beats["one"].due_s = pulse._beats["one"].due_s - 10.0
-    pulse.beat()
+    heartbeats._beats["one"].due_s = heartbeats._beats["one"].due_s - 10.0
+    heartbeats.send()
     assert told == ["checking 1/5", "checking 2/5"]
 
 
@@ -259,15 +259,15 @@ def test_after_a_storage_fault_every_heartbeat_is_due_again_at_the_next_turn() -
             raise HarnessError("the database is away")
         beats.append(lease.job_id)
 
-    pulse: Pulse[Right] = Pulse(3600.0, extend, lambda _: None)
+    heartbeats: Heartbeats[Right] = Heartbeats(3600.0, extend, lambda _: None)
     for name in ("first", "second"):
-        pulse.add(Right(name))
-        pulse._beats[name].due_s = 0.0
-    pulse.beat()
+        heartbeats.add(Right(name))
+        heartbeats._beats[name].due_s = 0.0
+    heartbeats.send()
     away[0] = False
-    pulse.beat()
+    heartbeats.send()
     assert beats == ["first", "second"]
-    pulse.beat()
+    heartbeats.send()
     assert beats == ["first", "second"]
 
 
@@ -279,14 +279,14 @@ def test_who_tells_everybody_learns_that_it_could_not_and_all_are_due_again() ->
             raise HarnessError("the database is away")
         beats.append(lease.job_id)
 
-    pulse: Pulse[Right] = Pulse(3600.0, extend, lambda _: None)
+    heartbeats: Heartbeats[Right] = Heartbeats(3600.0, extend, lambda _: None)
     for name in ("first", "second", "third"):
-        pulse.add(Right(name))
+        heartbeats.add(Right(name))
     with pytest.raises(HarnessError, match="the database is away"):
-        pulse.beat(everybody=True)
+        heartbeats.send(everybody=True)
     assert beats == ["first"]
     away[0] = False
-    pulse.beat()
+    heartbeats.send()
     assert beats == ["first", "second", "third"]
 
 
@@ -344,14 +344,14 @@ def test_a_lease_that_was_replaced_while_others_were_told_does_not_end_the_new_o
 
     def extend(lease: Right, _progress: str | None) -> None:
         if lease is first:  # a slow round trip, in which the other job ends and begins anew
-            pulse.remove("b")
-            pulse.add(fresh)
+            heartbeats.remove("b")
+            heartbeats.add(fresh)
         elif lease is stale:
             raise LostClaim("no longer counts")
 
-    pulse: Pulse[Right] = Pulse(0.0, extend, lost.append)
-    pulse.add(first)
-    pulse.add(stale)
-    pulse.beat(everybody=True)
+    heartbeats: Heartbeats[Right] = Heartbeats(0.0, extend, lost.append)
+    heartbeats.add(first)
+    heartbeats.add(stale)
+    heartbeats.send(everybody=True)
     assert lost == []
-    assert any(lease is fresh for lease in pulse.leases)
+    assert any(lease is fresh for lease in heartbeats.leases)

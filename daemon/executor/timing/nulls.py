@@ -32,8 +32,8 @@ from daemon.executor.timing.side_round import (
     capture,
     require_captured,
     run_timed,
+    wake_up,
 )
-from daemon.executor.timing.side_round import rouse as wake_up
 from daemon.verdict import Phase, Verdict
 
 _LIMIT_S = 60.0
@@ -115,13 +115,13 @@ class Nulls:
 
     def _round(self, index: int, kind: NullKernel, calls: int, deadline: float, *, replay: bool) -> RoundResult:
         place, order = self._places[index], list(range(calls))
-        work, rouse = NullWork(kind, index), None
+        work, waking_graph = NullWork(kind, index), None
         if replay:
             work, is_new = self._captured(index, kind, order, deadline)
             if not is_new:
-                rouse = self._captured(index, kind, order[:1], deadline)[0].graph
+                waking_graph = self._captured(index, kind, order[:1], deadline)[0].graph
         waking = () if replay else tuple(order[: waking_calls(calls)])
-        turn = Turn(tuple(order), replay, work.graph, rouse=rouse, waking=waking)
+        turn = Turn(tuple(order), replay, work.graph, waking_graph=waking_graph, waking=waking)
         waking_seed: int | None = 0
         if (pause := self._pause()) is not None:
             wake_up(self.cell, turn, 0, deadline, work)

@@ -13,16 +13,16 @@ _WHOLE, _GRAPHS, _SINGLE = 0, 3, 3  # numbers of graphs: on every slot; how many
 @dataclass(frozen=True)
 class Turn:
     """Which slots a round calls the kernel on, in order. `replay`: what is timed is one launch of the CUDA graph that
-    these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first. `rouse`: the
-    number of the graph whose launch wakes the cell up before; None: the same one. `waking`: slots of the calls that do
-    where calls are launched one by one, of those that the last such round was on; the same for both sides, for a
-    kernel may remember what it saw."""
+    these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first.
+    `waking_graph`: the number of the graph whose launch wakes the cell up before; None: the same one. `waking`: slots
+    of the calls that do where calls are launched one by one, of those that the last such round was on; the same for
+    both sides, for a kernel may remember what it saw."""
 
     order: tuple[int, ...]
     replay: bool = False
     graph: int = 0
     is_new: bool = False
-    rouse: int | None = None
+    waking_graph: int | None = None
     waking: tuple[int, ...] = ()
 
     @property
@@ -30,7 +30,7 @@ class Turn:
         """How many calls wake the cell up."""
         if not self.replay:
             return len(self.waking)
-        return len(self.order) if self.rouse is None else 1
+        return len(self.order) if self.waking_graph is None else 1
 
 
 def waking_calls(calls: int) -> int:
@@ -100,7 +100,7 @@ class RoundTurns:
         turn = self._kept.get(number) or Turn(self._order(calls, self._waking), True, number, is_new=True)
         self._kept[number] = replace(turn, is_new=False)
         is_there = _SINGLE in self._kept and not turn.is_new
-        return replace(turn, rouse=_SINGLE) if is_there else turn
+        return replace(turn, waking_graph=_SINGLE) if is_there else turn
 
     def _order(self, calls: int, one: int | None = None) -> tuple[int, ...]:
         """So many neighbours, `one` among them."""

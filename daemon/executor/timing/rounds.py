@@ -26,9 +26,9 @@ from daemon.executor.timing.side_round import (
     capture,
     plan_round,
     require_captured,
-    rouse,
     run_timed,
     run_untimed,
+    wake_up,
 )
 from daemon.verdict import Phase, Verdict
 
@@ -161,7 +161,7 @@ class Rounds:
         woken_s: dict[int, float] = {}
         if self._wakes_early:
             for index in reversed(sequence):
-                woken_s[index] = self._rouse(self._places[index], turn, deadline)
+                woken_s[index] = self._wake_up(self._places[index], turn, deadline)
         self._fill(order, purpose, deadline, equal=equal)
         results = {index: self._timed(self._places[index], turn, deadline) for index in sequence}
         self._check(self._number, order)
@@ -204,9 +204,9 @@ class Rounds:
         _require_unchanged(place, result)
         return result
 
-    def _rouse(self, place: SidePlace, turn: Turn, deadline: float) -> float:
+    def _wake_up(self, place: SidePlace, turn: Turn, deadline: float) -> float:
         with place.patience.waiting(len(turn.order), deadline) as limit:
-            return rouse(place.cell, turn, self._waking_seed, limit)
+            return wake_up(place.cell, turn, self._waking_seed, limit)
 
     @property
     def _waking_seed(self) -> int:

@@ -180,7 +180,7 @@ def require_captured(reason: str | None) -> None:
         raise NotCaptured(reason)
 
 
-def rouse(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork | None = None) -> float:
+def wake_up(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork | None = None) -> float:
     """A few calls on what the last round left, then frozen again. `seed`: another one than the timed calls will have,
     which say with it what is random in them. Returns how long the cell took over it, seconds.
 
@@ -191,7 +191,7 @@ def rouse(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork | N
     if turn.is_new:
         phase, order = Phase.MEASURE, list(turn.order)
         require_captured(capture(cell, order, seed, phase=phase, deadline=deadline, graph=turn.graph))
-    graph = turn.graph if turn.rouse is None else turn.rouse
+    graph = turn.graph if turn.waking_graph is None else turn.waking_graph
     if null is not None:
         null = replace(null, graph=graph)
     message = _run_message(turn.waking, seed, replay=turn.replay, null=null, graph=graph)
@@ -225,7 +225,7 @@ def run_timed(
     arena, conditions = place.attached, surroundings.conditions
     late, probe = arena.shared.samples(plan.late), arena.shared.samples(plan.probe)
     probe.fetch()  # the first time takes longer
-    woken_s = None if waking_seed is None else rouse(cell, plan.turn, waking_seed, deadline, null)
+    woken_s = None if waking_seed is None else wake_up(cell, plan.turn, waking_seed, deadline, null)
     surroundings.require_idle()
     arena.publish(plan.order)
     _spoil(arena, plan, late)

@@ -30,8 +30,8 @@ class _Beat(Generic[Lease]):
     sent_s: float = 0.0
 
 
-class Pulse(Generic[Lease]):
-    """Heartbeats of all running jobs, sent by whoever calls `beat` (the main loop), a third of the lease apart; sooner
+class Heartbeats(Generic[Lease]):
+    """Heartbeats of all running jobs, sent by whoever calls `send` (the main loop), a third of the lease apart; sooner
     where there is progress to tell.
 
     `extend(lease, progress)` raises `LostClaim` when the lease is gone: `on_lost` is then called and the lease
@@ -71,7 +71,7 @@ class Pulse(Generic[Lease]):
         with self._lock:
             return self._beats.get(beat.lease.job_id) is beat
 
-    def beat(self, *, everybody: bool = False) -> None:
+    def send(self, *, everybody: bool = False) -> None:
         """Send what is due; for `everybody`: also what is not, as far as this clock knows. It stands still while the
         machine sleeps, and does not jump when the database's is set. Raises `HarnessError` where `everybody` could not
         be sent."""
