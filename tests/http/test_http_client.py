@@ -9,6 +9,7 @@ import sys
 import threading
 import typing
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from http_bodies import KERNEL, evaluate
@@ -18,7 +19,8 @@ from mcp.client.stdio import stdio_client
 from mcp.server.mcpserver.exceptions import ToolError
 from service_bundles import wait_for
 
-from daemon.client import Client, ClientError, Result, contracts
+from daemon.cli import failing
+from daemon.client import Client, ClientError, Result, contracts, mcp_server
 from daemon.client.mcp_server import make_server, summary
 from daemon.config import Limits
 from daemon.contract import DTYPES, parse_contract
@@ -129,6 +131,19 @@ def test_mcp_offers_the_same_service_as_tools(judging: Server) -> None:
     assert found["whole"]["result"]["name"] == "by-mcp"
     assert found["figures"]["job_stats"]["passed"] >= 1
     assert "kernel_type" in found["wrong"].content[0].text
+
+
+def test_mcp_calls_with_the_token_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def server(client: Client) -> SimpleNamespace:
+        return SimpleNamespace(run=lambda: said.append(client._http.headers["Authorization"]))
+
+    monkeypatch.setattr(mcp_server, "make_server", server)
+    assert failing.run(["mcp", "--url", "http://judge:8720", "--token", "evald_word"]) == 0
+    monkeypatch.setenv("EVALD_TOKEN", "evald_other")
+    assert failing.run(["mcp", "--url", "http://judge:8720"]) == 0
+    assert said == ["Bearer evald_word", "Bearer evald_other"]
 
 
 def test_arguments_of_a_tool_that_are_wrong_are_told_in_words_for_a_model() -> None:
