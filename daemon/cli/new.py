@@ -55,7 +55,6 @@ def command(*, as_json: bool, kind: str | None, name: str | None) -> int:
 
 
 def _check_kind(kind: str, name: str | None) -> None:
-
     if kind in STARTERS:
         return
     if name in STARTERS:

@@ -92,7 +92,6 @@ def _document(job: JobRecord | None, past: Past, places: Mapping[str, str]) -> d
 
 
 def _job(job: JobRecord) -> None:
-
     kernel = " against ".join(kind for kind in (job.kernel_type, job.ref_kernel_type) if kind)
     screen.fields(
         [
@@ -116,7 +115,6 @@ def _job(job: JobRecord) -> None:
 
 
 def _samples(evaluations: tuple[EvaluationRecord, ...]) -> None:
-
     rows = [
         (
             evaluation.case_name,
@@ -149,7 +147,6 @@ def _samples(evaluations: tuple[EvaluationRecord, ...]) -> None:
 
 
 def _attempts(attempts: tuple[AttemptRecord, ...]) -> None:
-
     rows = [
         (
             figures.ABSENT if attempt.number is None else str(attempt.number),
@@ -173,7 +170,6 @@ def _attempts(attempts: tuple[AttemptRecord, ...]) -> None:
 
 
 def _events(events: tuple[EventRecord, ...]) -> None:
-
     rows = [(figures.clock(event.at), event.kind, event.detail or "") for event in events]
     if rows:
         screen.heading("events")

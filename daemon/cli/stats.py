@@ -165,7 +165,6 @@ def _require_known_grouping(by: str) -> None:
 
 
 def _table(rows: tuple[StatsRow, ...], by: str, limit: int, *, is_since: bool) -> None:
-
     if not rows:
         screen.say(f"no job has ended {'in that time' if is_since else 'yet'}")
         return

@@ -218,18 +218,15 @@ def _check(place: Path, settings: Settings) -> tuple[Problem, ...]:
 
 
 def _code(faults: list[EvaldError]) -> int:
-
     return COULD_NOT if faults else 0
 
 
 def _document(dropped: list[Dropped], faults: list[EvaldError]) -> dict[str, Any]:
-
     submitted = [{"name": one.name, "job_id": one.job_id} for one in dropped]
     return {"submitted": submitted, "errors": [as_document(fault) for fault in faults]}
 
 
 def _print_dropped(dropped: list[Dropped], faults: list[EvaldError], *, as_json: bool) -> None:
-
     if as_json:
         screen.document(_document(dropped, faults))
         return
@@ -240,7 +237,6 @@ def _print_dropped(dropped: list[Dropped], faults: list[EvaldError], *, as_json:
 
 
 def _print_results(lines: list[Line]) -> None:
-
     if lines:
         screen.line()
         screen.table(COLUMNS, [line.cells() for line in lines])

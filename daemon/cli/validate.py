@@ -80,7 +80,6 @@ def _found(
 
 
 def _show(found: dict[str, Any]) -> None:
-
     if found["valid"]:
         kernels = " against ".join(found["kernel_types"])
         count = len(found["cases"])
@@ -100,5 +99,4 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _sentence(problem: dict[str, Any]) -> str:
-
     return str(Problem(**problem))
