@@ -47,7 +47,7 @@ def workload(slots: Slots) -> Any:
     with torch.enable_grad():  # a workload turns it off
         made: Any = Workload(threads=torch.get_num_threads(), backend_paths=[], device="cpu", tell=lambda _: None)
         made._attachments = SimpleNamespace(slots=lambda *_: slots)
-        made._kernel = SimpleNamespace(call=lambda _: None, stream=None)
+        made._subject.loaded = SimpleNamespace(call=lambda _: None, stream=None)
         yield made
 
 
@@ -96,7 +96,7 @@ class Leaves(nn.Module):
 
 
 def capture(workload: Any, module: nn.Module) -> str | None:
-    workload._instance, workload._kernel.call = module, module
+    workload._subject.instance, workload._subject.loaded.call = module, module
     reason: str | None = workload.handle(word("capture", 1), [])["reason"]
     return reason
 
@@ -122,7 +122,7 @@ def test_a_capture_that_fails_midway_leaves_the_modules_state_as_it_was(workload
         module(slot)
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    workload._instance, workload._kernel.call = module, fail
+    workload._subject.instance, workload._subject.loaded.call = module, fail
     reason = workload.handle(word("capture", 1), [])["reason"]
     assert reason == "RuntimeError: operation not permitted when stream is capturing"
     assert module.state is module.begun

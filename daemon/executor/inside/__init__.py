@@ -5,7 +5,7 @@ else of evald than `shared`, `source` and `backends`.
     cell, under_tool                 serves one kernel; its parent where a tool of NVIDIA's watches
     stage, confine                   the walls that a process puts up around itself, before it reads of a bundle
     seccomp, system_calls            the filter of system calls; which ones, and why
-    workload                         the bundle in its cell, from files to calls
+    workload, subject                what the judge asks of a cell; its kernel, from module to calls
     loading, packing                 from a message to sources and a backend; files into a cell and out of it
     module_state, seeding            weights; generators
     slots, mapping, attachments      the arguments of each call and the places of its answers, in shared memory

@@ -1,4 +1,4 @@
-"""The bundle inside its cell: unpack, build, load, construct, exchange tensors, run over the arena's slots."""
+"""What the judge asks of a cell: unpack, build, load, construct, exchange tensors, run over the arena's slots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,11 @@ from daemon.executor.inside.loading import compiled, unpack
 from daemon.executor.inside.recording import warm_up
 from daemon.executor.inside.seeding import seed_all, seed_devices
 from daemon.executor.inside.slots import Slots, Work
+from daemon.executor.inside.subject import Subject
 from daemon.executor.inside.unlike import first_difference
 from daemon.executor.shared import tree
 from daemon.executor.shared.protocol import Message, unpacked
-from daemon.executor.source import Kernel, KernelFault, fault_from
+from daemon.executor.source import KernelFault
 
 _TAKEN_FROM = {
     "inputs": "in what get_inputs() returned",
@@ -62,8 +62,7 @@ class Workload:
             torch.zeros(1, device=device) if under_tool else warm_up(as_reference=as_reference)
         self._exchange = Exchange(device, under_tool=under_tool)
         self.folder = _ROOT / "bundle"
-        self._kernel: Kernel | None = None
-        self._instance: Any = None
+        self._subject = Subject(device, self.folder)
         self._attachments = Attachments()
         self._returned = True
         self._described: dict[str, tuple[tree.Node, list[Message]]] = {}
@@ -114,54 +113,29 @@ class Workload:
 
     def _on_load(self, message: Message, fds: list[int]) -> Message:
         backend, source = unpack(message, fds, self.folder, self._backend_paths)
-        self._kernel = compiled(backend.load, source)
+        self._subject.loaded = kernel = compiled(backend.load, source)
         shutil.rmtree(source.artifacts, ignore_errors=True)
         return {
             "type": "loaded",
-            "makes_inputs": self._kernel.make_inputs is not None,
-            "guesses_inputs": self._kernel.guesses_inputs,
-            "parameters": self._kernel.parameters,
-            "makes_init_inputs": self._kernel.make_init_inputs is not None,
-            "constructs": self._kernel.construct is not None,
-            "describe": self._kernel.describe,
-            "notes": self._kernel.notes,
+            "makes_inputs": kernel.make_inputs is not None,
+            "guesses_inputs": kernel.guesses_inputs,
+            "parameters": kernel.parameters,
+            "makes_init_inputs": kernel.make_init_inputs is not None,
+            "constructs": kernel.construct is not None,
+            "describe": kernel.describe,
+            "notes": kernel.notes,
         }
 
     def _on_construct(self, message: Message, fds: list[int]) -> Message:
         """Make the module, seeded; `init` is a tree of constructor arguments or None for the source's own."""
-        kernel = self._loaded()
-        if kernel.construct is None:
+        if self._subject.kernel.construct is None:
             return {"type": "constructed"}
         if message["init"] is not None:
             given = tree.decode(message["init"], self._exchange.take_in(message, fds).__getitem__)
         else:
-            given = self._init_inputs(message["seed"])
-        seed_all(message["seed"])
-        args, kwargs = ([], given) if isinstance(given, dict) else (list(given), {})
-        with self._on_device():
-            self._instance = kernel.construct(args, kwargs)
-        if self._device != "cpu" and isinstance(self._instance, torch.nn.Module):
-            self._instance.to(self._device)
+            given = self._subject.init_inputs(message["seed"])
+        self._subject.construct(given, message["seed"])
         return {"type": "constructed"}
-
-    def _init_inputs(self, seed: int) -> Any:
-        make = self._loaded().make_init_inputs
-        seed_all(seed)
-        with self._on_device():
-            made = make() if make else []
-        if not isinstance(made, list | tuple | dict):
-            kind = type(made).__name__
-            raise KernelFault("runtime_error", f"get_init_inputs() returned {kind}: return a list of the arguments")
-        return made
-
-    def _on_device(self) -> AbstractContextManager[Any]:
-        """New tensors of the source on the GPU, where there is one: drawing gigabytes on a CPU takes seconds."""
-        return nullcontext() if self._device == "cpu" else torch.device(self._device)
-
-    def _loaded(self) -> Kernel:
-        if self._kernel is None:
-            raise KernelFault("harness_error", "no kernel is loaded")
-        return self._kernel
 
     # -- tensors out and in -------------------------------------------------------------------------------------
 
@@ -179,13 +153,13 @@ class Workload:
             return {"type": "exported", "refused": fault.message}  # the judge knows another way
         if message["announce"]:
             self._announce()
-            self._guarded(lambda: settle(self._device), "in the call")
+            self._subject.guarded(lambda: settle(self._device), "in the call")
         return {"type": "exported", "tree": node, "tensors": shapes, "returned": self._returned}
 
     def _describe(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
         is_answer = what in ("outputs", "exact")
         try:
-            described: tuple[tree.Node, list[Message]] = self._guarded(
+            described: tuple[tree.Node, list[Message]] = self._subject.guarded(
                 lambda: self._exchange.describe(value, as_answer=is_answer), _TAKEN_FROM[what]
             )
         except tree.Incomparable as problem:
@@ -209,25 +183,19 @@ class Workload:
         return {"type": "produced", "same": True}
 
     def _export_inputs(self, message: Message) -> Any:
-        make = self._loaded().make_inputs
-        if make is None:
-            raise KernelFault("runtime_error", "the source has no get_inputs() and the contract has no io")
-        seed_all(message["seed"])
-        with self._on_device():
-            return self._guarded(make, "in get_inputs()")
+        return self._subject.inputs(message["seed"])
 
     def _export_init(self, message: Message) -> Any:
-        return self._init_inputs(message["seed"])
+        return self._subject.init_inputs(message["seed"])
 
     def _export_state(self, message: Message) -> Any:
-        return module_state.shareable_state(self._instance, message["only"])
+        return module_state.shareable_state(self._subject.instance, message["only"])
 
     def _export_outputs(self, message: Message) -> Any:
         """One call on slot 0's inputs, to learn what comes back."""
         slots = self._attachments.slots()
-        seed_all(message["seed"])
         try:
-            value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call), "in the call")
+            value, self._returned = self._subject.answer(slots, message["seed"])
         except KernelFault as fault:
             fault.message += self._one_dict(fault.__cause__)
             raise
@@ -236,7 +204,7 @@ class Workload:
     def _one_dict(self, error: BaseException | None) -> str:
         """That a dict was one argument, where whoever wrote the source seems to have meant one for each of its keys."""
         node, _ = self._described.get("inputs", ({}, []))
-        wanted = self._loaded().parameters
+        wanted = self._subject.kernel.parameters
         if not isinstance(error, TypeError) or "d" not in node or not wanted:
             return ""
         keys = [str(key) for key, _ in node["d"]]
@@ -245,22 +213,9 @@ class Workload:
         return f" (the dict that get_inputs() gives is one argument: let it give a list of {', '.join(keys)})"
 
     def _export_exact(self, _message: Message) -> Any:
-        """The call on slot 0's inputs with every float a float64: the module's, the arguments', and new ones'. The cell
-        is of no other use after it."""
-        slots = self._attachments.slots()
-        module_state.make_float64(self._instance)
-        value, self._returned = self._guarded(lambda: slots.answer(self._loaded().call, exact=True), "in float64")
-        if not self._returned:
-            raise KernelFault("unsupported", "it writes its answer into arguments, which have a dtype of their own")
+        """The same in float64."""
+        value, self._returned = self._subject.exact_answer(self._attachments.slots())
         return value
-
-    def _guarded(self, function: Callable[[], Any], doing: str) -> Any:
-        try:
-            return function()
-        except (KernelFault, tree.Incomparable):
-            raise
-        except BaseException as error:
-            raise fault_from(error, self.folder, "runtime_error", doing) from error
 
     def _on_let_go(self, _message: Message, _fds: list[int]) -> Message:
         self._exchange.let_go()
@@ -273,10 +228,10 @@ class Workload:
 
     def _on_adopt(self, message: Message, fds: list[int]) -> Message:
         """Copy the reference's state into this module where names and shapes match."""
-        if not isinstance(self._instance, torch.nn.Module):
+        if not isinstance(self._subject.instance, torch.nn.Module):
             return {"type": "adopted", "copied": 0, "theirs": [], "own": [], "other": []}
         given = tree.decode(message["tree"], self._exchange.take_in(message, fds).__getitem__)
-        copied, left = module_state.adopt(self._instance, given)
+        copied, left = module_state.adopt(self._subject.instance, given)
         return {"type": "adopted", "copied": copied, **left}
 
     # -- the arena ----------------------------------------------------------------------------------------------
@@ -293,15 +248,15 @@ class Workload:
     def _on_call(self, message: Message, _fds: list[int]) -> Message:
         """Call the kernel on the first slot, `bracket`: between cudaProfilerStart and Stop. The answer goes nowhere.
         A fault is told as `error`: the tool above has something to say of it, and must come to its end."""
-        slots, call = self._attachments.slots(), self._loaded().call
+        slots, call = self._attachments.slots(), self._subject.kernel.call
         bracket = message["bracket"] and self._device != "cpu"
         for number in range(message["calls"]):
             seed_all(message["seed"] + number)
             if bracket:
                 torch.cuda.profiler.start()  # type: ignore[no-untyped-call]
             try:
-                self._guarded(lambda: slots.answer(call), "in the call")
-                self._guarded(lambda: settle(self._device), "in the call")
+                self._subject.guarded(lambda: slots.answer(call), "in the call")
+                self._subject.guarded(lambda: settle(self._device), "in the call")
                 if bracket:
                     torch.cuda.profiler.stop()  # type: ignore[no-untyped-call]
             except KernelFault as fault:
@@ -316,7 +271,7 @@ class Workload:
         """What one round does, and where: the kernel's calls, or what the null candidate has in their place."""
         if (null := message["null"]) is None:
             slots = self._attachments.slots()
-            return slots, slots.calls(self._loaded().call)
+            return slots, slots.calls(self._subject.kernel.call)
         slots = self._attachments.slots(null["arena"])
         return slots, slots.null(null["kind"], null["cycles"])
 
@@ -328,7 +283,7 @@ class Workload:
         """
         left: list[str] = []
         try:
-            attributes = module_state.Attributes(self._instance)
+            attributes = module_state.Attributes(self._subject.instance)
             if left := self._record(message, attributes):
                 attributes.take_away(left)
                 self._record(message, attributes)
@@ -342,7 +297,7 @@ class Workload:
         slots, work = self._work(message)
         seed_all(message["seed"])
         try:
-            slots.capture(work, message["order"], self._kernel.stream if self._kernel else None, message["graph"])
+            slots.capture(work, message["order"], self._subject.stream, message["graph"])
         finally:
             left = attributes.put_back()
         return left
@@ -354,11 +309,11 @@ class Workload:
             # What a graph draws goes by the generators as they are at its launch. Seeded at the capture alone, a kernel
             # could work out a round's numbers before the clock starts.
             seed_devices(message["seed"])
-            inside_s = self._guarded(lambda: slots.replay(message["graph"]), "in the call")
+            inside_s = self._subject.guarded(lambda: slots.replay(message["graph"]), "in the call")
         else:
             seed_all(message["seed"])
             order, launched = unpacked(message["order"]), self._announce if message["announce"] else None
-            inside_s = self._guarded(lambda: slots.run(work, order, launched), "in the call")
+            inside_s = self._subject.guarded(lambda: slots.run(work, order, launched), "in the call")
         return {"type": "done", "inside_s": inside_s}
 
     def _announce(self) -> None:
@@ -366,5 +321,5 @@ class Workload:
 
     def _on_report(self, _message: Message, _fds: list[int]) -> Message:
         """What the backend knows of the kernel now that it has been called."""
-        kernel = self._loaded()
-        return {"type": "reported", "describe": self._guarded(kernel.report, "reporting") if kernel.report else {}}
+        report = self._subject.kernel.report
+        return {"type": "reported", "describe": self._subject.guarded(report, "reporting") if report else {}}
