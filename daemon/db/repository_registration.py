@@ -80,10 +80,13 @@ def _revive(connection: Connection, job: NewJob) -> bool:
     ):
         return False
     known = select(Bundle.dropped_name, Bundle.submitter_uid).where(Bundle.id == job.job_id)
-    if tuple(connection.execute(known).one()) != (storable(job.name), job.submitter_uid):
-        about = {key: value for key, value in _bundle_row(job).items() if key != "id"}
+    name, submitter_uid = connection.execute(known).one()
+    if (name, submitter_uid) != (storable(job.name), job.submitter_uid):
+        # Under another name it has come back where somebody had taken its own: it keeps its place in the line.
+        left = ("id", "dropped_at") if submitter_uid == job.submitter_uid else ("id",)
+        about = {key: value for key, value in _bundle_row(job).items() if key not in left}
         connection.execute(update(Bundle).where(Bundle.id == job.job_id).values(**about))
-        told = {key: value for key, value in _job_row(job).items() if key in _OF_THE_BUNDLE}
+        told = {key: value for key, value in _job_row(job).items() if key in _OF_THE_BUNDLE and key not in left}
         connection.execute(update(Job).where(Job.id == job.job_id).values(**told))
     rows.note(connection, job.job_id, "revived", job.name)
     return True

@@ -175,7 +175,8 @@ def test_a_bundle_whose_name_somebody_has_taken_meanwhile_comes_back_for_the_sam
     back = clerk.give_back(claimed)
     assert back is not None
     assert clerk.take_in(back).job_id == JOB
-    assert home.history.job(JOB).state is JobState.QUEUED
+    job = home.history.job(JOB)
+    assert (job.state, job.dropped_at) == (JobState.QUEUED, claimed.dropped_at)
     assert home.entries("inbox") == [claimed.settled_name]
 
 
