@@ -31,6 +31,7 @@ from daemon.intake.owner import WorkName
 from daemon.intake.reading import read_bundle
 from daemon.intake.spool import Claimed, Spool
 from daemon.lifecycle import JobState
+from daemon.outage import Patience
 from daemon.publishing import Finished, Publisher
 
 
@@ -79,6 +80,7 @@ class Clerk:
         self._owed: deque[tuple[Lease, str]] = deque()  # ended without counting while the database was away
         self.publisher = Publisher(settings, spool, repository)
         self.disks = Disks(settings)
+        self.patience = Patience()
 
     # -- in -----------------------------------------------------------------------------------------------------
 
@@ -135,8 +137,7 @@ class Clerk:
         folder = self._copy_of(lease)
         try:
             with _reading():
-                claimed = self._claimed(lease)
-                bundle = private_copy(claimed.path, folder, self._settings.limits)
+                bundle = self.patience.with_job(lease.job_id, lambda: self._copied(lease, folder))
                 parsed = read_bundle(bundle.dir, self._types, self._settings.limits)
         except BundleError as error:
             return Evaluation.rejected(error.message), None
@@ -152,6 +153,9 @@ class Clerk:
         kernel_types = tuple(kernel.kernel_type for kernel in kernels if kernel is not None)
         job = JobSpec(lease.job_id, name, bundle.dir, parsed.request.requires, kernel_types)
         return self._engine.evaluate(job, on_progress), parsed
+
+    def _copied(self, lease: Lease, folder: Path) -> CopiedBundle:
+        return private_copy(self._claimed(lease).path, folder, self._settings.limits)
 
     def _defer(self, lease: Lease, name: str, reason: str, described: Description) -> Deferred:
         """Back to the queue, for a daemon that can serve it."""
@@ -236,7 +240,9 @@ class Clerk:
         failpoints.hit("run.evaluated")
         name = (parsed.request.name if parsed else None) or lease.name
         try:
-            self.publisher.publish(lease, evaluation, parsed)
+            self.patience.with_job(
+                lease.job_id, lambda: self.publisher.publish(lease, evaluation, parsed), after=(NotKept,)
+            )
         except NotKept as error:
             return self._after_fault(lease, error)
         self.publisher.put_away_or_leave(lease, evaluation)

@@ -1,14 +1,29 @@
-"""Storage that does not answer: when it is tried again, and when somebody is told."""
+"""Storage that does not answer, or fails: when it is tried again, and when somebody is told."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import random
+import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from daemon import log
+from daemon.errors import HarnessError, LostClaim, NotBegun
 
 _BACK_OFF_S = 2.0
+_PAUSES_S = (0.1, 0.4, 1.5, 5.0, 10.0)
+_MAY_PASS = frozenset(
+    {
+        *(errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.EREMOTEIO),
+        *(errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ENOLINK, errno.ECOMM),  # a mount being mended
+        *(errno.ECONNRESET, errno.ECONNABORTED, errno.ECONNREFUSED, errno.EPIPE, errno.ESHUTDOWN),
+        *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET),
+    }
+)
+_Answer = TypeVar("_Answer")
 
 
 class Outage:
@@ -42,6 +57,47 @@ class Outage:
         if self.reason is not None:
             self.reason = None
             log.story("storage is back")
+
+
+class Patience:
+    """With a disk or a file server that fails while a job is done, mostly for a moment: what it was asked is asked
+    again, for some seconds. An attempt costs a job more than these. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._is_over = threading.Event()
+
+    def end(self) -> None:
+        """Whoever waits now, or would, waits no longer."""
+        self._is_over.set()
+
+    def with_job(
+        self,
+        job_id: str,
+        do: Callable[[], _Answer],
+        after: tuple[type[Exception], ...] = (HarnessError, OSError),
+    ) -> _Answer:
+        """What `do` answers, which may be called several times: again `after` such an error. Raises as it does, and
+        `LostClaim` when told to `end` meanwhile."""
+        for pause_s in _PAUSES_S:
+            try:
+                return do()
+            except after as error:
+                if not _may_pass(error):
+                    raise
+                log.story("storage fails, and is asked again", level=logging.WARNING, job=job_id, reason=error)
+                if self._is_over.wait(pause_s):
+                    raise LostClaim(f"job {job_id} waits for storage while evald is stopped") from error
+        return do()
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether the system has said something that may not be so in a moment. Not of the disk for copies, which lacks
+    room."""
+    while error is not None and not isinstance(error, OSError):
+        if isinstance(error, NotBegun):
+            return False
+        error = error.__cause__
+    return error is not None and error.errno in _MAY_PASS
 
 
 def back_off_s() -> float:

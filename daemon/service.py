@@ -248,6 +248,7 @@ class Service:
         """Cancel what runs, end the threads, give back what is unfinished."""
         self._monitor.stopping()
         self._stop.set()
+        self._clerk.patience.end()
         for lease in self._heartbeats.leases:
             self._engine.cancel(lease.job_id)
         self._workers.wake()

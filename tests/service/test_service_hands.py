@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import Counter
@@ -15,7 +16,7 @@ import pytest
 from service_bundles import drop, wait_for
 from sqlalchemy import update
 
-from daemon import fsio, judging, runner, service
+from daemon import fsio, judging, outage, results, runner, service
 from daemon.config import Deadlines, Settings
 from daemon.db import migrate
 from daemon.db.errors import StorageUnavailable
@@ -223,6 +224,77 @@ def test_a_disk_that_cannot_be_read_costs_no_job_an_attempt(tmp_path: Path, monk
         is_dead = False
         wait_for(lambda: ended(running, *names), "all of them, once it is back")
         assert {job.attempts for job in jobs(running).values()} == {1}
+
+
+@pytest.mark.parametrize("where", ["looked at", "read", "result"])
+def test_a_share_that_fails_for_a_moment_costs_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """While a bundle is read, and while what was found out is written down: it is not found out again."""
+    monkeypatch.setattr(outage, "_PAUSES_S", (0.01,) * 5)
+    module, name = {
+        "looked at": (spool, "_lstat"),
+        "read": (judging, "private_copy"),
+        "result": (results, "stage"),
+    }[where]
+    does, failed = getattr(module, name), list[object]()
+
+    def stale(*args: object) -> object:
+        if threading.current_thread().name.startswith("slot") and len(failed) < 5:
+            failed.append(args)
+            fault = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            if where == "result":
+                raise fault
+            raise HarnessError("cannot look at it: Stale file handle") from fault
+        return does(*args)
+
+    monkeypatch.setattr(module, name, stale)
+    engine = Stubborn()
+    with daemon(tmp_path / "home", engine) as running:
+        drop(tmp_path / "home", "one")
+        wait_for(lambda: ended(running, "one"), "it to be judged")
+        assert len(failed) == 5
+        assert jobs(running)["one"].attempts == 1
+        assert engine.asked["one"] == 1
+
+
+def test_a_bundle_that_can_never_be_read_ends_after_its_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad sector: others are judged meanwhile."""
+    monkeypatch.setattr(outage, "_PAUSES_S", (0.01, 0.01))
+    monkeypatch.setattr(faults, "_PAUSE_S", 0.05)
+    copy, tried = judging.private_copy, list[str]()
+
+    def unread(entry: Path, *more: object) -> object:
+        if entry.name.startswith("bad"):
+            tried.append(entry.name)
+            raise HarnessError("cannot read it") from OSError(errno.EIO, os.strerror(errno.EIO))
+        return copy(entry, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(judging, "private_copy", unread)
+    with daemon(tmp_path / "home", Stubborn(), max_attempts=2) as running:
+        drop(tmp_path / "home", "bad")
+        drop(tmp_path / "home", "good")
+        wait_for(lambda: ended(running, "good"), "the other one")
+        wait_for(lambda: state(running, "bad") is JobState.BROKEN, "it to be given up")
+        assert len(tried) == 2 * 3
+        assert jobs(running)["bad"].attempts == 2
+
+
+def test_a_daemon_that_waits_for_a_share_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outage, "_PAUSES_S", (10_000.0,))
+    failed = threading.Event()
+
+    def stale(*_: object) -> None:
+        failed.set()
+        raise HarnessError("cannot read it") from OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(judging, "private_copy", stale)
+    with daemon(tmp_path / "home", Stubborn(), deadlines=Deadlines(stop_s=10_000)):
+        drop(tmp_path / "home", "one")
+        wait_for(failed.is_set, "it to be waited for")
+    assert [entry.name for entry in (tmp_path / "home" / "inbox").iterdir()] == ["one"]
 
 
 def test_a_lease_whose_answer_is_lost_costs_no_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
