@@ -156,9 +156,8 @@ class _FolderCopy:
         level = os.dup(self.root)
         try:
             for name in folders:
-                below = self.opener.open(name, FOLDER_FLAGS, dir_fd=level)
-                os.close(level)
-                level = below
+                above, level = level, self.opener.open(name, FOLDER_FLAGS, dir_fd=level)
+                os.close(above)  # is closed, also where that fails
             yield level
         finally:
             os.close(level)
