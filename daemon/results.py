@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -115,9 +116,19 @@ def half_staged(paths: Paths) -> Iterator[Staged]:
         job_id, _, rest = folder.name.removeprefix(".tmp-").partition(".")
         fence = rest.partition("-")[0]
         number = int(fence) if fence.isdecimal() and fence.isascii() else -1
-        is_torn = number >= 0 and not (folder / RESULT_FILE).is_file()
-        if folder.name.startswith(".tmp-") or is_torn:
+        if folder.name.startswith(".tmp-") or (number >= 0 and _lists_no_result(folder)):
             yield Staged(folder, job_id, number)
+
+
+def _lists_no_result(folder: Path) -> bool:
+    """Asked by listing it: that a name is not there may be half a minute old on NFS, where somebody has asked for it
+    before it was written. What cannot be listed may hold one."""
+    try:
+        return RESULT_FILE not in os.listdir(folder)  # noqa: PTH208 - names
+    except NotADirectoryError:
+        return True
+    except OSError:
+        return False
 
 
 def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str, uid: int | None = None) -> Path:

@@ -188,6 +188,21 @@ def test_a_published_result_that_was_not_released_is_released_once(home: Home) -
     assert (home.settings.paths.results / "by-user" / str(os.geteuid()) / "quiet" / "result.json").is_file()
 
 
+def test_a_published_result_that_a_file_server_does_not_find_for_a_moment_is_released_later(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An NFS client that has asked for a name before it was written goes on without it for up to half a minute."""
+    lease = home.lease(home.claim("quiet"))
+    waiting = home.stage(lease)
+    assert home.repository.publish(lease, Published(PASSED, waiting.document()))
+    is_file = Path.is_file
+    with monkeypatch.context() as negative:
+        negative.setattr(Path, "is_file", lambda path: path.parent != waiting.folder and is_file(path))
+        assert home.reconcile().discarded == 0
+    assert home.reconcile().released == 1
+    assert home.published() == [lease.job_id]
+
+
 def test_a_staged_result_of_an_older_fence_is_dropped(home: Home) -> None:
     lease = home.lease(home.claim("thawed"))
     home.stage(lease)
