@@ -20,6 +20,11 @@ def ends(body: str, *, before: str = "") -> str:
     return forward(body + "\nreturn a + b", before=before)
 
 
+def test_a_candidate_in_the_reference_s_place_is_taken_for_swapped(judge: JudgeOne) -> None:
+    swapped = forward("return a + b")
+    judge(compare(swapped, swapped)).ended(Verdict.REJECTED, "no class Model in the source", "are the two kernels swapped?")
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

@@ -97,6 +97,21 @@ def test_a_sum_into_an_output_is_told_that_it_does_not_begin_as_zeros(judge: Jud
     assert "zeros" not in wrong.failure.message
 
 
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"shape": [200], "dtype": "float16"}, "dtype of out: expected float32, got float16, as this kernel's io"),
+        ({"shape": [2, 100], "dtype": "float32"}, "shape of out: expected [200], got [2, 100], as this kernel's io"),
+    ],
+)
+def test_an_output_that_io_declares_otherwise_is_told_where_that_stands(
+    judge: JudgeOne, spec: dict[str, object], words: str
+) -> None:
+    contract = vectors()
+    contract["args"][2]["tensor_spec"] = spec
+    judge(compare(triton(VECTOR_ADD, contract), PLUS)).ended(Verdict.WRONG_ANSWER, words)
+
+
 TUNED_SUM = """
     def clear(arguments):
         arguments["out"].zero_()

@@ -124,10 +124,12 @@ def _find_class(module: ModuleType, source: Source) -> Any:
     if other := next((name for name in names if hasattr(module, name)), None):
         kind = type(getattr(module, other)).__name__
         raise KernelFault("compile_error", f"{other!r} in the source is of type {kind}, not a class")
+    is_swapped = source.side == "reference" and isinstance(getattr(module, "ModelNew", None), type)
     raise KernelFault(
         "compile_error",
         f"no class {wanted} in the source; it defines {_defined(module)}. "
-        "Name the target with metadata.class_name or metadata.function_name",
+        "Name the target with metadata.class_name or metadata.function_name"
+        + (": ModelNew is a candidate's, are the two kernels swapped?" if is_swapped else ""),
     )
 
 

@@ -147,6 +147,7 @@ def by_chance(placed: Field, slots: int) -> int:
 
 def mismatch(ours: SidePlace, theirs: SidePlace) -> CellFailed | None:
     """Whether the answers of two sides can be compared at all: their number, shapes and dtypes."""
+    declared = "" if ours.wiring.returns else ", as this kernel's io declares it"
     mine = [ours.wiring.fields[index] for index in ours.wiring.answer]
     expected = [theirs.wiring.fields[index] for index in theirs.wiring.answer]
     message = None
@@ -157,9 +158,9 @@ def mismatch(ours: SidePlace, theirs: SidePlace) -> CellFailed | None:
         message = f"the outputs are nested differently: expected {wanted_words[:_SHOWN]}, got {words[:_SHOWN]}"
     for got, wanted in zip(mine, expected, strict=False):
         if message is None and got.tensor.shape != wanted.tensor.shape:
-            message = f"shape of {got.name}: expected {list(wanted.tensor.shape)}, got {list(got.tensor.shape)}"
+            message = f"shape of {got.name}: expected {list(wanted.tensor.shape)}, got {list(got.tensor.shape)}{declared}"
         if message is None and got.tensor.dtype != wanted.tensor.dtype:
-            message = f"dtype of {got.name}: expected {wanted.tensor.dtype}, got {got.tensor.dtype}"
+            message = f"dtype of {got.name}: expected {wanted.tensor.dtype}, got {got.tensor.dtype}{declared}"
     if message is None:
         return None
     if ours.wiring.returns and (written := ours.wiring.output_args):

@@ -248,7 +248,7 @@ def _same(value: torch.Tensor, target: torch.Tensor) -> bool:
 
 def _require_same(target: torch.Tensor, leaf: torch.Tensor, name: str) -> None:
     if leaf.shape != target.shape:
-        shapes = f"expected {tuple(target.shape)}, got {tuple(leaf.shape)}"
+        shapes = f"expected {list(target.shape)}, got {list(leaf.shape)}"
         hint = "the first call answered in the other one, and only one shape can be judged: pad it"
         raise KernelFault("wrong_answer", f"shape of {name}: {shapes}; {hint}")
     if leaf.dtype != target.dtype:
