@@ -75,10 +75,10 @@ class Sandbox(_Section):
         64 * 1024,
         description="How much of stdout and of stderr is kept, bytes: so much of the beginning, and as much of the end",
     )
-    uid_base: Annotated[int, Field(ge=1000, le=2**32 - 2 - 4000)] = Field(
-        61_000,
+    uid_base: Annotated[int, Field(ge=1000, le=2**32 - 2 - 4000)] | None = Field(
+        None,
         description="First of the 4000 user ids that cells run under when evald runs as root, none of which is a "
-        "user's",
+        "user's; 2100000000 when not set, or 61000 in a container that has no such ids",
     )
     spare_cells: Annotated[int, Field(ge=0, le=2)] = Field(
         2,

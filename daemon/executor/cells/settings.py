@@ -8,7 +8,11 @@ from pathlib import Path
 
 from daemon.config import Settings
 from daemon.executor.host.devices import Device
-from daemon.executor.sandbox.policy import CellLimits
+from daemon.executor.sandbox.policy import UID_COUNT, CellLimits
+
+# Where neither distributions, systemd (services with DynamicUser: 61184 to 65519), containers nor directories of users
+# have theirs; and where a user namespace has the first 65536 alone.
+_UID_BASE, _LOW_UID_BASE = 2_100_000_000, 61_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class CellSettings:
         return cls(
             isolation=settings.isolation,
             limits=limits,
-            uid_base=sandbox.uid_base,
+            uid_base=first_uid(sandbox.uid_base),
             uid_step=uid_step,
             slot=slot,
             threads=threads,
@@ -59,6 +63,16 @@ class CellSettings:
             output_keep_bytes=sandbox.output_keep_bytes,
             start_s=settings.deadlines.start_s,
         )
+
+
+def first_uid(chosen: int | None, uid_map: Path = Path("/proc/self/uid_map")) -> int:
+    """Of the cells of this host: what is `chosen`, else what this process' user namespace has (`uid_map`, see
+    user_namespaces(7))."""
+    if chosen is not None:
+        return chosen
+    ranges = [(int(start), int(count)) for start, _, count in map(str.split, uid_map.read_text("ascii").splitlines())]
+    is_mapped = any(start <= _UID_BASE and start + count >= _UID_BASE + UID_COUNT for start, count in ranges)
+    return _UID_BASE if is_mapped else _LOW_UID_BASE
 
 
 def pool_threads(settings: Settings) -> int:
