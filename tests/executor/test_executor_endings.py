@@ -22,7 +22,9 @@ def ends(body: str, *, before: str = "") -> str:
 
 def test_a_candidate_in_the_reference_s_place_is_taken_for_swapped(judge: JudgeOne) -> None:
     swapped = forward("return a + b")
-    judge(compare(swapped, swapped)).ended(Verdict.REJECTED, "no class Model in the source", "are the two kernels swapped?")
+    judge(compare(swapped, swapped)).ended(
+        Verdict.REJECTED, "no class Model in the source", "are the two kernels swapped?"
+    )
 
 
 @pytest.mark.parametrize(

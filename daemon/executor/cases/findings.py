@@ -158,7 +158,9 @@ def mismatch(ours: SidePlace, theirs: SidePlace) -> CellFailed | None:
         message = f"the outputs are nested differently: expected {wanted_words[:_SHOWN]}, got {words[:_SHOWN]}"
     for got, wanted in zip(mine, expected, strict=False):
         if message is None and got.tensor.shape != wanted.tensor.shape:
-            message = f"shape of {got.name}: expected {list(wanted.tensor.shape)}, got {list(got.tensor.shape)}{declared}"
+            message = (
+                f"shape of {got.name}: expected {list(wanted.tensor.shape)}, got {list(got.tensor.shape)}{declared}"
+            )
         if message is None and got.tensor.dtype != wanted.tensor.dtype:
             message = f"dtype of {got.name}: expected {wanted.tensor.dtype}, got {got.tensor.dtype}{declared}"
     if message is None:
