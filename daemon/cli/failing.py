@@ -1,7 +1,7 @@
 """From an exception to what a person reads and the exit code a script reads. The only place that does so.
 
-0 fine (judged and passed), 1 judged and not passed, 2 could not, 70 a fault of evald's own, 75 could not start and may
-later, 130 interrupted, 141 nobody reads the output any more.
+0 fine (judged and passed), 1 judged and not passed, 2 could not, 70 a fault of evald's own, 75 could not start, or go
+on for want of memory, and may later, 130 interrupted, 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
