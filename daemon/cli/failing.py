@@ -13,7 +13,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -26,7 +25,6 @@ from daemon.errors import BundleError, EvaldError, HarnessError
 
 NOT_PASSED, COULD_NOT, INTERRUPTED, NO_READER = 1, 2, 130, 141
 FAULT = 70  # EX_SOFTWARE
-_PACKAGE = Path(__file__).parents[1]
 _BESIDE_THE_PACKAGE = ("daemon.migrations", "daemon.systemd")  # folders of a checkout that an install maps into it
 _SHOWN = 200
 _LONG_WORD = re.compile(r"\S{500,}")  # longer than nearly every path
@@ -96,14 +94,14 @@ def _fault(error: Exception, *, as_json: bool) -> int:
 def _not_installed(module: str) -> EvaldError | None:
     """What an install of the client alone lacks, or a checkout that was never installed. None for any other module of
     ours: that would be a fault."""
-    from daemon.cli.pip_commands import install_all_of_evald, install_the_checkout
+    from daemon.cli.pip_commands import PACKAGE, install_all_of_evald, install_the_checkout
 
     if module.partition(".")[0] != "daemon":
         text = f"this command needs {module}, a package of Python that is not installed"
         return EvaldError(text, hint=install_all_of_evald())
     if module.startswith(_BESIDE_THE_PACKAGE):
-        text = f"evald is not installed, only found in {_PACKAGE}, and this command needs {module}"
-        return EvaldError(text, hint=f"type: {install_the_checkout(_PACKAGE)}")
+        text = f"evald is not installed, only found in {PACKAGE}, and this command needs {module}"
+        return EvaldError(text, hint=f"type: {install_the_checkout(PACKAGE)}")
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,9 @@ def _package_owner() -> Check:
         return Check("package daemon", Status.FAIL, f"also installed by {', '.join(others)}, which overwrites it", hint)
     if not (place / "cli" / "root.py").is_file():
         return Check("package daemon", Status.FAIL, f"{place} is not evald's", hint)
+    if importlib.util.find_spec("daemon.migrations") is None:
+        message = f"evald is not installed, only found in {place}: there is no daemon.migrations"
+        return Check("package daemon", Status.FAIL, message, install_the_checkout(place))
     if version_of("evald") is None:
         message = f"evald is not installed, only found in {place}"
         return Check("package daemon", Status.WARN, message, install_the_checkout(place))

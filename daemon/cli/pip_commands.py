@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+PACKAGE = Path(__file__).parents[1]
 _CONSTRAINTS = "constraints.txt"
 
 
@@ -29,8 +30,8 @@ def install_the_checkout(package: Path) -> str:
 
 
 def evald_itself() -> str:
-    """What to tell pip for this very evald: the folder or file that it was installed from, where that is still there.
-    Else its name, which an index has to know."""
+    """What to tell pip for this very evald: the folder or file that it was installed from, where that is still there,
+    or the checkout that it runs in. Else its name, which an index has to know."""
     source = _source()
     if source is None:
         return "evald"
@@ -40,6 +41,10 @@ def evald_itself() -> str:
 
 
 def _source() -> Path | None:
+    return _installed_from() or _checkout()
+
+
+def _installed_from() -> Path | None:
     try:
         told = importlib.metadata.distribution("evald").read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:
@@ -47,3 +52,8 @@ def _source() -> Path | None:
     url = urlsplit(json.loads(told)["url"] if told else "")
     path = Path(unquote(url.path))
     return path if url.scheme == "file" and path.exists() else None
+
+
+def _checkout() -> Path | None:
+    """The folder with the package in it, if pip can install from it: what a `.pth` has found is not installed."""
+    return PACKAGE.parent if (PACKAGE.parent / "setup.cfg").is_file() else None

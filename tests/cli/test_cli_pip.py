@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from conftest import Evald
 
 from daemon.cli import installed, pip_commands
+from daemon.cli.check import Status
 
 
 @pytest.mark.parametrize(("command", "missing", "extra"), [("serve", "fastapi", "http"), ("mcp", "mcp", "mcp")])
@@ -52,10 +54,24 @@ def test_evald_is_installed_again_from_where_it_came_with_the_versions_that_are_
 
 @pytest.mark.parametrize("url", [None, "file:///gone/evald", "git+https://example.org/evald"])
 def test_evald_is_named_where_it_came_from_an_index_or_a_place_that_is_gone(
-    url: str | None, monkeypatch: pytest.MonkeyPatch
+    url: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pip_commands, "PACKAGE", tmp_path / "daemon")
     _came_from(url, monkeypatch)
     assert pip_commands.evald_itself() == "evald"
+
+
+def test_a_checkout_that_was_never_installed_is_named_itself_and_fails_the_doctor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An index may have another evald."""
+    checkout = shlex.quote(str(pip_commands.PACKAGE.parent))
+    _came_from(None, monkeypatch)
+    assert pip_commands.evald_itself().endswith(checkout)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    check = installed._package_owner()
+    assert (check.status, "only found in" in check.message) == (Status.FAIL, True)
+    assert str(check.hint).endswith(f"-m pip install -e {checkout}")
 
 
 def test_an_installation_that_a_service_cannot_reach_is_told_how_to_make_one(
