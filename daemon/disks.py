@@ -17,6 +17,7 @@ from daemon.config import Settings
 
 _FEWEST_FILES = 1000
 _TRIAL_BYTES = 64 * 1024
+_TRIAL = ".tmp-trial"
 
 
 def lack(settings: Settings) -> str | None:
@@ -69,7 +70,8 @@ def refusal_of(settings: Settings) -> str | None:
 
 
 def _try(folder: Path) -> None:
-    with tempfile.TemporaryFile(dir=folder) as trial:  # without a name: a kill leaves nothing
+    # Without a name, where that can be had: a kill leaves nothing. In the outbox this one is removed by `reconcile`.
+    with tempfile.TemporaryFile(dir=folder, prefix=f"{_TRIAL}-") as trial:
         trial.write(bytes(_TRIAL_BYTES))
         trial.flush()
         os.fsync(trial.fileno())
@@ -77,7 +79,7 @@ def _try(folder: Path) -> None:
 
 def _try_renaming(outbox: Path) -> None:
     """As a result is staged. What a kill leaves of it is removed with what it leaves of those."""
-    trial = outbox / f".tmp-trial-{uuid.uuid4().hex}"
+    trial = outbox / f"{_TRIAL}-{uuid.uuid4().hex}"
     with fsio.new_folder(trial) as draft:
         (draft / "trial").touch()
     fsio.remove_tree(trial)
