@@ -550,3 +550,23 @@ def test_sources_drawing_from_numpy_and_random_get_fresh_inputs_too(judge: Judge
 
 def test_an_answer_trivial_to_guess_is_labelled(judge: JudgeOne) -> None:
     assert "weak_check" in judge(compare(model("x * 0"), model("x * 0"))).passed().case.labels
+
+
+@pytest.mark.parametrize(
+    ("drawn", "others"),
+    [
+        ("torch.dropout(a, 0.5, True)", "a * (torch.rand(a.shape, dtype=torch.float64) > 0.5) * 2"),
+        ("a + float(np.random.rand())", "a + 0.5"),
+        ("a + random.random()", "a + 0.5"),
+    ],
+)
+def test_who_does_not_draw_what_the_reference_draws_is_told(judge: JudgeOne, drawn: str, others: str) -> None:
+    head = "import random\nimport numpy as np\n"
+    reference = head + f"class Model(nn.Module):\n    def forward(self, a):\n        return {drawn}\n"
+    inputs = "def get_inputs():\n    return [torch.rand(64) + 1]\n"
+    custom = forward(f"return {others}", arguments="a")
+    remark = "(the reference's call draws random numbers: the candidate has to draw the same ones, in the same order)"
+    judge(compare(custom, reference + inputs)).ended(Verdict.WRONG_ANSWER, remark)
+    fixed = "class Model(nn.Module):\n    def forward(self, a):\n        return a\n" + inputs
+    judged = judge(compare(custom, fixed)).ended(Verdict.WRONG_ANSWER)
+    assert "draws" not in judged.message

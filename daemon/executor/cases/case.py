@@ -42,6 +42,7 @@ from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
 _SAMPLE_LIMIT_S = 60.0
+_DRAWN = " (the reference's call draws random numbers: the candidate has to draw the same ones, in the same order)"
 _NOT_ZEROS = (
     ' (an output begins as random bytes, not as zeros: what the kernel adds to has the role inout and "init": '
     '{"kind": "zeros"})'
@@ -118,7 +119,7 @@ class CaseJudge:
                 self._ready.load(self._deadline)
             with stage("connect"):
                 drawer = hookup.connect(self._deadline)
-                inspector = self._inspector()
+                inspector = self._inspector(draws=Side.REFERENCE in hookup.draws)
             with stage("settle"):
                 start = time.monotonic()
                 self._bench.finish()
@@ -172,11 +173,12 @@ class CaseJudge:
 
     # -- measure ------------------------------------------------------------------------------------------------
 
-    def _inspector(self) -> Inspector:
+    def _inspector(self, *, draws: bool) -> Inspector:
         candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
         declared = [self._ready.io(side) for side in (Side.CANDIDATE, Side.REFERENCE)]
         tolerances = tolerances_of(candidate, self._request, declared)
-        return Inspector(candidate, reference, tolerances, self._errors, self._about_outputs())
+        on_answers = _DRAWN if draws else ""
+        return Inspector(candidate, reference, tolerances, self._errors, self._about_outputs(), on_answers)
 
     def _about_outputs(self) -> str:
         """What is told of a wrong output whose kernel may take it for zeros."""

@@ -45,14 +45,15 @@ class Errors:
 
 @dataclass
 class Inspector:
-    """Checks rounds of one case. `tolerances` in the order of the candidate's answers. `remark`: what is added to what
-    is wrong with an output that the candidate writes itself."""
+    """Checks rounds of one case. `tolerances` in the order of the candidate's answers. `on_answers`: what is
+    added to what is wrong with any of them, `on_outputs` with those that begin as random bytes."""
 
     candidate: SidePlace
     reference: SidePlace | None
     tolerances: list[Tolerance]
     errors: Errors = field(default_factory=Errors)
-    remark: str = ""
+    on_outputs: str = ""
+    on_answers: str = ""
 
     def inspect(self, order: list[int], phase: Phase) -> None:
         """All slots of the round just run. Both cells must be frozen. Raises `CellFailed`."""
@@ -68,7 +69,7 @@ class Inspector:
         for placed in self.candidate.answer_fields():
             if untouched := self._untouched(order, placed):
                 total = placed.tensor.count * len(order)
-                message = f"{placed.name}: {untouched} of {total} elements were never written{self.remark}"
+                message = f"{placed.name}: {untouched} of {total} elements were never written{self.on_outputs}"
                 raise _fault(self.candidate, phase, message)
 
     def _untouched(self, order: list[int], placed: Field) -> int:
@@ -94,7 +95,7 @@ class Inspector:
                     message = verify.describe(name, difference, got.numel(), tolerance)
                     if untouched := self._untouched(slots, mine):
                         message += f"; {untouched} elements were never written"
-                    message += self.remark if mine.poisoned else ""
+                    message += self.on_answers + (self.on_outputs if mine.poisoned else "")
                     raise _fault(self.candidate, phase, message)
 
     def _right_together(self, reference: SidePlace, fields: list[tuple[Field, Field]], order: list[int]) -> set[int]:

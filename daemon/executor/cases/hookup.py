@@ -42,6 +42,7 @@ class Hookup:
         self._reference_worked_s: float | None = None
         self._accumulators: dict[str, int] = {}
         self.places: dict[Side, SidePlace] = {}
+        self.draws: set[Side] = set()  # whose calls draw random numbers, as their cells say
 
     def connect(self, deadline: float) -> Drawer:
         """Decide what both sides are called with and learn how they answer, by `deadline` (monotonic). Raises
@@ -156,6 +157,8 @@ class Hookup:
             raise _wrong(place.cell.side, f"the answer: {problem}") from problem
         if place.cell.side is Side.REFERENCE and place.cell.launched_at is not None:
             self._reference_worked_s = time.monotonic() - place.cell.launched_at
+        if export.draws:
+            self.draws.add(place.cell.side)
         if export.returned:
             _require_all(place, len(export.shapes))
             place.wiring = place.wiring.with_returned(export.node, export.shapes)

@@ -89,6 +89,7 @@ class Export:
         self.shapes: list[TensorShape] = []
         self.node: tree.Node = {}
         self.returned = True
+        self.draws = False  # random numbers: of outputs
 
     def describe(self, seed: int, deadline: float, *, launched_s: float | None = None) -> None:
         """Ask what there is: its nesting, shapes and dtypes. `launched_s`: of outputs, how long the device may be at
@@ -103,6 +104,7 @@ class Export:
             raise CannotWire(f"what its process says of {self._what} is nothing that another one could take")
         self.node, self.shapes = node, shapes
         self.returned = bool(answer.get("returned", True))
+        self.draws = answer.get("draws") is True
 
     def sets(self, seeds: list[int], deadline: float) -> list[torch.Tensor]:
         """The tensors of one set per seed, all as described: private copies, [seeds, *shape] each."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from daemon.executor.inside import module_state
-from daemon.executor.inside.seeding import seed_all
+from daemon.executor.inside.seeding import seed_all, states
 from daemon.executor.inside.slots import Slots
 from daemon.executor.shared import tree
 from daemon.executor.source import Kernel, KernelFault, fault_from
@@ -78,11 +78,13 @@ class Subject:
         with self._on_device():
             return self.guarded(make, "in get_inputs()")
 
-    def answer(self, slots: Slots, seed: int) -> tuple[Any, bool]:
-        """Of one call on slot 0's inputs, and whether it was returned: else it is in arguments."""
+    def answer(self, slots: Slots, seed: int) -> tuple[Any, bool, bool]:
+        """Of one call on slot 0's inputs; whether it was returned: else it is in arguments; and whether the call drew
+        random numbers."""
         seed_all(seed)
-        answer: tuple[Any, bool] = self.guarded(lambda: slots.answer(self.kernel.call), "in the call")
-        return answer
+        before = states()
+        value, is_returned = self.guarded(lambda: slots.answer(self.kernel.call), "in the call")
+        return value, is_returned, states() != before
 
     def exact_answer(self, slots: Slots) -> tuple[Any, bool]:
         """The same with every float a float64: the module's, the arguments', and new ones'. The cell is of no other use

@@ -65,6 +65,7 @@ class Workload:
         self._subject = Subject(device, self.folder)
         self._attachments = Attachments()
         self._returned = True
+        self._draws = False  # whether the call whose answer was described drew random numbers
         self._described: dict[str, tuple[tree.Node, list[Message]]] = {}
         self._preloading = preloading.steps(device)
 
@@ -154,7 +155,13 @@ class Workload:
         if message["announce"]:
             self._announce()
             self._subject.guarded(lambda: settle(self._device), "in the call")
-        return {"type": "exported", "tree": node, "tensors": shapes, "returned": self._returned}
+        return {
+            "type": "exported",
+            "tree": node,
+            "tensors": shapes,
+            "returned": self._returned,
+            "draws": self._draws,
+        }
 
     def _describe(self, value: Any, what: str) -> tuple[tree.Node, list[Message]]:
         is_answer = what in ("outputs", "exact")
@@ -195,7 +202,7 @@ class Workload:
         """One call on slot 0's inputs, to learn what comes back."""
         slots = self._attachments.slots()
         try:
-            value, self._returned = self._subject.answer(slots, message["seed"])
+            value, self._returned, self._draws = self._subject.answer(slots, message["seed"])
         except KernelFault as fault:
             fault.message += self._one_dict(fault.__cause__)
             raise
