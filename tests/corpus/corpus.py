@@ -145,8 +145,9 @@ class Outcome:
     @property
     def may_be_chance(self) -> bool:
         """There are problems, and all of them rest on timings alone: of a machine that is so busy that every round is
-        of one call, a kernel passes that would have cheated in longer ones."""
-        of_timings = [*(f"label {label} is " for label in SUSPICIONS), "looked "]
+        of one call, a kernel passes that would have cheated in longer ones; and one that goes by the pauses between its
+        calls was exact in the one that was drawn."""
+        of_timings = [*(f"label {label} is " for label in SUSPICIONS), "looked ", "label less_exact is missing"]
         if self._has_seen_rounds_of_one_call_only:
             of_timings.append("verdict passed ")
         return bool(self.problems) and all(problem.startswith(tuple(of_timings)) for problem in self.problems)

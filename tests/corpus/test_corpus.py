@@ -9,6 +9,7 @@ from contextlib import suppress
 import corpus
 import pytest
 
+from daemon.evaluation import Evaluation
 from daemon.verdict import Verdict
 
 pytestmark = pytest.mark.sandbox
@@ -54,3 +55,20 @@ def test_what_is_judged_on_a_cpu_has_time_enough_on_a_busy_one_too() -> None:
                 written = json.loads((one.folder / "contract.json").read_bytes())
                 if written:
                     assert written.get("timeout", ENOUGH_S) >= ENOUGH_S, one.name
+
+
+@pytest.mark.parametrize(
+    ("problems", "may_be"),
+    [
+        (("label less_exact is missing",), True),
+        (("label batched is missing", "looked 4.0 times as fast"), True),
+        (("label less_exact is missing", "verdict wrong_answer"), False),
+        (("label weak_check is missing",), False),
+        ((), False),
+    ],
+)
+def test_only_what_a_busy_machine_may_have_brought_about_is_judged_again(
+    problems: tuple[str, ...], *, may_be: bool
+) -> None:
+    outcome = corpus.Outcome(corpus.Case(corpus.FOLDER), Evaluation.broken("nothing was judged"), problems, 0.0)
+    assert outcome.may_be_chance is may_be
