@@ -179,35 +179,51 @@ def test_launching_that_takes_longer_than_running_is_labelled() -> None:
     assert shown.launched_ms == pytest.approx(5 * CALL_S * 1e3)
 
 
-def woken(one: Series, *took_s: float, calls: int = 4) -> Series:
-    """The same, woken up before each round by calls that took so long beyond what they do in rounds."""
-    waking = (BASE_S + calls * CALL_S + more_s for more_s in itertools.cycle(took_s))
-    one.rounds = [replace(each, woken=(calls, took)) for each, took in zip(one.rounds, waking, strict=False)]
+def woken(one: Series, *took_s: float) -> Series:
+    """The same, woken up before each round by calls that took so long beyond what four of them do in rounds."""
+    waking = (BASE_S + 4 * CALL_S + more_s for more_s in itertools.cycle(took_s))
+    one.rounds = [replace(each, woken=(4, took)) for each, took in zip(one.rounds, waking, strict=False)]
     return one
 
 
+def labels_on(device: str, one: Series, peer: Account) -> set[str]:
+    account_there = replace(account(one, peer), in_pairs=device == "cuda")
+    return set(account_there.timing(mode="stream", stop="time", target_rse=0.01, footprint_bytes=1).labels)
+
+
 def test_what_goes_by_in_waking_a_cell_up_counts_where_it_is_more_than_half_of_the_round() -> None:
-    round_s = 90 * CALL_S
-    busy = timing(woken(series(), 20 * round_s))
+    calm = account(woken(series(), 1e-3))
+    busy = timing(woken(series(), 0.05), calm)
     assert "prepared" in busy.labels
-    assert busy.stats.median == pytest.approx((CALL_S + (20 * round_s - 1e-2) * 6 / 532) * 1e3, rel=0.01)
+    assert busy.stats.median == pytest.approx((CALL_S + 0.049 * 6 / 532) * 1e3, rel=0.01)
     assert busy.interval_ms[0] > 10 * CALL_S * 1e3
-    idle = timing(woken(series(), 2e-3))
+    idle = timing(woken(series(), 2e-3), calm)
     assert "prepared" not in idle.labels
-    assert idle.stats.median == timing(series()).stats.median
+    assert idle.stats.median == timing(series(), calm).stats.median
+    round_s = 532 / 6 * 5e-4
+    assert "prepared" not in labels(woken(series(5e-4), 0.4 * round_s), calm)
+    assert "prepared" in labels(woken(series(5e-4), 0.7 * round_s), calm)
+    assert "prepared" in labels(woken(series(), 0.05)) and "prepared" not in labels(woken(series(), 0.015))
+
+
+def test_a_busy_cpu_may_wake_a_cell_up_late() -> None:
+    late, calm = woken(series(), 7e-3), account(woken(series(), 1e-3))
+    assert "prepared" in labels_on("cuda", late, calm)
+    assert "prepared" not in labels_on("cpu", late, calm)
 
 
 def test_what_holds_up_both_sides_or_one_round_or_any_is_not_taken_for_work_ahead() -> None:
-    busy, calm = series(1e-4), account(woken(series(), 1e-3))
-    assert "prepared" not in labels(woken(busy, 0.4 * 9e-3), calm)
-    assert "prepared" in labels(woken(busy, 0.8 * 9e-3), calm)
-    assert "prepared" in labels(woken(busy, 0.5), calm)
+    busy, calm = woken(series(), 0.5), account(woken(series(), 1e-3))
+    assert "prepared" in labels(busy, calm)
     assert "prepared" not in labels(busy, account(woken(series(), 0.5)))
     assert "prepared" not in labels(woken(series(), *[1e-3] * 5, 5.0), calm)
-    assert "prepared" not in labels(woken(series(), 1e-4, 0.03, 0.002, 1e-4, 1e-4, 0.02), calm)
+    now_and_then = woken(series(), 1e-4, 0.3, 0.02, 1e-4, 1e-4, 0.2)
+    assert "prepared" in labels(now_and_then, calm)
+    assert "prepared" not in labels(now_and_then, account(woken(series(), 1e-4, 0.2, 0.02, 1e-4, 1e-4, 0.1)))
     assert replace(account(busy), is_suspect=False).ahead_s == 0
     busy.rounds = busy.rounds[:4]
-    assert "prepared" not in labels(busy, calm)
+    assert "prepared" in labels(busy, calm)
+    assert "prepared" not in labels(woken(busy, 0.5, 0.5, 1e-3, 0.5), calm)
 
 
 def test_rounds_that_cost_something_their_calls_do_not_explain_lie_off_the_line() -> None:

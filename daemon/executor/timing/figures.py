@@ -30,8 +30,9 @@ _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
 _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
 _AHEAD = 0.5  # of what the calls of a round take, that may go by in waking up for it
-_AHEAD_S = 3e-3  # a cell that slept finds neither code nor data in the caches
-_AHEAD_ALONE_S = 1e-2  # and a busy machine wakes it up late, which the other side tells, if there is one
+# A cell that slept finds neither code nor data in the caches, and a busy CPU wakes it up late.
+_AHEAD_S, _AHEAD_ON_A_CPU_S = 3e-3, 1e-2
+_AHEAD_ALONE_S = 1e-2  # later still, for all that can be seen where there is no other side
 _AHEAD_SIGMAS = 2.0
 
 
@@ -232,29 +233,31 @@ class Account:
     @cached_property
     def ahead_s(self) -> float:
         """What a call takes beside what is timed of it, in calls that only wake the cell up: more goes by there than in
-        half of the round, by more than chance and than on the other side. Else 0. What a call needs that does not come
-        from its inputs, a cleared workspace say, can be made there for all of them.
+        half of the round, and more than on the other side, by more than chance. Else 0. What a call needs that does
+        not come from its inputs, a cleared workspace say, can be made there for all of them. What chance may do the
+        other side says: this one could do much in a few rounds and nothing in the others.
         """
         if not self.is_suspect or (mine := self._woken_s) is None:
             return 0.0
         theirs = self.peer._woken_s if self.peer else None
         spent_s, theirs_s = mine[0], max(theirs[0], 0.0) if theirs else _AHEAD_ALONE_S
-        error_s = _AHEAD_SIGMAS * math.hypot(mine[1], theirs[1] if theirs else 0.0)
+        error_s = _AHEAD_SIGMAS * math.sqrt(2) * theirs[1] if theirs else 0.0
         calls = statistics.fmean(one.calls for one in self.counted)
         taken_s = calls * max(statistics.median(self.samples_s), self.resolution_s)
-        is_more = spent_s - theirs_s - error_s > max(_AHEAD * taken_s, _AHEAD_S)
+        least_s = _AHEAD_S if self.in_pairs else _AHEAD_ON_A_CPU_S
+        is_more = spent_s - theirs_s - error_s > max(_AHEAD * taken_s, least_s)
         return (spent_s - theirs_s) / calls if is_more else 0.0
 
     @cached_property
     def _woken_s(self) -> tuple[float, float] | None:
         """What waking it up takes beyond the calls that do it, and the standard error of that: the mean over the
-        rounds, but for the longest, which something else may have held up. None of few."""
+        rounds, but for the longest, which something else may have held up; of few rounds, the least."""
         usual_s = max(statistics.median(self.samples_s), self.calls.isolated_s or 0.0)
         told = [one.woken for one in self.counted if one.woken is not None]
-        if len(told) < FEWEST_ROUNDS:
-            return None
-        spent_s = sorted(woken_s - self.null.base_s - calls * usual_s for calls, woken_s in told)[:-1]
-        return statistics.fmean(spent_s), statistics.stdev(spent_s) / math.sqrt(len(spent_s))
+        spent_s = sorted(woken_s - self.null.base_s - calls * usual_s for calls, woken_s in told)
+        if len(spent_s) < FEWEST_ROUNDS:
+            return (spent_s[0], 0.0) if spent_s else None
+        return statistics.fmean(spent_s[:-1]), statistics.stdev(spent_s[:-1]) / math.sqrt(len(spent_s) - 1)
 
     def _touches_s(self) -> list[float]:
         return [touching_s / calls for calls, touching_s in self.series.touch]
