@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from daemon.executor.source import advice
 
 
@@ -14,3 +16,18 @@ def test_who_asks_triton_for_a_driver_where_its_interpreter_stands_in_for_a_gpu_
 
 def test_an_error_of_the_kernel_itself_gets_no_remark() -> None:
     assert advice.on(ValueError("shapes differ"), "shapes differ") == ""
+
+
+@pytest.mark.parametrize(
+    ("used", "remark"),
+    [
+        ("F.relu", " (import torch.nn.functional as F is missing)"),
+        ("math.pi", " (import math is missing)"),
+        ("Optional[int]", " (from typing import Optional is missing)"),
+        ("own_helper()", ""),
+    ],
+)
+def test_a_name_that_an_import_would_bring_along_is_told_its_line(used: str, remark: str) -> None:
+    with pytest.raises(NameError) as caught:
+        eval(used, {})
+    assert advice.on(caught.value, str(caught.value)) == remark

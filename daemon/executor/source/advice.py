@@ -22,6 +22,17 @@ _MEANINGS = (
     ("attempted relative import", "a source is no package: import what lies beside it without dots in front"),
     ("does not require grad", "gradients are off: x.requires_grad_() under torch.enable_grad(), in every call"),
 )
+# Lines that are often left out of a source that is cut out of a longer one. torch and nn are there without any.
+_FROM_TYPING = "from typing import {}"
+_IMPORTS = {
+    "F": "import torch.nn.functional as F",
+    "np": "import numpy as np",
+    "triton": "import triton",
+    "tl": "import triton.language as tl",
+    "load_inline": "from torch.utils.cpp_extension import load_inline",
+    **{name: f"import {name}" for name in ("functools", "itertools", "math", "numpy", "os", "random", "sys", "time")},
+    **{name: _FROM_TYPING.format(name) for name in ("Any", "Callable", "Dict", "List", "Optional", "Tuple", "Union")},
+}
 
 _FENCE = "```"
 _QUOTING = re.compile(r"\"{3}|'{3}|/\*")  # what a fence may stand inside of and be no mistake
@@ -33,7 +44,7 @@ _WANTS_GPU = re.compile(r"\b(cuda|gpus?)\b", re.IGNORECASE)
 
 def on(error: BaseException, text: str) -> str:
     """A remark in parentheses, or nothing. `text`: the error's own."""
-    remark = _limit_hit(error) or _interpreter_lacks(error, text)
+    remark = _limit_hit(error) or _interpreter_lacks(error, text) or _not_imported(error)
     remark = remark or next((meaning for sign, meaning in _MEANINGS if sign in text), "")
     remark = remark or _misses_gpu(error, text)
     return f" ({remark})" if remark else ""
@@ -72,6 +83,12 @@ def _limit_hit(error: BaseException) -> str:
     if number == errno.EFBIG:
         return f"the limit of {resource.getrlimit(resource.RLIMIT_FSIZE)[0]} bytes for one file"
     return tmp_limit() if number == errno.ENOSPC else ""
+
+
+def _not_imported(error: BaseException) -> str:
+    """The line that would bring a name along which nobody defines."""
+    line = _IMPORTS.get(str(error.name)) if isinstance(error, NameError) else None
+    return f"{line} is missing" if line else ""
 
 
 def _interpreter_lacks(error: BaseException, text: str) -> str:
