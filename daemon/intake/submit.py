@@ -85,8 +85,31 @@ def _drop(visible_name: str, inbox: Path, job_id: str | None, fill: Callable[[Pa
         fill(staging)
         if access.keeps_others_out(inbox):
             _close(staging)
-        fsio.rename(staging, target)
+        _let_appear(staging, target)
     return Dropped(names.readable(names.bundle_name(target.name)), job_id)
+
+
+def _let_appear(staging: Path, target: Path) -> None:
+    """A file server that fails may have renamed it nevertheless, and who is told that it has not submits it again, to
+    be judged twice. Nobody else moves a draft: where it is gone, it has appeared, and may be claimed by now. Told that
+    it is not there, as of one that was never made, we look whether it has."""
+    try:
+        fsio.rename(staging, target)
+    except OSError as error:
+        has_appeared = os.path.lexists(target) if isinstance(error, FileNotFoundError) else _is_gone(staging)
+        if not has_appeared:
+            raise
+        fsio.fsync_dir(target.parent)
+
+
+def _is_gone(staging: Path) -> bool:
+    try:
+        staging.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # it may be there
+        return False
+    return False
 
 
 def _mode_of(path: Path) -> int:

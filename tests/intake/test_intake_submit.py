@@ -137,3 +137,38 @@ def test_a_bundle_that_holds_the_inbox_is_not_copied_into_itself(tmp_path: Path,
         submit(sound, inbox)
     assert len(caught.value.problems) == 1
     assert sorted(sound.rglob("*")) == before
+
+
+@pytest.mark.parametrize("fails", ["rename", "repeated", "fsync"])
+def test_a_sender_is_not_told_to_try_again_where_the_bundle_is_in_the_inbox(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """A file server may rename it and say that it could not, or be asked twice for lack of an answer."""
+    rename, fsync_dir, failed = os.rename, fsio.fsync_dir, list[str]()
+
+    def lost(source: Path, target: Path) -> None:
+        rename(source, target)
+        if fails != "fsync":
+            code = errno.ENOENT if fails == "repeated" else errno.ETIMEDOUT
+            raise OSError(code, os.strerror(code))
+
+    def stale(folder: Path) -> None:
+        if fails == "fsync" and not failed:
+            failed.append(str(folder))
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        fsync_dir(folder)
+
+    monkeypatch.setattr(os, "rename", lost)
+    monkeypatch.setattr(fsio, "fsync_dir", stale)
+    dropped = submit_document(b"{}", "it", paths.inbox)
+    assert [entry.name for entry in paths.inbox.iterdir()] == [f"it.json@{dropped.job_id}"]
+
+
+def test_a_sender_is_told_where_the_bundle_is_not_in_the_inbox(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(source: Path, target: Path) -> None:
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    monkeypatch.setattr(os, "rename", refuses)
+    with pytest.raises(OperatorError, match="cannot write to the inbox"):
+        submit_document(b"{}", "it", paths.inbox)
+    assert list(paths.inbox.iterdir()) == []
