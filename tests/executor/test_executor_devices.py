@@ -12,6 +12,7 @@ from daemon.contract import Requirements
 from daemon.errors import HarnessError, OperatorError
 from daemon.executor.host import devices
 from daemon.executor.host.devices import CPU, Device
+from daemon.executor.host.environment import cpu_name
 from daemon.executor.timing.telemetry import Telemetry, is_the_gpus_fault
 
 H200 = Device(
@@ -167,3 +168,12 @@ def test_a_cpu_has_no_telemetry() -> None:
     telemetry = Telemetry(CPU)
     telemetry.require_healthy()
     assert telemetry.clocks() == {}
+
+
+@pytest.mark.skipif(not Path("/usr/bin/lscpu").exists(), reason="no lscpu")
+def test_a_processor_that_goes_by_numbers_has_the_name_that_lscpu_knows(tmp_path: Path) -> None:
+    """As ARM's do: their /proc/cpuinfo has no name."""
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd4f\n", "ascii")
+    assert cpu_name(cpuinfo)
+    assert cpu_name(cpuinfo) == cpu_name()

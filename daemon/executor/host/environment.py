@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import subprocess
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from daemon.evaluation import Environment
 from daemon.executor.host.devices import Device
 from daemon.executor.sandbox.probe import Isolation
 from daemon.versions import evald_version, version_of
+
+_LSCPU, _LSCPU_LIMIT_S = "/usr/bin/lscpu", 30.0
 
 
 def describe(
@@ -49,9 +56,34 @@ def toolchain() -> dict[str, str | None]:
     }
 
 
-def cpu_name() -> str | None:
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
     """What the processor calls itself; None where nothing tells."""
-    for line in Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines():
+    for line in cpuinfo.read_text("utf-8", errors="replace").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
-    return platform.processor() or None
+    return _name_by_numbers() or platform.processor() or None
+
+
+@cache
+def _name_by_numbers() -> str | None:
+    """As lscpu(1) knows it, which has lists of the numbers that ARM's processors go by (`CPU part` of `CPU
+    implementer`)."""
+    try:
+        told = subprocess.run(
+            [_LSCPU, "--json"],
+            env={"LC_ALL": "C"},
+            capture_output=True,
+            timeout=_LSCPU_LIMIT_S,
+            check=True,
+        )
+        fields = json.loads(told.stdout)["lscpu"]
+        names = [field["data"] for field in _flat(fields) if field["field"] == "Model name:"]
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+        return None
+    return next((name for name in names if name.strip(" -")), None)
+
+
+def _flat(fields: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for field in fields:
+        yield field
+        yield from _flat(field.get("children", []))
