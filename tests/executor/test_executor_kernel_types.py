@@ -327,7 +327,7 @@ def test_a_cuda_kernel_that_does_not_compile_is_a_compile_error_with_the_compile
     judge(cuda(CUDA + CUDA.replace("twice", "thrice"))).ended(Verdict.COMPILE_ERROR, "twice", "thrice", "kernel_name")
 
 
-def test_a_sixth_kernel_type_is_one_file_and_a_missing_compiler_is_unsupported(
+def test_a_sixth_kernel_type_is_one_file_and_a_missing_compiler_or_module_is_unsupported(
     tmp_path: Path, judge_in: Callable[[LocalEngine, Path], JudgeOne]
 ) -> None:
     folder = tmp_path / "backends"
@@ -345,6 +345,7 @@ def test_a_sixth_kernel_type_is_one_file_and_a_missing_compiler_is_unsupported(
         f"SPEC = {spec % 'True'}\n"
         "def build(source):\n    raise KernelFault('unsupported', 'no compiler here: install one')\n"
     )
+    (folder / "moduleless.py").write_text(f"import nowhere.to.be.found\nSPEC = {spec % 'False'}\n")
     engine = LocalEngine(small_settings(tmp_path / "home", backend_paths=(folder,), sandbox={"uid_base": cell_uid(2)}))
     try:
         judge = judge_in(engine, tmp_path)
@@ -352,6 +353,8 @@ def test_a_sixth_kernel_type_is_one_file_and_a_missing_compiler_is_unsupported(
         reference = "class Model(nn.Module):\n    def forward(self, x):\n        return x * 6\n"
         judge(compare(kernel("3.0", "recipe", io=contract, metadata={"factor": 2}), reference)).passed()
         judge(evaluate(kernel("x", "toolless", io=contract))).ended(Verdict.UNSUPPORTED, "no compiler here")
+        lacking = judge(evaluate(kernel("x", "moduleless", io=contract)))
+        lacking.ended(Verdict.UNSUPPORTED, "no module nowhere on this host", "moduleless")
         unknown = write_bundle(tmp_path, evaluate(kernel("x", "recipee", io=contract)), {})
         evaluation = engine.evaluate(JobSpec("u", "u", unknown), lambda _: None)
         assert evaluation.verdict is Verdict.REJECTED

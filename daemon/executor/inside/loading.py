@@ -57,6 +57,15 @@ def _set_precision(wanted: str) -> None:
 
 
 def _backend(kernel_type: str, folders: Iterable[Path]) -> ModuleType:
+    """Raises `KernelFault` where this host lacks what it imports: nothing of a bundle has run yet."""
+    try:
+        return _imported(kernel_type, folders)
+    except ModuleNotFoundError as error:
+        lack = f"no module {error.name} on this host, which kernels of type {kernel_type} need: evald doctor"
+        raise KernelFault("unsupported", lack) from error
+
+
+def _imported(kernel_type: str, folders: Iterable[Path]) -> ModuleType:
     for folder in folders:
         path = folder / f"{kernel_type}.py"
         if path.is_file():
