@@ -77,6 +77,17 @@ def is_there(path: Path) -> bool:
     return True
 
 
+def is_gone(path: Path) -> bool:
+    """Whether there is surely nothing of that name: what cannot be looked at may be there."""
+    try:
+        status(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextmanager
 def _parent(path: str | Path, dir_fd: int | None) -> Iterator[tuple[int, str]]:
     if dir_fd is not None:

@@ -130,7 +130,7 @@ class Reconciler:
         except StorageUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a strange file brings about
-            if not _is_gone(place):
+            if not onemount.is_gone(place):
                 log.LOGGER.debug("cannot mend %s", place, exc_info=True)
                 self._left.append(f"{place}: {type(error).__name__}: {error}")
 
@@ -272,16 +272,6 @@ class Reconciler:
 
 def _why_broken(job: JobRecord) -> str:
     return job.message or "every attempt ended with its daemon's death"
-
-
-def _is_gone(place: Path) -> bool:
-    try:
-        onemount.status(place)
-    except FileNotFoundError:
-        return True
-    except OSError:  # it may be there, and is not to be looked at
-        return False
-    return False
 
 
 def _is_on_its_way(claimed: Claimed, known: Whereabouts | None) -> bool:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon import access, fsio
+from daemon import access, fsio, onemount
 from daemon.config import Limits
 from daemon.errors import NotBegun, OperatorError
 from daemon.intake import folder, names
@@ -96,20 +96,10 @@ def _let_appear(staging: Path, target: Path) -> None:
     try:
         fsio.rename(staging, target)
     except OSError as error:
-        has_appeared = os.path.lexists(target) if isinstance(error, FileNotFoundError) else _is_gone(staging)
+        has_appeared = os.path.lexists(target) if isinstance(error, FileNotFoundError) else onemount.is_gone(staging)
         if not has_appeared:
             raise
         fsio.fsync_dir(target.parent)
-
-
-def _is_gone(staging: Path) -> bool:
-    try:
-        staging.lstat()
-    except FileNotFoundError:
-        return True
-    except OSError:  # it may be there
-        return False
-    return False
 
 
 def _mode_of(path: Path) -> int:

@@ -184,15 +184,7 @@ int fcntl(int fd, int what, ...) {
     int done = NEXT(fcntl)(fd, what, argument);
     return what == F_DUPFD || what == F_DUPFD_CLOEXEC ? noted(done, fd) : done;
 }
-int fcntl64(int fd, int what, ...) {
-    void *argument;
-    va_list more;
-    va_start(more, what);
-    argument = va_arg(more, void *);
-    va_end(more);
-    int done = NEXT(fcntl)(fd, what, argument);
-    return what == F_DUPFD || what == F_DUPFD_CLOEXEC ? noted(done, fd) : done;
-}
+int fcntl64(int fd, int what, ...) __attribute__((alias("fcntl")));
 
 /* A stream of a folder has a descriptor of its own, which nobody closes by number. */
 DIR *opendir(const char *name) {
