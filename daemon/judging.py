@@ -198,17 +198,17 @@ class Clerk:
         """
         try:
             if isinstance(error, NoDevice):
-                self._put_back(lease, str(error))
+                self.put_back(lease, str(error))
                 return Unended.NO_DEVICE
             if isinstance(error, OutOfReach):
-                self._put_back(lease, str(error))
+                self.put_back(lease, str(error))
                 self._complaint.say(f"{error.message}; {error.hint}")
                 return Unended.NO_BUNDLE
             if isinstance(error, StorageUnavailable):  # locked for too long, say, and free again
-                self._put_back(lease, str(error))
+                self.put_back(lease, str(error))
                 return Unended.NO_DATABASE
             if isinstance(error, (NotBegun, NotKept)) and self.disks.lack_after_fault() is not None:
-                self._put_back(lease, str(error))
+                self.put_back(lease, str(error))
                 raise error  # whoever takes jobs here pauses for a moment
             state = self._repository.retry(lease, str(error))
         except LostClaim:
@@ -219,8 +219,8 @@ class Clerk:
             return Unended.RETRIED
         return self.publisher.give_up(lease, str(error))
 
-    def _put_back(self, lease: Lease, reason: str) -> None:
-        """The attempt does not count. Where the database cannot be told now, `settle` tells it."""
+    def put_back(self, lease: Lease, reason: str) -> None:
+        """The attempt does not count. Where the database cannot be told now, `settle` tells it. Raises `LostClaim`."""
         try:
             self._repository.put_back(lease, reason)
         except HarnessError:
@@ -232,7 +232,7 @@ class Clerk:
         count. Raises `HarnessError`."""
         while self._owed:
             with suppress(IndexError, LostClaim):  # another slot tells it, or it is somebody else's by now
-                self._put_back(*self._owed.popleft())
+                self.put_back(*self._owed.popleft())
 
     # -- out ----------------------------------------------------------------------------------------------------
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
 from daemon.engine import Progress
+from daemon.errors import LostClaim
 from daemon.health import Monitor
 from daemon.judging import Clerk, Deferred, Unended
 from daemon.listener import Listener
@@ -45,6 +48,7 @@ class Runner:
         self._lease_s = lease_s
         self._may_take = may_take
         self._at_work: set[str] = set()  # also jobs whose lease is lost while a slot still has its hands on them
+        self._hands = threading.Lock()
         self._turns = Turns()
         self._postponed = Postponed(_AGAIN_S)
         self.tally = Tally()
@@ -58,13 +62,22 @@ class Runner:
         return self._postponed.ids(time.monotonic())
 
     def take(self, left_alone: frozenset[Hashable]) -> Lease | None:
-        """The next job for a slot, of nobody of `left_alone` (uids). Passed over are those that are postponed, and
-        those that another slot is still at: a lease may run out while the database is away."""
+        """The next job for a slot, of nobody of `left_alone` (uids), to be done by `work`. Passed over are those that
+        are postponed, and those that another slot is still at: a lease may run out while the database is away."""
         self._monitor.asking()
         if not self._may_take():
             return None
         self._clerk.settle()
-        lease = self._repository.lease_next(
+        while (lease := self._lease_next(left_alone)) is not None:
+            if self._lay_hands_on(lease.job_id):
+                self._turns.served(lease.submitter_uid)
+                return lease
+            with suppress(LostClaim):  # begun by another slot, and its lease lost, since this one began to ask
+                self._clerk.put_back(lease, "another slot of this daemon is still at it")
+        return None
+
+    def _lease_next(self, left_alone: frozenset[Hashable]) -> Lease | None:
+        return self._repository.lease_next(
             self._owner,
             self._lease_s,
             self._turns.order,
@@ -72,17 +85,20 @@ class Runner:
             passed_over=self._at_work | self.postponed(),
             not_of=left_alone,
         )
-        if lease is not None:
-            self._turns.served(lease.submitter_uid)
-        return lease
+
+    def _lay_hands_on(self, job_id: str) -> bool:
+        """False when another slot has its hands on that job."""
+        with self._hands:
+            is_free = job_id not in self._at_work
+            self._at_work.add(job_id)
+            return is_free
 
     def work(self, lease: Lease) -> bool:
-        """Whether evald did what it should."""
-        self._monitor.taking(lease.name)
-        self._at_work.add(lease.job_id)
-        self._heartbeats.add(lease)
+        """Do what `take` answered: whether evald did what it should."""
         ended = False
         try:
+            self._monitor.taking(lease.name)
+            self._heartbeats.add(lease)
             self._listener.started(lease.job_id, lease.name)
             outcome = self._clerk.judge(lease, self._on_progress)
             ended = True

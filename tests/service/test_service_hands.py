@@ -112,6 +112,37 @@ def test_a_job_that_a_slot_is_still_at_is_not_begun_again_and_others_are(tmp_pat
         assert not engine.twice
 
 
+def test_a_slot_that_asked_before_another_began_a_job_does_not_begin_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited for the database so long that the other's lease ran out: what it passes over is old by then."""
+    grant, leased = Repository.lease_next, Counter[str]()
+
+    def late(repository: Repository, *args: object, **more: Any) -> Lease | None:
+        if leased["kept"] < 2:
+            more["passed_over"] = ()
+        lease = grant(repository, *args, **more)
+        if lease is not None:
+            leased[lease.name] += 1
+        return lease
+
+    monkeypatch.setattr(Repository, "lease_next", late)
+    engine = Stubborn()
+    with daemon(tmp_path / "home", engine) as running:
+        drop(tmp_path / "home", "kept")
+        wait_for(lambda: engine.at_work, "the job to begin")
+        repository = Repository(running._database, max_attempts=3)
+        [lease] = repository.held_by(Owner.current().tag)
+        repository.retry(lease, "as if its lease had run out")
+        drop(tmp_path / "home", "other")
+        wait_for(lambda: ended(running, "other"), "the other slot to judge what comes after it")
+        assert leased["kept"] == 2
+        assert jobs(running)["kept"].attempts == 1
+        engine.end.set()
+        wait_for(lambda: ended(running, "kept"), "the job to be judged")
+        assert not engine.twice
+
+
 def test_a_stop_waits_no_longer_than_told_for_a_job_that_does_not_heed_it(tmp_path: Path) -> None:
     engine, home = Stubborn(), tmp_path / "home"
     with daemon(home, engine, deadlines=Deadlines(stop_s=0.2)) as running:
@@ -172,13 +203,13 @@ def test_a_folder_that_takes_no_files_costs_no_job_an_attempt(
 ) -> None:
     """A quota that is used up, a disk that is dying, a folder of somebody else: statvfs tells of none of them."""
     monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
-    put_back, given_back = judging.Clerk._put_back, list[str]()
+    put_back, given_back = judging.Clerk.put_back, list[str]()
 
     def noted(clerk: judging.Clerk, lease: Lease, reason: str) -> None:
         put_back(clerk, lease, reason)
         given_back.append(lease.name)
 
-    monkeypatch.setattr(judging.Clerk, "_put_back", noted)
+    monkeypatch.setattr(judging.Clerk, "put_back", noted)
     with daemon(tmp_path / "home", Stubborn(1)) as running:
         place: Path = getattr(running._settings.paths, folder)
         aside = place.with_name("aside")
