@@ -25,6 +25,7 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import NewJob
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 
 MINE, OTHER = "without-boot-1", "with-boot-2"
 _ROWS = (
@@ -84,7 +85,9 @@ def measure(url: str, kind: str, count: int, rounds: int) -> None:
     for what, question in questions.items():
         question()
         daemons.row(f"  {what}, ms", [daemons.timed_ms(question) for _ in range(rounds)])
-    daemons.row("  who deferred them leaves, ms", [daemons.timed_ms(lambda: repository.daemon_stopped(MINE))])
+    daemons.row(
+        "  who deferred them leaves, ms", [daemons.timed_ms(lambda: DaemonRepository(database).mark_stopped(MINE))]
+    )
     database.close()
 
 

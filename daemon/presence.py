@@ -14,7 +14,7 @@ from pathlib import Path
 from daemon import log
 from daemon.db.daemon_records import DaemonNote, DaemonRecord
 from daemon.db.history import History
-from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.engine import DeviceState
 from daemon.errors import HarnessError
 from daemon.intake.owner import Owner
@@ -26,7 +26,7 @@ class Presence:
 
     def __init__(
         self,
-        repository: Repository,
+        daemons: DaemonRepository,
         history: History,
         owner: Owner,
         devices: Callable[[], tuple[DeviceState, ...]],
@@ -34,7 +34,7 @@ class Presence:
         inbox: Path,
         lease_s: float,
     ) -> None:
-        self._repository = repository
+        self._daemons = daemons
         self._history = history
         self._owner = owner
         self._devices = devices
@@ -82,7 +82,7 @@ class Presence:
 
     def _report(self) -> bool:
         """Whether this host is drained."""
-        return self._repository.report_daemon(replace(self._note, devices=self._devices()))
+        return self._daemons.report(replace(self._note, devices=self._devices()))
 
     def leave(self, *, keep: bool) -> None:
         """The last word: stopped, or (without `keep`, for a sweep) nothing at all. Its failure costs nobody a job."""
@@ -90,9 +90,9 @@ class Presence:
             return
         try:
             if keep:
-                self._repository.daemon_stopped(self._owner.tag)
+                self._daemons.mark_stopped(self._owner.tag)
             else:
-                self._repository.forget_daemons([self._owner.tag])
+                self._daemons.forget([self._owner.tag])
         except HarnessError as error:
             log.story("could not tell the others that this daemon ends", level=30, reason=error)
 
@@ -102,7 +102,7 @@ class Presence:
         """
         here = [daemon for daemon in self._history.daemons() if daemon.host == self._owner.host]
         dead = {daemon.owner for daemon in here if not self._may_live(daemon)}
-        self._repository.forget_daemons(dead | {self._owner.tag})
+        self._daemons.forget(dead | {self._owner.tag})
 
     def _may_live(self, daemon: DaemonRecord) -> bool:
         """Of one in another pid namespace, a container that was there before this one, say, only what it tells."""

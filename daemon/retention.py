@@ -24,9 +24,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from daemon import fsio, mounts, onemount, results
+from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonState
 from daemon.db.history import History
-from daemon.db.repository import Repository
+from daemon.db.repository_cleanup import cleanup, forget_withdrawn
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.intake import names, shelves
 from daemon.lifecycle import JobState
 from daemon.paths import Paths
@@ -64,8 +66,7 @@ NOTHING = Removed(job_ids=(), evaluations=0, kept_best=0, files=())
 
 def clean(
     paths: Paths,
-    repository: Repository,
-    history: History,
+    database: Database,
     older_than: timedelta,
     keep_best: int,
     *,
@@ -77,10 +78,11 @@ def clean(
 
     With `dry_run` only say what would go.
     """
+    history = History(database)
     if not dry_run:
-        repository.forget_daemons(_gone(history))
-    withdrawn = repository.forget_withdrawn(older_than, _waiting(paths), dry_run=dry_run)
-    plan = repository.cleanup(older_than, keep_best, dry_run=True)
+        DaemonRepository(database).forget(_gone(history))
+    withdrawn = forget_withdrawn(database, older_than, _waiting(paths), dry_run=dry_run)
+    plan = cleanup(database, older_than, keep_best, dry_run=True)
     files = _files(paths, plan.job_ids) | dict.fromkeys(_abandoned(paths, older_than), "")
     unknown = _forgotten(paths, history, older_than)
     if forgotten:
@@ -90,7 +92,7 @@ def clean(
         return Removed(plan.job_ids + withdrawn, plan.evaluations, plan.kept_best, named, len(unknown))
     linked = results.linked(paths, set(plan.job_ids))
     reasons = {file: reason for file in files if (reason := _remove(file)) is not None}
-    done = repository.cleanup(older_than, keep_best, only=set(plan.job_ids) - {files[file] for file in reasons})
+    done = cleanup(database, older_than, keep_best, only=set(plan.job_ids) - {files[file] for file in reasons})
     results.mend_names(paths, lambda link, uid: _newest(paths, history, linked.get(link, link), uid))
     gone = tuple(str(file) for file in files if file not in reasons)
     stuck = tuple(Stuck(str(file), reason) for file, reason in reasons.items())

@@ -18,6 +18,7 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.engine import Engine
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.executor import catalog
@@ -65,8 +66,9 @@ class Service:
         types = catalog.contract_types(catalog.load(settings.backend_paths))
         self._clerk = Clerk(settings, spool, repository, watched, types, history.is_there)
         self._returns = Returns(spool, history, self._clerk, self._monitor.working)
+        daemons = DaemonRepository(self._database)
         self._presence = Presence(
-            repository, history, owner, self._fitness.devices, inbox=paths.inbox, lease_s=settings.lease_s
+            daemons, history, owner, self._fitness.devices, inbox=paths.inbox, lease_s=settings.lease_s
         )
         self._heartbeats: Heartbeats[Lease] = Heartbeats(
             settings.lease_s / 3,

@@ -47,18 +47,14 @@ def command(
     """
     from daemon import retention
     from daemon.cli import store
-    from daemon.db.history import History
-    from daemon.db.repository import Repository
 
     age = durations.parse_span(older_than, "--older-than")
     with store.database_if_any(loaded.settings) as database:
         if database is None:
             removed = retention.NOTHING
         else:
-            repository, history = Repository(database), History(database)
-            removed = retention.clean(
-                loaded.settings.paths, repository, history, age, keep_best, dry_run=dry_run, forgotten=forgotten
-            )
+            paths = loaded.settings.paths
+            removed = retention.clean(paths, database, age, keep_best, dry_run=dry_run, forgotten=forgotten)
     if as_json:
         stuck = [vars(one) for one in removed.not_removed]
         screen.document({"dry_run": dry_run, **vars(removed), "not_removed": stuck})

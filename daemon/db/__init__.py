@@ -10,7 +10,7 @@ Nothing is imported here, so that a question costs little. Only `repository` and
     models, columns, sqlfunctions    tables; types and expressions that both databases have
 
 Written
-    repository                       every change that is made to a job
+    repository                       every change that is made to a job while it lives
     repository_registration          how a job enters
     repository_leases                taken, given back, taken away
     repository_publication           one evaluation as rows

@@ -1,4 +1,4 @@
-"""The only way to change what the database says about a job.
+"""The only way to change what the database says about a job, other than to forget it (`repository_cleanup`).
 
 Theory of operation
 -------------------
@@ -22,31 +22,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select, update
 
 from daemon.db import piles
-from daemon.db import repository_daemons as daemons
 from daemon.db import repository_leases as leases
 from daemon.db import repository_publication as publication
 from daemon.db import repository_registration as registration
 from daemon.db import repository_rows as rows
 from daemon.db.connection import Database
-from daemon.db.daemon_records import DaemonNote
 from daemon.db.models import Bundle, Job
 from daemon.db.record_rows import WHEREABOUTS
-from daemon.db.records import CleanupReport, ContractFacts, Description, Expired, Lease, NewJob, Published, Whereabouts
-from daemon.db.repository_cleanup import cleanup, forget_withdrawn
+from daemon.db.records import ContractFacts, Description, Expired, Lease, NewJob, Published, Whereabouts
 from daemon.db.sqlfunctions import now
 from daemon.errors import LostClaim
 from daemon.lifecycle import JobState
 
 
 class Repository:
-    """Writes of one daemon. Safe to share between threads. Raises `StorageUnavailable` and `StorageRefused`
+    """Writes of one daemon about jobs. Safe to share between threads. Raises `StorageUnavailable` and `StorageRefused`
     everywhere.
     """
 
@@ -294,72 +291,6 @@ class Repository:
             connection.execute(update(Job).where(*is_bare).values(**values))
             text = connection.scalar(select(Job.result_json).where(Job.id == job_id))
         return document if text is None else json.loads(text)
-
-    def report_daemon(self, note: DaemonNote) -> bool:
-        """Write down that this daemon lives, now by the database's clock. True: its host is drained, so that it shall
-        take nothing new; it is then shown as draining.
-        """
-        with self._database.write() as connection:
-            return daemons.report(connection, note)
-
-    def daemon_stopped(self, owner: str) -> None:
-        """This daemon ends and holds nothing any more. What it has deferred is as if it had never seen it."""
-        with self._database.write() as connection:
-            daemons.leave(connection, owner)
-        self._forget_deferrals([owner])
-
-    def forget_daemons(self, owners: Collection[str]) -> int:
-        """Drop the rows of daemons that nobody needs to see any more, and what they have deferred. Their jobs and
-        leases are not touched.
-        """
-        self._forget_deferrals(owners)
-        with self._database.write() as connection:
-            return daemons.forget(connection, owners)
-
-    def _forget_deferrals(self, owners: Collection[str]) -> None:
-        """In small transactions. A kill in the middle leaves the rest to the next daemon of that host."""
-        more = True
-        while more:
-            with self._database.write() as connection:
-                more = piles.forget_some(connection, owners)
-
-    def drain(self, host: str) -> bool:
-        """From now on the daemons of `host` take no new jobs, also those that start later. False: it was so before."""
-        with self._database.write() as connection:
-            return daemons.drain(connection, host)
-
-    def undo_drain(self, host: str) -> bool:
-        """The daemons of `host` take jobs again. False: it was not drained."""
-        with self._database.write() as connection:
-            return daemons.undo_drain(connection, host)
-
-    def cleanup(
-        self,
-        older_than: timedelta,
-        keep_best: int = 1,
-        *,
-        only: Collection[str] | None = None,
-        dry_run: bool = False,
-    ) -> CleanupReport:
-        """Forget finished and broken jobs that ended more than `older_than` ago; never one that is not finished.
-
-        The fastest `keep_best` passed jobs of each problem (of each name where there is no problem) on each device,
-        of each submitter, stay, and so does what is not among `only`, where that is given. Deletes in small
-        transactions; several callers at once are harmless, and each job is in the report of one of them. When it is
-        interrupted, calling it again goes on. Names the jobs without deleting any when `dry_run`.
-        """
-        return cleanup(self._database, older_than, keep_best, only, dry_run=dry_run)
-
-    def forget_withdrawn(
-        self, older_than: timedelta, waiting: Collection[str], *, dry_run: bool = False
-    ) -> tuple[str, ...]:
-        """Forget withdrawn jobs to which nothing has happened for `older_than`. Answers which.
-
-        Those of `waiting` stay: their bundle is where a claim finds it under this very id.
-        A bundle that is claimed in the meantime revives its job, which then stays, or makes it anew. Names the jobs
-        without deleting any when `dry_run`.
-        """
-        return forget_withdrawn(self._database, older_than, waiting, dry_run=dry_run)
 
     def _take_back(self, which: ColumnElement[bool], reason: str) -> tuple[Expired, ...]:
         return self._in_batches(lambda connection: leases.take_back(connection, which, reason, self.max_attempts))

@@ -21,9 +21,20 @@ COUNT_BATCH = 5000
 
 
 def cleanup(
-    database: Database, older_than: timedelta, keep_best: int, only: Collection[str] | None, *, dry_run: bool
+    database: Database,
+    older_than: timedelta,
+    keep_best: int = 1,
+    *,
+    only: Collection[str] | None = None,
+    dry_run: bool = False,
 ) -> CleanupReport:
-    """Delete the rows of jobs that ended more than `older_than` ago; see `Repository.cleanup`."""
+    """Forget finished and broken jobs that ended more than `older_than` ago; never one that is not finished.
+
+    The fastest `keep_best` passed jobs of each problem (of each name where there is no problem) on each device,
+    of each submitter, stay, and so does what is not among `only`, where that is given. Several callers at once are
+    harmless, and each job is in the report of one of them. When it is interrupted, calling it again goes on. Names the
+    jobs without deleting any when `dry_run`.
+    """
     with database.read() as connection:
         cutoff = connection.execute(select(now(-older_than.total_seconds()))).scalar_one()
         best = set(connection.scalars(_best(keep_best)))
@@ -42,9 +53,14 @@ def cleanup(
 
 
 def forget_withdrawn(
-    database: Database, older_than: timedelta, waiting: Collection[str], *, dry_run: bool
+    database: Database, older_than: timedelta, waiting: Collection[str], *, dry_run: bool = False
 ) -> tuple[str, ...]:
-    """See `Repository.forget_withdrawn`."""
+    """Forget withdrawn jobs to which nothing has happened for `older_than`. Answers which.
+
+    Those of `waiting` stay: their bundle is where a claim finds it under this very id.
+    A bundle that is claimed in the meantime revives its job, which then stays, or makes it anew. Names the jobs
+    without deleting any when `dry_run`.
+    """
     with database.read() as connection:
         cutoff = connection.execute(select(now(-older_than.total_seconds()))).scalar_one()
         left = connection.scalars(select(Job.id).where(*_was_left(cutoff)).order_by(Job.created_at, Job.id)).all()

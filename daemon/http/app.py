@@ -89,8 +89,8 @@ def _desk(settings: Settings, database: Database, types: Mapping[str, KernelType
     attendance = Attendance(settings, history)
     return Desk(
         settings=settings,
+        database=database,
         history=history,
-        repository=repository,
         spool=spool,
         publisher=Publisher(settings, spool, repository),
         gate=Gate(settings.http, Tokens.of(settings), settings.http.host),

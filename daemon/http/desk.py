@@ -12,9 +12,9 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
 from daemon.config import Settings
+from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import JobRecord
-from daemon.db.repository import Repository
 from daemon.http.answers import JobAnswer
 from daemon.http.attendance import Attendance
 from daemon.http.door import turn_of
@@ -38,8 +38,8 @@ class Desk:
     """One server's parts."""
 
     settings: Settings
+    database: Database
     history: History
-    repository: Repository
     spool: Spool
     publisher: Publisher
     gate: Gate

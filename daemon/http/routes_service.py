@@ -99,11 +99,9 @@ async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> Cleanup
         age = durations.parse_span(order.older_than, "older_than")
 
     def clean() -> retention.Removed:
-        paths = desk.settings.paths
         return retention.clean(
-            paths,
-            desk.repository,
-            desk.history,
+            desk.settings.paths,
+            desk.database,
             age,
             order.keep_best,
             dry_run=order.dry_run,

@@ -21,6 +21,7 @@ from daemon.db.connection import Database
 from daemon.db.models import Event, Job
 from daemon.db.records import Description, Lease, NewJob, Published
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.evaluation import CaseEvaluation, Environment, Evaluation, Failure, RuntimeStats, Timing
 from daemon.intake.names import make_job_id
 from daemon.verdict import Comparison, Phase, Side, Verdict
@@ -131,6 +132,7 @@ class PastHome:
         migrate.ensure_ready(self.settings.database_url)
         self.database = Database(self.settings.database_url)
         self.repository = Repository(self.database)
+        self.daemons = DaemonRepository(self.database)
 
     def queued(self, name: str, uid: int = 1000) -> str:
         """A job that waits to be judged, its bundle in `work/`."""

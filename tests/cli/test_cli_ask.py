@@ -79,11 +79,11 @@ def test_status_counts_what_it_does_not_show_of_many_that_wait_for_a_device(eval
 def test_status_shows_devices_unless_all_are_fit_cpus(evald: Evald, past: PastHome) -> None:
     cpu = DeviceState(0, "cpu", "cpu", None)
     note = DaemonNote("plain-boot-1", "plain", 1, "0", 1, "/srv/inbox", 60, (cpu,))
-    past.repository.report_daemon(note)
+    past.daemons.report(note)
     assert "\ndevices\n" not in evald("status").out
     fit = DeviceState(0, "cuda", "NVIDIA H200", "GPU-1f")
     sick = DeviceState(1, "cuda", "NVIDIA H200", "GPU-2f", "Xid 79: it fell off the bus")
-    past.repository.report_daemon(DaemonNote("gpus-boot-1", "gpus", 2, "0", 2, "/srv/inbox", 60, (fit, sick)))
+    past.daemons.report(DaemonNote("gpus-boot-1", "gpus", 2, "0", 2, "/srv/inbox", 60, (fit, sick)))
     text = evald("status").out
     for words in ("\ndevices\n", "NVIDIA H200 (GPU-1f)", "ready", "drained: Xid 79: it fell off the bus"):
         assert words in text
@@ -91,13 +91,13 @@ def test_status_shows_devices_unless_all_are_fit_cpus(evald: Evald, past: PastHo
     first, second = evald("status", "--json").document()["daemons"]
     assert [device["reason"] for device in first["devices"]] == [None, "Xid 79: it fell off the bus"]
     assert [device["kind"] for device in second["devices"]] == ["cpu"]
-    past.repository.daemon_stopped("gpus-boot-1")
+    past.daemons.mark_stopped("gpus-boot-1")
     assert "Xid 79" not in evald("status").out, "nobody knows how it is by now"
 
 
 def test_status_shows_a_device_that_has_changed_also_a_cpu_and_that_it_takes_jobs(evald: Evald, past: PastHome) -> None:
     changed = DeviceState(0, "cpu", "cpu", None, drift="its control kernel takes 12 % longer since noon")
-    past.repository.report_daemon(DaemonNote("plain-boot-1", "plain", 1, "0", 1, "/srv/inbox", 60, (changed,)))
+    past.daemons.report(DaemonNote("plain-boot-1", "plain", 1, "0", 1, "/srv/inbox", 60, (changed,)))
     assert "ready, but its control kernel takes 12 % longer" in evald("status").out
     [daemon] = evald("status", "--json").document()["daemons"]
     assert (daemon["devices"][0]["reason"], daemon["devices"][0]["drift"]) == (None, changed.drift)
@@ -270,7 +270,7 @@ def test_status_says_what_to_type_where_bundles_wait_and_no_daemon_is_there(eval
     assert "waits" not in evald("status").out
     bundle(past.settings.paths.inbox / "whole")
     assert "waits  for a daemon, or for the next sweep; to start one type evald run\n" in evald("status").out
-    past.repository.report_daemon(DaemonNote("host-boot-1", "host", 1, "0", 1, "/srv/inbox", 60))
+    past.daemons.report(DaemonNote("host-boot-1", "host", 1, "0", 1, "/srv/inbox", 60))
     assert "waits  for a daemon" not in evald("status").out
 
 

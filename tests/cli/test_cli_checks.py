@@ -20,6 +20,7 @@ from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.records import NewJob
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.engine import DeviceState
 from daemon.executor import baseline
 from daemon.executor.baseline import Baseline, Drift, Identity
@@ -277,12 +278,12 @@ def test_daemons_that_share_a_device_of_this_host_are_warned_of(settings: Settin
     assert list(checks._neighbours(settings)) == []
     migrate.ensure_ready(settings.database_url)
     database = Database(settings.database_url)
-    repository, here = Repository(database), Owner.current()
+    daemons, here = DaemonRepository(database), Owner.current()
     cpu, gpu = DeviceState(0, "cpu", "cpu", None), DeviceState(0, "cuda", "H200", "GPU-1", None)
 
     def there(host: str, pid: int, device: DeviceState) -> None:
         tag = Owner(host, here.boot_id, pid).tag
-        repository.report_daemon(DaemonNote(tag, host, pid, "0", 1, "/srv/inbox", 60, (device,)))
+        daemons.report(DaemonNote(tag, host, pid, "0", 1, "/srv/inbox", 60, (device,)))
 
     there(here.host, os.getpid(), cpu)
     there("elsewhere", 1, cpu)

@@ -35,7 +35,7 @@ def test_where_nobody_judges_the_exit_code_is_one_and_the_line_says_what_to_type
 
 
 def test_a_daemon_that_runs_is_health(evald: Evald, past: PastHome) -> None:
-    past.repository.report_daemon(note("gpu1", 1))
+    past.daemons.report(note("gpu1", 1))
     ran = evald("health")
     assert (ran.code, ran.out.strip()) == (0, "healthy: 1 daemon, 1 slot")
     assert evald("health", "--json").document() == {"healthy": True, "problems": []}
@@ -43,16 +43,16 @@ def test_a_daemon_that_runs_is_health(evald: Evald, past: PastHome) -> None:
     other = evald("health", "--host", "elsewhere")
     assert other.code == 1
     assert "no daemon of a host 'elsewhere' is known; there are gpu1" in other.out
-    past.repository.daemon_stopped("gpu1-boot-1")
+    past.daemons.mark_stopped("gpu1-boot-1")
     assert evald("health").code == 1
 
 
 def test_a_lost_device_and_a_pause_are_told(evald: Evald, past: PastHome) -> None:
-    past.repository.report_daemon(note("gpu1", 1, DeviceState(0, "cuda", "H200", "GPU-1", "Xid 79")))
+    past.daemons.report(note("gpu1", 1, DeviceState(0, "cuda", "H200", "GPU-1", "Xid 79")))
     ran = evald("health")
     assert ran.code == 1
     assert "gpu1: device 0 (H200) is drained: Xid 79" in ran.out
-    past.repository.report_daemon(note("gpu1", 1))
+    past.daemons.report(note("gpu1", 1))
     assert evald("health").code == 0
     (past.settings.paths.inbox.parent / "pause").write_text("maintenance")
     ran = evald("health", "--json")
@@ -64,9 +64,9 @@ def test_a_daemon_of_this_host_that_lacks_room_or_its_inbox_is_told_and_one_of_a
     evald: Evald, past: PastHome
 ) -> None:
     inbox = past.settings.paths.inbox
-    past.repository.report_daemon(replace(note("elsewhere", 1), inbox=str(inbox)))
+    past.daemons.report(replace(note("elsewhere", 1), inbox=str(inbox)))
     assert evald("health", "--set", f"min_free_bytes={1 << 60}").code == 0
-    past.repository.report_daemon(replace(note(Owner.current().host, 1), inbox=str(inbox)))
+    past.daemons.report(replace(note(Owner.current().host, 1), inbox=str(inbox)))
     assert evald("health").code == 0
     ran = evald("health", "--set", f"min_free_bytes={1 << 60}")
     assert ran.code == 1
@@ -79,20 +79,20 @@ def test_a_daemon_of_this_host_that_lacks_room_or_its_inbox_is_told_and_one_of_a
 
 
 def test_a_daemon_that_died_is_missed_until_another_takes_its_place(past: PastHome) -> None:
-    past.repository.report_daemon(note("gpu1", 1, lease_s=1e-9))
-    past.repository.report_daemon(note("gpu2", 1))
+    past.daemons.report(note("gpu1", 1, lease_s=1e-9))
+    past.daemons.report(note("gpu2", 1))
     [told] = troubles(History(past.database).daemons())
     assert told.startswith("gpu1: no sign of life of process 1")
-    past.repository.report_daemon(note("gpu1", 2))
+    past.daemons.report(note("gpu1", 2))
     assert list(troubles(History(past.database).daemons())) == []
 
 
 def test_a_drained_host_is_no_fault_as_long_as_another_judges(past: PastHome) -> None:
-    past.repository.report_daemon(note("gpu1", 1))
-    past.repository.report_daemon(note("gpu2", 1))
-    past.repository.drain("gpu2")
+    past.daemons.report(note("gpu1", 1))
+    past.daemons.report(note("gpu2", 1))
+    past.daemons.drain("gpu2")
     assert list(troubles(History(past.database).daemons())) == []
-    past.repository.drain("gpu1")
+    past.daemons.drain("gpu1")
     told = list(troubles(History(past.database).daemons()))
     assert told == [
         "nobody judges: gpu1 is drained, to end it type evald drain gpu1 --undo",
@@ -101,14 +101,14 @@ def test_a_drained_host_is_no_fault_as_long_as_another_judges(past: PastHome) ->
 
 
 def test_a_drained_host_that_is_asked_about_is_no_fault(evald: Evald, past: PastHome) -> None:
-    past.repository.report_daemon(note("gpu1", 1))
-    past.repository.drain("gpu1")
+    past.daemons.report(note("gpu1", 1))
+    past.daemons.drain("gpu1")
     assert evald("health").code == 1
     ran = evald("health", "--host", "gpu1")
     assert (ran.code, "evald drain gpu1 --undo" in ran.out) == (0, True)
-    past.repository.daemon_stopped("gpu1-boot-1")
+    past.daemons.mark_stopped("gpu1-boot-1")
     assert evald("health", "--host", "gpu1").code == 0
-    past.repository.undo_drain("gpu1")
+    past.daemons.undo_drain("gpu1")
     assert evald("health", "--host", "gpu1").code == 1
 
 
@@ -124,13 +124,13 @@ def test_a_host_that_only_sweeps_can_be_drained_from_elsewhere(evald: Evald, pas
 
 def test_a_daemon_whose_host_never_comes_back_is_forgotten_by_the_cleanup(evald: Evald, past: PastHome) -> None:
     for host in ("gone", "lately", "here"):
-        past.repository.report_daemon(note(host, 1, lease_s=60 if host == "here" else 1e-9))
+        past.daemons.report(note(host, 1, lease_s=60 if host == "here" else 1e-9))
     seen_at = datetime.now(UTC) - timedelta(days=2)
     with past.database.write() as connection:
         connection.execute(update(Daemon).where(Daemon.host != "lately").values(seen_at=seen_at))
     assert evald("cleanup", "--dry-run").code == 0
     assert len(History(past.database).daemons()) == 3
-    past.repository.report_daemon(note("here", 1))
+    past.daemons.report(note("here", 1))
     assert evald("cleanup").code == 0
     assert {daemon.host for daemon in History(past.database).daemons()} == {"lately", "here"}
 
@@ -139,7 +139,7 @@ def test_an_inbox_that_is_a_mount_of_its_own_or_read_only_is_told(
     evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = past.settings.paths
-    past.repository.report_daemon(replace(note(Owner.current().host, 1), inbox=str(paths.inbox)))
+    past.daemons.report(replace(note(Owner.current().host, 1), inbox=str(paths.inbox)))
     assert evald("health").code == 0
     with monkeypatch.context() as patch:
         patch.setattr(mounts, "mount_of", lambda folder: Mount(str(folder) if folder == paths.inbox else "/", "ext4"))

@@ -378,11 +378,11 @@ def test_waiting_for_a_daemon_that_is_there_and_takes_nothing_tells_why(
     monkeypatch.setattr("daemon.cli.waiting._PATIENCE_S", 0.0)
     device = DeviceState(0, "cpu", "cpu", None)
     inbox = str(past.settings.paths.inbox)
-    past.repository.report_daemon(DaemonNote("gpu1-boot-1", "gpu1", 1, "0", 1, inbox, 60, (device,)))
+    past.daemons.report(DaemonNote("gpu1-boot-1", "gpu1", 1, "0", 1, inbox, 60, (device,)))
     if hindered == "paused":
         past.settings.paths.pause.write_text("maintenance")
     if hindered == "drained":
-        past.repository.drain("gpu1")
+        past.daemons.drain("gpu1")
     ran = evald("submit", bundle(tmp_path / "mine"), "--wait", "--timeout", "2")
     assert ran.code == 2
     assert "no daemon seems" not in ran.err

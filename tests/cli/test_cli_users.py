@@ -26,7 +26,7 @@ from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
-from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.intake.owner import Owner
 
 NOBODY = 65534
@@ -250,7 +250,7 @@ def test_a_folder_that_takes_nothing_of_what_was_judged_is_told_although_bundles
     closed = served / folder
     closed.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database_url)
-    Repository(database).report_daemon(
+    DaemonRepository(database).report(
         DaemonNote("a-boot-1", Owner.current().host, 1, "0", 1, str(settings.paths.inbox), 60, ())
     )
     database.close()
@@ -272,7 +272,7 @@ def test_a_folder_that_takes_nothing_of_what_was_judged_is_told_although_bundles
 def test_results_that_the_database_does_not_take_are_told_although_it_answers(evald: Evald, served: Path) -> None:
     settings = Settings(home=served)
     database = Database(settings.database_url)
-    Repository(database).report_daemon(
+    DaemonRepository(database).report(
         DaemonNote("a-boot-1", Owner.current().host, 1, "0", 1, str(settings.paths.inbox), 60, ())
     )
     database.close()

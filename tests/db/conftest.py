@@ -1,4 +1,4 @@
-"""Both databases for every test that asks for `url`, `ready_url`, `database`, `repository` or `history`."""
+"""Both databases for every test that asks for `url`, `ready_url`, `database`, `repository`, `daemons` or `history`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 
 FROZEN = Path(__file__).parent / "frozen"
 
@@ -102,6 +103,11 @@ def database(ready_url: str) -> Iterator[Database]:
 @pytest.fixture
 def repository(database: Database) -> Repository:
     return Repository(database, max_attempts=3)
+
+
+@pytest.fixture
+def daemons(database: Database) -> DaemonRepository:
+    return DaemonRepository(database)
 
 
 @pytest.fixture

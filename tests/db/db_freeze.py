@@ -22,6 +22,7 @@ from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.records import Description, Lease, NewJob, Published
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.evaluation import Evaluation
 from daemon.verdict import Phase, Verdict
 
@@ -66,8 +67,9 @@ def fill(url: str) -> None:
     repository.defer(waiting, "it requires a GPU, this host has none")
     with database.write() as connection:
         repository_rows.note(connection, None, "service", "note")
-    repository.report_daemon(DaemonNote("host-boot-1", "host", 1, "0.1.0", slots=2, inbox="/srv/inbox", lease_s=60))
-    repository.drain("elsewhere")
+    daemons = DaemonRepository(database)
+    daemons.report(DaemonNote("host-boot-1", "host", 1, "0.1.0", slots=2, inbox="/srv/inbox", lease_s=60))
+    daemons.drain("elsewhere")
     database.close()
 
 

@@ -14,6 +14,7 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.models import Base
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.errors import OperatorError
 from daemon.lifecycle import JobState
 
@@ -31,7 +32,7 @@ def original_url(thawed: str) -> str:
     """A database with rows in every table, and a job that a daemon was judging when it was killed."""
     migrate.upgrade(thawed)
     database = Database(thawed)
-    Repository(database).drain("gpu1")
+    DaemonRepository(database).drain("gpu1")
     database.close()
     return thawed
 

@@ -14,6 +14,8 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import AttemptOutcome, Lease
 from daemon.db.repository import Repository
+from daemon.db.repository_cleanup import cleanup
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.errors import LostClaim
 from daemon.lifecycle import JobState
 
@@ -114,15 +116,17 @@ def test_a_lease_that_no_longer_counts_defers_nothing(repository: Repository, hi
 
 
 @pytest.mark.parametrize("ending", ["forgotten", "stopped"])
-def test_a_deferral_ends_with_its_daemon(repository: Repository, history: History, ending: str) -> None:
+def test_a_deferral_ends_with_its_daemon(
+    repository: Repository, daemons: DaemonRepository, history: History, ending: str
+) -> None:
     lease = deferred(repository)
     other = repository.lease(lease.job_id, GPU, LEASE_S)
     assert other is not None
     repository.defer(other, WHY)
     if ending == "forgotten":
-        repository.forget_daemons([CPU])
+        daemons.forget([CPU])
     else:
-        repository.daemon_stopped(CPU)
+        daemons.mark_stopped(CPU)
     assert [one.owner for one in history.deferrals()] == [GPU]
     assert repository.lease_next(GPU, LEASE_S) is None
     assert repository.lease_next(CPU, LEASE_S) is not None
@@ -156,7 +160,7 @@ def test_cleanup_takes_the_deferrals_of_a_job_with_it(repository: Repository, da
     taken = repository.lease_next(GPU, LEASE_S)
     assert taken is not None
     repository.publish(taken, passed())
-    assert repository.cleanup(timedelta(0), keep_best=0).job_ids == (taken.job_id,)
+    assert cleanup(database, timedelta(0), keep_best=0).job_ids == (taken.job_id,)
     with database.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM deferral")) == 0
 
@@ -207,36 +211,40 @@ def pile_of(database: Database, job_id: str) -> str:
         return str(connection.scalar(text("SELECT pile FROM job WHERE id = :id"), {"id": job_id}))
 
 
-def test_jobs_that_the_same_daemons_have_deferred_are_one_pile(repository: Repository, database: Database) -> None:
+def test_jobs_that_the_same_daemons_have_deferred_are_one_pile(
+    repository: Repository, daemons: DaemonRepository, database: Database
+) -> None:
     first, second = deferred(repository), deferred(repository)
     assert pile_of(database, first.job_id) == pile_of(database, second.job_id) == piles.name_of([CPU])
     other = repository.lease(second.job_id, GPU, LEASE_S)
     assert other is not None
     repository.defer(other, WHY)
     assert pile_of(database, second.job_id) == piles.name_of([GPU, CPU]) != pile_of(database, first.job_id)
-    repository.forget_daemons([CPU])
+    daemons.forget([CPU])
     assert pile_of(database, second.job_id) == piles.name_of([GPU])
     assert pile_of(database, first.job_id) == piles.NOBODY
     repository.withdraw(second.job_id)
     assert pile_of(database, second.job_id) == piles.NOBODY
 
 
-def test_a_job_held_while_its_deferrer_leaves_is_leased_again_when_it_comes_back(repository: Repository) -> None:
+def test_a_job_held_while_its_deferrer_leaves_is_leased_again_when_it_comes_back(
+    repository: Repository, daemons: DaemonRepository
+) -> None:
     lease = deferred(repository)
     held = repository.lease(lease.job_id, GPU, LEASE_S)
     assert held is not None
-    repository.daemon_stopped(CPU)
+    daemons.mark_stopped(CPU)
     repository.retry(held, "the judge died")
     assert repository.lease_next(CPU, LEASE_S) is not None
 
 
 def test_more_than_fit_one_transaction_are_forgotten(
-    repository: Repository, history: History, monkeypatch: pytest.MonkeyPatch
+    repository: Repository, daemons: DaemonRepository, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(piles, "FORGOTTEN_AT_ONCE", 2)
     for _ in range(5):
         deferred(repository)
-    repository.daemon_stopped(CPU)
+    daemons.mark_stopped(CPU)
     assert history.waiting_for(CPU, at_most=99) == 5
     assert history.deferrals() == ()
 
@@ -259,7 +267,9 @@ def test_waiting_jobs_are_counted_no_further_than_asked(repository: Repository, 
     assert history.waiting_for(GPU, at_most=9) == 4
 
 
-def test_daemons_may_leave_while_others_defer(repository: Repository, history: History) -> None:
+def test_daemons_may_leave_while_others_defer(
+    repository: Repository, daemons: DaemonRepository, history: History
+) -> None:
     """Whoever has left is in no pile, whatever was deferred at the same moment."""
     jobs = [new_job() for _ in range(12)]
     for job in jobs:
@@ -271,7 +281,7 @@ def test_daemons_may_leave_while_others_defer(repository: Repository, history: H
 
     def leave(owner: str) -> None:
         for _ in range(5):
-            repository.daemon_stopped(owner)
+            daemons.mark_stopped(owner)
 
     with ThreadPoolExecutor(3) as pool:
         for work in [pool.submit(defer_all, CPU), pool.submit(defer_all, GPU), pool.submit(leave, "third-boot-3")]:

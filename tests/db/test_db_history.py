@@ -18,6 +18,7 @@ from daemon.db.label_statistics import stats_by_label
 from daemon.db.models import Job
 from daemon.db.records import Description, Published
 from daemon.db.repository import Repository
+from daemon.db.repository_cleanup import cleanup, forget_withdrawn
 from daemon.errors import OperatorError
 from daemon.lifecycle import JobState
 from daemon.verdict import Comparison, Verdict
@@ -331,16 +332,16 @@ class TestCleanup:
         recent = judged(repository, wrong(), "a", "p")
         for job_id in (slow, best, bad, nameless):
             set_times(database, job_id, finished=long_ago)
-        planned = repository.cleanup(timedelta(days=30), 1, dry_run=True)
+        planned = cleanup(database, timedelta(days=30), 1, dry_run=True)
         assert set(planned.job_ids) == {slow, bad}
         assert (planned.evaluations, planned.kept_best, planned.dry_run) == (2, 2, True)
         assert history.job(slow) is not None
-        report = repository.cleanup(timedelta(days=30), 1)
+        report = cleanup(database, timedelta(days=30), 1)
         assert (set(report.job_ids), report.evaluations) == ({slow, bad}, 2)
         assert {job.job_id for job in history.jobs().jobs} == {best, nameless, waiting, recent}
         assert history.evaluations(slow) == ()
-        assert repository.cleanup(timedelta(days=30), 1).job_ids == ()
-        assert set(repository.cleanup(timedelta(days=30), 0).job_ids) == {best, nameless}
+        assert cleanup(database, timedelta(days=30), 1).job_ids == ()
+        assert set(cleanup(database, timedelta(days=30), 0).job_ids) == {best, nameless}
 
     def test_what_was_compared_with_something_stays_rather_than_what_was_not(
         self, repository: Repository, database: Database
@@ -350,9 +351,9 @@ class TestCleanup:
             database, judged(repository, passed(mean_ms=1.0), "b", "p"), finished=datetime(2020, 1, 1, tzinfo=UTC)
         )
         set_times(database, alone, finished=datetime(2020, 1, 1, tzinfo=UTC))
-        assert repository.cleanup(timedelta(days=30), 1).job_ids == (alone,)
+        assert cleanup(database, timedelta(days=30), 1).job_ids == (alone,)
 
-    def test_the_best_of_each_device_stays(self, repository: Repository) -> None:
+    def test_the_best_of_each_device_stays(self, repository: Repository, database: Database) -> None:
         gone = []
         for device, times_ms in (("A", (2.0, 1.0)), ("B", (0.1, 0.2)), (None, (9.0, 8.0))):
             there = ENVIRONMENT.model_copy(update={"device_name": device})
@@ -361,22 +362,24 @@ class TestCleanup:
                 for mean_ms in times_ms
             }
             gone.append(ids[max(times_ms)])
-        assert set(repository.cleanup(timedelta(0), 1).job_ids) == set(gone)
+        assert set(cleanup(database, timedelta(0), 1).job_ids) == set(gone)
 
     def test_what_a_leaderboard_shows_stays_and_not_the_luckiest_run(
-        self, repository: Repository, history: History
+        self, repository: Repository, database: Database, history: History
     ) -> None:
         for mean_ms in (0.1, 2.0, 1.0):
             judged(repository, passed(mean_ms=mean_ms), "a", "p", contract_sha256="a" * 64)
         judged(repository, passed(mean_ms=1.5), "b", "p", contract_sha256="b" * 64)
         before = history.leaderboard("p")
-        repository.cleanup(timedelta(0), 2)
+        cleanup(database, timedelta(0), 2)
         assert [one.job_id for one in history.leaderboard("p")] == [one.job_id for one in before]
 
-    def test_nobody_pushes_out_the_best_of_another(self, repository: Repository, history: History) -> None:
+    def test_nobody_pushes_out_the_best_of_another(
+        self, repository: Repository, database: Database, history: History
+    ) -> None:
         mine = judged(repository, passed(mean_ms=2.0), "honest", "p", uid=1000)
         theirs = [judged(repository, passed(mean_ms=0.1), f"k{number}", "p", uid=1001) for number in range(3)]
-        assert repository.cleanup(timedelta(0), 1).kept_best == 2
+        assert cleanup(database, timedelta(0), 1).kept_best == 2
         left = {job.job_id for job in history.jobs().jobs}
         assert (mine in left, len(left.intersection(theirs))) == (True, 1)
 
@@ -390,10 +393,10 @@ class TestCleanup:
             Repository(database, max_attempts=1).retry(lease, "why")
             set_times(database, job.job_id, finished=datetime(2020, 1, 1, tzinfo=UTC))
             ids.append(job.job_id)
-        assert set(repository.cleanup(timedelta(0), 5).job_ids) == set(ids)
+        assert set(cleanup(database, timedelta(0), 5).job_ids) == set(ids)
 
     def test_withdrawn_jobs_go_when_nothing_waits_under_their_id_and_nothing_happened_for_long(
-        self, repository: Repository, history: History, monkeypatch: pytest.MonkeyPatch
+        self, repository: Repository, database: Database, history: History, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(repository_cleanup, "DELETE_BATCH", 2)
         jobs = [new_job(job_id=uuid.uuid4().hex) for _ in range(6)]
@@ -402,9 +405,9 @@ class TestCleanup:
         queued, waiting, *left = [job.job_id for job in jobs]
         for job_id in (waiting, *left):
             repository.withdraw(job_id)
-        assert repository.forget_withdrawn(timedelta(hours=1), {waiting}) == ()
-        assert set(repository.forget_withdrawn(timedelta(0), {waiting}, dry_run=True)) == set(left)
-        assert set(repository.forget_withdrawn(timedelta(0), {waiting})) == set(left)
+        assert forget_withdrawn(database, timedelta(hours=1), {waiting}) == ()
+        assert set(forget_withdrawn(database, timedelta(0), {waiting}, dry_run=True)) == set(left)
+        assert set(forget_withdrawn(database, timedelta(0), {waiting})) == set(left)
         assert {job.job_id for job in history.jobs().jobs} == {queued, waiting}
         assert repository.register(jobs[2]), "a claim makes it anew"
 

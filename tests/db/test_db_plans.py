@@ -13,6 +13,7 @@ from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.db.statistics import GroupBy
 from daemon.lifecycle import JobState
 from daemon.verdict import Verdict
@@ -107,7 +108,7 @@ def test_forgetting_a_few_deferrals_touches_a_few_rows(ask: Ask) -> None:
         lease = repository.lease(job.job_id, "me", 60)
         assert lease is not None
         repository.defer(lease, "no such device")
-        repository.daemon_stopped("me")
+        DaemonRepository(history._database).mark_stopped("me")
 
     plan = ask(forget).splitlines()
     by_owner = [line for line in plan if "ix_deferral_owner" in line]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.db.history import History
-from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.engine import DeviceState
 from daemon.intake.owner import Owner
 from daemon.presence import Presence
@@ -22,9 +22,9 @@ def devices() -> list[DeviceState]:
 
 
 @pytest.fixture
-def presence(repository: Repository, history: History, devices: list[DeviceState]) -> Presence:
+def presence(daemons: DaemonRepository, history: History, devices: list[DeviceState]) -> Presence:
     inbox = Path("/srv/inbox")
-    return Presence(repository, history, Owner.current(), lambda: tuple(devices), inbox=inbox, lease_s=60.0)
+    return Presence(daemons, history, Owner.current(), lambda: tuple(devices), inbox=inbox, lease_s=60.0)
 
 
 def test_a_daemon_is_seen_in_the_middle_of_long_repairs_as_often_as_otherwise(
@@ -40,10 +40,10 @@ def test_a_daemon_is_seen_in_the_middle_of_long_repairs_as_often_as_otherwise(
     assert history.daemons()[0].devices == (FIT,)
 
 
-def test_a_drain_heard_of_then_is_acted_upon_afterwards(presence: Presence, repository: Repository) -> None:
+def test_a_drain_heard_of_then_is_acted_upon_afterwards(presence: Presence, daemons: DaemonRepository) -> None:
     told: list[bool] = []
     presence.tell(0.0, lambda: told.append(presence.takes_jobs))
-    repository.drain(Owner.current().host)
+    daemons.drain(Owner.current().host)
     presence.remind(float("inf"))
     assert told == [True]
     presence.tell(time.monotonic(), lambda: told.append(presence.takes_jobs))

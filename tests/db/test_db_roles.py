@@ -19,6 +19,8 @@ from daemon.db.errors import StorageRefused
 from daemon.db.history import History
 from daemon.db.models import Base
 from daemon.db.repository import Repository
+from daemon.db.repository_cleanup import cleanup
+from daemon.db.repository_daemons import DaemonRepository
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "use-postgres.md"
 ROLES, GRANTS, EXISTING = re.findall(r"```pgsql\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -76,8 +78,9 @@ def test_each_role_can_do_its_part_and_no_more(urls: dict[str, str]) -> None:
         lease = repository.lease_next("me", 60)
         assert lease is not None
         repository.publish(lease, passed())
-    repository.report_daemon(DaemonNote("me", "here", 1, "0", 1, "/inbox", 60))
-    assert [repository.drain("here"), repository.undo_drain("here")] == [True, True]
+    daemons = DaemonRepository(writer)
+    daemons.report(DaemonNote("me", "here", 1, "0", 1, "/inbox", 60))
+    assert [daemons.drain("here"), daemons.undo_drain("here")] == [True, True]
     assert [daemon.host for daemon in History(reader).daemons()] == ["here"]
     assert len(History(reader).jobs(limit=10).jobs) == 2
     with psycopg.connect(urls["evald_reader"]) as connection:
@@ -89,7 +92,7 @@ def test_each_role_can_do_its_part_and_no_more(urls: dict[str, str]) -> None:
     assert denied(urls["evald_writer"], "CREATE TABLE mine (a integer)")
     assert denied(urls["evald_reader"], "CREATE TABLE mine (a integer)")
     assert not denied(urls["evald_owner"], "CREATE TABLE mine (a integer)")
-    repository.cleanup(timedelta(0), keep_best=0)
+    cleanup(writer, timedelta(0), keep_best=0)
     assert History(reader).jobs(limit=10).jobs == ()
     assert writer.try_writing()
     assert not reader.try_writing()

@@ -26,6 +26,7 @@ from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageUnavailable
 from daemon.db.records import Lease, NewJob
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.errors import OperatorError
 from daemon.http.submission import Keys
 from daemon.http.tokens import Role, Tokens
@@ -203,7 +204,7 @@ def test_a_row_this_version_cannot_read_does_not_freeze_health(serve: Serve, hom
     """Of a daemon that says nothing more: a living one would soon write its row again."""
     server = serve("--judge", "never")
     database = Database(Settings(home=home).database_url)
-    Repository(database).report_daemon(DaemonNote("far-0-1", "far", 1, "1.0", 1, "/inbox", 600.0))
+    DaemonRepository(database).report(DaemonNote("far-0-1", "far", 1, "1.0", 1, "/inbox", 600.0))
     with server.client() as client:
         wait_for(lambda: client.get("/health").status_code == 200, "the server to be healthy")
         with database.write() as connection:
@@ -216,7 +217,7 @@ def test_a_daemon_whose_inbox_is_gone_is_not_called_healthy(serve: Serve, home: 
     server = serve("--judge", "never")
     database = Database(Settings(home=home).database_url)
     host, inbox = Owner.current().host, home / "inbox"
-    Repository(database).report_daemon(DaemonNote(f"{host}-0-1", host, 1, "1.0", 1, str(inbox), 600.0))
+    DaemonRepository(database).report(DaemonNote(f"{host}-0-1", host, 1, "1.0", 1, str(inbox), 600.0))
     with server.client() as client:
         wait_for(lambda: client.get("/health").status_code == 200, "the server to be healthy")
         inbox.rename(home / "moved")

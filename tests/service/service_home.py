@@ -19,6 +19,7 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.engine import DeviceState, JobSpec
 from daemon.errors import HarnessError
 from daemon.evaluation import Evaluation
@@ -60,6 +61,7 @@ class Home:
 
     settings: Settings
     repository: Repository
+    daemons: DaemonRepository
     history: History
 
     def clerk(self, owner: Owner) -> Clerk:
@@ -104,5 +106,5 @@ def home_in(folder: Path) -> Iterator[Home]:
     settings.paths.create()
     migrate.ensure_ready(settings.database_url)
     database = Database(settings.database_url)
-    yield Home(settings, Repository(database), History(database))
+    yield Home(settings, Repository(database), DaemonRepository(database), History(database))
     database.close()

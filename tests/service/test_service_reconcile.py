@@ -71,7 +71,7 @@ def test_a_bundle_that_only_another_living_daemon_can_see_costs_no_attempt(
     home.clerk(owner).register(claimed)
     claimed.path.rename(home.settings.paths.home / "on another disk")
     if is_there:
-        home.repository.report_daemon(DaemonNote(owner.tag, host, 1, "0", 1, "/srv/inbox", 60))
+        home.daemons.report(DaemonNote(owner.tag, host, 1, "0", 1, "/srv/inbox", 60))
     me = home.clerk(Owner.current())
     lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
     assert lease is not None
@@ -509,7 +509,7 @@ def test_a_withdrawn_bundle_still_in_work_is_queued_again(home: Home) -> None:
 
 def told(home: Home, lease_s: float = 60) -> None:
     note = DaemonNote(ELSEWHERE.tag, "elsewhere", 1, "1", 1, str(home.settings.paths.inbox), lease_s)
-    home.repository.report_daemon(note)
+    home.daemons.report(note)
 
 
 def test_what_another_host_claimed_and_never_queued_is_left_to_it_while_it_lives(home: Home) -> None:
@@ -524,7 +524,7 @@ def test_what_another_host_claimed_and_never_queued_is_queued_when_it_is_gone(ho
     if how != "never told":
         told(home, lease_s=0.001 if how == "silent" else 60)
     if how == "stopped":
-        home.repository.daemon_stopped(ELSEWHERE.tag)
+        home.daemons.mark_stopped(ELSEWHERE.tag)
     assert home.reconcile().registered == 1
     job = home.history.job(claimed.job_id)
     assert job is not None
