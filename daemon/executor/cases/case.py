@@ -119,7 +119,7 @@ class CaseJudge:
                 self._ready.load(self._deadline)
             with stage("connect"):
                 drawer = hookup.connect(self._deadline)
-                inspector = self._inspector(draws=Side.REFERENCE in hookup.draws)
+                inspector = self._inspector(hookup.reference_draws)
             with stage("settle"):
                 start = time.monotonic()
                 self._bench.finish()
@@ -173,11 +173,11 @@ class CaseJudge:
 
     # -- measure ------------------------------------------------------------------------------------------------
 
-    def _inspector(self, *, draws: bool) -> Inspector:
+    def _inspector(self, reference_draws: bool) -> Inspector:
         candidate, reference = self._places[Side.CANDIDATE], self._places.get(Side.REFERENCE)
         declared = [self._ready.io(side) for side in (Side.CANDIDATE, Side.REFERENCE)]
         tolerances = tolerances_of(candidate, self._request, declared)
-        on_answers = _DRAWN if draws else ""
+        on_answers = _DRAWN if reference_draws else ""
         return Inspector(candidate, reference, tolerances, self._errors, self._about_outputs(), on_answers)
 
     def _about_outputs(self) -> str:

@@ -42,7 +42,7 @@ class Hookup:
         self._reference_worked_s: float | None = None
         self._accumulators: dict[str, int] = {}
         self.places: dict[Side, SidePlace] = {}
-        self.draws: set[Side] = set()  # whose calls draw random numbers, as their cells say
+        self.reference_draws = False  # random numbers in its call, as its cell says
 
     def connect(self, deadline: float) -> Drawer:
         """Decide what both sides are called with and learn how they answer, by `deadline` (monotonic). Raises
@@ -155,10 +155,10 @@ class Hookup:
             export.describe(self._secret.seed("discover"), self._deadline, launched_s=self._launched_s(place))
         except CannotWire as problem:
             raise _wrong(place.cell.side, f"the answer: {problem}") from problem
-        if place.cell.side is Side.REFERENCE and place.cell.launched_at is not None:
-            self._reference_worked_s = time.monotonic() - place.cell.launched_at
-        if export.draws:
-            self.draws.add(place.cell.side)
+        if place.cell.side is Side.REFERENCE:
+            self.reference_draws = export.draws
+            if place.cell.launched_at is not None:
+                self._reference_worked_s = time.monotonic() - place.cell.launched_at
         if export.returned:
             _require_all(place, len(export.shapes))
             place.wiring = place.wiring.with_returned(export.node, export.shapes)
