@@ -112,17 +112,23 @@ def test_nobody_who_drops_bundles_can_take_the_id_that_a_key_will_name(serve: Se
     assert taken["repeated"] is False
 
 
+def judged_and_cleaned_up(client: httpx.Client, home: Path, headers: dict[str, str]) -> str:
+    """The id of a job that is forgotten again."""
+    job = client.post("/evaluate", json=evaluate(), headers=headers).json()
+    wait_for(lambda: not list((home / "work").iterdir()), "the bundle to be put away")
+    assert client.post("/admin/cleanup-jobs", json={"older_than": "0s"}).json()["removed"] == 1
+    return str(job["job_id"])
+
+
 def test_a_job_that_others_made_under_the_id_of_a_cleaned_up_one_is_not_given_for_it(serve: Serve, home: Path) -> None:
     server = serve()
     key = {"Idempotency-Key": "every-night"}
     with server.client() as client:
-        job = client.post("/evaluate", json=evaluate(), headers=key).json()
-        wait_for(lambda: not list((home / "work").iterdir()), "the bundle to be put away")
-        assert client.post("/admin/cleanup-jobs", json={"older_than": "0s"}).json()["removed"] == 1
-        (home / "inbox" / f"mine.json@{job['job_id']}").write_text(json.dumps(evaluate("mine")))
-        wait_for(lambda: client.get(f"/jobs/{job['job_id']}/result").status_code == 200, "the other to be judged")
+        job_id = judged_and_cleaned_up(client, home, key)
+        (home / "inbox" / f"mine.json@{job_id}").write_text(json.dumps(evaluate("mine")))
+        wait_for(lambda: client.get(f"/jobs/{job_id}/result").status_code == 200, "the other to be judged")
         answer = client.post("/jobs", json=evaluate(), headers=key)
-    assert (answer.status_code, answer.json()["job_id"]) == (422, job["job_id"])
+    assert (answer.status_code, answer.json()["job_id"]) == (422, job_id)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -132,14 +138,12 @@ def test_a_key_is_not_promised_what_others_have_dropped_under_the_id_of_a_cleane
     server = serve()
     key = {"Idempotency-Key": "every-night"}
     with server.client() as client:
-        job = client.post("/evaluate", json=evaluate(), headers=key).json()
-        wait_for(lambda: not list((home / "work").iterdir()), "the bundle to be put away")
-        assert client.post("/admin/cleanup-jobs", json={"older_than": "0s"}).json()["removed"] == 1
-        folder = home / "inbox" / f"mine@{job['job_id']}"
+        job_id = judged_and_cleaned_up(client, home, key)
+        folder = home / "inbox" / f"mine@{job_id}"
         folder.mkdir()  # never whole, so never a job
         os.chown(folder, 4321, 4321)
         answer = client.post("/jobs", json=evaluate(), headers=key)
-        assert (answer.status_code, answer.json()["job_id"]) == (422, job["job_id"])
+        assert (answer.status_code, answer.json()["job_id"]) == (422, job_id)
         os.chown(folder, os.geteuid(), os.getegid())
         assert client.post("/jobs", json=evaluate(), headers=key).json()["repeated"] is True
 

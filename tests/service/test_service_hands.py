@@ -96,16 +96,21 @@ def ended(running: service.Service, *names: str) -> bool:
     return all(state(running, name) is JobState.FINISHED for name in names)
 
 
+def take_back_what_is_judged(running: service.Service, home: Path, engine: Stubborn) -> None:
+    """One slot is at `kept`, which waits again; the other has judged `other`, which came later."""
+    drop(home, "kept")
+    wait_for(lambda: engine.at_work, "the job to begin")
+    repository = Repository(running._database, max_attempts=3)
+    [lease] = repository.held_by(Owner.current().tag)
+    repository.retry(lease, "as if its lease had run out")
+    drop(home, "other")
+    wait_for(lambda: ended(running, "other"), "the other slot to judge what comes after it")
+
+
 def test_a_job_that_a_slot_is_still_at_is_not_begun_again_and_others_are(tmp_path: Path) -> None:
     engine = Stubborn()
     with daemon(tmp_path / "home", engine) as running:
-        drop(tmp_path / "home", "kept")
-        wait_for(lambda: engine.at_work, "the job to begin")
-        repository = Repository(running._database, max_attempts=3)
-        [lease] = repository.held_by(Owner.current().tag)
-        repository.retry(lease, "as if its lease had run out")
-        drop(tmp_path / "home", "other")
-        wait_for(lambda: ended(running, "other"), "the other slot to judge what comes after it")
+        take_back_what_is_judged(running, tmp_path / "home", engine)
         assert jobs(running)["kept"].state is JobState.QUEUED
         engine.end.set()
         wait_for(lambda: ended(running, "kept"), "the job to be judged")
@@ -129,13 +134,7 @@ def test_a_slot_that_asked_before_another_began_a_job_does_not_begin_it_too(
     monkeypatch.setattr(Repository, "lease_next", late)
     engine = Stubborn()
     with daemon(tmp_path / "home", engine) as running:
-        drop(tmp_path / "home", "kept")
-        wait_for(lambda: engine.at_work, "the job to begin")
-        repository = Repository(running._database, max_attempts=3)
-        [lease] = repository.held_by(Owner.current().tag)
-        repository.retry(lease, "as if its lease had run out")
-        drop(tmp_path / "home", "other")
-        wait_for(lambda: ended(running, "other"), "the other slot to judge what comes after it")
+        take_back_what_is_judged(running, tmp_path / "home", engine)
         assert leased["kept"] == 2
         assert jobs(running)["kept"].attempts == 1
         engine.end.set()
