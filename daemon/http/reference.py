@@ -45,8 +45,8 @@ be anything else.
 HEAD answers as GET does, without the body, and a path with a slash at its end as the one without. A query parameter
 that a route does not have, or that comes twice, is `422`; a method that a path does not have is `405` with those that
 it has in `Allow`; what is no HTTP/1 is `400`. A whole URL in place of the path (`GET http://judge:8720/health`) is
-taken as its path. Who has sent a request and closes that side of the connection (`nc -N`) has the answer if there is
-one within 5 seconds.
+taken as its path. A client that closes its
+side of the connection once it has sent a request (`nc -N`) gets the answer if there is one within 5 seconds.
 
 Web pages of other origins cannot call evald: a browser's question whether they may (CORS, `OPTIONS`) is `405`, and no
 answer has an `Access-Control-` header. Let the server that a page comes from do it: a token in a page is everybody's.
