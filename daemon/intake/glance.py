@@ -2,14 +2,16 @@
 
 The contract is read for good when the job is leased. When that is, its priority decides: it has to be known before. A
 bundle that cannot be read at a glance (an archive, a large contract, nonsense) waits at priority 0, and tells no
-labels.
+labels; so does one that a failing disk or file server keeps back, once it has been asked again.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from daemon.intake import regular
 
 _GLANCE_BYTES = 1 << 20
 _MOST = 100
+_FAULTS = (errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EREMOTEIO)  # of storage, and no sender can make them
+_PAUSES_S = (0.02, 0.2)
 _LABELS: TypeAdapter[dict[str, str]] = TypeAdapter(Labels)
 
 
@@ -67,14 +71,26 @@ def _contract_in(bundle: Path) -> dict[str, Any] | None:
 
 
 def _text_of(bundle: Path) -> bytes:
-    """Of a small file all of it; nothing of anything that is no file, and no waiting for it."""
+    """Of a small file all of it; nothing of anything that is no file, and no waiting for it. What cannot be read is
+    tried again: a file server may fail for a moment."""
+    for pause_s in _PAUSES_S:
+        try:
+            return _read(bundle)
+        except OSError as error:
+            if error.errno in _FAULTS:
+                time.sleep(pause_s)
     try:
-        if not stat.S_ISDIR(onemount.status(bundle).st_mode):
-            return _start_of(bundle)
-        with regular.opened_folder(bundle) as folder:
-            return _start_of(CONTRACT_FILE, dir_fd=folder)
+        return _read(bundle)
     except OSError:
         return b""
+
+
+def _read(bundle: Path) -> bytes:
+    """Raises `OSError`."""
+    if not stat.S_ISDIR(onemount.status(bundle).st_mode):
+        return _start_of(bundle)
+    with regular.opened_folder(bundle) as folder:
+        return _start_of(CONTRACT_FILE, dir_fd=folder)
 
 
 def _start_of(path: str | Path, *, dir_fd: int | None = None) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 
 import pytest
 
+from daemon.intake import regular
 from daemon.intake.glance import glance, labels_of
 from daemon.scheduler.turns import Turns
 
@@ -53,6 +55,25 @@ def test_labels_are_seen_as_far_as_they_are_texts(tmp_path: Path) -> None:
         file.write_text(text, "utf-8")
         assert labels_of(file) == seen
     assert labels_of(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO, errno.ETIMEDOUT, errno.EAGAIN, errno.ENOENT])
+def test_a_file_server_that_fails_once_hides_no_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """It would wait behind all others that are leased before it."""
+    file = tmp_path / "bundle.json"
+    file.write_text('{"priority": 9, "labels": {"a": "b"}}')
+    opened, faults = regular.opened, [OSError(code, os.strerror(code))]
+
+    def opened_the_second_time(*args: object, **options: object) -> object:
+        if faults:
+            raise faults.pop()
+        return opened(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(regular, "opened", opened_the_second_time)
+    seen = glance(file)
+    assert (seen.priority, seen.labels, faults) == (9, {"a": "b"}, [])
 
 
 def test_links_pipes_and_missing_files_are_not_followed_nor_waited_for(tmp_path: Path) -> None:
