@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
 
@@ -71,7 +72,23 @@ def _user_traceback(error: BaseException, folder: Path) -> str:
 
 
 def _user_frames(error: BaseException, folder: Path) -> list[traceback.FrameSummary]:
-    return [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)]
+    frames: list[traceback.FrameSummary] = []
+    level = error.__traceback__
+    while level is not None:
+        if _is_in(folder, level.tb_frame.f_code.co_filename):
+            frames += traceback.extract_tb(level, limit=1)
+        level = level.tb_next
+    return frames
+
+
+def _is_in(folder: Path, name: str) -> bool:
+    """Whether it is a file there. Code may name any text as its file: Python looks for the lines of each frame, and
+    fails for what no file can be called."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name and Path(name).is_relative_to(folder)
 
 
 def _relative(text: str, folder: Path) -> str:
