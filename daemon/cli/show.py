@@ -13,7 +13,7 @@ from daemon.cli.complete_jobs import jobs as named_jobs
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
-from daemon.intake.shelves import settled
+from daemon.intake.shelves import in_inbox, settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,6 +189,9 @@ def _places(paths: Paths, job: JobRecord | None, inbox: Inbox) -> dict[str, str]
         for name, file in (("result", folder / results.RESULT_FILE), ("samples", folder / results.SAMPLES_FILE)):
             if file.exists():
                 found[name] = str(file)
-    if (bundle := settled(paths, job.job_id)) is not None:
+    bundle = settled(paths, job.job_id)
+    if bundle is None and not job.state.final:
+        bundle = in_inbox(paths, job.job_id, job.submitter_uid)
+    if bundle is not None:
         found["bundle"] = str(bundle)
     return found

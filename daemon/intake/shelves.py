@@ -1,4 +1,5 @@
-"""Which entry of archive, rejected, quarantine, work or inbox belongs to a job: every name there ends in its id."""
+"""Which entry of archive, rejected, quarantine or work belongs to a job: every name there ends in its id. And which of
+the inbox, where anybody may have chosen it."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from daemon import onemount
+from daemon.intake import names
 from daemon.paths import Paths
 
 _ID_DIGITS = 32
@@ -18,9 +21,27 @@ def id_in(name: str) -> str:
 
 
 def settled(paths: Paths, job_id: str) -> Path | None:
-    """Where the bundle of a job lies now, None when it is nowhere (any more)."""
-    shelves = (paths.archive, paths.rejected, paths.quarantine, paths.work, paths.inbox)
+    """Where the bundle of a job that was claimed lies now, None when it is nowhere (any more)."""
+    shelves = (paths.archive, paths.rejected, paths.quarantine, paths.work)
     return next((entry for shelf in shelves for entry in _entries(shelf, {job_id})), None)
+
+
+def in_inbox(paths: Paths, job_id: str, submitter_uid: int | None) -> Path | None:
+    """Where the bundle of a job that has not ended lies in the inbox: that of a sender who chose this id and is, where
+    that is known, who its submitter was."""
+    with suppress(FileNotFoundError), os.scandir(paths.inbox) as entries:
+        for entry in entries:
+            if names.split_job_id(entry.name)[1] == job_id and submitter_uid in (None, _owner(entry)):
+                return Path(entry.path)
+    return None
+
+
+def _owner(entry: os.DirEntry[str]) -> int | None:
+    """None: it has just been taken."""
+    try:
+        return onemount.status(entry.path).st_uid
+    except OSError:
+        return None
 
 
 def put_away(paths: Paths, job_ids: Collection[str]) -> list[Path]:

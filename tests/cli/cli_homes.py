@@ -150,9 +150,9 @@ class PastHome:
         self.repository.heartbeat(lease, 600, "checking 3/5")
         return lease
 
-    def withdrawn(self, name: str) -> str:
+    def withdrawn(self, name: str, uid: int = 1000) -> str:
         """A job whose bundle a stopping daemon took out of `work/`."""
-        job_id = self.queued(name)
+        job_id = self.queued(name, uid)
         self.repository.withdraw(job_id)
         (self.settings.paths.work / f"{name}@host-boot-1-{job_id}").rmdir()
         return job_id

@@ -242,6 +242,23 @@ def test_show_of_a_running_job_says_where_it_is(evald: Evald, past: PastHome) ->
     assert str(past.settings.paths.work) in text
 
 
+def test_show_takes_no_entry_of_the_inbox_for_the_bundle_of_a_job_that_only_has_its_id(
+    evald: Evald, past: PastHome
+) -> None:
+    """The name of an entry is its sender's, and ends in whatever they have read somewhere."""
+    given_back, anothers = past.withdrawn("mine", os.getuid()), past.withdrawn("other", os.getuid() + 1)
+    ended = past.ended("done", passed())
+    (past.settings.paths.archive / f"done@{ended}").rmdir()
+    inbox = past.settings.paths.inbox
+    for entry in (f"theirs-{given_back}", f"other@{anothers}", f"done@{ended}"):
+        bundle(inbox / entry)
+    for job_id in (given_back, anothers, ended):
+        assert "bundle" not in evald("show", job_id, "--json").document()["files"]
+
+    own = bundle(inbox / f"mine@{given_back}")
+    assert evald("show", given_back, "--json").document()["files"]["bundle"] == str(own)
+
+
 @pytest.mark.parametrize("by", ["verdict", "problem", "name", "kernel_type", "day", "submitter", "label:author"])
 def test_stats_groups_by(evald: Evald, past: PastHome, by: str) -> None:
     past.ended("a", passed(), problem="sums")
