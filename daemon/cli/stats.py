@@ -31,6 +31,10 @@ _MANY = ("name", "problem")
 _STANDINGS_READ = 1000
 # References of one task scatter as machines do; from here on they are called different.
 _REFERENCES_APART = 3
+# Labels that say how a figure came about or that it may be too long, and nothing against a kernel that is fast.
+_NO_DOUBT = frozenset(
+    {"copy_included", "copy_subtracted", "launch_bound", "power_capped", "throttled", "shared_device"}
+)
 
 
 @click.command("stats")
@@ -53,6 +57,12 @@ _REFERENCES_APART = 3
     show_default=True,
     help="Show so many lines; with --problem, of each device.",
 )
+@click.option(
+    "--per-submitter",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --problem: at most N kernels of each submitter on each device.",
+)
 @json_option
 def command(
     *,
@@ -62,6 +72,7 @@ def command(
     problem: str | None,
     device: str | None,
     limit: int,
+    per_submitter: int | None,
     as_json: bool,
 ) -> int:
     """Count and summarise finished jobs in groups; or, with --problem, rank the kernels of one problem.
@@ -70,20 +81,24 @@ def command(
     of what judging took, QUEUED the median of the waits before it.
 
     With --problem, COMPARED says whether a kernel's speedup over its reference can be told from noise. Of a bundle that
-    was judged more than once the run in the middle counts; RUNS says of how many. Kernels whose answers were compared
-    with nothing come last.
+    was judged more than once the run in the middle counts; RUNS says of how many. DOUBTS are the labels that say
+    something against its answers or its time. Kernels whose answers were compared with nothing come last. A name costs
+    nothing, and each has a line of its own: --per-submitter 1 shows everybody's fastest kernel.
     """
     from daemon.cli import store
 
-    _refuse_what_has_no_meaning(since, problem, device)
+    _refuse_what_has_no_meaning(since, problem, device=device, per_submitter=per_submitter)
     moment = durations.parse_since(since, "--since") if since else None
     with store.database_if_any(loaded.settings) as database:
         if problem is not None:
-            standings = _standings(database, problem, device, limit if as_json else limit + 1)
+            asked = limit if as_json else limit + 1
+            standings = _standings(database, problem, device, asked, per_submitter)
             if as_json:
                 screen.document({"problem": problem, "leaderboard": [as_document(one) for one in standings]})
             elif standings:
                 _leaderboard(standings, limit)
+                if any(one.rank > limit for one in standings) and per_submitter is None:
+                    _say_who_has_no_line(standings, limit, _standings(database, problem, device, limit, 1))
             else:
                 screen.say(f"no kernel has passed problem {problem!r} yet; {_other_problems(database, problem)}")
             return 0
@@ -97,22 +112,31 @@ def command(
     return 0
 
 
-def _standings(database: Database | None, problem: str, device: str | None, limit: int) -> tuple[Standing, ...]:
+def _standings(
+    database: Database | None, problem: str, device: str | None, limit: int, per_submitter: int | None
+) -> tuple[Standing, ...]:
     from daemon.db.history import History
 
     if database is None:
         return ()
-    standings = History(database).leaderboard(problem, device_name=device, limit=limit)
+    standings = History(database).leaderboard(problem, device_name=device, limit=limit, per_submitter=per_submitter)
     if device is not None and not standings:
         _require_known_device(History(database), problem, device)
     return standings
 
 
-def _refuse_what_has_no_meaning(since: str | None, problem: str | None, device: str | None) -> None:
+def _refuse_what_has_no_meaning(
+    since: str | None, problem: str | None, *, device: str | None, per_submitter: int | None
+) -> None:
     """Raises `OperatorError` for options that would change nothing."""
     if problem is None and device is not None:
         raise OperatorError(
             "--device belongs to --problem", hint=f'type: evald stats --problem NAME --device "{device}"'
+        )
+    if problem is None and per_submitter is not None:
+        raise OperatorError(
+            "--per-submitter belongs to --problem",
+            hint=f"type: evald stats --problem NAME --per-submitter {per_submitter}",
         )
     if problem is None:
         return
@@ -234,10 +258,23 @@ def _leaderboard(standings: tuple[Standing, ...], limit: int) -> None:
         _say_there_are_more(limit)
 
 
+def _say_who_has_no_line(standings: tuple[Standing, ...], limit: int, fastest: tuple[Standing, ...]) -> None:
+    """Others may have taken all the room by names alone. `fastest`: of each submitter."""
+    shown = {one.submitter_uid for one in standings if one.rank <= limit}
+    if missing := {one.submitter_uid for one in fastest} - shown:
+        who = "1 submitter has" if len(missing) == 1 else f"{len(missing)} submitters have"
+        screen.say(f"{who} no line here; --per-submitter 1 shows everybody's fastest kernel")
+
+
+def _doubts(standing: Standing) -> str:
+    return ", ".join(label for label in standing.labels if label not in _NO_DOUBT)
+
+
 def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
     """Of one device, which stands above: others' times mean nothing beside its own. Fits 80 places."""
     drawn = screen.on_terminal()
     with_runs = any(one.runs > 1 for one in standings)
+    with_doubts = any(map(_doubts, standings))
     columns = (
         Column("", right=True),
         Column("NAME", shortened=True),
@@ -247,6 +284,7 @@ def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
         Column("SPEEDUP", right=True),
         Column("COMPARED"),
         *((Column("RUNS", right=True),) if with_runs else ()),
+        *((Column("DOUBTS", flexible=True),) if with_doubts else ()),
         Column("JOB"),
         Column("ENDED"),
     )
@@ -263,6 +301,7 @@ def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
                 figures.ratio(one.speedup),
                 (one.comparison or "-").replace("_", " "),
                 *((str(one.runs),) if with_runs else ()),
+                *((_doubts(one),) if with_doubts else ()),
                 figures.short(one.job_id),
                 figures.ago(one.finished_at),
             )

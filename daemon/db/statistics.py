@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, Label, Row, SQLColumnExpression, case, desc, func, literal_column, or_, select
 
 from daemon.db import ranking
-from daemon.db.models import IS_FINISHED, Bundle, Environment, Job, had_no_reference
+from daemon.db.models import IS_FINISHED, Bundle, Environment, Evaluation, Job, Statistics, had_no_reference
 from daemon.db.record_rows import what_all_cases_say
 from daemon.db.sqlfunctions import quantiles, utc_day
 from daemon.db.statistics_records import Standing, StatsRow
 from daemon.errors import OperatorError
-from daemon.verdict import Verdict
+from daemon.verdict import Side, Verdict
 
+_ASKED_AT_ONCE = 500  # jobs, by their ids
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -113,7 +114,9 @@ def _row(row: Row[*tuple[Any, ...]]) -> StatsRow:
     )
 
 
-def leaderboard(connection: Connection, problem: str, device_name: str | None, limit: int) -> tuple[Standing, ...]:
+def leaderboard(
+    connection: Connection, problem: str, device_name: str | None, limit: int, per_submitter: int | None = None
+) -> tuple[Standing, ...]:
     """See `History.leaderboard`."""
     is_ranked = (IS_FINISHED, Job.problem == problem, Job.verdict == Verdict.PASSED, Job.runtime_ms.is_not(None))
     passed = select(
@@ -140,9 +143,32 @@ def leaderboard(connection: Connection, problem: str, device_name: str | None, l
     place = func.row_number().over(partition_by=of_one, order_by=order).label("place")
     best = select(run, place).where(run.c.is_in_the_middle).subquery()
     order = (best.c.is_behind, best.c.runtime_ms, best.c.finished_at, best.c.job_id)
-    rank = func.row_number().over(partition_by=best.c.device_name, order_by=order).label("rank")
-    columns = [column for column in best.columns if column.key not in ("place", "is_behind", "is_in_the_middle")]
-    ranked = select(rank, *columns).where(best.c.place == 1).subquery()
+    columns = [column for column in best.columns if column.key not in ("place", "is_in_the_middle")]
+    of_submitter = (best.c.device_name, best.c.submitter_uid)
+    turn = func.row_number().over(partition_by=of_submitter, order_by=order).label("turn")
+    mine = select(turn, *columns).where(best.c.place == 1).subquery()
+    order = (mine.c.is_behind, mine.c.runtime_ms, mine.c.finished_at, mine.c.job_id)
+    rank = func.row_number().over(partition_by=mine.c.device_name, order_by=order).label("rank")
+    columns = [column for column in mine.columns if column.key not in ("turn", "is_behind")]
+    entered = select(rank, *columns)
+    if per_submitter is not None:
+        entered = entered.where(mine.c.turn <= per_submitter)
+    ranked = entered.subquery()
     in_order = (ranked.c.device_name.is_(None), ranked.c.device_name, ranked.c.rank)
     statement = select(ranked, what_all_cases_say(ranked.c.job_id)).where(ranked.c.rank <= limit).order_by(*in_order)
-    return tuple(Standing(**row._mapping) for row in connection.execute(statement))
+    rows = connection.execute(statement).all()
+    labels = _labels(connection, [row.job_id for row in rows])
+    return tuple(Standing(**row._mapping, labels=labels.get(row.job_id, ())) for row in rows)
+
+
+def _labels(connection: Connection, job_ids: list[str]) -> dict[str, tuple[str, ...]]:
+    """Of each job, what its cases are labelled, and the times of its kernel in them; each label once."""
+    found: dict[str, dict[str, None]] = {}
+    timed = (Statistics.evaluation_id == Evaluation.id) & (Statistics.side == Side.CANDIDATE)
+    columns = (Evaluation.job_id, Evaluation.details["labels"].label("of_case"), Statistics.labels.label("of_time"))
+    for first in range(0, len(job_ids), _ASKED_AT_ONCE):
+        those = Evaluation.job_id.in_(job_ids[first : first + _ASKED_AT_ONCE])
+        statement = select(*columns).outerjoin(Statistics, timed).where(those)
+        for row in connection.execute(statement.order_by(Evaluation.job_id, Evaluation.position)):
+            found.setdefault(row.job_id, {}).update(dict.fromkeys([*(row.of_case or ()), *(row.of_time or ())]))
+    return {job_id: tuple(labels) for job_id, labels in found.items()}

@@ -62,7 +62,8 @@ class Activity:
 @dataclass(frozen=True)
 class Standing:
     """The fastest bundle of one name of one submitter in a problem on one device, of which rank 1 is the fastest there.
-    `runs`: how often that very bundle has passed; the one in the middle is what stands here."""
+    `runs`: how often that very bundle has passed; the one in the middle is what stands here. `labels`: what is to be
+    said about its answers and its figure, in all of its cases."""
 
     rank: int
     job_id: str
@@ -76,3 +77,4 @@ class Standing:
     finished_at: datetime
     runs: int
     comparison: Comparison | None
+    labels: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from daemon.config import Settings
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.history import History
 from daemon.engine import DeviceState
+from daemon.evaluation import Evaluation
 from daemon.intake.names import make_job_id
 
 
@@ -363,9 +364,59 @@ def test_a_leaderboard_that_is_longer_than_what_is_shown_says_so(evald: Evald, p
     assert len(evald("stats", "--problem", "sums", "--limit", "2", "--json").document()["leaderboard"]) == 2
 
 
+def test_a_submitter_whom_others_have_pushed_off_a_leaderboard_by_many_names_has_a_line_of_his_own(
+    evald: Evald, past: PastHome
+) -> None:
+    for number in range(4):
+        past.ended(f"kernel-{number}", passed(1.0 + number), problem="sums", uid=1001)
+    assert "submitter" not in evald("stats", "--problem", "sums", "--limit", "2").err
+    past.ended("honest", passed(9.0), problem="sums", uid=1000)
+    short = evald("stats", "--problem", "sums", "--limit", "2")
+    assert "honest" not in short.out
+    assert "1 submitter has no line here; --per-submitter 1 shows everybody's fastest kernel\n" in short.err
+    fair = evald("stats", "--problem", "sums", "--limit", "2", "--per-submitter", "1")
+    _, _, first, second = fair.out.splitlines()
+    assert (first.split()[:2], second.split()[:2], fair.err) == (["1", "kernel-0"], ["2", "honest"], "")
+
+
+def labelled(of_case: tuple[str, ...], of_time: tuple[str, ...], mean_ms: float = 1.0) -> Evaluation:
+    """A passed job of one case with these labels."""
+    told = passed(mean_ms)
+    (case,) = told.cases
+    assert case.timing is not None
+    timing = case.timing.model_copy(update={"labels": of_time})
+    return told.model_copy(update={"cases": (case.model_copy(update={"labels": of_case, "timing": timing}),)})
+
+
+def test_a_leaderboard_says_what_speaks_against_a_kernel_and_not_what_is_merely_said_of_it(
+    evald: Evald, past: PastHome
+) -> None:
+    past.ended("clean", labelled((), ("copy_included",), 2.0), problem="sums")
+    assert "DOUBTS" not in evald("stats", "--problem", "sums").out
+    past.ended("coarse", labelled(("less_exact",), ("copy_included", "content_cache"), 1.0), problem="sums")
+    _, header, first, second = evald("stats", "--problem", "sums").out.splitlines()
+    assert first[header.index("DOUBTS") :].startswith("less_exact, content_cache  ")
+    assert second[header.index("DOUBTS") :].startswith(" ")
+    board = evald("stats", "--problem", "sums", "--json").document()["leaderboard"]
+    assert [one["labels"] for one in board] == [["less_exact", "copy_included", "content_cache"], ["copy_included"]]
+
+
+def test_doubts_are_shown_on_a_screen_of_eighty_places(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "on_terminal", lambda *_: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    past.ended("gelu-of-this-generation", labelled(("less_exact",), (), 12.3), problem="gelu")
+    past.ended("gelu-of-the-next-generation", passed(13.3), problem="gelu")
+    out = evald("stats", "--problem", "gelu").out
+    assert "less_exact" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
+        (("--per-submitter", "1"), ("--problem", "evald stats --problem NAME --per-submitter 1")),
         (("--problem", "sums", "--since", "7d"), ("--since", "evald stats --since 7d --by problem")),
         (("--problem", "sums", "--by", "name"), ("--by", 'evald stats --problem "sums"')),
         (("--device", "test cpu"), ("--problem", 'evald stats --problem NAME --device "test cpu"')),

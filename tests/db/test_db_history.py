@@ -20,6 +20,7 @@ from daemon.db.records import Description, Published
 from daemon.db.repository import Repository
 from daemon.db.repository_cleanup import cleanup, forget_withdrawn
 from daemon.errors import OperatorError
+from daemon.evaluation import CaseEvaluation
 from daemon.lifecycle import JobState
 from daemon.verdict import Comparison, Verdict
 
@@ -304,6 +305,36 @@ class TestStats:
         for number, mean_ms in enumerate((3.0, 1.0, 2.0)):
             judged(repository, passed(mean_ms=mean_ms), "a", "p", contract_sha256=f"{number}" * 64)
         assert [(one.runtime_ms, one.runs) for one in history.leaderboard("p")] == [(1.0, 1)]
+
+    def test_a_submitter_has_so_many_places_on_each_device_at_most(
+        self, repository: Repository, history: History
+    ) -> None:
+        for device in ("A", "B"):
+            there = ENVIRONMENT.model_copy(update={"device_name": device})
+            for number in range(3):
+                judged(repository, passed(mean_ms=1.0 + number, environment=there), f"k{number}", "p", uid=1001)
+            judged(repository, passed(mean_ms=2.5, environment=there), "mine", "p")
+            judged(repository, passed(mean_ms=9.0, environment=there), "old", "p", uid=1002)
+        for count, names in ((1, ["k0", "mine", "old"]), (2, ["k0", "k1", "mine", "old"])):
+            board = history.leaderboard("p", per_submitter=count)
+            expected = [(device, rank, name) for device in "AB" for rank, name in enumerate(names, start=1)]
+            assert [(one.device_name, one.rank, one.name) for one in board] == expected
+
+    def test_a_kernel_has_the_labels_of_all_of_its_cases(self, repository: Repository, history: History) -> None:
+        def case(name: str, of_case: tuple[str, ...], of_time: tuple[str, ...]) -> CaseEvaluation:
+            told = passed_case(name)
+            assert told.timing is not None
+            return told.model_copy(
+                update={"labels": of_case, "timing": told.timing.model_copy(update={"labels": of_time})}
+            )
+
+        cases = (case("small", ("less_exact",), ("batched",)), case("large", (), ("batched", "few_rounds")))
+        judged(repository, published(cases=cases), "a", "p")
+        judged(repository, passed(), "b", "p")
+        assert {one.name: one.labels for one in history.leaderboard("p")} == {
+            "a": ("less_exact", "batched", "few_rounds"),
+            "b": (),
+        }
 
     def test_times_of_different_devices_are_ranked_apart(self, repository: Repository, history: History) -> None:
         for device, name, mean_ms in (
