@@ -113,7 +113,9 @@ def test_a_drained_host_that_is_asked_about_is_no_fault(evald: Evald, past: Past
 
 
 def test_a_database_that_does_not_answer_is_exit_code_two(evald: Evald) -> None:
-    assert evald("health", "--database", "postgresql://nobody@127.0.0.1:1/none").code == 2
+    ran = evald("health", "--database", "postgresql://nobody@127.0.0.1:1/none")
+    assert ran.code == 2
+    assert "is not available" in ran.err
 
 
 def test_a_host_that_only_sweeps_can_be_drained_from_elsewhere(evald: Evald, past: PastHome) -> None:

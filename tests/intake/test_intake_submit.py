@@ -65,18 +65,18 @@ def test_what_cannot_be_submitted_is_refused_with_what_to_do_and_leaves_nothing(
     os.mkfifo(tmp_path / "pipe.json")
     sound = write_bundle(tmp_path / "sound")
     cases = [
-        (tmp_path / "never", paths.inbox, None),
-        (tmp_path / "kernel.py", paths.inbox, None),
-        (tmp_path / "pipe.json", paths.inbox, None),
-        (sound, tmp_path / "no-inbox", None),
-        (sound, paths.inbox, "not an id"),
+        (tmp_path / "never", paths.inbox, None, "No such file", "check the path"),
+        (tmp_path / "kernel.py", paths.inbox, None, "is not a bundle", "submit "),
+        (tmp_path / "pipe.json", paths.inbox, None, "is not a bundle", "submit "),
+        (sound, tmp_path / "no-inbox", None, "cannot write to the inbox .*No such file", "--home"),
+        (sound, paths.inbox, "not an id", "'not an id' is no job id", "32 hex digits"),
     ]
-    for path, inbox, job_id in cases:
-        with pytest.raises(OperatorError) as caught:
+    for path, inbox, job_id, message, hint in cases:
+        with pytest.raises(OperatorError, match=message) as caught:
             submit(path, inbox, job_id)
-        assert caught.value.hint
+        assert hint in (caught.value.hint or "")
     (sound / "out").symlink_to("/etc/passwd")
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match="leaves the bundle"):
         submit(sound, paths.inbox)
     assert list(paths.inbox.iterdir()) == []
 
