@@ -32,6 +32,7 @@ import subprocess
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ JUDGING_MODULES = (
 _JUDGING = "daemon.executor.programs.start"
 _LARGEST_ORDER = 1 << 17
 _MOST_FDS = 16
+_LAST_WORDS_CHARS = 4000
 _ENVIRONMENT = dict(os.environ)  # before any test has changed it
 _READ_BY_PYTHON = ("PYTHON", "LD_", "LC_", "LANG", "TZ")
 # Where libraries begin threads when they are imported, none could be forked; and what a judge's environment says to
@@ -75,6 +77,9 @@ _CLONE_PARENT, _CHILD_CLEARTID, _CHILD_SETTID = 0x8000, 0x200000, 0x1000000
 _PR_GET_TID_ADDRESS = 40
 
 
+_LONG_LIVED: weakref.WeakSet[Forked] = weakref.WeakSet()
+
+
 class Forked(subprocess.Popen[Any]):
     """`Popen` of `python -m …` by a fork; of its options `cwd`, `env`, `pass_fds`, `start_new_session`, the streams
     and `text` mean what they mean there. Where it cannot be forked it is started."""
@@ -82,7 +87,19 @@ class Forked(subprocess.Popen[Any]):
     def __init__(self, args: list[str], *, env: Mapping[str, str] | None = None, **options: Any) -> None:
         self._environment = dict(os.environ if env is None else env)
         self._leads = bool(options.get("start_new_session"))
+        self._log = getattr(options.get("stdout"), "name", None)
         super().__init__(args, env=self._environment, **options)
+        if args[3:4] in (["run"], ["serve"]):
+            _LONG_LIVED.add(self)
+
+    def last_words(self) -> str:
+        """The end of what it has written, of one that has ended."""
+        if self._log is not None:
+            return Path(self._log).read_text("utf-8", "replace")[-_LAST_WORDS_CHARS:]
+        try:
+            return str(self.communicate(timeout=10)[0])[-_LAST_WORDS_CHARS:]
+        except subprocess.TimeoutExpired as left:  # something that it has started still has the pipe
+            return str(left.stdout)[-_LAST_WORDS_CHARS:]
 
     def _execute_child(self, args: list[str], *more: Any) -> None:
         """What `Popen` calls to have the program started."""
@@ -122,6 +139,15 @@ class Held(Forked):
         command = [sys.executable, "-m", _HELD, *arguments]
         until = str(_released(Path(env["EVALD_HOME"])))
         super().__init__(command, env={**env, "HELD_REHEARSALS": until}, cwd=Path(__file__).parent, **options)
+
+
+def newly_failed() -> str | None:
+    """What to say of a daemon or server of this test process that has ended with an error since anybody asked for its
+    exit code; None where there is none. Whoever waits for what it was to do need not wait any longer."""
+    for process in list(_LONG_LIVED):
+        if process.returncode is None and (process.poll() or 0) > 0:
+            return f"{process.args} has ended with exit code {process.returncode}:\n{process.last_words()}"
+    return None
 
 
 def let_go(home: Path, names: Iterable[str]) -> None:

@@ -69,7 +69,7 @@ def groups_left_by_the_dead() -> list[Path]:
 
 
 def no_group_is_left_by_the_dead() -> bool:
-    """Soon: tests that run at the same time kill daemons of theirs, and the next one sweeps up."""
+    """After two minutes at most: tests that run at the same time kill daemons of theirs, and the next one sweeps up."""
     deadline = time.monotonic() + 120
     while groups_left_by_the_dead() and time.monotonic() < deadline:
         time.sleep(0.05)

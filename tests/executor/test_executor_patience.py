@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from executor_bundles import Doc, JudgeOne, compare, forward, with_enough_time
 from executor_settings import cell_uid, small_settings
+from waiting import wait_for
 
 from daemon.config import Deadlines
 from daemon.evaluation import Failure
@@ -160,10 +161,7 @@ def played(tmp_path: Path, what: str) -> Cell:
         [sys.executable, str(script), str(theirs.fileno()), str(up)], {"PATH": ""}, keep_fds=(theirs.fileno(),)
     )
     theirs.close()
-    deadline = time.monotonic() + 120
-    while not up.exists():
-        assert time.monotonic() < deadline, "it does not start"
-        time.sleep(0.01)
+    wait_for(up.exists, "its start")
     settings = small_settings(tmp_path / "home")
     of = CellSettings.of(settings, choose(settings)[0], uid_step=0, slot=0, threads=1)
     return Cell(program, ours, Side.CANDIDATE, of)

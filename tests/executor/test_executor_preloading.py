@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 import torch
 from executor_settings import cell_uid, small_settings
+from waiting import wait_for
 
 from daemon.errors import DeviceError, FoundSick
 from daemon.executor.cells.settings import CellSettings
@@ -81,10 +82,7 @@ def test_one_that_has_died_is_let_go_and_keeps_nobody_busy(nursery: Nursery) -> 
     cell.greet()
     assert isinstance(cell.program, ForkedProgram)
     os.kill(cell.program._init_pid, signal.SIGKILL)
-    deadline = time.monotonic() + 120
-    while cell.program.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(cell.program.poll, "the cell's end")
     assert nursery.spares[Side.REFERENCE].preload(0) is Preloaded.ALL
     assert not nursery.spares[Side.REFERENCE]._ready
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 
 import pytest
+from waiting import wait_for
 
 from daemon.errors import HarnessError
 from daemon.executor import roster
@@ -97,8 +97,7 @@ def test_who_came_first_is_served_first_also_when_both_ask_for_the_same() -> Non
     for count, name in enumerate(("first", "second"), start=1):
         waiters.append(threading.Thread(target=wait, args=(name,)))
         waiters[-1].start()
-        while len(slots._queue) < count:
-            time.sleep(0.001)
+        wait_for(lambda count=count: len(slots._queue) >= count, f"{name} to wait")
     slots.give_back(held[0])
     slots.give_back(1)
     waiters[0].join(120)
@@ -113,8 +112,7 @@ def test_who_waits_for_a_gpu_at_work_does_not_keep_others_from_an_idle_one() -> 
     held = slots.take(is_large)
     waiter = threading.Thread(target=lambda: slots.give_back(slots.take(is_large)))
     waiter.start()
-    while not slots._queue:
-        time.sleep(0.001)
+    wait_for(lambda: slots._queue, "somebody to wait")
     assert slots.take(anything) == 0
     slots.give_back(held)
     waiter.join(120)

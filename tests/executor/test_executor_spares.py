@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from executor_bundles import JudgeOne, compare, forward
 from executor_settings import cell_uid, small_settings
+from waiting import wait_for
 
 from daemon.errors import HarnessError
 from daemon.executor.cells.conversation import Cell
@@ -69,10 +70,7 @@ def test_a_spare_that_died_meanwhile_is_not_handed_out(spares: Spares) -> None:
     spares.refill()
     dead, living = (pid_of(cell) for cell in spares._ready)
     os.kill(dead, signal.SIGKILL)
-    deadline = time.monotonic() + 120
-    while spares._ready[0].program.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(spares._ready[0].program.poll, "the spare's end")
     cell = spares.start(Side.CANDIDATE)
     assert pid_of(cell) == living
     cell.kill()
@@ -171,10 +169,7 @@ def test_one_that_dies_on_the_way_is_let_go_when_it_has_to_be_still(spares: Spar
     spares.refill()
     dead, living = spares._ready
     os.kill(pid_of(dead), signal.SIGKILL)
-    deadline = time.monotonic() + 120
-    while dead.program.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(dead.program.poll, "the spare's end")
     spares.stop()  # lets it go, unless it had come up before it died
     spares.go_on()
     assert spares.start(Side.CANDIDATE) is living

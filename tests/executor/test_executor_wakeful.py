@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from daemon.executor.sandbox import cgroup, owner
 from daemon.executor.sandbox.policy import CellLimits
 from daemon.executor.timing.wakeful import Wakeful
 
-LIMIT_S = 300.0  # it has what nobody else wants of a processor
 PROCESSOR = max(os.sched_getaffinity(0))
 BUSY_S = 1.0
 LIMITS = CellLimits(1 << 30, processes=8, open_files=64, file_bytes=1 << 20, tmp_bytes=1 << 20, tmp_inodes=100)
@@ -28,15 +27,6 @@ with wakeful.awake():
     print(wakeful.pid, flush=True)
     time.sleep(600)
 """
-
-
-def eventually(is_so: Callable[[], bool]) -> bool:
-    limit = time.monotonic() + LIMIT_S
-    while not is_so():
-        if time.monotonic() > limit:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def status(pid: int) -> list[str]:
@@ -67,26 +57,26 @@ def wakeful() -> Iterator[Wakeful]:
 
 
 def test_it_works_while_it_is_wanted_and_rests_else(wakeful: Wakeful) -> None:
-    assert eventually(lambda: is_waiting(wakeful.pid))
+    wait_for(lambda: is_waiting(wakeful.pid), "it to sleep")
     for _ in range(2):
         with wakeful.awake():
-            assert eventually(lambda: is_running(wakeful.pid))
-        assert eventually(lambda: is_waiting(wakeful.pid))
+            wait_for(lambda: is_running(wakeful.pid), "it to run")
+        wait_for(lambda: is_waiting(wakeful.pid), "it to sleep")
 
 
 def test_it_rests_in_the_turns_of_cells(wakeful: Wakeful) -> None:
     with wakeful.awake():
         for _ in range(3):
-            assert eventually(lambda: is_running(wakeful.pid))
+            wait_for(lambda: is_running(wakeful.pid), "it to run")
             wakeful.make_way()
-            assert eventually(lambda: is_waiting(wakeful.pid))
+            wait_for(lambda: is_waiting(wakeful.pid), "it to sleep")
             wakeful.step_in()
     wakeful.step_in()  # nobody wants it now
-    assert eventually(lambda: is_waiting(wakeful.pid))
+    wait_for(lambda: is_waiting(wakeful.pid), "it to sleep")
 
 
 def test_it_gives_way_to_everybody_and_stays_where_it_belongs(wakeful: Wakeful) -> None:
-    assert eventually(lambda: os.sched_getscheduler(wakeful.pid) == os.SCHED_IDLE)
+    wait_for(lambda: os.sched_getscheduler(wakeful.pid) == os.SCHED_IDLE, "its priority")
     assert os.sched_getaffinity(wakeful.pid) == {PROCESSOR}
 
 
@@ -101,10 +91,10 @@ def test_it_ends_with_whoever_started_it() -> None:
         try:
             assert holder.stdout is not None
             pid = int(holder.stdout.readline())
-            assert eventually(lambda: is_running(pid))
+            wait_for(lambda: is_running(pid), "it to run")
         finally:
             holder.kill()
-    assert eventually(lambda: is_gone(pid))
+    wait_for(lambda: is_gone(pid), "it to be gone")
 
 
 def test_without_a_processor_there_is_no_process() -> None:
@@ -116,7 +106,7 @@ def test_without_a_processor_there_is_no_process() -> None:
 
 def test_a_processor_that_is_not_to_be_had_is_no_reason_to_stop() -> None:
     made = Wakeful(PROCESSOR + 10_000, None)
-    assert eventually(lambda: is_gone(made.pid))
+    wait_for(lambda: is_gone(made.pid), "it to be gone")
     with made.awake():
         pass
     made.close()
@@ -151,14 +141,14 @@ def is_modest(wakeful: Wakeful, other: int) -> bool:
     assert wakeful.pid is not None
     before = processor_s(wakeful.pid), processor_s(other)
     with wakeful.awake():
-        assert eventually(lambda: processor_s(other) > before[1] + BUSY_S)
+        wait_for(lambda: processor_s(other) > before[1] + BUSY_S, "the other program to have the processor")
         return processor_s(wakeful.pid) - before[0] < (processor_s(other) - before[1]) / 5
 
 
 def test_a_cell_that_works_on_has_the_processor_for_itself(wakeful: Wakeful) -> None:
     """Not only when it wakes up."""
     groups = groups_for_processors()
-    assert eventually(lambda: is_waiting(wakeful.pid))
+    wait_for(lambda: is_waiting(wakeful.pid), "it to sleep")
     cell = groups.create(456_789, LIMITS)
     try:
         with busy() as pid:
@@ -170,7 +160,7 @@ def test_a_cell_that_works_on_has_the_processor_for_itself(wakeful: Wakeful) -> 
 
 def test_it_gives_way_without_a_group_of_its_own() -> None:
     made = Wakeful(PROCESSOR, None)
-    assert eventually(lambda: is_waiting(made.pid))
+    wait_for(lambda: is_waiting(made.pid), "it to sleep")
     with busy() as pid:
         assert is_modest(made, pid)
     made.close()
@@ -180,6 +170,6 @@ def test_its_group_goes_with_it() -> None:
     groups = groups_for_processors()
     made = Wakeful(PROCESSOR, groups)
     folder = groups.bases["cpu"] / f"{owner.tag()}-idle"
-    assert eventually(lambda: (folder / "cgroup.procs").read_text("ascii").split() == [str(made.pid)])
+    wait_for(lambda: (folder / "cgroup.procs").read_text("ascii").split() == [str(made.pid)], "it to be in its group")
     made.close()
     assert not folder.exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from executor_bundles import Doc, Judged, compare, evaluate, forward, io, kernel, tensor, write_bundle
 from executor_settings import cell_uid, small_settings
+from waiting import wait_for
 
 from daemon.config import Settings
 from daemon.engine import JobSpec, Progress
@@ -435,12 +436,10 @@ def test_who_waits_gets_the_builder_that_is_free_first_not_the_one_that_is_start
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Builder, "receive", receive_when_done)
-        first = build("a")
-        while not made or not made[0].done:
-            first.join(0.01)
+        build("a")
+        wait_for(lambda: made and made[0].done, "the first to be built")
         second = build("b")
-        while len(made) < 2:
-            second.join(0.01)
+        wait_for(lambda: len(made) > 1, "a second builder")
         is_done.set()
         second.join(LIMIT_S)
         assert not second.is_alive(), "it waited for the one that was started for it"

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from executor_bundles import JudgeOne, compare, forward
 from executor_settings import cell_uid, small_settings
+from waiting import wait_for
 
 from daemon.config import Sandbox, Settings
 from daemon.errors import HarnessError, Hindered
@@ -110,11 +111,8 @@ def test_a_zygote_that_died_takes_its_cells_along_and_is_replaced(kept: Kept) ->
     cell = kept.start()
     before = kept.zygote
     signal.pidfd_send_signal(before._program._init_fd, signal.SIGKILL)
-    deadline = time.monotonic() + 120
-    while (ended := cell.program.poll()) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert ended.signal == "SIGKILL"
+    ended = wait_for(cell.program.poll, "the cell's end")
+    assert ended is not None and ended.signal == "SIGKILL"
     cell.kill()
     again = kept.start()
     assert kept.zygote is not before

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from executor_settings import cell_uid
@@ -46,14 +44,6 @@ def shared_memory_bytes() -> int:
     """What tmpfs and shared memory hold on this whole host."""
     lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text("ascii").splitlines())
     return int(lines["Shmem"].split()[0]) * 1024
-
-
-def eventually(condition: Callable[[], object], what: str, limit_s: float = 300.0) -> None:
-    """Ask again and again; fails naming `what` when it never holds."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {limit_s:g} s in vain for: {what}"
-        time.sleep(0.02)
 
 
 def can_be_root() -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from executor_bundles import Doc, JudgeOne, evaluate, forward, with_enough_time
-from faults_host import candidates, eventually, groups_of_the_dead, shared_memory_bytes
+from faults_host import candidates, groups_of_the_dead, shared_memory_bytes
+from waiting import wait_for
 
 from daemon.verdict import Verdict
 
@@ -95,8 +96,8 @@ def test_memory_is_limited_for_all_processes_together_and_is_back_before_the_nex
     judged = judge(once(body)).ended(Verdict.OUT_OF_MEMORY)
     assert "memory" in judged.message or "1024 MiB" in judged.message
     assert candidates() == []
-    eventually(lambda: shared_memory_bytes() < before + (512 << 20), "the memory to come back")
-    eventually(lambda: groups_of_the_dead() == [], "no group to be left")
+    wait_for(lambda: shared_memory_bytes() < before + (512 << 20), "the memory to come back")
+    wait_for(lambda: groups_of_the_dead() == [], "no group to be left")
 
 
 def test_who_waits_for_a_process_that_was_killed_for_want_of_memory_is_out_of_memory_not_too_slow(

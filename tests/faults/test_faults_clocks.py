@@ -11,8 +11,9 @@ from pathlib import Path
 
 import postgres_server
 import pytest
-from service_bundles import result_of, wait_for
+from service_bundles import result_of
 from service_rehearsal import Place, place
+from waiting import wait_for
 
 import daemon
 

@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from service_bundles import wait_for
 from service_rehearsal import Daemon, Place
+from waiting import wait_for
 
 PAGE_BYTES = 4096
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from executor_bundles import compare, forward, write_bundle
 from executor_settings import cell_uid, small_settings
-from faults_host import eventually
+from waiting import wait_for
 
 from daemon.config import Settings
 from daemon.db import migrate
@@ -77,7 +77,7 @@ def test_a_driver_that_hangs_is_given_up_after_the_limit_and_whoever_asked_it_is
         devices.found()
     assert (raised.value.hint or "").startswith("nvidia-smi")
     pid = int(asked.read_text("ascii"))
-    eventually(lambda: not Path(f"/proc/{pid}").exists() or is_dead(pid), "the asking process to end")
+    wait_for(lambda: not Path(f"/proc/{pid}").exists() or is_dead(pid), "the asking process to end")
 
 
 def is_dead(pid: int) -> bool:

@@ -14,8 +14,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from service_bundles import wait_for
 from service_rehearsal import SOURCE, Daemon, Place
+from waiting import wait_for
 
 from daemon.config import Limits
 from daemon.errors import BundleError, HarnessError

@@ -8,8 +8,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from service_bundles import result_of, wait_for
+from service_bundles import result_of
 from service_rehearsal import SOURCE, Place
+from waiting import wait_for
 
 from daemon import failpoints
 from daemon.db.records import JobRecord

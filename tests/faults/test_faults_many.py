@@ -9,8 +9,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from service_bundles import wait_for
 from service_rehearsal import FAST, SOURCE, Daemon, Place
+from waiting import wait_for
 
 BATCH = 150  # bundles judged to the last one, half of them dropped while nobody was there
 AHEAD = 16

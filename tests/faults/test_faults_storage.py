@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults_host import can_be_root, eventually
-from service_bundles import wait_for
+from faults_host import can_be_root
 from service_rehearsal import Daemon, Place
+from waiting import wait_for
 
 pytestmark = pytest.mark.skipif(not can_be_root(), reason="a small file system of one's own takes root")
 
@@ -114,7 +114,7 @@ def test_a_full_tmp_does_not_stop_the_daemon(here: Place, disk: Disk, monkeypatc
     daemon = here.start()
     here.drop("judged")
     wait_for(lambda: here.has_results("judged"), "the result")
-    eventually(lambda: here.faults("judged") == [], "everything put away")
+    wait_for(lambda: here.faults("judged") == [], "everything put away")
     assert daemon.stop() == 0
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from executor_bundles import Judged, JudgeOne, compare, forward, with_enough_time, write_bundle
-from faults_host import candidates, eventually, groups_of_the_dead
+from faults_host import candidates, groups_of_the_dead
 from test_faults_bombs import once
+from waiting import wait_for
 
 from daemon.engine import JobSpec
 from daemon.errors import HarnessError
@@ -206,7 +207,7 @@ def test_a_stopped_group_that_ignores_sigterm_is_killed_at_the_deadline_and_says
     ).ended(Verdict.TIMEOUT, "killed")
     assert judged.case.correctness is None and judged.case.timing is None
     assert candidates() == []
-    eventually(lambda: groups_of_the_dead() == [], "no group to be left")
+    wait_for(lambda: groups_of_the_dead() == [], "no group to be left")
 
 
 def test_what_does_not_die_is_our_fault_and_its_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

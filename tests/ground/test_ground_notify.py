@@ -7,11 +7,11 @@ import re
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from daemon.notify import Keeper, KernelView, Notifier, Vigil, kernel_view
 
@@ -54,13 +54,6 @@ def blocked() -> Iterator[Callable[[Callable[[], object], Callable[[], object]],
     for thread, free in started:
         free()
         thread.join(120)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -138,7 +131,7 @@ def test_a_thread_that_has_ended_counts_as_wedged() -> None:
     thread = threading.Thread(target=lambda: vigil.mark("judging", 1000), name="slot-0")
     thread.start()
     thread.join()
-    wait_for(lambda: vigil.look().wedged)
+    wait_for(lambda: vigil.look().wedged, "the slot to be missed")
     assert "slot-0 has ended" in vigil.look().wedged[0]
 
 
@@ -153,9 +146,9 @@ def test_the_kernel_tells_a_deadlock_from_a_wait_for_data_and_from_an_endless_lo
             pass
 
     waiting = blocked(lambda: theirs.recv(1), ours.close)
-    wait_for(lambda: kernel_view(waiting.native_id) is KernelView.BLOCKED)
+    wait_for(lambda: kernel_view(waiting.native_id) is KernelView.BLOCKED, "it to block")
     locked = blocked(lock.acquire, lock.release)
-    wait_for(lambda: kernel_view(locked.native_id) is KernelView.LOCKED)
+    wait_for(lambda: kernel_view(locked.native_id) is KernelView.LOCKED, "it to wait for the lock")
     spinning = blocked(spin, loop.set)
     views = {kernel_view(spinning.native_id) for _ in range(50)}
     assert KernelView.BLOCKED not in views
@@ -174,7 +167,7 @@ def test_a_pipe_that_never_answers_keeps_the_pings_coming_and_a_deadlock_stops_t
         os.read(read_end, 1)
 
     hanging = blocked(hang, lambda: os.close(write_end))
-    wait_for(lambda: kernel_view(hanging.native_id) is KernelView.BLOCKED and vigil.look().waiting)
+    wait_for(lambda: kernel_view(hanging.native_id) is KernelView.BLOCKED and vigil.look().waiting, "it to hang")
     assert keeper.turn()
     (status,) = listener.receive()
     assert re.match(r"STATUS=waiting: scanning /srv/inbox for \d+ s", status)
@@ -188,7 +181,7 @@ def test_a_pipe_that_never_answers_keeps_the_pings_coming_and_a_deadlock_stops_t
         lock.acquire()
 
     stuck = blocked(deadlock, lock.release)
-    wait_for(lambda: kernel_view(stuck.native_id) is KernelView.LOCKED and vigil.look().wedged)
+    wait_for(lambda: kernel_view(stuck.native_id) is KernelView.LOCKED and vigil.look().wedged, "it to be stuck")
     assert not keeper.turn()
     (status,) = listener.receive()
     assert "is waiting for a lock: claiming x" in status

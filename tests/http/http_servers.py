@@ -15,8 +15,8 @@ from typing import Any
 import evald_processes
 import httpx
 from evald_processes import Evald, Held
-from service_bundles import wait_for
 from service_rehearsal import FAST
+from waiting import wait_for
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw") or 0)
 
@@ -74,8 +74,7 @@ def started(home: Path, *options: str, is_held: bool = False, **settings: str) -
         return found[1] if found else None
 
     try:
-        wait_for(url, "the server to listen")
-        server = Server(process, home, log, str(url()))
+        server = Server(process, home, log, str(wait_for(url, "the server to listen")))
         wait_for(lambda: answers(server, judges="never" not in options), "the server to answer")
     except BaseException:
         process.kill()

@@ -17,7 +17,7 @@ from http_servers import Serve, Server, evald
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.server.mcpserver.exceptions import ToolError
-from service_bundles import wait_for
+from waiting import wait_for
 
 from daemon.cli import failing
 from daemon.client import Client, ClientError, Result, contracts, mcp_server

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from http_bodies import evaluate
 from http_servers import Serve
-from service_bundles import wait_for
+from waiting import wait_for
 
 
 async def crowd(url: str, clients: int) -> tuple[list[httpx.Response], list[httpx.Response]]:

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from http_bodies import evaluate
 from http_servers import Serve, Server, evald
-from service_bundles import wait_for
 from sqlalchemy import text
+from waiting import wait_for
 
 from daemon import durations
 from daemon.client import Client, ClientError

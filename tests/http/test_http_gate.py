@@ -15,7 +15,7 @@ import httpx
 import pytest
 from http_bodies import evaluate
 from http_servers import Serve, Server, evald, events
-from service_bundles import wait_for
+from waiting import wait_for
 
 from daemon.client import Client
 from daemon.errors import OperatorError

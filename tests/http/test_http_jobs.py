@@ -15,7 +15,7 @@ import httpx
 import pytest
 from http_bodies import compare, evaluate
 from http_servers import Serve, evald, events
-from service_bundles import wait_for
+from waiting import wait_for
 
 from daemon.http.submission import Keys
 from daemon.http.tokens import LOCAL, TAG_DIGITS, Role, Tokens

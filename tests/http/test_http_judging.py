@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from http_servers import Server
-from service_bundles import RIGHT, WRONG, contract, wait_for
+from service_bundles import RIGHT, WRONG, contract
+from waiting import wait_for
 
 from daemon.http.examples import EXAMPLES
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from http_bodies import evaluate
 from http_servers import Serve, evald, started
-from service_bundles import wait_for
+from waiting import wait_for
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/back-up-and-restore.md").read_text("utf-8")
 KEY = {"Idempotency-Key": "relu-17"}

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from http_bodies import evaluate
 from http_servers import Server, started
-from service_bundles import wait_for
+from waiting import wait_for
 
 MANY = 24
 

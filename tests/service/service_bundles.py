@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 REFERENCE = "import torch\nclass Model(torch.nn.Module):\n    def forward(self, x):\n        return x * 2\n"
@@ -44,14 +42,6 @@ def drop(home: Path, name: str, source: str = RIGHT, *, uid: int | None = None, 
     inbox = home / "inbox"
     inbox.mkdir(exist_ok=True)
     staged.rename(inbox / name)
-
-
-def wait_for(condition: Callable[[], object], what: str, limit_s: float = 300.0) -> None:
-    """Poll until `condition` holds; fails naming `what`."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {limit_s} s in vain for: {what}"
-        time.sleep(0.05)
 
 
 def result_of(home: Path, name: str) -> dict[str, object] | None:

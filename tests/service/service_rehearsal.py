@@ -18,8 +18,9 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from service_bundles import result_of, wait_for
+from service_bundles import result_of
 from sqlalchemy import text
+from waiting import wait_for
 
 sys.path.append(str(Path(__file__).parent.parent))
 

@@ -6,8 +6,9 @@ import json
 import threading
 
 import pytest
-from service_bundles import result_of, wait_for
+from service_bundles import result_of
 from service_rehearsal import SOURCE, Place
+from waiting import wait_for
 
 from daemon.claims import new_job
 from daemon.config import Settings

@@ -8,7 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from service_bundles import RIGHT, WRONG, contract, drop, result_of, wait_for, write_bundle
+from service_bundles import RIGHT, WRONG, contract, drop, result_of, write_bundle
+from waiting import wait_for
 
 from daemon.config import Settings
 from daemon.db.connection import Database

@@ -9,8 +9,8 @@ import json
 import signal
 from typing import Any
 
-from service_bundles import wait_for
 from service_rehearsal import Place, on_both_if_thorough
+from waiting import wait_for
 
 NEEDS_GPU = {"requires": {"gpu": "H200"}}
 NO_GPU = {"DEVICE": "cpu"}

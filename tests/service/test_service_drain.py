@@ -7,8 +7,8 @@ import signal
 import socket
 from typing import Any
 
-from service_bundles import wait_for
 from service_rehearsal import Daemon, Place, on_both_if_thorough
+from waiting import wait_for
 
 from daemon.intake.owner import Owner
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 
 import pytest
-from service_bundles import wait_for
 from service_rehearsal import Place, on_both_databases
+from waiting import wait_for
 
 SHORT_LEASE = {"LEASE_S": "1.5"}  # for who is frozen: who takes over keeps its job also when it is slow
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_bundles import drop, wait_for
+from service_bundles import drop
 from sqlalchemy import update
+from waiting import wait_for
 
 from daemon import fsio, judging, outage, results, runner, service
 from daemon.config import Deadlines, Settings

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from service_bundles import wait_for
 from service_rehearsal import Place, place
+from waiting import wait_for
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 

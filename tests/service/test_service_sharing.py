@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from service_bundles import wait_for
 from service_rehearsal import Place
+from waiting import wait_for
 
 
 def give(here: Place, uid: int, *names: str) -> None:
