@@ -17,6 +17,7 @@ from typing import TypeVar
 from daemon import log, results
 from daemon.config import Settings
 from daemon.db.columns import storable
+from daemon.db.history import History
 from daemon.db.records import Lease, NewJob
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim
@@ -34,10 +35,11 @@ _Found = TypeVar("_Found")
 class Claims:
     """Claims bundles of one home. Safe to use from several threads."""
 
-    def __init__(self, settings: Settings, spool: Spool, repository: Repository) -> None:
+    def __init__(self, settings: Settings, spool: Spool, repository: Repository, history: History) -> None:
         self._settings = settings
         self._spool = spool
         self._repository = repository
+        self._history = history
 
     def claim(self, name: str, *, came_later: bool = False) -> Claimed:
         """Take `inbox/NAME`. A job id in the name counts, unless its job has ended (whoever drops that bundle again
@@ -49,7 +51,7 @@ class Claims:
 
     def _is_taken(self, job_id: str, name: str, *, came_later: bool) -> bool:
         """Whether this id of `inbox/NAME` is not, or no longer, to be had."""
-        known = self._repository.bundle_of(job_id)
+        known = self._history.where_is(job_id)
         if known is None:
             return came_later or self.has_result(job_id)
         is_anothers = known.submitter_uid not in (None, self._spool.submitter_of(name))
@@ -85,7 +87,7 @@ class Claims:
         half a minute until one sees what the other has claimed. Claimed `just_now`, its job may have ended meanwhile.
         Raises `LostClaim` when it is gone.
         """
-        known = self._repository.bundle_of(claimed.job_id) if claimed.own_id else None
+        known = self._history.where_is(claimed.job_id) if claimed.own_id else None
         if known is None or known.work_name is None:
             return claimed
         if known.work_name == storable(claimed.path.name) and not (just_now and known.state.final):
@@ -142,7 +144,7 @@ class Claims:
     def _claimed_for(self, job_id: str, name: str) -> Lease | None:
         """Claim `inbox/NAME`, whose name has that id, with its lease; where that job has ended, as another one. None
         for another submitter's. When the database cannot be told, the bundle goes back."""
-        known = self._repository.bundle_of(job_id)
+        known = self._history.where_is(job_id)
         has_ended = self.has_result(job_id) if known is None else known.state.final
         submitter_uid = None if known is None else known.submitter_uid
         if not has_ended and submitter_uid not in (None, self._spool.submitter_of(name)):

@@ -20,6 +20,7 @@ from daemon.claims import new_job
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
 from daemon.db.errors import StorageRefused, StorageUnavailable
+from daemon.db.history import History
 from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
 from daemon.disks import Disks
@@ -64,21 +65,20 @@ class Clerk:
         settings: Settings,
         spool: Spool,
         repository: Repository,
+        history: History,
         engine: Engine,
         types: Mapping[str, KernelTypeSpec],
-        is_there: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`is_there`: whether the daemon of that name (an owner's tag) is at work."""
-        self._is_there = is_there
         self._settings = settings
         self._paths = settings.paths
         self._spool = spool
         self._repository = repository
+        self._history = history
         self._engine = engine
         self._types = types
         self._complaint = log.Complaint()
         self._owed: deque[tuple[Lease, str]] = deque()  # ended without counting while the database was away
-        self.publisher = Publisher(settings, spool, repository)
+        self.publisher = Publisher(settings, spool, repository, history)
         self.disks = Disks(settings)
         self.patience = Patience()
 
@@ -184,7 +184,7 @@ class Clerk:
         if self._spool.waiting_for(lease.job_id):  # its daemon was giving it back just then
             self._repository.withdraw(lease)
             raise LostClaim(f"the bundle of job {lease.job_id} is in the inbox again")
-        if entry is not None and entry.owner != self._spool.owner and self._is_there(entry.owner.tag):
+        if entry is not None and entry.owner != self._spool.owner and self._history.is_there(entry.owner.tag):
             raise OutOfReach(
                 f"the bundle of job {lease.job_id} is not in {self._paths.work}: {entry.owner.tag} has claimed it",
                 hint="daemons of one database share one inbox: name that one here, or use a database of your own",

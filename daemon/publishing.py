@@ -19,6 +19,7 @@ from daemon import failpoints, log, result_document, results
 from daemon.claims import Claims, new_job, together
 from daemon.config import Settings
 from daemon.contract import ParsedContract
+from daemon.db.history import History
 from daemon.db.records import ContractFacts, JobRecord, Lease, Published
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim, NotKept
@@ -53,12 +54,13 @@ class _Prepared:
 class Publisher:
     """Ends jobs of one home. Safe to use from several threads, one job each."""
 
-    def __init__(self, settings: Settings, spool: Spool, repository: Repository) -> None:
-        self.claims = Claims(settings, spool, repository)
+    def __init__(self, settings: Settings, spool: Spool, repository: Repository, history: History) -> None:
+        self.claims = Claims(settings, spool, repository, history)
         self._settings = settings
         self._paths = settings.paths
         self._spool = spool
         self._repository = repository
+        self._history = history
 
     def refuse(self, name: str, reason: str, *, came_later: bool = False) -> Finished | None:
         """Claim `inbox/NAME` and finish it unjudged (torn for too long): quarantined with its reason and a result.
@@ -105,7 +107,7 @@ class Publisher:
         for many, and a disk is waited for by several at once. A kill leaves a number of jobs where it would leave one.
         What is not simple (an id that had another job before) is cancelled alone.
         """
-        known = self._repository.bundles_of([job_id for job_id in entries.values() if job_id is not None])
+        known = self._history.whereabouts([job_id for job_id in entries.values() if job_id is not None])
         simple = [name for name, job_id in entries.items() if job_id is None or self.claims.is_new(job_id, known)]
         claimed = self.claims.claimed_together(simple)
         failpoints.hit("claim.renamed")
@@ -128,7 +130,7 @@ class Publisher:
     def _end_together(self, leases: Iterable[Lease], evaluation: Evaluation, by: str) -> list[Finished]:
         """Of these jobs those that were still ours to end. Raises `HarnessError` when one cannot be written; the others
         have ended then."""
-        facts = self._repository.contracts_of([lease.job_id for lease in leases])
+        facts = self._history.contracts_of([lease.job_id for lease in leases])
         now = datetime.now(UTC)
 
         def stage(lease: Lease) -> _Prepared:
@@ -245,7 +247,7 @@ class Publisher:
     ) -> result_document.Subject:
         """What the result is about, as its contract has it: as `parsed` now, or the `facts` of an attempt before."""
         if parsed is None:
-            facts = facts or self._repository.contract_of(job.job_id)
+            facts = facts or self._history.contract_of(job.job_id)
             return result_document.Subject(job.job_id, job.name, **vars(facts))
         request = parsed.request
         return result_document.Subject(

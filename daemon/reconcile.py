@@ -202,7 +202,7 @@ class Reconciler:
         Not those that were there at the first pass: a daemon before this one may have had the same name (pid 1 of a
         container), and have died of what it judged. Nor what has got so far as to have a result.
         """
-        held = self._repository.held_by(self._spool.owner.tag)
+        held = self._history.held_by(self._spool.owner.tag)
         idle = {lease for lease in held if lease.state is JobState.CLAIMED and not self._is_busy(lease.job_id)}
         self._inherited = idle if self._inherited is None else self._inherited
         told = {waiting.job_id for waiting in results.staged(self._paths)} if idle else set()

@@ -67,7 +67,7 @@ class Returns:
         known = self._history.whereabouts({claimed.job_id for claimed in held})
         for claimed in held:
             job_id = claimed.job_id
-            if holds(claimed, known.get(job_id)) and holds(claimed, self._history.whereabouts([job_id]).get(job_id)):
+            if holds(claimed, known.get(job_id)) and holds(claimed, self._history.where_is(job_id)):
                 self._working(f"giving {claimed.name} back")
                 yield claimed
 

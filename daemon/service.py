@@ -64,7 +64,7 @@ class Service:
         watched = self._monitor.watched(engine)
         self._fitness = Fitness(watched)
         types = catalog.contract_types(catalog.load(settings.backend_paths))
-        self._clerk = Clerk(settings, spool, repository, watched, types, history.is_there)
+        self._clerk = Clerk(settings, spool, repository, history, watched, types)
         self._returns = Returns(spool, history, self._clerk, self._monitor.working)
         daemons = DaemonRepository(self._database)
         self._presence = Presence(

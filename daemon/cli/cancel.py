@@ -74,10 +74,11 @@ def _cancel_labelled(settings: Settings, label: tuple[str, str], *, dry_run: boo
     from daemon.publishing import Publisher
 
     with store.database(settings) as database:
-        spool = Spool(settings.paths, Owner.current())
-        labelled = Labelled(settings, spool, History(database), label)
+        spool, history = Spool(settings.paths, Owner.current()), History(database)
+        labelled = Labelled(settings, spool, history, label)
+        publisher = Publisher(settings, spool, Repository(database), history)
         ended = []
-        for some in () if dry_run else labelled.end(Publisher(settings, spool, Repository(database)), _who()):
+        for some in () if dry_run else labelled.end(publisher, _who()):
             ended += some
             for one in () if as_json else some:
                 screen.line(f"{one.job_id}  cancelled  {one.name}")
@@ -113,8 +114,9 @@ def _cancel_named(settings: Settings, jobs: tuple[str, ...], *, as_json: bool) -
     from daemon.publishing import Publisher
 
     with store.database(settings) as database:
-        wanted, unknown = _job_ids(settings, History(database), jobs)
-        publisher = Publisher(settings, Spool(settings.paths, Owner.current()), Repository(database))
+        spool, history = Spool(settings.paths, Owner.current()), History(database)
+        wanted, unknown = _job_ids(settings, history, jobs)
+        publisher = Publisher(settings, spool, Repository(database), history)
         ended = {job_id: publisher.cancel(job_id, _who()) is not None for job_id in wanted}
     if as_json:
         cancelled = [job_id for job_id, done in ended.items() if done]

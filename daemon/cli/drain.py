@@ -32,7 +32,6 @@ def command(*, loaded: LoadedSettings, host: str, undo: bool, as_json: bool) -> 
     """
     from daemon.cli import store
     from daemon.db.history import History
-    from daemon.db.repository import Repository
     from daemon.db.repository_daemons import DaemonRepository
     from daemon.intake.owner import host_called
 
@@ -45,7 +44,7 @@ def command(*, loaded: LoadedSettings, host: str, undo: bool, as_json: bool) -> 
         drains = DaemonRepository(database)
         changed = drains.undo_drain(host) if undo else drains.drain(host)
         daemons = [daemon for daemon in history.daemons() if daemon.host == host and daemon.state != "stopped"]
-        at_work = sum(len(Repository(database).held_by(daemon.owner)) for daemon in daemons)
+        at_work = sum(len(history.held_by(daemon.owner)) for daemon in daemons)
     if as_json:
         screen.document(
             {"host": host, "drained": not undo, "changed": changed, "daemons": len(daemons), "judging": at_work}

@@ -30,6 +30,7 @@ from daemon.db.models import Metric as MetricRow
 from daemon.db.pages import HEX, NEWEST_FIRST, Wanted, page
 from daemon.db.record_rows import (
     EVALUATION_FIELDS,
+    LEASE_COLUMNS,
     WHEREABOUTS,
     daemon_record,
     evaluation_record,
@@ -38,12 +39,14 @@ from daemon.db.record_rows import (
 )
 from daemon.db.records import (
     AttemptRecord,
+    ContractFacts,
     DeferralRecord,
     EvaluationRecord,
     EventRecord,
     Glance,
     JobPage,
     JobRecord,
+    Lease,
     Whereabouts,
 )
 from daemon.db.sqlfunctions import now
@@ -124,6 +127,26 @@ class History:
     def whereabouts(self, job_ids: Collection[str]) -> dict[str, Whereabouts]:
         """Where these jobs are, by their whole ids; unknown ones are left out."""
         return {row[0]: Whereabouts(*row) for row in self._of_jobs(WHEREABOUTS, job_ids)}
+
+    def where_is(self, job_id: str) -> Whereabouts | None:
+        """The same of one; None where there is no such job."""
+        return self.whereabouts([job_id]).get(job_id)
+
+    def contracts_of(self, job_ids: Collection[str]) -> dict[str, ContractFacts]:
+        """What an attempt has found in the contracts of these jobs, or none has; unknown ones are left out."""
+        columns = (Job.id, Job.problem, Job.labels, Bundle.source_sha256, Bundle.contract_sha256)
+        statement = select(*columns).join(Bundle, Bundle.id == Job.id)
+        return {job_id: ContractFacts(*facts) for job_id, *facts in self._of_jobs(statement, job_ids)}
+
+    def contract_of(self, job_id: str) -> ContractFacts:
+        """The same of one."""
+        return self.contracts_of([job_id]).get(job_id, ContractFacts())
+
+    def held_by(self, owner: str) -> tuple[Lease, ...]:
+        """The leases of `owner`, oldest first, also those that are over but not taken back."""
+        statement = select(*LEASE_COLUMNS).where(Job.lease_owner == owner).order_by(Job.claimed_at, Job.id)
+        with self._database.read() as connection:
+            return tuple(Lease(**row._mapping) for row in connection.execute(statement))
 
     def _of_jobs(self, statement: Select[*tuple[Any, ...]], job_ids: Collection[str]) -> Iterator[Any]:
         """Its rows of these jobs, in short transactions, however many there are."""

@@ -19,7 +19,20 @@ from daemon.engine import DeviceState
 EVALUATION_FIELDS = set(EvaluationRecord.__dataclass_fields__) - {"samples", "metrics"}
 _DEVICE_KEYS = {"slot", "kind", "name", "uuid"}
 
-
+LEASE_COLUMNS = (
+    Job.id.label("job_id"),
+    Job.fence,
+    Job.attempts.label("attempt"),
+    Job.lease_owner.label("owner"),
+    Job.lease_until,
+    Job.state,
+    Job.name,
+    Job.work_name,
+    Job.priority,
+    Job.submitter_uid,
+    Job.dropped_at,
+    Job.claimed_at,
+)
 WHEREABOUTS = select(Job.id, Job.state, Job.lease_owner, Job.submitter_uid, Job.work_name)
 
 

@@ -34,9 +34,8 @@ from daemon.db import repository_publication as publication
 from daemon.db import repository_registration as registration
 from daemon.db import repository_rows as rows
 from daemon.db.connection import Database
-from daemon.db.models import Bundle, Job
-from daemon.db.record_rows import WHEREABOUTS
-from daemon.db.records import ContractFacts, Description, Expired, Lease, NewJob, Published, Whereabouts
+from daemon.db.models import Job
+from daemon.db.records import Description, Expired, Lease, NewJob, Published
 from daemon.db.sqlfunctions import now
 from daemon.errors import LostClaim
 from daemon.lifecycle import JobState
@@ -60,27 +59,6 @@ class Repository:
         """
         with self._database.write() as connection:
             return registration.register(connection, job)
-
-    def bundle_of(self, job_id: str) -> Whereabouts | None:
-        """What is known of the bundle of a job. None: there is no such job."""
-        return self.bundles_of([job_id]).get(job_id)
-
-    def bundles_of(self, job_ids: Collection[str]) -> dict[str, Whereabouts]:
-        """The same of many, by their ids; without those that there are not."""
-        with self._database.read() as connection:
-            found = connection.execute(WHEREABOUTS.where(Job.id.in_(job_ids))).all()
-        return {row.id: Whereabouts(*row) for row in found}
-
-    def contract_of(self, job_id: str) -> ContractFacts:
-        """What an attempt has found in the contract of a job, or none has."""
-        return self.contracts_of([job_id]).get(job_id, ContractFacts())
-
-    def contracts_of(self, job_ids: Collection[str]) -> dict[str, ContractFacts]:
-        """The same of many, by their ids; without those that there are not."""
-        columns = (Job.id, Job.problem, Job.labels, Bundle.source_sha256, Bundle.contract_sha256)
-        statement = select(*columns).join(Bundle, Bundle.id == Job.id).where(Job.id.in_(job_ids))
-        with self._database.read() as connection:
-            return {job_id: ContractFacts(*facts) for job_id, *facts in connection.execute(statement)}
 
     def moved(self, job_id: str, old: str, new: str) -> bool:
         """Write down that the bundle of a job lies in `work/` as `new` now. False: it was not there as `old`, or the
@@ -275,12 +253,6 @@ class Repository:
             if connection.scalar(some) is None:
                 return ()
         return self._in_batches(lambda connection: leases.break_exhausted(connection, self.max_attempts))
-
-    def held_by(self, owner: str) -> tuple[Lease, ...]:
-        """The leases of `owner`, oldest first, also those that are over but not taken back."""
-        statement = select(*leases.LEASE_COLUMNS).where(Job.lease_owner == owner).order_by(Job.claimed_at, Job.id)
-        with self._database.read() as connection:
-            return tuple(Lease(**row._mapping) for row in connection.execute(statement))
 
     def attach_result(self, job_id: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
         """Give a broken job the result document it ended without; the answer is the one that counts, which may be

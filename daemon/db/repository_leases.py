@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Float, Select, bindparam, case
 from daemon.db import piles
 from daemon.db import repository_rows as rows
 from daemon.db.models import Attempt, Deferral, Event, Job
+from daemon.db.record_rows import LEASE_COLUMNS
 from daemon.db.records import AttemptOutcome, Expired, Lease
 from daemon.db.repository_rows import HELD, UNLEASED
 from daemon.db.sqlfunctions import now
@@ -21,21 +22,6 @@ TAKE_BACK_BATCH = 200
 COMPARED = 256  # far more than daemons claim ahead, and than callers who lock one job each at the same time
 _HOWEVER_OFTEN = 2**31 - 1  # the most that a column of Postgres is compared with
 _NOT_QUEUED = tuple(state for state in JobState if state is not JobState.QUEUED)
-LEASE_COLUMNS = (
-    Job.id.label("job_id"),
-    Job.fence,
-    Job.attempts.label("attempt"),
-    Job.lease_owner.label("owner"),
-    Job.lease_until,
-    Job.state,
-    Job.name,
-    Job.work_name,
-    Job.priority,
-    Job.submitter_uid,
-    Job.dropped_at,
-    Job.claimed_at,
-)
-
 
 # Built once: building a statement takes longer than running it.
 _TAKE = (

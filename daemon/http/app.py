@@ -92,7 +92,7 @@ def _desk(settings: Settings, database: Database, types: Mapping[str, KernelType
         database=database,
         history=history,
         spool=spool,
-        publisher=Publisher(settings, spool, repository),
+        publisher=Publisher(settings, spool, repository, history),
         gate=Gate(settings.http, Tokens.of(settings), settings.http.host),
         submission=Submission(settings, spool, history, types),
         watch=watch,

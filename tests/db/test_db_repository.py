@@ -167,11 +167,11 @@ class TestLease:
     def test_an_unknown_job_is_not_leased(self, repository: Repository) -> None:
         assert repository.lease("0" * 32, "me", LEASE_S) is None
 
-    def test_held_by_lists_the_leases_of_one_owner(self, repository: Repository) -> None:
+    def test_held_by_lists_the_leases_of_one_owner(self, repository: Repository, history: History) -> None:
         mine, other = leased(repository, "me"), leased(repository, "other")
-        assert repository.held_by("me") == (mine,)
-        assert repository.held_by("other") == (other,)
-        assert repository.held_by("nobody") == ()
+        assert history.held_by("me") == (mine,)
+        assert history.held_by("other") == (other,)
+        assert history.held_by("nobody") == ()
 
 
 class TestHold:
@@ -503,7 +503,9 @@ class TestGiveBack:
         with pytest.raises(LostClaim):
             repository.withdraw("0" * 32)
 
-    def test_only_leases_that_are_over_expire(self, repository: Repository, database: Database) -> None:
+    def test_only_leases_that_are_over_expire(
+        self, repository: Repository, history: History, database: Database
+    ) -> None:
         alive, over = leased(repository, "alive"), leased(repository, "dead")
         let_run_out(database, over)
         (expired,) = repository.expire()
@@ -514,7 +516,7 @@ class TestGiveBack:
             JobState.QUEUED,
         )
         assert repository.expire() == ()
-        assert repository.held_by("alive") == (alive,)
+        assert history.held_by("alive") == (alive,)
         again = repository.lease(over.job_id, "next", LEASE_S)
         assert again is not None
         assert again.fence > over.fence
@@ -537,10 +539,10 @@ class TestGiveBack:
         assert found is not None
         assert found.verdict is Verdict.HARNESS_ERROR
 
-    def test_a_dead_owner_is_not_waited_for(self, repository: Repository) -> None:
+    def test_a_dead_owner_is_not_waited_for(self, repository: Repository, history: History) -> None:
         mine, other = leased(repository, "dead"), leased(repository, "alive")
         assert [one.job_id for one in repository.abandon("dead")] == [mine.job_id]
-        assert repository.held_by("alive") == (other,)
+        assert history.held_by("alive") == (other,)
 
     def test_a_queued_job_without_an_attempt_left_is_broken_and_says_why(
         self, repository: Repository, database: Database, history: History
@@ -674,6 +676,6 @@ class TestMany:
         job = replace(new_job(), labels={"sweep": "1"})
         repository.register(job)
         assert [found.job_id for found in history.jobs(label=("sweep", "1")).jobs] == [job.job_id]
-        assert dict(repository.contract_of(job.job_id).labels or {}) == {"sweep": "1"}
+        assert dict(history.contract_of(job.job_id).labels or {}) == {"sweep": "1"}
         repository.describe(job.job_id, Description(kind="evaluate", kernel_type="torch", labels={"sweep": "2"}))
         assert not history.jobs(label=("sweep", "1")).jobs

@@ -460,7 +460,7 @@ def test_the_job_of_a_sick_gpu_waits_again_without_a_verdict_and_one_attempt_is_
     try:
         repository, spool = Repository(database), Spool(settings.paths, me)
         types_known = catalog.contract_types(catalog.load())
-        clerk = Clerk(settings, spool, repository, sick, types_known)
+        clerk = Clerk(settings, spool, repository, History(database), sick, types_known)
         write_bundle(tmp_path, compare(forward("return a + b"), timeout=120), {}).rename(settings.paths.inbox / "job")
         claimed = clerk.take_in("job")
         lease = repository.lease_next(me.tag, 60)

@@ -24,6 +24,7 @@ from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageUnavailable
+from daemon.db.history import History
 from daemon.db.records import Lease, NewJob
 from daemon.db.repository import Repository
 from daemon.db.repository_daemons import DaemonRepository
@@ -51,10 +52,10 @@ def test_a_cancel_that_the_database_cannot_be_told_puts_the_bundle_back(tmp_path
     spool = Spool(settings.paths, Owner.current())
     dropped = submit_document(b"{}", "kept", settings.paths.inbox)
     with pytest.raises(StorageUnavailable):
-        Publisher(settings, spool, Away(database)).cancel(dropped.job_id, "me")
+        Publisher(settings, spool, Away(database), History(database)).cancel(dropped.job_id, "me")
     assert spool.waiting_for(dropped.job_id) == [f"kept.json@{dropped.job_id}"]
     assert list(settings.paths.work.iterdir()) == []
-    assert Publisher(settings, spool, Repository(database)).cancel(dropped.job_id, "me") is not None
+    assert Publisher(settings, spool, Repository(database), History(database)).cancel(dropped.job_id, "me") is not None
     database.close()
 
 

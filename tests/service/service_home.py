@@ -67,7 +67,7 @@ class Home:
     def clerk(self, owner: Owner) -> Clerk:
         types = catalog.contract_types(catalog.load())
         spool = Spool(self.settings.paths, owner)
-        return Clerk(self.settings, spool, self.repository, BrokenEngine(), types, self.history.is_there)
+        return Clerk(self.settings, spool, self.repository, self.history, BrokenEngine(), types)
 
     def claim(self, name: str, owner: Owner = DEAD) -> Claimed:
         write_bundle(self.settings.paths.inbox / name)

@@ -128,7 +128,7 @@ def test_of_many_who_cancel_one_job_at_once_exactly_one_ends_it(here: Place) -> 
         ended: list[str] = []
 
         def cancel_all() -> None:
-            publisher = Publisher(settings, Spool(settings.paths, Owner.current()), repository)
+            publisher = Publisher(settings, Spool(settings.paths, Owner.current()), repository, History(database))
             for job_id in job_ids:
                 ended.extend([job_id] if publisher.cancel(job_id, "me") else [])
 
@@ -220,7 +220,7 @@ def test_a_whole_sweep_is_cancelled_in_few_transactions(here: Place, monkeypatch
     migrate.ensure_ready(settings.database_url)
     database = Database(settings.database_url)
     spool, repository = Spool(settings.paths, Owner.current()), Repository(database)
-    publisher = Publisher(settings, spool, repository)
+    publisher = Publisher(settings, spool, repository, History(database))
     sweep = {"labels": {"sweep": "1"}}
     for number in range(20):
         dropped(here, f"chosen{number}", **sweep)

@@ -12,8 +12,8 @@ from service_bundles import write_bundle
 from service_home import DEAD, JOB, PASSED, Home, home_in, needs_root
 
 from daemon.claims import is_its_own, new_job
+from daemon.db.history import History
 from daemon.db.records import Whereabouts
-from daemon.db.repository import Repository
 from daemon.intake.names import fit
 from daemon.intake.owner import Owner, WorkName
 from daemon.intake.spool import Claimed, Spool
@@ -120,16 +120,16 @@ def test_a_bundle_that_is_claimed_again_in_the_moment_in_which_its_job_ends_is_a
     clerk = home.clerk(me)
     lease = home.lease(home.claim(f"again@{JOB}", me), me)
     write_bundle(home.settings.paths.inbox / f"again@{JOB}")
-    bundle_of = Repository.bundle_of
+    where_is = History.where_is
 
-    def slowly(repository: Repository, job_id: str) -> Whereabouts | None:
-        monkeypatch.setattr(Repository, "bundle_of", bundle_of)
-        known = bundle_of(repository, job_id)
+    def slowly(history: History, job_id: str) -> Whereabouts | None:
+        monkeypatch.setattr(History, "where_is", where_is)
+        known = where_is(history, job_id)
         clerk.publisher.publish(lease, PASSED, None)
         clerk.publisher.put_away(JOB, lease.work_name, Verdict.PASSED, "")
         return known
 
-    monkeypatch.setattr(Repository, "bundle_of", slowly)
+    monkeypatch.setattr(History, "where_is", slowly)
     claimed = clerk.take_in(f"again@{JOB}")
     assert home.history.job(claimed.job_id).state is JobState.QUEUED
     assert home.entries("archive") == [f"again@{JOB}"]

@@ -102,7 +102,7 @@ def take_back_what_is_judged(running: service.Service, home: Path, engine: Stubb
     drop(home, "kept")
     wait_for(lambda: engine.at_work, "the job to begin")
     repository = Repository(running._database, max_attempts=3)
-    [lease] = repository.held_by(Owner.current().tag)
+    [lease] = History(running._database).held_by(Owner.current().tag)
     repository.retry(lease, "as if its lease had run out")
     drop(home, "other")
     wait_for(lambda: ended(running, "other"), "the other slot to judge what comes after it")

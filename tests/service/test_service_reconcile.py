@@ -175,7 +175,7 @@ def test_a_lease_that_may_have_been_heard_of_is_left(home: Home, what: str) -> N
             staged.mkdir(exist_ok=True)
             (staged / results.RESULT_FILE).touch()
         assert reconciler.run().requeued == 0
-    assert home.repository.held_by(me.tag)[0].fence == lease.fence
+    assert home.history.held_by(me.tag)[0].fence == lease.fence
 
 
 def test_a_published_result_that_was_not_released_is_released_once(home: Home) -> None:
