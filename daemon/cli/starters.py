@@ -25,7 +25,8 @@ class Starter:
         return json.dumps({"name": name, **self.contract}, indent=2, ensure_ascii=False) + "\n"
 
     def readme(self, kind: str, name: str) -> str:
-        return sources.README.format(kind=kind, name=name, summary=self.summary)
+        summary = self.summary[0].upper() + self.summary[1:]
+        return sources.README.format(kind=kind, name=name, summary=summary)
 
 
 def _tensor(name: str, role: str = "input", *, shape: tuple[int | str, ...], **spec: Any) -> dict[str, Any]:

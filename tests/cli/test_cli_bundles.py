@@ -22,10 +22,12 @@ FROZEN = Path(__file__).parents[1] / "db" / "frozen"
 
 
 @pytest.mark.parametrize("kind", list(STARTERS))
-def test_every_starter_is_valid_without_a_warning(evald: Evald, kind: str) -> None:
+def test_every_starter_is_valid_without_a_warning(evald: Evald, tmp_path: Path, kind: str) -> None:
     ran = evald("new", kind, "mine")
     assert ran.code == 0
     assert "evald eval mine" in ran.err
+    title, _, sentence, *_ = (tmp_path / "mine" / "README.md").read_text("utf-8").splitlines()
+    assert (title, sentence[0].isupper()) == ("# mine", True)
     told = evald("validate", "mine", "--json").document()
     assert told["valid"] is True
     assert told["bundles"][0]["name"] == "mine"
