@@ -257,6 +257,6 @@ def _spoil(arena: Arena, plan: RoundPlan, late: SampledBytes) -> None:
 
 
 def _claimed_s(answer: Message) -> float | None:
-    """What the cell says its calls took: any number it likes, so nothing is decided by it."""
+    """What the cell says its calls took: any number it likes, so it counts against the kernel at most."""
     claim = answer.get("inside_s")
     return float(claim) if isinstance(claim, int | float) and 0 < claim < _LONGEST_CLAIM_S else None
