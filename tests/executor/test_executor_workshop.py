@@ -193,7 +193,7 @@ def test_what_does_not_compile_has_the_verdict_and_words_of_its_judge(engine: Lo
 def test_a_cancelled_build_ends_at_once_and_the_next_one_finds_a_builder(engine: LocalEngine, tmp_path: Path) -> None:
     building = Running(engine, job(tmp_path, recipe("slow 1000"), "first"))
     waiting = Running(engine, job(tmp_path, recipe("slow 1001"), "second"))
-    assert building.begun.wait(LIMIT_S) or waiting.begun.wait(1)
+    wait_for(lambda: building.begun.is_set() or waiting.begun.is_set(), "one of them to be built")
     for name in ("second", "first", "nobody"):
         engine.cancel(name)
     assert isinstance(building.ended(), LostClaim)
