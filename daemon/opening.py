@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,7 +14,7 @@ from daemon.db import migrate
 from daemon.db.connection import Database, file_of
 from daemon.db.errors import StorageDamaged, StorageUnavailable
 from daemon.db.history import History
-from daemon.errors import OperatorError
+from daemon.errors import HarnessError, OperatorError
 from daemon.executor.local import LocalEngine
 from daemon.executor.rehearsal import RehearsalEngine
 from daemon.listener import Listener, Silence
@@ -38,9 +39,8 @@ def opened(
     require_open_files()
     notifier = Notifier.from_environment()
     notifier.status("opening the database and starting the judge")
-    settings.paths.create()
     with ExitStack() as home:
-        ready = _database_ready(settings, home, notifier, stopped)
+        ready = _home_ready(settings, home, notifier, stopped)
         engine = _engine(settings)
         try:
             if ready:
@@ -62,6 +62,22 @@ def require_open_files() -> None:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft != resource.RLIM_INFINITY and soft < _LEAST_OPEN_FILES:
         resource.setrlimit(resource.RLIMIT_NOFILE, (_LEAST_OPEN_FILES, most))
+
+
+def _home_ready(settings: Settings, home: ExitStack, notifier: Notifier, stopped: Callable[[], bool] | None) -> bool:
+    """As `_database_ready`, in folders that are there. An error that names no place, of a file that is open, say, says
+    at least what it kept us from."""
+    try:
+        settings.paths.create()
+        return _database_ready(settings, home, notifier, stopped)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        place = settings.paths.home
+        raise HarnessError(
+            f"cannot open the home {place}: {error.strerror or error}",
+            hint=f"findmnt -T {shlex.quote(str(place))} and dmesg   tell of the disk or the file server",
+        ) from error
 
 
 def _database_ready(

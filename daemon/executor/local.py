@@ -25,6 +25,7 @@ from daemon.errors import DeviceError, EvaldError, FoundSick, HarnessError, NoDe
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
 from daemon.executor.controls import Controls
+from daemon.executor.host import limits
 from daemon.executor.host.devices import Device, choose, refusal
 from daemon.executor.judges import JudgeProcess, Judges, silence_s
 from daemon.executor.roster import Roster
@@ -44,8 +45,9 @@ class LocalEngine:
     """`Engine` on this host: one judge per device."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises `OperatorError` when the settings ask for devices that are not here, `HarnessError` when the driver
-        does not say which are."""
+        """Raises `OperatorError` when the settings ask for devices that are not here, or the shell gives too little
+        memory, `HarnessError` when the driver does not say which devices there are."""
+        limits.require_memory()
         self._settings = settings
         self._roster = Roster(choose(settings))
         self._controls = Controls(settings, self._roster.devices)

@@ -9,6 +9,7 @@ from daemon.config import Settings
 from daemon.executor.cells.settings import CellSettings
 from daemon.executor.cells.starting import Cells
 from daemon.executor.cells.zygotes import Zygotes
+from daemon.executor.host import limits
 from daemon.executor.host.devices import Device
 from daemon.executor.host.reservation import Reservation
 from daemon.executor.sandbox import cgroup
@@ -34,9 +35,10 @@ class StartedCell:
 def try_cell(settings: Settings, device: Device) -> StartedCell:
     """Start a cell for `device` as the judge would and wait for its greeting: on a GPU it has used the device by then.
 
-    Raises `OperatorError` when a sandbox is wanted and cannot be had, `HarnessError` when the cell does not come up, or
-    another evald does not give up the device for a minute.
+    Raises `OperatorError` when a sandbox is wanted and cannot be had, or the shell gives too little memory,
+    `HarnessError` when the cell does not come up, or another evald does not give up the device for a minute.
     """
+    limits.require_memory()
     groups = cgroup.find() if settings.isolation != "none" else None
     isolation = assess(settings.isolation, groups, gpu=device.is_gpu)
     reservation = Reservation.of(device)

@@ -186,3 +186,16 @@ def test_a_daemon_of_a_shell_in_which_hardly_a_file_may_be_open_does_not_start(
     assert "no more than 100 files may be open here, and a daemon needs 128" in ran.stderr
     assert "ulimit -Hn" in ran.stderr
     assert not (tmp_path / "home" / "inbox").exists()
+
+
+@pytest.mark.parametrize(("option", "limit"), [("-v", 300_000), ("-v", 600_000), ("-d", 200_000)])
+def test_a_shell_that_leaves_a_judge_too_little_memory_is_told_by_what_shows_and_lifts_it(
+    tmp_path: Path, option: str, limit: int
+) -> None:
+    """Where torch meets such a limit it aborts, or says something of OpenBLAS, or of a shared object."""
+    shell = f'ulimit {option} {limit}; exec "$@"'
+    argv = ["bash", "-c", shell, "bash", sys.executable, "-m", "daemon", "eval", str(bundle(tmp_path / "mine"))]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 2, ran.stderr
+    assert f"ulimit {option} is {limit} here, and no judge can start with less than" in ran.stderr
+    assert f"type: ulimit {option} unlimited" in ran.stderr

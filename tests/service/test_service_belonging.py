@@ -29,6 +29,21 @@ from daemon.paths import Paths
 ONE, OTHER = "1" * 32, "2" * 32
 
 
+def test_a_call_that_fails_without_naming_a_file_while_a_home_is_opened_says_what_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a file that is open, say: what the system has to tell is "Stale file handle" and no more."""
+
+    def stale(*_: object) -> bool:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    settings = Settings(home=tmp_path / "home", engine="rehearsal")
+    monkeypatch.setattr(belonging, "_is_ours", stale)
+    with pytest.raises(HarnessError, match=f"cannot open the home {settings.home}: Stale") as told:
+        opening.opened(settings).__enter__()
+    assert f"findmnt -T {settings.home}" in str(told.value.hint)
+
+
 def test_the_first_database_owns_the_inbox_and_another_is_refused_with_what_to_type(paths: Paths) -> None:
     for _ in range(2):
         belonging.require_own(paths, ONE, "sqlite:///one")
