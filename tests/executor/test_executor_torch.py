@@ -266,6 +266,25 @@ def test_weights_of_a_dtype_that_is_not_carried_are_what_both_constructors_make(
     judge(compare(source, source)).passed()
 
 
+LAZY, MADE = (f"self.a = nn.Linear(8, 8); self.fc = nn.{made}" for made in ("LazyLinear(4)", "Linear(8, 4)"))
+
+
+@pytest.mark.parametrize(
+    ("reference", "custom", "said"),
+    [
+        (LAZY, MADE, "first call makes, so that no custom module can be given them: fc.weight, fc.bias"),
+        (MADE, LAZY, "of the custom module: fc.weight (made by its first call)"),
+    ],
+)
+def test_weights_that_only_a_first_call_makes_are_named(
+    judge: JudgeOne, reference: str, custom: str, said: str
+) -> None:
+    body = "self.fc(self.a(x))"
+    pair = kernel(model(body, init=custom).replace("Model", "ModelNew")), kernel(model(body, init=reference))
+    judged = judge(compare(*pair)).ended(Verdict.WRONG_ANSWER, said)
+    assert any(said in note for note in judged.case.notes)
+
+
 def test_weights_without_a_counterpart_are_named(judge: JudgeOne) -> None:
     reference = model("self.f(x)", init="self.f = nn.Linear(8, 4, bias=False)")
     custom = model("x @ self.weight.T", init="self.weight = nn.Parameter(torch.randn(4, 8))")

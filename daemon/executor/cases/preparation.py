@@ -72,7 +72,7 @@ class Preparation:
         self.artifacts: dict[Side, Artifact] = {}
         self.compile_ms = 0.0
         self.notes: list[str] = []
-        self.own_weights = ""
+        self._of_own_weights: list[str] = []
         self._constant_weights: dict[str, bytes] = {}
 
     @property
@@ -156,20 +156,29 @@ class Preparation:
     def _construct_all(self, seed: int) -> None:
         init: Export | None = None
         for side, cell in self.cells.items():
-            self._construct(cell, seed, init)
-            compare = isinstance(self._request, CompareRequest)  # a twin makes the same of the same seed
-            if compare and side is Side.REFERENCE and self.loaded[side].makes_init_inputs:
+            answer = self._construct(cell, seed, init)
+            if side is not Side.REFERENCE or not isinstance(self._request, CompareRequest):
+                continue  # a twin makes the same of the same seed
+            self._note_lazy(_names(answer.get("lazy")))
+            if self.loaded[side].makes_init_inputs:
                 init = self._init_inputs(cell, seed)
 
-    def _construct(self, cell: Cell, seed: int, init: Export | None) -> None:
-        """`init`: the constructor's arguments; None for those that the source itself makes."""
+    def _note_lazy(self, names: list[str]) -> None:
+        """What the reference has of weights that are drawn too late to be shared."""
+        if names:
+            self._say_of_weights(
+                "weights that the reference's first call makes, so that no custom module can be given them: "
+                f"{', '.join(names)}; let its constructor make them (Linear for LazyLinear, with all sizes)"
+            )
+
+    def _construct(self, cell: Cell, seed: int, init: Export | None) -> Message:
+        """What the cell answers. `init`: the constructor's arguments; None for those that the source itself makes."""
         message: Message = {"type": "construct", "seed": seed, "init": None, "tensors": []}
         if init is None:
-            cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline)
-            return
+            return cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline)
         with closing(init.fetch(self._deadline)) as given:
             message |= {"init": init.node, **init.as_message(), "memory": given.as_message()}
-            cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline, fds=given.fds)
+            return cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline, fds=given.fds)
 
     def _init_inputs(self, cell: Cell, seed: int) -> Export | None:
         """The reference's constructor arguments, which the candidate's constructor gets too; None where they cannot be
@@ -226,16 +235,25 @@ class Preparation:
         """Which weights the candidate has not taken over, as its cell says, or had made otherwise."""
         theirs, own = (_names(answer.get(key)) for key in ("theirs", "own"))
         if theirs and (own or not answer.get("copied")):
-            self.own_weights = (
+            self._say_of_weights(
                 f"weights of the reference without a counterpart of the same name and shape: {', '.join(theirs)}; "
                 f"of the custom module: {', '.join(own) or 'none'}"
             )
-            self.notes.append(self.own_weights)
         elif other := _names(answer.get("other")):
-            self.own_weights = (
+            self._of_own_weights.append(
                 f"the custom module's constructor had made {', '.join(other)} otherwise, and the reference's were "
                 "copied over that: what is scaled, folded or laid out anew needs a name or a shape of its own"
             )
+
+    def _say_of_weights(self, text: str) -> None:
+        """Whatever the verdict is; where an answer is wrong, there as well."""
+        self._of_own_weights.append(text)
+        self.notes.append(text)
+
+    @property
+    def own_weights(self) -> str:
+        """What is to be known of a candidate whose weights are its own, when it is wrong."""
+        return "; ".join(self._of_own_weights)
 
     def unvaried_weights(self, deadline: float) -> list[str]:
         """The reference's weights that have one value only and that calls have left as they were: no other values will

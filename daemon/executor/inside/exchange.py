@@ -128,6 +128,8 @@ def is_shareable(item: Any) -> bool:
 
 def with_shape(name: str, tensor: Any) -> str:
     """A tensor of a state in words."""
+    if isinstance(tensor, torch.Tensor) and is_lazy(tensor):
+        return f"{name} (made by its first call)"
     return f"{name} {list(tensor.shape)}" if is_shareable(tensor) else name
 
 

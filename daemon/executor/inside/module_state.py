@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from daemon.executor.inside.exchange import is_shareable, put, with_shape
 
@@ -22,6 +23,15 @@ def shareable_state(instance: Any, only: Collection[str] | None) -> dict[str, An
         return {}
     found = {name: item.detach() for name, item in _state_of(instance).items() if is_shareable(item)}
     return found if only is None else {name: item for name, item in found.items() if name in only}
+
+
+def lazy_names(instance: Any) -> list[str]:
+    """The first parameters and buffers that only a first call gives a shape and content, as of LazyLinear."""
+    if not isinstance(instance, nn.Module):
+        return []
+    return [name for name, item in _state_of(instance).items() if isinstance(item, torch.Tensor) and is_lazy(item)][
+        :_NAMED
+    ]
 
 
 def adopt(instance: Any, given: Mapping[str, Any]) -> tuple[int, dict[str, list[str]]]:

@@ -136,7 +136,7 @@ class Workload:
         else:
             given = self._subject.init_inputs(message["seed"])
         self._subject.construct(given, message["seed"])
-        return {"type": "constructed"}
+        return {"type": "constructed", "lazy": module_state.lazy_names(self._subject.instance)}
 
     # -- tensors out and in -------------------------------------------------------------------------------------
 
