@@ -266,6 +266,27 @@ def test_weights_of_a_dtype_that_is_not_carried_are_what_both_constructors_make(
     judge(compare(source, source)).passed()
 
 
+def test_an_output_inside_of_what_get_inputs_gives_is_told_by_where_it_lies(judge: JudgeOne) -> None:
+    """As GPU MODE's problems have it: one argument, a tuple with the place for the answer somewhere in it."""
+    source = (
+        "def {name}(data):\n    (x, (a, [y])), scale = data\n    y[...] = x * scale + a\n    return y\n"
+        "def run(x, a, scale):\n    return {name}(((x, (a, [torch.empty_like(x)])), scale))\n"
+    )
+    given = "def get_inputs():\n    return [((torch.randn(8), (torch.randn(8), [torch.empty(8)])), 2.0)]\n"
+    apart = "def get_inputs():\n    return [torch.randn(8), torch.randn(8), 2.0]\n"
+
+    def pair(more: str, function: str) -> Doc:
+        named = {name: function or name for name in ("custom_kernel", "ref_kernel")}
+        return compare(
+            *(kernel(source.format(name=name) + more, metadata={"function_name": named[name]}) for name in named)
+        )
+
+    judge(pair(given, "")).ended(
+        Verdict.REJECTED, "changed input input2 (get_inputs()[0][0][1][1][0])", "function around the kernel make it"
+    )
+    judge(pair(apart, "run")).passed()
+
+
 LAZY, MADE = (f"self.a = nn.Linear(8, 8); self.fc = nn.{made}" for made in ("LazyLinear(4)", "Linear(8, 4)"))
 
 

@@ -144,9 +144,15 @@ class Arena:
             return f"wrote outside its tensors, before {self.layout.fields[0].name}"
         nearest = before[-1]
         if offset < nearest.offset + nearest.tensor.size_bytes:
+            mend = "or declare it in this kernel's own io"
+            if "(get_inputs()" in nearest.name:  # io has no word for what lies inside of an argument
+                mend = (
+                    "or, where it is the place for the answer (GPU MODE), leave it out of get_inputs() and let a "
+                    "function around the kernel make it: see the page Compare two kernels"
+                )
             return (
                 f"changed input {nearest.name}, which the contract does not call inout for this kernel: work on a copy "
-                "of it (x.clone(), inplace=False), or declare it in this kernel's own io"
+                f"of it (x.clone(), inplace=False), {mend}"
             )
         return f"wrote outside its tensors, behind {nearest.name}"
 

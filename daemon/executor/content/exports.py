@@ -164,6 +164,14 @@ class Export:
             torch.cuda.synchronize()
         return copy
 
+    def names(self, made_by: str) -> list[str]:
+        """What the tensors are called as inputs: by their number, and one that lies inside of an argument by where."""
+        places = {index: place for place, index in tree.leaves(self.node, "") if place.count("[") > 1}
+        return [
+            f"input{i} ({made_by}{printable(places[i])})" if i in places else f"input{i}"
+            for i in range(len(self.shapes))
+        ]
+
     def constant(self, memory: SharedMemory) -> dict[str, bytes]:
         """Where, in the described nesting, floating-point tensors stand that have one value only, and its bytes. Of
         single numbers 0 and 1 are meant. `memory`: from `fetch`."""
