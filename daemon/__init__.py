@@ -41,6 +41,7 @@ What a job is, without any of that
 The ground
     config, layers, paths            every setting; where values come from; where things lie
     belonging                        one inbox, one database
+    callers                          who sends over HTTP, by the ids of their jobs
     fsio                             durable renames
     mounts, onemount, access         which mount a path is on; looking without crossing one; who else may read a file
     addresses, durations, versions   this machine's; as options take them; of what is installed

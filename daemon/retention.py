@@ -24,6 +24,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from daemon import fsio, mounts, onemount, results
+from daemon.callers import NOBODY, Callers
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonState
 from daemon.db.history import History
@@ -72,9 +73,10 @@ def clean(
     *,
     dry_run: bool,
     forgotten: bool = False,
+    callers: Callers = NOBODY,
 ) -> Removed:
     """Remove what ended more than `older_than` ago, the fastest `keep_best` passed jobs of each problem on each
-    device, of each submitter, aside; also `forgotten` results, if they are to go.
+    device, of each submitter and of each of `callers`, aside; also `forgotten` results, if they are to go.
 
     With `dry_run` only say what would go.
     """
@@ -82,7 +84,7 @@ def clean(
     if not dry_run:
         DaemonRepository(database).forget(_gone(history))
     withdrawn = forget_withdrawn(database, older_than, _waiting(paths), dry_run=dry_run)
-    plan = cleanup(database, older_than, keep_best, dry_run=True)
+    plan = cleanup(database, older_than, keep_best, callers=callers, dry_run=True)
     files = _files(paths, plan.job_ids) | dict.fromkeys(_abandoned(paths, older_than), "")
     unknown = _forgotten(paths, history, older_than)
     if forgotten:
@@ -92,7 +94,8 @@ def clean(
         return Removed(plan.job_ids + withdrawn, plan.evaluations, plan.kept_best, named, len(unknown))
     linked = results.linked(paths, set(plan.job_ids))
     reasons = {file: reason for file in files if (reason := _remove(file)) is not None}
-    done = cleanup(database, older_than, keep_best, only=set(plan.job_ids) - {files[file] for file in reasons})
+    going = set(plan.job_ids) - {files[file] for file in reasons}
+    done = cleanup(database, older_than, keep_best, only=going, callers=callers)
     results.mend_names(paths, lambda link, uid: _newest(paths, history, linked.get(link, link), uid))
     gone = tuple(str(file) for file in files if file not in reasons)
     stuck = tuple(Stuck(str(file), reason) for file, reason in reasons.items())

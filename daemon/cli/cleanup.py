@@ -45,7 +45,7 @@ def command(
     What waits or is being judged is never touched. Exit code 2 when something could not be removed: its job stays, all
     others went, and the next cleanup tries it again.
     """
-    from daemon import retention
+    from daemon import callers, retention
     from daemon.cli import store
 
     age = durations.parse_span(older_than, "--older-than")
@@ -53,8 +53,15 @@ def command(
         if database is None:
             removed = retention.NOTHING
         else:
-            paths = loaded.settings.paths
-            removed = retention.clean(paths, database, age, keep_best, dry_run=dry_run, forgotten=forgotten)
+            removed = retention.clean(
+                loaded.settings.paths,
+                database,
+                age,
+                keep_best,
+                dry_run=dry_run,
+                forgotten=forgotten,
+                callers=callers.known(loaded.settings),
+            )
     if as_json:
         stuck = [vars(one) for one in removed.not_removed]
         screen.document({"dry_run": dry_run, **vars(removed), "not_removed": stuck})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from daemon import durations
+from daemon import callers, durations
 from daemon.cli import figures, outcome, screen
 from daemon.cli.commands_to_type import here
 from daemon.cli.complete import words
@@ -21,6 +22,7 @@ from daemon.errors import OperatorError
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from daemon.callers import Callers
     from daemon.db.connection import Database
     from daemon.db.history import History
     from daemon.db.statistics_records import Standing, StatsRow
@@ -91,14 +93,14 @@ def command(
     moment = durations.parse_since(since, "--since") if since else None
     with store.database_if_any(loaded.settings) as database:
         if problem is not None:
-            asked = limit if as_json else limit + 1
-            standings = _standings(database, problem, device, asked, per_submitter)
+            board = _Board(problem, device, callers.known(loaded.settings))
+            standings = board.standings(database, limit if as_json else limit + 1, per_submitter)
             if as_json:
                 screen.document({"problem": problem, "leaderboard": [as_document(one) for one in standings]})
             elif standings:
                 _leaderboard(standings, limit)
                 if any(one.rank > limit for one in standings) and per_submitter is None:
-                    _say_who_has_no_line(standings, limit, _standings(database, problem, device, limit, 1))
+                    _say_who_has_no_line(standings, limit, board.standings(database, limit, 1))
             else:
                 screen.say(f"no kernel has passed problem {problem!r} yet; {_other_problems(database, problem)}")
             return 0
@@ -112,17 +114,30 @@ def command(
     return 0
 
 
-def _standings(
-    database: Database | None, problem: str, device: str | None, limit: int, per_submitter: int | None
-) -> tuple[Standing, ...]:
-    from daemon.db.history import History
+@dataclass(frozen=True)
+class _Board:
+    """Which kernels are ranked, and who of their senders came over HTTP. `device_name` None: on every device."""
 
-    if database is None:
-        return ()
-    standings = History(database).leaderboard(problem, device_name=device, limit=limit, per_submitter=per_submitter)
-    if device is not None and not standings:
-        _require_known_device(History(database), problem, device)
-    return standings
+    problem: str
+    device_name: str | None
+    callers: Callers
+
+    def standings(self, database: Database | None, limit: int, per_submitter: int | None) -> tuple[Standing, ...]:
+        """Raises `OperatorError` for a device that nobody has passed it on."""
+        from daemon.db.history import History
+
+        if database is None:
+            return ()
+        found = History(database).leaderboard(
+            self.problem,
+            device_name=self.device_name,
+            limit=limit,
+            per_submitter=per_submitter,
+            callers=self.callers,
+        )
+        if self.device_name is not None and not found:
+            _require_known_device(History(database), self.problem, self.device_name)
+        return found
 
 
 def _refuse_what_has_no_meaning(
@@ -250,7 +265,7 @@ def _other_problems(database: Database | None, problem: str) -> str:
 def _leaderboard(standings: tuple[Standing, ...], limit: int) -> None:
     """`standings`: of each device up to one more than is shown, which tells that there are more."""
     boards = [list(board) for _, board in groupby(standings, key=lambda one: one.device_name)]
-    is_of_several = len({one.submitter_uid for one in standings}) > 1
+    is_of_several = len(set(map(_submitter, standings))) > 1
     for number, board in enumerate(boards):
         screen.heading(board[0].device_name or "unknown device", is_first=number == 0)
         _ranking([one for one in board if one.rank <= limit], with_submitter=is_of_several)
@@ -260,10 +275,14 @@ def _leaderboard(standings: tuple[Standing, ...], limit: int) -> None:
 
 def _say_who_has_no_line(standings: tuple[Standing, ...], limit: int, fastest: tuple[Standing, ...]) -> None:
     """Others may have taken all the room by names alone. `fastest`: of each submitter."""
-    shown = {one.submitter_uid for one in standings if one.rank <= limit}
-    if missing := {one.submitter_uid for one in fastest} - shown:
+    shown = {_submitter(one) for one in standings if one.rank <= limit}
+    if missing := set(map(_submitter, fastest)) - shown:
         who = "1 submitter has" if len(missing) == 1 else f"{len(missing)} submitters have"
         screen.say(f"{who} no line here; --per-submitter 1 shows everybody's fastest kernel")
+
+
+def _submitter(standing: Standing) -> str:
+    return standing.caller or figures.submitter(standing.submitter_uid)
 
 
 def _doubts(standing: Standing) -> str:
@@ -295,7 +314,7 @@ def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
             (
                 str(one.rank),
                 one.name,
-                *((figures.submitter(one.submitter_uid),) if with_submitter else ()),
+                *((_submitter(one),) if with_submitter else ()),
                 figures.milliseconds(one.runtime_ms),
                 *((figures.bar(one.runtime_ms / slowest, _BAR),) if drawn else ()),
                 figures.ratio(one.speedup),

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, select, union_all
 
+from daemon.callers import NOBODY, Callers
 from daemon.db import piles
 from daemon.db.activity import activity
 from daemon.db.columns import storable
@@ -268,15 +269,21 @@ class History:
             return activity(connection, window)
 
     def leaderboard(
-        self, problem: str, *, device_name: str | None = None, limit: int = 50, per_submitter: int | None = None
+        self,
+        problem: str,
+        *,
+        device_name: str | None = None,
+        limit: int = 50,
+        per_submitter: int | None = None,
+        callers: Callers = NOBODY,
     ) -> tuple[Standing, ...]:
         """The fastest bundle of each name of each submitter in `problem`, up to `limit` for each device or for the one
         given; of a bundle that has passed more than once, the run in the middle. Device by device, the fastest first:
         times of different devices are not compared, and nobody takes the place of a kernel by dropping one of its name.
         Kernels that were compared with nothing come last. `per_submitter`: so many of each submitter on each device at
-        most, for names cost nothing."""
+        most, for names cost nothing. `callers`: who are submitters of their own although one user drops it all."""
         with self._database.read() as connection:
-            return leaderboard(connection, storable(problem), device_name, limit, per_submitter)
+            return leaderboard(connection, storable(problem), device_name, limit, per_submitter, callers)
 
     def events(self, job_id: str | None) -> tuple[EventRecord, ...]:
         """What happened to the job (None: to the service), the latest thousand of it, in order."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, func
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, func, literal
 
-from daemon.db.models import Bundle, Environment, Job, had_no_reference
+from daemon.callers import TAG_DIGITS, Callers
+from daemon.db.models import HEX_ID, Bundle, Environment, Job, had_no_reference
 
 # The order of kernels: those that were compared with nothing last, then by time.
 BY_TIME = (had_no_reference(), Job.runtime_ms.is_(None), Job.runtime_ms, Job.finished_at, Job.id)
@@ -26,6 +27,14 @@ _SAME_BUNDLE = (
     Bundle.source_sha256,
     func.coalesce(Bundle.contract_sha256, Job.id),
 )
+
+
+def caller(callers: Callers) -> ColumnElement[str]:
+    """The tag of who has sent a row's job over HTTP, where to the file system all are one user; else empty."""
+    if not callers.names:
+        return literal("")
+    tag = func.substr(Job.id, HEX_ID - TAG_DIGITS + 1)
+    return case(((Job.submitter_uid == callers.server_uid) & tag.in_(callers.names), tag), else_="")
 
 
 def runs(within: Sequence[SQLColumnExpression[Any]] = ()) -> ColumnElement[int]:

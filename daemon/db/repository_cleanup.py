@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Select, delete, func, literal, select
 
+from daemon.callers import NOBODY, Callers
 from daemon.db import ranking
 from daemon.db.connection import Database
 from daemon.db.models import Bundle, Environment, Evaluation, Event, Job, had_no_reference
@@ -26,18 +27,19 @@ def cleanup(
     keep_best: int = 1,
     *,
     only: Collection[str] | None = None,
+    callers: Callers = NOBODY,
     dry_run: bool = False,
 ) -> CleanupReport:
     """Forget finished and broken jobs that ended more than `older_than` ago; never one that is not finished.
 
     The fastest `keep_best` passed jobs of each problem (of each name where there is no problem) on each device,
-    of each submitter, stay, and so does what is not among `only`, where that is given. Several callers at once are
-    harmless, and each job is in the report of one of them. When it is interrupted, calling it again goes on. Names the
-    jobs without deleting any when `dry_run`.
+    of each submitter (and of each of `callers`), stay, and so does what is not among `only`, where that is given.
+    Several cleanups at once are harmless, and each job is in the report of one of them. When one is interrupted,
+    calling it again goes on. Names the jobs without deleting any when `dry_run`.
     """
     with database.read() as connection:
         cutoff = connection.execute(select(now(-older_than.total_seconds()))).scalar_one()
-        best = set(connection.scalars(_best(keep_best)))
+        best = set(connection.scalars(_best(keep_best, callers)))
         ended = connection.scalars(select(Job.id).where(_is_old(cutoff)).order_by(Job.finished_at, Job.id)).all()
     unranked = [job_id for job_id in ended if job_id not in best]
     victims = unranked if only is None else [job_id for job_id in unranked if job_id in only]
@@ -88,20 +90,22 @@ def _is_old(cutoff: datetime) -> ColumnElement[bool]:
     return Job.finished_at < cutoff
 
 
-def _best(keep_best: int) -> Select[str]:
+def _best(keep_best: int, callers: Callers) -> Select[str]:
     """The fastest `keep_best` passed jobs of each problem, or of each name where no problem is given, on each device
     (times of different devices are not compared) and of each submitter: what somebody drops costs nobody else a job.
     Of a bundle that has passed more than once the run in the middle, as in a leaderboard; its other runs after that.
     """
     group = func.coalesce(literal("problem ") + Job.problem, literal("name ") + Job.name)
-    is_other = (~ranking.is_in_the_middle(within=(group,))).label("is_other")
-    passed = select(Job.id, group.label("group"), Environment.device_name, Job.submitter_uid, is_other)
+    tag = ranking.caller(callers)
+    is_other = (~ranking.is_in_the_middle(within=(group, tag))).label("is_other")
+    of_whom = (Job.submitter_uid, tag.label("tag"))
+    passed = select(Job.id, group.label("group"), Environment.device_name, *of_whom, is_other)
     passed = passed.add_columns(had_no_reference().label("is_behind"), Job.runtime_ms, Job.finished_at)
     passed = passed.join(Bundle, Bundle.id == Job.id).outerjoin(Environment, Environment.id == Job.environment_id)
     run = passed.where(Job.verdict == Verdict.PASSED).subquery().c
     # NULLs sort first on SQLite and last on Postgres, so say it.
     order = (run.runtime_ms.is_(None), run.is_other, run.is_behind, run.runtime_ms, run.finished_at, run.id)
-    of_one = (run.group, run.device_name, run.submitter_uid)
+    of_one = (run.group, run.device_name, run.submitter_uid, run.tag)
     ranked = select(run.id, func.row_number().over(partition_by=of_one, order_by=order).label("place")).subquery()
     return select(ranked.c.id).where(ranked.c.place <= keep_best)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Label, Row, SQLColumnExpression, case, desc, func, literal_column, or_, select
 
+from daemon.callers import Callers
 from daemon.db import ranking
 from daemon.db.models import IS_FINISHED, Bundle, Environment, Evaluation, Job, Statistics, had_no_reference
 from daemon.db.record_rows import what_all_cases_say
@@ -115,9 +116,15 @@ def _row(row: Row[*tuple[Any, ...]]) -> StatsRow:
 
 
 def leaderboard(
-    connection: Connection, problem: str, device_name: str | None, limit: int, per_submitter: int | None = None
+    connection: Connection,
+    problem: str,
+    device_name: str | None,
+    limit: int,
+    per_submitter: int | None,
+    callers: Callers,
 ) -> tuple[Standing, ...]:
     """See `History.leaderboard`."""
+    tag = ranking.caller(callers)
     is_ranked = (IS_FINISHED, Job.problem == problem, Job.verdict == Verdict.PASSED, Job.runtime_ms.is_not(None))
     passed = select(
         Job.id.label("job_id"),
@@ -130,8 +137,9 @@ def leaderboard(
         Bundle.source_sha256,
         Job.finished_at,
         had_no_reference().label("is_behind"),
-        ranking.runs().label("runs"),
-        ranking.is_in_the_middle().label("is_in_the_middle"),
+        tag.label("tag"),
+        ranking.runs(within=(tag,)).label("runs"),
+        ranking.is_in_the_middle(within=(tag,)).label("is_in_the_middle"),
     )
     passed = passed.join(Bundle, Bundle.id == Job.id).outerjoin(Environment, Environment.id == Job.environment_id)
     passed = passed.where(*is_ranked)
@@ -139,12 +147,12 @@ def leaderboard(
         passed = passed.where(Environment.device_name == device_name)
     run = passed.subquery()
     order = (run.c.is_behind, run.c.runtime_ms, run.c.finished_at, run.c.job_id)
-    of_one = (run.c.device_name, run.c.name, run.c.submitter_uid)
+    of_one = (run.c.device_name, run.c.name, run.c.submitter_uid, run.c.tag)
     place = func.row_number().over(partition_by=of_one, order_by=order).label("place")
     best = select(run, place).where(run.c.is_in_the_middle).subquery()
     order = (best.c.is_behind, best.c.runtime_ms, best.c.finished_at, best.c.job_id)
     columns = [column for column in best.columns if column.key not in ("place", "is_in_the_middle")]
-    of_submitter = (best.c.device_name, best.c.submitter_uid)
+    of_submitter = (best.c.device_name, best.c.submitter_uid, best.c.tag)
     turn = func.row_number().over(partition_by=of_submitter, order_by=order).label("turn")
     mine = select(turn, *columns).where(best.c.place == 1).subquery()
     order = (mine.c.is_behind, mine.c.runtime_ms, mine.c.finished_at, mine.c.job_id)
@@ -158,7 +166,13 @@ def leaderboard(
     statement = select(ranked, what_all_cases_say(ranked.c.job_id)).where(ranked.c.rank <= limit).order_by(*in_order)
     rows = connection.execute(statement).all()
     labels = _labels(connection, [row.job_id for row in rows])
-    return tuple(Standing(**row._mapping, labels=labels.get(row.job_id, ())) for row in rows)
+    return tuple(_standing(row, callers, labels.get(row.job_id, ())) for row in rows)
+
+
+def _standing(row: Row[*tuple[Any, ...]], callers: Callers, labels: tuple[str, ...]) -> Standing:
+    told = dict(row._mapping)
+    name = callers.names.get(told.pop("tag"))
+    return Standing(**told, caller=name, labels=labels)
 
 
 def _labels(connection: Connection, job_ids: list[str]) -> dict[str, tuple[str, ...]]:

@@ -62,8 +62,8 @@ class Activity:
 @dataclass(frozen=True)
 class Standing:
     """The fastest bundle of one name of one submitter in a problem on one device, of which rank 1 is the fastest there.
-    `runs`: how often that very bundle has passed; the one in the middle is what stands here. `labels`: what is to be
-    said about its answers and its figure, in all of its cases."""
+    `runs`: how often that very bundle has passed; the one in the middle is what stands here. `caller`: by what name its
+    submitter came over HTTP. `labels`: what is to be said about its answers and its figure, in all of its cases."""
 
     rank: int
     job_id: str
@@ -77,4 +77,5 @@ class Standing:
     finished_at: datetime
     runs: int
     comparison: Comparison | None
+    caller: str | None = None
     labels: tuple[str, ...] = ()

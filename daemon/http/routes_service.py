@@ -10,7 +10,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
-from daemon import durations, log, retention
+from daemon import callers, durations, log, retention
 from daemon.contract.problems import ProblemLog, read_model
 from daemon.errors import BundleError, OperatorError, Problem
 from daemon.http.answers import CleanupAnswer, CleanupOrder, HealthAnswer, NotRemoved
@@ -106,6 +106,7 @@ async def cleanup(request: Request, desk: TheDesk, caller: TheCaller) -> Cleanup
             order.keep_best,
             dry_run=order.dry_run,
             forgotten=order.forgotten,
+            callers=callers.known(desk.settings),
         )
 
     removed = await anyio.to_thread.run_sync(clean)

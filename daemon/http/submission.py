@@ -25,12 +25,13 @@ from functools import cached_property
 from pathlib import Path
 
 from daemon import log
+from daemon.callers import TAG_DIGITS
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract, parse_contract
 from daemon.db.history import History
 from daemon.errors import BundleError, HarnessError, LostClaim, OperatorError, Problem
 from daemon.http.refusals import Refusal
-from daemon.http.tokens import TAG_DIGITS, Caller
+from daemon.http.tokens import Caller
 from daemon.intake import names
 from daemon.intake.spool import Spool
 from daemon.intake.submit import sender_in, submit_document

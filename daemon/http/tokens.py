@@ -18,14 +18,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from daemon import fsio
+from daemon import callers, fsio
+from daemon.callers import TOKEN_LINE
 from daemon.config import Settings
 from daemon.errors import OperatorError
-from daemon.paths import expanded
 
-TAG_DIGITS = 8
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LINE = re.compile(r"(?P<name>\S+) (?P<role>\S+) (?P<digest>[0-9a-f]{64})")
 
 
 class Role(StrEnum):
@@ -47,7 +45,7 @@ class Caller:
     @property
     def tag(self) -> str:
         """Eight hex digits that the ids of this caller's jobs end in: so a job says whose it is, on every host."""
-        return hashlib.sha256(f"evald caller {self.name}".encode()).hexdigest()[:TAG_DIGITS]
+        return callers.tag_of(self.name)
 
     def owns(self, job_id: str) -> bool:
         return self.role is Role.ADMIN or job_id.endswith(self.tag)
@@ -68,8 +66,7 @@ class Tokens:
     @classmethod
     def of(cls, settings: Settings) -> Tokens:
         """Those that `settings` name."""
-        given = settings.http.tokens_file
-        return cls(expanded(given).absolute() if given else settings.paths.state / "tokens")
+        return cls(callers.tokens_file(settings))
 
     @property
     def are_used(self) -> bool:
@@ -113,7 +110,7 @@ class Tokens:
             if left == known:
                 listed = ", ".join(caller.name for caller in known.values()) or "none"
                 raise OperatorError(f"there is no token {name}", hint=f"there are: {listed}")
-            self._write(left)
+            self._write(left, revoked=name)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -147,9 +144,13 @@ class Tokens:
                 raise OperatorError(f"cannot read the tokens in {self.path}: {reason}", hint=_hint(error)) from error
             return self._callers
 
-    def _write(self, callers: dict[str, Caller]) -> None:
-        text = "".join(f"{caller.name} {caller.role} {digest}\n" for digest, caller in callers.items())
+    def _write(self, known: dict[str, Caller], *, revoked: str | None = None) -> None:
+        """Who had a token stays known by name: jobs of theirs are there still."""
+        there = {caller.name for caller in known.values()}
         try:
+            before = _revoked(self.path) | ({revoked} if revoked else set())
+            text = "".join(f"# revoked {name}\n" for name in sorted(before - there))
+            text += "".join(f"{caller.name} {caller.role} {digest}\n" for digest, caller in known.items())
             fsio.write_atomic(self.path, text.encode(), mode=0o600)
             self._hand_over(self.path)
         except OSError as error:
@@ -179,17 +180,23 @@ def _hint(error: Exception) -> str | None:
     return None
 
 
+def _revoked(path: Path) -> set[str]:
+    """Names of those who had a token. Raises `OSError` where the file cannot be read."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return {match["name"] for line in lines if (match := callers.REVOKED_LINE.fullmatch(line.strip()))}
+
+
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _read(path: Path) -> dict[str, Caller]:
-    callers = {}
+    found = {}
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        match = _LINE.fullmatch(line.strip())
+        match = TOKEN_LINE.fullmatch(line.strip())
         if match is None or match["role"] not in list(Role):
             raise OperatorError(f"{path}:{number}: not a token line", hint="write it with: evald token NAME")
-        callers[match["digest"]] = Caller(match["name"], Role(match["role"]), match["digest"])
-    return callers
+        found[match["digest"]] = Caller(match["name"], Role(match["role"]), match["digest"])
+    return found

@@ -15,6 +15,7 @@ from sqlalchemy import update
 
 import daemon
 from daemon import result_document, results
+from daemon.callers import TAG_DIGITS, tag_of
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
@@ -134,9 +135,9 @@ class PastHome:
         self.repository = Repository(self.database)
         self.daemons = DaemonRepository(self.database)
 
-    def queued(self, name: str, uid: int = 1000) -> str:
+    def queued(self, name: str, uid: int = 1000, caller: str | None = None) -> str:
         """A job that waits to be judged, its bundle in `work/`."""
-        job_id = make_job_id()
+        job_id = make_job_id() if caller is None else make_job_id()[:-TAG_DIGITS] + tag_of(caller)
         work_name = f"{name}@host-boot-1-{job_id}"
         (self.settings.paths.work / work_name).mkdir()
         self.repository.register(NewJob(job_id, name, work_name, uid, datetime.now(UTC), 10))
@@ -180,9 +181,10 @@ class PastHome:
         problem: str | None = None,
         uid: int = 1000,
         contract_sha256: str | None = None,
+        caller: str | None = None,
     ) -> str:
-        """A job that ended, with result files and its bundle in the archive."""
-        lease = self.repository.lease(self.queued(name, uid), "host-boot-1", 600)
+        """A job that ended, with result files and its bundle in the archive. `caller`: who sent it over HTTP."""
+        lease = self.repository.lease(self.queued(name, uid, caller), "host-boot-1", 600)
         assert lease is not None
         paths, job_id = self.settings.paths, lease.job_id
         labels = {"author": "anna"}

@@ -379,6 +379,24 @@ def test_a_submitter_whom_others_have_pushed_off_a_leaderboard_by_many_names_has
     assert (first.split()[:2], second.split()[:2], fair.err) == (["1", "kernel-0"], ["2", "honest"], "")
 
 
+def test_over_http_every_caller_is_a_submitter_of_his_own_on_a_leaderboard(evald: Evald, past: PastHome) -> None:
+    """To the file system all of them are the server's user."""
+    for name in ("anna", "bert"):
+        assert evald("token", name).code == 0
+    uid = past.settings.paths.work.stat().st_uid
+    past.ended("fast", passed(2.0), problem="sums", uid=uid, caller="anna")
+    past.ended("fast", passed(1.0), problem="sums", uid=uid, caller="bert")
+    _, header, first, second = evald("stats", "--problem", "sums").out.splitlines()
+    assert ("SUBMITTER" in header, first.split()[1:3], second.split()[1:3]) == (
+        True,
+        ["fast", "bert"],
+        ["fast", "anna"],
+    )
+    assert evald("token", "--revoke", "anna").code == 0
+    assert "anna" in evald("stats", "--problem", "sums").out
+    assert evald("cleanup", "--older-than", "0s", "--json").document()["kept_best"] == 2
+
+
 def labelled(of_case: tuple[str, ...], of_time: tuple[str, ...], mean_ms: float = 1.0) -> Evaluation:
     """A passed job of one case with these labels."""
     told = passed(mean_ms)

@@ -11,6 +11,7 @@ import pytest
 from db_examples import ENVIRONMENT, new_job, passed, passed_case, published, wrong
 from sqlalchemy import update
 
+from daemon.callers import TAG_DIGITS, Callers, tag_of
 from daemon.db import repository_cleanup
 from daemon.db.connection import Database
 from daemon.db.history import History
@@ -24,6 +25,8 @@ from daemon.evaluation import CaseEvaluation
 from daemon.lifecycle import JobState
 from daemon.verdict import Comparison, Verdict
 
+CALLERS = Callers({tag_of(name): name for name in ("mine", "other")}, 1000)
+
 
 def judged(
     repository: Repository,
@@ -33,9 +36,12 @@ def judged(
     uid: int = 1000,
     kind: str = "compare",
     contract_sha256: str | None = None,
+    caller: str | None = None,
 ) -> str:
-    """A job with this result (None: waiting); its id. With `contract_sha256`: of that very bundle."""
-    job = new_job(name, submitter_uid=uid)
+    """A job with this result (None: waiting); its id. With `contract_sha256`: of that very bundle. `caller`: who has
+    sent it over HTTP."""
+    own_id = {} if caller is None else {"job_id": uuid.uuid4().hex[:-TAG_DIGITS] + tag_of(caller)}
+    job = new_job(name, submitter_uid=uid, **own_id)
     repository.register(job)
     said = Description(kind, "triton", problem=problem, labels={"run": name}, contract_sha256=contract_sha256)
     repository.describe(job.job_id, said)
@@ -306,6 +312,33 @@ class TestStats:
             judged(repository, passed(mean_ms=mean_ms), "a", "p", contract_sha256=f"{number}" * 64)
         assert [(one.runtime_ms, one.runs) for one in history.leaderboard("p")] == [(1.0, 1)]
 
+    def test_over_http_nobody_takes_the_place_of_a_kernel_by_one_of_its_name(
+        self, repository: Repository, history: History
+    ) -> None:
+        mine = judged(repository, passed(mean_ms=2.0), "a", "p", caller="mine")
+        namesake = judged(repository, passed(mean_ms=1.0), "a", "p", caller="other")
+        local = judged(repository, passed(mean_ms=3.0), "a", "p")
+        board = history.leaderboard("p", callers=CALLERS)
+        assert [(one.job_id, one.caller) for one in board] == [(namesake, "other"), (mine, "mine"), (local, None)]
+
+    def test_over_http_each_caller_has_so_many_places_and_nobody_else_more_by_a_callers_tag(
+        self, repository: Repository, history: History
+    ) -> None:
+        for number, caller in enumerate(("other", "other", "mine")):
+            judged(repository, passed(mean_ms=1.0 + number), f"k{number}", "p", caller=caller)
+        for number, caller in enumerate(("other", "mine", None)):  # ids are chosen by whoever drops a bundle
+            judged(repository, passed(mean_ms=5.0 + number), f"l{number}", "p", uid=1001, caller=caller)
+        board = history.leaderboard("p", per_submitter=1, callers=CALLERS)
+        assert [one.name for one in board] == ["k0", "k2", "l0"]
+
+    def test_of_a_bundle_that_two_callers_have_sent_each_has_a_run_in_the_middle(
+        self, repository: Repository, history: History
+    ) -> None:
+        for mean_ms, caller in ((1.0, "mine"), (2.0, "other"), (3.0, "other")):
+            judged(repository, passed(mean_ms=mean_ms), "a", "p", contract_sha256="a" * 64, caller=caller)
+        board = history.leaderboard("p", callers=CALLERS)
+        assert [(one.caller, one.runtime_ms, one.runs) for one in board] == [("mine", 1.0, 1), ("other", 2.0, 2)]
+
     def test_a_submitter_has_so_many_places_on_each_device_at_most(
         self, repository: Repository, history: History
     ) -> None:
@@ -411,6 +444,13 @@ class TestCleanup:
         mine = judged(repository, passed(mean_ms=2.0), "honest", "p", uid=1000)
         theirs = [judged(repository, passed(mean_ms=0.1), f"k{number}", "p", uid=1001) for number in range(3)]
         assert cleanup(database, timedelta(0), 1).kept_best == 2
+        left = {job.job_id for job in history.jobs().jobs}
+        assert (mine in left, len(left.intersection(theirs))) == (True, 1)
+
+    def test_over_http_nobody_pushes_out_the_best_of_another(self, repository: Repository, history: History) -> None:
+        mine = judged(repository, passed(mean_ms=2.0), "honest", "p", caller="mine")
+        theirs = [judged(repository, passed(mean_ms=0.1), f"k{number}", "p", caller="other") for number in range(3)]
+        assert repository.cleanup(timedelta(0), 1, callers=CALLERS).kept_best == 2
         left = {job.job_id for job in history.jobs().jobs}
         assert (mine in left, len(left.intersection(theirs))) == (True, 1)
 

@@ -17,8 +17,9 @@ from http_bodies import compare, evaluate
 from http_servers import Serve, evald, events
 from waiting import wait_for
 
+from daemon.callers import TAG_DIGITS
 from daemon.http.submission import Keys
-from daemon.http.tokens import LOCAL, TAG_DIGITS, Role, Tokens
+from daemon.http.tokens import LOCAL, Role, Tokens
 
 
 def test_a_job_is_taken_at_once_and_its_result_is_where_the_answer_says(serve: Serve) -> None:

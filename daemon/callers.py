@@ -1,0 +1,60 @@
+"""Who sends over HTTP. For the file system they are all one user, the server's; the ids of each one's jobs end in a tag
+that follows from the name of the token, so a job says whose it is.
+
+A tag is no secret, and whoever drops bundles chooses their ids. So it counts only of what the server's user has
+dropped, and only where somebody has a token of that name, or had one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.config import Settings
+from daemon.paths import expanded
+
+TAG_DIGITS = 8
+TOKEN_LINE = re.compile(r"(?P<name>\S+) (?P<role>\S+) (?P<digest>[0-9a-f]{64})")
+REVOKED_LINE = re.compile(r"# revoked (?P<name>\S+)")
+
+
+def tag_of(name: str) -> str:
+    """Eight hex digits that the ids of this caller's jobs end in, on every host."""
+    return hashlib.sha256(f"evald caller {name}".encode()).hexdigest()[:TAG_DIGITS]
+
+
+@dataclass(frozen=True)
+class Callers:
+    """`names`: by their tags. `server_uid`: whose the bundles are that come over HTTP."""
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    server_uid: int | None = None
+
+    def tag(self, job_id: str | None, submitter_uid: int | None) -> str:
+        """Of the caller whose job this is; empty where it did not come over HTTP, or nobody knows."""
+        tag = (job_id or "")[-TAG_DIGITS:]
+        return tag if tag in self.names and submitter_uid == self.server_uid else ""
+
+
+NOBODY = Callers()
+
+
+def tokens_file(settings: Settings) -> Path:
+    """Where their tokens are."""
+    given = settings.http.tokens_file
+    return expanded(given).absolute() if given else settings.paths.state / "tokens"
+
+
+def known(settings: Settings) -> Callers:
+    """Those of the tokens file, and of revoked ones; nobody where there is none, or we may not read it. The server is
+    taken to be the user whose `work/` is, as the daemon that makes it."""
+    try:
+        lines = tokens_file(settings).read_text("utf-8", "replace").splitlines()
+        uid = settings.paths.work.stat().st_uid
+    except OSError:
+        return NOBODY
+    found = (TOKEN_LINE.fullmatch(line.strip()) or REVOKED_LINE.fullmatch(line.strip()) for line in lines)
+    return Callers({tag_of(match["name"]): match["name"] for match in found if match is not None}, uid)
