@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon import log
+from daemon import callers, log
 from daemon.config import Settings
 from daemon.db.errors import StorageRefused, StorageUnavailable
 from daemon.db.history import History
@@ -67,6 +67,7 @@ class Reception:
             quiet_s=settings.quiet_s,
             torn_after_s=settings.torn_after_s,
             own_times=lambda: _is_local(self._paths.inbox),
+            callers=lambda: callers.known(settings),
         )
         self._queue = FairQueue()
         self._first: dict[str, str] = {}  # by job id, of the entries that have one
@@ -130,7 +131,7 @@ class Reception:
         return arrival(self._paths.inbox / name)
 
     def _next(self) -> Iterator[Seen]:
-        """What may be claimed, in order: submitters take turns."""
+        """What may be claimed, in order: submitters take turns, and so do those who send over HTTP."""
         quota, left_alone = self._settings.submitter_quota, self._left_alone()
         on_the_way = self._history.unfinished_by_submitter() if quota is not None else {}
         entries = (entry for entry in self._queue.take() if entry.submitter_uid not in left_alone)

@@ -1,4 +1,5 @@
-"""Whose bundle next: submitters take turns, and none may have more than its quota on the way. No I/O."""
+"""Whose bundle next: submitters take turns, those over HTTP each for himself, and none may have more than its quota on
+the way. No I/O."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 
-from daemon.intake.tracks import Seen
+from daemon.intake.tracks import Seen, Sender
 
 
 class FairQueue:
@@ -16,32 +17,32 @@ class FairQueue:
     """
 
     def __init__(self, entries: Iterable[Seen] = (), *, after: FairQueue | None = None) -> None:
-        self._by_submitter: dict[int | None, deque[Seen]] = {}
-        self._served: dict[int | None, int] = {}  # the turn in which each was served last
+        self._by_sender: dict[Sender, deque[Seen]] = {}
+        self._served: dict[Sender, int] = {}  # the turn in which each was served last
         self._turn = 0
         self.add(entries)
         if after is not None:
             self._turn = after._turn
-            self._served = {uid: turn for uid, turn in after._served.items() if uid in self._by_submitter}
+            self._served = {sender: turn for sender, turn in after._served.items() if sender in self._by_sender}
 
     def __bool__(self) -> bool:
-        return bool(self._by_submitter)
+        return bool(self._by_sender)
 
     def add(self, entries: Iterable[Seen]) -> None:
         """Behind those that are in the queue."""
         for entry in sorted(entries, key=attrgetter("since_ns")):
-            self._by_submitter.setdefault(entry.submitter_uid, deque()).append(entry)
+            self._by_sender.setdefault(entry.sender, deque()).append(entry)
 
     def take(self) -> Iterator[Seen]:
         """Take entries out, until the queue is empty or the caller has enough."""
-        while self._by_submitter:
-            submitter = min(self._by_submitter, key=lambda uid: self._served.get(uid, 0))
+        while self._by_sender:
+            sender = min(self._by_sender, key=lambda one: self._served.get(one, 0))
             self._turn += 1
-            self._served[submitter] = self._turn
-            entries = self._by_submitter[submitter]
+            self._served[sender] = self._turn
+            entries = self._by_sender[sender]
             entry = entries.popleft()
             if not entries:
-                del self._by_submitter[submitter]
+                del self._by_sender[sender]
             yield entry
 
 

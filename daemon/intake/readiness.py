@@ -35,10 +35,11 @@ from math import inf
 from pathlib import Path
 
 from daemon import onemount
+from daemon.callers import NOBODY, Callers
 from daemon.errors import HarnessError
 from daemon.intake import tree
-from daemon.intake.names import is_ignored
-from daemon.intake.tracks import EntryState, Patience, Seen, Track
+from daemon.intake.names import is_ignored, split_job_id
+from daemon.intake.tracks import EntryState, Patience, Seen, Sender, Track
 
 _SCAN_BUDGET_S = 1.0
 _WHOSE_BUDGET_S = 0.25
@@ -57,9 +58,10 @@ class Readiness:
         stable_s: float | None = None,
         limit: int = 256,
         own_times: Callable[[], bool] = lambda: False,
+        callers: Callable[[], Callers] = lambda: NOBODY,
     ) -> None:
         """`stable_s`: a quarter of `quiet_s` unless said otherwise. `own_times`: whether the inbox is on a file system
-        whose times are by this host's clock."""
+        whose times are by this host's clock. `callers`: who sends over HTTP, asked for once in each look."""
         self._inbox = inbox
         stable_s = quiet_s / _WHOLE_SOONER if stable_s is None else min(stable_s, quiet_s)
         self._patience = Patience(stable_s, quiet_s, torn_after_s)
@@ -67,7 +69,8 @@ class Readiness:
         self._own_times = own_times
         self._trusts_times = False
         self._tracks: dict[str, Track] = {}
-        self._looked_at: dict[int | None, int] = {}  # by submitter: when, counted in looks
+        self._ask_for_callers, self._callers = callers, NOBODY
+        self._looked_at: dict[Sender, int] = {}  # when, counted in looks
         self._looks = 0
 
     def look(self, moved_in: Collection[str], now_s: float) -> list[Seen]:
@@ -76,6 +79,7 @@ class Readiness:
         `moved_in`: names that the watcher saw arrive by a rename. `now_s`: `time.monotonic()`. Raises `HarnessError`
         when the inbox cannot be listed; nothing is forgotten then.
         """
+        self._callers = self._ask_for_callers()
         ignored = self._scan(now_s)
         for name in moved_in:
             if name in self._tracks:
@@ -83,10 +87,10 @@ class Readiness:
         self._trusts_times = self._own_times()
         self._ask_whose()
         started_s = time.monotonic()
-        for name, submitter_uid in self._due(now_s):
+        for name, sender in self._due(now_s):
             self._look_at(name, self._tracks[name], now_s)
             self._looks += 1
-            self._looked_at[submitter_uid] = self._looks
+            self._looked_at[sender] = self._looks
             if time.monotonic() - started_s > _SCAN_BUDGET_S:
                 break
         seen = [track.as_seen(name) for name, track in self._tracks.items()]
@@ -109,7 +113,8 @@ class Readiness:
             return None
         known.identity = identity
         known.settle(EntryState.READY, "")
-        known.due_s, known.submitter_uid = inf, status.st_uid
+        known.due_s = inf
+        self._note_sender(known, name, status.st_uid)
         known.since_ns = known.since_ns or _since_ns(status)
         return known.as_seen(name)
 
@@ -155,19 +160,22 @@ class Readiness:
         for name, track in reversed(self._tracks.items()):
             if track.submitter_uid is None:
                 with suppress(OSError):
-                    track.submitter_uid = onemount.status(self._inbox / name).st_uid
+                    self._note_sender(track, name, onemount.status(self._inbox / name).st_uid)
                 if time.monotonic() - started_s > _WHOSE_BUDGET_S:
                     return
 
-    def _due(self, now_s: float) -> list[tuple[str, int | None]]:
-        """The names to look at in this scan, each with its submitter: these in turn, as long as there are any."""
-        due: dict[int | None, list[tuple[float, float, str]]] = {}
+    def _note_sender(self, track: Track, name: str, uid: int) -> None:
+        track.submitter_uid, track.caller = uid, self._callers.tag(split_job_id(name)[1], uid)
+
+    def _due(self, now_s: float) -> list[tuple[str, Sender]]:
+        """The names to look at in this scan, each with its sender: these in turn, as long as there are any."""
+        due: dict[Sender, list[tuple[float, float, str]]] = {}
         for name, track in self._tracks.items():
             if track.due_s <= now_s:
-                due.setdefault(track.submitter_uid, []).append((track.due_s, track.first_s, name))
-        self._looked_at = {uid: looks for uid, looks in self._looked_at.items() if uid in due}
-        order = sorted(due, key=lambda uid: self._looked_at.get(uid, 0))
-        turns = zip_longest(*([(name, uid) for name in self._both_kinds(due[uid])] for uid in order))
+                due.setdefault(track.sender, []).append((track.due_s, track.first_s, name))
+        self._looked_at = {sender: looks for sender, looks in self._looked_at.items() if sender in due}
+        order = sorted(due, key=lambda sender: self._looked_at.get(sender, 0))
+        turns = zip_longest(*([(name, sender) for name in self._both_kinds(due[sender])] for sender in order))
         in_turn = (one for turn in turns for one in turn if one is not None)
         return list(islice(in_turn, self._limit))
 
@@ -183,7 +191,8 @@ class Readiness:
         try:
             status = onemount.status(path)
             mode, identity = status.st_mode, tree.identity(path, status)
-            track.submitter_uid, track.since_ns = status.st_uid, track.since_ns or _since_ns(status)
+            self._note_sender(track, name, status.st_uid)
+            track.since_ns = track.since_ns or _since_ns(status)
             if track.state is EntryState.READY and identity != track.identity:
                 track.looked = False  # what was seen before was another one
             track.identity = identity

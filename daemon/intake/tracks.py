@@ -13,6 +13,8 @@ from daemon.intake.tree import Look
 
 _REST_LIMIT_S = 5.0
 
+Sender = tuple[int | None, str]  # the owner of an entry, and among those who send over HTTP which one
+
 
 class EntryState(StrEnum):
     """Whether an inbox entry may be claimed: READY to be judged, TORN to be quarantined."""
@@ -27,13 +29,20 @@ class EntryState(StrEnum):
 class Seen:
     """One entry of the inbox at one scan. `reason` says why it waits, is torn or is ignored; empty when it is ready.
     `submitter_uid`: whose it is, None when nobody has looked yet. `since_ns`: when it came, as far as the file system
-    told at the first look, and not in the future; 0 when nobody has looked yet."""
+    told at the first look, and not in the future; 0 when nobody has looked yet. `caller`: who has sent it over HTTP,
+    where all are one user; else empty."""
 
     name: str
     state: EntryState
     reason: str
     submitter_uid: int | None = None
     since_ns: int = 0
+    caller: str = ""
+
+    @property
+    def sender(self) -> Sender:
+        """Who takes turns with others."""
+        return self.submitter_uid, self.caller
 
 
 @dataclass(frozen=True)
@@ -69,9 +78,14 @@ class Track:
     submitter_uid: int | None = None
     since_ns: int = 0
     identity: int | None = None
+    caller: str = ""
+
+    @property
+    def sender(self) -> Sender:
+        return self.submitter_uid, self.caller
 
     def as_seen(self, name: str) -> Seen:
-        return Seen(name, self.state, self.reason, self.submitter_uid, self.since_ns)
+        return Seen(name, self.state, self.reason, self.submitter_uid, self.since_ns, self.caller)
 
     def settle(self, state: EntryState, reason: str) -> None:
         self.state, self.reason = state, reason

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.callers import Callers, tag_of
 from daemon.intake.fairness import FairQueue, within_quota
 from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.scheduler.turns import Turns
@@ -28,6 +29,25 @@ entries = st.lists(st.sampled_from([None, 0, 1000, 1001]), max_size=30).map(
 def test_one_who_drops_many_does_not_hold_up_one_who_drops_few() -> None:
     given_ = [seen(f"a{i}", 1) for i in range(5)] + [seen("b0", 2), seen("b1", 2), seen("c0", 3)]
     assert [entry.name for entry in FairQueue(given_).take()] == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"]
+
+
+@pytest.mark.parametrize(
+    ("is_of_server", "order"),
+    [(True, ["a0", "b0", "c0", "a1", "d0", "a2", "a3"]), (False, ["a0", "a1", "a2", "a3", "b0", "c0", "d0"])],
+)
+def test_one_who_sends_many_over_http_does_not_hold_up_another(
+    tmp_path: Path, is_of_server: bool, order: list[str]
+) -> None:
+    """To the file system all of them are one user. A tag that is nobody's is none, nor is one of another user's."""
+    known = Callers({tag_of(name): name for name in ("anna", "bert")}, tmp_path.stat().st_uid + (not is_of_server))
+    names = [f"a{number}.json@{number:024x}{tag_of('anna')}" for number in range(4)]
+    names += [f"b0.json@{7:024x}{tag_of('bert')}", f"c0.json@{8:024x}{tag_of('nobody')}", "d0.json"]
+    readiness = Readiness(tmp_path, quiet_s=0.0, torn_after_s=100, callers=lambda: known)
+    for name in names:
+        (tmp_path / name).write_text('{"kernel": {}}')
+        await_tick(tmp_path / name)
+    line = FairQueue(readiness.look(names, time.monotonic()))
+    assert [entry.name.split(".")[0] for entry in line.take()] == order
 
 
 @given(entries)

@@ -260,8 +260,8 @@ def test_of_two_entries_with_one_job_id_the_first_keeps_it_whoever_is_claimed_fi
     """Everybody who may drop bundles sees the ids of others in the inbox, and may be the next whose turn it is."""
 
     def last_first(line: FairQueue) -> Iterator[Seen]:
-        entries = [entry for waiting in line._by_submitter.values() for entry in waiting]
-        line._by_submitter.clear()
+        entries = [entry for waiting in line._by_sender.values() for entry in waiting]
+        line._by_sender.clear()
         return reversed(entries)
 
     monkeypatch.setattr(FairQueue, "take", last_first)
