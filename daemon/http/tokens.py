@@ -1,7 +1,7 @@
 """Who may call: names, roles and tokens. The file keeps only what a token hashes to.
 
-One line a token: `NAME ROLE SHA256`. It is read again whenever it changes, so a revoked token stops at once. A token
-is 256 random bits, so a plain hash of it cannot be turned back.
+One line a token: `NAME ROLE SHA256`; of one that was revoked `# revoked NAME`. It is read again whenever it changes, so
+a revoked token stops at once. A token is 256 random bits, so a plain hash of it cannot be turned back.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Tokens:
             known = self._current()
             if any(caller.name == name for caller in known.values()):
                 raise OperatorError(f"there is a token {name} already", hint=f"type: evald token --revoke {name}")
-            if other := _tagged_alike(name, known.values()):
+            if other := _tagged_alike(name, {*(caller.name for caller in known.values()), *self._revoked()} - {name}):
                 raise OperatorError(
                     f"a token {name} could read and cancel the jobs of {other}: the ids of both would end alike",
                     hint="use another name; whoever asked for this one may have looked for it",
@@ -148,7 +148,7 @@ class Tokens:
         """Who had a token stays known by name: jobs of theirs are there still."""
         there = {caller.name for caller in known.values()}
         try:
-            before = _revoked(self.path) | ({revoked} if revoked else set())
+            before = self._revoked() | ({revoked} if revoked else set())
             text = "".join(f"# revoked {name}\n" for name in sorted(before - there))
             text += "".join(f"{caller.name} {caller.role} {digest}\n" for digest, caller in known.items())
             fsio.write_atomic(self.path, text.encode(), mode=0o600)
@@ -158,6 +158,11 @@ class Tokens:
                 f"cannot write the tokens to {self.path}: {error.strerror}", hint=_hint(error)
             ) from error
 
+    def _revoked(self) -> set[str]:
+        """Names of those who had a token. Raises `OSError` where the file cannot be read."""
+        lines = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
+        return {match["name"] for line in lines if (match := callers.REVOKED_LINE.fullmatch(line.strip()))}
+
     def _hand_over(self, made: Path) -> None:
         """What was made with sudo for a server that is another user belongs to whom the folder belongs to."""
         if os.geteuid() == 0:
@@ -165,25 +170,19 @@ class Tokens:
             os.chown(made, folder.st_uid, folder.st_gid, follow_symlinks=False)
 
 
-def _tagged_alike(name: str, known: Iterable[Caller]) -> str:
+def _tagged_alike(name: str, others: Iterable[str]) -> str:
     """Whose jobs have ids with the tag that those of `name` would have; empty where nobody's. A tag is 32 bits, and
     names that have somebody's are found in minutes."""
-    tag = Caller(name, Role.SUBMIT).tag
+    tag = callers.tag_of(name)
     if tag == LOCAL.tag:
         return "whoever called before there were tokens"
-    return next((caller.name for caller in known if caller.tag == tag), "")
+    return next((other for other in others if callers.tag_of(other) == tag), "")
 
 
 def _hint(error: Exception) -> str | None:
     if isinstance(error, PermissionError):
         return "tokens are for the user that the server runs as; evald config says what set the folder"
     return None
-
-
-def _revoked(path: Path) -> set[str]:
-    """Names of those who had a token. Raises `OSError` where the file cannot be read."""
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    return {match["name"] for line in lines if (match := callers.REVOKED_LINE.fullmatch(line.strip()))}
 
 
 def _digest(token: str) -> str:

@@ -258,6 +258,13 @@ def test_no_token_is_made_by_which_somebody_could_read_and_cancel_the_jobs_of_an
         with pytest.raises(OperatorError, match=f"the jobs of {whose}"):
             tokens.add(name, Role.SUBMIT)
     assert tokens.callers() == (first,)
+    tokens.revoke("ci-62966")
+    with pytest.raises(OperatorError, match="the jobs of ci-62966"):  # which are there still
+        tokens.add("ci-67674", Role.SUBMIT)
+    again = tokens.caller(tokens.add("ci-62966", Role.SUBMIT))
+    assert again is not None
+    assert tokens.callers() == (again,)
+    assert "revoked" not in (tmp_path / "tokens").read_text()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
