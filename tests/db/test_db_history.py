@@ -447,10 +447,12 @@ class TestCleanup:
         left = {job.job_id for job in history.jobs().jobs}
         assert (mine in left, len(left.intersection(theirs))) == (True, 1)
 
-    def test_over_http_nobody_pushes_out_the_best_of_another(self, repository: Repository, history: History) -> None:
+    def test_over_http_nobody_pushes_out_the_best_of_another(
+        self, repository: Repository, database: Database, history: History
+    ) -> None:
         mine = judged(repository, passed(mean_ms=2.0), "honest", "p", caller="mine")
         theirs = [judged(repository, passed(mean_ms=0.1), f"k{number}", "p", caller="other") for number in range(3)]
-        assert repository.cleanup(timedelta(0), 1, callers=CALLERS).kept_best == 2
+        assert cleanup(database, timedelta(0), 1, callers=CALLERS).kept_best == 2
         left = {job.job_id for job in history.jobs().jobs}
         assert (mine in left, len(left.intersection(theirs))) == (True, 1)
 
