@@ -18,6 +18,7 @@ import re
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -134,8 +135,8 @@ class Submission:
 
     def _put(self, document: bytes, name: str, job_id: str, caller: Caller) -> None:
         try:
-            self._quota.count(caller)
-            submit_document(document, name, self._settings.paths.inbox, job_id)
+            with self._quota.one_more(caller):
+                submit_document(document, name, self._settings.paths.inbox, job_id)
         except OperatorError as error:
             log.story("cannot take a job", level=30, reason=error)
             raise Refusal(503, "the inbox cannot be written", hint="evald doctor says more", retry_after_s=5) from error
@@ -243,8 +244,9 @@ def _secret_in(path: Path) -> bytes:
 
 
 class _Quota:
-    """How many unfinished jobs each caller has. Counted afresh about once a second; in between, what we add counts.
-    What others have dropped under ids that end in a caller's tag, which is no secret, does not."""
+    """How many unfinished jobs each caller has. Counted afresh about once a second; in between, what we add counts, and
+    while we add something nothing is counted afresh, for it may not be there yet.
+    What others have dropped under ids that end in a caller's tag, which is no secret, does not count."""
 
     def __init__(self, settings: Settings, spool: Spool, history: History) -> None:
         self._limit = settings.http.jobs_per_token
@@ -253,13 +255,26 @@ class _Quota:
         self._history = history
         self._lock = threading.Lock()
         self._counts: dict[str, tuple[float, int]] = {}
+        self._on_their_way: Counter[str] = Counter()
 
-    def count(self, caller: Caller) -> None:
-        """Count one more job of this caller. Raises `Refusal` 429 when it has too many, `OperatorError` as `submit`."""
+    @contextmanager
+    def one_more(self, caller: Caller) -> Iterator[None]:
+        """Count a job of this caller that the block drops. Raises `Refusal` 429 when there are too many,
+        `OperatorError` as `submit`."""
+        self._add(caller)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._on_their_way[caller.tag] -= 1
+                self._on_their_way = +self._on_their_way
+
+    def _add(self, caller: Caller) -> None:
         with self._lock:
             at_s, count = self._counts.get(caller.tag, (0.0, 0))
             now_s = time.monotonic()
-            if now_s - at_s > (_COUNT_AGAIN_S if count < self._limit else _COUNT_AGAIN_AT_LIMIT_S):
+            is_old = now_s - at_s > (_COUNT_AGAIN_S if count < self._limit else _COUNT_AGAIN_AT_LIMIT_S)
+            if is_old and not self._on_their_way[caller.tag]:
                 at_s = now_s
                 count = self._history.unfinished_ending_in(caller.tag, self.own_uid)
                 count += self._spool.count_ending_in(caller.tag, self.own_uid)
@@ -271,6 +286,7 @@ class _Quota:
                     retry_after_s=5,
                 )
             self._counts[caller.tag] = (at_s, count + 1)
+            self._on_their_way[caller.tag] += 1
 
     @cached_property
     def own_uid(self) -> int:

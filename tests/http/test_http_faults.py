@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ from waiting import wait_for
 
 from daemon import durations
 from daemon.client import Client, ClientError
-from daemon.config import Settings
+from daemon.config import Http, Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
@@ -29,12 +30,43 @@ from daemon.db.records import Lease, NewJob
 from daemon.db.repository import Repository
 from daemon.db.repository_daemons import DaemonRepository
 from daemon.errors import OperatorError
-from daemon.http.submission import Keys
-from daemon.http.tokens import Role, Tokens
+from daemon.executor import catalog
+from daemon.http import submission
+from daemon.http.refusals import Refusal
+from daemon.http.submission import Keys, Submission
+from daemon.http.tokens import Caller, Role, Tokens
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
 from daemon.intake.submit import submit_document
 from daemon.publishing import Publisher
+
+
+def test_a_job_counts_against_its_callers_limit_while_it_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow disk: it is not in the inbox yet when the next one comes, and the last count is long ago."""
+    monkeypatch.setattr(submission, "_COUNT_AGAIN_S", 0.0)
+    monkeypatch.setattr(submission, "_COUNT_AGAIN_AT_LIMIT_S", 0.0)
+    settings = Settings(home=tmp_path / "home", http=Http(jobs_per_token=1))
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    types = catalog.contract_types(catalog.load(settings.backend_paths))
+    submissions = Submission(settings, Spool(settings.paths, Owner.current()), History(database), types)
+    body = json.dumps(evaluate()).encode()
+    parsed, caller, refused = submissions.check(body), Caller("model", Role.SUBMIT), list[int]()
+
+    def slowly(*given: object) -> object:
+        with pytest.raises(Refusal) as refusal:
+            submissions.drop(body, parsed, caller, None)
+        refused.append(refusal.value.status)
+        return submit_document(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(submission, "submit_document", slowly)
+    first = submissions.drop(body, parsed, caller, None)
+    assert refused == [429]
+    assert [entry.name.endswith(first.job_id) for entry in settings.paths.inbox.iterdir()] == [True]
+    database.close()
 
 
 class Away(Repository):
