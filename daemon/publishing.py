@@ -172,29 +172,45 @@ class Publisher:
         return None
 
     def give_up(self, job: Lease | JobRecord, reason: str) -> Finished:
-        """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent.
+        """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent, and
+        several may do it at the same moment: a slot, and daemons that repair.
 
         Its result is on disk before the database has it, as everywhere: of a job that has one nobody asks again whether
         it is to be seen, where its bundle has vanished.
         """
         job_id, name = job.job_id, job.name
         evaluation = Evaluation.broken(f"evald could not judge this bundle: {reason}")
-        shown = self._shown_document(job_id)  # since an attempt before, which was interrupted
-        result = shown or result_document.compose(self._subject(job), evaluation, datetime.now(UTC))
         fence = job.fence + isinstance(job, Lease)  # the job was broken since that lease, and `reconcile` compares
-        waiting = None if shown else self._stage(result, evaluation, fence, job.submitter_uid)
+        readers = self._readers(job.submitter_uid)
+        result, waiting = self._first_told(job, evaluation, fence, readers)
         failpoints.hit("result.staged")
         told = self._repository.attach_result(job_id, result)
         failpoints.hit("result.published")
         if waiting is not None:
-            if told != result:  # another daemon does it, or had begun to: theirs
-                waiting = self._stage(told, evaluation, fence, job.submitter_uid)
+            if told != result:  # an attempt before, which was interrupted: theirs
+                waiting = results.stage(self._paths, told, evaluation, fence, readers)
             finished_at = datetime.fromisoformat(told["finished_at"])
             results.release(self._paths, waiting, finished_at, name, job.submitter_uid)
         for claimed in self.claims.own(job_id, job.work_name):
             with suppress(LostClaim):
                 self._spool.quarantine(claimed, reason)
         return Finished(job_id, name, evaluation)
+
+    def _first_told(
+        self, job: Lease | JobRecord, evaluation: Evaluation, fence: int, readers: results.Readers
+    ) -> tuple[dict[str, Any], results.Staged | None]:
+        """The result that whoever came first has for such a job: the one that is visible already, or the one that is
+        staged, if by nobody else, by us."""
+        if (shown := self._shown_document(job.job_id)) is not None:
+            return shown, None
+        result = result_document.compose(self._subject(job), evaluation, datetime.now(UTC))
+        try:
+            waiting = results.stage_first(self._paths, result, evaluation, fence, readers)
+            return waiting.document(), waiting
+        except OSError:  # another was quicker, who has released his and removed ours
+            if (shown := self._shown_document(job.job_id)) is None:
+                raise
+            return shown, None
 
     def _shown_document(self, job_id: str) -> dict[str, Any] | None:
         """The visible result of a job, if there is one that can be read."""
@@ -203,11 +219,8 @@ class Publisher:
                 return results.document_of(folder)
         return None
 
-    def _stage(
-        self, result: Mapping[str, object], evaluation: Evaluation, fence: int, submitter_uid: int | None
-    ) -> results.Staged:
-        readers = results.Readers(self._settings.results_for == "everybody", submitter_uid)
-        return results.stage(self._paths, result, evaluation, fence, readers)
+    def _readers(self, submitter_uid: int | None) -> results.Readers:
+        return results.Readers(self._settings.results_for == "everybody", submitter_uid)
 
     def publish(self, lease: Lease, evaluation: Evaluation, parsed: ParsedContract | None) -> None:
         """Stage, tell the database, release. Raises `LostClaim` when this lease no longer counts, `NotKept` when the
@@ -229,7 +242,7 @@ class Publisher:
         queue_ms = max((lease.claimed_at - lease.dropped_at).total_seconds() * 1e3, 0.0) + (evaluation.waited_ms or 0.0)
         result = result_document.compose(replace(subject, queue_ms=queue_ms), evaluation, now)
         try:
-            waiting = self._stage(result, evaluation, lease.fence, lease.submitter_uid)
+            waiting = results.stage(self._paths, result, evaluation, lease.fence, self._readers(lease.submitter_uid))
         except OSError as error:
             raise NotKept(f"cannot write the result of job {lease.job_id}: {error}") from error
         return _Prepared(lease, Published(evaluation, result, queue_ms), waiting, now, subject.name)

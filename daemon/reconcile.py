@@ -144,11 +144,16 @@ class Reconciler:
 
         for torn in self._each(results.half_staged(self._paths)):
             job = self._job(torn.job_id)
-            in_use = job is not None and job.fence == torn.fence and self._holders.publishes_elsewhere(job)
+            in_use = job is not None and job.fence == torn.fence and self._may_be_staging(torn, job)
             if not in_use and not self._is_busy(torn.job_id):
                 with self._by_itself(torn.folder):
                     results.discard(torn)
                     repairs.discarded += 1
+
+    def _may_be_staging(self, torn: results.Staged, job: JobRecord) -> bool:
+        """Whether somebody else may be writing this. What is left of one who gave the job up goes when another has."""
+        is_given_up = job.state is JobState.BROKEN and job.document is None and results.is_draft(torn)
+        return is_given_up or self._holders.publishes_elsewhere(job)
 
     def _replay_one(self, waiting: results.Staged, repairs: Repairs) -> None:
         job = self._job(waiting.job_id)
@@ -234,6 +239,8 @@ class Reconciler:
         elif job.state is JobState.WITHDRAWN:
             if self._holders.is_ours(claimed):  # who withdrew it is giving the bundle back, unless he died
                 self._register(claimed, repairs)
+        elif job.state.final and self._is_busy(job.job_id):  # asked after the job: whoever ends it puts it away
+            return
         elif job.state is JobState.FINISHED:
             verdict = job.verdict or Verdict.REJECTED
             self._clerk.publisher.put_away(job.job_id, job.work_name, verdict, job.message or "")

@@ -35,6 +35,10 @@ class Staged:
     job_id: str
     fence: int
 
+    @property
+    def is_complete(self) -> bool:
+        return (self.folder / RESULT_FILE).is_file()
+
     def document(self) -> dict[str, Any]:
         """The result as it was staged."""
         return document_of(self.folder)
@@ -84,9 +88,33 @@ def stage(
 
     Where the file system cannot let a single user in, a result for one is for the daemon's group alone.
     """
+    waiting = _place_of(paths, result, fence)
+    fsio.remove_tree(waiting.folder)
+    _write(waiting.folder, result, evaluation, readers)
+    return waiting
+
+
+def stage_first(
+    paths: Paths, result: Mapping[str, Any], evaluation: Evaluation, fence: int, readers: Readers = EVERYBODY
+) -> Staged:
+    """As `stage`, for an end that several may bring about at the same moment: what one of them has staged stays, and is
+    answered to the others. Raises `OSError`."""
+    waiting = _place_of(paths, result, fence)
+    if not waiting.is_complete:
+        try:
+            _write(waiting.folder, result, evaluation, readers)
+        except OSError:
+            if not waiting.is_complete:
+                raise
+    return waiting
+
+
+def _place_of(paths: Paths, result: Mapping[str, Any], fence: int) -> Staged:
     job_id = str(result["job_id"])
-    folder = paths.outbox / f"{job_id}.{fence}"
-    fsio.remove_tree(folder)
+    return Staged(paths.outbox / f"{job_id}.{fence}", job_id, fence)
+
+
+def _write(folder: Path, result: Mapping[str, Any], evaluation: Evaluation, readers: Readers) -> None:
     with fsio.new_folder(folder) as draft:
         if not readers.everybody:
             draft.chmod(0o700)
@@ -99,15 +127,14 @@ def stage(
             for place in (*draft.iterdir(), draft):
                 with suppress(OSError):
                     access.share_with(place, readers.uid)
-    return Staged(folder, job_id, fence)
 
 
 def staged(paths: Paths) -> Iterator[Staged]:
     """Everything in the outbox."""
     for folder in sorted(paths.outbox.iterdir()):
         job_id, _, fence = folder.name.partition(".")
-        if fence.isdecimal() and fence.isascii() and (folder / RESULT_FILE).is_file():
-            yield Staged(folder, job_id, int(fence))
+        if fence.isdecimal() and fence.isascii() and (waiting := Staged(folder, job_id, int(fence))).is_complete:
+            yield waiting
 
 
 def half_staged(paths: Paths) -> Iterator[Staged]:
@@ -116,8 +143,14 @@ def half_staged(paths: Paths) -> Iterator[Staged]:
         job_id, _, rest = folder.name.removeprefix(".tmp-").partition(".")
         fence = rest.partition("-")[0]
         number = int(fence) if fence.isdecimal() and fence.isascii() else -1
-        if folder.name.startswith(".tmp-") or (number >= 0 and _lists_no_result(folder)):
-            yield Staged(folder, job_id, number)
+        torn = Staged(folder, job_id, number)
+        if is_draft(torn) or (number >= 0 and _lists_no_result(folder)):
+            yield torn
+
+
+def is_draft(torn: Staged) -> bool:
+    """Whether it never had the name that a staged result has."""
+    return torn.folder.name.startswith(".tmp-")
 
 
 def _lists_no_result(folder: Path) -> bool:

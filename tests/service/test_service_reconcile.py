@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import silent_mount
@@ -290,7 +292,7 @@ def test_a_broken_job_whose_end_was_interrupted_has_one_document_wherever_it_sta
     while home.repository.retry(lease, "the judge died") is not JobState.BROKEN:
         lease = home.lease(claimed)
     with monkeypatch.context() as full:
-        full.setattr(results, "stage", no_room)
+        full.setattr(results, "stage_first", no_room)
         home.reconcile()
     assert home.published() == []
     home.reconcile()
@@ -397,7 +399,7 @@ def test_a_kill_while_a_job_is_given_up_leaves_it_with_one_result(
     attach, release = home.repository.attach_result, results.release
     with monkeypatch.context() as killing:
         if step == "staging":
-            killing.setattr(results, "stage", _killed)
+            killing.setattr(results, "stage_first", _killed)
         elif step == "staged":
             killing.setattr(home.repository, "attach_result", _killed)
         elif step == "told":
@@ -433,6 +435,90 @@ def test_a_kill_while_a_job_is_given_up_after_its_last_attempt_leaves_it_with_on
     [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
     assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
     assert home.reconcile().total == 0
+
+
+def test_two_who_give_a_job_up_at_the_same_moment_leave_it_with_one_result(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slot whose last attempt it was, and a daemon that repairs: both have composed a result and staged it, and
+    the slot is done before the other tells the database."""
+    home.repository.max_attempts = 1
+    claimed = home.claim("unlucky", Owner.current())
+    clerk = home.clerk(Owner.current())
+    clerk.register(claimed)
+    lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
+    assert lease is not None
+    compose, attach = result_document.compose, home.repository.attach_result
+    other = threading.Thread(target=home.reconcile)
+    others = {step: threading.Event() for step in ("composed", "staged")}
+    ours = {step: threading.Event() for step in ("staged", "done")}
+
+    def composed(*told: Any) -> dict[str, Any]:
+        if threading.current_thread() is other:
+            others["composed"].set()
+            assert ours["staged"].wait(300)
+        else:
+            other.start()
+            assert others["composed"].wait(300)
+        return compose(*told)
+
+    def attached(*told: Any) -> Mapping[str, Any]:
+        if threading.current_thread() is other:
+            others["staged"].set()
+            assert ours["done"].wait(300)
+        else:
+            ours["staged"].set()
+            assert others["staged"].wait(300)
+        return attach(*told)
+
+    monkeypatch.setattr(result_document, "compose", composed)
+    monkeypatch.setattr(home.repository, "attach_result", attached)
+    clerk.judge(lease, lambda _: None)
+    ours["done"].set()
+    other.join(300)
+    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
+    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert home.reconcile().total == 0
+    assert home.entries("outbox") == home.entries("work") == []
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_result_that_a_slot_is_writing_for_a_job_that_it_gives_up_costs_it_nothing_when_another_daemon_repairs(
+    home: Home, monkeypatch: pytest.MonkeyPatch, passes: int
+) -> None:
+    """What it has written is left to it until another result is there; then there is that one."""
+    home.repository.max_attempts = 1
+    claimed = home.claim("unlucky", Owner.current())
+    clerk = home.clerk(Owner.current())
+    clerk.register(claimed)
+    lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
+    assert lease is not None
+    move = fsio.rename
+
+    def late(source: Path, target: Path, *, durably: bool = True) -> None:
+        if source.name.startswith(".tmp-"):
+            monkeypatch.setattr(fsio, "rename", move)
+            for _ in range(passes):
+                home.reconcile()
+        move(source, target, durably=durably)
+
+    monkeypatch.setattr(fsio, "rename", late)
+    clerk.judge(lease, lambda _: None)
+    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
+    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert home.reconcile().total == 0
+    assert home.entries("outbox") == home.entries("work") == []
+
+
+def test_what_a_slot_is_still_at_is_put_away_by_that_slot_alone(home: Home) -> None:
+    """Two of one daemon in each other's way: the slot's own move fails, and is taken for a fault."""
+    home.repository.max_attempts = 1
+    claimed = home.claim("unlucky", Owner.current())
+    lease = home.lease(claimed, Owner.current())
+    home.repository.retry(lease, "the judge died")
+    assert home.reconcile(frozenset([claimed.job_id])).total == 0
+    assert home.published() == []
+    assert home.reconcile().put_away == 1
 
 
 def no_room(*_: object) -> results.Staged:
