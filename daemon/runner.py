@@ -25,7 +25,8 @@ _AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
 
 
 class Runner:
-    """Takes jobs for one daemon, whose leases carry `owner` and are kept by `heartbeats`, as long as `may_take()`."""
+    """Takes jobs for one daemon, whose leases carry `owner` and are kept by `heartbeats`, as long as `may_take()`.
+    `cancel` ends a job that is being judged; of one that is not it takes no notice."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Runner:
         monitor: Monitor,
         heartbeats: Heartbeats[Lease],
         listener: Listener,
+        cancel: Callable[[str], None],
         *,
         owner: str,
         lease_s: float,
@@ -44,6 +46,8 @@ class Runner:
         self._monitor = monitor
         self._heartbeats = heartbeats
         self._listener = listener
+        self._cancel = cancel
+        self._is_ending = False
         self._owner = owner
         self._lease_s = lease_s
         self._may_take = may_take
@@ -116,11 +120,19 @@ class Runner:
             return self._postponed.add(lease.job_id, time.monotonic())
         return outcome is not Unended.RETRIED
 
+    def end(self) -> None:
+        """Cancel what is judged, and from now on what a slot is about to begin."""
+        self._is_ending = True
+        for lease in self._heartbeats.leases:
+            self._cancel(lease.job_id)
+
     def count(self, finished: Finished) -> None:
         """A job has come to its end, here or before it was queued."""
         self.tally.ended(passed=finished.evaluation.verdict is Verdict.PASSED)
         self._listener.finished(finished)
 
     def _on_progress(self, progress: Progress) -> None:
-        self._heartbeats.note(progress.job_id, progress.text)
+        is_kept = self._heartbeats.note(progress.job_id, progress.text)
+        if self._is_ending or not is_kept:  # it was cancelled before the engine knew of it, which nobody remembers
+            self._cancel(progress.job_id)
         self._listener.progress(progress)

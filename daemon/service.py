@@ -81,6 +81,7 @@ class Service:
             self._monitor,
             self._heartbeats,
             listener,
+            engine.cancel,
             owner=owner.tag,
             lease_s=settings.lease_s,
             may_take=self._may_take,
@@ -251,8 +252,7 @@ class Service:
         self._monitor.stopping()
         self._stop.set()
         self._clerk.patience.end()
-        for lease in self._heartbeats.leases:
-            self._engine.cancel(lease.job_id)
+        self._runner.end()
         self._workers.wake()
         ended = self._workers.stop(self._settings.deadlines.stop_s)
         self._engine.close()

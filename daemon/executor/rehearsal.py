@@ -58,9 +58,11 @@ class RehearsalEngine:
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
         """Wait, then say that nothing was run. Raises `LostClaim` when cancelled."""
         event = self._cancelled.setdefault(job.job_id, threading.Event())
+        if self._closed:  # perhaps just now, when it did not know of this one
+            event.set()
         start = time.monotonic()
         on_progress(Progress(job.job_id, "rehearsing"))
-        cancelled = event.wait(self._pause_s) or self._closed
+        cancelled = event.wait(self._pause_s)
         self._cancelled.pop(job.job_id, None)
         if cancelled:
             raise given_up(job.job_id)

@@ -34,8 +34,9 @@ class Heartbeats(Generic[Lease]):
     """Heartbeats of all running jobs, sent by whoever calls `send` (the main loop), a third of the lease apart; sooner
     where there is progress to tell.
 
-    `extend(lease, progress)` raises `LostClaim` when the lease is gone: `on_lost` is then called and the lease
-    forgotten. A storage fault is left alone: the lease may run out, and publishing will find out.
+    `extend(lease, progress)` raises `LostClaim` when the lease is gone: the lease is then forgotten and `on_lost`
+    called, which must not ask for anything here. A storage fault is left alone: the lease may run out, and publishing
+    will find out.
     """
 
     def __init__(
@@ -55,12 +56,16 @@ class Heartbeats(Generic[Lease]):
         with self._lock:
             self._beats.pop(job_id, None)
 
-    def note(self, job_id: str, progress: str) -> None:
-        """What to tell with the next heartbeat, which comes soon if this is news."""
+    def note(self, job_id: str, progress: str) -> bool:
+        """What to tell with the next heartbeat, which comes soon if this is news. False: its lease is not kept, or no
+        longer."""
         with self._lock:
-            if (beat := self._beats.get(job_id)) is not None and beat.progress != progress:
+            if (beat := self._beats.get(job_id)) is None:
+                return False
+            if beat.progress != progress:
                 beat.progress = progress
                 beat.due_s = min(beat.due_s, beat.sent_s + _NEWS_S)
+            return True
 
     @property
     def leases(self) -> list[Lease]:
@@ -70,6 +75,12 @@ class Heartbeats(Generic[Lease]):
     def _is_current(self, beat: _Beat[Lease]) -> bool:
         with self._lock:
             return self._beats.get(beat.lease.job_id) is beat
+
+    def _lose(self, beat: _Beat[Lease]) -> None:
+        with self._lock:  # its slot waits to be rid of it, so what it does next, that job anew perhaps, is not ended
+            if self._beats.get(beat.lease.job_id) is beat:
+                del self._beats[beat.lease.job_id]
+                self._on_lost(beat.lease)
 
     def send(self, *, everybody: bool = False) -> None:
         """Send what is due; for `everybody`: also what is not, as far as this clock knows. It stands still while the
@@ -85,9 +96,7 @@ class Heartbeats(Generic[Lease]):
             try:
                 self._extend(beat.lease, beat.progress)
             except LostClaim:
-                if self._is_current(beat):
-                    self.remove(beat.lease.job_id)
-                    self._on_lost(beat.lease)
+                self._lose(beat)
             except HarnessError:
                 # All of them again at the next turn, before somebody takes their leases for those of a dead daemon.
                 for left in due[number:]:

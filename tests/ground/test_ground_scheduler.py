@@ -355,3 +355,27 @@ def test_a_lease_that_was_replaced_while_others_were_told_does_not_end_the_new_o
     heartbeats.send(everybody=True)
     assert lost == []
     assert any(lease is fresh for lease in heartbeats.leases)
+
+
+def test_a_slot_is_not_rid_of_a_lost_lease_before_its_job_is_ended() -> None:
+    """Or it has begun that job anew when it is."""
+    is_rid, rid_too_soon = threading.Event(), list[bool]()
+
+    def extend(_lease: Right, _progress: str | None) -> None:
+        raise LostClaim("no longer counts")
+
+    def end(lease: Right) -> None:
+        slot.start()
+        rid_too_soon.append(is_rid.wait(0.3))
+
+    def go_on() -> None:
+        heartbeats.remove("a")
+        is_rid.set()
+
+    slot = threading.Thread(target=go_on)
+    heartbeats: Heartbeats[Right] = Heartbeats(0.0, extend, end)
+    heartbeats.add(Right("a"))
+    heartbeats.send(everybody=True)
+    slot.join(LIMIT_S)
+    assert rid_too_soon == [False]
+    assert is_rid.is_set()

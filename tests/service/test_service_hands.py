@@ -68,7 +68,7 @@ class Stubborn(RehearsalEngine):
 
 
 @contextmanager
-def daemon(home: Path, engine: Stubborn, **options: Any) -> Iterator[service.Service]:
+def daemon(home: Path, engine: RehearsalEngine, **options: Any) -> Iterator[service.Service]:
     """One that runs in a thread."""
     settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, lease_s=600, **options)
     settings.paths.create()
@@ -79,9 +79,11 @@ def daemon(home: Path, engine: Stubborn, **options: Any) -> Iterator[service.Ser
     try:
         yield running
     finally:
-        engine.end.set()
+        if isinstance(engine, Stubborn):
+            engine.end.set()
         running.stop()
         thread.join(300)
+        assert not thread.is_alive()
 
 
 def jobs(running: service.Service) -> dict[str, JobRecord]:
@@ -141,6 +143,40 @@ def test_a_slot_that_asked_before_another_began_a_job_does_not_begin_it_too(
         engine.end.set()
         wait_for(lambda: ended(running, "kept"), "the job to be judged")
         assert not engine.twice
+
+
+class Slow(RehearsalEngine):
+    """Takes its time to begin a job, and would judge it for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 3600.0)
+        self.asked, self.may_begin = threading.Event(), threading.Event()
+
+    def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
+        self.asked.set()
+        assert self.may_begin.wait(300)
+        return super().evaluate(job, on_progress)
+
+
+@pytest.mark.parametrize("why", ["its lease is lost", "evald stops"])
+def test_a_job_that_is_to_end_before_the_engine_knows_of_it_ends_as_soon_as_it_does(tmp_path: Path, why: str) -> None:
+    engine, home = Slow(), tmp_path / "home"
+    with daemon(home, engine, deadlines=Deadlines(stop_s=600)) as running:
+        drop(home, "kept")
+        assert engine.asked.wait(300)
+        if why == "evald stops":
+            running.stop()
+            wait_for(lambda: running._runner._is_ending, "the stop to have come so far")
+        else:
+            repository = Repository(running._database, max_attempts=3)
+            [lease] = repository.held_by(Owner.current().tag)
+            repository.retry(lease, "as if its lease had run out")
+            running._heartbeats._beats[lease.job_id].due_s = 0.0
+            wait_for(lambda: not running._heartbeats.leases, "the daemon to find out")
+        engine.asked.clear()
+        engine.may_begin.set()
+        if why != "evald stops":
+            assert engine.asked.wait(60), "it is still judged for a lease that is lost"
 
 
 def test_a_stop_waits_no_longer_than_told_for_a_job_that_does_not_heed_it(tmp_path: Path) -> None:
