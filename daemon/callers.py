@@ -17,6 +17,7 @@ from daemon.config import Settings
 from daemon.paths import expanded
 
 TAG_DIGITS = 8
+Sender = tuple[int | None, str]  # the owner of a bundle, and among those who send over HTTP which one
 TOKEN_LINE = re.compile(r"(?P<name>\S+) (?P<role>\S+) (?P<digest>[0-9a-f]{64})")
 REVOKED_LINE = re.compile(r"# revoked (?P<name>\S+)")
 
@@ -37,6 +38,10 @@ class Callers:
         """Of the caller whose job this is; empty where it did not come over HTTP, or nobody knows."""
         tag = (job_id or "")[-TAG_DIGITS:]
         return tag if tag in self.names and submitter_uid == self.server_uid else ""
+
+    def sender(self, job_id: str | None, submitter_uid: int | None) -> Sender:
+        """Who takes turns with others."""
+        return submitter_uid, self.tag(job_id, submitter_uid)
 
 
 NOBODY = Callers()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 
+from daemon.callers import NOBODY, Callers
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
 from daemon.engine import Progress
@@ -40,7 +41,9 @@ class Runner:
         owner: str,
         lease_s: float,
         may_take: Callable[[], bool],
+        callers: Callable[[], Callers] = lambda: NOBODY,
     ) -> None:
+        """`callers`: who sends over HTTP, asked for at each lease."""
         self._repository = repository
         self._clerk = clerk
         self._monitor = monitor
@@ -51,6 +54,7 @@ class Runner:
         self._owner = owner
         self._lease_s = lease_s
         self._may_take = may_take
+        self._callers = callers
         self._at_work: set[str] = set()  # also jobs whose lease is lost while a slot still has its hands on them
         self._hands = threading.Lock()
         self._turns = Turns()
@@ -72,19 +76,21 @@ class Runner:
         if not self._may_take():
             return None
         self._clerk.settle()
-        while (lease := self._lease_next(left_alone)) is not None:
+        callers = self._callers()
+        while (lease := self._lease_next(left_alone, callers)) is not None:
             if self._lay_hands_on(lease.job_id):
-                self._turns.served(lease.submitter_uid)
+                self._turns.served(callers.sender(lease.job_id, lease.submitter_uid))
                 return lease
             with suppress(LostClaim):  # begun by another slot, and its lease lost, since this one began to ask
                 self._clerk.put_back(lease, "another slot of this daemon is still at it")
         return None
 
-    def _lease_next(self, left_alone: frozenset[Hashable]) -> Lease | None:
+    def _lease_next(self, left_alone: frozenset[Hashable], callers: Callers) -> Lease | None:
         return self._repository.lease_next(
             self._owner,
             self._lease_s,
             self._turns.order,
+            callers=callers,
             oldest=self._turns.is_for_the_oldest(),
             passed_over=self._at_work | self.postponed(),
             not_of=left_alone,

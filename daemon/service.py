@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 
-from daemon import log
+from daemon import callers, log
 from daemon.config import Settings
 from daemon.db.connection import Database
 from daemon.db.history import History
@@ -85,6 +85,7 @@ class Service:
             owner=owner.tag,
             lease_s=settings.lease_s,
             may_take=self._may_take,
+            callers=lambda: callers.known(settings),
         )
         self._reconciler = Reconciler(
             paths, spool, repository, history, self._clerk, self._runner.is_at, self._while_reconciling

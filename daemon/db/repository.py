@@ -28,6 +28,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select, update
 
+from daemon.callers import NOBODY, Callers, Sender
 from daemon.db import piles
 from daemon.db import repository_leases as leases
 from daemon.db import repository_publication as publication
@@ -85,8 +86,9 @@ class Repository:
         self,
         owner: str,
         lease_s: float,
-        turns: Sequence[int] = (),
+        turns: Sequence[Sender] = (),
         *,
+        callers: Callers = NOBODY,
         oldest: bool = False,
         passed_over: Collection[str] = (),
         not_of: Collection[Hashable] = (),
@@ -94,7 +96,8 @@ class Repository:
         """Lease the waiting job of highest priority, of these the oldest: queued -> claimed. None: nothing to do.
 
         With `oldest` the oldest of all, whatever its priority.
-        `turns`: submitters (uids) in the order in which they come at equal priority, after all who are not named.
+        `turns`: submitters in the order in which they come at equal priority, after all who are not named; `callers`
+        are submitters of their own.
 
         Every job goes to exactly one caller. `owner` names the process (host-boot-pid); the lease lasts `lease_s`
         seconds by the database's clock. Passed over are the few jobs of `passed_over`, all of the submitters `not_of`
@@ -109,6 +112,8 @@ class Repository:
                 tuple(open_piles),
                 self.max_attempts,
                 tuple(turns),
+                tags=tuple(callers.names),
+                server_uid=callers.server_uid,
                 oldest=oldest,
                 passed_over=bool(passed_over),
                 not_of=bool(not_of),

@@ -5,9 +5,24 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Float, Select, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Select,
+    Text,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
-from daemon.db import piles
+from daemon.callers import Callers, Sender
+from daemon.db import piles, ranking
 from daemon.db import repository_rows as rows
 from daemon.db.models import Attempt, Deferral, Event, Job
 from daemon.db.record_rows import LEASE_COLUMNS
@@ -57,8 +72,10 @@ def lost(lease: Lease) -> LostClaim:
 def next_waiting(
     open_piles: tuple[str, ...],
     max_attempts: int,
-    turns: tuple[int, ...] = (),
+    turns: tuple[Sender, ...] = (),
     *,
+    tags: tuple[str, ...] = (),
+    server_uid: int | None = None,
     oldest: bool = False,
     passed_over: bool = False,
     not_of: bool = False,
@@ -67,7 +84,8 @@ def next_waiting(
 
     Only the first of each pile are compared: who takes turns does so among those. A queue is hardly ever longer, and
     when it is (jobs that only a new daemon can serve), nobody sorts all of it for each lease. `passed_over`: not those
-    that the parameter of this name has; `not_of`: not those of these submitters.
+    that the parameter of this name has; `not_of`: not those of these submitters. `tags`, `server_uid`: as `Callers` has
+    them.
     """
     may_come = Job.attempts < max_attempts
     if passed_over:
@@ -77,12 +95,19 @@ def next_waiting(
     order = [*piles.BY_AGE] if oldest else [*piles.BY_PRIORITY]
     first = piles.first_of(open_piles, COMPARED, order, may_come)
     if turns and not oldest:
-        place = {uid: number for number, uid in enumerate(turns, start=1)}
-        order.insert(1, case(place, value=Job.submitter_uid, else_=0))
+        order.insert(1, _place(turns, Callers(dict.fromkeys(tags, ""), server_uid)))
     # The state again, for Postgres looks once more when it has the row's lock; and so that SQLite does not think of an
     # index on it, and goes through the whole queue instead of taking the few ids.
     pick = select(Job.id).where(Job.id.in_(first), Job.state.not_in(_NOT_QUEUED), may_come)
     return pick.order_by(*order).limit(1).with_for_update(skip_locked=True)
+
+
+def _place(turns: tuple[Sender, ...], callers: Callers) -> ColumnElement[int]:
+    """Of a job, by whose it is: the number of that submitter among `turns`, from 1 on; 0 of who is not among them."""
+    if not callers.names:
+        return case({uid: number for number, (uid, _) in enumerate(turns, start=1)}, value=Job.submitter_uid, else_=0)
+    place = {f"{uid} {tag}": number for number, (uid, tag) in enumerate(turns, start=1)}
+    return case(place, value=cast(Job.submitter_uid, Text) + " " + ranking.caller(callers), else_=0)
 
 
 def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_attempts: int) -> Lease | None:

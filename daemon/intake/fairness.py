@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from operator import attrgetter
 
-from daemon.intake.tracks import Seen, Sender
+from daemon.callers import Sender
+from daemon.intake.tracks import Seen
 
 
 class FairQueue:

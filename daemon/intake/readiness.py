@@ -35,11 +35,11 @@ from math import inf
 from pathlib import Path
 
 from daemon import onemount
-from daemon.callers import NOBODY, Callers
+from daemon.callers import NOBODY, Callers, Sender
 from daemon.errors import HarnessError
 from daemon.intake import tree
 from daemon.intake.names import is_ignored, split_job_id
-from daemon.intake.tracks import EntryState, Patience, Seen, Sender, Track
+from daemon.intake.tracks import EntryState, Patience, Seen, Track
 
 _SCAN_BUDGET_S = 1.0
 _WHOSE_BUDGET_S = 0.25

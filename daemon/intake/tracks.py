@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from daemon.callers import Sender
 from daemon.intake.tree import Look
 
 _REST_LIMIT_S = 5.0
-
-Sender = tuple[int | None, str]  # the owner of an entry, and among those who send over HTTP which one
 
 
 class EntryState(StrEnum):

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import threading
 
+from daemon.callers import Sender
+
 _REMEMBERED = 64
 _EVERY = 8
 _POSTPONED = 200
@@ -15,18 +17,18 @@ class Turns:
     """Who was served, longest ago first. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._order: dict[int, None] = {}
+        self._order: dict[Sender, None] = {}
         self._served = 0
         self._lock = threading.Lock()
 
-    def served(self, submitter_uid: int | None) -> None:
+    def served(self, sender: Sender) -> None:
         """A job of this submitter was taken."""
         with self._lock:
             self._served += 1
-            if submitter_uid is None:
+            if sender[0] is None:
                 return
-            self._order.pop(submitter_uid, None)
-            self._order[submitter_uid] = None
+            self._order.pop(sender, None)
+            self._order[sender] = None
             if len(self._order) > _REMEMBERED:
                 del self._order[next(iter(self._order))]
 
@@ -36,7 +38,7 @@ class Turns:
             return self._served % _EVERY == _EVERY - 1
 
     @property
-    def order(self) -> tuple[int, ...]:
+    def order(self) -> tuple[Sender, ...]:
         """Those served, longest ago first. Whoever is not among them comes before them."""
         with self._lock:
             return tuple(self._order)

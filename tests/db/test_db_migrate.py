@@ -216,7 +216,12 @@ def plan_of(connection: Connection, sql: str, **values: str) -> str:
 
 @pytest.mark.parametrize(
     ("how", "index"),
-    [({}, "ix_job_next"), ({"turns": (1, 2)}, "ix_job_next"), ({"oldest": True}, "ix_job_oldest")],
+    [
+        ({}, "ix_job_next"),
+        ({"turns": ((1, ""), (2, ""))}, "ix_job_next"),
+        ({"turns": ((1, ""), (1, "0" * 8)), "tags": ("0" * 8,), "server_uid": 1}, "ix_job_next"),
+        ({"oldest": True}, "ix_job_oldest"),
+    ],
 )
 def test_the_next_job_is_found_without_a_walk_through_the_queue(
     sqlite_url: str, how: dict[str, Any], index: str

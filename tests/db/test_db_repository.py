@@ -475,7 +475,7 @@ class TestGiveBack:
             repository.register(job)
         ids = [job.job_id for job in jobs]
         taken = [
-            repository.lease_next("me", LEASE_S, turns=(1000,), oldest=oldest, passed_over=over)
+            repository.lease_next("me", LEASE_S, turns=((1000, ""),), oldest=oldest, passed_over=over)
             for over in ({ids[0], "unknown"}, set(ids[:1]), ids, ())
         ]
         assert [lease and lease.job_id for lease in taken] == [ids[1], ids[2], None, ids[0]]
@@ -486,7 +486,7 @@ class TestGiveBack:
         for job in jobs:
             repository.register(job)
         taken = [
-            repository.lease_next("me", LEASE_S, turns=(1000,), oldest=oldest, passed_over={"x"}, not_of=uids)
+            repository.lease_next("me", LEASE_S, turns=((1000, ""),), oldest=oldest, passed_over={"x"}, not_of=uids)
             for uids in ({1000, 3000}, [1000], {1000}, {2000})
         ]
         ids = [lease and lease.job_id for lease in taken]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
+
 from db_examples import new_job
 
+from daemon.callers import NOBODY, TAG_DIGITS, Callers, tag_of
 from daemon.db.history import History
 from daemon.db.records import Description
 from daemon.db.repository import Repository
 from daemon.scheduler.turns import Turns
 
 
-def served_in_turn(repository: Repository) -> list[str]:
+def served_in_turn(repository: Repository, callers: Callers = NOBODY) -> list[str]:
     turns, names = Turns(), []
-    while (lease := repository.lease_next("me", 60, turns.order)) is not None:
-        turns.served(lease.submitter_uid)
+    while (lease := repository.lease_next("me", 60, turns.order, callers=callers)) is not None:
+        turns.served(callers.sender(lease.job_id, lease.submitter_uid))
         names.append(lease.name)
     return names
 
@@ -22,6 +25,17 @@ def test_submitters_are_served_in_turn_and_each_in_the_order_of_its_bundles(repo
     for name, uid in (("a1", 1), ("a2", 1), ("a3", 1), ("b1", 2), ("b2", 2), ("c1", None)):
         repository.register(new_job(name, submitter_uid=uid))
     assert served_in_turn(repository) == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+def test_callers_over_http_are_served_in_turn_although_one_user_drops_it_all(repository: Repository) -> None:
+    """The tag of one that another user has chosen for his bundles, and one that is nobody's, is none."""
+    callers = Callers({tag_of(name): name for name in ("anna", "bert")}, 1)
+    sent = [("a1", 1, "anna"), ("a2", 1, "anna"), ("a3", 1, "anna"), ("b1", 1, "bert"), ("c1", 1, "nobody")]
+    sent += [("c2", 1, "no one"), ("d1", 2, "anna"), ("d2", 2, "bert"), ("e1", None, "anna")]
+    for name, uid, tagged in sent:
+        job_id = uuid.uuid4().hex[:-TAG_DIGITS] + tag_of(tagged)
+        repository.register(new_job(name, submitter_uid=uid, job_id=job_id))
+    assert served_in_turn(repository, callers) == ["a1", "b1", "c1", "d1", "e1", "a2", "c2", "d2", "a3"]
 
 
 def test_priority_stands_above_turns(repository: Repository) -> None:

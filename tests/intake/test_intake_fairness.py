@@ -121,14 +121,14 @@ def test_who_was_served_last_comes_last() -> None:
     turns = Turns()
     assert turns.order == ()
     for uid in (1, 2, 3, 1):
-        turns.served(uid)
-    turns.served(None)
-    assert turns.order == (2, 3, 1)
+        turns.served((uid, ""))
+    turns.served((None, ""))
+    assert turns.order == ((2, ""), (3, ""), (1, ""))
 
 
 def test_turns_remember_no_more_than_they_need() -> None:
     turns = Turns()
     for uid in range(1000):
-        turns.served(uid)
+        turns.served((uid, ""))
     assert len(turns.order) <= 64
-    assert turns.order[-1] == 999
+    assert turns.order[-1] == (999, "")

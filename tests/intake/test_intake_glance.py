@@ -94,5 +94,5 @@ def test_every_eighth_turn_is_for_the_oldest() -> None:
     found = []
     for _ in range(17):
         found.append(turns.is_for_the_oldest())
-        turns.served(None)
+        turns.served((None, ""))
     assert [number for number, oldest in enumerate(found, start=1) if oldest] == [8, 16]
