@@ -307,6 +307,15 @@ def test_keys_that_only_look_alike_are_two_keys() -> None:
         tree.encode({"k" * 1001: 1}, lambda _: None)
 
 
+def test_keys_that_only_look_alike_may_be_filled_in_any_order() -> None:
+    def structure(value: dict[Any, int]) -> Any:
+        return tree.shape_of(
+            tree.encode(value, lambda item: {"t": item} if isinstance(item, int) else None, named=False)
+        )
+
+    assert structure({1: 0, "1": 1}) == structure({"1": 0, 1: 1})
+
+
 def test_a_key_as_long_as_a_message_above_many_nodes_holds_nobody_up() -> None:
     """Written into the place of each node it would come to 500 gigabytes."""
     lists: list[object] = [{"l": []} for _ in range(230_000)]

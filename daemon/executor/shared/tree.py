@@ -72,7 +72,7 @@ def _pairs(value: dict[Any, Any], place: str, *, in_order: bool) -> list[tuple[A
         if isinstance(key, str) and len(key) > _MAX_KEY:
             raise Incomparable(f"{place} has a key of {len(key)} characters; {_MAX_KEY} are allowed")
     pairs = list(value.items())
-    return pairs if in_order else sorted(pairs, key=lambda pair: str(pair[0]))
+    return pairs if in_order else sorted(pairs, key=lambda pair: (str(pair[0]), isinstance(pair[0], str)))
 
 
 def _value_out(value: complex | str | None) -> list[str]:
