@@ -274,11 +274,13 @@ def _leaderboard(standings: tuple[Standing, ...], limit: int) -> None:
 
 
 def _say_who_has_no_line(standings: tuple[Standing, ...], limit: int, fastest: tuple[Standing, ...]) -> None:
-    """Others may have taken all the room by names alone. `fastest`: of each submitter."""
-    shown = {_submitter(one) for one in standings if one.rank <= limit}
-    if missing := set(map(_submitter, fastest)) - shown:
+    """Others may have taken all the room by names alone. `fastest`: of each submitter on each device."""
+    shown = {(one.device_name, _submitter(one)) for one in standings if one.rank <= limit}
+    missing = {_submitter(one) for one in fastest if (one.device_name, _submitter(one)) not in shown}
+    if missing:
         who = "1 submitter has" if len(missing) == 1 else f"{len(missing)} submitters have"
-        screen.say(f"{who} no line here; --per-submitter 1 shows everybody's fastest kernel")
+        where = "no line" if len({one.device_name for one in fastest}) == 1 else "no line on some device"
+        screen.say(f"{who} {where} here; --per-submitter 1 shows everybody's fastest kernel")
 
 
 def _submitter(standing: Standing) -> str:
