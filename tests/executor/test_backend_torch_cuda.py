@@ -144,6 +144,15 @@ def test_an_error_chain_with_a_failed_compiler_is_final(tmp_path: Path) -> None:
     assert subprocess.CalledProcessError.__name__ not in caught.value.message
 
 
+@pytest.mark.parametrize("command", [["pip", "install", "einops"], "pip install einops"])
+def test_another_program_that_fails_is_no_compiler(tmp_path: Path, command: object) -> None:
+    text = f"import subprocess\nraise subprocess.CalledProcessError(1, {command!r})\n"
+    for module in (torch_cuda, torch_backend):
+        with pytest.raises(KernelFault, match=r"CalledProcessError while importing: Command .*pip") as caught:
+            module.load(source_of(tmp_path, text, "cpu"))
+        assert "(nothing can be installed here" in caught.value.message
+
+
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler on this machine")
 def test_of_an_extension_that_a_torch_source_compiles_the_first_error_is_told_too(tmp_path: Path) -> None:
     with pytest.raises(KernelFault) as failed:

@@ -31,3 +31,15 @@ def test_a_name_that_an_import_would_bring_along_is_told_its_line(used: str, rem
     with pytest.raises(NameError) as caught:
         eval(used, {})
     assert advice.on(caught.value, str(caught.value)) == remark
+
+
+@pytest.mark.parametrize(
+    ("said", "remark"),
+    [
+        ("<urlopen error [Errno -3] Temporary failure in name resolution>", "there is no network here"),
+        ("[Errno 101] Network is unreachable", "there is no network here"),
+        ("Command '['pip', 'install', 'einops']' returned non-zero exit status 1.", "nothing can be installed here"),
+    ],
+)
+def test_who_wants_something_from_elsewhere_is_told_that_nothing_comes_in(said: str, remark: str) -> None:
+    assert f" ({remark}" in advice.on(OSError(said), said)

@@ -4,11 +4,12 @@ failures are final, and what is said of them."""
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from daemon.executor.backends._compiler_log import first_error_first, without_folders
 from daemon.executor.backends._compiler_log import is_final as says_final
@@ -17,6 +18,7 @@ from daemon.executor.source import KernelFault, Source, import_source
 
 _T = TypeVar("_T")
 _NO_TOOLKIT = "CUDA_HOME environment variable is not set"  # torch's words
+_COMPILERS = re.compile(r"ninja|make|cmake|nvcc|(.*-)?(c\+\+|g\+\+|gcc|cc|clang|clang\+\+)(-\d+)?")
 _NO_NVCC = "nvcc: not found"  # a shell's, where a toolkit's folder has no compiler in it, as in containers
 
 
@@ -60,7 +62,7 @@ def compiler_first(run: Callable[[], _T], source: Source) -> _T:
     except KernelFault as fault:
         if any(isinstance(error, OSError) and _NO_TOOLKIT in str(error) for error in causes(fault)):
             raise _lacks_toolkit(fault, source) from fault
-        failed = [error for error in causes(fault) if isinstance(error, subprocess.CalledProcessError)]
+        failed = [error for error in causes(fault) if _is_of_a_compiler(error)]
         if not failed:
             raise
         output = failed[0].output
@@ -69,6 +71,14 @@ def compiler_first(run: Callable[[], _T], source: Source) -> _T:
             raise _lacks_toolkit(fault, source) from fault
         said = _readable(log, source)
         raise KernelFault("compile_error", said, details=fault.details, final=says_final(log)) from fault
+
+
+def _is_of_a_compiler(error: BaseException) -> TypeGuard[subprocess.CalledProcessError]:
+    """Whether it says that a compiler has failed, or what calls one, and not any other program that a source runs."""
+    if not isinstance(error, subprocess.CalledProcessError):
+        return False
+    words = error.cmd if isinstance(error.cmd, list | tuple) else str(error.cmd).split()
+    return bool(words) and _COMPILERS.fullmatch(str(words[0]).rpartition("/")[2]) is not None
 
 
 def _lacks_toolkit(fault: KernelFault, source: Source) -> KernelFault:

@@ -9,6 +9,8 @@ import resource
 import sys
 
 _NO_GPU = "there is no GPU here: kernels run on the CPU"
+_NO_NETWORK = "there is no network here: what a kernel needs lies in its bundle"
+_NO_INSTALLING = "nothing can be installed here: modules are those of this host and of the bundle"
 # What an error's text has, and what to add to it.
 _MEANINGS = (
     ("Torch not compiled with CUDA enabled", _NO_GPU),
@@ -20,6 +22,11 @@ _MEANINGS = (
     ("CUDA_HOME environment variable is not set", "there is no CUDA toolkit here, or torch is a build for CPUs"),
     ("name 'Model' is not defined", "no kernel gets to see the other one's source: it has to hold all it needs"),
     ("attempted relative import", "a source is no package: import what lies beside it without dots in front"),
+    ("'pip', 'install'", _NO_INSTALLING),
+    ("pip install", _NO_INSTALLING),
+    ("Temporary failure in name resolution", _NO_NETWORK),
+    ("Failed to resolve", _NO_NETWORK),
+    ("Network is unreachable", _NO_NETWORK),
     ("does not require grad", "gradients are off: x.requires_grad_() under torch.enable_grad(), in every call"),
 )
 # Lines that are often left out of a source that is cut out of a longer one. torch and nn are there without any.
