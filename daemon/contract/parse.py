@@ -101,6 +101,9 @@ def _form_of(raw: Mapping[str, JsonValue], log: ProblemLog) -> str | None:
     """Which of the three forms this is; None, with the problem noted, when it is none or several."""
     present = [key for key in _KERNEL_KEYS if raw.get(key) is not None]
     forms = [form for form, keys in _FORMS.items() if any(key in present for key in keys)]
+    if not forms and isinstance(raw.get("cells"), list) and "nbformat" in raw:
+        log.add("", "is a Jupyter notebook, and no contract: put its code into a .py file, and name that in a contract")
+        return None
     if not forms:
         suggestions = (meant_key(key, _KERNEL_KEYS) for key in list(raw)[:_MAX_NOTES])
         log.add(

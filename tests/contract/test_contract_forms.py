@@ -55,6 +55,11 @@ def test_a_legacy_body_is_a_compare_of_torch_with_torch_cuda_in_thirty_seconds()
     assert parsed({**legacy(), "timeout": 90}).request.timeout == 90
 
 
+def test_a_notebook_is_called_one() -> None:
+    [problem] = problems({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    assert "is a Jupyter notebook, and no contract: put its code into a .py file" in problem.message
+
+
 def test_absent_fields_take_the_documented_defaults() -> None:
     request = parsed({"kernel": {"source_code": "x", "kernel_type": "torch"}}).request
     assert (request.num_trials, request.timeout, request.correctness_trials, request.priority) == (100, 120, 5, 0)

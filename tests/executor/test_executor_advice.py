@@ -43,3 +43,11 @@ def test_a_name_that_an_import_would_bring_along_is_told_its_line(used: str, rem
 )
 def test_who_wants_something_from_elsewhere_is_told_that_nothing_comes_in(said: str, remark: str) -> None:
     assert f" ({remark}" in advice.on(OSError(said), said)
+
+
+def test_who_imports_what_is_not_there_is_told_where_it_was_looked_for() -> None:
+    with pytest.raises(ModuleNotFoundError) as caught:
+        exec("import no_such_module_as_this")
+    assert advice.on(caught.value, str(caught.value)) == (
+        " (neither the Python of the host that judges has it, nor what this kernel gets to see of the bundle)"
+    )

@@ -287,6 +287,17 @@ def test_an_output_inside_of_what_get_inputs_gives_is_told_by_where_it_lies(judg
     judge(pair(apart, "run")).passed()
 
 
+def test_an_answer_that_is_one_of_two_is_counted_in_words(judge: JudgeOne) -> None:
+    judge(compare(model("x"), model("(x, x)"))).ended(Verdict.WRONG_ANSWER, "1 output, the reference has 2")
+
+
+def test_a_notebook_as_a_source_is_called_one(judge: JudgeOne) -> None:
+    notebook = {"source_file": "kernel.ipynb", "kernel_type": "torch"}
+    judge(evaluate(notebook), **{"kernel.ipynb": "{}"}).ended(
+        Verdict.COMPILE_ERROR, "kernel.ipynb is not a Python file, *.py (a notebook: put its code into one)"
+    )
+
+
 LAZY, MADE = (f"self.a = nn.Linear(8, 8); self.fc = nn.{made}" for made in ("LazyLinear(4)", "Linear(8, 4)"))
 
 

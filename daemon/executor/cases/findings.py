@@ -153,7 +153,7 @@ def mismatch(ours: SidePlace, theirs: SidePlace) -> CellFailed | None:
     expected = [theirs.wiring.fields[index] for index in theirs.wiring.answer]
     message = None
     if len(mine) != len(expected):
-        message = f"{len(mine)} outputs, the reference has {len(expected)}"
+        message = f"{len(mine)} output{'s' if len(mine) != 1 else ''}, the reference has {len(expected)}"
     elif ours.wiring.returns and theirs.wiring.returns and ours.wiring.structure != theirs.wiring.structure:
         wanted_words, words = (tree.in_words(place.wiring.structure) for place in (theirs, ours))
         message = f"the outputs are nested differently: expected {wanted_words[:_SHOWN]}, got {words[:_SHOWN]}"

@@ -11,6 +11,7 @@ import sys
 _NO_GPU = "there is no GPU here: kernels run on the CPU"
 _NO_NETWORK = "there is no network here: what a kernel needs lies in its bundle"
 _NO_INSTALLING = "nothing can be installed here: modules are those of this host and of the bundle"
+_NOT_THERE = "neither the Python of the host that judges has it, nor what this kernel gets to see of the bundle"
 # What an error's text has, and what to add to it.
 _MEANINGS = (
     ("Torch not compiled with CUDA enabled", _NO_GPU),
@@ -51,7 +52,7 @@ _WANTS_GPU = re.compile(r"\b(cuda|gpus?)\b", re.IGNORECASE)
 
 def on(error: BaseException, text: str) -> str:
     """A remark in parentheses, or nothing. `text`: the error's own."""
-    remark = _limit_hit(error) or _interpreter_lacks(error, text) or _not_imported(error)
+    remark = _limit_hit(error) or _interpreter_lacks(error, text) or _not_imported(error) or _not_there(error)
     remark = remark or next((meaning for sign, meaning in _MEANINGS if sign in text), "")
     remark = remark or _misses_gpu(error, text)
     return f" ({remark})" if remark else ""
@@ -96,6 +97,12 @@ def _not_imported(error: BaseException) -> str:
     """The line that would bring a name along which nobody defines."""
     line = _IMPORTS.get(str(error.name)) if isinstance(error, NameError) else None
     return f"{line} is missing" if line else ""
+
+
+def _not_there(error: BaseException) -> str:
+    """Whose module that would be, as numba's, which many hosts do not have."""
+    is_missing = isinstance(error, ModuleNotFoundError) and bool(error.name) and "." not in str(error.name)
+    return _NOT_THERE if is_missing else ""
 
 
 def _interpreter_lacks(error: BaseException, text: str) -> str:

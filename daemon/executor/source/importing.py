@@ -36,7 +36,8 @@ def import_source(source: Source, names: dict[str, Any]) -> ModuleType:
     name = f"bundle_{source.path.stem}".replace("-", "_").replace(".", "_")
     spec = importlib.util.spec_from_file_location(name, source.path)
     if spec is None or spec.loader is None:
-        raise KernelFault("compile_error", f"{source.path.name} is not a Python file")
+        remark = " (a notebook: put its code into one)" if source.path.suffix == ".ipynb" else ""
+        raise KernelFault("compile_error", f"{source.path.name} is not a Python file, *.py{remark}")
     module = importlib.util.module_from_spec(spec)
     module.__dict__.update(names)
     sys.modules[name] = module
