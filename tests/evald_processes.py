@@ -93,7 +93,7 @@ class Forked(subprocess.Popen[Any]):
             _LONG_LIVED.add(self)
 
     def last_words(self) -> str:
-        """The end of what it has written, of one that has ended."""
+        """The end of what it has written; of one that has ended, where it writes into no file."""
         if self._log is not None:
             return Path(self._log).read_text("utf-8", "replace")[-_LAST_WORDS_CHARS:]
         try:
@@ -148,6 +148,12 @@ def newly_failed() -> str | None:
         if process.returncode is None and (process.poll() or 0) > 0:
             return f"{process.args} has ended with exit code {process.returncode}:\n{process.last_words()}"
     return None
+
+
+def told_by_the_living() -> str:
+    """The last words of the daemons and servers of this test process that are at work, as far as they lie in a file."""
+    living = [process for process in list(_LONG_LIVED) if process.poll() is None and process._log is not None]
+    return "".join(f"\n{process.args} says:\n{process.last_words()}" for process in living)
 
 
 def let_go(home: Path, names: Iterable[str]) -> None:

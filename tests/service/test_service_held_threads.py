@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from held_threads import LIMIT_S, Place, Threads
-from service_bundles import wait_for
 from service_rehearsal import SOURCE
+from waiting import wait_for
 
 from daemon import service
 from daemon.config import Settings
@@ -25,6 +25,7 @@ from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import JobRecord
 from daemon.db.repository import Repository
+from daemon.db.repository_daemons import DaemonRepository
 from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError
 from daemon.evaluation import Evaluation
@@ -73,6 +74,7 @@ class Scene:
         migrate.ensure_ready(self.settings.database_url)
         self.database = Database(self.settings.database_url)
         self.repository, self.history = Repository(self.database, max_attempts=2), History(self.database)
+        self.daemons = DaemonRepository(self.database)
         self.outside = self.home / "outside"
         self.outside.mkdir()
 
@@ -136,7 +138,7 @@ class Scene:
             for beat in tuple(running._heartbeats._beats.values()):
                 beat.due_s = 0.0
         elif action == "cancelled":
-            publisher = Publisher(self.settings, Spool(self.settings.paths, here), self.repository)
+            publisher = Publisher(self.settings, Spool(self.settings.paths, here), self.repository, self.history)
             for job_id in self.unfinished():
                 publisher.cancel(job_id, "its sender")
         elif action == "again":
@@ -144,7 +146,7 @@ class Scene:
         elif action == "stopped":
             running.stop()
         elif action == "drained":
-            self.repository.drain(here.host)
+            self.daemons.drain(here.host)
             running._presence._due_s = 0.0
         time.sleep(_GOES_ON_S)
 
@@ -163,7 +165,7 @@ def played(home: Path, held_at: Place | None, action: str) -> Threads:
         threads.let_go()
         is_to_go_on = not running._stop.is_set()
         if is_to_go_on:
-            scene.repository.undo_drain(Owner.current().host)
+            scene.daemons.undo_drain(Owner.current().host)
             running._presence._due_s = 0.0
             wait_for(scene.is_done, "everything to be judged")
     if not is_to_go_on:

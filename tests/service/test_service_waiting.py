@@ -19,6 +19,13 @@ def test_nor_for_one_whose_output_is_read(start) -> None:
         wait_for(lambda: False, "a miracle")
 
 
+def test_who_has_waited_in_vain_learns_what_the_daemon_says(here: Place) -> None:
+    here.start()
+    wait_for(lambda: "watching" in here.log, "it to start")
+    with pytest.raises(AssertionError, match=r"waited 0 s in vain for: a miracle\n[^\0]*says:\n[^\0]* watching "):
+        wait_for(lambda: False, "a miracle", limit_s=0)
+
+
 def test_a_daemon_that_is_to_fail_fails_nobody(here: Place) -> None:
     daemon = here.start(SLOTS="none")
     wait_for(lambda: not daemon.is_alive, "it to end")
