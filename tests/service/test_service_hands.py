@@ -18,6 +18,7 @@ from sqlalchemy import update
 from waiting import wait_for
 
 from daemon import fsio, judging, outage, results, runner, service
+from daemon.callers import tag_of
 from daemon.config import Deadlines, Settings
 from daemon.db import migrate
 from daemon.db.errors import StorageUnavailable
@@ -30,6 +31,7 @@ from daemon.engine import JobSpec, Progress
 from daemon.errors import HarnessError, NoDevice, NotBegun
 from daemon.evaluation import Evaluation
 from daemon.executor.rehearsal import RehearsalEngine
+from daemon.http.tokens import Role, Tokens
 from daemon.intake import spool
 from daemon.intake.owner import Owner
 from daemon.lifecycle import JobState
@@ -118,6 +120,21 @@ def test_a_job_that_a_slot_is_still_at_is_not_begun_again_and_others_are(tmp_pat
         engine.end.set()
         wait_for(lambda: ended(running, "kept"), "the job to be judged")
         assert not engine.twice
+
+
+def test_who_sends_over_http_does_not_wait_for_all_that_another_has_sent_before(tmp_path: Path) -> None:
+    engine, home = Stubborn(1), tmp_path / "home"
+    with daemon(home, engine) as running:
+        for name in ("anna", "bert"):
+            Tokens.of(running._settings).add(name, Role.SUBMIT)
+        drop(home, "kept")
+        wait_for(lambda: engine.at_work, "the job to begin")
+        for number, (name, caller) in enumerate((("a1", "anna"), ("a2", "anna"), ("a3", "anna"), ("b1", "bert"))):
+            drop(home, f"{name}@{number:024x}{tag_of(caller)}")
+            wait_for(lambda name=name: state(running, name), "it to be claimed")
+        engine.end.set()
+        wait_for(lambda: ended(running, "kept", "a1", "a2", "a3", "b1"), "all to be judged")
+    assert list(engine.asked) == ["kept", "a1", "b1", "a2", "a3"]
 
 
 def test_a_slot_that_asked_before_another_began_a_job_does_not_begin_it_too(

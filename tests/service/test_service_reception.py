@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from daemon import log
+from daemon.callers import tag_of
 from daemon.config import Settings
 from daemon.db.errors import StorageRefused, StorageUnavailable
 from daemon.disks import Disks
 from daemon.errors import HarnessError, LostClaim
+from daemon.http.tokens import Role, Tokens
 from daemon.intake.fairness import FairQueue
 from daemon.intake.readiness import Readiness, Seen
 from daemon.reception import Doorbell, Reception
@@ -251,6 +253,23 @@ def test_submitters_take_turns_from_one_turn_to_the_next(room: Room, monkeypatch
     for number in range(20):
         room.turn(*names, now_s=1000.0 + 100 * number)
     assert [name[0] for name in room.claimed] == ["1", "2", "1", "2", "1", "1"]
+
+
+@pytest.mark.parametrize("seen", ["by one look", "one after the other"])
+def test_who_has_a_token_takes_turns_with_others_who_have(room: Room, seen: str) -> None:
+    for name in ("anna", "bert"):
+        Tokens.of(room.settings).add(name, Role.SUBMIT)
+    tagged = [("a", "anna"), ("a", "anna"), ("a", "anna"), ("b", "bert")]
+    names = [f"{letter}{number}.json@{number:024x}{tag_of(name)}" for number, (letter, name) in enumerate(tagged)]
+    room.queued = AHEAD
+    for name in names:
+        room.drop(name)
+        if seen == "one after the other":
+            room.turn(name)
+    room.turn(*names)
+    room.queued = 0
+    room.turn()
+    assert [name[:2] for name in room.claimed] == ["a0", "b3", "a1", "a2"]
 
 
 @pytest.mark.parametrize("seen", ["by one look", "one after the other"])
