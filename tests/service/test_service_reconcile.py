@@ -15,7 +15,7 @@ import pytest
 import silent_mount
 from service_home import DEAD, ELSEWHERE, PASSED, Home, home_in
 
-from daemon import disks, fsio, holders, result_document, results
+from daemon import disks, fsio, holders, result_document, results, retention
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageUnavailable
@@ -519,6 +519,22 @@ def test_what_a_slot_is_still_at_is_put_away_by_that_slot_alone(home: Home) -> N
     assert home.reconcile(frozenset([claimed.job_id])).total == 0
     assert home.published() == []
     assert home.reconcile().put_away == 1
+
+
+def test_a_cleanup_does_not_forget_a_job_whose_bundle_could_not_be_put_away_yet(home: Home) -> None:
+    """It would be queued as one that nobody knows, and judged again."""
+    claimed = home.claim("closed")
+    lease = home.lease(claimed)
+    home.repository.publish(lease, Published(PASSED, {"verdict": "passed"}, None))
+
+    def cleaned() -> tuple[str, ...]:
+        whose = (home.settings.paths, home.repository, home.history)
+        return retention.clean(*whose, timedelta(0), 0, dry_run=False).job_ids
+
+    assert cleaned() == ()
+    assert (home.reconcile().registered, home.entries("work")) == (0, [])
+    assert cleaned() == (claimed.job_id,)
+    assert home.entries("archive") == []
 
 
 def no_room(*_: object) -> results.Staged:
