@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from daemon.db.daemon_records import DaemonState
 from daemon.db.history import History
-from daemon.db.records import JobRecord
+from daemon.db.records import AttemptOutcome, JobRecord
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed
 from daemon.lifecycle import JobState
@@ -39,6 +39,15 @@ class Holders:
     def is_ours(self, claimed: Claimed) -> bool:
         """Whether nobody but this daemon will queue it any more, or give it back."""
         return claimed.owner == self._here or not self._may_yet_register(claimed.owner)
+
+    def may_be_given_back(self, job: JobRecord) -> bool:
+        """Whether a living daemon that had taken this job, and then withdrew it, may be about to move its bundle into
+        the inbox, whoever has claimed that: queued now, it could be judged here and there."""
+        for attempt in self._history.attempts(job.job_id)[-1:]:
+            is_withdrawn = attempt.outcome is AttemptOutcome.WITHDRAWN and attempt.owner != self._here.tag
+            if is_withdrawn and attempt.ended_at is not None and job.read_at - attempt.ended_at < _REGISTERED_WITHIN:
+                return self._may_yet_register(Owner.of(attempt.owner))
+        return False
 
     def is_late(self, claimed: Claimed) -> bool:
         """Whether whoever claimed this has had time enough to queue it, alive or not."""

@@ -237,10 +237,11 @@ class Reconciler:
             if self._holders.is_late(claimed) or self._holders.is_ours(claimed):
                 self._register(claimed, repairs)
         elif job.state is JobState.WITHDRAWN:
-            if self._holders.is_ours(claimed):  # who withdrew it is giving the bundle back, unless he died
+            # Who withdrew it is giving the bundle back, unless he died.
+            if self._holders.is_ours(claimed) and not self._holders.may_be_given_back(job):
                 self._register(claimed, repairs)
-        elif job.state.final and self._is_busy(job.job_id):  # asked after the job: whoever ends it puts it away
-            return
+        elif job.state.final and (not may_tell or self._is_busy(job.job_id)):  # busy is asked after the job, which ends
+            return  # by whoever is at it; or it has ended, and this is another with its id that is just being claimed
         elif job.state is JobState.FINISHED:
             verdict = job.verdict or Verdict.REJECTED
             self._clerk.publisher.put_away(job.job_id, job.work_name, verdict, job.message or "")

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import silent_mount
-from service_home import DEAD, ELSEWHERE, PASSED, Home, home_in
+from service_home import DEAD, ELSEWHERE, JOB, PASSED, Home, home_in
 
-from daemon import disks, fsio, holders, result_document, results, retention
+from daemon import disks, fsio, holders, judging, result_document, results, retention
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageUnavailable
@@ -519,6 +519,51 @@ def test_what_a_slot_is_still_at_is_put_away_by_that_slot_alone(home: Home) -> N
     assert home.reconcile(frozenset([claimed.job_id])).total == 0
     assert home.published() == []
     assert home.reconcile().put_away == 1
+
+
+def test_a_bundle_that_another_daemon_is_just_claiming_is_not_put_away_for_one_that_had_its_name_and_id(
+    home: Home,
+) -> None:
+    """Its job ended between two looks of that daemon, so the entry in work/ is called as the one that was judged."""
+    other = Owner(Owner.current().host, Owner.current().boot_id, os.getppid())
+    before = home.claim(f"again@{JOB}", other)
+    lease = home.lease(before, other)
+    home.repository.publish(lease, Published(PASSED, {"verdict": "passed"}, None))
+    clerk = home.clerk(other)
+    clerk.publisher.put_away(JOB, before.path.name, PASSED.verdict, "")
+    claimed = home.claim(f"again@{JOB}", other)
+    assert claimed.path == before.path
+    home.reconcile()
+    assert home.entries("work") == [before.path.name]
+    another = clerk.publisher.claims.as_its_own(claimed, just_now=True)
+    assert another.job_id != JOB
+    assert home.history.job(another.job_id).state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_bundle_of_ours_that_another_daemon_is_giving_back_is_queued_only_when_that_one_is_dead(
+    home: Home, monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    """It had taken our job, and stops: between its withdrawal and its rename we would judge what it puts into the inbox
+    to be judged again."""
+    me = Owner.current()
+    other = Owner(me.host, me.boot_id, os.getppid()) if lives else DEAD
+    claimed = home.claim("shared", me)
+    home.clerk(me).register(claimed)
+    assert home.repository.lease(claimed.job_id, other.tag, 60) is not None
+    registered = list[int]()
+
+    def late(step: str) -> None:
+        if step == "give_back.withdrawn":
+            registered.append(home.reconcile().registered)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(judging.failpoints, "hit", late)
+        home.clerk(other).give_back(claimed)
+    assert registered == [0 if lives else 1]
+    assert home.entries("inbox") == ["shared"]
+    state = home.history.job(claimed.job_id).state
+    assert state is (JobState.WITHDRAWN if lives else JobState.QUEUED)
 
 
 def test_a_cleanup_does_not_forget_a_job_whose_bundle_could_not_be_put_away_yet(home: Home) -> None:
