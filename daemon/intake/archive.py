@@ -38,6 +38,7 @@ _OTHER_PACKERS = {b"BZh": "bzip2", b"\xfd7z": "xz", b"\x28\xb5\x2f": "zstd", b"7
 _TAR_MAGIC = slice(257, 262)
 _ZIP_MAGIC, _EMPTY_ZIP = b"PK\x03\x04", b"PK\x05\x06"
 _SHOWN = 60
+_HOLDS_NOTHING = "is an archive that holds nothing"
 _PARSER_FAULTS = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -93,7 +94,7 @@ def _something_else(raw: IO[bytes], form: Form) -> str | None:
     if form is not Form.ZIP and head.startswith(_ZIP_MAGIC):
         return "is no tar but a zip archive; name it .zip"
     if head.startswith(_EMPTY_ZIP):
-        return "is an archive that holds nothing"
+        return _HOLDS_NOTHING
     return f"is no archive but text: {_first_line(head)!r}" if _is_text(head) else None
 
 
@@ -235,6 +236,8 @@ class _Guarded:
 def _unpack_zip(raw: IO[bytes], target: Path, admission: Admission, overhead_limit: int) -> None:
     guarded = cast("Any", _Guarded(raw, admission, overhead_limit))
     with zipfile.ZipFile(guarded) as packed:
+        if not packed.infolist():  # some releases of zipfile fail at it
+            admission.stop(_HOLDS_NOTHING)
         for member in packed.infolist():
             path = admission.admit(member.orig_filename, is_folder=member.is_dir())
             if path is None:

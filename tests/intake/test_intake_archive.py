@@ -23,6 +23,7 @@ from intake_bundles import bundle_members, write_bundle, write_tar, write_zip
 
 from daemon.config import Limits
 from daemon.errors import BundleError
+from daemon.intake import archive
 from daemon.intake.admission import path_fault
 from daemon.intake.copying import private_copy
 
@@ -306,6 +307,25 @@ def test_an_empty_archive_is_called_empty(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(BundleError, match="is empty"):
         private_copy(tmp_path / name, tmp_path / "copy", LIMITS)
+
+
+def test_a_zip_that_holds_nothing_says_so_whatever_zipfile_makes_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of Ubuntu's reads it as sound, others fail at it."""
+
+    class Sound:
+        def __init__(self, _: object) -> None: ...
+        def __enter__(self) -> Sound:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def infolist(self) -> list[object]:
+            return []
+
+    zipfile.ZipFile(tmp_path / "k.zip", "w").close()
+    monkeypatch.setattr(archive.zipfile, "ZipFile", Sound)
+    assert "is an archive that holds nothing" in problems(tmp_path / "k.zip")
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_a_bundle_that_comes_again_after_its_database_was_lost_is_another_job_be
         def shown() -> set[str]:
             return {path.parent.name for path in (here.home / "results").glob("[0-9]*/*/result.json")}
 
-        wait_for(lambda: len(shown()) > 1, "its result to be seen, which is when the database has it")
+        wait_for(lambda: len(shown()) > 1, "its result to be seen, a moment after the database has it")
         assert shown() == {before, after}
 
 

@@ -186,7 +186,7 @@ def test_a_job_that_is_to_end_before_the_engine_knows_of_it_ends_as_soon_as_it_d
             wait_for(lambda: running._runner._is_ending, "the stop to have come so far")
         else:
             repository = Repository(running._database, max_attempts=3)
-            [lease] = repository.held_by(Owner.current().tag)
+            [lease] = History(running._database).held_by(Owner.current().tag)
             repository.retry(lease, "as if its lease had run out")
             running._heartbeats._beats[lease.job_id].due_s = 0.0
             wait_for(lambda: not running._heartbeats.leases, "the daemon to find out")

@@ -573,8 +573,7 @@ def test_a_cleanup_does_not_forget_a_job_whose_bundle_could_not_be_put_away_yet(
     home.repository.publish(lease, Published(PASSED, {"verdict": "passed"}, None))
 
     def cleaned() -> tuple[str, ...]:
-        whose = (home.settings.paths, home.repository, home.history)
-        return retention.clean(*whose, timedelta(0), 0, dry_run=False).job_ids
+        return retention.clean(home.settings.paths, home.repository._database, timedelta(0), 0, dry_run=False).job_ids
 
     assert cleaned() == ()
     assert (home.reconcile().registered, home.entries("work")) == (0, [])

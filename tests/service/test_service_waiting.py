@@ -20,8 +20,8 @@ def test_nor_for_one_whose_output_is_read(start) -> None:
 
 
 def test_who_has_waited_in_vain_learns_what_the_daemon_says(here: Place) -> None:
-    here.start()
-    wait_for(lambda: "watching" in here.log, "it to start")
+    daemon = here.start()
+    wait_for(lambda: " watching " in daemon.story, "it to start")
     with pytest.raises(AssertionError, match=r"waited 0 s in vain for: a miracle\n[^\0]*says:\n[^\0]* watching "):
         wait_for(lambda: False, "a miracle", limit_s=0)
 
