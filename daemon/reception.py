@@ -3,7 +3,8 @@
 Theory of operation: a look goes through all names in the inbox, so it costs the more the longer the inbox is. What it
 found ready waits in a `FairQueue` and is claimed from there, turn by turn, without another look; what arrives by a
 rename joins it at once. The next look comes when it is empty, and before that as soon as looking takes no more than a
-tenth of the time. An entry that is another one by now is found out when its turn comes.
+tenth of the time, a minute after the last at the latest. An entry that is another one by now is found out when
+its turn comes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from daemon.mounts import mount_of
 from daemon.publishing import Finished
 
 _PAUSES_PER_LOOK = 9
+_LONGEST_PAUSE_S = 60.0  # a file server that hung may have made the look as long as it was
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ class Reception:
         self._note_ids(entries)
         ready = (entry for entry in entries if entry.state in (EntryState.READY, EntryState.TORN))
         self._queue = FairQueue(ready, after=self._queue)
-        self._next_look_s = now_s + _PAUSES_PER_LOOK * (time.monotonic() - started_s)
+        took_s = time.monotonic() - started_s
+        self._next_look_s = now_s + min(_PAUSES_PER_LOOK * took_s, took_s + _LONGEST_PAUSE_S)
 
     def _let_in(self, moved_in: frozenset[str], now_s: float) -> None:
         arrived = [entry for name in moved_in if (entry := self._readiness.arrived(name, now_s)) is not None]

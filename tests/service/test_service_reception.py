@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from daemon import log
+from daemon import log, reception
 from daemon.callers import tag_of
 from daemon.config import Settings
 from daemon.db.errors import StorageRefused, StorageUnavailable
@@ -106,6 +106,18 @@ def test_the_inbox_is_looked_at_again_after_a_while_also_when_there_is_a_line(ro
     assert room.turn() == WAITING - AHEAD
     room.drop("late.json")
     assert room.turn(now_s=2000.0) == WAITING - AHEAD + 1
+    assert room.looks == 2
+
+
+def test_a_look_that_took_ten_minutes_puts_off_the_next_by_one(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file server hung in the middle of it: what has come in place since then is not seen before."""
+    clock = iter([1000.0, 1600.0, 1661.0, 1661.0])
+    monkeypatch.setattr(reception, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    full(room)
+    room.queued = AHEAD
+    room.turn(now_s=1659.0)
+    assert room.looks == 1
+    room.turn(now_s=1661.0)
     assert room.looks == 2
 
 
