@@ -4,7 +4,7 @@ are gone for good; and what killed clients left half-written in the inbox.
 Theory of operation: the database names the jobs (finished or broken, ended long enough ago, not among the best). Their
 files go first and their rows last, so a kill in between leaves rows that name the jobs again at the next cleanup, never
 files nobody knows. A file that cannot be removed holds up nothing but the row of its own job, for the same reason. What
-waits or is being judged is not touched, nor a job whose bundle could not be put away yet: that would be judged again.
+waits or is being judged is not touched, nor a job whose bundle a daemon has yet to put away.
 
 Results whose job the database does not know, for it was restored from an older copy, or is another one now, may be all
 that is left of them, and may be another evald's that shows its results in the same folder: they go only where that is
@@ -31,6 +31,7 @@ from daemon.db.history import History
 from daemon.db.repository_cleanup import cleanup, forget_withdrawn
 from daemon.db.repository_daemons import DaemonRepository
 from daemon.intake import names, shelves
+from daemon.intake.owner import Owner, WorkName
 from daemon.lifecycle import JobState
 from daemon.paths import Paths
 
@@ -85,8 +86,8 @@ def clean(
         DaemonRepository(database).forget(_gone(history))
     withdrawn = forget_withdrawn(database, older_than, _waiting(paths), dry_run=dry_run)
     plan = cleanup(database, older_than, keep_best, callers=callers, dry_run=True)
-    if claimed := _ids_in(paths.work).intersection(plan.job_ids):
-        going = set(plan.job_ids) - claimed
+    if in_hand := _in_hand(paths).intersection(plan.job_ids):
+        going = set(plan.job_ids) - in_hand
         plan = cleanup(database, older_than, keep_best, only=going, callers=callers, dry_run=True)
     files = _files(paths, plan.job_ids) | dict.fromkeys(_abandoned(paths, older_than), "")
     unknown = _forgotten(paths, history, older_than)
@@ -123,11 +124,14 @@ def _newest(paths: Paths, history: History, name: str, uid: int | None) -> Path 
 
 def _waiting(paths: Paths) -> frozenset[str]:
     """The job ids that names in the inbox and in `work/` end in. Looked for in the order in which bundles move."""
-    return _ids_in(paths.inbox) | _ids_in(paths.work)
+    return frozenset(shelves.id_in(entry.name) for shelf in (paths.inbox, paths.work) for entry in shelf.iterdir())
 
 
-def _ids_in(shelf: Path) -> frozenset[str]:
-    return frozenset(shelves.id_in(entry.name) for entry in shelf.iterdir())
+def _in_hand(paths: Paths) -> frozenset[str]:
+    """The job ids of what daemons that may live have in `work/`: they may be about to put it away."""
+    here = Owner.current()
+    parsed = (WorkName.parse(entry.name) for entry in paths.work.iterdir())
+    return frozenset(one.job_id for one in parsed if one is not None and one.owner.may_live(here))
 
 
 def _files(paths: Paths, job_ids: Collection[str]) -> dict[Path, str]:

@@ -45,11 +45,11 @@ def _owner(entry: os.DirEntry[str]) -> int | None:
 
 
 def put_away(paths: Paths, job_ids: Collection[str]) -> list[Path]:
-    """The entries of ended jobs in archive, rejected and quarantine, and in work where a kill left them. The inbox is
-    not looked at.
+    """The entries of ended jobs in archive, rejected and quarantine, and in work where a kill left them, in the order
+    in which bundles move. The inbox is not looked at.
     """
     wanted = frozenset(job_ids)
-    shelves = (paths.archive, paths.rejected, paths.quarantine, paths.work)
+    shelves = (paths.work, paths.archive, paths.rejected, paths.quarantine)
     return [entry for shelf in shelves for entry in _entries(shelf, wanted)]
 
 

@@ -30,6 +30,7 @@ from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.history import History
 from daemon.db.records import AttemptOutcome
+from daemon.errors import HarnessError
 from daemon.lifecycle import JobState
 from daemon.opening import opened
 from daemon.scheduler import faults, workers
@@ -148,10 +149,11 @@ class Trial:
                     is_at_work.set()
                     service.run()
                     is_at_work.clear()
-            except OSError as error:  # at its start and at its end: exit code 75
-                if is_at_work.is_set():
-                    ended.append(f"{type(error).__name__}: {error}")
             except BaseException as error:
+                fault = error.__cause__ if isinstance(error, HarnessError) else error
+                passes = isinstance(fault, OSError)
+                if passes and not is_at_work.is_set():  # at its start and at its end: exit code 75
+                    return
                 ended.append(f"{type(error).__name__}: {error}")
 
         services: list[object] = []

@@ -566,10 +566,11 @@ def test_a_bundle_of_ours_that_another_daemon_is_giving_back_is_queued_only_when
     assert state is (JobState.WITHDRAWN if lives else JobState.QUEUED)
 
 
-def test_a_cleanup_does_not_forget_a_job_whose_bundle_could_not_be_put_away_yet(home: Home) -> None:
-    """It would be queued as one that nobody knows, and judged again."""
-    claimed = home.claim("closed")
-    lease = home.lease(claimed)
+def test_a_cleanup_does_not_forget_a_job_whose_bundle_its_daemon_has_yet_to_put_away(home: Home) -> None:
+    """Nobody would know it wherever it went."""
+    me = Owner.current()
+    claimed = home.claim("closed", me)
+    lease = home.lease(claimed, me)
     home.repository.publish(lease, Published(PASSED, {"verdict": "passed"}, None))
 
     def cleaned() -> tuple[str, ...]:
