@@ -300,6 +300,23 @@ def test_a_broken_job_whose_end_was_interrupted_has_one_document_wherever_it_sta
     assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
 
 
+def test_a_broken_job_whose_staged_result_a_disk_has_spoilt_has_one_all_the_same(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.repository.max_attempts = 1
+    claimed = home.claim("unlucky")
+    assert home.repository.retry(home.lease(claimed), "the judge died") is JobState.BROKEN
+    with monkeypatch.context() as away:
+        away.setattr(results, "release", no_room)
+        home.reconcile()
+    [staged] = results.staged(home.settings.paths)
+    (staged.folder / "result.json").write_bytes(bytes(4096))
+    home.reconcile()
+    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
+    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert (home.entries("work"), home.entries("outbox")) == ([], [])
+
+
 def test_a_job_whose_leases_were_all_lost_and_whose_bundle_has_vanished_has_a_result(home: Home) -> None:
     home.repository.max_attempts = 1
     claimed = home.claim("vanished")
