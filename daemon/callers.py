@@ -11,7 +11,9 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from daemon.config import Settings
 from daemon.paths import expanded
@@ -57,9 +59,16 @@ def known(settings: Settings) -> Callers:
     """Those of the tokens file, and of revoked ones; nobody where there is none, or we may not read it. The server is
     taken to be the user whose `work/` is, as the daemon that makes it."""
     try:
-        lines = tokens_file(settings).read_text("utf-8", "replace").splitlines()
+        text = tokens_file(settings).read_text("utf-8", "replace")
         uid = settings.paths.work.stat().st_uid
     except OSError:
         return NOBODY
-    found = (TOKEN_LINE.fullmatch(line.strip()) or REVOKED_LINE.fullmatch(line.strip()) for line in lines)
-    return Callers({tag_of(match["name"]): match["name"] for match in found if match is not None}, uid)
+    return Callers(_names_in(text), uid)
+
+
+@lru_cache(maxsize=1)
+def _names_in(text: str) -> Mapping[str, str]:
+    """By their tags. Asked for at every lease and every look into the inbox, and mostly the same."""
+    lines = [line.strip() for line in text.splitlines()]
+    found = (TOKEN_LINE.fullmatch(line) or REVOKED_LINE.fullmatch(line) for line in lines)
+    return MappingProxyType({tag_of(match["name"]): match["name"] for match in found if match is not None})

@@ -6,12 +6,12 @@ so it is the one in the middle that counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, case, func, literal
 
-from daemon.callers import TAG_DIGITS, Callers
+from daemon.callers import TAG_DIGITS
 from daemon.db.models import HEX_ID, Bundle, Environment, Job, had_no_reference
 
 # The order of kernels: those that were compared with nothing last, then by time.
@@ -29,12 +29,13 @@ _SAME_BUNDLE = (
 )
 
 
-def caller(callers: Callers) -> ColumnElement[str]:
-    """The tag of who has sent a row's job over HTTP, where to the file system all are one user; else empty."""
-    if not callers.names:
+def caller(tags: Collection[str], server_uid: int | None) -> ColumnElement[str]:
+    """The tag of who has sent a row's job over HTTP, where to the file system all are one user; else empty. `tags`: of
+    all who do; `server_uid`: that user's."""
+    if not tags:
         return literal("")
     tag = func.substr(Job.id, HEX_ID - TAG_DIGITS + 1)
-    return case(((Job.submitter_uid == callers.server_uid) & tag.in_(callers.names), tag), else_="")
+    return case(((Job.submitter_uid == server_uid) & tag.in_(tags), tag), else_="")
 
 
 def runs(within: Sequence[SQLColumnExpression[Any]] = ()) -> ColumnElement[int]:

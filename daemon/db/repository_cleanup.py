@@ -96,7 +96,7 @@ def _best(keep_best: int, callers: Callers) -> Select[str]:
     Of a bundle that has passed more than once the run in the middle, as in a leaderboard; its other runs after that.
     """
     group = func.coalesce(literal("problem ") + Job.problem, literal("name ") + Job.name)
-    tag = ranking.caller(callers)
+    tag = ranking.caller(callers.names, callers.server_uid)
     is_other = (~ranking.is_in_the_middle(within=(group, tag))).label("is_other")
     of_whom = (Job.submitter_uid, tag.label("tag"))
     passed = select(Job.id, group.label("group"), Environment.device_name, *of_whom, is_other)

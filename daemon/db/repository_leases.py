@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from daemon.callers import Callers, Sender
+from daemon.callers import Sender
 from daemon.db import piles, ranking
 from daemon.db import repository_rows as rows
 from daemon.db.models import Attempt, Deferral, Event, Job
@@ -95,19 +95,19 @@ def next_waiting(
     order = [*piles.BY_AGE] if oldest else [*piles.BY_PRIORITY]
     first = piles.first_of(open_piles, COMPARED, order, may_come)
     if turns and not oldest:
-        order.insert(1, _place(turns, Callers(dict.fromkeys(tags, ""), server_uid)))
+        order.insert(1, _place(turns, tags, server_uid))
     # The state again, for Postgres looks once more when it has the row's lock; and so that SQLite does not think of an
     # index on it, and goes through the whole queue instead of taking the few ids.
     pick = select(Job.id).where(Job.id.in_(first), Job.state.not_in(_NOT_QUEUED), may_come)
     return pick.order_by(*order).limit(1).with_for_update(skip_locked=True)
 
 
-def _place(turns: tuple[Sender, ...], callers: Callers) -> ColumnElement[int]:
+def _place(turns: tuple[Sender, ...], tags: tuple[str, ...], server_uid: int | None) -> ColumnElement[int]:
     """Of a job, by whose it is: the number of that submitter among `turns`, from 1 on; 0 of who is not among them."""
-    if not callers.names:
+    if not tags:
         return case({uid: number for number, (uid, _) in enumerate(turns, start=1)}, value=Job.submitter_uid, else_=0)
     place = {f"{uid} {tag}": number for number, (uid, tag) in enumerate(turns, start=1)}
-    return case(place, value=cast(Job.submitter_uid, Text) + " " + ranking.caller(callers), else_=0)
+    return case(place, value=cast(Job.submitter_uid, Text) + " " + ranking.caller(tags, server_uid), else_=0)
 
 
 def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_attempts: int) -> Lease | None:

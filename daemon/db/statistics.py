@@ -124,7 +124,7 @@ def leaderboard(
     callers: Callers,
 ) -> tuple[Standing, ...]:
     """See `History.leaderboard`."""
-    tag = ranking.caller(callers)
+    tag = ranking.caller(callers.names, callers.server_uid)
     is_ranked = (IS_FINISHED, Job.problem == problem, Job.verdict == Verdict.PASSED, Job.runtime_ms.is_not(None))
     passed = select(
         Job.id.label("job_id"),

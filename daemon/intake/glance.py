@@ -73,16 +73,13 @@ def _contract_in(bundle: Path) -> dict[str, Any] | None:
 def _text_of(bundle: Path) -> bytes:
     """Of a small file all of it; nothing of anything that is no file, and no waiting for it. What cannot be read is
     tried again: a file server may fail for a moment."""
-    for pause_s in _PAUSES_S:
+    for pause_s in (*_PAUSES_S, 0.0):
         try:
             return _read(bundle)
         except OSError as error:
             if error.errno in _FAULTS:
                 time.sleep(pause_s)
-    try:
-        return _read(bundle)
-    except OSError:
-        return b""
+    return b""
 
 
 def _read(bundle: Path) -> bytes:

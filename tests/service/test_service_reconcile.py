@@ -19,7 +19,7 @@ from daemon import disks, fsio, holders, judging, result_document, results, rete
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageUnavailable
-from daemon.db.records import Description, Published
+from daemon.db.records import Description, Lease, Published
 from daemon.errors import HarnessError, LostClaim, NotKept
 from daemon.evaluation import Evaluation
 from daemon.intake.owner import Owner
@@ -34,6 +34,22 @@ from daemon.verdict import Verdict
 def home(tmp_path: Path) -> Iterator[Home]:
     with home_in(tmp_path / "home") as made:
         yield made
+
+
+def last_attempt(home: Home, name: str) -> tuple[Claimed, Clerk, Lease]:
+    """A bundle that a slot of this daemon is at for the only time that it may be."""
+    home.repository.max_attempts = 1
+    claimed, clerk = home.claim(name, Owner.current()), home.clerk(Owner.current())
+    clerk.register(claimed)
+    lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
+    assert lease is not None
+    return claimed, clerk, lease
+
+
+def assert_one_result(home: Home, job_id: str) -> None:
+    """One is to be seen, and it is the one that the database has."""
+    [shown] = home.settings.paths.results.glob(f"[0-9]*/{job_id}/result.json")
+    assert json.loads(shown.read_text("utf-8")) == home.history.job(job_id).document
 
 
 def test_a_clean_home_needs_no_repair(home: Home) -> None:
@@ -296,8 +312,7 @@ def test_a_broken_job_whose_end_was_interrupted_has_one_document_wherever_it_sta
         home.reconcile()
     assert home.published() == []
     home.reconcile()
-    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
-    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert_one_result(home, claimed.job_id)
 
 
 def test_a_broken_job_whose_staged_result_a_disk_has_spoilt_has_one_all_the_same(
@@ -312,8 +327,7 @@ def test_a_broken_job_whose_staged_result_a_disk_has_spoilt_has_one_all_the_same
     [staged] = results.staged(home.settings.paths)
     (staged.folder / "result.json").write_bytes(bytes(4096))
     home.reconcile()
-    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
-    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert_one_result(home, claimed.job_id)
     assert (home.entries("work"), home.entries("outbox")) == ([], [])
 
 
@@ -426,8 +440,7 @@ def test_a_kill_while_a_job_is_given_up_leaves_it_with_one_result(
         with pytest.raises(_Killed):
             home.reconcile()
     home.reconcile()
-    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
-    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert_one_result(home, claimed.job_id)
     assert (home.settings.paths.results / "by-name" / "vanished" / "result.json").is_file()
     assert home.reconcile().total == 0
     assert home.entries("outbox") == home.entries("work") == []
@@ -436,12 +449,7 @@ def test_a_kill_while_a_job_is_given_up_leaves_it_with_one_result(
 def test_a_kill_while_a_job_is_given_up_after_its_last_attempt_leaves_it_with_one_result(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home.repository.max_attempts = 1
-    claimed = home.claim("vanished", Owner.current())
-    clerk = home.clerk(Owner.current())
-    clerk.register(claimed)
-    lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
-    assert lease is not None
+    claimed, clerk, lease = last_attempt(home, "vanished")
     fsio.remove_tree(claimed.path)
     attach = home.repository.attach_result
     with monkeypatch.context() as killing:
@@ -449,8 +457,7 @@ def test_a_kill_while_a_job_is_given_up_after_its_last_attempt_leaves_it_with_on
         with pytest.raises(_Killed):
             clerk.judge(lease, lambda _: None)
     home.reconcile()
-    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
-    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert_one_result(home, claimed.job_id)
     assert home.reconcile().total == 0
 
 
@@ -459,12 +466,7 @@ def test_two_who_give_a_job_up_at_the_same_moment_leave_it_with_one_result(
 ) -> None:
     """A slot whose last attempt it was, and a daemon that repairs: both have composed a result and staged it, and
     the slot is done before the other tells the database."""
-    home.repository.max_attempts = 1
-    claimed = home.claim("unlucky", Owner.current())
-    clerk = home.clerk(Owner.current())
-    clerk.register(claimed)
-    lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
-    assert lease is not None
+    claimed, clerk, lease = last_attempt(home, "unlucky")
     compose, attach = result_document.compose, home.repository.attach_result
     other = threading.Thread(target=home.reconcile)
     others = {step: threading.Event() for step in ("composed", "staged")}
@@ -493,8 +495,7 @@ def test_two_who_give_a_job_up_at_the_same_moment_leave_it_with_one_result(
     clerk.judge(lease, lambda _: None)
     ours["done"].set()
     other.join(300)
-    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
-    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert_one_result(home, claimed.job_id)
     assert home.reconcile().total == 0
     assert home.entries("outbox") == home.entries("work") == []
 
@@ -504,12 +505,7 @@ def test_a_result_that_a_slot_is_writing_for_a_job_that_it_gives_up_costs_it_not
     home: Home, monkeypatch: pytest.MonkeyPatch, passes: int
 ) -> None:
     """What it has written is left to it until another result is there; then there is that one."""
-    home.repository.max_attempts = 1
-    claimed = home.claim("unlucky", Owner.current())
-    clerk = home.clerk(Owner.current())
-    clerk.register(claimed)
-    lease = home.repository.lease(claimed.job_id, Owner.current().tag, 60)
-    assert lease is not None
+    claimed, clerk, lease = last_attempt(home, "unlucky")
     move = fsio.rename
 
     def late(source: Path, target: Path, *, durably: bool = True) -> None:
@@ -521,8 +517,7 @@ def test_a_result_that_a_slot_is_writing_for_a_job_that_it_gives_up_costs_it_not
 
     monkeypatch.setattr(fsio, "rename", late)
     clerk.judge(lease, lambda _: None)
-    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
-    assert json.loads(shown.read_text("utf-8")) == home.history.job(claimed.job_id).document
+    assert_one_result(home, claimed.job_id)
     assert home.reconcile().total == 0
     assert home.entries("outbox") == home.entries("work") == []
 

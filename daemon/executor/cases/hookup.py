@@ -89,7 +89,7 @@ class Hookup:
                 self._ready.notes.append("no get_inputs() and no io: inputs were derived from the signature")
             export = self._ready.export(maker, "inputs", Phase.INPUTS)
             export.describe(self._secret.seed("shape"), self._deadline)
-            named = zip(export.names("get_inputs()"), export.shapes, strict=True)
+            named = zip(export.names(), export.shapes, strict=True)
             return [Logical(name, shape, None) for name, shape in named], export
         if candidate_io is not None:
             return logical_from_io(_inputs_only(candidate_io), static), None

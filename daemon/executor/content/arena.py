@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from daemon.executor.content.memory import SharedMemory
+from daemon.executor.content.wiring import lies_inside
 from daemon.executor.shared.layout import Field, Layout
 
 _COMPARED_AT_ONCE = {"cpu": 256 << 20, "cuda": 1 << 30}  # bytes; every piece is waited for
@@ -145,7 +146,7 @@ class Arena:
         nearest = before[-1]
         if offset < nearest.offset + nearest.tensor.size_bytes:
             mend = "or declare it in this kernel's own io"
-            if "(get_inputs()" in nearest.name:  # io has no word for what lies inside of an argument
+            if lies_inside(nearest.name):
                 mend = (
                     "or, where it is the place for the answer (GPU MODE), leave it out of get_inputs() and let a "
                     "function around the kernel make it: see the page Compare two kernels"

@@ -12,7 +12,7 @@ import torch
 from daemon.executor.cells.capture import printable
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.content.memory import SharedMemory, share
-from daemon.executor.content.wiring import CannotWire
+from daemon.executor.content.wiring import CannotWire, made_name
 from daemon.executor.shared import tree
 from daemon.executor.shared.layout import EXPORT_STEP, TensorShape, aligned
 from daemon.executor.shared.protocol import Message
@@ -164,13 +164,10 @@ class Export:
             torch.cuda.synchronize()
         return copy
 
-    def names(self, made_by: str) -> list[str]:
-        """What the tensors are called as inputs: by their number, and one that lies inside of an argument by where."""
-        places = {index: place for place, index in tree.leaves(self.node, "") if place.count("[") > 1}
-        return [
-            f"input{i} ({made_by}{printable(places[i])})" if i in places else f"input{i}"
-            for i in range(len(self.shapes))
-        ]
+    def names(self) -> list[str]:
+        """What the tensors are called as inputs."""
+        inside = {index: printable(place) for place, index in tree.leaves(self.node, "") if place.count("[") > 1}
+        return [made_name(number, inside.get(number, "")) for number in range(len(self.shapes))]
 
     def constant(self, memory: SharedMemory) -> dict[str, bytes]:
         """Where, in the described nesting, floating-point tensors stand that have one value only, and its bytes. Of

@@ -20,6 +20,20 @@ class CannotWire(Exception):  # noqa: N818 - the bundle's two sides do not fit t
     """The contract leaves open what a kernel is called with."""
 
 
+_INSIDE = " (get_inputs()"
+
+
+def made_name(number: int, place: str) -> str:
+    """What a tensor is called that get_inputs() makes: by its number; and one that lies inside of an argument, by
+    `place` as well."""
+    return f"input{number}{_INSIDE}{place})" if place else f"input{number}"
+
+
+def lies_inside(name: str) -> bool:
+    """Whether the tensor called so lies inside of an argument, for which io has no word."""
+    return _INSIDE in name
+
+
 @dataclass(frozen=True)
 class Logical:
     """Content shared by both sides. `spec` None: drawn by the source's own get_inputs()."""
