@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import socket
 import sys
 from collections import defaultdict
@@ -30,11 +31,12 @@ from daemon.executor.sandbox.policy import (
     gpu_folders,
     readable_folders,
 )
-from daemon.executor.shared import protocol
+from daemon.executor.shared import nvcc_wrapper, protocol
 from daemon.verdict import Side
 
 _PYTHON = (sys.executable, "-I", "-B")
 _CELL = (*_PYTHON, "-X", "faulthandler", "-m", "daemon.executor.inside.cell")
+_SIDE_BY_SIDE = (sys.executable, "-I", "-S", "-B", nvcc_wrapper.__file__)
 _ADDRESS_OVERHEAD = 4 << 30  # torch maps this much before it holds anything
 _NUMBERS = itertools.count()  # one count per process: it names cgroups
 _BIRTHS: defaultdict[int, itertools.count[int]] = defaultdict(itertools.count)  # by `uid_step`
@@ -176,6 +178,9 @@ class Cells:
             environment |= gpu_environment(device.uuid if self._uses_gpu else None, device.architecture)
         if self.settings.jobs is not None:
             environment["MAX_JOBS"] = str(self.settings.jobs)
+            if device.is_gpu and "CUDA_HOME" in environment:
+                nvcc = Path(environment["CUDA_HOME"]) / "bin" / "nvcc"
+                environment["PYTORCH_NVCC"] = shlex.join([*_SIDE_BY_SIDE, str(nvcc)])
         for shelf in self._shelves:
             environment["PATH"] = f"{shelf / 'bin'}:{environment['PATH']}"
         return environment | (self._tool.environment if self._tool is not None else {})
