@@ -416,6 +416,7 @@ def test_the_environment_is_built_from_nothing(report: dict[str, str]) -> None:
         "OMP_NUM_THREADS",
         "PATH",
         "PWD",
+        "PYTORCH_NVCC",
         "TMPDIR",
     ]
     ours += ["TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR"]

@@ -7,17 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from executor_settings import small_settings
+from executor_bundles import evaluate, kernel
+from executor_settings import cell_uid, small_settings
 
-from daemon.executor.cells.settings import CellSettings
-from daemon.executor.cells.starting import Cells
-from daemon.executor.cells.zygotes import Zygotes
-from daemon.executor.host.devices import CPU, Device
 from daemon.executor.host.toolkit import toolkit
+from daemon.executor.local import LocalEngine
 from daemon.executor.shared import nvcc_wrapper as wrapper
 
 NVCC = None if (found := toolkit()) is None else found / "bin" / "nvcc"
@@ -228,16 +227,53 @@ def test_what_is_not_known_here_is_run_as_it_came(
 # -- where it stands --------------------------------------------------------------------------------------------------
 
 
+# torch's CPU build knows of no toolkit and has no libraries for CUDA: the source helps it to both.
+EXTENSION = """
+import os
+import subprocess
+from pathlib import Path
+from torch.utils import cpp_extension
+
+cpp_extension.CUDA_HOME = os.environ["CUDA_HOME"]
+torch.version.cuda = torch.version.cuda or "13.0"
+torch.cuda.is_available = lambda: True
+os.environ["TORCH_CUDA_ARCH_LIST"] = "9.0"
+libraries = Path(os.environ["TORCH_EXTENSIONS_DIR"]) / "libraries"
+libraries.mkdir(parents=True, exist_ok=True)
+for name in ("c10_cuda", "torch_cuda"):
+    library = libraries / f"lib{name}.so"
+    if not library.exists():
+        subprocess.run(["cc", "-shared", "-x", "c", os.devnull, "-o", str(library)], check=True)
+source = Path(__file__).with_name("number.cu")
+print("called:", os.environ["PYTORCH_NVCC"].split()[-1])
+built = cpp_extension.load("number", [str(source)], with_cuda=True, is_python_module=False, verbose=True,
+                           extra_ldflags=[f"-L{libraries}", f"-Wl,-rpath,{libraries}"])
+
+class Model(nn.Module):
+    def forward(self, a):
+        return a + 1
+def get_inputs():
+    return [torch.randn(4)]
+"""
+CUDA = """__global__ void number(int* out) { *out = 1; }
+extern "C" void launch(int* out) { number<<<1, 1>>>(out); }
+"""
+
+
+@pytest.mark.sandbox
 @needs_nvcc
-def test_only_cells_that_build_for_a_gpu_have_torch_call_it(tmp_path: Path) -> None:
-    gpu = Device(kind="cuda", name="a GPU", uuid="GPU-0", capability=(9, 0))
-
-    def told(device: Device, jobs: int | None) -> str | None:
-        settings = CellSettings.of(small_settings(tmp_path), device, uid_step=1, slot=0, threads=1, sees_device=False)
-        return Cells(replace(settings, jobs=jobs), None, Zygotes())._environment().get("PYTORCH_NVCC")
-
-    assert (told(CPU, 2), told(gpu, None)) == (None, None)
-    assert str(told(gpu, 2)).endswith(f" {wrapper.__file__} {NVCC}")
+def test_what_was_built_side_by_side_is_loaded_and_not_built_again(tmp_path: Path, judge_in: Any) -> None:
+    settings = small_settings(tmp_path, sandbox={"uid_base": cell_uid(52), "cpu_cores": 2}, deadlines={"build_s": 300})
+    engine = LocalEngine(settings)
+    engine.start()
+    try:
+        bundle = evaluate(kernel(EXTENSION, "torch_cuda"), timeout=300)
+        judged = judge_in(engine, tmp_path)(bundle, number__cu=CUDA).passed()
+    finally:
+        engine.close()
+    assert judged.case.build["imported"] is True
+    assert f"called: {NVCC}" in judged.case.stdout_tail
+    assert "ninja: no work to do." in judged.case.stdout_tail
 
 
 # -- helpers ----------------------------------------------------------------------------------------------------------

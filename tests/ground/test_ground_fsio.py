@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,8 +87,15 @@ def test_renaming_what_is_gone_says_so(tmp_path: Path) -> None:
         fsio.rename(tmp_path / "gone", tmp_path / "target")
 
 
-def test_a_tree_deeper_than_any_path_can_name_is_removed(tmp_path: Path) -> None:
-    top = tmp_path / "deep"
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A place for what pytest could not remove: of any later session it would end the cleaning up."""
+    yield tmp_path / "deep"
+    subprocess.run(["rm", "-rf", str(tmp_path / "deep")], check=True)
+
+
+def test_a_tree_deeper_than_any_path_can_name_is_removed(deep: Path) -> None:
+    top = deep
     top.mkdir()
     level = os.open(top, os.O_RDONLY)
     for _ in range(1500):

@@ -21,6 +21,7 @@ from daemon.executor.cells.spares import Spares
 from daemon.executor.cells.starting import Cells
 from daemon.executor.host import compilers, environment
 from daemon.executor.host.devices import Device
+from daemon.executor.host.toolkit import toolkit, torch_nvcc
 from daemon.executor.shared.protocol import Message
 from daemon.verdict import Side
 
@@ -55,6 +56,8 @@ class Builds:
         found = compilers.find()
         toolchain = environment.toolchain() | found.versions
         shelf = headers.shelf_of(settings, found.cxx, toolchain)
+        home = toolkit()
+        toolchain |= {"PYTORCH_NVCC": None if home is None else torch_nvcc(home)}
         jobs = jobs_for(settings, device)
         lent = cells.having(replace(cells.settings, shelf=shelf, jobs=jobs))
         return cls(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shlex
 import socket
 import sys
 from collections import defaultdict
@@ -19,7 +18,7 @@ from daemon.executor.cells.zygotes import Birth, Zygote, ZygoteEnded, Zygotes
 from daemon.executor.host.forks import ForkedProgram
 from daemon.executor.host.processes import PlainProgram, Program
 from daemon.executor.host.supervise import start_plain
-from daemon.executor.host.toolkit import toolkit
+from daemon.executor.host.toolkit import toolkit, torch_nvcc
 from daemon.executor.sandbox import cgroup
 from daemon.executor.sandbox.cell_group import CellGroup
 from daemon.executor.sandbox.policy import (
@@ -31,12 +30,11 @@ from daemon.executor.sandbox.policy import (
     gpu_folders,
     readable_folders,
 )
-from daemon.executor.shared import nvcc_wrapper, protocol
+from daemon.executor.shared import protocol
 from daemon.verdict import Side
 
 _PYTHON = (sys.executable, "-I", "-B")
 _CELL = (*_PYTHON, "-X", "faulthandler", "-m", "daemon.executor.inside.cell")
-_SIDE_BY_SIDE = (sys.executable, "-I", "-S", "-B", nvcc_wrapper.__file__)
 _ADDRESS_OVERHEAD = 4 << 30  # torch maps this much before it holds anything
 _NUMBERS = itertools.count()  # one count per process: it names cgroups
 _BIRTHS: defaultdict[int, itertools.count[int]] = defaultdict(itertools.count)  # by `uid_step`
@@ -176,11 +174,10 @@ class Cells:
         environment = cell_environment(threads=self.settings.threads, interpret=not device.is_gpu, toolkit=toolkit())
         if device.is_gpu:
             environment |= gpu_environment(device.uuid if self._uses_gpu else None, device.architecture)
+        if "CUDA_HOME" in environment:  # where an extension is loaded as where it is built: torch compares commands
+            environment["PYTORCH_NVCC"] = torch_nvcc(Path(environment["CUDA_HOME"]))
         if self.settings.jobs is not None:
             environment["MAX_JOBS"] = str(self.settings.jobs)
-            if device.is_gpu and "CUDA_HOME" in environment:
-                nvcc = Path(environment["CUDA_HOME"]) / "bin" / "nvcc"
-                environment["PYTORCH_NVCC"] = shlex.join([*_SIDE_BY_SIDE, str(nvcc)])
         for shelf in self._shelves:
             environment["PATH"] = f"{shelf / 'bin'}:{environment['PATH']}"
         return environment | (self._tool.environment if self._tool is not None else {})

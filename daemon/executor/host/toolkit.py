@@ -7,9 +7,13 @@ another place, or has several, says which by CUDA_HOME, as to torch; a service g
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from daemon.executor.shared import nvcc_wrapper
 
 _NAMES = ("CUDA_HOME", "CUDA_PATH")
 _USUAL = Path("/usr/local/cuda")
@@ -21,6 +25,12 @@ def toolkit() -> Path | None:
     None where there is none. Cells are shown all of it."""
     places = (_as_cells_see(place) for place in _places() if place.is_absolute())
     return next((place for place in places if _is_toolkit(place)), None)
+
+
+def torch_nvcc(home: Path) -> str:
+    """What torch is to call for the nvcc of the toolkit in `home`: a command whose steps run side by side. A build is
+    up to date only where torch would call the same."""
+    return shlex.join([sys.executable, "-I", "-S", "-B", nvcc_wrapper.__file__, str(home / "bin" / "nvcc")])
 
 
 def _places() -> Iterator[Path]:

@@ -18,6 +18,9 @@ does that here, from the same preprocessed files.
 Messages and exit status are those of the first step that fails in nvcc's order. A command that is not known here, or
 one of whose steps dies by a signal (two programs at a time want more memory), is nvcc's: it runs as it came.
 
+How many programs may run at a time is what torch was told, MAX_JOBS. A cell that only loads an extension is not told:
+there nvcc runs as it is, should the source compile something after all.
+
 Runs on the standard library alone: it is started for each file.
 """
 
