@@ -6,20 +6,21 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import silent_mount
 from cli_homes import PastHome, bundle, passed, require_open_checkout, wrong
 from conftest import Evald
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from daemon import onemount, retention
 from daemon.config import Settings
 from daemon.db import repository_rows
+from daemon.db.daemon_records import DaemonNote
 from daemon.db.history import History
-from daemon.db.models import Bundle, Job
+from daemon.db.models import Bundle, Daemon, Job
 
 NOBODY = 65534
 
@@ -104,6 +105,35 @@ def test_old_jobs_go_with_their_files_and_the_rest_stays(evald: Evald, past: Pas
     for job_id in (best, fresh, waiting, busy):
         assert evald("status", job_id).code == 0
     assert evald("show", old, "--json").document()["job"] is None, "what is told is the bundle in the inbox"
+
+
+def test_a_staged_result_goes_with_its_job_and_no_other_does(evald: Evald, past: PastHome) -> None:
+    """As a daemon leaves them that was killed before it released them."""
+    paths = past.settings.paths
+    old, fresh = past.ended("old", wrong(), days_ago=60), past.ended("fresh", wrong())
+    for job_id in (old, fresh):
+        [released] = paths.results.glob(f"[0-9]*/{job_id}")
+        released.rename(paths.outbox / f"{job_id}.1")
+    assert evald("cleanup", "--json").document()["job_ids"] == [old]
+    assert [entry.name for entry in paths.outbox.iterdir()] == [f"{fresh}.1"]
+
+
+def test_daemons_that_stopped_or_fell_silent_long_ago_are_forgotten(evald: Evald, past: PastHome) -> None:
+    for host in ("alive", "silent", "stopped", "lately"):
+        past.daemons.report(DaemonNote(f"{host}-boot-1", host, 1, "0", 1, "/srv/inbox", 60))
+    for host in ("stopped", "lately"):
+        past.daemons.mark_stopped(f"{host}-boot-1")
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    with past.database.write() as connection:
+        connection.execute(update(Daemon).where(Daemon.host.in_(("silent", "stopped"))).values(seen_at=long_ago))
+
+    def hosts() -> list[str]:
+        return sorted(daemon.host for daemon in History(past.database).daemons())
+
+    evald("cleanup", "--dry-run")
+    assert hosts() == ["alive", "lately", "silent", "stopped"]
+    evald("cleanup")
+    assert hosts() == ["alive", "lately"]
 
 
 def forget(past: PastHome, *job_ids: str) -> None:

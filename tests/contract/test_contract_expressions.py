@@ -117,6 +117,8 @@ def test_a_division_by_one_slash_suggests_two() -> None:
         ("triton.cdiv(N, 64)", "ceildiv(N, 64)"),
         ("cdiv(N, 64) * M", "ceildiv(N, 64) * M"),
         ("math.ceil(N / 64)", "ceildiv(N, 64)"),
+        ("math.ceil(N)", None),
+        ("math.ceil(N * M)", None),
         ("int(np.ceil((N + M) / 64))", "ceildiv(N + M, 64)"),
         ("lambda meta: (triton.cdiv(N, meta['BLOCK']),)", "ceildiv(N, BLOCK)"),
         ("lambda META: (triton.cdiv(N, 64), M)", '["ceildiv(N, 64)", "M"]'),

@@ -304,6 +304,11 @@ def test_launch_defaults_are_one_block_of_256_threads() -> None:
     assert (launch.num_warps, launch.num_stages, launch.shared_mem, launch.cooperative) == (None, None, 0, False)
 
 
+def test_a_launch_may_have_one_warp_and_no_pipeline() -> None:
+    launch = launch_of({"num_warps": "N - 6", "num_stages": 0, "shared_mem": "N"}, N=7)
+    assert (launch.num_warps, launch.num_stages, launch.shared_mem) == (1, 0, 7)
+
+
 @pytest.mark.parametrize(
     ("launch", "field"),
     [
@@ -315,6 +320,7 @@ def test_launch_defaults_are_one_block_of_256_threads() -> None:
         ({"grid": True}, "grid"),
         ({"num_warps": 0}, "num_warps"),
         ({"num_stages": "K"}, "num_stages"),
+        ({"num_stages": -1}, "num_stages"),
         ({"shared_mem": -1}, "shared_mem"),
         ({"grid": 2**31}, "grid.x"),
         ({"cooperative": 1}, "cooperative"),

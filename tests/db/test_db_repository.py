@@ -173,6 +173,12 @@ class TestLease:
         assert history.held_by("other") == (other,)
         assert history.held_by("nobody") == ()
 
+    def test_held_by_lists_the_oldest_lease_first(self, repository: Repository, history: History) -> None:
+        for name in ("f", "0", "8"):
+            repository.register(new_job(name, job_id=name * 32))
+            assert repository.lease(name * 32, "me", LEASE_S)
+        assert [lease.name for lease in history.held_by("me")] == ["f", "0", "8"]
+
 
 class TestHold:
     @pytest.mark.parametrize("how", ["start", "defer"])

@@ -17,8 +17,16 @@ def test_statistics_are_the_usual_ones() -> None:
     assert found.percentile_95 == pytest.approx(3.85)
     assert stats.relative_standard_error([1.0]) is None
     assert stats.relative_standard_error([2.0, 2.0]) == 0
+    assert stats.relative_standard_error([1.0, 2.0, 3.0]) == pytest.approx(0.2886751)
     assert stats.fit_line([(1, 3.0), (2, 5.0), (3, 7.0)]) == pytest.approx((1.0, 2.0))
     assert stats.fit_line([(2, 3.0), (2, 5.0)]) == (4.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "value"), [(0.0, 0.0), (0.375, 5.5), (0.5, 10.0), (0.75, 20.0), (0.9, 38.0), (1.0, 50.0)]
+)
+def test_a_percentile_lies_between_the_two_samples_beside_its_place(share: float, value: float) -> None:
+    assert stats.percentile([0.0, 1.0, 10.0, 20.0, 50.0], share) == pytest.approx(value)
 
 
 def timing(samples: list[float]) -> Any:

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from daemon import log
 from daemon.errors import HarnessError, LostClaim
 from daemon.scheduler.faults import Faults
 from daemon.scheduler.heartbeats import Heartbeats
-from daemon.scheduler.turns import Postponed
+from daemon.scheduler.turns import Postponed, Turns
 from daemon.scheduler.workers import Workers
 
 LIMIT_S = 120.0
@@ -194,6 +195,15 @@ class Right:
     job_id: str
 
 
+def test_every_eighth_turn_is_for_the_oldest() -> None:
+    turns = Turns()
+    found = []
+    for _ in range(17):
+        found.append(turns.is_for_the_oldest())
+        turns.served((None, ""))
+    assert [number for number, oldest in enumerate(found, start=1) if oldest] == [8, 16]
+
+
 def test_everybody_can_be_told_at_once_and_else_only_what_is_due() -> None:
     beats: list[str] = []
     heartbeats: Heartbeats[Right] = Heartbeats(60.0, lambda lease, _: beats.append(lease.job_id), lambda _: None)
@@ -218,9 +228,9 @@ def test_a_heartbeat_carries_the_newest_progress_and_a_lost_lease_is_told_and_fo
     heartbeats: Heartbeats[Right] = Heartbeats(0.0, extend, lambda lease: lost.append(lease.job_id))
     for name in ("kept", "gone", "unheard"):
         heartbeats.add(Right(name))
-    heartbeats.note("kept", "checking 1/5")
-    heartbeats.note("kept", "checking 2/5")
-    heartbeats.note("nobody", "ignored")
+    assert heartbeats.note("kept", "checking 1/5")
+    assert heartbeats.note("kept", "checking 2/5")
+    assert not heartbeats.note("nobody", "ignored")
     heartbeats.send()
     assert beats == [("kept", "checking 2/5")]
     assert lost == ["gone"]
@@ -311,6 +321,52 @@ def test_stopping_takes_as_long_as_it_may_for_all_threads_together(monkeypatch: 
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     assert not workers.stop(5.0)
     assert clock == [105.0]
+
+
+@pytest.mark.parametrize("alive", [(True, False), (False, True)])
+def test_one_thread_that_has_not_ended_is_enough_not_to_have_stopped(
+    monkeypatch: pytest.MonkeyPatch, alive: tuple[bool, bool]
+) -> None:
+    workers = Workers(0, lambda _: None, lambda _: True)
+    threads = [SimpleNamespace(join=lambda _: None, is_alive=lambda one=one: one) for one in alive]
+    monkeypatch.setattr(workers, "_threads", threads)
+    assert not workers.stop(0.0)
+
+
+def test_a_thread_rests_unless_it_was_woken_meanwhile_or_is_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would ask the database all the time, or sleep through the job that it was woken for."""
+    workers = Workers(0, lambda _: None, lambda _: True)
+    rests: list[float] = []
+    monkeypatch.setattr(workers._changed, "wait", rests.append)
+    workers._rest(workers._wakes)
+    assert len(rests) == 1
+    seen = workers._wakes
+    workers.wake()
+    workers._rest(seen)
+    workers.stop(0.0)
+    workers._rest(workers._wakes)
+    assert len(rests) == 1
+
+
+@pytest.mark.parametrize("error", [HarnessError("away"), OSError("away"), ValueError("a bug")])
+def test_a_thread_pauses_after_a_fault(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Or what fails at once would fail thousands of times a second."""
+    jobs: list[int] = []
+
+    def work(job: int) -> bool:
+        jobs.append(job)
+        workers._stopping = len(jobs) == 2
+        raise error
+
+    def pause(pause_s: float | None = None) -> None:
+        assert pause_s is None
+        workers._stopping = True
+
+    workers = Workers(1, lambda _: 1, work)
+    monkeypatch.setattr(workers, "_pause", pause)
+    workers.start()
+    workers._threads[0].join(LIMIT_S)
+    assert jobs == [1]
 
 
 def test_an_outage_is_told_once_and_the_next_one_again(monkeypatch: pytest.MonkeyPatch) -> None:

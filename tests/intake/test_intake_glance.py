@@ -11,7 +11,6 @@ import pytest
 
 from daemon.intake import regular
 from daemon.intake.glance import glance, labels_of
-from daemon.scheduler.turns import Turns
 
 
 def test_the_priority_of_a_folder_and_of_a_file_is_seen(tmp_path: Path) -> None:
@@ -87,12 +86,3 @@ def test_links_pipes_and_missing_files_are_not_followed_nor_waited_for(tmp_path:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     found = [glance(tmp_path / name).priority for name in ("link.json", "link", "pipe.json", "folder", "nothing")]
     assert found == [0, 0, 0, 0, 0]
-
-
-def test_every_eighth_turn_is_for_the_oldest() -> None:
-    turns = Turns()
-    found = []
-    for _ in range(17):
-        found.append(turns.is_for_the_oldest())
-        turns.served((None, ""))
-    assert [number for number, oldest in enumerate(found, start=1) if oldest] == [8, 16]

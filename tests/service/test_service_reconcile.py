@@ -594,6 +594,16 @@ def test_a_cleanup_does_not_forget_a_job_whose_bundle_its_daemon_has_yet_to_put_
     assert home.entries("archive") == []
 
 
+def test_a_cleanup_takes_the_bundle_of_an_ended_job_that_a_dead_daemon_left_in_work(home: Home) -> None:
+    """And is not held up by what is no claimed bundle."""
+    claimed = home.claim("left")
+    home.repository.publish(home.lease(claimed), Published(PASSED, {"verdict": "passed"}, None))
+    (home.settings.paths.work / "notes.txt").touch()
+    removed = retention.clean(home.settings.paths, home.repository._database, timedelta(0), 0, dry_run=False)
+    assert removed.job_ids == (claimed.job_id,)
+    assert home.entries("work") == ["notes.txt"]
+
+
 def no_room(*_: object) -> results.Staged:
     raise OSError(errno.ENOSPC, "No space left on device")
 
