@@ -211,6 +211,15 @@ def test_complex_answers_are_measured_as_well() -> None:
     assert labels(shown) == ["nondeterministic", "less_exact"]
 
 
+def test_of_a_complex_answer_the_imaginary_part_counts_as_well() -> None:
+    real, imaginary = (torch.linspace(1, 2, 50, dtype=torch.float64) for _ in range(2))
+    exact, honest = torch.complex(real, imaginary), torch.complex(real.float(), imaginary.float())
+    coarse = torch.complex(real.float(), imaginary.bfloat16().float())
+    shown = against_exact(spread_of([honest], [coarse]), TimedCall({}, [coarse], [honest]), Known(exact), 0.0)  # type: ignore[arg-type]
+    assert shown.max_abs_spread > 1e-3
+    assert labels(shown) == ["nondeterministic", "less_exact"]
+
+
 def told(candidate: torch.Tensor, reference: torch.Tensor, exact: torch.Tensor) -> list[str]:
     known: Any = Known(exact)
     call = TimedCall({}, [candidate], [reference])

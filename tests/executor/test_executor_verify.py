@@ -184,6 +184,23 @@ def test_trivial_answers_are_recognised_in_every_dtype(dtype: str) -> None:
     }
 
 
+def test_a_check_is_weak_where_all_outputs_may_be_trivial_or_one_is_near_what_is_right() -> None:
+    """Of a module that hands an input on beside its answer the input is right, and says nothing of the answer."""
+    given, answer = torch.rand(64), torch.rand(64)
+    tolerance = tolerance_for("float32", None, None)
+
+    def weak(*outputs: torch.Tensor) -> list[str]:
+        named = [(f"output {number}", output) for number, output in enumerate(outputs)]
+        reference: Any = SimpleNamespace(answers=lambda _: named)
+        return weak_controls(reference, [tolerance] * len(outputs), [given])
+
+    assert weak(answer) == []
+    assert weak(given.clone()) == ["output 0: input 0 passed on"]
+    assert weak(answer, given.clone()) == []
+    assert weak(answer, given * 1.00001) == ["output 1: input 0 passed on"]
+    assert weak(torch.zeros(64), given.clone()) == ["output 0: a constant or zeros", "output 1: input 0 passed on"]
+
+
 @pytest.mark.parametrize(("outputs", "most"), [(8, 128), (4000, 1)])
 def test_many_outputs_are_not_each_held_against_as_many_inputs(
     monkeypatch: pytest.MonkeyPatch, outputs: int, most: int
