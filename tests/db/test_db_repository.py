@@ -569,6 +569,17 @@ class TestGiveBack:
         assert history.waiting_for("me", at_most=9) == 1, "the other has its attempt still"
         assert lowered.lease_next("me", LEASE_S) is not None
 
+    def test_a_queued_job_without_an_attempt_left_holds_up_none_behind_it(
+        self, repository: Repository, database: Database
+    ) -> None:
+        """Before somebody has broken it."""
+        spent, fresh = leased(repository), new_job()
+        repository.retry(spent, "the judge died")
+        repository.register(fresh)
+        found = Repository(database, max_attempts=1).lease_next("me", LEASE_S)
+        assert found is not None
+        assert found.job_id == fresh.job_id
+
     def test_more_jobs_without_an_attempt_than_a_batch_holds_are_all_broken(
         self, repository: Repository, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
