@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -96,6 +97,18 @@ def test_what_a_library_says_goes_where_the_story_goes(capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert said.endswith("error   broken\n")
     assert "of no interest" not in said
+
+
+def test_a_complaint_is_said_at_once_and_then_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, told = [1000.0], list[object]()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(log, "story", lambda *_, reason, **__: told.append(reason))
+    complaint = log.Complaint()
+    for at_s in (1000.0, 1059.0, 1060.0, 1119.0):
+        now_s[0] = at_s
+        complaint.say(at_s)
+    log.Complaint().say("another")
+    assert told == [1000.0, 1060.0, "another"]
 
 
 def test_a_line_is_written_where_nothing_more_can_be_opened() -> None:
