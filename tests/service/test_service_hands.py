@@ -310,11 +310,22 @@ def test_a_disk_that_cannot_be_read_costs_no_job_an_attempt(tmp_path: Path, monk
         assert {job.attempts for job in jobs(running).values()} == {1}
 
 
-@pytest.mark.parametrize("where", ["looked at", "read", "result"])
+@pytest.mark.parametrize(
+    ("where", "answer"),
+    [
+        ("looked at", errno.ESTALE),
+        ("read", errno.ESTALE),
+        ("result", errno.ESTALE),
+        ("result", errno.ENOSPC),
+        ("result", errno.EDQUOT),
+        ("result", errno.EACCES),
+    ],
+)
 def test_a_share_that_fails_for_a_moment_costs_no_attempt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, answer: int
 ) -> None:
-    """While a bundle is read, and while what was found out is written down: it is not found out again."""
+    """While a bundle is read, and while what was found out is written down, whatever is said of that: it is not found
+    out again."""
     monkeypatch.setattr(outage, "_PAUSES_S", (0.01,) * 5)
     module, name = {
         "looked at": (spool, "_lstat"),
@@ -326,10 +337,10 @@ def test_a_share_that_fails_for_a_moment_costs_no_attempt(
     def stale(*args: object) -> object:
         if threading.current_thread().name.startswith("slot") and len(failed) < 5:
             failed.append(args)
-            fault = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            fault = OSError(answer, os.strerror(answer))
             if where == "result":
                 raise fault
-            raise HarnessError("cannot look at it: Stale file handle") from fault
+            raise HarnessError(f"cannot look at it: {fault.strerror}") from fault
         return does(*args)
 
     monkeypatch.setattr(module, name, stale)
