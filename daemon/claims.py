@@ -76,10 +76,11 @@ class Claims:
             raise fault
         return claimed
 
-    def give_back(self, claimed: Iterable[Claimed]) -> None:
-        """Of what was claimed and is in no database yet: back into the inbox, as it came."""
+    def give_back(self, claimed: Iterable[Claimed], *, keep_ids: bool = False) -> None:
+        """Of what was claimed and is in no database: back into the inbox, as it came. `keep_ids`: a database may have
+        it all the same, and whoever claims it next is to find that job."""
         for one in claimed:
-            self._spool.give_back(one, keep_id=one.own_id)
+            self._spool.give_back(one, keep_id=keep_ids or one.own_id)
 
     def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
         """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
@@ -152,7 +153,11 @@ class Claims:
         claimed = self._spool.claim(name, anew=has_ended)
         try:
             if has_ended or claimed.job_id == job_id:
-                return self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
+                job = new_job(claimed)
+                lease = self._repository.register_leased(job, self._spool.owner.tag, self._settings.lease_s)
+                if lease is None:  # its job is known as that of another entry, from which it went back to the inbox
+                    self.as_its_own(claimed)
+                return lease
             self._repository.register(new_job(claimed))  # the same name again: another job
         except HarnessError:
             self._spool.give_back(claimed, keep_id=True)

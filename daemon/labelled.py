@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon.config import Settings
 from daemon.db.history import History
@@ -66,9 +66,10 @@ class Labelled:
             elif labels.get(self._label[0]) == self._label[1]:
                 found[key] = one
         for key, one in self._known():
-            found.pop(key, None)
+            before = found.pop(key, None)
             unread.pop(key, None)
-            found[key] = one
+            # In the inbox as well: it went back there when nobody knew whether the database had heard of it.
+            found[key] = one if before is None else replace(one, entry=before.entry)
         return Look(tuple(found.values()), tuple(unread.values()))
 
     def end(self, publisher: Publisher, by: str) -> Iterator[list[Unfinished]]:

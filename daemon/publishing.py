@@ -19,6 +19,7 @@ from daemon import failpoints, log, result_document, results
 from daemon.claims import Claims, new_job, together
 from daemon.config import Settings
 from daemon.contract import ParsedContract
+from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import ContractFacts, JobRecord, Lease, Published
 from daemon.db.repository import Repository
@@ -114,8 +115,8 @@ class Publisher:
         try:
             jobs = [new_job(one) for one in claimed]
             leases = self._repository.seize_many(jobs, job_ids, self._spool.owner.tag, self._settings.lease_s)
-        except HarnessError:
-            self.claims.give_back(claimed)
+        except HarnessError as error:  # did it happen, and only its answer was lost?
+            self.claims.give_back(claimed, keep_ids=isinstance(error, StorageUnavailable))
             raise
         failpoints.hit("lease.taken")
         bare = [lease for lease in leases if not self.claims.has_result(lease.job_id)]

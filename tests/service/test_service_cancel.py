@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 from service_bundles import result_of
@@ -14,6 +15,7 @@ from daemon.claims import new_job
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
+from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.repository import Repository
 from daemon.intake import names
@@ -240,6 +242,75 @@ def test_a_whole_sweep_is_cancelled_in_few_transactions(here: Place, monkeypatch
     assert sorted(ended) == sorted(expected)
     assert len(writes) <= 10
     assert here.faults(*expected) == []
+
+
+@pytest.mark.parametrize("happened", [True, False])
+def test_a_sweep_whose_leases_a_database_does_not_confirm_stays_one_job_for_each_bundle(
+    here: Place, monkeypatch: pytest.MonkeyPatch, happened: bool
+) -> None:
+    """Whether it has granted them or not: asked again, it ends what is back in the inbox."""
+    settings = Settings(home=here.home, engine="rehearsal", lease_s=30)
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    history = History(database)
+    owners = (replace(Owner.current(), pid=2**22 + 1), Owner.current())
+    spools = [Spool(settings.paths, owner) for owner in owners]
+    first, second = (Publisher(settings, spool, Repository(database), history) for spool in spools)
+    here.drop("one", "two", labels={"sweep": "1"})
+    seize_many = Repository.seize_many
+
+    def unheard(repository: Repository, *args: object) -> None:
+        if happened:
+            seize_many(repository, *args)  # type: ignore[arg-type]
+        raise StorageUnavailable("server closed the connection unexpectedly")
+
+    labelled = Labelled(settings, spools[1], history, ("sweep", "1"))
+    try:
+        with monkeypatch.context() as patch, pytest.raises(StorageUnavailable):
+            patch.setattr(Repository, "seize_many", unheard)
+            list(labelled.end(first, "me"))
+        assert {entry.name.partition("@")[0] for entry in settings.paths.inbox.iterdir()} == {"one.json", "two.json"}
+        ended = [one.name for some in labelled.end(second, "me") for one in some]
+        assert sorted(ended) == ["one.json", "two.json"]
+        assert sorted(job.name for job in history.jobs().jobs) == ["one.json", "two.json"]
+        assert list(settings.paths.work.iterdir()) == []
+    finally:
+        database.close()
+    assert here.faults("one.json", "two.json") == []
+
+
+def test_a_job_whose_lease_a_database_does_not_confirm_is_cancelled_when_that_is_asked_again(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=here.home, engine="rehearsal", lease_s=30)
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    history = History(database)
+    first, second = (
+        Publisher(settings, Spool(settings.paths, owner), Repository(database), history)
+        for owner in (replace(Owner.current(), pid=2**22 + 1), Owner.current())
+    )
+    job_id = dropped(here, "one")
+    register_leased = Repository.register_leased
+
+    def unheard(repository: Repository, *args: object) -> None:
+        register_leased(repository, *args)  # type: ignore[arg-type]
+        raise StorageUnavailable("server closed the connection unexpectedly")
+
+    try:
+        with monkeypatch.context() as patch, pytest.raises(StorageUnavailable):
+            patch.setattr(Repository, "register_leased", unheard)
+            first.cancel(job_id, "me")
+        ended = second.cancel(job_id, "me")
+        assert ended is not None
+        assert ended.job_id == job_id
+        assert [job.job_id for job in history.jobs().jobs] == [job_id]
+        assert list(settings.paths.work.iterdir()) == []  # what lay there would be judged as another job
+    finally:
+        database.close()
+    assert here.faults("one.json") == []
 
 
 @pytest.mark.parametrize(
