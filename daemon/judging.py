@@ -77,7 +77,7 @@ class Clerk:
         self._engine = engine
         self._types = types
         self._complaint = log.Complaint()
-        self._owed: deque[tuple[Lease, str]] = deque()  # ended without counting while the database was away
+        self._owed: deque[tuple[Lease, str, bool]] = deque()  # ended while the database was away; whether that counts
         self.publisher = Publisher(settings, spool, repository, history)
         self.disks = Disks(settings)
         self.patience = Patience()
@@ -210,7 +210,7 @@ class Clerk:
             if isinstance(error, (NotBegun, NotKept)) and self.disks.lack_after_fault() is not None:
                 self.put_back(lease, str(error))
                 raise error  # whoever takes jobs here pauses for a moment
-            state = self._repository.retry(lease, str(error))
+            state = self._tell(lease, str(error), counts=True)
         except LostClaim:
             log.story("let go", job=lease.job_id, name=lease.name, reason=error)
             return Unended.LOST
@@ -221,18 +221,27 @@ class Clerk:
 
     def put_back(self, lease: Lease, reason: str) -> None:
         """The attempt does not count. Where the database cannot be told now, `settle` tells it. Raises `LostClaim`."""
+        self._tell(lease, reason, counts=False)
+
+    def _tell(self, lease: Lease, reason: str, *, counts: bool) -> JobState:
+        """How an attempt has ended. Answers what that makes of its job."""
         try:
+            if counts:
+                return self._repository.retry(lease, reason)
             self._repository.put_back(lease, reason)
+            return JobState.QUEUED
         except HarnessError:
-            self._owed.append((lease, reason))
+            self._owed.append((lease, reason, counts))
             raise
 
     def settle(self) -> None:
-        """Tell the database which attempts have not counted, before their leases are looked at: one that ran out would
-        count. Raises `HarnessError`."""
+        """Tell the database how attempts have ended that it could not be told of, before their leases are looked at:
+        one that ran out would count although it does not, or have no other reason than that. Raises `HarnessError`.
+        A job that is broken by it is given up by `reconcile`."""
         while self._owed:
             with suppress(IndexError, LostClaim):  # another slot tells it, or it is somebody else's by now
-                self.put_back(*self._owed.popleft())
+                lease, reason, counts = self._owed.popleft()
+                self._tell(lease, reason, counts=counts)
 
     # -- out ----------------------------------------------------------------------------------------------------
 

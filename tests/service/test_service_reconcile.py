@@ -915,6 +915,36 @@ def test_an_attempt_that_does_not_count_counts_no_more_where_the_database_hears_
     assert (job.state, job.attempts) == (JobState.QUEUED, 0)
 
 
+def test_why_an_attempt_has_failed_is_told_late_where_the_database_was_away(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the last one ends the job, with that reason in its result."""
+    me = Owner.current()
+    home.repository.max_attempts = 1
+    clerk, claimed = home.clerk(me), home.claim("mine", me)
+    clerk.register(claimed)
+    lease = home.repository.lease_next(me.tag, 1e-9)
+    assert lease is not None
+
+    def failing(*_: object) -> None:
+        raise HarnessError("its judge has died")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(home.repository, "start", failing)
+        outage.setattr(home.repository, "retry", away)
+        with pytest.raises(StorageUnavailable):
+            clerk.judge(lease, lambda _: None)
+    clerk.settle()
+    home.reconcile()
+    job = home.history.job(claimed.job_id)
+    assert job is not None
+    assert (job.state, job.message) == (JobState.BROKEN, "its judge has died")
+    assert [attempt.reason for attempt in home.history.attempts(claimed.job_id)] == ["its judge has died"]
+    [shown] = home.settings.paths.results.glob(f"[0-9]*/{claimed.job_id}/result.json")
+    assert "its judge has died" in json.loads(shown.read_text("utf-8"))["message"]
+    assert home.entries("work") == []
+
+
 def test_what_is_told_late_is_no_fault_where_somebody_else_has_the_job_by_then(
     home: Home, owed: tuple[Clerk, str]
 ) -> None:
