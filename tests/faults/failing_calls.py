@@ -1,6 +1,6 @@
 """A daemon whose file calls below its home fail, each at a place in its code; the books about it as JSON.
 
-Run with `failing_calls.so` preloaded, which asks `Injector.ask` before every such call. A place is a call with the
+Run with `failing_calls.so` preloaded, which asks the `Injector` before every such call. A place is a call with the
 lines of evald that lead to it: told so, and not by their number, places are the same ones each time, whatever threads
 do. `argv`: an empty folder on a quick disk, the library, and what to try: `all ERRNO…` (one run for each, in which
 every place fails the first time it is reached), `each ERRNO…` (a run for every place) or `each:CALL,… ERRNO…` (for
@@ -23,11 +23,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from daemon import log, outage, runner
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
+from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import AttemptOutcome
 from daemon.errors import HarnessError
@@ -69,21 +71,36 @@ class Injector:
     """`places` reached so far. One fails with `answer` when it is the `target`, or the first time where that is None
     and `every` says so."""
 
-    answer: int = 0
+    answer: Any = 0
     target: str | None = None
     every: bool = False
     places: set[str] = field(default_factory=set)
     is_on: bool = True
     exempt: int = field(default_factory=threading.get_ident)
 
-    def ask(self, call: bytes, _: bytes) -> int:
+    def is_to_fail(self, call: str) -> bool:
+        """Called at the place itself, where `call` is about to be made."""
         if not self.is_on or threading.get_ident() == self.exempt:
-            return 0
-        place = _place(call.decode())
+            return False
+        place = _place(call)
         if place in self.places or place.endswith(" "):
-            return 0
+            return False
         self.places.add(place)
-        return self.answer if self.every or place == self.target else 0
+        return self.every or place == self.target
+
+
+class FileCalls:
+    """Below one folder, by the preloaded library."""
+
+    def __init__(self, library: str) -> None:
+        self._library = ctypes.CDLL(library)
+
+    def fail(self, home: Path, injector: Injector) -> None:
+        def ask(call: bytes, _: bytes) -> int:
+            return int(injector.answer) if injector.is_to_fail(call.decode()) else 0
+
+        self._asked = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)(ask)
+        self._library.failing_calls(os.fsencode(home), self._asked)
 
 
 def _place(call: str) -> str:
@@ -100,7 +117,7 @@ def _place(call: str) -> str:
 class Trial:
     """One home with three bundles, of which two are sound, and one daemon."""
 
-    def __init__(self, folder: Path, library: ctypes.CDLL, injector: Injector, max_attempts: int) -> None:
+    def __init__(self, folder: Path, injector: Injector, max_attempts: int, database: str | None = None) -> None:
         self.injector = injector
         self.settings = Settings(
             home=folder / "home",
@@ -114,13 +131,12 @@ class Trial:
             min_free_bytes=1,
             polling="always",
             max_attempts=max_attempts,
+            database=database,
         )
         self.paths = self.settings.paths
         self.paths.create()
         shutil.copy(folder.parent / "empty.sqlite3", self.paths.state / "evald.sqlite3")
         _write_bundles(self.paths.inbox)
-        self._callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p)(injector.ask)
-        library.failing_calls(os.fsencode(self.paths.home), self._callback)
 
     def run(self) -> dict[str, object]:
         """A daemon from its start until all is tidy; where storage fails at its start another one, as systemd does."""
@@ -151,7 +167,7 @@ class Trial:
                     is_at_work.clear()
             except BaseException as error:
                 fault = error.__cause__ if isinstance(error, HarnessError) else error
-                passes = isinstance(fault, OSError)
+                passes = isinstance(fault, OSError) or isinstance(error, StorageUnavailable)
                 if passes and not is_at_work.is_set():  # at its start and at its end: exit code 75
                     return
                 ended.append(f"{type(error).__name__}: {error}")
@@ -159,7 +175,7 @@ class Trial:
         services: list[object] = []
         thread = threading.Thread(target=serve)
         thread.start()
-        while thread.is_alive() and not is_enough():
+        while thread.is_alive() and not (services and is_enough()):
             time.sleep(0.02)
         for service in services:
             service.stop()  # type: ignore[attr-defined]
@@ -210,7 +226,7 @@ def _write_bundles(inbox: Path) -> None:
 
 
 def tried(
-    folder: Path, library: ctypes.CDLL, injectors: list[Injector], max_attempts: int
+    folder: Path, injectors: list[Injector], run: Callable[[Path, Injector], dict[str, object]]
 ) -> Iterator[dict[str, object]]:
     """What came of each, in processes of their own, which share what this one has imported."""
     waiting, running = dict(enumerate(injectors)), dict[int, int]()
@@ -220,7 +236,7 @@ def tried(
             pid = os.fork()
             if pid == 0:
                 try:
-                    books = Trial(folder / str(number), library, injector, max_attempts).run()
+                    books = run(folder / str(number), injector)
                     told = {**books, "places": sorted(injector.places)}
                     (folder / f"{number}.json").write_text(json.dumps(told), "utf-8")
                 finally:
@@ -233,28 +249,47 @@ def tried(
         yield {"answer": injector.answer, "place": injector.target, **books}
 
 
-def main() -> None:
-    folder, library, what, *names = sys.argv[1:]
-    what, _, calls = what.partition(":")
-    place, shim = Path(folder), ctypes.CDLL(library)
-    answers = [-getattr(errno, name[1:]) if name.startswith("-") else getattr(errno, name) for name in names]
-    migrate.ensure_ready(f"sqlite:///{place}/empty.sqlite3")
-    hurry()
+def tell(
+    folder: Path,
+    what: str,
+    answers: list[Any],
+    may_fail: Callable[[str, Any], bool],
+    run: Callable[[Path, Injector, int], dict[str, object]],
+) -> None:
+    """Print the books of every run: `what` is `all` or `each`; which places may fail with which answer; `run` has the
+    number of attempts that a job may have."""
     if what == "all":
         injectors, attempts = [Injector(answer, every=True) for answer in answers], 1000
     else:
-        [sound] = tried(place, shim, [Injector()], 3)
+        [sound] = tried(folder, [Injector()], lambda place, injector: run(place, injector, 3))
         assert not sound["wrong"], sound
         places = [str(one) for one in sound["places"]]  # type: ignore[attr-defined]
-        injectors = [
-            Injector(answer, one)
-            for answer in answers
-            for one in places
-            if (answer > 0 or one.split()[0] in MAKES_A_CHANGE) and (not calls or one.split()[0] in calls.split(","))
-        ]
+        injectors = [Injector(answer, one) for answer in answers for one in places if may_fail(one, answer)]
         attempts = 3
-    for books in tried(place, shim, injectors, attempts):
+    for books in tried(folder, injectors, lambda place, injector: run(place, injector, attempts)):
         print(json.dumps(books), flush=True)
 
 
-main()
+def main() -> None:
+    folder, library, what, *names = sys.argv[1:]
+    what, _, only = what.partition(":")
+    calls = only.split(",") if only else None
+    place, shim = Path(folder), FileCalls(library)
+    answers = [-getattr(errno, name[1:]) if name.startswith("-") else getattr(errno, name) for name in names]
+    migrate.ensure_ready(f"sqlite:///{place}/empty.sqlite3")
+    hurry()
+
+    def may_fail(where: str, answer: int) -> bool:
+        call = where.split(maxsplit=1)[0]
+        return (answer > 0 or call in MAKES_A_CHANGE) and (calls is None or call in calls)
+
+    def run(at: Path, injector: Injector, max_attempts: int) -> dict[str, object]:
+        trial = Trial(at, injector, max_attempts)
+        shim.fail(trial.paths.home, injector)
+        return trial.run()
+
+    tell(place, what, answers, may_fail, run)
+
+
+if __name__ == "__main__":
+    main()
