@@ -157,6 +157,38 @@ def test_a_variable_of_the_module_that_no_gpu_would_take_is_noted(judge: JudgeOn
     ]
 
 
+def test_the_interpreter_sees_what_a_kernel_reads_of_the_function_it_is_defined_in(judge: JudgeOne) -> None:
+    """As the compiler for a GPU does; what that would refuse is noted there too."""
+    source = """
+    @triton.jit
+    def plus(x, y):
+        return x + y
+
+    @triton.jit
+    def minus(x, y):
+        return x - y
+
+    def made(join, size, twice):
+        HALF = tl.constexpr(0.5)
+
+        @triton.jit
+        def add(a, b, out, n, BLOCK: tl.constexpr = size):
+            at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+            mask = at < n
+            found = join(tl.load(a + at, mask=mask), tl.load(b + at, mask=mask))
+            tl.store(out + at, found * HALF * twice, mask=mask)
+
+        return add
+
+    other = made(minus, 64, 3)
+    add = made(plus, 32, 2)
+    """
+    custom = triton(source, vectors(block=False, grid=7), metadata={"kernel_name": "add"})
+    judged = judge(compare(custom, PLUS)).passed()
+    note = "add would not compile for a GPU: it reads twice of the function it is defined in, which has to be"
+    assert any(one.startswith(note) for one in judged.case.notes)
+
+
 @pytest.mark.parametrize("kind", ["torch", "multi_kernel"])
 def test_a_tuned_kernel_that_python_launches_is_not_tuned_either(judge: JudgeOne, kind: str) -> None:
     launch = """

@@ -13,7 +13,7 @@ from daemon.executor.source import Source
 
 BY_THE_INTERPRETER = "run by Triton's interpreter: no GPU"
 _REFUSED = (
-    "{kernel} would not compile for a GPU: it reads {variable} of its module, which has to be a parameter, or "
+    "{kernel} would not compile for a GPU: it reads {variable} {where}, which has to be a parameter, or "
     "{variable} = tl.constexpr(…) there"
 )
 
@@ -26,19 +26,20 @@ def use_first_configs(source: Source) -> list[str]:
     from triton.runtime.autotuner import Autotuner, Heuristics
     from triton.runtime.interpreter import InterpretedFunction
 
-    from daemon.executor.backends import _triton_floats
+    from daemon.executor.backends import _triton_closures, _triton_floats
     from daemon.executor.backends._triton_binding import innermost, tuner_of
-    from daemon.executor.backends._triton_globals import plain_globals
+    from daemon.executor.backends._triton_globals import plain_variables
 
-    _triton_floats.repair()
+    for repaired in (_triton_floats, _triton_closures):
+        repaired.repair()
     notes = []
     values = list(_values(source.folder))
     if any(issubclass(type(value), InterpretedFunction | Autotuner | Heuristics) for _, value in values):
         notes.append(BY_THE_INTERPRETER)
     for name, value in values:
         if issubclass(type(value), InterpretedFunction | Autotuner | Heuristics):
-            read = plain_globals(getattr(innermost(value), "fn", None))
-            notes += [_REFUSED.format(kernel=name, variable=variable) for variable in read]
+            read = plain_variables(getattr(innermost(value), "fn", None))
+            notes += [_REFUSED.format(kernel=name, variable=variable, where=where) for variable, where in read]
         tuner = tuner_of(value) if issubclass(type(value), Autotuner | Heuristics) else None
         if tuner is None or not tuner.configs[1:]:
             continue
