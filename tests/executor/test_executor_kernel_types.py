@@ -189,6 +189,24 @@ def test_the_interpreter_sees_what_a_kernel_reads_of_the_function_it_is_defined_
     assert any(one.startswith(note) for one in judged.case.notes)
 
 
+def test_in_the_interpreter_a_constant_times_a_tensor_is_a_tensor(judge: JudgeOne) -> None:
+    """Of Triton's, it is a constant that holds one, which `tl.exp` and `tl.where` refuse."""
+    source = """
+    ONE = tl.constexpr(1.0)
+    LOW = tl.constexpr(-1000)
+
+    @triton.jit
+    def add(a, b, out, n, BLOCK: tl.constexpr):
+        at = BLOCK * tl.program_id(0) + tl.arange(0, BLOCK)
+        x = tl.load(a + at, mask=at < n)
+        x = tl.where(LOW < x, tl.log(tl.exp(ONE * x)), ONE - x)
+        tl.store(out + at, tl.fma(x, ONE * ONE, tl.abs(ONE * tl.load(b + at, mask=at < n))), mask=at < n)
+    """
+    contract = vectors()
+    contract["args"][1]["tensor_spec"]["init"] = {"kind": "uniform"}
+    judge(compare(triton(source, contract), PLUS)).passed()
+
+
 @pytest.mark.parametrize("kind", ["torch", "multi_kernel"])
 def test_a_tuned_kernel_that_python_launches_is_not_tuned_either(judge: JudgeOne, kind: str) -> None:
     launch = """

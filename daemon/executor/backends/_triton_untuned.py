@@ -26,11 +26,11 @@ def use_first_configs(source: Source) -> list[str]:
     from triton.runtime.autotuner import Autotuner, Heuristics
     from triton.runtime.interpreter import InterpretedFunction
 
-    from daemon.executor.backends import _triton_closures, _triton_floats
+    from daemon.executor.backends import _triton_closures, _triton_constants, _triton_floats
     from daemon.executor.backends._triton_binding import innermost, tuner_of
     from daemon.executor.backends._triton_globals import plain_variables
 
-    for repaired in (_triton_floats, _triton_closures):
+    for repaired in (_triton_floats, _triton_closures, _triton_constants):
         repaired.repair()
     notes = []
     values = list(_values(source.folder))
