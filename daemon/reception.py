@@ -10,11 +10,12 @@ its turn comes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from daemon import callers, log
+from daemon.callers import Sender
 from daemon.config import Settings
 from daemon.db.errors import StorageRefused, StorageUnavailable
 from daemon.db.history import History
@@ -54,10 +55,10 @@ class Reception:
         doorbell: Doorbell,
         *,
         postponed: Callable[[], int] = lambda: 0,
-        left_alone: Callable[[], frozenset[Hashable]] = frozenset,
+        left_alone: Callable[[], frozenset[Sender]] = frozenset,
     ) -> None:
         """`owner`: what this daemon's leases carry. `postponed`: how many queued jobs it passes over for now.
-        `left_alone`: submitters (uids) of whom it takes no job now."""
+        `left_alone`: submitters of whom it takes no job now."""
         self._settings = settings
         self._owner = owner
         self._paths = settings.paths
@@ -136,8 +137,8 @@ class Reception:
     def _next(self) -> Iterator[Seen]:
         """What may be claimed, in order: submitters take turns, and so do those who send over HTTP."""
         quota, left_alone = self._settings.submitter_quota, self._left_alone()
-        on_the_way = self._history.unfinished_by_submitter() if quota is not None else {}
-        entries = (entry for entry in self._queue.take() if entry.submitter_uid not in left_alone)
+        on_the_way = self._unfinished() if quota is not None else {}
+        entries = (entry for entry in self._queue.take() if entry.sender not in left_alone)
         return within_quota(entries, on_the_way, quota)
 
     def _claim(self, entry: Seen) -> int:
@@ -172,9 +173,12 @@ class Reception:
     def _of_those_left_alone(self) -> int:
         """How many queued jobs take nobody's place because nothing of their submitters is taken now. Nor is more of
         theirs claimed."""
-        if not (uids := self._left_alone()):
+        if not (left_alone := self._left_alone()):
             return 0
-        return sum(count for uid, count in self._history.unfinished_by_submitter().items() if uid in uids)
+        return sum(count for sender, count in self._unfinished().items() if sender in left_alone)
+
+    def _unfinished(self) -> dict[Sender, int]:
+        return self._history.unfinished_by_submitter(callers.known(self._settings))
 
     def queued(self, aside: int = 0) -> int:
         """How many jobs wait in the database that this daemon may judge now, as far as it claims ahead. One it had to

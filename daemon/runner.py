@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import suppress
 
-from daemon.callers import NOBODY, Callers
+from daemon.callers import NOBODY, Callers, Sender
 from daemon.db.records import Lease
 from daemon.db.repository import Repository
 from daemon.engine import Progress
@@ -69,8 +69,8 @@ class Runner:
         """Jobs that are passed over for a while: they wait for a device which is set aside, or could not begin."""
         return self._postponed.ids(time.monotonic())
 
-    def take(self, left_alone: frozenset[Hashable]) -> Lease | None:
-        """The next job for a slot, of nobody of `left_alone` (uids), to be done by `work`. Passed over are those that
+    def take(self, left_alone: frozenset[Sender]) -> Lease | None:
+        """The next job for a slot, of nobody of `left_alone`, to be done by `work`. Passed over are those that
         are postponed, and those that another slot is still at: a lease may run out while the database is away."""
         self._monitor.asking()
         if not self._may_take():
@@ -85,7 +85,7 @@ class Runner:
                 self._clerk.put_back(lease, "another slot of this daemon is still at it")
         return None
 
-    def _lease_next(self, left_alone: frozenset[Hashable], callers: Callers) -> Lease | None:
+    def _lease_next(self, left_alone: frozenset[Sender], callers: Callers) -> Lease | None:
         return self._repository.lease_next(
             self._owner,
             self._lease_s,

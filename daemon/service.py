@@ -91,8 +91,8 @@ class Service:
             paths, spool, repository, history, self._clerk, self._runner.is_at, self._while_reconciling
         )
         self._watcher = Watcher(paths.inbox, polling=settings.polling, scan_interval_s=settings.scan_interval_s)
-        self._workers: Workers[Lease] = Workers(
-            engine.at_once, self._runner.take, self._runner.work, lambda lease: lease.submitter_uid
+        self._workers: Workers[Lease, callers.Sender] = Workers(
+            engine.at_once, self._runner.take, self._runner.work, self._sender_of
         )
         self._reception = Reception(
             settings,
@@ -237,6 +237,12 @@ class Service:
 
     def _may_take(self) -> bool:
         return not self._stop.is_set() and self._presence.takes_jobs and self._reception.is_open() and self._can_judge()
+
+    def _sender_of(self, lease: Lease) -> callers.Sender | None:
+        """Who is left alone where his jobs fail; None: nobody knows."""
+        if lease.submitter_uid is None:
+            return None
+        return callers.known(self._settings).sender(lease.job_id, lease.submitter_uid)
 
     def _can_judge(self) -> bool:
         """Whether the engine is fit. A sweep ends where it is not."""

@@ -105,7 +105,8 @@ def command(
                 screen.say(f"no kernel has passed problem {problem!r} yet; {_other_problems(database, problem)}")
             return 0
         # Where there may be very many groups, one more than is shown tells that there are more.
-        rows = _rows(database, moment, by, limit=limit + 1 if by in _MANY and not as_json else None)
+        several = limit + 1 if by in _MANY and not as_json else None
+        rows = _rows(database, moment, by, limit=several, senders=callers.known(loaded.settings))
     if as_json:
         found = [as_document(row) for row in rows]
         screen.document({"by": by, "since": moment.isoformat() if moment else None, "groups": found})
@@ -120,7 +121,7 @@ class _Board:
 
     problem: str
     device_name: str | None
-    callers: Callers
+    senders: Callers
 
     def standings(self, database: Database | None, limit: int, per_submitter: int | None) -> tuple[Standing, ...]:
         """Raises `OperatorError` for a device that nobody has passed it on."""
@@ -133,7 +134,7 @@ class _Board:
             device_name=self.device_name,
             limit=limit,
             per_submitter=per_submitter,
-            callers=self.callers,
+            callers=self.senders,
         )
         if self.device_name is not None and not found:
             _require_known_device(History(database), self.problem, self.device_name)
@@ -178,7 +179,9 @@ def _require_known_device(history: History, problem: str, device: str) -> None:
         )
 
 
-def _rows(database: Database | None, since: datetime | None, by: str, *, limit: int | None) -> tuple[StatsRow, ...]:
+def _rows(
+    database: Database | None, since: datetime | None, by: str, *, limit: int | None, senders: Callers = callers.NOBODY
+) -> tuple[StatsRow, ...]:
     from daemon.db.history import History
     from daemon.db.label_statistics import stats_by_label
 
@@ -191,7 +194,7 @@ def _rows(database: Database | None, since: datetime | None, by: str, *, limit: 
         return ()
     if kind == "label":
         return stats_by_label(database, key, since)
-    return History(database).stats(since, by, limit=limit)
+    return History(database).stats(since, by, limit=limit, callers=senders)
 
 
 def _require_known_grouping(by: str) -> None:

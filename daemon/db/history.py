@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, select, union_all
 
-from daemon.callers import NOBODY, Callers
-from daemon.db import piles
+from daemon.callers import NOBODY, Callers, Sender
+from daemon.db import piles, ranking
 from daemon.db.activity import activity
 from daemon.db.columns import storable
 from daemon.db.connection import Database
@@ -224,11 +224,13 @@ class History:
             some = select(Job.id).where(IS_QUEUED, mine).limit(at_most).subquery()
             return connection.scalar(select(func.count()).select_from(some)) or 0
 
-    def unfinished_by_submitter(self) -> dict[int | None, int]:
-        """How many claimed bundles of each submitter (uid) have no result yet."""
-        statement = select(Job.submitter_uid, func.count()).where(Job.state.in_(UNFINISHED)).group_by(Job.submitter_uid)
+    def unfinished_by_submitter(self, callers: Callers = NOBODY) -> dict[Sender, int]:
+        """How many claimed bundles of each submitter have no result yet; `callers` are submitters of their own."""
+        tag = ranking.caller(callers.names, callers.server_uid).label("tag")
+        whose = (Job.submitter_uid, tag) if callers.names else (Job.submitter_uid,)
+        statement = select(Job.submitter_uid, tag, func.count()).where(Job.state.in_(UNFINISHED)).group_by(*whose)
         with self._database.read() as connection:
-            return {uid: count for uid, count in connection.execute(statement)}
+            return {(uid, tag): count for uid, tag, count in connection.execute(statement)}
 
     def unfinished(self) -> int:
         """The same of all of them."""
@@ -253,15 +255,21 @@ class History:
             return connection.scalar(select(func.max(Job.finished_at)).where(Job.finished_at.is_not(None)))
 
     def stats(
-        self, since: datetime | None = None, by: GroupBy | str = GroupBy.VERDICT, *, limit: int | None = None
+        self,
+        since: datetime | None = None,
+        by: GroupBy | str = GroupBy.VERDICT,
+        *,
+        limit: int | None = None,
+        callers: Callers = NOBODY,
     ) -> tuple[StatsRow, ...]:
         """Finished and broken jobs in groups, the largest first (days: the latest first). Aggregated by the database.
 
-        With `limit` so many groups: the rest is counted, but nothing else is worked out for them.
+        With `limit` so many groups: the rest is counted, but nothing else is worked out for them. `callers`: who are
+        submitters of their own, and groups by their names.
         Raises `OperatorError` for a `by` that is not one of `GroupBy`.
         """
         with self._database.read() as connection:
-            return stats(connection, since, by, limit)
+            return stats(connection, since, by, limit, callers)
 
     def activity(self, window: timedelta) -> Activity:
         """What was done in the last `window`: how jobs ended, how long the parts took, how busy the daemons were."""

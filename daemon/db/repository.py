@@ -20,7 +20,7 @@ point.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from operator import attrgetter
@@ -91,18 +91,18 @@ class Repository:
         callers: Callers = NOBODY,
         oldest: bool = False,
         passed_over: Collection[str] = (),
-        not_of: Collection[Hashable] = (),
+        not_of: Collection[Sender] = (),
     ) -> Lease | None:
         """Lease the waiting job of highest priority, of these the oldest: queued -> claimed. None: nothing to do.
 
         With `oldest` the oldest of all, whatever its priority.
         `turns`: submitters in the order in which they come at equal priority, after all who are not named; `callers`
-        are submitters of their own.
+        are submitters of their own, here and in `not_of`.
 
         Every job goes to exactly one caller. `owner` names the process (host-boot-pid); the lease lasts `lease_s`
-        seconds by the database's clock. Passed over are the few jobs of `passed_over`, all of the submitters `not_of`
-        (uids), jobs that `owner` has deferred,
-        jobs that used up `max_attempts`, and, on Postgres, rows another caller is just leasing.
+        seconds by the database's clock. Passed over are the few jobs of `passed_over`, all of the submitters `not_of`,
+        jobs that `owner` has deferred, jobs that used up `max_attempts`, and, on Postgres,
+        rows another caller is just leasing.
         """
         with self._database.write() as connection:
             open_piles = piles.open_to(connection, owner)
@@ -118,7 +118,7 @@ class Repository:
                 passed_over=bool(passed_over),
                 not_of=bool(not_of),
             )
-            given = {"passed_over": list(passed_over), "not_of": list(not_of)}
+            given = {"passed_over": list(passed_over), "not_of": [leases.whose(sender) for sender in not_of]}
             job_id = connection.scalar(query, {name: values for name, values in given.items() if values})
             return None if job_id is None else leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 

@@ -91,7 +91,7 @@ def next_waiting(
     if passed_over:
         may_come &= Job.id.not_in(bindparam("passed_over", expanding=True))
     if not_of:
-        may_come &= func.coalesce(Job.submitter_uid, -1).not_in(bindparam("not_of", expanding=True))
+        may_come &= func.coalesce(_whose(tags, server_uid), "").not_in(bindparam("not_of", expanding=True))
     order = [*piles.BY_AGE] if oldest else [*piles.BY_PRIORITY]
     first = piles.first_of(open_piles, COMPARED, order, may_come)
     if turns and not oldest:
@@ -106,8 +106,19 @@ def _place(turns: tuple[Sender, ...], tags: tuple[str, ...], server_uid: int | N
     """Of a job, by whose it is: the number of that submitter among `turns`, from 1 on; 0 of who is not among them."""
     if not tags:
         return case({uid: number for number, (uid, _) in enumerate(turns, start=1)}, value=Job.submitter_uid, else_=0)
-    place = {f"{uid} {tag}": number for number, (uid, tag) in enumerate(turns, start=1)}
-    return case(place, value=cast(Job.submitter_uid, Text) + " " + ranking.caller(tags, server_uid), else_=0)
+    place = {whose(sender): number for number, sender in enumerate(turns, start=1)}
+    return case(place, value=_whose(tags, server_uid), else_=0)
+
+
+def whose(sender: Sender) -> str:
+    """How a submitter is called in these queries."""
+    uid, tag = sender
+    return f"{uid} {tag}"
+
+
+def _whose(tags: tuple[str, ...], server_uid: int | None) -> ColumnElement[str]:
+    """The same of a job; NULL where nobody knows whose it is."""
+    return cast(Job.submitter_uid, Text) + " " + ranking.caller(tags, server_uid)
 
 
 def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_attempts: int) -> Lease | None:

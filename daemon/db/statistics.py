@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Label, Row, SQLColumnExpression, case, desc, func, literal_column, or_, select
+from sqlalchemy import (
+    Connection,
+    Label,
+    Row,
+    SQLColumnExpression,
+    Text,
+    case,
+    cast,
+    desc,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
 
-from daemon.callers import Callers
+from daemon.callers import NOBODY, Callers
 from daemon.db import ranking
 from daemon.db.models import IS_FINISHED, Bundle, Environment, Evaluation, Job, Statistics, had_no_reference
 from daemon.db.record_rows import what_all_cases_say
@@ -19,6 +34,7 @@ from daemon.errors import OperatorError
 from daemon.verdict import Side, Verdict
 
 _ASKED_AT_ONCE = 500  # jobs, by their ids
+_CALLER = "caller "  # no uid begins so
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,11 +72,28 @@ def group_by(wanted: str) -> GroupBy:
 
 
 def stats(
-    connection: Connection, since: datetime | None, by: GroupBy | str, limit: int | None = None
+    connection: Connection,
+    since: datetime | None,
+    by: GroupBy | str,
+    limit: int | None = None,
+    callers: Callers = NOBODY,
 ) -> tuple[StatsRow, ...]:
     """See `History.stats`."""
     wanted = group_by(by)
+    if wanted is GroupBy.SUBMITTER and callers.names:
+        return _by_submitter(connection, since, limit, callers)
     return grouped(connection, since, _KEYS[wanted], limit, latest_first=wanted is GroupBy.DAY)
+
+
+def _by_submitter(
+    connection: Connection, since: datetime | None, limit: int | None, callers: Callers
+) -> tuple[StatsRow, ...]:
+    """By uid, or by the name of who has sent over HTTP."""
+    tag = ranking.caller(callers.names, callers.server_uid)
+    key = case((tag == "", cast(Job.submitter_uid, Text)), else_=literal(_CALLER) + tag)
+    names = {f"{_CALLER}{tag}": name for tag, name in callers.names.items()}
+    rows = grouped(connection, since, key, limit)
+    return tuple(replace(row, key=names.get(row.key or "", row.key)) for row in rows)
 
 
 def grouped(

@@ -47,12 +47,12 @@ class FairQueue:
             yield entry
 
 
-def within_quota(entries: Iterable[Seen], on_the_way: Mapping[int | None, int], quota: int | None) -> Iterator[Seen]:
+def within_quota(entries: Iterable[Seen], on_the_way: Mapping[Sender, int], quota: int | None) -> Iterator[Seen]:
     """The entries that may be claimed: a submitter has at most `quota` bundles claimed and not finished. The rest stay
     where they are."""
     counts = dict(on_the_way)
     for entry in entries:
-        count = counts.get(entry.submitter_uid, 0)
+        count = counts.get(entry.sender, 0)
         if quota is None or count < quota:
-            counts[entry.submitter_uid] = count + 1
+            counts[entry.sender] = count + 1
             yield entry

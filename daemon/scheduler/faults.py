@@ -9,22 +9,25 @@ several fail one after the other it is the slot, and it rests the longer the mor
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Generic, TypeVar
 
 _PAUSE_S = 2.0
 _LONGEST_S = 60.0
 _COUNTED = 10
 _REMEMBERED = 64
 
+Whose = TypeVar("Whose", bound=Hashable)
 
-class Faults:
+
+class Faults(Generic[Whose]):
     """Of one slot. For its own thread, but for `left_alone`."""
 
     def __init__(self) -> None:
         self._failing: set[Hashable] = set()  # since a job went well here
-        self._in_a_row: dict[Hashable, int] = {}
-        self._until_s: dict[Hashable, float] = {}
+        self._in_a_row: dict[Whose, int] = {}
+        self._until_s: dict[Whose, float] = {}
 
-    def failed(self, whose: Hashable | None, now_s: float) -> float:
+    def failed(self, whose: Whose | None, now_s: float) -> float:
         """A job of this submitter did: for how long the slot had better rest. None: nobody knows whose it was, and
         there is nobody to be left alone."""
         self._failing.add(object() if whose is None else whose)
@@ -35,16 +38,17 @@ class Faults:
                 self._forget(next(iter(self._in_a_row)))
         return _pause_s(len(self._failing))
 
-    def went_well(self, whose: Hashable | None) -> None:
+    def went_well(self, whose: Whose | None) -> None:
         """A job of this submitter did: the slot is sound, and so is he."""
         self._failing.clear()
-        self._forget(whose)
+        if whose is not None:
+            self._forget(whose)
 
-    def left_alone(self, now_s: float) -> frozenset[Hashable]:
+    def left_alone(self, now_s: float) -> frozenset[Whose]:
         """Those of whom it takes no job now."""
         return frozenset(whose for whose, until_s in self._until_s.items() if until_s > now_s)
 
-    def _forget(self, whose: Hashable | None) -> None:
+    def _forget(self, whose: Whose) -> None:
         self._in_a_row.pop(whose, None)
         self._until_s = {other: until_s for other, until_s in self._until_s.items() if other != whose}
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from daemon import log
 from daemon.errors import HarnessError
-from daemon.scheduler.faults import Faults
+from daemon.scheduler.faults import Faults, Whose
 
 Job = TypeVar("Job")
 _IDLE_LIMIT_S = 1.0
 _PAUSE_AFTER_FAULT_S = 2.0
 
 
-class Workers(Generic[Job]):
+class Workers(Generic[Job, Whose]):
     """`take` answers the next job or None, of nobody whom it is given; `work` does it, handles its own outcomes, and
     answers whether it went well; `whose` tells whose it is, None where nobody knows.
 
@@ -31,14 +31,14 @@ class Workers(Generic[Job]):
     def __init__(
         self,
         count: int,
-        take: Callable[[frozenset[Hashable]], Job | None],
+        take: Callable[[frozenset[Whose]], Job | None],
         work: Callable[[Job], bool],
-        whose: Callable[[Job], Hashable | None] = lambda _: None,
+        whose: Callable[[Job], Whose | None] = lambda _: None,
     ) -> None:
         self._take = take
         self._work = work
         self._whose = whose
-        self._faults = [Faults() for _ in range(count)]
+        self._faults = [Faults[Whose]() for _ in range(count)]
         self._changed = threading.Condition()
         self._stopping = False
         self._last_fault = ""
@@ -59,7 +59,7 @@ class Workers(Generic[Job]):
         """How many jobs are being done now, or asked for."""
         return self._busy
 
-    def left_alone(self) -> frozenset[Hashable]:
+    def left_alone(self) -> frozenset[Whose]:
         """Those of whom no thread takes a job now."""
         now_s = time.monotonic()
         told = [faults.left_alone(now_s) for faults in self._faults]
@@ -88,7 +88,7 @@ class Workers(Generic[Job]):
             thread.join(max(deadline - time.monotonic(), 0.0))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _serve(self, faults: Faults) -> None:
+    def _serve(self, faults: Faults[Whose]) -> None:
         while not self._stopping:
             seen = self._wakes
             try:
@@ -107,7 +107,7 @@ class Workers(Generic[Job]):
                 log.LOGGER.exception("a job ended with a bug in evald")
                 self._pause()
 
-    def _one(self, faults: Faults) -> float | None:
+    def _one(self, faults: Faults[Whose]) -> float | None:
         """Do one job: for how long to rest after it. None when there is none."""
         with self._changed:
             self._busy += 1

@@ -33,7 +33,7 @@ def judged(
     told: Published | None,
     name: str = "vec_add",
     problem: str | None = None,
-    uid: int = 1000,
+    uid: int | None = 1000,
     kind: str = "compare",
     contract_sha256: str | None = None,
     caller: str | None = None,
@@ -229,6 +229,16 @@ class TestStats:
             judged(repository, passed(environment=environment), "a", "p")
         judged(repository, passed(environment=h200), "a", "p")
         assert [(row.key, row.count) for row in history.stats(by="device")] == [("H200", 3), (None, 1)]
+
+    def test_callers_over_http_are_submitters_of_their_own(self, repository: Repository, history: History) -> None:
+        """Others' tags are none; a group of jobs of which nobody knows whose they are has no key."""
+        senders = [(1000, "mine"), (1000, "mine"), (1000, "other"), (1000, None), (1001, "mine"), (None, "mine")]
+        for uid, caller in senders:
+            judged(repository, passed(), "a", "p", uid=uid, caller=caller)
+        for limit in (None, 10):
+            rows = history.stats(by="submitter", callers=CALLERS, limit=limit)
+            assert {row.key: row.count for row in rows} == {"mine": 2, "other": 1, "1000": 1, "1001": 1, None: 1}
+        assert [row.key for row in history.stats(by="submitter", callers=CALLERS, limit=1)] == ["mine"]
 
     def test_since_counts_from_the_end_of_a_job(
         self, repository: Repository, history: History, database: Database

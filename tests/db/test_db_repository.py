@@ -492,7 +492,14 @@ class TestGiveBack:
         for job in jobs:
             repository.register(job)
         taken = [
-            repository.lease_next("me", LEASE_S, turns=((1000, ""),), oldest=oldest, passed_over={"x"}, not_of=uids)
+            repository.lease_next(
+                "me",
+                LEASE_S,
+                turns=((1000, ""),),
+                oldest=oldest,
+                passed_over={"x"},
+                not_of=[(uid, "") for uid in uids],
+            )
             for uids in ({1000, 3000}, [1000], {1000}, {2000})
         ]
         ids = [lease and lease.job_id for lease in taken]

@@ -17,12 +17,13 @@ from daemon.intake.readiness import EntryState, Readiness, Seen
 from daemon.scheduler.turns import Turns
 
 
-def seen(name: str, uid: int | None) -> Seen:
-    return Seen(name, EntryState.READY, "", uid)
+def seen(name: str, uid: int | None, caller: str = "") -> Seen:
+    return Seen(name, EntryState.READY, "", uid, caller=caller)
 
 
-entries = st.lists(st.sampled_from([None, 0, 1000, 1001]), max_size=30).map(
-    lambda uids: [seen(f"b{number}", uid) for number, uid in enumerate(uids)]
+senders = st.tuples(st.sampled_from([None, 0, 1000, 1001]), st.sampled_from(["", "a" * 8, "b" * 8]))
+entries = st.lists(senders, max_size=30).map(
+    lambda found: [seen(f"b{number}", *sender) for number, sender in enumerate(found)]
 )
 
 
@@ -54,9 +55,9 @@ def test_one_who_sends_many_over_http_does_not_hold_up_another(
 def test_turns_lose_and_double_nothing_and_keep_everybodys_own_order(found: list[Seen]) -> None:
     ordered = list(FairQueue(found).take())
     assert Counter(ordered) == Counter(found)
-    for uid in {entry.submitter_uid for entry in found}:
-        own = [entry for entry in found if entry.submitter_uid == uid]
-        assert [entry for entry in ordered if entry.submitter_uid == uid] == own
+    for sender in {entry.sender for entry in found}:
+        own = [entry for entry in found if entry.sender == sender]
+        assert [entry for entry in ordered if entry.sender == sender] == own
 
 
 def await_tick(path: Path) -> None:
@@ -96,15 +97,15 @@ def test_an_entry_from_the_future_and_one_that_is_touched_keep_their_place(tmp_p
 
 @given(entries, st.integers(1, 5))
 def test_nobody_gets_more_than_the_quota_and_nobody_less_than_there_is(found: list[Seen], quota: int) -> None:
-    on_the_way = {1000: 2}
-    taken = Counter(entry.submitter_uid for entry in within_quota(found, on_the_way, quota))
-    for uid, count in Counter(entry.submitter_uid for entry in found).items():
-        assert taken[uid] == min(count, max(0, quota - on_the_way.get(uid, 0)))
+    on_the_way = {(1000, ""): 2, (1000, "a" * 8): 3}
+    taken = Counter(entry.sender for entry in within_quota(found, on_the_way, quota))
+    for sender, count in Counter(entry.sender for entry in found).items():
+        assert taken[sender] == min(count, max(0, quota - on_the_way.get(sender, 0)))
 
 
 def test_without_a_quota_everything_may_be_claimed() -> None:
     found = [seen(f"a{i}", 1) for i in range(100)]
-    assert list(within_quota(found, {1: 1000}, None)) == found
+    assert list(within_quota(found, {(1, ""): 1000}, None)) == found
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

@@ -18,7 +18,7 @@ from sqlalchemy import update
 from waiting import wait_for
 
 from daemon import fsio, judging, outage, results, runner, service
-from daemon.callers import tag_of
+from daemon.callers import Sender, tag_of
 from daemon.config import Deadlines, Settings
 from daemon.db import migrate
 from daemon.db.errors import StorageUnavailable
@@ -501,22 +501,44 @@ def test_faults_in_a_row_are_spaced_out_and_end_in_quarantine(tmp_path: Path, mo
     assert told[1::2] == [2.0] * 6, "they are all one submitter's"
 
 
+def leave_alone_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has a job that fails, by the slot it failed at, which goes on at once."""
+    failed = faults.Faults.failed
+
+    def for_long(slot: faults.Faults[Sender], whose: Sender, now_s: float) -> float:
+        failed(slot, whose, now_s + 3600.0)
+        return 0.0
+
+    monkeypatch.setattr(faults.Faults, "failed", for_long)
+
+
+def test_a_caller_over_http_whose_jobs_fail_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the file system they are one user."""
+    leave_alone_for_long(monkeypatch)
+    home = tmp_path / "home"
+    with daemon(home, Stubborn(2), claim_ahead=1) as running:
+        for name in ("anna", "bert"):
+            Tokens.of(running._settings).add(name, Role.SUBMIT)
+        for number in range(3):
+            drop(home, f"unlucky{number}@{number:024x}{tag_of('anna')}")
+        anna = (os.geteuid(), tag_of("anna"))
+        wait_for(lambda: anna in running._workers.left_alone(), "all slots to leave her alone")
+        drop(home, f"good@{9:024x}{tag_of('bert')}")
+        wait_for(lambda: ended(running, "good"), "the other's")
+        unlucky = [job for name, job in jobs(running).items() if name.startswith("unlucky")]
+        assert sum(job.attempts for job in unlucky) == 2, "one for each slot"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_whoever_has_jobs_that_evald_fails_at_holds_up_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor do those of his that have been claimed: there is room for one."""
-    failed = faults.Faults.failed
-
-    def for_long(slot: faults.Faults, whose: int, now_s: float) -> float:
-        failed(slot, whose, now_s + 3600.0)
-        return 0.0
-
-    monkeypatch.setattr(faults.Faults, "failed", for_long)
+    leave_alone_for_long(monkeypatch)
     with daemon(tmp_path / "home", Stubborn(2), claim_ahead=1) as running:
         for number in range(3):
             drop(tmp_path / "home", f"unlucky{number}", uid=4321)
-        wait_for(lambda: {4321} <= running._workers.left_alone(), "all slots to leave him alone")
+        wait_for(lambda: {(4321, "")} <= running._workers.left_alone(), "all slots to leave him alone")
         names = [f"good{number}" for number in range(5)]
         for name in names:
             drop(tmp_path / "home", name)
