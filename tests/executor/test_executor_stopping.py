@@ -46,6 +46,40 @@ def test_one_that_waits_for_a_child_with_its_memory_stands_when_the_child_does(w
     assert states == {"D"}
 
 
+def test_a_group_is_struck_while_its_number_is_its_own_and_never_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the leader has left is struck however long the leader has been gone, and however often one has looked."""
+    leaves_one = "import os, time\nif os.fork() == 0:\n    time.sleep(3600)\nos._exit(7)"
+    program = start_plain([sys.executable, "-I", "-c", leaves_one], {"HOME": "/tmp/x"}, keep_fds=())
+    pid, strike, struck = program._process.pid, os.killpg, list[str]()
+
+    def noted(group: int, number: int) -> None:
+        struck.extend(thread.state for thread in threads.threads_of(group))
+        strike(group, number)
+
+    monkeypatch.setattr(os, "killpg", noted)
+    ended = program.ended_within(120)
+    assert ended is not None and (ended.exit_code, ended.signal) == (7, None)
+    assert program.poll() == ended
+    assert program.kill() == ended
+    assert struck == ["Z"], "it has ended, and still has its number"
+    program.strike()
+    program.thaw()
+    assert struck == ["Z"]
+    assert threads.threads_of(pid) == [] and program.poll() == ended
+
+
+def test_how_a_program_ended_is_known_where_somebody_else_waited_for_it() -> None:
+    sleeps = [sys.executable, "-I", "-c", "import time; time.sleep(3600)"]
+    program = start_plain(sleeps, {"HOME": "/tmp/x"}, keep_fds=())
+    assert program.poll() is None and program.ended_within(0.01) is None
+    program.strike()
+    ended = program.ended_within(120)
+    assert ended is not None and ended.signal == "SIGKILL"
+    os.waitpid(program._process.pid, 0)
+    assert program.poll() is not None
+    program.kill()
+
+
 def test_one_that_the_kernel_keeps_is_not_accused(waiting: PlainProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "FREEZE_LIMIT_S", 0.1)
     monkeypatch.setattr(threads, "_waits_for_child", lambda _: False)

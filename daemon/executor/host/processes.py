@@ -23,6 +23,7 @@ from daemon.executor.host.threads import STOPPED_STATES, UNINTERRUPTIBLE, are_st
 from daemon.executor.sandbox.cell_group import FREEZE_LIMIT_S, CellGroup
 
 KILL_LIMIT_S = 30.0
+_LOOK_S = 0.01
 LOOK_AGAIN_S = 0.5  # a disk has given somebody something by then, and a processor
 
 
@@ -152,7 +153,12 @@ class SandboxedProgram(_WithStreams):
 
 
 class PlainProgram(_WithStreams):
-    """A program without a sandbox, leading its own process group. `folder` is its own and goes with it."""
+    """A program without a sandbox, leading its own process group. `folder` is its own and goes with it.
+
+    A group is struck by its number, which is the leader's. The kernel gives that number to somebody else once the
+    leader has been waited for and nobody of the group is left. So it is waited for when all of them have been struck,
+    and until then only looked at.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path | None = None) -> None:
         super().__init__(process)
@@ -162,7 +168,7 @@ class PlainProgram(_WithStreams):
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
         deadline = time.monotonic() + FREEZE_LIMIT_S
-        while self._process.poll() is None and not are_stopped(threads_of(self._process.pid)):
+        while self.poll() is None and not are_stopped(threads_of(self._process.pid)):
             if time.monotonic() > deadline:
                 raise not_stopped([self._process.pid])
 
@@ -170,6 +176,8 @@ class PlainProgram(_WithStreams):
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is not None:  # it has been waited for
+            return
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
@@ -177,14 +185,21 @@ class PlainProgram(_WithStreams):
         keep_to_one(self._process.pid, processor)
 
     def poll(self) -> Ended | None:
-        code = self._process.poll()
-        return None if code is None else as_ended(code)
+        if self._process.returncode is None:
+            try:
+                found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:  # somebody else waited for it
+                self._process.poll()
+            else:
+                return None if found is None else as_ended(_return_code(found))
+        return as_ended(self._process.returncode)
 
     def ended_within(self, timeout_s: float) -> Ended | None:
         """How it ended, if it does within `timeout_s`."""
-        with suppress(subprocess.TimeoutExpired):
-            return as_ended(self._process.wait(timeout_s))
-        return None
+        deadline = time.monotonic() + timeout_s
+        while (ended := self.poll()) is None and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return ended
 
     def strike(self) -> None:
         self._signal(signal.SIGKILL)
@@ -199,6 +214,10 @@ class PlainProgram(_WithStreams):
             if self._folder is not None:
                 fsio.remove_tree(self._folder)
         return self._ended
+
+
+def _return_code(found: os.waitid_result) -> int:
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
 def not_stopped(pids: list[int]) -> Exception:
