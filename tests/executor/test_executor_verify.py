@@ -184,21 +184,57 @@ def test_trivial_answers_are_recognised_in_every_dtype(dtype: str) -> None:
     }
 
 
+class Answers:
+    """A side that has given these answers."""
+
+    def __init__(self, *answers: torch.Tensor) -> None:
+        self._answers = [(f"out{number}", answer) for number, answer in enumerate(answers)]
+
+    def answers(self, _slot: int) -> list[tuple[str, torch.Tensor]]:
+        return self._answers
+
+
 def test_a_check_is_weak_where_all_outputs_may_be_trivial_or_one_is_near_what_is_right() -> None:
     """Of a module that hands an input on beside its answer the input is right, and says nothing of the answer."""
     given, answer = torch.rand(64), torch.rand(64)
     tolerance = tolerance_for("float32", None, None)
 
-    def weak(*outputs: torch.Tensor) -> list[str]:
-        named = [(f"output {number}", output) for number, output in enumerate(outputs)]
-        reference: Any = SimpleNamespace(answers=lambda _: named)
-        return weak_controls(reference, [tolerance] * len(outputs), [given])
+    def of(*outputs: torch.Tensor) -> list[str]:
+        return weak_controls(Answers(*outputs), [tolerance] * len(outputs), [given])  # type: ignore[arg-type]
 
-    assert weak(answer) == []
-    assert weak(given.clone()) == ["output 0: input 0 passed on"]
-    assert weak(answer, given.clone()) == []
-    assert weak(answer, given * 1.00001) == ["output 1: input 0 passed on"]
-    assert weak(torch.zeros(64), given.clone()) == ["output 0: a constant or zeros", "output 1: input 0 passed on"]
+    assert of(answer) == []
+    assert of(given.clone()) == ["out0: input 0 passed on"]
+    assert of(answer, given.clone()) == []
+    assert of(answer, given * 1.00001) == ["out1: input 0 passed on"]
+    assert of(torch.zeros(64), given.clone()) == ["out0: a constant or zeros", "out1: input 0 passed on"]
+
+
+def weak(answer: torch.Tensor, earlier: torch.Tensor | None = None, rtol: float | None = None) -> list[str]:
+    beside = torch.linspace(1, 2, 5)  # an output that is checked
+    tolerances = [tolerance_for(str(one.dtype).removeprefix("torch."), None, rtol) for one in (beside, answer)]
+    before = None if earlier is None else [torch.zeros(5), earlier]
+    return weak_controls(Answers(beside, answer), tolerances, [], before)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rows", [1, 100, 3000])
+def test_a_tolerance_that_tells_only_of_a_few_elements_is_found(rows: int) -> None:
+    """All of them in one column, in that of what is not sampled at even distances."""
+    sharp = torch.full((rows, 64), 1e-3, dtype=torch.bfloat16)
+    sharp[:, 17] = 0.9
+    assert weak(sharp)[0].startswith("out1: zeros in 98.")
+    moved = sharp + 1
+    assert weak(moved) == [] or weak(moved)[0].startswith("out1: a constant in ")
+    assert weak(moved, earlier=moved.roll(1, dims=1))[0].startswith("out1: ")
+    assert weak(torch.where(sharp < 0.1, torch.tensor(0.02, dtype=torch.bfloat16), sharp)) == []
+
+
+def test_elements_that_a_trivial_answer_has_exactly_right_are_no_sign_of_a_wide_tolerance() -> None:
+    """Of a sparse answer, or of one that is mostly masked, the check proves the rest."""
+    sparse = torch.zeros(1000)
+    sparse[::50] = torch.linspace(1, 2, 20)
+    assert weak(sparse) == []
+    assert weak(torch.arange(1000)) == []
+    assert weak(torch.cat([torch.zeros(0), sparse[:0]])) == []
 
 
 @pytest.mark.parametrize(("outputs", "most"), [(8, 128), (4000, 1)])
