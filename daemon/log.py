@@ -30,7 +30,8 @@ class _StoryFormatter(logging.Formatter):
         fields: dict[str, Any] = getattr(record, "fields", {})
         text = _one_line(record.getMessage()) + "".join(f" {key}={_printable(value)}" for key, value in fields.items())
         if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
+            lines = self.formatException(record.exc_info).split("\n")
+            text += "".join(f"\n  {_one_line(line)}" for line in lines)  # none looks like a message of its own
         if self._journal:
             return f"<{_JOURNAL_PRIORITY.get(record.levelno, 6)}>{text}"
         return f"{self._time(record)} {record.levelname.lower():7} {text}"

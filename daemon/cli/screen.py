@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+_NOT_ASCII = re.compile(r"[^\n -~]")
 _GAP = 2  # between columns
 _FOLDED = 30  # what a column that is folded is left of a narrow screen, as long as names can give way
 _LEAST_FOLDED = 12
@@ -67,7 +69,13 @@ def clear() -> None:
 
 def document(value: object) -> None:
     """One JSON document on stdout. Raises `ValueError` for NaN and Infinity."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(readable(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False, default=str)) + "\n")
+
+
+def readable(document: str) -> str:
+    """JSON with what drives a terminal as its escapes: JSON itself escapes the first 32 characters alone, and a name
+    may have the 32 from \x80 on, or turn what stands behind it around."""
+    return _NOT_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], document)
 
 
 def line(text: str = "") -> None:

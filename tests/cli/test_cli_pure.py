@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -266,6 +267,16 @@ def test_nothing_that_is_shown_drives_the_terminal(
     shown = re.sub(r"\x1b\[[0-9;]*m", "", said.out + said.err)  # ours
     assert not [c for c in shown if not c.isprintable() and c not in "\n\t"]
     assert shown.count(r"a\x1b]0;owned\x07\x9b2J\u202eb") == 9
+
+
+def test_no_document_drives_the_terminal_and_its_values_are_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON itself lets \\x9b through, which is what a colour or a cursor begins with on some."""
+    hostile = {"näme": "a\x1b]0;owned\x07\x9b2J\u202eb\tc\U000e0041 \udc9b\n行"}
+    screen.document(hostile)
+    said = capsys.readouterr().out
+    assert not [c for c in said if not c.isprintable() and c != "\n"]
+    assert "näme" in said and "行" in said
+    assert json.loads(said) == hostile
 
 
 def test_a_note_of_a_kernels_own_can_look_like_no_line_of_evalds(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,23 @@ def test_a_field_cannot_forge_a_second_line(capsys: pytest.CaptureFixture[str]) 
     assert "a\\nb\\x1b[31m" in line
 
 
+def test_an_exception_cannot_forge_a_line_either(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the journal each line is a message, of the priority that it begins with."""
+    status = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+    log.setup("info")
+    try:
+        raise ValueError("of a name: x\n<0>the disk is gone\x1b[31m")
+    except ValueError:
+        log.LOGGER.exception("a bug in evald")
+    first, *others = capfd.readouterr().err.removesuffix("\n").split("\n")
+    assert first == "<3>a bug in evald"
+    assert others[-1] == r"  <0>the disk is gone\x1b[31m"
+    assert {line[:2] for line in others} == {"  "}
+
+
 def test_letters_beside_what_has_to_be_escaped_stay_readable(capsys: pytest.CaptureFixture[str]) -> None:
     log.setup("info")
     log.story("waiting", reason="hö me\nno \\n")
