@@ -84,7 +84,7 @@ def _listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-SUSPICIONS = ("batched", "content_cache", "prepared")
+SUSPICIONS = ("batched", "content_cache", "prepared", "may_be_prepared")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,15 @@ from contextlib import suppress
 from dataclasses import replace
 
 from daemon.errors import HarnessError
-from daemon.executor.host.processes import KILL_LIMIT_S, LOOK_AGAIN_S, Ended, as_ended, keep_to_one, not_stopped
+from daemon.executor.host.processes import (
+    KILL_LIMIT_S,
+    LOOK_AGAIN_S,
+    Ended,
+    as_ended,
+    keep_to_one,
+    not_stopped,
+    private_memory_of,
+)
 from daemon.executor.host.readable import is_readable
 from daemon.executor.host.threads import are_stopped, threads_of
 from daemon.executor.sandbox.cell_group import FREEZE_LIMIT_S, CellGroup
@@ -93,6 +101,10 @@ class ForkedProgram:
     def keep_to(self, processor: int) -> None:
         for pid in self._members():
             keep_to_one(pid, processor)
+
+    def memory_bytes(self) -> int:
+        held = self._group.memory_bytes() if self._group is not None else None
+        return sum(map(private_memory_of, self._members())) if held is None else held
 
     def poll(self) -> Ended | None:
         if self._ended is not None:

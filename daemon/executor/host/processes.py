@@ -60,6 +60,9 @@ class Program(Protocol):
     def keep_to(self, processor: int) -> None:
         """Keep the first thread of each of its processes to one processor, as far as that is allowed."""
 
+    def memory_bytes(self) -> int:
+        """What all of it has of memory now, files of its own that lie there too where that is known."""
+
     def poll(self) -> Ended | None:
         """How it ended, or None while it runs."""
 
@@ -73,6 +76,15 @@ class Program(Protocol):
 def keep_to_one(pid: int, processor: int) -> None:
     with suppress(OSError):
         os.sched_setaffinity(pid, {processor})
+
+
+def private_memory_of(pid: int) -> int:
+    """Bytes of a process's own, without files; 0 where it is gone."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text("utf-8", errors="replace").splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def as_ended(return_code: int, group: CellGroup | None = None) -> Ended:
@@ -183,6 +195,9 @@ class PlainProgram(_WithStreams):
 
     def keep_to(self, processor: int) -> None:
         keep_to_one(self._process.pid, processor)
+
+    def memory_bytes(self) -> int:
+        return private_memory_of(self._process.pid)
 
     def poll(self) -> Ended | None:
         if self._process.returncode is None:

@@ -35,6 +35,10 @@ class CellGroup(Protocol):
     def thaw(self) -> None:
         """Let them run again."""
 
+    def memory_bytes(self) -> int | None:
+        """What its members have now, files in memory too, but not what the host's files have in caches. None where
+        nobody counts it."""
+
     def oom_killed(self) -> bool:
         """Whether the kernel killed a member for want of memory: the group's own, or the host's."""
 
@@ -151,6 +155,14 @@ def _counter(path: Path, key: str) -> int:
     return 0
 
 
+def _counters(path: Path, keys: tuple[str, ...]) -> int | None:
+    """The sum of these; None where they cannot be read."""
+    try:
+        return sum(_counter(path, key) for key in keys)
+    except OSError:
+        return None
+
+
 class V2Group:
     """`CellGroup` where the kernel has one tree of groups."""
 
@@ -184,6 +196,9 @@ class V2Group:
 
     def thaw(self) -> None:
         self._freezer.thaw()
+
+    def memory_bytes(self) -> int | None:
+        return _counters(self._folder / "memory.stat", ("anon", "shmem")) if "memory" in self._bases else None
 
     def oom_killed(self) -> bool:
         return "memory" in self._bases and _counter(self._folder / "memory.events", "oom_kill") > 0
@@ -270,6 +285,10 @@ class V1Group:
     def thaw(self) -> None:
         if self._freezer is not None:
             self._freezer.thaw()
+
+    def memory_bytes(self) -> int | None:
+        folder = self._folders.get("memory")
+        return None if folder is None else _counters(folder / "memory.stat", ("rss", "shmem"))
 
     def oom_killed(self) -> bool:
         return self._oom_kills() > 0

@@ -43,7 +43,8 @@ class Account:
     `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the slots; `subtracts_copy`: and
     the copy does not count. `noise_s`: what a call alone may cost beyond one of many for no reason of its own.
     `in_pairs`, `is_cold`: as `batching.Suspicion` has them. `is_suspect`: its kernel may be out to deceive; a
-    reference is not, and must not look as if it were because of what the other one does. `peer`: the other side's.
+    reference is not, and must not look as if it were because of what the other one does. `is_outlasted`: what it holds
+    of memory cannot be what its calls need, made ahead for all of them. `peer`: the other side's.
     """
 
     series: Series
@@ -54,6 +55,7 @@ class Account:
     in_pairs: bool = False
     is_cold: bool = False
     is_suspect: bool = True
+    is_outlasted: bool = True
     peer: Account | None = None
 
     @cached_property
@@ -79,6 +81,12 @@ class Account:
     @cached_property
     def samples_s(self) -> list[float]:
         return self.per_call_s(self.counted)
+
+    @property
+    def taken_s(self) -> float:
+        """What all calls took together."""
+        pairs = zip(self.counted, self.samples_s, strict=True)
+        return sum(one.calls * max(value, self.resolution_s) for one, value in pairs)
 
     @cached_property
     def resolution_s(self) -> float:
@@ -167,6 +175,7 @@ class Account:
             "batched": self.is_batched,
             "alone_unclear": self.is_unclear,
             "prepared": self.ahead_s > 0,
+            "may_be_prepared": not self.is_outlasted,
             "content_cache": self.is_cached,
             "launch_bound": self._is_launch_bound(usual_s),
             "off_the_line": self._is_off_the_line(),

@@ -14,13 +14,14 @@ from dataclasses import replace
 
 from daemon.evaluation import Timing
 from daemon.executor.cells.conversation import Cell
-from daemon.executor.cells.patience import is_time_for
+from daemon.executor.cells.patience import is_time_for, own_deadline
 from daemon.executor.content.drawing import Drawer
 from daemon.executor.content.inputs import Secret
 from daemon.executor.timing.calibration import ROUNDS_BEFORE_NULLS, Calibration
 from daemon.executor.timing.conditions import Conditions, Surroundings
 from daemon.executor.timing.cores import Lane, kept_to
 from daemon.executor.timing.figures import Account
+from daemon.executor.timing.hoards import Hoard
 from daemon.executor.timing.looks import Looks
 from daemon.executor.timing.nulls import Nulls
 from daemon.executor.timing.round_turns import RoundTurns, Turn
@@ -32,6 +33,7 @@ from daemon.executor.timing.sizing import MeasureRules, Sizing
 from daemon.executor.timing.stages import Stages
 
 _GRAPH_NOISE_S, _STREAM_NOISE_S = 1e-5, 2e-5  # a call alone waits for its launch, and fetches its code from memory
+_OUTLAST_AT_MOST_S = 30.0
 _GROWN_AT_MOST = 3  # times, in the middle of rounds that count
 
 Offer = Callable[[int, Sequence[int]], None]
@@ -66,6 +68,8 @@ class Measurement:
         self._rounds = Rounds(places, drawer, secret, surroundings, self._turns, check)
         self._nulls = Nulls(null, places, surroundings, self._rounds.plan, self._rounds.pause)
         self._sizing = Sizing(places, self._rounds, self._turns, self._nulls, drawer, rules)
+        self._hoard = Hoard(places[0].cell, [null, *(place.cell for place in places[1:])])
+        self._is_outlasted = True
         self._forget()
         self._progress: Callable[[str], None] = lambda _: None
         self.not_captured: str | None = None
@@ -115,6 +119,8 @@ class Measurement:
                 times_left -= 1
                 with stage("size"):
                     calls = self._grown(deadline)
+        with stage("rounds"):
+            self._outlast(deadline)
         with stage("calibrate"):  # before the looks, which go by what a call costs
             if not self._turns.replay:
                 self._calibration.around(calls)
@@ -134,12 +140,14 @@ class Measurement:
         and `may_grow`."""
         rules = self._rules
         longest_s = 0.0
+        self._look_at_memory()
         while True:
             began = time.monotonic()
             turn = self._turns.usual()
             self._one_round(turn, COUNTS, deadline, lambda series: series.rounds)
             count = len(self._series[0].rounds)
             self._offer(count, turn.order)
+            self._look_at_memory()
             longest_s = max(longest_s, time.monotonic() - began)
             if self._turns.replay:  # calls one by one are long against what a round of them costs
                 if count < ROUNDS_BEFORE_NULLS and is_time_for(longest_s, deadline):
@@ -159,6 +167,28 @@ class Measurement:
                 return "time"
             if may_grow and self._sizing.are_too_few(calls, self._fastest_s, deadline):
                 return None
+
+    def _outlast(self, deadline: float) -> None:
+        """More rounds, in time of evald's own, while what the candidate holds of memory may be what its calls need,
+        made before the first one. On a CPU: a GPU's memory is not looked at."""
+        slowest_s = max(one.wall_s for series in self._series for one in series.rounds)
+        longest_s, deadline = 0.0, own_deadline(deadline, slowest_s)
+        until = min(deadline, time.monotonic() + _OUTLAST_AT_MOST_S)
+        while not self._outlasts() and is_time_for(longest_s, until):
+            began = time.monotonic()
+            turn = self._turns.usual()
+            self._one_round(turn, COUNTS, deadline, lambda series: series.rounds)
+            self._offer(len(self._series[0].rounds), turn.order)
+            longest_s = max(longest_s, time.monotonic() - began)
+        self._is_outlasted = self._outlasts()
+
+    def _look_at_memory(self) -> None:
+        if not self._rules.in_pairs:
+            self._hoard.look()
+
+    def _outlasts(self) -> bool:
+        self._look_at_memory()
+        return self._hoard.is_outlasted(self._account(0).taken_s)
 
     def _one_round(
         self, turn: Turn, purpose: str, deadline: float, into: Callable[[Series], list[Round]], *, equal: bool = False
@@ -213,7 +243,7 @@ class Measurement:
         return max(known) if len(known) == len(found) else None
 
     def _timing(self, index: int, stop: str) -> Timing:
-        return self._account_beside(index).timing(
+        return replace(self._account_beside(index), is_outlasted=index > 0 or self._is_outlasted).timing(
             mode="graph" if self._turns.replay else "stream",
             stop=stop,
             target_rse=self._rules.target_rse,
