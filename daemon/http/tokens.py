@@ -148,8 +148,8 @@ class Tokens:
         """Who had a token stays known by name: jobs of theirs are there still."""
         there = {caller.name for caller in known.values()}
         try:
-            before = self._revoked() | ({revoked} if revoked else set())
-            text = "".join(f"# revoked {name}\n" for name in sorted(before - there))
+            before = [name for name in self._revoked() if name not in there | {revoked}]
+            text = "".join(f"# revoked {name}\n" for name in (*before, *([revoked] if revoked else ())))
             text += "".join(f"{caller.name} {caller.role} {digest}\n" for digest, caller in known.items())
             fsio.write_atomic(self.path, text.encode(), mode=0o600)
             self._hand_over(self.path)
@@ -158,10 +158,10 @@ class Tokens:
                 f"cannot write the tokens to {self.path}: {error.strerror}", hint=_hint(error)
             ) from error
 
-    def _revoked(self) -> set[str]:
-        """Names of those who had a token. Raises `OSError` where the file cannot be read."""
+    def _revoked(self) -> list[str]:
+        """Names of those who had a token, who lost it last at the end. Raises `OSError` if the file cannot be read."""
         lines = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
-        return {match["name"] for line in lines if (match := callers.REVOKED_LINE.fullmatch(line.strip()))}
+        return [match["name"] for line in lines if (match := callers.REVOKED_LINE.fullmatch(line.strip()))]
 
     def _hand_over(self, made: Path) -> None:
         """What was made with sudo for a server that is another user belongs to whom the folder belongs to."""
