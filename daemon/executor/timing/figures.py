@@ -29,7 +29,8 @@ _LAUNCH_BOUND = 1.5
 _OFF_THE_LINE = 0.1
 _BY_CHANCE = 1e-4
 _COPIES_VARY = 2.0  # what is copied may lie in a cache, as the null candidate's zeros do, or not
-_AHEAD = 0.5  # of what the calls of a round take, that may go by in waking up for it
+# Of what the calls of a round take, that may go by in waking up for it; rounds are longer on a CPU.
+_AHEAD, _AHEAD_ON_A_CPU = 0.5, 0.25
 # A cell that slept finds neither code nor data in the caches, and a busy CPU wakes it up late.
 _AHEAD_S, _AHEAD_ON_A_CPU_S = 3e-3, 1e-2
 _AHEAD_ALONE_S = 1e-2  # later still, for all that can be seen where there is no other side
@@ -242,9 +243,9 @@ class Account:
     @cached_property
     def ahead_s(self) -> float:
         """What a call takes beside what is timed of it, in calls that only wake the cell up: more goes by there than in
-        half of the round, and more than on the other side, by more than chance. Else 0. What a call needs that does
-        not come from its inputs, a cleared workspace say, can be made there for all of them. What chance may do the
-        other side says: this one could do much in a few rounds and nothing in the others.
+        half of the round (on a CPU a quarter), and more than on the other side, by more than chance. Else 0. What a
+        call needs that does not come from its inputs, a cleared workspace say, can be made there for all of them. What
+        chance may do the other side says: this one could do much in a few rounds and nothing in the others.
         """
         if not self.is_suspect or (mine := self._woken_s) is None:
             return 0.0
@@ -253,8 +254,8 @@ class Account:
         error_s = _AHEAD_SIGMAS * math.sqrt(2) * theirs[1] if theirs else 0.0
         calls = statistics.fmean(one.calls for one in self.counted)
         taken_s = calls * max(statistics.median(self.samples_s), self.resolution_s)
-        least_s = _AHEAD_S if self.in_pairs else _AHEAD_ON_A_CPU_S
-        is_more = spent_s - theirs_s - error_s > max(_AHEAD * taken_s, least_s)
+        share, least_s = (_AHEAD, _AHEAD_S) if self.in_pairs else (_AHEAD_ON_A_CPU, _AHEAD_ON_A_CPU_S)
+        is_more = spent_s - theirs_s - error_s > max(share * taken_s, least_s)
         return (spent_s - theirs_s) / calls if is_more else 0.0
 
     @cached_property
