@@ -88,10 +88,10 @@ def stats(
 def _by_submitter(
     connection: Connection, since: datetime | None, limit: int | None, callers: Callers
 ) -> tuple[StatsRow, ...]:
-    """By uid, or by the name of who has sent over HTTP."""
+    """By uid, or by the name of who has sent over HTTP; of one that is called like a uid, with a word before it."""
     tag = ranking.caller(callers.names, callers.server_uid)
     key = case((tag == "", cast(Job.submitter_uid, Text)), else_=literal(_CALLER) + tag)
-    names = {f"{_CALLER}{tag}": name for tag, name in callers.names.items()}
+    names = {f"{_CALLER}{tag}": f"{_CALLER}{name}" if name.isdecimal() else name for tag, name in callers.names.items()}
     rows = grouped(connection, since, key, limit)
     return tuple(replace(row, key=names.get(row.key or "", row.key)) for row in rows)
 

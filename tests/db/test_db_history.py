@@ -240,6 +240,14 @@ class TestStats:
             assert {row.key: row.count for row in rows} == {"mine": 2, "other": 1, "1000": 1, "1001": 1, None: 1}
         assert [row.key for row in history.stats(by="submitter", callers=CALLERS, limit=1)] == ["mine"]
 
+    def test_a_caller_over_http_who_is_called_like_a_uid_is_not_taken_for_that_user(
+        self, repository: Repository, history: History
+    ) -> None:
+        for caller in ("1000", None):
+            judged(repository, passed(), "a", "p", caller=caller)
+        rows = history.stats(by="submitter", callers=Callers({tag_of("1000"): "1000"}, 1000))
+        assert {row.key for row in rows} == {"1000", "caller 1000"}
+
     def test_since_counts_from_the_end_of_a_job(
         self, repository: Repository, history: History, database: Database
     ) -> None:
