@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from executor_bundles import JudgeOne
+from waiting import wait_for
 
 from daemon.evaluation import Timing
+from daemon.executor.host.processes import private_memory_of
+from daemon.executor.host.supervise import start_plain
 from daemon.executor.sandbox import cell_group
 from daemon.executor.timing.hoards import Hoard
 
@@ -77,6 +82,18 @@ def test_files_of_a_cells_own_count_and_those_of_the_host_do_not(tmp_path: Path,
     stat.write_text(f"{keys[0]} 100\nfile 7000\ncache 7000\n{keys[0]}_thp 30\nshmem 20\n")
     assert cell_group._counters(stat, keys) == 120
     assert cell_group._counters(tmp_path / "gone", keys) is None
+
+
+def test_where_nothing_counts_for_a_cell_its_processes_are_asked() -> None:
+    assert private_memory_of(os.getpid()) > 1 << 20
+    assert private_memory_of(1 << 30) == 0, "there is none"
+    holds = f"kept = bytearray(b'x') * {1 << 26}\nimport time\ntime.sleep(3600)"
+    program = start_plain([sys.executable, "-I", "-c", holds], {"HOME": "/tmp/x"}, keep_fds=())
+    try:
+        wait_for(lambda: program.memory_bytes() > 1 << 26, "it to hold that")
+    finally:
+        program.kill()
+    assert program.memory_bytes() == 0
 
 
 def test_a_kernel_that_holds_memory_is_timed_for_longer_or_labelled(judge: JudgeOne) -> None:
