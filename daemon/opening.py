@@ -12,7 +12,7 @@ from daemon import belonging, log, results
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database, file_of
-from daemon.db.errors import StorageDamaged, StorageUnavailable
+from daemon.db.errors import StorageDamaged, StorageUnavailable, past_bad_reads
 from daemon.db.history import History
 from daemon.errors import HarnessError, OperatorError
 from daemon.executor.local import LocalEngine
@@ -92,7 +92,7 @@ def _database_ready(
     while stopped is None or not stopped():
         try:
             migrate.ensure_ready(url)
-            _move_in(settings, home)
+            past_bad_reads(lambda: _move_in(settings, home))
         except StorageDamaged as error:
             raise OperatorError(error.message, hint=error.hint) from error
         except StorageUnavailable as error:

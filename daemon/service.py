@@ -8,6 +8,7 @@ start.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import suppress
@@ -40,6 +41,7 @@ from daemon.scheduler.tally import Summary
 from daemon.scheduler.workers import Workers
 from daemon.watcher import Watcher
 
+_LOOK_THROUGH_S = 30.0  # a file that takes longer counts as damaged
 _RECONCILING = "repairing what dead daemons left"
 
 
@@ -176,8 +178,7 @@ class Service:
         not tell: such faults are waited out. Raises `OperatorError` for a damaged database, whichever thread met it.
         """
         self._heartbeats.send()
-        if (damage := self._database.damage) is not None:
-            raise OperatorError(damage.message, hint=damage.hint)  # what is written now may be lost, or spread it
+        self._require_sound_database()
         if self._outage.is_too_early(now_s):
             return 1
         try:
@@ -191,6 +192,15 @@ class Service:
             return 1
         self._outage.over()
         return waiting
+
+    def _require_sound_database(self) -> None:
+        """Raises `OperatorError` where it is damaged: what is written then may be lost, or spread it."""
+        if (damage := self._database.damage) is None:
+            return
+        self._monitor.working("looking through the database")
+        if not self._database.is_sound_after_all(_LOOK_THROUGH_S):
+            raise OperatorError(damage.message, hint=damage.hint)
+        log.story("the database is sound: its disk failed to read it once", level=logging.WARNING, reason=damage)
 
     def _reconcile_at_start(self) -> None:
         """A sweep ends when database or disk do not answer; a daemon tries again at its first turn."""

@@ -105,6 +105,18 @@ class Database:
             raise StorageDamaged(f"database {self.name} is damaged: {' '.join(found.split())}", hint=MENDING)
         return True
 
+    def is_sound_after_all(self, limit_s: float) -> bool:
+        """Whether `damage` was a disk that failed to read once, which SQLite tells no other way: now all of the file
+        can be read, and is as it should be. `damage` is forgotten then. False also where `limit_s` is not enough."""
+        self._engine.dispose()  # what a connection has kept in memory says nothing of the disk
+        try:
+            is_sound = self.looked_through(limit_s, indexes=True)
+        except (StorageRefused, StorageUnavailable):
+            is_sound = False
+        if is_sound:
+            self.damage = None
+        return is_sound
+
     @contextmanager
     def migration(self) -> Iterator[Connection]:
         """One transaction for a change of schema, by one process at a time; foreign keys rest while tables are

@@ -6,8 +6,10 @@ import errno
 import os
 import resource
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy import exc
 
@@ -54,7 +56,20 @@ MENDING = (
     "evald doctor looks through it, and dmesg tells of a disk that only failed to read it: then start again. Else stop"
     " every daemon, then restore a backup, or move the file away: evald run makes a new one"
 )
+_PAUSES_S = (0.2, 0.8, 2.0)
+_Answer = TypeVar("_Answer")
 _TRANSIENT = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, exc.DisconnectionError)
+
+
+def past_bad_reads(look: Callable[[], _Answer]) -> _Answer:
+    """What `look` answers, which opens a database. Raises as it does, `StorageDamaged` when that is so a few seconds
+    later as well: SQLite says the same of a file that a disk has failed to read once (EIO)."""
+    for pause_s in _PAUSES_S:
+        try:
+            return look()
+        except StorageDamaged:
+            time.sleep(pause_s)
+    return look()
 
 
 @contextmanager

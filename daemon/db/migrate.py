@@ -18,7 +18,7 @@ from sqlalchemy import inspect, select
 from daemon.db import revision
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonState
-from daemon.db.errors import StorageRefused
+from daemon.db.errors import StorageRefused, past_bad_reads
 from daemon.db.models import Daemon
 from daemon.db.record_rows import is_silent
 from daemon.db.sqlfunctions import now
@@ -79,14 +79,19 @@ def ensure_ready(url: str) -> None:
     Raises `OperatorError` with the line to type for an outdated one, for a newer one, and for one that would refuse the
     next time as well (a damaged file, tables this user may not read); `StorageUnavailable`.
     """
+    try:
+        past_bad_reads(lambda: _ensure_ready(url))
+    except StorageRefused as error:
+        raise OperatorError(error.message, hint=error.hint) from error
+
+
+def _ensure_ready(url: str) -> None:
     database = Database(url)
     try:
         if revision.current(database) is None:
             upgrade(url)
         else:
             revision.require_current(database)
-    except StorageRefused as error:
-        raise OperatorError(error.message, hint=error.hint) from error
     finally:
         database.close()
 

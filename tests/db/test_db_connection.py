@@ -143,6 +143,25 @@ class TestSqlite:
         assert database.damage is caught.value
         database.close()
 
+    def test_damage_that_is_none_is_forgotten_and_other_is_not(self, tmp_path: Path) -> None:
+        """A disk that fails to read once has SQLite say the same as one that has lost what was written."""
+        path = tmp_path / "evald.sqlite3"
+        database = Database(f"sqlite:///{path}")
+        with database.write() as connection:
+            connection.execute(text("CREATE TABLE kept (text TEXT)"))
+            connection.execute(text("INSERT INTO kept VALUES (hex(zeroblob(20000)))"))
+        database.damage = told = StorageDamaged("database disk image is malformed")
+        assert database.is_sound_after_all(60)
+        assert database.damage is None
+        database.close()
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xa5" * 4096)
+        database.damage = told
+        assert not database.is_sound_after_all(60)
+        assert database.damage is not None
+        database.close()
+
     def test_a_look_through_a_large_file_ends_in_time(self, tmp_path: Path) -> None:
         database = Database(f"sqlite:///{tmp_path / 'evald.sqlite3'}")
         with database.write() as connection:

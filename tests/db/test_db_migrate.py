@@ -15,10 +15,10 @@ from db_examples import new_job
 from sqlalchemy import Column, Connection, Integer, inspect, text
 from sqlalchemy.dialects import sqlite
 
-from daemon.db import migrate, piles, revision
+from daemon.db import errors, migrate, piles, revision
 from daemon.db import repository_leases as leases
 from daemon.db.connection import Database
-from daemon.db.errors import StorageRefused
+from daemon.db.errors import StorageDamaged, StorageRefused
 from daemon.db.history import History
 from daemon.db.models import Base
 from daemon.db.repository import Repository
@@ -243,3 +243,25 @@ def test_piles_are_found_by_jumps_through_an_index(sqlite_url: str) -> None:
         plan = plan_of(connection, str(piles.PILES_OPEN.text), owner="me")
     assert "SEARCH job USING COVERING INDEX ix_job_oldest (state=? AND pile>?)" in plan, plan
     assert "SCAN job" not in plan, plan
+
+
+@pytest.mark.parametrize(("times", "is_ready"), [(1, True), (99, False)])
+def test_a_file_that_a_disk_fails_to_read_once_is_not_taken_for_damaged(
+    ready_sqlite_url: str, monkeypatch: pytest.MonkeyPatch, times: int, is_ready: bool
+) -> None:
+    monkeypatch.setattr(errors, "_PAUSES_S", (0.0, 0.0))
+    current, failed = revision.current, list[Database]()
+
+    def unread(database: Database) -> str | None:
+        if len(failed) < times:
+            failed.append(database)
+            raise StorageDamaged("database disk image is malformed")
+        return current(database)
+
+    monkeypatch.setattr(revision, "current", unread)
+    if is_ready:
+        migrate.ensure_ready(ready_sqlite_url)
+        return
+    with pytest.raises(OperatorError, match="malformed"):
+        migrate.ensure_ready(ready_sqlite_url)
+    assert len(failed) == 3

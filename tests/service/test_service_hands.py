@@ -21,7 +21,7 @@ from daemon import fsio, judging, outage, results, runner, service
 from daemon.callers import Sender, tag_of
 from daemon.config import Deadlines, Settings
 from daemon.db import migrate
-from daemon.db.errors import StorageUnavailable
+from daemon.db.errors import StorageDamaged, StorageUnavailable
 from daemon.db.history import History
 from daemon.db.models import Job
 from daemon.db.records import AttemptOutcome, JobRecord, Lease
@@ -606,3 +606,14 @@ def test_a_sweep_does_not_wait_for_jobs_that_may_not_begin(tmp_path: Path) -> No
     thread.join(120)
     assert not thread.is_alive()
     assert [entry.name for entry in settings.paths.inbox.iterdir()] == ["waiting"]
+
+
+def test_a_disk_that_fails_to_read_the_database_once_does_not_end_a_daemon(tmp_path: Path) -> None:
+    """SQLite says of it what it says of a damaged file."""
+    with daemon(tmp_path / "home", Stubborn()) as running:
+        drop(tmp_path / "home", "before")
+        wait_for(lambda: ended(running, "before"), "the first one")
+        running._database.damage = StorageDamaged("database disk image is malformed")
+        wait_for(lambda: running._database.damage is None, "the file to be looked through")
+        drop(tmp_path / "home", "after")
+        wait_for(lambda: ended(running, "after"), "the other one")
