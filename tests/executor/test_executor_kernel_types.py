@@ -207,6 +207,42 @@ def test_in_the_interpreter_a_constant_times_a_tensor_is_a_tensor(judge: JudgeOn
     judge(compare(triton(source, contract), PLUS)).passed()
 
 
+COMPILED = {
+    "a whole graph": "call = torch.compile(launch, fullgraph=True)",
+    "in the first call": """
+    def call(a, b):
+        return torch.compile(launch)(a, b)
+    """,
+    "an operator of torch": """
+    @torch.library.triton_op("interpreted::plus", mutates_args=())
+    def plus(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        out = torch.empty_like(a)
+        torch.library.wrap_triton(add)[(7,)](a, b, out, a.numel(), BLOCK=32)
+        return out
+
+    compiled = torch.compile(lambda a, b: plus(a, b), dynamic=True)
+
+    def call(a, b):
+        return compiled(a, b)
+    """,
+}
+
+
+@pytest.mark.parametrize("way", COMPILED)
+def test_what_launches_interpreted_kernels_is_not_compiled(judge: JudgeOne, way: str) -> None:
+    """torch would follow the interpreter, or find that it has no memory to give it."""
+    launch = """
+    def launch(a, b):
+        out = torch.empty_like(a)
+        add[(7,)](a, b, out, a.numel(), BLOCK=32)
+        return out
+    """
+    source = HEAD + "\n".join(kernel(part)["source_code"] for part in (VECTOR_ADD, launch, COMPILED[way]))
+    custom = kernel(source, metadata={"function_name": "call"}, io=io(tensor("a", [200]), tensor("b", [200])))
+    notes = judge(compare(custom, PLUS)).passed().case.notes
+    assert any(note.startswith("torch.compile is left out") for note in notes) == (way != "in the first call")
+
+
 @pytest.mark.parametrize("kind", ["torch", "multi_kernel"])
 def test_a_tuned_kernel_that_python_launches_is_not_tuned_either(judge: JudgeOne, kind: str) -> None:
     launch = """

@@ -26,16 +26,16 @@ def use_first_configs(source: Source) -> list[str]:
     from triton.runtime.autotuner import Autotuner, Heuristics
     from triton.runtime.interpreter import InterpretedFunction
 
-    from daemon.executor.backends import _triton_closures, _triton_constants, _triton_floats
+    from daemon.executor.backends import _triton_closures, _triton_constants, _triton_floats, _triton_uncompiled
     from daemon.executor.backends._triton_binding import innermost, tuner_of
     from daemon.executor.backends._triton_globals import plain_variables
 
     for repaired in (_triton_floats, _triton_closures, _triton_constants):
         repaired.repair()
-    notes = []
+    notes: list[str] = []
     values = list(_values(source.folder))
     if any(issubclass(type(value), InterpretedFunction | Autotuner | Heuristics) for _, value in values):
-        notes.append(BY_THE_INTERPRETER)
+        notes += filter(None, [BY_THE_INTERPRETER, _triton_uncompiled.leave_out()])
     for name, value in values:
         if issubclass(type(value), InterpretedFunction | Autotuner | Heuristics):
             read = plain_variables(getattr(innermost(value), "fn", None))
