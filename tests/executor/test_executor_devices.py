@@ -150,6 +150,9 @@ def test_a_cpu_serves_what_asks_for_no_gpu() -> None:
     assert devices.refusal(Requirements(), (CPU,)) is None
     assert "judges on the CPU" in (devices.refusal(Requirements(gpu="H200"), (CPU,)) or "")
     assert "judges on the CPU" in (devices.refusal(Requirements(min_memory_gib=1), (CPU,)) or "")
+    wanted = Requirements(gpu="H200", min_capability="9.0", min_memory_gib=40)
+    assert "a GPU (H200, compute capability 9.0, 40 GiB)," in (devices.refusal(wanted, (CPU,)) or "")
+    assert "a GPU (compute capability 9.0)," in (devices.refusal(Requirements(min_capability="9.0"), (CPU,)) or "")
 
 
 @pytest.mark.skipif(any(Path("/dev").glob("nvidia[0-9]*")), reason="this host has a GPU")

@@ -180,8 +180,8 @@ def refusal(requires: Requirements, devices: tuple[Device, ...]) -> str | None:
 def _unmet(requires: Requirements, device: Device) -> str | None:
     capability = requires.capability
     if not device.is_gpu:
-        wants_gpu = requires.gpu or capability or requires.min_memory_gib
-        return f"it requires a GPU ({requires.gpu or 'any'}), this host judges on the CPU" if wants_gpu else None
+        wanted = _wanted_of_a_gpu(requires)
+        return f"it requires a GPU ({wanted}), this host judges on the CPU" if wanted else None
     if requires.gpu and requires.gpu.lower() not in device.name.lower():
         return f"it requires {requires.gpu}, this host has {device.name}"
     if capability and device.capability < capability:
@@ -190,6 +190,16 @@ def _unmet(requires: Requirements, device: Device) -> str | None:
         has = device.memory_bytes / _GIB
         return f"it requires {requires.min_memory_gib:g} GiB of device memory, {device.name} has {has:.0f}"
     return None
+
+
+def _wanted_of_a_gpu(requires: Requirements) -> str:
+    """What it says of the GPU, in words; empty where it asks for none."""
+    words = [requires.gpu] if requires.gpu else []
+    if requires.capability:
+        words.append(f"compute capability {requires.min_capability}")
+    if requires.min_memory_gib:
+        words.append(f"{requires.min_memory_gib:g} GiB")
+    return ", ".join(words)
 
 
 def found() -> tuple[Device, ...]:
