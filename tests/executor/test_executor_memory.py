@@ -106,6 +106,31 @@ def test_poison_differs_from_round_to_round(arena: Arena) -> None:
     assert not torch.equal(before, arena.pristine(0, out).view(torch.int32))
 
 
+def test_of_large_fields_too_all_is_drawn_but_the_inside_of_inputs() -> None:
+    """Whose content is written over it. An output that kept its poison would show what a kernel had left there."""
+    large = TensorShape("uint8", (1 << 20,))
+    layout = plan([("x", large, False, False), ("out", large, True, True), ("y", large, False, False)], 1)
+    memory = HostMemory(layout.total_bytes)
+    arena = Arena(layout, memory)
+    arena.compose(torch.Generator().manual_seed(1), [0])
+    zeros = [int((arena.pristine(0, field) == 0).sum()) for field in layout.fields]
+    assert (zeros[0], zeros[2]) == (1 << 20, 1 << 20)
+    assert zeros[1] < 1 << 16
+    for field in layout.fields:
+        end = field.offset + field.tensor.size_bytes
+        for guard in (arena.image[field.offset - GUARD_BYTES : field.offset], arena.image[end : end + GUARD_BYTES]):
+            assert int((guard == 0).sum()) < GUARD_BYTES // 2
+    memory.close()
+
+
+def test_closed_memory_is_mapped_no_more() -> None:
+    """Not when it happens to be collected: it may be gigabytes."""
+    memory = HostMemory(10_000)
+    mapped = memory._map
+    memory.close()
+    assert mapped.closed
+
+
 def test_shared_memory_cannot_be_resized_by_whoever_holds_its_descriptor() -> None:
     memory = HostMemory(10_000)
     for size in (0, 100_000):

@@ -40,6 +40,8 @@ def test_outputs_become_poisoned_fields_and_inputs_read_only_ones() -> None:
     fields = {field.name: (field.writable, field.poisoned) for field in wiring.layout(2).fields}
     assert fields == {"a": (False, False), "o": (True, True), "c": (True, False)}
     assert wiring.names == ("o", "c")
+    assert wiring.output_args == (1, 2)
+    assert wiring.changed_args == {"c": 2}
 
 
 def test_a_reference_without_io_is_called_with_the_tensors_or_by_name() -> None:
@@ -66,3 +68,4 @@ def test_a_returned_tree_adds_one_field_per_tensor() -> None:
     wiring = base.with_returned({"d": [["x", {"t": 0}], ["y", {"u": [{"t": 1}]}]]}, [FOUR, FOUR])
     assert wiring.names == ("output['x']", "output['y'][0]")
     assert tree.in_words(wiring.structure) == "{'x': *, 'y': [*]}"
+    assert (wiring.output_args, wiring.changed_args) == ((), {})
