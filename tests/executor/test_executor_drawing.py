@@ -102,6 +102,43 @@ def test_tensors_that_go_to_another_cell_have_arrived_where_they_lie(
             one.close()
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_cell_is_frozen_after_each_answer_before_what_it_wrote_is_read(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could change its tensors while they are copied, and run while another cell is timed."""
+    happened: list[str] = []
+
+    class Told(Cell):
+        def request(self, message: Mapping[str, Any], *given: object, **more: object) -> dict[str, object]:
+            happened.append(message["type"])
+            return super().request(message, *given, **more)
+
+        def freeze(self) -> None:
+            happened.append("freeze")
+
+    monkeypatch.setattr("daemon.executor.content.exports.share", lambda _, size_bytes: HostMemory(size_bytes))
+    stacked = Export._stacked
+
+    def read(export: Export, sets: torch.Tensor) -> list[torch.Tensor]:
+        happened.append("read")
+        return stacked(export, sets)
+
+    monkeypatch.setattr(Export, "_stacked", read)
+    cell: Any = Told()
+    buffer = StagingBuffer(cell, device)
+    try:
+        export = Export(buffer, "inputs", 1 << 20)
+        export.describe(0, time.monotonic() + 60)
+        export.tensors(time.monotonic() + 60)
+        buffer.having(1 << 20, Phase.CHECK)
+    finally:
+        buffer.close()
+    assert happened[:2] == ["export", "freeze"]
+    assert happened[3:5] == ["freeze", "read"]
+    assert happened[5:] == (["let_go", "freeze"] if device == "cuda" else [])
+
+
 @pytest.mark.parametrize(("device", "told"), [("cpu", []), ("cuda", ["let_go"])])
 def test_what_leaves_a_cell_goes_by_one_memory_which_is_made_larger_where_it_must(
     device: str, told: list[str], monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ import fcntl
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -126,9 +127,11 @@ def test_of_large_fields_too_all_is_drawn_but_the_inside_of_inputs() -> None:
 def test_closed_memory_is_mapped_no_more() -> None:
     """Not when it happens to be collected: it may be gigabytes."""
     memory = HostMemory(10_000)
-    mapped = memory._map
+    mapped, before = memory._map, os.fstat(memory.fd)
     memory.close()
     assert mapped.closed
+    with suppress(OSError):  # closed, or another file by now
+        assert os.fstat(memory.fd).st_ino != before.st_ino
 
 
 def test_shared_memory_cannot_be_resized_by_whoever_holds_its_descriptor() -> None:
