@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 
-NOTE = "torch.compile is left out where Triton's interpreter runs a kernels: what it was given is called as it is"
+NOTE = "torch.compile is left out where Triton's interpreter runs kernels: what it was given is called as it is"
 
 
 def leave_out() -> str:

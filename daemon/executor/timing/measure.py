@@ -171,7 +171,7 @@ class Measurement:
     def _outlast(self, deadline: float) -> None:
         """More rounds, in time of evald's own, while what the candidate holds of memory may be what its calls need,
         made before the first one. On a CPU: a GPU's memory is not looked at."""
-        slowest_s = max(one.wall_s for series in self._series for one in series.rounds)
+        slowest_s = max((one.wall_s for series in self._series for one in series.rounds), default=0.0)
         longest_s, deadline = 0.0, own_deadline(deadline, slowest_s)
         until = min(deadline, time.monotonic() + _OUTLAST_AT_MOST_S)
         while not self._outlasts() and is_time_for(longest_s, until):
