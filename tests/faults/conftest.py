@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -48,3 +49,10 @@ def here(tmp_path: Path) -> Iterator[Place]:
     """A home with its own SQLite file; whatever daemon still runs at the end is killed."""
     with place(tmp_path / "home") as found:
         yield found
+
+
+@pytest.fixture
+def quick_disk() -> Iterator[Path]:
+    """In memory: for thousands of writes, each of which waits for the disk."""
+    with TemporaryDirectory(dir="/dev/shm", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)

@@ -7,16 +7,13 @@ Every place in evald's code at which a file call below the home is made is found
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faults_books import books_of, wrong
 
 HERE = Path(__file__).parent
 PLACES = 250  # there are about 300
@@ -34,28 +31,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture
-def quick_disk() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir="/dev/shm", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
 def tried(folder: Path, library: Path, *what: str) -> list[dict[str, object]]:
     """The books of every run."""
-    done = subprocess.run(
-        [sys.executable, str(HERE / "failing_calls.py"), str(folder), str(library), *what],
-        env={**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(HERE.parents[1])},
-        capture_output=True,
-        text=True,
-        timeout=3000,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def wrong(books: list[dict[str, object]]) -> list[object]:
-    return [(one["answer"], one["place"], one["ended"], one["wrong"]) for one in books if one["ended"] or one["wrong"]]
+    preloading = {**os.environ, "LD_PRELOAD": str(library)}
+    return books_of("failing_calls.py", str(folder), str(library), *what, env=preloading)
 
 
 def test_whatever_call_on_a_share_fails_once_nothing_is_lost_and_nobody_is_blamed(

@@ -6,23 +6,12 @@ Every place in evald's code at which the database is asked is found by running i
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
+from faults_books import books_of, wrong
 
-HERE = Path(__file__).parent
 PLACES = 40  # there are about 60
-
-
-@pytest.fixture
-def quick_disk() -> Iterator[Path]:
-    with TemporaryDirectory(dir="/dev/shm", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def tried(folder: Path, kind: str, *what: str) -> list[dict[str, object]]:
@@ -35,20 +24,8 @@ def tried(folder: Path, kind: str, *what: str) -> list[dict[str, object]]:
                 pass
         except postgres_server.PostgresMissing as missing:
             pytest.skip(str(missing))
-    done = subprocess.run(
-        [sys.executable, str(HERE / "failing_statements.py"), str(folder), kind, *what],
-        env={"PYTHONPATH": str(HERE.parents[1]), "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"},
-        capture_output=True,
-        text=True,
-        timeout=3000,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def wrong(books: list[dict[str, object]]) -> list[object]:
-    return [(one["answer"], one["place"], one["ended"], one["wrong"]) for one in books if one["ended"] or one["wrong"]]
+    path = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+    return books_of("failing_statements.py", str(folder), kind, *what, env={"PATH": path})
 
 
 def test_whatever_commit_loses_its_answer_once_nothing_is_lost_or_judged_twice(quick_disk: Path) -> None:
