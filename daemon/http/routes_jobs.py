@@ -57,15 +57,15 @@ class JobFilter(BaseModel):
     state: JobState | None = Field(None, description="Only jobs in this state; `waiting` ones are not listed")
     verdict: Verdict | None = Field(None, description="Only jobs with this verdict")
     name: str | None = Field(
-        None, min_length=1, max_length=255, description="Only jobs of this name; one that waits has its file's"
+        None, min_length=1, max_length=255, description="Only jobs of this name; until it runs, a job has its file's"
     )
     problem: str | None = Field(
-        None, min_length=1, max_length=255, description="Only solutions of this problem, from when they run"
+        None, min_length=1, max_length=255, description="Only solutions of this problem; known once a job runs"
     )
     label: str | None = Field(
         None,
         pattern=_LABEL,
-        description="KEY=VALUE; a job has its labels from when it was claimed, or runs where its contract is packed",
+        description="KEY=VALUE; known once a job is claimed, or, if its contract is packed, once it runs",
         examples=["team=a"],
     )
     since: str | None = Field(None, max_length=64, description="12h, 30d, or a date", examples=["24h"])
@@ -98,8 +98,8 @@ class JobFilter(BaseModel):
 
 @router.get("/jobs", response_model=JobsAnswer, responses=responses(), summary="List jobs, newest first")
 async def jobs(desk: TheDesk, caller: TheCaller, wanted: Annotated[JobFilter, Query()]) -> JobsAnswer:
-    """Jobs that a daemon has claimed; `GET /jobs/{job_id}` alone tells of one that waits in the inbox. Where results
-    are for submitters, only the caller's own."""
+    """Lists jobs that a daemon has claimed. Of one that waits in the inbox, only `GET /jobs/{job_id}` tells. Where
+    results are for submitters, it lists the caller's own jobs only."""
     all_of_them = desk.settings.results_for == "everybody" or caller.role is Role.ADMIN
     page = await anyio.to_thread.run_sync(wanted.page, desk.history, None if all_of_them else caller.tag)
     cursor = None if page.cursor is None else token_of(page.cursor)
@@ -139,10 +139,10 @@ async def _followed(job_id: JobId, desk: TheDesk, caller: TheCaller) -> JobAnswe
 async def events(
     job_id: JobId, desk: TheDesk, caller: TheCaller, answer: Annotated[JobAnswer, Depends(_followed)]
 ) -> AsyncGenerator[ServerSentEvent, None]:
-    """An event `progress` for every change, and `result` with the result document as the last.
+    """Sends an event `progress` for every change, and at last `result` with the result document.
 
-    When the server stops, the stream ends with an event `stopping`, when the caller's token is revoked with an event
-    `refused`; the job goes on.
+    The stream ends earlier with an event `stopping` when the server stops, and with `refused` when the caller's token
+    is revoked. The job goes on.
     """
     if answer.result is not None:
         yield ServerSentEvent(event="result", data=answer.result)
@@ -193,9 +193,9 @@ class Sweep(BaseModel):
     "/jobs", response_model=LabelCancelAnswer, responses=responses(), summary="Cancel every unfinished job with a label"
 )
 async def cancel_labelled(desk: TheDesk, caller: TheCaller, sweep: Annotated[Sweep, Query()]) -> LabelCancelAnswer:
-    """Waiting or running, a whole sweep at once. Of a caller only its own jobs, of an admin all, those too that did not
-    come over HTTP. It stops after some seconds, with `more`: ask again until there are none. Contracts of more than
-    1 MiB, and archives, tell their labels when they are judged.
+    """Cancels waiting and running jobs, a whole sweep at once. For a caller only its own jobs; for an admin all jobs,
+    even those that did not come over HTTP. It stops after some seconds and says `more`: ask again until there are none.
+    Labels in an archive, or in a contract of more than 1 MiB, are not known before the job is judged.
     """
     tag = None if caller.role is Role.ADMIN else caller.tag
     return await anyio.to_thread.run_sync(_cancel_labelled, desk, sweep, caller, tag)
