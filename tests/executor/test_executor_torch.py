@@ -327,6 +327,42 @@ def test_weights_without_a_counterpart_are_named(judge: JudgeOne) -> None:
     assert not any("counterpart" in note for note in same.case.notes)
 
 
+APART = "self.q = nn.Linear(8, 8); self.k = nn.Linear(8, 8); self.o = nn.Linear(16, 8)"
+FUSED_AFTERWARDS = """
+class ModelNew(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qk, self.o = nn.Linear(8, 16), nn.Linear(16, 8)
+        self._register_load_state_dict_pre_hook(self.fuse)
+    def fuse(self, state, prefix, *_):
+        for kind in ("weight", "bias"):
+            state[f"qk.{kind}"] = torch.cat([state.pop(f"q.{kind}"), state.pop(f"k.{kind}")])
+    def forward(self, x):
+        return self.o(self.qk(x))
+"""
+FUSED = """
+class ModelNew(nn.Module):
+    def __init__(self):
+        super().__init__()
+        q, k, o = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(16, 8)
+        for kind in ("weight", "bias"):
+            setattr(self, kind, torch.cat([getattr(q, kind), getattr(k, kind)]).detach())
+        self.o = o
+    def forward(self, x):
+        return self.o(nn.functional.linear(x, self.weight, self.bias))
+"""
+
+
+def test_who_fuses_weights_is_told_how(judge: JudgeOne) -> None:
+    reference = model("self.o(torch.cat([self.q(x), self.k(x)], -1))", init=APART)
+    by_hook = judge(compare(FUSED_AFTERWARDS, reference))
+    by_hook.ended(Verdict.WRONG_ANSWER, "no hook of load_state_dict runs", "make its layers in the constructor")
+    judge(compare(FUSED, reference)).passed()
+    drawn_before = FUSED.replace("super().__init__()", "super().__init__(); torch.rand(1)")
+    otherwise_made = judge(compare(drawn_before, reference))
+    otherwise_made.ended(Verdict.WRONG_ANSWER, "the custom module does not have q.weight [8, 8]", "in the constructor")
+
+
 def test_whoever_folds_into_weights_that_are_copied_over_is_told(judge: JudgeOne) -> None:
     reference = model("self.f(x) * 2", init="self.f = nn.Linear(8, 8)")
     folded = model("self.f(x)", init="self.f = nn.Linear(8, 8); self.f.weight.data.mul_(2); self.f.bias.data.mul_(2)")
@@ -350,22 +386,38 @@ def test_a_single_number_is_no_weak_check_unless_it_is_always_the_same(judge: Ju
     assert "weak_check" in judge(compare(model("x.sum() * 0 + 3"), model("x.sum() * 0 + 3"))).passed().case.labels
 
 
+MADE_BY = "import functools\n\nclass M(nn.Module):\n    pass\n\nModelNew = {}\n"
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("class M(nn.Module):\n    pass\nModelNew = M()\n", ("'ModelNew'", "of type M, not a class")),
+        (MADE_BY.format("M()"), ("'ModelNew'", "of type M, not a class", "Write ModelNew = M, and let get_init")),
+        (
+            MADE_BY.format("functools.partial(M, 8, bias=False)"),
+            ("of type partial", "write class ModelNew(M)", "super().__init__(8, bias=False, *args, **kwargs)"),
+        ),
+        (MADE_BY.format("lambda *args: M(*args)"), ("of type function", "__init__ of a class ModelNew(nn.Module)")),
+        (MADE_BY.format("functools.partial(torch.add, alpha=2)"), ("of type partial", "with metadata.function_name")),
         ("```python\nclass ModelNew(nn.Module):\n    pass\n", ("SyntaxError", "line 1 is a markdown fence")),
         ("Here it is:\n\n```python\nx = 1\n```\n", ("SyntaxError", "line 3 is a markdown fence")),
         ("class ModelNew:\n    pass\n```\nIt is fast.\n", ("SyntaxError", "line 3 is a markdown fence")),
         ("<think>\nA relu.\n</think>\n", ("SyntaxError", "line 1 is a tag, <think>")),
         ("%load_ext cuda\nx = 1\n", ("SyntaxError", "line 1 is a command of notebooks, %load_ext cuda")),
     ],
-    ids=["instance", "fence", "prose", "end-of-fence", "tag", "notebook"],
+    ids=["instance", "partial", "factory", "partial-of-function", "fence", "prose", "end-of-fence", "tag", "notebook"],
 )
 def test_what_is_no_class_and_no_python_is_told(judge: JudgeOne, source: str, words: tuple[str, ...]) -> None:
     judged = judge(compare(source)).ended(Verdict.COMPILE_ERROR, *words)
     line = source.splitlines()[0]
     assert "SyntaxError" not in judged.message or line.startswith("class") or line in str(judged.failure.traceback)
+
+
+def test_a_reference_that_is_no_class_is_told_what_to_type(judge: JudgeOne) -> None:
+    reference = MADE_BY.format("").replace("ModelNew = ", "def Model():\n    return M()\n") + FLOATS
+    judge(compare(model("x"), reference)).ended(
+        Verdict.REJECTED, "'Model' in the source is of type function", "__init__ of a class Model(nn.Module)"
+    )
 
 
 def test_a_fence_in_a_docstring_is_no_reason(judge: JudgeOne) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -122,8 +123,7 @@ def _find_class(module: ModuleType, source: Source) -> Any:
             return getattr(module, name)
     wanted = " or ".join(names)
     if other := next((name for name in names if hasattr(module, name)), None):
-        kind = type(getattr(module, other)).__name__
-        raise KernelFault("compile_error", f"{other!r} in the source is of type {kind}, not a class")
+        raise KernelFault("compile_error", _no_class(other, getattr(module, other)))
     is_swapped = source.side == "reference" and isinstance(getattr(module, "ModelNew", None), type)
     raise KernelFault(
         "compile_error",
@@ -131,6 +131,32 @@ def _find_class(module: ModuleType, source: Source) -> Any:
         "Name the target with metadata.class_name or metadata.function_name"
         + (": ModelNew is a candidate's, are the two kernels swapped?" if is_swapped else ""),
     )
+
+
+def _no_class(name: str, value: Any) -> str:
+    """What stands there under a class's name, and what to type in its place."""
+    said = f"{name!r} in the source is of type {type(value).__name__}, not a class"
+    if isinstance(value, functools.partial) and isinstance(value.func, type):
+        bound = [*map(_shown, value.args), *(f"{key}={_shown(item)}" for key, item in value.keywords.items())]
+        begin = f"super().__init__({', '.join([*bound, '*args', '**kwargs'])})"
+        return (
+            f"{said}: write class {name}({value.func.__name__}) with an "
+            f"__init__(self, *args, **kwargs) that calls {begin}"
+        )
+    if isinstance(value, nn.Module):
+        made = type(value).__name__
+        return (
+            f"{said}: evald constructs it, so that both sides have the same weights. Write {name} = {made}, and let "
+            "get_init_inputs() return what its constructor needs"
+        )
+    return (
+        f"{said}: if it is called with the inputs, name it with metadata.function_name; if it makes a module, put what "
+        f"it does into the __init__ of a class {name}(nn.Module)"
+    )
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:40] if isinstance(value, bool | int | float | str) else type(value).__name__
 
 
 def _require_method(model_class: Any, method: str) -> None:

@@ -26,6 +26,11 @@ from daemon.executor.shared.protocol import Message
 from daemon.executor.timing.stages import Stages
 from daemon.verdict import Phase, Side, Verdict
 
+_HOW_COPIED = (
+    "The reference's weights are copied by name and shape, and no hook of load_state_dict runs: use its names; or, for "
+    "weights that are fused, make its layers in the constructor as it does, which has the same seed, and yours of them"
+)
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -237,9 +242,12 @@ class Preparation:
         if theirs and (own or not answer.get("copied")):
             self._say_of_weights(
                 f"weights of the reference without a counterpart of the same name and shape: {', '.join(theirs)}; "
-                f"of the custom module: {', '.join(own) or 'none'}"
+                f"of the custom module: {', '.join(own) or 'none'}. {_HOW_COPIED}"
             )
-        elif other := _names(answer.get("other")):
+            return
+        if theirs:
+            self._of_own_weights.append(f"the custom module does not have {', '.join(theirs)}. {_HOW_COPIED}")
+        if other := _names(answer.get("other")):
             self._of_own_weights.append(
                 f"the custom module's constructor had made {', '.join(other)} otherwise, and the reference's were "
                 "copied over that: what is scaled, folded or laid out anew needs a name or a shape of its own"
