@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -107,6 +108,13 @@ def test_killing_a_judge_leaves_no_process_no_group_and_the_next_job_is_judged(
     assert no_group_is_left_by_the_dead()
     evaluation = own.evaluate(JobSpec("next", "x", write_bundle(tmp_path, GOOD, {})), no_progress)
     assert evaluation.verdict is Verdict.PASSED
+
+
+def test_who_waits_for_a_measurement_is_told_its_precision(own: LocalEngine, tmp_path: Path) -> None:
+    said: list[str] = []
+    own.evaluate(JobSpec("job", "x", write_bundle(tmp_path, GOOD, {})), lambda progress: said.append(progress.text))
+    reached = re.compile(r"timing: ± [0-9.]+ % after [0-9.]+ s, ends at ± [0-9.]+ % or [0-9.]+ s")
+    assert any(map(reached.fullmatch, said)), said
 
 
 def test_cancel_ends_a_job_at_once_as_a_lost_claim(own: LocalEngine, tmp_path: Path) -> None:

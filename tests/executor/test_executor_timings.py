@@ -12,7 +12,9 @@ from daemon.executor.timing import stats
 from daemon.executor.timing.comparison import compare_speed
 from daemon.executor.timing.conditions import Reading
 from daemon.executor.timing.figures import Account
+from daemon.executor.timing.measure import so_far
 from daemon.executor.timing.series import NullCost, Round, Series, kept
+from daemon.executor.timing.sizing import MeasureRules
 from daemon.verdict import Comparison
 
 BASE_S, CALL_S = 1e-3, 2e-5
@@ -403,3 +405,12 @@ def test_a_gain_that_not_copying_explains_is_labelled() -> None:
         )
         assert ("within_copy" in shown.labels) is is_labelled, share
     assert "within_copy" not in labels(series(0.8 * CALL_S), reference), "it returns nothing"
+
+
+@pytest.mark.parametrize(
+    ("rse", "said"),
+    [(None, "timing: after 0.7 s"), (0.0123, "timing: ± 1.2 % after 0.7 s"), (1.234, "timing: ± 120 % after 0.7 s")],
+)
+def test_who_waits_is_told_how_precise_it_is_and_what_ends_it(rse: float | None, said: str) -> None:
+    rules = MeasureRules(max_s=2.0, target_rse=0.003, min_rounds=5, min_calls=100, max_calls=100, arena_bytes=1)
+    assert so_far(rse, 0.71, rules) == f"{said}, ends at ± 0.3 % or 2 s"
