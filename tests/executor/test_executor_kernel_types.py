@@ -207,6 +207,43 @@ def test_in_the_interpreter_a_constant_times_a_tensor_is_a_tensor(judge: JudgeOn
     judge(compare(triton(source, contract), PLUS)).passed()
 
 
+BY_WORDS = """
+    @triton.jit
+    def add(a, b, out, n, BLOCK: tl.constexpr, OFF: tl.constexpr = False):
+        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        mask = (at < n) and (at >= 0) and not (at >= n)
+        x, y = tl.load(a + at, mask=mask), tl.load(b + at, mask=mask)
+        neither = not (x > 0 or y > 0)
+        both = OFF or (x > 0 and y > 0)
+        if OFF and tl.load(a + n) > 0:
+            x = y
+        if n > 0 and not OFF:
+            found = tl.where(neither, -1.0, tl.where(both, 1.0, 0.0))
+            tl.store(out + at, found, mask=mask)
+    """
+SIGNS = """
+class Model(nn.Module):
+    def forward(self, a, b):
+        return ((a > 0) & (b > 0)).float() - (~((a > 0) | (b > 0))).float()
+"""
+
+
+def test_what_no_compiler_takes_of_a_kernels_text_is_noted(judge: JudgeOne) -> None:
+    """More of it, and the compiler's side, is in test_backend_triton_syntax.py."""
+    source = VECTOR_ADD.replace("mask = at < n", "mask = at < n\n        if 5 < n < 500:\n            n = n + 0")
+    judged = judge(compare(triton(source, vectors()), PLUS)).passed()
+    noted = [note for note in judged.case.notes if "would not compile for a GPU" in note]
+    assert noted == [
+        "add would not compile for a GPU, whose compiler does not take a chained comparison (it does "
+        "(a < b) & (b < c)) in line 8"
+    ]
+
+
+def test_in_the_interpreter_blocks_are_joined_element_by_element(judge: JudgeOne) -> None:
+    """As Triton's compiler does it."""
+    judge(compare(triton(BY_WORDS, vectors()), SIGNS)).passed()
+
+
 COMPILED = {
     "a whole graph": "call = torch.compile(launch, fullgraph=True)",
     "in the first call": """

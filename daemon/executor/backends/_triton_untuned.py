@@ -12,6 +12,7 @@ from typing import Any
 from daemon.executor.source import Source
 
 BY_THE_INTERPRETER = "run by Triton's interpreter: no GPU"
+_SYNTAX = "{kernel} would not compile for a GPU, whose compiler does not take {what} in line {line}"
 _REFUSED = (
     "{kernel} would not compile for a GPU: it reads {variable} {where}, which has to be a parameter, or "
     "{variable} = tl.constexpr(…) there"
@@ -26,11 +27,18 @@ def use_first_configs(source: Source) -> list[str]:
     from triton.runtime.autotuner import Autotuner, Heuristics
     from triton.runtime.interpreter import InterpretedFunction
 
-    from daemon.executor.backends import _triton_closures, _triton_constants, _triton_floats, _triton_uncompiled
+    from daemon.executor.backends import (
+        _triton_closures,
+        _triton_constants,
+        _triton_floats,
+        _triton_logic,
+        _triton_uncompiled,
+    )
     from daemon.executor.backends._triton_binding import innermost, tuner_of
     from daemon.executor.backends._triton_globals import plain_variables
+    from daemon.executor.backends._triton_syntax import refused
 
-    for repaired in (_triton_floats, _triton_closures, _triton_constants):
+    for repaired in (_triton_floats, _triton_closures, _triton_constants, _triton_logic):
         repaired.repair()
     notes: list[str] = []
     values = list(_values(source.folder))
@@ -38,8 +46,10 @@ def use_first_configs(source: Source) -> list[str]:
         notes += filter(None, [BY_THE_INTERPRETER, _triton_uncompiled.leave_out()])
     for name, value in values:
         if issubclass(type(value), InterpretedFunction | Autotuner | Heuristics):
-            read = plain_variables(getattr(innermost(value), "fn", None))
+            function = getattr(innermost(value), "fn", None)
+            read = plain_variables(function)
             notes += [_REFUSED.format(kernel=name, variable=variable, where=where) for variable, where in read]
+            notes += [_SYNTAX.format(kernel=name, what=what, line=line) for what, line in refused(function)]
         tuner = tuner_of(value) if issubclass(type(value), Autotuner | Heuristics) else None
         if tuner is None or not tuner.configs[1:]:
             continue
