@@ -207,6 +207,29 @@ def test_in_the_interpreter_a_constant_times_a_tensor_is_a_tensor(judge: JudgeOn
     judge(compare(triton(source, contract), PLUS)).passed()
 
 
+TO_BFLOAT16 = """
+    @triton.jit
+    def add(a, b, out, n, BLOCK: tl.constexpr):
+        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        nibble = (tl.load(a + at, mask=at < n, other=0) & 15).to(tl.int32) - 8
+        wide = tl.load(b + at, mask=at < n, other=0).to(tl.float64)
+        tl.store(out + at, nibble.to(tl.bfloat16) * (nibble > 0).to(tl.bfloat16) + wide.to(tl.bfloat16), mask=at < n)
+    """
+NIBBLES = """
+class Model(nn.Module):
+    def forward(self, a, b):
+        return ((a & 15).int() - 8).clamp(min=0).bfloat16() + b.double().bfloat16()
+"""
+
+
+def test_in_the_interpreter_whole_numbers_and_float64_become_bfloat16(judge: JudgeOne) -> None:
+    """Of Triton's, the number was taken for the bits."""
+    contract = vectors()
+    contract["args"][0]["tensor_spec"]["dtype"] = "uint8"
+    contract["args"][2]["tensor_spec"]["dtype"] = "bfloat16"
+    judge(compare(triton(TO_BFLOAT16, contract), NIBBLES)).passed()
+
+
 BY_WORDS = """
     @triton.jit
     def add(a, b, out, n, BLOCK: tl.constexpr, OFF: tl.constexpr = False):

@@ -1,5 +1,5 @@
 """Narrow floats where Triton's interpreter runs a kernel. It keeps bfloat16 as uint16 and computes with the integers,
-and rounds to bfloat16 and float8 without a carry into the exponent (1.97 becomes 1). Here torch converts, and
+makes one of a whole number or a float64 by its bits, and rounds to bfloat16 and float8 without a carry into the exponent (1.97 becomes 1). Here torch converts, and
 arithmetic on bfloat16 is done in float32 and rounded once, as a GPU does it.
 """
 
@@ -26,6 +26,7 @@ def repair() -> None:
         return
     interpreter._convert_float = _converting(interpreter, interpreter._convert_float)
     _compute_in_float32(interpreter, builder)
+    builder.cast_impl = _by_way_of_float32(builder.cast_impl)
     for owner, name in _REDUCED:
         found = getattr(interpreter, owner)
         setattr(found, name, _over_float32(getattr(found, name)))
@@ -36,6 +37,7 @@ def _converting(interpreter: Any, plain: Callable[..., Any]) -> Callable[..., An
     import triton.language as tl
 
     torches = {
+        tl.float64: torch.float64,
         tl.float32: torch.float32,
         tl.float16: torch.float16,
         tl.bfloat16: torch.bfloat16,
@@ -54,6 +56,18 @@ def _converting(interpreter: Any, plain: Callable[..., Any]) -> Callable[..., An
         return rounded.view(torch.uint8).numpy().view(f"uint{target.primitive_bitwidth}").reshape(data.shape)
 
     return convert
+
+
+def _by_way_of_float32(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Casts to bfloat16 of what is no float32. `plain` would keep the number as the bits."""
+    import triton.language as tl
+
+    def cast(self: Any, given: Any, target: Any) -> Any:
+        if target.scalar == tl.bfloat16 and given.dtype.scalar not in (tl.float32, tl.bfloat16):
+            given = plain(self, given, tl.float32)
+        return plain(self, given, target)
+
+    return cast
 
 
 def _compute_in_float32(interpreter: Any, builder: Any) -> None:
