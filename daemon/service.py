@@ -60,7 +60,7 @@ class Service:
         self._settings = settings
         self._engine = engine
         self._listener = listener
-        self._database = Database(settings.database_url)
+        self._database = Database(settings.database_url, must_be_sound=True)
         repository, history = Repository(self._database, max_attempts=settings.max_attempts), History(self._database)
         self._monitor = Monitor(notifier or Notifier(), history, slots=engine.slots, metrics_file=settings.metrics_file)
         watched = self._monitor.watched(engine)

@@ -29,11 +29,12 @@ _SECRETS = ("password", "sslpassword")
 class Database:
     """One database, opened lazily. Safe to share between threads; not across `fork`."""
 
-    def __init__(self, url: str, *, must_exist: bool = False) -> None:
+    def __init__(self, url: str, *, must_exist: bool = False, must_be_sound: bool = False) -> None:
         """Raises `OperatorError` for a URL that is not usable: unknown kind, SQLite in memory or on a network file
         system.
 
-        With `must_exist` a missing SQLite file is an `OperatorError` instead of a new, empty database.
+        With `must_exist` a missing SQLite file is an `OperatorError` instead of a new, empty database. With
+        `must_be_sound` nothing is written once there is `damage`, until the file `is_sound_after_all`.
         """
         self.url = normalised(url)
         self.name = shown(self.url)
@@ -41,7 +42,8 @@ class Database:
             _check_file(Path(self.url.database or ""), must_exist=must_exist)
         self._engine = engines.opened(self.url)
         self._file: tuple[int, int] | None = None
-        self.damage: StorageDamaged | None = None  # what told so first; whoever writes ends then
+        self._must_be_sound = must_be_sound
+        self.damage: StorageDamaged | None = None  # what told so first
         if self.is_sqlite:
             event.listen(self._engine, "connect", self._note_file)
         self._writer = engines.for_writing(self._engine)
@@ -64,8 +66,10 @@ class Database:
         Raises `StorageUnavailable` (the commit is then in doubt) or `StorageRefused`.
         """
         self._require_file()
+        self._require_soundness()
         with self._translated(), self._writer.begin() as connection:
             yield connection
+            self._require_soundness()  # another thread may have met it meanwhile
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -141,6 +145,12 @@ class Database:
         """Drop every pooled connection. The database may be used again afterwards."""
         self._engine.dispose()
         self._file = None
+
+    def _require_soundness(self) -> None:
+        if self._must_be_sound and self.damage is not None:
+            raise StorageUnavailable(
+                f"database {self.name} is not available: it may be damaged, and is looked through before more is written"
+            ) from self.damage
 
     def _note_file(self, _connection: object, _record: object) -> None:
         self._file = self._file or _identity(self.url.database or "")

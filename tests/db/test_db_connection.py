@@ -162,6 +162,22 @@ class TestSqlite:
         assert database.damage is not None
         database.close()
 
+    def test_nothing_is_written_between_damage_and_a_look_that_finds_none(self, tmp_path: Path) -> None:
+        """Also by who had begun to: what is written into a damaged file may be lost, or spread it."""
+        database = Database(f"sqlite:///{tmp_path / 'evald.sqlite3'}", must_be_sound=True)
+        with database.write() as connection:
+            connection.execute(text("CREATE TABLE kept (number INTEGER)"))
+        with pytest.raises(StorageUnavailable, match="may be damaged"), database.write() as connection:
+            connection.execute(text("INSERT INTO kept VALUES (1)"))
+            database.damage = StorageDamaged("database disk image is malformed")
+        with pytest.raises(StorageUnavailable, match="may be damaged"), database.write() as connection:
+            connection.execute(text("INSERT INTO kept VALUES (2)"))
+        assert database.is_sound_after_all(60)
+        with database.write() as connection:
+            connection.execute(text("INSERT INTO kept VALUES (3)"))
+            assert connection.scalars(text("SELECT number FROM kept")).all() == [3]
+        database.close()
+
     def test_a_look_through_a_large_file_ends_in_time(self, tmp_path: Path) -> None:
         database = Database(f"sqlite:///{tmp_path / 'evald.sqlite3'}")
         with database.write() as connection:

@@ -21,6 +21,7 @@ from daemon import fsio, judging, outage, results, runner, service
 from daemon.callers import Sender, tag_of
 from daemon.config import Deadlines, Settings
 from daemon.db import migrate
+from daemon.db.connection import Database
 from daemon.db.errors import StorageDamaged, StorageUnavailable
 from daemon.db.history import History
 from daemon.db.models import Job
@@ -608,8 +609,19 @@ def test_a_sweep_does_not_wait_for_jobs_that_may_not_begin(tmp_path: Path) -> No
     assert [entry.name for entry in settings.paths.inbox.iterdir()] == ["waiting"]
 
 
-def test_a_disk_that_fails_to_read_the_database_once_does_not_end_a_daemon(tmp_path: Path) -> None:
-    """SQLite says of it what it says of a damaged file."""
+def test_a_disk_that_fails_to_read_the_database_once_does_not_end_a_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says of it what it says of a damaged file: until it has been looked through nothing more is written."""
+    look, refused = Database.is_sound_after_all, []
+
+    def look_while_a_slot_writes(database: Database, limit_s: float) -> bool:
+        with pytest.raises(StorageUnavailable) as caught, database.write():
+            pass
+        refused.append(caught.value.message)
+        return look(database, limit_s)
+
+    monkeypatch.setattr(Database, "is_sound_after_all", look_while_a_slot_writes)
     with daemon(tmp_path / "home", Stubborn()) as running:
         drop(tmp_path / "home", "before")
         wait_for(lambda: ended(running, "before"), "the first one")
@@ -617,3 +629,4 @@ def test_a_disk_that_fails_to_read_the_database_once_does_not_end_a_daemon(tmp_p
         wait_for(lambda: running._database.damage is None, "the file to be looked through")
         drop(tmp_path / "home", "after")
         wait_for(lambda: ended(running, "after"), "the other one")
+    assert refused
