@@ -148,9 +148,8 @@ class Database:
 
     def _require_soundness(self) -> None:
         if self._must_be_sound and self.damage is not None:
-            raise StorageUnavailable(
-                f"database {self.name} is not available: it may be damaged, and is looked through before more is written"
-            ) from self.damage
+            reason = "it may be damaged, and is looked through before more is written"
+            raise StorageUnavailable(f"database {self.name} is not available: {reason}") from self.damage
 
     def _note_file(self, _connection: object, _record: object) -> None:
         self._file = self._file or _identity(self.url.database or "")
