@@ -57,6 +57,58 @@ def test_half_precision_within_tolerance_passes_and_shows(judge: JudgeOne) -> No
     assert "less_exact" in judged.case.labels
 
 
+ROUNDED = """
+    class Model(nn.Module):
+        def forward(self, a, b):
+            return (a @ b).bfloat16()
+    def get_inputs():
+        return [torch.randn(64, 256), torch.randn(256, 64)]
+    """
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("answer", "is_coarse"),
+    [
+        ("(a @ b).bfloat16()", False),
+        ("(a.bfloat16() @ b.bfloat16())", False),
+        ("(a.to(torch.float8_e4m3fn).float() @ b.to(torch.float8_e4m3fn).float()).bfloat16()", True),
+    ],
+    ids=["as the reference", "factors in bfloat16", "factors in float8"],
+)
+def test_what_a_reference_rounds_by_itself_hides_no_coarser_product(
+    judge: JudgeOne, answer: str, is_coarse: bool
+) -> None:
+    custom = ROUNDED.replace("Model(", "ModelNew(").replace("(a @ b).bfloat16()", answer)
+    judged = judge(compare(custom, ROUNDED, atol=4))
+    numerics = found(judged)
+    assert numerics.ref_rms_error == pytest.approx(1.6e-3, rel=0.2)
+    assert ("less_exact" in judged.case.labels) == is_coarse
+
+
+@pytest.mark.sandbox
+def test_a_kernel_that_rounds_less_than_its_reference_is_not_less_exact(judge: JudgeOne) -> None:
+    """The reference in float64 rounded as it does: whoever did not was far from that."""
+    reference = ROUNDED.replace("(a @ b).bfloat16()", "(a.bfloat16() @ b.bfloat16()).to(a.dtype)")
+    judged = judge(compare(forward("return a @ b"), reference, atol=1, rtol=0.1))
+    numerics = found(judged)
+    assert numerics.rms_error is not None and numerics.rms_error < 1e-6
+    assert numerics.ref_rms_error == pytest.approx(2.9e-3, rel=0.3)
+    assert "less_exact" not in judged.case.labels
+
+
+@pytest.mark.sandbox
+def test_a_reference_that_cannot_be_run_without_rounding_is_run_with_it(judge: JudgeOne) -> None:
+    """Here it asks for a dtype that only a rounded tensor has."""
+    body = "def forward(self, a, b):\n            assert a.half().dtype is torch.float16\n            return a * b"
+    reference = SOFTMAX.replace(
+        "def forward(self, a, b):\n            return torch.softmax(a * self.scale, dim=-1) @ b", body
+    ).replace("torch.randn(64, 16)", "torch.randn(32, 64)")
+    assert "half" in reference
+    numerics = found(judge(compare(forward("return a * b"), reference)))
+    assert numerics.rms_error is not None and numerics.rms_error < 1e-6
+
+
 @pytest.mark.sandbox
 def test_a_kernel_that_answers_differently_each_time_is_labelled(judge: JudgeOne) -> None:
     noise = "torch.frombuffer(bytearray(os.urandom(a.numel())), dtype=torch.uint8).reshape(a.shape)"
@@ -71,8 +123,11 @@ def test_a_kernel_that_answers_differently_each_time_is_labelled(judge: JudgeOne
 @pytest.mark.sandbox
 @pytest.mark.parametrize(
     ("line", "words"),
-    [("return (a + b).float()", "other shapes or dtypes"), ("return a + b if a.itemsize == 4 else fail()", "fail")],
-    ids=["downcast", "refuses"],
+    [
+        ("return torch.from_numpy((a + b).numpy(force=True).astype('float32'))", "other shapes or dtypes"),
+        ("return a + b if a.itemsize == 4 else fail()", "fail"),
+    ],
+    ids=["rounded by numpy", "refuses"],
 )
 def test_a_reference_that_float64_does_not_suit_leaves_a_note_and_no_harm(
     judge: JudgeOne, line: str, words: str

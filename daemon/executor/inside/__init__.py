@@ -8,6 +8,7 @@ else of evald than `shared`, `source` and `backends`.
     workload, subject                what the judge asks of a cell; its kernel, from module to calls
     loading, packing                 from a message to sources and a backend; files into a cell and out of it
     module_state, seeding            weights; generators
+    unrounded                        a reference's call in which nothing is rounded
     slots, mapping, attachments      the arguments of each call and the places of its answers, in shared memory
     recording, untouched             their calls as a CUDA graph; whether a call has left its arguments as they came
     exchange, leaves, unlike         tensors out and in; what may be an answer; inputs that differ in form

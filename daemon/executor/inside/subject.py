@@ -12,6 +12,7 @@ import torch
 from daemon.executor.inside import module_state
 from daemon.executor.inside.seeding import seed_all, states
 from daemon.executor.inside.slots import Slots
+from daemon.executor.inside.unrounded import Unrounded
 from daemon.executor.shared import tree
 from daemon.executor.source import Kernel, KernelFault, fault_from
 
@@ -87,10 +88,19 @@ class Subject:
         return value, is_returned, states() != before
 
     def exact_answer(self, slots: Slots) -> tuple[Any, bool]:
-        """The same with every float a float64: the module's, the arguments', and new ones'. The cell is of no other use
-        after it."""
+        """The same with every float a float64: the module's, the arguments', new ones', and what the source rounds,
+        unless that cannot be run. The cell is of no other use after it."""
         module_state.make_float64(self.instance)
-        answer: tuple[Any, bool] = self.guarded(lambda: slots.answer(self.kernel.call, exact=True), "in float64")
+
+        def call() -> tuple[Any, bool]:
+            return slots.answer(self.kernel.call, exact=True)
+
+        answer: tuple[Any, bool]
+        try:
+            with Unrounded():  # type: ignore[no-untyped-call]
+                answer = self.guarded(call, "in float64")
+        except KernelFault:
+            answer = self.guarded(call, "in float64")
         if not answer[1]:
             raise KernelFault("unsupported", "it writes its answer into arguments, which have a dtype of their own")
         return answer

@@ -1,0 +1,69 @@
+"""What becomes of a source's own dtypes in the call for its exact answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from daemon.executor.inside.unrounded import Unrounded
+
+Call = Callable[[torch.Tensor], torch.Tensor]
+
+
+@pytest.fixture(autouse=True)
+def doubles() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def thirds() -> torch.Tensor:
+    return torch.arange(1.0, 17).reshape(4, 4) / 3
+
+
+ROUNDS: dict[str, Call] = {
+    "a method": lambda x: x.bfloat16(),
+    "there and back": lambda x: x.half().float(),
+    "a function's dtype": lambda x: torch.softmax(x, -1, dtype=torch.float32),
+    "a sum's": lambda x: x.sum(-1, dtype=torch.float16),
+    "another tensor's": lambda x: x.type_as(torch.zeros(1, dtype=torch.float16)),
+    "a new tensor's": lambda x: torch.zeros(4, 4, dtype=torch.float32).add_(x),
+    "in inference mode": torch.inference_mode()(lambda x: x.half()),
+    "under autocast": torch.autocast("cpu", torch.bfloat16)(lambda x: x @ x),
+    "a gradient": lambda x: torch.autograd.grad(x.requires_grad_().half().pow(2).sum(), x)[0],
+    "a layer": lambda x: nn.Linear(4, 4)(x.float()).bfloat16(),
+}
+
+
+@pytest.mark.parametrize("call", ROUNDS.values(), ids=ROUNDS)
+def test_nothing_is_rounded(call: Call) -> None:
+    with Unrounded():
+        found = call(thirds())
+    assert found.dtype is torch.float64
+    assert not torch.equal(found, found.float().double())
+
+
+def test_complex_numbers_stay_as_wide() -> None:
+    with Unrounded():
+        found = torch.fft.fft(thirds().float()).to(torch.complex64)
+    assert found.dtype is torch.complex128
+
+
+LEAVES: dict[str, Call] = {
+    "float8": lambda x: x.to(torch.float8_e4m3fn).double(),
+    "whole numbers": lambda x: (x * 100).to(torch.int8),
+    "random numbers": lambda x: torch.rand(4, generator=torch.Generator().manual_seed(1), dtype=torch.float32),
+    "bits": lambda x: torch.tensor([1 << 23], dtype=torch.int32).view(torch.float32),
+}
+
+
+@pytest.mark.parametrize("call", LEAVES.values(), ids=LEAVES)
+def test_what_is_meant_to_be_another_number_is(call: Call) -> None:
+    plain = call(thirds())
+    with Unrounded():
+        found = call(thirds())
+    assert found.dtype is plain.dtype
+    assert torch.equal(found, plain)
