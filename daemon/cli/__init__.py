@@ -18,7 +18,8 @@ Commands, and what is only theirs
     validate, schema                 what is wrong with one; what one may say
     status, overview, hosts          one job or the whole place: what waits, which daemons are there,
     deferred, inbox_entries          which bundles wait for a device, and what lies in the inbox
-    show, report, stats              one job; its result; figures over many
+    show, report                     one job; its result
+    stats, leaderboard               figures over many jobs; the fastest kernels of a problem
     store, records, urls             the history, opened; as JSON; addresses of databases
     cancel, cleanup, drain           jobs ended, forgotten; hosts that take nothing new
     health, doctor                   whether bundles are judged; whether this machine is fit to judge

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 ABSENT = "-"
 SHORT_ID = 16
+_BAR = 16
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _TIME_UNITS = (  # how many of them a millisecond is, and from how many on they are used
     ("d", 1e-3 / _DAY, 2),
@@ -98,9 +99,9 @@ def submitter(uid: int | None) -> str:
     return ABSENT if uid is None else f"uid {uid}"
 
 
-def bar(share: float, width: int = 20) -> str:
-    """A bar of eighths of a character."""
-    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+def bar(share: float) -> str:
+    """A bar of up to 16 characters, in eighths of a character. `share`: 0 to 1."""
+    eighths = round(max(0.0, min(1.0, share)) * _BAR * 8)
     return "█" * (eighths // 8) + ("" if eighths % 8 == 0 else " ▏▎▍▌▋▊▉"[eighths % 8])
 
 

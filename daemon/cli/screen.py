@@ -112,6 +112,11 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
+def say_there_are_more(limit: int) -> None:
+    """Below a table that was cut after `limit` lines."""
+    say(f"there are more; --limit {limit * 10} shows more of them")
+
+
 def warn(text: str) -> None:
     """A message nobody should miss."""
     if on_terminal(sys.stderr):

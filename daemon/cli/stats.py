@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from daemon import callers, durations
-from daemon.cli import figures, outcome, screen
+from daemon.cli import figures, leaderboard, outcome, screen
 from daemon.cli.commands_to_type import here
 from daemon.cli.complete import words
+from daemon.cli.leaderboard import Board
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.records import as_document
 from daemon.cli.screen import Column
@@ -24,19 +23,11 @@ if TYPE_CHECKING:
 
     from daemon.callers import Callers
     from daemon.db.connection import Database
-    from daemon.db.history import History
-    from daemon.db.statistics_records import Standing, StatsRow
+    from daemon.db.statistics_records import StatsRow
     from daemon.layers import LoadedSettings
 
-_BAR = 16
 _MANY = ("name", "problem")
-_STANDINGS_READ = 1000
-# References of one task scatter as machines do; from here on they are called different.
-_REFERENCES_APART = 3
-# Labels that say how a figure came about or that it may be too long, and nothing against a kernel that is fast.
-_NO_DOUBT = frozenset(
-    {"copy_included", "copy_subtracted", "launch_bound", "power_capped", "throttled", "shared_device"}
-)
+_PROBLEMS_READ = 1000
 
 
 @click.command("stats")
@@ -92,53 +83,19 @@ def command(
     _refuse_what_has_no_meaning(since, problem, device=device, per_submitter=per_submitter)
     moment = durations.parse_since(since, "--since") if since else None
     with store.database_if_any(loaded.settings) as database:
+        senders = callers.known(loaded.settings)
         if problem is not None:
-            board = _Board(problem, device, callers.known(loaded.settings))
-            standings = board.standings(database, limit if as_json else limit + 1, per_submitter)
-            if as_json:
-                screen.document({"problem": problem, "leaderboard": [as_document(one) for one in standings]})
-            elif standings:
-                _leaderboard(standings, limit)
-                if any(one.rank > limit for one in standings) and per_submitter is None:
-                    _say_who_has_no_line(standings, limit, board.standings(database, limit, 1))
-            else:
-                screen.say(f"no kernel has passed problem {problem!r} yet; {_other_problems(database, problem)}")
+            _rank(Board(database, problem, device, senders), limit, per_submitter, as_json=as_json)
             return 0
-        # Where there may be very many groups, one more than is shown tells that there are more.
+        # Where there may be very many groups, one more than is shown is read: then there are more.
         several = limit + 1 if by in _MANY and not as_json else None
-        rows = _rows(database, moment, by, limit=several, senders=callers.known(loaded.settings))
+        rows = _rows(database, moment, by, limit=several, senders=senders)
     if as_json:
         found = [as_document(row) for row in rows]
         screen.document({"by": by, "since": moment.isoformat() if moment else None, "groups": found})
     else:
         _table(rows, by, limit, is_since=moment is not None)
     return 0
-
-
-@dataclass(frozen=True)
-class _Board:
-    """Which kernels are ranked, and who of their senders came over HTTP. `device_name` None: on every device."""
-
-    problem: str
-    device_name: str | None
-    senders: Callers
-
-    def standings(self, database: Database | None, limit: int, per_submitter: int | None) -> tuple[Standing, ...]:
-        """Raises `OperatorError` for a device that nobody has passed it on."""
-        from daemon.db.history import History
-
-        if database is None:
-            return ()
-        found = History(database).leaderboard(
-            self.problem,
-            device_name=self.device_name,
-            limit=limit,
-            per_submitter=per_submitter,
-            callers=self.senders,
-        )
-        if self.device_name is not None and not found:
-            _require_known_device(History(database), self.problem, self.device_name)
-        return found
 
 
 def _refuse_what_has_no_meaning(
@@ -168,15 +125,16 @@ def _refuse_what_has_no_meaning(
         )
 
 
-def _require_known_device(history: History, problem: str, device: str) -> None:
-    """Raises `OperatorError` with the devices of the fastest kernels when nobody passed `problem` on `device`."""
-    names = {one.device_name for one in history.leaderboard(problem, limit=_STANDINGS_READ)} - {None}
-    if names:
-        quoted = ", ".join(f'"{name}"' for name in sorted(map(str, names)))
-        raise OperatorError(
-            f"no kernel has passed problem {problem!r} on a device called {device!r}",
-            hint=f"write the whole name; the fastest ran on: {quoted}",
-        )
+def _rank(board: Board, limit: int, per_submitter: int | None, *, as_json: bool) -> None:
+    standings = board.standings(limit if as_json else limit + 1, per_submitter)
+    if as_json:
+        found = [as_document(one) for one in standings]
+        screen.document({"problem": board.problem, "leaderboard": found})
+    elif standings:
+        leaderboard.show(board, standings, limit, per_submitter)
+    else:
+        other = _other_problems(board.database, board.problem)
+        screen.say(f"no kernel has passed problem {board.problem!r} yet; {other}")
 
 
 def _rows(
@@ -229,7 +187,7 @@ def _table(rows: tuple[StatsRow, ...], by: str, limit: int, *, is_since: bool) -
             (
                 outcome.coloured(row.key) if by == "verdict" else row.key or "(none)",
                 str(row.count),
-                *((figures.bar(row.count / most, _BAR),) if drawn else ()),
+                *((figures.bar(row.count / most),) if drawn else ()),
                 figures.percent(row.pass_share),
                 figures.milliseconds(row.best_runtime_ms),
                 figures.milliseconds(row.median_runtime_ms),
@@ -241,7 +199,7 @@ def _table(rows: tuple[StatsRow, ...], by: str, limit: int, *, is_since: bool) -
         ],
     )
     if len(rows) > limit:
-        _say_there_are_more(limit)
+        screen.say_there_are_more(limit)
     if drawn and by == "day" and len(rows) > 1:
         screen.line()
         screen.line(f"{rows[-1].key}  {figures.sparkline([float(row.count) for row in reversed(rows)])}  {rows[0].key}")
@@ -253,91 +211,9 @@ def _title(by: str) -> str:
     return f"{kind.upper()}{is_label}{key}"
 
 
-def _say_there_are_more(limit: int) -> None:
-    screen.say(f"there are more; --limit {limit * 10} shows more of them")
-
-
 def _other_problems(database: Database | None, problem: str) -> str:
     """What to type: the problems most like this one, which was perhaps misspelt."""
-    known = {row.key for row in _rows(database, None, "problem", limit=_STANDINGS_READ) if row.key}
+    known = {row.key for row in _rows(database, None, "problem", limit=_PROBLEMS_READ) if row.key}
     near = [] if problem in known else difflib.get_close_matches(problem, known, n=3, cutoff=0.5)
     meant = f"did you mean {', '.join(near)}? " if near else ""
     return f"{meant}{here('evald stats')} --by problem lists the problems"
-
-
-def _leaderboard(standings: tuple[Standing, ...], limit: int) -> None:
-    """`standings`: of each device up to one more than is shown, which tells that there are more."""
-    boards = [list(board) for _, board in groupby(standings, key=lambda one: one.device_name)]
-    is_of_several = len(set(map(_submitter, standings))) > 1
-    for number, board in enumerate(boards):
-        screen.heading(board[0].device_name or "unknown device", is_first=number == 0)
-        _ranking([one for one in board if one.rank <= limit], with_submitter=is_of_several)
-    if any(one.rank > limit for one in standings):
-        _say_there_are_more(limit)
-
-
-def _say_who_has_no_line(standings: tuple[Standing, ...], limit: int, fastest: tuple[Standing, ...]) -> None:
-    """Others may have taken all the room by names alone. `fastest`: of each submitter on each device."""
-    shown = {(one.device_name, _submitter(one)) for one in standings if one.rank <= limit}
-    missing = {_submitter(one) for one in fastest if (one.device_name, _submitter(one)) not in shown}
-    if missing:
-        who = "1 submitter has" if len(missing) == 1 else f"{len(missing)} submitters have"
-        where = "no line" if len({one.device_name for one in fastest}) == 1 else "no line on some device"
-        screen.say(f"{who} {where} here; --per-submitter 1 shows everybody's fastest kernel")
-
-
-def _submitter(standing: Standing) -> str:
-    return standing.caller or figures.submitter(standing.submitter_uid)
-
-
-def _doubts(standing: Standing) -> str:
-    return ", ".join(label for label in standing.labels if label not in _NO_DOUBT)
-
-
-def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:
-    """Of one device, which stands above: others' times mean nothing beside its own. Fits 80 places."""
-    drawn = screen.on_terminal()
-    with_runs = any(one.runs > 1 for one in standings)
-    with_doubts = any(map(_doubts, standings))
-    columns = (
-        Column("", right=True),
-        Column("NAME", shortened=True),
-        *((Column("SUBMITTER", right=True),) if with_submitter else ()),
-        Column("TIME", right=True),
-        *((Column("", drawn=True),) if drawn else ()),
-        Column("SPEEDUP", right=True),
-        Column("COMPARED"),
-        *((Column("RUNS", right=True),) if with_runs else ()),
-        *((Column("DOUBTS", flexible=True),) if with_doubts else ()),
-        Column("JOB"),
-        Column("ENDED"),
-    )
-    slowest = max(one.runtime_ms for one in standings) or 1.0
-    screen.table(
-        columns,
-        [
-            (
-                str(one.rank),
-                one.name,
-                *((_submitter(one),) if with_submitter else ()),
-                figures.milliseconds(one.runtime_ms),
-                *((figures.bar(one.runtime_ms / slowest, _BAR),) if drawn else ()),
-                figures.ratio(one.speedup),
-                (one.comparison or "-").replace("_", " "),
-                *((str(one.runs),) if with_runs else ()),
-                *((_doubts(one),) if with_doubts else ()),
-                figures.short(one.job_id),
-                figures.ago(one.finished_at),
-            )
-            for one in standings
-        ],
-    )
-    _say_what_was_compared_with([one.ref_runtime_ms for one in standings if one.ref_runtime_ms is not None])
-
-
-def _say_what_was_compared_with(references_ms: list[float]) -> None:
-    """A `problem` is its sender's word; one reference that takes much longer than another is not the same task."""
-    shortest, longest = min(references_ms, default=0.0), max(references_ms, default=0.0)
-    if longest > _REFERENCES_APART * shortest:
-        span = f"{figures.milliseconds(shortest)} to {figures.milliseconds(longest)}"
-        screen.say(f"their references took {span}: perhaps not all of them had the same to do")

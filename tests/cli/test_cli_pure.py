@@ -131,7 +131,7 @@ def test_an_infinite_error_is_no_row_of_digits() -> None:
 def test_a_sparkline_has_one_mark_per_value_and_the_highest_is_full() -> None:
     assert figures.sparkline([0.0, 5.0, 10.0]) == "▁▄█"
     assert figures.sparkline([]) == ""
-    assert figures.bar(0.5, 4) == "██"
+    assert figures.bar(0.5) == "█" * 8
 
 
 def fitting(
