@@ -35,8 +35,10 @@ class ReadBundle:
 
 
 def existing(text: str) -> Path:
-    """The bundle at a path, or for `-` the contract on stdin. Raises `OperatorError` saying what is nearby, or what to
-    type for a bare source file."""
+    """The bundle at a path, or for `-` the contract on stdin.
+
+    Raises `OperatorError`, which says what is nearby, or what to type for a bare source file.
+    """
     if text == "-":
         return _on_stdin()
     if not text:  # a variable of a script that is not set: pathlib takes it for the folder one is in

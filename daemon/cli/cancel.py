@@ -135,7 +135,8 @@ def _late(ended: dict[str, bool]) -> list[str]:
 
 
 def _job_ids(settings: Settings, history: History, jobs: tuple[str, ...]) -> tuple[list[str], list[OperatorError]]:
-    """Of those that there are, and why there are no others. Raises `OperatorError` for a single one that is unknown."""
+    """The ids of the jobs that exist, and for the others why there is none. Raises `OperatorError` if a single one was
+    asked for and is unknown."""
     found, unknown = [], []
     for one in jobs:
         try:

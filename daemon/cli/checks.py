@@ -87,7 +87,7 @@ def _home(settings: Settings) -> Check:
 
 
 def _is_refused(folder: Path) -> bool:
-    """False as well for what lies in a folder that is closed to us, which is told of that one."""
+    """False also for what lies in a folder that is closed to us: that folder has a line of its own."""
     is_there = os.access(folder, os.F_OK, effective_ids=True)
     return is_there and not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True)
 
@@ -102,7 +102,8 @@ def _same_file_system(settings: Settings) -> Check:
 
 
 def _core_dumps(pattern: Path = Path("/proc/sys/kernel/core_pattern")) -> Iterator[Check]:
-    """Where the kernel starts a program for every crash, only a limit of 1 byte keeps it from that for a cell's."""
+    """Some kernels start a program for every crash. Only a limit of 1 byte keeps them from starting it for a cell's
+    crash."""
     piped = pattern.read_text("utf-8", "replace").startswith("|") if pattern.exists() else False
     if piped and resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
         message = "the kernel runs a program as root for every crash of a cell, for the limit of core files is 0 here"
@@ -118,7 +119,8 @@ def _pause(settings: Settings) -> Iterator[Check]:
 
 
 def _hard_links(inbox: Path, switch: Path = Path("/proc/sys/fs/protected_hardlinks")) -> Iterator[Check]:
-    """Where it is off, a sender may give any file of the same disk a name in the inbox, and root reads all."""
+    """Where the protection is off, a sender may give any file of the same disk a name in the inbox, and root would read
+    it."""
     if os.geteuid() == 0 and switch.exists() and switch.read_text("ascii").strip() == "0":
         message = f"a hard link in {inbox} may be one to a file that its sender may not read, and evald runs as root"
         yield Check("hard links", Status.WARN, message, "sysctl -w fs.protected_hardlinks=1")
@@ -224,8 +226,10 @@ def _database(settings: Settings) -> Check:
 
 
 def _opened(database: Database) -> Check:
-    """Its schema, and whether all of a file can be read, or a server written to. Raises `OperatorError` and
-    `HarnessError` with what is wrong."""
+    """The schema of the database, and whether all of a file can be read, or a server be written to.
+
+    Raises `OperatorError` and `HarnessError` with what is wrong.
+    """
     from daemon.db import revision
 
     if revision.current(database) is None:
@@ -241,7 +245,7 @@ def _opened(database: Database) -> Check:
 
 
 def _bundles(settings: Settings) -> Iterator[Check]:
-    """Those of the jobs that have not ended, where a daemon would not start without them."""
+    """A failed check if the bundles of unfinished jobs are missing: a daemon would not start then."""
     from daemon.cli import store
 
     with suppress(OperatorError, HarnessError, OSError), store.history_if_any(settings) as history:
@@ -254,8 +258,8 @@ def _bundles(settings: Settings) -> Iterator[Check]:
 
 
 def _neighbours(settings: Settings) -> Iterator[Check]:
-    """Daemons of this database that judge on one device of this host, as others' times and controls show sooner or
-    later."""
+    """Other daemons of this database that judge on a device that this host shares with them. Times and controls suffer
+    from that sooner or later."""
     from daemon.cli import store
     from daemon.intake.owner import Owner
 

@@ -1,5 +1,8 @@
-"""Daemons that are just being started: nothing in a home tells of one before it has imported what it needs, made its
-folders and tried a judge, which takes a slow machine a minute. Their processes do."""
+"""Daemons that are just being started.
+
+Nothing in a home tells of a daemon before it has imported what it needs, made its folders and tried a judge. That takes
+a slow machine a minute. Meanwhile only its process tells of it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def _daemons_for(home: Path) -> Iterator[int]:
 
 
 def _what_it_is_given(words: Sequence[str]) -> Sequence[str] | None:
-    """What follows upon `evald run` in a command line; None for one that is something else."""
+    """The arguments behind `evald run` in a command line; None for another command."""
     for place, word in enumerate(words[:-1]):
         if Path(word).name in _PROGRAMS and words[place + 1] in _STARTS:
             return words[place + 2 :]
@@ -41,7 +44,8 @@ def _what_it_is_given(words: Sequence[str]) -> Sequence[str] | None:
 
 
 def _home_of(process: Path, given: Sequence[str]) -> Path:
-    """The home that these options say, or else its environment. Raises `OSError` where that is not to be seen."""
+    """The home that these options name, or else the process's environment. Raises `OSError` where that may not be
+    read."""
     named = None
     for place, word in enumerate(given):
         if word == "--home" and place + 1 < len(given):

@@ -1,6 +1,9 @@
-"""Commands that evald tells people to type, for the evald that they have just named and by the program that they have
-just started: a hint without the `--home`, say, of the command that gives it would be about another one, and where no
-shell finds `evald` it would be no command."""
+"""Commands that evald tells people to type. Each is about the evald that they have just named, by the program that they
+have just started.
+
+Without that, a hint would be about another evald (it would lack the `--home` of the command that gives it), or would be
+no command at all (where no shell finds `evald`).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def remember(args: Sequence[str]) -> None:
 
 
 def here(text: str) -> str:
-    """`text` with its commands as they are to be typed beside the one that runs now."""
+    """`text` with its commands made complete: as they are to be typed beside the command that runs now."""
     return beside(text, _TYPED.get(), program(), {} if sys.stderr.isatty() else os.environ)
 
 
@@ -38,8 +41,11 @@ def beside(
     text: str, args: Sequence[str], started: str = _PROGRAM, environment: Mapping[str, str] = MappingProxyType({})
 ) -> str:
     """`text` with every command of evald's made one about the same evald as the command line `args` of the program
-    `started`. What is not read where it was written, but in a journal or a mail of cron, is typed in a shell that does
-    not have this `environment`."""
+    `started`.
+
+    `environment`: variables that the reader's shell may lack, because the text is read later, in a journal or a mail of
+    cron. What they say is then written into the command.
+    """
     which = " ".join(_which(args, environment))
 
     def typed(found: re.Match[str]) -> str:
@@ -49,8 +55,8 @@ def beside(
 
 
 def of_another(user: str, *command: str) -> str:
-    """What to type to run this command, or else the one that runs now, as another user about the same evald: sudo
-    hands on neither where a shell looks for programs nor the environment."""
+    """What to type to run this command, or else the one that runs now, as another user, about the same evald. sudo
+    hands on neither the path where a shell looks for programs nor the environment."""
     typed = _TYPED.get()
     said = {option for option in WHICH_EVALD for _ in _values(option, typed)}
     which = _which(typed, os.environ) if command else _which((), _unless(said, os.environ))

@@ -51,7 +51,7 @@ def current(*, loaded: LoadedSettings, as_json: bool) -> int:
 
 
 def _to_type(database: Database) -> str | None:
-    """What brings evald and a database together that has another schema: which of the two is the older."""
+    """What to do about a database with another schema: that depends on which of the two is older."""
     from daemon.db import revision
 
     try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def of_job(history: History, job: JobRecord) -> tuple[DeferralRecord, ...]:
-    """Who cannot serve a job that waits in the queue; for one that went back to the inbox, who could not."""
+    """Who cannot serve a job: while it waits in the queue, and also after it went back to the inbox."""
     from daemon.db.daemon_records import host_of
     from daemon.db.records import AttemptOutcome, DeferralRecord
 
@@ -34,7 +34,7 @@ def of_job(history: History, job: JobRecord) -> tuple[DeferralRecord, ...]:
 
 
 def in_inbox(history: History | None, inbox: Inbox) -> dict[str, str]:
-    """For entries of the inbox whose name says their job: why they went back there, if for want of a device."""
+    """Why entries went back to the inbox for want of a device, by entry. Only names that hold a job id tell."""
     found = {}
     for entry in inbox.entries if history is not None else ():
         job = history.job(entry.job_id) if history is not None and entry.job_id is not None else None

@@ -45,7 +45,7 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
 
 
 def _without_itself(check: Check) -> Check:
-    """Errors name the doctor where they do not know better: whoever asks it is not sent to it again."""
+    """Errors whose hint is `evald doctor` have no hint here: whoever runs the doctor is not sent to it again."""
     return check if check.hint is None else replace(check, hint=_ITSELF.sub("", check.hint, count=1) or None)
 
 

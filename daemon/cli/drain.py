@@ -75,7 +75,8 @@ def _require_known(history: History, host: str) -> None:
 
 
 def _judged_lately(history: History) -> set[str]:
-    """Hosts that judged the latest jobs: one that only sweeps has no daemon that stays known."""
+    """Hosts that judged the latest jobs. A host that only sweeps has no daemon in the database by which it would be
+    known."""
     from daemon.db.daemon_records import host_of
 
     jobs = history.jobs(limit=_JOBS_READ).jobs

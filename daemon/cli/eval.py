@@ -81,8 +81,12 @@ def _subject(name: str, bundle: ReadBundle | None) -> Subject:
 
 
 def _settings_for(settings: Settings, folder: Path) -> Settings:
-    """The same settings without a control, for one job warms nothing up; nor with anybody to compile ahead, for it has
-    nobody to wait for; and where there is no cache that we may write, a state folder that is gone afterwards."""
+    """The settings for one job.
+
+    - no control: there is nothing to warm up
+    - no builder: there is no other job to compile ahead of
+    - a state folder that is gone afterwards, where there is no cache that we may write
+    """
     settings = settings.model_copy(update={"control_interval_s": 0.0, "ahead": 0})
     cache = settings.paths.cache
     # Not by is_dir(), which raises where the state is closed to us.

@@ -92,8 +92,8 @@ def _fault(error: Exception, *, as_json: bool) -> int:
 
 
 def _not_installed(module: str) -> EvaldError | None:
-    """What an install of the client alone lacks, or a checkout that was never installed. None for any other module of
-    ours: that would be a fault."""
+    """What is missing in an install of the client alone, or in a checkout that was never installed. None for any other
+    module of ours: that would be a fault."""
     from daemon.cli.pip_commands import PACKAGE, install_all_of_evald, install_the_checkout
 
     if module.partition(".")[0] != "daemon":
@@ -106,7 +106,8 @@ def _not_installed(module: str) -> EvaldError | None:
 
 
 def _call(args: list[str]) -> object:
-    """What the command answers. Not `evald.main`: it turns a closed pipe into exit code 1, which is taken."""
+    """What the command answers. Not `evald.main`, which turns a closed pipe into exit code 1: that code means something
+    else."""
     if "_EVALD_COMPLETE" in os.environ:
         return evald.main(args=args, prog_name="evald", standalone_mode=False)
     try:
@@ -132,7 +133,7 @@ def report(error: EvaldError, *, as_json: bool) -> int:
 
 
 def _shortened(text: str) -> str:
-    """A word of thousands of characters that somebody has typed is told by how it begins."""
+    """A word of thousands of characters that somebody has typed, cut after its beginning."""
     return _LONG_WORD.sub(lambda word: f"{word[0][:_SHOWN]}… ({len(word[0])} characters)", text)
 
 
@@ -168,7 +169,8 @@ def _colour() -> bool:
 
 
 def _let_go_of_messages() -> None:
-    """Those that cannot be written, to a log on a full disk say, are lost: Python would end with 120 for them."""
+    """Messages that cannot be written, to a log on a full disk say, are lost. Otherwise Python would end with exit code
+    120."""
     try:
         sys.stderr.flush()
     except OSError:

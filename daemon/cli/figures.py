@@ -37,7 +37,7 @@ def with_error(value: float | None, relative: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """`0.044` -> `4.4 %`, `0.997` -> `> 99 %`: all of it is no less than all of it."""
+    """`0.044` -> `4.4 %`, `0.997` -> `> 99 %`: only all of it is called 100 %."""
     if share is None:
         return ABSENT
     text = _digits(share * 100, 2)

@@ -56,8 +56,7 @@ def command(*, loaded: LoadedSettings, as_json: bool, host: str | None) -> int:
 
 def troubles(daemons: tuple[DaemonRecord, ...], *, is_drained: bool = False) -> Iterator[str]:
     """What is wrong, in words. `daemons`: by host, the latest start first. `is_drained`: they are those of one drained
-    host, so nobody has to judge.
-    """
+    host, where nobody has to judge."""
     there = [daemon for daemon in daemons if daemon.is_there]
     for daemon in daemons:
         if daemon.is_missing and not any(_replaces(other, daemon) for other in there):

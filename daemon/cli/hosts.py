@@ -63,7 +63,7 @@ def _use_of(slots: int, held: int) -> str:
 
 
 def _devices_table(daemons: tuple[DaemonRecord, ...]) -> None:
-    """What living daemons judge on. Nothing where that is a CPU everywhere: there is nothing to tell."""
+    """What living daemons judge on. Nothing if that is a CPU everywhere, and nothing is wrong with any."""
     living = [daemon for daemon in daemons if daemon.is_there]
     devices = [(daemon.host, device) for daemon in living for device in daemon.devices]
     if all(device.kind == "cpu" and device.reason is None and device.drift is None for _, device in devices):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def table(inbox: Inbox, refused: dict[str, str], *, is_first: bool = False) -> None:
-    """A row per entry. `refused`: why entries went back there, by their names (`deferred.in_inbox`). `is_first`: of all
-    that is shown."""
+    """A row per entry. `refused`: why entries went back there, by their names (`deferred.in_inbox`). `is_first`:
+    nothing is shown above."""
     if not inbox.entries:
         return
     screen.heading("waiting in the inbox", is_first=is_first)

@@ -1,4 +1,4 @@
-"""What the process that starts a command may have left it that evald cannot work with."""
+"""What the process that starts a command may have left it, and evald cannot work with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 
 
 def settle() -> None:
-    """Have streams, signals and scheduling as a shell gives them. Whatever we start has them as well."""
+    """Make streams, signals and scheduling as a shell gives them. What we start inherits them."""
     _open_streams()
     _wait_for_readers()
     _hear_signals()
@@ -18,8 +18,8 @@ def settle() -> None:
 
 
 def _open_streams() -> None:
-    """A stream that came closed is read and written by nobody, and no file of ours may get its number. What the others
-    cannot say they write as an escape."""
+    """Open those of the three streams that came closed, so that no file of ours gets their number. Characters that a
+    stream cannot write are written as escapes."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = getattr(sys, name)
         if stream is None:
@@ -34,8 +34,8 @@ def _open_streams() -> None:
 
 
 def _wait_for_readers() -> None:
-    """A pipe or terminal that we share with an event loop (node's, an ssh's) does not block: what its reader was too
-    slow for would be lost, and the command fail."""
+    """Make writes to stdout and stderr wait. A pipe or terminal that we share with an event loop (node's, an ssh's)
+    does not block: if its reader were too slow, text would be lost and the command would fail."""
     for number in (0, 1, 2):
         with suppress(OSError):
             if not os.get_blocking(number):
@@ -43,8 +43,8 @@ def _wait_for_readers() -> None:
 
 
 def _hear_signals() -> None:
-    """Where SIGCHLD is ignored nobody learns how a process has ended; one that is blocked could end neither us nor what
-    a kernel starts. Other ignored signals stay so: nohup means it."""
+    """Undo what hides signals from us. Where SIGCHLD is ignored, nobody learns how a process has ended; a blocked
+    signal could end neither us nor what a kernel starts. Other ignored signals stay ignored: nohup means it."""
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         with suppress(ValueError):  # not in the main thread
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -52,7 +52,8 @@ def _hear_signals() -> None:
 
 
 def _leave_real_time() -> None:
-    """A kernel in real time (chrt -f) would let nothing else of the host run, and some cgroups take no such process."""
+    """A kernel in real time (chrt -f) would keep the rest of the host from running, and some cgroups take no such
+    process."""
     if os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK in (os.SCHED_FIFO, os.SCHED_RR):
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -242,8 +242,8 @@ def _refuse_changes(outcomes: dict[Path, Outcome], *, force: bool) -> None:
 
 
 def _write(wanted: list[File]) -> None:
-    """Under root's umask of 077 the service's user and submitters could not read the settings; under 0 all could write
-    them."""
+    """With modes that do not depend on the umask. Under root's umask of 077 the service's user and submitters could not
+    read the settings; under 0 everybody could write them."""
     from daemon import fsio
 
     before = os.umask(0o022)
@@ -268,7 +268,8 @@ def _next_steps(user: str, *, cron: bool) -> list[str]:
 
 
 def _a_user_of_its_own(user: str) -> list[str]:
-    """What sysusers and tmpfiles do beside units: without it the sweeps of `user` have no place."""
+    """What sysusers and tmpfiles do where there are units. With cron nothing else makes the user and the folders that
+    its sweeps need."""
     if user == "root":
         return []
     return [

@@ -70,7 +70,7 @@ def _package_owner() -> Check:
 
 
 def _place_for_judges() -> Path | None:
-    """Where an interpreter that listens to no environment, as judges and cells are started, finds the package."""
+    """The folder where judges and cells find the package: their interpreters ignore the environment."""
     ask = "import daemon, os; print(os.path.dirname(daemon.__file__))"
     told = subprocess.run([sys.executable, "-I", "-c", ask], capture_output=True, text=True, check=False)
     return Path(told.stdout.strip()) if told.returncode == 0 else None

@@ -1,7 +1,7 @@
-"""Ctrl-C for what goes round and round: noted, and obeyed at the next turn.
+"""Ctrl-C for loops: noted, and obeyed at the next turn.
 
-Python raises KeyboardInterrupt wherever it happens to be, and swallows it where that is the end of an object's life: a
-loop that opens and closes a database a few times a second would then run on.
+Python raises KeyboardInterrupt wherever it happens to be, and swallows it in an object's destructor. A loop that opens
+and closes a database a few times a second would then run on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import FrameType
 
 @contextmanager
 def noted(*others: signal.Signals) -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, and these signals do. A second one ends at once what does not look at it."""
+    """An event that Ctrl-C and `others` set. A second signal ends at once what does not look at the event."""
     asked = threading.Event()
 
     def note(number: int, _frame: FrameType | None) -> None:

@@ -37,9 +37,12 @@ def interrupted_by_any_end() -> Iterator[None]:
 
 
 def mend_umask() -> None:
-    """Under a umask of 0, as some init scripts leave it, anybody of this host could write into results and the outbox.
-    Under one that hides from us what we make ourselves, a cell could not read its bundle, and the kernel had the blame.
-    What a group may do stays as it is."""
+    """Change a umask that harms us.
+
+    Under a umask of 0, as some init scripts leave it, anybody of this host could write into results and the outbox.
+    Under one that hides our own files from us, a cell could not read its bundle, and the kernel would be blamed. What a
+    group may do stays as it is.
+    """
     os.umask((os.umask(0o077) | stat.S_IWOTH) & ~stat.S_IRWXU)
 
 
@@ -51,7 +54,8 @@ def owner_of(folder: Path) -> str:
 
 
 def _other_owner(state: Path) -> str | None:
-    """Whom it belongs to, if not to root. What cannot be looked at is told of by who has to write there."""
+    """The user whom the home belongs to, if not root. If the home cannot be looked at, those who have to write there
+    say so."""
     with suppress(OSError):
         if state.is_dir() and state.stat().st_uid != 0:
             return owner_of(state)
@@ -59,8 +63,8 @@ def _other_owner(state: Path) -> str | None:
 
 
 def warn_of_weakness(settings: Settings) -> None:
-    """Say on every start that nothing holds the bundles, that nothing is judged at all, or that root is about to leave
-    files which the daemon of this home could not touch."""
+    """Warn, at every start, that nothing confines the bundles, that nothing is judged at all, or that root is about to
+    leave files which the daemon of this home could not touch."""
     if os.geteuid() == 0 and (owner := _other_owner(settings.paths.state)) is not None:
         instead = commands_to_type.of_another(owner)
         screen.warn(f"this home belongs to {owner}, who may not touch what root leaves in it: {instead}")

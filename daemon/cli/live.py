@@ -1,4 +1,4 @@
-"""Progress on a terminal while jobs are judged. In a pipe story lines tell the same, and of `eval` a line now and then.
+"""Progress on a terminal while jobs are judged. In a pipe, log lines tell the same; of `eval`, a line now and then.
 
 The listener is called from the service's threads; rich's display has a lock of its own.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Tally:
-    """A listener that remembers what ended, and what was left to other hosts. It shows nothing."""
+    """A listener that remembers which jobs ended and which were left to other hosts. It shows nothing."""
 
     def __init__(self) -> None:
         self.ended: list[Line] = []  # and not all that was found out: there may be a hundred thousand
@@ -114,7 +114,7 @@ def board() -> Iterator[Board | Tally]:
 
 @contextmanager
 def spoken(name: str, every_s: float = 10.0) -> Iterator[Callable[[Progress], None]]:
-    """What is being done for one job, for a log: a line now and then while it changes, none for a job that is quick."""
+    """What is done for one job, for a log: a line now and then while it changes, none for a quick job."""
     latest = ["starting the judge"]
     ended = threading.Event()
 
@@ -139,7 +139,7 @@ def spoken(name: str, every_s: float = 10.0) -> Iterator[Callable[[Progress], No
 
 @contextmanager
 def spinner(name: str, *, as_json: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """One line about one job while the block runs; where nobody looks, one now and then, and none for a program."""
+    """One line about one job while the block runs. Where nobody looks, a line now and then; for a program none."""
     if not screen.on_terminal(sys.stderr):
         if as_json:
             yield lambda _: None

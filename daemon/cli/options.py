@@ -24,8 +24,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 @dataclass(frozen=True)
 class Flag:
-    """An option that sets one setting. `metavar` is what the help shows for the value; with `constant` the option takes
-    no value and sets that one."""
+    """An option that sets one setting. `metavar`: what the help shows for the value. `constant`: the option takes no
+    value and sets this one."""
 
     option: str
     metavar: str

@@ -96,8 +96,8 @@ class Line:
         ]
 
     def _reason(self) -> str:
-        """The first line of the message. Of a bundle that was refused unread each is a problem: then also how many
-        more."""
+        """The first line of the message. A bundle that was rejected has a line for each problem: then also how many
+        more there are."""
         lines = (self.message or "").strip().splitlines()
         more = len(lines) - 1 if self.verdict is Verdict.REJECTED and self.phase == Phase.INTAKE else 0
         return first_line(self.message) + (f" (and {more} more)" if more > 0 else "")

@@ -156,8 +156,8 @@ def holder(job: JobRecord) -> str:
 
 
 def _ended_last(history: History) -> tuple[JobRecord, ...]:
-    """Of those that were dropped last, for there is an index on that: a job that took long may have ended after others
-    that came later."""
+    """The jobs that ended last, among those that were dropped last, because the index is on that. A job that took long
+    may have ended after others that were dropped later."""
     ended = history.jobs(state=(JobState.FINISHED, JobState.BROKEN), limit=_LAST_DROPPED).jobs
     never = datetime.min.replace(tzinfo=UTC)
     return tuple(sorted(ended, key=lambda job: job.finished_at or never, reverse=True)[:SHOWN])

@@ -1,5 +1,5 @@
-"""Commands of pip that a hint tells people to type: for the interpreter that runs this evald, since the `pip` of a
-shell may be another's, and with evald itself from where it came."""
+"""Commands of pip that a hint tells people to type. They are for the interpreter that runs this evald, since the `pip`
+of a shell may be another's, and they install evald itself from where it came."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def install_all_of_evald() -> str:
 
 
 def install_the_checkout(package: Path) -> str:
-    """What makes an installed evald of the checkout that the folder `package` is found in."""
+    """The command that installs the checkout in which the folder `package` lies."""
     return pip(f"install -e {shlex.quote(str(package.parent))}")
 
 
 def evald_itself() -> str:
-    """What to tell pip for this very evald: the folder or file that it was installed from, where that is still there,
-    or the checkout that it runs in. Else its name, which an index has to know."""
+    """The argument of pip for this very evald: the folder or file that it was installed from, if that is still there,
+    or the checkout that it runs in. Else its name, which an index must know."""
     source = _source()
     if source is None:
         return "evald"
@@ -55,5 +55,6 @@ def _installed_from() -> Path | None:
 
 
 def _checkout() -> Path | None:
-    """The folder with the package in it, if pip can install from it: what a `.pth` has found is not installed."""
+    """The folder with the package in it, if pip can install from it. A package that is only found by a `.pth` is not
+    installed."""
     return PACKAGE.parent if (PACKAGE.parent / "setup.cfg").is_file() else None

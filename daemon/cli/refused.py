@@ -33,7 +33,8 @@ def explained(error: OSError) -> EvaldError:
 
 
 def limit(error: OSError) -> str | None:
-    """What shows the limit of the shell that it has met: whoever was refused something may have other advice."""
+    """The command that shows which limit was met, in the same shell. Whoever was refused for another reason may have
+    other advice."""
     return hint_of_room(error) if error.errno in _LIMITED else None
 
 
@@ -77,12 +78,14 @@ def _closed(place: Path) -> Path:
 
 
 def file_above(place: Path) -> str | None:
-    """Says what is no folder, although `place` lies below it; None where nothing is, or that is closed to us."""
+    """A sentence about a file, or a dead link, that stands above `place`; None if there is none, or if that may not be
+    seen."""
     return next(filter(None, map(in_the_way, place.absolute().parents)), None)
 
 
 def in_the_way(place: Path) -> str | None:
-    """What stands at `place` where a folder is wanted; None where nothing does, or that is closed to us."""
+    """A sentence about what stands at `place` where a folder is wanted; None if there is nothing, or if that may not be
+    seen."""
     if os.path.islink(place) and not os.path.exists(place):  # noqa: PTH110, PTH114 - Path raises where it is closed
         return f"{place} is a link to {os.readlink(place)}, which is not there (not mounted?)"  # noqa: PTH115
     return f"{place} is a file, where a folder is wanted" if os.path.isfile(place) else None  # noqa: PTH113

@@ -50,7 +50,8 @@ def show(document: Document) -> None:
 
 
 def _times(document: Document) -> list[tuple[str, str | None]]:
-    """Of one case, everything; of several, what stands for all of them: the table says the rest."""
+    """The times. Of one case all figures; of several only those that hold for all of them, because the table has the
+    rest."""
     cases = document.get("cases") or []
     if not cases:
         return []
@@ -183,8 +184,8 @@ def _case_row(case: Document) -> list[str]:
 
 
 def _failures(cases: Sequence[Document], told_already: str) -> None:
-    """Whose kernel failed, where, and the evidence. What several cases only repeat is said once, and of what stands
-    above them no more than the first line."""
+    """Whose kernel failed, where, and the evidence. What several cases only repeat is said once. Of a message that
+    stands above already, only the first line is shown."""
     told: set[tuple[str, ...]] = set()
     for case in cases:
         failure = case["failure"]
@@ -221,13 +222,13 @@ def _evidence(case: Document) -> None:
 
 
 def _traceback(failure: Document) -> str | None:
-    """None as well where the message has all of it: a compiler's words are both."""
+    """None also where the message has all of it: the words of a compiler are in both."""
     traceback: str | None = failure["traceback"]
     return None if traceback and traceback.strip() in failure["message"] else traceback
 
 
 def _printed(cases: Sequence[Document]) -> None:
-    """What kernels wrote that did not fail: who printed wants to read it."""
+    """The output of kernels that did not fail: whoever printed something wants to read it."""
     for case in cases:
         if case["failure"] is None and (case["stdout_tail"] or case["stderr_tail"]):
             screen.heading(f"case {case['name']} printed" if len(cases) > 1 else "printed")

@@ -73,8 +73,8 @@ def document(value: object) -> None:
 
 
 def readable(document: str) -> str:
-    """JSON with what drives a terminal as its escapes: JSON itself escapes the first 32 characters alone, and a name
-    may have the 32 from \x80 on, or turn what stands behind it around."""
+    """JSON in which what drives a terminal is escaped. JSON itself escapes the first 32 characters alone; a name may
+    hold the 32 from U+0080 on, or characters that reverse the text behind them."""
     return _NOT_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], document)
 
 
@@ -106,7 +106,7 @@ def heading(text: str, *, is_first: bool = False) -> None:
 
 
 def say(text: str) -> None:
-    """A message: what is going on, what to type next. Where it cannot be written, say to a full disk, it is lost."""
+    """A message: what is going on, what to type next. If it cannot be written, say to a full disk, it is lost."""
     with suppress(OSError):
         sys.stderr.write(f"{harmless(text)}\n")
         sys.stderr.flush()
@@ -137,7 +137,8 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, indent: i
 
 
 def fields(pairs: Iterable[tuple[str, str | None]], *, indent: int = 0) -> None:
-    """`name   value` lines, aligned; a value of None is left out, further lines of a value are indented below it."""
+    """Print lines of `name value`, aligned. A value of None is left out; further lines of a value are indented below
+    it."""
     known = [(name, value) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
@@ -156,7 +157,8 @@ def fields(pairs: Iterable[tuple[str, str | None]], *, indent: int = 0) -> None:
 
 
 def harmless(text: str) -> str:
-    """Without what drives a terminal: names and texts of others may be anything. Lines and tabs stay."""
+    """`text` without what drives a terminal, because names and texts of others may hold anything. Lines and tabs
+    stay."""
     if text.isprintable():
         return str(text)
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
@@ -182,8 +184,8 @@ def _plain_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], inden
 
 
 def _plain_width(lengths: Sequence[int]) -> int:
-    """Of the longest cell, but for those that are out of all proportion: these shift what follows in their own row, and
-    do not pad every other one. Nothing is cut, for it may be read by a program."""
+    """The width of the longest cell, without those that are out of all proportion. Such a cell shifts what follows in
+    its own row, but pads no other row. Nothing is cut, because a program may read it."""
     limit = max(_LONG_NAME, 2 * sorted(lengths)[len(lengths) // 2])
     return max(length for length in lengths if length <= limit)
 
@@ -223,8 +225,8 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent
 def _fitting(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 ) -> tuple[Sequence[Column], Sequence[Sequence[str]]] | None:
-    """All of it, or what is no picture where that takes more than the screen has, with names as short as that takes:
-    figures are not cut for either. None: they would be all the same."""
+    """The columns and rows that the screen has room for. First pictures are left out, then names are shortened; figures
+    are never cut. None: even then there is no room."""
     from rich.cells import cell_len
 
     widest = [max(map(cell_len, (column.title, *cells))) for column, *cells in zip(columns, *rows, strict=True)]
@@ -246,7 +248,8 @@ def _least(column: Column, widest: int) -> int:
 
 
 def _records(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: int, width: int) -> None:
-    """Rows that are too wide for the screen: each cell behind its title, as many on a line as there is room for."""
+    """Rows that are too wide for the screen, as records: each cell behind its title, as many on a line as there is room
+    for."""
     from rich.text import Text
 
     for row in rows:
@@ -267,7 +270,7 @@ def _records(columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: i
 
 
 def _shortened(cell: str, limit: int | None) -> str:
-    """Without its middle: names that are alike differ at the end. `limit` is in places of the screen."""
+    """`cell` without its middle, because names that are alike differ at the end. `limit`: in columns of the screen."""
     from rich.cells import cell_len
 
     if limit is None or cell_len(cell) <= limit:
@@ -278,7 +281,8 @@ def _shortened(cell: str, limit: int | None) -> str:
 
 
 def _within(text: str, limit: int) -> str:
-    """The beginning of `text` that `limit` places have room for: a character may take none or two of them."""
+    """The beginning of `text` that fits into `limit` columns of the screen: a character may take none or two of
+    them."""
     from rich.cells import cell_len
 
     end, used = 0, 0

@@ -1,6 +1,6 @@
 """Bundles to start from, one per kind: small, commented, and correct, so that `evald eval` passes on them as they are.
 
-JSON has no comments, so what there is to say stands in the sources and in a README beside them.
+JSON has no comments, so explanations stand in the sources, and in a README beside them.
 """
 
 from __future__ import annotations

@@ -29,8 +29,10 @@ _NO_WORD = 8  # hex digits: `add` and `face` are names
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Database]:
-    """The database of `settings`, at the schema of this code. Raises `OperatorError` when it is missing or outdated, or
-    not for this user."""
+    """The database of `settings`, at the schema of this code.
+
+    Raises `OperatorError` when it is missing or outdated, or when this user may not read it.
+    """
     if (file := file_of(settings.database_url)) is not None:
         is_there(file)
     opened = Database(settings.database_url, must_exist=True)
@@ -50,9 +52,8 @@ def history(settings: Settings) -> Iterator[History]:
 
 @contextmanager
 def database_if_any(settings: Settings) -> Iterator[Database | None]:
-    """As `database`; None where evald has an inbox but never ran, so there is no database yet, or an empty file that
-    the daemon which is starting has not filled.
-    """
+    """As `database`. None where evald has an inbox but no database yet, because it never ran, or only an empty file,
+    because the daemon that is starting has not filled it."""
     file = file_of(settings.database_url)
     missing = file is not None and not is_there(file)
     if missing and settings.paths.inbox.is_dir():
@@ -79,7 +80,7 @@ def history_if_any(settings: Settings) -> Iterator[History | None]:
 
 
 def is_there(file: Path) -> bool:
-    """Whether the file of a SQLite database is. Raises `OperatorError` where this user may not know."""
+    """Whether the file of a SQLite database exists. Raises `OperatorError` where this user may not know."""
     try:
         return file.exists()
     except PermissionError as error:
@@ -102,9 +103,11 @@ def no_home(settings: Settings) -> OperatorError:
 
 
 def find(history: History, wanted: str) -> JobRecord | None:
-    """The job with this id or beginning of an id, or the newest that its contract or whoever dropped it calls this;
-    with its result document. Raises `OperatorError` where it is as much of an id as is shown to be typed, or nearly,
-    and another job is called so: whoever drops bundles may have read it.
+    """The job that `wanted` means, with its result document: by its id, by the first digits of its id, or as the newest
+    job that its contract or its sender calls so.
+
+    Raises `OperatorError` if `wanted` begins the id of one job and is the name of another, unless it is too short to be
+    taken for an id. Whoever drops bundles may have read the id, and called a bundle so.
     """
     if names.JOB_ID.fullmatch(wanted):
         return history.job(wanted)
@@ -121,15 +124,15 @@ def find(history: History, wanted: str) -> JobRecord | None:
 
 
 def is_begun_id(job: JobRecord | None, wanted: str) -> bool:
-    """Whether somebody who asks for `wanted` means the id of that job, whatever else is called so."""
+    """Whether `wanted` means the id of that job, even if another job is called so."""
     return job is not None and len(wanted) >= _NO_WORD and job.job_id.startswith(wanted.strip().lower())
 
 
 def asked_for(
     history: History | None, inbox: waiting.Inbox, settings: Settings, wanted: str, *, quietly: bool
 ) -> JobRecord | None:
-    """As `find`, for somebody who is told, unless `quietly`, whose the job is; None where `inbox`, a look at entries of
-    that name, alone has something. Raises `OperatorError` where nobody has."""
+    """As `find`, and says whose the job is, unless `quietly`. None where only `inbox`, a look at entries of that name,
+    has something. Raises `OperatorError` where nobody has."""
     job = None if history is None else find(history, wanted)
     if job is None and not inbox.entries:
         raise unknown(history, settings, wanted)

@@ -86,8 +86,8 @@ def command(
 def _wait(
     settings: Settings, dropped: list[Dropped], faults: list[EvaldError], timeout: float | None, *, as_json: bool
 ) -> int:
-    """Print what was dropped, in any case, for whoever does not hear of it drops it again; wait for the results, and
-    print them."""
+    """Print what was dropped, wait for the results, and print them. What was dropped is printed in any case: whoever
+    does not hear of it drops it again."""
     lines: list[Line] = []
     code: int | None = None
     try:
@@ -118,8 +118,8 @@ def _wait(
 
 
 def _await_home(paths: Paths, timeout_s: float | None) -> None:
-    """Wait for the inbox of an evald that is started for the first time: as long as there is a process that does so,
-    which has much to import first, and else a while for one to come."""
+    """Wait for the inbox of an evald that is started for the first time. As long as its process is there, because it
+    has much to import first; else a while, for one to come."""
     if paths.inbox.is_dir():
         return
     from daemon.cli import coming
@@ -139,7 +139,7 @@ def _await_home(paths: Paths, timeout_s: float | None) -> None:
 
 
 def _places(settings: Settings, paths: tuple[str, ...]) -> tuple[list[tuple[str, Path]], list[EvaldError]]:
-    """Where the bundles are that there are, each with what was typed for it, and why others are none. Raises
+    """Where the bundles are, each with what was typed for it, and for the others why there is none. Raises
     `OperatorError` where there is no inbox."""
     from daemon.cli import bundles
 
@@ -160,7 +160,7 @@ def _places(settings: Settings, paths: tuple[str, ...]) -> tuple[list[tuple[str,
 def _drop(
     settings: Settings, places: list[tuple[str, Path]], asked: threading.Event, *, check: bool
 ) -> tuple[list[Dropped], list[EvaldError]]:
-    """Drop what can be dropped, until `asked` to stop; one that cannot does not hold up the others."""
+    """Drop what can be dropped, until `asked` to stop. A bundle that cannot be dropped does not hold up the others."""
     from daemon.intake.submit import submit
 
     dropped: list[Dropped] = []
@@ -182,7 +182,7 @@ def _drop(
 
 
 def _say_what_was_meant(warned: list[tuple[str, tuple[Problem, ...]]]) -> None:
-    """Warnings about what is probably misspelt, each once: hundreds of bundles may come of one generator."""
+    """Print warnings about what is probably misspelt, each once: hundreds of bundles may come from one generator."""
     misspelt: dict[str, list[str]] = {}
     for path, warnings in warned:
         for warning in warnings:
@@ -193,7 +193,7 @@ def _say_what_was_meant(warned: list[tuple[str, tuple[Problem, ...]]]) -> None:
 
 
 class _NotDropped(BundleError):  # noqa: N818 - says what happened
-    """A bundle at `path` whose contract or files are not as they have to be."""
+    """A bundle at `path` whose contract or files are wrong."""
 
     def __init__(self, path: str, error: BundleError) -> None:
         super().__init__(error.problems)
@@ -203,8 +203,8 @@ class _NotDropped(BundleError):  # noqa: N818 - says what happened
 
 
 def _check(place: Path, settings: Settings) -> tuple[Problem, ...]:
-    """Its warnings. Raises `BundleError` for what the daemon would reject. What this user cannot find out is left to
-    the daemon."""
+    """The warnings of a bundle. Raises `BundleError` for what the daemon would reject. What this user cannot find out
+    is left to the daemon."""
     from daemon.cli import bundles
     from daemon.executor.host import scratch
     from daemon.intake import submit

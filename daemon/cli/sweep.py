@@ -63,9 +63,10 @@ def command(*, loaded: LoadedSettings, as_json: bool) -> int:
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep did: the jobs that ended, and those this host has no device for. `drained`: this host's name when it
-    takes nothing new. `paused`: the reason that the file `pause` gives, if it is there; `hindrance`: why nothing could
-    be claimed.
+    """What a sweep did: the jobs that ended, and those this host has no device for.
+
+    `drained`: this host's name if it takes nothing new. `paused`: the reason that the file `pause` gives, if it is
+    there. `hindrance`: why nothing could be claimed.
     """
 
     lines: tuple[Line, ...] = ()
@@ -77,7 +78,7 @@ class Swept:
 
 
 def _anything_to_do(paths: Paths) -> bool:
-    """Whether starting a judge can be of use: something in the inbox, claimed, or in the outbox."""
+    """Whether it is of use to start a judge: something lies in the inbox, in `work/` or in the outbox."""
     return _anything_left(paths) or any(paths.work.iterdir()) or any(paths.outbox.iterdir())
 
 
@@ -112,8 +113,8 @@ def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
 
 
 def _turned_away(settings: Settings) -> Swept | None:
-    """What there is to say where nothing may be claimed, and nothing has been: known before a judge is started, which
-    takes a slow machine half a minute."""
+    """The answer where nothing may be claimed, and nothing has been. It is known before a judge is started, which takes
+    a slow machine half a minute."""
     from daemon import obstacles
     from daemon.intake.pause import pause_reason
 
@@ -125,7 +126,8 @@ def _turned_away(settings: Settings) -> Swept | None:
 
 
 def _drained(settings: Settings) -> str | None:
-    """This host's name when it is drained; None also when the database is away just now: what was judged is told."""
+    """This host's name when it is drained. None also when the database is away just now: what was judged is printed all
+    the same."""
     from daemon.cli import store
     from daemon.intake.owner import Owner
 

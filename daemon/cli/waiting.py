@@ -1,8 +1,8 @@
 """Following submitted jobs until they have ended, by asking the database.
 
-The bundle moves under our eyes: in the inbox, then claimed and in the database, perhaps back in the inbox when its
-daemon stopped. A daemon that is at work always shows in the database: as a job with a lease, or as the reason why it
-cannot serve one. When nothing shows, we say so, once, and why, as far as that can be told.
+A bundle may move at any moment: from the inbox to `work/` with a row in the database, and back to the inbox when its
+daemon stops. A daemon that is at work always shows in the database: as a job with a lease, or as the reason why it
+cannot serve one. When nothing shows, we say so once, and why, as far as that can be told.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ _PATIENCE_S = 15.0  # a daemon that is just being started shows when its first j
 
 
 def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None) -> list[Line]:
-    """Wait until every job has ended, or `timeout_s` is over; the jobs that have ended, in the order dropped. Raises
-    `KeyboardInterrupt` for every signal that asks to end."""
+    """Wait until every job has ended, or `timeout_s` is over. Returns the jobs that have ended, in the order dropped.
+
+    Raises `KeyboardInterrupt` for every signal that asks to end.
+    """
     ended: dict[str, Line] = {}
     started_s = time.monotonic()
     alone_since_s: float | None = started_s
@@ -70,9 +72,10 @@ def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None
 def _look(
     settings: Settings, waiting: list[Dropped], ended: dict[str, Line]
 ) -> tuple[list[str], Sequence[DeferralRecord], bool]:
-    """One look at the jobs: what they are doing, which of them wait for a device, and whether any daemon is there. All
-    are asked about at once: to ask about hundreds, one by one, takes a core from what is measured. A database that does
-    not answer is waited for; one that answers with a refusal raises `StorageRefused`.
+    """One look at the jobs: what they are doing, which of them wait for a device, and whether any daemon is there.
+
+    One query asks about all jobs: to ask about hundreds one by one would take a core away from what is measured. A
+    database that does not answer is waited for. One that answers with a refusal raises `StorageRefused`.
     """
     try:
         with store.history_if_any(settings) as history:
@@ -107,7 +110,8 @@ def _held(history: History) -> tuple[JobRecord, ...]:
 
 
 def _say_what_hinders(settings: Settings, starting: set[int]) -> bool:
-    """False: a daemon is being started, which is said once of each. Those that it was said of are in `starting`."""
+    """Say why nothing happens. False: a daemon is being started, which is said once of each; those that it was said of
+    are in `starting`."""
     try:
         with store.history_if_any(settings) as history:
             daemons = tuple(one for one in history.daemons() if one.is_there) if history is not None else ()
