@@ -1,7 +1,7 @@
-"""Narrow floats where Triton's interpreter runs a kernel. It keeps bfloat16 as uint16 and computes with the integers,
-makes one of a whole number or a float64 by its bits, and rounds to bfloat16 and float8 without a carry into the
-exponent (1.97 becomes 1). Here torch converts, and arithmetic on bfloat16 is done in float32 and rounded once, as a GPU
-does it.
+"""Narrow floats where Triton's interpreter runs a kernel. It keeps bfloat16 as uint16, computes with the integers, and
+takes a whole number or a float64 that becomes one for its bits; and it rounds to bfloat16 and float8 without a carry
+into the exponent (1.97 becomes 1). Here torch converts, and arithmetic on bfloat16 is done in float32 and rounded once,
+as a GPU does it.
 """
 
 from __future__ import annotations
