@@ -209,6 +209,15 @@ def test_what_goes_by_in_waking_a_cell_up_counts_where_it_is_much_of_the_round()
     assert "prepared" in labels(woken(series(), 0.05)) and "prepared" not in labels(woken(series(), 0.015))
 
 
+def test_who_is_slow_alone_does_not_hide_in_that_what_goes_by_in_waking_it_up() -> None:
+    calm, honest = account(woken(series(), 1e-3)), account(woken(series(), 0.05))
+    slow_alone = woken(series(alone_s=CALL_S + 0.05 / 4), 0.05)
+    assert account(slow_alone).ahead_s == honest.ahead_s > 0
+    assert account(slow_alone, calm).ahead_s == replace(honest, peer=calm).ahead_s > 0
+    cold = account(woken(series(alone_s=CALL_S + 0.05 / 4), 1e-3))
+    assert replace(honest, peer=replace(cold, is_suspect=False)).ahead_s == 0, "the other side is as cold"
+
+
 def test_a_busy_cpu_may_wake_a_cell_up_late() -> None:
     late, calm = woken(series(), 7e-3), account(woken(series(), 1e-3))
     assert "prepared" in labels_on("cuda", late, calm)

@@ -261,8 +261,13 @@ class Account:
     @cached_property
     def _woken_s(self) -> tuple[float, float] | None:
         """What waking it up takes beyond the calls that do it, and the standard error of that: the mean over the
-        rounds, but for the longest, which something else may have held up; of few rounds, the least."""
-        usual_s = max(statistics.median(self.samples_s), self.calls.isolated_s or 0.0)
+        rounds, but for the longest, which something else may have held up; of few rounds, the least. A call that has no
+        others before it may cost more than one of many by what it costs a reference: who is slow alone on purpose does
+        not hide in that what goes by in waking it up.
+        """
+        honest = self.peer or (None if self.is_suspect else self)
+        alone_more_s = honest.calls.excess_s if honest else None
+        usual_s = statistics.median(self.samples_s) + max(alone_more_s or 0.0, 0.0)
         told = [one.woken for one in self.counted if one.woken is not None]
         spent_s = sorted(woken_s - self.null.base_s - calls * usual_s for calls, woken_s in told)
         if len(spent_s) < FEWEST_ROUNDS:
