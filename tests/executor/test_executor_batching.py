@@ -177,6 +177,20 @@ def test_pairs_of_rounds_and_who_is_alone_leave_nothing_open() -> None:
     assert not suspicion(mine, None, in_pairs=False).is_open
 
 
+def test_who_is_late_now_and_then_when_alone_is_not_excused_by_what_that_scatters() -> None:
+    """Calls of 93 us in 2, and few rounds of one call: half of them are late, so that nothing seems to be told."""
+    other = calls(90 * US, 93 * US, 13, seed=2)
+    late = [0.0, 2.0] * 6 + [1.0]
+    for late_s in (1e-2, 1.0):
+        mine = calls(2 * US, 93 * US, 13)
+        walls = [wall_s + late_s * share for wall_s, share in zip(mine.alone_s, late, strict=True)]
+        assert suspicion(replace(mine, alone_s=walls), other).is_proved
+    drawn = random.Random(3)
+    slow = calls(400 * US, 410 * US, 13)
+    walls = [wall_s + abs(drawn.gauss(0.0, 300 * US)) for wall_s in slow.alone_s]
+    assert not suspicion(replace(slow, alone_s=walls), calls(900 * US, 910 * US, 13, seed=2)).is_proved
+
+
 def test_to_launch_a_call_while_the_one_before_still_runs_is_not_batching() -> None:
     other = calls(120 * US, 130 * US, 123, seed=2)
     assert not any(suspicion(calls(100 * US, 195 * US, 123, seed=seed), other).is_proved for seed in range(50))

@@ -25,7 +25,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daemon.executor.timing.stats import median_error, robust_deviation
+from daemon.executor.timing.stats import error_of_median, median_error, robust_deviation
 
 _BATCHED = 2.0
 _SUSPICIOUS = 0.5
@@ -33,6 +33,7 @@ _CHANCE_SIGMAS = 3.0
 _PAIRS_SIGMAS, _OPEN_SIGMAS = 2.5, 3.0
 _CALL_NOISE_S = 2e-4  # a call alone is slower than one of many for honest reasons: caches, clocks
 _BEYOND_HONEST = 1.75
+_SCATTERS_MORE = 2.0  # than the other side: what may be honest
 _OTHERS_SHARE = 0.1  # of the other side's call, that its rounds of one call may be off by
 _CLOCKS_NOISE_S = 8e-6
 _ENOUGH = 20  # rounds of one call, for a word to count
@@ -98,7 +99,7 @@ class Suspicion:
         if self._pairs is None:
             return self._rough_exceeds(1.0)
         hidden_s, error_s = self._pairs
-        if hidden_s - error_s > self._limit_beyond(self.noise_s):
+        if hidden_s - min(error_s, self._excusable_error_s) > self._limit_beyond(self.noise_s):
             return True
         return self._admits_it and len(self.mine.alone_inside_s) >= _ENOUGH
 
@@ -179,6 +180,17 @@ class Suspicion:
         apart_s = [mine - other for mine, other in zip(self.mine.alone_s, self.other.alone_s, strict=True)]
         least_s = math.hypot(*(robust_deviation(side.nulls_s) for side in (self.mine, self.other)))
         return statistics.median(apart_s), median_error(apart_s, least_s)
+
+    @property
+    def _excusable_error_s(self) -> float:
+        """How far off `_pairs` may be where calls of `mine` alone scatter no more than twice as much as those of the
+        other side, null rounds and what it takes itself do together. What it adds to that, by sleeping now and then in
+        rounds of one call, is no excuse: few of them fit into the time then, and tell nothing.
+        """
+        assert self.other is not None
+        scattered = (self.other.alone_s, self.other.nulls_s, self.mine.nulls_s)
+        honest_s = math.hypot(self.mine.usual_s, *map(robust_deviation, scattered))
+        return _PAIRS_SIGMAS * error_of_median(_SCATTERS_MORE * honest_s, len(self.mine.alone_s))
 
     def _limit_beyond(self, noise_s: float) -> float:
         assert self.other is not None

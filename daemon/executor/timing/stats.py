@@ -140,4 +140,9 @@ def robust_deviation(values: Sequence[float]) -> float:
 def median_error(values: Sequence[float], least: float) -> float:
     """The standard error of the median of some normal values that scatter by `least` at least: few of them can lie
     together by chance."""
-    return _ERROR_OF_MEDIAN * max(robust_deviation(values), least) / math.sqrt(len(values))
+    return error_of_median(max(robust_deviation(values), least), len(values))
+
+
+def error_of_median(deviation: float, count: int) -> float:
+    """The standard error of the median of so many normal values."""
+    return _ERROR_OF_MEDIAN * deviation / math.sqrt(count)
