@@ -82,7 +82,7 @@ class Patience:
             try:
                 return do()
             except after as error:
-                if not _may_pass(error):
+                if not may_pass(error):
                     raise
                 log.story("storage fails, and is asked again", level=logging.WARNING, job=job_id, reason=error)
                 if self._is_over.wait(pause_s):
@@ -90,7 +90,7 @@ class Patience:
         return do()
 
 
-def _may_pass(error: BaseException | None) -> bool:
+def may_pass(error: BaseException | None) -> bool:
     """Whether the system has said something that may not be so in a moment. Not of the disk for copies, which lacks
     room; of a result's whatever it was, for what was found out would be lost with it, and be found out again."""
     would_be_lost = isinstance(error, NotKept)

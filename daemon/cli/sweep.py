@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import outcome, screen
+from daemon.cli import outcome, refused, screen
 from daemon.cli.commands_to_type import here
-from daemon.cli.failing import COULD_NOT, INTERRUPTED
+from daemon.cli.failing import COULD_NOT, INTERRUPTED, report_passing
 from daemon.cli.judging import mend_umask, warn_of_weakness
 from daemon.cli.options import json_option, settings_options
 from daemon.cli.outcome import COLUMNS
@@ -28,27 +28,37 @@ if TYPE_CHECKING:
 
 
 @click.command("sweep")
-@settings_options("isolation", "device", "gpus", "slots", "log_level", "backend_paths")
+@settings_options("isolation", "device", "gpus", "slots", "log_level", "backend_paths", restarted=True)
 @json_option
 def command(*, loaded: LoadedSettings, as_json: bool) -> int:
     """Judge what is waiting in the inbox, then exit: for cron, and for a folder of bundles.
 
     Exit code 0: all passed, or nothing was waiting. 1: some did not pass. 2: some could not be judged (rejected,
-    unsupported, or evald itself failed), or nothing could be claimed, for want of room, say. 130: interrupted; what was
-    not finished is back in the inbox. Bundles that require a device this host does not have stay in the inbox and
-    change nothing about the exit code; so do all while the host is drained or the inbox paused.
+    unsupported, or evald itself failed), or nothing could be claimed, for want of room, say. 75: it cannot begin, and
+    may later (database, file server). 130: interrupted; what was not finished is back in the inbox. Bundles that
+    require a device this host does not have stay in the inbox and change nothing about the exit code; so do all while
+    the host is drained or the inbox paused.
     """
 
-    settings = loaded.settings
+    paths = loaded.settings.paths
     mend_umask()
-    warn_of_weakness(settings)
-    settings.paths.create()
-    if not _anything_to_do(settings.paths):
-        _print(Swept(), as_json=as_json, place=settings.paths.inbox)
-        return 0
-    swept, failed = _sweep(loaded)
+    warn_of_weakness(loaded.settings)
+    try:
+        paths.create()
+        swept, failed = _sweep(loaded) if _anything_to_do(paths) else (Swept(), 0)
+    except (HarnessError, OSError) as error:
+        from daemon import outage
+
+        if isinstance(error, OSError) and not outage.may_pass(error):
+            raise
+        return report_passing(error, as_json=as_json)
+    return _told(swept, failed, as_json=as_json, place=paths.inbox)
+
+
+def _told(swept: Swept, failed: int, *, as_json: bool, place: object) -> int:
+    """Print what was done, and answer the exit code."""
     if swept.lines or as_json or not swept.interrupted:
-        _print(swept, as_json=as_json, place=settings.paths.inbox)
+        _print(swept, as_json=as_json, place=place)
     if swept.interrupted:
         screen.say("evald: interrupted; what was not finished is back in the inbox")
         return INTERRUPTED
@@ -89,8 +99,9 @@ def _anything_left(paths: Paths) -> bool:
 
 
 def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
-    """What was done, and how many jobs evald failed to bring to their end."""
-    from daemon import log, obstacles, opening
+    """What was done, and how many jobs evald failed to bring to their end. Raises as `opening.opened`, and `OSError`
+    where the folders cannot be looked at."""
+    from daemon import log, opening
     from daemon.cli.live import Board, board
     from daemon.intake.pause import pause_reason
     from daemon.stopping import Stop, stopping_on_signals
@@ -108,8 +119,7 @@ def _sweep(loaded: LoadedSettings) -> tuple[Swept, int]:
             stop.add(daemon.stop)
             failed = daemon.sweep().failed
     waiting, paused = tuple(listener.deferred_jobs.values()), pause_reason(settings.paths)
-    hindrance = obstacles.obstacle(settings) if _anything_left(settings.paths) else None
-    return Swept(tuple(listener.ended), waiting, stop.asked, _drained(settings), paused, hindrance), failed
+    return Swept(tuple(listener.ended), waiting, stop.asked, _drained(settings), paused, _hindrance(settings)), failed
 
 
 def _turned_away(settings: Settings) -> Swept | None:
@@ -123,6 +133,16 @@ def _turned_away(settings: Settings) -> Swept | None:
         return None
     paused, hindrance = pause_reason(paths), obstacles.obstacle(settings)
     return None if paused is None and hindrance is None else Swept(paused=paused, hindrance=hindrance)
+
+
+def _hindrance(settings: Settings) -> str | None:
+    """Why some stay in the inbox; also where it cannot be looked at any more: what was judged is told."""
+    from daemon import obstacles
+
+    try:
+        return obstacles.obstacle(settings) if _anything_left(settings.paths) else None
+    except OSError as error:
+        return str(refused.explained(error))
 
 
 def _drained(settings: Settings) -> str | None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from cli_homes import TORCH_PAIR, PastHome, bundle, passed
 from conftest import Evald, Start
 
 from daemon.cli import commands_to_type, failing, main, waiting
+from daemon.errors import HarnessError
 from daemon.intake import submit
+from daemon.intake.spool import Claimed, Spool
 
 
 @pytest.mark.parametrize(
@@ -287,7 +290,7 @@ def test_a_home_that_cannot_be_is_named_with_what_to_type(process: Evald, tmp_pa
     assert "Errno" not in ran.err
 
 
-@pytest.mark.parametrize(("command", "code"), [("run", 75), ("serve", 75), ("sweep", 2), ("status", 2)])
+@pytest.mark.parametrize(("command", "code"), [("run", 75), ("serve", 75), ("sweep", 75), ("status", 2)])
 def test_a_service_whose_disk_fails_while_it_reads_its_settings_is_started_again(
     evald: Evald, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, code: int
 ) -> None:
@@ -302,6 +305,55 @@ def test_a_service_whose_disk_fails_while_it_reads_its_settings_is_started_again
     ran = evald(command, "--home", tmp_path)
     assert ran.code == code
     assert "evald.toml: Stale file handle" in ran.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ESTALE, 75), (errno.EACCES, 2)])
+def test_a_sweep_that_a_file_server_fails_for_a_moment_may_be_tried_again(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    iterdir = Path.iterdir
+
+    def fails(folder: Path) -> Iterator[Path]:
+        if folder == past.settings.paths.inbox:
+            raise OSError(number, os.strerror(number), str(folder))
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", fails)
+    ran = evald("sweep", "--set", "engine=rehearsal")
+    assert ran.code == code
+    assert os.strerror(number) in ran.err
+
+
+def test_a_sweep_that_cannot_repair_what_others_left_may_be_tried_again(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Spool) -> Iterator[Claimed]:
+        raise HarnessError("cannot list the folder of claimed bundles: Stale file handle")
+
+    monkeypatch.setattr(Spool, "held", fails)
+    bundle(past.settings.paths.inbox / "waits")
+    ran = evald("sweep", "--set", "engine=rehearsal")
+    assert (ran.code, "Stale file handle" in ran.err) == (75, True)
+
+
+def test_a_sweep_that_cannot_look_into_the_inbox_afterwards_tells_what_it_has_judged(
+    evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox, looks = past.settings.paths.inbox, []
+    iterdir = Path.iterdir
+
+    def fails(folder: Path) -> Iterator[Path]:
+        if folder == inbox and not any(os.scandir(inbox)):
+            looks.append(folder)
+            raise OSError(errno.ESTALE, "Stale file handle", str(folder))
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", fails)
+    bundle(inbox / "mine")
+    ran = evald("sweep", "--set", "engine=rehearsal", "--json")
+    assert looks
+    assert [job["name"] for job in ran.document()["jobs"]] == ["mine"]
+    assert "Stale file handle" in ran.document()["hindrance"]
 
 
 def test_an_outdated_database_is_refused_with_the_line_to_type(evald: Evald, past: PastHome) -> None:
