@@ -19,7 +19,7 @@ from daemon import failpoints, fsio, log
 from daemon.claims import new_job
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract
-from daemon.db.errors import StorageRefused, StorageUnavailable
+from daemon.db.errors import StorageDamaged, StorageRefused, StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import Description, Lease
 from daemon.db.repository import Repository
@@ -204,7 +204,7 @@ class Clerk:
                 self.put_back(lease, str(error))
                 self._complaint.say(f"{error.message}; {error.hint}")
                 return Unended.NO_BUNDLE
-            if isinstance(error, StorageUnavailable):  # locked for too long, say, and free again
+            if isinstance(error, (StorageUnavailable, StorageDamaged)):  # locked for too long, say, and free again
                 self.put_back(lease, str(error))
                 return Unended.NO_DATABASE
             if isinstance(error, (NotBegun, NotKept)) and self.disks.lack_after_fault() is not None:

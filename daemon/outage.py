@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from daemon import log
-from daemon.errors import HarnessError, LostClaim, NotBegun, NotKept
+from daemon.errors import HarnessError, LostClaim, NotKept
 
 _BACK_OFF_S = 2.0
 _PAUSES_S = (0.1, 0.4, 1.5, 5.0, 10.0)
@@ -91,12 +91,10 @@ class Patience:
 
 
 def may_pass(error: BaseException | None) -> bool:
-    """Whether the system has said something that may not be so in a moment. Not of the disk for copies, which lacks
-    room; of a result's whatever it was, for what was found out would be lost with it, and be found out again."""
+    """Whether the system has said something that may not be so in a moment. Of a result's disk whatever it was, for
+    what was found out would be lost with it, and be found out again."""
     would_be_lost = isinstance(error, NotKept)
     while error is not None and not isinstance(error, OSError):
-        if isinstance(error, NotBegun):
-            return False
         error = error.__cause__
     return error is not None and (would_be_lost or error.errno in _MAY_PASS)
 

@@ -33,7 +33,7 @@ from daemon.errors import HarnessError, NoDevice, NotBegun
 from daemon.evaluation import Evaluation
 from daemon.executor.rehearsal import RehearsalEngine
 from daemon.http.tokens import Role, Tokens
-from daemon.intake import spool
+from daemon.intake import spool, writing
 from daemon.intake.owner import Owner
 from daemon.lifecycle import JobState
 from daemon.listener import Silence
@@ -316,6 +316,7 @@ def test_a_disk_that_cannot_be_read_costs_no_job_an_attempt(tmp_path: Path, monk
     [
         ("looked at", errno.ESTALE),
         ("read", errno.ESTALE),
+        ("copied", errno.EIO),
         ("result", errno.ESTALE),
         ("result", errno.ENOSPC),
         ("result", errno.EDQUOT),
@@ -331,6 +332,7 @@ def test_a_share_that_fails_for_a_moment_costs_no_attempt(
     module, name = {
         "looked at": (spool, "_lstat"),
         "read": (judging, "private_copy"),
+        "copied": (writing, "_write_all"),
         "result": (results, "stage"),
     }[where]
     does, failed = getattr(module, name), list[object]()
@@ -341,6 +343,8 @@ def test_a_share_that_fails_for_a_moment_costs_no_attempt(
             fault = OSError(answer, os.strerror(answer))
             if where == "result":
                 raise fault
+            if where == "copied":
+                raise NotBegun(f"cannot write the copy: {fault.strerror}") from fault
             raise HarnessError(f"cannot look at it: {fault.strerror}") from fault
         return does(*args)
 
@@ -473,6 +477,28 @@ def test_a_database_that_does_not_answer_when_a_job_begins_costs_it_no_attempt(
             drop(tmp_path / "home", name)
         wait_for(lambda: ended(running, "one", "two"), "both")
         assert begun["one"] == 6
+        assert jobs(running)["one"].attempts == 1
+
+
+def test_a_disk_that_fails_to_read_the_database_when_a_job_begins_costs_it_no_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = Counter[str]()
+    start = Repository.start
+
+    def misread(repository: Repository, lease: Lease, *more: object) -> None:
+        begun[lease.name] += 1
+        if begun[lease.name] == 1:
+            repository._database.damage = StorageDamaged("database disk image is malformed")
+            raise repository._database.damage
+        start(repository, lease, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "_AGAIN_S", 0.1)
+    monkeypatch.setattr(Repository, "start", misread)
+    with daemon(tmp_path / "home", Stubborn(1)) as running:
+        drop(tmp_path / "home", "one")
+        wait_for(lambda: ended(running, "one"), "it to be judged")
+        assert begun["one"] == 2
         assert jobs(running)["one"].attempts == 1
 
 
