@@ -84,10 +84,12 @@ class Home:
         result = result_document.compose(result_document.Subject(lease.job_id, lease.name), PASSED, datetime.now(UTC))
         return results.stage(self.settings.paths, result, PASSED, lease.fence if fence is None else fence)
 
-    def reconciler(self, busy: Callable[[str], bool] = lambda _: False) -> Reconciler:
+    def reconciler(
+        self, busy: Callable[[str], bool] = lambda _: False, meanwhile: Callable[[], None] = lambda: None
+    ) -> Reconciler:
         me = Owner.current()
         spool = Spool(self.settings.paths, me)
-        return Reconciler(self.settings.paths, spool, self.repository, self.history, self.clerk(me), busy)
+        return Reconciler(self.settings.paths, spool, self.repository, self.history, self.clerk(me), busy, meanwhile)
 
     def reconcile(self, busy: frozenset[str] = frozenset()) -> Repairs:
         return self.reconciler(busy.__contains__).run()

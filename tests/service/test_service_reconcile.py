@@ -15,11 +15,12 @@ import pytest
 import silent_mount
 from service_home import DEAD, ELSEWHERE, JOB, PASSED, Home, home_in
 
-from daemon import disks, fsio, holders, judging, result_document, results, retention
+from daemon import disks, fsio, holders, judging, outage, result_document, results, retention
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageUnavailable
 from daemon.db.records import Description, Lease, Published
+from daemon.db.repository import Repository
 from daemon.errors import HarnessError, LostClaim, NotKept
 from daemon.evaluation import Evaluation
 from daemon.intake.owner import Owner
@@ -240,6 +241,40 @@ def test_a_result_whose_writing_a_kill_interrupted_is_removed_and_one_being_writ
     assert home.entries("outbox") == [f".tmp-{mine.job_id}.{mine.fence}-{'a' * 32}"]
 
 
+def test_a_result_that_a_daemon_elsewhere_may_be_writing_is_kept_and_one_of_a_lease_before_is_not(home: Home) -> None:
+    lease = home.lease(home.claim("theirs", ELSEWHERE), ELSEWHERE)
+    drafts = [f".tmp-{lease.job_id}.{fence}-{'a' * 32}" for fence in (lease.fence - 1, lease.fence)]
+    for draft in drafts:
+        (home.settings.paths.outbox / draft).mkdir()
+    assert home.reconcile().discarded == 1
+    assert home.entries("outbox") == [drafts[1]]
+
+
+def test_a_result_that_another_tells_the_database_at_the_same_moment_is_not_told_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = home.lease(home.claim("cancelled"))
+    home.stage(lease)
+    publish = Repository.publish
+
+    def too_late(repository: Repository, mine: Lease, published: Published) -> bool:
+        repository.abandon(DEAD.tag)
+        return publish(repository, mine, published)
+
+    monkeypatch.setattr(Repository, "publish", too_late)
+    assert home.reconcile().discarded == 1
+    assert home.entries("outbox") == home.published() == []
+
+
+def test_what_runs_goes_on_between_any_two_repairs(home: Home) -> None:
+    """Of a hundred thousand bundles, say: leases would run out meanwhile."""
+    for name in ("one", "two"):
+        home.stage(home.lease(home.claim(name)))
+    seen = set[int]()
+    home.reconciler(meanwhile=lambda: seen.add(len(home.published()))).run()
+    assert seen == {0, 1, 2}
+
+
 def test_a_result_whose_removal_a_kill_interrupted_is_removed(home: Home) -> None:
     lease = home.lease(home.claim("torn"))
     staged = home.stage(lease)
@@ -371,6 +406,7 @@ def test_a_result_that_this_process_is_staging_for_who_cancels_is_not_taken_for_
 
 def test_a_disk_that_only_renames_nothing_uses_up_no_attempt(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes every file that is tried with, and no result."""
+    monkeypatch.setattr(outage, "_PAUSES_S", (0.01,) * 5)
     me = Owner.current()
     claimed, clerk = home.claim("unlucky", me), home.clerk(me)
     clerk.register(claimed)
