@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,6 +226,19 @@ def test_what_is_not_known_here_is_run_as_it_came(
     assert (done.returncode, done.stdout, done.stderr) == (77, "itself\n", "")
 
 
+def test_a_step_that_runs_is_ended_before_nvcc_begins_anew_for_one_that_cannot_be_begun(tmp_path: Path) -> None:
+    """It would write what nvcc writes, and have the processors."""
+    bench = stand_in(tmp_path, "sleep 1000", "true")
+    told = bench.nvcc.read_text()
+    in_the_way = "os.mkdir(os.environ['TMPDIR'] + '/step1.out')"
+    bench.nvcc.write_text(told.replace("sys.stderr", f"{in_the_way}\nsys.stderr"))
+    done = bench.compile(*COMPILE, wrapped=True)
+    left = processes_in(bench.place(wrapped=True))
+    for number in left:
+        os.kill(number, signal.SIGKILL)
+    assert (done.returncode, done.stdout, left) == (77, "itself\n", [])
+
+
 # -- where it stands --------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +312,16 @@ def instructions(built: Path) -> list[str]:
         device = done.stdout
     assert "Function" in device or disassembler is None
     return [SYMBOL.sub("NAME", line) for line in (host.stdout + device).splitlines() if "file format" not in line]
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Those whose working folder it is."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink() == folder:
+                found.append(int(process.name))
+    return found
 
 
 def said(done: subprocess.CompletedProcess[str]) -> list[str]:

@@ -178,14 +178,20 @@ class Run:
         self._codes: dict[int, int] = {}
 
     def to_its_end(self) -> int:
-        """Run them; the exit status of the first that failed in nvcc's order, or 0."""
-        while self._begin_what_is_ready() or self._running:
-            number, status = os.wait()
-            step = self._running.pop(number)
-            code = os.waitstatus_to_exitcode(status)
-            self._codes[step] = code if code >= 0 else _SIGNALLED - code
-            if self._failed is not None:
-                self._end_those_after(self._failed)
+        """Run them; the exit status of the first that failed in nvcc's order, or 0. Raises OSError where one cannot be
+        begun, with none left that runs."""
+        try:
+            while self._begin_what_is_ready() or self._running:
+                number, status = os.wait()
+                step = self._running.pop(number)
+                code = os.waitstatus_to_exitcode(status)
+                self._codes[step] = code if code >= 0 else _SIGNALLED - code
+                if self._failed is not None:
+                    self._end_those_after(self._failed)
+        finally:
+            self._end_those_after(-1)
+            for number in self._running:
+                os.waitpid(number, 0)
         return 0 if self._failed is None else self._codes[self._failed]
 
     def repeat(self) -> None:
