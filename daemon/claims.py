@@ -85,13 +85,16 @@ class Claims:
     def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
         """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
         queued as another job. Two daemons may claim two bundles of one id at the same moment, and on NFS it may take
-        half a minute until one sees what the other has claimed. Claimed `just_now`, its job may have ended meanwhile.
+        half a minute until one sees what the other has claimed. Claimed `just_now`, its job may have ended meanwhile;
+        so it may have when its daemon died then, and that job's bundle has been put away.
         Raises `LostClaim` when it is gone.
         """
         known = self._history.where_is(claimed.job_id) if claimed.own_id else None
         if known is None or known.work_name is None:
             return claimed
-        if known.work_name == storable(claimed.path.name) and not (just_now and known.state.final):
+        if known.work_name == storable(claimed.path.name) and not (
+            known.state.final and (just_now or self._spool.is_put_away(claimed))
+        ):
             return claimed
         others = {storable(other.path.name) for other in self._spool.held_for(claimed.job_id)}
         if not known.state.final and known.work_name not in others:

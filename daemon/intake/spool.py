@@ -21,6 +21,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
@@ -80,7 +81,7 @@ class Spool:
 
         A name that ends in `@<job id>` keeps that id, unless a claimed bundle already has it, or it is to be another
         job, `anew`: the same name dropped twice is two jobs. Raises `LostClaim` when it is not there (any more),
-        `HarnessError` when the disk refuses.
+        `HarnessError` when the disk refuses: it is in the inbox then, if that can be had.
         """
         source = self._entry(self._paths.inbox, name)
         before = _lstat(source)
@@ -91,8 +92,13 @@ class Spool:
             work_name = WorkName(bare_name, own_id, self.owner, job_id)
             target = self._paths.work / work_name.text
             _move(source, target, durably=False)
-        _make_durable(source, target)
-        return _claimed(target, work_name, _lstat(target), dropped_at=before.st_ctime)
+        try:
+            _make_durable(source, target)
+            return _claimed(target, work_name, _lstat(target), dropped_at=before.st_ctime)
+        except HarnessError:  # else it would be claimed by a process that does not know of it
+            with suppress(LostClaim, HarnessError):
+                self.give_back(_claimed(target, work_name, before))
+            raise
 
     def submitter_of(self, name: str) -> int:
         """Whose `inbox/NAME` is. Raises `LostClaim` when it is not there."""
@@ -188,6 +194,12 @@ class Spool:
                 raise _refused(claimed.path, target, error) from error
         return _settle(claimed, target, durably=False)
 
+    def is_put_away(self, claimed: Claimed) -> bool:
+        """Whether a bundle of this name and job is already where judged ones lie: what is in `work/` is another."""
+        name, shelves = claimed.settled_name, (self._paths.rejected, self._paths.quarantine)
+        set_aside = (shelf / name / _inner(claimed) for shelf in shelves)
+        return any(map(_is_there, (self._paths.archive / name, *set_aside)))
+
     def reject(self, claimed: Claimed, reason: str) -> Path:
         """Set a malformed bundle aside as `rejected/NAME@jobid/NAME`, with `reason.txt`. Returns that folder."""
         return self._set_aside(self._paths.rejected, claimed, reason)
@@ -199,7 +211,7 @@ class Spool:
     def _set_aside(self, shelf: Path, claimed: Claimed, reason: str) -> Path:
         """The reason is written before the bundle moves: a kill in between leaves it in `work/`, to be done again."""
         folder = shelf / claimed.settled_name
-        inner = claimed.dropped_name if claimed.dropped_name != REASON_FILE else f"dropped-{REASON_FILE}"
+        inner = _inner(claimed)
         if not _is_there(claimed.path) and not _is_there(folder / inner):
             raise LostClaim(f"{claimed.name} ({claimed.job_id}) is no longer in {self._paths.work}")
         try:
@@ -234,6 +246,11 @@ class Spool:
         if not name or name in (".", "..") or "/" in name or "\0" in name:
             raise ValueError(f"not the name of an entry: {name!r}")
         return folder / name
+
+
+def _inner(claimed: Claimed) -> str:
+    """What a bundle is called in the folder in which it is set aside with its reason."""
+    return claimed.dropped_name if claimed.dropped_name != REASON_FILE else f"dropped-{REASON_FILE}"
 
 
 def _hard_to_guess(claimed: Claimed) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from service_bundles import result_of
 from service_rehearsal import SOURCE, Place
 from waiting import wait_for
 
+from daemon import fsio
 from daemon.claims import new_job
 from daemon.config import Settings
 from daemon.db import migrate
@@ -18,6 +21,7 @@ from daemon.db.connection import Database
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.repository import Repository
+from daemon.errors import HarnessError
 from daemon.intake import names
 from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
@@ -278,6 +282,39 @@ def test_a_sweep_whose_leases_a_database_does_not_confirm_stays_one_job_for_each
     finally:
         database.close()
     assert here.faults("one.json", "two.json") == []
+
+
+def test_a_sweep_whose_claims_a_disk_does_not_confirm_is_cancelled_when_that_is_asked_again(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same process, and with no daemon there: what it has not claimed durably lies in the inbox again."""
+    settings = Settings(home=here.home, engine="rehearsal", lease_s=30)
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    history, spool = History(database), Spool(settings.paths, Owner.current())
+    publisher = Publisher(settings, spool, Repository(database), history)
+    chosen = dropped(here, "chosen", labels={"sweep": "1"})
+    here.drop("one", labels={"sweep": "1"})
+    fsync_dir = fsio.fsync_dir
+
+    def fails(folder: Path) -> None:
+        fsync_dir(folder)
+        if folder == settings.paths.work:
+            raise OSError(errno.EIO, "Input/output error")
+
+    labelled = Labelled(settings, spool, history, ("sweep", "1"))
+    try:
+        with monkeypatch.context() as patch, pytest.raises(HarnessError, match="Input/output error"):
+            patch.setattr(fsio, "fsync_dir", fails)
+            list(labelled.end(publisher, "me"))
+        assert {entry.name for entry in settings.paths.inbox.iterdir()} == {f"chosen.json@{chosen}", "one.json"}
+        ended = [one.name for some in labelled.end(publisher, "me") for one in some]
+        assert sorted(ended) == ["chosen.json", "one.json"]
+        assert len(history.jobs().jobs) == 2
+    finally:
+        database.close()
+    assert here.faults("chosen.json", "one.json") == []
 
 
 def test_a_job_whose_lease_a_database_does_not_confirm_is_cancelled_when_that_is_asked_again(

@@ -14,6 +14,7 @@ from service_home import DEAD, JOB, PASSED, Home, home_in, needs_root
 from daemon.claims import is_its_own, new_job
 from daemon.db.history import History
 from daemon.db.records import Whereabouts
+from daemon.evaluation import Evaluation
 from daemon.intake.names import fit
 from daemon.intake.owner import Owner, WorkName
 from daemon.intake.spool import Claimed, Spool
@@ -98,6 +99,33 @@ def test_a_second_bundle_of_one_id_whose_daemon_died_before_it_was_queued_is_ano
     assert home.reconcile().registered == 1
     assert {job.name: job.state for job in home.history.jobs().jobs}["second"] is JobState.QUEUED
     assert home.reconcile().total == 0
+
+
+@pytest.mark.parametrize("verdict", [Verdict.PASSED, Verdict.REJECTED])
+def test_a_bundle_whose_daemon_died_when_it_was_claimed_again_under_the_same_name_is_another_job(
+    home: Home, verdict: Verdict
+) -> None:
+    """Its job ended between the question for that id and the rename: the name in `work/` came twice."""
+    clerk = home.clerk(DEAD)
+    lease = home.lease(home.claim(f"again@{JOB}", DEAD))
+    clerk.publisher.publish(lease, PASSED.model_copy(update={"verdict": verdict}), None)
+    clerk.publisher.put_away(JOB, lease.work_name, verdict, "no")
+    write_bundle(home.settings.paths.work / str(lease.work_name))
+    assert home.reconcile().registered == 1
+    [queued] = home.history.jobs(state=JobState.QUEUED).jobs
+    assert (queued.name, queued.job_id == JOB) == ("again", False)
+    assert home.reconcile().total == 0
+
+
+def test_a_judged_bundle_whose_reason_alone_was_written_is_put_away(home: Home) -> None:
+    lease = home.lease(home.claim(f"again@{JOB}", DEAD))
+    home.clerk(DEAD).publisher.publish(lease, Evaluation.rejected("no"), None)
+    begun = home.settings.paths.rejected / f"again@{JOB}"
+    begun.mkdir()
+    (begun / "reason.txt").write_text("no\n", "utf-8")
+    assert home.reconcile().put_away == 1
+    assert home.entries("work") == []
+    assert sorted(entry.name for entry in begun.iterdir()) == ["again", "reason.txt"]
 
 
 def test_a_bundle_that_never_becomes_complete_does_not_end_the_job_whose_id_it_has(
