@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -67,3 +69,16 @@ def test_what_is_meant_to_be_another_number_is(call: Call) -> None:
         found = call(thirds())
     assert found.dtype is plain.dtype
     assert torch.equal(found, plain)
+
+
+def test_torchs_compiler_is_not_imported_for_it() -> None:
+    """That takes seconds, in the cell of every evaluation."""
+    program = """
+import sys, torch
+from daemon.executor.inside.unrounded import Unrounded
+with Unrounded():
+    assert torch.ones(3).bfloat16().dtype is torch.float64
+print("torch._dynamo" in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"

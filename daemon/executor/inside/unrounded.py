@@ -26,6 +26,11 @@ class Unrounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
     are read as another dtype; and what has its dtype from elsewhere, as a constant or an array of numpy's has.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """torch asks; to keep its compiler off this class it would import it, which takes seconds."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
