@@ -1,12 +1,12 @@
 """An inbox belongs to one database: daemons of two would each judge and publish every bundle in it.
 
 Theory of operation: a database has an id, made with its tables. The first daemon that starts on an inbox writes it into
-a file beside that inbox, where every host that shares the folder of both finds it; each later start compares. The file
-appears whole by one hard link, which of several daemons that start at once exactly one makes, on NFS as well. A copy
-of a database has the id of the original, so one that was restored is recognised. Nothing but a person removes the file.
+a file beside that inbox, where every host that shares the folder of both finds it. Each later start compares. The file
+appears whole, by one hard link: if several daemons start at once, exactly one makes it, on NFS as well. A copy of a
+database has the id of the original, so a restored one is recognised. Nothing but a person removes the file.
 
-On a disk that one host has for itself the kernel knows who is there: each daemon holds a lock that those of one
-database share, and whoever finds nobody there may come with another database.
+On a disk that one host has for itself, the kernel knows who is there. Each daemon holds a lock, which daemons of one
+database share. Whoever finds nobody there may come with another database.
 """
 
 from __future__ import annotations
@@ -53,9 +53,11 @@ def require_own(paths: Paths, database_id: str, database_name: str) -> None:
 
 
 def require_bundles(paths: Paths, database_id: str, database_name: str, count_unfinished: Callable[[], int]) -> None:
-    """Raise `HarnessError` where a database has unfinished jobs, and neither their bundles are where this host has seen
-    the inbox before, nor what a daemon writes beside every inbox: its file system is not mounted, and jobs without
-    bundles would end as our fault. `count_unfinished` is asked only where there is neither. Raises `OSError`.
+    """Raise `HarnessError` where the inbox is most likely not mounted: jobs without bundles would end as our fault.
+
+    That is so where the database has unfinished jobs, this host has seen the inbox before, and neither their bundles
+    are there nor the file that a daemon writes beside every inbox. `count_unfinished` is called only if both are
+    missing. Raises `OSError`.
     """
     place, work = paths.database_id, paths.work
     if not _has_seen(paths) or place.exists() or (work.is_dir() and any(work.iterdir())):
@@ -85,8 +87,11 @@ def _has_seen(paths: Paths) -> bool:
 
 @contextmanager
 def held(paths: Paths, database_id: str, database_name: str) -> Iterator[None]:
-    """For an inbox that no other host shares: it is this database's as long as this lasts. Raises `OperatorError` where
-    daemons of another one are at work, `OSError`. Where evald may not write beside the inbox nothing is guarded."""
+    """For an inbox that no other host shares: it is this database's inbox as long as the block runs.
+
+    Raises `OperatorError` where daemons of another database are at work, and `OSError`. Where evald may not write
+    beside the inbox, nothing is guarded.
+    """
     place = paths.database_id
     try:
         fd = _opened(place)
@@ -110,7 +115,7 @@ def held(paths: Paths, database_id: str, database_name: str) -> Iterator[None]:
 
 
 def _opened(place: Path) -> int:
-    """The file, made if it is missing. One of another user's can be read and locked all the same."""
+    """The file, made if it is missing. A file of another user can be read and locked all the same."""
     try:
         return os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except PermissionError:
@@ -118,7 +123,7 @@ def _opened(place: Path) -> int:
 
 
 def _is_ours(fd: int, database_id: str) -> bool:
-    """Whether the file names this database, and a lock says so to others from now on."""
+    """Whether the file names this database. If so, a lock tells others from now on."""
     wanted = f"{database_id}\n".encode()
     try:
         for _ in range(_TRIES):

@@ -1,8 +1,8 @@
-"""Who sends over HTTP. For the file system they are all one user, the server's; the ids of each one's jobs end in a tag
-that follows from the name of the token, so a job says whose it is.
+"""Who sends over HTTP. For the file system they are all one user, the server's. So the ids of a caller's jobs end in a
+tag that is computed from the name of the token: a job says whose it is.
 
-A tag is no secret, and whoever drops bundles chooses their ids. So it counts only of what the server's user has
-dropped, and only where somebody has a token of that name, or had one.
+A tag is no secret, and whoever drops bundles chooses their ids. So a tag counts only for what the server's user has
+dropped, and only if somebody has, or had, a token of that name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REVOKED_LINE = re.compile(r"# revoked (?P<name>\S+)")
 
 
 def tag_of(name: str) -> str:
-    """Eight hex digits that the ids of this caller's jobs end in, on every host."""
+    """The tag of this caller: eight hex digits that the ids of its jobs end in, on every host."""
     return hashlib.sha256(f"evald caller {name}".encode()).hexdigest()[:TAG_DIGITS]
 
 
@@ -57,8 +57,8 @@ def tokens_file(settings: Settings) -> Path:
 
 
 def known(settings: Settings) -> Callers:
-    """Those of the tokens file, and of revoked ones; nobody where there is none, or we may not read it. The server is
-    taken to be the user whose `work/` is, as the daemon that makes it."""
+    """The callers of the tokens file, revoked ones too; nobody if there is no file, or we may not read it. The server's
+    user is taken to be the owner of `work/`, as that of the daemon which makes it."""
     try:
         text = tokens_file(settings).read_text("utf-8", "replace")
         uid = settings.paths.work.stat().st_uid
@@ -69,8 +69,8 @@ def known(settings: Settings) -> Callers:
 
 @lru_cache(maxsize=1)
 def _names_in(text: str) -> Mapping[str, str]:
-    """By their tags: who has a token, and of all others those that were revoked last. Asked for at every lease and
-    every look into the inbox, and mostly the same."""
+    """Names of tokens by their tags: all that are valid, and of the others those that were revoked last. Kept, because
+    it is asked for at every lease and every look into the inbox, and mostly the same."""
     lines = [line.strip() for line in text.splitlines()]
     found = [match["name"] for line in lines if (match := TOKEN_LINE.fullmatch(line)) is not None]
     revoked = [match["name"] for line in lines if (match := REVOKED_LINE.fullmatch(line)) is not None]

@@ -1,8 +1,8 @@
-"""Which job a bundle belongs to, and taking it: a sender may choose its id, and another may have chosen the same.
+"""Which job a bundle belongs to, and taking it: senders may choose ids, and two may have chosen the same.
 
 Theory of operation: an id is the name of a job in the database, of an entry in the inbox or in `work/`, and of a
-result. These are never looked at in one moment, and on NFS not even in one half minute. So the rename out of the inbox
-decides who has a bundle, and what is found of its id then, whose job it is.
+result. These are never looked at in one moment, and on NFS not even within half a minute. So the rename out of the
+inbox decides who has a bundle. What is found of its id after that decides whose job it is.
 """
 
 from __future__ import annotations
@@ -42,10 +42,15 @@ class Claims:
         self._history = history
 
     def claim(self, name: str, *, came_later: bool = False) -> Claimed:
-        """Take `inbox/NAME`. A job id in the name counts, unless its job has ended (whoever drops that bundle again
-        wants it judged again) or is another submitter's, who waits for its result; of an id that no job has, unless the
-        entry `came_later` than another with it, or there is a result of a job that a database before this one had.
-        Raises as `Spool.claim`, and `HarnessError` when the database does not answer."""
+        """Take `inbox/NAME`. Raises as `Spool.claim`, and `HarnessError` when the database does not answer.
+
+        A job id in the name counts, unless
+
+        - the job has ended: whoever drops that bundle again wants it judged again;
+        - the job is another submitter's, who waits for its result;
+        - no job has the id, and the entry `came_later` than another with it;
+        - no job has the id, and there is a result of it: a job of an earlier database had it.
+        """
         _, chosen = split_job_id(name)
         return self._spool.claim(name, anew=chosen is not None and self._is_taken(chosen, name, came_later=came_later))
 
@@ -60,8 +65,8 @@ class Claims:
         return known.state.final or is_anothers
 
     def claimed_together(self, entries: Iterable[str]) -> list[Claimed]:
-        """Those of the inbox that nobody else was quicker to claim. Raises `HarnessError` as for one, with none
-        claimed."""
+        """Claim several, and return those that nobody else was quicker to claim. Raises `HarnessError` as for one, with
+        none claimed."""
 
         def claim(name: str) -> Claimed | None:
             try:
@@ -77,17 +82,18 @@ class Claims:
         return claimed
 
     def give_back(self, claimed: Iterable[Claimed], *, keep_ids: bool = False) -> None:
-        """Of what was claimed and is in no database: back into the inbox, as it came. `keep_ids`: a database may have
-        it all the same, and whoever claims it next is to find that job."""
+        """Return to the inbox, as they came, claimed bundles that are in no database. `keep_ids`: a database may have
+        them all the same, and whoever claims one next is to find that job."""
         for one in claimed:
             self._spool.give_back(one, keep_id=keep_ids or one.own_id)
 
     def as_its_own(self, claimed: Claimed, *, just_now: bool = False) -> Claimed:
-        """A claimed bundle that was not new to the database: as it is, or where its sender's id is another bundle's,
-        queued as another job. Two daemons may claim two bundles of one id at the same moment, and on NFS it may take
-        half a minute until one sees what the other has claimed. Claimed `just_now`, its job may have ended meanwhile;
-        so it may have when its daemon died then, and that job's bundle has been put away.
-        Raises `LostClaim` when it is gone.
+        """A claimed bundle that the database knew already: as it is, or queued as another job if its sender's id is
+        another bundle's. Raises `LostClaim` when it is gone.
+
+        Two daemons may claim two bundles of one id at the same moment. On NFS it may take half a minute until one sees
+        what the other has claimed. If it was claimed `just_now`, its job may have ended meanwhile.
+        So it may have when its daemon died then: that job's bundle has been put away.
         """
         known = self._history.where_is(claimed.job_id) if claimed.own_id else None
         if known is None or known.work_name is None:
@@ -114,23 +120,23 @@ class Claims:
         return [one for one in self._spool.held_for(job_id) if is_its_own(one, work_name)]
 
     def is_new(self, job_id: str, known: Collection[str]) -> bool:
-        """Whether no job of this id is `known`, nor has a database before this one had one."""
+        """Whether no job of this id is `known`, and none had it in an earlier database."""
         return job_id not in known and not self.has_result(job_id)
 
     def has_result(self, job_id: str) -> bool:
-        """Whether there is one to be seen: another one of this id would find its place taken."""
+        """Whether a result of this id is visible: another result of it would find its place taken."""
         return bool(self.results_of(job_id))
 
     def results_of(self, job_id: str) -> list[Path]:
-        """Where visible results of a job lie. A folder that cannot be looked at is found out when there is something to
-        be written."""
+        """Where visible results of a job lie. A folder that cannot be looked at counts as empty: the next write there
+        says what is wrong."""
         try:
             return results.released(self._settings.paths, job_id)
         except OSError:
             return []
 
     def lease_to_end(self, job_id: str) -> Lease | None:
-        """A lease of the job whatever its state; a bundle that nobody has claimed yet is claimed for it."""
+        """A lease of the job, whatever its state. A bundle that nobody has claimed yet is claimed for it."""
         owner, lease_s = self._spool.owner.tag, self._settings.lease_s
         deadline_s = time.monotonic() + _BETWEEN_S
         while True:
@@ -146,8 +152,8 @@ class Claims:
             time.sleep(_PAUSE_S)
 
     def _claimed_for(self, job_id: str, name: str) -> Lease | None:
-        """Claim `inbox/NAME`, whose name has that id, with its lease; where that job has ended, as another one. None
-        for another submitter's. When the database cannot be told, the bundle goes back."""
+        """Claim `inbox/NAME`, whose name has that id, with its lease; if that job has ended, as another job. None if it
+        is another submitter's. If the database does not answer, the bundle goes back."""
         known = self._history.where_is(job_id)
         has_ended = self.has_result(job_id) if known is None else known.state.final
         submitter_uid = None if known is None else known.submitter_uid
@@ -169,8 +175,8 @@ class Claims:
 
 
 def together(do: Callable[[_Given], _Found], each: Iterable[_Given]) -> tuple[list[_Found], HarnessError | None]:
-    """What `do` answers for each, in their order, by several threads; and the first `HarnessError` of those that it
-    was raised for, which stops none of the others."""
+    """Call `do` for each, in several threads. Returns what it answered, in their order, and the first `HarnessError`
+    that it raised. An error stops none of the other calls."""
 
     def attempt(given: _Given) -> tuple[list[_Found], HarnessError | None]:
         try:
@@ -185,8 +191,8 @@ def together(do: Callable[[_Given], _Found], each: Iterable[_Given]) -> tuple[li
 
 
 def is_its_own(claimed: Claimed, work_name: str | None) -> bool:
-    """Whether the job of this id, `work_name` in the database, is that of this entry of `work/`, and not of another
-    that came with the same id."""
+    """Whether the job of this id, `work_name` in the database, belongs to this entry of `work/`, and not to another
+    entry that came with the same id."""
     return not claimed.own_id or work_name in (None, storable(claimed.path.name))
 
 

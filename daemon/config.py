@@ -29,7 +29,7 @@ ToolSeconds = Annotated[float, Field(gt=0, le=600)]  # a judge that is silent fo
 
 
 def _as_text(value: object) -> object:
-    """For numbers that stand for a name: whoever writes a list of GPUs has no reason to put 0 and 1 in quotes."""
+    """For numbers that stand for a name: in a list of GPUs nobody puts 0 and 1 into quotes."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -1,8 +1,8 @@
 """Whether the disks of one home have room, in bytes and in files, to judge and to keep results.
 
-A disk may refuse what it says it has room for: a quota is used up, it is dying, a folder belongs to somebody else. So
-after a write that failed it is tried: while no file can be written, that was no fault of what was to be written, and
-nothing is begun.
+A disk may refuse to write although it says that it has room: a quota is used up, it is dying, a folder belongs to
+somebody else. So after a write that failed, another small file is tried. As long as none can be written, the failure
+was not the fault of that file, and nothing is begun.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Disks:
         self._in_doubt = False
 
     def lack(self) -> str | None:
-        """As `lack`; after a write that failed also what a trial of all folders says, until they take files again.
-        Raises `OSError`."""
+        """As `lack` of this module. After a write that failed, also what a trial of all folders says, until they take
+        files again. Raises `OSError`."""
         found = lack(self._settings)
         if found is not None or not self._in_doubt:
             return found
@@ -47,7 +47,7 @@ class Disks:
         return refusal
 
     def lack_after_fault(self) -> str | None:
-        """Why a file could not be written, as far as it was not that file. None: others can be."""
+        """Why a file could not be written, if the cause was not that file. None: other files can be written."""
         self._in_doubt = True
         try:
             return self.lack()
@@ -56,8 +56,8 @@ class Disks:
 
 
 def refusal_of(settings: Settings) -> str | None:
-    """What a folder says when a small file is written there, and where results are staged also renamed; None where all
-    take it."""
+    """What a folder says when a small file is written there; where results are staged, it is renamed as well. None
+    where all folders take it."""
     paths = settings.paths
     for folder in (paths.jobs, paths.outbox, paths.work):
         try:
@@ -78,7 +78,7 @@ def _try(folder: Path) -> None:
 
 
 def _try_renaming(outbox: Path) -> None:
-    """As a result is staged. What a kill leaves of it is removed with what it leaves of those."""
+    """Write and rename as when a result is staged. What a kill leaves is removed with what it leaves of results."""
     trial = outbox / f"{_TRIAL}-{uuid.uuid4().hex}"
     with fsio.new_folder(trial) as draft:
         (draft / "trial").touch()

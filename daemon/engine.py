@@ -18,9 +18,11 @@ ANY_DEVICE = Requirements()
 
 @dataclass(frozen=True)
 class JobSpec:
-    """One job to judge. `bundle_dir` is a private, verified copy: `contract.json` and the files it names, nothing
-    writes to it. `requires`: which device may judge it, where there are several. `kernel_types`: of its kernels, where
-    that is known already.
+    """One job to judge.
+
+    `bundle_dir`: a private, verified copy with `contract.json` and the files it names; nothing writes to it.
+    `requires`: which device may judge it, where there are several. `kernel_types`: the types of its kernels, where they
+    are known already.
     """
 
     job_id: str
@@ -44,7 +46,7 @@ class Progress:
 @dataclass(frozen=True)
 class DeviceState:
     """One device that jobs are judged on, as it is now. `reason`: why it takes no job; None while it does. `drift`: how
-    its speed changed, for people to look into: it takes jobs as ever."""
+    its speed changed, for people to look into; it takes jobs nevertheless."""
 
     slot: int
     kind: str  # "cpu", "cuda", or "none" where nothing is judged
@@ -63,7 +65,8 @@ class Engine(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many jobs it wants to be given at the same time: one for each slot, and those it prepares meanwhile."""
+        """How many jobs it wants to be given at the same time: one for each slot, plus those that it prepares
+        meanwhile."""
 
     @property
     def silence_s(self) -> float:

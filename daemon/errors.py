@@ -66,15 +66,16 @@ class FoundSick(DeviceError):  # noqa: N818 - says what happened
 
 
 class Hindered(HarnessError):  # noqa: N818 - says what happened
-    """Something that evald had started was killed, or was not there in time: the next one may be."""
+    """Something that evald had started was killed, or was not there in time: the next try may succeed."""
 
 
 class NotBegun(HarnessError):  # noqa: N818 - says what happened
-    """This host could not even begin the job. No attempt of it counts, as long as that is so whatever is in it."""
+    """This host could not even begin the job. No attempt counts, as long as other jobs cannot be begun here either."""
 
 
 class NotKept(HarnessError):  # noqa: N818 - says what happened
-    """This host could not write down what it found out. No attempt counts, as long as it can write nothing else."""
+    """This host could not write down what it found out. No attempt counts, as long as nothing else can be written here
+    either."""
 
 
 class NoDevice(NotBegun):

@@ -1,7 +1,8 @@
 """The file with figures for Prometheus, which one process of this host keeps at a time.
 
-A sweep beside a daemon has the same settings: it would say, as it ends, that evald is down, and the counters of two
-processes in turn are those of neither. Whoever is there first keeps the file; when that one ends, the other does.
+A sweep beside a daemon has the same settings. At its end it would write that evald is down, and counters that jump
+between those of two processes mean nothing. So whoever is there first keeps the file. When that process ends, the other
+takes it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from daemon import fsio, log
 
 
 class MetricsFile:
-    """`path`, kept by the first that writes there. What cannot be written is told once a minute."""
+    """`path`, kept by the first process that writes there. A failure to write is logged once a minute."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

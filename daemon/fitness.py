@@ -18,8 +18,8 @@ class Fitness:
         self._complaint = log.Complaint()
 
     def fault(self) -> EvaldError | None:
-        """Why the engine cannot judge now; None where it can. A host that is not fit leases nothing: no job's attempts
-        are burned on it."""
+        """Why the engine cannot judge now; None where it can. A host that is not fit leases nothing, so it uses up no
+        job's attempts."""
         try:
             self._engine.ready()
         except (HarnessError, OperatorError) as error:
@@ -30,6 +30,6 @@ class Fitness:
         return None
 
     def devices(self) -> tuple[DeviceState, ...]:
-        """As others are told of them: while the engine is not fit, none takes a job."""
+        """The devices as others are told of them: while the engine is not fit, none takes a job."""
         told, reason = self._engine.devices(), self._why_unfit
         return tuple(one if reason is None or one.reason else replace(one, reason=reason) for one in told)

@@ -53,8 +53,8 @@ def try_lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
 def rename(source: Path, target: Path, *, durably: bool = True) -> None:
     """Rename. `target` must be a unique name: an empty folder there would be replaced without a word.
 
-    Not `durably`: without waiting for the disk. For what a start after a power cut makes anew, or moves again because
-    it finds it where it was. Raises `FileNotFoundError` when `source` is gone (somebody else won).
+    Not `durably`: without waiting for the disk, for what a start after a power cut makes anew, or finds where it was
+    and moves again. Raises `FileNotFoundError` when `source` is gone (somebody else won).
     """
     os.rename(source, target)  # noqa: PTH104 - this is the place
     if not durably:
@@ -102,8 +102,10 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 def point_at(link: Path, target: Path) -> None:
     """Make the symbolic link `link` point at `target` (relative to the link's folder), replacing what it pointed at.
-    Does not wait for the disk. What a power cut leaves half done has the name that whoever does the same again uses,
-    and so is not left for ever."""
+
+    Does not wait for the disk. If a power cut leaves it half done, the temporary name is the one that the next call
+    uses, so nothing is left for ever.
+    """
     temporary = link.with_name(f".{link.name[:100]}.{target.name[:100]}.tmp")
     text = os.path.relpath(target, link.parent)
     temporary.unlink(missing_ok=True)
@@ -120,7 +122,7 @@ def point_at(link: Path, target: Path) -> None:
 def remove_tree(folder: Path) -> None:
     """Remove `folder` and all below it, however deep; already gone is fine.
 
-    Never follows links, also where somebody puts them in place of what is being removed: a link is removed itself.
+    Never follows links, even if somebody puts one in place of what is being removed: the link itself is removed.
     """
     while True:
         try:
@@ -156,7 +158,8 @@ def _remove_deep(folder: Path) -> None:
 
 
 def _lift_folders(top: int, name: str) -> list[str]:
-    """Remove one entry of the folder `top`; what folders it held lie in `top` then, under the names returned."""
+    """Remove one entry of the folder `top`. The folders that it held lie in `top` then; their names there are
+    returned."""
     try:
         inner = os.open(name, _FOLDER_ITSELF, dir_fd=top)
     except OSError as error:
@@ -180,11 +183,11 @@ def _lift_folders(top: int, name: str) -> list[str]:
 
 @contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `final`; when the block ends well all of it is fsynced and it is renamed to
+    """Yield a temporary folder beside `final`. When the block ends well, all of it is fsynced and it is renamed to
     `final`.
 
-    On an exception nothing is left; after a kill `.tmp-FINAL-…` is. `final` must not exist, and the folder it is to lie
-    in must: where it is gone, so is the disk that was mounted there.
+    On an exception nothing is left; after a kill `.tmp-FINAL-…` is. `final` must not exist. The folder above it must:
+    if that is gone, so is the disk that was mounted there.
     """
     temporary = final.with_name(f".tmp-{final.name}-{uuid.uuid4().hex}")
     temporary.mkdir()
@@ -210,5 +213,5 @@ def _fsync_file(path: Path) -> None:
 
 
 def hint_of_room(error: OSError) -> str | None:
-    """Where to look, of an error for want of room, or of something else that is limited."""
+    """Where to look after an error for want of room, or of something else that is limited."""
     return _NO_ROOM.get(error.errno or 0)

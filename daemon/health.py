@@ -35,9 +35,8 @@ _COUNTING_SHARE = 0.02
 
 @dataclass(frozen=True)
 class Health:
-    """One moment. `jobs`: of all daemons on this database; `running`, `judged`: of this one, since it started;
-    `drained`: those of its devices, one per slot, that take no job.
-    """
+    """One moment. `jobs`: of all daemons on this database. `running`, `judged`: of this one, since it started.
+    `drained`: those of its devices, one per slot, that take no job."""
 
     slots: int
     running: int = 0
@@ -169,9 +168,8 @@ class Monitor:
         return replace(health, jobs=jobs, last_finished=last)
 
     def _counted(self, before: Mapping[JobState, int]) -> Mapping[JobState, int]:
-        """Jobs by state. Those that have ended grow in number, and so does the time to count them: they are counted
-        again when that has become a small part of the time.
-        """
+        """Jobs by state. Jobs that have ended grow in number, and so does the time to count them. So they are counted
+        again only after a time of which counting is a small part."""
         began_s = time.monotonic()
         if before and began_s < self._next_count_s:
             return {**before, **self._history.counts_by_state(UNFINISHED)}

@@ -26,13 +26,14 @@ class Holders:
         self._history = history
 
     def publishes_elsewhere(self, job: JobRecord) -> bool:
-        """Whether a living daemon may be publishing this job right now: its staged result is then not ours to touch."""
+        """Whether a living daemon may be publishing this job right now: then its staged result is not ours to touch."""
         held = job.state in (JobState.CLAIMED, JobState.RUNNING) and job.lease_owner is not None
         return held and job.lease_owner != self._here.tag and self._lives(str(job.lease_owner))
 
     def is_left_to_others(self, job: JobRecord) -> bool:
-        """Whether the complete result of such a job is left to a daemon that lives. Not when its lease is over: it has
-        not reached the database for so long, and soon the job would be judged again. Of two who tell it one wins."""
+        """Whether the complete result of such a job is left to a living daemon. Not if its lease is over: that daemon
+        has not reached the database for so long, and soon the job would be judged again. If two daemons record the
+        result, one wins."""
         is_over = job.lease_left_s is not None and job.lease_left_s < 0
         return not is_over and self.publishes_elsewhere(job)
 
@@ -41,8 +42,8 @@ class Holders:
         return claimed.owner == self._here or not self._may_yet_register(claimed.owner)
 
     def may_be_given_back(self, job: JobRecord) -> bool:
-        """Whether a living daemon that had taken this job, and then withdrew it, may be about to move its bundle into
-        the inbox, whoever has claimed that: queued now, it could be judged here and there."""
+        """Whether a living daemon that took and then withdrew this job may be about to move its bundle into the inbox.
+        Then, whoever has claimed the bundle, queueing it now could have it judged both here and there."""
         for attempt in self._history.attempts(job.job_id)[-1:]:
             is_withdrawn = attempt.outcome is AttemptOutcome.WITHDRAWN and attempt.owner != self._here.tag
             if is_withdrawn and attempt.ended_at is not None and job.read_at - attempt.ended_at < _REGISTERED_WITHIN:
@@ -54,12 +55,14 @@ class Holders:
         return datetime.now(UTC) - claimed.dropped_at > _REGISTERED_WITHIN
 
     def _lives(self, tag: str) -> bool:
-        """Whether the owner of a lease may still be at work. One that cannot be seen always may: its lease decides."""
+        """Whether the owner of a lease may still be at work. An owner that cannot be looked at may be: its lease
+        decides."""
         return tag == self._here.tag or Owner.of(tag).may_live(self._here)
 
     def _may_yet_register(self, owner: Owner) -> bool:
-        """Whether a daemon may still queue what it has claimed. No lease says so: of one that cannot be seen from here
-        it is what that daemon tells of itself, which it does before it claims anything. Queueing twice is harmless."""
+        """Whether a daemon may still queue what it has claimed. There is no lease yet that would say so. Of a daemon
+        that cannot be seen from here, its own word in the database counts, which it gives before it claims anything.
+        Queueing twice is harmless."""
         known = [daemon for daemon in self._history.daemons() if daemon.owner == owner.tag]
         told = any(not daemon.is_missing and daemon.state is not DaemonState.STOPPED for daemon in known)
         if not owner.is_seen_from(self._here):

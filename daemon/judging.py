@@ -38,7 +38,7 @@ from daemon.publishing import Finished, Publisher
 
 @dataclass(frozen=True)
 class Deferred:
-    """What is told to people when a job goes back to the queue because no device of this host can ever serve it."""
+    """What people are told when a job goes back to the queue because no device of this host can ever serve it."""
 
     job_id: str
     name: str
@@ -46,9 +46,14 @@ class Deferred:
 
 
 class Unended(Enum):
-    """Why a job that was begun has no end. `LOST`: its lease is somebody else's, or a stop ended it. `RETRIED`: evald
-    failed. `NO_DEVICE`: all that could judge it are set aside for a while. `NO_DATABASE`: it did not answer when the
-    job was to begin, and does now. `NO_BUNDLE`: it lies where another host sees it."""
+    """Why a job that was begun has no end.
+
+    - `LOST`: its lease is somebody else's, or a stop ended it
+    - `RETRIED`: evald failed
+    - `NO_DEVICE`: all devices that could judge it are set aside for a while
+    - `NO_DATABASE`: it did not answer when the job was to begin, and does now
+    - `NO_BUNDLE`: the bundle lies where another host sees it
+    """
 
     LOST = auto()
     RETRIED = auto()
@@ -58,7 +63,7 @@ class Unended(Enum):
 
 
 class Clerk:
-    """Does everything to a bundle that is not the judging itself. Safe to use from several threads, one job each."""
+    """Does everything to a bundle except the judging. Safe to use from several threads, one job each."""
 
     def __init__(
         self,
@@ -165,11 +170,11 @@ class Clerk:
         return Deferred(lease.job_id, name, reason)
 
     def _copy_of(self, lease: Lease) -> Path:
-        """The private copy's folder. The fence is in its name: a thawed daemon removes only what was its own."""
+        """The private copy's folder. The fence is in its name, so a daemon that thaws removes only what was its own."""
         return self._paths.jobs / f"{lease.job_id}.{lease.fence}"
 
     def _drop_copy(self, lease: Lease) -> None:
-        """Remove the private copy. What is judged is not lost where that fails: `reconcile` tries again."""
+        """Remove the private copy. If that fails, the result is not lost: `reconcile` tries again."""
         try:
             fsio.remove_tree(self._copy_of(lease))
         except OSError as error:
@@ -192,9 +197,10 @@ class Clerk:
         raise HarnessError(f"the bundle of job {lease.job_id} is not in {self._paths.work} (any more)")
 
     def _after_fault(self, lease: Lease, error: HarnessError) -> Finished | Unended:
-        """Our fault: try again, or give up after the last attempt with a result that says so. No fault when the job was
-        taken away in the meantime: its bundle is then gone. What could not begin, or not be kept, has lost nothing but
-        its place.
+        """After a fault of ours: try again, or after the last attempt give up, with a result that says so.
+
+        It is no fault when the job was taken away in the meantime, because its bundle is then gone. A job that could
+        not begin, or whose result could not be kept, loses its place and no attempt.
         """
         try:
             if isinstance(error, NoDevice):
@@ -220,7 +226,8 @@ class Clerk:
         return self.publisher.give_up(lease, str(error))
 
     def put_back(self, lease: Lease, reason: str) -> None:
-        """The attempt does not count. Where the database cannot be told now, `settle` tells it. Raises `LostClaim`."""
+        """Put the job back; the attempt does not count. If the database does not answer now, `settle` tells it later.
+        Raises `LostClaim`."""
         self._tell(lease, reason, counts=False)
 
     def _tell(self, lease: Lease, reason: str, *, counts: bool) -> JobState:
@@ -235,9 +242,11 @@ class Clerk:
             raise
 
     def settle(self) -> None:
-        """Tell the database how attempts have ended that it could not be told of, before their leases are looked at:
-        one that ran out would count although it does not, or have no other reason than that. Raises `HarnessError`.
-        A job that is broken by it is given up by `reconcile`."""
+        """Tell the database how those attempts have ended that it could not be told of. Raises `HarnessError`.
+
+        That comes before leases are looked at. An attempt whose lease ran out would count although it must not, or have
+        no other reason than that. If this makes a job `broken`, `reconcile` gives it up.
+        """
         while self._owed:
             with suppress(IndexError, LostClaim):  # another slot tells it, or it is somebody else's by now
                 lease, reason, counts = self._owed.popleft()
@@ -261,9 +270,8 @@ class Clerk:
     # -- back ---------------------------------------------------------------------------------------------------
 
     def give_back(self, claimed: Claimed, *, keep_id: bool = False) -> str | None:
-        """Put an unfinished bundle back into the inbox, with `keep_id` under a name that says its job. None when its
-        job is finished or somebody else's now.
-        """
+        """Put an unfinished bundle back into the inbox, with `keep_id` under a name that has its job id. None when its
+        job is finished or somebody else's now."""
         try:
             self._repository.withdraw(claimed.job_id)
         except LostClaim:
@@ -277,7 +285,8 @@ class Clerk:
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """A bundle that cannot be read was not begun: no attempt of it counts, as long as the disks refuse others too."""
+    """A job whose bundle cannot be read was not begun: no attempt of it counts, as long as the disks refuse others
+    too."""
     try:
         yield
     except (NotBegun, StorageUnavailable, StorageRefused):

@@ -1,9 +1,9 @@
 """Ending every job that carries a label, a whole sweep at once, wherever its bundles are.
 
-Theory of operation: of a bundle that waits, in the inbox or claimed, the contract is asked; of a job, the database,
-which has its labels from when it was claimed, where a glance could tell them. Bundles move from the one to the other
-meanwhile, so it is looked again until nothing more is found. What waits goes first: the slots of what runs would only
-be taken by the rest of the sweep.
+Theory of operation: of a bundle that waits, in the inbox or claimed, the contract tells the labels. Of a job, the
+database tells them, from the claim on, if a glance into the contract could. Bundles move from the one to the other
+meanwhile, so both are looked at again until nothing more is found. What waits is ended first: otherwise slots that
+become free would take the rest of the sweep.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AT_ONCE = 100  # cancelled in one transaction, for which others wait who write
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A job that has not ended. `job_id` is None of a bundle that nobody has claimed, and whose sender chose none."""
+    """A job that has not ended. `job_id` is None for a bundle that nobody has claimed and whose sender chose no id."""
 
     job_id: str | None
     name: str
@@ -37,8 +37,8 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Look:
-    """`found`: in the order in which they are to be ended; `unread`: names of bundles that do not tell their labels
-    before they are judged."""
+    """`found`: in the order in which they are to be ended. `unread`: names of bundles whose labels are not known before
+    they are judged."""
 
     found: tuple[Unfinished, ...]
     unread: tuple[str, ...]
@@ -73,7 +73,7 @@ class Labelled:
         return Look(tuple(found.values()), tuple(unread.values()))
 
     def end(self, publisher: Publisher, by: str) -> Iterator[list[Unfinished]]:
-        """Cancel them, some at once, and say of these that they are cancelled once they are. Raises as `look`."""
+        """Cancel them, many at once, and report each group once it is cancelled. Raises as `look`."""
         for _ in range(_LOOKS):
             if not (found := self.look().found):
                 return

@@ -80,7 +80,8 @@ def load(
 
 
 def _require_something(key: str, value: object, source: str) -> None:
-    """Raises `OperatorError` for an empty text, which a variable that nobody has set leaves of a line: no default."""
+    """Raises `OperatorError` for an empty text. A shell makes that of a variable that nobody has set; it does not mean
+    the default."""
     if isinstance(value, (list, tuple)) and "" in value:
         raise OperatorError(f"{source}: {key} has an empty text in it", hint="leave it out")
     if value == "" and key in _places():
@@ -90,7 +91,7 @@ def _require_something(key: str, value: object, source: str) -> None:
 
 
 def _replaced_by(layer: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
-    """What earlier layers said in another way. Raises `OperatorError` for a layer that does so itself."""
+    """Keys of earlier layers that this layer says in another way. Raises `OperatorError` for a layer that says both."""
     ways = [key for key in ("database", "database_file") if key in layer]
     if len(ways) > 1:
         places = " and ".join(layer[key][1] for key in ways)
@@ -152,7 +153,8 @@ def _sqlite_file(url: str) -> Path | None:
 
 
 def _placed(settings: Settings) -> Settings:
-    """The same with every path that is used as it stands made absolute: the current folder means nothing to a path."""
+    """The same settings, with every path that is used as it stands made absolute, because the current folder may change
+    its meaning."""
     home = settings.paths.home
 
     def place(given: Path | None) -> Path | None:
@@ -225,7 +227,8 @@ def _file_layer(path: Path | None) -> dict[str, tuple[Any, str]]:
 
 
 class _Switch:
-    """A `true` or `false` of a settings file. No setting is one, and pydantic would take it for the number 1 or 0."""
+    """A `true` or `false` in a settings file. No setting takes one, but pydantic would take it for the number 1 or
+    0."""
 
     def __init__(self, value: bool) -> None:
         self._value = value
@@ -279,8 +282,8 @@ def _environment_layer(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]
 
 
 def listed(key: str, text: str) -> str | list[Any]:
-    """What a text says of the setting `key`: of a list its items, of which an empty text has none. As in the settings
-    file is right as well."""
+    """What a text says of the setting `key`. For a list: its items, and none for an empty text. The text of a list in
+    the settings file's own form is right as well."""
     separator = LIST_SEPARATORS.get(key)
     if separator is None:
         return text

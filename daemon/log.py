@@ -61,8 +61,8 @@ def _printable(value: object) -> str:
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Whether `stream` is what systemd connected: the variable is left in place where it goes elsewhere by now, as in
-    the shell of a desktop's terminal."""
+    """Whether `stream` is the one that systemd connected. The variable alone does not tell: it is still set where the
+    stream goes elsewhere, as in the shell of a desktop's terminal."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -80,7 +80,7 @@ def setup(level: str) -> None:
 
 
 def adopt(name: str, level: int) -> None:
-    """What a library says in its logger `name`, from `level` up, goes where the story lines go."""
+    """Send what a library logs in its logger `name`, from `level` up, where the story lines go."""
     library = logging.getLogger(name)
     library.handlers[:] = LOGGER.handlers
     library.setLevel(level)

@@ -42,16 +42,16 @@ def mount_of(path: Path, mountinfo: Path = _MOUNTINFO) -> Mount | None:
 
 
 def apart(folders: Iterable[Path]) -> list[Path]:
-    """Those that lie on another mount than the first one. Nothing can be renamed from one mount to another, not even of
-    one file system."""
+    """Those that lie on another mount than the first one. Nothing can be renamed from one mount to another, not even
+    within one file system."""
     points = {folder: mount.point if (mount := mount_of(folder)) else None for folder in folders}
     first = next(iter(points.values()), None)
     return [folder for folder, point in points.items() if point != first]
 
 
 def is_any_below(folder: Path) -> bool:
-    """Whether something is mounted on `folder`, or on a folder in it. `folder` may be gone; the folder that it is in is
-    not asked what it holds."""
+    """Whether something is mounted on `folder`, or on a folder in it. `folder` may be gone. The folder above it is not
+    listed."""
     place = os.path.join(os.path.realpath(folder.parent), folder.name)  # noqa: PTH118
     return any(mount.point == place or mount.point.startswith(f"{place}/") for mount in _mounts(_MOUNTINFO))
 

@@ -22,9 +22,8 @@ _LATE_S = 120.0  # a few tries: one follows upon the other after `reconcile_s`
 
 
 def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None:
-    """Why daemons of this inbox that run on this host claim nothing, seen from another process: they themselves tell
-    only their log. None where there are none, and where this user may not look.
-    """
+    """Why the daemons of this inbox that run on this host claim nothing, seen from another process; they themselves say
+    so in their log only. None where there are no such daemons, and where this user may not look."""
     if not _any_here(settings, daemons):
         return None
     try:
@@ -38,8 +37,8 @@ def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None
 
 
 def backlog(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None:
-    """Why what those daemons have judged does not get where people look for it: it counts, and is neither lost nor
-    judged again, but results wait in the outbox, or bundles in `work/`. None where this user is not theirs."""
+    """Why what those daemons have judged does not get where people look for it. It counts, and is neither lost nor
+    judged again, but results wait in the outbox, or bundles in `work/`. None where these folders are another user's."""
     paths = settings.paths
     try:
         if not _any_here(settings, daemons) or paths.state.stat().st_uid != os.geteuid():
@@ -54,7 +53,7 @@ def backlog(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None:
 
 
 def _late(paths: Paths) -> str | None:
-    """Results that the database should have had long ago: it answers questions, and takes nothing."""
+    """Results that the database should have had long ago: it answers queries, but takes no changes."""
     ages_s = [time.time() - waiting.folder.stat().st_mtime for waiting in results.staged(paths)]
     late = sum(age_s > _LATE_S for age_s in ages_s)
     some = f"{late} result{'s' if late > 1 else ''} of more than {_LATE_S / 60:g} min ago"
@@ -68,7 +67,7 @@ def _any_here(settings: Settings, daemons: Iterable[DaemonRecord]) -> bool:
 
 
 def obstacle(settings: Settings) -> str | None:
-    """What lies between an inbox that is there and a claim by this user: too little room, how things are mounted, whose
+    """What keeps this user from claiming from an inbox that is there: too little room, how things are mounted, whose
     folders they are. Raises `OSError`."""
     paths = settings.paths
     # To move a bundle from the inbox to where claimed ones lie, and to judge it then.
@@ -80,7 +79,8 @@ def _of_disks(settings: Settings) -> str | None:
 
 
 def _shut(folders: Iterable[Path]) -> str | None:
-    """The first of these that this user may not write into; what is missing is made when it is needed."""
+    """The first of these folders that this user may not write into. A missing one does not count: it is made when it is
+    needed."""
     for folder in folders:
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             return f"user {os.geteuid()} may not write into {folder}"
@@ -88,7 +88,7 @@ def _shut(folders: Iterable[Path]) -> str | None:
 
 
 def _cannot_be_renamed(paths: Paths) -> str | None:
-    """Why no bundle can be moved out of the inbox, where it is how things are mounted."""
+    """Why no bundle can be moved out of the inbox, if mounts are the cause."""
     if os.statvfs(paths.inbox).f_flag & os.ST_RDONLY:
         return f"{paths.inbox} is mounted read-only"
     if apart := mounts.apart(folder for folder in paths.spool if folder.exists()):

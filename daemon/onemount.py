@@ -36,8 +36,8 @@ class _How(ctypes.Structure):
 
 
 def open_at(path: str | Path, flags: int, *, dir_fd: int | None = None) -> int:
-    """A descriptor of `path`, to read: a name in the open folder `dir_fd`, or in a folder that is trusted. Raises
-    `OSError`, with EXDEV where something is mounted there."""
+    """A descriptor of `path`, to read. `path` is a name in the open folder `dir_fd`, or lies in a folder that is
+    trusted. Raises `OSError`, with EXDEV where something is mounted there."""
     if not _is_known():
         return os.open(path, flags, dir_fd=dir_fd)
     with _parent(path, dir_fd) as (folder, name):
@@ -66,7 +66,7 @@ def _opened_status(path: str | Path, dir_fd: int | None) -> os.stat_result:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is an entry of that name, whatever it is, a mount as well. Raises `OSError` where nobody can tell:
+    """Whether there is an entry of that name, whatever it is, even a mount. Raises `OSError` where nobody can tell:
     `os.path.lexists` would call the name free, and a rename would replace what has it."""
     try:
         status(path)
@@ -78,7 +78,7 @@ def is_there(path: Path) -> bool:
 
 
 def is_gone(path: Path) -> bool:
-    """Whether there is surely nothing of that name: what cannot be looked at may be there."""
+    """Whether there is surely nothing of that name. What cannot be looked at may be there."""
     try:
         status(path)
     except FileNotFoundError:

@@ -51,8 +51,8 @@ def opened(
 
 
 def require_open_files() -> None:
-    """Raises `OperatorError` where a process of this shell may open too few files to serve anybody: what it could not
-    open would be a fault of the bundle it is opened for, or of a client."""
+    """Raises `OperatorError` where a process of this shell may open too few files. A file that it could not open would
+    be blamed on the bundle or the client that it is opened for."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most != resource.RLIM_INFINITY and most < _LEAST_OPEN_FILES:
         raise OperatorError(
@@ -65,8 +65,8 @@ def require_open_files() -> None:
 
 
 def _home_ready(settings: Settings, home: ExitStack, notifier: Notifier, stopped: Callable[[], bool] | None) -> bool:
-    """As `_database_ready`, in folders that are there. An error that names no place, of a file that is open, say, says
-    at least what it kept us from."""
+    """As `_database_ready`, in folders that are there. An error that names no place, say of an open file, then says at
+    least what could not be done."""
     try:
         settings.paths.create()
         return _database_ready(settings, home, notifier, stopped)
@@ -83,9 +83,11 @@ def _home_ready(settings: Settings, home: ExitStack, notifier: Notifier, stopped
 def _database_ready(
     settings: Settings, home: ExitStack, notifier: Notifier, stopped: Callable[[], bool] | None
 ) -> bool:
-    """Make the database ready, and the home its own as long as `home` is open. False: it never answered until
-    `stopped()`. SQLite is not waited for: it has no server that could come back. Raises `OperatorError` when the home
-    belongs to another database, or its database is damaged.
+    """Make the database ready, and the home its own as long as `home` is open. False: it did not answer until
+    `stopped()`.
+
+    SQLite is not waited for: it has no server that could come back. Raises `OperatorError` when the home belongs to
+    another database, or its database is damaged.
     """
     url = settings.database_url
     complain_at_s = 0.0
@@ -110,7 +112,7 @@ def _database_ready(
 
 
 def _move_in(settings: Settings, home: ExitStack) -> None:
-    """Where other hosts may share the inbox it stays with its database; else with those that are at work. Raises
+    """Where other hosts may share the inbox, it belongs to its database for good; else to the daemons at work. Raises
     `HarnessError` where the bundles of its jobs are out of sight."""
     mount = mount_of(settings.paths.database_id.parent)
     database = Database(settings.database_url)

@@ -60,8 +60,8 @@ class Outage:
 
 
 class Patience:
-    """With a disk or a file server that fails while a job is done, mostly for a moment: what it was asked is asked
-    again, for some seconds. An attempt costs a job more than these. Safe to use from several threads."""
+    """With a disk or a file server that fails while a job is done, mostly for a moment. The same call is made again for
+    some seconds, because an attempt costs a job more than that. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._is_over = threading.Event()
@@ -76,8 +76,8 @@ class Patience:
         do: Callable[[], _Answer],
         after: tuple[type[Exception], ...] = (HarnessError, OSError),
     ) -> _Answer:
-        """What `do` answers, which may be called several times: again `after` such an error. Raises as it does, and
-        `LostClaim` when told to `end` meanwhile."""
+        """What `do` answers; it is called again `after` an error that may pass. Raises as `do` does, and `LostClaim`
+        when told to `end` meanwhile."""
         for pause_s in _PAUSES_S:
             try:
                 return do()

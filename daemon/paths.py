@@ -21,7 +21,7 @@ def expanded(path: Path) -> Path:
 
 
 def in_url(path: Path) -> str:
-    """`path` as it stands in a URL: there a ? would end it, and a % with two hex digits be another character."""
+    """`path` as it stands in a URL, where a ? would end it, and a % with two hex digits would be another character."""
     return str(path).replace("%", "%25").replace("?", "%3F")
 
 

@@ -1,7 +1,7 @@
 """Links that lead to the newest result of a name.
 
-`results/by-name/NAME` leads to the newest of all: whoever calls a bundle NAME moves it. `results/by-user/UID/NAME`
-leads to the newest that this user has dropped, and no bundle of anybody else moves it.
+`results/by-name/NAME` leads to the newest of all: whoever calls a bundle NAME moves the link.
+`results/by-user/UID/NAME` leads to the newest that this user has dropped, and no other user's bundle moves it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Pointer:
 
 
 def point(paths: Paths, name: str, uid: int | None, result: Path, is_newer: Callable[[Path], bool]) -> None:
-    """Have `name`, one path component, lead to `result`, which is of user `uid`; not where it leads to one that
+    """Make `name`, one path component, lead to `result`, which is of user `uid`; not if it leads to one that
     `is_newer`. Raises `OSError`."""
     folders = [paths.results / "by-name"] + ([_of_user(paths, uid)] if uid is not None else [])
     for folder in folders:

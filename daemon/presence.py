@@ -1,6 +1,6 @@
 """What this daemon tells the others about itself, and what it hears back: whether its host is drained.
 
-Nobody is told to take or to leave a job here: leases alone decide that. A row of `daemon` that is old or wrong misleads
+This decides nothing about who takes or leaves a job: leases alone do. A row of `daemon` that is old or wrong misleads
 people, and at worst makes a job wait whose bundle is nowhere.
 """
 
@@ -54,9 +54,10 @@ class Presence:
         return self._drained is True
 
     def tell(self, now_s: float, on_change: Callable[[], object]) -> None:
-        """Tell when it is time to; `on_change` is called when this daemon may take jobs from now on, or no more.
+        """Tell, when it is time to. `on_change` is called when this daemon may take jobs from now on, or may not any
+        more.
 
-        Raises `StorageUnavailable`; where `on_change` raises, it is called again.
+        Raises `StorageUnavailable`. Where `on_change` raises, it is called again.
         """
         if now_s < self._due_s and not self._is_untold:
             return
@@ -73,8 +74,8 @@ class Presence:
             self._is_untold = False
 
     def remind(self, now_s: float) -> None:
-        """In the middle of something long: that this daemon is still there. What it hears of its host is for `tell`,
-        which asks again. Raises `StorageUnavailable`."""
+        """In the middle of something long, tell that this daemon is still there. The answer about its host is left to
+        `tell`, which asks again. Raises `StorageUnavailable`."""
         if self._drained is None or now_s < self._due_s:
             return
         drained = self._report()
@@ -85,7 +86,8 @@ class Presence:
         return self._daemons.report(replace(self._note, devices=self._devices()))
 
     def leave(self, *, keep: bool) -> None:
-        """The last word: stopped, or (without `keep`, for a sweep) nothing at all. Its failure costs nobody a job."""
+        """The last sign of life: stopped. Without `keep`, for a sweep, the row is removed. A failure costs nobody a
+        job."""
         if self._drained is None:
             return
         try:
@@ -97,9 +99,8 @@ class Presence:
             log.story("could not tell the others that this daemon ends", level=30, reason=error)
 
     def _forget_the_dead(self) -> None:
-        """Daemons of this host that are no more: nobody needs to see them once another has started. Among them may be
-        one with this very tag, for in a container every start can have the same pid; what it deferred is not ours.
-        """
+        """Remove daemons of this host that are dead, since another one has started. Among them may be one with this
+        very tag, because in a container every start can have the same pid; what that one deferred, this one has not."""
         here = [daemon for daemon in self._history.daemons() if daemon.host == self._owner.host]
         dead = {daemon.owner for daemon in here if not self._may_live(daemon)}
         self._daemons.forget(dead | {self._owner.tag})

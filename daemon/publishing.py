@@ -43,7 +43,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """An end that is staged, and not yet told to the database. `name`: the one its result is shown under."""
+    """An end that is staged, and not yet told to the database. `name`: the name its result is shown under."""
 
     lease: Lease
     published: Published
@@ -66,8 +66,8 @@ class Publisher:
     def refuse(self, name: str, reason: str, *, came_later: bool = False) -> Finished | None:
         """Claim `inbox/NAME` and finish it unjudged (torn for too long): quarantined with its reason and a result.
 
-        None when it has no attempt left: `reconcile` gives it up. Raises `LostClaim` when somebody else has it. What a
-        kill interrupts here is judged like any other bundle, and rejected by whoever reads it.
+        None when it has no attempt left: `reconcile` gives it up. Raises `LostClaim` when somebody else has it. If a
+        kill interrupts this, the bundle is judged like any other, and rejected when it is read.
         """
         claimed = self.claims.claim(name, came_later=came_later)
         lease = self._repository.register_leased(new_job(claimed), self._spool.owner.tag, self._settings.lease_s)
@@ -82,8 +82,8 @@ class Publisher:
     def cancel(self, job_id: str, by: str) -> Finished | None:
         """End a job that its sender no longer wants, wherever it is: its verdict is `rejected`, its reason says why.
 
-        Who was judging it loses its lease, and finds out at its next heartbeat. None: nobody knows the job, or it has
-        ended already.
+        Whoever is judging it loses the lease, and finds out at the next heartbeat. None: nobody knows the job, or it
+        has ended already.
         """
         evaluation = Evaluation.rejected(f"cancelled by {by}")
         while (lease := self.claims.lease_to_end(job_id)) is not None:
@@ -101,12 +101,12 @@ class Publisher:
         return None
 
     def cancel_many(self, job_ids: Collection[str], entries: Mapping[str, str | None], by: str) -> list[Finished]:
-        """The same of many: `entries` of the inbox, each with the job id that its sender chose, and then `job_ids` that
-        the database knows. Raises as `cancel`; those that had ended by then are not told.
+        """Cancel many: `entries` of the inbox, each with the job id that its sender chose, and then `job_ids` that the
+        database knows. Returns those that it has ended. Raises as `cancel`.
 
-        Each goes through the steps of one that is cancelled alone, but all of them together, so that a transaction is
-        for many, and a disk is waited for by several at once. A kill leaves a number of jobs where it would leave one.
-        What is not simple (an id that had another job before) is cancelled alone.
+        Each goes through the same steps as with `cancel`, but all of them together: one transaction serves many, and
+        the disk is waited for by several at once. So a kill leaves a number of jobs where it would leave one. What is
+        not simple (an id that had another job before) is cancelled alone.
         """
         known = self._history.whereabouts([job_id for job_id in entries.values() if job_id is not None])
         simple = [name for name, job_id in entries.items() if job_id is None or self.claims.is_new(job_id, known)]
@@ -129,8 +129,8 @@ class Publisher:
         return ended
 
     def _end_together(self, leases: Iterable[Lease], evaluation: Evaluation, by: str) -> list[Finished]:
-        """Of these jobs those that were still ours to end. Raises `HarnessError` when one cannot be written; the others
-        have ended then."""
+        """End these jobs, and return those that were still ours to end. Raises `HarnessError` when one cannot be
+        written; the others have ended then."""
         facts = self._history.contracts_of([lease.job_id for lease in leases])
         now = datetime.now(UTC)
 
@@ -156,9 +156,12 @@ class Publisher:
         return ended
 
     def judged_before(self, lease: Lease) -> Finished | None:
-        """The end of a job that the database has forgotten, for it was restored from a copy, or its server has lost
-        what it wrote last: as the visible result has it. None where there is none, or the job is somebody else's.
-        Raises `HarnessError` when the database cannot be told."""
+        """End a job as its visible result says, because the database has forgotten that end: it was restored from a
+        copy, or its server has lost what it wrote last.
+
+        None where there is no result, or the job is somebody else's. Raises `HarnessError` when the database does not
+        answer.
+        """
         for folder in self.claims.results_of(lease.job_id):
             try:
                 document, evaluation = results.evaluation_of(folder)
@@ -173,11 +176,11 @@ class Publisher:
         return None
 
     def give_up(self, job: Lease | JobRecord, reason: str) -> Finished:
-        """The end of a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent, and
-        several may do it at the same moment: a slot, and daemons that repair.
+        """End a job that evald could not judge: quarantined, with a `harness_error` result. Idempotent. Several may do
+        it at the same moment: a slot, and daemons that repair.
 
-        Its result is on disk before the database has it, as everywhere: of a job that has one nobody asks again whether
-        it is to be seen, where its bundle has vanished.
+        Its result is on disk before the database has it, as everywhere. Once the database has it, nobody looks again
+        whether it is visible, if the bundle has vanished.
         """
         job_id, name = job.job_id, job.name
         evaluation = Evaluation.broken(f"evald could not judge this bundle: {reason}")
@@ -200,8 +203,8 @@ class Publisher:
     def _first_told(
         self, job: Lease | JobRecord, evaluation: Evaluation, fence: int, readers: results.Readers
     ) -> tuple[dict[str, Any], results.Staged | None]:
-        """The result that whoever came first has for such a job: the one that is visible already, or the one that is
-        staged, if by nobody else, by us."""
+        """The result of whoever came first for such a job: the one that is visible already, or else the one that is
+        staged; ours if nobody else has staged one."""
         if (shown := self._shown_document(job.job_id)) is not None:
             return shown, None
         result = result_document.compose(self._subject(job), evaluation, datetime.now(UTC))
@@ -261,7 +264,7 @@ class Publisher:
     def _subject(
         self, job: Lease | JobRecord, parsed: ParsedContract | None = None, facts: ContractFacts | None = None
     ) -> result_document.Subject:
-        """What the result is about, as its contract has it: as `parsed` now, or the `facts` of an attempt before."""
+        """What the result is about, from its contract: as `parsed` now, or the `facts` of an earlier attempt."""
         if parsed is None:
             facts = facts or self._history.contract_of(job.job_id)
             return result_document.Subject(job.job_id, job.name, **vars(facts))
@@ -276,8 +279,8 @@ class Publisher:
         )
 
     def put_away_or_leave(self, lease: Lease, evaluation: Evaluation) -> None:
-        """`put_away`; where that cannot be, the bundle is left to `reconcile`: its result counts, and a sender who has
-        closed a folder of his own, so that nobody may move it, is to hold up nobody else."""
+        """`put_away`; if that fails, the bundle is left to `reconcile`. Its result counts. A sender who has closed a
+        folder so that nobody may move it must not hold up others."""
         try:
             self.put_away(lease.job_id, lease.work_name, evaluation.verdict, evaluation.message or "")
         except HarnessError as error:
@@ -295,8 +298,8 @@ class Publisher:
 
 
 def is_in_hand(job_id: str) -> bool:
-    """Whether a thread of this process ends that job just now, and is no slot of its daemon: half of a result of such a
-    job is not left behind by a kill."""
+    """Whether a thread of this process that is not a slot of its daemon ends that job just now. Then a result that
+    looks half written is not what a kill left behind."""
     return any(one == job_id for one, _ in tuple(_IN_HAND))
 
 

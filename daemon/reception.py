@@ -1,10 +1,12 @@
 """The way from the inbox to the queue: what is ready is claimed, a bounded number ahead, while there is disk.
 
-Theory of operation: a look goes through all names in the inbox, so it costs the more the longer the inbox is. What it
-found ready waits in a `FairQueue` and is claimed from there, turn by turn, without another look; what arrives by a
-rename joins it at once. The next look comes when it is empty, and before that as soon as looking takes no more than a
-tenth of the time, a minute after the last at the latest. An entry that is another one by now is found out when
-its turn comes.
+Theory of operation: a look goes through all names in the inbox, so its cost grows with the inbox. What it found ready
+waits in a `FairQueue` and is claimed from there, turn by turn, without another look. What arrives by a rename joins the
+queue at once.
+
+The next look comes when the queue is empty. It comes earlier when looking takes no more than a tenth of the time, and a
+minute after the last at the latest. If an entry has been replaced by another meanwhile, that is found out when its turn
+comes.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ _LONGEST_PAUSE_S = 60.0  # a file server that hung may have made the look as lon
 
 @dataclass(frozen=True)
 class Doorbell:
-    """Whom the reception tells: before each claim, after it, and when a bundle was refused at the door."""
+    """What the reception calls: before each claim, after it, and when a bundle was refused at the door."""
 
     looking_at: Callable[[str], None]
     claimed: Callable[[Claimed], None]
@@ -126,8 +128,8 @@ class Reception:
                 self._first[job_id] = min(first, entry.name, key=self._arrival)
 
     def _came_later(self, name: str) -> bool:
-        """Whether another entry has the same job id and came first. That one's sender waits for the id: everybody who
-        may drop bundles can read it in the inbox."""
+        """Whether another entry with the same job id came first. Its sender waits for the id, which everybody who may
+        drop bundles can read in the inbox."""
         first = self._first.get(split_job_id(name)[1] or "", name)
         return first != name and self._arrival(first) < self._arrival(name)
 
@@ -135,7 +137,7 @@ class Reception:
         return arrival(self._paths.inbox / name)
 
     def _next(self) -> Iterator[Seen]:
-        """What may be claimed, in order: submitters take turns, and so do those who send over HTTP."""
+        """What may be claimed, in order: submitters take turns, and so do callers over HTTP."""
         quota, left_alone = self._settings.submitter_quota, self._left_alone()
         on_the_way = self._unfinished() if quota is not None else {}
         entries = (entry for entry in self._queue.take() if entry.sender not in left_alone)
@@ -171,8 +173,8 @@ class Reception:
             self._doorbell.refused(finished)
 
     def _of_those_left_alone(self) -> int:
-        """How many queued jobs take nobody's place because nothing of their submitters is taken now. Nor is more of
-        theirs claimed."""
+        """How many queued jobs take nobody's place, because nothing of their submitters is taken now. No more bundles
+        of these submitters are claimed."""
         if not (left_alone := self._left_alone()):
             return 0
         return sum(count for sender, count in self._unfinished().items() if sender in left_alone)
@@ -181,9 +183,8 @@ class Reception:
         return self._history.unfinished_by_submitter(callers.known(self._settings))
 
     def queued(self, aside: int = 0) -> int:
-        """How many jobs wait in the database that this daemon may judge now, as far as it claims ahead. One it had to
-        defer, or postponed, takes nobody's place; nor do so many more of them, `aside`.
-        """
+        """How many jobs that this daemon may judge now wait in the database, counted only as far as it claims ahead. A
+        job that it had to defer, or postponed, takes nobody's place; nor do `aside` more."""
         passed_over = self._postponed() + aside
         waiting = self._history.waiting_for(self._owner, at_most=self._settings.claim_ahead + passed_over)
         return max(waiting - passed_over, 0)

@@ -121,8 +121,8 @@ class Reconciler:
 
     @contextmanager
     def _by_itself(self, place: Path) -> Iterator[None]:
-        """One repair of what is at `place`: another daemon may have been faster, and what goes wrong with it is nobody
-        else's business. Only a database that does not answer ends them all."""
+        """One repair of what is at `place`. Another daemon may have been faster, and an error of this repair does not
+        keep others from being made. Only a database that does not answer ends them all."""
         try:
             yield
         except LostClaim:
@@ -151,7 +151,8 @@ class Reconciler:
                     repairs.discarded += 1
 
     def _may_be_staging(self, torn: results.Staged, job: JobRecord) -> bool:
-        """Whether somebody else may be writing this. What is left of one who gave the job up goes when another has."""
+        """Whether somebody else may be writing this. What was left by somebody who gave the job up is removed once
+        another has published it."""
         is_given_up = job.state is JobState.BROKEN and job.document is None and results.is_draft(torn)
         return is_given_up or self._holders.publishes_elsewhere(job)
 
@@ -164,7 +165,7 @@ class Reconciler:
             repairs.discarded += 1
 
     def _job(self, job_id: str) -> JobRecord | None:
-        """The job of a folder that is named after it; what somebody else has put there stands for none."""
+        """The job of a folder that is named after it. What somebody else has put there belongs to no job."""
         return self._history.job(job_id) if names.JOB_ID.fullmatch(job_id) else None
 
     def _replay(self, waiting: results.Staged, job: JobRecord, repairs: Repairs) -> None:
@@ -201,11 +202,11 @@ class Reconciler:
         self._repository.break_exhausted()  # `_settle` gives them up
 
     def _put_back_unheard(self) -> int:
-        """Leases of this daemon that none of its slots knows of: nothing was begun, and the attempt does not count.
-        Each was seen by the pass before as well, for a slot may be just about to begin.
+        """Give up leases of this daemon that none of its slots knows of: nothing was begun, and the attempt does not
+        count. Each must have been there at the pass before, because a slot may be just about to begin.
 
-        Not those that were there at the first pass: a daemon before this one may have had the same name (pid 1 of a
-        container), and have died of what it judged. Nor what has got so far as to have a result.
+        Two kinds are left alone: leases that were there at the first pass, because an earlier daemon may have had the
+        same name (pid 1 of a container), and have died of what it judged; and jobs that already have a result.
         """
         held = self._history.held_by(self._spool.owner.tag)
         idle = {lease for lease in held if lease.state is JobState.CLAIMED and not self._is_busy(lease.job_id)}
@@ -222,8 +223,8 @@ class Reconciler:
     # -- bundles ------------------------------------------------------------------------------------------------
 
     def _unsettled(self, held: Sequence[Claimed]) -> list[Claimed]:
-        """Those there may be something to do about. Asked for many at once: there may be a hundred thousand that wait
-        for a host with the right device."""
+        """Those about which there may be something to do. One query asks for many: a hundred thousand may wait for a
+        host with the right device."""
         known = self._history.whereabouts({claimed.job_id for claimed in held})
         return [claimed for claimed in held if not _is_on_its_way(claimed, known.get(claimed.job_id))]
 
@@ -251,7 +252,7 @@ class Reconciler:
             repairs.put_away += 1
 
     def _give_up_vanished(self, held: Collection[str], repairs: Repairs) -> None:
-        """Everybody who waits for a job waits for its result, also where somebody has taken its bundle away."""
+        """Give up jobs whose bundle somebody has taken away: whoever waits for a job waits for its result."""
         for job_id in self._each(self._history.without_result()):
             job = None if job_id in held or self._is_busy(job_id) else self._history.job(job_id)
             if job is not None:
@@ -260,7 +261,7 @@ class Reconciler:
                     repairs.given_up += 1
 
     def _register(self, claimed: Claimed, repairs: Repairs) -> None:
-        """Queue a bundle; not one that somebody moved back into the inbox in the same moment."""
+        """Queue a bundle, unless somebody moves it back into the inbox in the same moment."""
         repairs.registered += self._clerk.register(claimed)
         if not onemount.is_there(claimed.path) and not any(True for _ in self._spool.held_for(claimed.job_id)):
             self._repository.withdraw(claimed.job_id)
@@ -289,7 +290,7 @@ def _is_on_its_way(claimed: Claimed, known: Whereabouts | None) -> bool:
 
 
 def _lease_of(job: JobRecord) -> Lease:
-    """The lease a dead daemon held, to publish in its name: the fence decides whether that still counts."""
+    """The lease that a dead daemon held, to publish in its name. The fence decides whether it still counts."""
     now = datetime.now(UTC)
     return Lease(
         job_id=job.job_id,

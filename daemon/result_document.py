@@ -66,7 +66,7 @@ def compose(subject: Subject, evaluation: Evaluation, finished_at: datetime) -> 
 
 
 def _own_address() -> str | None:
-    """Of the interface that leads out, as far as there is one. Nothing is sent, and no name server asked."""
+    """The address of the interface that leads out, if there is one. Nothing is sent, and no name server is asked."""
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
         outward.connect(_OUTSIDE)
         return str(outward.getsockname()[0])
@@ -74,7 +74,8 @@ def _own_address() -> str | None:
 
 
 def _kernel_exec_result(evaluation: Evaluation, only: CaseEvaluation | None) -> dict[str, Any]:
-    """The shape existing clients read. Over all cases where there are several; statistics then stand per case only."""
+    """In the shape that existing clients read. It is over all cases where there are several; then only cases have
+    statistics."""
     verdict = evaluation.verdict
     compiled = all(case.compiled for case in evaluation.cases) if evaluation.cases else False
     compared = [case.correctness for case in evaluation.cases if case.correctness is not None]
@@ -119,8 +120,8 @@ def samples(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def evaluation_of(document: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> Evaluation:
-    """What the engine had answered, without what only its tools wrote. Raises `ValueError` or `LookupError` for what is
-    no result."""
+    """What the engine had answered, without the fields that only its tools wrote. Raises `ValueError` or `LookupError`
+    if that is no result."""
     own = ("case", "side")
     raw = {
         (one["case"], one["side"]): {name: figures for name, figures in one.items() if name not in own}
@@ -139,8 +140,8 @@ def evaluation_of(document: Mapping[str, Any], samples: Sequence[Mapping[str, An
 
 
 def as_json(value: object) -> str:
-    """JSON text for files and screens: indented, no NaN, no Infinity, and no lone surrogates, which UTF-8 cannot say:
-    the text has their escape (`\\udcff`), as in the database."""
+    """JSON text for files and screens: indented, without NaN and Infinity. Lone surrogates, which UTF-8 cannot encode,
+    are written as escapes (`\udcff`), as in the database."""
     return dumped(value, indent=2) + "\n"
 
 

@@ -49,8 +49,8 @@ class Staged:
 
 
 def evaluation_of(folder: Path) -> tuple[dict[str, Any], Evaluation]:
-    """A visible result, and what the engine had answered, without what only its tools wrote. Raises `OSError`, and
-    `ValueError` or `LookupError` for what is no result."""
+    """A visible result, and what the engine had answered, without the fields that only its tools wrote. Raises
+    `OSError`, and `ValueError` or `LookupError` if that is no result."""
     told, samples = (json.loads((folder / file).read_text("utf-8")) for file in (RESULT_FILE, SAMPLES_FILE))
     return told, result_document.evaluation_of(told, samples)
 
@@ -62,8 +62,8 @@ def document_of(folder: Path) -> dict[str, Any]:
 
 
 def _tool_reports(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
-    """What NVIDIA's tools wrote, as files beside the result: they are kept and pruned with it. With several cases the
-    number of the case stands before the name."""
+    """The reports of NVIDIA's tools, as files beside the result: they are kept and removed with it. With several cases
+    the number of the case stands before the name."""
     several = len(evaluation.cases) > 1
     for number, case in enumerate(evaluation.cases):
         for name, text in case.tool_reports.items():
@@ -97,8 +97,8 @@ def stage(
 def stage_first(
     paths: Paths, result: Mapping[str, Any], evaluation: Evaluation, fence: int, readers: Readers = EVERYBODY
 ) -> Staged:
-    """As `stage`, for an end that several may bring about at the same moment: what one of them has staged stays, and is
-    answered to the others. Raises `OSError`."""
+    """As `stage`, for an end that several may bring about at the same moment. What one of them has staged stays, and is
+    returned to the others. Raises `OSError`."""
     waiting = _place_of(paths, result, fence)
     if not waiting.is_complete:
         try:
@@ -138,7 +138,7 @@ def staged(paths: Paths) -> Iterator[Staged]:
 
 
 def half_staged(paths: Paths) -> Iterator[Staged]:
-    """What a kill interrupted in `stage`, or in `discard`: folders without a result, never read, only removed."""
+    """Folders without a result that a kill left in `stage` or `discard`. They are never read, only removed."""
     for folder in sorted(paths.outbox.iterdir()):
         job_id, _, rest = folder.name.removeprefix(".tmp-").partition(".")
         fence = rest.partition("-")[0]
@@ -154,8 +154,8 @@ def is_draft(torn: Staged) -> bool:
 
 
 def _lists_no_result(folder: Path) -> bool:
-    """Asked by listing it: that a name is not there may be half a minute old on NFS, where somebody has asked for it
-    before it was written. What cannot be listed may hold one."""
+    """Whether the folder lists no result. It is listed, because on NFS the answer that a name is absent may be half a
+    minute old, if somebody asked before it was written. A folder that cannot be listed may hold a result."""
     try:
         return RESULT_FILE not in os.listdir(folder)  # noqa: PTH208 - names
     except NotADirectoryError:
@@ -167,9 +167,9 @@ def _lists_no_result(folder: Path) -> bool:
 def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str, uid: int | None = None) -> Path:
     """Make a published result visible: `results/YYYY-MM/JOB/`. Idempotent. `uid`: whose bundle it was.
 
-    The name points there first: once the result has left the outbox, nobody would mend a name that lacks. Not where it
-    leads to a newer one: what waits in the outbox for a database may be late. Nothing here waits for the disk: after a
-    power cut the result lies in the outbox still, and is released again.
+    The name is made to point there first, because once the result has left the outbox nobody would mend a missing name.
+    It is not moved from a newer result: what waits in the outbox for a database may be late. Nothing here waits for the
+    disk: after a power cut the result is still in the outbox, and is released again.
     """
     final = folder_of(paths, waiting.job_id, finished_at)
     (waiting.folder / ".evaluation.json").unlink(missing_ok=True)
@@ -192,8 +192,8 @@ def release(paths: Paths, waiting: Staged, finished_at: datetime, name: str, uid
 
 
 def _came_later(folder: Path, than: Path) -> bool:
-    """Whether the result in one folder was written after that in another. Where either is not there it was not, nor
-    where it was written in the future: by a clock that was ahead, and has been put right."""
+    """Whether the result in one folder was written after that in another. False where either is missing, or was written
+    in the future, by a clock that was ahead and has been corrected."""
     try:
         written_ns = (folder / RESULT_FILE).stat().st_mtime_ns
         return (than / RESULT_FILE).stat().st_mtime_ns < written_ns <= _now_ns(than)
@@ -202,7 +202,7 @@ def _came_later(folder: Path, than: Path) -> bool:
 
 
 def _now_ns(folder: Path) -> int:
-    """By the clock of the file system that our `folder` is on: a file server's may be another than this host's."""
+    """The time by the clock of the file system that holds our `folder`. A file server's may differ from this host's."""
     folder.chmod(S_IMODE(folder.stat().st_mode))
     return folder.stat().st_ctime_ns
 
@@ -229,12 +229,13 @@ def released(paths: Paths, job_id: str) -> list[Path]:
 
 
 def months(paths: Paths) -> Iterator[Path]:
-    """The folders that hold visible results. What somebody has packed may lie beside them: `2026-01.tar.gz`."""
+    """The folders that hold visible results. Archives that somebody has made of them may lie beside:
+    `2026-01.tar.gz`."""
     return (folder for folder in paths.results.glob("[0-9]*-[0-9]*") if folder.is_dir())
 
 
 def shown_in(paths: Paths) -> tuple[Path, ...]:
-    """The folders that the next result is shown in, as far as they are there."""
+    """The folders that the next result is shown in, if they exist."""
     places = (paths.results, paths.results / "by-name", *sorted(months(paths))[-1:])
     return tuple(folder for folder in places if folder.exists())
 
@@ -245,7 +246,7 @@ def are_any(paths: Paths) -> bool:
 
 
 def linked(paths: Paths, job_ids: Collection[str]) -> dict[str, str]:
-    """The names under which links lead to results of these jobs: as links have them, and as they are."""
+    """Links that lead to results of these jobs: the name that a link has, and the name as it is in the result."""
     found = {}
     for pointer in pointers.everyone(paths):
         if pointer.job_id in job_ids:
@@ -256,9 +257,11 @@ def linked(paths: Paths, job_ids: Collection[str]) -> dict[str, str]:
 
 
 def mend_names(paths: Paths, newest: Callable[[str, int | None], Path | None]) -> int:
-    """Have links whose result is gone lead to the newest that is left of the name, and of the user where it is one's,
-    as `newest` says; remove those of which none is left. Returns how many there were. Not those of a result just being
-    released, also if that began in the meantime."""
+    """Make links whose result is gone lead to the newest result that is left of the name, and in `by-user` of the user,
+    as `newest` says. Remove links of names that have none left. Returns how many links were mended or removed.
+
+    Links to a result that is just being released are left alone, even if that began in the meantime.
+    """
     mended = 0
     for pointer in pointers.everyone(paths):
         if not _leads_nowhere(paths, pointer):
@@ -275,8 +278,8 @@ def mend_names(paths: Paths, newest: Callable[[str, int | None], Path | None]) -
 
 
 def _leads_nowhere(paths: Paths, pointer: pointers.Pointer) -> bool:
-    """Whether there is no result where it leads to, nor one on its way there: a result that is being released is in the
-    outbox when its name leads to it, and then in its place, so it is looked for in this order."""
+    """Whether a link leads to no result, nor to one that is about to come there. When its name is made to lead to it, a
+    result lies in the outbox, and then in its place; so it is looked for in this order."""
     if pointer.place.exists():
         return False
     try:

@@ -107,15 +107,15 @@ def clean(
 
 
 def _gone(history: History) -> frozenset[str]:
-    """Daemons that ended, or gave no sign of life, more than a day ago. One of the same host forgets those when it
-    starts; a container has another host each time."""
+    """Daemons that ended, or gave no sign of life, more than a day ago. A daemon forgets those of its own host when it
+    starts; but each container is another host."""
     silent = (daemon for daemon in history.daemons() if daemon.is_missing or daemon.state is DaemonState.STOPPED)
     before = datetime.now(UTC) - _SHOWN
     return frozenset(daemon.owner for daemon in silent if daemon.seen_at < before)
 
 
 def _newest(paths: Paths, history: History, name: str, uid: int | None) -> Path | None:
-    """The folder of the newest result of `name` that is there, of the user `uid` where there is one."""
+    """The folder of the newest existing result of `name`; of the user `uid`, if given."""
     for job in history.jobs(name=name, state=_ENDED, submitter_uid=uid, limit=_LOOKED_AT).jobs:
         for folder in results.released(paths, job.job_id):
             return folder
@@ -123,7 +123,7 @@ def _newest(paths: Paths, history: History, name: str, uid: int | None) -> Path 
 
 
 def _waiting(paths: Paths) -> frozenset[str]:
-    """The job ids that names in the inbox and in `work/` end in. Looked for in the order in which bundles move."""
+    """The job ids at the end of names in the inbox and in `work/`, read in the order in which bundles move."""
     return frozenset(shelves.id_in(entry.name) for shelf in (paths.inbox, paths.work) for entry in shelf.iterdir())
 
 
@@ -144,8 +144,8 @@ def _files(paths: Paths, job_ids: Collection[str]) -> dict[Path, str]:
 
 
 def _forgotten(paths: Paths, history: History, older_than: timedelta) -> frozenset[str]:
-    """The ids of results that were written so long ago, and at least a day, and whose job the database does not know.
-    None where the inbox belongs to another database, or it is not known to which."""
+    """The ids of results whose job the database does not know, and that were written so long ago, at least a day. None
+    where the inbox belongs to another database, or it is not known to which."""
     try:
         if paths.database_id.read_text("utf-8", "replace").strip() != history.database_id():
             return frozenset()

@@ -29,16 +29,19 @@ class Returns:
         self._working = working
 
     def of_what_waits(self, meanwhile: Callable[[], None]) -> None:
-        """Every bundle this daemon claimed whose job waits. `meanwhile` is called before each: there may be many, and
-        what runs goes on."""
+        """Give back every bundle that this daemon claimed and whose job waits. `meanwhile` is called before each,
+        because there may be many, and running jobs go on."""
         for claimed in self._held_while(self._waits_here):
             meanwhile()
             self._give_back(claimed)
 
     def of_all(self) -> None:
-        """Every bundle this daemon claimed, or took over from a dead one, whose job is not finished, nor leased by
-        another daemon. A database that is being restarted is asked again for a few seconds: what stays is an attempt
-        more for what was being judged."""
+        """Give back every bundle that this daemon claimed, or took over from a dead one, unless its job is finished or
+        leased by another daemon.
+
+        A database that is being restarted is asked again for a few seconds. What stays behind costs the jobs that were
+        being judged an attempt.
+        """
         deadline_s = time.monotonic() + _PATIENCE_S
         while (error := self._of_all()) is not None:
             if time.monotonic() > deadline_s:
@@ -56,13 +59,13 @@ class Returns:
         return None
 
     def _give_back(self, claimed: Claimed) -> None:
-        """One that was deferred keeps its job: whoever looks into the inbox can then tell why it waits."""
+        """A deferred bundle keeps its job id in its name: whoever looks into the inbox can then tell why it waits."""
         with suppress(LostClaim):  # somebody has moved it away
             self._clerk.give_back(claimed, keep_id=bool(self._history.deferrals_of([claimed.job_id])))
 
     def _held_while(self, holds: Callable[[Claimed, Whereabouts | None], bool]) -> Iterator[Claimed]:
-        """The claimed bundles of which that is so. Asked for all at once, for there may be a hundred thousand; and for
-        each again when its turn comes, which may be minutes later."""
+        """The claimed bundles for which that holds. One query asks for all, because there may be a hundred thousand.
+        Each is asked about again when its turn comes, which may be minutes later."""
         held = list(self._spool.held())
         known = self._history.whereabouts({claimed.job_id for claimed in held})
         for claimed in held:

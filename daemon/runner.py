@@ -27,7 +27,7 @@ _AGAIN_S = 30.0  # a device that is set aside is looked at every minute or so
 
 class Runner:
     """Takes jobs for one daemon, whose leases carry `owner` and are kept by `heartbeats`, as long as `may_take()`.
-    `cancel` ends a job that is being judged; of one that is not it takes no notice."""
+    `cancel` ends a job that is being judged, and does nothing for any other."""
 
     def __init__(
         self,
@@ -70,8 +70,11 @@ class Runner:
         return self._postponed.ids(time.monotonic())
 
     def take(self, left_alone: frozenset[Sender]) -> Lease | None:
-        """The next job for a slot, of nobody of `left_alone`, to be done by `work`. Passed over are those that
-        are postponed, and those that another slot is still at: a lease may run out while the database is away."""
+        """The next job for a slot, with `work` to do it. Not of submitters that are `left_alone`.
+
+        Passed over are jobs that are postponed, and jobs that another slot is still at: a lease may run out while the
+        database is away.
+        """
         self._monitor.asking()
         if not self._may_take():
             return None

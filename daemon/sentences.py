@@ -1,4 +1,5 @@
-"""What is wrong with a value, as people read it, by pydantic's name for it: of contracts, requests and settings."""
+"""What is wrong with a value of a contract, a request or a setting, as people read it: by pydantic's name of the
+error."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ _SENTENCES = {
 
 
 def sentence(kind: str, context: Mapping[str, object]) -> str | None:
-    """What is wrong with a value, for an error that pydantic calls `kind`; None for one we have no words for."""
+    """What is wrong with a value, for an error that pydantic calls `kind`. None for an error that we have no words
+    for."""
     words = _SENTENCES.get(kind)
     return None if words is None else words.format(**{name: _plain(value) for name, value in context.items()})
 

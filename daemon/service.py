@@ -119,7 +119,8 @@ class Service:
         return self._main(until_idle=False)
 
     def sweep(self) -> Summary:
-        """Judge what is waiting, then end. What is still being written when all else is done stays for next time."""
+        """Judge what is waiting, then end. What is still being written when all else is done is left for the next
+        sweep."""
         return self._main(until_idle=True)
 
     def stop(self) -> None:
@@ -174,9 +175,9 @@ class Service:
             )
 
     def _tick(self, moved_in: frozenset[str], now_s: float) -> int:
-        """One turn: claim, beat, reconcile. Returns how many entries wait in the inbox, one at least while storage does
-        not tell: such faults are waited out. Raises `OperatorError` for a damaged database, whichever thread met it.
-        """
+        """One turn: claim, beat, reconcile. Returns how many entries wait in the inbox; at least one while storage does
+        not answer, because such faults are waited out. Raises `OperatorError` for a damaged database, whichever thread
+        met it."""
         self._heartbeats.send()
         self._require_sound_database()
         if self._outage.is_too_early(now_s):
@@ -194,7 +195,7 @@ class Service:
         return waiting
 
     def _require_sound_database(self) -> None:
-        """Raises `OperatorError` where it is damaged: what is written then may be lost, or spread it."""
+        """Raises `OperatorError` where it is damaged: what is written to it may be lost, or spread the damage."""
         if (damage := self._database.damage) is None:
             return
         self._monitor.working("looking through the database")
@@ -228,7 +229,8 @@ class Service:
         self._next_reconcile_s = time.monotonic() + self._settings.reconcile_s
 
     def _claiming(self, name: str) -> None:
-        """A file server may be slow about it, and there may be many: running jobs keep their leases meanwhile."""
+        """Keep the leases of running jobs while bundles are claimed: a file server may be slow, and there may be
+        many."""
         self._monitor.working(f"claiming {name}")
         self._heartbeats.send()
 
@@ -237,7 +239,7 @@ class Service:
         self._workers.wake()
 
     def _has_work(self) -> bool:
-        """Whether something is judged, or will be: not what waits while jobs may not be begun."""
+        """Whether something is judged, or will be. What waits while jobs may not be begun does not count."""
         try:
             return self._workers.have_work(lambda: self._reception.is_open() and self._reception.queued() > 0)
         except (HarnessError, OSError):

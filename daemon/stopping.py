@@ -1,4 +1,4 @@
-"""How a daemon is told to stop: by signals, and by whoever else may, before or after there is something to stop."""
+"""How a daemon is told to stop: by signals or by another thread, before or after there is something to stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from daemon import log
 
 
 class Stop:
-    """Ends what was added to it, also what is added afterwards. May be called from any thread."""
+    """Ends what was added to it, and what is added later. May be called from any thread."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -32,12 +32,13 @@ class Stop:
 
 @contextmanager
 def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGINT, SIGTERM and a terminal that is gone (SIGHUP, unless it is ignored, as under nohup) call `stop` once, in a
-    thread of its own; a second one ends the process at once, and the next start repairs.
+    """Signals that ask to end call `stop` once, in a thread of its own. A second one ends the process at once, and the
+    next start repairs. They are SIGINT, SIGTERM, and SIGHUP (the terminal is gone) unless it is ignored, as under
+    nohup.
 
-    A handler may interrupt its own thread anywhere: in the middle of a log line, which it could not add another one to,
-    or with a lock in its hand. So it does next to nothing, and who listens at the other end of the wakeup descriptor
-    does the rest.
+    A handler may interrupt its own thread anywhere: in the middle of a log line, so that it could not log, or with a
+    lock in its hand. So it does next to nothing. A thread that listens at the other end of the wakeup descriptor does
+    the rest.
     """
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

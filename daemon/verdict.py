@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
     @property
     def carried_out(self) -> bool:
-        """True when evald did its part, whatever it found: the result's `status` is then `success`."""
+        """True when evald did its part, whatever it found. The result's `status` is then `success`."""
         return self not in (Verdict.REJECTED, Verdict.UNSUPPORTED, Verdict.HARNESS_ERROR)
 
 
