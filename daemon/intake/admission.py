@@ -74,8 +74,8 @@ class Admission:
         return path if parts and self._enter(path, is_folder=is_folder) else None
 
     def refuse(self, raw: str, message: str, cause: OSError | None = None) -> None:
-        """Note that a member is not acceptable; copying goes on to find what else is wrong. `cause`: the answer of the
-        system that says so. The `BundleError` that comes of it then has it, or another one, as its cause."""
+        """Note that a member is not acceptable; copying goes on to find what else is wrong. `cause`: the system's error
+        that says so. It becomes the cause of the `BundleError`, unless another does."""
         self._cause = self._cause or cause
         named = readable(_beginning(raw)) or self._bundle  # an archive may hold names of megabytes
         self._problems.append(Problem(named, "", _beginning(message)))

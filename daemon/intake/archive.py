@@ -99,7 +99,7 @@ def _something_else(raw: IO[bytes], form: Form) -> str | None:
 
 
 def _is_text(head: bytes) -> bool:
-    """A page that says that there is no such file, say, saved in its place."""
+    """Whether a page of text was saved in place of the archive, say one that says "no such file"."""
     return not head.startswith(_ZIP_MAGIC) and not any(byte < ord(" ") and byte not in b"\t\n\r" for byte in head)
 
 
@@ -115,7 +115,8 @@ def _read(raw: IO[bytes] | Gunzip, size: int) -> bytes:
 
 
 class TarStream:
-    """A forward-only reader of the (decompressed) tar: what tarfile sees, and where members' content is taken from.
+    """A forward-only reader of the (decompressed) tar. tarfile reads headers through it, and the contents of members
+    are taken from it.
 
     Every byte counts against the bundle's cap; bytes that tarfile wants for headers count against `overhead_limit` too.
     """
@@ -186,7 +187,8 @@ def _unpack_tar(raw: IO[bytes], target: Path, admission: Admission, overhead_lim
 
 
 def tar_members(stream: TarStream) -> Iterator[tarfile.TarInfo]:
-    """The members in order, none of them kept. Raises `EOFError` when no end-of-archive mark follows the last one."""
+    """The members in order, of which none is kept. Raises `EOFError` when no end-of-archive mark follows the last
+    one."""
     with tarfile.TarFile(fileobj=cast("IO[bytes]", stream), encoding="utf-8", errors="surrogateescape") as tar:
         while (member := tar.next()) is not None:
             if member.size < 0:

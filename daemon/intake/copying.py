@@ -46,12 +46,12 @@ class CopiedBundle:
 
 
 def private_copy(entry: Path, destination: Path, limits: Limits, *, crossing: bool = False) -> CopiedBundle:
-    """Copy the bundle at `entry` (folder, archive or single JSON file) to the folder `destination`. `crossing`: also
-    where it, or something in it, is mounted: it is the bundle of who runs this.
+    """Copy the bundle at `entry` (folder, archive or single JSON file) to the folder `destination`. An earlier copy
+    there is replaced.
 
-    An earlier copy there is replaced. Raises `BundleError` with everything that is wrong with the bundle, `LostClaim`
-    when `entry` is gone, `HarnessError` when it cannot be read, and `NotBegun` when the copy cannot be written. Nothing
-    is left behind then.
+    `crossing`: copy also what is mounted there, because it is the bundle of whoever runs this. Raises `BundleError`
+    with everything that is wrong with the bundle, `LostClaim` when `entry` is gone, `HarnessError` when it cannot be
+    read, and `NotBegun` when the copy cannot be written. Nothing is left behind then.
     """
     staging = destination.with_name(f".{destination.name}.copying")
     try:
@@ -73,7 +73,7 @@ def private_copy(entry: Path, destination: Path, limits: Limits, *, crossing: bo
 
 
 def kind_of(mode: int) -> str:
-    """What a file system entry that is neither a regular file nor a folder is, in words."""
+    """In words, what kind of entry this is that is neither a regular file nor a folder."""
     kinds = {
         stat.S_IFLNK: "a symbolic link",
         stat.S_IFIFO: "a named pipe",
@@ -85,7 +85,7 @@ def kind_of(mode: int) -> str:
 
 
 def _rests_on_an_answer(error: BaseException | None) -> bool:
-    """Whether it was raised for what the system answered, and not for what is in the bundle."""
+    """Whether the error comes from an answer of the system, and not from what is in the bundle."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__
     return error is not None
@@ -117,7 +117,8 @@ def _copy(entry: Path, staging: Path, limits: Limits, *, crossing: bool) -> None
 
 
 def _has_no_contract(entry: Path) -> bool:
-    """Whether none is where one may be: who names a folder of something else has that to mend, and not its links."""
+    """Whether there is no contract where one may be. A sender who names a wrong folder has to mend that, and not the
+    folder's links."""
     try:
         with os.scandir(entry) as found:
             places = ("", *(one.name for one in islice(found, _FEW)))
@@ -147,8 +148,9 @@ def _copy_file(entry: Path, name: str, staging: Path, limits: Limits, *, crossin
 
 
 def _require_one_name(descriptor: int, name: str) -> None:
-    """A single file tells its own owner and not who dropped it: a file of somebody else that was linked into the inbox
-    still has the name that it had. One that everybody may read is nobody's secret."""
+    """Raises `BundleError` for a single file that has another name as well. Its owner need not be who dropped it: a
+    file of somebody else that was linked into the inbox still has the name that it had. A file that everybody may read
+    is nobody's secret."""
     status = os.fstat(descriptor)
     if status.st_nlink > 1 and not status.st_mode & stat.S_IROTH:
         what = f"has {status.st_nlink} names (hard links) and is not for everybody to read"
@@ -158,7 +160,7 @@ def _require_one_name(descriptor: int, name: str) -> None:
 @contextmanager
 def open_regular(path: Path, name: str, *, crossing: bool) -> Iterator[int]:
     """A descriptor of the regular file at `path`, opened without following a link or waiting for a pipe. `crossing`:
-    also where that is mounted."""
+    even if something is mounted there."""
     try:
         descriptor = regular.Opener(crossing=crossing).open(path)
     except FileNotFoundError as error:
@@ -191,7 +193,8 @@ def _mode_of(entry: Path, name: str, *, crossing: bool) -> int:
 
 
 def _top(staging: Path) -> Path:
-    """The folder that holds the contract: `staging`, or the one leading folder beside `__MACOSX` and hidden names."""
+    """The folder that holds the contract: `staging`, or a single leading folder, beside which only `__MACOSX` and
+    hidden names are allowed."""
     if (staging / CONTRACT_FILE).is_file():
         return staging
     counted = [path for path in staging.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]

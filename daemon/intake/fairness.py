@@ -1,5 +1,5 @@
-"""Whose bundle next: submitters take turns, those over HTTP each for himself, and none may have more than its quota on
-the way. No I/O."""
+"""Whose bundle is next: submitters take turns, and so does each caller over HTTP. None may have more bundles on the way
+than its quota. No I/O."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from daemon.intake.tracks import Seen
 
 
 class FairQueue:
-    """Entries that wait for their turn, each submitter's in the order in which they came: everybody's first, then
-    everybody's second, and so on; `after` another queue, whoever was served longest ago there comes first. Taking one
-    costs the same however long the queue is.
+    """Entries that wait for their turn. Those of one submitter stay in the order in which they came: everybody's first,
+    then everybody's second, and so on.
+
+    `after` another queue, the submitter who was served longest ago there comes first. To take an entry costs the same
+    however long the queue is.
     """
 
     def __init__(self, entries: Iterable[Seen] = (), *, after: FairQueue | None = None) -> None:
@@ -48,8 +50,8 @@ class FairQueue:
 
 
 def within_quota(entries: Iterable[Seen], on_the_way: Mapping[Sender, int], quota: int | None) -> Iterator[Seen]:
-    """The entries that may be claimed: a submitter has at most `quota` bundles claimed and not finished. The rest stay
-    where they are."""
+    """The entries that may be claimed: a submitter has at most `quota` bundles claimed and not finished. The others
+    stay where they are."""
     counts = dict(on_the_way)
     for entry in entries:
         count = counts.get(entry.sender, 0)

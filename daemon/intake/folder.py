@@ -1,8 +1,10 @@
-"""Copying a folder through descriptors: names are opened below an open folder, the kernel never follows a link for us.
+"""Copying a folder through descriptors: names are opened below an open folder, so the kernel never follows a link for
+us.
 
-A symbolic link that stays inside the bundle becomes a copy of the file it points at; one that leaves it is refused. So
-is a file that its sender may have no right to read, where a daemon that may read all would read it for him: names of
-other people's files can get into a bundle (a rename asks for no right on a file, nor does a hard link everywhere).
+A symbolic link that stays inside the bundle becomes a copy of the file it points at; one that leaves it is refused. A
+file that its sender may have no right to read is refused as well, because a daemon that may read everything would read
+it for him. Names of other people's files can get into a bundle: a rename asks for no right on a file, and on some
+systems neither does a hard link.
 """
 
 from __future__ import annotations
@@ -39,9 +41,11 @@ def copy_folder(
     as_owner: bool = False,
     crossing: bool,
 ) -> None:
-    """Copy the tree at `source` into the folder `target`, telling `admission` what is in it and what is wrong.
-    `as_owner`: only what whoever owns `source` may read, as far as owners and modes tell.
-    `crossing`: also what is mounted there."""
+    """Copy the tree at `source` into the folder `target`, and tell `admission` what is in it and what is wrong.
+
+    `as_owner`: only what the owner of `source` may read, as far as owners and modes tell. `crossing`: also what is
+    mounted there.
+    """
     opener = Opener(crossing=crossing)
     try:
         root = opener.open(source, FOLDER_FLAGS)
@@ -137,7 +141,7 @@ class _FolderCopy:
         self.admission.refuse(path, f"is a link through more than {_LINK_HOPS} links")
 
     def _copy_link_target(self, path: str, place: str) -> str | None:
-        """Copy the file at `place`; where that is a link itself, return what it points at."""
+        """Copy the file at `place`. If that is a link itself, return what it points at."""
         *folders, name = place.split("/")
         with self._faults(path), self._descended(folders) as level:
             mode = self.opener.status(name, dir_fd=level).st_mode
@@ -172,7 +176,8 @@ class _FolderCopy:
 
     @contextmanager
     def _faults(self, raw: str) -> Iterator[None]:
-        """Blame what a sender can cause (no permission, a name that vanished) on the bundle, the rest on the disk."""
+        """Blame on the bundle what a sender can cause (no permission, a name that vanished), and on the disk the
+        rest."""
         try:
             yield
         except FileNotFoundError as error:

@@ -1,8 +1,8 @@
-"""A glance at a bundle that waits: how urgent it says it is, and its labels. Nothing of it is checked here.
+"""A glance at a bundle that waits: how urgent it says it is, and its labels. Nothing is checked here.
 
-The contract is read for good when the job is leased. When that is, its priority decides: it has to be known before. A
-bundle that cannot be read at a glance (an archive, a large contract, nonsense) waits at priority 0, and tells no
-labels; so does one that a failing disk or file server keeps back, once it has been asked again.
+The contract is read properly when the job is leased. But its priority decides when that is, so it must be known before.
+A bundle that cannot be read at a glance (an archive, a large contract, nonsense) waits at priority 0 and has no labels
+yet. So does a bundle that a failing disk or file server does not give, after a second try.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LABELS: TypeAdapter[dict[str, str]] = TypeAdapter(Labels)
 
 @dataclass(frozen=True)
 class Glance:
-    """`priority`: the contract's, or 0. `labels`: the contract's where they are such as a contract may have."""
+    """`priority`: the contract's, or 0. `labels`: the contract's, if they are such as a contract may have."""
 
     priority: int
     labels: dict[str, str]
@@ -52,7 +52,7 @@ def glance(bundle: Path) -> Glance:
 
 
 def labels_of(bundle: Path) -> dict[str, str] | None:
-    """The contract's labels, as far as they are texts. None: it cannot be read at a glance."""
+    """Those of the contract's labels that are texts. None: the contract cannot be read at a glance."""
     contract = _contract_in(bundle)
     if contract is None:
         return None
@@ -71,8 +71,8 @@ def _contract_in(bundle: Path) -> dict[str, Any] | None:
 
 
 def _text_of(bundle: Path) -> bytes:
-    """Of a small file all of it; nothing of anything that is no file, and no waiting for it. What cannot be read is
-    tried again: a file server may fail for a moment."""
+    """The text of a small file. None for anything else, without waiting for it. A read that fails is tried again,
+    because a file server may fail for a moment."""
     for pause_s in (*_PAUSES_S, 0.0):
         try:
             return _read(bundle)

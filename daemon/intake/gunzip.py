@@ -1,4 +1,4 @@
-"""Reading gzip (RFC 1952) at a cost that its length bounds, whoever made it.
+"""Reading gzip (RFC 1952) at a cost that is bounded by its length, whoever made it.
 
 `gzip.GzipFile` looks at zeros behind a member one at a time, and a sparse file of four kilobytes can have a million
 million of them.
@@ -26,8 +26,8 @@ class Gunzip:
         self._pending = b""
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes, less at the end. Raises `EOFError` where a member is cut short, `zlib.error` and
-        `ValueError` for what is no gzip."""
+        """The next `size` bytes; fewer at the end. Raises `EOFError` where a member is cut short, and `zlib.error` or
+        `ValueError` for what is not gzip."""
         pieces, left = [], size
         while left and (piece := self._piece(left)):
             pieces.append(piece)

@@ -24,8 +24,8 @@ _ENTRY = re.compile(
 
 
 def host_called(name: str) -> str:
-    """A host's name cut down to what fits in a file name. What is cut off leaves its hash: the end is often all that
-    tells one container from the next."""
+    """A host's name cut down to what fits in a file name. A hash stands for what was cut off, because often only the
+    ends of containers' names differ."""
     host = re.sub(r"[^A-Za-z0-9._-]", "_", name) or "host"
     if len(host) <= _HOST_LIMIT:
         return host
@@ -35,8 +35,8 @@ def host_called(name: str) -> str:
 
 @dataclass(frozen=True)
 class Owner:
-    """One daemon process. `host` and `boot_id` are cut down to what fits in a file name. The first five digits of
-    `boot_id` are the boot's, the other three say in which of its pid namespaces `pid` is meant."""
+    """One daemon process. `host` and `boot_id` are cut down to what fits in a file name. Of `boot_id` the first five
+    digits are the boot's; the other three tell to which of its pid namespaces `pid` belongs."""
 
     host: str
     boot_id: str
@@ -65,13 +65,13 @@ class Owner:
         return cls(host, boot_id, int(pid))
 
     def is_seen_from(self, here: Owner) -> bool:
-        """Whether the process `here` can tell if this one is there: not on another host, nor in another pid namespace
-        of its own, as in a container that shares the host's name."""
+        """Whether the process `here` can tell if this one exists: not if it is on another host, nor if it is in another
+        pid namespace, as in a container that shares the host's name."""
         return self.host == here.host and (self.boot_id == here.boot_id or not self._is_of_boot(here))
 
     def may_live(self, here: Owner) -> bool:
-        """Whether it may still be at work, as far as the process `here` can tell. A pid that is somebody else's by now
-        only delays it."""
+        """Whether it may still be at work, as far as the process `here` can tell. If its pid is another process's by
+        now, a repair only comes later."""
         return not self.is_seen_from(here) or (self._is_of_boot(here) and _is_there(self.pid))
 
     def _is_of_boot(self, here: Owner) -> bool:
@@ -79,8 +79,8 @@ class Owner:
 
 
 def _pid_space() -> str:
-    """This process's pid namespace. They are numbered one after the other: two of a host that differ in all digits but
-    the last three are very far apart."""
+    """This process's pid namespace. They are numbered one after the other, so two of a host that agree in the last
+    three digits are far apart in time."""
     try:
         number = _PID_SPACE.stat().st_ino
     except OSError:  # no /proc

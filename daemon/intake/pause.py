@@ -8,7 +8,7 @@ _SHOWN = 200
 
 
 def pause_reason(paths: Paths) -> str | None:
-    """What the pause file says, at most a line, "" for an empty one; None when there is none."""
+    """What the pause file says: at most a line, "" for an empty file. None when there is none."""
     try:
         with paths.pause.open(encoding="utf-8", errors="replace") as stream:
             return stream.readline(_SHOWN).strip()

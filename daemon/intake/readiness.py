@@ -1,25 +1,31 @@
 """Which entries of the inbox are complete and may be claimed.
 
 Theory of operation. A rename into the inbox is one step: what the watcher saw arrive that way is ready at once.
-Anything else may still be being written, so it is looked at again and again: it is ready when its content says that
-it is whole and two looks `stable_s` apart saw the same (the last source of a folder may still be half of one), or when
-nothing in it changed for `quiet_s`. What certainly misses something (a folder without contract, one in which rsync is
-writing) is never ready by being quiet; unchanged for `torn_after_s`, it is torn.
+Anything else may still be being written, so it is looked at again and again. It is ready in one of two cases:
+
+- its content says that it is whole, and two looks `stable_s` apart saw the same (the last source of a folder
+  may still be half of one);
+- nothing in it changed for `quiet_s`.
+
+What certainly misses something (a folder without contract, one in which rsync is writing) is never ready by being
+quiet. Unchanged for `torn_after_s`, it is torn.
 
 Time is our own monotonic clock between our own looks. A file's mtime is only compared with what it was before, never
 with a clock: on NFS the other host's clock may be an hour off. Where the file system is this host's own (`own_times`),
-its clock is ours: a whole entry in which nothing changed for `quiet_s` by its ctimes, which no sender can set, needs
-no second look. So a daemon that starts on a full inbox begins at once.
+its clock is ours. A whole entry in which nothing changed for `quiet_s` by its ctimes, which no sender can set, then
+needs no second look. So a daemon that starts on a full inbox begins at once.
 
 A scan lists all names, but looks deeply at no more than `limit` entries, and for about a second. Submitters take turns,
 and whoever was looked at longest ago comes first: one who drops folders that take long to look at holds up himself. Of
-one submitter's, entries that were looked at before and entries that were not take turns, both oldest first, so neither
-can starve the other; each entry says itself when its next look is due. Whose an entry is costs less to find out than
-what is in it, and is asked first, for a moment in each scan; those of whom it is not known yet count as one. Names are
-kept with a few numbers each, and forgotten when they vanish. A name
-whose inode changed is another entry: the bundle before it was claimed in the meantime. A name may also get another
-entry of the same inode, or what was ready is rewritten in place. A listing does not show that, so it is asked when the
-entry's turn to be claimed has come, and at each look: what changed starts from nothing.
+one submitter's entries, those that were looked at before and those that were not take turns, both oldest first, so
+neither can starve the other. Each entry says itself when its next look is due. Whose an entry is costs less to find out
+than what is in it. So it is asked first, for a moment in each scan; entries whose submitter is not known yet count as
+one submitter's.
+
+Names are kept with a few numbers each, and forgotten when they vanish. A name whose inode changed is another entry: the
+bundle before it was claimed in the meantime. A name may also get another entry of the same inode, or what was ready is
+rewritten in place. A listing does not show that. So it is asked when the entry's turn to be claimed has come, and at
+each look: what changed starts from nothing.
 """
 
 from __future__ import annotations
@@ -168,7 +174,7 @@ class Readiness:
         track.submitter_uid, track.caller = uid, self._callers.tag(split_job_id(name)[1], uid)
 
     def _due(self, now_s: float) -> list[tuple[str, Sender]]:
-        """The names to look at in this scan, each with its sender: these in turn, as long as there are any."""
+        """The names to look at in this scan, each with its sender: submitters in turn, as long as there are any."""
         due: dict[Sender, list[tuple[float, float, str]]] = {}
         for name, track in self._tracks.items():
             if track.due_s <= now_s:
@@ -180,7 +186,8 @@ class Readiness:
         return list(islice(in_turn, self._limit))
 
     def _both_kinds(self, due: list[tuple[float, float, str]]) -> list[str]:
-        """One submitter's, those that were looked at and those that were not in turn, as many as there may be."""
+        """The entries of one submitter that may be looked at: in turn one that was looked at before and one that was
+        not."""
         again = heapq.nsmallest(self._limit, (item for item in due if self._tracks[item[2]].looked))
         fresh = heapq.nsmallest(self._limit, (item for item in due if not self._tracks[item[2]].looked))
         in_turn = (item for pair in zip_longest(again, fresh) for item in pair if item is not None)

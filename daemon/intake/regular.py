@@ -30,8 +30,9 @@ _LEASE_STEP_S = 0.01
 
 
 class Opener:
-    """Of the files of one bundle. It has patience with whoever holds leases on them, a file server say: so long
-    altogether. `crossing`: what is mounted in it is opened as well, for it is the bundle of who runs this."""
+    """Opens the files of one bundle. It waits for whoever holds leases on them, a file server say, for so long
+    altogether. `crossing`: what is mounted in the bundle is opened as well, because it is the bundle of whoever runs
+    this."""
 
     def __init__(self, *, crossing: bool) -> None:
         self._left_s = _LEASE_S
@@ -58,8 +59,8 @@ class Opener:
 
 
 class _Reader(io.FileIO):
-    """A file server in a program of somebody's may answer EAGAIN. `FileIO` then has nothing to say, and a buffer over
-    it takes what it has so far for all there is."""
+    """Raises where `FileIO` would not. A file server in somebody's program may answer EAGAIN: `FileIO` then answers
+    None, and a buffer over it takes what it has so far for the whole file."""
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         count: int | None = super().readinto(buffer)
@@ -69,15 +70,15 @@ class _Reader(io.FileIO):
 
 
 def stream_of(descriptor: int, *, closes: bool, buffer_bytes: int = io.DEFAULT_BUFFER_SIZE) -> io.BufferedReader:
-    """To read an open file by `read(size)`, which raises `OSError` where less is read than there is. `closes`: the
+    """A stream over an open file. `read(size)` raises `OSError` where less is read than there is. `closes`: the
     descriptor too."""
     return io.BufferedReader(_Reader(descriptor, closefd=closes), buffer_bytes)
 
 
 @contextmanager
 def opened(path: str | Path, *, dir_fd: int | None = None) -> Iterator[IO[bytes]]:
-    """The file at `path`, for reading. Raises `OSError`, also for a folder or a pipe: `os.fdopen` would raise for a
-    folder too, and keep its descriptor open."""
+    """The file at `path`, for reading. Raises `OSError`, also for a folder or a pipe. `os.fdopen` would raise for a
+    folder as well, but leave its descriptor open."""
     descriptor = onemount.open_at(path, OPEN_FLAGS, dir_fd=dir_fd)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,5 +1,5 @@
-"""Which entry of archive, rejected, quarantine or work belongs to a job: every name there ends in its id. And which of
-the inbox, where anybody may have chosen it."""
+"""Which entry of archive, rejected, quarantine or work belongs to a job: every name there ends in its id. And which
+entry of the inbox, where anybody may have chosen the id."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def id_in(name: str) -> str:
 
 
 def settled(paths: Paths, job_id: str) -> Path | None:
-    """Where the bundle of a job that was claimed lies now, None when it is nowhere (any more)."""
+    """Where the bundle of a job that was claimed lies now. None when it is nowhere, or no longer."""
     shelves = (paths.archive, paths.rejected, paths.quarantine, paths.work)
     return next((entry for shelf in shelves for entry in _entries(shelf, {job_id})), None)
 
 
 def in_inbox(paths: Paths, job_id: str, submitter_uid: int | None) -> Path | None:
-    """Where the bundle of a job that has not ended lies in the inbox: that of a sender who chose this id and is, where
-    that is known, who its submitter was."""
+    """Where the bundle of an unfinished job lies in the inbox. Its owner must be the job's submitter, where that is
+    known: others may have chosen the same id."""
     with suppress(FileNotFoundError), os.scandir(paths.inbox) as entries:
         for entry in entries:
             if names.split_job_id(entry.name)[1] == job_id and submitter_uid in (None, _owner(entry)):

@@ -42,8 +42,8 @@ _GUESSES_BYTES = 8
 class Claimed:
     """A bundle in `work/`.
 
-    `name` is fit for logs and databases; `path` is what to open. `submitter_uid` is the owner of the dropped entry,
-    `dropped_at` when it appeared (found by `held`: when it was claimed). `size_bytes` is None for a folder.
+    `name` is fit for logs and databases; `path` is what to open. `submitter_uid` is the owner of the dropped entry.
+    `dropped_at`: when it appeared; if it was found by `held`, when it was claimed. `size_bytes` is None for a folder.
     """
 
     job_id: str
@@ -105,27 +105,29 @@ class Spool:
         return _lstat(self._entry(self._paths.inbox, name)).st_uid
 
     def waiting_for(self, job_id: str) -> list[str]:
-        """The names in the inbox whose sender chose this job id, the first to come first."""
+        """The names in the inbox whose sender chose this job id, in the order in which they came."""
         found = [name for name in _listing(self._paths.inbox) if names.split_job_id(name)[1] == job_id]
         return sorted(found, key=lambda name: arrival(self._paths.inbox / name))
 
     def held_for(self, job_id: str) -> Iterator[Claimed]:
-        """The entries of `work/` of one job; mostly one, for a moment of repair two or none."""
+        """The entries of `work/` of one job: mostly one; two or none for a moment while something is repaired."""
         return self._held(name for name in _listing(self._paths.work) if name.endswith(f"-{job_id}"))
 
     def held_as(self, work_name: str, job_id: str) -> Claimed | None:
-        """The entry of `work/` of this very name and job, without looking through the others. None: it is not there."""
+        """The entry of `work/` of this name and job, found without looking through the others. None: it is not
+        there."""
         parsed = WorkName.parse(work_name)
         if parsed is None or parsed.job_id != job_id:
             return None
         return next(self._held([work_name]), None)
 
     def has(self, job_id: str) -> bool:
-        """Whether a bundle of this job is in the inbox or claimed. Looked for in the order in which bundles move."""
+        """Whether a bundle of this job is in the inbox or claimed, looked for in the order in which bundles move."""
         return bool(self.waiting_for(job_id)) or any(True for _ in self.held_for(job_id))
 
     def count_ending_in(self, suffix: str, sender_uid: int) -> int:
-        """How many entries of the inbox that this user has dropped have a sender's job id that ends so."""
+        """How many entries of the inbox that this user has dropped have a job id, chosen by the sender, with this
+        ending."""
         return sum(
             name.endswith(suffix) and names.split_job_id(name)[1] is not None and self._is_of(name, sender_uid)
             for name in _listing(self._paths.inbox)
@@ -138,17 +140,16 @@ class Spool:
             return False
 
     def as_another(self, claimed: Claimed) -> Claimed:
-        """Give a claimed bundle a fresh job id, because another has the one it came with. Raises `LostClaim` when it is
-        gone."""
+        """Give a claimed bundle a fresh job id, because another bundle has the one it came with. Raises `LostClaim`
+        when it is gone."""
         work_name = WorkName(claimed.dropped_name, False, self.owner, names.make_job_id())
         before, target = _lstat(claimed.path), self._paths.work / work_name.text
         _move(claimed.path, target)
         return _claimed(target, work_name, before)
 
     def held(self) -> Iterator[Claimed]:
-        """Everything in `work/`, of every owner; what is not named like a claimed bundle is skipped, and what cannot be
-        looked at is complained about: it keeps nobody from the others.
-        """
+        """Everything in `work/`, of every owner. Skipped is what is not named like a claimed bundle. An entry that
+        cannot be looked at is complained about, and the others are returned."""
         return self._held(_listing(self._paths.work), self._complaint)
 
     def _held(self, entry_names: Iterable[str], complaint: log.Complaint | None = None) -> Iterator[Claimed]:
@@ -169,10 +170,10 @@ class Spool:
     def give_back(self, claimed: Claimed, *, keep_id: bool = False) -> str:
         """Put the bundle back into the inbox, overwriting nothing, and return its name there.
 
-        `NAME` when that is free and the daemon chose the job id; else, and with `keep_id`, `NAME@jobid`, so the next
-        claim revives the job. Everybody who may drop bundles can have read that name in the inbox, and have put
-        something there that is never taken: then it goes by a name that nobody guesses, with the same id, for which
-        its sender waits.
+        It gets the name `NAME` if that is free and the daemon chose the job id. Else, and with `keep_id`, it is
+        `NAME@jobid`, so that the next claim revives the job. Everybody who may drop bundles can have read that name in
+        the inbox, and have put something there that is never taken. Then it gets a name that nobody guesses, with the
+        same id, for which its sender waits.
         """
         says_an_id = keep_id or claimed.own_id or names.split_job_id(claimed.dropped_name)[1] is not None
         with_id = (claimed.settled_name, _hard_to_guess(claimed))
@@ -185,7 +186,7 @@ class Spool:
 
     def archive(self, claimed: Claimed) -> Path:
         """Move a judged bundle to `archive/NAME@jobid`; already there is fine. After a power cut it may be in `work/`
-        still, and is moved again. The folder is made anew where somebody has removed it whole."""
+        still, and is moved again. If somebody has removed the whole folder, it is made anew."""
         target = self._paths.archive / claimed.settled_name
         if _is_there(claimed.path):  # and so is the disk that both lie on
             try:
@@ -261,8 +262,8 @@ def _hard_to_guess(claimed: Claimed) -> str:
 
 
 def arrival(entry: Path) -> tuple[float, str]:
-    """When an entry came into the inbox, as far as its file system tells; after all others where it is gone. To sort by
-    it."""
+    """A key to sort by: when an entry came into the inbox, as far as its file system tells. An entry that is gone comes
+    last."""
     try:
         return onemount.status(entry).st_ctime_ns, entry.name
     except OSError:
@@ -270,8 +271,8 @@ def arrival(entry: Path) -> tuple[float, str]:
 
 
 def _claimed(path: Path, work_name: WorkName, status: os.stat_result, *, dropped_at: float | None = None) -> Claimed:
-    """`status` of what lies at `path` now: in the inbox somebody could still have put something else in its place.
-    `dropped_at`: its change time there, which a rename changes."""
+    """The bundle at `path` as it is now, with its `status`: in the inbox somebody could still have put something else
+    in its place. `dropped_at`: its change time in the inbox, which the rename changes."""
     return Claimed(
         job_id=work_name.job_id,
         name=names.readable(work_name.dropped_name),

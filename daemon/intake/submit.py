@@ -46,7 +46,7 @@ def submit(path: Path, inbox: Path, job_id: str | None = None) -> Dropped:
 
 
 def copy(path: Path, target: Path) -> None:
-    """What `submit` would drop of the bundle at `path`, as it would be there: this user's. Raises as `submit` does."""
+    """The bundle at `path` as `submit` would drop it: a copy that belongs to this user. Raises as `submit` does."""
     _copy(path, _mode_of(path), target, durable=False)
 
 
@@ -60,8 +60,8 @@ def submit_document(document: bytes, name: str, inbox: Path, job_id: str | None 
 
 
 def sender_in(inbox: Path) -> int:
-    """Whose the bundles are that this process drops into `inbox`, as its file system has it: a file server may take us
-    for another user. Raises `OperatorError` as `submit` does."""
+    """The uid that owns the bundles which this process drops into `inbox`, as the file system there has it: a file
+    server may take us for another user. Raises `OperatorError` as `submit` does."""
     draft = inbox / f"{names.DRAFT_PREFIX}{uuid.uuid4().hex}{names.DRAFT_SUFFIX}"
     with _inbox_faults(inbox):
         draft.touch(exist_ok=False)
@@ -90,9 +90,12 @@ def _drop(visible_name: str, inbox: Path, job_id: str | None, fill: Callable[[Pa
 
 
 def _let_appear(staging: Path, target: Path) -> None:
-    """A file server that fails may have renamed it nevertheless, and who is told that it has not submits it again, to
-    be judged twice. Nobody else moves a draft: where it is gone, it has appeared, and may be claimed by now. Told that
-    it is not there, as of one that was never made, we look whether it has."""
+    """Rename the draft into the inbox, and find out whether it happened.
+
+    A file server that fails may have renamed it nevertheless. A sender who is told that it has not submits it again,
+    and it is judged twice. Nobody else moves a draft: if it is gone, it has appeared, and may be claimed by now. If the
+    answer is that it is not there, as of one that was never made, we look whether it has appeared.
+    """
     try:
         fsio.rename(staging, target)
     except OSError as error:
@@ -134,8 +137,9 @@ def _copy(path: Path, mode: int, staging: Path, *, durable: bool) -> None:
 
 
 def _close(staging: Path) -> None:
-    """Modes under which the inbox's own access control list decides: plain ones would let everybody read. Where there
-    is such a list, the group's bits are the most that it can give: the daemon reads, and removes what it archived."""
+    """Set modes under which the inbox's own access control list decides: plain modes would let everybody read. Where
+    there is such a list, the group's bits are the most that it can give: the daemon must read, and remove what it
+    archived."""
     for place in (*staging.rglob("*"), staging):
         place.chmod(0o770 if place.is_dir() else 0o640)
 
@@ -159,7 +163,7 @@ def _inbox_faults(inbox: Path) -> Iterator[None]:
 
 @contextmanager
 def _removed_on_failure(staging: Path) -> Iterator[None]:
-    """Leave nothing of ours under the hidden name. Once it has been renamed, what stands there is somebody else's."""
+    """Leave nothing of ours under the hidden name. After the rename, what stands there is somebody else's."""
     try:
         yield
     except BaseException:

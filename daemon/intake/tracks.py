@@ -1,7 +1,7 @@
 """One entry of the inbox as it is known from look to look, and what the looks say of it: ready, waiting or torn.
 
-Ready is what is whole and did not change for a while, or did not change for longer; torn is what certainly misses
-something and has not changed for very long.
+An entry is ready if it is whole and did not change for a while, or if it did not change for longer. It is torn if it
+certainly misses something and has not changed for very long.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ class EntryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One entry of the inbox at one scan. `reason` says why it waits, is torn or is ignored; empty when it is ready.
-    `submitter_uid`: whose it is, None when nobody has looked yet. `since_ns`: when it came, as far as the file system
-    told at the first look, and not in the future; 0 when nobody has looked yet. `caller`: who has sent it over HTTP,
-    where all are one user; else empty."""
+    """One entry of the inbox at one scan.
+
+    `reason`: why it waits, is torn or is ignored; empty when it is ready. `submitter_uid`: whose it is, None when
+    nobody has looked yet. `since_ns`: when it came, as far as the file system told at the first look, and not in the
+    future; 0 when nobody has looked yet. `caller`: who has sent it over HTTP, where all are one user; else empty.
+    """
 
     name: str
     state: EntryState
@@ -46,8 +48,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long nothing may have changed in what is whole (`stable_s`), in what may not be (`quiet_s`), and in what is
-    given up (`torn_after_s`); seconds."""
+    """For how long nothing may have changed, in seconds: in what is whole (`stable_s`), in what may not be whole
+    (`quiet_s`), and in what is given up (`torn_after_s`)."""
 
     stable_s: float
     quiet_s: float
@@ -61,8 +63,8 @@ class Patience:
 
 @dataclass(slots=True)
 class Track:
-    """What is known about one entry; times are monotonic seconds. `inode` is what a listing says (None: no listing had
-    it yet), `identity` comes from what stat says: on overlays their inodes differ."""
+    """What is known about one entry; times are monotonic seconds. `inode`: what a listing says (None: no listing had it
+    yet). `identity`: from what stat says; on overlays its inode differs from the listed one."""
 
     inode: int | None
     first_s: float
@@ -90,8 +92,8 @@ class Track:
         self.state, self.reason = state, reason
 
     def weigh(self, look: Look, now_s: float, patience: Patience, *, is_old: bool) -> None:
-        """Compare a look with the one before and decide, also when the next one is due. `is_old`: it is whole, and
-        nothing in it has changed for long enough, as its file system says."""
+        """Compare a look with the one before, and decide; also when the next look is due. `is_old`: it is whole, and by
+        its file system's times nothing in it has changed for long enough."""
         whole = hash((self.identity, look.tree))
         if not self.looked or whole != self.tree:
             self.tree, self.tree_since_s = whole, now_s

@@ -24,8 +24,8 @@ _ZIP_TAIL_BYTES = _ZIP_END_BYTES + 65535
 
 
 def is_intact(path: Path, form: Form) -> bool:
-    """True when the end of the archive is there. One of more than 16 MiB, packed or unpacked, is not looked through:
-    False."""
+    """True when the end of the archive is there. An archive of more than 16 MiB, packed or unpacked, is not looked
+    through: False."""
     try:
         with regular.opened(path) as stream:
             return _zip_ends(stream) if form is Form.ZIP else _tar_ends(stream)

@@ -1,8 +1,8 @@
 """One look at a dropped entry: is it complete, and did it change since the last look?
 
-Sizes are read from an open descriptor: an NFS client may show old ones until a file is opened. Nothing is followed,
-also where a folder is swapped for a link while it is looked at: names are opened below an open folder. Nothing but
-folders and regular files is opened, and the work is bounded, whatever somebody drops.
+Sizes are read from an open descriptor: an NFS client may show old ones until a file is opened. No link is followed,
+even if a folder is replaced by a link during the look: names are opened below an open folder. Only folders and regular
+files are opened, and the work is bounded, whatever somebody drops.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _NOT_THERE = (0, 0)
 class Look:
     """What one look saw.
 
-    `tree` and `core` are fingerprints (sizes, times, names) of everything and of what the contract names. `complete`:
-    all of it is there, as far as its content tells. `blocked`: it is certain that something is missing, so being
-    quiet is no proof. `reason` is fit for logs and databases, whatever the names in it are.
+    `tree` and `core` are fingerprints (sizes, times, names) of everything, and of what the contract names. `complete`:
+    all of it is there, as far as its content tells. `blocked`: something is certainly missing, so being quiet proves
+    nothing. `reason` is fit for logs and databases, whatever the names in it are.
     """
 
     tree: int
@@ -52,10 +52,11 @@ def look_at(path: Path, mode: int) -> Look:
 
 
 def identity(path: Path, status: os.stat_result) -> int:
-    """What tells an entry from the next one of its name, and from itself when it was rewritten. `status`: its `lstat`.
+    """What tells an entry from the next one of its name, and from itself after it was rewritten. `status`: its `lstat`.
+    Raises `OSError`.
 
-    The inode alone does not: the next folder may get it at once. No sender can set a folder's ctime. A file's changes
-    with every hard link to it, so its size and mtime count. Raises `OSError`.
+    The inode alone does not: the next folder may get the same one at once. For a folder the ctime counts, which no
+    sender can set. A file's ctime changes with every hard link to it, so its size and mtime count.
     """
     changed = status.st_ctime_ns if stat.S_ISDIR(status.st_mode) else _fingerprint(path)
     return hash((status.st_ino, changed))
@@ -140,7 +141,7 @@ def _below(top: int) -> Iterator[_Place]:
 
 
 def _walk(level: int, prefix: str) -> Iterator[_Place]:
-    """Each folder is opened once, below the one that it is in: on a file server that takes a while."""
+    """Each folder is opened once, below the folder that it is in: opening takes a while on a file server."""
     folders = []
     with os.scandir(level) as entries:
         for entry in entries:
@@ -173,7 +174,8 @@ def _fingerprint(path: Path | str, *, dir_fd: int | None = None) -> tuple[int, i
 
 
 def _read_json(path: Path | str, *, dir_fd: int | None = None) -> Any | None:
-    """The document when the file holds complete JSON of modest size, else None: a large one is taken once quiet."""
+    """The document, if the file holds complete JSON of modest size; else None. A large file is taken once it is
+    quiet."""
     try:
         with regular.opened(path, dir_fd=dir_fd) as stream:
             content = stream.read(_JSON_LIMIT_BYTES + 1)

@@ -17,7 +17,7 @@ from daemon.intake.spool import moment
 
 @dataclass(frozen=True)
 class WaitingEntry:
-    """One entry: `name` as people gave it, `job_id` when its sender chose one, `reason` why it is not taken, or
+    """One entry. `name`: as people gave it. `job_id`: if its sender chose one. `reason`: why it is not taken, or
     empty."""
 
     entry: str
@@ -40,8 +40,8 @@ class Inbox:
 def look(
     inbox: Path, *, limit: int = 20, name: str | None = None, newest: bool = False, ids_alone: bool = False
 ) -> Inbox:
-    """Look at `inbox`; with `name` only at entries of that bundle or entry name, or of that job id, with `ids_alone` of
-    the id. A missing folder is an empty inbox.
+    """Look at `inbox`. With `name`, only at entries of that bundle or entry name, or of that job id; with `ids_alone`
+    only of the id. A missing folder is an empty inbox.
 
     `limit` entries are described: the longest waiting, or with `newest` the latest, latest first. Raises `HarnessError`
     when it cannot be listed.
@@ -82,8 +82,8 @@ def _changed_s(entry: os.DirEntry[str]) -> float:
 
 
 def _taker(inbox: Path) -> os.stat_result | None:
-    """Whose user and group evald takes bundles with: those of the folder where it keeps them. None where it was never
-    here, or may not be seen."""
+    """The user and group with which evald takes bundles: the owner of the folder where it keeps them. None where evald
+    never was, or where that may not be seen."""
     try:
         return inbox.with_name("work").stat()
     except OSError:
@@ -113,8 +113,8 @@ def _lacking(path: Path, mode: int) -> str:
 
 
 def _why_unmovable(status: os.stat_result, evald: os.stat_result | None) -> str:
-    """Why a folder cannot be claimed: who moves one elsewhere writes into it. Nothing here knows of access control
-    lists."""
+    """Why a folder cannot be claimed: to move it elsewhere is to write into it. Access control lists are not known
+    here."""
     if evald is None or not stat.S_ISDIR(status.st_mode) or status.st_mode & stat.S_IWOTH:
         return ""
     if evald.st_uid in (0, status.st_uid) or (status.st_mode & stat.S_IWGRP and status.st_gid == evald.st_gid):

@@ -1,9 +1,10 @@
-"""Whose jobs evald failed at, at one slot, and what it leaves alone for that: this submitter's jobs, or all of them.
+"""At whose jobs evald failed, at one slot, and what that slot leaves alone therefore: this submitter's jobs, or all.
 
 Theory of operation: whatever makes jobs fail must not use up all of their attempts in seconds, so there is a pause
-after each. What one submitter has dropped may be the reason, and then nobody else should wait for it: the more of a
-submitter's jobs fail in a row, the longer this slot takes none of his, while it rests for a moment only. Where those of
-several fail one after the other it is the slot, and it rests the longer the more of them there were.
+after each fault. The cause may be what one submitter has dropped, and then nobody else should wait for it. So the more
+of a submitter's jobs fail in a row, the longer this slot takes none of his; the slot itself rests for a moment only. If
+jobs of several submitters fail one after the other, the cause is the slot. Then it rests the longer, the more of them
+there were.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Whose = TypeVar("Whose", bound=Hashable)
 
 
 class Faults(Generic[Whose]):
-    """Of one slot. For its own thread, but for `left_alone`."""
+    """What failed at one slot. For the slot's own thread; `left_alone` may be called from others."""
 
     def __init__(self) -> None:
         self._failing: set[Hashable] = set()  # since a job went well here
@@ -28,8 +29,8 @@ class Faults(Generic[Whose]):
         self._until_s: dict[Whose, float] = {}
 
     def failed(self, whose: Whose | None, now_s: float) -> float:
-        """A job of this submitter did: for how long the slot had better rest. None: nobody knows whose it was, and
-        there is nobody to be left alone."""
+        """A job of this submitter failed. Returns for how many seconds the slot should rest. `whose` None: nobody knows
+        whose job it was, so nobody is left alone."""
         self._failing.add(object() if whose is None else whose)
         if whose is not None:
             count = self._in_a_row[whose] = self._in_a_row.pop(whose, 0) + 1
@@ -39,13 +40,13 @@ class Faults(Generic[Whose]):
         return _pause_s(len(self._failing))
 
     def went_well(self, whose: Whose | None) -> None:
-        """A job of this submitter did: the slot is sound, and so is he."""
+        """A job of this submitter went well: neither the slot nor the submitter is at fault."""
         self._failing.clear()
         if whose is not None:
             self._forget(whose)
 
     def left_alone(self, now_s: float) -> frozenset[Whose]:
-        """Those of whom it takes no job now."""
+        """The submitters of whom this slot takes no job now."""
         return frozenset(whose for whose, until_s in self._until_s.items() if until_s > now_s)
 
     def _forget(self, whose: Whose) -> None:

@@ -34,9 +34,9 @@ class Heartbeats(Generic[Lease]):
     """Heartbeats of all running jobs, sent by whoever calls `send` (the main loop), a third of the lease apart; sooner
     where there is progress to tell.
 
-    `extend(lease, progress)` raises `LostClaim` when the lease is gone: the lease is then forgotten and `on_lost`
-    called, which must not ask for anything here. A storage fault is left alone: the lease may run out, and publishing
-    will find out.
+    `extend(lease, progress)` raises `LostClaim` when the lease is gone. The lease is then forgotten and `on_lost`
+    called, which must not call anything here. A storage fault is ignored: the lease may run out, and publishing will
+    find out.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Heartbeats(Generic[Lease]):
             self._beats.pop(job_id, None)
 
     def note(self, job_id: str, progress: str) -> bool:
-        """What to tell with the next heartbeat, which comes soon if this is news. False: its lease is not kept, or no
+        """Keep `progress` for the next heartbeat, which comes soon if this is news. False: its lease is not kept, or no
         longer."""
         with self._lock:
             if (beat := self._beats.get(job_id)) is None:
@@ -83,9 +83,9 @@ class Heartbeats(Generic[Lease]):
                 self._on_lost(beat.lease)
 
     def send(self, *, everybody: bool = False) -> None:
-        """Send what is due; for `everybody`: also what is not, as far as this clock knows. It stands still while the
-        machine sleeps, and does not jump when the database's is set. Raises `HarnessError` where `everybody` could not
-        be sent."""
+        """Send what is due. With `everybody` also what is not due by this clock, which stands still while the machine
+        sleeps, and does not jump when the database's is set. Raises `HarnessError` where `everybody` could not be
+        sent."""
         now_s = time.monotonic()
         with self._lock:
             due = [beat for beat in self._beats.values() if everybody or beat.due_s <= now_s]

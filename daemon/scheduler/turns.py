@@ -1,6 +1,9 @@
-"""Whose job next at the slots of one daemon: at equal priority submitters take turns, whoever was served last comes
-last; every eighth turn is for the oldest job, whatever its priority, so that none waits for ever; and what cannot be
-judged now is passed over for a while."""
+"""Whose job is next at the slots of one daemon.
+
+- At equal priority submitters take turns: whoever was served last comes last.
+- Every eighth turn is for the oldest job, whatever its priority, so that none waits for ever.
+- What cannot be judged now is passed over for a while.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class Postponed:
         self._lock = threading.Lock()
 
     def add(self, job_id: str, now_s: float) -> bool:
-        """Pass it over from now on. False when there are more than can be remembered: the oldest is forgotten."""
+        """Pass it over from now on. False when there are more than can be remembered: then the oldest is forgotten."""
         with self._lock:
             self._until_s[job_id] = now_s + self._seconds
             if len(self._until_s) <= _POSTPONED:

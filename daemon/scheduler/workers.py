@@ -21,10 +21,11 @@ _PAUSE_AFTER_FAULT_S = 2.0
 
 
 class Workers(Generic[Job, Whose]):
-    """`take` answers the next job or None, of nobody whom it is given; `work` does it, handles its own outcomes, and
-    answers whether it went well; `whose` tells whose it is, None where nobody knows.
+    """Threads that do jobs. `take` answers the next job or None, and none of the submitters that it is given. `work`
+    does it, handles its own outcomes, and answers whether it went well. `whose` tells whose it is, None where nobody
+    knows.
 
-    `HarnessError` and `OSError` from either pause the thread for a moment; so does a job that did not go well, and what
+    `HarnessError` and `OSError` from either pause the thread for a moment. So does a job that did not go well; what
     else that means is up to `Faults`. Any other exception is a bug: it is logged and the thread goes on.
     """
 
@@ -66,8 +67,8 @@ class Workers(Generic[Job, Whose]):
         return frozenset.intersection(*told) if told else frozenset()
 
     def have_work(self, waits: Callable[[], bool]) -> bool:
-        """Whether a job is being done, or `waits()` to be. What a thread takes while that is asked is not overlooked,
-        nor what goes back to wait."""
+        """Whether a job is being done, or `waits()` to be. Neither what a thread takes meanwhile is overlooked, nor
+        what goes back to wait."""
         taken = self._taken
         return self._busy > 0 or waits() or self._busy > 0 or self._taken != taken
 
@@ -78,8 +79,8 @@ class Workers(Generic[Job, Whose]):
             self._changed.notify_all()
 
     def stop(self, timeout_s: float) -> bool:
-        """Take nothing more and wait for what is being done, all of it together for `timeout_s` at most. True when all
-        threads have ended in time."""
+        """Take nothing more, and wait at most `timeout_s` for all that is being done. True when all threads have ended
+        in time."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
