@@ -34,9 +34,8 @@ def activity(connection: Connection, window: timedelta) -> Activity:
 
 
 def _ended(since: datetime, *columns: InstrumentedAttribute[Any]) -> CTE:
-    """These columns of the jobs of a window, found by the index on their end before anything else is done: SQLite would
-    rather go through all jobs there ever were, in the order of a group, or begin with the attempts.
-    """
+    """These columns of the jobs of a window, found first, by the index on their end. Otherwise SQLite would go through
+    all jobs there ever were, in the order of a group, or begin with the attempts."""
     ended = select(*columns).where(Job.finished_at >= since)
     return ended.cte("ended").prefix_with("MATERIALIZED")
 
@@ -70,7 +69,7 @@ def _finished(connection: Connection, seconds: int) -> int:
 
 
 def _busy(connection: Connection, moment: datetime, window: timedelta) -> tuple[Busy, ...]:
-    """Of every daemon that is known: the share of the window that its slots spent on jobs that ended in it."""
+    """Of every known daemon: the share of the window that its slots spent on jobs that ended in it."""
     ended = _ended(moment - window, Job.id, Job.evaluate_ms)
     spent = (
         select(Attempt.owner, func.sum(ended.c.evaluate_ms).label("spent_ms"))

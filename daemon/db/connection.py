@@ -1,8 +1,8 @@
 """One URL in, short transactions out.
 
 Theory of operation: a transaction is for reading or for writing, and says which (`engines` knows what that means). An
-open connection to SQLite goes on with a file that was removed or replaced, and what it commits there nobody sees again:
-so every transaction looks first whether the file is the one that was opened.
+open connection to SQLite goes on with a file that was removed or replaced, and nobody ever sees what it commits there.
+So every transaction looks first whether the file is the one that was opened.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Database:
             raise
 
     def try_writing(self) -> bool:
-        """Write some into a table, and take it back. Whether this role may. Raises `StorageUnavailable` where there is
-        no room, or the server takes no writes at all."""
+        """Whether this role may write: some rows are written into a table and taken back. Raises `StorageUnavailable`
+        where there is no room, or the server takes no writes at all."""
         try:
             with self.read() as connection:  # never committed
                 connection.exec_driver_sql(_TRIAL)
@@ -91,8 +91,8 @@ class Database:
         return True
 
     def looked_through(self, limit_s: float, *, indexes: bool = False) -> bool:
-        """Whether every page of a SQLite file was looked at, within `limit_s`; with `indexes` also whether those say
-        what is in the tables. Raises `StorageDamaged`."""
+        """Whether every page of a SQLite file could be looked at within `limit_s`; with `indexes` also whether the
+        indexes agree with the tables. Raises `StorageDamaged`."""
         deadline_s = time.monotonic() + limit_s
         with self.read() as connection:
             driver = engines.sqlite_driver(connection)
@@ -110,8 +110,9 @@ class Database:
         return True
 
     def is_sound_after_all(self, limit_s: float) -> bool:
-        """Whether `damage` was a disk that failed to read once, which SQLite tells no other way: now all of the file
-        can be read, and is as it should be. `damage` is forgotten then. False also where `limit_s` is not enough."""
+        """Whether `damage` was only a disk that failed to read once, which SQLite reports in the same way. Now all of
+        the file can be read and is sound: `damage` is then forgotten. False also where `limit_s` is not enough to find
+        out."""
         self._engine.dispose()  # what a connection has kept in memory says nothing of the disk
         try:
             is_sound = self.looked_through(limit_s, indexes=True)
@@ -123,9 +124,8 @@ class Database:
 
     @contextmanager
     def migration(self) -> Iterator[Connection]:
-        """One transaction for a change of schema, by one process at a time; foreign keys rest while tables are
-        rebuilt.
-        """
+        """One transaction for a change of schema, by one process at a time. Foreign keys are not checked while tables
+        are rebuilt."""
         with translated(self.name), self._writer.connect() as connection:
             if self.is_sqlite:
                 engines.sqlite_driver(connection).execute("PRAGMA foreign_keys = OFF")
@@ -163,7 +163,8 @@ class Database:
 
 
 def shown(url: URL) -> str:
-    """For people, who may paste it for psql: no driver, and no password, wherever it stands."""
+    """The URL as people may see it, and paste it for psql: without driver and password, wherever the password
+    stands."""
     plain = url.difference_update_query(_SECRETS).set(drivername=url.get_backend_name())
     return plain.render_as_string(hide_password=True)
 

@@ -1,9 +1,9 @@
 """Copy all that one database holds into a new one: from SQLite to Postgres, say, with the whole history.
 
-Theory of operation: one transaction reads, one writes, so that the copy is one state of the original and holds all of
-it or nothing. It keeps every id, also that of the database itself: to an inbox it is the same database, and what is
-being judged or waits in `work/` goes on where it was. Nobody may use the original meanwhile, or after, or the two would
-each judge what waits.
+Theory of operation: one transaction reads, one writes. So the copy is one state of the original, and holds all of it or
+nothing. It keeps every id, also that of the database itself: to an inbox it is the same database, and what is being
+judged or waits in `work/` goes on where it was. Nobody may use the original during the copy or afterwards, or the two
+would each judge what waits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _PROPERTIES = Property.__tablename__
 
 
 def copy(url: str, new_url: str) -> dict[str, int]:
-    """Copy everything from `url` to `new_url`, whose tables are made where it has none; how many rows of which table.
+    """Copy everything from `url` to `new_url`, whose tables are made where it has none. Returns how many rows of each
+    table.
 
     Raises `OperatorError` for an original that is missing, outdated or used by a daemon, and for a new one that holds
     anything already; `StorageUnavailable`, `StorageRefused`.
@@ -51,7 +52,7 @@ def copy(url: str, new_url: str) -> dict[str, int]:
 
 
 def _stand_still(connection: Connection) -> None:
-    """All that is read is of one moment. On Postgres it would be of one for each statement."""
+    """Have all reads see one moment. By default Postgres sees another one for each statement."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 

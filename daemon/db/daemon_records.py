@@ -20,9 +20,8 @@ class DaemonState(StrEnum):
 
 @dataclass(frozen=True)
 class DaemonNote:
-    """What a daemon tells about itself. `owner` is what its leases carry (host-boot-pid); `lease_s`: how long after
-    its last sign of life it counts as gone, seconds; `devices`: one per slot.
-    """
+    """What a daemon tells about itself. `owner`: what its leases carry (host-boot-pid). `lease_s`: how many seconds
+    after its last sign of life it counts as gone. `devices`: one per slot."""
 
     owner: str
     host: str
@@ -37,8 +36,7 @@ class DaemonNote:
 @dataclass(frozen=True)
 class DaemonRecord:
     """One daemon as the database knows it. `is_missing`: not stopped, and silent for longer than its lease.
-    `is_drained`: somebody drained its host, whether it has noticed yet or not.
-    """
+    `is_drained`: somebody drained its host, whether it has noticed yet or not."""
 
     owner: str
     host: str

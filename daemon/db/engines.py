@@ -82,7 +82,8 @@ def _for_postgres(url: URL) -> Engine:
 
 
 def _require_unicode(connection: Any, _record: object) -> None:
-    """Names and messages are any text, and Postgres keeps some of it as jsonb, which other encodings cannot hold."""
+    """Raises `OperatorError` for another encoding: names and messages are any text, and Postgres keeps some of it as
+    jsonb, which other encodings cannot hold."""
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise OperatorError(
@@ -104,8 +105,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Put a new database into that mode. Whoever finds it locked by another who does so, a daemon that starts and
-    somebody who asks for its status, is told at once, and not made to wait as elsewhere."""
+    """Put a new database into WAL mode. If another process does so at this moment, SQLite answers "locked" at once, and
+    does not wait as elsewhere. So does a daemon that starts while somebody asks for its status; it is tried again
+    here."""
     patient_until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
         try:

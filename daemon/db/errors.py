@@ -25,7 +25,9 @@ class StorageUnavailable(HarnessError):  # noqa: N818 - a state of the world, na
 
 class StorageRefused(HarnessError):  # noqa: N818 - as above
     """The database answered and said no: a constraint, a missing table, a value it cannot hold. Repeating does not
-    help. (A file of SQLite's that lacks a table is one that somebody is making just now, and not available.)
+    help.
+
+    A SQLite file that lacks a table is an exception: somebody is making it just now, so it counts as not available.
     """
 
 

@@ -134,7 +134,8 @@ class History:
         return self.whereabouts([job_id]).get(job_id)
 
     def contracts_of(self, job_ids: Collection[str]) -> dict[str, ContractFacts]:
-        """What an attempt has found in the contracts of these jobs, or none has; unknown ones are left out."""
+        """What an attempt has found in the contracts of these jobs; empty facts where none has. Unknown jobs are left
+        out."""
         columns = (Job.id, Job.problem, Job.labels, Bundle.source_sha256, Bundle.contract_sha256)
         statement = select(*columns).join(Bundle, Bundle.id == Job.id)
         return {job_id: ContractFacts(*facts) for job_id, *facts in self._of_jobs(statement, job_ids)}
@@ -144,7 +145,7 @@ class History:
         return self.contracts_of([job_id]).get(job_id, ContractFacts())
 
     def held_by(self, owner: str) -> tuple[Lease, ...]:
-        """The leases of `owner`, oldest first, also those that are over but not taken back."""
+        """The leases of `owner`, oldest first, including those that are over and not taken back."""
         statement = select(*LEASE_COLUMNS).where(Job.lease_owner == owner).order_by(Job.claimed_at, Job.id)
         with self._database.read() as connection:
             return tuple(Lease(**row._mapping) for row in connection.execute(statement))
@@ -164,15 +165,15 @@ class History:
             return tuple(connection.scalars(statement.order_by(Job.created_at, Job.id).limit(limit)))
 
     def unfinished_ending_in(self, suffix: str, submitter_uid: int) -> int:
-        """How many jobs of this submitter that have not ended have an id that ends in these hex digits."""
+        """How many unfinished jobs of this submitter have an id that ends in these hex digits."""
         theirs = (Job.state.in_(UNFINISHED), Job.submitter_uid == submitter_uid, Job.id.endswith(suffix))
         statement = select(func.count()).select_from(Job).where(*theirs)
         with self._database.read() as connection:
             return connection.scalar(statement) or 0
 
     def newest(self, name: str, dropped_as: Sequence[str] = ()) -> JobRecord | None:
-        """The job registered last whose contract has this name, or whose bundle was dropped under one of the names
-        `dropped_as`; with its result document."""
+        """The job that was registered last, of those whose contract has this name, or whose bundle was dropped under
+        one of the names `dropped_as`; with its result document."""
         last_dropped = (Bundle.dropped_at.desc(), Bundle.id.desc())
         found = [select(Job.id).where(Job.name == storable(name)).order_by(*NEWEST_FIRST).limit(1)]
         for dropped in dropped_as:
@@ -209,23 +210,23 @@ class History:
             return page(connection, wanted, states, limit, cursor)
 
     def counts_by_state(self, states: Collection[JobState] = tuple(JobState)) -> dict[JobState, int]:
-        """How many jobs are in each of these states, which all are keys. Those that have ended are all counted each
-        time: a tenth of a second for a million.
-        """
+        """How many jobs are in each of these states; every state is a key. Those that have ended are counted each time:
+        a tenth of a second for a million."""
         counted = select(Job.state, func.count()).where(Job.state.in_(states)).group_by(Job.state)
         with self._database.read() as connection:
             found = connection.execute(counted).all()
         return dict.fromkeys(states, 0) | {state: count for state, count in found}
 
     def waiting_for(self, owner: str, *, at_most: int) -> int:
-        """How many queued jobs the daemon `owner` may yet lease: those it has not deferred. Counts to `at_most`."""
+        """How many queued jobs the daemon `owner` may yet lease: those it has not deferred. Counts up to `at_most`."""
         with self._database.read() as connection:
             mine = Job.pile.in_(piles.open_to(connection, owner))
             some = select(Job.id).where(IS_QUEUED, mine).limit(at_most).subquery()
             return connection.scalar(select(func.count()).select_from(some)) or 0
 
     def unfinished_by_submitter(self, callers: Callers = NOBODY) -> dict[Sender, int]:
-        """How many claimed bundles of each submitter have no result yet; `callers` are submitters of their own."""
+        """How many claimed bundles of each submitter have no result yet. Each of `callers` is a submitter of its
+        own."""
         tag = ranking.caller(callers.names, callers.server_uid).label("tag")
         whose = (Job.submitter_uid, tag) if callers.names else (Job.submitter_uid,)
         statement = select(Job.submitter_uid, tag, func.count()).where(Job.state.in_(UNFINISHED)).group_by(*whose)
@@ -246,7 +247,7 @@ class History:
         return tuple(_deferral_record(row) for row in found)
 
     def deferrals_of(self, job_ids: Collection[str]) -> tuple[DeferralRecord, ...]:
-        """The same of these jobs, by their whole ids, as far as they are queued."""
+        """As `deferrals`, of these jobs only, given by their whole ids, as far as they are queued."""
         return tuple(_deferral_record(row) for row in self._of_jobs(_DEFERRALS.where(IS_QUEUED), job_ids))
 
     def last_finished_at(self) -> datetime | None:
@@ -264,9 +265,9 @@ class History:
     ) -> tuple[StatsRow, ...]:
         """Finished and broken jobs in groups, the largest first (days: the latest first). Aggregated by the database.
 
-        With `limit` so many groups: the rest is counted, but nothing else is worked out for them. `callers`: who are
-        submitters of their own, and groups by their names.
-        Raises `OperatorError` for a `by` that is not one of `GroupBy`.
+        With `limit`, so many groups: the others are counted, but nothing else is computed for them. Each of `callers`
+        is a submitter of its own, and groups by its name. Raises `OperatorError` for a `by` that is not one of
+        `GroupBy`.
         """
         with self._database.read() as connection:
             return stats(connection, since, by, limit, callers)
@@ -285,11 +286,15 @@ class History:
         per_submitter: int | None = None,
         callers: Callers = NOBODY,
     ) -> tuple[Standing, ...]:
-        """The fastest bundle of each name of each submitter in `problem`, up to `limit` for each device or for the one
-        given; of a bundle that has passed more than once, the run in the middle. Device by device, the fastest first:
-        times of different devices are not compared, and nobody takes the place of a kernel by dropping one of its name.
-        Kernels that were compared with nothing come last. `per_submitter`: so many of each submitter on each device at
-        most, for names cost nothing. `callers`: who are submitters of their own although one user drops it all."""
+        """The fastest bundle of each name of each submitter in `problem`, up to `limit` for each device, or for the one
+        given. Device by device, because times of different devices are not compared; the fastest first.
+
+        - Of a bundle that has passed more than once, the run in the middle counts.
+        - Nobody takes the place of a kernel by dropping another one of its name.
+        - Kernels that were compared with nothing come last.
+        - `per_submitter`: at most so many of each submitter on each device, because names cost nothing.
+        - `callers`: each is a submitter of its own, although one user drops all their bundles.
+        """
         with self._database.read() as connection:
             return leaderboard(connection, storable(problem), device_name, limit, per_submitter, callers)
 

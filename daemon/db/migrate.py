@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 
 def upgrade(url: str, *, force: bool = False) -> str:
-    """Run every revision `url` lacks and answer the revision it has now. Safe to run from several processes at once.
+    """Run every revision that `url` lacks, and answer the revision it has now. Safe to run from several processes at
+    once.
 
-    Raises `OperatorError` for a database that is newer, not evald's, or, unless `force`, used by a daemon that goes by
-    the old schema, `StorageUnavailable`.
+    Raises `OperatorError` for a database that is newer, or not evald's, or that a daemon with the old schema uses
+    (unless `force`); `StorageUnavailable`.
     """
     from alembic import command
 
@@ -97,9 +98,8 @@ def _ensure_ready(url: str) -> None:
 
 
 def require_nobody_there(connection: Connection, name: str, otherwise: str = "") -> None:
-    """Raises `OperatorError` where daemons are at work; `otherwise`: what else can be done than to stop them. The
-    columns are those of the first revision that knew of daemons.
-    """
+    """Raises `OperatorError` where daemons are at work. `otherwise`: what else can be done than to stop them. The
+    columns are those of the first revision that had a table of daemons."""
     if Daemon.__tablename__ not in inspect(connection).get_table_names():
         return
     columns = (Daemon.host, Daemon.pid, Daemon.seen_at, Daemon.lease_s, now().label("read_at"))

@@ -1,8 +1,12 @@
 """The tables. `migrations/versions` must say the same: a test compares the two on both databases.
 
-What can be an invariant is one here: which states there are, that exactly claimed and running jobs have a lease, that
-exactly finished and broken jobs have a verdict and an end, one number and one fence per attempt, one job per entry in
-`work/`.
+What can be an invariant is one here:
+
+- which states there are
+- exactly claimed and running jobs have a lease
+- exactly finished and broken jobs have a verdict and an end
+- one number and one fence per attempt
+- one job per entry in `work/`
 """
 
 from __future__ import annotations
@@ -156,9 +160,9 @@ class Job(Base):
 
 
 def _queue_index(name: str, *order: Any) -> Index:
-    """`state` leads although every entry has the same: without it SQLite prefers `ix_job_state` and sorts the whole
-    queue. Then the pile (`daemon.db.piles`): whoever may not lease from one never reads it.
-    """
+    """The index of the queue. `state` stands first although every entry has the same one: without it SQLite prefers
+    `ix_job_state`, and sorts the whole queue. Then comes the pile (`daemon.db.piles`): whoever may not lease from a
+    pile never reads it."""
     columns = (Job.state, Job.pile, *order)
     return Index(name, *columns, sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED)
 
@@ -351,6 +355,6 @@ class Event(Base):
 
 
 def had_no_reference() -> ColumnElement[bool]:
-    """Whether nobody has looked at a job's answers: it is ranked behind those whose answers were compared, for a
-    kernel that does nothing is the fastest."""
+    """Whether a job's answers were compared with nothing. Such jobs are ranked behind the others, because a kernel that
+    does nothing is the fastest."""
     return func.coalesce(Job.kind, "") == "evaluate"

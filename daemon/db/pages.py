@@ -68,14 +68,14 @@ def page(
 
 
 def _verdict_is(verdict: Verdict, *, beside: bool) -> ColumnElement[bool]:
-    """`beside` a name or a problem: their index finds fewer, and SQLite is not to think of the one on verdicts."""
+    """The condition on the verdict. `beside` a name or a problem, whose index finds fewer jobs, it is written so that
+    SQLite does not use the index on verdicts."""
     return func.coalesce(Job.verdict, "") == str(verdict) if beside else Job.verdict == verdict
 
 
 def _in_states(states: Sequence[JobState], given: Sequence[ColumnElement[bool]], limit: int) -> ColumnElement[bool]:
-    """For the newest `limit` jobs in these states. Of each state so many are enough, and an index has them in order; in
-    both states at once SQLite would sort all there are.
-    """
+    """The newest `limit` jobs in these states. An index has the jobs of each state in order, so `limit` of each are
+    enough. Asked for several states at once, SQLite would sort all jobs there are."""
     if len(states) < 2:  # noqa: PLR2004
         return Job.state.in_(states)
     newest = (select(Job.id).where(Job.state == state, *given).order_by(*NEWEST_FIRST).limit(limit) for state in states)

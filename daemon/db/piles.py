@@ -1,8 +1,8 @@
 """Piles of queued jobs: those that the same daemons have deferred.
 
-`job.pile` is made from the owners that `deferral` names for the job, so any job of a pile answers for all of it: a
-daemon may lease every job of a pile or none. A hundred thousand jobs for a device it has not cost it one look at an
-index each time, and not a walk past all of them.
+`job.pile` is computed from the owners that `deferral` names for the job. So any job of a pile answers for all of it: a
+daemon may lease every job of a pile or none. A hundred thousand jobs for a device that it lacks cost a daemon one look
+at an index each time, and not a walk past all of them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ WHERE NOT EXISTS (SELECT 1 FROM deferral WHERE deferral.job_id = piles.job_id AN
 
 
 def name_of(owners: Collection[str]) -> str:
-    """The pile of what exactly these daemons have deferred. A hash, for an index takes no list of any length."""
+    """The pile of what exactly these daemons have deferred. It is a hash, because an index takes no list of any
+    length."""
     joined = " ".join(sorted(owners))
     return hashlib.sha256(joined.encode()).hexdigest()[:NAME_CHARS] if owners else NOBODY
 
@@ -83,13 +84,14 @@ def first_of(
 
 
 def joined_by(connection: Connection, job_id: str, owner: str) -> str:
-    """The pile for a job that `owner` defers as well. Locks its row, so that nobody else changes its pile meanwhile."""
+    """The pile for a job that `owner` defers as well. Locks the job's row, so that nobody else changes its pile
+    meanwhile."""
     connection.execute(select(Job.id).where(Job.id == job_id).with_for_update())
     return name_of({*_owners(connection, job_id), owner})
 
 
 def forget_some(connection: Connection, owners: Collection[str]) -> bool:
-    """What these daemons have deferred is as if they had never seen it: so of a few jobs. False: that was the last.
+    """Forget that these daemons have deferred a few of their jobs, as if they had never seen them. False: none is left.
 
     Between two calls each job is in the pile of those who still have deferred it.
     """

@@ -13,8 +13,8 @@ _STEP_S = 0.2
 
 
 def limit_waiting(engine: Engine, limit_s: float) -> None:
-    """Have every connection of `engine` give its server up that has not answered for `limit_s`. Its own limits say how
-    long a statement may take; but who holds it while it is stopped, or its disk hangs, keeps the connection alive."""
+    """Have every connection of `engine` give up a server that has not answered for `limit_s`. The server's own limits
+    say how long a statement may take. But a server that is stopped, or whose disk hangs, keeps the connection alive."""
 
     def connect(_dialect: object, _record: object, args: Any, options: Any) -> Connection:
         made = Connection.connect(*args, **options)
@@ -35,7 +35,7 @@ class Connection(psycopg.Connection[Any]):
         return super().wait(gen if self.limit_s is None else self._within(gen, self.limit_s), interval, *rest, **named)
 
     def _within(self, waiting: Generator[Any, Any, Any], limit_s: float) -> Generator[Any, Any, Any]:
-        """`waiting`, which is sent what its socket is ready for: nothing, every now and then."""
+        """`waiting`, which is given an empty answer now and then besides what its socket is ready for."""
         deadline_s = time.monotonic() + limit_s
         try:
             wants = next(waiting)

@@ -1,7 +1,7 @@
 """Which run of a bundle counts where kernels are ranked by time.
 
-Every run scatters. Whoever has the very same bundle judged a hundred times would be ranked by the luckiest of them, and
-so it is the one in the middle that counts.
+Every run scatters. If the fastest run counted, whoever had the same bundle judged a hundred times would be ranked by
+the luckiest one. So the run in the middle counts.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _SAME_BUNDLE = (
 
 
 def caller(tags: Collection[str], server_uid: int | None) -> ColumnElement[str]:
-    """The tag of who has sent a row's job over HTTP, where to the file system all are one user; else empty. `tags`: of
-    all who do; `server_uid`: that user's."""
+    """The tag of who sent a row's job over HTTP, where all are one user to the file system; else empty. `tags`: of all
+    callers. `server_uid`: that user's."""
     if not tags:
         return literal("")
     tag = func.substr(Job.id, HEX_ID - TAG_DIGITS + 1)
@@ -44,6 +44,7 @@ def runs(within: Sequence[SQLColumnExpression[Any]] = ()) -> ColumnElement[int]:
 
 
 def is_in_the_middle(within: Sequence[SQLColumnExpression[Any]] = ()) -> ColumnElement[bool]:
-    """Whether a row is the run in the middle of its bundle, of two the faster one. `within` as for `runs`."""
+    """Whether a row is the run in the middle of its bundle; of two in the middle, the faster one. `within` as for
+    `runs`."""
     place = func.row_number().over(partition_by=(*_SAME_BUNDLE, *within), order_by=BY_TIME)
     return place == (runs(within) + 1) // 2

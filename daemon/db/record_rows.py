@@ -37,7 +37,7 @@ WHEREABOUTS = select(Job.id, Job.state, Job.lease_owner, Job.submitter_uid, Job.
 
 
 def what_all_cases_say(job_id: SQLColumnExpression[str]) -> Label[Any]:
-    """`comparison` of a judged job: null where its cases do not agree, or one was not compared."""
+    """`comparison` of a judged job: null where its cases do not agree, or one of them was not compared."""
     said = Evaluation.comparison
     agreed = and_(func.count(said) == func.count(), func.min(said) == func.max(said))
     found = select(case((agreed, func.min(said)))).where(Evaluation.job_id == job_id)
@@ -102,7 +102,7 @@ def daemon_record(row: Row[Any]) -> DaemonRecord:
 
 
 def jobs_with_document() -> Select[Any]:
-    """`JOB_COLUMNS` and the result document as text, which only few questions need: it is long."""
+    """`JOB_COLUMNS` and the result document as text. Only few queries need it, and it is long."""
     return select(*JOB_COLUMNS, Job.result_json).join(Bundle, Bundle.id == Job.id)
 
 
@@ -116,7 +116,7 @@ def job_with_document(row: Row[*tuple[Any, ...]]) -> JobRecord:
 def evaluation_record(
     row: Mapping[Any, Any], raw: Sequence[Row[*tuple[Any, ...]]], figures: Sequence[Row[*tuple[Any, ...]]]
 ) -> EvaluationRecord:
-    """From the `id` and `EVALUATION_FIELDS` of a case, and rows of samples and metrics, its own among them."""
+    """A case from its `id` and `EVALUATION_FIELDS`. Its samples and metrics are picked from the rows given."""
     mine = row["id"]
     return EvaluationRecord(
         **{key: row[key] for key in EVALUATION_FIELDS},

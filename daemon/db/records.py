@@ -15,8 +15,11 @@ from daemon.verdict import Comparison, Phase, Side, Verdict
 
 @dataclass(frozen=True)
 class NewJob:
-    """A bundle that was claimed from the inbox. `job_id`: 32 hex digits. `work_name`: its entry in `work/`. `priority`
-    and `labels` are what a glance at its contract has told, until a `Description` says what is true."""
+    """A bundle that was claimed from the inbox.
+
+    `job_id`: 32 hex digits. `work_name`: its entry in `work/`. `priority` and `labels`: what a glance at its contract
+    has told, until a `Description` says what is true.
+    """
 
     job_id: str
     name: str
@@ -133,7 +136,7 @@ class DeferralRecord:
 class Expired:
     """A job taken back from `owner`, who let its lease run out. `state`: queued, or broken when no attempt was left.
 
-    `owner` is empty where nobody held it.
+    `owner` is empty where nobody held the job.
     """
 
     job_id: str
@@ -197,8 +200,8 @@ class JobRecord:
 
     @property
     def lease_left_s(self) -> float | None:
-        """How long its daemon had left to give a sign of life when this was read, by the database's clock; None where
-        nobody holds it."""
+        """How many seconds its daemon had left to give a sign of life when this was read, by the database's clock. None
+        where nobody holds it."""
         return None if self.lease_until is None else (self.lease_until - self.read_at).total_seconds()
 
 
@@ -215,8 +218,8 @@ class Glance:
 
 @dataclass(frozen=True)
 class Whereabouts:
-    """What the database says of a claimed bundle: how far its job is, who leases it, whose it is (a uid), its name in
-    `work/`."""
+    """What the database says of a claimed bundle: how far its job is, who leases it, whose it is (a uid), and its name
+    in `work/`."""
 
     job_id: str
     state: JobState

@@ -95,14 +95,14 @@ class Repository:
     ) -> Lease | None:
         """Lease the waiting job of highest priority, of these the oldest: queued -> claimed. None: nothing to do.
 
-        With `oldest` the oldest of all, whatever its priority.
-        `turns`: submitters in the order in which they come at equal priority, after all who are not named; `callers`
-        are submitters of their own, here and in `not_of`.
+        - `oldest`: the oldest of all instead, whatever its priority.
+        - `turns`: submitters in the order in which they come at equal priority, after all who are not named.
+        - `callers`: each is a submitter of its own, here and in `not_of`.
 
-        Every job goes to exactly one caller. `owner` names the process (host-boot-pid); the lease lasts `lease_s`
-        seconds by the database's clock. Passed over are the few jobs of `passed_over`, all of the submitters `not_of`,
-        jobs that `owner` has deferred, jobs that used up `max_attempts`, and, on Postgres,
-        rows another caller is just leasing.
+        Every job goes to exactly one caller of this method. `owner` names the process (host-boot-pid); the lease lasts
+        `lease_s` seconds by the database's clock. Passed over are the few jobs of `passed_over`, all jobs of the
+        submitters `not_of`, jobs that `owner` has deferred, jobs that used up `max_attempts`, and, on Postgres, rows
+        that another caller is just leasing.
         """
         with self._database.write() as connection:
             open_piles = piles.open_to(connection, owner)
@@ -128,17 +128,16 @@ class Repository:
             return leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 
     def seize(self, job_id: str, owner: str, lease_s: float) -> Lease | None:
-        """A lease of a job that has not ended, taken from whoever holds it: that attempt does not count. None: it has
-        ended, its bundle is back in the inbox, or nobody knows it.
-        """
+        """Take a job that has not ended from whoever holds it; that attempt does not count. None: it has ended, its
+        bundle is back in the inbox, or nobody knows it."""
         with self._database.write() as connection:
             return leases.seize(connection, job_id, owner, lease_s)
 
     def seize_many(
         self, jobs: Iterable[NewJob], job_ids: Iterable[str], owner: str, lease_s: float
     ) -> tuple[Lease, ...]:
-        """`register` of `jobs`, and `seize` of them and then of `job_ids`, in one step: the leases of those that there
-        was one of, in this order."""
+        """In one step: `register` all `jobs`, then `seize` them and `job_ids`. Returns the leases, in this order, of
+        those that could be seized."""
         with self._database.write() as connection:
             registered = [
                 job.job_id
@@ -185,8 +184,8 @@ class Repository:
             return publication.publish(connection, lease, published)
 
     def publish_many(self, ends: Iterable[tuple[Lease, Published]]) -> set[str]:
-        """`publish` of many in one step. Answers whose lease counted, also where this very lease had published before;
-        nothing changes for the others."""
+        """`publish` many in one step. Returns those whose lease counted, including those that this very lease had
+        published before. Nothing changes for the others."""
         counted = set()
         with self._database.write() as connection:
             for lease, published in sorted(ends, key=lambda end: end[0].job_id):
@@ -212,11 +211,11 @@ class Repository:
             leases.put_back(connection, lease, reason)
 
     def defer(self, lease: Lease, reason: str, description: Description | None = None) -> bool:
-        """Back to queued: no device of this lease's owner can ever serve the job, and `reason` says why; `describe`
-        with it.
+        """Back to queued: no device of this lease's owner can ever serve the job, and `reason` says why. `describe` is
+        done with it.
 
-        The attempt does not count. That owner does not get the job from `lease_next` again while it lives, any other
-        may; a deferral ends with its daemon, and when the bundle goes back to the inbox. False when this very lease had
+        The attempt does not count. That owner does not get the job from `lease_next` again while it lives; any other
+        may. A deferral ends with its daemon, and when the bundle goes back to the inbox. False when this very lease had
         been deferred before. Raises `LostClaim` when it no longer counts.
         """
         with self._database.write() as connection:
@@ -248,8 +247,8 @@ class Repository:
         return self._take_back(Job.lease_owner == owner, "its daemon died")
 
     def break_exhausted(self) -> tuple[Expired, ...]:
-        """Queued -> broken for every job that was tried `max_attempts` times: nobody would ever lease it. So it is with
-        one that waits for another attempt while that setting is lowered.
+        """Queued -> broken for every job that was tried `max_attempts` times: nobody would ever lease it. That happens
+        to a job that waits for another attempt while the setting is lowered.
 
         Any number of callers: each job is in the answer of one of them, with an empty `owner`.
         """
@@ -260,8 +259,8 @@ class Repository:
         return self._in_batches(lambda connection: leases.break_exhausted(connection, self.max_attempts))
 
     def attach_result(self, job_id: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Give a broken job the result document it ended without; the answer is the one that counts, which may be
-        another that it has already. A job that is not broken is left as it is."""
+        """Give a broken job the result document that it ended without. Returns the document that counts: another one,
+        if the job has one already. A job that is not broken is left as it is."""
         is_bare = (Job.id == job_id, Job.state == JobState.BROKEN, Job.result_json.is_(None))
         with self._database.write() as connection:
             values = {"result_json": rows.result_text(job_id, document)}

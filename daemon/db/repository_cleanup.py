@@ -32,8 +32,9 @@ def cleanup(
 ) -> CleanupReport:
     """Forget finished and broken jobs that ended more than `older_than` ago; never one that is not finished.
 
-    The fastest `keep_best` passed jobs of each problem (of each name where there is no problem) on each device,
-    of each submitter (and of each of `callers`), stay, and so does what is not among `only`, where that is given.
+    What stays: the fastest `keep_best` passed jobs of each problem (of each name where there is no problem) on each
+    device, of each submitter and of each of `callers`; and all that is not among `only`, if that is given.
+
     Several cleanups at once are harmless, and each job is in the report of one of them. When one is interrupted,
     calling it again goes on. Names the jobs without deleting any when `dry_run`.
     """
@@ -57,11 +58,10 @@ def cleanup(
 def forget_withdrawn(
     database: Database, older_than: timedelta, waiting: Collection[str], *, dry_run: bool = False
 ) -> tuple[str, ...]:
-    """Forget withdrawn jobs to which nothing has happened for `older_than`. Answers which.
+    """Forget withdrawn jobs to which nothing has happened for `older_than`. Returns which.
 
-    Those of `waiting` stay: their bundle is where a claim finds it under this very id.
-    A bundle that is claimed in the meantime revives its job, which then stays, or makes it anew. Names the jobs
-    without deleting any when `dry_run`.
+    Those of `waiting` stay: their bundle is where a claim finds it under this very id. A bundle that is claimed in the
+    meantime revives its job, which then stays, or makes it anew. Names the jobs without deleting any when `dry_run`.
     """
     with database.read() as connection:
         cutoff = connection.execute(select(now(-older_than.total_seconds()))).scalar_one()
@@ -93,7 +93,9 @@ def _is_old(cutoff: datetime) -> ColumnElement[bool]:
 def _best(keep_best: int, callers: Callers) -> Select[str]:
     """The fastest `keep_best` passed jobs of each problem, or of each name where no problem is given, on each device
     (times of different devices are not compared) and of each submitter: what somebody drops costs nobody else a job.
-    Of a bundle that has passed more than once the run in the middle, as in a leaderboard; its other runs after that.
+
+    Of a bundle that has passed more than once the run in the middle comes first, as in a leaderboard, and its other
+    runs after that.
     """
     group = func.coalesce(literal("problem ") + Job.problem, literal("name ") + Job.name)
     tag = ranking.caller(callers.names, callers.server_uid)

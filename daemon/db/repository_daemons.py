@@ -36,16 +36,16 @@ class DaemonRepository:
         return drained
 
     def mark_stopped(self, owner: str) -> None:
-        """This daemon ends and holds nothing any more. What it has deferred is as if it had never seen it."""
+        """This daemon ends and holds nothing any more. Its deferrals are forgotten, as if it had never seen these
+        jobs."""
         stopped = update(Daemon).where(Daemon.owner == owner).values(state=DaemonState.STOPPED, seen_at=now())
         with self._database.write() as connection:
             connection.execute(stopped)
         self._forget_deferrals([owner])
 
     def forget(self, owners: Collection[str]) -> int:
-        """Drop the rows of daemons that nobody needs to see any more, and what they have deferred; answer how many
-        there were. Their jobs and leases are not touched.
-        """
+        """Drop the rows of daemons that nobody needs to see any more, and their deferrals. Returns how many there were.
+        Their jobs and leases are not touched."""
         self._forget_deferrals(owners)
         with self._database.write() as connection:
             return connection.execute(delete(Daemon).where(Daemon.owner.in_(owners))).rowcount
@@ -58,7 +58,8 @@ class DaemonRepository:
                 more = piles.forget_some(connection, owners)
 
     def drain(self, host: str) -> bool:
-        """From now on the daemons of `host` take no new jobs, also those that start later. False: it was so before."""
+        """From now on the daemons of `host` take no new jobs, nor do those that start later. False: it was so
+        before."""
         with self._database.write() as connection:
             if not rows.insert_missing(connection, Drain, Drain.host, {"host": host}, "since"):
                 return False

@@ -80,12 +80,12 @@ def next_waiting(
     passed_over: bool = False,
     not_of: bool = False,
 ) -> Select[str]:
-    """The query for the job that comes next in these piles, which locks it where the database can do that.
+    """The query for the job that comes next in these piles. It locks the job where the database can do that.
 
-    Only the first of each pile are compared: who takes turns does so among those. A queue is hardly ever longer, and
-    when it is (jobs that only a new daemon can serve), nobody sorts all of it for each lease. `passed_over`: not those
-    that the parameter of this name has; `not_of`: not those of these submitters. `tags`, `server_uid`: as `Callers` has
-    them.
+    Only the first jobs of each pile are compared, and whoever takes turns does so among those. A queue is hardly ever
+    longer. When it is (jobs that only a new daemon can serve), nobody sorts all of it for each lease. `passed_over`:
+    whether jobs of the parameter of this name are left out; `not_of`: whether jobs of these submitters are. `tags`,
+    `server_uid`: as `Callers` has them.
     """
     may_come = Job.attempts < max_attempts
     if passed_over:
@@ -103,7 +103,8 @@ def next_waiting(
 
 
 def _place(turns: tuple[Sender, ...], tags: tuple[str, ...], server_uid: int | None) -> ColumnElement[int]:
-    """Of a job, by whose it is: the number of that submitter among `turns`, from 1 on; 0 of who is not among them."""
+    """The place of a job by whose it is: the number of that submitter among `turns`, from 1 on; 0 for a submitter who
+    is not among them."""
     if not tags:
         return case({uid: number for number, (uid, _) in enumerate(turns, start=1)}, value=Job.submitter_uid, else_=0)
     place = {whose(sender): number for number, sender in enumerate(turns, start=1)}
@@ -122,7 +123,7 @@ def _whose(tags: tuple[str, ...], server_uid: int | None) -> ColumnElement[str]:
 
 
 def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_attempts: int) -> Lease | None:
-    """Queued -> claimed by one compare-and-set; the attempt is counted and written down with it."""
+    """Queued -> claimed by one compare-and-set. The attempt is counted and written down in the same transaction."""
     given = {"taken": job_id, "most": max_attempts, "owner": owner, "lease_s": lease_s}
     row = connection.execute(_TAKE, given).one_or_none()
     if row is None:
@@ -247,7 +248,8 @@ def _last_reason(job_id: str) -> Select[str | None]:
 
 
 def put_back(connection: Connection, lease: Lease, reason: str) -> None:
-    """See `Repository.put_back`. Such an attempt leaves no events: there may be one every few seconds, for ever."""
+    """See `Repository.put_back`. Such an attempt leaves no events, because there may be one every few seconds, for
+    ever."""
     if _let_go(connection, lease, AttemptOutcome.WITHDRAWN, reason, Attempt.reason == reason):
         begun = (Event.kind.in_(("leased", "started")), Event.at >= lease.claimed_at)
         connection.execute(delete(Event).where(Event.job_id == lease.job_id, *begun))
@@ -272,8 +274,9 @@ def _let_go(
     *like: ColumnElement[bool],
     **values: Any,
 ) -> bool:
-    """Held -> queued by an attempt that does not count. False: this very lease had ended so before. Of the attempts of
-    this outcome (and `like` it) the newest stays: there may be one every few seconds. Raises `LostClaim`.
+    """Held -> queued by an attempt that does not count. False: this very lease had ended so before. Raises `LostClaim`.
+
+    Of the attempts with this outcome (and `like` it) only the newest stays, because there may be one every few seconds.
     """
     values |= {**UNLEASED, "fence": lease.fence + 1, "attempts": lease.attempt - 1}
     if not rows.move(connection, lease.job_id, HELD, JobState.QUEUED, held_fence=lease.fence, **values):

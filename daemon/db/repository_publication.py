@@ -73,9 +73,8 @@ def _finished(connection: Connection, job_id: str, published: Published) -> dict
 
 
 def _environment_id(connection: Connection, environment: RanIn) -> int:
-    """The row of this environment, written if it is the first of its kind. Clocks and the control change by the minute
-    and are left out.
-    """
+    """The row of this environment, written if it is the first of its kind. Clocks and the control change by the minute,
+    so they are left out."""
     details = environment.model_dump(mode="json", exclude={"clocks", "control"})
     content_sha256 = hashlib.sha256(json.dumps(details, sort_keys=True).encode()).hexdigest()
     known = {column.key: details[column.key] for column in Environment.__table__.columns if column.key in details}
@@ -147,7 +146,7 @@ def _write_timing(connection: Connection, key: dict[str, Any], timing: Timing) -
 
 def _metric_rows(evaluation_id: int, case: CaseEvaluation) -> Iterator[dict[str, Any]]:
     """The metrics of one case: what the judge found beside the times (`numerics.<key>`, `clocks.<key>`, …), and every
-    number the compiler reported (`build.<key>`). First one wins."""
+    number that the compiler reported (`build.<key>`). Of two with the same name the first one counts."""
     seen: set[tuple[Side, str]] = set()
     built = [(Side.CANDIDATE, f"build.{key}", value, "") for key, value in case.build.items()]
     for side, name, value, unit in [*_found_beside(case), *_counted(case), *built]:

@@ -72,7 +72,7 @@ def _job_row(job: NewJob) -> dict[str, Any]:
 
 
 def _revive(connection: Connection, job: NewJob) -> bool:
-    """The bundle of a withdrawn job has come again, or another under its id: then the rows are about that one."""
+    """The bundle of a withdrawn job has come again, or another one under its id: then the rows describe that one."""
     found = select(Job.fence).where(Job.id == job.job_id, Job.state == JobState.WITHDRAWN).with_for_update()
     fence = connection.scalar(found)
     if fence is None or not rows.move(

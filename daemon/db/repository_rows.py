@@ -27,9 +27,8 @@ NAME_CHARS = 255  # names are indexed, and Postgres refuses index entries over 2
 
 
 def table_of(model: type[DeclarativeBase]) -> Table:
-    """A statement on the table itself is built and run in less time than one on its model; and one that is built once,
-    its values parameters, in a fraction of that.
-    """
+    """The table of a model. A statement on the table is built and run in less time than one on its model; one that is
+    built once, with parameters for its values, in a fraction of that."""
     table: Any = model.__table__
     return cast("Table", table)
 

@@ -30,7 +30,7 @@ def now(offset_s: float | ColumnElement[float] = 0.0) -> ColumnElement[Any]:
     """The database's clock plus `offset_s` seconds (a number, or a parameter of the statement).
 
     Postgres: `statement_timestamp()`, which leaves an index on a time usable. SQLite: this host's clock, in the stored
-    form, for its own functions know only milliseconds, and two bundles may well arrive in one.
+    form. SQLite's own functions know only milliseconds, and two bundles may arrive within one.
     """
     return _Moment(offset_s if isinstance(offset_s, ColumnElement) else literal(float(offset_s), Float()))
 
@@ -135,8 +135,8 @@ def _time_of_day(offset_s: float) -> str:
 
 
 def _json_path(key: str) -> str | None:
-    """Where a key stands in JSON that `json.dumps` wrote: SQLite 3.40 compares what is written, escapes and all. None
-    for a key that no path can name: no contract may have one."""
+    """The path of a key in JSON that `json.dumps` wrote. SQLite 3.40 compares the text as it is written, escapes and
+    all. None for a key that no path can name: no contract may have one."""
     return None if '"' in key else f'$."{json.dumps(key)[1:-1]}"'
 
 

@@ -88,7 +88,8 @@ def stats(
 def _by_submitter(
     connection: Connection, since: datetime | None, limit: int | None, callers: Callers
 ) -> tuple[StatsRow, ...]:
-    """By uid, or by the name of who has sent over HTTP; of one that is called like a uid, with a word before it."""
+    """By uid, or by the name of whoever has sent over HTTP. A caller whose name looks like a uid has a word before
+    it."""
     tag = ranking.caller(callers.names, callers.server_uid)
     key = case((tag == "", cast(Job.submitter_uid, Text)), else_=literal(_CALLER) + tag)
     names = {f"{_CALLER}{tag}": f"{_CALLER}{name}" if name.isdecimal() else name for tag, name in callers.names.items()}
@@ -209,7 +210,7 @@ def _standing(row: Row[*tuple[Any, ...]], callers: Callers, labels: tuple[str, .
 
 
 def _labels(connection: Connection, job_ids: list[str]) -> dict[str, tuple[str, ...]]:
-    """Of each job, what its cases are labelled, and the times of its kernel in them; each label once."""
+    """Of each job, the labels of its cases and of the times of its kernel in them; each label once."""
     found: dict[str, dict[str, None]] = {}
     timed = (Statistics.evaluation_id == Evaluation.id) & (Statistics.side == Side.CANDIDATE)
     columns = (Evaluation.job_id, Evaluation.details["labels"].label("of_case"), Statistics.labels.label("of_time"))

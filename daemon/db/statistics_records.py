@@ -61,9 +61,11 @@ class Activity:
 
 @dataclass(frozen=True)
 class Standing:
-    """The fastest bundle of one name of one submitter in a problem on one device, of which rank 1 is the fastest there.
-    `runs`: how often that very bundle has passed; the one in the middle is what stands here. `caller`: by what name its
-    submitter came over HTTP. `labels`: what is to be said about its answers and its figure, in all of its cases."""
+    """The fastest bundle of one name of one submitter, in a problem on one device. Rank 1 is the fastest there.
+
+    `runs`: how often that very bundle has passed; the run in the middle stands here. `caller`: by what name its
+    submitter came over HTTP. `labels`: of its answers and its times, in all of its cases.
+    """
 
     rank: int
     job_id: str
