@@ -95,7 +95,8 @@ class Result:
 
     @property
     def case_labels(self) -> frozenset[str]:
-        """What evald has to say of the figures: weak_check, less_exact, content_cache, and so on, of any case."""
+        """The labels of any case: what evald has to say of its figures. weak_check, less_exact, content_cache, and so
+        on."""
         timed = [one for case in self.document.get("cases", ()) for one in (case, case.get("timing") or {})]
         return frozenset(label for one in timed for label in one.get("labels", ()))
 
@@ -121,7 +122,7 @@ def retry_after_s(answer: httpx.Response) -> float | None:
 
 
 def refusal_in(answer: httpx.Response) -> ClientError:
-    """Why the server did not do it, in its own words where they are evald's."""
+    """Why the server refused, in its own words if they are evald's."""
     try:
         told = answer.json()
         message, hint = str(told["error"]), told.get("hint")

@@ -84,10 +84,10 @@ class Client:
         return self.wait(self.submit(contracts.compare(reference, candidate, **fields)).job_id, wait_s)
 
     def submit(self, contract: Mapping[str, Any], *, key: str | None = None) -> Job:
-        """Make a job of a contract; its id is durable when this returns. The same `key` is the same job. A key of the
-        contract that was probably misspelt is a `UserWarning`.
+        """Make a job of a contract; its id is durable when this returns. The same `key` is the same job. Warns
+        (`UserWarning`) of a key of the contract that was probably misspelt.
 
-        Raises `ClientError` with `problems` for a contract that is none.
+        Raises `ClientError`, with `problems` for a contract that cannot be used.
         """
         key = uuid.uuid4().hex if key is None else key  # an empty one is a mistake, and would be another job each time
         headers = {"Idempotency-Key": _printable("key", key), "Content-Type": "application/json"}
@@ -139,8 +139,9 @@ class Client:
                     return
 
     def _without_stream(self, job_id: str, refusal: ClientError, tries: Tries) -> dict[str, Any] | None:
-        """The result document, if it is there, asked for by a request that does not wait: more callers may wait than
-        the server lets wait, for longer than the patience with a server that does not answer. Else waits a while."""
+        """The result document, if it is there; else None after a while. It is asked for by requests that do not wait:
+        more callers may wait than the server lets wait, and for longer than the patience with a server that does not
+        answer."""
         if refusal.status not in _AGAIN:
             raise refusal
         with suppress(httpx.TransportError):
@@ -214,8 +215,8 @@ class Client:
                 raise
 
     def cancel_labelled(self, label: str, *, dry_run: bool = False) -> list[str]:
-        """End every job that has this label, KEY=VALUE, and has not ended, an admin also others': their ids. With
-        `dry_run` nothing ends."""
+        """End every unfinished job that has this label, KEY=VALUE; for an admin also others' jobs. Returns their ids.
+        With `dry_run` nothing ends."""
         ended: list[str] = []
         while True:
             query = {"label": label, "dry_run": str(dry_run).lower()}
@@ -233,7 +234,7 @@ class Client:
 
     def health(self) -> dict[str, Any]:
         """Whether bundles are being judged: `status` is healthy, draining or unhealthy. A server that cannot be reached
-        is tried again for `patience_s`, as always; one that answers is not, whatever it says."""
+        is tried again for `patience_s`, as always. An answer is returned, whatever it says."""
         tries = Tries(self._patience_s)
         while True:
             try:
@@ -276,7 +277,7 @@ def _url(given: str) -> str:
 
 
 def _printable(what: str, value: str) -> str:
-    """What can stand in a header. The value itself may be a secret, so no message repeats it."""
+    """`value`, if it can stand in a header. It may be a secret, so no message repeats it."""
     if not re.fullmatch(r"[\x21-\x7e]{1,255}", value):
         raise ClientError(f"the {what} holds what no header can", hint="1 to 255 letters, digits and signs of ASCII")
     return value

@@ -14,8 +14,8 @@ _ONE_EACH = httpx.Limits(max_connections=None)  # every thread that waits holds 
 
 
 class Connections:
-    """Safe to share between threads, and with processes that are forked: one that went on with the connections of its
-    parent would read the answers to another's requests, and take another kernel's result for its own."""
+    """Connections to one server. Safe to share between threads and with forked processes, each of which has a set of
+    its own: a fork that went on with its parent's connections could take another kernel's result for its own."""
 
     def __init__(self, url: str, headers: dict[str, str], answer_s: float) -> None:
         self._url = url
@@ -51,7 +51,7 @@ def is_here(url: str) -> bool:
 
 
 def proxy_variable(url: str) -> str | None:
-    """The environment variable that names the proxy which `url` is asked for through; None: there is none."""
+    """The environment variable that names the proxy for `url`. None: there is none."""
     parsed = urlsplit(url)
     if is_here(url) or proxy_bypass(parsed.hostname or ""):
         return None

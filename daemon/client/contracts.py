@@ -67,7 +67,8 @@ class Metadata(TypedDict, total=False):
 
 
 def evaluate(kernel: Contract | str, **fields: Unpack[Fields]) -> Contract:
-    """Build, run and time one kernel; a plain source text is a torch one. Raises `TypeError` for what is no field."""
+    """Build, run and time one kernel; a plain source text is a torch one. Raises `TypeError` for a keyword that is no
+    field."""
     return {"kernel": _kernel(kernel), **_known(fields)}
 
 
@@ -77,7 +78,8 @@ def compare(reference: Contract | str, candidate: Contract | str, **fields: Unpa
 
 
 def _known(fields: Fields) -> Fields:
-    """A contract may have further keys, as notes that change nothing: a keyword that is misspelt would be one."""
+    """Refuse keywords that are no field. A contract may have further keys, as notes that change nothing, so a misspelt
+    keyword would become a note."""
     for name in fields.keys() - Fields.__annotations__.keys() - {"contract_version"}:
         near = difflib.get_close_matches(name, Fields.__annotations__, n=1)
         meant = f"; did you mean {near[0]!r}?" if near else ""

@@ -38,7 +38,7 @@ More = Annotated[
 
 
 class _Server(MCPServer[Any]):
-    """Tells what is wrong with the arguments of a tool in words a model can act on."""
+    """Says what is wrong with the arguments of a tool in words that a model can act on."""
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
@@ -64,7 +64,7 @@ class _Server(MCPServer[Any]):
 
 
 def _meant(key: str, known: tuple[str, ...]) -> str | None:
-    """The argument that was probably meant: by the name it has in a contract, or a field of one."""
+    """The argument that was probably meant: one that has this name in a contract, or of which this is a field."""
     if _IN_A_CONTRACT.get(key) in known:
         return _IN_A_CONTRACT[key]
     return f"more.{key}" if "more" in known and key in contracts.Fields.__annotations__ else nearest(key, known)

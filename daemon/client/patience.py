@@ -31,7 +31,8 @@ class Tries:
         self.heard()
 
     def heard(self) -> None:
-        """The server answers, but not with what was asked for: patience begins anew, pauses stay as long."""
+        """The server answers, but not with what was asked for. Patience begins anew, and pauses stay as long as they
+        were."""
         self._give_up_s = time.monotonic() + self._patience_s
 
     def again(self, error: ClientError, wanted_s: float | None = None) -> None:
@@ -45,7 +46,8 @@ class Tries:
 
 
 def unreachable(url: str, error: httpx.TransportError) -> ClientError:
-    """`error` of a request to `url`, as an error to wait upon. Raises it where no patience helps."""
+    """`error` of a request to `url`, as an error after which to wait and try again. Raises it where no patience
+    helps."""
     text = f"cannot reach {url}: {error or type(error).__name__}"
     refused = _refused_by_tls(error)
     if isinstance(refused, ssl.SSLCertVerificationError):

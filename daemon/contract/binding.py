@@ -70,8 +70,8 @@ class Binder:
 
     @contextmanager
     def beside(self, args: Iterable[ArgSpec], remark: str = "") -> Iterator[None]:
-        """Where the names of these arguments may have been taken for symbols, which they are not. `remark`: what else
-        there is to say of a name that is not bound."""
+        """During the block, an unbound name may be one of `args`, which somebody has taken for a symbol: the problem
+        then says so. `remark`: what else to say of a name that is not bound."""
         values = {arg.name: arg.value for arg in args if arg.type is ArgType.INT}
         self._scalars = {name: value for name, value in values.items() if isinstance(value, int | str)}
         self._remark = remark
@@ -146,8 +146,8 @@ def bind_arg(arg: ArgSpec, binder: Binder, path: str) -> ArgSpec:
 
 
 def bind_launch(launch: LaunchSpec, binder: Binder, path: str, args: Iterable[ArgSpec], remark: str = "") -> LaunchSpec:
-    """`launch`, of a kernel with these arguments, with numbers for symbols. Block size against the device's limit is
-    the executor's business. `remark`: see `Binder.beside`."""
+    """`launch`, of a kernel with these arguments, with numbers for symbols. The executor compares the block's size with
+    the device's limit. `remark`: see `Binder.beside`."""
     with binder.beside(args, remark):
         return _bind_launch(launch, binder, path)
 
@@ -169,7 +169,7 @@ def _bind_launch(launch: LaunchSpec, binder: Binder, path: str) -> LaunchSpec:
 
 
 def bind_work(work: Work, binder: Binder) -> Work:
-    """`work` with numbers for symbols; what is no number of bytes or operations is noted."""
+    """`work` with numbers for symbols. What cannot be a number of bytes or operations is noted."""
     given = {"bytes": work.bytes, "flops": work.flops}
     update = {name: binder.whole(value, f"work.{name}", low=0) for name, value in given.items() if value is not None}
     return work.model_copy(update=update)

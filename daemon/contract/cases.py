@@ -30,7 +30,7 @@ _TUNED = "; no grid of a contract follows what @triton.autotune picks: let a fun
 
 @dataclass(frozen=True)
 class _Settled:
-    """What is so of an argument whatever the case: its bytes, if it is a tensor, and what is wrong with it."""
+    """What holds for an argument in every case: its bytes, if it is a tensor, and what is wrong with it."""
 
     size: int | None
     problems: tuple[Problem, ...]
@@ -59,7 +59,7 @@ def read_cases(raw: JsonValue, limits: Limits, log: ProblemLog) -> list[CaseSpec
 
 
 def _as_list(raw: JsonValue) -> str | None:
-    """Cases by their names as the list of the same, in JSON, where that is short."""
+    """Cases that were given by their names, as the list that was meant, in JSON; if that is short."""
     if not isinstance(raw, dict) or not all(isinstance(bind, dict) for bind in raw.values()):
         return None
     meant = json.dumps([{"name": name, "bind": bind} for name, bind in raw.items()])
@@ -69,7 +69,7 @@ def _as_list(raw: JsonValue) -> str | None:
 def check_cases(
     drafts: Mapping[str, KernelDraft], work: Work | None, cases: Sequence[CaseSpec], limits: Limits, log: ProblemLog
 ) -> None:
-    """Bind every case to every kernel and to the declared work, and note what does not work out, each distinct problem
+    """Bind every case to every kernel and to the declared work. Note what does not work out, each distinct problem
     once."""
     texts = [text for draft in drafts.values() for text in _expressions(draft)]
     texts += work.expressions if work is not None else ()
@@ -126,8 +126,8 @@ def _warn_unused(
 def _try_case(
     draft: KernelDraft, binder: Binder, limits: Limits, sizes: dict[str, set[int]], settled: dict[str, _Settled]
 ) -> None:
-    """Bind one kernel; note in `sizes` how many bytes each tensor takes, by its field. In `settled` is what was found
-    about arguments without a symbol, with the first case: to bind them with each of 64 cases takes seconds."""
+    """Bind one kernel, and note in `sizes` how many bytes each tensor takes, by its field. `settled`: what the first
+    case has told about arguments without a symbol, because to bind them again with each of 64 cases takes seconds."""
     if draft.io is None:
         return
     path = child(draft.path, "io")

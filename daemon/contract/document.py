@@ -221,7 +221,8 @@ class _Reader:
         return None, match.end()
 
     def _at(self, position: int, message: str) -> str:
-        """`message` with its line. Counting lines costs a pass over the text: done for so many problems only."""
+        """`message` with its line. To count lines is a pass over the text, so that is done for so many problems
+        only."""
         if len(self.log.problems) >= MAX_PROBLEMS:
             raise _JsonError(f"gave up after {MAX_PROBLEMS} problems", position)
         return f"line {self.text.count(chr(10), 0, position) + 1}: {message}"

@@ -23,8 +23,8 @@ MAX_MAGNITUDE = 2**63 - 1
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be read or has no value; `suggest` tells what was probably meant, `unbound` is the name
-    that nothing is known of."""
+    """An expression that cannot be read or has no value. `suggest` tells what was probably meant; `unbound` is the name
+    that has no value."""
 
     def __init__(self, message: str, suggestion: Suggestion = None, *, unbound: str | None = None) -> None:
         super().__init__(message)
@@ -33,8 +33,8 @@ class ExpressionError(ValueError):
         self._suggestion = suggestion
 
     def suggest(self) -> str | None:
-        """What was probably meant, or None. To be asked for what is shown alone: finding it takes milliseconds, and a
-        contract may have a hundred thousand expressions."""
+        """What was probably meant, or None. Call it only for what is shown: it takes milliseconds, and a contract may
+        have a hundred thousand expressions."""
         return settled(self._suggestion)
 
 

@@ -59,7 +59,7 @@ def _expression(value: object) -> object:
 
 
 def _of_a_rank(value: object) -> object:
-    """Counted before anything of it is read: what is wrong with an entry does not count for pydantic's own bound."""
+    """Count the entries before any of them is read: pydantic's own bound does not count entries that are wrong."""
     if isinstance(value, list | tuple) and len(value) > MAX_RANK:
         raise complaint(f"may have at most {MAX_RANK} entries, this has {len(value)}")
     return value
@@ -112,7 +112,7 @@ def _named(value: str) -> str:
 
 
 def _quotable(value: str) -> str:
-    """A key that databases can look up: a path into JSON says it between quotes."""
+    """A key that databases can look up: it must fit between the quotes of a path into JSON."""
     if '"' in value or "\\" in value:
         raise complaint(f"may not contain a double quote or a backslash, got {shown(value)}")
     return value

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 class KernelTypeSpec:
     """One kernel type, as its backend file declares it.
 
-    `metadata_keys` are the keys that mean something to the type, `metadata_aliases` maps another spelling to one of
-    them, `metadata_required` are those that must be given. `is_python`: the source is Python text. `writes_outputs`:
-    results are the output and inout tensors of `io` (so there has to be one), not a return value. `lacks_dtypes`: what
-    tensors of `io` cannot be, for no kernel of the type could take them.
+    - `metadata_keys`: the keys that mean something to the type
+    - `metadata_aliases`: maps another spelling to one of them
+    - `metadata_required`: those that must be given
+    - `is_python`: the source is Python text
+    - `writes_outputs`: results are the output and inout tensors of `io` (so there has to be one), not a return value
+    - `lacks_dtypes`: what tensors of `io` cannot be, because no kernel of the type could take them
     """
 
     name: str

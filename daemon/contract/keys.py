@@ -1,4 +1,4 @@
-"""Keys that are not known where they stand: which one was meant, by another name or further inside."""
+"""Keys that are not known where they stand: which key was meant, under another name or further inside."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def further_inside(key: str, model: type[BaseModel]) -> str | None:
 
 
 def symbol_inside(key: str, value: object, model: type[BaseModel] | None) -> str | None:
-    """Where in an object of this kind a name with a whole number belongs, where it has a field for such: `bind.N`."""
+    """Where in an object of this kind a name with a whole number belongs, if it has a field for such: `bind.N`."""
     if model is None or type(value) is not int:
         return None
     fields = model.model_fields.items()

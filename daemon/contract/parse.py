@@ -123,7 +123,7 @@ def _form_of(raw: Mapping[str, JsonValue], log: ProblemLog) -> str | None:
 
 
 def _require(key: str, beside: str, raw: Mapping[str, JsonValue], log: ProblemLog) -> None:
-    """Note that `key` is missing: at what was written in its place, if that can be told."""
+    """Note that `key` is missing. The problem is noted at what was written in its place, if that can be told."""
     unknown = (other for other in list(raw)[:_MAX_NOTES] if other not in _KNOWN_KEYS)
     meaning_it = [other for other in unknown if meant_key(other, _KNOWN_KEYS) == key]
     misspelt = nearest(key, meaning_it) or next(iter(meaning_it), None)
@@ -154,7 +154,8 @@ def _read_shared(raw: Mapping[str, JsonValue], form: str | None, log: ProblemLog
 
 
 def _read_kernels(raw: Mapping[str, JsonValue], form: str | None, reader: KernelReader) -> dict[str, KernelDraft]:
-    """Every kernel that is there, by its key, even when the form is unclear: its own problems are worth knowing."""
+    """Every kernel that is there, by its key. Even if the form is unclear, because the problems of a kernel are worth
+    knowing."""
     drafts: dict[str, KernelDraft] = {}
     for key in _KERNEL_KEYS if form is None else _FORMS[form]:
         value = raw.get(key)
@@ -200,7 +201,7 @@ def _check_imports(drafts: Mapping[str, KernelDraft], reader: KernelReader) -> N
 
 
 def _is_also(source: PurePosixPath, files: Iterable[str]) -> bool:
-    """Whether another file or folder of the bundle has the name under which `source` would be imported."""
+    """Whether another file or folder of the bundle would be imported under the same name as `source`."""
     others = (PurePosixPath(file) for file in files)
     return any(source.stem in (other.stem, *other.parts) for other in others if other != source)
 

@@ -47,14 +47,14 @@ _short.maxlong = 60
 
 
 def shown(value: object) -> str:
-    """`value` as a contract has it, its texts as Python would write them, cut to a length that fits a message."""
+    """`value` as it is in the contract, with texts as Python would write them, cut to a length that fits a message."""
     return _short.repr(value)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The entry of `known` most like `name`, or None when nothing is close.
 
-    Of names that were made for it, comparing two takes ten milliseconds: only a few are.
+    Only a few are compared: two names that were made for it take ten milliseconds.
     """
     if len(name) > _MAX_COMPARED:
         return None
@@ -82,15 +82,16 @@ def _most_alike(name: str, known: Collection[str]) -> Collection[str]:
 
 
 def _meant(word: str, choices: Iterable[str]) -> str | None:
-    """The one of a few words that `word` begins, `output` for `out`, or that is most like it."""
+    """The one of a few words that was meant by `word`: one that begins with it, `output` for `out`, or the one most
+    like it."""
     choices = list(choices)
     begun = [choice for choice in choices if len(word) >= _BEGINNING and choice.startswith(word.lower())]
     return begun[0] if len(begun) == 1 else nearest(word, choices)
 
 
 def meant_key(written: str, known: Iterable[str], model: type[BaseModel] | None = None) -> str | None:
-    """The key that was meant by one that is not known: one of `known` by another name, one further inside of a `model`,
-    or the most like it."""
+    """The key that was meant by an unknown one: one of `known` under another name, one further inside of a `model`, or
+    the one most like it."""
     known = list(known)
     inside = further_inside(written, model) if model is not None else None
     return nickname_of(written, known) or inside or nearest(written, known)
@@ -105,7 +106,8 @@ def child(path: str, step: str | int) -> str:
 
 
 def not_text(value: object) -> str:
-    """What is wrong with what stands where a text belongs: of its lines, as notebooks keep sources, what to do."""
+    """What is wrong with a value that stands where a text belongs. For a list of lines, as notebooks keep sources, also
+    what to do."""
     are_lines = isinstance(value, list) and bool(value) and all(isinstance(line, str) for line in value)
     remark = "; join the lines with \\n, or put them into a file of their own" if are_lines else ""
     return f"must be text, got {shown(value)}{remark}"
@@ -122,7 +124,7 @@ def complaint(message: str, suggestion: Suggestion = None) -> PydanticCustomErro
 
 
 class ProblemLog:
-    """The problems and warnings found so far in one contract file. `is_brief`: what was meant is not looked for."""
+    """The problems and warnings found so far in one contract file. `is_brief`: do not look for what was meant."""
 
     def __init__(self, file: str, *, is_brief: bool = False) -> None:
         self.file = file
@@ -193,7 +195,7 @@ def note_faults(model: type[BaseModel], error: ValidationError, path: str, log: 
 
 
 def without_unknown_keys(model: type[M], raw: object) -> M | None:
-    """`raw` as a `model` when leaving out its unknown keys is all it takes: so what else is wrong is found too."""
+    """`raw` as a `model`, if leaving out its unknown keys is all it takes. So what else is wrong is found too."""
     known = copy.deepcopy(raw)
     try:
         return model.model_validate(known)
@@ -244,7 +246,7 @@ def _explained(model: type[BaseModel], detail: ErrorDetails) -> tuple[tuple[str 
 
 
 def _put_around(model: type[BaseModel] | None, kind: str, given: object) -> str | None:
-    """A number or a short text as the list or the object that was meant by it, in JSON: `[512]` for 512 and "(512,)",
+    """The list or the object, in JSON, that was meant by a number or a short text: `[512]` for 512 and "(512,)",
     `{"kind": "randn"}` for "randn" where an object needs nothing but its kind."""
     if isinstance(given, bool) or not isinstance(given, int | float | str) or len(str(given)) > _MAX_NAME:
         return None

@@ -1,5 +1,5 @@
-"""What a source looks like it does, read off its text by whoever words a warning or a hint. Nothing is decided by it: a
-text may say one thing and do another."""
+"""What a source looks like it does, read off its text, for the words of a warning or a hint. It decides nothing: a text
+may say one thing and do another."""
 
 from __future__ import annotations
 

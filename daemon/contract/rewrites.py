@@ -1,6 +1,7 @@
-"""What was meant by Python where an expression over a case's symbols belongs: `triton.cdiv(N, 64)` is `ceildiv(N, 64)`.
+"""What was meant by Python that stands where an expression over a case's symbols belongs: `triton.cdiv(N, 64)` is
+`ceildiv(N, 64)`.
 
-Nothing of it is run: it is parsed, rewritten, and shown to whoever wrote it.
+Nothing of it is run. It is parsed, rewritten, and shown to whoever wrote it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _FAULTS = (SyntaxError, ValueError, MemoryError, RecursionError)
 
 
 def meant_by(text: str, is_expression: Callable[[str], bool]) -> str | None:
-    """The expression that was probably meant by `text`, or, of a tuple with several, the list of them in JSON; None
-    where that cannot be told. `is_expression` has the last word."""
+    """The expression that was probably meant by `text`. For a tuple with several, the list of them in JSON. None where
+    that cannot be told. `is_expression` has the last word."""
     if _WARNED_OF.search(text):
         return None
     try:
@@ -37,7 +38,8 @@ def meant_by(text: str, is_expression: Callable[[str], bool]) -> str | None:
 
 
 def _parts(tree: ast.expr) -> list[ast.expr]:
-    """Of what a launch of Triton's takes for a grid: a function of the meta arguments, which gives a tuple."""
+    """The entries of what a launch of Triton's takes for a grid: a tuple, or a function of the meta arguments which
+    returns one."""
     if isinstance(tree, ast.Lambda):
         tree = tree.body
     return list(tree.elts) if isinstance(tree, ast.Tuple | ast.List) else [tree]

@@ -20,7 +20,7 @@ MAX_EVALUATED_CHARACTERS = 1_000_000  # of all expressions of one contract times
 
 
 def written_expressions(raw: JsonValue) -> list[str]:
-    """What would be read as expressions in an argument that nobody has looked at yet."""
+    """What would be read as expressions in an argument that has not been checked yet."""
     values: list[JsonValue] = []
     match raw:
         case {"tensor_spec": {**spec}}:

@@ -72,7 +72,7 @@ def _unsafe(path: str) -> str | None:
 def source_digest(kernels: Iterable[KernelSpec | None]) -> str:
     """SHA-256 over kernel type and source text of each side, candidate first.
 
-    It says nothing of names, cases or tolerances, nor of files the sources may include: two bundles with the same
+    Names, cases, tolerances and files that the sources may include have no part in it. Two bundles with the same
     kernels share it, whether the text is inline or in a file.
     """
     sides = [[kernel.kernel_type, kernel.source] if kernel else None for kernel in kernels]

@@ -1,4 +1,4 @@
-"""The three forms as they stand in `contract.json`, for the JSON Schema and for the keys that are known where."""
+"""The three forms as they stand in `contract.json`: for the JSON Schema, and to know which keys are known where."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 
 class Word(StrEnum):
-    """One of a few words. What else is written for one is never accepted, only understood well enough to say what to
-    write instead."""
+    """One of a few words. Other spellings are never accepted, only understood well enough to say what to write
+    instead."""
 
     @classmethod
     def nicknames(cls) -> Mapping[str, tuple[str, ...]]:

@@ -58,7 +58,7 @@ class Work(Frozen):
 
 
 def read_work(raw: JsonValue, log: ProblemLog) -> Work | None:
-    """The declared work, None where there is none or, with the problem noted, none that can be read."""
+    """The declared work. None where there is none, or where it cannot be read; then the problem is noted."""
     if raw is None:
         return None
     if isinstance(raw, dict):

@@ -105,9 +105,11 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Put a new database into WAL mode. If another process does so at this moment, SQLite answers "locked" at once, and
-    does not wait as elsewhere. So does a daemon that starts while somebody asks for its status; it is tried again
-    here."""
+    """Put a new database into WAL mode.
+
+    If another process does so at this moment, SQLite answers "locked" at once, and does not wait as elsewhere. That
+    happens when a daemon starts while somebody asks for its status. So it is tried again here.
+    """
     patient_until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
         try:

@@ -35,7 +35,8 @@ class Connection(psycopg.Connection[Any]):
         return super().wait(gen if self.limit_s is None else self._within(gen, self.limit_s), interval, *rest, **named)
 
     def _within(self, waiting: Generator[Any, Any, Any], limit_s: float) -> Generator[Any, Any, Any]:
-        """`waiting`, which is given an empty answer now and then besides what its socket is ready for."""
+        """As `waiting`, but ends with an `OperationalError` after `limit_s`. Now and then psycopg sends it an empty
+        answer."""
         deadline_s = time.monotonic() + limit_s
         try:
             wants = next(waiting)

@@ -121,8 +121,8 @@ def _describe(app: FastAPI, types: Mapping[str, KernelTypeSpec]) -> None:
 
 
 def _correct(described: dict[str, Any]) -> None:
-    """What FastAPI says otherwise of routes that do not answer in JSON: their errors are JSON all the same, and the
-    items of a stream (`itemSchema`) are not a word of the OpenAPI that this document says it is."""
+    """Mend what FastAPI says of routes that do not answer in JSON. Their errors are JSON all the same, and the items of
+    a stream (`itemSchema`) are not a word of the OpenAPI version that this document names."""
     for operation in (one for methods in described["paths"].values() for one in methods.values()):
         for code, answer in operation["responses"].items():
             content = answer.get("content", {})

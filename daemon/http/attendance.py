@@ -21,7 +21,7 @@ _NOBODY = "no daemon is at work; type: evald run"
 
 @dataclass(frozen=True)
 class Roll:
-    """One look. `daemons`: how many are at work; `draining`: they are there, and none of them takes anything new."""
+    """One look. `daemons`: how many are at work. `draining`: there are some, and none of them takes anything new."""
 
     daemons: int = 0
     draining: bool = False

@@ -1,6 +1,6 @@
-"""One connection of a client: how long it may take, and what is answered to what is no HTTP.
+"""One connection of a client: how long it may take, and what is answered to what is not HTTP.
 
-uvicorn has a limit for idle connections alone, and the first byte of a next request ends that one.
+uvicorn limits idle connections only, and its limit ends with the first byte of the next request.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _KEPT_FREE = 256  # descriptors that clients leave to the rest of the process, w
 
 
 class Connection(H11Protocol):
-    """Ends a connection that begins a request and does not go on, or still sends when it has been answered; refuses
-    those beyond what the process has descriptors for."""
+    """Ends a connection that begins a request and does not go on, or that still sends after the answer. Refuses
+    connections for which the process has no descriptors left."""
 
     _head: asyncio.TimerHandle | None = None
     _gone: asyncio.TimerHandle | None = None
@@ -57,17 +57,17 @@ class Connection(H11Protocol):
             self._head = self.loop.call_later(_HEAD_S, self._no_head)
 
     def _told_tls(self) -> None:
-        """A client cannot read an answer that is no TLS, and shows something about a wrong version: tell the log, now
-        and then."""
+        """Log now and then that a client speaks TLS. The client cannot read an answer without TLS, and shows its user
+        some message about a wrong version."""
         if time.monotonic() >= Connection._next_word_s:
             Connection._next_word_s = time.monotonic() + _BETWEEN_WORDS_S
             peer = self.client[0] if self.client else None
             log.story("a client speaks TLS to a port of plain HTTP", level=30, client=peer, instead="http://")
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Who has sent a whole request and closes that side (`nc -N`) may still read. It cannot be told from who is
-        gone, so it is for a while only: else who waits for a job would keep its place. Requests that were sent one
-        after the other have each its answer, and its while."""
+        """A client that has sent a whole request and closes its side (`nc -N`) may still read. It cannot be told from a
+        client that is gone. So it is answered for a while only, because otherwise it would keep its place while it
+        waits for a job. Of several requests in a row, each has its answer, and its while."""
         if self._is_half_closed:  # it is read again whenever uvicorn reads on
             return True
         if self._is_between_requests or self.cycle.more_body or (self.cycle.response_started and not self._has_more):
@@ -86,7 +86,7 @@ class Connection(H11Protocol):
             self._answer_for_a_while()
 
     def _answer_for_a_while(self) -> None:
-        """The request that runs, of a sender who has closed its side."""
+        """Answer the running request of a sender who has closed its side."""
         if not self._has_more:
             self.cycle.keep_alive = False
         self._forget_gone()

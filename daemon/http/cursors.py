@@ -12,7 +12,8 @@ def token_of(cursor: str) -> str:
 
 
 def cursor_of(token: str) -> str:
-    """The cursor that a token stands for; what is no token is left as it is, for the database to judge."""
+    """The database's cursor that a token stands for. What is not a token is returned as it is, for the database to
+    refuse."""
     try:
         return base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):

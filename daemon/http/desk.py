@@ -73,7 +73,7 @@ class Desk:
         self.gate.stop()
 
     async def judged(self, request: Request, caller: Caller, key: str | None, *kinds: str) -> dict[str, Any]:
-        """Make a job of a body and wait for its result document. Who finds no place to wait makes no job. Raises
+        """Make a job of a body and wait for its result document. If there is no place to wait, no job is made. Raises
         `Refusal`, `BundleError`."""
         with self.watch.place(caller):
             return await self._result_of(request, await self.take(request, caller, key, *kinds), caller)
@@ -135,7 +135,7 @@ def unknown(job_id: str) -> Refusal:
 
 
 async def desk_of(request: Request) -> Desk:
-    """A coroutine although it waits for nothing: FastAPI would run a function in a thread, and wait for one."""
+    """A coroutine although it waits for nothing: otherwise FastAPI would run it in a thread, and wait for one."""
     desk: Desk = request.app.state.desk
     return desk
 
@@ -153,8 +153,8 @@ TheCaller = Annotated[Caller, Depends(caller_of)]
 
 
 def _require_no_wrapping(content_type: str, document: bytes) -> None:
-    """Raise `Refusal` 415 for the fields of a form, and for a file that holds others. What curl calls a form by itself
-    may well be a contract."""
+    """Raise `Refusal` 415 for the fields of a form, and for a file that holds others. The type is not enough: curl
+    calls a body a form by default, and it may well be a contract."""
     kind, begins = content_type.partition(";")[0].strip().lower(), document[:_TELLING_BYTES].lstrip()
     is_of_pairs = kind == "application/x-www-form-urlencoded" and _PAIR.match(begins)
     if kind == "multipart/form-data" or is_of_pairs:

@@ -51,7 +51,7 @@ class Rate:
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
 
     def wait_s(self, name: str, now_s: float) -> float:
-        """0 when a request may pass, which counts it; else seconds until the next may."""
+        """0 when a request may pass; it is counted then. Else the seconds until the next one may."""
         if len(self._buckets) > _CALLERS_KEPT:
             self._buckets.clear()
         bucket = self._buckets.setdefault(name, _Bucket(self.burst, now_s))
@@ -98,7 +98,7 @@ class Gate:
         return caller
 
     async def require_known(self, caller: Caller) -> None:
-        """Raise `Refusal` 401 when the token of somebody who was let in and waits has been revoked meanwhile."""
+        """Raise `Refusal` 401 when somebody who was let in waits, and the token has been revoked meanwhile."""
         if caller is not LOCAL and caller not in await self._looked_up(self._tokens.callers):
             raise Refusal(401, f"the token {caller.name} has been revoked", hint="ask for a new one")
 
@@ -185,9 +185,8 @@ def require(caller: Caller, role: Role) -> None:
 
 
 def _refuse_browsers(request: Request) -> None:
-    """Without tokens a web page could reach us through its reader's browser: by its own name for us (DNS rebinding),
-    or by a request that needs no permission. Both say where they come from.
-    """
+    """Without tokens, a web page could reach us through its reader's browser: by a name of its own for us (DNS
+    rebinding), or by a request that needs no permission. Both kinds of request say where they come from."""
     if not is_loopback(request.headers.get("host", "")):
         raise Refusal(403, "this address answers only to localhost", hint="make a token: evald token NAME --admin")
     if "origin" in request.headers:

@@ -1,5 +1,5 @@
-"""What no route is written for: HEAD wherever there is GET, a slash at the end, a whole URL in place of a path, and
-which methods a path has when asked with another."""
+"""Requests for which no route is written: HEAD wherever there is GET, a slash at the end, a whole URL in place of a
+path, and a method that the path does not have."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Methods:
 
 
 class SlashAtTheEnd:
-    """Serves `/jobs/` as `/jobs`. A redirection would lose the body of who does not follow it, and the scheme behind a
-    proxy."""
+    """Serves `/jobs/` as `/jobs`. A redirection would lose the body where the client does not follow it, and the scheme
+    behind a proxy."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -42,8 +42,8 @@ class SlashAtTheEnd:
 
 
 class WholeUrl:
-    """Serves `http://HOST/jobs` as `/jobs`, as RFC 9112 (3.2.2) wants it. Only who speaks to a proxy asks so:
-    `WHOLE_URL` in the scope says that it did."""
+    """Serves `http://HOST/jobs` as `/jobs`, as RFC 9112 (3.2.2) wants it. Only clients that speak to a proxy ask so:
+    `WHOLE_URL` in the scope says that this one did."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -76,7 +76,7 @@ class HeadAsGet:
                 await send({"type": "http.response.body"})
 
         async def until_answered() -> Message:
-            """What comes from the client; once it has its answer, that it is gone: a stream ends by that."""
+            """What the client sends. After the answer, a message that the client is gone: a stream ends by that."""
             message, waiting = asyncio.ensure_future(receive()), asyncio.ensure_future(answered.wait())
             try:
                 await asyncio.wait((message, waiting), return_when=asyncio.FIRST_COMPLETED)

@@ -16,9 +16,8 @@ class OverError(Exception):
 async def until(
     waiting: Coroutine[Any, Any, T], over: Coroutine[Any, Any, object], timeout_s: float | None = None
 ) -> T:
-    """What `waiting` answers or raises. Raises `OverError` when `over` ends first, `TimeoutError` when neither does in
-    time; whatever is left of both is cancelled.
-    """
+    """What `waiting` answers or raises. Raises `OverError` when `over` ends first, `TimeoutError` when neither ends in
+    time. Whatever is left of both is cancelled."""
     waits, ends = asyncio.ensure_future(waiting), asyncio.ensure_future(over)
     try:
         await asyncio.wait((waits, ends), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

@@ -1,8 +1,8 @@
-"""Reads requests off a connection, and refuses those that take far longer to read than to send, or that others may read
-otherwise.
+"""Reads requests off a connection. Refuses those that take far longer to read than to send, and those that a proxy in
+front may read in another way.
 
 h11 takes some 20 us for a header and 50 us for a chunk of a body, whatever it holds, in the event loop that serves
-everybody: a sender of one byte a chunk would keep it busy with 100 KB a second, before anybody asks who that is.
+everybody. A sender of one byte a chunk would keep it busy with 100 KB a second, before anybody asks who that is.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class RequestReader(h11.Connection):
         return event
 
     def _require_one_length(self, names: set[bytes], version: bytes) -> None:
-        """Of two ways to say where a body ends h11 takes one, and a proxy in front of us may have taken the other: what
-        one of them sees as a body is a request to the other (RFC 9112, 6.1 and 11.2)."""
+        """Refuse a request that says in two ways where its body ends. h11 takes one of them, and a proxy in front of us
+        may have taken the other: what is a body to one of them is a request to the other (RFC 9112, 6.1 and 11.2)."""
         if b"transfer-encoding" not in names:
             return
         if b"content-length" in names:
@@ -66,7 +66,7 @@ class RequestReader(h11.Connection):
             self._refuse(f"more than {_HEADERS} headers")
 
     def _require_no_trailer(self, received: bytes) -> None:
-        """Headers behind a body, of which there may be as many as in front."""
+        """Refuse headers behind a body: there might be as many as in front of it."""
         if not self._is_at_its_end and (last := _LAST_CHUNK.match(received)):
             self._is_at_its_end = True
             received = received[last.end() :]

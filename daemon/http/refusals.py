@@ -92,14 +92,14 @@ RESPONSES: Mapping[int, str] = {
 
 
 def responses(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route that may give these beside those that the gate and the service give on all."""
+    """The error answers of a route: these, and those that the gate and the service give on all routes."""
     wanted = sorted({*codes, 401, 403, 422, 429, 503})
     return {code: {"model": ErrorAnswer, "description": RESPONSES[code]} for code in wanted}
 
 
 @contextmanager
 def parameter(field: str) -> Iterator[None]:
-    """Answer what is wrong with the value of `field` with 422, as the framework does for what it checks itself."""
+    """Answer 422 with what is wrong with the value of `field`, as the framework does for what it checks itself."""
     try:
         yield
     except OperatorError as error:
@@ -136,7 +136,7 @@ def install(app: FastAPI) -> None:
 
 
 async def only_known_parameters(request: Request) -> None:
-    """Raises `RequestValidationError` for a query parameter that the route does not have, or that comes twice: a
+    """Raises `RequestValidationError` for a query parameter that the route does not have, or that comes twice. A
     `dry_run` at the wrong place must not be overlooked, nor one of two."""
     route = request.scope["route"]
     known = request.app.state.parameters.get((request.method, route.path))
@@ -159,7 +159,7 @@ async def _refused(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
-    """Path, query and headers that are not what the description says, each once however many parts of a route ask."""
+    """Path, query and headers that are not as described, each once, however many parts of a route ask for it."""
     assert isinstance(error, RequestValidationError)
     found = (Problem("", ".".join(str(step) for step in one["loc"]), _message(one)) for one in error.errors()[:20])
     problems = tuple(dict.fromkeys(found))

@@ -46,7 +46,7 @@ _TURN_S = 0.001
 
 
 class Judging(StrEnum):
-    """Whether a server judges what it takes: AUTO, when no daemon does as it starts."""
+    """Whether a server judges what it takes. AUTO: if there is no daemon at its start."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -123,7 +123,8 @@ def _url(host: str, port: int) -> str:
 
 
 def _somebody_judges(database: Database) -> bool:
-    """Whether a daemon is at work. One of this host that was killed a moment ago still looks so in the database."""
+    """Whether a daemon is at work. The database alone does not tell: a daemon of this host that was killed a moment ago
+    still looks alive there."""
     here = Owner.current()
     return any(daemon.is_there and Owner.of(daemon.owner).may_live(here) for daemon in History(database).daemons())
 
@@ -175,7 +176,8 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """Not with epoll: what it watches is counted for the user, who may be a cell's as well, and be used up by one."""
+    """An event loop without epoll. What epoll watches is counted for the user, which may be that of cells as well; then
+    a cell could use it up."""
     return asyncio.SelectorEventLoop(selectors.PollSelector())
 
 

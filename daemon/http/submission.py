@@ -1,12 +1,15 @@
 """From the body of a request to a bundle in the inbox, once.
 
-Theory of operation: a job's id ends in the tag of its caller. With an idempotency key the rest of it follows from
-token and key, so the same request names the same job on every server, and nobody else can name it first: whoever may
-drop bundles chooses ids. A small file per key, locked while the bundle is
-dropped, keeps the servers of one state folder from dropping it twice, and remembers what the body hashed to. Servers of
-different hosts see each other's jobs, but not at the very same moment: send a key again to the server that had it.
-Where a job is is looked for in the order in which bundles move: inbox, work, database. A bundle only ever goes back
-with its row in the database already there.
+Theory of operation: a job's id ends in the tag of its caller. With an idempotency key, the rest of the id is computed
+from token and key. So the same request names the same job on every server, and nobody else can name it first, although
+whoever may drop bundles chooses ids.
+
+A small file per key is locked while the bundle is dropped. It keeps the servers of one state folder from dropping the
+bundle twice, and remembers the hash of the body. Servers of different hosts see each other's jobs, but not at the very
+same moment: send a key again to the server that had it.
+
+Where a job is, is looked for in the order in which bundles move: inbox, work, database. A bundle goes back only when
+its row is in the database already.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ _COUNT_AGAIN_AT_LIMIT_S = 0.2
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that a request made, or had made before (`repeated`). `name`: as it is called from when it runs."""
+    """A job that a request made, or had made before (`repeated`). `name`: what it is called once it runs."""
 
     job_id: str
     name: str
@@ -103,8 +106,8 @@ class Submission:
         return self._spool.has(job_id) or self._history.job(job_id) is not None
 
     def _require_own(self, job_id: str) -> None:
-        """Raise `Refusal` 422 where all that there is of this id is on its way to become a job, and somebody else has
-        dropped it: his is what the id will name."""
+        """Raise `Refusal` 422 where the only bundle of this id is still on its way to become a job, and somebody else
+        has dropped it: then the id will name that job."""
         if self._history.job(job_id) is not None:
             return
         uids = [self._submitter_of(entry) for entry in self._spool.waiting_for(job_id)]
@@ -121,14 +124,15 @@ class Submission:
             return None
 
     def _require_body(self, job_id: str, body_sha256: str) -> None:
-        """Raise `Refusal` 422 where this job came of another body: sent with its key to another host, or dropped by
-        somebody who had seen the id, once the job that had it was cleaned up."""
+        """Raise `Refusal` 422 where this job came from another body: one that was sent with its key to another host, or
+        one that somebody dropped who had seen the id, after the job that had it was cleaned up."""
         record = self._history.job(job_id)
         if record is not None and record.contract_sha256 not in (None, body_sha256):
             raise _came_with_another_body(job_id)
 
     def name_on_the_way(self, job_id: str) -> str | None:
-        """The name that a bundle of this id was dropped under; None: there is none in the inbox, and none claimed."""
+        """The name that a bundle of this id was dropped under. None: there is none in the inbox, and none is
+        claimed."""
         for entry in self._spool.waiting_for(job_id):
             return names.readable(names.bundle_name(entry))
         return next((claimed.name for claimed in self._spool.held_for(job_id)), None)
@@ -144,20 +148,22 @@ class Submission:
 
 
 class Keys:
-    """Idempotency keys that were used on this host: for each job id, what its body hashed to."""
+    """Idempotency keys that were used on this host: for each job id, the hash of its body."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._forgotten_s = 0.0
 
     def named(self, caller: Caller, key: str) -> str:
-        """32 hex digits that follow from key and token; without tokens, from key and a secret of this state folder."""
+        """32 hex digits that are computed from key and token; without tokens, from key and a secret of this state
+        folder."""
         secret = caller.secret.encode() or _secret_in(self._folder.with_name("http-secret"))
         return hmac.digest(secret, f"{caller.name}\0{key}".encode(), "sha256").hex()[:32]
 
     @contextmanager
     def held(self, job_id: str, body_sha256: str) -> Iterator[None]:
-        """Nobody else on this host holds this key meanwhile; when the block ends well, the key is for this body.
+        """Keep the key from everybody else on this host during the block. When the block ends well, the key belongs to
+        this body.
 
         Raises `Refusal` 422 when it came with another body, 503 when somebody else holds it for too long.
         """
@@ -209,7 +215,8 @@ class Keys:
 
     @staticmethod
     def _forget_one(path: Path, before_s: float) -> bool:
-        """Whether it was so old. One that is in use, or that somebody else forgets at this moment, is left alone."""
+        """Forget a key if it is old enough, and return whether it was. A key that is in use, or that somebody else
+        forgets at this moment, is left alone."""
         try:
             if path.stat().st_mtime >= before_s:
                 return False
@@ -244,9 +251,11 @@ def _secret_in(path: Path) -> bytes:
 
 
 class _Quota:
-    """How many unfinished jobs each caller has. Counted afresh about once a second; in between, what we add counts, and
-    while we add something nothing is counted afresh, for it may not be there yet.
-    What others have dropped under ids that end in a caller's tag, which is no secret, does not count."""
+    """How many unfinished jobs each caller has. They are counted about once a second; in between, those that we add are
+    added up. While we add one nothing is counted, because it may not be there yet.
+
+    What others have dropped under ids that end in a caller's tag, which is no secret, does not count.
+    """
 
     def __init__(self, settings: Settings, spool: Spool, history: History) -> None:
         self._limit = settings.http.jobs_per_token
@@ -259,8 +268,8 @@ class _Quota:
 
     @contextmanager
     def one_more(self, caller: Caller) -> Iterator[None]:
-        """Count a job of this caller that the block drops. Raises `Refusal` 429 when there are too many,
-        `OperatorError` as `submit`."""
+        """Count a job of this caller that the block drops. Raises `Refusal` 429 when there are too many, and
+        `OperatorError` as `submit` does."""
         self._add(caller)
         try:
             yield

@@ -35,8 +35,8 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a request comes from. `secret`: something that only servers and whoever has the token can know; empty where
-    there are no tokens."""
+    """Who a request comes from. `secret`: something that only servers and whoever has the token can know. It is empty
+    where there are no tokens."""
 
     name: str
     role: Role
@@ -70,7 +70,8 @@ class Tokens:
 
     @property
     def are_used(self) -> bool:
-        """Whether there ever was a token here. With the last one revoked nobody gets in any more, not everybody."""
+        """Whether there ever was a token here. After the last one was revoked nobody gets in any more, instead of
+        everybody."""
         try:
             return self.path.exists()
         except OSError:  # it may well be there
@@ -81,7 +82,7 @@ class Tokens:
         return tuple(sorted(self._current().values(), key=lambda caller: caller.name))
 
     def caller(self, token: str) -> Caller | None:
-        """Whose token this is; None: nobody's. Raises `OperatorError` for a file that cannot be read."""
+        """Whose token this is; None if it is nobody's. Raises `OperatorError` for a file that cannot be read."""
         return self._current().get(_digest(token))
 
     def add(self, name: str, role: Role) -> str:
@@ -114,7 +115,8 @@ class Tokens:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Nobody else changes the file meanwhile. Raises `OperatorError` where it cannot be changed at all."""
+        """Keep others from changing the file during the block. Raises `OperatorError` where it cannot be changed at
+        all."""
         try:
             place = self.path.with_name(f".{self.path.name}.lock")
             lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -159,20 +161,22 @@ class Tokens:
             ) from error
 
     def _revoked(self) -> list[str]:
-        """Names of those who had a token, who lost it last at the end. Raises `OSError` if the file cannot be read."""
+        """Names of those who had a token; whoever lost it last stands last. Raises `OSError` if the file cannot be
+        read."""
         lines = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
         return [match["name"] for line in lines if (match := callers.REVOKED_LINE.fullmatch(line.strip()))]
 
     def _hand_over(self, made: Path) -> None:
-        """What was made with sudo for a server that is another user belongs to whom the folder belongs to."""
+        """Give a file to the owner of its folder: it may have been made with sudo, for a server that runs as that
+        user."""
         if os.geteuid() == 0:
             folder = self.path.parent.stat()
             os.chown(made, folder.st_uid, folder.st_gid, follow_symlinks=False)
 
 
 def _tagged_alike(name: str, others: Iterable[str]) -> str:
-    """Whose jobs have ids with the tag that those of `name` would have; empty where nobody's. A tag is 32 bits, and
-    names that have somebody's are found in minutes."""
+    """Whose jobs have ids with the tag that the ids of `name` would have; empty if nobody's. A tag is 32 bits, so a
+    name with somebody's tag is found in minutes."""
     tag = callers.tag_of(name)
     if tag == LOCAL.tag:
         return "whoever called before there were tokens"

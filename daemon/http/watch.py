@@ -89,7 +89,7 @@ class Watch:
 
     @contextmanager
     def place(self, caller: Caller) -> Iterator[None]:
-        """One of the places for waiting: to be had before anything is begun that is to be waited for. Raises as
+        """Hold one of the places for waiting. To be taken before anything is begun that is then waited for. Raises as
         `require_room`."""
         self.require_room(caller)
         self._of_caller[caller.name] += 1
@@ -100,8 +100,8 @@ class Watch:
             self._of_caller += Counter()  # forget who waits for nothing
 
     async def changes(self, job_id: str) -> AsyncGenerator[Glance, None]:
-        """Every change of a job from now on, the last when it has its result, or when nobody knows it any more. Raises
-        `Stopping`."""
+        """Every change of a job from now on. The last one is when it has its result, or when nobody knows it any more.
+        Raises `Stopping`."""
         if self._stopping:
             raise Stopping
         queue: asyncio.Queue[Glance | None] = asyncio.Queue()
@@ -124,7 +124,7 @@ class Watch:
                 self._seen.pop(job_id, None)
 
     async def end_of(self, job_id: str, limit_s: float) -> bool:
-        """Wait until a job has its result. False: it has not after `limit_s`. Raises `Stopping`."""
+        """Wait until a job has its result. False: it has none after `limit_s`. Raises `Stopping`."""
         try:
             async with asyncio.timeout(limit_s), aclosing(self.changes(job_id)) as changes:
                 async for _ in changes:
