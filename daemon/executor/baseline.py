@@ -1,8 +1,8 @@
 """What the control of a device took when its judge was fresh: one small file per device in the state folder.
 
-Every judge of a device is compared with it, also one that a later daemon started. It counts only for the evald, torch,
+Every judge of a device is compared with it, including those of later daemons. It counts only for the evald, torch,
 device and driver it was measured with, under the settings it was measured under. Slots that share a device share the
-file: it is read before every comparison and replaced as a whole, so the one written last counts. No torch.
+file. It is read before every comparison and replaced as a whole, so the one written last counts. No torch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Identity(_Frozen):
 
 
 class Drift(_Frozen):
-    """The device itself changed: since when, and how many times as long its control takes since then."""
+    """The device itself changed. `at`: since when. `ratio`: by which factor the time of its control changed then."""
 
     at: AwareDatetime
     ratio: float = Field(gt=0)
@@ -77,7 +77,8 @@ def path_of(device: Device, paths: Paths) -> Path:
 
 
 def read(path: Path) -> Baseline | None:
-    """None where there is none, or nothing that can be read: that is logged, and the next control replaces it."""
+    """The baseline of a device. None where there is none, or it cannot be read: that is logged, and the next control
+    replaces it."""
     try:
         return Baseline.model_validate_json(path.read_bytes())
     except FileNotFoundError:

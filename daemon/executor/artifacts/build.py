@@ -95,8 +95,9 @@ class ArtifactCache:
         self._make_room(key)
 
     def _make_room(self, newest: str) -> None:
-        """Folders beside the artifacts, the precompiled headers, count; they are kept by who made them. `newest` goes
-        last, also where a file system's clock tells it from no other."""
+        """Remove the oldest until the folder is within its limit. Folders beside the artifacts, the precompiled
+        headers, count; whoever made them removes them. `newest` goes last, even where a file system's clock cannot tell
+        it from others."""
         self._remove_unfinished()
         found = [entry for entry in self._folder.iterdir() if not entry.name.startswith(".")]
         entries = sorted(
@@ -138,7 +139,7 @@ def artifact_key(message: Message, files: KernelFiles, toolchain: Mapping[str, s
 
 def keep(cache: ArtifactCache, key: str, make: Callable[[], Artifact]) -> Artifact:
     """What `make` builds, kept under `key`; with a `refusal` where the compiler decided that there is nothing. Raises
-    `CellFailed` for every other end of a build: the next one may end otherwise, so nothing of it is kept."""
+    `CellFailed` for every other end of a build. Nothing of that is kept, because the next build may end otherwise."""
     start = time.perf_counter()
     try:
         artifact = make()
@@ -188,7 +189,7 @@ def _contents(fd: int, claimed: object) -> bytes:
 
 
 def described(answer: Message) -> dict[str, Any]:
-    """What a cell says of its kernel (`describe`), bounded and printable; nothing where it says nonsense."""
+    """What a cell says of its kernel (`describe`), bounded and printable; empty where it says nonsense."""
     described = answer.get("describe")
     if not isinstance(described, dict) or len(json.dumps(described)) >= _HEADER_LIMIT // 16:
         return {}
@@ -196,7 +197,7 @@ def described(answer: Message) -> dict[str, Any]:
 
 
 def _cleaned(value: Any, depth: int = 0) -> Any:
-    """A cell's words, fit for JSON and a database; what is nested too deep to be one is left out."""
+    """A cell's words, fit for JSON and a database. What is nested too deep is left out."""
     if isinstance(value, dict | list) and depth == _DEEPEST:
         return None
     if isinstance(value, dict):

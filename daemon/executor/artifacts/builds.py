@@ -30,8 +30,8 @@ _CACHE_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Builds:
-    """The compile stage of one trusted process, for kernels that will run on `device`. `cells` have none; what they
-    build is kept in `cache` under a key that names the `toolchain` too."""
+    """The compile stage of one trusted process, for kernels that will run on `device`. `cells` do not have that device.
+    What they build is kept in `cache`, under a key that names the `toolchain` too."""
 
     backends: Mapping[str, BackendSpec]
     device: Device
@@ -51,8 +51,8 @@ class Builds:
         *,
         spare_cells: int = 0,
     ) -> Builds:
-        """As `settings` say; what `cells` start is lent the precompiled headers, and so many of them stand ready
-        (`Spares`). Imports torch."""
+        """As `settings` say. Cells that `cells` starts are lent the precompiled headers, and so many of them stand
+        ready (`Spares`). Imports torch."""
         found = compilers.find()
         toolchain = environment.toolchain() | found.versions
         shelf = headers.shelf_of(settings, found.cxx, toolchain)

@@ -68,7 +68,8 @@ def parse_folder(bundle_dir: Path, types: Mapping[str, KernelTypeSpec], limits: 
 
 
 def bound(request: Request, case: CaseSpec) -> Request:
-    """`bind_case` gives back the kind of request it gets, which its type variable can only state one kind at a time."""
+    """`bind_case`, which gives back the kind of request that it gets: its type variable can state only one kind at a
+    time."""
     if isinstance(request, CompareRequest):
         return bind_case(request, case)
     return bind_case(request, case)
@@ -84,12 +85,12 @@ def kernel_of(request: Request, side: Side) -> KernelSpec:
 
 
 def files_for(request: Request, side: Side, bundle_dir: Path, *, suffix: str) -> KernelFiles:
-    """Everything in the bundle but the contract and the other side's source, or its folder if it has one of its own: a
-    kernel does not get to read what it is compared with, nor to bring along what that imports. Inline sources become
-    `candidate.py` and the like.
+    """The files that one side's cell gets: everything in the bundle but the contract and the other side's source, or
+    its folder if it has one of its own. A kernel may not read what it is compared with, nor bring along what that
+    imports. Inline sources become `candidate.py` and the like.
 
-    Nor does anybody get compiled Python. The interpreter takes it for the source it lies beside, without a look at
-    that: what comes with a candidate would be the reference.
+    Compiled Python is left out for both sides. The interpreter takes it for the source beside it without a look at that
+    source, so what comes with a candidate would be run as the reference.
 
     Raises `HarnessError` for a source that was there when the contract was read and is not any more.
     """

@@ -1,16 +1,16 @@
 """The precompiled header of <torch/extension.h>: made once per host, compiler and torch, and lent to build cells.
 
 Theory of operation: reading that header is most of what compiling an extension costs. A cell that never sees a bundle
-precompiles it, through a descriptor of a file that lies where no cell can write; then a rename puts it on the *shelf*,
+precompiles it, through a descriptor of a file that lies where no cell can write. Then a rename puts it on the *shelf*,
 a folder that build cells see read-only. A script on the shelf, the first `c++` on their PATH, hands the header to GCC
-where a command has its very flags (`shared.compiler_wrapper`). No shelf, an empty one, another compiler: the plain
-compiler, as if none of this was there.
+where a command has its very flags (`shared.compiler_wrapper`). If there is no shelf, an empty one, or another compiler,
+the plain compiler runs as if none of this was there.
 
-A shelf is named by what it is made for: compiler, torch, Python, the wrapper. What the header was made from is looked
-at again before each build that may use it: thousands of files by size and time, in milliseconds.
+A shelf is named by what it is made for: compiler, torch, Python, the wrapper. Before each build that may use a header,
+the files that it was made from are compared again: thousands of files by size and time, in milliseconds.
 
-Making one takes as long as compiling a few extensions. So it is made when that many have been compiled without, for
-each optimization level by itself: by a builder for which nothing is to be done, else before the next extension.
+To make a header takes as long as to compile a few extensions. So it is made when that many have been compiled without
+it, for each optimization level by itself: by a builder that has nothing to do, else before the next extension.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ _FORWARD = "#include_next <torch/extension.h>\n"  # where GCC does not take the 
 
 
 def shelf_of(settings: Settings, compiler: Path | None, toolchain: Mapping[str, str | None]) -> Path | None:
-    """The shelf for these versions, made if it is missing; None where there is no compiler, no sandbox to keep it
-    from being written to, or no place for it."""
+    """The shelf for these versions, made if it is missing. None where there is no compiler, no sandbox that protects it
+    from writes, or no place for it."""
     if compiler is None or settings.isolation == "none":
         return None
     status = compiler.resolve().stat()
@@ -93,7 +93,8 @@ class Headers:
         self._given_up: set[str] = set()
 
     def prepare(self) -> None:
-        """Before an extension may be compiled: what is out of date goes, what is worth having is made. Never raises."""
+        """Called before an extension may be compiled: what is out of date is removed, what is worth having is made.
+        Never raises."""
         if self._shelf is None:
             return
         try:
@@ -106,15 +107,15 @@ class Headers:
             log.story("precompiled headers cannot be kept", level=30, folder=self._shelf, reason=error)
 
     def heard(self, described: Mapping[str, Any]) -> None:
-        """What a build said of itself: for which level a header would have served it. A cell may say anything: the
-        worst is a header that nobody uses."""
+        """What a build said of itself: for which level a header would have been of use. A cell may say anything; at
+        worst a header is made that nobody uses."""
         if self._shelf is not None and (level := described.get("precompiled_header_wanted")) in _LEVELS:
             with suppress(OSError), self._wishes(str(level)).open("ab") as wishes:
                 wishes.write(b".")  # one byte for each, counted across judges
 
     def make(self, level: str) -> bool:
-        """Make the header for one optimization level ("": none given) now; whether it is there. Not tried again after
-        a failure, until the next judge."""
+        """Make the header for one optimization level ("": none given) now. Returns whether it is there. After a failure
+        it is not tried again until the next judge."""
         if self._shelf is None or self._compiler is None or level in self._given_up:
             return False
         started = time.monotonic()
@@ -197,7 +198,8 @@ class Headers:
                 path.chmod(0o755 if path.is_dir() else 0o444)
 
     def _precompiled(self, path: Path, level: str) -> tuple[list[str], list[str]]:
-        """Have a cell write the header to `path`; the flags it is for, and the files it was made from."""
+        """Have a cell write the header to `path`. Returns the flags that it is for, and the files that it was made
+        from."""
         header = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         manifest = os.memfd_create("manifest", os.MFD_CLOEXEC)
         try:

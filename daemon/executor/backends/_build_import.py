@@ -1,5 +1,5 @@
-"""Importing a source: in the build cell, which has no GPU, and where that compiles an extension of torch. Which
-failures are final, and what is said of them."""
+"""Importing a source in the build cell, which has no GPU, and in a cell where the import compiles an extension of
+torch: which failures are final, and what is said of them."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def is_final(fault: KernelFault) -> bool:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """`error` and what it was explicitly raised from, outermost first. What it merely came after does not count: a
-    missing module that was caught is not why the GPU was wanted."""
+    """`error` and what it was explicitly raised from, outermost first. An error during whose handling it was raised
+    does not count: a missing module that was caught is not why the GPU was wanted."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         seen.append(error)
@@ -55,8 +55,9 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def compiler_first(run: Callable[[], _T], source: Source) -> _T:
-    """`run()`; where a compiler failed, a fault that begins with its first error instead of torch's words. Where there
-    is none for CUDA sources it is this machine's lack, and no fault of theirs."""
+    """What `run()` returns. Where a compiler failed, raises a fault that begins with the compiler's first error,
+    instead of torch's words. Where there is no compiler for CUDA sources, this machine lacks it, and the sources are
+    not at fault."""
     try:
         return run()
     except KernelFault as fault:
@@ -74,7 +75,7 @@ def compiler_first(run: Callable[[], _T], source: Source) -> _T:
 
 
 def _is_of_a_compiler(error: BaseException) -> TypeGuard[subprocess.CalledProcessError]:
-    """Whether it says that a compiler has failed, or what calls one, and not any other program that a source runs."""
+    """Whether the error says that a compiler failed, or what calls one, and not another program that a source runs."""
     if not isinstance(error, subprocess.CalledProcessError):
         return False
     words = error.cmd if isinstance(error.cmd, list | tuple) else str(error.cmd).split()

@@ -25,7 +25,7 @@ def without_folders(log: str, folders: Iterable[Path]) -> str:
 
 
 def first_error_first(log: str) -> str:
-    """`log` from the first line that speaks of an error, not endlessly long; all of it where none does. Where a
+    """`log` from the first line that speaks of an error, cut to a length; all of it where no line does. Where a
     compiler found no space, with how much there is."""
     lines = log.strip().splitlines()
     start = next((number for number, line in enumerate(lines) if _ERROR.search(line)), 0)
@@ -33,6 +33,7 @@ def first_error_first(log: str) -> str:
 
 
 def is_final(log: str) -> bool:
-    """Whether a compiler found something wrong at a place of the source, which the same source has again. A process
-    that was killed, memory or a disk that did not suffice are told in other words; the text is all there is."""
+    """Whether a compiler found something wrong at a place of the source, which the same source would have again. A
+    process that was killed, memory or a disk that did not suffice are reported in other words. The text is all there is
+    to go by."""
     return _PLACED_ERROR.search(log) is not None

@@ -96,7 +96,7 @@ def _code(arg: dict[str, Any], parameter: Parameter) -> tuple[str, Converter]:
 
 
 def _by_size(arg: dict[str, Any], parameter: Parameter) -> tuple[str, Converter]:
-    """A type of the user's own, an enum most of the time: the contract says what it is, the compiler how large."""
+    """For a type of the user's own, mostly an enum: the contract says what it is, the compiler how large."""
     if arg["type"] == "float" and parameter.size_bytes in (4, 8):
         return {4: "f", 8: "d"}[parameter.size_bytes], float
     if arg["type"] in ("int", "bool") and parameter.size_bytes in _INTEGER_OF_SIZE:

@@ -48,8 +48,8 @@ def find_kernels(text: str) -> list[GlobalFunction]:
 
 
 def choose_kernel(text: str, metadata: dict[str, Any]) -> str:
-    """The C++ expression of the kernel to run, such as `ns::scale<float>`. Raises `KernelFault` that lists what there
-    is when the contract leaves it open."""
+    """The C++ expression of the kernel to run, such as `ns::scale<float>`. Raises `KernelFault`, which lists the
+    kernels there are, when the contract leaves it open."""
     kernels = find_kernels(text)
     expressions = [str(name).strip().lstrip("& ") for name in metadata.get("name_expressions") or ()]
     wanted = str(metadata.get("kernel_name") or "").strip()
@@ -97,7 +97,7 @@ def _instance(expression: str, kernel: GlobalFunction) -> str:
 
 
 def no_such_kernel(wanted: str, kernels: Sequence[GlobalFunction], log: str = "") -> KernelFault:
-    """The fault of a name that means nothing in the source, or more than one thing: `log` is what a compiler said of
+    """The fault of a name that means nothing in the source, or more than one thing. `log`: what a compiler said of
     it."""
     said = first_error_first(log).partition("\n")[0].partition("error")[2].lstrip(": ")
     if _base(wanted) in [kernel.name for kernel in kernels]:

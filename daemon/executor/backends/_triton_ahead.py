@@ -106,14 +106,14 @@ def compile_all(
 
 
 def _worthwhile(tuner: Any, positional: Sequence[Any], launch: dict[str, Any]) -> list[Any]:
-    """The configs that the tuner's own pruning leaves. What prunes is the user's code, and it wants to see the
+    """The configs that the tuner's own pruning leaves. That is code of the user's, and it wants to see the
     arguments."""
     tuner.nargs = dict(zip(tuner.arg_names, positional, strict=False))
     return list(tuner.prune_configs(launch))[:_CONFIGS_AT_MOST]
 
 
 def stand_in(arg: dict[str, Any]) -> Any:
-    """What takes an argument's place while compiling: a tensor without memory, or the scalar itself."""
+    """What stands for an argument while compiling: a tensor without memory, or the scalar itself."""
     if arg["type"] != "tensor":
         return arg["value"]
     return torch.empty(arg["shape"], dtype=getattr(torch, arg["dtype"]), device="meta")
@@ -121,7 +121,7 @@ def stand_in(arg: dict[str, Any]) -> Any:
 
 def prepare_launcher(compiled: Any) -> bool:
     """Compile the C code that launches `compiled` as well (Triton caches it beside the kernels). It is linked with
-    libcuda, which a cell without a GPU may lack; then the candidate cell compiles it."""
+    libcuda, which a cell without a GPU may lack. Then the candidate cell compiles it."""
     from triton.backends.nvidia.driver import CudaLauncher
 
     try:

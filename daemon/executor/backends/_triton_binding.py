@@ -57,8 +57,8 @@ def bind(kernel: Any, name: str, args: Sequence[dict[str, Any]]) -> Binding:
 
 
 def _require_order(kernel: str, given: Sequence[str], free: Sequence[str]) -> None:
-    """Arguments are passed in the contract's order, so that names which both sides know should stand in the same one.
-    Raises `KernelFault` where they do not: it would get one tensor for another."""
+    """Arguments are passed in the contract's order. So names that both sides know should stand in the same order.
+    Raises `KernelFault` where they do not, because the kernel would get one tensor for another."""
     known = [name for name in given if name in free]
     wanted = [name for name in free if name in known]
     if known != wanted:

@@ -1,6 +1,7 @@
-"""Kernels that a function defines and that read what is there, such as a factor or another kernel. Triton's compiler
-for a GPU sees that; its interpreter runs a kernel's text anew, in its module alone, and said that the name is not
-defined.
+"""Kernels that a function defines, and that read what is there, such as a factor or another kernel.
+
+Triton's compiler for a GPU sees these names. Its interpreter runs a kernel's text anew, in the module alone, and says
+that the name is not defined.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ _MAKER = "_with_what_is_around"
 
 
 def repair() -> None:
-    """Let the interpreter see it too. Idempotent; where it is built in another way than it was in Triton 3.7, it is
+    """Let the interpreter see these names too. Idempotent. An interpreter that is built otherwise than Triton 3.7's is
     left as it is."""
     from triton.runtime import interpreter
 

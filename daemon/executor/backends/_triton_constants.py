@@ -1,6 +1,7 @@
-"""Constants on the left of a tensor where Triton's interpreter runs a kernel. `tl.exp(SCALE * x)`, with `SCALE =
-tl.constexpr(…)` as a GPU wants it, is a tensor to Triton's compiler. The interpreter made a constant of it, which holds
-a tensor, and few functions of `tl` take that.
+"""Constants on the left of a tensor where Triton's interpreter runs a kernel.
+
+`tl.exp(SCALE * x)`, with `SCALE = tl.constexpr(…)` as a GPU wants it, is a tensor to Triton's compiler. The interpreter
+makes a constant of it that holds a tensor, and few functions of `tl` take that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Narrow floats where Triton's interpreter runs a kernel. It keeps bfloat16 as uint16, computes with the integers, and
-takes a whole number or a float64 that becomes one for its bits; and it rounds to bfloat16 and float8 without a carry
-into the exponent (1.97 becomes 1). Here torch converts, and arithmetic on bfloat16 is done in float32 and rounded once,
-as a GPU does it.
+"""Narrow floats where Triton's interpreter runs a kernel.
+
+It keeps bfloat16 as uint16, computes with the integers, and takes a whole number or a float64 that becomes one for its
+bits. And it rounds to bfloat16 and float8 without a carry into the exponent (1.97 becomes 1). Here torch converts.
+Arithmetic on bfloat16 is done in float32 and rounded once, as a GPU does it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ _REDUCED = (("ReduceOps", "sum"), ("ScanOps", "cumsum"), ("ScanOps", "cumprod"))
 
 
 def repair() -> None:
-    """Make the interpreter right about them. Idempotent; where it is built in another way than it was in Triton 3.7, it
-    is left as it is."""
+    """Correct the interpreter. Idempotent. An interpreter that is built otherwise than Triton 3.7's is left as it
+    is."""
     from triton.runtime import interpreter
 
     builder: Any = interpreter.InterpreterBuilder

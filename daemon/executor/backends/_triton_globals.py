@@ -13,8 +13,8 @@ _OF_MODULE, _OF_FUNCTION = "of its module", "of the function it is defined in"
 
 
 def plain_variables(function: Any) -> list[tuple[str, str]]:
-    """The numbers and texts from around a function that it reads by name and that are no `tl.constexpr`, each with
-    where it stands.
+    """The numbers and texts from around a function that it reads by name and that are not `tl.constexpr`, each with the
+    place where it stands.
 
     Defaults and annotations are not part of a function's code: there Triton allows any of them.
     """

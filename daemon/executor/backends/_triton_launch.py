@@ -39,8 +39,8 @@ class GpuLaunch:
             raise compile_fault(error, self._source) from error
 
     def _tune(self, args: Sequence[Any]) -> None:
-        """Let `@autotune` try its configs on copies: they all run many times, and what they write must not reach the
-        arguments of a real call. Where memory is short it has to be the arguments themselves."""
+        """Let `@autotune` try its configs on copies. They all run many times, and what they write must not reach the
+        arguments of a real call. Where memory is short, the arguments themselves are used."""
         self._untuned = False
         try:
             copies = [arg.clone() if isinstance(arg, torch.Tensor) else arg for arg in args]

@@ -1,5 +1,7 @@
-"""`torch.compile` around kernels that Triton's interpreter runs: it follows the interpreter itself, which ends in
-errors that speak of neither, or takes minutes. What was to be compiled is called as it is.
+"""`torch.compile` around kernels that Triton's interpreter runs.
+
+It would follow the interpreter itself, and end in errors about neither the kernel nor the interpreter, or take minutes.
+So what was to be compiled is called as it is.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ NOTE = "torch.compile is left out where Triton's interpreter runs kernels: what 
 
 
 def leave_out() -> str:
-    """Have torch compile nothing in this process. Returns the note of it, if there is something to note already:
-    torch's compiler has been loaded, which takes seconds, only where a source has asked for it."""
+    """Have torch compile nothing in this process. Returns a note of it; empty if the source has not asked for torch's
+    compiler, which is not loaded then: that takes seconds."""
     os.environ["TORCHDYNAMO_DISABLE"] = "1"
     if "torch._dynamo" not in sys.modules:
         return ""

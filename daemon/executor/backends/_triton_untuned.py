@@ -20,8 +20,11 @@ _REFUSED = (
 
 
 def use_first_configs(source: Source) -> list[str]:
-    """Leave every tuned kernel of the bundle's modules its first config. Returns a note for each that had several and
-    for each that no GPU would take, behind one that the interpreter runs them, where there is any kernel."""
+    """Leave every tuned kernel of the bundle's modules its first config.
+
+    Returns notes, if there is any kernel: that the interpreter runs them, and one for each kernel that had several
+    configs or that no GPU would take.
+    """
     if source.device == "cuda" or "triton" not in sys.modules:
         return []
     from triton.runtime.autotuner import Autotuner, Heuristics
@@ -59,8 +62,8 @@ def use_first_configs(source: Source) -> list[str]:
 
 
 def _values(folder: Path) -> Iterator[tuple[str, Any]]:
-    """What the modules of the bundle define at their top level, by name. There are a thousand others: a `Path` for each
-    took 40 ms."""
+    """What the modules of the bundle define at their top level, by name. There are a thousand other modules: a `Path`
+    for each took 40 ms."""
     inside = f"{folder}{os.sep}"
     for module in list(sys.modules.values()):
         path = vars(module).get("__file__") if isinstance(module, ModuleType) else None  # lazy ones load when asked

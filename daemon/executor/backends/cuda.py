@@ -109,8 +109,8 @@ def _compilers(source: Source) -> tuple[str, dict[str, _Compile]]:
 def _first_that_compiles(
     compilers: dict[str, _Compile], source: Source, expression: str, target: str
 ) -> tuple[str, bytes, str, list[str]]:
-    """The compiler's name, its cubin, its log, and why an earlier one was passed over: NVRTC has no host headers and
-    takes no host code, nvcc has both."""
+    """The compiler's name, its cubin, its log, and why an earlier compiler was passed over. NVRTC has no host headers
+    and takes no host code; nvcc has both."""
     notes: list[str] = []
     for name, compile_text in compilers.items():
         try:
@@ -130,7 +130,7 @@ def _first_that_compiles(
 
 
 def _compiled(compile_text: _Compile, text: str, expression: str) -> tuple[bytes, str]:
-    """The cubin of the source and its probe. Where only the probe does not compile, the kernel's name is at fault."""
+    """The cubin of the source and its probe. If only the probe does not compile, the kernel's name is at fault."""
     try:
         return compile_text(with_probe(text, expression))
     except CompilerRefused as refusal:

@@ -63,7 +63,7 @@ def from_module(module: ModuleType, source: Source) -> Kernel:
 
 
 def _where_from(args: list[Any], kwargs: dict[str, Any]) -> str:
-    """Where the arguments of a constructor come from, for one that does not take them."""
+    """A sentence about where the arguments of a constructor come from, for a constructor that does not take them."""
     given = [f"{len(args)} by position"] if args else []
     given += [f"{', '.join(map(str, kwargs))} by name"] if kwargs else []
     if not given:
@@ -72,8 +72,8 @@ def _where_from(args: list[Any], kwargs: dict[str, Any]) -> str:
 
 
 def _as_meant(model_class: Any, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """What the constructor gets. KernelBook writes `[[by position], {by name}]`: that is meant where the names are the
-    constructor's, or where it would not take the two as they stand."""
+    """The arguments that the constructor gets. KernelBook writes `[[by position], {by name}]`. That form is meant if
+    the names are the constructor's, or if it would not take the two as they stand."""
     match args:
         case [list() | tuple() as inner, dict() as by_name] if not kwargs and all(
             isinstance(key, str) for key in by_name
@@ -94,7 +94,7 @@ def _fits(signature: inspect.Signature, args: Sequence[Any], kwargs: dict[str, A
 
 
 def _takes(model_class: Any, args: list[Any], kwargs: dict[str, Any]) -> bool:
-    """Whether a constructor takes these arguments: that of `nn.Module`, where a class has none of its own, takes none,
+    """Whether a constructor takes these arguments. That of `nn.Module`, where a class has none of its own, takes none,
     whatever its signature says."""
     if getattr(model_class, "__init__", None) is nn.Module.__init__:
         return not (args or kwargs)
@@ -204,7 +204,7 @@ def _required(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
 
 
 def derived_inputs(function: Callable[..., Any], source: Source) -> Callable[[], Any] | None:
-    """Inputs from annotations and defaults, where every required parameter has one that says enough; else None."""
+    """Inputs from annotations and defaults; None unless every required parameter has one that says enough."""
     if source.args:
         return None
     required = _required(function)

@@ -35,8 +35,8 @@ _NAMES = {"torch": torch, "nn": nn}
 
 
 def build(source: Source) -> dict[str, Any]:
-    """Import the source, which compiles; keep what torch built. On a host with a GPU an import that fails for want of
-    one is left to the candidate cell."""
+    """Import the source, which compiles, and keep what torch built. On a host with a GPU, an import that fails for want
+    of one is left to the candidate cell."""
     if source.device == "cuda":
         pretend_gpu(source.architecture)
     _, reason = compiler_first(lambda: import_without_gpu(source, _NAMES), source)
@@ -54,7 +54,7 @@ def load(source: Source) -> Kernel:
 
 
 def pretend_gpu(architecture: str) -> None:
-    """What a source asks about the GPU before it compiles gets the answer it will get there. Using the GPU still
+    """Answer what a source asks about the GPU before it compiles as it will be answered on the GPU. Using the GPU still
     fails."""
     major, _, minor = architecture.partition(".")
     answers: dict[str, Any] = {
@@ -69,7 +69,7 @@ def pretend_gpu(architecture: str) -> None:
 
 def _header_use() -> dict[str, Any]:
     """Whether every C++ file was compiled with torch's precompiled header, as the compiler's wrapper says; and the
-    level of optimization that one would be needed for."""
+    optimization level for which a header would be needed."""
     try:
         log = (Path(os.environ["TMPDIR"]) / LOG_NAME).read_text("utf-8")
         lines = [json.loads(line) for line in log.splitlines()]

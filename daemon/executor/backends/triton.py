@@ -36,7 +36,7 @@ _NAMES = {"torch": torch, "triton": triton, "tl": triton.language}
 
 def build(source: Source) -> dict[str, Any]:
     """Compile for `source.architecture` and keep Triton's cache folder. What cannot be compiled without a GPU is left
-    to the candidate cell, and `compiled` says so; raises `KernelFault` for what no GPU could compile."""
+    to the candidate cell, and `compiled` says so. Raises `KernelFault` for what no GPU could compile."""
     use_absent_gpu(source.architecture)
     module, reason = import_without_gpu(source, _NAMES)
     built = _compiled(module, source) if module is not None else {"compiled": False, "reason": reason}
