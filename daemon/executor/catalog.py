@@ -49,10 +49,12 @@ class _Spec(BaseModel):
 
 @dataclass(frozen=True)
 class BackendSpec:
-    """One kernel type. `answers`: "args" (outputs are arguments), "either" (a return value, else output arguments).
+    """One kernel type.
 
-    `build`: the devices it has a build stage for, which `precompiled_header` helps where it compiles extensions of
-    torch; `devices`: those it can run on.
+    - `answers`: "args" (outputs are arguments) or "either" (a return value, else output arguments)
+    - `build`: the devices for which it has a build stage
+    - `precompiled_header`: whether the build stage compiles extensions of torch, which such a header helps
+    - `devices`: those it can run on
     """
 
     contract: KernelTypeSpec

@@ -1,5 +1,5 @@
-"""What is told about a candidate's answers beside right or wrong, after the clock has stopped: whether they repeat, and
-how near they are to those of the reference in float64."""
+"""What is told about a candidate's answers besides right or wrong, after the clock has stopped: whether they repeat,
+and how near they are to those of the reference in float64."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def assess(
     timed_call: TimedCall | None,
     deadline: float,
 ) -> tuple[Numerics | None, list[str]]:
-    """The candidate twice more on fresh inputs, the reference as often as need be, and in float64 on the inputs of
-    `timed_call`. What was found, None where tensors are too large to hold copies; and labels.
+    """Run the candidate twice more on fresh inputs, the reference as often as need be, and the reference in float64 on
+    the inputs of `timed_call`. Returns what was found (None where tensors are too large to hold copies), and labels.
 
     Raises `CellFailed` for an answer that is wrong this time.
     """

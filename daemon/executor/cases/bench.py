@@ -26,11 +26,16 @@ _SHARE_OF_DEVICE = 12  # for each side, and as much again for what the judge com
 
 @dataclass(frozen=True)
 class Bench:
-    """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the
-    kernel types, the device and its conditions; NVIDIA's tools, and what the device can do at most (measured where it
-    is asked for). `refill` has cells started for the next case, without waiting for them; as long as `still` lasts
-    nothing but the case's own cells is at work; `lane` is where timed rounds run. `later` takes what a case need not
-    wait for (None where nothing takes long enough for it), `finish` does what the case before has left."""
+    """What the judge lends to a case: cells to start, the null candidate, the compile stage, the settings, the kernel
+    types, the device and its conditions, NVIDIA's tools, and what the device can do at most (measured when somebody
+    asks).
+
+    - `refill` has cells started for the next case, without waiting for them.
+    - As long as `still` lasts, nothing but the case's own cells is at work.
+    - `lane`: the cores where timed rounds run.
+    - `later` takes what a case need not wait for (None where nothing takes long enough for it).
+    - `finish` does what the case before has left.
+    """
 
     settings: Settings
     cells: Mapping[Side, CellSource]
@@ -49,11 +54,12 @@ class Bench:
 
     @property
     def tensor_bytes(self) -> int:
-        """The most the tensors of one kernel may take here: what the settings say, on a GPU at least a third of it."""
+        """The most that the tensors of one kernel may take here: what the settings say; on a GPU at least a third of
+        its memory."""
         return max(self.settings.limits.tensor_bytes, self.device.memory_bytes // 3)
 
     def rules(self, request: Request) -> MeasureRules:
-        """What the contract asks of the measurement; where it asks nothing, what the settings say."""
+        """What the contract asks of the measurement, and the settings where it asks nothing."""
         defaults, wanted = self.settings.timing, request.timing
         return MeasureRules(
             max_s=wanted.max_s or defaults.max_s,

@@ -9,11 +9,11 @@ from daemon.verdict import Phase, Side, Verdict
 
 
 def verdict_on(outcome: CellFailed, used_s: float | None, own_weights: str) -> tuple[Verdict, Failure]:
-    """The verdict on the case. A reference that fails makes the bundle unusable: the candidate is not blamed for it,
-    unless the contract's time was over in the reference's turn and the candidate had used most of it.
+    """The verdict on the case. A reference that fails makes the bundle unusable, and the candidate is not blamed for
+    it. Except where the contract's time was over in the reference's turn, and the candidate had used most of it.
 
-    `used_s`: the contract's time, where that was so. `own_weights`: what is to be known of a candidate whose weights
-    are its own, when it is wrong.
+    `used_s`: the contract's time, where that was so. `own_weights`: what to say of a candidate whose weights are its
+    own, when it is wrong.
     """
     verdict, failure = outcome.verdict, outcome.failure
     if verdict is Verdict.TIMEOUT and failure.side is Side.REFERENCE and used_s is not None:
@@ -29,7 +29,7 @@ def verdict_on(outcome: CellFailed, used_s: float | None, own_weights: str) -> t
 
 
 def own_stderr(candidate: Cell, failure: Failure | None) -> str:
-    """What it printed itself; what its end had written there is the traceback of `failure` then."""
+    """What the kernel printed itself, without what its end has written there: that is the traceback of `failure`."""
     written = candidate.stderr.text()
     has_crashed = failure is not None and failure.side is Side.CANDIDATE and failure.signal is not None
     return before_the_crash(written) if has_crashed else written

@@ -1,5 +1,5 @@
-"""One case of one job, from sources to a `CaseEvaluation`: prepare, hook up, check, measure; then, apart from all of
-that, what NVIDIA's tools are asked for."""
+"""One case of one job, from sources to a `CaseEvaluation`: prepare, hook up, check, measure. After all of that,
+NVIDIA's tools, if they are asked for."""
 
 from __future__ import annotations
 
@@ -52,8 +52,7 @@ _NOT_ZEROS = (
 class CaseJudge:
     """Judges one case. `request` has its symbols resolved. Use once.
 
-    `died_captured`: how a kernel's process ended that was being captured as a CUDA graph, when the case has failed by
-    that.
+    `died_captured`: how a kernel's process ended while it was captured as a CUDA graph, if the case has failed by that.
     """
 
     def __init__(
@@ -155,8 +154,8 @@ class CaseJudge:
         self._labels += found
 
     def _end(self, hookup: Hookup) -> None:
-        """Kill the cells and give their memory back. On a GPU that takes a tenth of a second, and where all went well
-        nothing here waits for it."""
+        """Kill the cells and give their memory back. On a GPU that takes a tenth of a second; where all went well, the
+        case does not wait for it."""
 
         def end() -> None:
             self._ready.kill()  # before memory is given back that they have mapped
@@ -235,8 +234,8 @@ class CaseJudge:
     # -- under NVIDIA's tools ------------------------------------------------------------------------------------
 
     def _keep_call_samples(self, drawer: Drawer) -> None:
-        """How each kernel is called, and one content, for launches when all of these cells are gone. Failing here is
-        no verdict: what was asked for beside it then has no content to run on."""
+        """Keep how each kernel is called, and one content, for launches after all of these cells are gone. A failure
+        here is no verdict: the tools then have no content to run on."""
         if not self._inspection.wanted:
             return
         try:

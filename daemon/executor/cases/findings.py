@@ -45,8 +45,8 @@ class Errors:
 
 @dataclass
 class Inspector:
-    """Checks rounds of one case. `tolerances` in the order of the candidate's answers. `on_answers`: what is
-    added to what is wrong with any of them, `on_outputs` with those that begin as random bytes."""
+    """Checks rounds of one case. `tolerances`: in the order of the candidate's answers. `on_answers`: added to what is
+    wrong with any answer; `on_outputs`: added to those that begin as random bytes."""
 
     candidate: SidePlace
     reference: SidePlace | None
@@ -73,7 +73,7 @@ class Inspector:
                 raise _fault(self.candidate, phase, message)
 
     def _untouched(self, order: list[int], placed: Field) -> int:
-        """Elements that still hold the poison, beyond what chance explains; 0 for a field that was not poisoned."""
+        """How many elements still hold the poison, beyond what chance explains; 0 for a field that was not poisoned."""
         if not placed.poisoned:
             return 0
         untouched = self.candidate.attached.unwritten(order, placed)
@@ -99,8 +99,8 @@ class Inspector:
                     raise _fault(self.candidate, phase, message)
 
     def _right_together(self, reference: SidePlace, fields: list[tuple[Field, Field]], order: list[int]) -> set[int]:
-        """By number, small answers that one look at all of a dtype and tolerance finds right: an optimizer's step has
-        hundreds, and to look at each takes longer than it."""
+        """The numbers of small answers that are found right by one look at all of a dtype and tolerance. An optimizer's
+        step has hundreds, and to look at each takes longer than the step."""
         alike: dict[tuple[str, Tolerance], list[int]] = {}
         for number, ((mine, _), tolerance) in enumerate(zip(fields, self.tolerances, strict=True)):
             if 0 < mine.tensor.size_bytes * len(order) <= _ANSWERS_COMPARED_TOGETHER:
@@ -119,12 +119,12 @@ class Inspector:
 
 
 def _in_one(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """The elements of all of them, by their bits: not every dtype can be concatenated."""
+    """The elements of all of them, as bits, because not every dtype can be concatenated."""
     return torch.cat([raw(tensor).flatten() for tensor in tensors]).view(tensors[0].dtype)
 
 
 def _batches(order: list[int], size_bytes: int) -> Iterator[list[int]]:
-    """Slots whose answers are compared together: large ones each where they lie, small ones many in a copy."""
+    """Slots whose answers are compared together: each large one where it lies, many small ones in a copy."""
     count = max(1, _SLOTS_COMPARED_TOGETHER // max(size_bytes, 1))
     for start in range(0, len(order), count):
         yield order[start : start + count]
@@ -147,7 +147,7 @@ def by_chance(placed: Field, slots: int) -> int:
 
 
 def mismatch(ours: SidePlace, theirs: SidePlace) -> CellFailed | None:
-    """Whether the answers of two sides can be compared at all: their number, shapes and dtypes."""
+    """Why the answers of two sides cannot be compared at all (their number, shapes or dtypes); None if they can."""
     declared = "" if ours.wiring.returns else ", as this kernel's io declares it"
     mine = [ours.wiring.fields[index] for index in ours.wiring.answer]
     expected = [theirs.wiring.fields[index] for index in theirs.wiring.answer]

@@ -1,4 +1,4 @@
-"""Who holds the memory when the judge can have none; on a GPU found by killing one cell after the other."""
+"""Who holds the memory when the judge can get none. On a GPU that is found by killing one cell after the other."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _GIB = 1 << 30
 def device_full(cells: Mapping[Side, Cell], error: Exception) -> CellFailed:
     """The outcome of a case that left no device memory to judge it in. Every cell is dead afterwards.
 
-    Where the judge itself holds more than the cells, the contract's tensors are too large for this device, which is
-    nobody's mistake; else the side that held most is to blame.
+    If the judge itself holds more than the cells, the contract's tensors are too large for this device, and nobody is
+    to blame. Else the side that held most is.
     """
     held: dict[Side, int] = {}
     for side, cell in cells.items():
@@ -43,7 +43,7 @@ def host_full(error: Exception) -> CellFailed:
 
 
 def blamed(failed: CellFailed, cells: Mapping[Side, Cell]) -> CellFailed:
-    """A reference that finds no memory is not to blame where the candidate sits on most of the device."""
+    """A reference that finds no memory is not to blame if the candidate holds most of the device's."""
     candidate = cells.get(Side.CANDIDATE)
     if candidate is None or failed.verdict is not Verdict.OUT_OF_MEMORY or failed.failure.side is not Side.REFERENCE:
         return failed
@@ -57,14 +57,14 @@ def blamed(failed: CellFailed, cells: Mapping[Side, Cell]) -> CellFailed:
 
 
 def short_of_memory(cells: Mapping[Side, Cell]) -> list[Side]:
-    """Those of the cells, dead now, of which the kernel has killed some process for want of memory, whoever's fault
-    that was. A cell may have gone on as if nothing had happened: what was killed was one of its helpers."""
+    """Those of the cells, dead now, of which the kernel killed some process for want of memory, whoever's fault that
+    was. Such a cell may have gone on as if nothing had happened, if the killed process was one of its helpers."""
     return [side for side, cell in cells.items() if cell.ended and (cell.ended.oom_killed or cell.ended.from_outside)]
 
 
 def consequence(failed: CellFailed, cells: Mapping[Side, Cell]) -> CellFailed:
-    """A wrong answer of a cell, or beside a reference, of which a process was killed for want of memory is what came of
-    that. The cells are dead. Raises `HarnessError` where it was the host that had none."""
+    """`failed`, unless a wrong answer has another cause: a process of that cell, or of the reference's, was killed for
+    want of memory. Then that is the outcome. The cells are dead. Raises `HarnessError` where the host had no memory."""
     sides = short_of_memory(cells) if failed.verdict is Verdict.WRONG_ANSWER else []
     for side in sorted(sides, key=lambda one: one is not failed.failure.side):
         if cells[side].kill().from_outside:

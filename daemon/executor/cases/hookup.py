@@ -66,7 +66,7 @@ class Hookup:
         return drawer
 
     def _keep_changed_args(self) -> None:
-        """What both sides say they change is looked at beside what one of them returns."""
+        """If one side returns its answer, arguments that both sides say they change are compared besides."""
         wirings = [place.wiring for place in self.places.values()]
         names = frozenset.intersection(*(frozenset(wiring.changed_args) for wiring in wirings))
         like = next((wiring for wiring in wirings if not wiring.returns), None)
@@ -75,7 +75,8 @@ class Hookup:
                 place.wiring = place.wiring.with_kept(names, like)
 
     def _logical_inputs(self) -> tuple[list[Logical], Export | None]:
-        """From the reference's io, else its get_inputs(), else the candidate's io, else what a signature suggests."""
+        """The inputs of both sides. They come from the reference's io, else its get_inputs(), else the candidate's io,
+        else what a signature suggests."""
         static = frozenset(self._request.static_args)
         reference_io, candidate_io = self._ready.io(Side.REFERENCE), self._ready.io(Side.CANDIDATE)
         if reference_io is not None:
@@ -117,8 +118,8 @@ class Hookup:
         return wire_call(others, by_name, self._ready.loaded[Side.REFERENCE].parameters)
 
     def _candidate_wiring(self, by_name: dict[str, int], logicals: list[Logical], source: Export | None) -> Wiring:
-        """By its own io, by get_inputs(), or, of Python without io, as the reference is called, its outputs returned or
-        written."""
+        """By its own io, or by get_inputs(). A Python candidate without io is called as the reference is, and its
+        outputs are returned or written."""
         io, others = self._ready.io(Side.CANDIDATE), self._ready.io(Side.REFERENCE)
         if io is not None:
             content = by_name if len(self._ready.sides) == 1 else pair_inputs(io, logicals)
@@ -165,7 +166,7 @@ class Hookup:
             place.wiring = place.wiring.with_returned(export.node, export.shapes)
 
     def _launched_s(self, place: SidePlace) -> float | None:
-        """How long the device may be at work on this very first call: of a candidate as long as what the reference's
+        """How long the device may be at work on this very first call. For a candidate, as long as the reference's call
         was worth, if that is known."""
         if not self._goes_on:
             return None
@@ -180,8 +181,8 @@ class Hookup:
 
 
 def _require_all(place: SidePlace, returned: int) -> None:
-    """Raises `CellFailed` where a kernel returns less than its contract says it has for outputs: nobody looks at what
-    it wrote then."""
+    """Raises `CellFailed` where a kernel returns fewer answers than its contract has outputs: nobody would look at what
+    it wrote instead."""
     wiring = place.wiring
     outputs = [wiring.fields[index].name for index in wiring.output_args if wiring.fields[index].logical is None]
     if returned < len(outputs):

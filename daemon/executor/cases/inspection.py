@@ -40,8 +40,8 @@ class Inspection:
         return bool(self.request.checks or self.sections()[0])
 
     def sections(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The sections to count, and the names that mean none: what the contract asks, and what the settings say of
-        contracts that ask."""
+        """The sections to count, and the names that mean none. The contract asks for them. The setting `metrics` may be
+        `never`, or `always`: then all are counted for a contract that asks for none."""
         setting = self.bench.settings.metrics
         if setting == "never":
             return (), ()

@@ -1,4 +1,4 @@
-"""Calls whose inputs and answers are kept, to be looked at when the slots they were in hold others."""
+"""Calls whose inputs and answers are kept, to be looked at when their slots hold other contents."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class TimedCall:
 
 
 class CallPicker:
-    """Keeps one call of all timed rounds, every round's with the same chance; none where there is no reference, or
-    where it is `too_large`."""
+    """Keeps one call of all timed rounds; each round's has the same chance. None where there is no reference, or where
+    calls are `too_large`."""
 
     def __init__(self, places: Sequence[SidePlace], random: torch.Generator) -> None:
         self._sides = None if len(places) == 1 or too_large(places) else (places[0], places[1])
@@ -46,7 +46,7 @@ class CallPicker:
         self.picked: TimedCall | None = None
 
     def offer(self, number: int, slots: Sequence[int]) -> None:
-        """Round `number`, counted from 1, is over and right; a measurement that begins anew counts anew."""
+        """Round `number`, counted from 1, is over and right. When measuring begins anew, so does the count."""
         if self._sides is None or self._draw(number) > 0:
             return
         self.picked = None  # its memory first

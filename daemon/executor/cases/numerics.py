@@ -1,9 +1,9 @@
 """How exact the answers are, beside how fast: against the reference run in float64, and from one run to the next.
 
-A tolerance says whether an answer is right enough; it does not tell a kernel that computes in half the precision from
-an honest one. So the reference is run once more in float64 where it can be, and both errors against that are shown side
-by side: the candidate's and the one the honest computation makes itself. The answers are those of a timed call: a
-kernel that is exact when it is checked and coarse when it is timed knows neither the round nor the slot.
+A tolerance says whether an answer is right enough. It does not tell a kernel that computes in half the precision from
+an honest one. So the reference is run once more in float64, where it can be. Two errors against that are shown side by
+side: the candidate's, and the one that the honest computation makes itself. The answers are those of a timed call. So a
+kernel that is exact when it is checked and coarse when it is timed must know the round and the slot, and it cannot.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _LARGEST = torch.finfo(torch.float64).max
 
 @dataclass(frozen=True)
 class _Gap:
-    """Over all elements that are finite in the exact answer, or the small ones of them: the largest error, and sums of
-    squares of errors and of the answer, in one unit."""
+    """Over all elements that are finite in the exact answer, or over the small ones among them: the largest error, and
+    the sums of squares of errors and of the answer, in one unit."""
 
     max_abs: float
     squares: float
@@ -78,7 +78,7 @@ class _Gaps:
 
     @property
     def far_worse(self) -> bool:
-        """Of elements that are small: coarser than any order of sums or choice of functions makes them."""
+        """For small elements: whether the error is larger than any order of sums or choice of functions makes it."""
         floor = _floor(self.rounding)
         return (
             self.theirs.relative_rms < _TOLD_APART
@@ -99,9 +99,9 @@ def spread_of(first: list[torch.Tensor], second: list[torch.Tensor]) -> Numerics
 
 
 def against_exact(known: Numerics, call: TimedCall, exact: Export, deadline: float) -> Numerics:
-    """`known`, and the errors of both sides' answers against `exact`: the reference on the same inputs in float64.
+    """`known`, with the errors of both sides' answers against `exact`: the reference on the same inputs in float64.
 
-    Never raises for what the reference's cell does: where it cannot be run in float64, a note says so.
+    Never raises for what the reference's cell does. Where it cannot be run in float64, a note says so.
     """
     try:
         exact.describe(0, deadline)
@@ -134,7 +134,8 @@ def _have_one_shape(answer: torch.Tensor | None, exact: TensorShape | None) -> b
 
 
 def _is_exact(answer: torch.Tensor, exact: TensorShape) -> bool:
-    """Not what its source rounds whatever it is given: that output tells nothing, and the others do."""
+    """Whether it is in float64. An output that the source rounds, whatever it is given, tells nothing; the others
+    do."""
     return getattr(torch, exact.dtype) is _exact_dtype(answer.dtype)
 
 
@@ -143,7 +144,7 @@ def _exact_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def labels(numerics: Numerics) -> list[str]:
-    """Short words: answers that change from run to run, and errors far beyond the honest computation's own."""
+    """Labels for answers that change from run to run, and for errors far beyond the honest computation's own."""
     found = []
     if numerics.differing_elements:
         found.append("nondeterministic")
@@ -159,8 +160,8 @@ def _allowed(theirs: float, rounding: float) -> float:
 
 
 def _floor(rounding: float) -> float:
-    """Errors up to here are nothing to speak of. A reference of float64 is itself what it is held against: the order of
-    a sum alone then makes a candidate err more, and only a coarser format is worth a word."""
+    """Errors up to this one are not labelled. A reference of float64 is itself what answers are compared with: there
+    the order of a sum alone makes a candidate err more, and only a coarser format is worth a label."""
     return _COARSER_THAN_FLOAT64 if rounding <= torch.finfo(torch.float64).eps else rounding
 
 
@@ -174,9 +175,9 @@ def _exactly(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _gaps(ours: torch.Tensor, theirs: torch.Tensor, exact: torch.Tensor) -> Iterator[_Gaps]:
-    """Of all elements of an output; and of those that are far smaller, where the candidate is far worse there.
+    """The gap over all elements of an output; and over those that are far smaller, if the candidate is far worse there.
 
-    A few large rows, or a mask's -1e9, are nearly all of a root mean square, and what becomes of the others does not
+    A few large rows, or a mask's -1e9, make up nearly all of a root mean square, so errors of the other elements do not
     show in it.
     """
     rounding = torch.finfo(ours.dtype).eps

@@ -34,7 +34,7 @@ _HOW_COPIED = (
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a cell says its kernel has. A cell may say anything: whatever is not of the right type counts as unsaid."""
+    """What a cell says its kernel has. A cell may say anything, so a value of the wrong type counts as not said."""
 
     makes_inputs: bool
     guesses_inputs: bool
@@ -99,7 +99,7 @@ class Preparation:
         return Patience.of(self._bench.settings.deadlines, self._bench.device.kind, side)
 
     def prepare(self) -> None:
-        """Cells that stand ready, and what has to be compiled for them: the one goes on beside the other."""
+        """Start the cells, or take ones that stand ready, while what has to be compiled for them is compiled."""
         with self._stages.stage("start"):
             if self._can_run():
                 self._start()
@@ -137,8 +137,8 @@ class Preparation:
             raise CellFailed(Verdict.COMPILE_ERROR, artifact.refusal.model_copy(update={"side": side}))
 
     def _start(self) -> None:
-        """Both cells at once: they import torch side by side. An evaluate that makes its own inputs gets a twin to
-        make them."""
+        """Start both cells at once, so that they import torch side by side. An evaluate that makes its own inputs gets
+        a twin to make them."""
         sides = list(self.sides)
         kernel = kernel_of(self._request, Side.CANDIDATE)
         if isinstance(self._request, CompareRequest) or kernel.io is None:
@@ -177,7 +177,7 @@ class Preparation:
             )
 
     def _construct(self, cell: Cell, seed: int, init: Export | None) -> Message:
-        """What the cell answers. `init`: the constructor's arguments; None for those that the source itself makes."""
+        """What the cell answers. `init`: the constructor's arguments; None if the source itself makes them."""
         message: Message = {"type": "construct", "seed": seed, "init": None, "tensors": []}
         if init is None:
             return cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline)
@@ -186,9 +186,11 @@ class Preparation:
             return cell.request(message, "constructed", phase=Phase.LOAD, deadline=self._deadline, fds=given.fds)
 
     def _init_inputs(self, cell: Cell, seed: int) -> Export | None:
-        """The reference's constructor arguments, which the candidate's constructor gets too; None where they cannot be
-        handed to another process and the candidate's source makes its own. Raises `CannotWire` where it makes none: the
-        reference may be as right as can be, so it is not blamed."""
+        """The reference's constructor arguments, which the candidate's constructor gets too. None where they cannot be
+        handed to another process and the candidate's source makes its own.
+
+        Raises `CannotWire` where that source makes none: the reference may be right, so it is not blamed.
+        """
         init = self.export(cell, "init", Phase.LOAD)
         try:
             init.describe(seed, self._deadline)
@@ -260,12 +262,12 @@ class Preparation:
 
     @property
     def own_weights(self) -> str:
-        """What is to be known of a candidate whose weights are its own, when it is wrong."""
+        """What to say of a candidate whose weights are its own, when it is wrong."""
         return "; ".join(self._of_own_weights)
 
     def unvaried_weights(self, deadline: float) -> list[str]:
-        """The reference's weights that have one value only and that calls have left as they were: no other values will
-        ever tell whether they matter. What a call changes, a running mean say, is none."""
+        """The reference's weights that have one value only, and that calls have left as they were: no other values will
+        ever tell whether they matter. A tensor that calls change, such as a running mean, is not among them."""
         if not (before := self._constant_weights):
             return []
         state = self.export(self.cells[Side.REFERENCE], "state", Phase.CHECK, only=tuple(before))
@@ -277,7 +279,8 @@ class Preparation:
         return _names(list(before))
 
     def export(self, cell: Cell, what: str, phase: Phase, *, only: Sequence[str] | None = None) -> Export:
-        """Tensors out of `cell`, by memory that is closed with the case. `only`: of the state, those of these names."""
+        """Tensors out of `cell`, in memory that is given back with the case. `only`: of the state, the tensors of these
+        names."""
         device = self._bench.device.kind
         limit_bytes = self._bench.tensor_bytes
         if device == "cpu":

@@ -2,9 +2,9 @@
 
 Theory of operation: everything is prepared as for the checks (sources, weights, an arena with content), but the cell
 copies its arguments into memory of its own, so that a tool finds nothing shared. Reference and candidate both get a
-cell, for weights and constructor arguments go from one to the other; only that of `side` runs below the tool. The
-deadline is the tool's own, and at its end everything is killed. What ends badly here ended badly after the verdict:
-the caller says what that means.
+cell, because weights and constructor arguments go from one to the other. Only the cell of `side` runs below the tool.
+The deadline is the tool's own, and at its end everything is killed. The verdict stands already: what goes wrong here,
+the caller decides what it means.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class CallCounts:
 
 @dataclass(frozen=True)
 class ToolRun:
-    """What came of it: the tool's report, and why the run did not come to its end, None where it did."""
+    """What came of it: the tool's report; and why the run did not come to its end, None where it did."""
 
     report: str
     problem: str | None
 
 
 class ToolRunner:
-    """Runs kernels of one bundle below tools. Raises `DeviceError` only: what else goes wrong is in the answer."""
+    """Runs kernels of one bundle below tools. Raises only `DeviceError`: whatever else goes wrong is in the answer."""
 
     def __init__(self, bench: Bench, request: Request, bundle_dir: Path) -> None:
         self._bench = bench

@@ -1,5 +1,5 @@
-"""The calls of a case outside of timed rounds: tuning, then trials on fresh inputs whose answers are compared, with the
-controls that tell what those comparisons are worth."""
+"""The calls of a case outside of timed rounds: tuning, then trials on fresh inputs whose answers are compared, with
+controls that tell what these comparisons are worth."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Trials:
         self.passed = 0
 
     def tune(self, drawer: Drawer, deadline: float) -> None:
-        """A call whose answer nobody looks at: kernels are compiled and tuned in it, which may call them many times on
+        """A call whose answer nobody looks at. Kernels are compiled and tuned in it, which may call them many times on
         the same memory."""
         start = time.monotonic()
         self._attach(deadline)
@@ -56,7 +56,8 @@ class Trials:
         self._ready.compile_ms += (time.monotonic() - start) * 1e3
 
     def check(self, drawer: Drawer, inspector: Inspector, deadline: float, progress: Callable[[str], None]) -> float:
-        """Every trial that the contract asks for. Returns the fastest call seen, seconds: how large rounds may be.
+        """Run every trial that the contract asks for. Returns the fastest call seen, in seconds; it tells how large
+        rounds may be.
 
         Raises `CellFailed` for a wrong answer, and for what a kernel does.
         """
@@ -80,8 +81,8 @@ class Trials:
     def call(
         self, place: SidePlace, values: Sequence[torch.Tensor], trial: int, deadline: float, *, again: bool = False
     ) -> float:
-        """One call of one side on inputs by their number, [1, *shape] each: seconds it took, about. `again`: the same
-        once more, where nothing of the one before is left."""
+        """One call of one side on inputs by their number, [1, *shape] each. Returns about how many seconds it took.
+        `again`: the same call once more, after everything of the one before was cleared."""
         place.attached.compose(self._secret.generator("poison", trial, place.cell.side, again), [0])
         place.fill([0], values)
         seed = self._secret.seed("call", "check", trial)
@@ -101,8 +102,8 @@ class Trials:
         return max(self.call(place, values, trial, deadline) for place in self._places.values())
 
     def _weak_controls(self, inspector: Inspector, drawer: Drawer, trial: int) -> None:
-        """After each of the first two trials: only the second one tells what an earlier answer is worth. It is made for
-        that where the contract wants one."""
+        """Look for trivial answers after each of the first two trials, because only the second one tells what an
+        earlier answer is worth. It is made for that, if the contract wants one."""
         is_secret = any(drawer.is_secret(index) for index in range(len(drawer.logicals)))
         reference, (inputs_before, earlier), self._earlier = inspector.reference, self._earlier, ([], None)
         if trial == 0 and not is_secret:

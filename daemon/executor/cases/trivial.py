@@ -22,12 +22,13 @@ def weak_controls(
     inputs: list[torch.Tensor],
     earlier: list[torch.Tensor] | None = None,
 ) -> list[str]:
-    """The outputs for which a trivial answer would have passed, and which, where that means something: it would have
-    for all of them, or for one although it is not what the reference says. `earlier`: what was right for other inputs.
-    One that would have passed in nearly all elements counts as well: where a few are large, as in a sharp softmax, a
-    kernel may leave out the rest.
+    """The outputs for which a trivial answer would have passed, and which answer, where that means something: it would
+    have passed for all outputs, or for one although it is not what the reference says. `earlier`: what was right for
+    other inputs. An answer that would have passed in nearly all elements counts as well: where a few are large, as in a
+    sharp softmax, a kernel may leave out the rest.
 
-    Of a module that hands an input on beside its answer, the input is the right answer, and the check proves the rest.
+    A module may hand an input on beside its answer. Then the input is the right answer there, and the check proves the
+    rest.
     """
     found, are_all, is_near = [], True, False
     answers = reference.answers(0)
@@ -50,8 +51,8 @@ def weak_controls(
 
 
 def _about_there(inputs: list[tuple[int, torch.Tensor]], number: int, outputs: int) -> list[tuple[int, torch.Tensor]]:
-    """All inputs, or of too many those at about the place that output `number` has among `outputs`: a step of an
-    optimizer has a thousand of both, and to try each on each takes hours."""
+    """All inputs. If there are too many, those at about the place that output `number` has among `outputs`: a step of
+    an optimizer has a thousand of both, and to try each on each takes hours."""
     most = max(1, _INPUTS_TRIED // outputs)
     first = number * max(len(inputs) - most, 0) // max(outputs - 1, 1)
     return inputs[first : first + most]
@@ -63,10 +64,11 @@ def passes_by_accident(
     tolerance: Tolerance,
     earlier: torch.Tensor | None = None,
 ) -> dict[str, bool]:
-    """The trivial answers this tolerance would accept, and whether they are exactly right: zeros, a constant, an input
-    passed on (`inputs`: of this shape, by their number), and what was right for `earlier` inputs. One element alone is
-    no constant: it is a number nobody knows. An input of another dtype has to be cast, which is all the work there is
-    where that is exactly right.
+    """The trivial answers that this tolerance would accept, and whether they are exactly right: zeros, a constant, an
+    input passed on (`inputs`: of this shape, by their number), and what was right for `earlier` inputs.
+
+    A single element is no constant: it is a number that nobody knows. An input of another dtype has to be cast; where
+    the cast is exactly right, that is all the work there is.
     """
     trivial = [("zeros", expected.new_zeros(1))]
     if expected.numel() > 1:
@@ -86,8 +88,8 @@ def passes_by_accident(
 
 
 def _passes_nearly_everywhere(expected: torch.Tensor, tolerance: Tolerance, earlier: torch.Tensor | None) -> str:
-    """The trivial answer that this tolerance would accept in nearly all elements of those for which it is not exactly
-    right, and in how many; empty where none is. By a sample, drawn the same each time."""
+    """The trivial answer that this tolerance would accept in nearly all of the elements for which it is not exactly
+    right, and in how many; empty if there is none. Judged by a sample, which is the same each time."""
     flat = expected.reshape(-1)
     places = _sample(flat.numel()).to(flat.device)
     some = flat[places]
@@ -125,8 +127,8 @@ def _typical(expected: torch.Tensor) -> torch.Tensor:
 
 
 def _error(answer: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> float | None:
-    """By how much a flat answer, or its one element everywhere, misses `expected` at most; None where it does not pass.
-    Ends at the first piece that does not, which a small one mostly is: copies of gigabytes are not made."""
+    """By how much a flat answer (or its one element, everywhere) misses `expected` at most; None where it does not
+    pass. Ends at the first piece that does not pass, which is mostly a small one, so that gigabytes are not copied."""
     largest = 0.0
     for start, end in itertools.pairwise(_starts(expected.numel())):
         piece = expected[start:end]
@@ -141,7 +143,7 @@ def _error(answer: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -
 
 
 def _is_beyond(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> bool:
-    """Whether an element is surely beyond its tolerance, told with one wait for the device; False: look closer. In
+    """Whether an element is certainly beyond its tolerance, found with one wait for the device. False: look closer. In
     float32, as `safely_within`."""
     if not fits_float32(expected.dtype, tolerance):
         return False
@@ -152,5 +154,5 @@ def _is_beyond(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) 
 
 
 def _starts(count: int) -> list[int]:
-    """Where pieces of so many elements begin and end: a small one, then large ones."""
+    """Where pieces of so many elements begin and end: first a small one, then large ones."""
     return [0, *range(min(_TELLING, count), count, CHUNK), count] if count else []

@@ -35,8 +35,8 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two tensors are apart. `worst` is the index of the element that exceeds its allowance the most. `max_rel`
-    is over what is expected not to be 0: nothing is so many times 0."""
+    """How far two tensors are apart. `worst`: the index of the element that exceeds its allowance the most. `max_rel`:
+    over elements that are expected not to be 0."""
 
     wrong: int
     max_abs: float
@@ -57,7 +57,8 @@ def tolerance_for(dtype: str, atol: float | None, rtol: float | None) -> Toleran
 
 
 def pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Of tensors of as many elements each, as flat ones: made wider, all at once would be many times as large."""
+    """The tensors, which have as many elements each, flat and piece by piece: converted to a wider dtype all at once,
+    they would take many times the memory."""
     flat = [tensor.reshape(-1) for tensor in tensors]
     step = _CHUNK_ON_DEVICE if flat[0].device.type == "cuda" else CHUNK
     for start in range(0, flat[0].numel(), step):
@@ -94,13 +95,13 @@ def compare(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> 
 
 
 def fits_float32(dtype: torch.dtype, tolerance: Tolerance) -> bool:
-    """Whether values and allowances do: not where an allowance may be too small for one."""
+    """Whether values and allowances fit: an allowance may be too small for a float32."""
     return dtype in _NO_WIDER_THAN_FLOAT32 and (tolerance.atol >= _ROUNDS_SAFELY or tolerance == Tolerance(0.0, 0.0))
 
 
 def safely_within(got: torch.Tensor, expected: torch.Tensor, tolerance: Tolerance) -> Difference | None:
-    """The difference of tensors that are finite and safely within their tolerance, or the same bits: what honest
-    answers mostly are, told in few passes over memory and one wait for the device. None: look closer.
+    """The difference of tensors that are finite and safely within their tolerance, or the same bits. Honest answers
+    mostly are, and this is found in few passes over memory and one wait for the device. None: look closer.
 
     Floats are compared in float32. What that rounds is far less than what `SAFELY` takes off the allowance.
     """
@@ -146,8 +147,8 @@ def _errors(got: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 def _integer_errors(got: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Equal is exactly 0. The difference of two 64-bit integers may not fit one, so it is taken in floats, at least
-    1."""
+    """|got - expected| as float64; exactly 0 where they are equal. The difference of two 64-bit integers may not fit
+    one, so it is computed in floats, and is then at least 1."""
     wide_got, wide_expected = got.to(torch.int64), expected.to(torch.int64)
     unsigned = expected.dtype is torch.uint64
     as_float = [_unsigned(wide) if unsigned else wide.to(torch.float64) for wide in (wide_got, wide_expected)]
@@ -196,6 +197,6 @@ def describe(name: str, difference: Difference, count: int, tolerance: Tolerance
 
 
 def _told_apart(*values: complex | None) -> list[str]:
-    """Numbers in as few digits as a float32 takes, unless they read the same then."""
+    """Both numbers in as few digits as a float32 takes; in more if they read the same then."""
     short = ["?" if value is None else str(value) if isinstance(value, int) else f"{value:.9g}" for value in values]
     return short if len({*short}) == len(short) else [str(value) for value in values]
