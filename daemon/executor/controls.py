@@ -2,7 +2,7 @@
 
 Theory of operation: the engine asks between evaluations, in the thread that holds the slot, when no result is in the
 judge's hands any more. A judge that has judged nothing yet is left alone: the first job of a daemon waits for nobody. A
-control that differs from the baseline is measured again at once, in a cell of its own like every control; if it still
+control that differs from the baseline is measured again at once, in a cell of its own like every control. If it still
 differs, a fresh judge decides whether the judge had drifted or the device has changed. Each slot has its own clock,
 which starts from the device's last control in the state folder.
 """
@@ -105,7 +105,7 @@ class Controls:
         return None if drift is None else str(drift)
 
     def run(self, slot: int, judge: Evaluator, replace: Callable[[], Evaluator]) -> None:
-        """Measure the control of `judge`, which `replace` ends and puts a fresh one in the place of.
+        """Measure the control of `judge`. `replace` ends that judge and puts a fresh one in its place.
 
         Raises `HarnessError` when it cannot be measured, `OperatorError` when no fresh judge starts.
         """
@@ -133,8 +133,8 @@ class Controls:
         self._failures[slot] = 0
 
     def failed(self, slot: int, error: EvaldError) -> DeviceError | None:
-        """A control could not be measured: no job's concern. What is wrong with the device, when it was to blame or
-        when this is the third in a row."""
+        """A control could not be measured, which fails no job. Returns what is wrong with the device, if the device was
+        to blame or this is the third failure in a row."""
         if isinstance(error, DeviceError):
             return error
         failures = self._failures.get(slot, 0) + 1

@@ -52,8 +52,8 @@ class Cell:
         self._selector.register(program.stderr_fd, selectors.EVENT_READ, self.stderr)
 
     def greet(self) -> None:
-        """Wait until the cell has put up its walls and started its device; at once when it has been waited for.
-        Raises `HarnessError`: nothing of a bundle ran yet."""
+        """Wait until the cell has put up its walls and started its device; return at once if that was waited for
+        before. Raises `HarnessError`: nothing of a bundle ran yet."""
         if self.versions:
             return
         try:
@@ -95,8 +95,9 @@ class Cell:
         fds: tuple[int, ...] = (),
         launched_s: float | None = None,
     ) -> protocol.Message:
-        """Send `message`, wait for the answer of type `expected` until `deadline` (monotonic). A frozen cell is
-        thawed for it. With `launched_s`, a word "launched" before it leaves so many seconds at most.
+        """Send `message`, and wait for the answer of type `expected` until `deadline` (monotonic). A frozen cell is
+        thawed for it. With `launched_s`, a word "launched" may come before it; then the answer has so many seconds at
+        most.
 
         Raises `CellFailed` with the verdict for everything else: the cell's own report of a fault, silence, a crash,
         nonsense.
@@ -108,7 +109,7 @@ class Cell:
         return self.await_answer(expected, phase=phase, deadline=deadline, launched_s=launched_s)
 
     def tell(self, message: protocol.Message, *, phase: Phase, deadline: float, fds: tuple[int, ...] = ()) -> None:
-        """Send without waiting for an answer. Raises `CellFailed` when the cell is gone or does not take it until
+        """Send without waiting for an answer. Raises `CellFailed` when the cell is gone, or has not taken it by
         `deadline`."""
         self._phase = phase
         try:
@@ -124,8 +125,8 @@ class Cell:
             raise HarnessError(f"a cell cannot be told anything: {error}") from error
 
     def _send(self, message: protocol.Message, fds: tuple[int, ...], deadline: float) -> None:
-        """Waits until `deadline`, as nothing else does at the channel: a cell can make it look as if there were
-        something to read."""
+        """Send, and wait until `deadline` for room. Only sending waits so at the channel: a cell can make it look as if
+        there were something to read."""
         self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
             protocol.send(self._channel, message, fds)
@@ -173,7 +174,7 @@ class Cell:
         return answer
 
     def _receive_launched(self, phase: Phase, deadline: float, launched_s: float, *, awake: bool) -> protocol.Message:
-        """What comes within `launched_s` of now, when all of a call has been launched, and until `deadline`."""
+        """All of a call has been launched just now. What comes within `launched_s` of now, and before `deadline`."""
         self.launched_at = time.monotonic()
         limit = self.launched_at + launched_s
         try:
@@ -235,7 +236,7 @@ class Cell:
             raise protocol.ClosedError("the cell closed its end")
 
     def _hear_out(self, wait_s: float) -> None:
-        """Take its output. Nobody reads any more what it has to say, and that must not fill us."""
+        """Take its output. Nobody reads it any more, and it must not fill our memory."""
         with suppress(protocol.ClosedError, protocol.ProtocolError):
             self._drain(wait_s)
         self._reader = protocol.Reader(protocol.MAX_FROM_CELL)
@@ -260,8 +261,8 @@ class Cell:
             self._selector.unregister(fd)
 
     def freeze(self) -> None:
-        """Stop everything in the cell where it stands. When it does not stop it is killed: raises `CellFailed`, or
-        `HarnessError` where the kernel of this host keeps it."""
+        """Stop everything in the cell where it stands. A cell that does not stop is killed: raises `CellFailed`, or
+        `HarnessError` if this host's kernel keeps it from stopping."""
         try:
             self.program.freeze()
         except HarnessError:
@@ -277,8 +278,8 @@ class Cell:
         self._frozen = False
 
     def leave(self, deadline: float) -> Ended | None:
-        """Tell the cell that nothing more will be asked, and wait until all of it has ended by itself; None when it
-        had not by `deadline` (monotonic). Kill it in any case."""
+        """Tell the cell that nothing more will be asked, and wait until all of it has ended by itself. None if it has
+        not by `deadline` (monotonic). Kill it in any case."""
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
         while (ended := self.program.poll()) is None and time.monotonic() < deadline:
@@ -286,7 +287,7 @@ class Cell:
         return ended
 
     def strike(self) -> None:
-        """Send what kills it, and do not wait yet, for a process with a GPU takes a tenth of a second to die."""
+        """Send the signal that kills it, and do not wait: a process with a GPU takes a tenth of a second to die."""
         if self.ended is None:
             self._last_output()
             self.program.strike()

@@ -1,6 +1,5 @@
-"""How a cell ended, as a verdict: what its own report, its silence, its death and the limits it ran into amount to. No
-cell here: only what is known of one that is dead.
-"""
+"""How a cell ended, as a verdict: what its own report, its silence, its death and the limits that it met amount to.
+There is no cell here, only what is known of a dead one."""
 
 from __future__ import annotations
 
@@ -24,8 +23,8 @@ _BEFORE_A_CALL = frozenset({Phase.BUILD, Phase.LOAD})
 
 
 class CellFailed(Exception):  # noqa: N818 - an outcome, not an error
-    """The kernel in a cell ended the evaluation: verdict, message, evidence. `who` did it is added by the judge.
-    `final`: a compiler's word, which no limit of the cell had a part in."""
+    """The kernel in a cell ended the evaluation: verdict, message, evidence. The judge adds whose cell it was. `final`:
+    a compiler's refusal, in which no limit of the cell had a part."""
 
     def __init__(self, verdict: Verdict, failure: Failure, *, final: bool = False) -> None:
         super().__init__(failure.message)
@@ -35,14 +34,14 @@ class CellFailed(Exception):  # noqa: N818 - an outcome, not an error
 
 
 class TooSlow(CellFailed):
-    """It did not answer in time. `rest`: what there is to say whichever limit that was."""
+    """It did not answer in time. `rest`: what to say besides, whichever limit it was."""
 
     def __init__(self, failure: Failure, rest: str) -> None:
         super().__init__(Verdict.TIMEOUT, failure)
         self._rest = rest
 
     def because(self, reason: str) -> CellFailed:
-        """The same of another limit than the one of all that the cell is asked."""
+        """The same, with another limit than that of everything the cell is asked."""
         return CellFailed(self.verdict, self.failure.model_copy(update={"message": f"{reason}; {self._rest}"}))
 
 
@@ -71,7 +70,7 @@ class Ending:
     stderr: str
 
     def require_its_own(self) -> None:
-        """Raises `Hindered` when something else had killed it: that says nothing about the kernel in it."""
+        """Raises `Hindered` when something else had killed it: that tells nothing about the kernel in it."""
         if self.ended.from_outside:
             raise Hindered("a cell was killed from outside, or what it was forked from", hint=WHY_KILLED)
 
@@ -84,7 +83,7 @@ class Ending:
         return self._failed(Verdict.INTEGRITY_VIOLATION, "could not be stopped between two calls")
 
     def too_slow(self, time_limit: TimeLimit | None) -> CellFailed:
-        """It had not answered in time. `time_limit`: of all that it is asked, if there is one."""
+        """It had not answered in time. `time_limit`: the limit of everything that it is asked, if there is one."""
         limit = "the time limit was over"
         if time_limit is not None and time_limit.is_over:  # and not a shorter one
             limit += f", {time_limit.seconds:g} s ({time_limit.setting})"
@@ -152,7 +151,7 @@ class Ending:
 
 
 def before_the_crash(stderr: str) -> str:
-    """What a process had written to stderr before faulthandler reported there where a fatal signal had struck."""
+    """What a process had written to stderr before faulthandler reported there where a fatal signal struck."""
     before, report, _ = stderr.rpartition("Fatal Python error: ")
     return before if report else stderr
 

@@ -1,10 +1,10 @@
 """How long calls are waited for: a multiple of what calls like them took, and never beyond the contract's timeout.
 
 Theory of operation: the first call of a kernel may compile, load and tune, and nothing is known of it: it has the
-contract's timeout. On a GPU the cell says when all of it has been launched; from then on there is only the kernel
-itself to wait for, and the reference says what that is worth. Later calls are held against the fastest so far. The
-multiples are far beyond what an honest kernel varies by, so that only what hangs runs into them. A reference has more
-time: what a candidate leaves behind may hold it up, and must not look like its fault.
+contract's timeout. On a GPU the cell says when all of it has been launched. From then on there is only the kernel
+itself to wait for, and the reference's time says how long that may take. Later calls are compared with the fastest so
+far. The multiples are far beyond what an honest kernel varies by, so that only what hangs meets them. A reference has
+more time: what a candidate leaves behind may hold it up, and must not look like its fault.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _TIME_LEFT_S = 1.0  # of a deadline, for what comes after the last round
 
 
 def is_time_for(longest_s: float, deadline: float) -> bool:
-    """Whether one more round fits in before `deadline` (monotonic), also if it takes twice as long as the longest."""
+    """Whether one more round fits in before `deadline` (monotonic), even if it takes twice as long as the longest so
+    far."""
     return time.monotonic() + 2 * longest_s + _TIME_LEFT_S <= deadline
 
 
 def own_deadline(deadline: float, slowest_s: float) -> float:
-    """Until when (monotonic) to wait where labels come from, if a step takes `slowest_s`: in time of evald's own, for a
-    kernel that uses up its contract's, where no clock looks, must not get around them. One that does not come back by
-    then is a timeout.
-    """
+    """Until when (monotonic) to wait in steps from which labels come, if a step takes `slowest_s`. This is time of
+    evald's own: otherwise a kernel could use up its contract's time, where no clock looks, to get around the labels. If
+    a step has not ended by then, that is a timeout."""
     return max(deadline, time.monotonic() + min(_OWN_S + _OWN_CALLS * slowest_s, _OWN_AT_MOST_S))
 
 
@@ -76,8 +76,8 @@ class Patience:
 
     @contextmanager
     def waiting(self, calls: int, deadline: float) -> Iterator[float]:
-        """Until when (monotonic) to wait for `calls` calls. Where that was too short although `deadline` had not come,
-        the `CellFailed` says so, and not what the deadline was."""
+        """Until when to wait for `calls` calls. If that passes before `deadline`, the `CellFailed` names this limit
+        instead."""
         limit_s = self.limit_s(calls)
         limit = deadline if limit_s is None else min(deadline, time.monotonic() + limit_s)
         try:

@@ -66,8 +66,8 @@ class CellSettings:
 
 
 def first_uid(chosen: int | None, uid_map: Path = Path("/proc/self/uid_map")) -> int:
-    """Of the cells of this host: what is `chosen`, else what this process' user namespace has (`uid_map`, see
-    user_namespaces(7))."""
+    """The first uid of this host's cells: the `chosen` one, else one that this process's user namespace has (`uid_map`,
+    see user_namespaces(7))."""
     if chosen is not None:
         return chosen
     ranges = [(int(start), int(count)) for start, _, count in map(str.split, uid_map.read_text("ascii").splitlines())]

@@ -1,11 +1,12 @@
 """Cells that stand ready before they are needed: forked, behind their walls, on a GPU with their context made.
 
-Theory of operation: the judge has them started while it works on the case before, by a thread of its own, for most of
-that is waiting. They come up by themselves. Making a context keeps a GPU busy, so while something is measured those
-that have not come up yet are stopped where they are (`Nursery.still`), and go on afterwards: two of a kind ready means
-that the next case need not wait for what this one put off. When nothing at all is to be done, they load what kernels
-often want of torch (`preloading`), step by step. A spare has seen nothing of any bundle; it is handed out once, and
-killed after its one evaluation like every cell.
+Theory of operation: the judge has them started while it works on the case before, in a thread of its own, because most
+of that is waiting. They come up by themselves. Making a context keeps a GPU busy. So while something is measured, those
+that have not come up yet are stopped where they are (`Nursery.still`), and go on afterwards. With two of a kind ready,
+the next case need not wait for what this one put off.
+
+When nothing at all is to be done, spares load what kernels often want of torch (`preloading`), step by step. A spare
+has seen nothing of any bundle. It is handed out once, and killed after its one evaluation like every cell.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _STEP_LIMIT_S = 30.0
 
 
 class Preloaded(Enum):
-    """What came of a moment in which spares could load something. `WAITING`: one that is not up yet will be able to."""
+    """What came of a moment in which spares could load something. `WAITING`: a spare that is not up yet will be able
+    to."""
 
     STEP = auto()
     WAITING = auto()
@@ -84,7 +86,7 @@ class Spares:
             log.story("no spare cell", level=30, reason=f"{type(error).__name__}: {error}")
 
     def preload(self, place: int) -> Preloaded:
-        """One step in the spare that is number `place` of those to be handed out. One that fails is let go."""
+        """Do one step in the spare that is number `place` of those to be handed out. A spare that fails is let go."""
         cell = next(iter(tuple(self._ready)[place:]), None)
         if cell is None or cell in self._preloaded:
             return Preloaded.ALL
@@ -115,7 +117,7 @@ class Spares:
                 self._let_go(cell, failed)
 
     def stop(self) -> None:
-        """Stop those that have not come up yet where they are. One that cannot be stopped is let go."""
+        """Stop those that have not come up yet where they are. A spare that cannot be stopped is let go."""
         for cell in tuple(self._ready):
             try:
                 if not cell.is_up():
@@ -166,8 +168,8 @@ class Nursery:
             spares.refill()
 
     def preload(self) -> Preloaded:
-        """One step in the spare that will be wanted first of those that have some left: who calls it has nothing better
-        to do."""
+        """Do one step in the spare that will be wanted first, of those that have steps left. To be called when there is
+        nothing better to do."""
         found = {Preloaded.ALL if self._coming is None or self._coming.done() else Preloaded.WAITING}
         for place in range(max(spares.count for spares in self.spares.values())):
             for spares in self.spares.values():
@@ -188,7 +190,7 @@ class Nursery:
 
     @contextmanager
     def still(self) -> Iterator[None]:
-        """As long as this lasts, no spare does anything. One inside of another lasts as long as that."""
+        """During the block, no spare does anything. If blocks are nested, until the outer one ends."""
         if self._is_still:
             yield
             return

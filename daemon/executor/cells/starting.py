@@ -42,9 +42,9 @@ _BIRTHS: defaultdict[int, itertools.count[int]] = defaultdict(itertools.count)  
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that runs the cell as its child, inside the same walls: its part of the command line, the folders it
-    is read from, what it needs in the environment, and the name of the file it leaves its report in: a word of the
-    command that is this name becomes a path in the cell's /tmp."""
+    """A program that runs the cell as its child, inside the same walls: its part of the command line, the folders it is
+    read from, what it needs in the environment, and the name of its report. A word of the command that is this name
+    becomes a path in the cell's /tmp."""
 
     command: tuple[str, ...]
     folders: tuple[Path, ...]
@@ -54,8 +54,8 @@ class Tool:
 
 
 class Cells:
-    """Starts cells. `groups` is None where no cgroup is writable: rlimits alone hold the cell then. With a `tool`, the
-    cell runs below it, and its report goes to the descriptor `report_fd` when it has ended."""
+    """Starts cells. `groups` is None where no cgroup is writable: then rlimits alone hold the cell. With a `tool`, the
+    cell runs below it, and the report goes to the descriptor `report_fd` when the tool has ended."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Cells:
         return Cells(settings, self._groups, self._zygotes)
 
     def begin(self) -> None:
-        """Have the zygote started that these are forked from, without waiting for it. Raises `HarnessError`."""
+        """Start the zygote that these cells are forked from, without waiting for it. Raises `HarnessError`."""
         if self.settings.isolation != "none":
             with self._zygotes.lock:
                 self._zygote()
@@ -149,7 +149,7 @@ class Cells:
         )
 
     def _plan(self, walls: Mapping[str, object]) -> dict[str, object]:
-        """How to run the tool with the cell below it: the walls are put up before the tool then."""
+        """How to run the tool with the cell below it. The walls are then put up before the tool starts."""
         assert self._tool is not None
         inside = {key: value for key, value in walls.items() if key != "limits"} | {"under_tool": True}
         return {

@@ -1,9 +1,9 @@
 """The judge's side of zygotes: starting one per kind of cell, and having cells forked from it.
 
-Theory of operation: a fork is ordered over the zygote's channel, with the descriptors the cell will have. The cell's
-pid 1 answers on a socket of its own; the kernel adds its pid as we count, so nobody has to believe a number. It waits
-until it is in its cgroup and told to go on. What goes wrong on the way is our fault and no bundle's: nothing of one has
-run yet. A zygote that has ended is replaced at the next cell.
+Theory of operation: a fork is ordered over the zygote's channel, with the descriptors that the cell will have. The
+cell's pid 1 answers on a socket of its own. The operating system adds its pid, as this side counts, so nobody has to
+believe a number. It waits until it is in its cgroup and told to go on. What goes wrong on the way is our fault and no
+bundle's: nothing of one has run yet. A zygote that has ended is replaced at the next cell.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ZygoteEnded(Hindered):
 
 @dataclass(frozen=True)
 class Birth:
-    """One cell to be: its uid on the host (as root), its walls, its group, how long it may take to be there. With a
+    """One cell to be: its uid on the host (as root), its walls, its group, and how long it may take to come up. With a
     `plan` it runs below a tool (`under_tool`), whose report goes to `report_fd`."""
 
     uid: int
@@ -88,7 +88,7 @@ class Zygote:
         self._program.kill()
 
     def await_ready(self) -> None:
-        """Wait until it has imported what cells need. Raises `HarnessError`, `Hindered` where it was killed or late."""
+        """Wait until it has imported what cells need. Raises `HarnessError`; `Hindered` where it was killed or late."""
         if self._is_ready:
             return
         self._channel.settimeout(max(self._deadline - time.monotonic(), 0.001))
@@ -102,7 +102,7 @@ class Zygote:
         self._is_ready = True
 
     def fork(self, birth: Birth, channel_fd: int) -> ForkedProgram:
-        """A cell that has been told to start, by a zygote that is ready. Raises `HarnessError`."""
+        """Have a zygote that is ready fork a cell, which is told to start. Raises `HarnessError`."""
         with ExitStack() as ours:
             try:
                 with ExitStack() as theirs:
@@ -168,7 +168,7 @@ class Zygote:
 
 
 class Zygotes:
-    """The zygotes of one judge, one for each kind of cell. `lock`: of whoever has cells forked, for several threads
+    """The zygotes of one judge, one for each kind of cell. `lock`: held while a cell is forked, because several threads
     may want some."""
 
     def __init__(self) -> None:

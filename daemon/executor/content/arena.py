@@ -56,10 +56,10 @@ class Arena:
             torch.cuda.synchronize()
 
     def compose(self, secret: torch.Generator, slots: list[int]) -> None:
-        """Fill the image of `slots`, which are neighbours, with secret random bytes: guards and poison, and what lies
-        between; inputs are then written over them.
+        """Fill the image of `slots`, which are neighbours, with secret random bytes: guards, poison, and what lies
+        between. Inputs are written over them afterwards.
 
-        The other slots keep what they had: a kernel may be called on them at any time without finding nonsense.
+        The other slots keep what they had, so a kernel may be called on them at any time without finding nonsense.
         """
         first, beyond = _ends(slots)
         rows = _grid(self.layout, self.image, self.layout.slots).view(torch.int64)[first:beyond]
@@ -102,7 +102,7 @@ class Arena:
 
     def damage(self) -> str | None:
         """Words for the first thing in any slot that was written and must not be (a guard, a read-only field); None
-        when all stands. Every slot must have been composed and published."""
+        when nothing was. Every slot must have been composed and published."""
         slots = self.layout.slots
         ours, theirs = _grid(self.layout, self.image, slots), _grid(self.layout, self.shared.bytes, slots)
         in_one_look = len(self._protected) > _MANY_RANGES and ours.numel() <= _IN_ONE_LOOK
@@ -134,7 +134,8 @@ class Arena:
         return rows.contiguous().view(torch.uint8).view(dtype).reshape(shape)
 
     def _as_tensor(self, slots: list[int]) -> torch.Tensor:
-        """The numbers of slots on the device, which waits for them to get there: once for all fields."""
+        """The numbers of slots, on the device. The device waits for them to get there, so that happens once for all
+        fields."""
         if self._numbers is None or self._numbers[0] != slots:
             self._numbers = list(slots), torch.tensor(slots, device=self.device)
         return self._numbers[1]
@@ -215,7 +216,7 @@ def raw(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _composed(layout: Layout) -> list[tuple[int, int]]:
-    """(first, last) 64-bit words of a slot that are drawn at random: all but the inside of large inputs."""
+    """(first, last) 64-bit words of a slot that are drawn at random: all except the inside of large inputs."""
     ranges, cursor = [], 0
     for field in layout.fields:
         if not field.poisoned and field.tensor.size_bytes >= _WORTH_LEAVING_OUT:
@@ -226,7 +227,7 @@ def _composed(layout: Layout) -> list[tuple[int, int]]:
 
 
 def _protected(layout: Layout) -> list[tuple[int, int]]:
-    """(first, last) byte ranges inside a slot that no kernel may change: all but its writable fields."""
+    """(first, last) byte ranges inside a slot that no kernel may change: all except its writable fields."""
     ranges, cursor = [], 0
     for field in layout.fields:
         if field.writable:

@@ -1,11 +1,11 @@
-"""Where a round's few secret words are written and its few telling words are read: a comb is some short pieces of
-memory, all the same distance apart. Pure arithmetic, but for the views.
+"""Where a round's few secret bytes are written, and its few telling bytes are read. A comb is some short pieces of
+memory (its teeth), all the same distance apart. Pure arithmetic, except for the views.
 
-Theory of operation: what happens while the clock runs has to be quick, and on a GPU it must not be a kernel, for a GPU
-takes a tenth of a millisecond and more to turn from one process's kernels to another's. Its copy engines turn to
-nobody, and one of their commands moves the teeth of one comb. So positions are drawn as combs: one over all slots for
-each tensor, whose teeth drift from a random place in the first slot to another one in the last, on a line; and some
-inside single tensors, whose teeth stand closer than what a kernel would gain much by leaving undone.
+Theory of operation: what happens while the clock runs has to be quick. On a GPU it must not be a kernel, because a GPU
+takes a tenth of a millisecond and more to switch from one process's kernels to another's. Its copy engines need no
+switch, and one of their commands moves the teeth of one comb. So positions are drawn as combs. One goes over all slots
+for each tensor: its teeth lie on a line from a random place in the first slot to another one in the last. Others lie
+inside single tensors: their teeth stand so close that a kernel gains little by leaving out what lies between.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ class Comb:
 
 
 def drawn(layout: Layout, fields: Sequence[Field], order: Sequence[int], random: torch.Generator) -> tuple[Comb, ...]:
-    """Combs over `fields` of the slots in `order`: at least one tooth in each of these slots for each field (of more
-    than 64: for the 32 largest and 32 others), and many inside a few, most likely in those that have most of the bytes.
-    Slots between them have teeth as well: harmless, for they hold what the judge's image says."""
+    """Combs over `fields` of the slots in `order`. Each of these slots has at least one tooth for each field (of more
+    than 64: for the 32 largest and 32 others). Many teeth are inside a few fields, most likely those that have most of
+    the bytes. Slots between them have teeth as well; that is harmless, because they hold what the judge's image
+    says."""
     fields = sorted((field for field in fields if field.tensor.size_bytes), key=lambda field: -field.tensor.size_bytes)
     if not fields or not order:
         return ()
@@ -72,7 +73,7 @@ def _looked_at(fields: list[Field], random: torch.Generator) -> list[Field]:
 
 
 class _Numbers:
-    """All numbers of a round's combs, at once: a draw of its own for each takes longer than a round can spare."""
+    """All numbers of a round's combs, drawn at once: to draw each by itself takes longer than a round can spare."""
 
     def __init__(self, random: torch.Generator) -> None:
         count = 2 * _ACROSS_AT_MOST + 4 * _INSIDE
@@ -92,7 +93,7 @@ def _across(layout: Layout, field: Field, slots: range, numbers: _Numbers) -> Co
 
 
 def _inside(start: int, size_bytes: int, numbers: _Numbers) -> Comb:
-    """Teeth all over one tensor, at a distance and from a place that are drawn too."""
+    """Teeth all over one tensor. Their distance and first place are drawn too."""
     width = min(_TOOTH_BYTES, size_bytes)
     widest = max(size_bytes // _TEETH_INSIDE, width)
     pitch = widest - numbers.below((widest - width) // 4 + 1)

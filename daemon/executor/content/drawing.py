@@ -20,8 +20,8 @@ _SUMMED_TOGETHER = 1 << 20  # bytes of one input in all slots
 
 
 class Drawer:
-    """Draws all logical inputs of one case. Trial 0 of the check uses the seeds the contract names, and so does what
-    stays the same throughout; everything else is secret."""
+    """Draws all logical inputs of one case. Trial 0 of the check uses the seeds that the contract names, and so does
+    whatever stays the same throughout. Everything else is secret."""
 
     def __init__(self, logicals: list[Logical], secret: Secret, source: Export | None) -> None:
         self._logicals = logicals
@@ -45,9 +45,10 @@ class Drawer:
         return self._source is not None
 
     def is_secret(self, index: int) -> bool:
-        """Whether the content changes from call to call in a way a kernel cannot know.
+        """Whether the content changes from call to call in a way that a kernel cannot know.
 
-        What a source draws counts as secret only once two draws differed: get_inputs() may ignore the seed it is given.
+        What a source draws counts as secret only once two draws differed: get_inputs() may ignore the seed that it is
+        given.
         """
         logical = self._logicals[index]
         if logical.spec is None:
@@ -56,29 +57,29 @@ class Drawer:
 
     @property
     def repeats(self) -> bool:
-        """Whether a set of inputs was drawn that had been drawn before, and not only one set for ever."""
+        """Whether a set of inputs came again, although there was not only one set for ever."""
         return 1 < len(self._sets_seen) < self._sets_looked_at
 
     @property
     def never_varied(self) -> bool:
         """Whether what should change from call to call has been the same in all of them. A contract may ask for numbers
-        so near to each other that they are rounded to one, or for none at all."""
+        that are so near to each other that they are rounded to one, or for no numbers at all."""
         return self._sets_looked_at > 1 and not self._varying
 
     @property
     def unchanging(self) -> list[str]:
-        """Tensors that the source has drawn the same every time, beside others that it has not. One number alone is
-        more of a setting."""
+        """Tensors that the source has drawn the same every time, beside others that vary. A single number is left out:
+        it is rather a setting."""
         if not self._varying:
             return []
         left = [item for index, item in enumerate(self._logicals) if index not in self._varying]
         return [item.name for item in left if item.spec is None and item.tensor.count > 1]
 
     def draw(self, purpose: str, number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
-        """Every logical input for every slot: one tensor [slots, *shape] each, of constants an expanded one.
+        """Every logical input for every slot: one tensor [slots, *shape] each; an expanded one for constants.
 
-        Equal arguments give equal content within one evaluation; what a source draws goes by the slot, what we draw by
-        its place among them. `cost_s`: seconds per slot.
+        Equal arguments give equal content within one evaluation. What a source draws depends on the slot, what we draw
+        on its place among them. `cost_s`: seconds per slot.
         """
         start = time.perf_counter()
         drawn = self._from_source(purpose, number, slots, deadline) if self._source else []
@@ -93,8 +94,8 @@ class Drawer:
         return self._source.sets([self._secret.seed("inputs", purpose, number, slot) for slot in slots], deadline)
 
     def _note_sets(self, drawn: list[torch.Tensor], names: list[tuple[str, int, int]]) -> None:
-        """Compare what was drawn with what was drawn before. `names`: what each set was drawn for; the same has the
-        same content. What does not change by the contract itself is left out."""
+        """Compare what was drawn with what was drawn before. `names`: what each set was drawn for; the same name has
+        the same content. What the contract itself declares fixed is left out."""
         if self._sets_looked_at >= _SETS_LOOKED_AT:
             drawn, names = [tensors[:1] for tensors in drawn], names[:1]
         changing = [index for index, logical in enumerate(self._logicals) if not _is_constant(logical)]
@@ -111,7 +112,8 @@ class Drawer:
                 self._varying.add(index)
 
     def _telling(self, index: int, tensors: torch.Tensor) -> torch.Tensor:
-        """What two sets differ in if they differ at all: of numbers that we draw at random, some thousands."""
+        """What two sets differ in if they differ at all: of numbers that we draw at random, some thousands are
+        enough."""
         return tensors if self._logicals[index].spec is None else tensors.reshape(tensors.shape[0], -1)[:, :_TELLING]
 
     def _from_spec(self, index: int, purpose: str, number: int, count: int) -> torch.Tensor:
@@ -139,10 +141,11 @@ def _is_constant(logical: Logical) -> bool:
 
 
 def checksums(many: list[torch.Tensor]) -> list[list[int]]:
-    """Of each, [slots, *shape], one number per slot: equal for equal bits, for others different but by chance, also
-    where they only lie in another order. Keeping the tensors to compare them would double them; they are read once.
+    """For each tensor, [slots, *shape], one number per slot: equal for equal bits, and for others different but by
+    chance, even if only their order differs. To keep the tensors themselves would double their memory. They are read
+    once.
 
-    Small ones of one size are summed together, as those of an optimizer's step, of which there are hundreds.
+    Small tensors of one size are summed together: a step of an optimizer has hundreds.
     """
     slots = many[0].shape[0]
     alike: dict[tuple[int, ...], list[int]] = {}

@@ -30,8 +30,8 @@ _ONLY_CONTENT = (
 
 
 class StagingBuffer:
-    """The memory by which tensors leave one cell, whatever they are: on a GPU mapping it takes as long as drawing what
-    goes into it. It is larger from then on where it has to be."""
+    """The memory by which tensors leave one cell, whatever they are. It is kept, because on a GPU mapping takes as long
+    as drawing what goes into it. It grows when it has to."""
 
     def __init__(self, cell: Cell, device: str = "cpu") -> None:
         self.cell = cell
@@ -68,7 +68,7 @@ class Export:
     """Tensors out of a cell through shared memory: inputs, constructor arguments, state. Sizes are checked before any
     memory is made.
 
-    The cell is frozen after each answer: while another one is measured it must not run.
+    The cell is frozen after each answer, because it must not run while another one is measured.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Export:
         self.draws = False  # random numbers: of outputs
 
     def describe(self, seed: int, deadline: float, *, launched_s: float | None = None) -> None:
-        """Ask what there is: its nesting, shapes and dtypes. `launched_s`: of outputs, how long the device may be at
-        work on the call once all of it is launched."""
+        """Ask what there is: nesting, shapes and dtypes. `launched_s`: for outputs, how long the device may be at work
+        on the call once all of it is launched."""
         message: Message = {"type": "export", "what": self._what, "seed": seed, "only": self._only}
         message["announce"] = launched_s is not None
         answer = self._request(message, "exported", deadline, launched_s=launched_s)
@@ -154,8 +154,8 @@ class Export:
         return answer
 
     def fetch(self, deadline: float) -> SharedMemory:
-        """The described tensors, 64 bytes apart, in memory that this cell never sees again: it may go to another
-        one."""
+        """The described tensors, 64 bytes apart, in memory that this cell never sees again. So it may go to another
+        cell."""
         size = self._set_bytes()
         written = self._written(deadline)
         copy = share(self._buffer.device, size)
@@ -170,8 +170,8 @@ class Export:
         return [made_name(number, inside.get(number, "")) for number in range(len(self.shapes))]
 
     def constant(self, memory: SharedMemory) -> dict[str, bytes]:
-        """Where, in the described nesting, floating-point tensors stand that have one value only, and its bytes. Of
-        single numbers 0 and 1 are meant. `memory`: from `fetch`."""
+        """Where, in the described nesting, floating-point tensors stand that have one value only, and the value's
+        bytes. A single number counts if it is 0 or 1. `memory`: from `fetch`."""
         found: dict[str, bytes] = {}
         offset = 0
         places = {index: place for place, index in tree.leaves(self.node, "")}
@@ -226,8 +226,8 @@ def _checked(answer: Message, limit_bytes: int, *, named: bool) -> tuple[tree.No
 
 
 def _is_for(what: str, node: tree.Node) -> bool:
-    """Whether a tree has the form in which `what` is handed to another cell: arguments of a constructor are in a list,
-    or in a dict by name; a state is tensors by name."""
+    """Whether a tree has the form in which `what` is handed to another cell: a constructor's arguments in a list, or in
+    a dict by name; a state as tensors by name."""
     pairs = node.get("d", ())
     if what == "init":
         return "l" in node or "u" in node or ("d" in node and all(isinstance(key, str) for key, _ in pairs))

@@ -21,8 +21,8 @@ _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Secret:
-    """The evaluation's seed: drawn here, kept in this process, never sent. Every derived seed depends on all of
-    `path`. `device` ("cpu", "cuda") is where content is drawn."""
+    """The evaluation's seed: drawn here, kept in this process, never sent. Each derived seed depends on all of its
+    `path`. `device` ("cpu", "cuda"): where content is drawn."""
 
     def __init__(self, device: str = "cpu") -> None:
         self._key = os.urandom(32)
@@ -76,8 +76,8 @@ def _embedded(spec: TensorSpec, dtype: torch.dtype, shape: tuple[int, ...]) -> t
 
 
 def _by_piece(drawer: _Drawer) -> _Drawer:
-    """As `drawer`, which draws each element by itself. What it draws them in takes up to eight times as much memory as
-    what is made of them, and nobody asks for that of a large tensor whether there is so much."""
+    """As `drawer`, which draws each element by itself, but piece by piece. The memory in which numbers are drawn is up
+    to eight times as large as the result, and nobody checks whether a large tensor leaves that much."""
 
     def drawn(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
         if (count := math.prod(shape)) <= _AT_ONCE:
@@ -140,8 +140,8 @@ def _uniform(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, generat
 
 @functools.cache
 def _least_from(bound: float, dtype: torch.dtype, *, beyond: bool = False) -> float:
-    """The least number of a floating-point dtype that is at least `bound`, or above it: what is drawn is rounded, and
-    might be rounded past it."""
+    """The least number of a floating-point dtype that is at least `bound`, or above it. What is drawn is rounded, and
+    might be rounded below the bound."""
     nearest = torch.tensor(bound, dtype=torch.float64, device="cpu").to(dtype)
     found = float(nearest.double())
     if found > bound or (found == bound and not beyond):
@@ -177,7 +177,8 @@ def _full(init: InitSpec, shape: tuple[int, ...], dtype: torch.dtype, _: torch.G
 
 
 def _filled(value: Any, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Exact for every dtype: integers never pass through a float, and uint64 keeps its upper half."""
+    """A tensor of one value, exact for every dtype: integers never pass through a float, and uint64 keeps its upper
+    half."""
     if dtype is torch.uint64:
         value = int(value)
         signed = value - (1 << 64) if value >> 63 else value

@@ -57,8 +57,10 @@ class SharedMemory(Protocol):
 
 
 class SampledBytes(Protocol):
-    """Some pieces of shared memory. `content`: on the host, flat uint8, comb by comb. On a GPU no kernel is involved,
-    and what others have running there is not waited for, but for their copies. Both raise `DeviceError`."""
+    """Some pieces of shared memory. `content`: on the host, flat uint8, comb by comb. Both methods raise `DeviceError`.
+
+    On a GPU no kernel is involved. What others run there is not waited for, except for their copies.
+    """
 
     content: torch.Tensor
 
@@ -187,7 +189,7 @@ class _DeviceBytes:
 
 
 def _make(copies: driver.Copies) -> None:
-    """Raises `DeviceError`: no bundle's kernel runs in this process, so what fails here is the device."""
+    """Raises `DeviceError`: no bundle's kernel runs in this process, so a failure here is the device's."""
     try:
         copies.make()
     except driver.DriverError as error:
@@ -195,8 +197,8 @@ def _make(copies: driver.Copies) -> None:
 
 
 def _require_host_room(size_bytes: int) -> None:
-    """Raises `DeviceFull` where this host has no memory for so much, nor gets some in a moment, for that of cells that
-    have ended comes back: who wants too much of it is killed by the kernel, and others with him."""
+    """Raises `DeviceFull` where this host has no memory for so much, nor gets some in a moment, as the memory of cells
+    that have ended comes back. Otherwise the kernel would kill whoever wants too much of it, and others as well."""
     needed, deadline = _COPIES * size_bytes, time.monotonic() + _COMES_BACK_S
     while True:
         total, available = _host_memory()
@@ -213,7 +215,7 @@ def _require_host_room(size_bytes: int) -> None:
 
 
 def _host_memory() -> tuple[float, float]:
-    """Bytes in all, as far as this process's cgroup allows, and to be had without pushing anything out (proc(5),
+    """In bytes: all that this process's cgroup allows, and what can be had without pushing anything out (proc(5),
     meminfo)."""
     found = {}
     with suppress(OSError, ValueError):
@@ -225,7 +227,7 @@ def _host_memory() -> tuple[float, float]:
 
 
 def _allocated(size_bytes: int) -> driver.Allocation:
-    """An allocation, at the cost of what torch keeps for later if it must be. Raises `DriverError`."""
+    """An allocation. If it must be, torch gives up what it keeps for later. Raises `DriverError`."""
     try:
         return driver.allocate(size_bytes)
     except driver.DriverError as error:

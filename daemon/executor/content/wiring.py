@@ -24,13 +24,12 @@ _INSIDE = " (get_inputs()"
 
 
 def made_name(number: int, place: str) -> str:
-    """What a tensor is called that get_inputs() makes: by its number; and one that lies inside of an argument, by
-    `place` as well."""
+    """The name of a tensor that get_inputs() makes: its number; if it lies inside of an argument, with `place`."""
     return f"input{number}{_INSIDE}{place})" if place else f"input{number}"
 
 
 def lies_inside(name: str) -> bool:
-    """Whether the tensor called so lies inside of an argument, for which io has no word."""
+    """Whether the tensor of this name lies inside of an argument. io cannot name such a tensor."""
     return _INSIDE in name
 
 
@@ -58,9 +57,10 @@ class SideField:
 class Wiring:
     """One side: its fields, its arguments (a tree over fields), its answer.
 
-    `answer` numbers the fields that hold the answer, in order. `returns`: the answer is returned and copied there;
-    otherwise the kernel writes it itself. `structure`: the nesting of a returned answer. `kept`: fields of the answer
-    that are arguments which the kernel changes, beside what it returns.
+    - `answer`: the numbers of the fields that hold the answer, in order
+    - `returns`: the answer is returned and copied there; otherwise the kernel writes it itself
+    - `structure`: the nesting of a returned answer
+    - `kept`: fields of the answer that are arguments which the kernel changes, beside what it returns
     """
 
     fields: tuple[SideField, ...]
@@ -107,8 +107,8 @@ class Wiring:
         return {self.fields[index].name: index for index in self.output_args if self.fields[index].logical is not None}
 
     def with_kept(self, names: frozenset[str], like: Wiring | None) -> Wiring:
-        """The same side, the arguments `names` part of its answer beside what it returns: at the places where they are
-        in the answer of a side that writes all of its own, `like`, or else behind."""
+        """The same side, with the arguments `names` as part of its answer beside what it returns. They stand at the
+        places that they have in the answer of `like`, a side that writes all of its own; else at the end."""
         mine = {name: index for name, index in self.changed_args.items() if name in names}
         answer: list[int] = []
         returned = list(self.answer)
@@ -186,8 +186,8 @@ def wire_tree(args: tree.Node, logicals: list[Logical]) -> Wiring:
 
 
 def pair_inputs(candidate: IOContract, logicals: list[Logical]) -> dict[str, int]:
-    """Which logical input each of the candidate's input tensors gets: by name where the names agree, the others in
-    order, where there are as many.
+    """Which logical input each of the candidate's input tensors gets: by name where all names agree; else, where there
+    are as many, by name as far as names agree and the others in order.
 
     Raises `CannotWire` when shapes or dtypes contradict.
     """
@@ -216,15 +216,15 @@ def pair_inputs(candidate: IOContract, logicals: list[Logical]) -> dict[str, int
 
 
 def matched(wanted: Sequence[str], offered: Sequence[str]) -> list[int]:
-    """For each name of `wanted` the number of one of `offered`, of which there are as many: the same name where there
-    is one, and what is left in order."""
+    """For each name of `wanted`, the number of one of `offered`, of which there are as many: the one of the same name,
+    if there is one; the others in order."""
     left = iter([index for index, name in enumerate(offered) if name not in wanted])
     return [offered.index(name) if name in offered else next(left) for name in wanted]
 
 
 def wire_like(io: IOContract, content: dict[str, int], parameters: list[str] | None) -> Wiring:
-    """A Python function without a contract of its own, called with the arguments of the other side's: by name where its
-    parameters are the names of all of these, or of all that are no outputs, else by position. Its answers, where it
+    """A Python function without a contract of its own, called with the arguments of the other side. By name if its
+    parameters are the names of all of these, or of all that are no outputs; else by position. Its answers, where it
     writes them, stay in the other side's order."""
     by_name = {arg.name: arg for arg in io.args}
     names = {arg.name for arg in io.args if arg.is_input or arg.tensor_spec is None}
@@ -239,8 +239,9 @@ def wire_like(io: IOContract, content: dict[str, int], parameters: list[str] | N
 def wire_call(io: IOContract, content: dict[str, int], parameters: list[str] | None) -> Wiring:
     """A Python reference without a contract of its own, called with the custom kernel's inputs.
 
-    By parameter name where the reference's parameters are all arguments of the contract; else its input tensors, the
-    scalars too where the number of parameters asks for them: those of the same name by that, the others in order.
+    By parameter name if all of the reference's parameters are arguments of the contract. Else it gets the input
+    tensors, and also the scalars if it has as many parameters as that: those of the same name by name, the others in
+    order.
     """
     given = [arg for arg in io.args if not arg.is_meta and (arg.tensor_spec is None or arg.is_input)]
     by_name = {arg.name: arg for arg in given}
