@@ -1,21 +1,21 @@
-"""Does a call do the work of others? What rounds of one call say about that, beside the other side's. Pure arithmetic.
+"""Does a call do the work of others? What rounds of one call say about that, compared with the other side's. Pure
+arithmetic.
 
-Theory of operation: a kernel that serves a whole round in one of its calls is found by rounds that have one call only:
-that one has to do its work then. What it costs beyond its share of a long round is held against what the same costs the
-other side, whose rounds of one call ran on the same content a moment before or after. Three things can show it:
+Theory of operation: a kernel that serves a whole round in one of its calls is found by rounds that have one call only,
+because that call has to do its work then. What it costs beyond its share of a long round is compared with the same cost
+of the other side, whose rounds of one call ran on the same content a moment before or after. Three things can show it:
 
 - two calls' worth and more, far beyond what a call alone costs for honest reasons (`_rough_exceeds`): on a CPU, and
   where there is no other side to compare with;
-- on a GPU, pairs of rounds (`_pairs`): each scatters by 40 us on an H100, but pairs of them tell differences of 10 us
-  when there are enough. A call that is launched while the one before still runs may cost half of what it does alone,
-  and no less. Where calls are launched one by one they are what Python takes, and between long rounds and those of one
-  call a processor's clock may have gone up by a quarter: the other side's calls did not cost more then than they do
-  alone;
-- the cells' own clocks (`_admits_it`), to some microseconds. They are no proof of honesty, for a cell says what it
+- on a GPU, pairs of rounds (`_pairs`). Each round scatters by 40 us on an H100, but enough pairs tell differences of 10
+  us. A call that is launched while the one before still runs may cost half of what it does alone, and no less. Calls
+  that are launched one by one take what Python takes, and between long rounds and those of one call a processor's clock
+  may go up by a quarter. So the other side's calls are taken to have cost no more among many than they do alone;
+- the cells' own clocks (`_admits_it`), to some microseconds. They are no proof of honesty, because a cell says what it
   likes, but nobody can complain of being taken at his word.
 
-A busy CPU may hide anything of this. Who would gain much by it there has to be seen to be faster alone as well
-(`is_open`).
+A busy CPU may hide anything of this. A kernel that would gain much by it there has to be seen to be faster alone as
+well (`is_open`).
 """
 
 from __future__ import annotations
@@ -41,9 +41,14 @@ _ENOUGH = 20  # rounds of one call, for a word to count
 
 @dataclass(frozen=True)
 class CallTimes:
-    """One side's calls, seconds. `usual_s`: of one in a long round; `alone_s`: the walls of rounds of one call;
-    `nulls_s`: of none, beside them. `inside_s`, `alone_inside_s`: what the cell says of a call in a long round, None
-    where it does not, and of each one alone."""
+    """One side's calls, in seconds.
+
+    - `usual_s`: of one in a long round
+    - `alone_s`: the walls of rounds of one call
+    - `nulls_s`: of rounds of none, beside them
+    - `inside_s`: what the cell says of a call in a long round; None where it says nothing
+    - `alone_inside_s`: what the cell says of each call alone
+    """
 
     usual_s: float
     alone_s: Sequence[float]
@@ -82,10 +87,13 @@ class CallTimes:
 
 @dataclass(frozen=True)
 class Suspicion:
-    """Of `mine`, held against `other`. `noise_s`: what a call alone may cost beyond one of many for no reason of its
-    own. `in_pairs`: tell by pairs of rounds. `is_cold`: calls are launched one by one, and one alone finds its code,
-    and Python's, out of the caches: as much as that costs the other side it may cost this one again, and overlap
-    besides."""
+    """Of `mine`, compared with `other`.
+
+    - `noise_s`: what a call alone may cost beyond one of many for no reason of its own.
+    - `in_pairs`: tell by pairs of rounds.
+    - `is_cold`: calls are launched one by one, and one alone finds its code, and Python's, out of the caches. As much
+      as that costs the other side, it may cost this one again, and overlap besides.
+    """
 
     mine: CallTimes
     other: CallTimes | None
@@ -105,8 +113,8 @@ class Suspicion:
 
     @property
     def is_cleared(self) -> bool:
-        """Pairs of rounds, and its own clock, say that no call does, as surely as they would say that one does: more of
-        them would tell nothing else. On a CPU, that a call alone costs little more than one of many."""
+        """Pairs of rounds, and its own clock, say that no call does so, as surely as they would say that one does: more
+        pairs would tell nothing else. On a CPU: a call alone costs little more than one of many."""
         if self._pairs is None:
             excess_s = None if self.in_pairs else self.mine.excess_s
             return excess_s is not None and excess_s + self.mine.error_s < _SUSPICIOUS * self.mine.usual_s
@@ -117,7 +125,7 @@ class Suspicion:
 
     @property
     def bound_s(self) -> float:
-        """What a call of `mine` costs when it has no others to share with, at most: chance may have made it look
+        """What a call of `mine` costs at most when it has no others to share with, because chance may have made it look
         cheaper. Never less than one of many."""
         found = [self.mine.usual_s]
         if self.mine.isolated_s is not None:
@@ -137,7 +145,7 @@ class Suspicion:
 
     @property
     def is_open(self) -> bool:
-        """Without pairs that tell: twice as fast as the other side among many, and, for all that can be seen, no faster
+        """Where pairs do not tell: twice as fast as the other side among many, and, for all that can be seen, no faster
         alone, where it costs two calls' worth and more."""
         excess_s = self.mine.excess_s
         if self.in_pairs or self.other is None or excess_s is None or not self.other.alone_s:
@@ -174,8 +182,8 @@ class Suspicion:
 
     @property
     def _apart_alone(self) -> tuple[float, float]:
-        """By how much more than the other side's a call costs alone, and the standard error of that: from pairs of
-        rounds, a moment apart."""
+        """By how much more than the other side's a call costs alone, and the standard error of that. From pairs of
+        rounds that were taken a moment apart."""
         assert self.other is not None
         apart_s = [mine - other for mine, other in zip(self.mine.alone_s, self.other.alone_s, strict=True)]
         least_s = math.hypot(*(robust_deviation(side.nulls_s) for side in (self.mine, self.other)))

@@ -1,11 +1,13 @@
 """When null rounds are taken, how long they have to be, and whose rounds they are subtracted from.
 
 Theory of operation: where calls are launched one by one, null rounds do nothing and are taken before and after. Where
-rounds are launches of graphs they work for as long as the kernel does (`nulls`), which the fastest of a few rounds
-tells: the first alone may be anything, and nulls of a wrong length have to be taken anew. From then on one comes beside
-every round, for what a round costs drifts. Arenas of the same layout cost the same, under kernels that take about as
-long where nulls do: their null rounds count for both sides. That is half as many, and what they are off by is the same
-for both, so that it does not come between two kernels.
+rounds are launches of graphs, null rounds work for as long as the kernel does (`nulls`). How long that is, the fastest
+of a few rounds tells: the first alone may be anything, and nulls of a wrong length have to be taken anew. From then on
+one comes beside every round, because what a round costs drifts.
+
+Arenas of the same layout cost the same, where nulls work only under kernels that take about as long. Their null rounds
+count for both sides. That is half as many, and what they are off by is the same for both, so that it does not come
+between two kernels.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ _NULLS_ANEW = 2  # of each size, where the ones before are forgotten and few may
 
 
 class Calibration:
-    """Fills in `null` and `copying` of `series`, one for each of `places`. `overhead_s`: of a round, as sizing found
-    it."""
+    """Fills in `null` and `copying` of `series`, one for each of `places`. `overhead_s`: what a round costs by itself,
+    as sizing found it."""
 
     def __init__(self, nulls: Nulls, places: Sequence[SidePlace], series: Sequence[Series], turns: RoundTurns) -> None:
         self._nulls = nulls
@@ -39,18 +41,18 @@ class Calibration:
     def costs(
         self, index: int, sizes: list[int], *, kind: NullKernel | None = None, replay: bool | None = None
     ) -> list[tuple[int, float]]:
-        """As `Nulls.costs_s`: of what stands in for a kernel, in rounds as they are now, unless said otherwise."""
+        """As `Nulls.costs_s`: of what stands in for a kernel in the rounds as they are now, unless told otherwise."""
         replay = self._turns.replay if replay is None else replay
         return self._nulls.costs_s(index, kind or _stand_in(replay=replay), sizes, replay=replay)
 
     def around(self, slots: int) -> None:
-        """Before the rounds, or after them, where those are no launches of graphs: at one call, at half and at all of
-        them."""
+        """Take nulls before the rounds, or after them, where those are not launches of graphs: at one call, at half and
+        at all of them."""
         for indices in self._sharing():
             self._extend(indices, indices[0], sorted({1, _half(slots), slots}) * _NULL_ROUNDS)
 
     def copies(self, slots: int) -> None:
-        """What copying returned answers into their slots costs. What the null candidate copies goes with its maps."""
+        """Time the copy of returned answers into their slots. What the null candidate copies goes when its maps do."""
         for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
             if place.wiring.returns:
                 found = self.costs(index, [slots] * _NULL_ROUNDS, kind=NullKernel.COPY)
@@ -60,8 +62,8 @@ class Calibration:
             self._nulls.detach()
 
     def beside(self, slots: int) -> None:
-        """After a round that is the launch of a graph, when there are a few: the first nulls, which tell how long they
-        should have been; new ones where those so far do not suit the kernel any more; and one more."""
+        """Called after a round that is the launch of a graph, once there are a few. Takes the first nulls, which tell
+        how long they should have been; new ones, if those so far do not suit the kernel any more; and one more."""
         without = [index for index, series in enumerate(self._series) if not series.null]
         for index in without:
             rounds = self._series[index].rounds
@@ -76,9 +78,11 @@ class Calibration:
         self._add(sides, [slots if number % 2 else _half(slots)], arena=number // 2 % len(sides))
 
     def _set_length(self, index: int, *, is_first: bool) -> bool:
-        """Set how long the null has to work where it does so for longer than the fastest round, which costs more than
-        that did and would be subtracted from a kernel that was slow only before the clock ran; or, `is_first`, after
-        the first nulls, for much shorter. Returns whether that was so."""
+        """Set for how long the null has to work, if that is far from what it should be. Returns whether it was.
+
+        Too long: the null costs more than the fastest round did, and too much would be subtracted from a kernel that
+        was slow only before the clock ran. Much too short: looked at only after the first nulls (`is_first`).
+        """
         series = self._series[index]
         cost = NullCost.through(series.null)
         fastest_s = max(min((one.wall_s - cost.of(one.calls)) / one.calls for one in series.rounds), 0.0)
@@ -89,8 +93,8 @@ class Calibration:
         return False
 
     def alone(self, count: int) -> None:
-        """`alone_null`: what so many rounds of one call cost without it. So short a null need not be as long as the
-        kernel where they are graphs."""
+        """Take `alone_null`: what so many rounds of one call cost without the call. Where they are graphs, a null so
+        short need not be as long as the kernel."""
         if not count:
             return
         for indices in self._sharing():
@@ -115,8 +119,8 @@ class Calibration:
         return self._have_one_outline and is_as_long
 
     def _add(self, indices: Sequence[int], sizes: list[int], *, arena: int = 0) -> None:
-        """Nulls of these sizes, as `call_s` says, for the sides `indices`: on `arena` for all of them where they are
-        alike."""
+        """Add nulls of these sizes, as `call_s` says, for the sides `indices`; where these are alike, on `arena` for
+        all of them."""
         if len(indices) == len(self._series) and self._are_alike:
             self._extend(indices, arena, sizes)
         else:

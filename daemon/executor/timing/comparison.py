@@ -16,11 +16,15 @@ _SAVABLE_S = 1e-4  # what reading the word "go", launching and answering take in
 
 
 def compare_speed(candidate: Timing, reference: Timing) -> Comparison:
-    """Faster or slower only when the intervals [min, q3] (of few rounds [min, max]) are apart by half a percent, in
-    time and in clock cycles where the clocks are known, and the means with them; the same when they overlap and are
-    tight. Rounds that scatter so much that chance may have put them apart have to be so by a factor of two. Below the
-    resolution nothing can be told, nor where calls may share their work. Nor is it faster by what a cell could save of
-    what a round costs: that is not the kernel's doing."""
+    """Faster or slower, the same, or cannot tell.
+
+    - Faster or slower: the intervals [min, q3] (of few rounds [min, max]) are apart by half a percent, in time, and in
+      clock cycles where the clocks are known, and the means with them. Where rounds scatter so much that chance may
+      have put them apart, by a factor of two.
+    - The same: they overlap and are tight.
+    - Cannot tell: otherwise; below the resolution, and where calls may share their work. Nor is a kernel faster by no
+      more than a cell could save of what a round costs: that is not the kernel's doing.
+    """
     both = (candidate, reference)
     errors = [timing.rse for timing in both if timing.rse is not None]
     if len(errors) < len(both) or any(_UNTOLD & {*timing.labels} for timing in both):

@@ -42,7 +42,7 @@ _OF_L2 = 2
 @dataclass(frozen=True)
 class Reading:
     """Clocks (MHz), temperature (degrees Celsius) and power (watts) right after a round; None where the device does not
-    tell. `slowed`: why the driver held the clocks down for the sake of the hardware; `capped`: at the power limit."""
+    tell. `slowed`: why the driver held the clocks down to protect the hardware. `capped`: at the power limit."""
 
     sm_mhz: float | None = None
     memory_mhz: float | None = None
@@ -85,7 +85,7 @@ class Conditions(Protocol):
 
 
 class HostConditions:
-    """A CPU. A frozen cell does nothing there, clocks are not ours to know, and a judge that kept a core busy would
+    """A CPU. A frozen cell does nothing there, its clocks are not ours to know, and a judge that kept a core busy would
     take it from the kernel."""
 
     stay_awake = False
@@ -110,7 +110,7 @@ class HostConditions:
 
 
 class GpuConditions:
-    """The current GPU of this process. It must be idle when this is made: that is what idle is compared with."""
+    """The current GPU of this process. It must be idle when this is made: later looks are compared with that one."""
 
     stay_awake = True
 
@@ -177,15 +177,15 @@ class LeftRunning(CellFailed):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a timed round happens in: the device, and the cells (frozen, all but the one in its turn) that may have left
-    work on it."""
+    """What a timed round happens in: the device, and the cells that may have left work on it. All cells are frozen,
+    except the one in its turn."""
 
     conditions: Conditions
     suspects: list[Cell]
 
     def require_idle(self) -> None:
-        """All cells must be frozen. Where the device is busy nevertheless, and nobody else is at work on it, the
-        suspects are killed in turn: the one with whom the work ends had left it there.
+        """All cells must be frozen. If the device is busy nevertheless, and nobody else is at work on it, the suspects
+        are killed in turn. The one with whom the work ends had left it there.
 
         Raises `LeftRunning` for that one, and `DeviceError` when it is none of them.
         """

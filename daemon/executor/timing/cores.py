@@ -2,14 +2,17 @@
 
 Theory of operation: processors are not alike. The judge keeps its own busy while it waits, and the other hyperthread of
 that core is slow then; a virtual machine does not even say which one that is. Left to the scheduler, one cell of a case
-ends up on a slow one for as long as it lives and another one does not: rounds without a kernel cost 0.50 ms in one cell
-and 0.65 ms in the next, and eight in a hundred was what figures of one kernel varied by (H100, 16 virtual processors).
-So for as long as an evaluation is timed the judge stays on one core and the first thread of every cell on another one,
-the same for the kernels and for the null candidate: they never run at the same time. A cell may move itself elsewhere;
-it can hope for no better processor than one that nobody else uses, and where its cgroup may say so it does not come on
-the lane of another slot, nor on its own judge's core. Cells that build, beside a measurement, are kept off
-all of these processors: the least priority is not enough, for a call that the kernel does not interrupt (one event that
-hundreds of epolls wait for, by hundreds of descriptors) had whoever was to wake up on its processor wait for 200 ms.
+ends up on a slow processor for as long as it lives, and another one does not. Rounds without a kernel cost 0.50 ms in
+one cell and 0.65 ms in the next, and figures of one kernel varied by eight percent (H100, 16 virtual processors).
+
+So for as long as an evaluation is timed, the judge stays on one core and the first thread of every cell on another one,
+the same for the kernels and for the null candidate: they never run at the same time. A cell may move itself elsewhere.
+It can hope for no better processor than one that nobody else uses. Where its cgroup can prevent that, it does not get
+to the lane of another slot, nor to its own judge's core.
+
+Cells that build, beside a measurement, are kept off all of these processors. The least priority is not enough: a call
+that the kernel does not interrupt (one event that hundreds of epolls wait for, by hundreds of descriptors) made whoever
+was to wake up on its processor wait for 200 ms.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ class Lane:
 
 def lane_of(slot: int, cores: list[list[int]]) -> Lane | None:
     """The lane of slot number `slot` on a machine of these cores, a list of processors each. Lanes are taken from the
-    end, for interrupts go to the beginning. None where there is no room for another one and for everybody else."""
+    end, because interrupts go to the first processors. None where there is no room for another lane and for everybody
+    else."""
     room = len(cores) // 2 - 1
     if slot >= room:
         return None
@@ -51,7 +55,7 @@ def beside_lanes(slots: int, cores: list[list[int]]) -> set[int]:
 
 def of_cells(slot: int, slots: int, cores: list[list[int]]) -> set[int]:
     """The processors for the cells of slot number `slot` among `slots`: all but those of other lanes and of its own
-    judge's core. Their further threads are on those that everybody shares. None where the slot has no lane."""
+    judge's core. Further threads of a cell run on those that everybody shares. None where the slot has no lane."""
     lane = lane_of(slot, cores)
     if lane is None:
         return set()
@@ -85,8 +89,8 @@ def parse_list(text: str) -> set[int]:
 
 @contextmanager
 def kept_to(lane: Lane | None, cells: Iterable[Cell]) -> Iterator[None]:
-    """This thread and the first threads of `cells` on the lane's processors; this thread where it was, afterwards.
-    Where that is not allowed, things stay as they are: times are noisier then, not wrong."""
+    """During the block, this thread and the first threads of `cells` stay on the lane's processors. Afterwards this
+    thread is where it was. Where that is not allowed, nothing is moved: times are noisier then, not wrong."""
     if lane is None:
         yield
         return

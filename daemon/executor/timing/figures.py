@@ -1,10 +1,10 @@
 """From wall clocks of rounds to the figures of a result. No clock and no cell here: only arithmetic.
 
-The figure of a round is (T(n) - c0(n)) / n, where c0 is what the same round costs with no kernel in it. Copying a
-returned answer into its slot happens in the cell, where the kernel could do without it (write into the slot, return
-that) and still have it subtracted. So it is not: it stays in the figure, and `copy_ms` says what it costs. Only the
-copy of a reference that returns, beside a candidate that writes its outputs itself, is subtracted: that can only hurt
-the candidate.
+The figure of a round is (T(n) - c0(n)) / n, where c0 is what the same round costs with no kernel in it. A returned
+answer is copied into its slot in the cell. The kernel could do without that (write into the slot, and return it), and
+would still have the copy subtracted. So the copy is not subtracted: it stays in the figure, and `copy_ms` says what it
+costs. One exception: a reference returns, and the candidate writes its outputs itself. Then the reference's copy is
+subtracted, which can only hurt the candidate.
 """
 
 from __future__ import annotations
@@ -41,11 +41,14 @@ _AHEAD_SIGMAS = 2.0
 class Account:
     """The figures of one side as they are now: make a new one when rounds have been added.
 
-    `rounds`: numbers of the rounds that count. `returns`: its answers are copied into the slots; `subtracts_copy`: and
-    the copy does not count. `noise_s`: what a call alone may cost beyond one of many for no reason of its own.
-    `in_pairs`, `is_cold`: as `batching.Suspicion` has them. `is_suspect`: its kernel may be out to deceive; a
-    reference is not, and must not look as if it were because of what the other one does. `is_outlasted`: what it holds
-    of memory cannot be what its calls need, made ahead for all of them. `peer`: the other side's.
+    - `rounds`: numbers of the rounds that count.
+    - `returns`: its answers are copied into the slots. `subtracts_copy`: and the copy does not count.
+    - `noise_s`: what a call alone may cost beyond one of many for no reason of its own.
+    - `in_pairs`, `is_cold`: as `batching.Suspicion` has them.
+    - `is_suspect`: its kernel may be out to deceive. A reference is not, and must not look as if it were because of
+      what the other one does.
+    - `is_outlasted`: what it holds of memory cannot be what its calls need, made ahead for all of them.
+    - `peer`: the other side's.
     """
 
     series: Series
@@ -99,10 +102,12 @@ class Account:
         return stats.relative_standard_error(self.samples_s)
 
     def timing(self, *, mode: str, stop: str, target_rse: float, footprint_bytes: int) -> Timing:
-        """Everything the result says. What lies below the resolution is reported as the resolution: an upper bound,
-        never a zero to rank first with. Of a kernel whose calls do the work of others, or may for all that can be seen,
-        the figure is that of single calls, an upper bound too, with what they scatter by above it: it gains nothing by
-        it. Nor by what it does before the clock runs: that is in the figure, as so much per call.
+        """Everything that the result says.
+
+        A figure below the resolution is reported as the resolution: an upper bound, never a zero to rank first with. If
+        calls of a kernel do the work of others, or may for all that can be seen, the figure is that of single calls
+        plus what they scatter by: an upper bound too, so that the kernel gains nothing. What it does before the clock
+        runs is in the figure as well, as so much per call.
         """
         shown, samples_s = self.counted, [max(value, self.resolution_s) for value in self.samples_s]
         back_to_back_s = None
@@ -159,7 +164,7 @@ class Account:
         return max(statistics.median(self.per_call_s(self.series.called, null)), 0.0)
 
     def _line_residual(self) -> float:
-        """How far rounds lie from one line through the null candidate's intercept: relative, root mean square."""
+        """How far the rounds lie from one line through the null candidate's intercept: root mean square, relative."""
         base_s, rounds = self.null.base_s, self.counted
         slope = sum(one.calls * (one.wall_s - base_s) for one in rounds) / sum(one.calls**2 for one in rounds)
         residuals = [(one.wall_s - base_s - slope * one.calls) / one.wall_s for one in rounds]
@@ -186,8 +191,8 @@ class Account:
         return [label for label, applies in found.items() if applies]
 
     def _is_off_the_line(self) -> bool:
-        """The rounds' own line does not begin where the null candidate's does: a round costs something that its calls
-        do not explain."""
+        """Whether the rounds' own line does not begin where the null candidate's does: then a round costs something
+        that its calls do not explain."""
         points = [(float(one.calls), one.wall_s) for one in self.counted]
         error_s = stats.intercept_error(points)
         if error_s is None:
@@ -199,8 +204,8 @@ class Account:
 
     @property
     def _null_error_s(self) -> float:
-        """How far off the null's intercept may be by chance; single disturbed null rounds, which do not move it, do not
-        make that more."""
+        """How far off the null's intercept may be by chance. Single disturbed null rounds do not move the intercept,
+        and do not make this larger."""
         points = [(float(calls), wall_s) for calls, wall_s in self.series.null]
         deviations = [wall_s - self.null.of(calls) for calls, wall_s in self.series.null]
         error_s = stats.intercept_error(points, stats.robust_deviation(deviations))
@@ -208,8 +213,8 @@ class Account:
 
     @property
     def is_batched(self) -> bool:
-        """A call does the work of others. Or its calls cost less than a kernel's launch in a graph: they have none of
-        their own."""
+        """Whether a call does the work of others; or calls cost less than a kernel's launch in a graph, so they launch
+        none of their own."""
         if not self.is_suspect:
             return False
         usual_s = statistics.median(self.samples_s)
@@ -224,13 +229,13 @@ class Account:
 
     @property
     def is_cleared(self) -> bool:
-        """No more rounds of one call are needed to know that no call does the work of others."""
+        """Whether it is known, without more rounds of one call, that no call does the work of others."""
         return self._suspicion.is_cleared
 
     @property
     def is_unclear(self) -> bool:
-        """Whether a call does the work of others cannot be seen: too much else goes on. What lies below the resolution
-        is a bound already."""
+        """Whether it cannot be seen if a call does the work of others, because too much else goes on. What lies below
+        the resolution is a bound already."""
         if not self.is_suspect or self.is_batched or statistics.median(self.samples_s) <= self.resolution_s:
             return False
         return self._suspicion.is_open
@@ -242,10 +247,13 @@ class Account:
 
     @cached_property
     def ahead_s(self) -> float:
-        """What a call takes beside what is timed of it, in calls that only wake the cell up: more goes by there than in
-        half of the round (on a CPU a quarter), and more than on the other side, by more than chance. Else 0. What a
-        call needs that does not come from its inputs, a cleared workspace say, can be made there for all of them. What
-        chance may do the other side says: this one could do much in a few rounds and nothing in the others.
+        """What a call takes beyond what is timed of it, in calls that only wake the cell up; 0 unless that is much. It
+        is much if it is more than half of the round (on a CPU a quarter), and more than on the other side, by more than
+        chance.
+
+        A call may need something that does not come from its inputs, a cleared workspace say, and the kernel can make
+        that there for all calls. What chance may do is taken from the other side: this one could do much in a few
+        rounds and nothing in the others.
         """
         if not self.is_suspect or (mine := self._woken_s) is None:
             return 0.0
@@ -260,10 +268,11 @@ class Account:
 
     @cached_property
     def _woken_s(self) -> tuple[float, float] | None:
-        """What waking it up takes beyond the calls that do it, and the standard error of that: the mean over the
-        rounds, but for the longest, which something else may have held up; of few rounds, the least. A call that has no
-        others before it may cost more than one of many by what it costs a reference: who is slow alone on purpose does
-        not hide in that what goes by in waking it up.
+        """What waking it up takes beyond the calls that do it, and the standard error of that. The mean over the rounds
+        without the longest, which something else may have held up; of few rounds, the least.
+
+        A call that has no others before it may cost more than one of many. How much more is what it costs a reference:
+        a kernel that is slow alone on purpose hides nothing in its waking up.
         """
         honest = self.peer or (None if self.is_suspect else self)
         alone_more_s = honest.calls.excess_s if honest else None
@@ -279,16 +288,17 @@ class Account:
 
     @property
     def is_cached(self) -> bool:
-        """Calls on equal contents cost less than calls on different ones, and by more than the other side saves there.
-        A processor foresees what it has decided before, and may sort the same once more in a third of the time."""
+        """Whether calls on equal contents cost less than calls on different ones, and save more than on the other side.
+        A processor predicts branches that it has seen before, and may sort the same contents again in a third of the
+        time."""
         theirs = self.peer.share_of_equal if self.peer else None
         honest = 1.0 if theirs is None else min(max(theirs, _FORESEEN), 1.0)
         return self.share_of_equal is not None and self.share_of_equal < _CACHED * honest
 
     @cached_property
     def share_of_equal(self) -> float | None:
-        """What a call on equal contents costs, at most, of the fastest on different ones, also beside it: clocks may
-        have gone up meanwhile."""
+        """What a call on equal contents costs, at most, as a share of the fastest on different ones. Those beside it
+        count too, because clocks may have gone up meanwhile."""
         if not self.series.equal:
             return None
         fastest_s = min([*self.samples_s, *self.per_call_s(self.series.unlike)])
@@ -296,8 +306,8 @@ class Account:
         return equal_s / fastest_s if fastest_s > 0 else math.inf
 
     def _is_within_copy(self, usual_s: float) -> bool:
-        """It is faster than the other side, and gains no more than who finds the slot, answers there and returns that:
-        a tensor is not copied to itself."""
+        """Whether it is faster than the other side, and gains no more than a kernel would that finds the slot, answers
+        there and returns that: a tensor is not copied to itself."""
         if not self.is_suspect or self.peer is None or not (self.returns and self.peer.returns) or self.copy_s is None:
             return False
         theirs_s = self.peer.samples_s

@@ -1,10 +1,10 @@
 """What a kernel may have made before the clock ran for calls to come, and how many calls outlast that. No clock here.
 
 Theory of operation: what a call needs that does not come from its inputs, and that it uses up, is memory that has been
-cleared or filled. A kernel may hold as many pieces of that, made before the first round, as its memory has room for,
-and each saves a call no more than making it takes. So what all of them may save, together, is the memory that the
-kernel's cell has beyond another one's, at the rate at which memory is filled. Timed calls that take many times as long
-together hide nothing of it: there are rounds until they do.
+cleared or filled. A kernel may have made as many pieces of that before the first round as its memory has room for. Each
+saves a call no more than it takes to make. So what all of them together may save is the memory that the kernel's cell
+has beyond another one's, at the rate at which memory is filled. If timed calls take many times as long together, hardly
+anything of it is hidden: there are rounds until they do.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Hoard:
         self._most_bytes = 0
 
     def look(self) -> None:
-        """At what they hold now: the most counts, for what has been used up is held no longer."""
+        """Look at what they hold now. The most counts, because what has been used up is held no longer."""
         usual_bytes = max((cell.program.memory_bytes() for cell in self._others), default=0)
         self._most_bytes = max(self._most_bytes, self._mine.program.memory_bytes() - usual_bytes)
 
     def is_outlasted(self, timed_s: float) -> bool:
-        """Whether calls that took so long together have little of what may have been made ahead."""
+        """Whether what may have been made ahead is little compared with calls that took so long together."""
         return self._most_bytes / _FILLED_PER_S <= _SHARE * timed_s

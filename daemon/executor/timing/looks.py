@@ -1,8 +1,8 @@
-"""What is looked at beside the figure, when that is known: calls alone, equal contents, calls from the kernel's own
+"""What is looked at beside the figure, once that is known: calls alone, equal contents, calls from the kernel's own
 language.
 
-Theory of operation: each look is a few rounds more, and adds them to the series of both sides; what they say is
-`figures` and `batching`. Most kernels need no more than one or three of each: who looks odd is shown more.
+Theory of operation: each look is a few rounds more, and adds them to the series of both sides. What they tell is worked
+out by `figures` and `batching`. Most kernels need no more than one or three of each; a kernel that looks odd gets more.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class OneRound(Protocol):
 
 
 class Looks:
-    """Adds to `series`, one for each of `places`. `account`: what is known of a side by now, the other one beside it.
+    """Adds to `series`, one for each of `places`. `account`: the figures of a side by now, given the other side's.
     `in_pairs`: pairs of rounds tell who does the work of others. `has_secrets`: contents change from call to call."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Looks:
         self._has_secrets = has_secrets
 
     def take(self, slots: int, deadline: float) -> None:
-        """All of them, in rounds of up to `slots` calls. They have time of their own, each."""
+        """Take all of them, in rounds of up to `slots` calls. Each has time of its own."""
         slowest_s = max(one.wall_s for series in self._series for one in series.rounds)
         for look in (self._isolated, self._equal_contents, self._one_by_one):
             look(slots, own_deadline(deadline, slowest_s))
@@ -74,8 +74,8 @@ class Looks:
     # -- calls alone --------------------------------------------------------------------------------------------
 
     def _isolated(self, slots: int, deadline: float) -> None:
-        """Rounds of one call: what a call costs that cannot share work with its neighbours; null rounds before and
-        after. A candidate that looks as if it did gets many, and twice as many more where those do not tell."""
+        """Rounds of one call, which cannot share work with neighbours; null rounds before and after. A candidate that
+        looks as if its calls share work gets many, and twice as many more where those do not tell."""
         self._alone(_ISOLATED_ROUNDS, deadline)
         if self._looks_batched():
             self._look_closer(deadline)
@@ -87,9 +87,9 @@ class Looks:
                 series.touch += self._calibration.costs(index, [slots] * _NULLS, kind=NullKernel.TOUCH)
 
     def _looks_batched(self) -> bool:
-        """Whether the candidate is worth a closer look at how it does that: it is so much faster than the reference by
-        the figures that are shown, or its calls alone took so much longer. What lies below the resolution is shown as
-        that: of two that do, on a busy CPU, either may seem to be any number of times as fast."""
+        """Whether the candidate is worth a closer look: it is so much faster than the reference by the figures that are
+        shown, or its calls alone took so much longer. What lies below the resolution is shown as the resolution: if
+        both do, on a busy CPU, either may seem to be any number of times as fast."""
         if len(self._places) > 1 and self._shown_s(0) < self._shown_s(1) / _MUCH_FASTER:
             return True
         return self._account(0).may_be_batched
@@ -105,8 +105,8 @@ class Looks:
             self._alone(2 * _SUSPICIOUSLY_MANY, deadline)
 
     def _alone(self, wanted: int, deadline: float) -> None:
-        """Null rounds stand around all of them where pairs tell, and else after each: what they cost is subtracted, and
-        on a busy machine it changes from one moment to the next."""
+        """Rounds of one call. Null rounds stand around all of them where pairs tell, and else after each: what they
+        cost is subtracted, and on a busy machine it changes from one moment to the next."""
         around, beside = (-(-wanted // 2), 0) if self._in_pairs else (0, 1)
         self._calibration.alone(around)
         for _ in _while_time(wanted, deadline):
@@ -123,8 +123,8 @@ class Looks:
     # -- contents and launches ----------------------------------------------------------------------------------
 
     def _equal_contents(self, slots: int, deadline: float) -> None:
-        """Rounds with one content in every slot: what remembers contents is faster there. Where the first one looks
-        like that, others follow, each with a usual one beside it."""
+        """Rounds with one content in every slot: a kernel that remembers contents is faster there. If the first one
+        looks like that, others follow, each with a usual one beside it."""
         if slots == 1 or not self._has_secrets:
             return
         for number in _while_time(_EXTRA_ROUNDS, deadline):
@@ -135,7 +135,8 @@ class Looks:
                 return
 
     def _one_by_one(self, slots: int, deadline: float) -> None:
-        """What a call costs that is launched from its own language, where the figure is that of a graph's launch."""
+        """Rounds of calls that are launched from the kernel's own language, where the figure is that of a graph's
+        launch."""
         if not self._turns.replay:
             return
         slot_bytes = max(place.attached.layout.stride for place in self._places)

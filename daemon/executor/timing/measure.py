@@ -80,7 +80,7 @@ class Measurement:
         return self._rounds.is_capturing
 
     def run(self, estimate_s: float, deadline: float, progress: Callable[[str], None]) -> list[Timing]:
-        """Rounds until precise enough or out of time; one `Timing` per place, in order.
+        """Take rounds until they are precise enough or the time is over. Returns one `Timing` per place, in order.
 
         Raises `CellFailed` for what a kernel did, `HarnessError` when the null candidate failed.
         """
@@ -129,15 +129,15 @@ class Measurement:
         return [self._timing(index, stop) for index in range(len(self._places))]
 
     def _grown(self, deadline: float) -> int:
-        """Calls per round by what they take in rounds that count, all of which are forgotten."""
+        """The calls of a round, from what they take in rounds that count; all these rounds are forgotten."""
         fastest_s, overhead_s = self._fastest_s, self._calibration.overhead_s
         self._forget()
         self._calibration.overhead_s = overhead_s
         return self._sizing.again(fastest_s, deadline)
 
     def _until_enough(self, calls: int, start: float, deadline: float, *, may_grow: bool) -> str | None:
-        """Rounds of up to `calls` calls until there are enough, and why; None where they turn out to be far too short
-        and `may_grow`."""
+        """Take rounds of up to `calls` calls until there are enough. Returns what ended them; None if they turn out to
+        be far too short, and `may_grow`."""
         rules = self._rules
         longest_s = 0.0
         self._look_at_memory()
@@ -169,8 +169,8 @@ class Measurement:
                 return None
 
     def _outlast(self, deadline: float) -> None:
-        """More rounds, in time of evald's own, while what the candidate holds of memory may be what its calls need,
-        made before the first one. On a CPU: a GPU's memory is not looked at."""
+        """More rounds, in time of evald's own, as long as the memory that the candidate holds may be what its calls
+        need, made before the first round. On a CPU only: a GPU's memory is not looked at."""
         slowest_s = max((one.wall_s for series in self._series for one in series.rounds), default=0.0)
         longest_s, deadline = 0.0, own_deadline(deadline, slowest_s)
         until = min(deadline, time.monotonic() + _OUTLAST_AT_MOST_S)
@@ -214,7 +214,7 @@ class Measurement:
 
     @property
     def _fastest_s(self) -> float:
-        """What a call of the slower side takes in its fastest round so far, as far as that can be told from none."""
+        """What a call of the slower side takes in its fastest round so far, if that can be told from nothing."""
         accounts = [self._account(index) for index in range(len(self._places))]
         return max(max(min(one.samples_s), one.resolution_s) for one in accounts)
 

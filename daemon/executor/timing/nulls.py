@@ -1,12 +1,14 @@
 """The null candidate: what a round costs with no kernel in it.
 
 Theory of operation: an identical cell, which never gets a bundle, maps the arenas of a case beside the cells that own
-them and takes its turn with rounds of its own. What is subtracted from a kernel's rounds is what is left of the null's
-when its own work is taken away. On a CPU, and where calls are launched one by one, that work is a bare loop. Where
-rounds are launches of graphs it is to keep the GPU busy for about as long as the kernel would, and what that took is
-what this cell's CUDA events say: the judge believes them, for nobody else's code runs there. It has to be as long,
-because what a round costs depends on it: after a few milliseconds the cores that wait have dozed off, and a null that
-did nothing was found to cost 60 us less than the rounds it was subtracted from (H100, rounds of 1.6 ms).
+them, and takes its turn with rounds of its own. What is subtracted from a kernel's rounds is what is left of the null's
+when its own work is taken away.
+
+On a CPU, and where calls are launched one by one, that work is a bare loop. Where rounds are launches of graphs, its
+work keeps the GPU busy for about as long as the kernel would. What that took is what this cell's CUDA events say; the
+judge believes them, because nobody else's code runs there. It has to be as long, because what a round costs depends on
+it. After a few milliseconds the cores that wait have dozed off, and a null that did nothing was found to cost 60 us
+less than the rounds it was subtracted from (H100, rounds of 1.6 ms).
 """
 
 from __future__ import annotations
@@ -44,9 +46,9 @@ Plan = Callable[[SidePlace, Turn], RoundPlan]
 
 
 class Nulls:
-    """Null rounds on the arenas of `places`. `plan` draws the rest of a round of a place; `pause` says what a kernel
-    is frozen for between waking up and its round, if anything. `call_s`: how long a call of each place takes, as far
-    as is known."""
+    """Null rounds on the arenas of `places`. `plan` draws the rest of a round of a place. `pause`: what a kernel is
+    frozen for between waking up and its round, if anything. `call_s`: how long a call of each place takes, if that is
+    known."""
 
     def __init__(
         self,
@@ -68,11 +70,11 @@ class Nulls:
         self._clearing_s = [0.0 for _ in places]
 
     def costs_s(self, index: int, kind: NullKernel, sizes: list[int], *, replay: bool) -> list[tuple[int, float]]:
-        """(calls, seconds) of rounds of these sizes on the arena of place `index`: of graphs of WORK the wall beyond
-        the work, of other graphs the work itself, of rounds that are no graphs the wall.
+        """(calls, seconds) of rounds of these sizes on the arena of place `index`. Of graphs of WORK: the wall beyond
+        the work. Of other graphs: the work itself. Of rounds that are not graphs: the wall.
 
-        Raises `LeftRunning` when the device is not idle, `CellFailed` for whoever draws contents, `DeviceFull` when
-        the device has no room for the null candidate, `HarnessError` when that fails otherwise.
+        Raises `LeftRunning` when the device is not idle, `CellFailed` for whoever draws contents, `DeviceFull` when the
+        device has no room for the null candidate, and `HarnessError` when that fails otherwise.
         """
         deadline = time.monotonic() + _LIMIT_S
         try:

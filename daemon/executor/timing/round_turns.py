@@ -12,11 +12,14 @@ _WHOLE, _GRAPHS, _SINGLE = 0, 3, 3  # numbers of graphs: on every slot; how many
 
 @dataclass(frozen=True)
 class Turn:
-    """Which slots a round calls the kernel on, in order. `replay`: what is timed is one launch of the CUDA graph that
-    these calls were captured as; `graph`: its number in the cell; `is_new`: it has to be captured first.
-    `waking_graph`: the number of the graph whose launch wakes the cell up before; None: the same one. `waking`: slots
-    of the calls that do where calls are launched one by one, of those that the last such round was on; the same for
-    both sides, for a kernel may remember what it saw."""
+    """Which slots a round calls the kernel on, in order.
+
+    - `replay`: what is timed is one launch of the CUDA graph that these calls were captured as.
+    - `graph`: the graph's number in the cell. `is_new`: it has to be captured first.
+    - `waking_graph`: the number of the graph whose launch wakes the cell up before; None: the same one.
+    - `waking`: where calls are launched one by one, the slots of the calls that wake the cell up. They are slots that
+      the last such round was on, the same for both sides, because a kernel may remember what it saw.
+    """
 
     order: tuple[int, ...]
     replay: bool = False
@@ -40,14 +43,14 @@ def waking_calls(calls: int) -> int:
 
 
 class RoundTurns:
-    """Draws them from `random`, after `begin`. `replay`: rounds are launches of graphs. Capturing takes longer than the
-    calls do, so graphs are kept: the content is what has to be fresh in every round.
+    """Draws turns from `random`, after `begin`. `replay`: rounds are launches of graphs. Capturing takes longer than
+    the calls do, so graphs are kept: only the content has to be fresh in every round.
 
-    The slots of a round are neighbours, in any order. Then all that the judge writes and reads in a round goes by how
+    The slots of a round are neighbours, in any order. So all that the judge writes and reads in a round depends on how
     many calls it has, and a null round of as many has exactly that in it.
 
-    The slot that cells are woken with is part of every graph: it gets fresh content with every round, which those have
-    seen by then.
+    The slot with which cells are woken is part of every graph. It gets fresh content with every round, which the
+    round's calls have seen by then.
     """
 
     def __init__(self, random: torch.Generator) -> None:

@@ -40,8 +40,8 @@ Check = Callable[[int, list[int]], None]
 
 
 class Rounds:
-    """On `places`, the candidate's first. `check(round, slots)` compares all outputs of the round; it raises what it
-    finds. `slot_s`: what making and checking the contents of a slot takes, about."""
+    """Rounds on `places`, the candidate's first. `check(round, slots)` compares all outputs of the round; it raises
+    what it finds. `slot_s`: about what making and checking the contents of a slot takes."""
 
     def __init__(
         self,
@@ -89,11 +89,11 @@ class Rounds:
         return run_untimed(place, self._turns.captured, seed, phase=Phase.MEASURE, deadline=deadline, replay=as_graph)
 
     def why_not_replayed(self, deadline: float) -> str | None:
-        """Why not every kernel can be captured as a CUDA graph whose launch gives right answers; None where it can.
+        """Why not every kernel can be captured as a CUDA graph whose launch gives right answers; None where all can.
 
         Work that a kernel puts on a stream of its own choosing (the default one, say) is not captured, and its slots
-        keep the poison: only the answers tell. They do on fresh contents: what ran while a graph was captured was
-        right for those that were there then.
+        keep the poison: only the answers tell. They must be on fresh contents, because what ran during the capture was
+        right for the contents of then.
         """
         if (refusal := self._capture_usual(deadline)) is not None:
             return refusal
@@ -111,7 +111,7 @@ class Rounds:
         return None
 
     def capture_single(self, deadline: float) -> None:
-        """The graph of one call, which wakes cells up from then on, where rounds are launches of graphs."""
+        """Capture the graph of one call, if rounds are launches of graphs. It wakes cells up from then on."""
         if self._turns.replay:
             turn = self._turns.single()
             for place in self._places:
@@ -171,8 +171,9 @@ class Rounds:
             rounds.append(_as_round(results[index], woken_s.get(index)))
 
     def plan(self, place: SidePlace, turn: Turn) -> RoundPlan:
-        """Drawn from a generator of its own: what a cell sees of other rounds, their orders say, must not tell where
-        the judge will look in this one. Torch's have 32 bits of seed: somebody with minutes to spare tries them all."""
+        """Drawn from a generator of its own: what a cell sees of other rounds, such as their orders, must not tell
+        where the judge will look in this one. Not one of torch's: they have 32 bits of seed, all of which can be tried
+        in minutes."""
         self._plans += 1
         random = self._secret.host_generator("plan", self._plans)
         return plan_round(place.attached, self._secret_fields(place), turn, random)
@@ -186,8 +187,8 @@ class Rounds:
         return [placed for logical, placed in fields if self._drawer.is_secret(logical)]
 
     def _restore(self) -> None:
-        """The last contents once more where a kernel changes what it is given: it is woken up with them, and could make
-        anything of what it left there itself."""
+        """Write the last contents once more, where a kernel changes what it is given. It is woken up with them, and
+        could otherwise compute anything from what it left there itself."""
         for place in self._places:
             if any(placed.writable and not placed.poisoned for placed in place.attached.layout.fields):
                 place.attached.publish(self._filled)
@@ -214,10 +215,13 @@ class Rounds:
 
     @property
     def _wakes_early(self) -> bool:
-        """Whether no cell is to run between the drawing of contents and the clock, where another cell draws them: what
-        that one knows it may have a way to tell a kernel of the same source, which would work out everything for
-        nothing. Launches of graphs are too short to be timed so (a round costs 0.1 ms more then, and not the same on
-        both sides): with a reference, whose source is another one, they are not."""
+        """Whether no cell may run between the drawing of contents and the clock, because another cell draws them. What
+        that cell knows, it may be able to tell a kernel of the same source, which would compute everything before the
+        clock starts.
+
+        Launches of graphs are too short to be timed so: a round costs 0.1 ms more then, and not the same on both sides.
+        With a reference, whose source is another one, they are not.
+        """
         return self._drawer.is_told and (len(self._places) == 1 or not self._turns.replay)
 
     def _draw_for_nobody(self) -> None:
@@ -226,7 +230,7 @@ class Rounds:
 
 
 def _as_round(result: RoundResult, woken_s: float | None) -> Round:
-    """`woken_s`: what waking the cell up took, where that was not right before the round."""
+    """`woken_s`: what waking the cell up took, if that was not right before the round."""
     turn, took_s = result.plan.turn, result.woken_s if woken_s is None else woken_s
     woken = None if took_s is None else (turn.waking_calls, took_s)
     return Round(len(turn.order), result.wall_s, result.inside_s, result.reading, woken)

@@ -15,8 +15,8 @@ CLOCK_TICK_S = 1e-9
 
 @dataclass(frozen=True)
 class Round:
-    """One timed round of one side: `inside_s` is the cell's own claim. `woken`: by how many calls it was woken up
-    before, and what they took, seconds."""
+    """One timed round of one side. `inside_s`: the cell's own claim. `woken`: by how many calls it was woken up before,
+    and how many seconds they took."""
 
     calls: int
     wall_s: float
@@ -59,7 +59,7 @@ class NullCost:
 
     @classmethod
     def through(cls, rounds: Sequence[tuple[int, float]]) -> NullCost:
-        """A line that outliers do not move, for null rounds are disturbed like any other."""
+        """A line that outliers do not move, because null rounds are disturbed like any others."""
         base_s, per_call_s = stats.robust_line([(float(calls), wall_s) for calls, wall_s in rounds])
         if per_call_s < 0:
             base_s, per_call_s = stats.interquartile_mean([wall_s for _, wall_s in rounds]), 0.0
@@ -68,7 +68,7 @@ class NullCost:
 
 
 def kept(all_series: Sequence[Series]) -> list[int]:
-    """Which rounds count, by number: those in which no side's device was slowed down to protect it; all, where too few
+    """Which rounds count, by number: those in which no side's device was slowed down to protect it. All, if too few
     would be left."""
     count = len(all_series[0].rounds)
     calm = [number for number in range(count) if not any(series.rounds[number].reading.slowed for series in all_series)]

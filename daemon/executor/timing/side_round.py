@@ -43,9 +43,9 @@ class RoundPlan:
 
 
 class NullKernel(StrEnum):
-    """What the null candidate does: the bare loop over the slots (and one small kernel on a GPU), also the copy of a
-    returned answer into each slot, or also the launch of the smallest kernel for each. WORK keeps a GPU busy for a
-    while: it clears every answer, then idles."""
+    """What the null candidate does: the bare loop over the slots (and one small kernel on a GPU); that, and the copy of
+    a returned answer into each slot; or that, and the launch of the smallest kernel for each. WORK keeps a GPU busy for
+    a while: it clears every answer, then idles."""
 
     LOOP = "loop"
     COPY = "copy"
@@ -88,7 +88,7 @@ class RoundResult:
     woken_s: float | None = None
 
     def late_writes(self, arena: Arena) -> int:
-        """How many of the sampled bytes have changed since "done". A frozen cell's GPU may still be at work: ask
+        """How many of the sampled bytes have changed since "done". A frozen cell's GPU may still be at work, so ask
         again when everything else has been looked at."""
         arena.settle()
         self.probe.fetch()
@@ -106,8 +106,8 @@ def run_untimed(
     launched_s: float | None = None,
     null: NullWork | None = None,
 ) -> float:
-    """One round without a clock to speak of: publish, run, freeze. Seconds it took, roughly. `replay`: a launch of the
-    graph 0, which has been captured.
+    """One round that is not timed: publish, run, freeze. Returns roughly how many seconds it took. `replay`: a launch
+    of graph 0, which has been captured.
 
     `launched_s`: how long a GPU may be at work once the cell has said that everything is launched. `null`: the cell is
     the null candidate's.
@@ -161,7 +161,8 @@ def capture(
     graph: int = 0,
     null: NullWork | None = None,
 ) -> str | None:
-    """Have `cell` capture its calls on these slots as a CUDA graph; nothing runs yet. Why it could not, or None."""
+    """Have `cell` capture its calls on these slots as a CUDA graph; nothing runs yet. Returns why it could not, or
+    None."""
     message = {"type": "capture", "order": order, "seed": seed, **_work_part(null, graph)}
     answer = cell.request(message, "captured", phase=phase, deadline=deadline)
     cell.freeze()
@@ -257,6 +258,6 @@ def _spoil(arena: Arena, plan: RoundPlan, late: SampledBytes) -> None:
 
 
 def _claimed_s(answer: Message) -> float | None:
-    """What the cell says its calls took: any number it likes, so it counts against the kernel at most."""
+    """What the cell says its calls took. It may be any number, so it can only count against the kernel."""
     claim = answer.get("inside_s")
     return float(claim) if isinstance(claim, int | float) and 0 < claim < _LONGEST_CLAIM_S else None

@@ -1,8 +1,8 @@
 """How many calls a timed round has, and whether rounds are launches of CUDA graphs.
 
-Theory of operation: a few calls tell what one takes, about; then rounds are made as long as it takes to dwarf what a
-round costs by itself, and no longer than memory, and making and checking contents in time, allow. A kernel may turn out
-to be faster in the rounds that count, and has them made longer.
+Theory of operation: a few calls tell about what one takes. Then rounds are made so long that what a round costs by
+itself is small in comparison, and no longer than memory, and the time to make and check contents, allow. A kernel may
+turn out to be faster in the rounds that count; then they are made longer.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ class Sizing:
         return calls
 
     def again(self, fastest_s: float, deadline: float) -> int:
-        """Calls per round for calls that take `fastest_s`, as rounds that count have shown: a kernel that is slow until
-        then would have short ones, in which little can be told."""
+        """Calls per round for calls that take `fastest_s`, as rounds that count have shown. Otherwise a kernel that is
+        slow until then would have short rounds, which tell little."""
         self._sized_for_s = fastest_s
         calls = self._choose(fastest_s, deadline)
         self._nulls.detach()
@@ -109,7 +109,8 @@ class Sizing:
         return self._choose(fastest_s, deadline) >= _WORTH_RESTARTING * calls
 
     def _choose(self, call_s: float, deadline: float) -> int:
-        """Long enough to dwarf the overhead, small enough for memory, and for making and checking contents in time."""
+        """Long enough that the overhead is small in comparison, and short enough for memory, and for making and
+        checking contents in time."""
         rules = self._rules
         stride = max(place.wiring.stride() for place in self._places)
         call_s = max(call_s, CLOCK_TICK_S)

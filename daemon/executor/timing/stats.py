@@ -39,8 +39,8 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def telling_interval(ordered: Sequence[float]) -> tuple[float, float]:
-    """What two kernels are compared by: the minimum and the third quartile, of few samples the maximum. Of two equal
-    kernels with five samples each one has four that are below all of the other's in one of twenty cases, and five in
+    """What two kernels are compared by: the minimum and the third quartile; of few samples the maximum. Of two equal
+    kernels with five samples each, one has four that are below all of the other's in one case of twenty, and five in
     one of a hundred and twenty."""
     return ordered[0], ordered[-1] if len(ordered) < _ENOUGH_FOR_QUARTILES else percentile(ordered, 0.75)
 
@@ -72,7 +72,7 @@ def interquartile_mean(values: Sequence[float]) -> float:
 
 def robust_line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Intercept and slope that single outliers do not move: the median slope over all pairs of points (Theil 1950, Sen
-    1968), and the interquartile mean of what is left; a slope of 0 when all x are equal."""
+    1968), and the interquartile mean of the residuals. A slope of 0 when all x are equal."""
     pairs = itertools.combinations(_spread(points), 2)
     slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairs if x1 != x2]
     slope = statistics.median(slopes) if slopes else 0.0
@@ -105,8 +105,8 @@ def intercept_error(points: Sequence[tuple[float, float]], deviation: float | No
 
 
 def student_quantile(chance: float, freedom: int) -> float:
-    """How many standard errors, estimated with `freedom` degrees of it, a normal mean is off with this two-sided
-    chance only. Of 1e-4: 3.9 where the error is known well, 28 where five points on a line tell it.
+    """How many standard errors, estimated with `freedom` degrees of freedom, a normal mean is off with this two-sided
+    probability only. For 1e-4: 3.9 where the error is known well, 28 where five points on a line tell it.
 
     The distribution in its closed form for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4), bisected.
     """
@@ -138,8 +138,8 @@ def robust_deviation(values: Sequence[float]) -> float:
 
 
 def median_error(values: Sequence[float], least: float) -> float:
-    """The standard error of the median of some normal values that scatter by `least` at least: few of them can lie
-    together by chance."""
+    """The standard error of the median of some normal values. They are taken to scatter by `least` at least, because a
+    few of them can lie close together by chance."""
     return error_of_median(max(robust_deviation(values), least), len(values))
 
 

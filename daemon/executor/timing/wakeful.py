@@ -1,13 +1,14 @@
 """A processor that does not fall asleep between the turns of cells.
 
 Theory of operation: a cell is frozen while the judge prepares a round, and meanwhile nothing runs on the processor that
-cells are kept to. It dozes off, on a virtual machine it is given to somebody else, and waking it up takes up to 100 us
-more, or not, from round to round: about half of what rounds of one kernel differed by (H200, 16 virtual processors: 69
-to 102 us without, 18 to 44 us with this). So a process that does nothing keeps it busy between rounds.
+cells are kept to. It dozes off; on a virtual machine it is given to somebody else. Waking it up then takes up to 100 us
+more in some rounds and not in others. That was about half of what rounds of one kernel differed by (H200, 16 virtual
+processors: 69 to 102 us without, 18 to 44 us with this). So a process that does nothing keeps it busy between rounds.
 
-It must not do so in them. It gives way to everybody (SCHED_IDLE, `IdleGroup`), but where groups cannot be had that is
-by sessions, and even the nicest one gets its turn once in a while: 4 ms in every seventieth round of 5 ms (Linux 6.18).
-So it watches a byte that the judge changes right before it thaws a cell, and goes to sleep before that one is awake.
+It must not do so during rounds. It gives way to everybody (SCHED_IDLE, `IdleGroup`). But where groups cannot be had,
+Linux divides the processor by sessions, and even the nicest one gets its turn once in a while: 4 ms in every seventieth
+round of 5 ms (Linux 6.18). So it watches a byte that the judge changes right before it thaws a cell, and sleeps before
+that cell is awake.
 """
 
 from __future__ import annotations
