@@ -103,10 +103,12 @@ class Home:
 
 @contextmanager
 def home_in(folder: Path) -> Iterator[Home]:
-    """One that is new, with an empty database."""
+    """The home in `folder`; a new one has an empty database."""
     settings = Settings(home=folder)
     settings.paths.create()
     migrate.ensure_ready(settings.database_url)
     database = Database(settings.database_url)
-    yield Home(settings, Repository(database), DaemonRepository(database), History(database))
-    database.close()
+    try:
+        yield Home(settings, Repository(database), DaemonRepository(database), History(database))
+    finally:
+        database.close()

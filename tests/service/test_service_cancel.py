@@ -5,21 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from service_bundles import result_of
+from service_home import DEAD, Home, home_in
 from service_rehearsal import SOURCE, Place
 from waiting import wait_for
 
 from daemon import fsio
 from daemon.claims import new_job
-from daemon.config import Settings
-from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.errors import StorageUnavailable
-from daemon.db.history import History
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError
 from daemon.intake import names
@@ -27,6 +24,19 @@ from daemon.intake.owner import Owner
 from daemon.intake.spool import Spool
 from daemon.labelled import Labelled
 from daemon.publishing import Publisher
+
+
+@pytest.fixture
+def idle(here: Place) -> Place:
+    """A place that takes bundles, and where no daemon runs."""
+    with home_in(here.home):
+        return here
+
+
+def cancelled(home: Home, owner: Owner) -> list[str]:
+    """The names of the jobs with the label sweep=1, which `owner` has ended."""
+    labelled = Labelled(home.settings, Spool(home.settings.paths, owner), home.history, ("sweep", "1"))
+    return [one.name for some in labelled.end(home.clerk(owner).publisher, "me") for one in some]
 
 
 def dropped(here: Place, name: str, called: str | None = None, **fields: object) -> str:
@@ -60,51 +70,43 @@ def test_a_running_job_ends_at_once_and_its_daemon_lets_go_of_it(here: Place) ->
     assert daemon.stop() == 0
 
 
-def test_a_running_job_is_found_by_the_name_it_was_dropped_under(here: Place) -> None:
-    assert here.evald("db", "upgrade").returncode == 0
-    (here.home / "inbox").mkdir(exist_ok=True)
-    job_id = dropped(here, "batch-12", called="relu")
-    here.start(is_held=True)
-    wait_for(lambda: here.state("relu") == "running", "the job to run")
-    shown = here.evald("status", "batch-12", "--json")
+def test_a_running_job_is_found_by_the_name_it_was_dropped_under(idle: Place) -> None:
+    job_id = dropped(idle, "batch-12", called="relu")
+    idle.start(is_held=True)
+    wait_for(lambda: idle.state("relu") == "running", "the job to run")
+    shown = idle.evald("status", "batch-12", "--json")
     assert json.loads(shown.stdout)["job"]["job_id"] == job_id
-    ran = here.evald("cancel", "batch-12", "--json")
+    ran = idle.evald("cancel", "batch-12", "--json")
     assert json.loads(ran.stdout)["cancelled"] == [job_id]
 
 
-def test_a_bundle_nobody_has_claimed_is_taken_out_of_the_inbox(here: Place) -> None:
-    assert here.evald("db", "upgrade").returncode == 0
-    (here.home / "inbox").mkdir(exist_ok=True)
-    job_id = dropped(here, "waiting")
-    assert here.evald("cancel", job_id[:12]).returncode == 2  # first digits name a job, and it is none yet
-    assert here.evald("cancel", "waiting").returncode == 0
-    assert list((here.home / "inbox").glob("*@*")) == []
-    assert here.faults("waiting.json") == []
-    assert here.jobs()["waiting.json"].job_id == job_id
+def test_a_bundle_nobody_has_claimed_is_taken_out_of_the_inbox(idle: Place) -> None:
+    job_id = dropped(idle, "waiting")
+    assert idle.evald("cancel", job_id[:12]).returncode == 2  # first digits name a job, and it is none yet
+    assert idle.evald("cancel", "waiting").returncode == 0
+    assert list((idle.home / "inbox").glob("*@*")) == []
+    assert idle.faults("waiting.json") == []
+    assert idle.jobs()["waiting.json"].job_id == job_id
 
 
-def test_one_name_that_nobody_knows_does_not_keep_the_others(here: Place) -> None:
-    assert here.evald("db", "upgrade").returncode == 0
-    (here.home / "inbox").mkdir(exist_ok=True)
-    job_id = dropped(here, "waiting")
-    ran = here.evald("cancel", "nosuch", "waiting", "nothing")
+def test_one_name_that_nobody_knows_does_not_keep_the_others(idle: Place) -> None:
+    job_id = dropped(idle, "waiting")
+    ran = idle.evald("cancel", "nosuch", "waiting", "nothing")
     assert ran.returncode == 2
     assert ran.stdout == f"{job_id}  cancelled\n"
     assert ran.stderr.count("no job and no waiting bundle is called") == 2
-    told = json.loads(here.evald("cancel", "nosuch", "waiting", "--json").stdout)
+    told = json.loads(idle.evald("cancel", "nosuch", "waiting", "--json").stdout)
     assert (told["cancelled"], told["ended_before"]) == ([], [job_id])
     assert [error["error"] for error in told["errors"]] == ["no job and no waiting bundle is called 'nosuch'"]
 
 
-def test_a_bundle_without_a_job_is_left_alone_and_the_message_says_what_to_type(here: Place) -> None:
-    assert here.evald("db", "upgrade").returncode == 0
-    (here.home / "inbox").mkdir(exist_ok=True)
-    here.drop("plain")
-    ran = here.evald("cancel", "plain")
+def test_a_bundle_without_a_job_is_left_alone_and_the_message_says_what_to_type(idle: Place) -> None:
+    idle.drop("plain")
+    ran = idle.evald("cancel", "plain")
     assert ran.returncode == 2
-    assert f"rm -r {here.home / 'inbox' / 'plain.json'}" in ran.stderr
-    assert (here.home / "inbox" / "plain.json").exists()
-    ran = here.evald("cancel", "plian")
+    assert f"rm -r {idle.home / 'inbox' / 'plain.json'}" in ran.stderr
+    assert (idle.home / "inbox" / "plain.json").exists()
+    ran = idle.evald("cancel", "plian")
     assert ran.returncode == 2
     assert "did you mean plain" in ran.stderr
 
@@ -124,42 +126,33 @@ def test_a_name_stands_for_what_was_dropped_last_whatever_has_become_of_the_othe
 
 
 def test_of_many_who_cancel_one_job_at_once_exactly_one_ends_it(here: Place) -> None:
-    settings = Settings(home=here.home, engine="rehearsal")
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
-    database = Database(settings.database_url)
-    try:
-        repository = Repository(database)
+    with home_in(here.home) as home:
         job_ids = [dropped(here, f"job{number}") for number in range(5)]
         ended: list[str] = []
 
-        def cancel_all() -> None:
-            publisher = Publisher(settings, Spool(settings.paths, Owner.current()), repository, History(database))
+        def cancel_all(publisher: Publisher) -> None:
             for job_id in job_ids:
                 ended.extend([job_id] if publisher.cancel(job_id, "me") else [])
 
-        threads = [threading.Thread(target=cancel_all) for _ in range(4)]
+        publishers = [home.clerk(Owner.current()).publisher for _ in range(4)]
+        threads = [threading.Thread(target=cancel_all, args=[one]) for one in publishers]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    finally:
-        database.close()
     assert sorted(ended) == sorted(job_ids)
     assert here.faults(*(f"job{number}.json" for number in range(5))) == []
 
 
-def test_a_bundle_that_was_dropped_again_is_taken_out_of_the_inbox_though_its_id_has_ended(here: Place) -> None:
-    assert here.evald("db", "upgrade").returncode == 0
-    (here.home / "inbox").mkdir(exist_ok=True)
-    job_id = dropped(here, "again")
-    assert here.evald("cancel", "again").returncode == 0
-    [set_aside] = (here.home / "rejected").glob(f"*@{job_id}/again.json")
-    set_aside.rename(here.home / "inbox" / f"again.json@{job_id}")
-    ran = here.evald("cancel", "again", "--json")
+def test_a_bundle_that_was_dropped_again_is_taken_out_of_the_inbox_though_its_id_has_ended(idle: Place) -> None:
+    job_id = dropped(idle, "again")
+    assert idle.evald("cancel", "again").returncode == 0
+    [set_aside] = (idle.home / "rejected").glob(f"*@{job_id}/again.json")
+    set_aside.rename(idle.home / "inbox" / f"again.json@{job_id}")
+    ran = idle.evald("cancel", "again", "--json")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert list((here.home / "inbox").iterdir()) == list((here.home / "work").iterdir()) == []
-    assert {job.state for job in here.jobs().values()} == {"finished"}
+    assert list((idle.home / "inbox").iterdir()) == list((idle.home / "work").iterdir()) == []
+    assert {job.state for job in idle.jobs().values()} == {"finished"}
 
 
 def test_a_whole_sweep_is_cancelled_by_its_label_wherever_its_jobs_are(here: Place) -> None:
@@ -203,45 +196,35 @@ def test_a_whole_sweep_is_cancelled_by_its_label_wherever_its_jobs_are(here: Pla
     assert daemon.stop() == 0
 
 
-def test_a_job_that_is_cancelled_before_it_runs_keeps_its_labels(here: Place) -> None:
-    assert here.evald("db", "upgrade").returncode == 0
-    (here.home / "inbox").mkdir(exist_ok=True)
+def test_a_job_that_is_cancelled_before_it_runs_keeps_its_labels(idle: Place) -> None:
     labels = {"team": "a", "größe": "42"}
-    alone = dropped(here, "alone", labels=labels)
-    dropped(here, "strange", labels={"team": "a", "number": 3})
-    assert here.evald("cancel", alone).returncode == 0
-    assert here.evald("cancel", "--label", "team=a").returncode == 0
-    jobs = here.jobs()
+    alone = dropped(idle, "alone", labels=labels)
+    dropped(idle, "strange", labels={"team": "a", "number": 3})
+    assert idle.evald("cancel", alone).returncode == 0
+    assert idle.evald("cancel", "--label", "team=a").returncode == 0
+    jobs = idle.jobs()
     assert jobs["alone.json"].labels == labels
     assert jobs["strange.json"].labels == {}  # such labels no contract may have
-    told = result_of(here.home, "alone.json")
+    told = result_of(idle.home, "alone.json")
     assert told is not None
     assert told["labels"] == labels
 
 
 def test_a_whole_sweep_is_cancelled_in_few_transactions(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """At one after the other a thousand took two minutes."""
-    settings = Settings(home=here.home, engine="rehearsal")
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
-    database = Database(settings.database_url)
-    spool, repository = Spool(settings.paths, Owner.current()), Repository(database)
-    publisher = Publisher(settings, spool, repository, History(database))
     sweep = {"labels": {"sweep": "1"}}
-    for number in range(20):
-        dropped(here, f"chosen{number}", **sweep)
-    for number in range(20):
-        job_id = dropped(here, f"claimed{number}", **sweep)
-        repository.register(new_job(publisher.claims.claim(f"claimed{number}.json@{job_id}")))
-    here.drop(*(f"plain{number}" for number in range(20)), **sweep)
-    writes = []
-    write = Database.write
-    monkeypatch.setattr(Database, "write", lambda its: (writes.append(its), write(its))[1])
-    try:
-        labelled = Labelled(settings, spool, History(database), ("sweep", "1"))
-        ended = [one.name for some in labelled.end(publisher, "me") for one in some]
-    finally:
-        database.close()
+    with home_in(here.home) as home:
+        claims = home.clerk(Owner.current()).publisher.claims
+        for number in range(20):
+            dropped(here, f"chosen{number}", **sweep)
+        for number in range(20):
+            job_id = dropped(here, f"claimed{number}", **sweep)
+            home.repository.register(new_job(claims.claim(f"claimed{number}.json@{job_id}")))
+        here.drop(*(f"plain{number}" for number in range(20)), **sweep)
+        writes = []
+        write = Database.write
+        monkeypatch.setattr(Database, "write", lambda its: (writes.append(its), write(its))[1])
+        ended = cancelled(home, Owner.current())
     expected = [f"{kind}{number}.json" for kind in ("chosen", "claimed", "plain") for number in range(20)]
     assert sorted(ended) == sorted(expected)
     assert len(writes) <= 10
@@ -253,14 +236,6 @@ def test_a_sweep_whose_leases_a_database_does_not_confirm_stays_one_job_for_each
     here: Place, monkeypatch: pytest.MonkeyPatch, happened: bool
 ) -> None:
     """Whether it has granted them or not: asked again, it ends what is back in the inbox."""
-    settings = Settings(home=here.home, engine="rehearsal", lease_s=30)
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
-    database = Database(settings.database_url)
-    history = History(database)
-    owners = (replace(Owner.current(), pid=2**22 + 1), Owner.current())
-    spools = [Spool(settings.paths, owner) for owner in owners]
-    first, second = (Publisher(settings, spool, Repository(database), history) for spool in spools)
     here.drop("one", "two", labels={"sweep": "1"})
     seize_many = Repository.seize_many
 
@@ -269,18 +244,14 @@ def test_a_sweep_whose_leases_a_database_does_not_confirm_stays_one_job_for_each
             seize_many(repository, *args)  # type: ignore[arg-type]
         raise StorageUnavailable("server closed the connection unexpectedly")
 
-    labelled = Labelled(settings, spools[1], history, ("sweep", "1"))
-    try:
+    with home_in(here.home) as home:
         with monkeypatch.context() as patch, pytest.raises(StorageUnavailable):
             patch.setattr(Repository, "seize_many", unheard)
-            list(labelled.end(first, "me"))
-        assert {entry.name.partition("@")[0] for entry in settings.paths.inbox.iterdir()} == {"one.json", "two.json"}
-        ended = [one.name for some in labelled.end(second, "me") for one in some]
-        assert sorted(ended) == ["one.json", "two.json"]
-        assert sorted(job.name for job in history.jobs().jobs) == ["one.json", "two.json"]
-        assert list(settings.paths.work.iterdir()) == []
-    finally:
-        database.close()
+            cancelled(home, DEAD)
+        assert {entry.partition("@")[0] for entry in home.entries("inbox")} == {"one.json", "two.json"}
+        assert sorted(cancelled(home, Owner.current())) == ["one.json", "two.json"]
+        assert sorted(job.name for job in home.history.jobs().jobs) == ["one.json", "two.json"]
+        assert home.entries("work") == []
     assert here.faults("one.json", "two.json") == []
 
 
@@ -320,50 +291,37 @@ def test_a_sweep_whose_claims_a_disk_does_not_confirm_is_cancelled_when_that_is_
 def test_a_job_whose_lease_a_database_does_not_confirm_is_cancelled_when_that_is_asked_again(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(home=here.home, engine="rehearsal", lease_s=30)
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
-    database = Database(settings.database_url)
-    history = History(database)
-    first, second = (
-        Publisher(settings, Spool(settings.paths, owner), Repository(database), history)
-        for owner in (replace(Owner.current(), pid=2**22 + 1), Owner.current())
-    )
-    job_id = dropped(here, "one")
     register_leased = Repository.register_leased
 
     def unheard(repository: Repository, *args: object) -> None:
         register_leased(repository, *args)  # type: ignore[arg-type]
         raise StorageUnavailable("server closed the connection unexpectedly")
 
-    try:
+    with home_in(here.home) as home:
+        job_id = dropped(here, "one")
         with monkeypatch.context() as patch, pytest.raises(StorageUnavailable):
             patch.setattr(Repository, "register_leased", unheard)
-            first.cancel(job_id, "me")
-        ended = second.cancel(job_id, "me")
+            home.clerk(DEAD).publisher.cancel(job_id, "me")
+        ended = home.clerk(Owner.current()).publisher.cancel(job_id, "me")
         assert ended is not None
         assert ended.job_id == job_id
-        assert [job.job_id for job in history.jobs().jobs] == [job_id]
-        assert list(settings.paths.work.iterdir()) == []  # what lay there would be judged as another job
-    finally:
-        database.close()
+        assert [job.job_id for job in home.history.jobs().jobs] == [job_id]
+        assert home.entries("work") == []  # what lay there would be judged as another job
     assert here.faults("one.json") == []
 
 
 @pytest.mark.parametrize(
     "step", ["claim.renamed", "lease.taken", "result.staged", "result.published", "result.released", "bundle.archived"]
 )
-def test_a_kill_while_a_sweep_is_cancelled_loses_none_of_it(here: Place, step: str) -> None:
+def test_a_kill_while_a_sweep_is_cancelled_loses_none_of_it(idle: Place, step: str) -> None:
     """What was not ended by then is judged."""
-    assert here.evald("db", "upgrade").returncode == 0
-    (here.home / "inbox").mkdir(exist_ok=True)
     sweep = [f"one{number}" for number in range(12)]
     for name in sweep:
-        dropped(here, name, called=f"{name}.json", labels={"sweep": "1"})
-    killed = here.evald("cancel", "--label", "sweep=1", TEST_FAILPOINTS=f"{step}=1")
+        dropped(idle, name, called=f"{name}.json", labels={"sweep": "1"})
+    killed = idle.evald("cancel", "--label", "sweep=1", TEST_FAILPOINTS=f"{step}=1")
     assert killed.returncode == -9
-    daemon = here.start()
-    wait_for(lambda: here.faults(*(f"{name}.json" for name in sweep)) == [], "all to end")
+    daemon = idle.start()
+    wait_for(lambda: idle.faults(*(f"{name}.json" for name in sweep)) == [], "all to end")
     assert daemon.stop() == 0
 
 

@@ -70,13 +70,26 @@ class Stubborn(RehearsalEngine):
         """It takes its time."""
 
 
+def made_ready(home: Path, **options: Any) -> Settings:
+    """Settings of a home that has all that a daemon needs there."""
+    settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, **options)
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    return settings
+
+
+def sweep(sweeping: service.Service) -> None:
+    """It has to end by itself."""
+    thread = threading.Thread(target=sweeping.sweep)
+    thread.start()
+    thread.join(120)
+    assert not thread.is_alive()
+
+
 @contextmanager
 def daemon(home: Path, engine: RehearsalEngine, **options: Any) -> Iterator[service.Service]:
     """One that runs in a thread."""
-    settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, lease_s=600, **options)
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
-    running = service.Service(settings, engine, Silence())
+    running = service.Service(made_ready(home, lease_s=600, **options), engine, Silence())
     thread = threading.Thread(target=running.run)
     thread.start()
     try:
@@ -606,32 +619,21 @@ def test_a_clock_that_jumps_takes_no_job_from_the_slot_that_is_at_it(tmp_path: P
 
 
 def test_a_sweep_does_not_wait_for_a_device_that_is_set_aside(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1)
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
+    settings = made_ready(tmp_path / "home")
     for name in ("picky", "good"):
         drop(tmp_path / "home", name)
-    sweep = service.Service(settings, Stubborn(), Silence())
-    thread = threading.Thread(target=sweep.sweep)
-    thread.start()
-    thread.join(120)
-    assert not thread.is_alive()
+    sweep(service.Service(settings, Stubborn(), Silence()))
     assert [entry.name for entry in settings.paths.inbox.iterdir()] == ["picky"]
     assert [entry.name.partition("@")[0] for entry in settings.paths.archive.iterdir()] == ["good"]
 
 
 def test_a_sweep_does_not_wait_for_jobs_that_may_not_begin(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1)
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
+    settings = made_ready(tmp_path / "home")
     settings.paths.pause.write_text("maintenance", "utf-8")
-    sweep = service.Service(settings, Stubborn(), Silence())
+    sweeping = service.Service(settings, Stubborn(), Silence())
     drop(tmp_path / "home", "waiting")
-    sweep._clerk.take_in("waiting")
-    thread = threading.Thread(target=sweep.sweep)
-    thread.start()
-    thread.join(120)
-    assert not thread.is_alive()
+    sweeping._clerk.take_in("waiting")
+    sweep(sweeping)
     assert [entry.name for entry in settings.paths.inbox.iterdir()] == ["waiting"]
 
 
