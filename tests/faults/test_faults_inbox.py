@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from service_rehearsal import SOURCE, Daemon, Place
+from service_rehearsal import SOURCE, Place
 from waiting import wait_for
 
 from daemon.config import Limits
@@ -73,19 +73,11 @@ def lying_zip(path: Path) -> Path:
     return path
 
 
-def resident_bytes(daemon: Daemon) -> int:
-    """The most memory the daemon has had so far."""
-    status = Path(f"/proc/{daemon.process.pid}/status").read_text("ascii")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found
-    return int(found[1]) * 1024
-
-
 def test_every_kind_of_bad_bundle_is_set_aside_with_its_reason_and_the_good_ones_are_judged(here: Place) -> None:
     outside, inbox = here.home / "outside", here.home / "inbox"
     daemon = here.start(TORN_AFTER_S="2", QUIET_S="0.5")
     wait_for(lambda: "watching" in daemon.story, "the daemon to watch")
-    at_rest = resident_bytes(daemon)
+    at_rest = daemon.peak_bytes
     outside.mkdir()
     made = [
         folder(outside / "case-twins", Kernel__py="x = 1\n"),
@@ -126,7 +118,7 @@ def test_every_kind_of_bad_bundle_is_set_aside_with_its_reason_and_the_good_ones
     archived = {entry.name.partition("@")[0] for entry in (here.home / "archive").iterdir()}
     assert archived == {entry.name for entry in good}
     assert not (here.home / "evil.py").exists() and not Path("/etc/cron.d/evil").exists()
-    assert resident_bytes(daemon) < at_rest + (200 << 20)
+    assert daemon.peak_bytes < at_rest + (200 << 20)
     assert daemon.stop() == 0
 
 

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-from pathlib import Path
 
 import pytest
-from service_rehearsal import FAST, SOURCE, Daemon, Place
+from service_rehearsal import FAST, SOURCE, Place
 from waiting import wait_for
 
 BATCH = 150  # bundles judged to the last one, half of them dropped while nobody was there
 AHEAD = 16
-
-
-def memory_bytes(daemon: Daemon, what: str = "VmHWM") -> int:
-    status = Path(f"/proc/{daemon.process.pid}/status").read_text("ascii")
-    found = re.search(rf"{what}:\s+(\d+) kB", status)
-    assert found
-    return int(found[1]) * 1024
 
 
 def archived(here: Place) -> int:
@@ -35,7 +26,7 @@ def test_very_many_bundles_at_once_are_claimed_a_few_at_a_time_in_flat_memory(he
     inbox.mkdir()
     daemon = here.start(CLAIM_AHEAD=str(AHEAD), REHEARSAL_S="0.01")
     wait_for(lambda: "watching" in daemon.story, "the daemon to watch")
-    at_rest = memory_bytes(daemon)
+    at_rest = daemon.peak_bytes
     for number in range(waiting):
         if number % 50_000 == 0:  # ext4 has at most 65,000 names for one file
             one.unlink(missing_ok=True)
@@ -43,7 +34,7 @@ def test_very_many_bundles_at_once_are_claimed_a_few_at_a_time_in_flat_memory(he
         os.link(one, inbox / f"b{number}.json")
     try:
         wait_for(lambda: archived(here) >= 3 * AHEAD, "a few to be judged")
-        assert memory_bytes(daemon) < at_rest + waiting * 1500
+        assert daemon.peak_bytes < at_rest + waiting * 1500
         states = [str(job.state) for job in here.jobs().values()]
         assert states.count("queued") <= AHEAD
         daemon.signal(signal.SIGKILL)

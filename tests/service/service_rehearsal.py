@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -66,6 +67,14 @@ class Daemon:
     @property
     def is_alive(self) -> bool:
         return self.process.poll() is None
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory it has had so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert found
+        return int(found[1]) * 1024
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
