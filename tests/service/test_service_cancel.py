@@ -259,32 +259,22 @@ def test_a_sweep_whose_claims_a_disk_does_not_confirm_is_cancelled_when_that_is_
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the same process, and with no daemon there: what it has not claimed durably lies in the inbox again."""
-    settings = Settings(home=here.home, engine="rehearsal", lease_s=30)
-    settings.paths.create()
-    migrate.ensure_ready(settings.database_url)
-    database = Database(settings.database_url)
-    history, spool = History(database), Spool(settings.paths, Owner.current())
-    publisher = Publisher(settings, spool, Repository(database), history)
     chosen = dropped(here, "chosen", labels={"sweep": "1"})
     here.drop("one", labels={"sweep": "1"})
     fsync_dir = fsio.fsync_dir
 
     def fails(folder: Path) -> None:
         fsync_dir(folder)
-        if folder == settings.paths.work:
+        if folder == here.home / "work":
             raise OSError(errno.EIO, "Input/output error")
 
-    labelled = Labelled(settings, spool, history, ("sweep", "1"))
-    try:
+    with home_in(here.home) as home:
         with monkeypatch.context() as patch, pytest.raises(HarnessError, match="Input/output error"):
             patch.setattr(fsio, "fsync_dir", fails)
-            list(labelled.end(publisher, "me"))
-        assert {entry.name for entry in settings.paths.inbox.iterdir()} == {f"chosen.json@{chosen}", "one.json"}
-        ended = [one.name for some in labelled.end(publisher, "me") for one in some]
-        assert sorted(ended) == ["chosen.json", "one.json"]
-        assert len(history.jobs().jobs) == 2
-    finally:
-        database.close()
+            cancelled(home, Owner.current())
+        assert home.entries("inbox") == [f"chosen.json@{chosen}", "one.json"]
+        assert sorted(cancelled(home, Owner.current())) == ["chosen.json", "one.json"]
+        assert len(home.history.jobs().jobs) == 2
     assert here.faults("chosen.json", "one.json") == []
 
 
