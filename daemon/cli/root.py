@@ -43,6 +43,24 @@ SECTIONS: dict[str, dict[str, str]] = {
         "version": "print the versions",
     },
 }
+# What others call it, and what to type here.
+_ELSEWHERE = {
+    "leaderboard": "stats --problem NAME",
+    "rank": "stats --problem NAME",
+    "compare": "eval PATH",
+    "bench": "eval PATH",
+    "judge": "eval PATH",
+    "check": "validate PATH",
+    "start": "run",
+    "daemon": "run",
+    "init": "new",
+    "list": "status",
+    "queue": "status",
+    "jobs": "status",
+    "results": "show NAME",
+    "log": "show NAME",
+    "logs": "show NAME",
+}
 SUMMARIES = {name: summary for section in SECTIONS.values() for name, summary in section.items()}
 
 
@@ -64,6 +82,8 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in SUMMARIES and not name.startswith("-") and not ctx.resilient_parsing:
             nearest = difflib.get_close_matches(name, SUMMARIES, n=2, cutoff=0.7)
+            if name in _ELSEWHERE:
+                nearest = [_ELSEWHERE[name]]
             if name == "help":  # as git has it
                 nearest = [" ".join([*(word for word in args[1:2] if word in SUMMARIES), "--help"])]
             tail = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""

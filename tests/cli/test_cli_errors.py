@@ -28,6 +28,8 @@ from daemon.intake.spool import Claimed, Spool
     [
         (("stauts",), ("stauts", "status")),
         (("db", "uprade"), ("uprade", "upgrade")),
+        (("leaderboard",), ("mean 'stats --problem NAME'?",)),
+        (("jobs",), ("mean 'status'?",)),
         (("help",), ("'help'", "mean '--help'?")),
         (("help", "submit"), ("'help'", "mean 'submit --help'?")),
         (("status", "--hoem", "x"), ("--hoem", "--home")),

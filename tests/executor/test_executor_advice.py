@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from daemon.executor.source import advice
 
@@ -12,6 +13,16 @@ def test_who_asks_triton_for_a_driver_where_its_interpreter_stands_in_for_a_gpu_
     said = "0 active drivers ([]). There should only be one."
     meaning = advice.on(RuntimeError(said), said)
     assert "Triton's in its interpreter, which has no driver to ask, and no Gluon" in meaning
+
+
+def test_who_forgets_the_constructor_of_the_base_is_told_where_it_belongs() -> None:
+    class Forgetful(torch.nn.Module):
+        def __init__(self) -> None:
+            self.layer = torch.nn.Linear(2, 2)
+
+    with pytest.raises(AttributeError) as caught:
+        Forgetful()
+    assert "super().__init__() has to come first" in advice.on(caught.value, str(caught.value))
 
 
 def test_an_error_of_the_kernel_itself_gets_no_remark() -> None:

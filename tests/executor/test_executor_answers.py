@@ -62,7 +62,7 @@ def test_a_sparse_answer_is_refused_in_whichever_call(judge: JudgeOne) -> None:
 def test_what_is_no_answer_is_told_in_words(judge: JudgeOne) -> None:
     reference = answering("x * 2", inputs="[torch.rand(4)]")
     judge(compare(answering("None"), reference)).ended(Verdict.WRONG_ANSWER, "None (is a return missing?)")
-    judge(compare(answering("(x * 2,)"), reference)).ended(Verdict.WRONG_ANSWER, "expected a tensor, got [*]")
+    judge(compare(answering("(x * 2,)"), reference)).ended(Verdict.WRONG_ANSWER, "expected a tensor, got [tensor]")
 
 
 @pytest.mark.parametrize("count", [1, 4])

@@ -136,7 +136,7 @@ def test_none_may_stand_among_answers_where_the_reference_has_it(judge: JudgeOne
         """
     judge(compare(attention, attention)).passed()
     judge(compare(model("{'y': x + 1, 'more': [None]}"), model("{'more': [None], 'y': x + 1}"))).passed()
-    words = "expected [*, None], got [None, *]"
+    words = "expected [tensor, None], got [None, tensor]"
     judge(compare(model("(None, x + 1)"), model("(x + 1, None)"))).ended(Verdict.WRONG_ANSWER, words)
     judge(compare(model("(x + 1, x)"), model("(x + 1, None)"))).ended(Verdict.WRONG_ANSWER, "2 outputs")
     judge(compare(model("(None, [None])"), model("(None, [None])"))).ended(Verdict.REJECTED, "no outputs")

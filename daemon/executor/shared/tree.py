@@ -141,17 +141,17 @@ def shape_of(node: Node) -> Any:
 
 
 def in_words(structure: Any) -> str:
-    """What `shape_of` returned, as Python writes it, a star for every tensor that is inside of something."""
-    return "a tensor" if structure == "*" else _in_stars(structure)
+    """What `shape_of` returned, as Python writes it: `[tensor, {'a': tensor}]`."""
+    return "a tensor" if structure == "*" else _in_brackets(structure)
 
 
-def _in_stars(structure: Any) -> str:
+def _in_brackets(structure: Any) -> str:
     if isinstance(structure, dict):
         pairs = zip(structure["keys"], structure["items"], strict=True)
-        return "{" + ", ".join(f"{key!r}: {_in_stars(item)}" for key, item in pairs) + "}"
+        return "{" + ", ".join(f"{key!r}: {_in_brackets(item)}" for key, item in pairs) + "}"
     if isinstance(structure, list):
-        return "[" + ", ".join(map(_in_stars, structure)) + "]"
-    return str(structure)
+        return "[" + ", ".join(map(_in_brackets, structure)) + "]"
+    return "tensor" if structure == "*" else str(structure)
 
 
 def require_values(node: Node, depth: int = 0) -> None:

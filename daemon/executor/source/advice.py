@@ -28,6 +28,7 @@ _MEANINGS = (
     ("Temporary failure in name resolution", _NO_NETWORK),
     ("Failed to resolve", _NO_NETWORK),
     ("Network is unreachable", _NO_NETWORK),
+    ("before Module.__init__() call", "super().__init__() has to come first in its __init__"),
     ("does not require grad", "gradients are off: x.requires_grad_() under torch.enable_grad(), in every call"),
 )
 # Lines that are often left out of a source that is cut out of a longer one. torch and nn are there without any.
