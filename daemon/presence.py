@@ -64,6 +64,8 @@ class Presence:
         if self._drained is None:
             self._forget_the_dead()
         drained = self._report()
+        if self._drained is None:
+            self._warn_of_neighbours()
         self._due_s = time.monotonic() + self._every_s
         changed, was, self._drained = drained is not self._drained, self._drained, drained
         if changed and (drained or was is not None):
@@ -104,6 +106,16 @@ class Presence:
         here = [daemon for daemon in self._history.daemons() if daemon.host == self._owner.host]
         dead = {daemon.owner for daemon in here if not self._may_live(daemon)}
         self._daemons.forget(dead | {self._owner.tag})
+
+    def _warn_of_neighbours(self) -> None:
+        """Once: who has typed `evald run` twice sees nothing else of it than times that scatter."""
+        own = {device.uuid or device.kind for device in self._devices()}
+        for daemon in self._history.daemons():
+            shared = own & {device.uuid or device.kind for device in daemon.devices}
+            is_other = daemon.owner != self._owner.tag and daemon.host == self._owner.host
+            if is_other and daemon.is_there and shared and self._may_live(daemon):
+                what = "another daemon judges here too, and each disturbs the other's times"
+                log.story(what, level=30, pid=daemon.pid, device=", ".join(sorted(shared)))
 
     def _may_live(self, daemon: DaemonRecord) -> bool:
         """Of one in another pid namespace, a container that was there before this one, say, only what it tells."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from daemon import log
 from daemon.db.history import History
 from daemon.db.repository_daemons import DaemonRepository
 from daemon.engine import DeviceState
@@ -48,3 +51,22 @@ def test_a_drain_heard_of_then_is_acted_upon_afterwards(presence: Presence, daem
     assert told == [True]
     presence.tell(time.monotonic(), lambda: told.append(presence.takes_jobs))
     assert told == [True, False]
+
+
+@pytest.mark.parametrize(("other", "warned"), [(FIT, True), (replace(FIT, uuid="GPU-2"), False)])
+def test_who_starts_beside_another_on_the_same_device_is_told_once(
+    daemons: DaemonRepository, history: History, capsys: pytest.CaptureFixture[str], other: DeviceState, warned: bool
+) -> None:
+    log.setup("info")
+    mine, alive = Owner.current(), replace(Owner.current(), pid=os.getppid())
+    first, second = (
+        Presence(daemons, history, owner, lambda seen=seen: (seen,), inbox=Path("/srv/inbox"), lease_s=60.0)
+        for owner, seen in ((alive, other), (mine, FIT))
+    )
+    first.tell(0.0, lambda: None)
+    assert "another daemon" not in capsys.readouterr().err
+    second.tell(0.0, lambda: None)
+    said = capsys.readouterr().err
+    assert ("another daemon judges here too" in said) == (f"pid={alive.pid}" in said) == warned
+    second.tell(float("inf"), lambda: None)
+    assert "another daemon" not in capsys.readouterr().err
