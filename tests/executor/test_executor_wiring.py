@@ -67,5 +67,5 @@ def test_a_returned_tree_adds_one_field_per_tensor() -> None:
     base = wire_tree({"l": [{"t": 0}]}, [Logical("a", FOUR, None)])
     wiring = base.with_returned({"d": [["x", {"t": 0}], ["y", {"u": [{"t": 1}]}]]}, [FOUR, FOUR])
     assert wiring.names == ("output['x']", "output['y'][0]")
-    assert tree.in_words(wiring.structure) == "{'x': *, 'y': [*]}"
+    assert tree.in_words(wiring.structure) == "{'x': tensor, 'y': [tensor]}"
     assert (wiring.output_args, wiring.changed_args) == ((), {})
