@@ -256,26 +256,26 @@ def test_a_sweep_whose_leases_a_database_does_not_confirm_stays_one_job_for_each
 
 
 def test_a_sweep_whose_claims_a_disk_does_not_confirm_is_cancelled_when_that_is_asked_again(
-    here: Place, monkeypatch: pytest.MonkeyPatch
+    idle: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the same process, and with no daemon there: what it has not claimed durably lies in the inbox again."""
-    chosen = dropped(here, "chosen", labels={"sweep": "1"})
-    here.drop("one", labels={"sweep": "1"})
+    chosen = dropped(idle, "chosen", labels={"sweep": "1"})
+    idle.drop("one", labels={"sweep": "1"})
     fsync_dir = fsio.fsync_dir
 
     def fails(folder: Path) -> None:
         fsync_dir(folder)
-        if folder == here.home / "work":
+        if folder == idle.home / "work":
             raise OSError(errno.EIO, "Input/output error")
 
-    with home_in(here.home) as home:
+    with home_in(idle.home) as home:
         with monkeypatch.context() as patch, pytest.raises(HarnessError, match="Input/output error"):
             patch.setattr(fsio, "fsync_dir", fails)
             cancelled(home, Owner.current())
         assert home.entries("inbox") == [f"chosen.json@{chosen}", "one.json"]
         assert sorted(cancelled(home, Owner.current())) == ["chosen.json", "one.json"]
         assert len(home.history.jobs().jobs) == 2
-    assert here.faults("chosen.json", "one.json") == []
+    assert idle.faults("chosen.json", "one.json") == []
 
 
 def test_a_job_whose_lease_a_database_does_not_confirm_is_cancelled_when_that_is_asked_again(
