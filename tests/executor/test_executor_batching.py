@@ -177,18 +177,33 @@ def test_pairs_of_rounds_and_who_is_alone_leave_nothing_open() -> None:
     assert not suspicion(mine, None, in_pairs=False).is_open
 
 
-def test_who_is_late_now_and_then_when_alone_is_not_excused_by_what_that_scatters() -> None:
-    """Calls of 93 us in 2, and few rounds of one call: half of them are late, so that nothing seems to be told."""
-    other = calls(90 * US, 93 * US, 13, seed=2)
-    late = [0.0, 2.0] * 6 + [1.0]
-    for late_s in (1e-2, 1.0):
-        mine = calls(2 * US, 93 * US, 13)
-        walls = [wall_s + late_s * share for wall_s, share in zip(mine.alone_s, late, strict=True)]
-        assert suspicion(replace(mine, alone_s=walls), other).is_proved
-    drawn = random.Random(3)
-    slow = calls(400 * US, 410 * US, 13)
-    walls = [wall_s + abs(drawn.gauss(0.0, 300 * US)) for wall_s in slow.alone_s]
-    assert not suspicion(replace(slow, alone_s=walls), calls(900 * US, 910 * US, 13, seed=2)).is_proved
+LATE = [0.0, 2.0] * 6 + [1.0]  # half of the time: a median of which nothing is known
+
+
+def late_alone(mine: CallTimes, late_s: float) -> CallTimes:
+    walls = [wall_s + late_s * share for wall_s, share in zip(mine.alone_s, LATE, strict=True)]
+    return replace(mine, alone_s=walls)
+
+
+@pytest.mark.parametrize("in_pairs", [True, False])
+@pytest.mark.parametrize("late_s", [1e-2, 1.0])
+def test_who_is_late_now_and_then_when_alone_is_not_excused_by_what_that_scatters(
+    late_s: float, in_pairs: bool
+) -> None:
+    """Few rounds of one call fit into the time then. Calls of 3 ms in 0.6, beside others of 1 ms; and of 93 us in 2."""
+    for others_us, usual_us, alone_us in ((1000, 600, 3000), (90, 2, 93))[: 2 if in_pairs else 1]:
+        other = calls(others_us * US, others_us * US, 13, seed=2)
+        mine = late_alone(calls(usual_us * US, alone_us * US, 13), late_s)
+        assert suspicion(mine, other, in_pairs=in_pairs).is_proved
+        assert not suspicion(mine, other, in_pairs=in_pairs).is_cleared
+        assert suspicion(mine, other, in_pairs=in_pairs).bound_s > late_s
+    assert suspicion(late_alone(calls(600 * US, 3e-3, 13), late_s), None).is_proved
+
+
+def test_single_calls_may_scatter_by_what_they_take() -> None:
+    mine, other = late_alone(calls(400 * US, 410 * US, 13), 2e-4), calls(900 * US, 910 * US, 13, seed=2)
+    for in_pairs in (True, False):
+        assert not suspicion(mine, other, in_pairs=in_pairs).is_proved
 
 
 def test_to_launch_a_call_while_the_one_before_still_runs_is_not_batching() -> None:

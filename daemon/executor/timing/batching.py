@@ -66,10 +66,16 @@ class CallTimes:
     @property
     def error_s(self) -> float:
         """How far off that may be by chance."""
+        return self.error_within(math.inf)
+
+    def error_within(self, most_s: float) -> float:
+        """The same if single calls scatter by no more than `most_s`, whatever these did."""
         if not self.alone_s or not self.nulls_s:
             return 0.0
-        null_s = robust_deviation(self.nulls_s) / math.sqrt(len(self.nulls_s))
-        return _CHANCE_SIGMAS * math.hypot(median_error(self.alone_s, robust_deviation(self.nulls_s)), null_s)
+        null_s = robust_deviation(self.nulls_s)
+        alone_s = min(max(robust_deviation(self.alone_s), null_s), most_s)
+        errors = error_of_median(alone_s, len(self.alone_s)), null_s / math.sqrt(len(self.nulls_s))
+        return _CHANCE_SIGMAS * math.hypot(*errors)
 
     @property
     def excess_s(self) -> float | None:
@@ -107,7 +113,8 @@ class Suspicion:
         if self._pairs is None:
             return self._rough_exceeds(1.0)
         hidden_s, error_s = self._pairs
-        if hidden_s - min(error_s, self._excusable_error_s) > self._limit_beyond(self.noise_s):
+        excusable_s = _PAIRS_SIGMAS * error_of_median(self._excusable_s, len(self.mine.alone_s))
+        if hidden_s - min(error_s, excusable_s) > self._limit_beyond(self.noise_s):
             return True
         return self._admits_it and len(self.mine.alone_inside_s) >= _ENOUGH
 
@@ -162,7 +169,8 @@ class Suspicion:
         honest_s = self.other.excess_s if self.other else _CALL_NOISE_S
         if excess_s is None or honest_s is None:
             return False
-        scatter_s = math.hypot(self.mine.error_s, self.other.error_s if self.other else 0.0)
+        mine_s = self.mine.error_within(self._excusable_s)
+        scatter_s = math.hypot(mine_s, self.other.error_s if self.other else 0.0)
         noise_s = self.noise_s
         if self.other is not None and _BATCHED * self.mine.usual_s > self.other.usual_s:
             noise_s += _CALL_NOISE_S  # it gains little, if anything; and threads of parallel loops have to be woken
@@ -190,15 +198,12 @@ class Suspicion:
         return statistics.median(apart_s), median_error(apart_s, least_s)
 
     @property
-    def _excusable_error_s(self) -> float:
-        """How far off `_pairs` may be where calls of `mine` alone scatter no more than twice as much as those of the
-        other side, null rounds and what it takes itself do together. What it adds to that, by sleeping now and then in
-        rounds of one call, is no excuse: few of them fit into the time then, and tell nothing.
-        """
-        assert self.other is not None
-        scattered = (self.other.alone_s, self.other.nulls_s, self.mine.nulls_s)
-        honest_s = math.hypot(self.mine.usual_s, *map(robust_deviation, scattered))
-        return _PAIRS_SIGMAS * error_of_median(_SCATTERS_MORE * honest_s, len(self.mine.alone_s))
+    def _excusable_s(self) -> float:
+        """What calls of `mine` alone may scatter by: twice what those of the other side, null rounds and what it takes
+        itself come to. What it adds to that, by being late now and then, is no excuse: few rounds of one call fit into
+        the time then, and tell nothing."""
+        scattered = [self.mine.nulls_s, *((self.other.alone_s, self.other.nulls_s) if self.other else ())]
+        return _SCATTERS_MORE * math.hypot(self.mine.usual_s, *map(robust_deviation, scattered))
 
     def _limit_beyond(self, noise_s: float) -> float:
         assert self.other is not None
