@@ -95,6 +95,20 @@ def test_a_call_that_does_the_work_of_its_neighbours_is_labelled() -> None:
     assert "batched" not in labels(series(CALL_S, alone_s=2.4 * CALL_S), honest)
 
 
+def test_who_does_the_work_of_its_neighbours_in_every_second_round_is_labelled_too() -> None:
+    """Half as fast as the honest kernel in the others, by the mean four times as fast."""
+    honest = account(series(10 * CALL_S, alone_s=11 * CALL_S))
+    now_and_then = series(5 * CALL_S, alone_s=9 * CALL_S)
+    assert "batched" not in labels(now_and_then, honest)
+    now_and_then.rounds[::2] = rounds(CALL_S / 10)[::2]
+    now_and_then.rounds.append(rounds(5 * CALL_S)[0])
+    assert "batched" in labels(now_and_then, honest)
+    disturbed = series(5 * CALL_S, alone_s=9 * CALL_S)
+    disturbed.rounds[::2] = rounds(20 * CALL_S)[::2]
+    disturbed.rounds.append(rounds(5 * CALL_S)[0])
+    assert account(disturbed).usual_s == pytest.approx(5 * CALL_S, rel=1e-3)
+
+
 def test_half_of_what_is_called_batched_is_worth_a_closer_look() -> None:
     honest = account(series(10 * CALL_S, alone_s=11 * CALL_S))
     suspicious = account(series(CALL_S, alone_s=2.4 * CALL_S), honest)

@@ -86,6 +86,12 @@ class Account:
     def samples_s(self) -> list[float]:
         return self.per_call_s(self.counted)
 
+    @cached_property
+    def usual_s(self) -> float:
+        """What a call of a long round takes: the median, which single rounds do not move; the mean where that is less,
+        for kernels are ranked by it, and one may be as it should be in every second round and not in the others."""
+        return min(statistics.median(self.samples_s), statistics.fmean(self.samples_s))
+
     @property
     def taken_s(self) -> float:
         """What all calls took together."""
@@ -150,7 +156,7 @@ class Account:
         """What rounds of many calls and of one say."""
         alone, copy_s = self.series.alone, (self.copy_s or 0.0) if self.subtracts_copy else 0.0
         return CallTimes(
-            usual_s=statistics.median(self.samples_s),
+            usual_s=self.usual_s,
             alone_s=[one.wall_s - copy_s for one in alone],
             nulls_s=self.series.alone_null,
             inside_s=_inside_s(self.counted),
@@ -171,19 +177,18 @@ class Account:
         return float(statistics.fmean(value**2 for value in residuals) ** 0.5)
 
     def _labels(self) -> list[str]:
-        usual_s = statistics.median(self.samples_s)
         found = {
-            "below_resolution": usual_s <= self.resolution_s,
+            "below_resolution": self.usual_s <= self.resolution_s,
             "few_rounds": len(self.rounds) < FEWEST_ROUNDS,
             "copy_subtracted": self.returns and self.subtracts_copy,
             "copy_included": self.returns and not self.subtracts_copy,
-            "within_copy": self._is_within_copy(usual_s),
+            "within_copy": self._is_within_copy,
             "batched": self.is_batched,
             "alone_unclear": self.is_unclear,
             "prepared": self.ahead_s > 0,
             "may_be_prepared": not self.is_outlasted,
             "content_cache": self.is_cached,
-            "launch_bound": self._is_launch_bound(usual_s),
+            "launch_bound": self._is_launch_bound,
             "off_the_line": self._is_off_the_line(),
             "throttled": any(one.reading.slowed for one in self.counted),
             "power_capped": sum(one.reading.capped for one in self.counted) * 2 > len(self.counted),
@@ -217,8 +222,7 @@ class Account:
         none of their own."""
         if not self.is_suspect:
             return False
-        usual_s = statistics.median(self.samples_s)
-        if self.series.touch and usual_s < _BELOW_A_LAUNCH * statistics.median(self._touches_s()):
+        if self.series.touch and self.usual_s < _BELOW_A_LAUNCH * statistics.median(self._touches_s()):
             return True
         return self._suspicion.is_proved
 
@@ -236,7 +240,7 @@ class Account:
     def is_unclear(self) -> bool:
         """Whether it cannot be seen if a call does the work of others, because too much else goes on. What lies below
         the resolution is a bound already."""
-        if not self.is_suspect or self.is_batched or statistics.median(self.samples_s) <= self.resolution_s:
+        if not self.is_suspect or self.is_batched or self.usual_s <= self.resolution_s:
             return False
         return self._suspicion.is_open
 
@@ -261,7 +265,7 @@ class Account:
         spent_s, theirs_s = mine[0], max(theirs[0], 0.0) if theirs else _AHEAD_ALONE_S
         error_s = _AHEAD_SIGMAS * math.sqrt(2) * theirs[1] if theirs else 0.0
         calls = statistics.fmean(one.calls for one in self.counted)
-        taken_s = calls * max(statistics.median(self.samples_s), self.resolution_s)
+        taken_s = calls * max(self.usual_s, self.resolution_s)
         share, least_s = (_AHEAD, _AHEAD_S) if self.in_pairs else (_AHEAD_ON_A_CPU, _AHEAD_ON_A_CPU_S)
         is_more = spent_s - theirs_s - error_s > max(share * taken_s, least_s)
         return (spent_s - theirs_s) / calls if is_more else 0.0
@@ -276,7 +280,7 @@ class Account:
         """
         honest = self.peer or (None if self.is_suspect else self)
         alone_more_s = honest.calls.excess_s if honest else None
-        usual_s = statistics.median(self.samples_s) + max(alone_more_s or 0.0, 0.0)
+        usual_s = self.usual_s + max(alone_more_s or 0.0, 0.0)
         told = [one.woken for one in self.counted if one.woken is not None]
         spent_s = sorted(woken_s - self.null.base_s - calls * usual_s for calls, woken_s in told)
         if len(spent_s) < FEWEST_ROUNDS:
@@ -305,19 +309,21 @@ class Account:
         equal_s = max(self.per_call_s(self.series.equal)) + self.resolution_s
         return equal_s / fastest_s if fastest_s > 0 else math.inf
 
-    def _is_within_copy(self, usual_s: float) -> bool:
+    @property
+    def _is_within_copy(self) -> bool:
         """Whether it is faster than the other side, and gains no more than a kernel would that finds the slot, answers
         there and returns that: a tensor is not copied to itself."""
         if not self.is_suspect or self.peer is None or not (self.returns and self.peer.returns) or self.copy_s is None:
             return False
         theirs_s = self.peer.samples_s
         is_faster = stats.telling_interval(sorted(self.samples_s))[1] < min(theirs_s) * (1 - APART)
-        return is_faster and statistics.median(theirs_s) - usual_s <= _COPIES_VARY * self.copy_s
+        return is_faster and statistics.median(theirs_s) - self.usual_s <= _COPIES_VARY * self.copy_s
 
-    def _is_launch_bound(self, usual_s: float) -> bool:
+    @property
+    def _is_launch_bound(self) -> bool:
         """Launched one by one, its kernels take longer to launch than to run."""
         called_s = self._called_s()
-        return called_s is not None and called_s > _LAUNCH_BOUND * max(usual_s, self.resolution_s)
+        return called_s is not None and called_s > _LAUNCH_BOUND * max(self.usual_s, self.resolution_s)
 
 
 def _inside_s(rounds: Sequence[Round]) -> float | None:

@@ -7,7 +7,6 @@ out by `figures` and `batching`. Most kernels need no more than one or three of 
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -83,7 +82,8 @@ class Looks:
             return
         for index, (place, series) in enumerate(zip(self._places, self._series, strict=True)):
             # Nothing to write takes no kernel, and who takes longer than a launch has had one.
-            if any(field.tensor.count for field in place.answer_fields()) and self._usual_s(index) < _NEAR_A_LAUNCH_S:
+            is_short = self._account(index).usual_s < _NEAR_A_LAUNCH_S
+            if is_short and any(field.tensor.count for field in place.answer_fields()):
                 series.touch += self._calibration.costs(index, [slots] * _NULLS, kind=NullKernel.TOUCH)
 
     def _looks_batched(self) -> bool:
@@ -114,11 +114,9 @@ class Looks:
             self._calibration.alone(beside)
         self._calibration.alone(around)
 
-    def _usual_s(self, index: int) -> float:
-        return statistics.median(self._account(index).samples_s)
-
     def _shown_s(self, index: int) -> float:
-        return max(self._usual_s(index), self._account(index).resolution_s)
+        account = self._account(index)
+        return max(account.usual_s, account.resolution_s)
 
     # -- contents and launches ----------------------------------------------------------------------------------
 
