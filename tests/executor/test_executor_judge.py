@@ -100,6 +100,20 @@ def test_what_is_too_large_for_the_host_is_nobodys_mistake(
 
 
 @pytest.mark.sandbox
+def test_memory_that_others_hold_is_no_verdict_on_the_bundle(
+    judged: Callable[[Doc], CaseEvaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another bundle beside it, say, which does not make this one `unsupported` for good. What the judge and the
+    bundle's own cells hold is another matter."""
+    monkeypatch.setattr(memory, "_COMES_BACK_S", 0.1)
+    monkeypatch.setattr(memory, "_host_memory", lambda: (1e15, 2000.0))
+    assert judged(RIGHT).verdict is Verdict.UNSUPPORTED
+    monkeypatch.setattr(memory, "_COPIES", 10**9)
+    with pytest.raises(HarnessError, match=r"GiB of memory are needed; others leave 0.0 GiB of the 931322.6 GiB"):
+        judged(RIGHT)
+
+
+@pytest.mark.sandbox
 def test_cases_after_the_time_of_a_bundle_is_over_are_not_begun_and_say_so(
     judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ from daemon.errors import HarnessError
 from daemon.evaluation import Failure
 from daemon.executor.cells.conversation import Cell
 from daemon.executor.cells.endings import WHY_KILLED, CellFailed
+from daemon.executor.content.memory import HostTaken
+from daemon.executor.host.processes import memory_here
 from daemon.verdict import Phase, Side, Verdict
 
 _GIB = 1 << 30
@@ -37,8 +39,13 @@ def device_full(cells: Mapping[Side, Cell], error: Exception) -> CellFailed:
     return CellFailed(Verdict.OUT_OF_MEMORY, _failure(side, message))
 
 
-def host_full(error: Exception) -> CellFailed:
-    """The outcome of a case whose tensors this host has no memory for: nobody's mistake."""
+def host_full(cells: Mapping[Side, Cell], error: Exception) -> CellFailed:
+    """The outcome of a case whose tensors this host has no memory for: nobody's mistake. Raises `HarnessError` where
+    neither the case's cells nor this judge hold what is lacking: others do, and may not the next time."""
+    if isinstance(error, HostTaken):
+        held = memory_here() + sum(cell.program.memory_bytes() for cell in cells.values() if cell.ended is None)
+        if held < error.lacking_bytes:
+            raise HarnessError(str(error), hint="something else on this host holds it")
     return CellFailed(Verdict.UNSUPPORTED, _failure(Side.CANDIDATE, f"too large to be judged on this host: {error}"))
 
 

@@ -38,6 +38,14 @@ class DeviceFull(HarnessError):  # noqa: N818 - a state of the device, whoever b
     """The judge could not have the memory of the device, or host, that it needs."""
 
 
+class HostTaken(DeviceFull):
+    """This host has so much, and `lacking_bytes` of it are held by somebody now."""
+
+    def __init__(self, message: str, lacking_bytes: float) -> None:
+        super().__init__(message)
+        self.lacking_bytes = lacking_bytes
+
+
 class SharedMemory(Protocol):
     """`bytes`: the memory as a flat uint8 tensor. `fds` go to the cell together with the message."""
 
@@ -197,8 +205,9 @@ def _make(copies: driver.Copies) -> None:
 
 
 def _require_host_room(size_bytes: int) -> None:
-    """Raises `DeviceFull` where this host has no memory for so much, nor gets some in a moment, as the memory of cells
-    that have ended comes back. Otherwise the kernel would kill whoever wants too much of it, and others as well."""
+    """Raises `DeviceFull` where this host has no memory for so much, `HostTaken` where it gets none back in a moment,
+    as the memory of cells that have ended comes back. Otherwise the kernel would kill whoever wants too much of it, and
+    others as well."""
     needed, deadline = _COPIES * size_bytes, time.monotonic() + _COMES_BACK_S
     while True:
         total, available = _host_memory()
@@ -207,10 +216,11 @@ def _require_host_room(size_bytes: int) -> None:
         if needed <= available:
             return
         if time.monotonic() > deadline:
-            raise DeviceFull(
+            message = (
                 f"{needed / _GIB:.1f} GiB of memory are needed; others leave {available / _GIB:.1f} GiB of the "
                 f"{total / _GIB:.1f} GiB of this host"
             )
+            raise HostTaken(message, needed - available)
         time.sleep(_LOOK_AGAIN_S)
 
 

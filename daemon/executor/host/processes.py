@@ -80,10 +80,20 @@ def keep_to_one(pid: int, processor: int) -> None:
 
 def private_memory_of(pid: int) -> int:
     """Bytes of a process's own, without files; 0 where it is gone."""
+    return _resident_bytes(pid, "RssAnon")
+
+
+def memory_here() -> int:
+    """Bytes that this process has, with what it shares with others that is in no file."""
+    return _resident_bytes(os.getpid(), "RssAnon", "RssShmem")
+
+
+def _resident_bytes(pid: int, *kinds: str) -> int:
+    """As proc_pid_status(5) counts them."""
     with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text("utf-8", errors="replace").splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
+        lines = Path(f"/proc/{pid}/status").read_text("utf-8", errors="replace").splitlines()
+        found = dict(line.split(":", 1) for line in lines if ":" in line)
+        return sum(int(found[kind].split()[0]) * 1024 for kind in kinds if kind in found)
     return 0
 
 
