@@ -3,6 +3,7 @@ what comes out must be what was put in. What a real GPU does is for tests/gpu.""
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -403,6 +404,35 @@ def test_what_is_done_before_the_clock_runs_is_in_the_figure(
         if is_labelled:
             assert timings[0].stats.min > 0.5e3 / 256
             assert compare_speed(*timings) is Comparison.SLOWER
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_who_has_used_up_the_time_is_not_excused_by_few_rounds(graph: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are three, the one before which least went by in waking the kernel up would tell. The contract's time
+    is over then, and evald's own is not."""
+    began_s = time.monotonic()
+
+    def measured_in_three(ours: Kernel, ahead_s: tuple[float, ...]) -> tuple[set[str], int]:
+        world = World(ours, Kernel(4e-5))
+        wake_up, more_s = world.wake_up, itertools.cycle(ahead_s)
+
+        def waking(cell: Any, *rest: Any) -> float:
+            if cell is world.places[0].cell:
+                ours.ahead_s = next(more_s)
+            return wake_up(cell, *rest)
+
+        monkeypatch.setattr(world, "wake_up", waking)
+        monkeypatch.setattr(measure, "is_time_for", lambda _, until: until < began_s + 300.0 or len(world.offered) < 3)
+        timing = measured(world, monkeypatch, graph=graph, in_pairs=graph)[0]
+        return set(timing.labels), len(timing.calls)
+
+    labels, count = measured_in_three(Kernel(1e-5), (0.5, 0.0, 0.5))
+    assert count >= 5 and "prepared" in labels
+    labels, count = measured_in_three(Kernel(1e-5), (0.0,))
+    assert count == 3 and labels & {"few_rounds", "prepared", "may_be_prepared"} == {"few_rounds"}
+    monkeypatch.setattr(measure, "_OUTLAST_AT_MOST_S", 1e3)  # which the contract's deadline comes before
+    labels, count = measured_in_three(Kernel(1e-5), (0.5, 0.0, 0.5))
+    assert count == 3 and "may_be_prepared" in labels
 
 
 def test_who_gets_faster_again_and_again_is_shown_longer_rounds_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,10 +259,20 @@ class Account:
         that there for all calls. What chance may do is taken from the other side: this one could do much in a few
         rounds and nothing in the others.
         """
-        if not self.is_suspect or (mine := self._woken_s) is None:
+        return 0.0 if self._woken_s is None else self._ahead_s_by(self._woken_s[0])
+
+    @property
+    def may_be_ahead(self) -> bool:
+        """Worth more rounds: of few, the one before which least went by in waking it up tells, and all of them together
+        would say otherwise."""
+        return 0 < len(self._spent_s) < FEWEST_ROUNDS and self._ahead_s_by(statistics.fmean(self._spent_s)) > 0
+
+    def _ahead_s_by(self, spent_s: float) -> float:
+        """`ahead_s` where waking it up takes so long beyond the calls that do it."""
+        if not self.is_suspect:
             return 0.0
         theirs = self.peer._woken_s if self.peer else None
-        spent_s, theirs_s = mine[0], max(theirs[0], 0.0) if theirs else _AHEAD_ALONE_S
+        theirs_s = max(theirs[0], 0.0) if theirs else _AHEAD_ALONE_S
         error_s = _AHEAD_SIGMAS * math.sqrt(2) * theirs[1] if theirs else 0.0
         calls = statistics.fmean(one.calls for one in self.counted)
         taken_s = calls * max(self.usual_s, self.resolution_s)
@@ -273,7 +283,14 @@ class Account:
     @cached_property
     def _woken_s(self) -> tuple[float, float] | None:
         """What waking it up takes beyond the calls that do it, and the standard error of that. The mean over the rounds
-        without the longest, which something else may have held up; of few rounds, the least.
+        without the longest, which something else may have held up; of few rounds, the least."""
+        if len(spent_s := self._spent_s) < FEWEST_ROUNDS:
+            return (spent_s[0], 0.0) if spent_s else None
+        return statistics.fmean(spent_s[:-1]), statistics.stdev(spent_s[:-1]) / math.sqrt(len(spent_s) - 1)
+
+    @cached_property
+    def _spent_s(self) -> list[float]:
+        """What waking it up took beyond the calls that do it, in each round, the least first.
 
         A call that has no others before it may cost more than one of many. How much more is what it costs a reference:
         a kernel that is slow alone on purpose hides nothing in its waking up.
@@ -282,10 +299,7 @@ class Account:
         alone_more_s = honest.calls.excess_s if honest else None
         usual_s = self.usual_s + max(alone_more_s or 0.0, 0.0)
         told = [one.woken for one in self.counted if one.woken is not None]
-        spent_s = sorted(woken_s - self.null.base_s - calls * usual_s for calls, woken_s in told)
-        if len(spent_s) < FEWEST_ROUNDS:
-            return (spent_s[0], 0.0) if spent_s else None
-        return statistics.fmean(spent_s[:-1]), statistics.stdev(spent_s[:-1]) / math.sqrt(len(spent_s) - 1)
+        return sorted(woken_s - self.null.base_s - calls * usual_s for calls, woken_s in told)
 
     def _touches_s(self) -> list[float]:
         return [touching_s / calls for calls, touching_s in self.series.touch]

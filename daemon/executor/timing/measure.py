@@ -120,7 +120,7 @@ class Measurement:
                 with stage("size"):
                     calls = self._grown(deadline)
         with stage("rounds"):
-            self._outlast(deadline)
+            self._outlast(calls, deadline)
         with stage("calibrate"):  # before the looks, which go by what a call costs
             if not self._turns.replay:
                 self._calibration.around(calls)
@@ -168,9 +168,10 @@ class Measurement:
             if may_grow and self._sizing.are_too_few(calls, self._fastest_s, deadline):
                 return None
 
-    def _outlast(self, deadline: float) -> None:
-        """More rounds, in time of evald's own, as long as the memory that the candidate holds may be what its calls
-        need, made before the first round. On a CPU only: a GPU's memory is not looked at."""
+    def _outlast(self, calls: int, deadline: float) -> None:
+        """More rounds, in time of evald's own, for one of two reasons. The memory that the candidate holds may be what
+        its calls need, made before the first round (on a CPU only: a GPU's memory is not looked at). Or few rounds
+        excuse what it does before each of them: it may have used up the contract's time."""
         slowest_s = max((one.wall_s for series in self._series for one in series.rounds), default=0.0)
         longest_s, deadline = 0.0, own_deadline(deadline, slowest_s)
         until = min(deadline, time.monotonic() + _OUTLAST_AT_MOST_S)
@@ -179,6 +180,8 @@ class Measurement:
             turn = self._turns.usual()
             self._one_round(turn, COUNTS, deadline, lambda series: series.rounds)
             self._offer(len(self._series[0].rounds), turn.order)
+            if self._turns.replay:
+                self._calibration.beside(calls)
             longest_s = max(longest_s, time.monotonic() - began)
         self._is_outlasted = self._outlasts()
 
@@ -188,7 +191,8 @@ class Measurement:
 
     def _outlasts(self) -> bool:
         self._look_at_memory()
-        return self._hoard.is_outlasted(self._account(0).taken_s)
+        account = self._account_beside(0)
+        return self._hoard.is_outlasted(account.taken_s) and not account.may_be_ahead
 
     def _one_round(
         self, turn: Turn, purpose: str, deadline: float, into: Callable[[Series], list[Round]], *, equal: bool = False
