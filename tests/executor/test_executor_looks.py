@@ -22,7 +22,7 @@ def rounds_alone(
     alone: list[object] = []
 
     def account(index: int) -> Any:
-        figures = SimpleNamespace(samples_s=[usual_s[index]], resolution_s=resolution_s)
+        figures = SimpleNamespace(usual_s=usual_s[index], resolution_s=resolution_s)
         return SimpleNamespace(**vars(figures), may_be_batched=looks_odd, is_batched=looks_odd, is_cleared=False)
 
     looks = Looks(
