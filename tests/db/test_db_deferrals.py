@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from daemon.db import piles
 from daemon.db.connection import Database
+from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import AttemptOutcome, Lease
 from daemon.db.repository import Repository
@@ -83,6 +84,37 @@ def test_who_deferred_and_why_is_told_in_the_order_of_the_queue(repository: Repo
     ]
     assert [one.job_id for one in history.deferrals_of([high.job_id])] == [high.job_id]
     assert len(history.deferrals(limit=2)) == 2
+
+
+def test_a_job_is_in_the_pile_of_those_who_have_deferred_it_and_of_nobody_else(
+    repository: Repository, ready_url: str
+) -> None:
+    both, one = deferred(repository), leased(repository, owner=GPU)
+    assert repository.defer(one, WHY)
+    again = repository.lease(both.job_id, GPU, LEASE_S)
+    assert again is not None
+    assert repository.defer(again, WHY)
+    database = Database(ready_url)
+    with database.read() as connection:
+        found = {row.id: row.pile for row in connection.execute(text("SELECT id, pile FROM job"))}
+    database.close()
+    assert found == {both.job_id: piles.name_of([CPU, GPU]), one.job_id: piles.name_of([GPU])}
+
+
+def test_who_works_out_the_pile_of_a_job_has_its_row_to_himself(
+    ready_postgres_url: str,
+) -> None:
+    """On SQLite there is one who writes. Who forgets a daemon would else be undone by who defers at that moment."""
+    database = Database(ready_postgres_url)
+    lease, other = leased(Repository(database)), leased(Repository(database))
+    lock = text("SELECT id FROM job WHERE id = :job_id FOR UPDATE NOWAIT")
+    with database.write() as connection:
+        piles.joined_by(connection, lease.job_id, CPU)
+        with pytest.raises(StorageUnavailable, match="could not obtain lock"), database.write() as another:
+            another.execute(lock, {"job_id": lease.job_id})
+        with database.write() as another:
+            another.execute(lock, {"job_id": other.job_id})
+    database.close()
 
 
 def test_deferring_again_changes_nothing(repository: Repository, history: History) -> None:

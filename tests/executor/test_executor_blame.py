@@ -9,8 +9,9 @@ import pytest
 
 from daemon.errors import HarnessError
 from daemon.evaluation import Failure
+from daemon.executor.cases import fullness
 from daemon.executor.cases.blame import verdict_on
-from daemon.executor.cases.fullness import consequence
+from daemon.executor.cases.fullness import blamed, consequence, device_full, host_full
 from daemon.executor.cells.endings import CellFailed
 from daemon.verdict import Phase, Side, Verdict
 
@@ -77,3 +78,76 @@ def test_what_was_wrong_or_failed_with_all_its_processes_stays_what_it_is() -> N
 def test_a_wrong_answer_beside_a_process_that_was_killed_from_outside_is_nobodys() -> None:
     with pytest.raises(HarnessError, match="the reference's was killed from outside"):
         consequence(ended(Verdict.WRONG_ANSWER, Side.CANDIDATE), {Side.REFERENCE: dead(from_outside=True)})
+
+
+class Device:
+    """Of 100 GiB, of which the judge holds `judge` and each cell what it is given, until it is killed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, judge: int, **cells: int) -> None:
+        self._judge = judge
+        self._held = {Side(side): gib for side, gib in cells.items()}
+        self.cells: Any = {side: SimpleNamespace(kill=lambda side=side: self._held.pop(side)) for side in self._held}
+        monkeypatch.setattr(fullness.torch.cuda, "mem_get_info", self._mem_get_info)
+        monkeypatch.setattr(fullness.torch.cuda, "empty_cache", lambda: None)
+
+    def _mem_get_info(self) -> tuple[int, int]:
+        return (100 - self._judge - sum(self._held.values())) << 30, 100 << 30
+
+    @property
+    def living(self) -> set[Side]:
+        return {*self._held}
+
+
+FULL = RuntimeError("CUDA out of memory. Tried to allocate 8.00 GiB. GPU 0 has a total capacity of 100 GiB")
+
+
+@pytest.mark.parametrize(
+    ("judge", "reference", "candidate", "verdict", "side"),
+    [
+        (20, 10, 60, Verdict.OUT_OF_MEMORY, Side.CANDIDATE),
+        (20, 60, 10, Verdict.OUT_OF_MEMORY, Side.REFERENCE),
+        (50, 30, 15, Verdict.UNSUPPORTED, Side.CANDIDATE),
+        (40, 30, 25, Verdict.OUT_OF_MEMORY, Side.REFERENCE),
+    ],
+)
+def test_who_holds_most_of_a_full_device_is_to_blame_and_nobody_where_that_is_the_judge(
+    monkeypatch: pytest.MonkeyPatch, judge: int, reference: int, candidate: int, verdict: Verdict, side: Side
+) -> None:
+    device = Device(monkeypatch, judge, reference=reference, candidate=candidate)
+    found = device_full(device.cells, FULL)
+    assert (found.verdict, found.failure.side, found.failure.phase) == (verdict, side, Phase.MEASURE)
+    assert device.living == set()
+    assert f"The judge held {judge}.0 GiB, the reference's process {reference}.0 GiB" in found.failure.message
+    assert f"the candidate's process {candidate}.0 GiB" in found.failure.message
+    assert "Tried to allocate 8.00 GiB." in found.failure.message
+    assert ("a device of 100 GiB" in found.failure.message) == (verdict is Verdict.UNSUPPORTED)
+
+
+def test_a_reference_that_finds_no_memory_is_not_to_blame_where_the_candidate_has_most_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short = ended(Verdict.OUT_OF_MEMORY, Side.REFERENCE)
+    device = Device(monkeypatch, 10, reference=5, candidate=60)
+    found = blamed(short, device.cells)
+    assert (found.verdict, found.failure.side) == (Verdict.OUT_OF_MEMORY, Side.CANDIDATE)
+    assert "held 60.0 of 100.0 GiB" in found.failure.message
+    assert blamed(short, Device(monkeypatch, 30, reference=20, candidate=50).cells) is short
+
+
+@pytest.mark.parametrize(
+    "failed", [ended(Verdict.OUT_OF_MEMORY, Side.CANDIDATE), ended(Verdict.RUNTIME_ERROR, Side.REFERENCE)]
+)
+def test_what_is_no_want_of_memory_of_the_references_ends_no_candidate(
+    monkeypatch: pytest.MonkeyPatch, failed: CellFailed
+) -> None:
+    device = Device(monkeypatch, 10, candidate=60)
+    assert blamed(failed, device.cells) is failed
+    assert device.living == {Side.CANDIDATE}
+    short = ended(Verdict.OUT_OF_MEMORY, Side.REFERENCE)
+    assert blamed(short, Device(monkeypatch, 10, reference=60).cells) is short
+
+
+def test_tensors_that_a_host_has_no_memory_for_are_nobodys_mistake() -> None:
+    found = host_full(MemoryError("cannot map 3 TiB"))
+    assert (found.verdict, found.failure.side) == (Verdict.UNSUPPORTED, Side.CANDIDATE)
+    assert "too large to be judged on this host: cannot map 3 TiB" in found.failure.message
