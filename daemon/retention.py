@@ -186,10 +186,7 @@ def _remove(file: Path) -> str | None:
     if mounts.is_any_below(file):  # by its sender, who need not answer: and nothing could be removed below it
         return onemount.MOUNTED
     try:
-        if not file.is_symlink() and file.is_dir():
-            fsio.remove_tree(file)
-        else:
-            file.unlink(missing_ok=True)
+        fsio.remove_tree(file)
     except OSError as error:
         return error.strerror or str(error)
     return None

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from daemon.db import repository_rows
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.history import History
 from daemon.db.models import Bundle, Daemon, Job
+from daemon.intake.owner import Owner, WorkName
 
 NOBODY = 65534
+BOARD = (("anna", 1.0), ("ben", 2.0))
 
 
 @pytest.fixture
@@ -116,6 +119,52 @@ def test_a_staged_result_goes_with_its_job_and_no_other_does(evald: Evald, past:
         released.rename(paths.outbox / f"{job_id}.1")
     assert evald("cleanup", "--json").document()["job_ids"] == [old]
     assert [entry.name for entry in paths.outbox.iterdir()] == [f"{fresh}.1"]
+
+
+def test_what_a_living_daemon_is_about_to_put_away_stays_and_what_a_dead_one_left_goes(
+    evald: Evald, past: PastHome
+) -> None:
+    paths, here = past.settings.paths, Owner.current()
+    dead = replace(here, pid=2**22 + 1)
+    ids = {name: past.ended(name, wrong(), days_ago=60) for name in ("plain", "held", "left")}
+    for name, owner in (("held", here), ("left", dead)):
+        work_name = WorkName(name, own_id=False, owner=owner, job_id=ids[name]).text
+        (paths.archive / f"{name}@{ids[name]}").rename(paths.work / work_name)
+    (paths.work / "strange").touch()
+    before, going = everything(past), {ids["plain"], ids["left"]}
+    for _ in range(2):
+        assert set(evald("cleanup", "--dry-run", "--json").document()["job_ids"]) == going
+        assert everything(past) == before
+    assert set(evald("cleanup", "--json").document()["job_ids"]) == going
+    assert evald("status", ids["held"]).code == 0
+    assert {path.name for path in paths.results.glob("[0-9]*/*")} == {ids["held"]}
+
+
+def test_the_best_of_everybody_who_sends_over_http_stays(evald: Evald, past: PastHome) -> None:
+    """For the file system they are one user; with a bundle that is about to be put away as well."""
+    server_uid = past.settings.paths.work.stat().st_uid
+    (past.settings.paths.state / "tokens").write_text("".join(f"{name} user {'0' * 64}\n" for name in ("anna", "ben")))
+    old = {name: past.ended("one", passed(ms), days_ago=60, uid=server_uid, caller=name) for name, ms in BOARD}
+    slow = past.ended("one", passed(9.0), days_ago=60, uid=server_uid, caller="ben")
+    held = past.ended("held", wrong(), days_ago=60)
+    work_name = WorkName("held", own_id=False, owner=Owner.current(), job_id=held).text
+    for _ in range(2):
+        told = evald("cleanup", "--dry-run", "--json").document()
+        assert (set(told["job_ids"]) - {held}, told["kept_best"]) == ({slow}, 2)
+        (past.settings.paths.work / work_name).mkdir(exist_ok=True)
+    assert evald("cleanup", "--json").document()["job_ids"] == [slow]
+    for job_id in old.values():
+        assert evald("status", job_id).code == 0
+
+
+def test_a_users_name_leads_to_the_newest_that_is_left_of_his(evald: Evald, past: PastHome) -> None:
+    mine = past.ended("one", passed(), days_ago=60, uid=1000)
+    past.ended("one", wrong(), days_ago=50, uid=1000)
+    theirs = past.ended("one", wrong(), days_ago=1, uid=1001)
+    evald("cleanup")
+    results = past.settings.paths.results
+    assert [(results / "by-user" / uid / "one").resolve().name for uid in ("1000", "1001")] == [mine, theirs]
+    assert (results / "by-name" / "one").resolve().name == theirs
 
 
 def test_daemons_that_stopped_or_fell_silent_long_ago_are_forgotten(evald: Evald, past: PastHome) -> None:
