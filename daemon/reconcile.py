@@ -217,7 +217,7 @@ class Reconciler:
         for lease in back:
             with suppress(LostClaim):
                 self._repository.put_back(lease, "nobody has heard the database's answer to its lease")
-        self._unheard = unheard - back
+        self._unheard = unheard
         return len(back)
 
     # -- bundles ------------------------------------------------------------------------------------------------

@@ -101,6 +101,20 @@ def test_a_job_is_in_the_pile_of_those_who_have_deferred_it_and_of_nobody_else(
     assert found == {both.job_id: piles.name_of([CPU, GPU]), one.job_id: piles.name_of([GPU])}
 
 
+def test_more_piles_than_a_database_joins_at_once_are_all_looked_at(
+    repository: Repository, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(piles, "_JOINED", 2)
+    owners = [f"host{number}-boot-1" for number in range(5)]
+    jobs = [leased(repository, owner=owner, name=owner) for owner in owners]
+    for lease in jobs:
+        repository.defer(lease, WHY)
+    repository.register(new_job("plain", priority=-1))
+    assert [one.job_id for one in history.deferrals()] == [lease.job_id for lease in jobs]
+    taken = [repository.lease_next("another-boot-1", LEASE_S) for _ in range(6)]
+    assert [lease.name for lease in taken if lease is not None] == [*owners, "plain"]
+
+
 def test_who_works_out_the_pile_of_a_job_has_its_row_to_himself(
     ready_postgres_url: str,
 ) -> None:
