@@ -27,7 +27,8 @@ def take_from(jobs: queue.SimpleQueue[int]) -> int | None:
         return None
 
 
-def test_every_job_is_done_once_and_a_bug_in_one_does_not_cost_the_slot() -> None:
+@pytest.mark.parametrize("slots", [1, 2])
+def test_every_job_is_done_once_and_a_bug_in_one_does_not_cost_the_slot(slots: int) -> None:
     jobs: queue.SimpleQueue[int] = queue.SimpleQueue()
     done: list[int] = []
     finished = threading.Event()
@@ -40,7 +41,7 @@ def test_every_job_is_done_once_and_a_bug_in_one_does_not_cost_the_slot() -> Non
             finished.set()
         return True
 
-    workers = Workers(2, lambda _: take_from(jobs), work)
+    workers = Workers(slots, lambda _: take_from(jobs), work)
     workers.start()
     for job in range(4):
         jobs.put(job)
@@ -51,8 +52,8 @@ def test_every_job_is_done_once_and_a_bug_in_one_does_not_cost_the_slot() -> Non
     assert workers.busy == 0
 
 
-@pytest.mark.parametrize("is_done", [False, True], ids=["being done", "done already"])
-def test_a_job_that_is_taken_while_somebody_asks_what_waits_is_not_overlooked(is_done: bool) -> None:
+@pytest.mark.parametrize("how_far", ["being taken", "being done", "done already"])
+def test_a_job_that_is_taken_while_somebody_asks_what_waits_is_not_overlooked(how_far: str) -> None:
     """Or a sweep would end, and give a job back that has just begun."""
     jobs: queue.SimpleQueue[int] = queue.SimpleQueue()
     begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
@@ -64,7 +65,11 @@ def test_a_job_that_is_taken_while_somebody_asks_what_waits_is_not_overlooked(is
     def take(_: frozenset[object]) -> int | None:
         if go_on.is_set():
             ended.set()
-        return take_from(jobs)
+        job = take_from(jobs)
+        if job is not None and how_far == "being taken":
+            begun.set()
+            go_on.wait(LIMIT_S)
+        return job
 
     workers = Workers(1, take, work)
     jobs.put(1)
@@ -73,7 +78,7 @@ def test_a_job_that_is_taken_while_somebody_asks_what_waits_is_not_overlooked(is
         """Nothing does any more, by the time it answers."""
         workers.start()
         assert begun.wait(LIMIT_S)
-        if is_done:
+        if how_far == "done already":
             go_on.set()
             assert ended.wait(LIMIT_S)
         return False
@@ -279,6 +284,21 @@ def test_after_a_storage_fault_every_heartbeat_is_due_again_at_the_next_turn() -
     assert beats == ["first", "second"]
     heartbeats.send()
     assert beats == ["first", "second"]
+
+
+def test_a_database_that_is_away_is_asked_once_in_a_turn() -> None:
+    """Each time may take until its time is up, and leases run out meanwhile."""
+    asked = []
+
+    def extend(lease: Right, _progress: str | None) -> None:
+        asked.append(lease.job_id)
+        raise HarnessError("the database is away")
+
+    heartbeats: Heartbeats[Right] = Heartbeats(0.0, extend, lambda _: None)
+    for name in ("first", "second"):
+        heartbeats.add(Right(name))
+    heartbeats.send()
+    assert asked == ["first"]
 
 
 def test_who_tells_everybody_learns_that_it_could_not_and_all_are_due_again() -> None:
