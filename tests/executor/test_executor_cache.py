@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,15 @@ def test_an_artifact_comes_back_as_it_was_put(tmp_path: Path) -> None:
     cache.put("k", Artifact(b"\x00\n\xff" * 100, {"registers": 12}, 3.5))
     found = cache.get("k")
     assert found == Artifact(b"\x00\n\xff" * 100, {"registers": 12}, 3.5, cached=True)
+
+
+def test_a_cache_that_somebody_has_removed_whole_is_made_anew(tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path / "c", 1 << 20)
+    cache.put("k", Artifact(b"artifact"))
+    shutil.rmtree(tmp_path / "c")
+    assert cache.get("k") is None
+    cache.put("k", Artifact(b"artifact"))
+    assert cache.get("k") is not None
 
 
 def test_a_damaged_entry_counts_as_absent(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ class ArtifactCache:
         return Artifact(data, header.get("describe", {}), build_ms, cached=True, refusal=refusal)
 
     def put(self, key: str, artifact: Artifact) -> None:
-        """Keep `artifact`, then make room."""
+        """Keep `artifact`, then make room. The folder is made anew where somebody has removed it whole."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         header = {
             "sha256": hashlib.sha256(artifact.data).hexdigest(),
             "describe": artifact.describe,
