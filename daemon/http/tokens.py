@@ -62,6 +62,7 @@ class Tokens:
         self._lock = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
         self._callers: dict[str, Caller] = {}
+        self._were_used = False
 
     @classmethod
     def of(cls, settings: Settings) -> Tokens:
@@ -71,11 +72,12 @@ class Tokens:
     @property
     def are_used(self) -> bool:
         """Whether there ever was a token here. After the last one was revoked nobody gets in any more, instead of
-        everybody."""
+        everybody; nor while a file that was there is away, with the disk it is on, say."""
         try:
-            return self.path.exists()
+            self._were_used = self._were_used or self.path.exists()
         except OSError:  # it may well be there
             return True
+        return self._were_used
 
     def callers(self) -> tuple[Caller, ...]:
         """Everybody who has a token, by name. Raises `OperatorError` for a file that cannot be read."""

@@ -340,6 +340,17 @@ def test_a_rate_lets_a_burst_through_and_then_its_share() -> None:
     assert [rate.wait_s("a", 1000.0) for _ in range(4)][2:] == [0, 0.5]
 
 
+def test_where_there_was_a_token_everybody_needs_one_also_while_the_file_is_away(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path / "tokens")
+    assert not tokens.are_used
+    secret = Tokens(tmp_path / "tokens").add("one", Role.ADMIN)
+    assert tokens.are_used
+    (tmp_path / "tokens").rename(tmp_path / "away")
+    assert (tokens.are_used, tokens.caller(secret)) == (True, None)
+    (tmp_path / "away").rename(tmp_path / "tokens")
+    assert tokens.caller(secret) is not None
+
+
 def test_tokens_are_kept_as_hashes_and_read_again_when_they_change(tmp_path: Path) -> None:
     tokens, watching = Tokens(tmp_path / "tokens"), Tokens(tmp_path / "tokens")
     secret = tokens.add("one", Role.ADMIN)
