@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from daemon import log
-from daemon.errors import HarnessError, LostClaim, NotKept
+from daemon.errors import HarnessError, LostClaim, NotBegun, NotKept
 
 _BACK_OFF_S = 2.0
 _PAUSES_S = (0.1, 0.4, 1.5, 5.0, 10.0)
@@ -23,6 +23,7 @@ _MAY_PASS = frozenset(
         *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET),
     }
 )
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _Answer = TypeVar("_Answer")
 
 
@@ -91,12 +92,13 @@ class Patience:
 
 
 def may_pass(error: BaseException | None) -> bool:
-    """Whether the system has said something that may not be so in a moment. Of a result's disk whatever it was, for
-    what was found out would be lost with it, and be found out again."""
-    would_be_lost = isinstance(error, NotKept)
+    """Whether the system has said something that may not be so in a moment. Of the disk for copies also that it lacks
+    room; of a result's whatever it was, for what was found out would be lost with it, and be found out again."""
+    would_be_lost, was_not_begun = isinstance(error, NotKept), isinstance(error, NotBegun)
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__
-    return error is not None and (would_be_lost or error.errno in _MAY_PASS)
+    passing = _MAY_PASS | _NO_ROOM if was_not_begun else _MAY_PASS
+    return error is not None and (would_be_lost or error.errno in passing)
 
 
 def back_off_s() -> float:

@@ -330,6 +330,7 @@ def test_a_disk_that_cannot_be_read_costs_no_job_an_attempt(tmp_path: Path, monk
         ("looked at", errno.ESTALE),
         ("read", errno.ESTALE),
         ("copied", errno.EIO),
+        ("copied", errno.ENOSPC),
         ("result", errno.ESTALE),
         ("result", errno.ENOSPC),
         ("result", errno.EDQUOT),
