@@ -122,7 +122,9 @@ def test_the_same_name_dropped_twice_is_two_jobs_that_share_their_source_hash(ho
     assert first.job_id != second.job_id
     assert first.source_sha256 == second.source_sha256 is not None
     assert first.size_bytes == len(json.dumps(contract(RIGHT)))
-    assert len(list((home / "results").glob("[0-9]*/*/result.json"))) == 2
+    shown = [json.loads(file.read_text("utf-8")) for file in (home / "results").glob("[0-9]*/*/result.json")]
+    assert [told["source_sha256"] for told in shown] == [first.source_sha256] * 2
+    assert {told["contract_sha256"] for told in shown} == {first.contract_sha256, second.contract_sha256} != {None}
 
 
 def test_two_daemons_on_one_home_judge_each_bundle_once(home: Path, start) -> None:

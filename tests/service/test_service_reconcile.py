@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,21 @@ def test_a_job_that_cannot_be_judged_has_what_its_contract_said_in_its_result(ho
     document = home.history.job(claimed.job_id).document  # type: ignore[union-attr]
     assert (document["problem"], document["labels"]) == ("relu", {"author": "me"})
     assert (document["source_sha256"], document["contract_sha256"]) == ("ab", None)
+
+
+@pytest.mark.parametrize(("late_s", "queue_ms"), [(3600.0, 3_600_500.0), (-3600.0, 500.0)], ids=["late", "clock ahead"])
+def test_a_result_says_how_long_its_bundle_has_waited(home: Home, late_s: float, queue_ms: float) -> None:
+    """Until it was claimed, and for a device after that."""
+    me = Owner.current()
+    claimed, clerk = home.claim("patient", me), home.clerk(me)
+    clerk.register(claimed)
+    lease = home.repository.lease(claimed.job_id, me.tag, 60)
+    assert lease is not None
+    lease = replace(lease, dropped_at=lease.claimed_at - timedelta(seconds=late_s))
+    clerk.publisher.publish(lease, PASSED.model_copy(update={"waited_ms": 500.0}), None)
+    job = home.history.job(claimed.job_id)
+    assert job is not None
+    assert job.queue_ms == job.document["queue_ms"] == pytest.approx(queue_ms)
 
 
 def test_a_lease_of_another_host_is_left_to_run_out(home: Home) -> None:
