@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from http_servers import Serve, Server, evald, events
 from waiting import wait_for
 
 from daemon.client import Client
+from daemon.config import Http
 from daemon.errors import OperatorError
-from daemon.http.gate import Rate
+from daemon.http.gate import Gate, Rate
 from daemon.http.page import page_of
+from daemon.http.refusals import Refusal
 from daemon.http.tokens import Caller, Role, Tokens
 
 ROUTES = (
@@ -217,6 +220,31 @@ def test_bodies_that_arrive_together_share_a_limit_and_leave_nothing_behind(serv
             assert large.status_code == 503
             assert large.headers["retry-after"]
         assert client.post("/jobs", json=evaluate()).status_code == 202
+
+
+def test_a_body_counts_with_those_that_are_here(tmp_path: Path) -> None:
+    gate = Gate(Http(bodies_bytes=1000), Tokens(tmp_path / "tokens"), "127.0.0.1")
+    gate.take(600)
+    with pytest.raises(Refusal) as refused:
+        gate.take(500)
+    assert refused.value.status == 503
+    gate.take(400)
+
+
+def test_who_is_sending_a_body_when_the_server_stops_is_told_and_who_has_gone_away_is_no_bug(serve: Serve) -> None:
+    server = serve("--judge", "never")
+    url = httpx.URL(server.url)
+    begun = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection((url.host, url.port), timeout=120) as slow:
+        with socket.create_connection((url.host, url.port), timeout=120) as gone:
+            for client in (slow, gone):
+                client.sendall(begun)
+                assert client.recv(4096).startswith(b"HTTP/1.1 100"), "the server waits for its body"
+                client.sendall(b"{")
+        server.process.send_signal(signal.SIGTERM)
+        assert slow.recv(4096).startswith(b"HTTP/1.1 503")
+    assert server.process.wait(300) == 0
+    assert "Traceback" not in server.story
 
 
 def test_a_body_that_never_comes_does_not_hold_the_server(serve: Serve) -> None:
