@@ -215,15 +215,24 @@ class Client:
                 raise
 
     def cancel_labelled(self, label: str, *, dry_run: bool = False) -> list[str]:
-        """End every unfinished job that has this label, KEY=VALUE; for an admin also others' jobs. Returns their ids.
-        With `dry_run` nothing ends."""
+        """End every unfinished job that has this label, KEY=VALUE; for an admin also others' jobs. Returns their ids,
+        but for those ended by a request whose answer was lost. With `dry_run` nothing ends.
+
+        Raises `ClientError` where some that are left change hands for longer than it is patient.
+        """
         ended: list[str] = []
+        tries = Tries(self._patience_s)
         while True:
             query = {"label": label, "dry_run": str(dry_run).lower()}
             answer = self._ask("DELETE", "/jobs", params=query)
             ended += [job["job_id"] for job in answer["cancelled"] if job["job_id"] is not None]
-            if not answer["more"] or not answer["cancelled"]:
+            if not answer["more"]:
                 return ended
+            if answer["cancelled"]:
+                tries.worked()
+                continue
+            told = f"{len(ended)} jobs with the label {label} are cancelled, and others change hands"
+            tries.again(ClientError(told, hint="ask again"))
 
     def _was_cancelled(self, job_id: str) -> bool:
         return str(self.job(job_id).document.get("message")).startswith("cancelled by ")

@@ -85,6 +85,21 @@ def test_what_is_wrong_with_all_of_a_contract_is_no_field(rehearsing: Server) ->
     assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == ["holds no kernel", "name"]
 
 
+def test_jobs_with_a_label_that_change_hands_are_cancelled_later_or_it_is_told_that_they_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(job_id: str | None, *, more: bool) -> dict[str, object]:
+        return {"cancelled": [] if job_id is None else [{"job_id": job_id}], "more": more}
+
+    answers = [answer("1", more=True), answer(None, more=True), answer("2", more=True), answer(None, more=False)]
+    monkeypatch.setattr(Client, "_ask", lambda *_, **__: answers.pop(0))
+    with Client() as client:
+        assert client.cancel_labelled("sweep=1") == ["1", "2"]
+    answers = [answer("1", more=True), answer(None, more=True)]
+    with Client(patience_s=0) as client, pytest.raises(ClientError, match="1 jobs with the label sweep=1"):
+        client.cancel_labelled("sweep=1")
+
+
 @pytest.mark.parametrize("contract", [5, None, "a text", b"bytes", [{"name": "a"}]])
 def test_what_is_no_contract_at_all_is_told_before_it_is_sent(contract: typing.Any) -> None:
     told = f"a contract is a mapping, not {type(contract).__name__}"
