@@ -25,6 +25,12 @@ def test_who_forgets_the_constructor_of_the_base_is_told_where_it_belongs() -> N
     assert "super().__init__() has to come first" in advice.on(caught.value, str(caught.value))
 
 
+def test_who_hands_pycuda_what_it_does_not_take_is_told_what_it_takes() -> None:
+    """A holder of a tensor's pointer, as many examples have it, or a Python integer."""
+    said = "invalid type on parameter #0 (0-based)"
+    assert "takes tensors, numpy scalars" in advice.on(TypeError(said), said)
+
+
 def test_an_error_of_the_kernel_itself_gets_no_remark() -> None:
     assert advice.on(ValueError("shapes differ"), "shapes differ") == ""
 

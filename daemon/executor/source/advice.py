@@ -29,6 +29,7 @@ _MEANINGS = (
     ("Failed to resolve", _NO_NETWORK),
     ("Network is unreachable", _NO_NETWORK),
     ("before Module.__init__() call", "super().__init__() has to come first in its __init__"),
+    ("invalid type on parameter #", "PyCUDA takes tensors, numpy scalars, and objects that have an address as gpudata"),
     ("does not require grad", "gradients are off: x.requires_grad_() under torch.enable_grad(), in every call"),
 )
 # Lines that are often left out of a source that is cut out of a longer one. torch and nn are there without any.
