@@ -68,7 +68,7 @@ class CaseJudge:
         self._places: dict[Side, SidePlace] = {}
         self._errors = Errors()
         self._deadline = 0.0
-        self._is_ending = False  # its end is left to the judge
+        self._ends_later = False  # the judge ends its cells when this case has been answered
         self._labels: list[str] = []
         self._trials: Trials | None = None
         self._build: dict[str, Any] = {}
@@ -85,7 +85,7 @@ class CaseJudge:
     def judge(self) -> CaseEvaluation:
         """The whole case. Raises `HarnessError` only: everything a bundle does ends in an evaluation."""
         try:
-            self._story()
+            self._run()
             with self._stages.stage("tools"):
                 self._inspect()
                 self._rate()
@@ -98,10 +98,11 @@ class CaseJudge:
             failure = Failure(phase=Phase.INPUTS, side=Side.CANDIDATE, message=str(problem))
             return self._report(Verdict.REJECTED, failure)
         finally:
-            if not self._is_ending:
+            if not self._ends_later:
                 self._ready.close()
 
-    def _story(self) -> None:
+    def _run(self) -> None:
+        """All of it but the tools. Raises `CellFailed`, `CannotWire` and `HarnessError`."""
         self._progress("compiling")
         self._ready.notes += self._inspection.notes()
         self._ready.prepare()
@@ -134,7 +135,7 @@ class CaseJudge:
             with stage("numerics"):
                 self._keep_call_samples(drawer)
                 self._assess(trials, drawer, inspector)
-            self._is_ending = self._bench.later is not None and not self._inspection.wanted
+            self._ends_later = self._bench.later is not None and not self._inspection.wanted
         except (DeviceFull, torch.OutOfMemoryError) as error:
             if not self._bench.device.is_gpu:
                 raise host_full(self._ready.cells, error) from error
@@ -149,8 +150,7 @@ class CaseJudge:
         self._progress("numerics")
         slowest_s = max(place.patience.usual_s or 0.0 for place in self._places.values())
         self._deadline = own_deadline(self._deadline, slowest_s)
-        timed_call, limit = self._timed_call, self._deadline
-        self._numerics, found = assess(self._ready, trials, drawer, inspector, timed_call, limit)
+        self._numerics, found = assess(self._ready, trials, drawer, inspector, self._timed_call, self._deadline)
         self._labels += found
 
     def _end(self, hookup: Hookup) -> None:
@@ -164,7 +164,7 @@ class CaseJudge:
             finally:
                 self._ready.close()
 
-        if self._is_ending and self._bench.later is not None:
+        if self._ends_later and self._bench.later is not None:
             self._ready.strike()
             self._bench.later(end)
         else:
@@ -286,14 +286,14 @@ class CaseJudge:
         return candidate.patience.spent_s > max(reference.patience.spent_s, self._request.timeout / 2)
 
     def _report(self, verdict: Verdict, failure: Failure | None) -> CaseEvaluation:
-        if not self._is_ending:
+        if not self._ends_later:
             self._ready.kill()
         if verdict is Verdict.PASSED and (short := short_of_memory(self._ready.cells)):
             sides = " and ".join(f"the {side}" for side in short)
             self._ready.notes.append(f"some process of {sides} was killed for want of memory meanwhile")
         candidate = self._ready.cells.get(Side.CANDIDATE)
         build = self._build
-        if not (build or self._is_ending):  # no cell is asked that is dying
+        if not (build or self._ends_later):  # no cell is asked that is dying
             build = self._ready.report()
         timing = self._timings[0] if self._timings and verdict is Verdict.PASSED else None
         ref_timing = self._timings[1] if timing and len(self._timings) > 1 else None
