@@ -1,10 +1,11 @@
 """The judges of one engine: a process for each slot, started when it is wanted and ended with all that it started. No
 torch.
 
-Theory of operation: judges are started by one thread that lives as long as the engine, for the parent-death signal
-belongs to the thread that started a process. A judge that is discarded is killed, and a next one started when its slot
-wants one. Its cells die with it, save those that were frozen: they, their cgroups and folders are swept right after.
-The judge has its own deadlines for everything a bundle does; the limit here only catches a judge that hangs itself.
+Theory of operation: judges are started by one thread that lives as long as the engine, because the parent-death signal
+belongs to the thread that started a process. A judge that is discarded is killed, and the next one is started when its
+slot wants one. Its cells die with it, except those that were frozen: they, their cgroups and folders are swept right
+after. The judge has its own deadlines for everything that a bundle does; the limit here only catches a judge that hangs
+itself.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class JudgeProcess(TrustedProcess):
         self._silence_s = silence_s(settings)
 
     def evaluate(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> Evaluation:
-        """Judge `job`. Raises `HarnessError`, for a sick device `DeviceError`, `FoundSick` when it was so before."""
+        """Judge `job`. Raises `HarnessError`; for a sick device `DeviceError`, and `FoundSick` if it was sick
+        before."""
         self.send({"type": "evaluate", "job_id": job.job_id, "bundle_dir": str(job.bundle_dir)})
         while True:
             message = self.receive(self._silence_s)
@@ -54,8 +56,7 @@ class JudgeProcess(TrustedProcess):
 
 
 class Judges(Mapping[int, JudgeProcess]):
-    """Those that there are, by slot. Whoever holds a slot starts and discards its judge; any thread may strike or
-    close."""
+    """The judges, by slot. Whoever holds a slot starts and discards its judge; any thread may strike or close."""
 
     def __init__(self, settings: Settings, devices: tuple[Device, ...], discarded: Callable[[int], None]) -> None:
         """`discarded` is told the slot whose judge is going."""
@@ -112,13 +113,15 @@ class Judges(Mapping[int, JudgeProcess]):
             raise OSError(errno.EAGAIN, f"nothing can be started: {error}") from error
 
     def strike(self, slot: int) -> None:
-        """Send the judge of `slot`, if it has one, what kills it: whoever holds the slot discards it then."""
+        """Send the judge of `slot`, if it has one, the signal that kills it. Whoever holds the slot discards it
+        then."""
         with self._lock:  # it is not ended meanwhile
             if (judge := self._there.get(slot)) is not None:
                 judge.strike()
 
     def discard(self, slot: int) -> DeviceError | None:
-        """End the judge of `slot`, if it has one: why the slot is not fit for another one when that does not end."""
+        """End the judge of `slot`, if it has one. Returns why the slot is not fit for another one, if this one does not
+        end."""
         with self._lock:
             judge = self._there.pop(slot, None)
         self._discarded(slot)
@@ -140,5 +143,5 @@ class Judges(Mapping[int, JudgeProcess]):
 
 
 def silence_s(settings: Settings) -> float:
-    """How long a judge may say nothing: it may compile twice, and a header for that."""
+    """How long a judge may say nothing: it may compile twice, and make a header for that."""
     return max(_SILENCE_LIMIT_S, 2 * settings.deadlines.build_s + MAKE_LIMIT_S + _MARGIN_S)

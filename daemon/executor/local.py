@@ -1,10 +1,10 @@
 """The engine on this host: one judge process per slot, one job per judge.
 
 Theory of operation: a job holds the slot it is judged on, and nothing else is done with that slot's judge meanwhile. A
-judge that fails, or whose job is cancelled, is discarded, and the next job gets a fresh one (`judges`). Before a next
+judge that fails, or whose job is cancelled, is discarded, and the next job gets a fresh one (`judges`). Before the next
 job is leased, a judge that is due has its control timed (`controls`).
 
-Beside the jobs that have a slot, a few more are taken on (`at_once`): what they need compiled is compiled meanwhile
+Beside the jobs that have a slot, a few more are taken on (`at_once`). What they need compiled is compiled meanwhile
 (`workshop`), and then they wait for a slot in the order they came.
 """
 
@@ -83,8 +83,8 @@ class LocalEngine:
         self.ready()
 
     def ready(self) -> None:
-        """A GPU whose judge cannot be started is set aside, to be tried again later, and the next one is asked. A
-        control that is due is timed first."""
+        """As `Engine.ready`. A GPU whose judge cannot be started is set aside, to be tried again later, and the next
+        one is asked. A control that is due is timed first."""
         self._roster.revive()
         while (slot := self._roster.take_idle(self._controls.is_due)) is not None:
             with self._held(slot) as hold:
@@ -93,8 +93,8 @@ class LocalEngine:
 
     @contextmanager
     def _held(self, slot: int) -> Iterator[_Hold]:
-        """A slot that has been taken: at the end it is given back, or set aside when its device is sick. What is raised
-        meanwhile ends its judge, which is in the middle of something."""
+        """A slot that has been taken. At the end of the block it is given back, or set aside when its device is sick.
+        If something is raised, its judge is ended, because it is in the middle of something."""
         hold = _Hold()
         try:
             yield hold
@@ -110,9 +110,12 @@ class LocalEngine:
     def _fit_judge(
         self, slot: int, hold: _Hold, is_stopped: Callable[[], bool], *, with_control: bool
     ) -> JudgeProcess | None:
-        """The judge of a slot, `with_control` its control timed where that is due. None: it has none now, for a GPU's
-        cannot be started or a control failed; `hold` says whether the device is sick. Raises `HarnessError` and
-        `OperatorError` where a CPU's cannot be started, and when all of it was stopped meanwhile."""
+        """The judge of a slot; `with_control`, its control timed where that is due. None: it has none now, because a
+        GPU's cannot be started or a control failed; `hold` says whether the device is sick.
+
+        Raises `HarnessError` and `OperatorError` where a CPU's cannot be started, and when all of it was stopped
+        meanwhile.
+        """
         try:
             judge = self._judges.ready(slot)
         except (HarnessError, OperatorError) as error:
@@ -152,8 +155,8 @@ class LocalEngine:
                 self._cancelled.discard(job.job_id)
 
     def _build_ahead(self, job: JobSpec, on_progress: Callable[[Progress], None]) -> None:
-        """Compile what the job needs compiled, while other jobs have the devices. Where the device it will get decides
-        for which architecture, the judge compiles."""
+        """Compile what the job needs compiled, while other jobs have the devices. If the architecture depends on which
+        device it will get, the judge compiles."""
         suiting = [device for device in self._roster.devices if refusal(job.requires, (device,)) is None]
         if not self._ahead or not suiting or len({device.architecture for device in suiting}) > 1:
             return
@@ -177,7 +180,8 @@ class LocalEngine:
     def _evaluate_on(
         self, slot: int, job: JobSpec, on_progress: Callable[[Progress], None], came_s: float
     ) -> Evaluation | None:
-        """None: the slot has no judge now. `came_s` (monotonic): since when the job has waited for one."""
+        """Judge the job on this slot. None: the slot has no judge now. `came_s` (monotonic): since when the job has
+        waited for one."""
         with self._held(slot) as hold, self._on(slot, job.job_id):
             # Where jobs stand in line none of the slots is ever idle, when `ready` would time the control.
             stands_in_line = bool(self._ahead)
@@ -194,8 +198,8 @@ class LocalEngine:
 
     @contextmanager
     def _on(self, slot: int, job_id: str) -> Iterator[None]:
-        """The job is on this slot, so that whoever cancels it strikes its judge. Raises `HarnessError` when that has
-        been done: the judge is not fit for another job, even if it had got to the end of this one."""
+        """During the block the job is on this slot, so that whoever cancels it strikes its judge. Raises `HarnessError`
+        when that was done: the judge is not fit for another job, even if it had got to the end of this one."""
         with self._lock:
             self._running[job_id] = slot
         try:
@@ -222,7 +226,7 @@ class LocalEngine:
             raise NoDevice(error.message, hint=error.hint) from error
 
     def _completed(self, evaluation: Evaluation, slot: int, spent: dict[str, float]) -> Evaluation:
-        """With what only the engine knows. What was never run has no environment to add a control to."""
+        """The evaluation with what only the engine knows. What was never run has no environment to add a control to."""
         control = self._controls.last_of(slot) if evaluation.cases else None
         environment = evaluation.environment.model_copy(update={"control": control})
         return evaluation.model_copy(update={**spent, "environment": environment})
@@ -249,8 +253,8 @@ class LocalEngine:
 
 
 def _ahead(settings: Settings, devices: tuple[Device, ...]) -> int:
-    """How many jobs are prepared while others have the devices. On the CPU a compiler would take its time from the
-    kernels that are being timed there."""
+    """How many jobs are prepared while others have the devices. None on the CPU, where a compiler would take time from
+    the kernels that are being timed."""
     if settings.ahead is not None:
         return settings.ahead
     gpus = sum(device.is_gpu for device in devices)

@@ -1,7 +1,7 @@
 """An engine that runs nothing: for trying out a deployment (inbox, NFS, Postgres, systemd) before trusting it with
 work.
 
-Every bundle goes the whole way through claim, lease, copy, parse, publish and archive; the answer is `unsupported`
+Every bundle goes the whole way through claim, lease, copy, parse, publish and archive. The answer is `unsupported`,
 with a message that says it was a rehearsal. It can never say `passed`. With the setting `device = "cpu"` it plays a
 host without a GPU: bundles that require one wait for another host.
 """

@@ -95,7 +95,7 @@ class Roster:
             self._tell()
 
     def take_idle(self, prefers: Callable[[int], bool] = lambda _: False) -> int | None:
-        """An idle slot, one that the caller `prefers` if there is one, or None while all others are at work. Raises
+        """An idle slot, one that the caller `prefers` if there is one. None while all others are at work. Raises
         `HarnessError` when all are set aside."""
         with self._changed:
             if self._idle:
@@ -118,7 +118,7 @@ class Roster:
             self._tell()
 
     def revive(self) -> None:
-        """Sick slots whose time has come are idle again: whoever takes them finds out how they are."""
+        """Make sick slots idle again whose time has come: whoever takes them finds out how they are."""
         now_s = time.monotonic()
         with self._changed:
             for slot in [slot for slot, sickness in self._sick.items() if sickness.until_s <= now_s]:

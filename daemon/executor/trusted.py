@@ -26,8 +26,8 @@ _WHY_KILLED = "dmesg tells whether for want of memory, ulimit -t how many second
 
 
 class TrustedProcess:
-    """One process of ours that runs `module`, number `number` of its kind, for `device`; `gpu` is the UUID of the one
-    it may use itself, `further` what else it is told. To be started from a thread that outlives it."""
+    """One process of ours that runs `module`, number `number` of its kind, for `device`. `gpu`: the UUID of the GPU
+    that it may use itself. `further`: what else it is told. To be started from a thread that outlives it."""
 
     def __init__(
         self,
@@ -96,14 +96,14 @@ class TrustedProcess:
         return f"it was killed by {ended.signal}", _WHY_KILLED if ended.signal in _LIMITS_KILL_WITH else _DOCTOR
 
     def strike(self) -> None:
-        """Send what kills it, and hear no more of it; `end` waits and sweeps up."""
+        """Send the signal that kills it, and hear no more of it. `end` waits and sweeps up."""
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         self.program.strike()
 
     def end(self) -> DeviceError | None:
-        """Kill it, its cells, and what they leave. Why there should be no other one in its place, where it does not
-        die: whoever ends one has others to end, and jobs to give back."""
+        """Kill it, its cells, and what they leave. If it does not die, returns why there should be no other one in its
+        place; raises nothing, because whoever ends one has others to end, and jobs to give back."""
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         self._channel.close()

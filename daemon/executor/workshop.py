@@ -110,7 +110,7 @@ class Workshop:
 
     def _take(self, job_id: str, device: Device, waiting: Callable[[], None]) -> _Order:
         """`order.number` is None when the job was given up first, or no builder could be started for it. `waiting` is
-        called every few seconds: whoever watches over this thread must see that it is alive."""
+        called every few seconds, so that whoever watches over this thread sees that it is alive."""
         order = _Order()
         with self._changed:
             self._orders[job_id] = order
@@ -127,7 +127,7 @@ class Workshop:
         return order
 
     def _is_settled(self, order: _Order) -> bool:
-        """Whether it has a builder, which it gets when there is one, or will get none."""
+        """Whether it has a builder, or will get none."""
         with self._changed:
             is_wanted = not self._closed and not order.is_given_up
             if self._free and order.number is None and is_wanted:
@@ -135,8 +135,8 @@ class Workshop:
             return order.number is not None or order.failure is not None or not is_wanted
 
     def _add_one(self, device: Device, order: _Order) -> None:
-        """Start one more builder where more wait than are being started, for whoever is first when it stands; `order`
-        is to hear of it if it never does."""
+        """Start one more builder if more orders wait than builders are being started. It serves whoever is first when
+        it is ready; `order` is told if it never is."""
         with self._changed:
             waiting = sum(one.number is None for one in self._orders.values())
             if self._free or not self._missing or self._starting >= waiting:

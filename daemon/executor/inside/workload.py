@@ -141,9 +141,9 @@ class Workload:
     # -- tensors out and in -------------------------------------------------------------------------------------
 
     def _on_export(self, message: Message, _fds: list[int]) -> Message:
-        """Describe inputs, init inputs, state or one call's outputs, exact or not; `write` then copies the tensors
-        out. `announce`: say when all there is to do is launched, and wait for the device then. An answer may be
-        computed as late as it is looked at."""
+        """Describe inputs, init inputs, state, or the outputs of one call, exact or not. `write` then copies the
+        tensors out. `announce`: say when all there is to do is launched, and wait for the device then. (An answer may
+        be computed only when it is looked at.)"""
         what = message["what"]
         value = getattr(self, f"_export_{what}")(message)
         try:
@@ -209,7 +209,8 @@ class Workload:
         return value
 
     def _one_dict(self, error: BaseException | None) -> str:
-        """That a dict was one argument, where whoever wrote the source seems to have meant one for each of its keys."""
+        """A remark that a dict was one argument, where whoever wrote the source seems to have meant one for each of its
+        keys."""
         node, _ = self._described.get("inputs", ({}, []))
         wanted = self._subject.kernel.parameters
         if not isinstance(error, TypeError) or "d" not in node or not wanted:
@@ -253,8 +254,9 @@ class Workload:
         return {"type": "isolated"}
 
     def _on_call(self, message: Message, _fds: list[int]) -> Message:
-        """Call the kernel on the first slot, `bracket`: between cudaProfilerStart and Stop. The answer goes nowhere.
-        A fault is told as `error`: the tool above has something to say of it, and must come to its end."""
+        """Call the kernel on the first slot; with `bracket` between cudaProfilerStart and Stop. The answer goes
+        nowhere. A fault is answered as `error`: the tool above may have something to say of it, and must come to its
+        end."""
         slots, call = self._attachments.slots(), self._subject.kernel.call
         bracket = message["bracket"] and self._device != "cpu"
         for number in range(message["calls"]):
@@ -285,8 +287,8 @@ class Workload:
     def _on_capture(self, message: Message, _fds: list[int]) -> Message:
         """Record the calls on the slots of `order`. Not every kernel lets itself be captured: `reason` says why.
 
-        A tensor that a call has put into its module, and that the next one reads, would be the same at the beginning of
-        every launch. So where calls put something there, they are captured once more, and find nothing.
+        If a call puts a tensor into its module, and the next one reads it, it would be the same at the beginning of
+        every launch. So where calls put something there, they are captured once more without it.
         """
         left: list[str] = []
         try:
@@ -300,7 +302,8 @@ class Workload:
         return {"type": "captured", "reason": None}
 
     def _record(self, message: Message, attributes: module_state.Attributes) -> list[str]:
-        """Capture the calls. Which attributes of the module they have replaced: they hold what they did again."""
+        """Capture the calls. Returns the attributes of the module that they have replaced, which hold again what they
+        held before."""
         slots, work = self._work(message)
         seed_all(message["seed"])
         try:

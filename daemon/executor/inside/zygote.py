@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
 
 
 def _import_backends() -> None:
-    """What the kernel types of evald need: some 10 ms for every cell that would import it itself."""
+    """What evald's kernel types need: some 10 ms for every cell that would import it itself."""
     for module in pkgutil.iter_modules(backends.__path__):
         if not module.name.startswith("_"):
             with suppress(ImportError):  # of Triton, which is not on every platform: whoever needs it will hear of it
@@ -71,16 +71,16 @@ def _import_backends() -> None:
 
 
 def _import_the_late() -> None:
-    """What numpy and Triton import when it is first asked for: every cell seeds numpy, and every one that launches a
-    Triton kernel has its arguments compared with Gluon's (25 ms and 130 ms of a processor)."""
+    """What numpy and Triton import only when it is first asked for. Every cell seeds numpy, and every one that launches
+    a Triton kernel has its arguments compared with Gluon's (25 ms and 130 ms of a processor)."""
     for name in ("numpy.random", "triton.experimental.gluon.nvidia.hopper"):
         with suppress(Exception):  # whoever needs it will hear of it
             importlib.import_module(name)
 
 
 def _start_triton(architecture: str | None) -> None:
-    """Import it, where it is there; for a GPU also have it load its compiler and its helper, which take a second.
-    Whatever goes wrong, the kernel that needs it will hear of it."""
+    """Import Triton, if it is there; for a GPU also have it load its compiler and its helper, which takes a second. If
+    anything goes wrong, the kernel that needs it will report it."""
     with suppress(ImportError):  # not on every platform, and only some kernels need it
         import triton  # noqa: F401
 
@@ -169,7 +169,8 @@ class _Init:
 
 
 def _wait_for(child: int) -> int:
-    """The child's exit code, negative for a signal. Whatever else was left to pid 1 is buried on the way."""
+    """The child's exit code, negative for a signal. Other processes that were left to pid 1 are waited for on the
+    way."""
     while True:
         pid, status = os.wait()
         if pid == child:

@@ -1,10 +1,10 @@
 """A builder: a trusted process that compiles kernels ahead of the judges, so that no compiler runs while a device is
-held for its job. It runs no user code, sees no device, and leaves what its cells built in the artifact cache.
+held for its job. It runs no user code and sees no device. What its cells built goes into the artifact cache.
 
-Theory of operation: started by `workshop`, spoken to over a socket pair, one bundle at a time. Whatever goes wrong with
-a bundle is left for the judge to find again and to report: it looks into the same cache, and builds what is missing.
-When it has answered it has the next cell started, which takes some 50 ms; and where nobody sends a bundle for a
-moment, it makes the precompiled header that the next extension would have to wait for.
+Theory of operation: it is started by `workshop`, and spoken to over a socket pair, one bundle at a time. Whatever goes
+wrong with a bundle is left for the judge to find again and to report: it looks into the same cache, and builds what is
+missing. After each answer the builder has its next cell started, which takes some 50 ms. When nobody sends a bundle for
+a moment, it makes the precompiled header that the next extension would have to wait for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the cells of one judge are confined by, and forked from.
 
-Theory of operation: the zygote imports torch, and so does the judge, which takes each of them seconds. So this imports
-none of it: a judge makes its confinement first, has the zygote begin, and imports the rest of itself meanwhile.
+Theory of operation: the zygote imports torch, and so does the judge, which takes each of them seconds. So this module
+imports none of it. A judge makes its confinement first, has the zygote begin, and imports the rest of itself meanwhile.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Confinement:
         self._zygotes = Zygotes()
 
     def begin(self) -> None:
-        """Have zygotes import what cells need, and do not wait for them: that of the cells that run kernels, and on a
-        GPU for which no builder compiles that of the cells that build. Raises `HarnessError`."""
+        """Have zygotes import what cells need, without waiting for them: the zygote of cells that run kernels, and, on
+        a GPU for which no builder compiles, that of cells that build. Raises `HarnessError`."""
         self.cells(UidStep.NULL).begin()
         if self.device.is_gpu and self.settings.ahead == 0:
             self.cells(UidStep.BUILD, sees_device=False).begin()

@@ -114,8 +114,8 @@ class Judge:
         return self._yardstick.ceilings()
 
     def prove(self) -> None:
-        """Start a real cell, the null candidate's, and have it answer through shared memory: a host that cannot must
-        find out before it takes a bundle.
+        """Start a real cell, the null candidate's, and have it answer through shared memory: a host on which that fails
+        must find out before it takes a bundle.
 
         Raises `HarnessError` with what the cell said, or did not do.
         """
@@ -153,8 +153,8 @@ class Judge:
     def _judge_cases(
         self, parsed: ParsedContract, bundle_dir: Path, progress: Callable[[str, str | None], None]
     ) -> list[CaseEvaluation]:
-        """Every case, also after one failed: a table of which sizes work is worth more than the first that does not.
-        The time of all is limited, for others wait for the device."""
+        """Judge every case, even after one failed: a table of which sizes work is worth more than the first size that
+        does not. The time of all is limited, because others wait for the device."""
         request = parsed.request
         several = len(request.cases) > 1
         limit_s = self._settings.deadlines.job_s
@@ -172,8 +172,9 @@ class Judge:
     def _judge_case(
         self, request: Request, case: CaseSpec, bundle_dir: Path, told: Callable[[str], None]
     ) -> CaseEvaluation:
-        """A case that does not get as far as its first call beside the dead of the one before is judged again when
-        they are gone: they hold memory, and want of that has many names. It is not one of them to come to no end."""
+        """Judge one case. If it fails before its first call while dead cells of the case before are still there, it is
+        judged again when they are gone: they hold memory, and a lack of memory has many names. A case that comes to no
+        end is not tried again."""
         self._raise_unfinished()
         try:
             found = self._judged(request, case, bundle_dir, told)
@@ -190,8 +191,9 @@ class Judge:
     def _judged(
         self, request: Request, case: CaseSpec, bundle_dir: Path, told: Callable[[str], None]
     ) -> CaseEvaluation:
-        """A kernel whose process does not outlive being captured is timed by its calls, in another one: destructors of
-        C++ that free memory of the device while a stream is captured throw, which ends a process (thrust's do)."""
+        """Judge one case; if a kernel's process dies while it is captured, once more in another process, timed by its
+        calls. C++ destructors that free memory of the device during a capture throw, and that ends a process (thrust's
+        do)."""
         attempt = CaseJudge(self._bench, request, case, bundle_dir, told)
         found = attempt.judge()
         if attempt.died_captured is None:
@@ -210,8 +212,8 @@ class Judge:
         return tuple(notes)
 
     def finish(self) -> None:
-        """Do what was left for later: until then the last case's dead cells hold their memory. What goes wrong is told
-        before the next case is called (`_require_finished`): it is not that one's fault."""
+        """Do what was left for later. Until then the last case's dead cells hold their memory. What goes wrong here is
+        raised before the next case begins (`_require_finished`), because it is not that case's fault."""
         while self._endings:
             try:
                 self._endings.pop(0)()
@@ -220,13 +222,14 @@ class Judge:
                 log.LOGGER.exception("the end of a case failed")
 
     def use_the_moment(self) -> Preloaded:
-        """Nobody wants anything: one step of what makes the next case shorter. On a CPU that is nothing, for there it
-        would take its time from others."""
+        """Called when there is nothing to do: one step of what makes the next case shorter. On a CPU nothing is done,
+        because that would take time from others."""
         self.finish()
         return self._nursery.preload() if self._device.is_gpu else Preloaded.ALL
 
     def settle(self) -> None:
-        """Nothing of this judge's is at work on the device when this returns, until it is asked for something."""
+        """Wait until nothing of this judge's is at work on the device. It stays so until something is asked of the
+        judge."""
         self.finish()
         if self._device.is_gpu:
             self._nursery.settle()
@@ -240,8 +243,8 @@ class Judge:
             raise self._unfinished
 
     def _require_healthy(self) -> None:
-        """Before a bundle: nothing is wrong with the device, and nothing is left of the one before that should not be.
-        Raises `FoundSick`."""
+        """Called before a bundle. Raises `FoundSick` if something is wrong with the device, or the bundle before has
+        left something on it."""
         try:
             self._telemetry.require_healthy()
             self._raise_unfinished()

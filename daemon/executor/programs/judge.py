@@ -71,8 +71,8 @@ def _sickness(error: HarnessError) -> str | None:
 
 
 def use_the_time(channel: socket.socket, judge: Judge, reservation: Reservation) -> None:
-    """Until there is a message, or nothing to be done without one. When there is not, or somebody else waits for the
-    GPU, it is given up."""
+    """Use the time until there is a message. If there is nothing to do, or somebody else waits for the GPU, it is given
+    up."""
     found = Preloaded.WAITING
     while found is not Preloaded.ALL:
         has_message = is_readable(channel, _A_MOMENT_S if found is Preloaded.WAITING else 0.0)
@@ -86,7 +86,7 @@ def use_the_time(channel: socket.socket, judge: Judge, reservation: Reservation)
 
 
 def reserve(reservation: Reservation, progress: Callable[[str], None]) -> None:
-    """Raises `FoundSick` where the device is not to be had: nothing of the bundle has run."""
+    """Reserve the device. Raises `FoundSick` if it cannot be had: nothing of the bundle has run."""
     try:
         reservation.acquire(progress)
     except DeviceError as error:

@@ -21,7 +21,7 @@ _LONG_METRICS = ("kernels", "detailed_metrics")
 
 def shortened(case: CaseEvaluation, cases: int) -> CaseEvaluation:
     """The ends of what it printed, the beginnings of what tools said, the first findings of each check, and counters
-    without those of each kernel where these are too many. `cases`: how many there are."""
+    without those of each kernel if these are too many. `cases`: how many there are."""
     share = _WHOLE_BYTES // cases
     report_bytes = _REPORTS * share // max(len(case.tool_reports), 1)
     return case.model_copy(
@@ -41,7 +41,7 @@ def _sent_bytes(value: object) -> int:
 
 
 def _most(count: int, sent_bytes: Callable[[int], int], limit_bytes: int) -> int:
-    """How many of `count` fit; `sent_bytes` says what the first, or the last, so many take."""
+    """How many of `count` fit; `sent_bytes` says how many bytes the first, or the last, so many take."""
     if sent_bytes(count) <= limit_bytes:
         return count
     return bisect_right(range(1, count + 1), limit_bytes, key=sent_bytes)

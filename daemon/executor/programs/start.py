@@ -1,9 +1,8 @@
-"""Where judges and builders begin: bound to whoever started them, what they import imported at less cost; then the
-program itself.
+"""Where judges and builders begin: bound to whoever started them, with cheaper imports; then the program itself.
 
-Theory of operation: importing torch is most of what a judge's start takes, and a quarter of that is the collector: it
-looks through ever more objects, although none of them becomes garbage. So it waits until all is imported, and does not
-look through that again, in the middle of a measurement neither.
+Theory of operation: importing torch is most of what a judge's start takes. A quarter of that is the garbage collector,
+which looks through ever more objects, although none of them becomes garbage. So it is off until all is imported, and
+what was imported is never looked through again, not even in the middle of a measurement.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ def imported(module: str) -> Any:
 
 
 def _have_descriptors() -> None:
-    """As many as this process may have, within reason: descriptors on their way to other processes are counted for the
-    whole user, who may be a cell's as well, and held against this."""
+    """Raise the limit of open files to what this process may have, within reason. Descriptors on their way to other
+    processes are counted for the whole user, who may be a cell's as well, and compared with this limit."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

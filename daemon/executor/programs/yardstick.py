@@ -1,7 +1,7 @@
 """What this judge's device can do at most: as it was kept, else measured when somebody first asks.
 
-Measured by ordinary evaluations in ordinary cells, between those of bundles: a case asks when its own cells are gone
-and its times are settled. That it cannot be measured is no bundle's fault: then it is not known, and for a while nobody
+It is measured by ordinary evaluations in ordinary cells, between those of bundles: a case asks when its own cells are
+gone and its times are settled. A failure to measure is no bundle's fault: then it is not known, and for a while nobody
 tries again.
 """
 
@@ -61,7 +61,7 @@ class Yardstick:
             return None
 
     def _time_ms(self, contract: dict[str, Any]) -> float | None:
-        """What a call of one of our own kernels takes, by the whole protocol; None where it could not be timed."""
+        """What a call of one of our own kernels takes, by the whole protocol. None where it could not be timed."""
         types = catalog.contract_types(self._bench.backends)
         with scratch.bundle("ceiling", contract) as folder:
             request = parse_folder(folder, types, self._bench.settings.limits).request

@@ -15,14 +15,15 @@ _ROOT_CAPABILITIES = ("CAP_SETUID", "CAP_SETGID")  # a uid for each cell
 
 
 def running_as_root() -> bool:
-    """Only root can give cells a uid of their own, and only among several: in a user namespace that has but one
-    (`unshare -r`, some containers) it is an ordinary user by another number."""
+    """Whether cells can get uids of their own. Only root can give them, and only where there are several: in a user
+    namespace with one uid (`unshare -r`, some containers) root is an ordinary user by another number."""
     return os.geteuid() == 0 and _known_uids() > 1
 
 
 @functools.cache
 def _known_uids() -> int:
-    """Asked at the birth of every cell, and the same for as long as a process lives."""
+    """The uids of this user namespace. Kept, because it is asked at the birth of every cell, and does not change as
+    long as a process lives."""
     return sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text("ascii").splitlines())
 
 

@@ -112,14 +112,14 @@ def remove_empty(folder: Path) -> None:
 
 
 def is_too_much(peak_bytes: int, limit_bytes: int, around_bytes: int) -> bool:
-    """Whether a group that had so much is to blame for it that memory ran out: at its limit, or with half of what there
-    is around it."""
+    """Whether a group that had so much is to blame for it that memory ran out: it was at its limit, or had half of what
+    there is around it."""
     return peak_bytes >= min(_AT_THE_LIMIT * limit_bytes, around_bytes / 2)
 
 
 def memory_around(folder: Path, limit: str) -> int:
-    """Bytes that a group could have at most without a limit of its own: the host's memory, or that of a container, a
-    service. `limit`: the name of the file."""
+    """How many bytes a group could have at most without a limit of its own: the memory of the host, of a container or
+    of a service. `limit`: the name of the file."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for parent in folder.parents:
         with suppress(OSError, ValueError):  # a root has no such file, and some say "max"

@@ -60,7 +60,7 @@ class Cgroups:
 
 
 def existing() -> Cgroups | None:
-    """The cgroups a judge of ours has made, without making any; None where there are none."""
+    """The cgroups that a judge of ours has made; none are made here. None where there are none."""
     memberships = _own_memberships()
     if (base := _v2_base(memberships)) is not None and base.is_dir():
         return Cgroups(2, {"freezer": base})
@@ -70,7 +70,7 @@ def existing() -> Cgroups | None:
 
 
 def _may_be_removed(folder: Path) -> bool:
-    """Whether it is a group whose members this user may kill: root's groups are seen by everybody."""
+    """Whether this user may kill the members of the group: root's groups are seen by everybody."""
     try:
         return folder.is_dir() and os.geteuid() in (0, folder.stat().st_uid)
     except FileNotFoundError:  # somebody else has just removed it
@@ -134,7 +134,8 @@ def find() -> Cgroups | None:
 
 
 def memory_limit() -> int:
-    """Bytes that this process and all that share its groups may have together: the host's, or a container's."""
+    """How many bytes this process and all that share its groups may have together: the memory of the host, or of a
+    container."""
     memberships = _own_memberships()
     if "memory" in memberships:
         return memory_around(_v1_base("memory", memberships), "memory.limit_in_bytes")
@@ -173,7 +174,7 @@ def _find_v2(memberships: dict[str, str]) -> Cgroups | None:
 
 
 def _v2_base(memberships: dict[str, str]) -> Path | None:
-    """Where cells go. A process that was already moved to the leaf counts from the group above it."""
+    """The group under which cells go. For a process that was already moved to the leaf, that is the group above."""
     if "" not in memberships or not (ROOT / "cgroup.controllers").exists():
         return None
     own = ROOT / memberships[""].lstrip("/")

@@ -22,7 +22,7 @@ def tag() -> str:
 
 @cache
 def _tag_of(namespace: str, pid: int) -> str:
-    """Asked once: a process that has no descriptor left makes groups and folders all the same."""
+    """Looked up once: a process that has no descriptor left can then still make groups and folders."""
     return f"{namespace}-{pid}-{_fields(pid)[_STARTED]}"
 
 
@@ -30,8 +30,8 @@ os.register_at_fork(after_in_child=_tag_of.cache_clear)  # a pid may come again
 
 
 def is_dead(owner: str) -> bool:
-    """True only when the process of `owner` is provably gone; False for what is no tag or comes from another pid
-    namespace, and where this process may or can open no more files."""
+    """True only when the process of `owner` is provably gone. False if it is no tag, or comes from another pid
+    namespace, or if this process can open no more files."""
     namespace, _, rest = owner.partition("-")
     pid, _, started = rest.partition("-")
     if namespace != _namespace() or not pid.isdigit() or not started.isdigit():
@@ -62,6 +62,6 @@ def _fields(pid: int) -> list[str]:
 
 
 def time_spent(pids: Iterable[int]) -> list[tuple[int, list[str]]]:
-    """What each of these processes has had of processors so far (proc(5): utime, stime); without those that are gone.
-    Of killed ones it grows as long as the kernel gives back what they had."""
+    """The processor time of each of these processes so far (proc(5): utime, stime); without those that are gone. Of
+    killed ones it grows as long as the operating system takes back what they had."""
     return [(pid, fields[11:13]) for pid in pids if (fields := stat_of(pid)) is not None]

@@ -46,7 +46,7 @@ class CellLimits:
 
 @dataclass(frozen=True)
 class Policy:
-    """Cells of one kind: the uids on the host that they may run under (`uid_count` from `uid_base` on), the folders
+    """Cells of one kind: the uids on the host under which they may run (`uid_count` from `uid_base` on), the folders
     they may read, their environment, their limits, the device nodes they may use."""
 
     uid_base: int
@@ -79,8 +79,8 @@ def readable_folders(extra: tuple[Path, ...] = ()) -> tuple[Path, ...]:
 
 @functools.lru_cache(maxsize=16)
 def _without_nested(folders: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Drop folders that lie inside another one: one bind is enough. Keeps the order. Remembered, for every cell asks
-    the same, and comparing paths takes 10 ms."""
+    """The folders without those that lie inside another one, in their order: one bind is enough. Kept, because every
+    cell asks the same, and comparing paths takes 10 ms."""
     return tuple(
         folder for folder in folders if not any(folder != other and folder.is_relative_to(other) for other in folders)
     )
@@ -122,7 +122,7 @@ def cell_environment(*, threads: int, interpret: bool, toolkit: Path | None) -> 
 
 
 def gpu_environment(uuid: str | None, architecture: str) -> dict[str, str]:
-    """What a cell needs to know of the GPU it works for. `uuid` None: it builds for it and cannot see it."""
+    """What a cell needs to know of the GPU that it works for. `uuid` None: it builds for the GPU and cannot see it."""
     environment = {
         "CUDA_VISIBLE_DEVICES": uuid or "",
         "CUDA_CACHE_PATH": "/tmp/cuda",  # noqa: S108 - inside the cell

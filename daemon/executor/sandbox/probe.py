@@ -36,7 +36,7 @@ class Isolation:
 
 
 def assess(isolation: str, groups: Cgroups | None, *, gpu: bool = False) -> Isolation:
-    """What cells on this host are held by.
+    """What holds the cells of this host.
 
     Raises `OperatorError` when a sandbox is wanted and cannot be had: evald then runs no bundle.
     """
@@ -61,8 +61,8 @@ def assess(isolation: str, groups: Cgroups | None, *, gpu: bool = False) -> Isol
 
 
 def _try_namespaces() -> None:
-    """Have what each cell has: bubblewrap's namespaces, and in them namespaces of a program's own. Where AppArmor
-    takes the capabilities of what bubblewrap starts, the first can be had and the second cannot."""
+    """Make what each cell has: bubblewrap's namespaces, and in them namespaces of a program's own. Where AppArmor takes
+    the capabilities from what bubblewrap starts, the first works and the second does not."""
     argv = [bubblewrap.BWRAP, "--unshare-user", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/"]
     argv += ["--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--"]
     argv += ["unshare", "--mount", "--pid", "--ipc", "--uts", "--net", "--fork", "/bin/true"]
@@ -86,7 +86,8 @@ def _remedy() -> str:
 
 
 def _may_administer() -> bool:
-    """Whether the kernel takes us for privileged. Root in a unit of systemd's or in a container need not be."""
+    """Whether the operating system takes us for privileged. Root in a unit of systemd's or in a container need not
+    be."""
     status = Path("/proc/self/status").read_text("ascii", "replace")
     (effective,) = [line for line in status.splitlines() if line.startswith("CapEff:")]
     return bool(int(effective.split()[1], 16) >> _CAP_SYS_ADMIN & 1)

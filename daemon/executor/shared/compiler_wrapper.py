@@ -63,7 +63,7 @@ def shared_flags(arguments: list[str]) -> tuple[list[str], str] | None:
 
 
 def _begins_with_header(source: str) -> bool:
-    """Whether nothing but comments comes before the header: GCC takes no precompiled one later, and says nothing."""
+    """Whether only comments stand before the header: GCC takes no precompiled header later, and says nothing."""
     try:
         with open(source, "rb") as stream:  # noqa: PTH123
             return _FIRST.match(stream.read(_HEAD_BYTES)) is not None
@@ -90,8 +90,8 @@ def _folders(shelf: str) -> dict[str, list[str]]:
 
 
 def _wanted_level(folders: dict[str, list[str]], flags: list[str]) -> str | None:
-    """The optimization level ("": none) of a header that would fit `flags`; None where none can be made that does.
-    Before the first one is there, nobody knows what torch passes: whatever compiles an extension counts."""
+    """The optimization level ("": none) of a header that would fit `flags`; None where none can be made that would.
+    Before the first header is there, nobody knows what torch passes: whatever compiles an extension counts."""
     levels, rest = _apart(flags)
     if len(levels) > 1:
         return None

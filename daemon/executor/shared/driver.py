@@ -97,7 +97,7 @@ def allocate(size_bytes: int) -> Allocation:
 
 
 def free(allocation: Allocation) -> None:
-    """Unmap it and let go of it: it is gone when nobody has it mapped. Nothing may be at work on it."""
+    """Unmap it and let go of it; it is gone when nobody has it mapped any more. Nothing may be at work on it."""
     _call("cuMemUnmap", ctypes.c_uint64(allocation.address), ctypes.c_size_t(allocation.size_bytes))
     _call("cuMemRelease", ctypes.c_uint64(allocation.handle))
     _call("cuMemAddressFree", ctypes.c_uint64(allocation.address), ctypes.c_size_t(allocation.size_bytes))
@@ -112,7 +112,7 @@ def export(allocation: Allocation) -> int:
 
 
 def open_export(descriptor: int, size_bytes: int) -> Allocation:
-    """Map another process's allocation, of which `size_bytes` were asked for. The descriptor is no more needed then.
+    """Map another process's allocation, of which `size_bytes` were asked for. The descriptor is not needed afterwards.
     Raises `DriverError`."""
     handle = ctypes.c_uint64()
     _call("cuMemImportFromShareableHandle", ctypes.byref(handle), ctypes.c_void_p(descriptor), _DESCRIPTOR)
@@ -163,8 +163,8 @@ class _Copy2D(ctypes.Structure):
 
 
 class Copies:
-    """Copies between host and device by its copy engines, on a stream that has no kernels: none runs, and nobody
-    else's is waited for. Everything that can be is prepared when this is made."""
+    """Copies between host and device by its copy engines, on a stream that has no kernels. So no kernel runs, and none
+    of others is waited for. Everything that can be is prepared when this is made."""
 
     def __init__(self, pieces: Iterable[Rows], *, to_device: bool) -> None:
         self._commands = [ctypes.byref(_command(rows, to_device)) for piece in pieces for rows in _narrow(piece)]

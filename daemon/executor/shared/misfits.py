@@ -9,8 +9,8 @@ from typing import Any
 
 
 def described(value: Any, *, passed: bool) -> str:
-    """What `value` is, for a sentence that begins with where it is. `passed`: it was to be handed to a kernel, and not
-    to be compared."""
+    """What `value` is, for a sentence that begins with where it is. `passed`: it was to be handed to a kernel, not to
+    be compared."""
     if value is None:
         return "None (is a return missing?)"
     kind = type(value)

@@ -81,7 +81,7 @@ class Reader:
 
 
 def packed(numbers: Sequence[int]) -> str:
-    """Many small numbers as text, for a message that has to be read quickly, on the same machine."""
+    """Many small numbers as text, for a message that has to be read quickly on the same machine."""
     return base64.b64encode(array.array("i", numbers).tobytes()).decode("ascii")
 
 

@@ -65,7 +65,8 @@ def plain(value: Any) -> Any:
 
 
 def _pairs(value: dict[Any, Any], place: str, *, in_order: bool) -> list[tuple[Any, Any]]:
-    """Its items: of answers, which two sides may fill in any order, sorted; what a kernel is given stays as it is."""
+    """The items of a dict. Those of answers, which two sides may fill in any order, are sorted; what a kernel is given
+    keeps its order."""
     for key in value:
         if not isinstance(key, str | int):
             raise Incomparable(f"{place} has a key of type {type(key).__name__}")
@@ -76,7 +77,7 @@ def _pairs(value: dict[Any, Any], place: str, *, in_order: bool) -> list[tuple[A
 
 
 def _value_out(value: complex | str | None) -> list[str]:
-    """Members of enumerations that are numbers or texts as well are handed over as those."""
+    """Members of enumerations that are numbers or texts as well are handed over as these."""
     if value is None:
         return _NONE
     if isinstance(value, bool):
@@ -120,8 +121,8 @@ def _value_in(kind: str, text: str) -> Any:
 
 
 def _dtype(name: str) -> Any:
-    """torch's dtype of that name: only cells and judges ask, and they have torch. The names of some of its modules
-    import them, when they are asked for as attributes."""
+    """torch's dtype of that name. Only cells and judges ask, and they have torch. Not by attribute alone: some of
+    torch's modules are imported when they are asked for so."""
     torch = sys.modules["torch"]
     found = vars(torch).get(name)
     if not isinstance(found, torch.dtype):
@@ -156,7 +157,7 @@ def _in_brackets(structure: Any) -> str:
 
 def require_values(node: Node, depth: int = 0) -> None:
     """Raises `ValueError` unless every `v` in it is one that `encode` or an exchange makes, and it is nested no deeper
-    than those do: another cell is to read it. `node` is a tree otherwise."""
+    than theirs: another cell is to read it. Otherwise `node` is known to be a tree."""
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested deeper than {_MAX_DEPTH}")
     if "v" in node and not _is_value(node["v"]):

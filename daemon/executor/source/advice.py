@@ -1,4 +1,4 @@
-"""What errors of libraries mean in a cell, in words for who wrote the kernel. No torch."""
+"""What errors of libraries mean in a cell, in words for whoever wrote the kernel. No torch."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def on(error: BaseException, text: str) -> str:
 
 
 def on_source(text: str, error: BaseException | None) -> str:
-    """A remark in parentheses on a source that does not compile for it is an answer of a language model as it was
-    given, or nothing. `error`: what Python said of it, if it is Python."""
+    """A remark, in parentheses, for a source that does not compile because it is the answer of a language model, pasted
+    as it was; or nothing. `error`: what Python said of it, if it is Python."""
     lines = [line.strip() for line in text.splitlines()]
     pointed_at = [error.lineno - 1] if isinstance(error, SyntaxError) and error.lineno else []
     fence = next((number for number, line in enumerate(lines) if line.startswith(_FENCE)), None)
@@ -80,7 +80,7 @@ def on_source(text: str, error: BaseException | None) -> str:
 
 
 def tmp_limit() -> str:
-    """How much the cell's own /tmp may hold, to be said where something found no space."""
+    """How much the cell's own /tmp may hold, for a message where something found no space."""
     usage = os.statvfs(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the cell's private tmpfs
     return f"its /tmp may hold {usage.f_blocks * usage.f_frsize} bytes in {usage.f_files} files"
 
@@ -108,7 +108,7 @@ def _not_there(error: BaseException) -> str:
 
 
 def _interpreter_lacks(error: BaseException, text: str) -> str:
-    """What Triton's interpreter says of functions it has only the names of, in other words."""
+    """In other words, what Triton's interpreter says of functions of which it has only the names."""
     if type(error).__name__ != "InterpreterError" or not ("NoneType" in text or "extern_elementwise" in text):
         return ""
     return "Triton's interpreter, which stands in for a GPU here, has no libdevice: functions of tl and tl.math it has"

@@ -14,7 +14,7 @@ _TRACEBACK_CHARS = 16_384
 
 class KernelFault(Exception):  # noqa: N818 - not our error: the bundle's
     """The bundle's fault, with the verdict it deserves (`compile_error`, `runtime_error`, `unsupported`, …). `final`: a
-    compiler decided it, and would say the same of the same sources again."""
+    compiler decided it, and would decide the same for the same sources again."""
 
     def __init__(self, verdict: str, message: str, *, details: str | None = None, final: bool = False) -> None:
         super().__init__(message)
@@ -82,8 +82,8 @@ def _user_frames(error: BaseException, folder: Path) -> list[traceback.FrameSumm
 
 
 def _is_in(folder: Path, name: str) -> bool:
-    """Whether it is a file there. Code may name any text as its file: Python looks for the lines of each frame, and
-    fails for what no file can be called."""
+    """Whether it is a file there. Code may call any text its file: Python looks for the lines of each frame, and fails
+    for a text that no file can be called."""
     try:
         os.fsencode(name)
     except UnicodeEncodeError:

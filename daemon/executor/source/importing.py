@@ -14,8 +14,7 @@ from daemon.executor.source.kernel import Source
 
 
 def named(module: ModuleType, name: str) -> Any:
-    """What the source calls `name`, in which dots lead into classes, objects and modules; None when it has no such
-    thing."""
+    """What the source calls `name`; dots lead into classes, objects and modules. None when it has no such thing."""
     try:
         return attrgetter(name)(module)
     except AttributeError:
@@ -23,11 +22,11 @@ def named(module: ModuleType, name: str) -> Any:
 
 
 def import_source(source: Source, names: dict[str, Any]) -> ModuleType:
-    """Execute the user's file as a module, `names` already defined in it. Raises `KernelFault` with the user's own
+    """Execute the user's file as a module, with `names` already defined in it. Raises `KernelFault` with the user's own
     lines.
 
-    The file's folder and the bundle's go to the *end* of the module path: a `statistics.py` in one does not replace
-    the library's. Whoever reads the command line finds the file and no arguments, as when it is run by hand.
+    The file's folder and the bundle's go to the *end* of the module path: a `statistics.py` in one does not replace the
+    library's. The command line holds the file and no arguments, as when it is run by hand.
     """
     sys.argv[:] = [str(source.path)]
     for folder in (source.path.parent, source.folder):
@@ -53,7 +52,7 @@ def import_source(source: Source, names: dict[str, Any]) -> ModuleType:
 
 
 def _shadowed(error: BaseException, folder: Path) -> str:
-    """That a module of the bundle was not the one imported, where one of the same name stands before it."""
+    """A remark that a module of the bundle was not imported, because another of the same name stands before it."""
     name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     found = getattr(sys.modules.get(name), "__file__", None)
     own = [path.name for path in (folder / f"{name}.py", folder / name) if name and path.exists()]
@@ -63,7 +62,7 @@ def _shadowed(error: BaseException, folder: Path) -> str:
 
 
 def _exits(error: BaseException) -> str:
-    """What a source that is also a script has to do so that it can be imported."""
+    """A remark on what a source that is also a script must do so that it can be imported."""
     if not isinstance(error, SystemExit):
         return ""
     return ' (a source is imported: what it does as a script belongs below if __name__ == "__main__":)'

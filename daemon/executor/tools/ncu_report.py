@@ -83,7 +83,7 @@ def _split(text: str) -> tuple[list[str], list[str]]:
 
 
 def _fields(line: str) -> list[str]:
-    """Each line by itself: a quote that is not closed must not swallow the lines below it."""
+    """The fields of each line by itself: a quote that is not closed must not swallow the lines below it."""
     return next(csv.reader([line]), [])
 
 

@@ -19,7 +19,7 @@ COUNTED, DECLARED = "counted", "declared"
 
 
 def declared(work: contract.Work | None) -> Work | None:
-    """The declared work, its symbols bound; None where that is nothing: then there is nothing to rate."""
+    """The declared work, with its symbols bound. None where it is nothing, so that there is nothing to rate."""
     if work is None:
         return None
     operations = {work.unit.value: float(work.flops)} if work.flops else {}
