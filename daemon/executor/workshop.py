@@ -127,7 +127,7 @@ class Workshop:
         return order
 
     def _is_settled(self, order: _Order) -> bool:
-        """Whether it has a builder, or will get none."""
+        """Whether it has a builder, or will get none. If one is free, it gets that here."""
         with self._changed:
             is_wanted = not self._closed and not order.is_given_up
             if self._free and order.number is None and is_wanted:

@@ -79,7 +79,8 @@ CPU = Device()
 
 
 def choose(settings: Settings) -> tuple[Device, ...]:
-    """What this host judges on, one device per slot: GPUs where there are any, else the CPU; `device` forces either.
+    """What this host judges on, one device per slot: GPUs where there are any, else the CPU. The setting `device`
+    forces either.
 
     Raises `OperatorError` when the settings ask for what is not there, `HarnessError` when NVML does not answer.
     """
@@ -103,7 +104,8 @@ def _require_no_gpu_named(gpus: tuple[str, ...]) -> None:
 
 
 def _require_no_gpu_wanted(settings: Settings) -> None:
-    """Where there is none, nobody is to be judged on the CPU who asked for a GPU."""
+    """Raises `OperatorError` where there is no GPU and the settings ask for one: nobody who asked for a GPU is to be
+    judged on the CPU."""
     if settings.gpus:
         raise OperatorError(
             f"gpus names {', '.join(settings.gpus)}, and this host has no NVIDIA GPU",

@@ -22,8 +22,8 @@ _LSCPU, _LSCPU_LIMIT_S = "/usr/bin/lscpu", 30.0
 def describe(
     device: Device, isolation: Isolation, versions: dict[str, str | None], clocks: dict[str, float]
 ) -> Environment:
-    """The environment of results judged here. `versions`: torch, triton, python, of the
-    judge, whose cells have the same."""
+    """The environment of results judged here. `versions`: torch, triton and python of the judge, which are those of its
+    cells."""
     return Environment(
         device=device.kind,
         device_name=device.name if device.is_gpu else cpu_name(),
@@ -66,8 +66,8 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
 
 @cache
 def _name_by_numbers() -> str | None:
-    """As lscpu(1) knows it, which has lists of the numbers that ARM's processors go by (`CPU part` of `CPU
-    implementer`)."""
+    """The name by which lscpu(1) knows it. lscpu has lists of the numbers that ARM's processors go by (`CPU part` of
+    `CPU implementer`)."""
     try:
         told = subprocess.run(
             [_LSCPU, "--json"],

@@ -1,12 +1,15 @@
 """A cell, with all its children, as one thing: stopped, let go on, watched, killed.
 
-Theory of operation: a cell is forked by its zygote and is pid 1's child in a pid namespace of its own. Killing it means
-SIGKILL to that pid 1 (by pidfd: its number may have been reused by then), which the kernel turns into the death of
-every process in the namespace before pid 1 itself is gone; only then is anything the cell left looked at. Freezing uses
-the cgroup freezer; without one, SIGSTOP to every process whose pid namespace is the cell's, repeated until two passes
-in a row find the same threads, all standing, and none of them ran in between. One pass proves nothing: processes that
-wake each other in turn (SIGCONT, then SIGSTOP to oneself) can each be seen to stand. Who was woken after one look and
-stands at the next has been switched to and from in the meantime, and the kernel counts that.
+Theory of operation: a cell is forked by its zygote, and is pid 1's child in a pid namespace of its own. To kill it is
+to send SIGKILL to that pid 1 (by pidfd, because its number may have been reused by then). The operating system turns
+that into the death of every process in the namespace, before pid 1 itself is gone. Only then is anything looked at that
+the cell left.
+
+Freezing uses the cgroup freezer. Without one, every process whose pid namespace is the cell's gets SIGSTOP, again and
+again, until two passes in a row find the same threads, all standing, and none of them ran in between. One pass proves
+nothing: processes that wake each other in turn (SIGCONT, then SIGSTOP to oneself) can each be seen to stand. A thread
+that was woken after one look and stands at the next has been switched to and from in the meantime, and the operating
+system counts that.
 """
 
 from __future__ import annotations
@@ -37,8 +40,8 @@ _LONGEST_KILL_S = 300.0
 
 
 class ForkedProgram:
-    """A cell that a zygote has forked. `init_pid` is pid 1 of its namespace as the host counts; `status` is where that
-    one says how the cell ended."""
+    """A cell that a zygote has forked. `init_pid`: pid 1 of its namespace, as the host counts. `status`: where pid 1
+    says how the cell ended."""
 
     def __init__(
         self, init_pid: int, status: socket.socket, stdout_fd: int, stderr_fd: int, group: CellGroup | None
@@ -72,8 +75,9 @@ class ForkedProgram:
                 raise not_stopped(self._members())
 
     def _stop_all_running(self) -> dict[str, str] | None:
-        """Send SIGSTOP to every member still running; None when there was one, or will be: a cell that has been told to
-        start is forked by its pid 1 in a moment. Else how often each thread that could run again was switched to."""
+        """Send SIGSTOP to every member that still runs. Returns, for each thread that could run again, how often it was
+        switched to. None when a member ran, or will: the pid 1 of a cell that has been told to start forks it in a
+        moment."""
         members, switches = self._members(), dict[str, str]()
         runs_on = not members and self.poll() is None
         for pid in members:
@@ -118,7 +122,7 @@ class ForkedProgram:
         return replace(ended, from_outside=ended.from_outside or (self._from_outside and not ended.oom_killed))
 
     def _hear(self) -> None:
-        """What pid 1 said; nothing at all when it was killed itself, which nobody in its namespace can do."""
+        """What pid 1 said. Nothing when it was killed itself, which nobody in its namespace can do."""
         try:
             word = self._status.recv(64)
         except BlockingIOError:
@@ -152,16 +156,20 @@ class ForkedProgram:
         return self._ended
 
     def _wait_until_dead(self) -> None:
-        """A pidfd is readable once its process is gone, and pid 1 goes last. Two hundred processes with all the memory
-        maps or semaphores they may have take longer than others, and it is theirs: the kernel is at work on it then.
-        Raises `HarnessError` when something in the kernel keeps it: the slot is not fit for another cell then."""
+        """Wait until all of it is dead: a pidfd is readable once its process is gone, and pid 1 goes last. Two hundred
+        processes with all the memory maps or semaphores that they may have take longer than others. That is not the
+        host's fault, and a processor is at work on it then.
+
+        Raises `HarnessError` when something in the operating system keeps it: the slot is then not fit for another
+        cell.
+        """
         deadline = time.monotonic() + _LONGEST_KILL_S
         while not is_readable(self._init_fd, KILL_LIMIT_S):
             if time.monotonic() > deadline or not self._is_going():
                 raise HarnessError(f"process {self._init_pid} does not die")
 
     def _is_going(self) -> bool:
-        """Whether any of its processes, all of which have been killed, uses a processor: to give back what it has."""
+        """Whether any of its processes, all of which have been killed, uses a processor, to give back what it has."""
         before = self._spent()
         time.sleep(LOOK_AGAIN_S)
         return self._spent() != before

@@ -1,5 +1,5 @@
-"""Limits of the shell under which no judge can live: torch cannot be loaded, and ends in all manner of ways, an abort
-among them. So they are told before."""
+"""Limits of the shell under which no judge can live: torch cannot be loaded then, and ends in all manner of ways, an
+abort among them. So these limits are looked at before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAST_BYTES = {
 
 
 def require_memory() -> None:
-    """Raises `OperatorError` where a process of this shell may not have the memory of a judge."""
+    """Raises `OperatorError` where a process of this shell may not have the memory that a judge needs."""
     for limit, (least, option, setting) in _LEAST_BYTES.items():
         may_have = resource.getrlimit(limit)[0]
         if may_have != resource.RLIM_INFINITY and may_have < least:

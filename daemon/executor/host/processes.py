@@ -30,8 +30,10 @@ LOOK_AGAIN_S = 0.5  # a disk has given somebody something by then, and a process
 @dataclass(frozen=True)
 class Ended:
     """How a program ended: its exit code, or the signal that killed it; and which limits of its group it ran into.
+
     `from_outside`: the host ran out of memory and took some of it, or somebody killed its pid 1, which it cannot do
-    itself."""
+    itself.
+    """
 
     exit_code: int | None
     signal: str | None
@@ -150,8 +152,8 @@ class SandboxedProgram(_WithStreams):
         return is_readable(self._init_fd, timeout_s)
 
     def was_killed(self, timeout_s: float) -> bool:
-        """Whether it is gone, or goes within `timeout_s`, because somebody killed it: bubblewrap says that of what it
-        runs as a shell does."""
+        """Whether it is gone, or goes within `timeout_s`, because somebody killed it. If that happened to what
+        bubblewrap runs, bubblewrap says it as a shell does (128 + the signal)."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout_s) in (-signal.SIGKILL, 128 + signal.SIGKILL)
         return False
@@ -175,11 +177,11 @@ class SandboxedProgram(_WithStreams):
 
 
 class PlainProgram(_WithStreams):
-    """A program without a sandbox, leading its own process group. `folder` is its own and goes with it.
+    """A program without a sandbox, leading its own process group. `folder` is its own, and is removed with it.
 
-    A group is struck by its number, which is the leader's. The kernel gives that number to somebody else once the
-    leader has been waited for and nobody of the group is left. So it is waited for when all of them have been struck,
-    and until then only looked at.
+    A group is killed by its number, which is the leader's. Once the leader has been waited for and nobody of the group
+    is left, somebody else may get that number. So the leader is only looked at until all have been killed, and waited
+    for after that.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path | None = None) -> None:
@@ -246,8 +248,8 @@ def _return_code(found: os.waitid_result) -> int:
 
 
 def not_stopped(pids: list[int]) -> Exception:
-    """Why these processes have not been stopped: they run on, if only from one wait for a disk to the next, or wait
-    where no signal reaches them. Once a kernel has answered, nobody but itself has anything read in its cell."""
+    """Why these processes have not been stopped. They run on, if only from one wait for a disk to the next; or they
+    wait where no signal reaches them. Once a kernel has answered, only its own code still reads files in its cell."""
     states = {thread.state for pid in pids for thread in threads_of(pid)} - STOPPED_STATES
     if states == {UNINTERRUPTIBLE} and not _are_reading_on(pids):
         return HarnessError(f"a cell waits inside the kernel and did not stop within {FREEZE_LIMIT_S:.0f} s")

@@ -1,11 +1,13 @@
 """Who is at work on a GPU: one evald at a time, whichever daemon, command or user it belongs to.
 
-Theory of operation: two judges that use one GPU at once would both publish times of a shared one. So whoever wants it
-binds an abstract socket named after its UUID; the name is free again when its holder ends, however that comes. A second
-name is a queue of one: it is taken first and let go when the first one is had, so that a daemon with much to do, which
-gives the GPU up between two bundles and asks again, comes after whoever waits. Abstract names are seen in one network
-namespace (unix(7)): cells have one of their own, and so have most containers, whose GPU is shared in a way nobody here
-can see.
+Theory of operation: two judges that use one GPU at once would both publish times of a shared one. So whoever wants a
+GPU binds an abstract socket named after its UUID. The name is free again when its holder ends, however it ends.
+
+A second name is a queue of one. It is taken first, and let go when the first one is taken. So a daemon with much to do,
+which gives the GPU up between two bundles and asks again, comes after whoever waits.
+
+Abstract names are seen in one network namespace (unix(7)). Cells have one of their own. So have most containers, whose
+GPU is then shared in a way that nobody here can see.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 
 class Reservation:
     """Of the GPU called `uuid`; None: of nothing, which everybody has. For one thread. Where a host forbids such names
-    there is none, and a warning in the log."""
+    there is no reservation, and a warning in the log."""
 
     def __init__(self, uuid: str | None) -> None:
         self._name = None if uuid is None else f"\0evald/{uuid}"
@@ -40,7 +42,8 @@ class Reservation:
         return cls(device.uuid if device.is_gpu else None)
 
     def acquire(self, waiting: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
-        """Take it, or wait until it is free. `waiting` is called every second meanwhile, with who has it in words.
+        """Take it, or wait until it is free. Meanwhile `waiting` is called every second, with a sentence about who has
+        it.
 
         Raises `DeviceError` after `patience_s`.
         """
@@ -99,7 +102,7 @@ def _bound(name: str) -> socket.socket | None:
 
 
 def _holder(name: str) -> str:
-    """Whose name this is, as far as it is told: nobody ever answers there, the kernel does."""
+    """Who holds this name, as far as that is told. Nobody ever answers there; the operating system tells."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
         asked.setblocking(False)
         try:

@@ -1,5 +1,5 @@
-"""Temporary folders of our own processes. They say whose they are, so that those of a process that was killed are
-removed by whoever comes later."""
+"""Temporary folders of our own processes. Their names say whose they are, so that those of a process that was killed
+are removed by whoever comes later."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def folder(what: str) -> Iterator[Path]:
 
 @contextmanager
 def bundle(what: str, contract: Mapping[str, Any]) -> Iterator[Path]:
-    """A new one that is a bundle of nothing but `contract`, gone afterwards. Raises `OSError`."""
+    """A new folder that is a bundle of nothing but `contract`, removed after the block. Raises `OSError`."""
     with folder(what) as made:
         (made / CONTRACT_FILE).write_text(json.dumps(contract), "utf-8")
         yield made

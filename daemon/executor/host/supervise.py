@@ -28,8 +28,8 @@ _LAST_WORDS_S = 2.0
 
 
 def start_plain(program: list[str], environment: dict[str, str], *, keep_fds: tuple[int, ...]) -> PlainProgram:
-    """Start `program` without walls, every /tmp of `environment` a folder of its own. It must call `die_with_parent`
-    itself."""
+    """Start `program` without walls. Every /tmp in `environment` becomes a folder of its own. It must call
+    `die_with_parent` itself."""
     folder = scratch.make("unsandboxed")
     environment = {name: _below(folder, value) if name != "PATH" else value for name, value in environment.items()}
     process = subprocess.Popen(
@@ -50,7 +50,7 @@ def _below(folder: Path, value: str) -> str:
 
 
 def start_judge(program: list[str], *, gpu: str | None, keep_fds: tuple[int, ...]) -> PlainProgram:
-    """Start a trusted judge with our environment; what it prints goes where our own messages go. Of the GPUs it sees
+    """Start a trusted judge with our environment. What it prints goes where our own messages go. Of the GPUs it sees
     the one with UUID `gpu`. It calls `die_with_parent`."""
     process = subprocess.Popen(
         program,
@@ -66,7 +66,7 @@ def start_judge(program: list[str], *, gpu: str | None, keep_fds: tuple[int, ...
 
 
 def output_of(program: list[str], *, timeout_s: float) -> str:
-    """What a trusted program of ours prints on stdout. Raises `HarnessError` with its last words when it fails,
+    """What a trusted program of ours prints on stdout. Raises `HarnessError` with its last words when it fails, and
     `TimeoutError` when it hangs: it is killed then, and not waited for if it does not die."""
     process = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -141,7 +141,7 @@ def _was_killed(process: subprocess.Popen[bytes] | None) -> bool:
 
 
 def _last_complaint(process: subprocess.Popen[bytes] | None) -> str:
-    """What a program that is killed had to say, as far as it is there soon."""
+    """What a program that is killed had to say, as far as it comes soon."""
     if process is None:
         return ""
     process.kill()

@@ -57,7 +57,7 @@ def threads_of(pid: int) -> list[Thread]:
 
 def reading(pid: int) -> dict[str, str]:
     """The threads of a process that wait for what they read from a file, by number, and their counts of context
-    switches: who gets some of it goes on to wait for the rest, and no signal but one that kills comes between."""
+    switches. A thread that gets some of it goes on to wait for the rest, and only a signal that kills comes between."""
     try:
         tasks = [task for task in Path(f"/proc/{pid}/task").iterdir() if _is_in(task, _READING)]
     except OSError:

@@ -21,20 +21,21 @@ _HEADERS = ("include/cuda_runtime.h", "targets/*/include/cuda_runtime.h")
 
 
 def toolkit() -> Path | None:
-    """The folder with nvcc in its `bin`: the one that is named, else the usual one, else that of the nvcc on the path.
-    None where there is none. Cells are shown all of it."""
+    """The folder with nvcc in its `bin`: the one that CUDA_HOME names, else the usual one, else that of the nvcc on the
+    path. None where there is none. Cells are shown all of it."""
     places = (_as_cells_see(place) for place in _places() if place.is_absolute())
     return next((place for place in places if _is_toolkit(place)), None)
 
 
 def torch_nvcc(home: Path) -> str:
-    """What torch is to call for the nvcc of the toolkit in `home`: a command whose steps run side by side. A build is
-    up to date only where torch would call the same."""
+    """What torch is to call in place of the nvcc of the toolkit in `home`: a command whose steps run side by side. A
+    build is up to date only where torch would call the same command."""
     return shlex.join([sys.executable, "-I", "-S", "-B", nvcc_wrapper.__file__, str(home / "bin" / "nvcc")])
 
 
 def _places() -> Iterator[Path]:
-    """Where it may be. The path is searched last, and only then: every cell that starts asks."""
+    """The places where it may be. The path is searched last, and only if needed, because every cell that starts
+    asks."""
     yield from (Path(os.environ[name]) for name in _NAMES if os.environ.get(name))
     yield _USUAL
     if on_path := shutil.which("nvcc"):
@@ -42,12 +43,13 @@ def _places() -> Iterator[Path]:
 
 
 def _as_cells_see(place: Path) -> Path:
-    """Below `/usr` they see everything; of any other folder they get that one alone, at its own path."""
+    """The folder as cells see it: below `/usr` they see everything; of any other folder they get that one alone, at its
+    own path."""
     return place if place.is_relative_to("/usr") else place.resolve()
 
 
 def _is_toolkit(place: Path) -> bool:
-    """By its headers too, for a folder with some nvcc in its `bin` may be somebody's home; and never the root, which
-    has one where `/bin` is a link."""
+    """Whether it has nvcc and its headers: a folder with some nvcc in its `bin` may be somebody's home. Never the root,
+    which has one where `/bin` is a link."""
     has_headers = any(next(place.glob(name), None) for name in _HEADERS)
     return place != Path("/") and (place / "bin" / "nvcc").is_file() and has_headers

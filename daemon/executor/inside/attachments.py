@@ -18,8 +18,7 @@ class Attachments:
         self._slots: dict[int, Slots] = {}
 
     def attach(self, message: Message, fds: list[int]) -> None:
-        """Slots as `message` describes them, on the memory that came with it; on what is mapped already where none
-        did."""
+        """Slots as `message` describes them, on the memory that came with it; else on what is mapped already."""
         number = message["arena"]
         if message["memory"] is not None:
             self._detach(number)
@@ -31,8 +30,8 @@ class Attachments:
         self._slots[number] = Slots(self._memory[number], message)
 
     def isolate(self, message: Message, fds: list[int]) -> None:
-        """As `attach`, in memory of this process, one allocation per tensor: nothing is shared any more when it is
-        done. The fields in `blank` have no content."""
+        """As `attach`, in memory of this process, with one allocation per tensor: nothing is shared any more
+        afterwards. The fields in `blank` have no content."""
         self._detach(0)
         blank = {message["fields"][index]["offset"] for index in message["blank"]}
         with closing(Mapping(message["memory"], fds)) as shared:

@@ -88,7 +88,8 @@ def serve(channel: socket.socket, workload: Any) -> None:
 
 
 def flush() -> None:
-    """What the kernel printed, out before the judge may freeze or kill us. Its own streams: it may have broken them."""
+    """Write out what the kernel printed, before the judge may freeze or kill us. The kernel may have broken these
+    streams: errors are ignored."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError, TypeError):
             stream.flush()

@@ -1,4 +1,4 @@
-"""What a cell does to itself first: it sets its limits and its call filter, or it does not start."""
+"""What a cell does to itself first: it sets its limits and its system call filter, or it does not start."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _limit(which: int, value: int) -> None:
 
 
 def _step_back() -> None:
-    """For good: without a limit above 0 nobody may go back to a better priority (sched(7))."""
+    """Take the lowest priority, for good: without a limit above 0 nobody may go back to a better one (sched(7))."""
     os.nice(_LEAST_PRIORITY)
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 

@@ -44,8 +44,8 @@ class Exchange:
 
     @contextmanager
     def mapped(self, described: Message, fds: list[int]) -> Iterator[Mapping]:
-        """The memory that tensors go out by, everything written on return. On a GPU it stays mapped until another one
-        comes, or the judge wants it back: mapping takes as long as drawing its contents."""
+        """The memory by which tensors go out; on return everything is written. On a GPU it stays mapped until another
+        one comes, or the judge wants it back, because mapping takes as long as drawing its contents."""
         if described["kind"] == "memfd":
             with closing(Mapping(described, fds)) as memory:
                 yield memory
@@ -110,8 +110,8 @@ def settle(device: str) -> None:
 
 
 def put(target: torch.Tensor, content: torch.Tensor) -> None:
-    """Copy `content` into a parameter or a buffer. One whose elements share memory (an expanded one) cannot be written
-    to, and gets memory of its own unless it has that content."""
+    """Copy `content` into a parameter or a buffer. If its elements share memory (an expanded tensor), it cannot be
+    written to: it gets memory of its own, unless it has that content already."""
     if all(step or extent <= 1 for step, extent in zip(target.stride(), target.shape, strict=True)):
         target.detach().copy_(content)
     elif not torch.equal(target.detach(), content.to(target.dtype)):
@@ -119,8 +119,8 @@ def put(target: torch.Tensor, content: torch.Tensor) -> None:
 
 
 def is_shareable(item: Any) -> bool:
-    """Whether it is a dense tensor that has a shape yet: not sparse, no parameter of a lazy module; of a dtype that is
-    carried: quantized ones and some of 8 bits are not, and both constructors make them alike."""
+    """Whether it is a dense tensor that has a shape (no parameter of a lazy module), of a dtype that is carried.
+    Quantized dtypes and some of 8 bits are not carried; both constructors make such tensors alike."""
     if not isinstance(item, torch.Tensor) or is_lazy(item):
         return False
     return item.layout is torch.strided and _dtype_name(item) in ITEM_BYTES

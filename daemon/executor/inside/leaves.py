@@ -13,8 +13,8 @@ _NUMBERS = ((bool, torch.bool), (int, torch.int64), (float, torch.float32), (com
 
 
 def leaf_of_answer(value: Any) -> torch.Tensor | None:
-    """A tensor of an answer; a number as one, by its type and not by what a kernel made torch's default; None for all
-    else. Raises `Incomparable`."""
+    """A tensor of an answer. A number becomes one, by its own type and not by what a kernel made torch's default. None
+    for all else. Raises `Incomparable`."""
     if isinstance(value, torch.Tensor):
         require_dense(value, "compared")
         return value.detach()
@@ -29,8 +29,8 @@ def leaf_of_answer(value: Any) -> torch.Tensor | None:
 
 
 def require_dense(tensor: torch.Tensor, purpose: str) -> None:
-    """Raise `Incomparable` for a tensor whose elements do not lie in memory one by one: it cannot be what `purpose`
-    says."""
+    """Raise `Incomparable` for a tensor whose elements do not lie in memory one by one. `purpose`: what it cannot be
+    then."""
     if tensor.is_meta:
         raise tree.Incomparable(f"a tensor on the device meta, which has no content to be {purpose}")
     if tensor.is_nested or tensor.layout is not torch.strided:

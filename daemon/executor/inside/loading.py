@@ -41,7 +41,8 @@ def unpack(message: Message, fds: list[int], folder: Path, backend_paths: Iterab
 
 
 def compiled(run: Callable[[Source], Any], source: Source) -> Any:
-    """What `run`, of the backend, makes of the source. What does not compile because it is no source is told so."""
+    """What `run`, of the backend, makes of the source. A source that does not compile because it is none gets a remark
+    that says so."""
     try:
         return run(source)
     except KernelFault as fault:

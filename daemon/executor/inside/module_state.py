@@ -1,4 +1,4 @@
-"""Parameters and buffers of a bundle's module: handed out by name, taken over from another one's, made float64; and
+"""Parameters and buffers of a bundle's module: handed out by name, taken over from another module, made float64. And
 what its attributes hold, put back."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PLAIN = (torch.Tensor, nn.Parameter)
 
 
 def shareable_state(instance: Any, only: Collection[str] | None) -> dict[str, Any]:
-    """What can be handed out of it, or of `only` these names. Empty for what is no module."""
+    """The state that can be handed out, or of it the tensors of `only` these names. Empty for what is not a module."""
     if not isinstance(instance, nn.Module):
         return {}
     found = {name: item.detach() for name, item in _state_of(instance).items() if is_shareable(item)}
@@ -26,7 +26,8 @@ def shareable_state(instance: Any, only: Collection[str] | None) -> dict[str, An
 
 
 def lazy_names(instance: Any) -> list[str]:
-    """The first parameters and buffers that only a first call gives a shape and content, as of LazyLinear."""
+    """The names of the first parameters and buffers to which only a first call gives a shape and content, as of
+    LazyLinear."""
     if not isinstance(instance, nn.Module):
         return []
     return [name for name, item in _state_of(instance).items() if isinstance(item, torch.Tensor) and is_lazy(item)][
@@ -35,8 +36,8 @@ def lazy_names(instance: Any) -> list[str]:
 
 
 def adopt(instance: Any, given: Mapping[str, Any]) -> tuple[int, dict[str, list[str]]]:
-    """Copy tensors of `given` into the module where names and shapes match. How many, and the first that are left of
-    `theirs` and of its `own`, with their shapes; and of those that were `other` before."""
+    """Copy tensors of `given` into the module where names and shapes match. Returns how many, and the first that are
+    left of `theirs` and of its `own`, with their shapes; and of those that had been `other` before."""
     own = _state_of(instance)
     copied, other = set(), []
     for name, tensor in given.items():
@@ -53,8 +54,8 @@ def adopt(instance: Any, given: Mapping[str, Any]) -> tuple[int, dict[str, list[
 
 
 def _begin_alike(own: torch.Tensor, given: torch.Tensor) -> bool:
-    """Whether the first elements are the same. Looked at on the host: to load a GPU's kernels takes far longer. True of
-    what does not lie in order."""
+    """Whether the first elements are the same. Compared on the host, because loading a GPU's kernels takes far longer.
+    True for a tensor that does not lie in order."""
     if not (own.is_contiguous() and given.is_contiguous()):
         return True
     first, second = (tensor.detach().view(-1)[:_BEGINNING].cpu() for tensor in (own, given))
@@ -62,7 +63,7 @@ def _begin_alike(own: torch.Tensor, given: torch.Tensor) -> bool:
 
 
 def make_float64(instance: Any) -> None:
-    """Every float in it, and what it makes anew: the process is of no other use after that."""
+    """Make every float in it, and every float it makes, a float64. The process is of no other use after that."""
     torch.set_default_dtype(torch.float64)
     if not isinstance(instance, nn.Module):
         return
@@ -73,8 +74,8 @@ def make_float64(instance: Any) -> None:
 
 
 class Attributes:
-    """The tensors, and tuples of them, that a module's attributes hold now: to be put back after calls that were
-    captured and did not run. What those leave there is memory that nothing has been written to."""
+    """The tensors, and tuples of tensors, that a module's attributes hold now, to be put back after calls that were
+    captured and did not run. What those calls leave there is memory to which nothing has been written."""
 
     def __init__(self, instance: Any) -> None:
         modules = nn.Module.named_modules(instance) if isinstance(instance, nn.Module) else ()
@@ -111,5 +112,5 @@ def _places(value: Any) -> list[int]:
 
 
 def _state_of(module: nn.Module) -> dict[str, Any]:
-    """What a module keeps by name, buffers that are not saved with it among that: they may be drawn at random."""
+    """What a module keeps by name, including buffers that are not saved with it: they may be drawn at random."""
     return dict(module.named_buffers(remove_duplicate=False)) | module.state_dict(keep_vars=True)

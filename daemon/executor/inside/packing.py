@@ -14,7 +14,7 @@ _LONG_AGO_S = 1_000_000_000
 
 
 def write_files(folder: Path, files: list[list[Any]], fd: int) -> None:
-    """The files (name, size in bytes) that `fd` holds one behind the other, in `folder`."""
+    """Write the files (name, size in bytes), which `fd` holds one behind the other, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     offset = 0
     for name, size in files:

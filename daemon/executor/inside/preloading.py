@@ -1,9 +1,9 @@
-"""What kernels often want of torch, loaded into a cell before it has one: in cells that stand ready, as long as
-nothing else is to be done.
+"""What kernels often want of torch, loaded into a cell before it has one: in cells that stand ready, as long as there
+is nothing else to do.
 
-Whatever of torch's kernels a process uses for the first time has to be unpacked and loaded, which takes 10 to 40 ms for
+Whatever of torch's kernels a process uses for the first time has to be unpacked and loaded. That takes 10 to 40 ms for
 each kind on an H200, and 60 to 170 for matrix products of one dtype. A cell lives for one evaluation, so a bundle pays
-for that twice, unless somebody has done it while the daemon was idle.
+for that twice, unless it was done while the daemon was idle.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PRODUCTS: tuple[Callable[[Any], object], ...] = (
 
 
 def steps(device: str) -> Iterator[None]:
-    """Load one kind after the other, a step each. Draws no random numbers; holds no memory of torch's when it is
+    """Load one kind after the other, a step each. Draws no random numbers, and holds no memory of torch's when it is
     through."""
     x = torch.ones(_EDGE, _EDGE, device=device)
     for use in (*_USES, *(_PRODUCTS if _is_roomy(device) else ())):

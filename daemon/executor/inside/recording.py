@@ -16,8 +16,8 @@ _WARM_UP_WORDS = 1024
 
 @contextmanager
 def recorded(graph: torch.cuda.CUDAGraph, pool: Any, stream: Any) -> Iterator[None]:
-    """As `torch.cuda.graph`, which also gives all cached memory back to the device, every time: a millisecond and more,
-    and as much again for whoever allocates next."""
+    """As `torch.cuda.graph`, except that this does not give all cached memory back to the device: that takes a
+    millisecond and more each time, and as much again for whoever allocates next."""
     torch.cuda.synchronize()
     with torch.cuda.stream(stream or _capture_stream()):
         graph.capture_begin(pool, capture_error_mode="thread_local")
@@ -28,9 +28,9 @@ def recorded(graph: torch.cuda.CUDAGraph, pool: Any, stream: Any) -> Iterator[No
 
 
 def warm_up(*, as_reference: bool) -> None:
-    """Everything that is done around calls on a GPU, once, before there is a kernel: what a process uses for the first
-    time has to be loaded, some 35 ms for each of torch's kernels, so that this makes do with one. `as_reference`: and
-    what else a reference is asked for, random inputs and calls in float64."""
+    """Do once, before there is a kernel, all that is done around calls on a GPU. What a process uses for the first time
+    has to be loaded, some 35 ms for each of torch's kernels, so this makes do with one. `as_reference`: also what only
+    a reference is asked for, random inputs and calls in float64."""
     if as_reference:
         in_double(torch.randn(_WARM_UP_WORDS, device="cuda"))
     scratch, other = new_scratch("cuda"), new_scratch("cuda")

@@ -9,8 +9,8 @@ import torch
 
 
 def seed_all(seed: int) -> None:
-    """Every one of them. `torch.manual_seed` takes up to 0.4 ms: of every kind of device that is not there it notes,
-    with a traceback, what is to be done as soon as there is one."""
+    """Seed every generator. `torch.manual_seed` takes up to 0.4 ms: for every kind of device that is not there it
+    notes, with a traceback, what is to be done as soon as there is one."""
     _seed(torch.default_generator, *torch.cuda.default_generators, seed=seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -22,8 +22,8 @@ def seed_devices(seed: int) -> None:
 
 
 def states() -> tuple[object, ...]:
-    """Where every one of them stands: another answer later says that something was drawn between. A GPU's are known
-    without waiting for it. Nothing where a source has made torch something else: it is for a hint."""
+    """The states of all generators: another answer later tells that something was drawn in between. A GPU's are known
+    without waiting for it. Empty where a source has made torch something else; it is only for a hint."""
     of_torch = (torch.default_generator, *torch.cuda.default_generators)
     try:
         drawn_by_torch = [one.get_state().numpy().tobytes() for one in of_torch]

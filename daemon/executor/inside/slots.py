@@ -116,9 +116,10 @@ class Slots:
         self._restore(order)
 
     def _restore(self, order: list[int]) -> None:
-        """Arguments as they came, for the next call on the same slots: a kernel that asks for the gradient of one must
-        not find it there and add to it, one that turns or unsqueezes one in place not do so once more, and one that
-        empties a list find it full. A kernel whose first calls leave them alone is not looked after any more."""
+        """Put arguments back as they came, for the next call on the same slots. A kernel that asks for the gradient of
+        an argument must not find it there and add to it; one that turns or unsqueezes an argument in place must not do
+        so twice; one that empties a list must find it full. A kernel whose first calls leave its arguments alone is not
+        looked after any more."""
         if self._meddles is False or not order:
             return
         changed = [slot for slot in order if self._is_touched(slot)]
@@ -132,8 +133,8 @@ class Slots:
         return not holds_the_same(self._args[slot], self._nesting[slot])
 
     def _lay_out(self, slot: int) -> None:
-        """New tensors over the memory of a slot, and the arguments made of them. Who has an old one keeps it as it is:
-        it may be the answer."""
+        """New tensors over the memory of a slot, and the arguments made of them. A tensor that somebody has kept stays
+        as it is: it may be the answer."""
         fields = self._fields[slot] = [given.detach() for given in self._given[slot]]
         self._args[slot] = tree.decode(self._message["args"], fields.__getitem__)
         self._nesting[slot] = nested_anew(self._args[slot])
@@ -141,7 +142,8 @@ class Slots:
         self._blank[slot] = [fields[index] for index in self._message["blank"]]
 
     def _to_the_end(self, work: Callable[[], None], launched: Callable[[], None] | None = None) -> float | None:
-        """Do it and wait for it. Seconds by CUDA events on a GPU: None where the kernel left no use for them."""
+        """Do it and wait for it. Returns seconds by CUDA events on a GPU; None where the kernel has made these
+        useless."""
         if self._events is None:
             start = time.perf_counter()
             work()
@@ -176,8 +178,8 @@ class Slots:
         self._graphs[number] = graph
 
     def _draw_without_a_graph_again(self) -> None:
-        """A capture that does not come to its end leaves torch's generators (2.11's) as they are during one: whoever
-        draws is told "Offset increment outside graph capture". One that does ends that."""
+        """Draw once, to end what a capture left behind that did not come to its end: torch's generators (2.11's) stay
+        as they are during one, and whoever draws is told "Offset increment outside graph capture"."""
         with suppress(RuntimeError), recorded(torch.cuda.CUDAGraph(), None, None):
             launch_something(self._scratch)
 

@@ -35,7 +35,7 @@ class Subject:
 
     @property
     def stream(self) -> Any:
-        """Where its calls are captured, if it asks for a stream of its own. None for who has no kernel as well."""
+        """The stream on which its calls are captured, if it asks for one. None where there is no kernel."""
         return None if self.loaded is None else self.loaded.stream
 
     def guarded(self, function: Callable[[], Any], doing: str) -> Any:
@@ -80,16 +80,16 @@ class Subject:
             return self.guarded(make, "in get_inputs()")
 
     def answer(self, slots: Slots, seed: int) -> tuple[Any, bool, bool]:
-        """Of one call on slot 0's inputs; whether it was returned: else it is in arguments; and whether the call drew
-        random numbers."""
+        """The answer of one call on slot 0's inputs; whether it was returned (else it is in arguments); and whether the
+        call drew random numbers."""
         seed_all(seed)
         before = states()
         value, is_returned = self.guarded(lambda: slots.answer(self.kernel.call), "in the call")
         return value, is_returned, states() != before
 
     def exact_answer(self, slots: Slots) -> tuple[Any, bool]:
-        """The same with every float a float64: the module's, the arguments', new ones', and what the source rounds,
-        unless that cannot be run. The cell is of no other use after it."""
+        """The same with every float a float64: the module's, the arguments', and new ones', and what the source rounds,
+        unless that cannot be run. The cell is of no other use afterwards."""
         module_state.make_float64(self.instance)
 
         def call() -> tuple[Any, bool]:

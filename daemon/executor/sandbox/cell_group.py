@@ -36,14 +36,14 @@ class CellGroup(Protocol):
         """Let them run again."""
 
     def memory_bytes(self) -> int | None:
-        """What its members have now, files in memory too, but not what the host's files have in caches. None where
-        nobody counts it."""
+        """What its members have now, including files in memory, but not what caches hold of the host's files. None
+        where nobody counts it."""
 
     def oom_killed(self) -> bool:
         """Whether the kernel killed a member for want of memory: the group's own, or the host's."""
 
     def wanted_too_much(self) -> bool:
-        """Of one of which a member was: whether it is to blame for that itself."""
+        """Whether a group of which a member was killed for want of memory is to blame for that itself."""
 
     def processes_refused(self) -> int:
         """How often a member was refused a new process or thread because of the group's limit."""

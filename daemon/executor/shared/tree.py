@@ -121,8 +121,8 @@ def _value_in(kind: str, text: str) -> Any:
 
 
 def _dtype(name: str) -> Any:
-    """torch's dtype of that name. Only cells and judges ask, and they have torch. Not by attribute alone: some of
-    torch's modules are imported when they are asked for so."""
+    """torch's dtype of that name. Only cells and judges ask, and they have torch. Not by `getattr`, which imports some
+    of torch's modules when they are asked for."""
     torch = sys.modules["torch"]
     found = vars(torch).get(name)
     if not isinstance(found, torch.dtype):
