@@ -73,17 +73,17 @@ class Sandbox(_Section):
     file_bytes: PositiveInt = Field(512 * MIB, description="Largest single file a cell may write, bytes")
     output_keep_bytes: PositiveInt = Field(
         64 * 1024,
-        description="How much of stdout and of stderr is kept, bytes: so much of the beginning, and as much of the end",
+        description="How much of the beginning, and how much of the end, of stdout and of stderr is kept, bytes",
     )
     uid_base: Annotated[int, Field(ge=1000, le=2**32 - 2 - 4000)] | None = Field(
         None,
-        description="First of the 4000 user ids that cells run under when evald runs as root, none of which is a "
-        "user's; 2100000000 when not set, or 61000 in a container that has no such ids",
+        description="First of the 4000 user ids that cells run under when evald runs as root. None may be a user's. "
+        "When not set, 2100000000, or 61000 in a container that has no such ids",
     )
     spare_cells: Annotated[int, Field(ge=0, le=2)] = Field(
         2,
-        description="Cells of each kind that stand ready for the next case, of each builder one at most; on a GPU each "
-        "holds about 0.5 GB of it",
+        description="How many cells of each kind stand ready for the next case (of a builder at most one). On a GPU each "
+        "holds about 0.5 GB of its memory",
     )
 
 
@@ -93,13 +93,13 @@ class Deadlines(_Section):
     build_s: Seconds = Field(300, description="Compiling one kernel, seconds")
     start_s: Seconds = Field(60, description="Starting a cell, seconds")
     call_s: Seconds = Field(
-        10, description="Least that later calls of a kernel on the CPU may take, however fast the first were, seconds"
+        10, description="How long later calls of a kernel on the CPU may take, however fast the first were, seconds"
     )
     gpu_call_s: Seconds = Field(
-        2, description="The same on a GPU, counted for the first call from when all of it is launched, seconds"
+        2, description="The same on a GPU; for the first call from when all of it is launched, seconds"
     )
     job_s: Seconds = Field(
-        3600, description="How long the cases of one bundle may take in all, seconds; what comes after is not begun"
+        3600, description="How long all cases of one bundle may take, seconds; after that none is begun"
     )
     metrics_s: ToolSeconds = Field(180, description="Counting one kernel under ncu, when all else is done, seconds")
     check_s: ToolSeconds = Field(300, description="One check of compute-sanitizer, when all else is done, seconds")
@@ -110,17 +110,17 @@ class TimingDefaults(_Section):
     """When to stop measuring and how much memory to measure in, unless the contract says otherwise."""
 
     max_s: Seconds = Field(
-        2.0, description="Stop measuring one case after so many seconds, unless the contract says otherwise"
+        2.0, description="When to stop measuring one case, seconds, unless the contract says otherwise"
     )
     target_rse: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.003, description="Stop measuring at this relative standard error, unless the contract says otherwise"
     )
     min_rounds: Annotated[int, Field(ge=5)] = Field(
         7,
-        description="Rounds timed before precision may end measuring; max_s ends it sooner, but not before 5, and a "
-        "contract's timeout with fewer still",
+        description="Rounds that are timed before precision may end measuring; max_s may end it after 5, and a "
+        "contract's timeout with fewer",
     )
-    max_calls: Annotated[int, Field(ge=1, le=16384)] = Field(4096, description="Most calls in one round")
+    max_calls: Annotated[int, Field(ge=1, le=16384)] = Field(4096, description="How many calls one round may have")
     arena_bytes: PositiveInt = Field(
         128 * MIB, description="Memory to measure in, bytes: many copies of the inputs, so that caches do not help"
     )
@@ -169,7 +169,7 @@ class Settings(_Section):
     )
     metrics_file: Path | None = Field(
         None,
-        description="File to keep current with figures for Prometheus; one for each daemon: of two, the first keeps it",
+        description="File to keep current with figures for Prometheus; if two daemons name the same, the first keeps it",
     )
     isolation: Literal["bubblewrap", "none"] = Field(
         "bubblewrap", description="How bundles are confined; none is only for debugging your own code"
@@ -183,11 +183,11 @@ class Settings(_Section):
     )
     gpus: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = Field(
         (),
-        description="GPUs to judge on, by index or by the beginning of their UUID; all when not set; an error where "
-        "there is none, or beside device = cpu",
+        description="GPUs to judge on, by index or by the beginning of their UUID; all when not set. An error where "
+        "there is no GPU, or with device = cpu",
     )
     slots: Annotated[int, Field(ge=1, le=160)] = Field(  # each has user ids of its own (`sandbox/policy.py`)
-        1, description="How many jobs are judged on the CPU at the same time; of GPUs, each judges one"
+        1, description="How many jobs are judged on the CPU at the same time; each GPU judges one"
     )
     ahead: Annotated[int, Field(ge=0, le=64)] | None = Field(
         None,
@@ -199,7 +199,7 @@ class Settings(_Section):
     )
     control_tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         0.02,
-        description="How far the control may lie from its baseline, beyond what its rounds scatter by; "
+        description="How far the control may lie from its baseline, beyond the scatter of its rounds; "
         "on a CPU at least 0.25",
     )
     metrics: Literal["asked", "always", "never"] = Field(
@@ -215,9 +215,9 @@ class Settings(_Section):
     )
     claim_ahead: Count = Field(64, description="How many bundles may be claimed before they can be judged")
     scan_interval_s: Seconds = Field(1.0, description="Pause between two scans of the inbox, seconds")
-    quiet_s: Seconds = Field(2.0, description="An entry that does not change for so long is taken, seconds")
+    quiet_s: Seconds = Field(2.0, description="How long an entry of the inbox must not have changed to be taken, seconds")
     torn_after_s: Seconds = Field(
-        3600, description="An incomplete entry that does not change for so long is quarantined, seconds"
+        3600, description="How long an incomplete entry must not have changed to be quarantined, seconds"
     )
     polling: Literal["auto", "always", "never"] = Field(
         "auto", description="Whether to rely on scans alone; auto: on network file systems"
@@ -226,12 +226,12 @@ class Settings(_Section):
     reconcile_s: Seconds = Field(30, description="Pause between two repairs of what dead daemons left, seconds")
     min_free_bytes: PositiveInt = Field(
         256 * MIB,
-        description="Free space below which no new bundle is claimed, bytes; nor is one where a disk has room for less "
-        "than 1000 files or is read-only",
+        description="With less free space than this no new bundle is claimed, bytes; nor if a disk is read-only or has "
+        "room for fewer than 1000 files",
     )
     max_attempts: Count = Field(3, description="How often evald tries a job when evald itself fails")
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
-        "info", description="Which story lines are written"
+        "info", description="Which lines of the log are written: this level and above"
     )
     limits: Limits = Limits()
     sandbox: Sandbox = Sandbox()
