@@ -82,8 +82,8 @@ class Sandbox(_Section):
     )
     spare_cells: Annotated[int, Field(ge=0, le=2)] = Field(
         2,
-        description="How many cells of each kind stand ready for the next case (of a builder at most one). On a GPU each "
-        "holds about 0.5 GB of its memory",
+        description="How many cells of each kind stand ready for the next case (of a builder at most one). On a GPU "
+        "each holds about 0.5 GB of its memory",
     )
 
 
@@ -169,7 +169,7 @@ class Settings(_Section):
     )
     metrics_file: Path | None = Field(
         None,
-        description="File to keep current with figures for Prometheus; if two daemons name the same, the first keeps it",
+        description="File to keep current with figures for Prometheus; if two daemons name one, the first keeps it",
     )
     isolation: Literal["bubblewrap", "none"] = Field(
         "bubblewrap", description="How bundles are confined; none is only for debugging your own code"
@@ -215,7 +215,7 @@ class Settings(_Section):
     )
     claim_ahead: Count = Field(64, description="How many bundles may be claimed before they can be judged")
     scan_interval_s: Seconds = Field(1.0, description="Pause between two scans of the inbox, seconds")
-    quiet_s: Seconds = Field(2.0, description="How long an entry of the inbox must not have changed to be taken, seconds")
+    quiet_s: Seconds = Field(2.0, description="How long an entry must not have changed to be taken, seconds")
     torn_after_s: Seconds = Field(
         3600, description="How long an incomplete entry must not have changed to be quarantined, seconds"
     )

@@ -194,7 +194,7 @@ def test_a_database_file_that_holds_no_url_is_named(tmp_path: Path) -> None:
         ('gpus = "0"', "gpus must be a list, got '0'", "by index"),
         ("metrics_file = 3", "metrics_file must be text", "Prometheus"),
         ("timing.target_rse = 2", "timing.target_rse must be less than 1, got 2", "relative standard error"),
-        ("sandbox.uid_base = 1", "sandbox.uid_base must be at least 1000, got 1", "none of which is a user"),
+        ("sandbox.uid_base = 1", "sandbox.uid_base must be at least 1000, got 1", "None may be a user's"),
         ("device = cpu", "not valid TOML", 'isolation = "bubblewrap"'),
     ],
 )
