@@ -114,16 +114,18 @@ def test_an_interrupted_daemon_puts_its_bundles_back_into_the_inbox_under_their_
 
 
 def test_the_same_name_dropped_twice_is_two_jobs_that_share_their_source_hash(home: Path, start) -> None:
-    drop(home, "twin", RIGHT)
+    said = {"problem": "double", "labels": {"of": "mine"}}
+    drop(home, "twin", RIGHT, **said)
     assert start("sweep", **REHEARSING).wait(300) == 2  # a rehearsal passes nothing
-    write_bundle(home / "outside2" / "twin", RIGHT).rename(home / "inbox" / "twin")
+    write_bundle(home / "outside2" / "twin", RIGHT, **said).rename(home / "inbox" / "twin")
     assert start("sweep", **REHEARSING).wait(300) == 2  # a rehearsal passes nothing
     first, second = jobs_of(home)
     assert first.job_id != second.job_id
     assert first.source_sha256 == second.source_sha256 is not None
-    assert first.size_bytes == len(json.dumps(contract(RIGHT)))
+    assert first.size_bytes == len(json.dumps(contract(RIGHT, **said)))
     shown = [json.loads(file.read_text("utf-8")) for file in (home / "results").glob("[0-9]*/*/result.json")]
     assert [told["source_sha256"] for told in shown] == [first.source_sha256] * 2
+    assert [{key: told[key] for key in said} for told in shown] == [said] * 2
     assert {told["contract_sha256"] for told in shown} == {first.contract_sha256, second.contract_sha256} != {None}
 
 
