@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from daemon import log
+from daemon import fsio, log
 from daemon.callers import TAG_DIGITS
 from daemon.config import Settings
 from daemon.contract import CompareRequest, KernelTypeSpec, ParsedContract, parse_contract
@@ -245,6 +245,7 @@ def _secret_in(path: Path) -> bytes:
             secret = secrets.token_bytes(_SECRET_BYTES)
             os.pwrite(descriptor, secret, 0)
             os.fsync(descriptor)
+            fsio.fsync_dir(path.parent)  # with another secret the same key would be another job
         return secret
     finally:
         os.close(descriptor)

@@ -38,6 +38,38 @@ def test_without_graphs_no_round_is_like_another() -> None:
     assert drawn.whole().order != drawn.whole().order
 
 
+def test_rounds_follow_from_what_they_are_drawn_from_and_from_nothing_else() -> None:
+    """Who has the state of torch's own generator, which a judge uses for other things, knows nothing of them."""
+    told = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        for replay in (True, False):
+            drawn = turns(replay=replay)
+            told.append([drawn.captured, *(drawn.usual().order for _ in range(9)), drawn.single().order])
+    assert told[:2] == told[2:]
+
+
+@pytest.mark.parametrize("replay", [True, False])
+def test_rounds_that_count_are_of_every_length_from_half_of_the_slots_to_all(replay: bool) -> None:
+    found = set[int]()
+    for seed in range(60):
+        drawn = RoundTurns(torch.Generator().manual_seed(seed))
+        drawn.replay = replay
+        drawn.begin(SLOTS)
+        found |= {len(drawn.usual().order) for _ in range(9)}
+    assert found == set(range((SLOTS + 1) // 2, SLOTS + 1))
+
+
+def test_how_many_calls_wake_a_cell_up_is_those_of_the_graph_that_does() -> None:
+    drawn = turns(replay=True)
+    usual = drawn.usual()
+    assert usual.waking_calls == len(usual.order)
+    drawn.single()
+    assert [drawn.whole().waking_calls, drawn.single().waking_calls] == [1, 1]
+    few = turns(replay=False, slots=40).few(32)
+    assert few.waking_calls == len(few.waking) == 4
+
+
 @pytest.mark.parametrize(("calls", "waking"), [(1, 1), (7, 1), (16, 2), (32, 4), (40, 4)])
 def test_a_few_calls_on_what_the_last_round_left_wake_a_cell_up(calls: int, waking: int) -> None:
     """So that what they see there is not new to them, and none of what comes."""

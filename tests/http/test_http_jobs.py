@@ -17,6 +17,7 @@ from http_bodies import compare, evaluate
 from http_servers import Serve, evald, events
 from waiting import wait_for
 
+from daemon import fsio
 from daemon.callers import TAG_DIGITS
 from daemon.http.submission import Keys
 from daemon.http.tokens import LOCAL, Role, Tokens
@@ -164,6 +165,17 @@ def test_what_a_key_names_follows_from_the_token_on_every_host(tmp_path: Path) -
     assert here.named(LOCAL, "once") == Keys(tmp_path / "here" / "http-keys").named(LOCAL, "once")
     assert here.named(LOCAL, "once") != there.named(LOCAL, "once")
     assert caller.secret not in repr(caller)
+
+
+def test_what_keys_without_tokens_follow_from_outlives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another secret a key that is sent again would be another job."""
+    flushed = list[Path]()
+    monkeypatch.setattr(fsio, "fsync_dir", flushed.append)
+    keys = Keys(tmp_path / "http-keys")
+    assert keys.named(LOCAL, "once") == keys.named(LOCAL, "once")
+    assert flushed == [tmp_path]
 
 
 def test_a_job_that_waits_has_its_files_name_and_is_not_listed(serve: Serve) -> None:
