@@ -204,10 +204,12 @@ class Service:
         log.story("the database is sound: its disk failed to read it once", level=logging.WARNING, reason=damage)
 
     def _reconcile_at_start(self) -> None:
-        """A sweep ends when database or disk do not answer; a daemon tries again at its first turn."""
+        """A sweep ends when database or disk do not answer; a daemon tries again at its first turn. Raises
+        `OperatorError` for a damaged database."""
         try:
             self._reconcile()
         except (HarnessError, OSError) as error:
+            self._require_sound_database()
             if self._until_idle:
                 raise
             self._outage.begin(error)
