@@ -230,19 +230,19 @@ class Reconciler:
 
     def _settle(self, claimed: Claimed, repairs: Repairs) -> None:
         job = self._history.job(claimed.job_id)
-        # What is listed may be half a minute old on NFS: whose entry a job is can be said of one that has lain here.
-        may_tell = job is not None and (self._holders.is_late(claimed) or self._holders.is_ours(claimed))
-        if may_tell and self._clerk.publisher.claims.as_its_own(claimed) is not claimed:
-            repairs.registered += 1
-        elif job is None:
-            if self._holders.is_late(claimed) or self._holders.is_ours(claimed):
+        # A listing may be half a minute old on NFS. Whose job it is, is certain only of an entry that has lain here.
+        is_certain = self._holders.is_late(claimed) or self._holders.is_ours(claimed)
+        if job is None:
+            if is_certain:
                 self._register(claimed, repairs)
+        elif is_certain and self._clerk.publisher.claims.as_its_own(claimed) is not claimed:
+            repairs.registered += 1
         elif job.state is JobState.WITHDRAWN:
             # Who withdrew it is giving the bundle back, unless he died.
             if self._holders.is_ours(claimed) and not self._holders.may_be_given_back(job):
                 self._register(claimed, repairs)
-        elif job.state.final and (not may_tell or self._is_busy(job.job_id)):  # busy is asked after the job, which ends
-            return  # by whoever is at it; or it has ended, and this is another with its id that is just being claimed
+        elif job.state.final and (not is_certain or self._is_busy(job.job_id)):
+            return  # being ended (so that is asked after the job was read); or another with its id is just being claimed
         elif job.state is JobState.FINISHED:
             verdict = job.verdict or Verdict.REJECTED
             self._clerk.publisher.put_away(job.job_id, job.work_name, verdict, job.message or "")
