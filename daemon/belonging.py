@@ -131,7 +131,7 @@ def _is_ours(fd: int, database_id: str) -> bool:
                 if os.pread(fd, _LONGEST_ID, 0) == wanted:
                     return True
                 if fsio.try_lock(fd, fcntl.LOCK_EX):  # nobody is there
-                    os.pwrite(fd, wanted, 0)  # first: it is what refuses plainly where the file is another user's
+                    os.pwrite(fd, wanted, 0)  # first, because this fails where the file is another user's
                     os.ftruncate(fd, len(wanted))
                     os.fsync(fd)
                     continue
@@ -141,7 +141,7 @@ def _is_ours(fd: int, database_id: str) -> bool:
             raise
         _say_unguarded(error)
         with suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_UN)  # or the next one takes us for somebody at work with what the file names
+            fcntl.flock(fd, fcntl.LOCK_UN)  # or the next one believes that we are at work with the database it names
         return True
     return False
 
@@ -164,7 +164,7 @@ def _write(place: Path, database_id: str) -> str:
             fsio.fsync_dir(place.parent)
         finally:
             prepared.unlink()
-    except FileExistsError:  # another daemon was faster, or NFS says so of a link it has made
+    except FileExistsError:  # another daemon was faster; or NFS says so although it made the link
         return _read(place)
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:

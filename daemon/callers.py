@@ -20,7 +20,7 @@ from daemon.paths import expanded
 
 TAG_DIGITS = 8
 MOST = 4000  # queries name each: with 40,000 a lease took 0.7 s, and some SQLite takes no more than 32,766
-Sender = tuple[int | None, str]  # the owner of a bundle, and among those who send over HTTP which one
+Sender = tuple[int | None, str]  # the owner of a bundle; if that is the HTTP server, which caller
 TOKEN_LINE = re.compile(r"(?P<name>\S+) (?P<role>\S+) (?P<digest>[0-9a-f]{64})")
 REVOKED_LINE = re.compile(r"# revoked (?P<name>\S+)")
 

@@ -27,7 +27,7 @@ from daemon.intake.spool import Claimed, Spool
 
 _BETWEEN_S = 5.0  # a claimed bundle is registered in milliseconds, unless its daemon was killed just then
 _PAUSE_S = 0.05
-_AT_ONCE = 8  # threads that wait for the disk: it writes down what several ask for in one go
+_AT_ONCE = 8  # threads that wait for the disk, which syncs what several ask for in one go
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
 
@@ -164,7 +164,7 @@ class Claims:
             if has_ended or claimed.job_id == job_id:
                 job = new_job(claimed)
                 lease = self._repository.register_leased(job, self._spool.owner.tag, self._settings.lease_s)
-                if lease is None:  # its job is known as that of another entry, from which it went back to the inbox
+                if lease is None:  # the database has its job under another entry's name; it went back from there
                     self.as_its_own(claimed)
                 return lease
             self._repository.register(new_job(claimed))  # the same name again: another job

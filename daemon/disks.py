@@ -70,7 +70,7 @@ def refusal_of(settings: Settings) -> str | None:
 
 
 def _try(folder: Path) -> None:
-    # Without a name, where that can be had: a kill leaves nothing. In the outbox this one is removed by `reconcile`.
+    # A file without a name, if possible: a kill leaves nothing. `reconcile` removes what is left in the outbox.
     with tempfile.TemporaryFile(dir=folder, prefix=f"{_TRIAL}-") as trial:
         trial.write(bytes(_TRIAL_BYTES))
         trial.flush()

@@ -13,7 +13,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _LONGEST = timedelta(days=365 * 500)
 _HINT = "write 90s, 15m, 12h, 7d, 4w or a date such as 2026-01-31 or 2026-01-31T12:00"
 _HINT_ON_DATES = "a date is UTC unless it says otherwise, as in 2026-01-31T12:00+01:00"
-_CLOCKS_APART = timedelta(minutes=10)  # whoever asks since now may have a clock that is ahead of ours
+_CLOCKS_APART = timedelta(minutes=10)  # the asker's clock may be ahead of ours
 
 
 def parse_span(text: str, option: str, hint: str = _HINT) -> timedelta:

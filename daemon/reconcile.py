@@ -242,7 +242,7 @@ class Reconciler:
             if self._holders.is_ours(claimed) and not self._holders.may_be_given_back(job):
                 self._register(claimed, repairs)
         elif job.state.final and (not is_certain or self._is_busy(job.job_id)):
-            return  # being ended (so that is asked after the job was read); or another with its id is just being claimed
+            return  # being ended (asked after the job was read); or another with its id is just being claimed
         elif job.state is JobState.FINISHED:
             verdict = job.verdict or Verdict.REJECTED
             self._clerk.publisher.put_away(job.job_id, job.work_name, verdict, job.message or "")

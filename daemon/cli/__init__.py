@@ -40,7 +40,7 @@ def main() -> int:
     """The console script `evald`: run one command and answer its exit code."""
     try:
         return _main()
-    except KeyboardInterrupt:  # while modules are read, which takes longest: a command that runs says so itself
+    except KeyboardInterrupt:  # while modules are imported, which takes longest; later the command itself says so
         return _interrupted()
 
 

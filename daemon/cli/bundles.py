@@ -41,7 +41,7 @@ def existing(text: str) -> Path:
     """
     if text == "-":
         return _on_stdin()
-    if not text:  # a variable of a script that is not set: pathlib takes it for the folder one is in
+    if not text:  # an unset variable of a script: pathlib would take it for the current folder
         raise OperatorError("the path of the bundle is empty", hint="a . is the folder you are in")
     path = expanded(Path(text))
     if path.is_dir():

@@ -89,7 +89,7 @@ def _settings_for(settings: Settings, folder: Path) -> Settings:
     """
     settings = settings.model_copy(update={"control_interval_s": 0.0, "ahead": 0})
     cache = settings.paths.cache
-    # Not by is_dir(), which raises where the state is closed to us.
+    # Not is_dir(), which raises where the state folder is closed to us.
     if os.access(cache, os.W_OK | os.X_OK, effective_ids=True):
         return settings
     return settings.model_copy(update={"state": folder / "state", "slots": 1})
@@ -120,10 +120,10 @@ def _judge(bundle: ReadBundle, job_id: str, settings: Settings, *, as_json: bool
         judging: Future[Evaluation] | None = None
         try:
             judging = pool.submit(work)
-            while not judging.done():  # a signal that comes right before a wait is heard when that ends
+            while not judging.done():  # a signal right before a wait is handled only when the wait ends
                 wait([judging], _PAUSE_S)
             return judging.result()
-        finally:  # also of an interrupt while the work is handed over: it ends soon with an engine that is closed
+        finally:  # also after an interrupt at the start: the work ends soon once the engine is closed
             engine.close()
             while judging is not None and not judging.done():  # it may just be starting another judge
                 wait([judging], _PAUSE_S)

@@ -123,7 +123,7 @@ def report(error: EvaldError, *, as_json: bool) -> int:
         click.echo(json.dumps(as_document(error), indent=2))
         return COULD_NOT
     first, *more = _shortened(harmless(error.message)).splitlines() or [type(error).__name__]
-    with suppress(OSError):  # it is lost where it cannot be written, and the exit code says enough
+    with suppress(OSError):  # if it cannot be written it is lost, and the exit code says enough
         click.echo(f"{click.style('evald:', fg='red', bold=True) if _colour() else 'evald:'} {first}", err=True)
         for line in more:
             click.echo(f"  {line}", err=True)

@@ -10,7 +10,7 @@ ABSENT = "-"
 SHORT_ID = 16
 _BAR = 16
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_TIME_UNITS = (  # how many of them a millisecond is, and from how many on they are used
+_TIME_UNITS = (  # unit, units per millisecond, least value shown in it
     ("d", 1e-3 / _DAY, 2),
     ("h", 1e-3 / _HOUR, 2),
     ("min", 1e-3 / _MINUTE, 2),

@@ -26,7 +26,7 @@ class Tally:
     """A listener that remembers which jobs ended and which were left to other hosts. It shows nothing."""
 
     def __init__(self) -> None:
-        self.ended: list[Line] = []  # and not all that was found out: there may be a hundred thousand
+        self.ended: list[Line] = []  # lines, not whole evaluations: there may be a hundred thousand
         self.deferred_jobs: dict[str, Deferred] = {}
 
     def claimed(self, job_id: str, name: str) -> None:

@@ -95,6 +95,6 @@ def _cannot_be_made(kind: str, folder: Path, error: OSError) -> OperatorError:
         return OperatorError(f"there is no folder {folder.parent}", hint=hint)
     elsewhere = f"name it where you may write, such as: evald new {kind} ~/{shlex.quote(folder.name)}"
     hint = "choose a shorter name" if error.errno == errno.ENAMETOOLONG else hint_of_room(error) or elsewhere
-    # /proc answers that there is no such file, and means that none can be made
+    # /proc says "no such file", and means that none can be made
     reason = "not a place for files" if isinstance(error, FileNotFoundError) else error.strerror
     return OperatorError(f"no folder can be made at {folder}: {reason}", hint=hint)

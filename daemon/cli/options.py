@@ -171,7 +171,7 @@ def _load(
     file = config or root.get("config")
     if "" in (chosen.get("backend_paths") or ()):
         raise click.UsageError("--backend-path is empty: is a variable of the shell not set?", ctx=context)
-    if chosen.get("backend_paths"):  # typed by hand, where a shell completes it: meant from the current folder
+    if chosen.get("backend_paths"):  # typed by hand, so relative to the current folder
         chosen["backend_paths"] = [expanded(Path(folder)).absolute() for folder in chosen["backend_paths"]]
     flags = {key: value for key, value in chosen.items() if value not in (None, ())}
     options = {key: flag.option for key, flag in {**_PLACES, **_MORE}.items()}

@@ -259,5 +259,5 @@ def _notes(document: Document, cases: Sequence[Document]) -> None:
     if not found:
         return
     screen.heading("notes")
-    for note in dict.fromkeys(found):  # of several lines, none may look like one of ours: kernels write some of these
+    for note in dict.fromkeys(found):  # kernels write some of these: a further line must not look like ours
         screen.line("  - " + note.replace("\n", "\n    "))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _NOT_ASCII = re.compile(r"[^\n -~]")
 _GAP = 2  # between columns
-_FOLDED = 30  # what a column that is folded is left of a narrow screen, as long as names can give way
+_FOLDED = 30  # columns that a folded cell keeps on a narrow screen, if names can be shortened
 _LEAST_FOLDED = 12
 _LEAST_NAME = 14  # with it a leaderboard has its place on a screen of 80
 _LONG_NAME = 40  # longer than that are few names of people

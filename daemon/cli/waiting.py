@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from daemon.intake.submit import Dropped
 
 _PAUSE_S = 0.2
-_REST = 9  # times as long as a look took of the processor, which others are measured on
+_REST = 9  # times the processor time of a look, because others are measured beside us
 _HELD_READ = 100
-_PATIENCE_S = 15.0  # a daemon that is just being started shows when its first judge is ready
+_PATIENCE_S = 15.0  # a daemon that is just being started shows once its first judge is ready
 
 
 def wait_for(settings: Settings, dropped: list[Dropped], timeout_s: float | None) -> list[Line]:

@@ -29,7 +29,7 @@ from daemon.client.contracts import Contract, Fields
 from daemon.client.patience import Tries, unreachable
 
 DEFAULT_URL = "http://127.0.0.1:8720"
-_AGAIN = (429, 502, 503, 504)  # 502 and 504 are said by a proxy whose evald is being started again
+_AGAIN = (429, 502, 503, 504)  # 502 and 504: a proxy, whose evald is being restarted
 _ANSWER_S = 30.0
 
 
@@ -89,7 +89,7 @@ class Client:
 
         Raises `ClientError`, with `problems` for a contract that cannot be used.
         """
-        key = uuid.uuid4().hex if key is None else key  # an empty one is a mistake, and would be another job each time
+        key = uuid.uuid4().hex if key is None else key  # an empty one is refused by the server
         headers = {"Idempotency-Key": _printable("key", key), "Content-Type": "application/json"}
         if not isinstance(contract, Mapping):
             raise ClientError(
@@ -210,7 +210,7 @@ class Client:
         try:
             self._ask("DELETE", f"/jobs/{job_id}")
         except ClientError as error:
-            # Sent again because its answer was lost: the first one may have been the one that ended it.
+            # Sent again because the answer was lost: the first request may have ended the job.
             if error.status != httpx.codes.CONFLICT or not error.tries or not self._was_cancelled(job_id):
                 raise
 

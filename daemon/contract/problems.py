@@ -20,15 +20,15 @@ from daemon.errors import BundleError, Problem
 from daemon.sentences import sentence
 
 MAX_PROBLEMS = 100  # reported one by one; the rest is counted
-_BEGINNING = 3  # letters that tell what is meant, where one name alone begins so
-# Similarity that makes a suggestion; a short name, of fewer letters than that, has few to share.
+_BEGINNING = 3  # letters that are enough if only one name begins with them
+# How similar a suggestion must be; names shorter than `_SHORT` have few letters to share.
 _CLOSE, _CLOSE_SHORT, _SHORT = 0.7, 0.6, 4
 _MAX_NAME = 100  # of one that is told as it is
 _MAX_COMPARED = 64  # longer names are not compared with known ones: the comparison is quadratic
-_MOST_ALIKE, _MOST_KNOWN = 8, 2000  # names that are compared; of so many, those that share the most letters
+_MOST_ALIKE, _MOST_KNOWN = 8, 2000  # how many names are compared: of the first 2000, those that share the most letters
 
 M = TypeVar("M", bound=BaseModel)
-Suggestion = str | Callable[[], str | None] | None  # what was probably meant, or who finds it when it is to be shown
+Suggestion = str | Callable[[], str | None] | None  # what was probably meant, or a function that finds it
 
 
 class _AsWritten(reprlib.Repr):

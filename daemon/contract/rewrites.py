@@ -17,7 +17,7 @@ _CEILDIVS = ("ceildiv", "cdiv", "ceil_div", "div_up", "divup", "round_up_div")
 _CEILS = ("ceil",)
 _TRANSPARENT = ("int",)
 _FEW = 4  # a power that is written out
-_SHORT = 64  # characters of what it is a power of: a power of powers of powers would become gigabytes
+_SHORT = 64  # characters of a base: a power of powers of powers would become gigabytes
 _WARNED_OF = re.compile(r"\\|(?<!\w)[0-9]+[A-Za-z_]")  # Python's parser would: `\d`, `1if`
 _FAULTS = (SyntaxError, ValueError, MemoryError, RecursionError)
 

@@ -113,7 +113,7 @@ class Database:
         """Whether `damage` was only a disk that failed to read once, which SQLite reports in the same way. Now all of
         the file can be read and is sound: `damage` is then forgotten. False also where `limit_s` is not enough to find
         out."""
-        self._engine.dispose()  # what a connection has kept in memory says nothing of the disk
+        self._engine.dispose()  # pages that a connection keeps in memory tell nothing of the disk
         try:
             is_sound = self.looked_through(limit_s, indexes=True)
         except (StorageRefused, StorageUnavailable):

@@ -78,7 +78,7 @@ def _copied(batches: Iterator[Sequence[Any]], table: Table, connection: Connecti
         connection.execute(insert(table), [dict(row) for row in rows])
         count += len(rows)
     if (numbered := table.autoincrement_column) is not None and connection.dialect.name == "postgresql" and count:
-        # Postgres numbers new rows from where its sequence is, whatever numbers there are.
+        # Postgres numbers new rows from its sequence, which copied rows do not move.
         sequence = func.pg_get_serial_sequence(table.name, numbered.name)
         connection.execute(select(func.setval(sequence, select(func.max(numbered)).scalar_subquery())))
     return count

@@ -39,7 +39,7 @@ LIMITS_MS = {
     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
 }
 _WRITE = "evald_write"  # what tells a transaction that it writes
-# A network that swallows packets is given up after about a minute, not after TCP's quarter of an hour.
+# If all packets are lost, give up after about a minute, not after TCP's quarter of an hour.
 _TCP_LIMITS = {
     "keepalives": 1,
     "keepalives_idle": 20,

@@ -97,9 +97,9 @@ def forget_some(connection: Connection, owners: Collection[str]) -> bool:
     """
     theirs = select(Deferral.job_id).where(Deferral.owner.in_(owners)).distinct().limit(FORGOTTEN_AT_ONCE)
     some = connection.scalars(theirs).all()
-    # Whoever defers one of them now waits for its row, and sees then what is left.
+    # A daemon that defers one of them now waits for the row, and then sees what is left.
     connection.execute(select(Job.id).where(Job.id.in_(some)).order_by(Job.id).with_for_update())
-    # By the jobs: by the index on owners SQLite would go through everything they have deferred, each time.
+    # Found by job: by the index on owners, SQLite would read everything they have deferred, each time.
     is_theirs = func.coalesce(Deferral.owner, "").in_(owners)
     connection.execute(delete(Deferral).where(Deferral.job_id.in_(some), is_theirs))
     left: dict[str, list[str]] = {job_id: [] for job_id in some}
@@ -109,7 +109,7 @@ def forget_some(connection: Connection, owners: Collection[str]) -> bool:
     for job_id, names in left.items():
         piles.setdefault(name_of(names), []).append(job_id)
     for pile, job_ids in piles.items():
-        # Not "in these states": SQLite would then go through all that are queued, by the index on states.
+        # Not "in these states": by the index on states, SQLite would then read all queued jobs.
         moved = update(Job).where(Job.id.in_(job_ids), Job.state.not_in(_FINAL))
         connection.execute(moved.values(pile=pile))
     return len(some) == FORGOTTEN_AT_ONCE

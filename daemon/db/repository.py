@@ -145,7 +145,7 @@ class Repository:
                 if registration.register(connection, job) or registration.is_of(connection, job)
             ]
             wanted = list(dict.fromkeys([*registered, *job_ids]))
-            in_order = sorted(wanted)  # of two who lock them in one order neither waits for the other
+            in_order = sorted(wanted)  # locked in one order, so that two callers cannot deadlock
             seized = {job_id: leases.seize(connection, job_id, owner, lease_s) for job_id in in_order}
         return tuple(lease for job_id in wanted if (lease := seized[job_id]) is not None)
 

@@ -82,7 +82,7 @@ def _revive(connection: Connection, job: NewJob) -> bool:
     known = select(Bundle.dropped_name, Bundle.submitter_uid).where(Bundle.id == job.job_id)
     name, submitter_uid = connection.execute(known).one()
     if (name, submitter_uid) != (storable(job.name), job.submitter_uid):
-        # Under another name it has come back where somebody had taken its own: it keeps its place in the line.
+        # It came back under another name because its own was taken: it keeps its place in the line.
         left = ("id", "dropped_at") if submitter_uid == job.submitter_uid else ("id",)
         about = {key: value for key, value in _bundle_row(job).items() if key not in left}
         connection.execute(update(Bundle).where(Bundle.id == job.job_id).values(**about))

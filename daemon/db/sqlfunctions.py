@@ -159,7 +159,7 @@ def _interpolated(ordered: list[float], share: float) -> float:
 
 def install(connection: sqlite3.Connection) -> None:
     """Teach one SQLite connection what is behind `now`, `text_at` and `quantiles`."""
-    # Called deterministic, it is asked once in each run of a statement and not for each row, as `'now'` would be.
+    # Declared deterministic, it is called once for each run of a statement, not for each row, as `'now'` is.
     connection.create_function("evald_moment", 1, _time_of_day, deterministic=True)
     connection.create_function("evald_json_path", 1, _json_path, deterministic=True)
     connection.create_aggregate("evald_quantiles", 1, _SqliteQuantiles)  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ from daemon.verdict import Phase, Side
 _CAPACITY = 256 * 1024 * 1024
 _HEADER_LIMIT = 1 << 20
 _DEEPEST = 8
-_REFUSAL_S = 24 * 3600.0  # then the sources are tried again: the host may have got the header they lack
+_REFUSAL_S = 24 * 3600.0  # then tried again: the host may have the missing header by now
 _UNFINISHED_S = 3600.0
 _MOST_ENTRIES = 10_000  # refusals are small, and all entries are looked at when one is added
 

@@ -19,7 +19,7 @@ from daemon.executor.source import KernelFault, Source, import_source
 _T = TypeVar("_T")
 _NO_TOOLKIT = "CUDA_HOME environment variable is not set"  # torch's words
 _COMPILERS = re.compile(r"ninja|make|cmake|nvcc|(.*-)?(c\+\+|g\+\+|gcc|cc|clang|clang\+\+)(-\d+)?")
-_NO_NVCC = "nvcc: not found"  # a shell's, where a toolkit's folder has no compiler in it, as in containers
+_NO_NVCC = "nvcc: not found"  # what a shell says if the toolkit's folder has no compiler, as in containers
 
 
 def import_without_gpu(source: Source, names: dict[str, Any]) -> tuple[ModuleType | None, str | None]:

@@ -71,7 +71,7 @@ def load(source: Source) -> Kernel:
     except KernelFault as fault:
         if fault.verdict != "runtime_error":
             raise
-        return Kernel(partial(_refuse, fault))  # a launch that cannot work is a mistake of the call, not of the source
+        return Kernel(partial(_refuse, fault))  # a launch that cannot work is the call's mistake, not the source's
     return Kernel(
         launch.call,
         describe={"kernel": built["kernel"], "architecture": built["architecture"]},
