@@ -1,10 +1,16 @@
 """Which system calls a cell may not make, and why.
 
-Theory of operation: a cell has no network and no privileges. What is left to it of the kernel must neither reach beyond
-its walls, nor go on while it stands frozen, nor use up what other cells or the host need, nor carry messages to another
-cell: the tables below say of each call which of these it would do. What is refused answers EPERM; what programs do as
-a matter of course, and a cell must not, succeeds and does nothing. A filter reads numbers and the words of arguments,
-not what an address leads to; of several rules the first whose conditions are met decides.
+Theory of operation: a cell has no network and no privileges. A call that is left to it must do none of these things,
+and the tables below say of each refused call which of them it would do:
+
+- reach beyond the cell's walls;
+- go on while the cell stands frozen;
+- use up what other cells or the host need;
+- carry messages to another cell.
+
+A refused call answers EPERM. A call that programs make as a matter of course, and a cell must not, succeeds and does
+nothing. A filter reads numbers and the words of arguments, not what an address leads to. Of several rules the first
+whose conditions are met decides.
 """
 
 from __future__ import annotations
@@ -41,7 +47,7 @@ _FS_FLUSHING = {"BTRFS_IOC_SYNC": 0x9408, "BTRFS_IOC_START_SYNC": 0x80089418}
 _FS_IOC_ADD_ENCRYPTION_KEY = 0xC0506617
 _FIRST_OF_INTERFACES, _LAST_OF_WIRELESS = 0x8910, 0x8BFF  # sockios.h, wireless.h
 
-MACHINES = ("x86_64", "aarch64")  # in the order of the numbers below; None where one never had the call
+MACHINES = ("x86_64", "aarch64")  # the numbers below are in this order; None: that machine never had the call
 REFUSED: dict[str, tuple[int | None, int | None]] = {
     # other namespaces, mounts and roots
     "unshare": (272, 97),
@@ -57,7 +63,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "fsmount": (432, 432),
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
-    # other processes: traced, read, compared, told what to do with their memory, and files from behind their walls
+    # access to other processes and their memory, and to files beyond the cell's walls
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
@@ -66,17 +72,17 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "pidfd_getfd": (438, 438),
     "open_by_handle_at": (304, 265),
     "name_to_handle_at": (303, 264),
-    # a filter of the cell's own: a call that waits for somebody's answer to it can neither be frozen nor stopped
+    # a filter of the cell's own: a call that waits for a supervisor's answer can be neither frozen nor stopped
     "seccomp": (317, 277),
-    # signals of one's choice, later: SIGCONT would wake a process that SIGSTOP has frozen
+    # a signal of the cell's choice, later: SIGCONT would wake a process that SIGSTOP has frozen
     "timer_create": (222, 107),
     "alarm": (37, None),
-    # being told by a descriptor of a process's end: it is out of its group by then, and the group may stand frozen. As
-    # with alarms many epolls keep the kernel busy, here with the list of all processes of the host locked
+    # a descriptor that tells of a signal or of a process's end. A process that ends has left its group, which may stand
+    # frozen. With many epolls the news keeps the kernel busy, and the list of all processes of the host is locked
     "signalfd": (282, None),
     "signalfd4": (289, 74),
     "pidfd_open": (434, 434),
-    # what goes on while its process stands frozen: 200,000 timers by descriptor at once stop a processor for a second
+    # goes on while its process stands frozen: 200,000 timers that end at once stop a processor for a second
     "timerfd_create": (283, 85),
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
@@ -93,20 +99,20 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "fanotify_init": (300, 262),
     "mq_open": (240, 180),
     "mq_notify": (244, 184),
-    # freed later than asked to, by a worker that stands in no group: the rules of Landlock when the last file is closed
-    # that was opened under them (some thousand made another side's calls ten times as long), the messages of System V
-    # and its semaphores when the cell has ended, beside the next bundle (ten million messages take three seconds,
-    # 32,000 arrays of semaphores one and a half)
+    # freed later, by a worker of the kernel's that is in no group: rules of Landlock, when the last file is closed that
+    # was opened under them. Some thousand rules made another side's calls ten times as long
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446),
+    # the same: messages and semaphores of System V, when the cell has ended, beside the next bundle. Ten million
+    # messages take three seconds, 32,000 arrays of semaphores one and a half
     "msgget": (68, 186),
     "semget": (64, 190),
-    # tells what of a file is in memory: pages of files that all cells see would carry messages
+    # tells which pages of a file are in memory: in files that all cells see, these would carry messages
     "cachestat": (451, 451),
-    # a clock of its own choosing, where the kernel sets it by what a thread asks for
+    # a clock frequency of its own choosing, where the kernel sets it by what a thread asks for
     "sched_setattr": (314, 274),
-    # memory that the kernel itself cannot see, faults that somebody answers, places of memory
+    # memory that the kernel itself cannot see; page faults that another thread answers; where memory lies
     "memfd_secret": (447, 447),
     "userfaultfd": (323, 282),
     "migrate_pages": (256, 238),
@@ -147,23 +153,23 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
 }
 # Calls that do nothing, and succeed.
 IDLE: dict[str, tuple[int, int]] = {
-    # a cell writes to tmpfs only, but can open files of the host's disks and flush those
+    # a cell writes to tmpfs only, but it can open files of the host's disks, and flush these
     "sync": (162, 81),
     "syncfs": (306, 267),
     "fsync": (74, 82),
     "fdatasync": (75, 83),
     "sync_file_range": (277, 84),
-    # a lock is the file's, whoever may only read it: cells could keep the host waiting, or tell each other something
+    # who may only read a file can lock it: cells could keep the host waiting, or tell each other something
     "flock": (73, 32),
-    # some libraries ask whether an address is one: what of a file is in memory is told nobody
+    # tells which pages of a file are in memory; but some libraries ask by it whether an address is valid
     "mincore": (27, 232),
-    # having pages of a file come: the kernel reads on while the cell stands frozen (850 MB, which took 0.7 s)
+    # reads a file ahead: the kernel goes on while the cell stands frozen (850 MB, which took 0.7 s)
     "readahead": (187, 213),
 }
-# And where others are being timed beside it: to go to the processors they are timed on.
+# Idle as well in a cell beside which others are timed: it could move to the processors that they are timed on.
 IDLE_IN_THE_BACKGROUND = {"sched_setaffinity": (203, 122)}
-# Calls that do not exist in a cell: two whose arguments lie behind an address, so that the C library takes clone and
-# openat; and from which number on: those up to Linux 6.18 have been looked at.
+# Calls that do not exist in a cell. The arguments of these two lie behind an address; the C library takes clone and
+# openat in their place. Calls from number UNKNOWN on are newer than Linux 6.18, and nobody has looked at them.
 ABSENT = {"clone3": 435, "openat2": 437}
 UNKNOWN = 470
 
@@ -176,8 +182,8 @@ class Test(Enum):
 
 @dataclass(frozen=True)
 class Condition:
-    """What a word of an argument, of 32 bits, has to pass: `test` with `value` (one, or one for each machine), or not
-    to pass it."""
+    """A test of one 32-bit word of an argument: `test` with `value` (one, or one for each machine). The word must pass
+    it, or must not (`must_hold` False)."""
 
     argument: int
     test: Test
@@ -230,12 +236,13 @@ _FCNTL, _FADVISE, _PREADV2 = (72, 25), (221, 223), (327, 286)
 _OPEN, _OPENAT = (2, None), (257, 56)
 _MADVISE, _MMAP, _MEMFD_CREATE, _SHMGET = (28, 233), (9, 222), (319, 279), (29, 194)
 _SETITIMER, _IOCTL = (38, 103), (16, 29)
-_LARGEST_SEGMENT = 1 << 16  # bytes: 4096 of them, which is what there may be, are soon given back
+_LARGEST_SEGMENT = 1 << 16  # bytes: there may be 4096 segments, and as many of this size are freed soon
 RULES = (
-    # new namespaces; a child for one's parent, with which pid 1 of a cell could be made to use up its time; a child
-    # whose end sends another signal than SIGCHLD: SIGCONT would wake a parent that was stopped; descriptors of a child
-    # or of who is at the other end of a socket, as of pidfd_open
+    # NEW_NAMESPACES; CLONE_PARENT: a child of the parent's, with many of which pid 1 of the cell would use up its time;
+    # OTHER_EXIT_SIGNALS: its end sends another signal than SIGCHLD, and SIGCONT would wake a parent that was stopped;
+    # CLONE_PIDFD: a descriptor, as of pidfd_open
     _refused(_CLONE, _has(0, _NEW_NAMESPACES | _CLONE_PARENT | _CLONE_PIDFD | _OTHER_EXIT_SIGNALS)),
+    # the same descriptor of who is at the other end of a socket; another signal than SIGIO for a file
     _refused(_GETSOCKOPT, _is(2, _SO_PEERPIDFD)),
     _refused(_SETSOCKOPT, _is(2, _SO_PASSPIDFD)),
     _refused(_FCNTL, _is(1, _F_SETSIG)),
@@ -246,47 +253,49 @@ RULES = (
     _refused(_SENDTO, _has(3, _MSG_OOB)),
     _refused(_SENDMSG, _has(2, _MSG_OOB)),
     _refused(_SENDMMSG, _has(3, _MSG_OOB)),
-    # filters of sockets: of memory for what the kernel translates the whole host has one limit, beyond which nobody
-    # without privileges gets a filter of system calls, no cell either
+    # filters of sockets: the whole host has one limit on the memory of compiled filters. Beyond it nobody without
+    # privileges gets a filter of system calls, and so no cell starts
     *(_refused(_SETSOCKOPT, _is(2, option)) for option in _SO_FILTERING.values()),
-    # locks as of flock; asking for locks, leases, notes of changes
+    # locks, as flock; asking for locks, leases, notes of changes
     *(_idle(_FCNTL, _is(1, command)) for command in _F_LOCKING.values()),
     *(_refused(_FCNTL, _is(1, command)) for command in _F_TELLING.values()),
-    # what of a file is in memory: asked for with a flag of reads, or made to leave (pageout by whoever the file's is)
+    # a read with a flag tells which pages of a file are in memory
     _refused(_PREADV2, _is_not(5, 0)),
+    # have pages of a file leave memory (PAGEOUT works for the owner of the file)
     _idle(_FADVISE, _is(3, _FADV_DONTNEED)),
     _idle(_MADVISE, _is(2, _MADV_PAGEOUT)),
-    # having pages of a file come, as of readahead
+    # have pages of a file read, as readahead
     _idle(_FADVISE, _is(3, _FADV_WILLNEED)),
     _idle(_MADVISE, _is(2, _MADV_WILLNEED)),
-    # files read past the page cache: a process is not even killed before all that it has asked for has come, and a few
-    # threads that ask for the same gigabytes keep a disk at it for minutes
+    # reads past the page cache: a process does not even die before all that it has asked for has come, and a few
+    # threads that ask for the same gigabytes keep a disk busy for minutes
     _refused(_OPEN, _has(1, _O_DIRECT)),
     _refused(_OPENAT, _has(2, _O_DIRECT)),
     _refused(_FCNTL, _is(1, _F_SETFL), _has(2, _O_DIRECT)),
-    # a map of a whole file system, which whoever has any file of it open may ask for (ioctl_getfsmap(2)): the kernel
-    # goes through every group of its blocks, each locked meanwhile. Eight processes of the least priority had everybody
-    # else on that disk wait 200 times as long for an fsync: 3.4 s
+    # a map of a whole file system, for whoever has any file of it open (ioctl_getfsmap(2)). The kernel goes through
+    # every group of its blocks and locks each. With eight processes of the least priority at it, an fsync of anybody
+    # else on that disk took 200 times as long: 3.4 s
     _refused(_IOCTL, _is(1, _FS_IOC_GETFSMAP)),
-    # as sync: btrfs writes all there is to be written, by threads of its own where nobody waits; as add_key
+    # as sync: btrfs writes all that is to be written, in threads of its own if nobody waits
     *(_refused(_IOCTL, _is(1, command)) for command in _FS_FLUSHING.values()),
+    # as add_key
     _refused(_IOCTL, _is(1, _FS_IOC_ADD_ENCRYPTION_KEY)),
-    # what is asked of networks, and any socket takes: of VLANs and bridges the kernel loads the modules for that, by
-    # modprobe, as root, outside of all limits, before it asks whether the caller may have such a thing
+    # questions about networks, which any socket takes. For VLANs and bridges the kernel loads modules, by modprobe, as
+    # root, outside of all limits, before it checks whether the caller may ask
     _refused(_IOCTL, _is_beyond(1, _FIRST_OF_INTERFACES - 1), _is_at_most(1, _LAST_OF_WIRELESS)),
-    # as alarm: it goes off while its process stands frozen. Whoever waits for the signal by epoll, a few hundred times
-    # a few hundred descriptors, has the kernel stop a processor for 50 ms to tell them all; and where the signal may
-    # still kill, a process gives back gigabytes then
+    # as alarm: it goes off while its process stands frozen. If a few hundred epolls wait for it, by a few hundred
+    # descriptors each, the kernel stops a processor for 50 ms to tell them all. And if the signal may still kill, the
+    # process gives back gigabytes then
     _refused(_SETITIMER, _is(0, _ITIMER_REAL)),
     # limits of other processes
     _refused(_PRLIMIT64, _is_not(0, 0)),
-    # setting the limit of core files: at any other than `confine` has set, whoever may only lower it has the kernel run
-    # what core_pattern names, as root, for a crash. prlimit64 sets nothing where its address, of two words, is zero:
-    # the C library reads limits with it
+    # the limit on core files: at any other value than the one that `confine` has set, the kernel runs, as root, for a
+    # crash what core_pattern names. prlimit64 sets nothing where its address, of two words, is zero: so the C library
+    # reads limits
     _idle(_SETRLIMIT, _is(0, _RLIMIT_CORE)),
     _idle(_PRLIMIT64, _is(1, _RLIMIT_CORE), _is_not(2, 0)),
     _idle(_PRLIMIT64, _is(1, _RLIMIT_CORE), _is_not(2, 0, is_upper=True)),
-    # merging equal pages, which the kernel goes on with while the process stands frozen
+    # merging equal pages: the kernel goes on with it while the process stands frozen
     _refused(_MADVISE, _is(2, _MADV_MERGEABLE)),
     _refused(_PRCTL, _is(0, _PR_SET_MEMORY_MERGE)),
     # huge pages, of which the host has one supply
@@ -294,12 +303,13 @@ RULES = (
     _refused(_MMAP, _has(3, _MAP_HUGETLB)),
     _refused(_MEMFD_CREATE, _has(1, _MFD_HUGETLB)),
     _refused(_SHMGET, _has(2, _SHM_HUGETLB)),
-    # large segments of System V, which are freed as its messages are: a second for each gigabyte. The driver's library
-    # only looks for one that a profiler has made, by a size of 0
+    # large segments of System V: freed as its messages are, a second for each gigabyte. With a size of 0 the library of
+    # the GPU's driver looks for a segment that a profiler has made
     _refused(_SHMGET, _is_not(1, 0, is_upper=True)),
     _refused(_SHMGET, _is_beyond(1, _LARGEST_SEGMENT)),
-    # a filter of the cell's own, as of seccomp; the other half of its core to itself, idle
+    # a filter of the cell's own, as seccomp
     _refused(_PRCTL, _is(0, PR_SET_SECCOMP)),
+    # keeps the other half of a core idle
     _refused(_PRCTL, _is(0, _PR_SCHED_CORE)),
     # names of memory, which the kernel keeps and counts for nobody
     _idle(_PRCTL, _is(0, _PR_SET_VMA)),
