@@ -92,8 +92,8 @@ class Patience:
 
 
 def may_pass(error: BaseException | None) -> bool:
-    """Whether the system has said something that may not be so in a moment. Of the disk for copies also that it lacks
-    room; of a result's whatever it was, for what was found out would be lost with it, and be found out again."""
+    """Whether the system's error may be gone in a moment. Of the disk for copies also that it lacks room. Always where
+    a result cannot be kept, because what was found out would be lost with it, and have to be found out again."""
     would_be_lost, was_not_begun = isinstance(error, NotKept), isinstance(error, NotBegun)
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__

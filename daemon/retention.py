@@ -2,17 +2,17 @@
 are gone for good; and what killed clients left half-written in the inbox.
 
 Theory of operation: the database names the jobs (finished or broken, ended long enough ago, not among the best). Their
-files go first and their rows last, so a kill in between leaves rows that name the jobs again at the next cleanup, never
-files nobody knows. A file that cannot be removed holds up nothing but the row of its own job, for the same reason. What
-waits or is being judged is not touched, nor a job whose bundle a daemon has yet to put away.
+files go first and their rows last. So a kill in between leaves rows that name the jobs again at the next cleanup, and
+never files that nobody knows. For the same reason a file that cannot be removed holds up the row of its own job, and
+nothing else. What waits or is being judged is not touched, nor a job whose bundle a daemon has yet to put away.
 
-Results whose job the database does not know, for it was restored from an older copy, or is another one now, may be all
-that is left of them, and may be another evald's that shows its results in the same folder: they go only where that is
-asked for, by their age, never those of a bundle that waits (they keep it from being judged twice), and only where the
-inbox belongs to this database.
+Results may be of jobs that the database does not know, because it was restored from an older copy, or is another one
+now. These results may be all that is left of the jobs, or another evald's that shows its results in the same folder.
+They go only where that is asked for, by their age; only where the inbox belongs to this database; and never those of a
+bundle that waits, because they keep it from being judged twice.
 
-A withdrawn job has no files: its bundle went back to the inbox. Where it lies there under its plain name the next claim
-makes a new job of it, and nothing leads to this one any more; it goes once nothing has happened to it for as long.
+A withdrawn job has no files: its bundle went back to the inbox. If it lies there under its plain name, the next claim
+makes a new job of it, and nothing leads to this one any more. It goes once nothing has happened to it for as long.
 """
 
 from __future__ import annotations
@@ -50,9 +50,12 @@ class Stuck:
 
 @dataclass(frozen=True)
 class Removed:
-    """What went, or would go: jobs, their cases in the database, their files; how many stay for being the best; of how
-    many jobs that the database does not know there were results as old; and what could not be removed, whose jobs stay
-    as well.
+    """What went, or would go.
+
+    - `evaluations`: cases of these jobs in the database
+    - `kept_best`: how many jobs stay because they are among the best
+    - `forgotten`: of how many jobs that the database does not know there are results as old
+    - `not_removed`: what could not be removed; its jobs stay as well
     """
 
     job_ids: tuple[str, ...]
@@ -76,8 +79,8 @@ def clean(
     forgotten: bool = False,
     callers: Callers = NOBODY,
 ) -> Removed:
-    """Remove what ended more than `older_than` ago, the fastest `keep_best` passed jobs of each problem on each
-    device, of each submitter and of each of `callers`, aside; also `forgotten` results, if they are to go.
+    """Remove what ended more than `older_than` ago, except the fastest `keep_best` passed jobs of each problem on each
+    device, of each submitter and of each of `callers`. Also `forgotten` results, if they are to go.
 
     With `dry_run` only say what would go.
     """

@@ -20,7 +20,7 @@ _PAUSE_S = 0.5
 
 
 class Returns:
-    """Of one daemon. `working`: hears what is being done, for it may take minutes."""
+    """Gives back the bundles of one daemon. `working` is told what is being done, because it may take minutes."""
 
     def __init__(self, spool: Spool, history: History, clerk: Clerk, working: Callable[[str], None]) -> None:
         self._spool = spool

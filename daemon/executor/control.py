@@ -1,8 +1,8 @@
 """The control: a kernel of evald's own, its figures, and what they say about a judge. No judge and no file here.
 
-A control is an ordinary evaluation, in an ordinary cell: whatever makes a judge measure something else than a fresh
-one would (clocks, fragmented memory, a leaked context, a neighbour) shows in it, for its source never changes. Two
-controls differ when their intervals [minimum, third quartile] are apart by more than the tolerance, so what rounds
+A control is an ordinary evaluation, in an ordinary cell, and its source never changes. So whatever makes a judge
+measure something else than a fresh one would (clocks, fragmented memory, a leaked context, a neighbour) shows in it.
+Two controls differ when their intervals [minimum, third quartile] are apart by more than the tolerance, so what rounds
 scatter by is not taken for drift.
 """
 

@@ -46,10 +46,10 @@ class Roster:
         self._changed = threading.Condition()
 
     def take(self, suits: Callable[[Device], bool], waiting: Callable[[], None] = lambda: None) -> int:
-        """An idle slot whose device suits; waits for one, behind those who came before and whom it suits as well.
+        """An idle slot whose device suits. Waits for one, behind those who came before and whom it suits as well.
 
-        `waiting` is called before each wait, which ends at the latest after a few seconds; what it raises ends it all.
-        Raises `HarnessError` when all that suit are set aside.
+        `waiting` is called before each wait, which takes a few seconds at most; what it raises ends the waiting. Raises
+        `HarnessError` when all slots that suit are set aside.
         """
         wish = _Wish(suits)
         with self._changed:

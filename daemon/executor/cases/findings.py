@@ -137,8 +137,8 @@ def _fault(place: SidePlace, phase: Phase, message: str) -> CellFailed:
 def by_chance(placed: Field, slots: int) -> int:
     """How many elements of `slots` slots may equal the poison they replaced: six sigmas over the expectation.
 
-    An element of `size` bytes does so with a chance of at most 2 in 256**size (twice, for values such as 0 and 1 are
-    common).
+    An element of `size` bytes does so with a probability of at most 2 in 256**size (twice, because values such as 0 and
+    1 are common).
     """
     size = placed.tensor.size_bytes // max(placed.tensor.count, 1)
     expected = slots * placed.tensor.count * 2 / 256.0**size

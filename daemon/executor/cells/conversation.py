@@ -134,7 +134,7 @@ class Cell:
             self._channel.setblocking(False)
 
     def require_silence(self) -> None:
-        """While the cell is frozen: nothing may lie in the channel, for every request had its one answer.
+        """While the cell is frozen, nothing may lie in the channel, because every request had its one answer.
 
         A "done" sent ahead of time would otherwise be taken for the next round's.
         """

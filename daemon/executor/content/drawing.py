@@ -41,7 +41,7 @@ class Drawer:
 
     @property
     def is_told(self) -> bool:
-        """Whether another process than the judge's knows what is drawn, for it draws it."""
+        """Whether another process than the judge's knows what is drawn, because it draws it."""
         return self._source is not None
 
     def is_secret(self, index: int) -> bool:

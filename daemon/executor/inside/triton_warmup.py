@@ -1,5 +1,5 @@
-"""What Triton does once in a process, done for all that are forked from it, for a GPU that need not be there: loading
-its compiler, and compiling the C it launches kernels with. Imported in zygotes."""
+"""What Triton does once in a process, done for all forks of this one: loading its compiler, and compiling the C by
+which it launches kernels. The GPU need not be there. Imported in zygotes."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def compile_once(architecture: str) -> None:
 
 
 def load_helper() -> None:
-    """Compile and load the C helper of Triton's driver, which takes a compiler some tenths of a second. It is made
-    again by whoever asks for it, although there is only one: from here on nobody makes it. The driver's library is
-    loaded with it, and does nothing before a process wants a GPU. Raises whatever Triton does."""
+    """Compile and load the C helper of Triton's driver, which takes a compiler some tenths of a second. Triton would
+    make it again for whoever asks for it; from here on nobody makes it again. The driver's library is loaded with it,
+    and does nothing before a process wants a GPU. Raises whatever Triton does."""
     from triton.backends.nvidia.driver import CudaUtils
 
     CudaUtils()
@@ -39,8 +39,9 @@ def load_helper() -> None:
 
 
 def compile_launchers_quickly() -> None:
-    """Before 3.7 Triton compiles C for every signature that it launches, at -O3, which takes half as long again as at
-    -O1 (gcc 12: 0.6 s and 0.4): more than the kernel does. What that C does is hand arguments to the driver."""
+    """Have Triton's launchers compiled at -O1. Before 3.7 Triton compiles C for every signature that it launches, at
+    -O3, which takes half as long again (gcc 12: 0.6 s and 0.4), more than compiling the kernel does. That C only hands
+    arguments to the driver."""
     from triton.backends.nvidia import driver
 
     compile_c = driver.compile_module_from_src

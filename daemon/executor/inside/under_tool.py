@@ -1,6 +1,6 @@
 """The first process of a cell whose kernel runs under one of NVIDIA's tools.
 
-Theory of operation: the walls go up before the tool starts, so the tool, which reads what the code under test does, is
+Theory of operation: the walls go up before the tool starts. So the tool, which reads what the code under test does, is
 as confined as that code. Then the tool runs the cell as its child. Its report goes to a file in the cell's own /tmp,
 and from there, when all has ended, into the memory that the judge gave us for it. The code under test has the tool's
 uid and can write that file: what is in it is a claim, like all that comes out of a cell.

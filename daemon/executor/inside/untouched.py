@@ -9,7 +9,7 @@ import torch
 
 def is_changed(field: torch.Tensor, given: torch.Tensor) -> bool:
     """Whether a kernel has asked for a gradient of it, or turned, resized or moved it. A gradient that nobody asks for
-    any more stays, and the next one is added to it."""
+    any more stays, and the next one would be added to it."""
     if field.requires_grad or field.grad is not None:
         return True
     if field.shape != given.shape or field.stride() != given.stride():

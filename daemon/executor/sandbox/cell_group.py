@@ -54,7 +54,7 @@ class CellGroup(Protocol):
 
 class _Freezer:
     """The files that stop a group and tell when it stands, opened once: a round asks them several times, and opening
-    costs more than asking. `stop` and `go` are written into `switch`, `stopped` is then read from `state`."""
+    costs more than asking. `stop` and `go` are written into `switch`; `stopped` is what `state` then says."""
 
     def __init__(self, switch: Path, state: Path, *, stop: bytes, go: bytes, stopped: bytes) -> None:
         self._files = (switch, state)
@@ -138,8 +138,8 @@ def _number(path: Path) -> int:
 
 
 def _is_going(thread: str) -> bool:
-    """Whether a thread of a group that is said to stand runs, or has been killed and is still giving back what it
-    has. Raises `OSError` where it cannot be seen, for want of descriptors, say: it may be."""
+    """Whether a thread of a group that is said to stand runs, or has been killed and is still giving back what it has.
+    Raises `OSError` where that cannot be seen, say for want of descriptors: then it may be so."""
     try:
         state, *rest = Path("/proc", thread, "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except GONE:
@@ -246,8 +246,8 @@ class V1Group:
             self._keep_to(bases["cpuset"] / name, limits.processors)
 
     def _keep_to(self, folder: Path, processors: tuple[int, ...]) -> None:
-        """A member may use these alone. Where that cannot be had there is no such group. Who joins it is on all of
-        them first, whatever it was kept to before."""
+        """Let members use these processors alone. Where that cannot be had, there is no such group. A process that
+        joins it is on all of these first, whatever it was kept to before."""
         try:
             folder.mkdir()
             # Else the scheduler would look at all of the host's processors anew for each group.
@@ -268,8 +268,9 @@ class V1Group:
         return self._freezer is not None and self._freezer.freeze() and self._has_buried_its_dead()
 
     def _has_buried_its_dead(self) -> bool:
-        """A group is frozen although a member that was killed for want of memory is not (freezing_slow_path in
-        kernel/freezer.c): it gives back gigabytes then, beside whoever is timed. False where that takes too long."""
+        """Wait until members that were killed for want of memory are gone. A group counts as frozen although such a
+        member runs (freezing_slow_path in kernel/freezer.c): it gives back gigabytes, beside whoever is timed. False
+        where that takes too long."""
         killed = self._oom_kills()
         deadline = time.monotonic() + FREEZE_LIMIT_S
         while killed != self._killed and any(map(_is_going, self._members())):

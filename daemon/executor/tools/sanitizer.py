@@ -114,10 +114,11 @@ def _cleaned(text: str | None) -> str | None:
 
 
 def verdict_of(reports: Sequence[CheckReport]) -> tuple[Verdict, str] | None:
-    """What checks make of a case that has passed otherwise; None: it stays as it is.
+    """What checks make of a case that has passed otherwise; None: it stays passed.
 
     An error that was found fails the case. A check that was asked for and could not be carried out to its end leaves
-    the question open, and that is no pass either. Nor is a finding of which nobody can say whether it is one.
+    the question open, so the case has not passed either. The same holds for a finding of which nobody can say whether
+    it is an error.
     """
     for report in reports:
         if report.errors and not _is_doubtful(report):
@@ -132,8 +133,8 @@ def verdict_of(reports: Sequence[CheckReport]) -> tuple[Verdict, str] | None:
 
 
 def _is_doubtful(report: CheckReport) -> bool:
-    """Whether all that was found is what racecheck and initcheck see in right programs too: they do not follow the bulk
-    copies of Hopper's tensor memory accelerator, by which the kernels of cuBLAS read and write."""
+    """Whether everything that was found is what racecheck and initcheck also see in right programs: they do not follow
+    the bulk copies of Hopper's tensor memory accelerator, by which the kernels of cuBLAS read and write."""
     if report.check not in (Check.RACECHECK.value, Check.INITCHECK.value):
         return False
     found = [finding for finding in report.findings if not finding.is_warning]
