@@ -75,12 +75,12 @@ class Figures(BaseModel):
 class Decision(StrEnum):
     """What follows from a control."""
 
-    FIRST = "first"  # there is nothing to compare it with: it is the baseline from now on
+    FIRST = "first"  # nothing to compare it with: it becomes the baseline
     AGREES = "agrees"
     AGAIN = "again"  # measure once more at once: it may have been a hiccup
     REPLACE = "replace"  # the judge; then measure in a fresh one
     JUDGE_DRIFTED = "judge drifted"  # the fresh one agrees with the baseline
-    DEVICE_CHANGED = "device changed"  # the fresh one does not either: its figures are the baseline from now on
+    DEVICE_CHANGED = "device changed"  # the fresh judge differs too: its figures become the baseline
 
 
 def decide(

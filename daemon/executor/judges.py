@@ -66,7 +66,8 @@ class Judges(Mapping[int, JudgeProcess]):
         self._there: dict[int, JudgeProcess] = {}
         self._lock = threading.Lock()
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge-starter")
-        self._starter.submit(int)  # its thread starts now: what waits for one that cannot start would be done later
+        # Its thread starts now: work that waits for one which cannot start would be done later.
+        self._starter.submit(int)
         self.is_closed = False
 
     def __getitem__(self, slot: int) -> JudgeProcess:

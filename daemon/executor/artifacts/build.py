@@ -174,7 +174,7 @@ def build(cells: CellSource, side: Side, message: Message, files: KernelFiles, *
                 fds=(sources, result),
             )
         build_ms = (time.perf_counter() - start) * 1e3
-        cell.kill()  # nothing may write to the memfd while it is read
+        cell.kill()  # nothing may write to the memfd while we read it
         return Artifact(_contents(result, answer.get("artifact_bytes")), described(answer), build_ms)
     finally:
         cell.kill()

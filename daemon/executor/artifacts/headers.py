@@ -51,7 +51,7 @@ _FREE_BYTES = 4096 * _MIB  # a header takes close to a fifth of it; the database
 MAKE_LIMIT_S = 240.0
 _SCRIPT = '#!/bin/sh\nexec {python} -I -S -B {wrapper} {shelf} {compiler} "$@"\n'
 _TEXT = "#include <torch/extension.h>\n"
-_FORWARD = "#include_next <torch/extension.h>\n"  # where GCC does not take the header, and where it comes twice
+_FORWARD = "#include_next <torch/extension.h>\n"  # for when GCC does not take the header, or it is included twice
 
 
 def shelf_of(settings: Settings, compiler: Path | None, toolchain: Mapping[str, str | None]) -> Path | None:
@@ -67,7 +67,7 @@ def shelf_of(settings: Settings, compiler: Path | None, toolchain: Mapping[str, 
     try:
         shelf.mkdir(parents=True, exist_ok=True)
         for folder in (shelf.parent, shelf):
-            folder.chmod(0o755)  # the state folder above is closed to others; in a cell another uid reads this
+            folder.chmod(0o755)  # cells read this under another uid; the state folder above is closed to others
     except OSError as error:
         log.story("no place for precompiled headers", level=30, folder=shelf, reason=error)
         return None

@@ -21,7 +21,7 @@ from daemon.executor.tools.ceilings import Ceilings
 from daemon.executor.tools.toolbox import Toolbox
 from daemon.verdict import Side
 
-_SHARE_OF_DEVICE = 12  # for each side, and as much again for what the judge compares it with
+_SHARE_OF_DEVICE = 12  # of the GPU's memory for each side; the judge needs as much again to compare it with
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,11 @@ class TimedCall:
         arena = reference.attached
         fields = reference.wiring.inputs(arena.layout)
         inputs = {logical: arena.pristine(slot, placed)[None].clone() for logical, placed in fields}
-        # What a call in float64 has for an answer; it changes copies of its arguments.
+        # The answer of a call in float64, which changes copies of its arguments.
         places = reference.wiring.returned_places
         ours, theirs = answers_of(candidate, slot), answers_of(reference, slot)
         found = cls(inputs, [ours[place] for place in places], [theirs[place] for place in places])
-        arena.settle()  # the null candidate writes over answers, and its work does not wait for ours
+        arena.settle()  # the null candidate overwrites answers, and its work does not wait for ours
         return found
 
 

@@ -26,11 +26,11 @@ from daemon.executor.shared.layout import TensorShape
 
 _WORSE = 8.0
 _COARSER_THAN_FLOAT64 = 1e-12
-# Elements far smaller than the rest are looked at by themselves where there are many, and those far smaller than these.
+# Elements far smaller than the rest are looked at by themselves if there are many; so are those far smaller than these.
 _FAR_SMALLER = 1 / 32
 _MANY = 1 / 32
 _LAYERS = 8
-_WORSE_WHERE_SMALL = 64.0  # the exponential of a large number errs ten times as much in one library as in another
+_WORSE_WHERE_SMALL = 64.0  # of a large number's exponential, one library errs ten times as much as another
 _TOLD_APART = 1e-3  # how exact the reference must be there: what cancels out is noise on both sides
 _TINY = torch.finfo(torch.float64).tiny
 _LARGEST = torch.finfo(torch.float64).max
@@ -210,7 +210,7 @@ def _gap(answer: torch.Tensor, exact: torch.Tensor, bound: float | None = None) 
     def known(wanted: torch.Tensor) -> torch.Tensor:
         return torch.where(counted(wanted), wanted, 0.0)
 
-    # In units of the largest: squares of what is very large or small are no numbers any more.
+    # In units of the largest: squares of very large or small numbers would overflow or vanish.
     unit = max((float(known(_exactly(wanted)).abs().max()) for (wanted,) in pieces(exact)), default=0.0) or 1.0
     largest, squares, exact_squares, count = 0.0, 0.0, 0.0, 0
     for got, piece in pieces(answer, exact):

@@ -284,7 +284,7 @@ class Preparation:
         device = self._bench.device.kind
         limit_bytes = self._bench.tensor_bytes
         if device == "cpu":
-            # An expanded tensor costs the cell nothing; what it could have written fits its memory.
+            # An expanded tensor costs the cell nothing, so it may claim more than its memory could hold.
             limit_bytes = min(limit_bytes, self._bench.settings.sandbox.memory_bytes)
         buffer = self._buffers.setdefault(cell, StagingBuffer(cell, device))
         return Export(buffer, what, limit_bytes, phase, only=only)

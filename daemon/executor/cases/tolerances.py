@@ -25,7 +25,7 @@ def tolerances_of(candidate: SidePlace, request: Request, declared: list[IOContr
 def _for_all_outputs(request: Request, dtype: str) -> tuple[float | None, float | None]:
     """The contract's own `atol` and `rtol`, as far as they are meant for this dtype: what is near enough for numbers
     that are rounded is, as a share of an index, another element."""
-    known = DTYPES.get(dtype)  # None: a module may answer in what no contract can declare, all of it rounded
+    known = DTYPES.get(dtype)  # None: a dtype that no contract can declare; all of these are rounded
     if known is None or not known.exact:
         return request.atol, request.rtol
     return (None, None) if known.category is Category.BOOL else (request.atol, None)

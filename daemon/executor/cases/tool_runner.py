@@ -83,7 +83,7 @@ class ToolRunner:
             return ToolRun(_text(report, tool.report_bytes), problem)
         finally:
             ready.close()
-            for memory in self._shared:  # only now: a cell that said it had let go may still have it mapped
+            for memory in self._shared:  # only now: a cell may still have it mapped, whatever it said
                 memory.close()
             self._shared.clear()
             os.close(report)

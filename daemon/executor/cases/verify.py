@@ -42,7 +42,7 @@ class Difference:
     max_abs: float
     max_rel: float
     worst: tuple[int, ...] | None
-    got: complex | None = None  # an integer as it is: floats would be the same where two of them are not
+    got: complex | None = None  # integers stay integers: as floats, two different ones may be equal
     expected: complex | None = None
 
     def without_leading_index(self) -> Difference:
@@ -136,7 +136,7 @@ def _errors(got: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Tensor, to
     if expected.is_complex():
         parts = _errors(torch.view_as_real(got), torch.view_as_real(expected))
         error, magnitude = (torch.hypot(*both.unbind(-1)) for both in parts)
-        return error, magnitude.clamp_max(_LARGEST)  # near the largest float a modulus is beyond it, and allows all
+        return error, magnitude.clamp_max(_LARGEST)  # a modulus near it overflows, and would allow all
     if not expected.dtype.is_floating_point:
         return _integer_errors(got, expected)
     got, expected = got.to(torch.float64), expected.to(torch.float64)
@@ -152,7 +152,7 @@ def _integer_errors(got: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Te
     wide_got, wide_expected = got.to(torch.int64), expected.to(torch.int64)
     unsigned = expected.dtype is torch.uint64
     as_float = [_unsigned(wide) if unsigned else wide.to(torch.float64) for wide in (wide_got, wide_expected)]
-    near = wide_got - wide_expected  # exact where floats would see no difference; wraps for the far apart
+    near = wide_got - wide_expected  # exact where floats would see no difference; wraps around if they are far apart
     exact = near.abs().to(torch.float64)
     rough = (as_float[0] - as_float[1]).abs()
     error = torch.where(rough < _EXACT_IN_FLOAT, exact, rough)

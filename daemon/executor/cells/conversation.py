@@ -45,7 +45,7 @@ class Cell:
         self._frozen = False
         self._phase = Phase.LOAD
         channel.setblocking(False)
-        # Not epoll: what it watches is counted for the user, who may be a cell's as well, and be used up by one.
+        # Not epoll: what it watches is counted for the user, which may be a cell's too, and a cell may use it up.
         self._selector = selectors.PollSelector()
         self._selector.register(channel, selectors.EVENT_READ, None)
         self._selector.register(program.stdout_fd, selectors.EVENT_READ, self.stdout)
@@ -121,7 +121,7 @@ class Cell:
         except OSError as error:
             if self.ended is not None:
                 raise self._death(phase).died() from error
-            # Too many descriptors on their way, say: of this user, not of this cell.
+            # Say too many descriptors on their way: they are counted for the user, not for the cell.
             raise HarnessError(f"a cell cannot be told anything: {error}") from error
 
     def _send(self, message: protocol.Message, fds: tuple[int, ...], deadline: float) -> None:

@@ -87,7 +87,7 @@ class Ending:
         limit = "the time limit was over"
         if time_limit is not None and time_limit.is_over:  # and not a shorter one
             limit += f", {time_limit.seconds:g} s ({time_limit.setting})"
-        if self.ended.oom_killed:  # whoever waits for a process that the kernel killed for that may wait for ever
+        if self.ended.oom_killed:  # the cell may wait for ever for a process that was killed for want of memory
             return self._failed(Verdict.OUT_OF_MEMORY, f"{limit}; {_ALL_KILLED}")
         failure = self._failed(Verdict.TIMEOUT, f"{limit}; {_ALL_KILLED}").failure
         return TooSlow(failure, f"{_ALL_KILLED}{self._limit_hit}")
@@ -100,7 +100,7 @@ class Ending:
             verdict = Verdict.RUNTIME_ERROR
         if verdict in _NOT_FOR_A_CELL_TO_SAY or (verdict is Verdict.UNSUPPORTED and self.phase not in _BEFORE_A_CALL):
             verdict = Verdict.RUNTIME_ERROR
-        if self.ended.oom_killed:  # a compiler of its, say: what came of that is only the consequence
+        if self.ended.oom_killed:  # say a compiler of the cell's was killed: its report is only the consequence
             verdict = Verdict.OUT_OF_MEMORY
         text = answer.get("traceback")
         message = printable(str(answer.get("message"))[:8192])

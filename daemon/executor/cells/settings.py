@@ -32,7 +32,7 @@ class CellSettings:
     start_s: float
     shelf: Path | None = None  # of precompiled headers, for cells that build
     jobs: int | None = None  # compilers at a time; None: as many as threads
-    as_reference: bool = False  # it will be asked for more than calls: inputs, answers in float64
+    as_reference: bool = False  # it is asked for more than calls: inputs, and answers in float64
 
     @classmethod
     def of(

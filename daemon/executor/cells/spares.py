@@ -153,7 +153,7 @@ class Nursery:
 
     def __init__(self, spares: Mapping[Side, Spares]) -> None:
         self.spares = spares
-        # One that stays: a zygote dies with the thread that started it.
+        # This thread stays: a zygote dies with the thread that started it.
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="spares")
         self._is_still = False
         self._coming: Future[None] | None = None

@@ -201,7 +201,7 @@ class Cells:
             return walls
         missing = ("memory", "pids") if self._groups is None else self._groups.missing
         rlimits = {
-            # Behind the group's limit where there is one: the group counts what it refused, an rlimit does not.
+            # Above the group's limit, if there is one: the group counts what it refused, an rlimit does not.
             "processes": limits.processes if "pids" in missing else 2 * limits.processes,
             "open_files": limits.open_files,
             "file_bytes": limits.file_bytes,

@@ -33,7 +33,7 @@ from daemon.executor.sandbox.policy import Policy
 from daemon.executor.shared import protocol
 
 _FIRST_TO_GO = "1000"  # proc(5)
-_END_S = 1.0  # who has lost its forks is about to end, or has a fault of another kind
+_END_S = 1.0  # a zygote that has lost its forks ends soon, or has another fault
 _ERRNO = re.compile(r"\[Errno (\d{1,3})\]")
 _UCRED = struct.Struct("3i")  # pid, uid, gid (unix(7))
 _ARGV = (sys.executable, "-I", "-B", "-X", "faulthandler", "-m", "daemon.executor.inside.zygote")

@@ -12,8 +12,8 @@ from daemon.executor.content.exports import Export
 from daemon.executor.content.inputs import Secret, draw, is_fixed
 from daemon.executor.content.wiring import CannotWire, Logical
 
-_SETS_LOOKED_AT = 256  # in a row; then the first one of each draw, for sets that come again after longer
-_COLUMNS = 16381  # a prime: rows of a matrix that trade places do not stay in their columns
+_SETS_LOOKED_AT = 256  # sets in a row; after that the first one of each draw, for sets that come again later
+_COLUMNS = 16381  # a prime: if two rows of a matrix trade places, their elements change columns
 _TELLING = 4096
 _SUMMED_AT_ONCE = 1 << 25  # words
 _SUMMED_TOGETHER = 1 << 20  # bytes of one input in all slots

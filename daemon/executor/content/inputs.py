@@ -61,7 +61,7 @@ def draw(spec: TensorSpec, generator: torch.Generator, *count: int) -> torch.Ten
     shape = (*count, *spec.dims)
     if spec.data is not None:
         return _embedded(spec, dtype, shape).to(generator.device)
-    if spec.init is None or 0 in shape:  # without an element, a dimension may be as long as no memory is
+    if spec.init is None or 0 in shape:  # with no elements, another dimension may be longer than any memory
         return torch.zeros(shape, dtype=dtype, device=generator.device)
     with generator.device:
         return _DRAWERS[spec.init.kind](spec.init, shape, dtype, generator)

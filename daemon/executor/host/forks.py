@@ -66,7 +66,7 @@ class ForkedProgram:
             if self._group.freeze():
                 self._by_signal = False
                 return
-            self._group.thaw()  # what its freezer holds already would never be seen to stop for a signal
+            self._group.thaw()  # a process that the freezer holds would never be seen to stop for a signal
         self._by_signal = True
         deadline, before = time.monotonic() + FREEZE_LIMIT_S, None
         while (standing := self._stop_all_running()) is None or standing != before:

@@ -7,7 +7,7 @@ import resource
 
 from daemon.errors import OperatorError
 
-# What a judge has is some two thirds of these on a CPU, and more on a GPU.
+# On a CPU a judge uses some two thirds of these, on a GPU more.
 _LEAST_BYTES = {
     resource.RLIMIT_AS: (1 << 30, "ulimit -v", "LimitAS="),
     resource.RLIMIT_DATA: (384 << 20, "ulimit -d", "LimitDATA="),

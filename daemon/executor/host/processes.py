@@ -24,7 +24,7 @@ from daemon.executor.sandbox.cell_group import FREEZE_LIMIT_S, CellGroup
 
 KILL_LIMIT_S = 30.0
 _LOOK_S = 0.01
-LOOK_AGAIN_S = 0.5  # a disk has given somebody something by then, and a processor
+LOOK_AGAIN_S = 0.5  # by then a disk, or a processor, has served somebody
 
 
 @dataclass(frozen=True)

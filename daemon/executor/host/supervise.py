@@ -115,7 +115,7 @@ def start_sandboxed(
         os.write(gate_write, b"1")
         return SandboxedProgram(process, init_pid)
     except (HarnessError, OSError, ValueError) as error:
-        while opened:  # what it has forked may be waiting at a gate, and hold its streams
+        while opened:  # a fork may be waiting at a gate, and hold its streams
             os.close(opened.pop())
         kind = Hindered if isinstance(error, Hindered) or _was_killed(process) else HarnessError
         reason = _last_complaint(process) or str(error)

@@ -71,7 +71,7 @@ class Exchange:
         with closing(Mapping(message["memory"], fds)) as memory:
             for spec in specs:
                 shared = memory.tensor(getattr(torch, spec["dtype"]), spec["shape"], offset)
-                # By way of the host, a sanitizer sees that the copy has a content.
+                # Copied by way of the host, so that a sanitizer sees that the copy has content.
                 tensor = shared.cpu().to(self._device, copy=True) if self._under_tool else shared.clone()
                 found.append(tensor)
                 offset += aligned(tensor.numel() * tensor.element_size(), EXPORT_STEP)

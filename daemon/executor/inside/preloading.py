@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
 _EDGE = 64
-_ROOMY_BYTES = 20 << 30  # of a device: cuBLAS holds 66 MiB in every process that has used it
+_ROOMY_BYTES = 20 << 30  # memory of a device with room: cuBLAS holds 66 MiB in every process that has used it
 
 _USES: tuple[Callable[[Any], object], ...] = (
     lambda x: x.relu(),

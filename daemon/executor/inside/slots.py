@@ -154,7 +154,7 @@ class Slots:
         last.record()
         if launched is not None:
             launched()
-        last.synchronize()  # a device-wide wait would also wait for what somebody has put elsewhere, and launches still
+        last.synchronize()  # not the device: that waits for other streams, and for what is launched meanwhile
         try:
             return float(first.elapsed_time(last)) / 1e3
         except (RuntimeError, TypeError, ValueError):
@@ -163,13 +163,13 @@ class Slots:
     def capture(self, work: Work, order: list[int], stream: Any, number: int) -> None:
         """Record `work` as the CUDA graph `number`; nothing runs. Raises whatever makes that impossible."""
         graph = torch.cuda.CUDAGraph()
-        # Graphs never run at the same time and hand nothing on: what one needs for a while, the next one may use.
+        # Graphs never run at the same time, and hand nothing on: they can share one pool of memory.
         pool = next(iter(self._graphs.values())).pool() if self._graphs else None
         if pool is None:  # what is cached outside of one cannot be used in it
             torch.cuda.empty_cache()
         try:
             with recorded(graph, pool, stream):
-                # A graph without any node cannot be launched: the null candidate's, an empty batch's.
+                # A graph without nodes cannot be launched: the null candidate's, or an empty batch's.
                 launch_something(self._scratch)
                 work(order)
         except BaseException:

@@ -67,7 +67,7 @@ def build(view: View) -> None:
     for path, descriptor in kept:
         _bind_back(Path(path), descriptor)
         os.close(descriptor)
-    _empty(_TERMINALS)  # the kernel counts terminals for all containers of the host together
+    _empty(_TERMINALS)  # terminals are counted for all containers of the host together
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     _empty(_FILE_SYSTEMS)
     for name in _PROC_READ_ONLY:

@@ -58,7 +58,7 @@ class Workload:
         self._backend_paths = backend_paths
         self._device = device
         self._under_tool = under_tool
-        if device != "cpu":  # starting the device is not the kernel's time, nor a tool's business
+        if device != "cpu":  # starting the device must not count as the kernel's time, nor be seen by a tool
             torch.zeros(1, device=device) if under_tool else warm_up(as_reference=as_reference)
         self._exchange = Exchange(device, under_tool=under_tool)
         self.folder = _ROOT / "bundle"

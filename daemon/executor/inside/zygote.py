@@ -39,8 +39,8 @@ def main(argv: list[str]) -> int:
     channel = socket.socket(fileno=channel_fd)
     os.set_inheritable(channel_fd, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
-    gc.disable()  # importing makes no garbage worth looking for, and looking takes a quarter of it
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # else importing numpy starts its threads, and none could be forked
+    gc.disable()  # importing makes hardly any garbage, and collecting takes a quarter of the time
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy starts no threads then: with threads nothing could be forked
     from daemon.executor.inside.workload import Workload  # what every cell needs, imported once
 
     Workload.versions()
@@ -66,7 +66,7 @@ def _import_backends() -> None:
     """What evald's kernel types need: some 10 ms for every cell that would import it itself."""
     for module in pkgutil.iter_modules(backends.__path__):
         if not module.name.startswith("_"):
-            with suppress(ImportError):  # of Triton, which is not on every platform: whoever needs it will hear of it
+            with suppress(ImportError):  # Triton is not on every platform: a kernel that needs it will report that
                 importlib.import_module(f"{backends.__name__}.{module.name}")
 
 
