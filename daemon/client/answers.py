@@ -47,7 +47,7 @@ class Job:
 
     @property
     def warnings(self) -> tuple[Mapping[str, Any], ...]:
-        """What the contract says in vain, told when it is submitted: `field`, `message`, `suggestion`."""
+        """Keys of the contract that have no effect, told when it is submitted: `field`, `message`, `suggestion`."""
         return tuple(self.document.get("warnings") or ())
 
 

@@ -40,9 +40,10 @@ class Accepted(BaseModel):
     status_url: str = Field(examples=[f"/jobs/{EXAMPLE_ID}"])
     result_url: str = Field(examples=[f"/jobs/{EXAMPLE_ID}/result"])
     events_url: str = Field(examples=[f"/jobs/{EXAMPLE_ID}/events"])
-    repeated: bool = Field(False, description="The idempotency key had made this job before")
+    repeated: bool = Field(False, description="An earlier request with this idempotency key made the job")
     warnings: list[ProblemAnswer] = Field(
-        default_factory=list, description="What the contract says in vain; with a `suggestion` it was probably misspelt"
+        default_factory=list,
+        description="Keys of the contract that have no effect; one with a `suggestion` was probably misspelt",
     )
 
     @classmethod
@@ -81,7 +82,9 @@ class JobAnswer(BaseModel):
     comparison: Comparison | None = Field(None, description="Whether the speedup can be told from noise")
     queue_ms: float | None = None
     evaluate_ms: float | None = None
-    waits_because: list[str] = Field(default_factory=list, description="Why no daemon has begun it, where one said so")
+    waits_because: list[str] = Field(
+        default_factory=list, description="Why daemons have not begun it, as far as they say"
+    )
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -180,8 +183,8 @@ class LabelledJob(BaseModel):
 class LabelCancelAnswer(BaseModel):
     """The jobs with a label that were ended, or would be."""
 
-    cancelled: list[LabelledJob] = Field(description="With `dry_run` nothing has happened to them")
-    more: bool = Field(description="There are more, or came meanwhile: ask again")
+    cancelled: list[LabelledJob] = Field(description="The jobs that were ended; with `dry_run`, that would be")
+    more: bool = Field(description="There are more, or more came meanwhile: ask again")
     dry_run: bool
 
 
@@ -201,9 +204,12 @@ class CleanupOrder(BaseModel):
 
     older_than: str = Field("30d", description="Ended before: 12h, 30d, a date", examples=["30d"], max_length=64)
     keep_best: int = Field(
-        1, ge=0, le=1_000_000, description="Fastest passed jobs of a problem on a device that stay, of each submitter"
+        1,
+        ge=0,
+        le=1_000_000,
+        description="How many of the fastest passed jobs stay, of each problem, device and submitter",
     )
-    forgotten: bool = Field(False, description="Also results as old whose job the database does not know")
+    forgotten: bool = Field(False, description="Also remove results as old whose job the database does not know")
     dry_run: bool = False
 
 
@@ -221,6 +227,6 @@ class CleanupAnswer(BaseModel):
     job_ids: list[str]
     evaluations: int
     kept_best: int
-    forgotten: int = Field(description="Jobs that the database does not know and whose results are as old")
+    forgotten: int = Field(description="How many results are as old, and of jobs that the database does not know")
     not_removed: list[NotRemoved]
     dry_run: bool
