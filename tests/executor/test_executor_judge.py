@@ -22,6 +22,7 @@ from daemon.contract import TimingMode
 from daemon.errors import DeviceError, HarnessError
 from daemon.evaluation import CaseEvaluation, Failure
 from daemon.executor.artifacts.bundle import Request
+from daemon.executor.cases import case as case_module
 from daemon.executor.cases.bench import Bench
 from daemon.executor.cases.hookup import Hookup
 from daemon.executor.cells.conversation import Cell
@@ -36,6 +37,7 @@ from daemon.executor.programs import confinement
 from daemon.executor.programs import judge as judge_program
 from daemon.executor.programs.jobs import Judge
 from daemon.executor.timing import rounds
+from daemon.executor.timing.measure import Measurement
 from daemon.executor.timing.nulls import Nulls
 from daemon.executor.timing.sizing import MeasureRules
 from daemon.verdict import Phase, Side, Verdict
@@ -111,6 +113,25 @@ def test_memory_that_others_hold_is_no_verdict_on_the_bundle(
     monkeypatch.setattr(memory, "_COPIES", 10**9)
     with pytest.raises(HarnessError, match=r"GiB of memory are needed; others leave 0.0 GiB of the 931322.6 GiB"):
         judged(RIGHT)
+
+
+@pytest.mark.sandbox
+def test_calls_that_take_no_time_are_timed_in_evalds_own_where_the_contracts_is_used_up(
+    judged: Callable[[Doc], CaseEvaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until_s: list[float] = []
+    run = Measurement.run
+
+    def seen(measurement: Measurement, estimate_s: float, deadline: float, *rest: Any) -> Any:
+        until_s.append(deadline - time.monotonic())
+        return run(measurement, estimate_s, deadline, *rest)
+
+    monkeypatch.setattr(Measurement, "run", seen)
+    monkeypatch.setattr(case_module, "own_deadline", lambda deadline, _: deadline + 1000.0)
+    assert judged(RIGHT).verdict is Verdict.PASSED
+    monkeypatch.setattr(case_module, "_QUICK_S", 0.0)
+    assert judged(RIGHT).verdict is Verdict.PASSED
+    assert [left_s > 900.0 for left_s in until_s] == [True, False]
 
 
 @pytest.mark.sandbox

@@ -42,6 +42,7 @@ from daemon.verdict import Phase, Side, Verdict
 
 _REPORTED_BUILD_KEYS = 40
 _SAMPLE_LIMIT_S = 60.0
+_QUICK_S = 1.0  # of a call
 _DRAWN = " (the reference's call draws random numbers: the candidate has to draw the same ones, in the same order)"
 _NOT_ZEROS = (
     ' (an output begins as random bytes, not as zeros: what the kernel adds to has the role inout and "init": '
@@ -207,12 +208,22 @@ class CaseJudge:
         began_s = time.time()
         with self._bench.still():
             self._deadline += time.monotonic() - start
-            self._timings = measurement.run(estimate_s, self._deadline, self._progress)
+            self._timings = measurement.run(estimate_s, self._time_to_measure(), self._progress)
         self._timed_call = picker.picked
         if (pid := self._bench.conditions.stranger(began_s, strangers.LATE_BY_S)) is not None:
             self._labels.append("shared_device")
             self._ready.notes.append(f"process {pid}, which is not evald's, used the GPU while this was timed")
         self._note_what_was_timed(drawer, measurement)
+
+    def _time_to_measure(self) -> float:
+        """Until when (monotonic) rounds go on. Where calls take no time, in that of evald's own too: a kernel that uses
+        up the contract's before the clock runs would have few rounds otherwise, and short ones, which tell little. How
+        long a call takes the reference says, if there is one."""
+        honest = self._places.get(Side.REFERENCE, self._places[Side.CANDIDATE])
+        usual_s = honest.patience.usual_s
+        if usual_s is None or usual_s > _QUICK_S:
+            return self._deadline
+        return own_deadline(self._deadline, usual_s)
 
     def _note_what_was_timed(self, drawer: Drawer, measurement: Measurement) -> None:
         """Labels and notes for whoever reads the figure: too few calls, contents that a kernel may have kept."""
