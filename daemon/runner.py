@@ -119,7 +119,7 @@ class Runner:
             self._heartbeats.remove(lease.job_id)
             self._at_work.discard(lease.job_id)
             if not ended:
-                self.tally.failed()
+                self.tally.failed(lease.job_id)
         if isinstance(outcome, Deferred):
             self._listener.deferred(outcome)
         elif isinstance(outcome, Finished):
@@ -137,7 +137,7 @@ class Runner:
 
     def count(self, finished: Finished) -> None:
         """A job has come to its end, here or before it was queued."""
-        self.tally.ended(passed=finished.evaluation.verdict is Verdict.PASSED)
+        self.tally.ended(finished.job_id, passed=finished.evaluation.verdict is Verdict.PASSED)
         self._listener.finished(finished)
 
     def _on_progress(self, progress: Progress) -> None:

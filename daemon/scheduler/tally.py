@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: how many jobs ended, how many of them passed, how often evald failed before a job's end."""
+    """What a run did: how many jobs ended, how many of them passed, and how many evald failed at that have not ended
+    since."""
 
     judged: int
     passed: int
@@ -20,21 +21,23 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._now = Summary(0, 0, 0)
+        self._judged = self._passed = 0
+        self._failed: set[str] = set()
 
-    def ended(self, *, passed: bool) -> None:
+    def ended(self, job_id: str, *, passed: bool) -> None:
         """A job did, with a result."""
         with self._lock:
-            now = self._now
-            self._now = Summary(now.judged + 1, now.passed + passed, now.failed)
+            self._judged += 1
+            self._passed += passed
+            self._failed.discard(job_id)
 
-    def failed(self) -> None:
-        """Evald did, before a job's end."""
+    def failed(self, job_id: str) -> None:
+        """Evald did, before this job's end."""
         with self._lock:
-            now = self._now
-            self._now = Summary(now.judged, now.passed, now.failed + 1)
+            self._failed.add(job_id)
 
     @property
     def summary(self) -> Summary:
         """What was counted so far."""
-        return self._now
+        with self._lock:
+            return Summary(self._judged, self._passed, len(self._failed))

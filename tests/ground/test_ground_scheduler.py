@@ -14,6 +14,7 @@ from daemon import log
 from daemon.errors import HarnessError, LostClaim
 from daemon.scheduler.faults import Faults
 from daemon.scheduler.heartbeats import Heartbeats
+from daemon.scheduler.tally import Summary, Tally
 from daemon.scheduler.turns import Postponed, Turns
 from daemon.scheduler.workers import Workers
 
@@ -207,6 +208,16 @@ def test_every_eighth_turn_is_for_the_oldest() -> None:
         found.append(turns.is_for_the_oldest())
         turns.served((None, ""))
     assert [number for number, oldest in enumerate(found, start=1) if oldest] == [8, 16]
+
+
+def test_a_job_that_evald_failed_at_and_that_has_ended_since_is_not_said_to_be_left() -> None:
+    tally = Tally()
+    for job_id in ("one", "two", "one"):
+        tally.failed(job_id)
+    assert tally.summary == Summary(judged=0, passed=0, failed=2)
+    tally.ended("one", passed=True)
+    tally.ended("three", passed=False)
+    assert tally.summary == Summary(judged=2, passed=1, failed=1)
 
 
 def test_everybody_can_be_told_at_once_and_else_only_what_is_due() -> None:
