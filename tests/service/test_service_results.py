@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -271,6 +272,24 @@ def test_a_name_leads_to_a_result_that_is_released_while_names_are_mended(
     [waiting] = results.staged(paths)
     results.release(paths, waiting, NOW, "another")
     assert (paths.results / "by-name" / "one").resolve() == final
+
+
+def test_a_name_stays_whose_result_is_released_between_two_looks_at_it(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = result_document.compose(result_document.Subject("3" * 32, "one"), passed(), NOW)
+    waiting = results.stage(paths, document, passed(), 1)
+    fsio.point_at(paths.results / "by-name" / "one", results.folder_of(paths, "3" * 32, NOW))
+    staged = results.staged
+
+    def too_late(of: Paths) -> Iterator[results.Staged]:
+        if waiting.is_complete:
+            results.release(paths, waiting, NOW, "one")
+        return staged(of)
+
+    monkeypatch.setattr(results, "staged", too_late)
+    assert results.mend_names(paths, lambda *_: None) == 0
+    assert (paths.results / "by-name" / "one" / "result.json").is_file()
 
 
 def test_links_say_whose_results_they_point_at(paths: Paths) -> None:
