@@ -277,6 +277,7 @@ def test_a_name_leads_to_a_result_that_is_released_while_names_are_mended(
 def test_a_name_stays_whose_result_is_released_between_two_looks_at_it(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    released(paths, "1", "other", None)
     document = result_document.compose(result_document.Subject("3" * 32, "one"), passed(), NOW)
     waiting = results.stage(paths, document, passed(), 1)
     fsio.point_at(paths.results / "by-name" / "one", results.folder_of(paths, "3" * 32, NOW))
