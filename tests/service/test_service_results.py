@@ -279,17 +279,20 @@ def test_a_name_stays_whose_result_is_released_between_two_looks_at_it(
 ) -> None:
     released(paths, "1", "other", None)
     document = result_document.compose(result_document.Subject("3" * 32, "one"), passed(), NOW)
-    waiting = results.stage(paths, document, passed(), 1)
+    found = list[results.Staged]()
     fsio.point_at(paths.results / "by-name" / "one", results.folder_of(paths, "3" * 32, NOW))
     staged = results.staged
 
     def too_late(of: Paths) -> Iterator[results.Staged]:
-        if waiting.is_complete:
+        for waiting in found:
             results.release(paths, waiting, NOW, "one")
         return staged(of)
 
+    def newest(*_: object) -> None:
+        found.append(results.stage(paths, document, passed(), 1))
+
     monkeypatch.setattr(results, "staged", too_late)
-    assert results.mend_names(paths, lambda *_: None) == 0
+    assert results.mend_names(paths, newest) == 0
     assert (paths.results / "by-name" / "one" / "result.json").is_file()
 
 
