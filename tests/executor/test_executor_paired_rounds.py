@@ -101,7 +101,8 @@ class Table:
     def _compare(self, number: int, slots: list[int]) -> None:
         self.check(number, slots)
 
-    def _draw(self, purpose: str, _number: int, slots: list[int], **_: object) -> list[torch.Tensor]:
+    def _draw(self, purpose: str, _number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
+        assert deadline == DEADLINE
         self.story.append(f"draw {len(slots)} for {purpose}" if len(slots) == 1 else f"draw for {purpose}")
         return [torch.arange(len(slots) * 2.0).reshape(len(slots), 2) for _ in range(2)]
 
@@ -277,3 +278,23 @@ def test_every_slot_is_filled_and_every_kernel_called_on_it_before_anything_is_t
         *(f"run {number} untimed{' as graph' if replay else ''}" for number in (0, 1)),
     ]
     assert table.rounds.slot_s > 0
+
+
+def test_what_a_slot_takes_is_filling_it_and_comparing_what_came_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock_s = [100.0]
+    monkeypatch.setattr(rounds_module, "time", SimpleNamespace(perf_counter=lambda: clock_s[0]))
+    table = Table(monkeypatch)
+
+    def takes(seconds: float) -> Callable[..., None]:
+        return lambda *_: clock_s.__setitem__(0, clock_s[0] + seconds)
+
+    fill = table.places[0].fill
+    table.places[0].fill = lambda *given: (takes(3.0)(), fill(*given))
+    table.rounds.warm_up(SLOTS, DEADLINE)
+    assert table.rounds.slot_s == pytest.approx(3.0 / SLOTS)
+    table.check = takes(6.01)
+    assert table.rounds.why_not_replayed(DEADLINE) is None
+    assert table.rounds.slot_s == pytest.approx(9.0 / SLOTS)
+    table.check = takes(0.001)
+    assert table.rounds.why_not_replayed(DEADLINE) is None
+    assert table.rounds.slot_s == pytest.approx(3.0 / SLOTS), "what it takes at all is no slot's"
