@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -33,7 +34,8 @@ class Place:
         self._number, self._story = number, story
         self.cell = SimpleNamespace(side=Side.CANDIDATE, number=number)
         self.wiring = SimpleNamespace(inputs=lambda _: [(0, "secret"), (1, "fixed")])
-        self.patience = SimpleNamespace(waiting=self._waiting, saw=lambda *_: None)
+        self.seen: list[tuple[int, float]] = []
+        self.patience = SimpleNamespace(waiting=self._waiting, saw=lambda *seen: self.seen.append(seen))
         fields = [SimpleNamespace(writable=True, poisoned=True)]
         fields += [SimpleNamespace(writable=changes_inputs, poisoned=False)]
         self.attached = SimpleNamespace(
@@ -102,7 +104,7 @@ class Table:
         self.check(number, slots)
 
     def _draw(self, purpose: str, _number: int, slots: list[int], *, deadline: float) -> list[torch.Tensor]:
-        assert deadline == DEADLINE
+        assert deadline == DEADLINE if purpose != "pause" else deadline > time.monotonic() + 1
         self.story.append(f"draw {len(slots)} for {purpose}" if len(slots) == 1 else f"draw for {purpose}")
         return [torch.arange(len(slots) * 2.0).reshape(len(slots), 2) for _ in range(2)]
 
@@ -151,6 +153,8 @@ def test_who_comes_first_changes_so_that_neither_gains_by_it(monkeypatch: pytest
         assert {round_.woken for [round_] in told} == {(1, 0.5)}
     mine, theirs = (place.filled for place in table.places)
     assert all(torch.equal(*pair) for ours, others in zip(mine, theirs, strict=True) for pair in zip(ours, others))  # noqa: B905
+    assert all(calls > SLOTS // 3 for place in table.places for calls, _ in place.seen)
+    assert [[wall_s for _, wall_s in place.seen] for place in table.places] == [[1.0] * 8, [2.0] * 8]
     assert len({seed for seed, _ in table.seeds}) == len({waking for _, waking in table.seeds}) == 8
     assert {seed for seed, _ in table.seeds}.isdisjoint(waking for _, waking in table.seeds)
 
@@ -163,7 +167,10 @@ def test_a_cell_that_is_told_contents_is_woken_before_they_are_drawn(monkeypatch
         assert [line for line in table.story[2:] if line.startswith(("wake", "draw"))] == ["draw for round"]
         assert {round_.woken for [round_] in told} == {(1, 0.25)}
     assert {waking for _, waking in table.seeds} == {None}
-    assert table.rounds.pause() is not None
+    pause = table.rounds.pause()
+    assert pause is not None
+    pause()
+    assert table.story[-1] == "draw for pause", "for null rounds, as long as one of a kernel's"
 
 
 @pytest.mark.parametrize(("count", "is_early"), [(1, True), (2, False)])
