@@ -5,8 +5,9 @@ be killed at any point. What cannot be mended is complained about, and keeps nob
 looks at, in this order:
 
 1. outbox: results the database has not acknowledged are told to it again, or dropped when their lease no longer counts;
-2. leases: of dead daemons on this host at once, of any daemon when they have run out; and those that this daemon was
-   granted by a database whose answer it never heard;
+2. leases: of dead daemons on this host at once, of any daemon when they have run out (but for the moment after this
+   host has slept, in which those beside this one tell that they live); and those that this daemon was granted by a
+   database whose answer it never heard;
 3. work/: bundles without a job are queued; those of finished jobs are put away, those of broken jobs quarantined;
 4. broken jobs without a result, whose bundle has vanished, get one;
 5. private copies of jobs nobody is judging are removed.
@@ -14,6 +15,7 @@ looks at, in this order:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ from daemon.paths import Paths
 from daemon.publishing import is_in_hand
 from daemon.verdict import Verdict
 
+_A_NAP_S = 1.0  # the two clocks are not read in one moment
 _Entry = TypeVar("_Entry")
 
 
@@ -84,6 +87,7 @@ class Reconciler:
         self._left: list[str] = []  # what could not be mended this time
         self._inherited: set[Lease] | None = None  # until the first look at leases
         self._unheard: set[Lease] = set()
+        self._slept_s = _slept_s()
         self._complaint = log.Complaint()
 
     def run(self) -> Repairs:
@@ -198,8 +202,15 @@ class Reconciler:
             if not owner.may_live(here):
                 repairs.requeued += len(self._repository.abandon(owner.tag))
         repairs.requeued += self._put_back_unheard()
-        repairs.requeued += len(self._repository.expire())
+        if not self._has_slept():
+            repairs.requeued += len(self._repository.expire())
         self._repository.break_exhausted()  # `_settle` gives them up
+
+    def _has_slept(self) -> bool:
+        """Whether this host has since the pass before: daemons on it have not had the time to extend leases that ran
+        out meanwhile, and by the next pass have."""
+        before_s, self._slept_s = self._slept_s, _slept_s()
+        return self._slept_s - before_s > _A_NAP_S
 
     def _put_back_unheard(self) -> int:
         """Give up leases of this daemon that none of its slots knows of: nothing was begun, and the attempt does not
@@ -277,6 +288,11 @@ class Reconciler:
             with self._by_itself(folder):
                 fsio.remove_tree(folder)
                 repairs.copies_removed += 1
+
+
+def _slept_s() -> float:
+    """For how long this host has, since it booted."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def _why_broken(job: JobRecord) -> str:

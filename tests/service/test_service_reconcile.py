@@ -16,7 +16,7 @@ import pytest
 import silent_mount
 from service_home import DEAD, ELSEWHERE, JOB, PASSED, Home, home_in
 
-from daemon import disks, fsio, holders, judging, outage, result_document, results, retention
+from daemon import disks, fsio, holders, judging, outage, reconcile, result_document, results, retention
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageUnavailable
@@ -131,6 +131,26 @@ def test_a_result_says_how_long_its_bundle_has_waited(home: Home, late_s: float,
     job = home.history.job(claimed.job_id)
     assert job is not None
     assert job.queue_ms == job.document["queue_ms"] == pytest.approx(queue_ms)
+
+
+@pytest.mark.parametrize("is_at_work", [True, False])
+def test_a_lease_that_ran_out_while_its_host_slept_is_left_until_its_daemon_has_had_the_time_to_extend_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch, is_at_work: bool
+) -> None:
+    """Of two daemons on it the one that is not judging may be the first to look."""
+    slept_s = iter([10.0, 3610.0, 3610.0])
+    monkeypatch.setattr(reconcile, "_slept_s", lambda: next(slept_s))
+    neighbour = replace(Owner.current(), pid=os.getppid())
+    lease = home.lease(home.claim("theirs", neighbour), neighbour)
+    reconciler = home.reconciler()
+    home.repository.heartbeat(lease, -3000)
+    assert reconciler.run().requeued == 0
+    if is_at_work:
+        home.repository.heartbeat(lease, 60)
+    assert reconciler.run().requeued == (0 if is_at_work else 1)
+    job = home.history.job(lease.job_id)
+    assert job is not None
+    assert job.state is (JobState.RUNNING if is_at_work else JobState.QUEUED)
 
 
 def test_a_lease_of_another_host_is_left_to_run_out(home: Home) -> None:
