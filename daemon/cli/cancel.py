@@ -32,13 +32,14 @@ _LIVING = tuple(state for state in JobState if not state.final)
 def command(*, loaded: LoadedSettings, label: str | None, dry_run: bool, jobs: tuple[str, ...], as_json: bool) -> int:
     """End jobs nobody wants any more, waiting or running. Each gets a result whose verdict is rejected and says why.
 
-    JOB is an id or its first digits; a NAME, that of a contract or of what was dropped, stands for the last one that
-    has it and has not ended. A daemon that is judging it notices within a third of its lease (20 s, unless the setting
-    lease_s says otherwise) and kills it. Exit code 1 when a job had ended before, 2 when there is none of that name:
-    the others are ended all the same.
+    JOB is an id or its first digits. NAME is the name in a contract, or that of what was dropped; it stands for the
+    last such job that has not ended. A daemon that is judging it notices within a third of its lease (20 s, unless the
+    setting lease_s says otherwise) and kills it. Exit code 1 when a job had ended before, 2 when there is none of that
+    name: the others are ended all the same.
 
-    --label takes what lies in the inbox too, whoever dropped it. Archives and contracts of more than 1 MiB tell their
-    labels when they are judged: those that wait stay, and are named. Where there is nothing to end the exit code is 0.
+    --label also ends what lies in the inbox, whoever dropped it. The labels of archives, and of contracts of more than
+    1 MiB, are not known before they are judged: those that wait stay, and are named. Where there is nothing to end the
+    exit code is 0.
     """
     wanted = _label(click.get_current_context(), label, jobs, dry_run=dry_run)
     if wanted is not None:

@@ -70,13 +70,13 @@ def command(
 ) -> int:
     """Count and summarise finished jobs in groups; or, with --problem, rank the kernels of one problem.
 
-    BEST and MEDIAN are runtimes of passed jobs, whatever they ran on, SPEEDUP is their best one, JUDGED IN the mean
-    of what judging took, QUEUED the median of the waits before it.
+    BEST and MEDIAN are runtimes of passed jobs, whatever they ran on, and SPEEDUP is the best of theirs. JUDGED IN is
+    the mean time that judging took, QUEUED the median wait before it.
 
     With --problem, COMPARED says whether a kernel's speedup over its reference can be told from noise. Of a bundle that
     was judged more than once the run in the middle counts; RUNS says of how many. DOUBTS are the labels that say
-    something against its answers or its time. Kernels whose answers were compared with nothing come last. A name costs
-    nothing, and each has a line of its own: --per-submitter 1 shows everybody's fastest kernel.
+    something against its answers or its time. Kernels whose answers were compared with nothing come last. Each name has
+    a line of its own, and names cost nothing: --per-submitter 1 shows everybody's fastest kernel.
     """
     from daemon.cli import store
 
