@@ -56,6 +56,7 @@ TAKEN = {
     "behind the end": "tl.store(x, 1.0)\nreturn\nimport math",
     "by words": "if n > 3 and not n > 5:\n    tl.store(x, 1.0)",
     "blocks by words": ("at = tl.arange(0, 4)\ntl.store(x + at, 1.0, mask=(at < n) and not (at < 2) or (at > n))"),
+    "larger and smaller": "at = tl.arange(0, 4)\ntl.store(x + at, max(min(tl.load(x + at), 0.5), -0.5))",
     "comprehension": "a, b = [i + 1 for i in (1, 2)]\ntl.store(x + a, 1.0 * b)",
     "tuples and f-strings": "a, b = (n, 2)\ntl.static_assert(K == 8, f'{K} is not 8')\ntl.store(x + a, 1.0 * b)",
     "ranges": "for i in tl.range(0, n, num_stages=2):\n    tl.store(x + i, 1.0)",
@@ -102,7 +103,24 @@ def test_what_the_compiler_refuses_is_named_with_its_line(tmp_path: Path, name: 
     assert all(AT <= line < AT + len(body.splitlines()) for _, line in found), found
 
 
-@pytest.mark.filterwarnings("ignore:Logical operators")
+# What its text does not tell, and evald's interpreter fails at: test_executor_kernel_types.py.
+BEYOND_TEXT = {
+    "if": "if tl.arange(0, 4) > n:\n    tl.store(x, 1.0)",
+    "while": "at = tl.arange(0, 4)\nwhile at < n:\n    at += 1",
+    "float": "tl.store(x, float(n))",
+    "dot": "a = tl.zeros([8, 8], tl.float16)\ntl.store(x, tl.sum(tl.sum(tl.dot(a, a), 0), 0))",
+}
+
+
+@pytest.mark.parametrize("name", BEYOND_TEXT)
+def test_what_fails_in_the_interpreter_the_compiler_refuses(tmp_path: Path, name: str) -> None:
+    from triton.compiler import CompilationError
+
+    with pytest.raises((CompilationError, RuntimeError)):  # of a block behind `while` its parser speaks
+        compile_for_a_gpu(jitted(tmp_path, BEYOND_TEXT[name]))
+
+
+@pytest.mark.filterwarnings("ignore:Logical operators", "ignore:builtin")
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_the_compiler_takes_is_not_named(tmp_path: Path, name: str) -> None:
     kernel = jitted(tmp_path, TAKEN[name])

@@ -267,6 +267,30 @@ def test_in_the_interpreter_blocks_are_joined_element_by_element(judge: JudgeOne
     judge(compare(triton(BY_WORDS, vectors()), SIGNS)).passed()
 
 
+def test_in_the_interpreter_the_larger_and_the_smaller_are_those_of_each_element(judge: JudgeOne) -> None:
+    """Of Triton's, `max(x, 0.0)` of a block was zero."""
+    source = VECTOR_ADD.replace("tl.load(a + at, mask=mask) +", "max(min(tl.load(a + at, mask=mask), 0.5), -0.5) +")
+    clamped = PLUS.replace("a + b", "a.clamp(-0.5, 0.5) + b")
+    judge(compare(triton(source, vectors()), clamped)).passed()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("if at > 3:\n            n = n + 0", "Tensor with more than one value is ambiguous"),
+        ("while at < 3:\n            at = at + 1", "Tensor with more than one value is ambiguous"),
+        ("mask = 0 <= at < n", "Tensor with more than one value is ambiguous"),
+        ("half = float(n) / 2", "float() takes no tensor on a GPU"),
+        ("none = tl.dot(tl.zeros([8, 8], tl.float16), tl.zeros([8, 8], tl.float16))", "K >= 16"),
+    ],
+    ids=["if", "while", "chain", "float", "dot"],
+)
+def test_in_the_interpreter_what_no_gpu_takes_fails_as_well(judge: JudgeOne, line: str, words: str) -> None:
+    """The compiler's side is in test_backend_triton_syntax.py."""
+    source = VECTOR_ADD.replace("mask = at < n", f"mask = at < n\n        {line}")
+    judge(compare(triton(source, vectors()), PLUS)).ended(Verdict.RUNTIME_ERROR, words)
+
+
 COMPILED = {
     "a whole graph": "call = torch.compile(launch, fullgraph=True)",
     "in the first call": """
