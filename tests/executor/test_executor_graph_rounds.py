@@ -452,6 +452,25 @@ def test_who_gets_faster_again_and_again_is_shown_longer_rounds_only_so_often(mo
     assert [number for number, _ in world.offered].count(1) <= 4
 
 
+def test_who_gets_faster_again_and_again_does_not_have_short_rounds_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls take less than half of what rounds were sized for, until they are begun anew no more."""
+    world = World(Kernel(1e-4, before_s=25e-3), Kernel(1e-3))
+    timed, sizes = world.run_timed, list[int]()
+
+    def run_timed(place: SidePlace, *rest: Any, **more: Any) -> RoundResult:
+        slots = place.attached.layout.slots
+        if slots not in sizes:
+            sizes.append(slots)
+        is_last = len(sizes) == measure._GROWN_AT_MOST + 2  # the first is for sizing
+        world.kernels["cell 0"].call_s = 1e-4 if is_last else 0.02 / slots
+        return timed(place, *rest, **more)
+
+    monkeypatch.setattr(world, "run_timed", run_timed)
+    ours, _ = measured(world, monkeypatch, graph=False, in_pairs=False)
+    assert len(sizes) == measure._GROWN_AT_MOST + 2 and max(sizes[1:-1]) < 15
+    assert sizes[-1] > 40 and min(ours.calls) * 2 >= sizes[-1]
+
+
 def test_an_answer_that_is_copied_says_what_that_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, _ = measured(World(Kernel(2e-5), Kernel(2e-5), returns=True), monkeypatch)
     assert ours.copy_ms == pytest.approx(COPY_S * 1e3)

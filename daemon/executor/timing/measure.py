@@ -35,6 +35,7 @@ from daemon.executor.timing.stages import Stages
 _GRAPH_NOISE_S, _STREAM_NOISE_S = 1e-5, 2e-5  # a call alone waits for its launch, and fetches its code from memory
 _OUTLAST_AT_MOST_S = 30.0
 _GROWN_AT_MOST = 3  # times, in the middle of rounds that count
+_TIMES_LONGER = 8  # than usual, at most, are rounds then whose calls turn out to be no faster
 
 Offer = Callable[[int, Sequence[int]], None]
 
@@ -118,7 +119,7 @@ class Measurement:
             if stop is None:
                 times_left -= 1
                 with stage("size"):
-                    calls = self._grown(deadline)
+                    calls = self._grown(deadline, is_last=not times_left)
         with stage("rounds"):
             self._outlast(calls, deadline)
         with stage("calibrate"):  # before the looks, which go by what a call costs
@@ -128,9 +129,16 @@ class Measurement:
             self._looks().take(calls, deadline)
         return [self._timing(index, stop) for index in range(len(self._places))]
 
-    def _grown(self, deadline: float) -> int:
-        """The calls of a round, from what they take in rounds that count; all these rounds are forgotten."""
-        fastest_s, overhead_s = self._fastest_s, self._calibration.overhead_s
+    def _grown(self, deadline: float, *, is_last: bool) -> int:
+        """The calls of a round, from what they take in rounds that count; all these rounds are forgotten.
+
+        The last time it goes about by what they take the reference, if there is one. Otherwise a kernel that is slow
+        until then would have short rounds for good.
+        """
+        fastest_s = self._fastest_s
+        if is_last:
+            fastest_s = max(self._fastest_each_s[-1], fastest_s / _TIMES_LONGER)
+        overhead_s = self._calibration.overhead_s
         self._forget()
         self._calibration.overhead_s = overhead_s
         return self._sizing.again(fastest_s, deadline)
@@ -219,8 +227,13 @@ class Measurement:
     @property
     def _fastest_s(self) -> float:
         """What a call of the slower side takes in its fastest round so far, if that can be told from nothing."""
+        return max(self._fastest_each_s)
+
+    @property
+    def _fastest_each_s(self) -> list[float]:
+        """The same of each side."""
         accounts = [self._account(index) for index in range(len(self._places))]
-        return max(max(min(one.samples_s), one.resolution_s) for one in accounts)
+        return [max(min(one.samples_s), one.resolution_s) for one in accounts]
 
     def _account(self, index: int) -> Account:
         wirings = [place.wiring for place in self._places]
