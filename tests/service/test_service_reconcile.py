@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -300,6 +300,24 @@ def test_a_result_that_another_tells_the_database_at_the_same_moment_is_not_told
     monkeypatch.setattr(Repository, "publish", too_late)
     assert home.reconcile().discarded == 1
     assert home.entries("outbox") == home.published() == []
+
+
+def test_what_was_staged_for_a_cancel_whose_lease_another_took_is_not_left_in_the_outbox(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = Owner.current()
+    claimed, clerk = home.claim("wanted", me), home.clerk(me)
+    clerk.register(claimed)
+    publish_many = Repository.publish_many
+
+    def too_late(repository: Repository, ends: Iterable[tuple[Lease, Published]]) -> set[str]:
+        assert repository.seize(claimed.job_id, DEAD.tag, 60) is not None
+        return publish_many(repository, ends)
+
+    monkeypatch.setattr(Repository, "publish_many", too_late)
+    [ended] = clerk.publisher.cancel_many([claimed.job_id], {}, "me")
+    assert [ended.job_id] == home.published() == [claimed.job_id]
+    assert home.entries("outbox") == []
 
 
 def test_what_runs_goes_on_between_any_two_repairs(home: Home) -> None:
