@@ -28,7 +28,7 @@ from daemon.intake.owner import Owner
 from daemon.intake.spool import Claimed, Spool
 from daemon.judging import Clerk, Unended
 from daemon.lifecycle import JobState
-from daemon.publishing import is_in_hand
+from daemon.publishing import Finished, is_in_hand
 from daemon.verdict import Verdict
 
 
@@ -318,6 +318,28 @@ def test_what_was_staged_for_a_cancel_whose_lease_another_took_is_not_left_in_th
     [ended] = clerk.publisher.cancel_many([claimed.job_id], {}, "me")
     assert [ended.job_id] == home.published() == [claimed.job_id]
     assert home.entries("outbox") == []
+
+
+def test_a_result_that_cannot_be_released_yet_counts_and_is_released_later(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = Owner.current()
+    lease = home.lease(home.claim("early", me), me)
+
+    def closed(*_: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "release", closed)
+        finished = home.clerk(me)._finish(lease, PASSED, None)
+    assert isinstance(finished, Finished)
+    assert (home.entries("outbox"), home.entries("work"), home.published()) == (
+        [f"{lease.job_id}.{lease.fence}"],
+        [],
+        [],
+    )
+    assert home.reconcile().released == 1
+    assert home.published() == [lease.job_id]
 
 
 def test_what_runs_goes_on_between_any_two_repairs(home: Home) -> None:
