@@ -36,16 +36,22 @@ class Bench:
         self.turns: Any = SimpleNamespace(replay=replay)
         rounds: Any = SimpleNamespace(
             slot_s=slot_s,
-            warm_up=lambda slots, _: self.story.append(slots),
+            warm_up=self._warm_up,
             run_warm=lambda *_: next(walls),
             why_not_replayed=lambda _: refusal,
             capture_single=lambda _: self.story.append("capture"),
         )
+        self._rounds, self.slots_s = rounds, list[float]()  # what a slot takes after each time that slots are filled
         self.nulls: Any = SimpleNamespace(detach=lambda: self.story.append("detach"), call_s=[0.0] * len(strides))
         places: Any = [SimpleNamespace(wiring=SimpleNamespace(stride=lambda size=size: size)) for size in strides]
         drawer: Any = SimpleNamespace(cost_s=cost_s)
         given = MeasureRules(**{"target_rse": 0.01, "min_calls": 1, **FREE, **rules})
         self.sizing = Sizing(places, rounds, self.turns, self.nulls, drawer, given)
+
+    def _warm_up(self, slots: int, _deadline: float) -> None:
+        self.story.append(slots)
+        if self.slots_s:
+            self._rounds.slot_s = self.slots_s.pop(0)
 
 
 @pytest.mark.parametrize(
@@ -126,3 +132,18 @@ def test_what_is_large_is_sized_by_two_calls(monkeypatch: pytest.MonkeyPatch) ->
     calibration: Any = SimpleNamespace(costs=lambda *_: [(2, 0.0)], overhead_s=None)
     bench.sizing.first(1e-3, LATER_S, calibration, as_graph=False)
     assert bench.story[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("slots_s", "sizes"),
+    [([0.5, 0.05, 0.05], [16, "detach", 20, "detach", 50]), ([0.25, 0.05], [16, "detach", 40]), ([0.625], [16])],
+    ids=["twice as many", "a few more", "as many"],
+)
+def test_rounds_are_made_longer_as_long_as_slots_turn_out_to_be_filled_faster(
+    monkeypatch: pytest.MonkeyPatch, slots_s: list[float], sizes: list[object]
+) -> None:
+    bench = Bench(monkeypatch, walls_s=(0.016,), slot_s=0.5, max_s=100.0)
+    bench.slots_s = slots_s
+    calibration: Any = SimpleNamespace(costs=lambda *_: [(16, 0.0)], overhead_s=None)
+    assert bench.sizing.first(1e-3, LATER_S, calibration, as_graph=False) == sizes[-1]
+    assert bench.story == [*sizes, "capture"]
