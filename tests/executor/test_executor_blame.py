@@ -49,7 +49,7 @@ def test_a_candidate_answers_for_itself_and_a_reference_makes_its_bundle_unusabl
 def test_a_candidate_that_has_used_the_time_is_to_blame_for_a_reference_that_has_none_left() -> None:
     verdict, failure = verdict_on(ended(Verdict.TIMEOUT, Side.REFERENCE), 30.0, "")
     assert (verdict, failure.side) == (Verdict.TIMEOUT, Side.CANDIDATE)
-    assert failure.message == "the candidate's calls had used most of the contract's 30 s: it ended"
+    assert failure.message == "the candidate had used most of the contract's 30 s: it ended"
 
 
 def dead(*, oom_killed: bool = False, from_outside: bool = False) -> Any:

@@ -81,7 +81,8 @@ def test_a_kernel_that_batches_and_is_out_of_time_then_is_labelled_or_no_pass(ju
     assert not all(comes_through() for _ in range(3)), "what comes through by more than chance does so every time"
 
 
-def test_a_candidate_that_used_the_time_is_the_one_that_was_too_slow(judge: JudgeOne) -> None:
+@pytest.mark.parametrize("is_loading", [False, True], ids=["in a call", "when it is loaded"])
+def test_a_candidate_that_used_the_time_is_the_one_that_was_too_slow(judge: JudgeOne, is_loading: bool) -> None:
     """Although it is the reference's turn when the time is over."""
 
     def using_up(timeout_s: float) -> Doc:
@@ -91,9 +92,11 @@ def test_a_candidate_that_used_the_time_is_the_one_that_was_too_slow(judge: Judg
                 time.sleep(max(0, BEGAN + {timeout_s} - 0.2 - time.monotonic()))
             return a @ b
             """
-        source = forward(body, before="import time\nBEGAN = time.monotonic()")
+        before = "import time\nBEGAN = time.monotonic()"
+        if is_loading:
+            body, before = "return a @ b", f"import time\ntime.sleep({timeout_s} - 1)"
         slow = HALF.replace("return a @ b", "import time; time.sleep(0.4)\n        return a @ b")
-        return compare(source, slow, timeout=timeout_s)
+        return compare(forward(body, before=before), slow, timeout=timeout_s)
 
     judged = with_enough_time(judge, lambda judged: judged.verdict is Verdict.TIMEOUT, using_up)
     assert judged.ended(Verdict.TIMEOUT).failure.side is Side.CANDIDATE

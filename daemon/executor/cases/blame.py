@@ -17,7 +17,7 @@ def verdict_on(outcome: CellFailed, used_s: float | None, own_weights: str) -> t
     """
     verdict, failure = outcome.verdict, outcome.failure
     if verdict is Verdict.TIMEOUT and failure.side is Side.REFERENCE and used_s is not None:
-        message = f"the candidate's calls had used most of the contract's {used_s:g} s: {failure.message}"
+        message = f"the candidate had used most of the contract's {used_s:g} s: {failure.message}"
         failure = failure.model_copy(update={"side": Side.CANDIDATE, "message": message})
     if failure.side is Side.REFERENCE and verdict is not Verdict.UNSUPPORTED:
         return Verdict.REJECTED, _saying(failure, f"the reference is at fault ({verdict}): {failure.message}")

@@ -294,7 +294,10 @@ class CaseJudge:
         candidate, reference = self._places.get(Side.CANDIDATE), self._places.get(Side.REFERENCE)
         if candidate is None or reference is None or time.monotonic() < self._deadline:
             return False
-        return candidate.patience.spent_s > max(reference.patience.spent_s, self._request.timeout / 2)
+        loading_s = self._ready.loading_s
+        mine_s = candidate.patience.spent_s + loading_s[Side.CANDIDATE]
+        theirs_s = reference.patience.spent_s + loading_s[Side.REFERENCE]
+        return mine_s > max(theirs_s, self._request.timeout / 2)
 
     def _report(self, verdict: Verdict, failure: Failure | None) -> CaseEvaluation:
         if not self._ends_later:

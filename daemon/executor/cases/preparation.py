@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ class Preparation:
         self.loaded: dict[Side, Loaded] = {}
         self.artifacts: dict[Side, Artifact] = {}
         self.compile_ms = 0.0
+        self.loading_s = dict.fromkeys(Side, 0.0)  # of the contract's time, by whose source took it
         self.notes: list[str] = []
         self._of_own_weights: list[str] = []
         self._constant_weights: dict[str, bytes] = {}
@@ -154,14 +155,24 @@ class Preparation:
         self._bench.refill()
         for side, cell in self.cells.items():
             cell.time_limit = TimeLimit(self._request.timeout, "`timeout` in the contract")
-            self._load_one(side)
+            with self._loading(side):
+                self._load_one(side)
         self._construct_all(self._secret.seed("init"))
         self._share_state()
+
+    @contextmanager
+    def _loading(self, side: Side) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.loading_s[side] += time.monotonic() - start
 
     def _construct_all(self, seed: int) -> None:
         init: Export | None = None
         for side, cell in self.cells.items():
-            answer = self._construct(cell, seed, init)
+            with self._loading(side):
+                answer = self._construct(cell, seed, init)
             if side is not Side.REFERENCE or not isinstance(self._request, CompareRequest):
                 continue  # a twin makes the same of the same seed
             self._note_lazy(_names(answer.get("lazy")))
