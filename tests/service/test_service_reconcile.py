@@ -320,6 +320,20 @@ def test_what_was_staged_for_a_cancel_whose_lease_another_took_is_not_left_in_th
     assert home.entries("outbox") == []
 
 
+def test_a_sweep_that_is_cancelled_leaves_those_of_it_that_a_restored_database_has_forgotten_to_be_judged(
+    home: Home,
+) -> None:
+    me = Owner.current()
+    judged, waits = (home.lease(home.claim(name, me), me) for name in ("judged", "waits"))
+    results.release(home.settings.paths, home.stage(judged), datetime.now(UTC), "judged")
+    ended = home.clerk(me).publisher.cancel_many([judged.job_id, waits.job_id], {}, "me")
+    assert [one.job_id for one in ended] == [waits.job_id]
+    job = home.history.job(judged.job_id)
+    assert job is not None
+    assert job.verdict is Verdict.PASSED
+    assert_one_result(home, judged.job_id)
+
+
 def test_a_result_that_cannot_be_released_yet_counts_and_is_released_later(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
