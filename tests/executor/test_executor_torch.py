@@ -540,7 +540,7 @@ def test_a_module_that_another_of_its_name_hides_is_named(judge: JudgeOne) -> No
         ("(part for part in x)", "yield makes a function a generator"),
         ("type(self).forward", "call it, and return what it returns"),
         ("x.to('meta')", "a tensor on the device meta"),
-        ("{'a': x}", "expected a tensor, got {'a': *}"),
+        ("{'a': x}", "expected a tensor, got {'a': tensor}"),
     ],
 )
 def test_answers_of_another_kind_are_told_by_what_they_are(judge: JudgeOne, answer: str, words: str) -> None:
