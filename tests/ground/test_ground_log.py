@@ -15,12 +15,11 @@ import pytest
 from daemon import log
 
 
-@pytest.fixture
-def journal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> pytest.CaptureFixture[str]:
-    """What is written to a stderr that systemd has connected."""
+def connect_to_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have stderr look as if systemd had connected it. Not in a fixture: pytest gives a test another file for it than
+    what sets the test up."""
     status = os.fstat(2)
     monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
-    return capfd
 
 
 def test_a_story_is_one_line_with_its_fields(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,14 +36,17 @@ def test_a_field_cannot_forge_a_second_line(capsys: pytest.CaptureFixture[str]) 
     assert "a\\nb\\x1b[31m" in line
 
 
-def test_an_exception_cannot_forge_a_line_either(journal: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_cannot_forge_a_line_either(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Under the journal each line is a message, of the priority that it begins with."""
+    connect_to_the_journal(monkeypatch)
     log.setup("info")
     try:
         raise ValueError("of a name: x\n<0>the disk is gone\x1b[31m")
     except ValueError:
         log.LOGGER.exception("a bug in evald")
-    first, *others = journal.readouterr().err.removesuffix("\n").split("\n")
+    first, *others = capfd.readouterr().err.removesuffix("\n").split("\n")
     assert first == "<3>a bug in evald"
     assert others[-1] == r"  <0>the disk is gone\x1b[31m"
     assert {line[:2] for line in others} == {"  "}
@@ -72,15 +74,16 @@ def test_a_field_cannot_forge_another_field(capsys: pytest.CaptureFixture[str], 
 
 
 def test_under_the_journal_a_priority_stands_in_front(
-    journal: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    connect_to_the_journal(monkeypatch)
     log.setup("info")
     log.story("trouble", level=40, job="1")
-    assert journal.readouterr().err == "<3>trouble job=1\n"
+    assert capfd.readouterr().err == "<3>trouble job=1\n"
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")  # of the shell that started us, whose stderr is another one
     log.setup("info")
     log.story("trouble", level=40, job="1")
-    assert journal.readouterr().err.endswith("Z error   trouble job=1\n")
+    assert capfd.readouterr().err.endswith("Z error   trouble job=1\n")
 
 
 @pytest.mark.parametrize(
