@@ -55,6 +55,11 @@ class DeviceState:
     reason: str | None = None
     drift: str | None = None
 
+    @property
+    def key(self) -> str:
+        """What tells it from every other device of its host: a GPU's UUID, or the kind."""
+        return self.uuid or self.kind
+
 
 class Engine(Protocol):
     """Judges one job at a time per call; `evaluate` may be called from several threads, up to `at_once`."""

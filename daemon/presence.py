@@ -109,9 +109,9 @@ class Presence:
 
     def _warn_of_neighbours(self) -> None:
         """Once: who has typed `evald run` twice sees nothing else of it than times that scatter."""
-        own = {device.uuid or device.kind for device in self._devices()}
+        own = {device.key for device in self._devices()}
         for daemon in self._history.daemons():
-            shared = own & {device.uuid or device.kind for device in daemon.devices}
+            shared = own & {device.key for device in daemon.devices}
             is_other = daemon.owner != self._owner.tag and daemon.host == self._owner.host
             if is_other and daemon.is_there and shared and self._may_live(daemon):
                 what = "another daemon judges here too, and each disturbs the other's times"

@@ -268,7 +268,7 @@ def _neighbours(settings: Settings) -> Iterator[Check]:
         here = Owner.current()
         for daemon in history.daemons() if history is not None else ():
             if daemon.is_there and daemon.host == here.host and Owner.of(daemon.owner).may_live(here):
-                for device in {device.uuid or device.kind for device in daemon.devices}:
+                for device in {device.key for device in daemon.devices}:
                     sharing.setdefault(device, []).append(daemon.pid)
     for device, pids in sharing.items():
         if len(pids) > 1:

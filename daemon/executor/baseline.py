@@ -73,7 +73,7 @@ class Baseline(_Frozen):
 
 def path_of(device: Device, paths: Paths) -> Path:
     """Where the baseline of `device` lies: one file per GPU, one for the CPU."""
-    return paths.controls / f"{device.uuid or device.kind}.json"
+    return paths.controls / f"{device.key}.json"
 
 
 def read(path: Path) -> Baseline | None:

@@ -312,16 +312,21 @@ COMPILED = {
 }
 
 
-@pytest.mark.parametrize("way", COMPILED)
-def test_what_launches_interpreted_kernels_is_not_compiled(judge: JudgeOne, way: str) -> None:
-    """torch would follow the interpreter, or find that it has no memory to give it."""
-    launch = """
-    def launch(a, b):
+def launching(name: str) -> str:
+    """A function of Python that launches `VECTOR_ADD`."""
+    return f"""
+    def {name}(a, b):
         out = torch.empty_like(a)
         add[(7,)](a, b, out, a.numel(), BLOCK=32)
         return out
     """
-    source = HEAD + "\n".join(kernel(part)["source_code"] for part in (VECTOR_ADD, launch, COMPILED[way]))
+
+
+@pytest.mark.parametrize("way", COMPILED)
+def test_what_launches_interpreted_kernels_is_not_compiled(judge: JudgeOne, way: str) -> None:
+    """torch would follow the interpreter, or find that it has no memory to give it."""
+    parts = (VECTOR_ADD, launching("launch"), COMPILED[way])
+    source = HEAD + "\n".join(kernel(part)["source_code"] for part in parts)
     custom = kernel(source, metadata={"function_name": "call"}, io=io(tensor("a", [200]), tensor("b", [200])))
     notes = judge(compare(custom, PLUS)).passed().case.notes
     assert any(note.startswith("torch.compile is left out") for note in notes) == (way != "in the first call")
@@ -345,13 +350,7 @@ def test_a_tuned_kernel_that_python_launches_is_not_tuned_either(judge: JudgeOne
 
 @pytest.mark.parametrize("kind", ["torch", "multi_kernel"])
 def test_that_the_interpreter_runs_what_python_launches_is_said(judge: JudgeOne, kind: str) -> None:
-    launch = """
-    def call(a, b):
-        out = torch.empty_like(a)
-        add[(7,)](a, b, out, a.numel(), BLOCK=32)
-        return out
-    """
-    source = HEAD + kernel(VECTOR_ADD + launch)["source_code"]
+    source = HEAD + kernel(VECTOR_ADD + launching("call"))["source_code"]
     name = {"torch": "function_name", "multi_kernel": "entry_point"}[kind]
     custom = kernel(source, kind, metadata={name: "call"}, io=io(tensor("a", [200]), tensor("b", [200])))
     assert "run by Triton's interpreter: no GPU" in judge(compare(custom, PLUS)).passed().case.notes

@@ -45,6 +45,11 @@ class Device:
     def __str__(self) -> str:
         return f"{self.name} (GPU {self.index})" if self.is_gpu else "the CPU"
 
+    @property
+    def key(self) -> str:
+        """What tells it from every other device of its host: a GPU's UUID, or the kind."""
+        return self.uuid or self.kind
+
     @classmethod
     def from_json(cls, text: str) -> Device:
         """The device that `as_json` wrote."""

@@ -123,7 +123,7 @@ def measure(time_ms: Callable[[dict[str, Any]], float | None], threads: int | No
 
 def path_of(device: Device, paths: Paths) -> Path:
     """Where the ceilings of `device` lie: one file per GPU, one for the CPU."""
-    return paths.state / "ceilings" / f"{device.uuid or device.kind}.json"
+    return paths.state / "ceilings" / f"{device.key}.json"
 
 
 def kept(path: Path, device: Device, torch: str | None, threads: int | None = None) -> Ceilings | None:
