@@ -148,6 +148,6 @@ def test_what_is_no_want_of_memory_of_the_references_ends_no_candidate(
 
 
 def test_tensors_that_a_host_has_no_memory_for_are_nobodys_mistake() -> None:
-    found = host_full({}, MemoryError("cannot map 3 TiB"))
+    found = host_full([], MemoryError("cannot map 3 TiB"))
     assert (found.verdict, found.failure.side) == (Verdict.UNSUPPORTED, Side.CANDIDATE)
     assert "too large to be judged on this host: cannot map 3 TiB" in found.failure.message

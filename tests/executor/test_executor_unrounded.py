@@ -35,7 +35,7 @@ ROUNDS: dict[str, Call] = {
     "a new tensor's": lambda x: torch.zeros(4, 4, dtype=torch.float32).add_(x),
     "in inference mode": torch.inference_mode()(lambda x: x.half()),
     "under autocast": torch.autocast("cpu", torch.bfloat16)(lambda x: x @ x),
-    "a gradient": lambda x: torch.autograd.grad(x.requires_grad_().half().pow(2).sum(), x)[0],
+    "a gradient": torch.enable_grad()(lambda x: torch.autograd.grad(x.requires_grad_().half().pow(2).sum(), x)[0]),
     "a layer": lambda x: nn.Linear(4, 4)(x.float()).bfloat16(),
 }
 

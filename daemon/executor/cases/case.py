@@ -139,7 +139,7 @@ class CaseJudge:
             self._ends_later = self._bench.later is not None and not self._inspection.wanted
         except (DeviceFull, torch.OutOfMemoryError) as error:
             if not self._bench.device.is_gpu:
-                raise host_full(self._ready.cells, error) from error
+                raise host_full(self._ready.every_cell, error) from error
             raise device_full(self._ready.cells, error) from error
         except CellFailed as failed:
             raise blamed(failed, self._ready.cells) if self._bench.device.is_gpu else failed from None

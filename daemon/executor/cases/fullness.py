@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -39,11 +39,11 @@ def device_full(cells: Mapping[Side, Cell], error: Exception) -> CellFailed:
     return CellFailed(Verdict.OUT_OF_MEMORY, _failure(side, message))
 
 
-def host_full(cells: Mapping[Side, Cell], error: Exception) -> CellFailed:
+def host_full(cells: Iterable[Cell], error: Exception) -> CellFailed:
     """The outcome of a case whose tensors this host has no memory for: nobody's mistake. Raises `HarnessError` where
     neither the case's cells nor this judge hold what is lacking: others do, and may not the next time."""
     if isinstance(error, HostTaken):
-        held = memory_here() + sum(cell.program.memory_bytes() for cell in cells.values() if cell.ended is None)
+        held = memory_here() + sum(cell.program.memory_bytes() for cell in cells if cell.ended is None)
         if held < error.lacking_bytes:
             raise HarnessError(str(error), hint="something else on this host holds it")
     return CellFailed(Verdict.UNSUPPORTED, _failure(Side.CANDIDATE, f"too large to be judged on this host: {error}"))

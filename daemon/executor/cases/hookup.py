@@ -10,6 +10,7 @@ from daemon.evaluation import Failure
 from daemon.executor.artifacts.bundle import Request
 from daemon.executor.cases.findings import mismatch
 from daemon.executor.cases.preparation import Preparation
+from daemon.executor.cells.conversation import Cell
 from daemon.executor.cells.endings import CellFailed
 from daemon.executor.content.drawing import Drawer
 from daemon.executor.content.exports import Export
@@ -81,15 +82,14 @@ class Hookup:
         reference_io, candidate_io = self._ready.io(Side.REFERENCE), self._ready.io(Side.CANDIDATE)
         if reference_io is not None:
             return logical_from_io(_inputs_only(reference_io), static), None
-        maker = self._ready.cells.get(Side.REFERENCE)
+        own = self._ready.cells.get(Side.REFERENCE)
         loaded = self._ready.loaded.get(Side.REFERENCE)
         guessed = loaded is not None and loaded.guesses_inputs
         makes = loaded is not None and loaded.makes_inputs
-        if maker is not None and makes and not (guessed and candidate_io is not None):
+        if own is not None and makes and not (guessed and candidate_io is not None):
             if guessed:
                 self._ready.notes.append("no get_inputs() and no io: inputs were derived from the signature")
-            export = self._ready.export(maker, "inputs", Phase.INPUTS)
-            export.describe(self._secret.seed("shape"), self._deadline)
+            export = self._made_inputs(own)
             named = zip(export.names(), export.shapes, strict=True)
             return [Logical(name, shape, None) for name, shape in named], export
         if candidate_io is not None:
@@ -97,6 +97,22 @@ class Hookup:
         raise CannotWire(
             "nothing says what to call the kernel with: add get_inputs() to the source or io to the contract"
         )
+
+    def _made_inputs(self, own: Cell) -> Export:
+        """What get_inputs() makes, described: in the maker's cell; in `own` where there is none, or where it makes
+        none. (It may want what the constructor has left, and then `own` says what else is wrong.)"""
+        seed = self._secret.seed("shape")
+        if (maker := self._ready.maker) is not None:
+            export = self._ready.export(maker, "inputs", Phase.INPUTS)
+            try:
+                export.describe(seed, self._deadline)
+            except (CellFailed, CannotWire):
+                self._ready.dismiss_maker()
+            else:
+                return export
+        export = self._ready.export(own, "inputs", Phase.INPUTS)
+        export.describe(seed, self._deadline)
+        return export
 
     def _wirings(self, logicals: list[Logical], source: Export | None) -> dict[Side, Wiring]:
         """The reference's first: outputs that start with content add to `logicals`."""

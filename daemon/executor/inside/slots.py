@@ -55,6 +55,12 @@ class Slots:
         if memory.device == "cuda":
             self._events = (new_event(), new_event())
 
+    @property
+    def argument_tree(self) -> tree.Node:
+        """How the arguments of a call are nested."""
+        args: tree.Node = self._message["args"]
+        return args
+
     def _tensor(self, field: dict[str, Any], origin: int) -> torch.Tensor:
         return self._memory.tensor(getattr(torch, field["dtype"]), field["shape"], origin + field["offset"])
 

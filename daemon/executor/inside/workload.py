@@ -204,18 +204,17 @@ class Workload:
         try:
             value, self._returned, self._draws = self._subject.answer(slots, message["seed"])
         except KernelFault as fault:
-            fault.message += self._one_dict(fault.__cause__)
+            fault.message += self._one_dict(slots.argument_tree, fault.__cause__)
             raise
         return value
 
-    def _one_dict(self, error: BaseException | None) -> str:
+    def _one_dict(self, args: tree.Node, error: BaseException | None) -> str:
         """A remark that a dict was one argument, where whoever wrote the source seems to have meant one for each of its
         keys."""
-        node, _ = self._described.get("inputs", ({}, []))
-        wanted = self._subject.kernel.parameters
-        if not isinstance(error, TypeError) or "d" not in node or not wanted:
+        given, wanted = args.get("u", ()), self._subject.kernel.parameters
+        if not isinstance(error, TypeError) or len(given) != 1 or "d" not in given[0] or not wanted:
             return ""
-        keys = [str(key) for key, _ in node["d"]]
+        keys = [str(key) for key, _ in given[0]["d"]]
         if not set(wanted) <= set(keys):
             return ""
         return f" (the dict that get_inputs() gives is one argument: let it give a list of {', '.join(keys)})"

@@ -1,0 +1,54 @@
+"""On a CPU a reference that is timed has not made the inputs of its calls itself: another process of its source has."""
+
+from __future__ import annotations
+
+import pytest
+from executor_bundles import JudgeOne, compare
+
+from daemon.verdict import Verdict
+
+pytestmark = pytest.mark.sandbox
+
+CUSTOM = "class ModelNew(nn.Module):\n    def forward(self, x):\n        return x + x\n"
+COUNTED = """
+made = 0
+
+class Model(nn.Module):
+    def forward(self, x):
+        if {refused}:
+            raise RuntimeError(f"inputs made in this process: {{made}}")
+        return x * 2
+
+def get_inputs():
+    global made
+    made += 1
+    return [torch.randn(16)]
+"""
+
+
+def test_a_reference_is_not_timed_in_the_process_that_makes_its_inputs(judge: JudgeOne) -> None:
+    judge(compare(CUSTOM, COUNTED.format(refused="made"))).passed()
+
+
+def test_a_source_that_takes_long_to_import_is_not_imported_once_more_for_its_inputs(judge: JudgeOne) -> None:
+    slow = "import time\ntime.sleep(1.5)\n" + COUNTED.format(refused="not made")
+    judge(compare(CUSTOM, slow)).passed()
+
+
+def test_inputs_that_want_what_the_constructor_has_left_are_made_beside_it(judge: JudgeOne) -> None:
+    judge(
+        compare(
+            "class ModelNew(nn.Module):\n    def __init__(self, width):\n        super().__init__()\n"
+            "    def forward(self, x):\n        return x + x\n",
+            "class Model(nn.Module):\n    def __init__(self, width):\n        super().__init__()\n"
+            "        global size\n        size = width\n"
+            "    def forward(self, x):\n        return x * 2\n"
+            "def get_init_inputs():\n    return [8]\n"
+            "def get_inputs():\n    return [torch.randn(size)]\n",
+        )
+    ).passed()
+
+
+def test_inputs_that_cannot_be_made_are_the_references_fault_wherever(judge: JudgeOne) -> None:
+    broken = CUSTOM.replace("ModelNew", "Model") + "def get_inputs():\n    return [oops]\n"
+    judge(compare(CUSTOM, broken)).ended(Verdict.REJECTED, "oops")
