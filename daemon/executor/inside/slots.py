@@ -115,10 +115,11 @@ class Slots:
         return self._to_the_end(lambda: work(order), launched)
 
     def _call_all(self, call: Callable[..., Any], order: list[int], *, stored: bool) -> None:
-        for slot in order:
-            value = call(*self._args[slot])
+        for slot in order:  # no answer is kept until the next is there: that would tie the next one to its place
             if stored:
-                self._store(value, slot)
+                self._store(call(*self._args[slot]), slot)
+            else:
+                call(*self._args[slot])
         self._restore(order)
 
     def _restore(self, order: list[int]) -> None:

@@ -18,7 +18,7 @@ from daemon.executor.inside import module_state, packing, preloading
 from daemon.executor.inside.attachments import Attachments
 from daemon.executor.inside.exchange import Exchange, settle
 from daemon.executor.inside.loading import compiled, unpack
-from daemon.executor.inside.recording import warm_up
+from daemon.executor.inside.recording import at_changing_places, warm_up
 from daemon.executor.inside.seeding import seed_all, seed_devices
 from daemon.executor.inside.slots import Slots, Work
 from daemon.executor.inside.subject import Subject
@@ -278,8 +278,8 @@ class Workload:
     def _work(self, message: Message) -> tuple[Slots, Work]:
         """What one round does, and where: the kernel's calls, or what the null candidate has in their place."""
         if (null := message["null"]) is None:
-            slots = self._attachments.slots()
-            return slots, slots.calls(self._subject.kernel.call)
+            slots, call = self._attachments.slots(), self._subject.kernel.call
+            return slots, slots.calls(at_changing_places(call, self._device) if message["type"] == "capture" else call)
         slots = self._attachments.slots(null["arena"])
         return slots, slots.null(null["kind"], null["cycles"])
 
