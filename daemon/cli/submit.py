@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import signal
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,10 @@ def command(
         screen.say(f"evald: interrupted: {len(dropped)} of {len(paths)} were dropped, and stay in the queue")
     if not wait or not dropped or asked.is_set():
         _print_dropped(dropped, faults, as_json=as_json)
+        if dropped and screen.on_terminal(sys.stderr):  # programs drop thousands, and watch their daemons otherwise
+            from daemon.cli import waiting
+
+            waiting.say_if_none_runs(loaded.settings)
         return INTERRUPTED if asked.is_set() else _code(faults)
     return _wait(loaded.settings, dropped, faults, timeout, as_json=as_json)
 

@@ -12,14 +12,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from daemon.cli import coming, health, interrupt, screen, store
 from daemon.cli.commands_to_type import here, program
 from daemon.cli.outcome import Line
 from daemon.db.errors import StorageUnavailable
-from daemon.errors import HarnessError
+from daemon.errors import EvaldError, HarnessError
 from daemon.lifecycle import JobState
 
 if TYPE_CHECKING:
@@ -124,17 +124,31 @@ def _say_what_hinders(settings: Settings, starting: set[int]) -> bool:
         starting.add(process)
         return False
     if not daemons:
-        run = here("evald run")
-        if run == f"{program()} run":  # whatever folder the other terminal is in
-            run += f" --home {shlex.quote(str(settings.paths.home))}"
         screen.say("evald: nothing has happened for a while; no daemon seems to be running")
-        screen.say(f"  type in another terminal, in this folder: {run}")
+        _say_how_to_run_one(settings)
         return True
     screen.say("evald: nothing has happened for a while")
     reasons = [*health.troubles(daemons), *health.hindrances(settings, daemons)]
     for reason in reasons or [f"{here('evald status')} says what waits; why it is not taken, the log of the daemon"]:
         screen.say(f"  {reason}")
     return True
+
+
+def say_if_none_runs(settings: Settings) -> None:
+    """Say so where no daemon is at work, nor being started, and what to type. Nothing where that cannot be known."""
+    with suppress(EvaldError), store.history_if_any(settings) as history:
+        if history is None or any(one.is_there for one in history.daemons()):
+            return
+        if coming.daemon_for(settings.paths.home) is None:
+            screen.say("evald: no daemon seems to be running; what was dropped waits for one")
+            _say_how_to_run_one(settings)
+
+
+def _say_how_to_run_one(settings: Settings) -> None:
+    run = here("evald run")
+    if run == f"{program()} run":  # whatever folder the other terminal is in
+        run += f" --home {shlex.quote(str(settings.paths.home))}"
+    screen.say(f"  type in another terminal, in this folder: {run}")
 
 
 @contextmanager

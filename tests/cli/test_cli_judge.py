@@ -21,7 +21,7 @@ from cli_homes import PastHome, bundle
 from conftest import Evald, Start
 
 import daemon.cli.eval as eval_command
-from daemon.cli import coming
+from daemon.cli import coming, screen
 from daemon.db.daemon_records import DaemonNote
 from daemon.engine import DeviceState
 from daemon.executor import local
@@ -369,6 +369,21 @@ def test_waiting_without_a_daemon_says_so_and_what_to_type(
     assert "no daemon seems to be running" in ran.err
     assert "evald run --home" in ran.err
     assert "1 not judged after 2 s; it stays in the queue" in ran.err
+
+
+@pytest.mark.parametrize("situation", ["nobody", "a daemon", "a program asks"])
+def test_dropping_without_a_daemon_is_told_to_a_person(
+    evald: Evald, past: PastHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, situation: str
+) -> None:
+    monkeypatch.setattr(screen, "on_terminal", lambda *_: situation != "a program asks")
+    if situation == "a daemon":
+        device, inbox = DeviceState(0, "cpu", "cpu", None), str(past.settings.paths.inbox)
+        past.daemons.report(DaemonNote("gpu1-boot-1", "gpu1", 1, "0", 1, inbox, 60, (device,)))
+    ran = evald("submit", bundle(tmp_path / "mine"))
+    assert ran.code == 0
+    is_told = situation == "nobody"
+    assert ("no daemon seems to be running; what was dropped waits for one" in ran.err) is is_told
+    assert ("evald run --home" in ran.err) is is_told
 
 
 @pytest.mark.parametrize("hindered", ["paused", "drained", "neither"])
