@@ -27,12 +27,22 @@ def get_inputs():
 
 
 def test_a_reference_is_not_timed_in_the_process_that_makes_its_inputs(judge: JudgeOne) -> None:
-    judge(compare(CUSTOM, COUNTED.format(refused="made"))).passed()
+    judge(compare(CUSTOM, COUNTED.format(refused="made > 1"))).passed()
 
 
 def test_a_source_that_takes_long_to_import_is_not_imported_once_more_for_its_inputs(judge: JudgeOne) -> None:
-    slow = "import time\ntime.sleep(1.5)\n" + COUNTED.format(refused="not made")
+    slow = "import time\ntime.sleep(1.5)\n" + COUNTED.format(refused="made < 2")
     judge(compare(CUSTOM, slow)).passed()
+
+
+def test_calls_that_want_what_the_making_of_inputs_has_left_have_it(judge: JudgeOne) -> None:
+    judge(
+        compare(
+            CUSTOM,
+            "class Model(nn.Module):\n    def forward(self, x):\n        return x * factor\n"
+            "def get_inputs():\n    global factor\n    factor = 2\n    return [torch.randn(16)]\n",
+        )
+    ).passed()
 
 
 def test_inputs_that_want_what_the_constructor_has_left_are_made_beside_it(judge: JudgeOne) -> None:

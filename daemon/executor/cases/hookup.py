@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 
 from daemon.contract import IOContract
 from daemon.evaluation import Failure
@@ -99,19 +100,19 @@ class Hookup:
         )
 
     def _made_inputs(self, own: Cell) -> Export:
-        """What get_inputs() makes, described: in the maker's cell; in `own` where there is none, or where it makes
-        none. (It may want what the constructor has left, and then `own` says what else is wrong.)"""
+        """What get_inputs() makes, described. `own` is asked first in any case: calls may want what it leaves behind.
+        All that follow are made by the maker, where there is one that describes them alike."""
         seed = self._secret.seed("shape")
-        if (maker := self._ready.maker) is not None:
-            export = self._ready.export(maker, "inputs", Phase.INPUTS)
-            try:
-                export.describe(seed, self._deadline)
-            except (CellFailed, CannotWire):
-                self._ready.dismiss_maker()
-            else:
-                return export
         export = self._ready.export(own, "inputs", Phase.INPUTS)
         export.describe(seed, self._deadline)
+        if (maker := self._ready.maker) is None:
+            return export
+        made = self._ready.export(maker, "inputs", Phase.INPUTS)
+        with suppress(CellFailed, CannotWire):
+            made.describe(seed, self._deadline)
+            if made.describes_like(export):
+                return made
+        self._ready.dismiss_maker()
         return export
 
     def _wirings(self, logicals: list[Logical], source: Export | None) -> dict[Side, Wiring]:

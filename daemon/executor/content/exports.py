@@ -106,6 +106,10 @@ class Export:
         self.returned = bool(answer.get("returned", True))
         self.draws = answer.get("draws") is True
 
+    def describes_like(self, other: Export) -> bool:
+        """Whether what was described is nested alike and as large."""
+        return (self.node, self.shapes) == (other.node, other.shapes)
+
     def sets(self, seeds: list[int], deadline: float) -> list[torch.Tensor]:
         """The tensors of one set per seed, all as described: private copies, [seeds, *shape] each."""
         size = self._set_bytes()
