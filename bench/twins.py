@@ -1,6 +1,6 @@
 """How far apart evald finds kernels that are the same: each of a few modules judged against a copy of itself.
 
-    python bench/twins.py [--evaluations 6] [--max-s 2.0] [--device auto|cpu|cuda]
+    python bench/twins.py [--evaluations 6] [--max-s 2.0] [--mode auto|graph|stream] [--device auto|cpu|cuda]
 
 The modules are chains of kernels of a microsecond or two, and one of a few larger ones. What such a chain takes on a
 GPU depends on where in memory its intermediate results lie. So on a GPU the first chain is also timed by itself, as a
@@ -74,7 +74,7 @@ CALLS = 128
 REPLAYS = 20
 
 
-def written(folder: Path, body: str, inputs: str, max_s: float) -> Path:
+def written(folder: Path, body: str, inputs: str, timing: dict[str, object]) -> None:
     """A bundle in which candidate and reference are the same."""
     folder.mkdir()
     for file, name in (("reference.py", "Model"), ("custom.py", "ModelNew")):
@@ -83,10 +83,9 @@ def written(folder: Path, body: str, inputs: str, max_s: float) -> Path:
         "name": folder.name,
         "ref_kernel": {"source_file": "reference.py", "kernel_type": "torch"},
         "custom_kernel": {"source_file": "custom.py", "kernel_type": "torch"},
-        "timing": {"max_s": max_s},
+        "timing": timing,
     }
     (folder / "contract.json").write_text(json.dumps(contract), "utf-8")
-    return folder
 
 
 def judge(engine: LocalEngine, home: Path, name: str, arguments: argparse.Namespace) -> None:
@@ -96,7 +95,8 @@ def judge(engine: LocalEngine, home: Path, name: str, arguments: argparse.Namesp
     words: list[str] = []
     took_us = 0.0
     for number in range(arguments.evaluations):
-        folder = written(home / f"{name.replace(' ', '-').replace(',', '')}-{number}", body, inputs, arguments.max_s)
+        folder = home / f"{name.replace(' ', '-').replace(',', '')}-{number}"
+        written(folder, body, inputs, {"max_s": arguments.max_s, "mode": arguments.mode})
         evaluation = engine.evaluate(JobSpec(folder.name, folder.name, folder), lambda _: None)
         [case] = evaluation.cases
         if case.timing is None or case.ref_timing is None or case.comparison is None:
@@ -161,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluations", type=int, default=6)
     parser.add_argument("--max-s", type=float, default=2.0)
+    parser.add_argument("--mode", default="auto", choices=("auto", "graph", "stream"), help="as timing.mode in a contract")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
