@@ -161,7 +161,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluations", type=int, default=6)
     parser.add_argument("--max-s", type=float, default=2.0)
-    parser.add_argument("--mode", default="auto", choices=("auto", "graph", "stream"), help="as timing.mode in a contract")
+    parser.add_argument(
+        "--mode", default="auto", choices=("auto", "graph", "stream"), help="as timing.mode in a contract"
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

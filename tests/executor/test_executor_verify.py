@@ -184,6 +184,13 @@ def test_trivial_answers_are_recognised_in_every_dtype(dtype: str) -> None:
     }
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES])
+def test_some_elements_are_picked_in_every_dtype(dtype: str) -> None:
+    values = torch.tensor([1, 0, 1, 1, 0, 0]).to(getattr(torch, dtype))
+    some = trivial._at(values, torch.tensor([4, 0, 3]))
+    assert (some.dtype, some.to(torch.complex128).real.tolist()) == (values.dtype, [0, 1, 1])
+
+
 class Answers:
     """A side that has given these answers."""
 

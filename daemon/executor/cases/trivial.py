@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from daemon.executor.cases.verify import CHUNK, SAFELY, Tolerance, compare, fits_float32, pieces
+from daemon.executor.content.arena import raw
 from daemon.executor.timing.side import SidePlace
 
 _INPUTS_TRIED = 1024  # on all outputs together
@@ -92,12 +93,12 @@ def _passes_nearly_everywhere(expected: torch.Tensor, tolerance: Tolerance, earl
     right, and in how many; empty if there is none. Judged by a sample, which is the same each time."""
     flat = expected.reshape(-1)
     places = _sample(flat.numel()).to(flat.device)
-    some = flat[places]
+    some = _at(flat, places)
     trivial = {"zeros": torch.zeros_like(some)}
     if flat.numel() > 1:
         trivial["a constant"] = _typical(some).expand_as(some).contiguous()
     if earlier is not None:
-        trivial["an earlier answer"] = earlier.reshape(-1)[places]
+        trivial["an earlier answer"] = _at(earlier.reshape(-1), places)
     for name, answer in trivial.items():
         wrong = compare(answer, some, tolerance).wrong
         if wrong > (1 - _NEARLY_ALL) * some.numel():
@@ -106,6 +107,11 @@ def _passes_nearly_everywhere(expected: torch.Tensor, tolerance: Tolerance, earl
         if differing and 1 - wrong / differing >= _NEARLY_ALL:
             return f"{name} in {1000 * (differing - wrong) // differing / 10:g} % of its elements"
     return ""
+
+
+def _at(flat: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """The elements at these places. As integers, for on a GPU torch indexes no uint16, uint32 or uint64."""
+    return raw(flat)[places].view(flat.dtype).reshape(-1)
 
 
 def _sample(count: int) -> torch.Tensor:
