@@ -214,6 +214,7 @@ def measured(world: World, monkeypatch: pytest.MonkeyPatch, *, is_told: bool = F
         HostConditions(),
         lambda *_: None,
         lambda number, slots: world.offered.append((number, len(slots))),
+        one_by_one=lambda: world.story.append("one by one"),
         stages=Stages(),
     )
     try:

@@ -1,4 +1,5 @@
-"""On a CPU a reference that is timed has not made the inputs of its calls itself: another process of its source has."""
+"""A reference that is timed call by call has not made the inputs of its rounds itself: another process of its source
+has."""
 
 from __future__ import annotations
 
@@ -11,12 +12,14 @@ pytestmark = pytest.mark.sandbox
 
 CUSTOM = "class ModelNew(nn.Module):\n    def forward(self, x):\n        return x + x\n"
 COUNTED = """
-made = 0
+made = calls = 0
 
 class Model(nn.Module):
     def forward(self, x):
+        global calls
+        calls += 1
         if {refused}:
-            raise RuntimeError(f"inputs made in this process: {{made}}")
+            raise RuntimeError(f"inputs made in this process: {{made}}, calls: {{calls}}")
         return x * 2
 
 def get_inputs():
@@ -27,11 +30,11 @@ def get_inputs():
 
 
 def test_a_reference_is_not_timed_in_the_process_that_makes_its_inputs(judge: JudgeOne) -> None:
-    judge(compare(CUSTOM, COUNTED.format(refused="made > 1"))).passed()
+    judge(compare(CUSTOM, COUNTED.format(refused="made > 100"))).passed()
 
 
 def test_a_source_that_takes_long_to_import_is_not_imported_once_more_for_its_inputs(judge: JudgeOne) -> None:
-    slow = "import time\ntime.sleep(1.5)\n" + COUNTED.format(refused="made < 2")
+    slow = "import time\ntime.sleep(1.5)\n" + COUNTED.format(refused="calls > 2 * made + 40")
     judge(compare(CUSTOM, slow)).passed()
 
 

@@ -46,7 +46,10 @@ class Bench:
         places: Any = [SimpleNamespace(wiring=SimpleNamespace(stride=lambda size=size: size)) for size in strides]
         drawer: Any = SimpleNamespace(cost_s=cost_s)
         given = MeasureRules(**{"target_rse": 0.01, "min_calls": 1, **FREE, **rules})
-        self.sizing = Sizing(places, rounds, self.turns, self.nulls, drawer, given)
+        self.sizing = Sizing(places, rounds, self.turns, self.nulls, drawer, given, self._one_by_one)
+
+    def _one_by_one(self) -> None:
+        self.story.append("one by one")
 
     def _warm_up(self, slots: int, _deadline: float) -> None:
         self.story.append(slots)
@@ -104,7 +107,7 @@ def test_a_few_calls_tell_what_one_takes_without_what_a_round_costs(monkeypatch:
     assert calibration.overhead_s == 0.001, "what it took when nothing disturbed it"
     assert bench.nulls.call_s == pytest.approx([1e-3, 0.0321 / 16])
     assert calls == 25, "by the slower of the two"
-    assert bench.story == [16, "detach", 25, "capture"]
+    assert bench.story == [16, "one by one", "detach", 25, "capture"]
 
 
 def test_a_round_that_costs_more_than_it_takes_leaves_its_calls_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +128,7 @@ def test_rounds_are_launches_of_graphs_where_they_may_be_and_every_kernel_can_be
         as_graph and refusal is None,
         refusal if as_graph else None,
     )
+    assert ("one by one" in bench.story) is not bench.turns.replay
 
 
 def test_what_is_large_is_sized_by_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,4 +150,4 @@ def test_rounds_are_made_longer_as_long_as_slots_turn_out_to_be_filled_faster(
     bench.slots_s = slots_s
     calibration: Any = SimpleNamespace(costs=lambda *_: [(16, 0.0)], overhead_s=None)
     assert bench.sizing.first(1e-3, LATER_S, calibration, as_graph=False) == sizes[-1]
-    assert bench.story == [*sizes, "capture"]
+    assert bench.story == [16, "one by one", *sizes[1:], "capture"]

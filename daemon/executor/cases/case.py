@@ -132,7 +132,7 @@ class CaseJudge:
             with stage("check"):
                 estimate_s = trials.check(drawer, inspector, self._deadline, self._progress)
                 self._build = self._ready.report()
-            self._measure(drawer, inspector, estimate_s)
+            self._measure(hookup, drawer, inspector, estimate_s)
             with stage("numerics"):
                 self._keep_call_samples(drawer)
                 self._assess(trials, drawer, inspector)
@@ -186,7 +186,7 @@ class CaseJudge:
         has_output = kernel.io is not None and any(arg.role is Role.OUTPUT for arg in kernel.io.args)
         return _NOT_ZEROS if has_output and readings.updates_in_place(kernel.source) else ""
 
-    def _measure(self, drawer: Drawer, inspector: Inspector, estimate_s: float) -> None:
+    def _measure(self, hookup: Hookup, drawer: Drawer, inspector: Inspector, estimate_s: float) -> None:
         places = [self._places[Side.CANDIDATE]]
         if Side.REFERENCE in self._places:
             places.append(self._places[Side.REFERENCE])
@@ -202,6 +202,7 @@ class CaseJudge:
             self._bench.conditions,
             check=lambda _, order: inspector.inspect(order, Phase.MEASURE),
             offer=picker.offer,
+            one_by_one=lambda: hookup.have_inputs_made_apart(drawer),
             stages=self._stages,
             lane=self._bench.lane,
         )

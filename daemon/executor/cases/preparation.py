@@ -114,7 +114,7 @@ class Preparation:
         with self._stages.stage("build"):
             self._build()
         with self._stages.stage("start"):
-            for cell in self.every_cell:
+            for cell in self.cells.values():
                 cell.greet()
 
     def _can_run(self) -> bool:
@@ -146,11 +146,7 @@ class Preparation:
 
     def _start(self) -> None:
         """Start all cells at once, so that they import torch side by side. An evaluate that makes its own inputs gets
-        a twin to make them.
-
-        On a CPU a reference gets one for that as well. A process that draws the inputs of hundreds of calls before it
-        is timed is slower at them, by up to 2 % where a call takes 40 us: every candidate looked faster by that.
-        """
+        a twin to make them."""
         sides = list(self.sides)
         kernel = kernel_of(self._request, Side.CANDIDATE)
         if isinstance(self._request, CompareRequest) or kernel.io is None:
@@ -159,8 +155,6 @@ class Preparation:
             self.cells[side] = self._bench.cells[side].start(side)
         if not isinstance(self._request, CompareRequest) and Side.REFERENCE in self.cells:
             self.cells[Side.REFERENCE].side = Side.CANDIDATE  # the twin runs the candidate's own source
-        elif self._bench.device.kind == "cpu" and self.io(Side.REFERENCE) is None and Side.REFERENCE in self.cells:
-            self.maker = self._bench.cells[Side.REFERENCE].start(Side.REFERENCE)
 
     def load(self, deadline: float) -> None:
         """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic)."""
@@ -170,7 +164,6 @@ class Preparation:
             cell.time_limit = TimeLimit(self._request.timeout, "`timeout` in the contract")
             with self._loading(side):
                 self._load_one(side)
-        self._load_maker()
         self._construct_all(self._secret.seed("init"))
         self._share_state()
 
@@ -235,20 +228,20 @@ class Preparation:
             self.compile_ms += (time.perf_counter() - start) * 1e3
             self.notes += self.loaded[role].notes
 
-    def _load_maker(self) -> None:
-        """The reference's source into the maker of inputs. Without one, where that would take long or comes to
-        nothing: the reference's own cell makes them then."""
-        if self.maker is None:
-            return
-        if not self.loaded[Side.REFERENCE].makes_inputs or self.loading_s[Side.REFERENCE] > _QUICK_LOAD_S:
-            self.dismiss_maker()
-            return
+    def start_maker(self) -> Cell | None:
+        """Another process with the reference's source, which makes inputs from then on. None where importing that takes
+        long, or comes to nothing the second time."""
+        if self.loading_s[Side.REFERENCE] > _QUICK_LOAD_S:
+            return None
+        self.maker = self._bench.cells[Side.REFERENCE].start(Side.REFERENCE)
+        self.maker.greet()
         self.maker.time_limit = self.cells[Side.REFERENCE].time_limit
         try:
             with self._loading(Side.REFERENCE):
                 self._load_into(self.maker, Side.REFERENCE)
         except CellFailed:
             self.dismiss_maker()
+        return self.maker
 
     def dismiss_maker(self) -> None:
         """Have the reference's own cell make the inputs."""

@@ -20,13 +20,14 @@ _SUMMED_TOGETHER = 1 << 20  # bytes of one input in all slots
 
 
 class Drawer:
-    """Draws all logical inputs of one case. Trial 0 of the check uses the seeds that the contract names, and so does
-    whatever stays the same throughout. Everything else is secret."""
+    """Draws all logical inputs of one case; what the contract does not describe, `source` makes. Trial 0 of the check
+    uses the seeds that the contract names, and so does whatever stays the same throughout. Everything else is
+    secret."""
 
     def __init__(self, logicals: list[Logical], secret: Secret, source: Export | None) -> None:
         self._logicals = logicals
         self._secret = secret
-        self._source = source
+        self.source = source
         self._kept: dict[int, torch.Tensor] = {}
         self._first: list[int] = []
         self._varying: set[int] = set()
@@ -42,7 +43,7 @@ class Drawer:
     @property
     def is_told(self) -> bool:
         """Whether another process than the judge's knows what is drawn, because it draws it."""
-        return self._source is not None
+        return self.source is not None
 
     def is_secret(self, index: int) -> bool:
         """Whether the content changes from call to call in a way that a kernel cannot know.
@@ -82,16 +83,16 @@ class Drawer:
         on its place among them. `cost_s`: seconds per slot.
         """
         start = time.perf_counter()
-        drawn = self._from_source(purpose, number, slots, deadline) if self._source else []
+        drawn = self._from_source(purpose, number, slots, deadline) if self.source else []
         # Outputs that start with given content come after what the source makes.
         drawn += [self._from_spec(i, purpose, number, len(slots)) for i in range(len(drawn), len(self._logicals))]
         self.cost_s = (time.perf_counter() - start) / len(slots)
-        self._note_sets(drawn, [(purpose, number, name) for name in (slots if self._source else range(len(slots)))])
+        self._note_sets(drawn, [(purpose, number, name) for name in (slots if self.source else range(len(slots)))])
         return drawn
 
     def _from_source(self, purpose: str, number: int, slots: list[int], deadline: float) -> list[torch.Tensor]:
-        assert self._source is not None
-        return self._source.sets([self._secret.seed("inputs", purpose, number, slot) for slot in slots], deadline)
+        assert self.source is not None
+        return self.source.sets([self._secret.seed("inputs", purpose, number, slot) for slot in slots], deadline)
 
     def _note_sets(self, drawn: list[torch.Tensor], names: list[tuple[str, int, int]]) -> None:
         """Compare what was drawn with what was drawn before. `names`: what each set was drawn for; the same name has

@@ -112,7 +112,7 @@ class Export:
 
     def sets(self, seeds: list[int], deadline: float) -> list[torch.Tensor]:
         """The tensors of one set per seed, all as described: private copies, [seeds, *shape] each."""
-        size = self._set_bytes()
+        size = self.set_bytes
         memory = self._buffer.having(size * len(seeds), self._phase)
         answer = self._request({"type": "produce", "seeds": seeds}, "produced", deadline, memory)
         if answer.get("same") is not True:
@@ -137,7 +137,9 @@ class Export:
             offset += _padded(shape)
         return found
 
-    def _set_bytes(self) -> int:
+    @property
+    def set_bytes(self) -> int:
+        """What one set of the described tensors takes on its way out."""
         return sum(_padded(shape) for shape in self.shapes)
 
     def _request(
@@ -160,7 +162,7 @@ class Export:
     def fetch(self, deadline: float) -> SharedMemory:
         """The described tensors, 64 bytes apart, in memory that this cell never sees again. So it may go to another
         cell."""
-        size = self._set_bytes()
+        size = self.set_bytes
         written = self._written(deadline)
         copy = share(self._buffer.device, size)
         copy.bytes[:size].copy_(written.bytes[:size])
@@ -193,12 +195,12 @@ class Export:
 
     def tensors(self, deadline: float) -> list[torch.Tensor]:
         """Private copies of the described tensors."""
-        size = self._set_bytes()
+        size = self.set_bytes
         return [stack.squeeze(0) for stack in self._stacked(self._written(deadline).bytes[:size].view(1, size))]
 
     def _written(self, deadline: float) -> SharedMemory:
         """The memory between us, the described tensors in it."""
-        memory = self._buffer.having(self._set_bytes(), self._phase)
+        memory = self._buffer.having(self.set_bytes, self._phase)
         self._request({"type": "write"}, "written", deadline, memory)
         return memory
 

@@ -42,7 +42,8 @@ Offer = Callable[[int, Sequence[int]], None]
 
 class Measurement:
     """Times the places of one case. `check(round, slots)` compares all outputs of the round; it raises what it
-    finds. `offer(number, slots)`: a round that counts, the `number`th, has been found right. Use once."""
+    finds. `offer(number, slots)`: a round that counts, the `number`th, has been found right. `one_by_one` is called
+    before the first of them, where rounds are calls one by one. Use once."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Measurement:
         check: Check,
         offer: Offer,
         *,
+        one_by_one: Callable[[], None],
         stages: Stages,
         lane: Lane | None = None,
     ) -> None:
@@ -68,7 +70,7 @@ class Measurement:
         surroundings = Surroundings(conditions, [place.cell for place in places])
         self._rounds = Rounds(places, drawer, secret, surroundings, self._turns, check)
         self._nulls = Nulls(null, places, surroundings, self._rounds.plan, self._rounds.pause)
-        self._sizing = Sizing(places, self._rounds, self._turns, self._nulls, drawer, rules)
+        self._sizing = Sizing(places, self._rounds, self._turns, self._nulls, drawer, rules, one_by_one)
         self._hoard = Hoard(places[0].cell, [null, *(place.cell for place in places[1:])])
         self._is_outlasted = True
         self._forget()

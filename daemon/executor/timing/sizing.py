@@ -8,6 +8,7 @@ turn out to be faster in the rounds that count; then they are made longer.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from daemon.executor.content.drawing import Drawer
@@ -46,7 +47,8 @@ class MeasureRules:
 
 class Sizing:
     """Leaves every slot and kernel warm for rounds of the size it answers with; every later answer may be another.
-    `not_captured`: why rounds are no launches of graphs although `rules` want them, as far as that has been tried."""
+    `not_captured`: why rounds are no launches of graphs although `rules` want them, as far as that has been tried.
+    `one_by_one` is called where they are none, before their size is looked for."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Sizing:
         nulls: Nulls,
         drawer: Drawer,
         rules: MeasureRules,
+        one_by_one: Callable[[], None],
     ) -> None:
         self._places = places
         self._rounds = rounds
@@ -63,6 +66,7 @@ class Sizing:
         self._nulls = nulls
         self._drawer = drawer
         self._rules = rules
+        self._one_by_one = one_by_one
         self._sized_for_s = 0.0  # a call, as long as it was taken to be
         self.not_captured: str | None = None
 
@@ -76,6 +80,8 @@ class Sizing:
         if as_graph:
             self.not_captured = self._rounds.why_not_replayed(deadline)
             self._turns.replay = self.not_captured is None
+        if not self._turns.replay:
+            self._one_by_one()
         walls_s = [self._rounds.run_warm(place, deadline) for place in self._places]
         overhead_s = min(cost_s for _, cost_s in calibration.costs(0, [few, few]))
         calibration.overhead_s = overhead_s
