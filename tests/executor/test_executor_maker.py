@@ -3,9 +3,15 @@ has."""
 
 from __future__ import annotations
 
-import pytest
-from executor_bundles import JudgeOne, compare
+import os
+from contextlib import suppress
+from pathlib import Path
 
+import pytest
+from executor_bundles import Judged, JudgeOne, compare, io, kernel, tensor, write_bundle
+
+from daemon.engine import JobSpec, Progress
+from daemon.executor.local import LocalEngine
 from daemon.verdict import Verdict
 
 pytestmark = pytest.mark.sandbox
@@ -65,3 +71,34 @@ def test_inputs_that_want_what_the_constructor_has_left_are_made_beside_it(judge
 def test_inputs_that_cannot_be_made_are_the_references_fault_wherever(judge: JudgeOne) -> None:
     broken = CUSTOM.replace("ModelNew", "Model") + "def get_inputs():\n    return [oops]\n"
     judge(compare(CUSTOM, broken)).ended(Verdict.REJECTED, "oops")
+
+
+def test_no_process_makes_inputs_that_nobody_asks_for(engine: LocalEngine, tmp_path: Path) -> None:
+    name = f"waits{os.getpid()}"  # of a thread, on which the kernel allows 15 bytes
+    waits = f"ctypes.CDLL(None).prctl(15, b'{name}'), threading.Event().wait()"
+    named = {"metadata": {"function_name": "add"}}
+    custom = kernel("import torch\ndef add(x, y):\n    torch.add(x, 1, out=y)\n", **named)
+    custom["io"] = io(tensor("x", [64]), tensor("y", [64], role="output"))
+    reference = kernel(
+        "import ctypes, threading, torch\n"
+        f"threading.Thread(target=lambda: ({waits}), daemon=True).start()\n"
+        "def add(x: torch.Tensor):\n    return x + 1\n",
+        **named,
+    )
+    seen = list[int]()
+
+    def look(progress: Progress) -> None:
+        if progress.text.startswith("timing"):
+            seen.append(_threads_called(name))
+
+    bundle = write_bundle(tmp_path, compare(custom, reference), {})
+    Judged(engine.evaluate(JobSpec("one", "test", bundle), look)).passed()
+    assert set(seen) == {1}, "the reference, and no other process of its source"
+
+
+def _threads_called(name: str) -> int:
+    found = 0
+    for file in Path("/proc").glob("[0-9]*/task/*/comm"):
+        with suppress(OSError):
+            found += file.read_text("utf-8", "replace").strip() == name
+    return found
