@@ -92,7 +92,9 @@ def _submitter(standing: Standing) -> str:
 
 
 def _doubts(standing: Standing) -> str:
-    return ", ".join(label for label in standing.labels if label not in _NO_DOUBT)
+    times = standing.failed_runs
+    failed = [f"failed {times} times" if times > 1 else "failed once"] if times else []
+    return ", ".join([*failed, *(label for label in standing.labels if label not in _NO_DOUBT)])
 
 
 def _ranking(standings: list[Standing], *, with_submitter: bool) -> None:

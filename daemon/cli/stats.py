@@ -74,9 +74,10 @@ def command(
     the mean time that judging took, QUEUED the median wait before it.
 
     With --problem, COMPARED says whether a kernel's speedup over its reference can be told from noise. Of a bundle that
-    was judged more than once the run in the middle counts; RUNS says of how many. DOUBTS are the labels that say
-    something against its answers or its time. Kernels whose answers were compared with nothing come last. Each name has
-    a line of its own, and names cost nothing: --per-submitter 1 shows everybody's fastest kernel.
+    passed more than once the run in the middle counts; RUNS says of how many. DOUBTS are the labels that say something
+    against its answers or its time, and how often the very same bundle was judged and failed. Kernels whose answers
+    were compared with nothing come last. Each name has a line of its own, and names cost nothing: --per-submitter 1
+    shows everybody's fastest kernel.
     """
     from daemon.cli import store
 

@@ -289,7 +289,7 @@ class History:
         """The fastest bundle of each name of each submitter in `problem`, up to `limit` for each device, or for the one
         given. Device by device, because times of different devices are not compared; the fastest first.
 
-        - Of a bundle that has passed more than once, the run in the middle counts.
+        - Of a bundle that has passed more than once, the run in the middle counts. Runs that failed are told.
         - Nobody takes the place of a kernel by dropping another one of its name.
         - Kernels that were compared with nothing come last.
         - `per_submitter`: at most so many of each submitter on each device, because names cost nothing.

@@ -13,6 +13,16 @@ from sqlalchemy import ColumnElement, SQLColumnExpression, case, func, literal
 
 from daemon.callers import TAG_DIGITS
 from daemon.db.models import HEX_ID, Bundle, Environment, Job, had_no_reference
+from daemon.verdict import Verdict
+
+# How a run ends that tells against its kernel. A compiler that is missing tells nothing.
+FAILED = (
+    Verdict.WRONG_ANSWER,
+    Verdict.RUNTIME_ERROR,
+    Verdict.TIMEOUT,
+    Verdict.OUT_OF_MEMORY,
+    Verdict.INTEGRITY_VIOLATION,
+)
 
 # The order of kernels: those that were compared with nothing last, then by time.
 BY_TIME = (had_no_reference(), Job.runtime_ms.is_(None), Job.runtime_ms, Job.finished_at, Job.id)

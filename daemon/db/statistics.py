@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Label,
     Row,
@@ -169,6 +171,7 @@ def leaderboard(
         Job.speedup,
         Environment.device_name,
         Bundle.source_sha256,
+        Bundle.contract_sha256,
         Job.finished_at,
         had_no_reference().label("is_behind"),
         tag.label("tag"),
@@ -200,13 +203,37 @@ def leaderboard(
     statement = select(ranked, what_all_cases_say(ranked.c.job_id)).where(ranked.c.rank <= limit).order_by(*in_order)
     rows = connection.execute(statement).all()
     labels = _labels(connection, [row.job_id for row in rows])
-    return tuple(_standing(row, callers, labels.get(row.job_id, ())) for row in rows)
+    failed = _failed_runs(connection, rows, tag)
+    return tuple(_standing(row, callers, labels.get(row.job_id, ()), failed.get(_one_bundle(row), 0)) for row in rows)
 
 
-def _standing(row: Row[*tuple[Any, ...]], callers: Callers, labels: tuple[str, ...]) -> Standing:
+def _standing(row: Row[*tuple[Any, ...]], callers: Callers, labels: tuple[str, ...], failed_runs: int) -> Standing:
     told = dict(row._mapping)
+    del told["contract_sha256"]
     name = callers.names.get(told.pop("tag"))
-    return Standing(**told, caller=name, labels=labels)
+    return Standing(**told, caller=name, labels=labels, failed_runs=failed_runs)
+
+
+def _one_bundle(row: Row[*tuple[Any, ...]]) -> tuple[object, ...]:
+    """Equal for runs of the same bytes that one submitter has sent, by whatever names, on one device."""
+    return row.source_sha256, row.contract_sha256, row.device_name, row.submitter_uid, row.tag
+
+
+def _failed_runs(
+    connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]], tag: ColumnElement[str]
+) -> dict[tuple[object, ...], int]:
+    """How often those bundles were judged and failed. A kernel that is right by luck passes some day."""
+    found: dict[tuple[object, ...], int] = {}
+    sources = sorted({row.source_sha256 for row in rows if row.source_sha256 and row.contract_sha256})
+    known = (Bundle.source_sha256, Bundle.contract_sha256, Environment.device_name, Job.submitter_uid)
+    for first in range(0, len(sources), _ASKED_AT_ONCE):
+        run = select(*known, tag.label("tag")).join(Job, Job.id == Bundle.id)
+        run = run.outerjoin(Environment, Environment.id == Job.environment_id)
+        those = Bundle.source_sha256.in_(sources[first : first + _ASKED_AT_ONCE])
+        failed = run.where(those, IS_FINISHED, Job.verdict.in_(ranking.FAILED)).subquery()
+        statement = select(*failed.c, func.count().label("runs")).group_by(*failed.c)
+        found |= {_one_bundle(row): row.runs for row in connection.execute(statement)}
+    return found
 
 
 def _labels(connection: Connection, job_ids: list[str]) -> dict[str, tuple[str, ...]]:

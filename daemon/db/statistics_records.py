@@ -63,8 +63,9 @@ class Activity:
 class Standing:
     """The fastest bundle of one name of one submitter, in a problem on one device. Rank 1 is the fastest there.
 
-    `runs`: how often that very bundle has passed; the run in the middle stands here. `caller`: by what name its
-    submitter came over HTTP. `labels`: of its answers and its times, in all of its cases.
+    `runs`: how often that very bundle has passed; the run in the middle stands here. `failed_runs`: how often it was
+    wrong, crashed or took too long there, whatever its submitter called it. `caller`: by what name its submitter came
+    over HTTP. `labels`: of its answers and its times, in all of its cases.
     """
 
     rank: int
@@ -81,3 +82,4 @@ class Standing:
     comparison: Comparison | None
     caller: str | None = None
     labels: tuple[str, ...] = ()
+    failed_runs: int = 0

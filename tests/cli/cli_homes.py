@@ -188,8 +188,10 @@ class PastHome:
         assert lease is not None
         paths, job_id = self.settings.paths, lease.job_id
         labels = {"author": "anna"}
-        said = Description("compare", "torch", "torch", problem=problem, labels=labels, contract_sha256=contract_sha256)
-        self.repository.describe(job_id, said)
+        told = {"contract_sha256": contract_sha256, "source_sha256": contract_sha256}
+        self.repository.describe(
+            job_id, Description("compare", "torch", "torch", problem=problem, labels=labels, **told)
+        )
         moment = datetime.now(UTC) - timedelta(days=days_ago)
         document = result_document.compose(result_document.Subject(job_id, name, problem, labels), evaluation, moment)
         staged = results.stage(paths, document, evaluation, lease.fence)

@@ -419,6 +419,20 @@ def test_a_leaderboard_says_what_speaks_against_a_kernel_and_not_what_is_merely_
     assert [one["labels"] for one in board] == [["less_exact", "copy_included", "content_cache"], ["copy_included"]]
 
 
+@pytest.mark.parametrize(("failures", "words"), [(1, "failed once, less_exact"), (3, "failed 3 times, less_exact")])
+def test_a_leaderboard_says_how_often_the_very_bundle_failed(
+    evald: Evald, past: PastHome, failures: int, words: str
+) -> None:
+    past.ended("lucky", labelled(("less_exact",), (), 1.0), problem="sums", contract_sha256="a" * 64)
+    failed = wrong().model_copy(update={"environment": passed().environment})
+    for _ in range(failures):
+        past.ended("lucky", failed, problem="sums", contract_sha256="a" * 64)
+    _, header, line = evald("stats", "--problem", "sums").out.splitlines()
+    assert line[header.index("DOUBTS") :].startswith(f"{words}  ")
+    [lucky] = evald("stats", "--problem", "sums", "--json").document()["leaderboard"]
+    assert (lucky["runs"], lucky["failed_runs"]) == (1, failures)
+
+
 def test_doubts_are_shown_on_a_screen_of_eighty_places(
     evald: Evald, past: PastHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

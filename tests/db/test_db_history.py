@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from db_examples import ENVIRONMENT, new_job, passed, passed_case, published, wrong
@@ -43,7 +44,15 @@ def judged(
     own_id = {} if caller is None else {"job_id": uuid.uuid4().hex[:-TAG_DIGITS] + tag_of(caller)}
     job = new_job(name, submitter_uid=uid, **own_id)
     repository.register(job)
-    said = Description(kind, "triton", problem=problem, labels={"run": name}, contract_sha256=contract_sha256)
+    source_sha256 = None if contract_sha256 is None else "5" * 64
+    said = Description(
+        kind,
+        "triton",
+        problem=problem,
+        labels={"run": name},
+        contract_sha256=contract_sha256,
+        source_sha256=source_sha256,
+    )
     repository.describe(job.job_id, said)
     if told is not None:
         lease = repository.lease(job.job_id, "me", 60)
@@ -324,6 +333,30 @@ class TestStats:
         once = judged(repository, passed(mean_ms=1.5), "once", "p", contract_sha256="b" * 64)
         board = history.leaderboard("p")
         assert [(one.job_id, one.runs) for one in board] == [(again[middle], len(again)), (once, 1)]
+
+    def test_a_kernel_that_passes_as_luck_has_it_is_shown_with_the_runs_in_which_it_failed(
+        self, repository: Repository, history: History
+    ) -> None:
+        def sent(told: Published, name: str, bundle: str = "a", **of_whom: Any) -> None:
+            judged(repository, told, name, "p", contract_sha256=bundle * 64, **of_whom)
+
+        gpu = ENVIRONMENT.model_copy(update={"device_name": "H200"})
+        unbuilt = published(verdict=Verdict.COMPILE_ERROR)
+        for told, name in ((wrong(), "lucky"), (wrong(), "of another name"), (unbuilt, "lucky"), (passed(), "lucky")):
+            sent(told, name)
+        sent(wrong(), "lucky", bundle="b")
+        sent(passed(environment=gpu), "lucky")
+        sent(passed(), "lucky", uid=1001)
+        sent(wrong(), "lucky", caller="mine")
+        sent(passed(), "lucky", caller="other")
+        board = history.leaderboard("p", callers=CALLERS)
+        found = {(one.device_name, one.submitter_uid, one.caller): (one.runs, one.failed_runs) for one in board}
+        assert found == {
+            (None, 1000, None): (1, 2),
+            ("H200", 1000, None): (1, 0),
+            (None, 1001, None): (1, 0),
+            (None, 1000, "other"): (1, 0),
+        }
 
     def test_of_several_bundles_of_one_name_the_fastest_counts(self, repository: Repository, history: History) -> None:
         for number, mean_ms in enumerate((3.0, 1.0, 2.0)):
