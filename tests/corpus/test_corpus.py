@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import corpus
 import pytest
+import random_modules
 
 from daemon.evaluation import Evaluation
 from daemon.verdict import Verdict
@@ -33,6 +35,15 @@ def named() -> list[str]:
 def test_a_case_gets_its_verdict(bench: corpus.Bench, name: str) -> None:
     for outcome in bench.judge(corpus.Case(corpus.FOLDER / name)):
         assert not outcome.problems, outcome.evaluation.model_dump_json(indent=1)
+
+
+@pytest.mark.parametrize(
+    "number", [*range(6), *(pytest.param(number, marks=pytest.mark.thorough) for number in range(6, 120))]
+)
+def test_a_module_made_at_random_passes_against_itself_and_not_with_an_element_spoilt(
+    bench: corpus.Bench, tmp_path: Path, number: int
+) -> None:
+    assert not [*random_modules.problems(bench.engine, number, tmp_path)]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
