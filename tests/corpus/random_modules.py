@@ -81,7 +81,8 @@ def made(number: int) -> Module:
     count = draw.randint(1, 4)
     for index in range(count):
         dtype = draw.choice((*USUAL * 3, *FLOATS, *INTEGERS, *COMPLEX, "bool"))
-        shape = [draw.choice(EXTENTS) for _ in range(draw.choice((0, 1, 1, 2, 2, 2, 3, 4)))]
+        rank = draw.choice((0, 1, 1, 2, 2, 2, 3, 4))
+        shape = [draw.choice(EXTENTS if rank < 3 else EXTENTS[:-1]) for _ in range(rank)]
         is_empty = bool(shape) and draw.random() < 0.05
         if is_empty:
             shape[draw.randrange(len(shape))] = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from executor_bundles import Judged, JudgeOne, compare, evaluate, forward, kernel
+from executor_bundles import Judged, JudgeOne, compare, evaluate, forward, io, kernel, tensor
 
 from daemon.evaluation import Numerics
 from daemon.executor.cases.kept_calls import CallPicker, TimedCall
@@ -139,6 +139,38 @@ def test_a_reference_that_float64_does_not_suit_leaves_a_note_and_no_harm(
     assert numerics.note is not None and words in numerics.note
 
 
+WRITES = """
+    import torch
+
+    def step(x, waves, total):
+        waves.copy_(torch.sin({of_waves}) * 2)
+        total.add_({of_total} * 3)
+    """
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("of_waves", "of_total", "is_coarse"),
+    [("x", "x", False), ("x.bfloat16().float()", "x", True), ("x", "x.half().float()", True)],
+    ids=["honest", "coarse in what it writes", "coarse in what it changes"],
+)
+def test_a_reference_that_writes_its_answer_into_arguments_tells_how_exact_it_is(
+    judge: JudgeOne, of_waves: str, of_total: str, is_coarse: bool
+) -> None:
+    args = io(
+        tensor("x", [48, 32]),
+        tensor("waves", [48, 32], role="output", atol=0.1, rtol=0.1),
+        tensor("total", [48, 32], role="inout", atol=0.1, rtol=0.1, init={"kind": "randn"}),
+    )
+    named = {"metadata": {"function_name": "step"}, "io": args}
+    sides = [WRITES.format(of_waves=waves, of_total=total) for waves, total in (("x", "x"), (of_waves, of_total))]
+    judged = judge(compare(kernel(sides[1], **named), kernel(sides[0], **named)))
+    numerics = found(judged)
+    assert numerics.note is None and numerics.rms_error is not None and numerics.ref_rms_error is not None
+    assert 0 < numerics.ref_rms_error < 1e-6
+    assert ("less_exact" in judged.case.labels) == is_coarse
+
+
 def test_exact_answers_of_other_shapes_are_not_fetched() -> None:
     """They may be as large as any tensors, and the judge would hold them twice."""
     exact: Any = SimpleNamespace(describe=lambda *_: None, shapes=[TensorShape("float64", (1 << 30,))], tensors=None)
@@ -160,6 +192,38 @@ def test_the_error_is_told_of_numbers_of_any_size(unit: float) -> None:
     assert told.max_abs_error == pytest.approx(0.5 * unit)
     assert told.ref_rms_error == 0.0
     assert labels(told) == ["less_exact"]
+
+
+def test_an_answer_that_is_another_one_in_float64_tells_nothing_and_the_others_do() -> None:
+    """What a kernel of the reference's own makes of doubles that it takes for floats, say."""
+    right, other = torch.linspace(1, 2, 8, dtype=torch.float64), torch.linspace(9, 5, 8, dtype=torch.float64)
+    known = Numerics(differing_elements=0, max_abs_spread=0.0, rounding=0.0)
+
+    def told(*answers: torch.Tensor) -> Numerics:
+        shapes = [TensorShape("float64", (8,)) for _ in answers]
+        exact: Any = SimpleNamespace(describe=lambda *_: None, shapes=shapes, tensors=lambda _: [*answers])
+        call = TimedCall({}, [(right + 0.01).float()] * len(answers), [right.float()] * len(answers))
+        return against_exact(known, call, exact, 0.0)
+
+    assert told(other).note == "run in float64, the reference answers something else"
+    assert told(other).rms_error is None
+    assert told(other, right).max_abs_error == told(right).max_abs_error == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.sandbox
+def test_a_reference_whose_kernel_declares_its_dtypes_is_not_run_in_float64(judge: JudgeOne) -> None:
+    triton_scale = """
+        import triton, triton.language as tl
+        @triton.jit
+        def scale(x, y):
+            at = tl.arange(0, 64)
+            tl.store(y + at, tl.load(x + at) * 3)
+        """
+    args = io(tensor("x", [64]), tensor("y", [64], role="output"), grid=[1])
+    sides = [kernel(triton_scale, "triton", io=args) for _ in range(2)]
+    numerics = found(judge(compare(*sides)))
+    assert numerics.rms_error is None
+    assert numerics.note is not None and "its kernel says itself" in numerics.note
 
 
 @pytest.mark.sandbox
