@@ -210,7 +210,8 @@ class Slots:
         found = self._leaves(value)
         for target, leaf, name in zip(outputs, found, self._message["names"], strict=True):
             _require_same(target, leaf, name)
-            target.copy_(leaf)
+            # A copy of host memory waits for the device, and no graph can be captured with it in.
+            (target.fill_ if leaf.dim() == 0 and leaf.device.type == "cpu" else target.copy_)(leaf)
 
     def _leaves(self, value: Any) -> list[torch.Tensor]:
         """The answer's tensors in order, its nesting checked against the expected one."""
