@@ -16,7 +16,7 @@ from daemon.executor.local import LocalEngine
 pytestmark = pytest.mark.gpu
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(8))
 def test_a_module_passes_against_itself_and_not_with_an_element_spoilt(
     engine: LocalEngine, tmp_path: Path, number: int
 ) -> None:
