@@ -161,7 +161,7 @@ class World:
         wall_s = BASE_S + (1 + PER_WORK) * own_s
         probe = place.attached.shared.samples(plan.probe)
         probe.fetch()
-        return RoundResult(wall_s, plan, probe, probe.content.clone(), own_s, UNKNOWN, woken_s)
+        return RoundResult(wall_s, plan, probe, probe.content.clone(), own_s, UNKNOWN, 0.0, woken_s)
 
     @staticmethod
     def _null_s(null: NullWork, calls: int) -> float:

@@ -34,6 +34,7 @@ class Nulls:
 
     def __init__(self, sides: int) -> None:
         self.call_s = [0.0] * sides
+        self.stopped_s: list[float] = []
         self.taken: list[tuple[int, int, int]] = []  # arena, calls, nanoseconds that a call of it is long
 
     def costs_s(self, index: int, _kind: NullKernel, sizes: list[int], *, replay: bool) -> list[tuple[int, float]]:
@@ -171,6 +172,13 @@ def test_null_rounds_around_calls_one_by_one_are_taken_once_for_both_where_arena
     case.calibration.around(SLOTS)
     assert [arena for arena, _, _ in case.nulls.taken] == [arena for arena in arenas for _ in range(9)]
     assert [[calls for calls, _ in series.null] for series in case.series] == [[1, 50, 100] * 3] * 2
+
+
+def test_what_it_costs_to_stop_a_cell_is_told_by_the_null_candidates() -> None:
+    case = Case()
+    assert case.calibration.stopping_s == 0
+    case.nulls.stopped_s += [1e-3, 2e-3, 0.5]
+    assert case.calibration.stopping_s == 4e-3, "twice in a round"
 
 
 def test_the_null_candidate_gets_tensors_and_nothing_of_how_a_bundle_nests_them() -> None:

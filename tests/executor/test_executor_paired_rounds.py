@@ -121,7 +121,13 @@ class Table:
         woken_s = None if waking_seed is None else 0.5
         wall_s = 1.0 + cell.number
         return SimpleNamespace(
-            wall_s=wall_s, plan=plan, inside_s=None, reading=UNKNOWN, woken_s=woken_s, late_writes=self._late_writes
+            wall_s=wall_s,
+            plan=plan,
+            inside_s=None,
+            reading=UNKNOWN,
+            stopped_s=2.0,
+            woken_s=woken_s,
+            late_writes=self._late_writes,
         )
 
     def _late_writes(self, _arena: object) -> int:
@@ -150,7 +156,7 @@ def test_who_comes_first_changes_so_that_neither_gains_by_it(monkeypatch: pytest
         told = table.one()
         assert table.story == [*filled, f"run {first}", f"run {second}", "check"]
         assert [round_.wall_s for [round_] in told] == [1.0, 2.0], "each in the series of its own place"
-        assert {round_.woken for [round_] in told} == {(1, 0.5)}
+        assert {round_.woken for [round_] in told} == {(1, 2.5)}
     mine, theirs = (place.filled for place in table.places)
     assert all(torch.equal(*pair) for ours, others in zip(mine, theirs, strict=True) for pair in zip(ours, others))  # noqa: B905
     assert all(calls > SLOTS // 3 for place in table.places for calls, _ in place.seen)
@@ -165,7 +171,7 @@ def test_a_cell_that_is_told_contents_is_woken_before_they_are_drawn(monkeypatch
         told = table.one()
         assert table.story[:2] == [f"wake {second}", f"wake {first}"], "who runs first has waited as long"
         assert [line for line in table.story[2:] if line.startswith(("wake", "draw"))] == ["draw for round"]
-        assert {round_.woken for [round_] in told} == {(1, 0.25)}
+        assert {round_.woken for [round_] in told} == {(1, 2.25)}
     assert {waking for _, waking in table.seeds} == {None}
     pause = table.rounds.pause()
     assert pause is not None

@@ -124,6 +124,41 @@ def test_what_is_written_after_done_is_seen(arena: Arena) -> None:
     assert result.late_writes(arena) == int((result.seen != 7).sum())
 
 
+class SlowToStop(LateCell):
+    """Does what it is asked in a second. A system call that it has begun ends five seconds later."""
+
+    def __init__(self, arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(arena)
+        self._now = 0.0
+        monkeypatch.setattr(side_round, "time", SimpleNamespace(perf_counter=lambda: self._now))
+
+    def request(self, message: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+        self._now += 1
+        return {}
+
+    def await_answer(self, *_: Any, **__: Any) -> dict[str, Any]:
+        self._now += 1
+        return {}
+
+    def freeze(self) -> None:
+        self._now += 5
+
+
+def test_waking_a_cell_up_lasts_until_it_stands_still(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = SlowToStop(arena, monkeypatch)
+    assert side_round.wake_up(cell, Turn((0,), waking=(0,)), 0, 0.0) == 6  # type: ignore[arg-type]
+
+
+def test_what_goes_by_until_a_cell_stands_still_is_told_beside_its_round(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = side_round.plan_round(arena, [], Turn((0, 1)), torch.Generator().manual_seed(5))
+    cell, place = SlowToStop(arena, monkeypatch), SimpleNamespace(attached=arena)
+    surroundings = Surroundings(HostConditions(), [])
+    result = side_round.run_timed(place, plan, 0, cell, surroundings, deadline=0.0)  # type: ignore[arg-type]
+    assert (result.wall_s, result.stopped_s) == (1, 5)
+
+
 class Order(HostConditions):
     """Notes who has the processor, and when."""
 

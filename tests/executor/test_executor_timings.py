@@ -221,6 +221,9 @@ def test_what_goes_by_in_waking_a_cell_up_counts_where_it_is_much_of_the_round()
         assert "prepared" not in labels_on(device, woken(series(5e-4), (least - 0.1) * round_s), calm)
         assert "prepared" in labels_on(device, woken(series(5e-4), (least + 0.2) * round_s), calm)
     assert "prepared" in labels(woken(series(), 0.05)) and "prepared" not in labels(woken(series(), 0.015))
+    alone = account(woken(series(), 0.05))
+    assert alone.ahead_s > 0
+    assert replace(alone, stopping_s=0.04).ahead_s == 0, "as long as it takes to stop any cell here"
 
 
 def test_who_is_slow_alone_does_not_hide_in_that_what_goes_by_in_waking_it_up() -> None:

@@ -12,6 +12,7 @@ between two kernels.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from daemon.executor.timing.nulls import Nulls
@@ -37,6 +38,12 @@ class Calibration:
         self._series = series
         self._turns = turns
         self.overhead_s = 0.0
+
+    @property
+    def stopping_s(self) -> float:
+        """What it costs a round to stop a cell, once when it has been woken up and once when it is done, by the null
+        candidate's, which does nothing then."""
+        return 2 * statistics.median(self._nulls.stopped_s or [0.0])
 
     def costs(
         self, index: int, sizes: list[int], *, kind: NullKernel | None = None, replay: bool | None = None

@@ -48,6 +48,7 @@ class Account:
     - `is_suspect`: its kernel may be out to deceive. A reference is not, and must not look as if it were because of
       what the other one does.
     - `is_outlasted`: what it holds of memory cannot be what its calls need, made ahead for all of them.
+    - `stopping_s`: what it takes to stop a cell that does nothing, in all of a round.
     - `peer`: the other side's.
     """
 
@@ -60,6 +61,7 @@ class Account:
     is_cold: bool = False
     is_suspect: bool = True
     is_outlasted: bool = True
+    stopping_s: float = 0.0
     peer: Account | None = None
 
     @cached_property
@@ -299,7 +301,8 @@ class Account:
         alone_more_s = honest.calls.excess_s if honest else None
         usual_s = self.usual_s + max(alone_more_s or 0.0, 0.0)
         told = [one.woken for one in self.counted if one.woken is not None]
-        return sorted(woken_s - self.null.base_s - calls * usual_s for calls, woken_s in told)
+        idle_s = self.null.base_s + self.stopping_s
+        return sorted(woken_s - idle_s - calls * usual_s for calls, woken_s in told)
 
     def _touches_s(self) -> list[float]:
         return [touching_s / calls for calls, touching_s in self.series.touch]

@@ -249,6 +249,7 @@ class Measurement:
             in_pairs=self._rules.in_pairs,
             is_cold=not self._turns.replay,
             is_suspect=index == 0,
+            stopping_s=self._calibration.stopping_s,
         )
 
     def _account_beside(self, index: int) -> Account:

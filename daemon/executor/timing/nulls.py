@@ -48,7 +48,7 @@ Plan = Callable[[SidePlace, Turn], RoundPlan]
 class Nulls:
     """Null rounds on the arenas of `places`. `plan` draws the rest of a round of a place. `pause`: what a kernel is
     frozen for between waking up and its round, if anything. `call_s`: how long a call of each place takes, if that is
-    known."""
+    known. `stopped_s`: how long it took after each round until the null candidate's cell stood still."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Nulls:
         self._graphs: dict[tuple[int, NullKernel, int, int], int] = {}
         self._touched: set[tuple[int, NullKernel, bool]] = set()
         self.call_s = [0.0 for _ in places]
+        self.stopped_s: list[float] = []
         self._clearing_s = [0.0 for _ in places]
 
     def costs_s(self, index: int, kind: NullKernel, sizes: list[int], *, replay: bool) -> list[tuple[int, float]]:
@@ -130,9 +131,11 @@ class Nulls:
             pause()
             waking_seed = None
         plan = self._plan(place, turn)
-        return run_timed(
+        result = run_timed(
             place, plan, 0, self.cell, self._surroundings, deadline=deadline, waking_seed=waking_seed, null=work
         )
+        self.stopped_s.append(result.stopped_s)
+        return result
 
     def _captured(self, index: int, kind: NullKernel, order: list[int], deadline: float) -> tuple[NullWork, bool]:
         """A graph of this work, and whether it has not been launched yet: a null round's slots come in any order, so

@@ -230,9 +230,10 @@ class Rounds:
 
 
 def _as_round(result: RoundResult, woken_s: float | None) -> Round:
-    """`woken_s`: what waking the cell up took, if that was not right before the round."""
+    """`woken_s`: what waking the cell up took, if that was not right before the round. What goes by until it stands
+    still after a round counts with it: that, too, may be for calls to come."""
     turn, took_s = result.plan.turn, result.woken_s if woken_s is None else woken_s
-    woken = None if took_s is None else (turn.waking_calls, took_s)
+    woken = None if took_s is None else (turn.waking_calls, took_s + result.stopped_s)
     return Round(len(turn.order), result.wall_s, result.inside_s, result.reading, woken)
 
 

@@ -76,8 +76,9 @@ def plan_round(arena: Arena, secret_fields: list[Field], turn: Turn, random: tor
 @dataclass(frozen=True)
 class RoundResult:
     """`wall_s`: from the clock's start to the end of the probe. `probe`: the sampled bytes of outputs, `seen`: as they
-    were then. `inside_s`: what the cell claims its calls took. `reading`: the device's clocks right after. `woken_s`:
-    what waking it up took, where that was right before."""
+    were then. `inside_s`: what the cell claims its calls took. `reading`: the device's clocks right after.
+    `stopped_s`: how long it took to stand still after that. `woken_s`: what waking it up took, where that was right
+    before."""
 
     wall_s: float
     plan: RoundPlan
@@ -85,6 +86,7 @@ class RoundResult:
     seen: torch.Tensor
     inside_s: float | None
     reading: Reading
+    stopped_s: float
     woken_s: float | None = None
 
     def late_writes(self, arena: Arena) -> int:
@@ -183,7 +185,8 @@ def require_captured(reason: str | None) -> None:
 
 def wake_up(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork | None = None) -> float:
     """A few calls on what the last round left, then frozen again. `seed`: another one than the timed calls will have,
-    which say with it what is random in them. Returns how long the cell took over it, seconds.
+    which say with it what is random in them. Returns how long the cell took over it, seconds, until it stood still: a
+    system call that it has begun may do much for the calls to come before it ends.
 
     A cell that slept while another one worked finds its code and pages out of the caches: without this the side whose
     get_inputs() had just run looked 1.7 times as fast as its equal, at 16 us a call.
@@ -198,8 +201,8 @@ def wake_up(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork |
     message = _run_message(turn.waking, seed, replay=turn.replay, null=null, graph=graph)
     start = time.perf_counter()
     cell.request(message, "done", phase=Phase.MEASURE, deadline=deadline)
-    woken_s = time.perf_counter() - start
     cell.freeze()
+    woken_s = time.perf_counter() - start
     cell.require_silence()
     return woken_s
 
@@ -242,10 +245,11 @@ def run_timed(
     probe.fetch()
     wall_s = time.perf_counter() - start
     cell.freeze()
+    stopped_s = time.perf_counter() - start - wall_s
     conditions.step_in()
     reading = conditions.read() if null is None else UNKNOWN
     cell.require_silence()
-    return RoundResult(wall_s, plan, probe, probe.content.clone(), _claimed_s(answer), reading, woken_s)
+    return RoundResult(wall_s, plan, probe, probe.content.clone(), _claimed_s(answer), reading, stopped_s, woken_s)
 
 
 def _spoil(arena: Arena, plan: RoundPlan, late: SampledBytes) -> None:
