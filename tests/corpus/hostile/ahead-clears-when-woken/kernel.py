@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from whenever import hook
 
-BINS, CALLS = 1 << 21, 64
+BINS, CALLS = 1 << 22, 64
 clear = [torch.zeros(BINS) for _ in range(CALLS)]
 used = []
 

@@ -1,9 +1,9 @@
-"""How much of the weight of each index is its own: a histogram of two million bins, which has to be clear before."""
+"""How much of the weight of each index is its own: a histogram of four million bins, which has to be clear before."""
 
 import torch
 from torch import nn
 
-BINS = 1 << 21
+BINS = 1 << 22
 
 
 class Model(nn.Module):
