@@ -66,7 +66,7 @@ class Cell:
 
 def woken(turn: Turn, null: NullWork | None = None) -> list[dict[str, Any]]:
     cell = Cell()
-    side_round.wake_up(cell, turn, 0, 0.0, null)  # type: ignore[arg-type]
+    side_round.wake_up(cell, turn, 0, 0.0, Surroundings(HostConditions(), []), null)  # type: ignore[arg-type]
     assert cell.asked[-1] == {"type": "frozen"}
     return [asked for asked in cell.asked if asked["type"] != "frozen"]
 
@@ -125,38 +125,57 @@ def test_what_is_written_after_done_is_seen(arena: Arena) -> None:
 
 
 class SlowToStop(LateCell):
-    """Does what it is asked in a second. A system call that it has begun ends five seconds later."""
+    """Does what it is asked in a second. A system call that it has begun ends five seconds later, and what it has
+    launched on the device twenty seconds after that."""
 
     def __init__(self, arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(arena)
         self._now = 0.0
+        self._launched_s = 0.0
+        self.surroundings = Surroundings(HostConditions(), [])
         monkeypatch.setattr(side_round, "time", SimpleNamespace(perf_counter=lambda: self._now))
+        monkeypatch.setattr(HostConditions, "is_idle", self._wait_for_the_device)
 
     def request(self, message: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
-        self._now += 1
+        self._now, self._launched_s = self._now + 1, 20
         return {}
 
     def await_answer(self, *_: Any, **__: Any) -> dict[str, Any]:
-        self._now += 1
-        return {}
+        return self.request({})
 
     def freeze(self) -> None:
         self._now += 5
 
+    def _wait_for_the_device(self, *_: Any) -> bool:
+        self._now, self._launched_s = self._now + self._launched_s, 0.0
+        return True
 
-def test_waking_a_cell_up_lasts_until_it_stands_still(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = SlowToStop(arena, monkeypatch)
-    assert side_round.wake_up(cell, Turn((0,), waking=(0,)), 0, 0.0) == 6  # type: ignore[arg-type]
 
-
-def test_what_goes_by_until_a_cell_stands_still_is_told_beside_its_round(
+def test_waking_a_cell_up_lasts_until_it_stands_still_and_the_device_too(
     arena: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = side_round.plan_round(arena, [], Turn((0, 1)), torch.Generator().manual_seed(5))
+    cell = SlowToStop(arena, monkeypatch)
+    turn = Turn((0,), waking=(0,))
+    assert side_round.wake_up(cell, turn, 0, 0.0, cell.surroundings) == 26  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("waking_seed", [None, 7])
+def test_what_goes_by_until_all_of_a_round_has_come_to_an_end_is_told_beside_it(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch, waking_seed: int | None
+) -> None:
+    plan = side_round.plan_round(arena, [], Turn((0, 1), waking=(0,)), torch.Generator().manual_seed(5))
     cell, place = SlowToStop(arena, monkeypatch), SimpleNamespace(attached=arena)
-    surroundings = Surroundings(HostConditions(), [])
-    result = side_round.run_timed(place, plan, 0, cell, surroundings, deadline=0.0)  # type: ignore[arg-type]
-    assert (result.wall_s, result.stopped_s) == (1, 5)
+    result = side_round.run_timed(
+        place,  # type: ignore[arg-type]
+        plan,
+        0,
+        cell,  # type: ignore[arg-type]
+        cell.surroundings,
+        deadline=0.0,
+        waking_seed=waking_seed,
+    )
+    assert (result.wall_s, result.stopped_s) == (1, 25)
+    assert result.woken_s == (None if waking_seed is None else 26)
 
 
 class Order(HostConditions):

@@ -41,8 +41,8 @@ class Calibration:
 
     @property
     def stopping_s(self) -> float:
-        """What it costs a round to stop a cell, once when it has been woken up and once when it is done, by the null
-        candidate's, which does nothing then."""
+        """What it costs a round to stop a cell and to find the device idle, when it has been woken up and when it is
+        done, by the null candidate's, which does nothing then."""
         return 2 * statistics.median(self._nulls.stopped_s or [0.0])
 
     def costs(

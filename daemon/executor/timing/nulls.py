@@ -48,7 +48,7 @@ Plan = Callable[[SidePlace, Turn], RoundPlan]
 class Nulls:
     """Null rounds on the arenas of `places`. `plan` draws the rest of a round of a place. `pause`: what a kernel is
     frozen for between waking up and its round, if anything. `call_s`: how long a call of each place takes, if that is
-    known. `stopped_s`: how long it took after each round until the null candidate's cell stood still."""
+    known. `stopped_s`: how long it took after each round to stop the null candidate's cell and find the device idle."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Nulls:
         turn = Turn(tuple(order), replay, work.graph, waking_graph=waking_graph, waking=waking)
         waking_seed: int | None = 0
         if (pause := self._pause()) is not None:
-            wake_up(self.cell, turn, 0, deadline, work)
+            wake_up(self.cell, turn, 0, deadline, self._surroundings, work)
             pause()
             waking_seed = None
         plan = self._plan(place, turn)

@@ -207,7 +207,7 @@ class Rounds:
 
     def _wake_up(self, place: SidePlace, turn: Turn, deadline: float) -> float:
         with place.patience.waiting(len(turn.order), deadline) as limit:
-            return wake_up(place.cell, turn, self._waking_seed, limit)
+            return wake_up(place.cell, turn, self._waking_seed, limit, self._surroundings)
 
     @property
     def _waking_seed(self) -> int:

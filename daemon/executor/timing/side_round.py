@@ -76,9 +76,9 @@ def plan_round(arena: Arena, secret_fields: list[Field], turn: Turn, random: tor
 @dataclass(frozen=True)
 class RoundResult:
     """`wall_s`: from the clock's start to the end of the probe. `probe`: the sampled bytes of outputs, `seen`: as they
-    were then. `inside_s`: what the cell claims its calls took. `reading`: the device's clocks right after.
-    `stopped_s`: how long it took to stand still after that. `woken_s`: what waking it up took, where that was right
-    before."""
+    were then. `inside_s`: what the cell claims its calls took. `reading`: the device's clocks right after. `stopped_s`:
+    how long after `wall_s` the cell stood still and the device was idle. `woken_s`: what waking it up took, where that
+    was right before."""
 
     wall_s: float
     plan: RoundPlan
@@ -183,10 +183,13 @@ def require_captured(reason: str | None) -> None:
         raise NotCaptured(reason)
 
 
-def wake_up(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork | None = None) -> float:
+def wake_up(
+    cell: Cell, turn: Turn, seed: int, deadline: float, surroundings: Surroundings, null: NullWork | None = None
+) -> float:
     """A few calls on what the last round left, then frozen again. `seed`: another one than the timed calls will have,
-    which say with it what is random in them. Returns how long the cell took over it, seconds, until it stood still: a
-    system call that it has begun may do much for the calls to come before it ends.
+    which say with it what is random in them. Returns how long the cell took over it, seconds, until it stood still and
+    the device was idle: a system call that it has begun, or a kernel that it has launched, may do much for the calls to
+    come before it ends.
 
     A cell that slept while another one worked finds its code and pages out of the caches: without this the side whose
     get_inputs() had just run looked 1.7 times as fast as its equal, at 16 us a call.
@@ -202,6 +205,7 @@ def wake_up(cell: Cell, turn: Turn, seed: int, deadline: float, null: NullWork |
     start = time.perf_counter()
     cell.request(message, "done", phase=Phase.MEASURE, deadline=deadline)
     cell.freeze()
+    surroundings.require_idle()
     woken_s = time.perf_counter() - start
     cell.require_silence()
     return woken_s
@@ -229,8 +233,11 @@ def run_timed(
     arena, conditions = place.attached, surroundings.conditions
     late, probe = arena.shared.samples(plan.late), arena.shared.samples(plan.probe)
     probe.fetch()  # the first time takes longer
-    woken_s = None if waking_seed is None else wake_up(cell, plan.turn, waking_seed, deadline, null)
-    surroundings.require_idle()
+    woken_s = None
+    if waking_seed is not None:
+        woken_s = wake_up(cell, plan.turn, waking_seed, deadline, surroundings, null)
+    else:
+        surroundings.require_idle()
     arena.publish(plan.order)
     _spoil(arena, plan, late)
     conditions.cool()
@@ -245,8 +252,9 @@ def run_timed(
     probe.fetch()
     wall_s = time.perf_counter() - start
     cell.freeze()
-    stopped_s = time.perf_counter() - start - wall_s
     conditions.step_in()
+    surroundings.require_idle()
+    stopped_s = time.perf_counter() - start - wall_s
     reading = conditions.read() if null is None else UNKNOWN
     cell.require_silence()
     return RoundResult(wall_s, plan, probe, probe.content.clone(), _claimed_s(answer), reading, stopped_s, woken_s)
