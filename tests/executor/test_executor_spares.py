@@ -228,3 +228,13 @@ def test_who_is_still_inside_of_somebody_who_is_wakes_nobody(spares: Spares, com
             assert len(spares._stopped) == 2
         assert len(spares._stopped) == 2
     assert not spares._stopped
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives cells uids of their own")
+def test_no_cell_that_is_started_beside_spares_has_the_uid_of_one(cells: Cells, spares: Spares) -> None:
+    spares.refill()
+    waiting = [uid_of(cell) for cell in spares._ready]
+    for _ in range(5):  # as many as there are tools, none of which takes a spare
+        beside = cells.start(Side.CANDIDATE)
+        assert uid_of(beside) not in waiting
+        beside.kill()

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from daemon.errors import HarnessError
 from daemon.executor.cells.conversation import Cell
@@ -38,6 +39,7 @@ _CELL = (*_PYTHON, "-X", "faulthandler", "-m", "daemon.executor.inside.cell")
 _ADDRESS_OVERHEAD = 4 << 30  # torch maps this much before it holds anything
 _NUMBERS = itertools.count()  # one count per process: it names cgroups
 _BIRTHS: defaultdict[int, itertools.count[int]] = defaultdict(itertools.count)  # by `uid_step`
+_HOLDERS: WeakValueDictionary[int, ForkedProgram] = WeakValueDictionary()  # by uid, who had it last
 
 
 @dataclass(frozen=True)
@@ -112,16 +114,26 @@ class Cells:
         settings, zygote = self.settings, self._zygote()
         zygote.await_ready()
         walls = self._walls(settings.limits)
-        first_uid = settings.uid_base + settings.uid_step + UIDS_PER_SLOT * settings.slot
         birth = Birth(
-            uid=first_uid + next(_BIRTHS[settings.uid_step]) % UIDS_PER_SLOT,
+            uid=self._free_uid(),
             walls=walls,
             group=self._group(next(_NUMBERS)),
             timeout_s=settings.start_s,
             plan=None if self._tool is None else self._plan(walls),
             report_fd=self._report_fd,
         )
-        return zygote.fork(birth, channel_fd)
+        program = _HOLDERS[birth.uid] = zygote.fork(birth, channel_fd)
+        return program
+
+    def _free_uid(self) -> int:
+        """The next of this slot's that no living cell has. Spares live longer than others that are started meanwhile,
+        one for each tool."""
+        first = self.settings.uid_base + self.settings.uid_step + UIDS_PER_SLOT * self.settings.slot
+        for _ in range(UIDS_PER_SLOT):
+            uid = first + next(_BIRTHS[self.settings.uid_step]) % UIDS_PER_SLOT
+            if (holder := _HOLDERS.get(uid)) is None or holder.is_over:
+                break
+        return uid
 
     def _zygote(self) -> Zygote:
         return self._zygotes.of(self._policy(), self.settings.start_s)

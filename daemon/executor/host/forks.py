@@ -61,6 +61,11 @@ class ForkedProgram:
             os.set_blocking(fd, False)
         status.setblocking(False)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it is known to be dead."""
+        return self._ended is not None
+
     def freeze(self) -> None:
         if self._group is not None:
             if self._group.freeze():
