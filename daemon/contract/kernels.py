@@ -87,9 +87,10 @@ class KernelReader:
             return None
         raw = without_nulls(raw)
         read_model(KernelDocument, _without(raw, "io", "metadata"), path, self.log)
-        draft = KernelDraft(path, _text(raw, "kernel_type") or "")
+        kernel_type = _text(raw, "kernel_type")
+        draft = KernelDraft(path, kernel_type or "")
         self._resolve_source(raw, draft)
-        spec = self._type_of(draft)
+        spec = None if kernel_type is None else self._type_of(draft)
         if "io" in raw:
             draft.io = self._read_io(raw["io"], child(path, "io"))
         if spec is not None:
@@ -111,7 +112,7 @@ class KernelReader:
 
     def _type_of(self, draft: KernelDraft) -> KernelTypeSpec | None:
         spec = self.types.get(draft.kernel_type)
-        if spec is None and draft.kernel_type:
+        if spec is None:
             known = ", ".join(self.types)
             self.log.add(
                 child(draft.path, "kernel_type"),

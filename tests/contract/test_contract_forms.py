@@ -263,6 +263,13 @@ def test_a_torch_candidate_needs_no_io_when_the_reference_has_one() -> None:
     assert problems({**document, "cases": [{"name": "a", "bind": {"N": 8}}]}) == ()
 
 
+@pytest.mark.parametrize("kernel_type", ["", "fortran", " torch"])
+def test_a_text_that_is_no_kernel_type_is_refused(kernel_type: str) -> None:
+    problem = only({"kernel": {"source_code": "x", "kernel_type": kernel_type}})
+    assert problem.field == "kernel.kernel_type"
+    assert f"'{kernel_type}' is not a kernel type (known: " in problem.message
+
+
 @pytest.mark.parametrize("kernel_type", ["triton", "cuda", "multi_kernel"])
 def test_types_that_need_io_say_so(kernel_type: str) -> None:
     kernel = {"source_code": "x", "kernel_type": kernel_type, "metadata": {}}
