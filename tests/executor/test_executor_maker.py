@@ -93,7 +93,7 @@ def test_no_process_makes_inputs_that_nobody_asks_for(engine: LocalEngine, tmp_p
 
     bundle = write_bundle(tmp_path, compare(custom, reference), {})
     Judged(engine.evaluate(JobSpec("one", "test", bundle), look)).passed()
-    assert set(seen) == {1}, "the reference, and no other process of its source"
+    assert max(seen) == 1, "the reference, and no other process of its source"
 
 
 def _threads_called(name: str) -> int:
