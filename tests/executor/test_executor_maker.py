@@ -102,3 +102,15 @@ def _threads_called(name: str) -> int:
         with suppress(OSError):
             found += file.read_text("utf-8", "replace").strip() == name
     return found
+
+
+def test_a_source_that_draws_from_a_generator_of_its_own_does_not_begin_again(judge: JudgeOne) -> None:
+    judged = judge(
+        compare(
+            CUSTOM,
+            "import numpy\nown = numpy.random.default_rng(7)\n"
+            "class Model(nn.Module):\n    def forward(self, x):\n        return x * 2\n"
+            "def get_inputs():\n    return [torch.from_numpy(own.random(16))]\n",
+        )
+    ).passed()
+    assert "repeating_inputs" not in judged.case.labels

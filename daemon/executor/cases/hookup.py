@@ -83,10 +83,11 @@ class Hookup:
         self._made_apart = True
         if (maker := self._ready.start_maker()) is None:
             return
-        made = self._ready.export(maker, "inputs", Phase.INPUTS)
+        made, seed = self._ready.export(maker, "inputs", Phase.INPUTS), self._secret.seed("shape")
         with suppress(CellFailed, CannotWire):
-            made.describe(self._secret.seed("shape"), self._deadline)
+            made.describe(seed, self._deadline)
             if made.describes_like(own):
+                made.catch_up(own, seed, self._deadline)
                 drawer.source = made
                 return
         self._ready.dismiss_maker()
