@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from executor_bundles import Judged, JudgeOne, compare, io, kernel, tensor, write_bundle
+from executor_bundles import Doc, Judged, JudgeOne, compare, io, kernel, tensor, write_bundle
 
 from daemon.engine import JobSpec, Progress
 from daemon.executor.local import LocalEngine
@@ -74,26 +74,35 @@ def test_inputs_that_cannot_be_made_are_the_references_fault_wherever(judge: Jud
 
 
 def test_no_process_makes_inputs_that_nobody_asks_for(engine: LocalEngine, tmp_path: Path) -> None:
-    name = f"waits{os.getpid()}"  # of a thread, on which the kernel allows 15 bytes
-    waits = f"ctypes.CDLL(None).prctl(15, b'{name}'), threading.Event().wait()"
     named = {"metadata": {"function_name": "add"}}
     custom = kernel("import torch\ndef add(x, y):\n    torch.add(x, 1, out=y)\n", **named)
     custom["io"] = io(tensor("x", [64]), tensor("y", [64], role="output"))
-    reference = kernel(
-        "import ctypes, threading, torch\n"
-        f"threading.Thread(target=lambda: ({waits}), daemon=True).start()\n"
-        "def add(x: torch.Tensor):\n    return x + 1\n",
-        **named,
-    )
+    reference = "import torch\ndef add(x: torch.Tensor):\n    return x + 1\n"
+    assert _processes_of(engine, tmp_path, custom, kernel(reference, **named)) == 1, "the reference alone"
+
+
+@pytest.mark.parametrize(("pause_s", "processes"), [(0.0, 2), (0.25, 1)])
+def test_inputs_that_take_long_to_make_are_not_made_once_more(
+    engine: LocalEngine, tmp_path: Path, pause_s: float, processes: int
+) -> None:
+    source = COUNTED.format(refused="False").replace("    made += 1", f"    made += 1\n    time.sleep({pause_s})")
+    assert _processes_of(engine, tmp_path, kernel(CUSTOM), kernel(f"import time\n{source}")) == processes
+
+
+def _processes_of(engine: LocalEngine, folder: Path, custom: Doc, reference: Doc) -> int:
+    """How many processes of the reference's source there are at once while rounds are timed."""
+    name = f"waits{os.getpid()}"  # of a thread, on which the kernel allows 15 bytes
+    waits = f"ctypes.CDLL(None).prctl(15, b'{name}'), threading.Event().wait()"
+    thread = f"import ctypes, threading\nthreading.Thread(target=lambda: ({waits}), daemon=True).start()\n"
     seen = list[int]()
 
     def look(progress: Progress) -> None:
         if progress.text.startswith("timing"):
             seen.append(_threads_called(name))
 
-    bundle = write_bundle(tmp_path, compare(custom, reference), {})
+    bundle = write_bundle(folder, compare(custom, {**reference, "source_code": thread + reference["source_code"]}), {})
     Judged(engine.evaluate(JobSpec("one", "test", bundle), look)).passed()
-    assert max(seen) == 1, "the reference, and no other process of its source"
+    return max(seen)
 
 
 def _threads_called(name: str) -> int:

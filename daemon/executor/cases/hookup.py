@@ -30,6 +30,7 @@ from daemon.executor.content.wiring import (
 from daemon.executor.timing.side import SidePlace
 from daemon.verdict import Phase, Side, Verdict
 
+_QUICK_S = 1.0  # to make as many inputs once more as have been made
 _SMALL = 64 << 20  # bytes of one call's inputs: with larger ones calls take so long that it does not matter
 
 
@@ -70,17 +71,19 @@ class Hookup:
         return drawer
 
     def have_inputs_made_apart(self, drawer: Drawer) -> None:
-        """From now on another process than the timed reference's makes its inputs, where its source does, and they are
-        small. For calls one by one: no cell may run between the making of contents and the clock, so each meets its
-        calls as cold as it is then.
+        """From now on another process than the timed reference's makes its inputs, where its source does, quickly, and
+        they are small. For calls one by one: no cell may run between the making of contents and the clock, so each
+        meets its calls as cold as it is then.
 
         A reference that had made the contents itself was awake. On a GPU candidates that were its equals looked 13 %
         slower, in rounds of 5 ms; on a CPU, where the making wears it out, up to 2 % faster.
         """
         own = drawer.source
-        if own is None or self._made_apart or len(self._ready.sides) == 1 or own.set_bytes > _SMALL:
+        if own is None or self._made_apart or len(self._ready.sides) == 1:
             return
         self._made_apart = True
+        if own.set_bytes > _SMALL or own.asked * drawer.cost_s > _QUICK_S:
+            return
         if (maker := self._ready.start_maker()) is None:
             return
         made, seed = self._ready.export(maker, "inputs", Phase.INPUTS), self._secret.seed("shape")

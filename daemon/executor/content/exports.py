@@ -91,14 +91,14 @@ class Export:
         self.node: tree.Node = {}
         self.returned = True
         self.draws = False  # random numbers: of outputs
-        self._asked = 0  # how often the cell has made what is described
+        self.asked = 0  # how often the cell has made what is described
 
     def describe(self, seed: int, deadline: float, *, launched_s: float | None = None) -> None:
         """Ask what there is: nesting, shapes and dtypes. `launched_s`: for outputs, how long the device may be at work
         on the call once all of it is launched."""
         message: Message = {"type": "export", "what": self._what, "seed": seed, "only": self._only}
         message["announce"] = launched_s is not None
-        self._asked += 1
+        self.asked += 1
         answer = self._request(message, "exported", deadline, launched_s=launched_s)
         if isinstance(refused := answer.get("refused"), str):
             raise CannotWire(printable(refused[:500]))
@@ -117,7 +117,7 @@ class Export:
         """The tensors of one set per seed, all as described: private copies, [seeds, *shape] each."""
         size = self.set_bytes
         memory = self._buffer.having(size * len(seeds), self._phase)
-        self._asked += len(seeds)
+        self.asked += len(seeds)
         answer = self._request({"type": "produce", "seeds": seeds}, "produced", deadline, memory)
         if answer.get("same") is not True:
             where = answer.get("where")
@@ -130,7 +130,7 @@ class Export:
     def catch_up(self, other: Export, seed: int, deadline: float) -> None:
         """Have the cell make sets for nobody until it has made as many as the one of `other`: a source may draw from a
         generator of its own, and would begin again."""
-        while (behind := other._asked - self._asked) > 0:
+        while (behind := other.asked - self.asked) > 0:
             self.sets([seed] * min(behind, _SETS_AT_ONCE), deadline)
 
     def _stacked(self, sets: torch.Tensor) -> list[torch.Tensor]:
