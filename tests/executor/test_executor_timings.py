@@ -153,6 +153,18 @@ def test_calls_cheaper_than_a_kernels_launch_have_none_of_their_own() -> None:
     assert "batched" in labels(one)
 
 
+def test_where_a_launch_cannot_be_told_from_nothing_a_call_that_seems_to_cost_less_accuses_nobody() -> None:
+    """Nor does it gain anything: the figure is that of single calls."""
+    one = series(2e-7, alone_s=8e-6)
+    one.touch = [(128, 128 * 8e-7)] * 3
+    one.null = [(n, BASE_S + late_s) for n in (1, 64, 128) for late_s in (-1e-4, 0.0, 1e-4)]
+    shown = timing(one)
+    assert {"below_resolution", "alone_unclear"} <= set(shown.labels) and "batched" not in shown.labels
+    assert shown.stats.min == pytest.approx(8e-3)
+    one.touch = [(128, 128 * 8e-6)] * 3
+    assert "batched" in labels(one), "a launch that can be told from nothing costs more"
+
+
 def test_equal_contents_that_cost_less_show_a_cache() -> None:
     one = series()
     one.equal = [Round(128, BASE_S + 128 * CALL_S / 10)] * 3

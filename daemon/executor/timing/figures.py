@@ -224,9 +224,18 @@ class Account:
         none of their own."""
         if not self.is_suspect:
             return False
-        if self.series.touch and self.usual_s < _BELOW_A_LAUNCH * statistics.median(self._touches_s()):
+        if self._is_below_a_launch and self.resolution_s < self._least_s:
             return True
         return self._suspicion.is_proved
+
+    @property
+    def _is_below_a_launch(self) -> bool:
+        return self.usual_s < self._least_s
+
+    @property
+    def _least_s(self) -> float:
+        """A call that costs less launches no kernel of its own; 0 where that is not known."""
+        return _BELOW_A_LAUNCH * statistics.median(self._touches_s()) if self.series.touch else 0.0
 
     @property
     def may_be_batched(self) -> bool:
@@ -240,11 +249,12 @@ class Account:
 
     @property
     def is_unclear(self) -> bool:
-        """Whether it cannot be seen if a call does the work of others, because too much else goes on. What lies below
-        the resolution is a bound already."""
-        if not self.is_suspect or self.is_batched or self.usual_s <= self.resolution_s:
+        """Whether it cannot be seen if a call does the work of others, because too much else goes on: what looks
+        cheaper than a launch may be one, where launches cannot be told from nothing. What else lies below the
+        resolution is a bound already."""
+        if not self.is_suspect or self.is_batched:
             return False
-        return self._suspicion.is_open
+        return self._is_below_a_launch or (self.usual_s > self.resolution_s and self._suspicion.is_open)
 
     @cached_property
     def _suspicion(self) -> Suspicion:
