@@ -47,5 +47,6 @@ The ground
     addresses, durations, versions   this machine's; as options take them; of what is installed
     log, failpoints                  story lines; where a test may kill a process
     sentences                        what is wrong with a value, in words
+    batches                          many things, some at a time
     errors                           whose fault it is, by type
 """

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from daemon.batches import batched
 from daemon.config import Settings
 from daemon.db.history import History
 from daemon.errors import HarnessError
@@ -77,7 +78,7 @@ class Labelled:
         for _ in range(_LOOKS):
             if not (found := self.look().found):
                 return
-            for some in (found[start : start + _AT_ONCE] for start in range(0, len(found), _AT_ONCE)):
+            for some in batched(found, _AT_ONCE):
                 job_ids = [one.job_id for one in some if one.entry is None and one.job_id is not None]
                 entries = {one.entry: one.job_id for one in some if one.entry is not None}
                 ended = publisher.cancel_many(job_ids, entries, by)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, select, union_all
 
+from daemon.batches import batched
 from daemon.callers import NOBODY, Callers, Sender
 from daemon.db import piles, ranking
 from daemon.db.activity import activity
@@ -152,11 +153,9 @@ class History:
 
     def _of_jobs(self, statement: Select[*tuple[Any, ...]], job_ids: Collection[str]) -> Iterator[Any]:
         """Its rows of these jobs, in short transactions, however many there are."""
-        wanted = list(job_ids)
-        for start in range(0, len(wanted), _IDS_AT_ONCE):
-            some = statement.where(Job.id.in_(wanted[start : start + _IDS_AT_ONCE]))
+        for some in batched(list(job_ids), _IDS_AT_ONCE):
             with self._database.read() as connection:
-                yield from connection.execute(some).all()
+                yield from connection.execute(statement.where(Job.id.in_(some))).all()
 
     def without_result(self, *, limit: int = 200) -> tuple[str, ...]:
         """The ids of jobs that have ended and have no result document, the oldest first."""

@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from daemon.batches import batched
 from daemon.db.models import IS_QUEUED, Deferral, Job
 from daemon.lifecycle import JobState
 
@@ -79,8 +80,8 @@ def first_of(
     ]
     if len(first) <= _JOINED:
         return union_all(*(select(one) for one in first))
-    some = (first[at : at + _JOINED] for at in range(0, len(first), _JOINED))
-    return union_all(*(select(union_all(*(select(one) for one in part)).subquery()) for part in some))
+    parts = batched(first, _JOINED)
+    return union_all(*(select(union_all(*(select(one) for one in part)).subquery()) for part in parts))
 
 
 def joined_by(connection: Connection, job_id: str, owner: str) -> str:

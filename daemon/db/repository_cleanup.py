@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Select, delete, func, literal, select
 
+from daemon.batches import batched
 from daemon.callers import NOBODY, Callers
 from daemon.db import ranking
 from daemon.db.connection import Database
@@ -47,8 +48,7 @@ def cleanup(
     gone: list[str] = []
     evaluations = 0
     step = COUNT_BATCH if dry_run else DELETE_BATCH
-    for start in range(0, len(victims), step):
-        batch = victims[start : start + step]
+    for batch in batched(victims, step):
         job_ids, count = _count(database, batch) if dry_run else _delete(database, batch, cutoff)
         gone.extend(job_ids)
         evaluations += count
@@ -70,9 +70,9 @@ def forget_withdrawn(
     if dry_run:
         return tuple(victims)
     gone: list[str] = []
-    for start in range(0, len(victims), DELETE_BATCH):
+    for some in batched(victims, DELETE_BATCH):
         with database.write() as connection:
-            batch = select(Job.id).where(Job.id.in_(victims[start : start + DELETE_BATCH]), *_was_left(cutoff))
+            batch = select(Job.id).where(Job.id.in_(some), *_was_left(cutoff))
             job_ids = connection.scalars(batch.with_for_update(skip_locked=True)).all()
             _delete_jobs(connection, job_ids)
         gone.extend(job_ids)

@@ -26,6 +26,7 @@ from sqlalchemy import (
     select,
 )
 
+from daemon.batches import batched
 from daemon.callers import NOBODY, Callers
 from daemon.db import ranking
 from daemon.db.models import IS_FINISHED, Bundle, Environment, Evaluation, Job, Statistics, had_no_reference
@@ -35,7 +36,7 @@ from daemon.db.statistics_records import Standing, StatsRow
 from daemon.errors import OperatorError
 from daemon.verdict import Side, Verdict
 
-_ASKED_AT_ONCE = 500  # jobs, by their ids
+_ASKED_AT_ONCE = 500  # jobs, or sources
 _CALLER = "caller "  # no uid begins so
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -226,11 +227,10 @@ def _failed_runs(
     found: dict[tuple[object, ...], int] = {}
     sources = sorted({row.source_sha256 for row in rows if row.source_sha256 and row.contract_sha256})
     known = (Bundle.source_sha256, Bundle.contract_sha256, Environment.device_name, Job.submitter_uid)
-    for first in range(0, len(sources), _ASKED_AT_ONCE):
+    for some in batched(sources, _ASKED_AT_ONCE):
         run = select(*known, tag.label("tag")).join(Job, Job.id == Bundle.id)
         run = run.outerjoin(Environment, Environment.id == Job.environment_id)
-        those = Bundle.source_sha256.in_(sources[first : first + _ASKED_AT_ONCE])
-        failed = run.where(those, IS_FINISHED, Job.verdict.in_(ranking.FAILED)).subquery()
+        failed = run.where(Bundle.source_sha256.in_(some), IS_FINISHED, Job.verdict.in_(ranking.FAILED)).subquery()
         statement = select(*failed.c, func.count().label("runs")).group_by(*failed.c)
         found |= {_one_bundle(row): row.runs for row in connection.execute(statement)}
     return found
@@ -241,9 +241,8 @@ def _labels(connection: Connection, job_ids: list[str]) -> dict[str, tuple[str, 
     found: dict[str, dict[str, None]] = {}
     timed = (Statistics.evaluation_id == Evaluation.id) & (Statistics.side == Side.CANDIDATE)
     columns = (Evaluation.job_id, Evaluation.details["labels"].label("of_case"), Statistics.labels.label("of_time"))
-    for first in range(0, len(job_ids), _ASKED_AT_ONCE):
-        those = Evaluation.job_id.in_(job_ids[first : first + _ASKED_AT_ONCE])
-        statement = select(*columns).outerjoin(Statistics, timed).where(those)
+    for some in batched(job_ids, _ASKED_AT_ONCE):
+        statement = select(*columns).outerjoin(Statistics, timed).where(Evaluation.job_id.in_(some))
         for row in connection.execute(statement.order_by(Evaluation.job_id, Evaluation.position)):
             found.setdefault(row.job_id, {}).update(dict.fromkeys([*(row.of_case or ()), *(row.of_time or ())]))
     return {job_id: tuple(labels) for job_id, labels in found.items()}

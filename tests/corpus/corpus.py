@@ -215,15 +215,20 @@ class Bench:
         folder = Path(tempfile.mkdtemp(dir=self._home)) / "bundle"
         shutil.copytree(case.folder, folder, ignore=shutil.ignore_patterns(*_NOT_OF_THE_BUNDLE))
         start = time.monotonic()
-        try:
-            evaluation = self.engine.evaluate(JobSpec(case.name, case.name, folder), lambda _: None)
-        except HarnessError as error:
-            evaluation = Evaluation.broken(str(error))
+        evaluation = evaluated(self.engine, case.name, folder)
         found = tuple(problems(case.expected(self.device), evaluation, self.device))
         return Outcome(case, evaluation, found, time.monotonic() - start)
 
     def close(self) -> None:
         self.engine.close()
+
+
+def evaluated(engine: LocalEngine, name: str, folder: Path) -> Evaluation:
+    """What evald says of the bundle in `folder`, also where that is its own fault."""
+    try:
+        return engine.evaluate(JobSpec(name, name, folder), lambda _: None)
+    except HarnessError as error:
+        return Evaluation.broken(str(error))
 
 
 def corpus_settings(home: Path, device: str) -> Settings:

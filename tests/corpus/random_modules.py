@@ -21,10 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from corpus import Bench
+from corpus import Bench, evaluated
 
-from daemon.engine import JobSpec
-from daemon.errors import HarnessError
 from daemon.evaluation import Evaluation
 from daemon.executor.local import LocalEngine
 from daemon.verdict import Comparison, Verdict
@@ -177,10 +175,7 @@ def _judged(engine: LocalEngine, module: Module, folder: Path, spoilt: str | Non
     contract: dict[str, object] = {side: {"source_file": file, "kernel_type": "torch"} for side, file in sides.items()}
     contract |= {"correctness_trials": 2, "num_trials": 5, "timeout": 120, "timing": {"max_s": 0.05}}
     (folder / "contract.json").write_text(json.dumps(contract), "utf-8")
-    try:
-        return engine.evaluate(JobSpec(folder.name, folder.name, folder), lambda _: None)
-    except HarnessError as error:
-        return Evaluation.broken(str(error))
+    return evaluated(engine, folder.name, folder)
 
 
 def main(argv: list[str]) -> int:

@@ -50,14 +50,15 @@ def assess(
         trials.call(reference, values, _TRIAL, deadline, again=True)
         changes_as_well = bool(numerics.spread_of(expected, answers_of(reference)).differing_elements)
     inspector.inspect([0], Phase.MEASURE)
-    if reference is not None and timed_call is not None and ready.backend(Side.REFERENCE).answers == "args":
-        found = found.model_copy(update={"note": _OWN_DTYPES})
-    elif reference is not None and timed_call is not None:
-        limit = min(deadline, time.monotonic() + _EXACT_LIMIT_S)
-        reference.fill([0], timed_call.inputs)
-        reference.hand_over([0])
-        exact = ready.export(reference.cell, "exact", Phase.MEASURE)
-        found = numerics.against_exact(found, timed_call, exact, limit)
+    if reference is not None and timed_call is not None:
+        if ready.backend(Side.REFERENCE).answers == "args":
+            found = found.model_copy(update={"note": _OWN_DTYPES})
+        else:
+            limit = min(deadline, time.monotonic() + _EXACT_LIMIT_S)
+            reference.fill([0], timed_call.inputs)
+            reference.hand_over([0])
+            exact = ready.export(reference.cell, "exact", Phase.MEASURE)
+            found = numerics.against_exact(found, timed_call, exact, limit)
     labels = numerics.labels(found)
     if changes_as_well and "nondeterministic" in labels:
         labels.remove("nondeterministic")
