@@ -9,7 +9,7 @@ WORKERS ?= 3
 BIN := $(VENV)/bin
 # pip compiles on one core what it installs, a third of its time; compileall on all of them.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt
-COMPILE := $(BIN)/python -m compileall -qq -j 0
+COMPILE := $(BIN)/python -m compileall -j 0
 STAMP := $(VENV)/.evald-installed
 PACKAGES := bubblewrap g++ python3-dev python3-venv util-linux
 TEST_PACKAGES := postgresql
@@ -62,8 +62,8 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt | system
 	$(PIP) -qq setuptools
 	$(PIP) torch  # up to 3 GB: whoever waits for it sees it come
 	$(PIP) -qq -e '.[dev]'
-	@$(COMPILE) $(VENV)/lib || true  # some packages hold files that are not for this Python
-	@$(COMPILE) daemon migrations  # who may not write here would compile them at every start
+	@$(COMPILE) -qq $(VENV)/lib || true  # some packages hold files that are not for this Python
+	@$(COMPILE) -q daemon migrations  # who may not write here would compile them at every start
 	@touch $@
 
 install: $(STAMP)

@@ -140,7 +140,7 @@ def evaluation_of(document: Mapping[str, Any], samples: Sequence[Mapping[str, An
 
 
 def as_json(value: object) -> str:
-    """JSON text for files and screens: indented, without NaN and Infinity. Lone surrogates, which UTF-8 cannot encode,
+    r"""JSON text for files and screens: indented, without NaN and Infinity. Lone surrogates, which UTF-8 cannot encode,
     are written as escapes (`\udcff`), as in the database."""
     return dumped(value, indent=2) + "\n"
 
