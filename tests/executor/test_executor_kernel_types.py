@@ -274,6 +274,38 @@ def test_in_the_interpreter_the_larger_and_the_smaller_are_those_of_each_element
     judge(compare(triton(source, vectors()), clamped)).passed()
 
 
+METHODS = [
+    "exp",
+    "exp2",
+    "log",
+    "log2",
+    "sqrt",
+    "sqrt_rn",
+    "rsqrt",
+    "sin",
+    "cos",
+    "erf",
+    "ceil",
+    "floor",
+    "abs",
+    "sigmoid",
+]
+
+
+def test_in_the_interpreter_functions_of_a_number_are_methods_as_well(judge: JudgeOne) -> None:
+    """Of Triton's, those of tl.math were not."""
+    source = VECTOR_ADD.replace(
+        "mask = at < n\n",
+        f"""mask = at < n
+        x = tl.load(a + at, mask=mask, other=1).abs() + 0.5
+        same = True
+        {"; ".join(f"same = same & (x.{name}() == tl.{name}(x))" for name in METHODS)}
+""",
+    )
+    source = source.replace("tl.load(a + at, mask=mask) +", "tl.where(same, tl.load(a + at, mask=mask), 1000.0) +")
+    judge(compare(triton(source, vectors()), PLUS)).passed()
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -370,6 +402,26 @@ def test_what_the_interpreter_lacks_is_named(judge: JudgeOne) -> None:
         source.replace("tl.load(b + at, mask=mask)", "libdevice.tanh(tl.load(b + at, mask=mask))"), vectors()
     )
     judge(compare(custom, PLUS)).ended(Verdict.RUNTIME_ERROR, "has no libdevice")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "none = tl.map_elementwise(twice, at)",
+        "eighths = tl.zeros([32, 32], tl.float8e5); one = tl.full([32, 1], 127, tl.uint8); "
+        'none = tl.dot_scaled(eighths, one, "e5m2", eighths, one, "e5m2")',
+    ],
+    ids=["map_elementwise", "dot_scaled"],
+)
+def test_what_the_interpreter_does_not_do_is_left_to_a_gpu(judge: JudgeOne, line: str) -> None:
+    source = VECTOR_ADD.replace("mask = at < n", f"mask = at < n\n        {line}")
+    source += """
+    @triton.jit
+    def twice(x):
+        return 2 * x
+    """
+    custom = triton(source, vectors(), metadata={"kernel_name": "add"})
+    judge(compare(custom, PLUS)).ended(Verdict.RUNTIME_ERROR, "nothing for what this line calls")
 
 
 def test_a_triton_kernel_over_nothing_passes(judge: JudgeOne) -> None:

@@ -35,6 +35,7 @@ def use_first_configs(source: Source) -> list[str]:
         _triton_constants,
         _triton_floats,
         _triton_logic,
+        _triton_members,
         _triton_products,
         _triton_uncompiled,
     )
@@ -42,7 +43,14 @@ def use_first_configs(source: Source) -> list[str]:
     from daemon.executor.backends._triton_globals import plain_variables
     from daemon.executor.backends._triton_syntax import refused
 
-    for repaired in (_triton_floats, _triton_closures, _triton_constants, _triton_logic, _triton_products):
+    for repaired in (
+        _triton_floats,
+        _triton_closures,
+        _triton_constants,
+        _triton_logic,
+        _triton_members,
+        _triton_products,
+    ):
         repaired.repair()
     notes: list[str] = []
     values = list(_values(source.folder))

@@ -32,6 +32,15 @@ _MEANINGS = (
     ("invalid type on parameter #", "PyCUDA takes tensors, numpy scalars, and objects that have an address as gpudata"),
     ("does not require grad", "gradients are off: x.requires_grad_() under torch.enable_grad(), in every call"),
 )
+_NO_LIBDEVICE = "no libdevice: functions of tl and tl.math it has"
+_LESS_THAN_THE_COMPILER = "nothing for what this line calls: whether Triton's compiler takes it, a GPU has to tell"
+# What an error of Triton's interpreter has, and what the interpreter lacks.
+_LACKING = (
+    ("'InterpreterBuilder' object has no attribute", _LESS_THAN_THE_COMPILER),
+    ("'str' object has no attribute 'value'", _LESS_THAN_THE_COMPILER),  # `tl.dot_scaled`
+    ("'NoneType' object has no attribute", _NO_LIBDEVICE),
+    ("extern_elementwise", _NO_LIBDEVICE),
+)
 # Lines that are often left out of a source that is cut out of a longer one. torch and nn are there without any.
 _FROM_TYPING = "from typing import {}"
 _IMPORTS = {
@@ -109,9 +118,10 @@ def _not_there(error: BaseException) -> str:
 
 def _interpreter_lacks(error: BaseException, text: str) -> str:
     """In other words, what Triton's interpreter says of functions of which it has only the names."""
-    if type(error).__name__ != "InterpreterError" or not ("NoneType" in text or "extern_elementwise" in text):
+    if type(error).__name__ != "InterpreterError":
         return ""
-    return "Triton's interpreter, which stands in for a GPU here, has no libdevice: functions of tl and tl.math it has"
+    lacks = next((lacks for sign, lacks in _LACKING if sign in text), "")
+    return lacks and f"Triton's interpreter, which stands in for a GPU here, has {lacks}"
 
 
 def _misses_gpu(error: BaseException, text: str) -> str:
