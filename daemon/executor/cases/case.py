@@ -140,9 +140,9 @@ class CaseJudge:
         except (DeviceFull, torch.OutOfMemoryError) as error:
             if not self._bench.device.is_gpu:
                 raise host_full(self._ready.every_cell, error) from error
-            raise device_full(self._ready.cells, error) from error
+            raise device_full(self._ready.every_cell, error) from error
         except CellFailed as failed:
-            raise blamed(failed, self._ready.cells) if self._bench.device.is_gpu else failed from None
+            raise blamed(failed, self._ready.every_cell) if self._bench.device.is_gpu else failed from None
         finally:
             with stage("end"):
                 self._end(hookup)
@@ -286,7 +286,7 @@ class CaseJudge:
 
     def _report_failure(self, outcome: CellFailed) -> CaseEvaluation:
         self._ready.kill()
-        outcome = consequence(outcome, self._ready.cells)
+        outcome = consequence(outcome, self._ready.every_cell)
         used_s = self._request.timeout if self._candidate_used_the_time() else None
         verdict, failure = verdict_on(outcome, used_s, self._ready.own_weights)
         return self._report(verdict, failure)
@@ -303,8 +303,8 @@ class CaseJudge:
     def _report(self, verdict: Verdict, failure: Failure | None) -> CaseEvaluation:
         if not self._ends_later:
             self._ready.kill()
-        if verdict is Verdict.PASSED and (short := short_of_memory(self._ready.cells)):
-            sides = " and ".join(f"the {side}" for side in short)
+        if verdict is Verdict.PASSED and (short := short_of_memory(self._ready.every_cell)):
+            sides = " and ".join(f"the {side}" for side in sorted(short))
             self._ready.notes.append(f"some process of {sides} was killed for want of memory meanwhile")
         candidate = self._ready.cells.get(Side.CANDIDATE)
         build = self._build

@@ -111,14 +111,12 @@ class Hookup:
         reference_io, candidate_io = self._ready.io(Side.REFERENCE), self._ready.io(Side.CANDIDATE)
         if reference_io is not None:
             return logical_from_io(_inputs_only(reference_io), static), None
-        own = self._ready.cells.get(Side.REFERENCE)
-        loaded = self._ready.loaded.get(Side.REFERENCE)
-        guessed = loaded is not None and loaded.guesses_inputs
-        makes = loaded is not None and loaded.makes_inputs
-        if own is not None and makes and not (guessed and candidate_io is not None):
-            if guessed:
+        maker = self._ready.maker or self._ready.cells.get(Side.REFERENCE)
+        source = self._ready.loaded[self._ready.sides[0]]
+        if maker is not None and source.makes_inputs and not (source.guesses_inputs and candidate_io is not None):
+            if source.guesses_inputs:
                 self._ready.notes.append("no get_inputs() and no io: inputs were derived from the signature")
-            export = self._ready.export(own, "inputs", Phase.INPUTS)
+            export = self._ready.export(maker, "inputs", Phase.INPUTS)
             export.describe(self._secret.seed("shape"), self._deadline)
             named = zip(export.names(), export.shapes, strict=True)
             return [Logical(name, shape, None) for name, shape in named], export

@@ -74,7 +74,7 @@ class Preparation:
         self._buffers: dict[Cell, StagingBuffer] = {}
         self._deadline = 0.0
         self.cells: dict[Side, Cell] = {}
-        self.maker: Cell | None = None  # of inputs, where that is a cell of its own
+        self.maker: Cell | None = None  # of inputs, where no timed cell makes them
         self.loaded: dict[Side, Loaded] = {}
         self.artifacts: dict[Side, Artifact] = {}
         self.compile_ms = 0.0
@@ -114,7 +114,7 @@ class Preparation:
         with self._stages.stage("build"):
             self._build()
         with self._stages.stage("start"):
-            for cell in self.cells.values():
+            for cell in self.every_cell:
                 cell.greet()
 
     def _can_run(self) -> bool:
@@ -145,25 +145,23 @@ class Preparation:
             raise CellFailed(Verdict.COMPILE_ERROR, artifact.refusal.model_copy(update={"side": side}))
 
     def _start(self) -> None:
-        """Start all cells at once, so that they import torch side by side. An evaluate that makes its own inputs gets
-        a twin to make them."""
-        sides = list(self.sides)
-        kernel = kernel_of(self._request, Side.CANDIDATE)
-        if isinstance(self._request, CompareRequest) or kernel.io is None:
-            sides = [Side.REFERENCE, Side.CANDIDATE]
-        for side in sides:
+        """Start all cells at once, so that they import torch side by side."""
+        for side in self.sides:
             self.cells[side] = self._bench.cells[side].start(side)
-        if not isinstance(self._request, CompareRequest) and Side.REFERENCE in self.cells:
-            self.cells[Side.REFERENCE].side = Side.CANDIDATE  # the twin runs the candidate's own source
+        if len(self.sides) == 1 and self.io(Side.CANDIDATE) is None:
+            self.maker = self._bench.cells[Side.REFERENCE].start(Side.CANDIDATE)
 
     def load(self, deadline: float) -> None:
         """Import both sources and construct what they define, seeded alike; all by `deadline` (monotonic)."""
         self._deadline = deadline
         self._bench.refill()
-        for side, cell in self.cells.items():
+        for cell in self.every_cell:
             cell.time_limit = TimeLimit(self._request.timeout, "`timeout` in the contract")
+        for side in self.sides:
             with self._loading(side):
                 self._load_one(side)
+        if self.maker is not None:
+            self._load_into(self.maker, Side.CANDIDATE)
         self._construct_all(self._secret.seed("init"))
         self._share_state()
 
@@ -180,11 +178,12 @@ class Preparation:
         for side, cell in self.cells.items():
             with self._loading(side):
                 answer = self._construct(cell, seed, init)
-            if side is not Side.REFERENCE or not isinstance(self._request, CompareRequest):
-                continue  # a twin makes the same of the same seed
-            self._note_lazy(_names(answer.get("lazy")))
-            if self.loaded[side].makes_init_inputs:
-                init = self._init_inputs(cell, seed)
+            if side is Side.REFERENCE:
+                self._note_lazy(_names(answer.get("lazy")))
+                if self.loaded[side].makes_init_inputs:
+                    init = self._init_inputs(cell, seed)
+        if self.maker is not None:
+            self._construct(self.maker, seed, None)
 
     def _note_lazy(self, names: list[str]) -> None:
         """What the reference has of weights that are drawn too late to be shared."""
@@ -220,17 +219,16 @@ class Preparation:
             return None
         return init
 
-    def _load_one(self, role: Side) -> None:
-        side = role if isinstance(self._request, CompareRequest) else Side.CANDIDATE
+    def _load_one(self, side: Side) -> None:
         start = time.perf_counter()
-        self.loaded[role] = self._load_into(self.cells[role], side)
-        if role is Side.CANDIDATE:
+        self.loaded[side] = self._load_into(self.cells[side], side)
+        if side is Side.CANDIDATE:
             self.compile_ms += (time.perf_counter() - start) * 1e3
-            self.notes += self.loaded[role].notes
+            self.notes += self.loaded[side].notes
 
     def start_maker(self) -> Cell | None:
         """Another process with the reference's source, which makes inputs from then on. None where importing that takes
-        long, or comes to nothing the second time."""
+        long, or comes to nothing the second time. (Where there is no reference, one was started with the others.)"""
         if self.loading_s[Side.REFERENCE] > _QUICK_LOAD_S:
             return None
         self.maker = self._bench.cells[Side.REFERENCE].start(Side.REFERENCE)
@@ -261,9 +259,7 @@ class Preparation:
 
     def _share_state(self) -> None:
         """The reference's weights into the candidate's module, where names and shapes match."""
-        if not isinstance(self._request, CompareRequest) or not self.loaded[Side.REFERENCE].constructs:
-            return
-        if not self.loaded[Side.CANDIDATE].constructs:
+        if len(self.sides) == 1 or not all(loaded.constructs for loaded in self.loaded.values()):
             return
         state = self.export(self.cells[Side.REFERENCE], "state", Phase.LOAD)
         state.describe(0, self._deadline)
