@@ -50,9 +50,6 @@ def sentences(deferrals: Iterable[DeferralRecord]) -> list[str]:
 
 def table(deferrals: tuple[DeferralRecord, ...], limit: int) -> None:
     """A row per job and host, `limit` of them."""
-    if not deferrals:
-        return
-    screen.heading("waiting for a device")
     columns = (
         Column("NAME", shortened=True),
         Column("JOB"),
@@ -60,7 +57,8 @@ def table(deferrals: tuple[DeferralRecord, ...], limit: int) -> None:
         Column("NOT ON"),
         Column("WHY", flexible=True),
     )
-    screen.table(
+    screen.titled_table(
+        "waiting for a device",
         columns,
         [(one.name, figures.short(one.job_id), figures.ago(one.at), one.host, one.reason) for one in deferrals[:limit]],
     )

@@ -30,9 +30,6 @@ def document(daemon: DaemonRecord, running: tuple[JobRecord, ...]) -> dict[str, 
 
 
 def _daemons_table(daemons: tuple[DaemonRecord, ...], running: tuple[JobRecord, ...]) -> None:
-    if not daemons:
-        return
-    screen.heading("daemons")
     columns = (
         Column("HOST"),
         Column("PID"),
@@ -41,7 +38,8 @@ def _daemons_table(daemons: tuple[DaemonRecord, ...], running: tuple[JobRecord, 
         Column("SEEN"),
         Column("INBOX", flexible=True),
     )
-    screen.table(
+    screen.titled_table(
+        "daemons",
         columns,
         [
             (
@@ -68,9 +66,9 @@ def _devices_table(daemons: tuple[DaemonRecord, ...]) -> None:
     devices = [(daemon.host, device) for daemon in living for device in daemon.devices]
     if all(device.kind == "cpu" and device.reason is None and device.drift is None for _, device in devices):
         return
-    screen.heading("devices")
     columns = (Column("HOST"), Column("SLOT", right=True), Column("DEVICE"), Column("STATE", flexible=True))
-    screen.table(columns, [(host, str(device.slot), _called(device), _fitness(device)) for host, device in devices])
+    rows = [(host, str(device.slot), _called(device), _fitness(device)) for host, device in devices]
+    screen.titled_table("devices", columns, rows)
 
 
 def _called(device: DeviceState) -> str:

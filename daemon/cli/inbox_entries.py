@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 def table(inbox: Inbox, refused: dict[str, str], *, is_first: bool = False) -> None:
     """A row per entry. `refused`: why entries went back there, by their names (`deferred.in_inbox`). `is_first`:
     nothing is shown above."""
-    if not inbox.entries:
-        return
-    screen.heading("waiting in the inbox", is_first=is_first)
     columns = (Column("NAME", shortened=True), Column("SINCE"), Column("WHY", flexible=True))
-    screen.table(
+    screen.titled_table(
+        "waiting in the inbox",
         columns,
         [
             (
@@ -28,6 +26,7 @@ def table(inbox: Inbox, refused: dict[str, str], *, is_first: bool = False) -> N
             )
             for entry in inbox.entries
         ],
+        is_first=is_first,
     )
     if inbox.total > len(inbox.entries):
         screen.line(f"and {inbox.total - len(inbox.entries)} more")

@@ -113,9 +113,6 @@ def look(settings: Settings, history: History | None, inbox: Inbox) -> Overview:
 
 
 def _running_table(jobs: tuple[JobRecord, ...]) -> None:
-    if not jobs:
-        return
-    screen.heading("being judged")
     columns = (
         Column("NAME", shortened=True),
         Column("JOB"),
@@ -124,7 +121,8 @@ def _running_table(jobs: tuple[JobRecord, ...]) -> None:
         Column("LEASE"),
         Column("BY"),
     )
-    screen.table(
+    screen.titled_table(
+        "being judged",
         columns,
         [
             (
@@ -164,9 +162,6 @@ def _ended_last(history: History) -> tuple[JobRecord, ...]:
 
 
 def _last_table(jobs: tuple[JobRecord, ...]) -> None:
-    if not jobs:
-        return
-    screen.heading("ended last")
     columns = (
         Column("NAME", shortened=True),
         Column("JOB"),
@@ -175,7 +170,8 @@ def _last_table(jobs: tuple[JobRecord, ...]) -> None:
         Column("SPEEDUP", right=True),
         Column("ENDED"),
     )
-    screen.table(
+    screen.titled_table(
+        "ended last",
         columns,
         [
             (

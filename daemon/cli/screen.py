@@ -136,6 +136,15 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, indent: i
         _plain_table(columns, rows, indent)
 
 
+def titled_table(
+    title: str, columns: Sequence[Column], rows: Iterable[Sequence[str]], *, indent: int = 0, is_first: bool = False
+) -> None:
+    """A table below its heading; nothing at all for no rows."""
+    if rows := list(rows):
+        heading(title, is_first=is_first)
+        table(columns, rows, indent=indent)
+
+
 def fields(pairs: Iterable[tuple[str, str | None]], *, indent: int = 0) -> None:
     """Print lines of `name value`, aligned. A value of None is left out; further lines of a value are indented below
     it."""

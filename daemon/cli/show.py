@@ -131,9 +131,6 @@ def _samples(evaluations: tuple[EvaluationRecord, ...]) -> None:
         for sample in evaluation.samples
         if sample.samples_ms
     ]
-    if not rows:
-        return
-    screen.heading("samples")
     columns = (
         Column("CASE"),
         Column("SIDE"),
@@ -143,7 +140,7 @@ def _samples(evaluations: tuple[EvaluationRecord, ...]) -> None:
         Column("MAX", right=True),
         Column(""),
     )
-    screen.table(columns, rows, indent=2)
+    screen.titled_table("samples", columns, rows, indent=2)
 
 
 def _attempts(attempts: tuple[AttemptRecord, ...]) -> None:
@@ -157,23 +154,19 @@ def _attempts(attempts: tuple[AttemptRecord, ...]) -> None:
         )
         for attempt in attempts
     ]
-    if rows:
-        screen.heading("attempts")
-        columns = (
-            Column("NO", right=True),
-            Column("BEGAN"),
-            Column("OUTCOME"),
-            Column("BY"),
-            Column("", flexible=True),
-        )
-        screen.table(columns, rows, indent=2)
+    columns = (
+        Column("NO", right=True),
+        Column("BEGAN"),
+        Column("OUTCOME"),
+        Column("BY"),
+        Column("", flexible=True),
+    )
+    screen.titled_table("attempts", columns, rows, indent=2)
 
 
 def _events(events: tuple[EventRecord, ...]) -> None:
     rows = [(figures.clock(event.at), event.kind, event.detail or "") for event in events]
-    if rows:
-        screen.heading("events")
-        screen.table((Column("AT"), Column("WHAT"), Column("", flexible=True)), rows, indent=2)
+    screen.titled_table("events", (Column("AT"), Column("WHAT"), Column("", flexible=True)), rows, indent=2)
 
 
 def _places(paths: Paths, job: JobRecord | None, inbox: Inbox) -> dict[str, str]:
