@@ -35,12 +35,12 @@ def show(document: Document) -> None:
             ("phase", None if document["verdict"] == "passed" else document["phase"]),
             ("message", document["message"]),
             *_times(document),
-            ("problem", document.get("problem")),
+            ("problem", document["problem"]),
             ("labels", _labels(document)),
-            ("on", _environment(document.get("environment") or {})),
+            ("on", _environment(document["environment"])),
         ]
     )
-    cases: Sequence[Document] = document.get("cases") or []
+    cases: Sequence[Document] = document["cases"]
     if len(cases) > 1:
         screen.line()
         _case_table(cases)
@@ -52,7 +52,7 @@ def show(document: Document) -> None:
 def _times(document: Document) -> list[tuple[str, str | None]]:
     """The times. Of one case all figures; of several only those that hold for all of them, because the table has the
     rest."""
-    cases = document.get("cases") or []
+    cases = document["cases"]
     if not cases:
         return []
     compiled = ("compiled in", _if_known(document["compile_ms"]))
@@ -101,13 +101,13 @@ def _checks(case: Document) -> str | None:
 
 def _speed_of_light(case: Document) -> str | None:
     """How much of the device the candidate used, and why that was not counted although it was asked for."""
-    found = case.get("device_metrics") or {}  # a result of an earlier evald has none
+    found = case["device_metrics"]
     custom = found.get("custom_device_metrics", {})
     told = []
     if share := _share(case["timing"]):
-        side = case["timing"].get("limiting_side") or custom.get("roofline_metrics", {}).get("limiting_side")
-        declared = ", as declared" if case["timing"].get("work_source") == "declared" else ""
-        reference = _share(case.get("ref_timing"))
+        side = case["timing"]["limiting_side"] or custom.get("roofline_metrics", {}).get("limiting_side")
+        declared = ", as declared" if case["timing"]["work_source"] == "declared" else ""
+        reference = _share(case["ref_timing"])
         beside = f"; the reference {reference}" if reference else ""
         told.append(f"{share} of what this device can do: {side}{declared}{beside}")
     if reason := found.get("unsupported") or custom.get("unsupported"):
@@ -117,14 +117,14 @@ def _speed_of_light(case: Document) -> str | None:
 
 def _share(timing: Document | None) -> str | None:
     """`42.1 %`."""
-    share = (timing or {}).get("speed_of_light_pct")
+    share = timing["speed_of_light_pct"] if timing else None
     return None if share is None else f"{share:.3g} %"
 
 
 def _sanitized(case: Document) -> str | None:
     """One word per check that was asked for."""
     told = []
-    for check in case.get("checks") or ():
+    for check in case["checks"]:
         state = "clean" if check["completed"] else "not carried out"
         state = f"found {check['errors']}" if check["errors"] else state
         told.append(f"{check['check']} {state}")
@@ -140,20 +140,19 @@ def _timing(timing: Document | None) -> str | None:
 
 
 def _labels(document: Document) -> str | None:
-    labels: Mapping[str, str] = document.get("labels") or {}
-    return "  ".join(f"{key}={value}" for key, value in labels.items()) or None
+    return "  ".join(f"{key}={value}" for key, value in document["labels"].items()) or None
 
 
 def _environment(environment: Document) -> str | None:
-    if not environment.get("torch"):
+    if not environment["torch"]:
         return None
-    device = environment.get("device_name") or environment.get("device")
-    weaker = "".join(f"\nweaker: {text}" for text in environment.get("isolation_weaker") or ())
-    control = environment.get("control")
+    device = environment["device_name"] or environment["device"]
+    weaker = "".join(f"\nweaker: {text}" for text in environment["isolation_weaker"])
+    control = environment["control"]
     compared = ""
     if control:
         compared = f"\ncontrol {figures.ratio(control['ratio'])} its baseline, {figures.span(control['age_s'])} before"
-    return f"{device}, torch {environment['torch']}, isolation {environment.get('isolation')}{weaker}{compared}"
+    return f"{device}, torch {environment['torch']}, isolation {environment['isolation']}{weaker}{compared}"
 
 
 def _case_table(cases: Sequence[Document]) -> None:
@@ -252,7 +251,7 @@ def _block(title: str, text: str | None) -> None:
 
 
 def _notes(document: Document, cases: Sequence[Document]) -> None:
-    found = [*document.get("notes", ())]
+    found = [*document["notes"]]
     for case in cases:
         prefix = f"{case['name']}: " if len(cases) > 1 else ""
         found += [f"{prefix}{note}" for note in (*case["notes"], *case["labels"])]
