@@ -89,14 +89,14 @@ def test_a_job_that_ended_after_the_copy_ends_as_its_result_says(
     here: Place, copied_to: Callable[[], Restore], tmp_path: Path
 ) -> None:
     here.drop("late")
-    here.start(is_held=True)
+    here.start(is_held=True, LEASE_S="3")
     wait_for(lambda: here.state("late") == "running", "a job to run")
     restore = copied_to()
     here.let_go("late")
     wait_for(lambda: here.has_results("late"), "its result")
     shutil.copytree(here.home / "results", tmp_path / "restored" / "results", symlinks=True)
     with place(tmp_path / "restored", restore(tmp_path / "restored")) as there:
-        there.start(LEASE_S="2")
+        there.start(LEASE_S="2", RECONCILE_S="0.5")
         wait_for(lambda: there.state("late") in ("finished", "broken"), "the job to end")
         ended = json.loads(there.evald("show", "late", "--json").stdout)
         assert ended["result"] == json.loads((there.home / "results" / "by-name" / "late" / "result.json").read_text())
