@@ -69,11 +69,10 @@ class HeadAsGet:
         answered = asyncio.Event()
 
         async def beginning(message: Message) -> None:
-            if message["type"] != "http.response.body":
+            if message["type"] == "http.response.start":  # a stream may be long without a first word
                 await send(message)
-            elif not answered.is_set():
-                answered.set()
                 await send({"type": "http.response.body"})
+                answered.set()
 
         async def until_answered() -> Message:
             """What the client sends. After the answer, a message that the client is gone: a stream ends by that."""

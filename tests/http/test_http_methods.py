@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,9 @@ import httpx
 import pytest
 from http_bodies import evaluate
 from http_servers import Serve, Server, evald
+from starlette.types import Message, Receive, Scope, Send
 
-from daemon.http.methods import Methods
+from daemon.http.methods import HeadAsGet, Methods
 
 
 @pytest.mark.parametrize("path", ["/health", "/jobs?limit=1", "/metrics", "/docs", "/openapi.json"])
@@ -23,6 +25,26 @@ def test_head_answers_as_get_without_a_body(rehearsing: Server, path: str) -> No
         assert head.headers["content-type"] == get.headers["content-type"]
         assert int(head.headers["content-length"]) > 0
         assert client.get("/health").status_code == 200  # the connection is as good as before
+
+
+def test_head_of_a_stream_is_answered_before_its_first_word() -> None:
+    """Else the next request on that connection waits for it."""
+
+    async def silent_stream(_scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        assert (await receive())["type"] == "http.disconnect"
+
+    async def silent_client() -> Message:
+        return await asyncio.Future()  # type: ignore[no-any-return]
+
+    sent: list[str] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    scope = {"type": "http", "method": "HEAD"}
+    asyncio.run(asyncio.wait_for(HeadAsGet(silent_stream)(scope, silent_client, send), 60))
+    assert sent == ["http.response.start", "http.response.body"]
 
 
 def test_head_of_a_stream_does_not_wait_for_the_job(serve: Serve) -> None:
