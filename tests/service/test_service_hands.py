@@ -70,6 +70,15 @@ class Stubborn(RehearsalEngine):
         """It takes its time."""
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hardly a pause after a fault, nor before a job that could not begin is tried again."""
+    monkeypatch.setattr(outage, "_PAUSES_S", (0.05,) * 5)
+    monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
+    monkeypatch.setattr(faults, "_PAUSE_S", 0.05)
+    monkeypatch.setattr(runner, "_AGAIN_S", 0.1)
+
+
 def made_ready(home: Path, **options: Any) -> Settings:
     """Settings of a home that has all that a daemon needs there."""
     settings = Settings(home=home, quiet_s=0.1, scan_interval_s=0.1, min_free_bytes=1, **options)
@@ -220,8 +229,8 @@ def test_a_stop_waits_no_longer_than_told_for_a_job_that_does_not_heed_it(tmp_pa
         assert engine.at_work
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_job_whose_devices_are_set_aside_lets_others_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_AGAIN_S", 0.5)
     engine = Stubborn(1)
     with daemon(tmp_path / "home", engine) as running:
         drop(tmp_path / "home", "picky")
@@ -241,8 +250,8 @@ def test_a_job_whose_devices_are_set_aside_lets_others_pass(tmp_path: Path, monk
         assert len(history.events(job_id)) <= 3, "no events for each try"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_disk_that_takes_no_copies_costs_no_job_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
     tried = Counter[str]()
     copy = judging.private_copy
 
@@ -264,12 +273,12 @@ def test_a_disk_that_takes_no_copies_costs_no_job_an_attempt(tmp_path: Path, mon
         assert {job.attempts for job in jobs(running).values()} == {1}
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("folder", ["jobs", "outbox"])
 def test_a_folder_that_takes_no_files_costs_no_job_an_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
 ) -> None:
     """A quota that is used up, a disk that is dying, a folder of somebody else: statvfs tells of none of them."""
-    monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
     put_back, given_back = judging.Clerk.put_back, list[str]()
 
     def noted(clerk: judging.Clerk, lease: Lease, reason: str) -> None:
@@ -292,9 +301,9 @@ def test_a_folder_that_takes_no_files_costs_no_job_an_attempt(
         assert {job.attempts for job in jobs(running).values()} == {1}
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_disk_that_cannot_be_read_costs_no_job_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That of the claimed bundles is gone, say, and statvfs still answers."""
-    monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
     names = ["listed", "opened", "read"]
     is_dead, failed, listing, copy = True, Counter[str](), spool._listing, judging.private_copy
 
@@ -372,12 +381,12 @@ def test_a_share_that_fails_for_a_moment_costs_no_attempt(
         assert engine.asked["one"] == 1
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_bundle_that_can_never_be_read_ends_after_its_attempts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bad sector: others are judged meanwhile."""
     monkeypatch.setattr(outage, "_PAUSES_S", (0.01, 0.01))
-    monkeypatch.setattr(faults, "_PAUSE_S", 0.05)
     copy, tried = judging.private_copy, list[str]()
 
     def unread(entry: Path, *more: object) -> object:
@@ -411,6 +420,7 @@ def test_a_daemon_that_waits_for_a_share_can_be_stopped(tmp_path: Path, monkeypa
     assert [entry.name for entry in (tmp_path / "home" / "inbox").iterdir()] == ["one"]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_lease_whose_answer_is_lost_costs_no_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grant, lost = Repository.lease_next, list[str]()
 
@@ -452,10 +462,10 @@ def test_a_database_that_is_away_for_a_moment_while_a_daemon_stops_costs_no_atte
     assert {job.attempts for job in jobs(running).values()} == {0}
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_bundle_that_does_not_fit_where_others_do_is_given_up_and_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_PAUSE_AFTER_FAULT_S", 0.05)
     copy = judging.private_copy
 
     def small(entry: Path, *more: object) -> object:
@@ -471,11 +481,11 @@ def test_a_bundle_that_does_not_fit_where_others_do_is_given_up_and_holds_nobody
         wait_for(lambda: state(running, "huge") is JobState.BROKEN, "it to be given up")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_database_that_does_not_answer_when_a_job_begins_costs_it_no_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite is locked by a copy for longer than anybody waits for it, say, and free again a moment later."""
-    monkeypatch.setattr(runner, "_AGAIN_S", 0.1)
     begun = Counter[str]()
     start = Repository.start
 
@@ -494,6 +504,7 @@ def test_a_database_that_does_not_answer_when_a_job_begins_costs_it_no_attempt(
         assert jobs(running)["one"].attempts == 1
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_disk_that_fails_to_read_the_database_when_a_job_begins_costs_it_no_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -507,7 +518,6 @@ def test_a_disk_that_fails_to_read_the_database_when_a_job_begins_costs_it_no_at
             raise repository._database.damage
         start(repository, lease, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runner, "_AGAIN_S", 0.1)
     monkeypatch.setattr(Repository, "start", misread)
     with daemon(tmp_path / "home", Stubborn(1)) as running:
         drop(tmp_path / "home", "one")
