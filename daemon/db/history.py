@@ -163,12 +163,11 @@ class History:
         with self._database.read() as connection:
             return tuple(connection.scalars(statement.order_by(Job.created_at, Job.id).limit(limit)))
 
-    def unfinished_ending_in(self, suffix: str, submitter_uid: int) -> int:
-        """How many unfinished jobs of this submitter have an id that ends in these hex digits."""
+    def unfinished_ending_in(self, suffix: str, submitter_uid: int) -> set[str]:
+        """The ids of this submitter's unfinished jobs that end in these hex digits."""
         theirs = (Job.state.in_(UNFINISHED), Job.submitter_uid == submitter_uid, Job.id.endswith(suffix))
-        statement = select(func.count()).select_from(Job).where(*theirs)
         with self._database.read() as connection:
-            return connection.scalar(statement) or 0
+            return set(connection.scalars(select(Job.id).where(*theirs)))
 
     def newest(self, name: str, dropped_as: Sequence[str] = ()) -> JobRecord | None:
         """The job that was registered last, of those whose contract has this name, or whose bundle was dropped under

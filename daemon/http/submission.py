@@ -286,8 +286,7 @@ class _Quota:
             is_old = now_s - at_s > (_COUNT_AGAIN_S if count < self._limit else _COUNT_AGAIN_AT_LIMIT_S)
             if is_old and not self._on_their_way[caller.tag]:
                 at_s = now_s
-                count = self._history.unfinished_ending_in(caller.tag, self.own_uid)
-                count += self._spool.count_ending_in(caller.tag, self.own_uid)
+                count = len(self._unfinished(caller))
             if count >= self._limit:
                 raise Refusal(
                     429,
@@ -297,6 +296,14 @@ class _Quota:
                 )
             self._counts[caller.tag] = (at_s, count + 1)
             self._on_their_way[caller.tag] += 1
+
+    def _unfinished(self, caller: Caller) -> set[str]:
+        """The ids of this caller's jobs, looked for in the order in which bundles move. A job that has ended may have
+        its bundle in `work/` for a moment still."""
+        on_their_way = set(self._spool.ids_ending_in(caller.tag, self.own_uid))
+        unfinished = self._history.unfinished_ending_in(caller.tag, self.own_uid)
+        known = self._history.whereabouts(on_their_way - unfinished)
+        return unfinished | {job_id for job_id in on_their_way if job_id not in known or not known[job_id].state.final}
 
     @cached_property
     def own_uid(self) -> int:

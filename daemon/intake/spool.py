@@ -125,19 +125,14 @@ class Spool:
         """Whether a bundle of this job is in the inbox or claimed, looked for in the order in which bundles move."""
         return bool(self.waiting_for(job_id)) or any(True for _ in self.held_for(job_id))
 
-    def count_ending_in(self, suffix: str, sender_uid: int) -> int:
-        """How many entries of the inbox that this user has dropped have a job id, chosen by the sender, with this
-        ending."""
-        return sum(
-            name.endswith(suffix) and names.split_job_id(name)[1] is not None and self._is_of(name, sender_uid)
-            for name in _listing(self._paths.inbox)
-        )
-
-    def _is_of(self, name: str, sender_uid: int) -> bool:
-        try:
-            return self.submitter_of(name) == sender_uid
-        except (LostClaim, HarnessError):
-            return False
+    def ids_ending_in(self, suffix: str, sender_uid: int) -> Iterator[str]:
+        """The job ids with this ending of what this user has dropped: of bundles in the inbox whose sender chose the
+        id, then of claimed ones. One that is claimed meanwhile is there twice."""
+        for folder, id_of in ((self._paths.inbox, _chosen_id), (self._paths.work, _claimed_id)):
+            for name in _listing(folder):
+                job_id = id_of(name) if name.endswith(suffix) else None
+                if job_id is not None and _is_of(folder / name, sender_uid):
+                    yield job_id
 
     def as_another(self, claimed: Claimed) -> Claimed:
         """Give a claimed bundle a fresh job id, because another bundle has the one it came with. Raises `LostClaim`
@@ -247,6 +242,22 @@ class Spool:
         if not name or name in (".", "..") or "/" in name or "\0" in name:
             raise ValueError(f"not the name of an entry: {name!r}")
         return folder / name
+
+
+def _chosen_id(entry_name: str) -> str | None:
+    return names.split_job_id(entry_name)[1]
+
+
+def _claimed_id(entry_name: str) -> str | None:
+    work_name = WorkName.parse(entry_name)
+    return None if work_name is None else work_name.job_id
+
+
+def _is_of(path: Path, sender_uid: int) -> bool:
+    try:
+        return _lstat(path).st_uid == sender_uid
+    except (LostClaim, HarnessError):
+        return False
 
 
 def _inner(claimed: Claimed) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy import text
 from waiting import wait_for
 
 from daemon import durations
+from daemon.claims import new_job
 from daemon.client import Client, ClientError
 from daemon.config import Http, Settings
 from daemon.db import migrate
@@ -26,10 +27,11 @@ from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
 from daemon.db.errors import StorageUnavailable
 from daemon.db.history import History
-from daemon.db.records import Lease, NewJob
+from daemon.db.records import Lease, NewJob, Published
 from daemon.db.repository import Repository
 from daemon.db.repository_daemons import DaemonRepository
 from daemon.errors import OperatorError
+from daemon.evaluation import Evaluation
 from daemon.executor import catalog
 from daemon.http import submission
 from daemon.http.refusals import Refusal
@@ -66,6 +68,70 @@ def test_a_job_counts_against_its_callers_limit_while_it_is_being_written(
     first = submissions.drop(body, parsed, caller, None)
     assert refused == [429]
     assert [entry.name.endswith(first.job_id) for entry in settings.paths.inbox.iterdir()] == [True]
+    database.close()
+
+
+def test_a_bundle_that_is_being_claimed_counts_against_its_callers_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is claimed and in no database yet, and then registered between two looks: never does it count as none."""
+    monkeypatch.setattr(submission, "_COUNT_AGAIN_S", 0.0)
+    monkeypatch.setattr(submission, "_COUNT_AGAIN_AT_LIMIT_S", 0.0)
+    settings = Settings(home=tmp_path / "home", http=Http(jobs_per_token=1))
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    history, repository = History(database), Repository(database)
+    spool = Spool(settings.paths, Owner.current())
+    submissions = Submission(settings, spool, history, catalog.contract_types(catalog.load(settings.backend_paths)))
+    body = json.dumps(evaluate()).encode()
+    parsed, caller = submissions.check(body), Caller("model", Role.SUBMIT)
+
+    def is_refused() -> bool:
+        with pytest.raises(Refusal) as refusal:
+            submissions.drop(body, parsed, caller, None)
+        return refusal.value.status == 429
+
+    job = submissions.drop(body, parsed, caller, None)
+    claimed = spool.claim(*spool.waiting_for(job.job_id))
+    assert is_refused()
+    ask = History.unfinished_ending_in
+
+    def registering(its: History, *given: object) -> set[str]:
+        try:
+            return ask(its, *given)  # type: ignore[arg-type]
+        finally:
+            repository.register(new_job(claimed))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(History, "unfinished_ending_in", registering)
+        assert is_refused()
+    assert is_refused()
+    assert Publisher(settings, spool, repository, history).cancel(job.job_id, "me") is not None
+    assert submissions.drop(body, parsed, caller, None).job_id != job.job_id
+    database.close()
+
+
+def test_the_bundle_of_an_ended_job_that_is_still_to_be_put_away_counts_no_more(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", http=Http(jobs_per_token=1))
+    settings.paths.create()
+    migrate.ensure_ready(settings.database_url)
+    database = Database(settings.database_url)
+    spool, repository = Spool(settings.paths, Owner.current()), Repository(database)
+    types = catalog.contract_types(catalog.load(settings.backend_paths))
+    body, caller = json.dumps(evaluate()).encode(), Caller("model", Role.SUBMIT)
+
+    def dropped() -> str:
+        submissions = Submission(settings, spool, History(database), types)
+        return submissions.drop(body, submissions.check(body), caller, None).job_id
+
+    job_id = dropped()
+    claimed = spool.claim(*spool.waiting_for(job_id))
+    lease = repository.register_leased(new_job(claimed), "me", 60)
+    assert lease is not None
+    repository.publish(lease, Published(Evaluation.rejected("for a test"), {}))
+    assert claimed.path.exists()
+    assert dropped() != job_id
     database.close()
 
 
