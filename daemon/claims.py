@@ -163,7 +163,7 @@ class Claims:
         try:
             if has_ended or claimed.job_id == job_id:
                 job = new_job(claimed)
-                lease = self._repository.register_leased(job, self._spool.owner.tag, self._settings.lease_s)
+                lease = self._repository.register_seized(job, self._spool.owner.tag, self._settings.lease_s)
                 if lease is None:  # the database has its job under another entry's name; it went back from there
                     self.as_its_own(claimed)
                 return lease

@@ -69,7 +69,7 @@ class ContractFacts:
 @dataclass(frozen=True)
 class Lease:
     """The right to judge one job until `lease_until` (database clock). `fence` names this right; `attempt` counts
-    from 1.
+    from 1; a lease that only ends a job counts as none.
     """
 
     job_id: str

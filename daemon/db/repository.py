@@ -14,7 +14,7 @@ point.
   harmless: a lease that was granted without an answer goes back (`reconcile`), and an event may be noted twice.
 - Leases begin and end by the database's clock; no other clock is compared with them.
 - Attempts are counted when a lease is taken, before anything runs, so that a bundle which kills daemons runs out of
-  them.
+  them. Who takes a lease only to end the job runs nothing: such a lease is none of its attempts.
 """
 
 from __future__ import annotations
@@ -77,6 +77,13 @@ class Repository:
                 return None
             return leases.take(connection, job.job_id, owner, lease_s, self.max_attempts)
 
+    def register_seized(self, job: NewJob, owner: str, lease_s: float) -> Lease | None:
+        """The same for who only ends the job: however often it was tried, and that attempt does not count."""
+        with self._database.write() as connection:
+            if not registration.register(connection, job) and not registration.is_of(connection, job):
+                return None
+            return leases.take_to_end(connection, job.job_id, owner, lease_s)
+
     def describe(self, job_id: str, description: Description) -> bool:
         """Fill in what the contract says. False when the job is unknown or final: such rows never change."""
         with self._database.write() as connection:
@@ -128,8 +135,8 @@ class Repository:
             return leases.take(connection, job_id, owner, lease_s, self.max_attempts)
 
     def seize(self, job_id: str, owner: str, lease_s: float) -> Lease | None:
-        """Take a job that has not ended from whoever holds it; that attempt does not count. None: it has ended, its
-        bundle is back in the inbox, or nobody knows it."""
+        """Take a job that has not ended from whoever holds it, to end it. Neither attempt counts. None: it has ended,
+        its bundle is back in the inbox, or nobody knows it."""
         with self._database.write() as connection:
             return leases.seize(connection, job_id, owner, lease_s)
 

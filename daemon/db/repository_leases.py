@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    Integer,
     Select,
     Text,
     bindparam,
@@ -45,7 +46,7 @@ _TAKE = (
     .values(
         state=JobState.CLAIMED,
         fence=Job.fence + 1,
-        attempts=Job.attempts + 1,
+        attempts=Job.attempts + bindparam("counted", type_=Integer()),
         lease_owner=bindparam("owner"),
         lease_until=now(bindparam("lease_s", type_=Float())),
         claimed_at=now(),
@@ -124,12 +125,22 @@ def _whose(tags: tuple[str, ...], server_uid: int | None) -> ColumnElement[str]:
 
 def take(connection: Connection, job_id: str, owner: str, lease_s: float, max_attempts: int) -> Lease | None:
     """Queued -> claimed by one compare-and-set. The attempt is counted and written down in the same transaction."""
-    given = {"taken": job_id, "most": max_attempts, "owner": owner, "lease_s": lease_s}
+    return _take(connection, job_id, owner, lease_s, max_attempts, counted=True)
+
+
+def take_to_end(connection: Connection, job_id: str, owner: str, lease_s: float) -> Lease | None:
+    """As `take`, for who only ends the job, however often it was tried. Nothing runs, so the attempt does not count."""
+    return _take(connection, job_id, owner, lease_s, _HOWEVER_OFTEN, counted=False)
+
+
+def _take(connection: Connection, job_id: str, owner: str, lease_s: float, most: int, *, counted: bool) -> Lease | None:
+    given = {"taken": job_id, "most": most, "owner": owner, "lease_s": lease_s, "counted": int(counted)}
     row = connection.execute(_TAKE, given).one_or_none()
     if row is None:
         return None
     lease = Lease(**row._mapping)
-    attempt = {"job_id": job_id, "fence": lease.fence, "number": lease.attempt, "owner": owner}
+    number = lease.attempt if counted else None
+    attempt = {"job_id": job_id, "fence": lease.fence, "number": number, "owner": owner}
     connection.execute(_ATTEMPT, {**attempt, "leased_at": lease.claimed_at})
     rows.note(connection, job_id, "leased", owner)
     return lease
@@ -141,10 +152,17 @@ def seize(connection: Connection, job_id: str, owner: str, lease_s: float) -> Le
     if found is None or found.state.final or found.state is JobState.WITHDRAWN:
         return None
     if found.state in HELD:
-        values = {**UNLEASED, "fence": found.fence + 1, "attempts": found.attempts - 1}
+        attempts = found.attempts - _counted(connection, job_id, found.fence)
+        values = {**UNLEASED, "fence": found.fence + 1, "attempts": attempts}
         rows.move(connection, job_id, (found.state,), JobState.QUEUED, held_fence=found.fence, **values)
         rows.end_attempt(connection, job_id, found.fence, AttemptOutcome.WITHDRAWN, f"taken by {owner}")
-    return take(connection, job_id, owner, lease_s, _HOWEVER_OFTEN)
+    return take_to_end(connection, job_id, owner, lease_s)
+
+
+def _counted(connection: Connection, job_id: str, fence: int) -> int:
+    """1 if the attempt that holds this fence counts, else 0."""
+    number = select(Attempt.number).where(Attempt.job_id == job_id, Attempt.fence == fence)
+    return int(connection.scalar(number) is not None)
 
 
 def _as_it_stands(job_id: str) -> Select[JobState, int, int]:
@@ -278,7 +296,8 @@ def _let_go(
 
     Of the attempts with this outcome (and `like` it) only the newest stays, because there may be one every few seconds.
     """
-    values |= {**UNLEASED, "fence": lease.fence + 1, "attempts": lease.attempt - 1}
+    attempts = lease.attempt - _counted(connection, lease.job_id, lease.fence)
+    values |= {**UNLEASED, "fence": lease.fence + 1, "attempts": attempts}
     if not rows.move(connection, lease.job_id, HELD, JobState.QUEUED, held_fence=lease.fence, **values):
         if rows.outcome_of(connection, lease.job_id, lease.fence) is outcome:
             return False
@@ -302,7 +321,8 @@ def withdraw(connection: Connection, held: Lease | str) -> bool:
     if found is None or found.state.final:
         raise LostClaim(f"job {job_id} is {found.state if found else 'unknown'} and cannot be withdrawn")
     leased = found.state in HELD
-    values = {**UNLEASED, "fence": found.fence + 1, "attempts": found.attempts - leased, "work_name": None}
+    attempts = found.attempts - (_counted(connection, job_id, found.fence) if leased else 0)
+    values = {**UNLEASED, "fence": found.fence + 1, "attempts": attempts, "work_name": None}
     values |= {"pile": piles.NOBODY}  # it may come back with another contract
     if not rows.move(connection, job_id, (found.state,), JobState.WITHDRAWN, held_fence=found.fence, **values):
         raise LostClaim(f"job {job_id} changed hands while it was being withdrawn")

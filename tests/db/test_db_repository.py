@@ -664,9 +664,51 @@ class TestMany:
         for job_id in (queued.job_id, held.job_id):
             lease = repository.seize(job_id, "you", LEASE_S)
             assert lease is not None
-            assert (lease.owner, lease.attempt) == ("you", 1)
+            assert (lease.owner, lease.attempt) == ("you", 0)
         with pytest.raises(LostClaim):
             repository.heartbeat(held, LEASE_S)
+
+    @pytest.mark.parametrize("how", ["expired", "put back", "withdrawn", "seized once more"])
+    def test_a_job_seized_by_who_dies_then_has_all_its_attempts(
+        self, database: Database, history: History, how: str
+    ) -> None:
+        repository = Repository(database, max_attempts=1)
+        came, queued, held = new_job(), new_job(), leased(repository)
+        repository.register(queued)
+        seized = [
+            repository.register_seized(came, "you", LEASE_S),
+            *(repository.seize(job_id, "you", LEASE_S) for job_id in (queued.job_id, held.job_id)),
+        ]
+        for lease in seized:
+            assert lease is not None
+            if how == "put back":
+                repository.put_back(lease, "its answer was lost")
+            elif how == "withdrawn":
+                assert repository.withdraw(lease)
+            elif how == "seized once more":
+                assert repository.seize(lease.job_id, "them", LEASE_S) is not None
+        repository.abandon("you")
+        repository.abandon("them")
+        for job in (came, queued):
+            repository.register(job)  # which revives a withdrawn one
+        for job_id in (came.job_id, queued.job_id, held.job_id):
+            if how == "withdrawn" and job_id == held.job_id:
+                continue
+            assert [attempt.number for attempt in history.attempts(job_id)] == [None] * len(history.attempts(job_id))
+            lease = repository.lease(job_id, "me", LEASE_S)
+            assert lease is not None
+            assert lease.attempt == 1
+
+    def test_a_job_that_has_used_up_its_attempts_can_still_be_seized_to_be_ended(self, database: Database) -> None:
+        repository, job = Repository(database, max_attempts=1), new_job()
+        repository.register(job)
+        with database.write() as connection:
+            connection.execute(text(f"UPDATE job SET attempts = 1 WHERE id = '{job.job_id}'"))
+        assert repository.lease(job.job_id, "me", LEASE_S) is None
+        lease = repository.register_seized(job, "me", LEASE_S)
+        assert lease is not None
+        assert lease.attempt == 1
+        assert repository.publish(lease, passed())
 
     def test_many_jobs_are_seized_and_published_in_one_step_each(
         self, repository: Repository, history: History

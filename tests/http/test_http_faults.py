@@ -138,7 +138,7 @@ def test_the_bundle_of_an_ended_job_that_is_still_to_be_put_away_counts_no_more(
 class Away(Repository):
     """A database that cannot be told anything."""
 
-    def register_leased(self, job: NewJob, owner: str, lease_s: float) -> Lease | None:
+    def register_seized(self, job: NewJob, owner: str, lease_s: float) -> Lease | None:
         raise StorageUnavailable("the database is locked")
 
 

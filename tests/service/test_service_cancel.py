@@ -281,16 +281,16 @@ def test_a_sweep_whose_claims_a_disk_does_not_confirm_is_cancelled_when_that_is_
 def test_a_job_whose_lease_a_database_does_not_confirm_is_cancelled_when_that_is_asked_again(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register_leased = Repository.register_leased
+    register_seized = Repository.register_seized
 
     def unheard(repository: Repository, *args: object) -> None:
-        register_leased(repository, *args)  # type: ignore[arg-type]
+        register_seized(repository, *args)  # type: ignore[arg-type]
         raise StorageUnavailable("server closed the connection unexpectedly")
 
     with home_in(here.home) as home:
         job_id = dropped(here, "one")
         with monkeypatch.context() as patch, pytest.raises(StorageUnavailable):
-            patch.setattr(Repository, "register_leased", unheard)
+            patch.setattr(Repository, "register_seized", unheard)
             home.clerk(DEAD).publisher.cancel(job_id, "me")
         ended = home.clerk(Owner.current()).publisher.cancel(job_id, "me")
         assert ended is not None
