@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Select, delete, func, literal, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Select, and_, delete, func, literal, or_, select
 
 from daemon.batches import batched
 from daemon.callers import NOBODY, Callers
@@ -20,6 +20,7 @@ from daemon.verdict import Verdict
 
 DELETE_BATCH = 200
 COUNT_BATCH = 5000
+_DOUBTS = 10  # failed runs kept of one bundle, however often it is sent
 
 
 def cleanup(
@@ -34,7 +35,8 @@ def cleanup(
     """Forget finished and broken jobs that ended more than `older_than` ago; never one that is not finished.
 
     What stays: the fastest `keep_best` passed jobs of each problem (of each name where there is no problem) on each
-    device, of each submitter and of each of `callers`; and all that is not among `only`, if that is given.
+    device, of each submitter and of each of `callers`; of each bundle that has passed and stays, the last few runs that
+    failed, because a leaderboard tells of them; and all that is not among `only`, if that is given.
 
     Several cleanups at once are harmless, and each job is in the report of one of them. When one is interrupted,
     calling it again goes on. Names the jobs without deleting any when `dry_run`.
@@ -42,9 +44,10 @@ def cleanup(
     with database.read() as connection:
         cutoff = connection.execute(select(now(-older_than.total_seconds()))).scalar_one()
         best = set(connection.scalars(_best(keep_best, callers)))
+        doubts = set(connection.scalars(_doubts(keep_best, callers, cutoff)))
         ended = connection.scalars(select(Job.id).where(_is_old(cutoff)).order_by(Job.finished_at, Job.id)).all()
     unranked = [job_id for job_id in ended if job_id not in best]
-    victims = unranked if only is None else [job_id for job_id in unranked if job_id in only]
+    victims = [job_id for job_id in unranked if job_id not in doubts and (only is None or job_id in only)]
     gone: list[str] = []
     evaluations = 0
     step = COUNT_BATCH if dry_run else DELETE_BATCH
@@ -110,6 +113,23 @@ def _best(keep_best: int, callers: Callers) -> Select[str]:
     of_one = (run.group, run.device_name, run.submitter_uid, run.tag)
     ranked = select(run.id, func.row_number().over(partition_by=of_one, order_by=order).label("place")).subquery()
     return select(ranked.c.id).where(ranked.c.place <= keep_best)
+
+
+def _doubts(keep_best: int, callers: Callers, cutoff: datetime) -> Select[str]:
+    """The last failed runs of the bundles that have passed and stay: without them a kernel that is right by luck would
+    stand on a leaderboard without a doubt."""
+    tag = ranking.caller(callers.names, callers.server_uid).label("tag")
+    exact = (Bundle.source_sha256, Bundle.contract_sha256)
+    bundle = (*exact, Environment.device_name, Job.submitter_uid, tag)
+    run = select(Job.id, *bundle).join(Bundle, Bundle.id == Job.id)
+    run = run.outerjoin(Environment, Environment.id == Job.environment_id)
+    stays = or_(Job.finished_at >= cutoff, Job.id.in_(_best(keep_best, callers)))
+    passed = run.where(Job.verdict == Verdict.PASSED, stays).subquery()
+    place = func.row_number().over(partition_by=bundle, order_by=(Job.finished_at.desc(), Job.id)).label("place")
+    failed = run.add_columns(place).where(Job.verdict.in_(ranking.FAILED)).subquery()
+    same = [failed.c[column.key] == passed.c[column.key] for column in exact]
+    same += [failed.c[key].is_not_distinct_from(passed.c[key]) for key in ("device_name", "submitter_uid", "tag")]
+    return select(failed.c.id).where(failed.c.place <= _DOUBTS).join(passed, and_(*same)).distinct()
 
 
 def _count(database: Database, job_ids: Sequence[str]) -> tuple[Sequence[str], int]:

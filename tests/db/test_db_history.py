@@ -489,6 +489,36 @@ class TestCleanup:
         cleanup(database, timedelta(0), 2)
         assert [one.job_id for one in history.leaderboard("p")] == [one.job_id for one in before]
 
+    @pytest.mark.parametrize("is_recent", [False, True])
+    def test_a_kernel_that_is_right_by_luck_keeps_the_last_runs_in_which_it_failed(
+        self,
+        repository: Repository,
+        database: Database,
+        history: History,
+        monkeypatch: pytest.MonkeyPatch,
+        is_recent: bool,
+    ) -> None:
+        """Whether it stays because it is the best, or because it is not old yet."""
+        monkeypatch.setattr(repository_cleanup, "_DOUBTS", 2)
+
+        def sent(told: Published, bundle: str = "a", days: int = 60, **of_whom: Any) -> str:
+            job_id = judged(repository, told, bundle, "p", contract_sha256=bundle * 64, **of_whom)
+            set_times(database, job_id, finished=datetime.now(UTC) - timedelta(days=days))
+            return job_id
+
+        gpu = ENVIRONMENT.model_copy(update={"device_name": "H200"})
+        gone = [sent(published(verdict=Verdict.COMPILE_ERROR)), sent(wrong(), days=61)]
+        doubts = [sent(wrong(), days=days) for days in (59, 58)]
+        gone += [sent(wrong(), "b"), sent(wrong(), uid=1001), sent(wrong(), caller="mine")]
+        gone += [sent(published(verdict=Verdict.TIMEOUT, environment=gpu))]
+        lucky = sent(passed(mean_ms=0.5), days=1 if is_recent else 60)
+        other = sent(passed(mean_ms=0.1 if is_recent else 1.0), "c")
+        gone += [] if is_recent else [other]
+        report = cleanup(database, timedelta(days=30), 1, callers=CALLERS)
+        assert (sorted(report.job_ids), report.kept_best) == (sorted(gone), 1)
+        board = {one.job_id: one.failed_runs for one in history.leaderboard("p")}
+        assert board == {lucky: len(doubts)} | ({other: 0} if is_recent else {})
+
     def test_nobody_pushes_out_the_best_of_another(
         self, repository: Repository, database: Database, history: History
     ) -> None:
