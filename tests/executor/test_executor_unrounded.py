@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from daemon.executor.inside import subject
 from daemon.executor.inside.unrounded import Unrounded
+from daemon.executor.source import KernelFault
 
 Call = Callable[[torch.Tensor], torch.Tensor]
 
@@ -82,3 +86,24 @@ print("torch._dynamo" in sys.modules)
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
+
+
+@pytest.mark.parametrize(("took_s", "calls"), [(0.0, 2), (5.0, 1)])
+def test_a_reference_that_fails_slowly_in_float64_is_not_run_twice(
+    monkeypatch: pytest.MonkeyPatch, took_s: float, calls: int
+) -> None:
+    """The judge would stop waiting during the second call, and not learn why the first has failed."""
+    clock_s = [0.0]
+    monkeypatch.setattr(subject.time, "monotonic", lambda: clock_s[0])
+    called = []
+
+    def fails(*_: object, exact: bool) -> tuple[object, bool]:
+        called.append(exact)
+        clock_s[0] += took_s
+        raise ValueError("no float64 here")
+
+    judged = subject.Subject("cpu", Path("/nowhere"))
+    judged.loaded = SimpleNamespace(call=None)  # type: ignore[assignment]
+    with pytest.raises(KernelFault, match="no float64 here"):
+        judged.exact_answer(SimpleNamespace(answer=fails))  # type: ignore[arg-type]
+    assert called == [True] * calls
