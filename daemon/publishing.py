@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from daemon.intake.spool import Spool
 from daemon.verdict import Verdict
 
 _PAUSE_S = 0.05
+_ASKED_AGAIN_S = (0.2, 1.0)
 _IN_HAND: set[tuple[str, int]] = set()  # jobs and fences that threads of this process end, beside its slots
 
 
@@ -90,14 +91,9 @@ class Publisher:
             with _in_hand([lease]):
                 if self.judged_before(lease) is not None:
                     return None
-                try:
-                    self.publish(lease, evaluation, None)
-                except LostClaim:  # somebody else is cancelling it too
-                    time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - no secret
-                    continue
-                self.put_away_or_leave(lease, evaluation)
-            log.story("cancelled", job=lease.job_id, name=lease.name, by=by)
-            return Finished(lease.job_id, lease.name, evaluation)
+                if ended := self._end_together([lease], evaluation, by):
+                    return ended[0]
+            time.sleep(random.uniform(0, _PAUSE_S))  # noqa: S311 - no secret; somebody else is cancelling it too
         return None
 
     def cancel_many(self, job_ids: Collection[str], entries: Mapping[str, str | None], by: str) -> list[Finished]:
@@ -145,7 +141,7 @@ class Publisher:
 
         prepared, not_staged = together(stage, leases)
         failpoints.hit("result.staged")
-        counts = self._repository.publish_many([(one.lease, one.published) for one in prepared])
+        counts = self._counted(prepared)
         failpoints.hit("result.published")
         for one in prepared:
             if one.lease.job_id not in counts:
@@ -154,6 +150,17 @@ class Publisher:
         if (fault := not_staged or not_released) is not None:
             raise fault
         return ended
+
+    def _counted(self, prepared: Sequence[_Prepared]) -> set[str]:
+        """Tell the database, again if its answer is lost: otherwise nobody could say which of them it has ended.
+        Returns those whose lease counted. Raises `HarnessError` if it does not answer."""
+        ends = [(one.lease, one.published) for one in prepared]
+        for pause_s in _ASKED_AGAIN_S:
+            try:
+                return self._repository.publish_many(ends)
+            except StorageUnavailable:
+                time.sleep(pause_s)
+        return self._repository.publish_many(ends)
 
     def judged_before(self, lease: Lease) -> Finished | None:
         """End a job as its visible result says, because the database has forgotten that end: it was restored from a

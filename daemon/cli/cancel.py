@@ -10,13 +10,13 @@ import click
 from daemon.cli import failing, screen
 from daemon.cli.complete_jobs import jobs as named_jobs
 from daemon.cli.options import json_option, settings_options
-from daemon.errors import OperatorError
+from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.lifecycle import JobState
 
 if TYPE_CHECKING:
     from daemon.config import Settings
     from daemon.db.history import History
-    from daemon.labelled import Look
+    from daemon.labelled import Look, Unfinished
     from daemon.layers import LoadedSettings
 
 _UNREAD_SHOWN = 5
@@ -71,23 +71,32 @@ def _cancel_labelled(settings: Settings, label: tuple[str, str], *, dry_run: boo
     from daemon.db.repository import Repository
     from daemon.intake.owner import Owner
     from daemon.intake.spool import Spool
-    from daemon.labelled import Labelled
+    from daemon.labelled import Labelled, Look
     from daemon.publishing import Publisher
 
     with store.database(settings) as database:
         spool, history = Spool(settings.paths, Owner.current()), History(database)
         labelled = Labelled(settings, spool, history, label)
         publisher = Publisher(settings, spool, Repository(database), history)
-        ended = []
-        for some in () if dry_run else labelled.end(publisher, _who()):
-            ended += some
-            for one in () if as_json else some:
-                screen.line(f"{one.job_id}  cancelled  {one.name}")
-        left = labelled.look()
+        ended: list[Unfinished] = []
+        faults: list[EvaldError] = []
+        left = Look((), ())
+        try:
+            for some in () if dry_run else labelled.end(publisher, _who()):
+                ended += some
+                for one in () if as_json else some:
+                    screen.line(f"{one.job_id}  cancelled  {one.name}")
+            left = labelled.look()
+        except HarnessError as error:
+            if not ended:
+                raise
+            faults.append(error)
     if as_json:
         stays = [{"job_id": one.job_id, "name": one.name} for one in left.found]
         cancelled = [one.job_id for one in ended]
-        screen.document({"dry_run": dry_run, "cancelled": cancelled, "left": stays, "unread": left.unread})
+        errors = [failing.as_document(fault) for fault in faults]
+        document = {"dry_run": dry_run, "cancelled": cancelled, "left": stays, "unread": left.unread}
+        screen.document(document | ({"errors": errors} if errors else {}))
     else:
         for one in left.found if dry_run else ():
             screen.line(f"{one.job_id or 'no job yet':32}  {one.name}")
@@ -95,7 +104,8 @@ def _cancel_labelled(settings: Settings, label: tuple[str, str], *, dry_run: boo
         verb = "would cancel" if dry_run else "cancelled"
         screen.line(f"{verb} {count} job{'s' if count != 1 else ''} with the label {'='.join(label)}")
         _say_what_stays(left, dry_run=dry_run)
-    return failing.COULD_NOT if left.found and not dry_run else 0
+        _say_why(faults)
+    return failing.COULD_NOT if faults or (left.found and not dry_run) else 0
 
 
 def _say_what_stays(left: Look, *, dry_run: bool) -> None:
@@ -116,29 +126,41 @@ def _cancel_named(settings: Settings, jobs: tuple[str, ...], *, as_json: bool) -
 
     with store.database(settings) as database:
         spool, history = Spool(settings.paths, Owner.current()), History(database)
-        wanted, unknown = _job_ids(settings, history, jobs)
+        wanted, faults = _job_ids(settings, history, jobs)
         publisher = Publisher(settings, spool, Repository(database), history)
-        ended = {job_id: publisher.cancel(job_id, _who()) is not None for job_id in wanted}
+        ended: dict[str, bool] = {}
+        try:
+            for job_id in wanted:
+                ended[job_id] = publisher.cancel(job_id, _who()) is not None
+        except HarnessError as error:
+            if not ended:
+                raise
+            faults.append(error)
     if as_json:
         cancelled = [job_id for job_id, done in ended.items() if done]
-        errors = [failing.as_document(fault) for fault in unknown]
+        errors = [failing.as_document(fault) for fault in faults]
         screen.document({"cancelled": cancelled, "ended_before": _late(ended), "errors": errors})
     else:
         for job_id, done in ended.items():
             screen.line(f"{job_id}  {'cancelled' if done else 'had ended before'}")
-        for fault in unknown:
-            failing.report(fault, as_json=False)
-    return failing.COULD_NOT if unknown else 1 if _late(ended) else 0
+        _say_why(faults)
+    return failing.COULD_NOT if faults else 1 if _late(ended) else 0
+
+
+def _say_why(faults: list[EvaldError]) -> None:
+    for fault in faults:
+        failing.report(fault, as_json=False)
 
 
 def _late(ended: dict[str, bool]) -> list[str]:
     return [job_id for job_id, done in ended.items() if not done]
 
 
-def _job_ids(settings: Settings, history: History, jobs: tuple[str, ...]) -> tuple[list[str], list[OperatorError]]:
+def _job_ids(settings: Settings, history: History, jobs: tuple[str, ...]) -> tuple[list[str], list[EvaldError]]:
     """The ids of the jobs that exist, and for the others why there is none. Raises `OperatorError` if a single one was
     asked for and is unknown."""
-    found, unknown = [], []
+    found: list[str] = []
+    unknown: list[EvaldError] = []
     for one in jobs:
         try:
             found.append(_job_id(settings, history, one))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from service_home import DEAD, Home, home_in
 from service_rehearsal import SOURCE, Place
 from waiting import wait_for
 
-from daemon import fsio
+from daemon import fsio, labelled, publishing
 from daemon.claims import new_job
+from daemon.cli import failing
 from daemon.db.connection import Database
 from daemon.db.errors import StorageUnavailable
+from daemon.db.records import Lease, Published
 from daemon.db.repository import Repository
 from daemon.errors import HarnessError
 from daemon.intake import names
@@ -35,8 +38,8 @@ def idle(here: Place) -> Place:
 
 def cancelled(home: Home, owner: Owner) -> list[str]:
     """The names of the jobs with the label sweep=1, which `owner` has ended."""
-    labelled = Labelled(home.settings, Spool(home.settings.paths, owner), home.history, ("sweep", "1"))
-    return [one.name for some in labelled.end(home.clerk(owner).publisher, "me") for one in some]
+    sweep = Labelled(home.settings, Spool(home.settings.paths, owner), home.history, ("sweep", "1"))
+    return [one.name for some in sweep.end(home.clerk(owner).publisher, "me") for one in some]
 
 
 def dropped(here: Place, name: str, called: str | None = None, **fields: object) -> str:
@@ -253,6 +256,64 @@ def test_a_sweep_whose_leases_a_database_does_not_confirm_stays_one_job_for_each
         assert sorted(job.name for job in home.history.jobs().jobs) == ["one.json", "two.json"]
         assert home.entries("work") == []
     assert here.faults("one.json", "two.json") == []
+
+
+@pytest.mark.parametrize("happened", [True, False])
+def test_what_is_cancelled_is_named_although_the_answer_of_the_database_is_lost(
+    idle: Place, monkeypatch: pytest.MonkeyPatch, happened: bool
+) -> None:
+    chosen = dropped(idle, "chosen", labels={"sweep": "1"})
+    idle.drop("one", "two", labels={"sweep": "1"})
+    publish_many = Repository.publish_many
+    lost = []
+
+    def unheard(repository: Repository, ends: Iterable[tuple[Lease, Published]]) -> set[str]:
+        if lost:
+            return publish_many(repository, ends)
+        lost.append(publish_many(repository, ends) if happened else None)
+        raise StorageUnavailable("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(publishing, "_ASKED_AGAIN_S", (0.0,))
+    monkeypatch.setattr(Repository, "publish_many", unheard)
+    with home_in(idle.home) as home:
+        assert sorted(cancelled(home, Owner.current())) == ["chosen.json", "one.json", "two.json"]
+        again, lost[:] = dropped(idle, "again"), []
+        ended = home.clerk(Owner.current()).publisher.cancel(again, "me")
+        assert ended is not None
+        assert ended.job_id == again
+        assert home.entries("outbox") == home.entries("work") == []
+        assert home.history.job(chosen) is not None
+    assert idle.faults("chosen.json", "one.json", "two.json", "again.json") == []
+
+
+@pytest.mark.parametrize("by_label", [True, False])
+def test_who_cancels_many_is_told_what_ended_before_the_database_went_away(
+    idle: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], by_label: bool
+) -> None:
+    first, second = (dropped(idle, name, labels={"sweep": "1"}) for name in ("a", "b"))
+    publish_many = Repository.publish_many
+    ended: list[str] = []
+
+    def gone(repository: Repository, ends: Iterable[tuple[Lease, Published]]) -> set[str]:
+        if ended:
+            raise StorageUnavailable("the database is away")
+        ended.extend(publish_many(repository, ends))
+        return set(ended)
+
+    monkeypatch.setattr(publishing, "_ASKED_AGAIN_S", ())
+    monkeypatch.setattr(labelled, "_AT_ONCE", 1)
+    monkeypatch.setattr(Repository, "publish_many", gone)
+    which = ("--label", "sweep=1") if by_label else (first, second)
+    assert failing.run(["cancel", "--home", str(idle.home), "--json", *which]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["cancelled"] == ended == [first]
+    assert [error["error"] for error in told["errors"]] == ["the database is away"]
+    ended.clear()
+    third = dropped(idle, "c", labels={"sweep": "1"})
+    assert failing.run(["cancel", "--home", str(idle.home), *(which if by_label else (third, second))]) == 2
+    said = capsys.readouterr()
+    assert f"{ended[0]}  cancelled" in said.out
+    assert "the database is away" in said.err
 
 
 def test_a_sweep_whose_claims_a_disk_does_not_confirm_is_cancelled_when_that_is_asked_again(

@@ -311,6 +311,7 @@ def test_what_was_staged_for_a_cancel_whose_lease_another_took_is_not_left_in_th
     publish_many = Repository.publish_many
 
     def too_late(repository: Repository, ends: Iterable[tuple[Lease, Published]]) -> set[str]:
+        monkeypatch.undo()  # once
         assert repository.seize(claimed.job_id, DEAD.tag, 60) is not None
         return publish_many(repository, ends)
 
