@@ -49,6 +49,16 @@ class _Stopped(Exception):  # noqa: N818 - no error: what is left is for the nex
     """It is to end, in the middle of its repairs."""
 
 
+def require_soundness(database: Database) -> None:
+    """Look through a database of which a read has told that it is damaged. Raises `OperatorError` where it is: what is
+    written to it may be lost, or spread the damage."""
+    if (damage := database.damage) is None:
+        return
+    if not database.is_sound_after_all(_LOOK_THROUGH_S):
+        raise OperatorError(damage.message, hint=damage.hint)
+    log.story("the database is sound: its disk failed to read it once", level=logging.WARNING, reason=damage)
+
+
 class Service:
     """One daemon over one home. Use `opening.opened`."""
 
@@ -195,13 +205,9 @@ class Service:
         return waiting
 
     def _require_sound_database(self) -> None:
-        """Raises `OperatorError` where it is damaged: what is written to it may be lost, or spread the damage."""
-        if (damage := self._database.damage) is None:
-            return
-        self._monitor.working("looking through the database")
-        if not self._database.is_sound_after_all(_LOOK_THROUGH_S):
-            raise OperatorError(damage.message, hint=damage.hint)
-        log.story("the database is sound: its disk failed to read it once", level=logging.WARNING, reason=damage)
+        if self._database.damage is not None:
+            self._monitor.working("looking through the database")
+            require_soundness(self._database)
 
     def _reconcile_at_start(self) -> None:
         """A sweep ends when database or disk do not answer; a daemon tries again at its first turn. Raises

@@ -34,7 +34,8 @@ def command(*, loaded: LoadedSettings, judge: str, as_json: bool) -> int:
 
     A request becomes a bundle in the inbox, and whatever daemon of that inbox is at work judges it. GET /docs describes
     every route. Beyond loopback every caller needs a token: evald token NAME. With --json the URL is printed once it
-    listens. Exit code 0 when stopped; 2 when it cannot start and trying again would not help; 75 when it may.
+    listens. Exit code 0 when stopped; 2 when it cannot start and trying again would not help, or its database is
+    damaged; 75 when it may.
     """
     try:
         from daemon.http import serving

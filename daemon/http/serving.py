@@ -27,6 +27,7 @@ from daemon.addresses import is_loopback
 from daemon.config import Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
+from daemon.db.errors import StorageDamaged
 from daemon.db.history import History
 from daemon.errors import EvaldError, HarnessError, OperatorError
 from daemon.http.app import make_app
@@ -43,6 +44,7 @@ _KEEP_ALIVE_S = 75  # longer than clients keep a connection: else one is closed 
 # Every thread that computes takes its turn before the event loop gets its own again: few threads, short turns.
 _THREADS = 8
 _TURN_S = 0.001
+_LOOK_EVERY_S = 1.0  # whether a read has told of a damaged database
 
 
 class Judging(StrEnum):
@@ -56,7 +58,7 @@ class Judging(StrEnum):
 def serve(settings: Settings, judging: Judging, stop: Stop, on_listening: Callable[[str], None]) -> None:
     """Serve until `stop`. `on_listening` is told the URL.
 
-    Raises `OperatorError` when this address, these tokens or this host cannot be used.
+    Raises `OperatorError` when this address, these tokens or this host cannot be used, or the database is damaged.
     """
     opening.require_open_files()
     with ExitStack() as stack:
@@ -64,7 +66,7 @@ def serve(settings: Settings, judging: Judging, stop: Stop, on_listening: Callab
         require_tokens(settings)
         settings.paths.create()
         migrate.ensure_ready(settings.database_url)
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, must_be_sound=True)
         stack.callback(database.close)
         judge = None
         if judging is Judging.ALWAYS or (judging is Judging.AUTO and not _somebody_judges(database)):
@@ -124,9 +126,14 @@ def _url(host: str, port: int) -> str:
 
 def _somebody_judges(database: Database) -> bool:
     """Whether a daemon is at work. The database alone does not tell: a daemon of this host that was killed a moment ago
-    still looks alive there."""
+    still looks alive there. Raises `OperatorError` for a damaged one."""
     here = Owner.current()
-    return any(daemon.is_there and Owner.of(daemon.owner).may_live(here) for daemon in History(database).daemons())
+    try:
+        there = History(database).daemons()
+    except StorageDamaged:
+        service.require_soundness(database)
+        there = History(database).daemons()
+    return any(daemon.is_there and Owner.of(daemon.owner).may_live(here) for daemon in there)
 
 
 class _Server(uvicorn.Server):
@@ -164,7 +171,13 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
 
         stop.add(end)
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        await server.serve(sockets=[listening])
+        looking = asyncio.create_task(_looked_through(database, end))
+        try:
+            await server.serve(sockets=[listening])
+        finally:
+            looking.cancel()
+        if looking.done() and not looking.cancelled():
+            await looking
 
     gc.collect()
     gc.freeze()  # what was imported is not looked through again: nobody was answered for a tenth of a second then
@@ -173,6 +186,21 @@ def _run(settings: Settings, database: Database, listening: socket.socket, stop:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every client is an open file
     with asyncio.Runner(loop_factory=_loop) as runner:
         runner.run(run())
+
+
+async def _looked_through(database: Database, end: Callable[[], None]) -> None:
+    """Look through the database whenever a read has told of damage. Where it is damaged: end the server, and raise
+    `OperatorError`."""
+    limiter = anyio.CapacityLimiter(1)
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        if database.damage is None:
+            continue
+        try:
+            await anyio.to_thread.run_sync(service.require_soundness, database, limiter=limiter)
+        except OperatorError:
+            end()
+            raise
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from damaged_pages import damage
 from http_bodies import evaluate
 from http_servers import Serve, Server, evald
 from sqlalchemy import text
@@ -25,7 +27,7 @@ from daemon.config import Http, Settings
 from daemon.db import migrate
 from daemon.db.connection import Database
 from daemon.db.daemon_records import DaemonNote
-from daemon.db.errors import StorageUnavailable
+from daemon.db.errors import StorageDamaged, StorageUnavailable
 from daemon.db.history import History
 from daemon.db.records import Lease, NewJob, Published
 from daemon.db.repository import Repository
@@ -33,7 +35,7 @@ from daemon.db.repository_daemons import DaemonRepository
 from daemon.errors import OperatorError
 from daemon.evaluation import Evaluation
 from daemon.executor import catalog
-from daemon.http import submission
+from daemon.http import serving, submission
 from daemon.http.refusals import Refusal
 from daemon.http.submission import Keys, Submission
 from daemon.http.tokens import Caller, Role, Tokens
@@ -425,3 +427,45 @@ def test_a_key_in_use_or_gone_is_left_alone_when_old_ones_are_forgotten(
         assert keys.forget() == 1
     assert (tmp_path / "keys" / "used").exists()
     assert not (tmp_path / "keys" / "old").exists()
+
+
+def test_a_server_ends_when_it_meets_a_damaged_page(serve: Serve, home: Path) -> None:
+    """It writes as well: who is cancelled, what is cleaned up, which hosts are drained."""
+    server = serve("--judge", "never")
+    damage(home / "state" / "evald.sqlite3", "ix_job_problem")
+    with server.client() as client:
+        assert client.get("/jobs", params={"problem": "p"}).status_code == 503
+    assert server.process.wait(300) == 2
+    assert "restore a backup" in server.story
+
+
+def test_a_server_does_not_start_and_is_not_to_be_tried_again_where_the_database_is_damaged(
+    serve: Serve, home: Path
+) -> None:
+    """Its first question is which daemons there are."""
+    assert serve("--judge", "never").stop() == 0
+    damage(home / "state" / "evald.sqlite3", "ix_daemon_host")
+    ran = evald(home, "serve", "--port", "0")
+    assert (ran.returncode, "restore a backup" in ran.stderr) == (2, True)
+
+
+def test_a_server_goes_on_when_its_disk_failed_to_read_the_database_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_LOOK_EVERY_S", 0.01)
+    database = Database(f"sqlite:///{tmp_path / 'evald.sqlite3'}", must_be_sound=True)
+    database.damage = StorageDamaged("database disk image is malformed")
+    with pytest.raises(StorageUnavailable), database.write():
+        pass
+
+    async def until_looked_through() -> None:
+        looking = asyncio.create_task(serving._looked_through(database, lambda: pytest.fail("the server ends")))
+        async with asyncio.timeout(300):
+            while database.damage is not None:
+                await asyncio.sleep(0.01)
+        looking.cancel()
+
+    asyncio.run(until_looked_through())
+    with database.write():
+        pass
+    database.close()
