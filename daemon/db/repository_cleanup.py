@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Select, and_, delete, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Select, and_, delete, func, literal, select, union
 
 from daemon.batches import batched
 from daemon.callers import NOBODY, Callers
@@ -123,8 +123,8 @@ def _doubts(keep_best: int, callers: Callers, cutoff: datetime) -> Select[str]:
     bundle = (*exact, Environment.device_name, Job.submitter_uid, tag)
     run = select(Job.id, *bundle).join(Bundle, Bundle.id == Job.id)
     run = run.outerjoin(Environment, Environment.id == Job.environment_id)
-    stays = or_(Job.finished_at >= cutoff, Job.id.in_(_best(keep_best, callers)))
-    passed = run.where(Job.verdict == Verdict.PASSED, stays).subquery()
+    stay = union(select(Job.id).where(Job.finished_at >= cutoff), _best(keep_best, callers)).subquery()
+    passed = run.join(stay, stay.c.id == Job.id).where(Job.verdict == Verdict.PASSED).subquery()
     place = func.row_number().over(partition_by=bundle, order_by=(Job.finished_at.desc(), Job.id)).label("place")
     failed = run.add_columns(place).where(Job.verdict.in_(ranking.FAILED)).subquery()
     same = [failed.c[column.key] == passed.c[column.key] for column in exact]
