@@ -35,7 +35,7 @@ class _How(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-def open_at(path: str | Path, flags: int, *, dir_fd: int | None = None) -> int:
+def open_at(path: str | Path, flags: int, *, dir_fd: int | None) -> int:
     """A descriptor of `path`, to read. `path` is a name in the open folder `dir_fd`, or lies in a folder that is
     trusted. Raises `OSError`, with EXDEV where something is mounted there."""
     if not _is_known():

@@ -56,7 +56,7 @@ class Reception:
         owner: str,
         doorbell: Doorbell,
         *,
-        postponed: Callable[[], int] = lambda: 0,
+        postponed: Callable[[], int],
         left_alone: Callable[[], frozenset[Sender]] = frozenset,
     ) -> None:
         """`owner`: what this daemon's leases carry. `postponed`: how many queued jobs it passes over for now.

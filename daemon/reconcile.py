@@ -72,7 +72,7 @@ class Reconciler:
         history: History,
         clerk: Clerk,
         is_busy: Callable[[str], bool],
-        meanwhile: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None],
     ) -> None:
         """`is_busy(job_id)`: whether this very process is judging or publishing that job now. `meanwhile` is called
         before each entry that is looked at: there may be a hundred thousand, and what runs goes on."""

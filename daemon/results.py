@@ -95,7 +95,7 @@ def stage(
 
 
 def stage_first(
-    paths: Paths, result: Mapping[str, Any], evaluation: Evaluation, fence: int, readers: Readers = EVERYBODY
+    paths: Paths, result: Mapping[str, Any], evaluation: Evaluation, fence: int, readers: Readers
 ) -> Staged:
     """As `stage`, for an end that several may bring about at the same moment. What one of them has staged stays, and is
     returned to the others. Raises `OSError`."""

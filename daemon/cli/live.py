@@ -138,7 +138,7 @@ def spoken(name: str, every_s: float = 10.0) -> Iterator[Callable[[Progress], No
 
 
 @contextmanager
-def spinner(name: str, *, as_json: bool = False) -> Iterator[Callable[[Progress], None]]:
+def spinner(name: str, *, as_json: bool) -> Iterator[Callable[[Progress], None]]:
     """One line about one job while the block runs. Where nobody looks, a line now and then; for a program none."""
     if not screen.on_terminal(sys.stderr):
         if as_json:

@@ -62,6 +62,7 @@ IDHEX_DIGITS = 32
 AMBIGUOUS_SHOWN = 5
 _EVENTS = 1000
 _IDS_AT_ONCE = 500
+_WITHOUT_RESULT = 200
 _DEFERRALS = (
     select(Deferral.job_id, Job.name, Deferral.owner, Deferral.reason, Deferral.at)
     .join(Job, Job.id == Deferral.job_id)
@@ -157,11 +158,11 @@ class History:
             with self._database.read() as connection:
                 yield from connection.execute(statement.where(Job.id.in_(some))).all()
 
-    def without_result(self, *, limit: int = 200) -> tuple[str, ...]:
-        """The ids of jobs that have ended and have no result document, the oldest first."""
+    def without_result(self) -> tuple[str, ...]:
+        """The ids of some jobs that have ended and have no result document, the oldest first."""
         statement = select(Job.id).where(Job.state == JobState.BROKEN, Job.result_json.is_(None))
         with self._database.read() as connection:
-            return tuple(connection.scalars(statement.order_by(Job.created_at, Job.id).limit(limit)))
+            return tuple(connection.scalars(statement.order_by(Job.created_at, Job.id).limit(_WITHOUT_RESULT)))
 
     def unfinished_ending_in(self, suffix: str, submitter_uid: int) -> set[str]:
         """The ids of this submitter's unfinished jobs that end in these hex digits."""

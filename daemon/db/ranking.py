@@ -48,12 +48,12 @@ def caller(tags: Collection[str], server_uid: int | None) -> ColumnElement[str]:
     return case(((Job.submitter_uid == server_uid) & tag.in_(tags), tag), else_="")
 
 
-def runs(within: Sequence[SQLColumnExpression[Any]] = ()) -> ColumnElement[int]:
+def runs(within: Sequence[SQLColumnExpression[Any]]) -> ColumnElement[int]:
     """How many runs there are of a row's bundle. `within`: what else must be equal."""
     return func.count().over(partition_by=(*_SAME_BUNDLE, *within))
 
 
-def is_in_the_middle(within: Sequence[SQLColumnExpression[Any]] = ()) -> ColumnElement[bool]:
+def is_in_the_middle(within: Sequence[SQLColumnExpression[Any]]) -> ColumnElement[bool]:
     """Whether a row is the run in the middle of its bundle; of two in the middle, the faster one. `within` as for
     `runs`."""
     place = func.row_number().over(partition_by=(*_SAME_BUNDLE, *within), order_by=BY_TIME)

@@ -34,7 +34,7 @@ class StagingBuffer:
     """The memory by which tensors leave one cell, whatever they are. It is kept, because on a GPU mapping takes as long
     as drawing what goes into it. It grows when it has to."""
 
-    def __init__(self, cell: Cell, device: str = "cpu") -> None:
+    def __init__(self, cell: Cell, device: str) -> None:
         self.cell = cell
         self.device = device
         self._memory: SharedMemory | None = None

@@ -65,7 +65,7 @@ class Policy:
         return tuple(found)
 
 
-def readable_folders(extra: tuple[Path, ...] = ()) -> tuple[Path, ...]:
+def readable_folders(extra: tuple[Path, ...]) -> tuple[Path, ...]:
     """What a Python cell needs: the system's programs and libraries, the interpreter, its environment (which may
     borrow packages from another one), and this package."""
     system = [Path("/usr"), Path("/etc/ld.so.cache"), Path("/etc/alternatives"), Path("/etc/localtime")]
