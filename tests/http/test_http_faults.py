@@ -222,12 +222,12 @@ def is_healthy_soon(server: Server) -> bool:
 
 
 def test_a_client_that_goes_away_waits_no_more(serve: Serve) -> None:
-    server = serve(HTTP_STREAMS="2", is_held=True)
+    server = serve(HTTP_STREAMS="1", is_held=True)
     url = httpx.URL(server.url)
     body = b'{"kernel": {"kernel_type": "torch", "source_code": "class Model(nn.Module): pass"}}'
     head = b"POST /evaluate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     with server.client() as client:
-        for _ in range(3):
+        for _ in range(2):
             with socket.create_connection((url.host, url.port), timeout=120) as gone:
                 gone.sendall(head + body)
                 wait_for(lambda: "evald_http_waiting 1" in client.get("/metrics").text, "it to wait")
