@@ -3,7 +3,7 @@
     python tests/corpus/corpus.py [--device auto|cpu|cuda] [--only TEXT…] [--table FILE]
 
 A case is a folder `<class>/<name>/` that holds a bundle and `expected.json`; a folder `after/` inside it is a second
-bundle, judged right after the first. What counts beside the verdict: a hostile kernel that stays correct must not look
+bundle, judged right after the first; files that several cases have lie in `shared/`. What counts beside the verdict: a hostile kernel that stays correct must not look
 faster than the honest reference beside it, which does the same work.
 """
 
@@ -17,8 +17,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from daemon.executor.local import LocalEngine
 from daemon.verdict import Comparison, Verdict
 
 FOLDER = Path(__file__).parent
+SHARED = FOLDER / "shared"
 CLASSES = ("good", "wrong", "broken", "hostile")
 AFTER = "after"
 # How much faster than the honest reference evald may call a hostile kernel. What these attacks try to win is a factor of
@@ -50,7 +51,8 @@ _ENGINE = 600  # far from those of the executor's tests in the same process, and
 class Expected:
     """What `expected.json` says, for one kind of device (its `cuda` and `cpu` objects override the rest).
 
-    `tries`: what a hostile case attempts, or what makes a good one look suspicious. `why`: the reason for the verdict.
+    `shares`: files of the bundle that lie in `shared/`, by the names they have in the bundle. `tries`: what a hostile
+    case attempts, or what makes a good one look suspicious. `why`: the reason for the verdict.
     `devices`: where it means anything. `message`: texts that must be in the failure's message. `labels`, `no_labels`:
     what the result must and must not be labelled. `honest_time`: the candidate stays correct, and does no better than
     the reference. `needs`: packages without which the case is left out. `prints`: texts that must be in its stdout,
@@ -59,6 +61,7 @@ class Expected:
 
     verdicts: tuple[Verdict, ...]
     why: str
+    shares: Mapping[str, str] = field(default_factory=dict)
     tries: str = ""
     devices: tuple[str, ...] = ("cpu", "cuda")
     message: tuple[str, ...] = ()
@@ -214,9 +217,12 @@ class Bench:
     def _one(self, case: Case) -> Outcome:
         folder = Path(tempfile.mkdtemp(dir=self._home)) / "bundle"
         shutil.copytree(case.folder, folder, ignore=shutil.ignore_patterns(*_NOT_OF_THE_BUNDLE))
+        expected = case.expected(self.device)
+        for name, shared in expected.shares.items():
+            shutil.copy(SHARED / shared, folder / name)
         start = time.monotonic()
         evaluation = evaluated(self.engine, case.name, folder)
-        found = tuple(problems(case.expected(self.device), evaluation, self.device))
+        found = tuple(problems(expected, evaluation, self.device))
         return Outcome(case, evaluation, found, time.monotonic() - start)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +55,15 @@ def test_every_expectation_says_why(device: str) -> None:
         assert expected.tries or not case.name.startswith(("hostile/", "good/")), case.name
         if case.name.startswith("good/"):
             assert expected.verdicts == (Verdict.PASSED,), case.name
+
+
+def test_what_three_cases_have_is_shared_and_what_is_shared_is_used() -> None:
+    found = Counter(path.read_bytes() for kind in corpus.CLASSES for path in (corpus.FOLDER / kind).rglob("*.py"))
+    assert not [text for text, count in found.items() if count > 2]
+    every = [one for case in corpus.cases() for one in (case, case.after) if one is not None]
+    used = [(one.folder / name, shared) for one in every for name, shared in one.expected("cpu").shares.items()]
+    assert not [place for place, _ in used if place.exists()]
+    assert {shared for _, shared in used} == {path.name for path in corpus.SHARED.glob("*.py")}
 
 
 def test_what_is_judged_on_a_cpu_has_time_enough_on_a_busy_one_too() -> None:

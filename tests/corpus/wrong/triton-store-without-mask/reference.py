@@ -1,5 +1,0 @@
-"""A sum."""
-
-
-def add(a, b):
-    return a + b
