@@ -3,6 +3,7 @@
 case                             the whole of it
 bench                            what the judge lends to it
 preparation                      kernels that stand ready in their cells
+weights                          those of the reference, in the candidate's module
 hookup                           what both kernels are called with
 trials                           untimed calls, whose answers are compared
 verify, tolerances, findings     right or wrong, how far off it may be, and what a finished round shows

@@ -288,7 +288,7 @@ class CaseJudge:
         self._ready.kill()
         outcome = consequence(outcome, self._ready.every_cell)
         used_s = self._request.timeout if self._candidate_used_the_time() else None
-        verdict, failure = verdict_on(outcome, used_s, self._ready.own_weights)
+        verdict, failure = verdict_on(outcome, used_s, self._ready.weights.own)
         return self._report(verdict, failure)
 
     def _candidate_used_the_time(self) -> bool:

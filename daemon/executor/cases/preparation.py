@@ -14,6 +14,7 @@ from daemon.evaluation import Failure
 from daemon.executor.artifacts.build import Artifact, described
 from daemon.executor.artifacts.bundle import Request, kernel_of, memfd
 from daemon.executor.cases.bench import Bench
+from daemon.executor.cases.weights import Weights
 from daemon.executor.catalog import BackendSpec
 from daemon.executor.cells.capture import printable
 from daemon.executor.cells.conversation import Cell
@@ -27,10 +28,6 @@ from daemon.executor.timing.stages import Stages
 from daemon.verdict import Phase, Side, Verdict
 
 _QUICK_LOAD_S = 1.0
-_HOW_COPIED = (
-    "The reference's weights are copied by name and shape, and no hook of load_state_dict runs: use its names; or, for "
-    "weights that are fused, make its layers in the constructor as it does, which has the same seed, and yours of them"
-)
 
 
 @dataclass(frozen=True)
@@ -80,8 +77,7 @@ class Preparation:
         self.compile_ms = 0.0
         self.loading_s = dict.fromkeys(Side, 0.0)  # of the contract's time, by whose source took it
         self.notes: list[str] = []
-        self._of_own_weights: list[str] = []
-        self._constant_weights: dict[str, bytes] = {}
+        self.weights = Weights(self.notes)
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -179,19 +175,11 @@ class Preparation:
             with self._loading(side):
                 answer = self._construct(cell, seed, init)
             if side is Side.REFERENCE:
-                self._note_lazy(_names(answer.get("lazy")))
+                self.weights.note_lazy(answer.get("lazy"))
                 if self.loaded[side].makes_init_inputs:
                     init = self._init_inputs(cell, seed)
         if self.maker is not None:
             self._construct(self.maker, seed, None)
-
-    def _note_lazy(self, names: list[str]) -> None:
-        """What the reference has of weights that are drawn too late to be shared."""
-        if names:
-            self._say_of_weights(
-                "weights that the reference's first call makes, so that no custom module can be given them: "
-                f"{', '.join(names)}; let its constructor make them (Linear for LazyLinear, with all sizes)"
-            )
 
     def _construct(self, cell: Cell, seed: int, init: Export | None) -> Message:
         """What the cell answers. `init`: the constructor's arguments; None if the source itself makes them."""
@@ -262,59 +250,14 @@ class Preparation:
         if len(self.sides) == 1 or not all(loaded.constructs for loaded in self.loaded.values()):
             return
         state = self.export(self.cells[Side.REFERENCE], "state", Phase.LOAD)
-        state.describe(0, self._deadline)
-        if not state.shapes:
-            return
-        with closing(state.fetch(self._deadline)) as memory:
-            self._constant_weights = state.constant(memory)
-            answer = self.cells[Side.CANDIDATE].request(
-                {"type": "adopt", "tree": state.node, "memory": memory.as_message(), **state.as_message()},
-                "adopted",
-                phase=Phase.LOAD,
-                deadline=self._deadline,
-                fds=memory.fds,
-            )
-        self._note_weights(answer)
-
-    def _note_weights(self, answer: Message) -> None:
-        """Which weights the candidate has not taken over, as its cell says, or had made otherwise."""
-        theirs, own = (_names(answer.get(key)) for key in ("theirs", "own"))
-        if theirs and (own or not answer.get("copied")):
-            self._say_of_weights(
-                f"weights of the reference without a counterpart of the same name and shape: {', '.join(theirs)}; "
-                f"of the custom module: {', '.join(own) or 'none'}. {_HOW_COPIED}"
-            )
-            return
-        if theirs:
-            self._of_own_weights.append(f"the custom module does not have {', '.join(theirs)}. {_HOW_COPIED}")
-        if other := _names(answer.get("other")):
-            self._of_own_weights.append(
-                f"the custom module's constructor had made {', '.join(other)} otherwise, and the reference's were "
-                "copied over that: what is scaled, folded or laid out anew needs a name or a shape of its own"
-            )
-
-    def _say_of_weights(self, text: str) -> None:
-        """Whatever the verdict is; where an answer is wrong, there as well."""
-        self._of_own_weights.append(text)
-        self.notes.append(text)
-
-    @property
-    def own_weights(self) -> str:
-        """What to say of a candidate whose weights are its own, when it is wrong."""
-        return "; ".join(self._of_own_weights)
+        self.weights.share(state, self.cells[Side.CANDIDATE], self._deadline)
 
     def unvaried_weights(self, deadline: float) -> list[str]:
-        """The reference's weights that have one value only, and that calls have left as they were: no other values will
-        ever tell whether they matter. A tensor that calls change, such as a running mean, is not among them."""
-        if not (before := self._constant_weights):
+        """The reference's weights that have one value only, whatever has been called."""
+        if not (names := self.weights.constant):
             return []
-        state = self.export(self.cells[Side.REFERENCE], "state", Phase.CHECK, only=tuple(before))
-        state.describe(0, deadline)
-        if state.shapes:
-            with closing(state.fetch(deadline)) as memory:
-                now = state.constant(memory)
-            before = {name: value for name, value in before.items() if now.get(name) == value}
-        return _names(list(before))
+        state = self.export(self.cells[Side.REFERENCE], "state", Phase.CHECK, only=names)
+        return self.weights.unvaried(state, deadline)
 
     def export(self, cell: Cell, what: str, phase: Phase, *, only: Sequence[str] | None = None) -> Export:
         """Tensors out of `cell`, in memory that is given back with the case. `only`: of the state, the tensors of these
@@ -356,8 +299,3 @@ class Preparation:
         self.kill()
         for buffer in self._buffers.values():
             buffer.close()
-
-
-def _names(said: Any) -> list[str]:
-    """The first names of tensors as a cell gave them, fit to be shown."""
-    return [printable(str(name)[:200]) for name in said[:20]] if isinstance(said, list) else []
