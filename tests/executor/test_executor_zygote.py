@@ -107,6 +107,25 @@ def test_cells_come_from_one_zygote_and_each_ends_by_itself(kept: Kept) -> None:
         cell.kill()
 
 
+def _pid_of(pidfd: int) -> str:
+    lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text("ascii").splitlines()
+    return next(line.split()[1] for line in lines if line.startswith("Pid:"))
+
+
+@pytest.mark.parametrize("namespace", ["ipc", "mnt", "net", "pid", "uts"])
+def test_cells_that_live_at_the_same_time_share_no_namespace(kept: Kept, namespace: str) -> None:
+    """Nor with their zygote or the host. A reference and its candidate live at the same time: through System V memory
+    or an abstract socket one could tell the other what it has seen."""
+    cells = [kept.start() for _ in range(2)]
+    try:
+        programs = (kept.zygote._program, *(cell.program for cell in cells))
+        pids = ["self", *(_pid_of(program._init_fd) for program in programs)]  # type: ignore[union-attr]
+        assert len({Path(f"/proc/{pid}/ns/{namespace}").readlink() for pid in pids}) == 4
+    finally:
+        for cell in cells:
+            cell.kill()
+
+
 def test_a_zygote_that_died_takes_its_cells_along_and_is_replaced(kept: Kept) -> None:
     cell = kept.start()
     before = kept.zygote
