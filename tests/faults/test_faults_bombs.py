@@ -12,7 +12,8 @@ from daemon.verdict import Verdict
 pytestmark = pytest.mark.sandbox
 
 FILES = "n = 0\nwhile True:\n    n += 1\n    "
-FILL = FILES + "with open(f'{}/{{n}}', 'wb') as f:\n        f.write(bytes(1 << 20))"
+# Of so few files that they run into no limit but that of bytes.
+FILL = FILES + "with open(f'{}/{{n}}', 'wb') as f:\n        f.write(bytes(1 << 22))"
 # Every bomb that a kernel can survive: what it is told when it has hit its limit.
 SURVIVED = {
     "descriptors": ("kept = []\nwhile True:\n    kept.append(os.dup(0))", "EMFILE"),
