@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.contract import syntax
-from daemon.contract.expressions import ExpressionError, evaluate, names_in
+from daemon.contract.expressions import MAX_CHARACTERS, MAX_DEPTH, ExpressionError, evaluate, names_in, reserved_name
 
 LONG = "abcdefghij" * 5
 BIND = {"N": 1000, "M": 7}
@@ -200,3 +200,47 @@ def test_names_that_take_long_to_tell_apart_are_compared_for_what_is_shown(monke
     found = problems(with_args(*(tensor(f"x{n}", [f"{LONG[::-1]}{n}"]) for n in range(150)), cases=cases))
     assert "is not bound" in found[0].message
     assert 0 < len(compared) <= 2 * 100 * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("N", None),
+        ("_n2", None),
+        ("n" * MAX_CHARACTERS, None),
+        ("n" * (MAX_CHARACTERS + 1), "made of letters"),
+        ("", "made of letters"),
+        ("2n", "made of letters"),
+        ("N M", "made of letters"),
+        ("N\n", "made of letters"),
+        ("max", "meaning of its own"),
+        ("lambda", "meaning of its own"),
+        ("Infinity", "meaning of its own"),
+        ("nan", "meaning of its own"),
+    ],
+)
+def test_a_symbol_is_a_name_that_means_nothing_else(name: str, why: str | None) -> None:
+    reason = reserved_name(name)
+    assert reason is None if why is None else why in str(reason)
+
+
+def test_an_expression_may_have_as_many_characters_as_are_told() -> None:
+    longest = "N" + " " * (MAX_CHARACTERS - 1)
+    assert evaluate(longest, BIND) == BIND["N"]
+    with pytest.raises(ExpressionError, match=f"at most {MAX_CHARACTERS} characters"):
+        evaluate(longest + " ", BIND)
+
+
+@pytest.mark.parametrize("text", ["1 + pow(2, 3)", "pow(2, 3) + 1", "max(1, pow(2, 3))", "-pow(2, 3)", "1 + max()"])
+def test_every_part_of_an_expression_is_looked_at(text: str) -> None:
+    with pytest.raises(ExpressionError, match=r"there is no function|needs at least one number"):
+        names_in(text)
+
+
+def test_both_sides_of_an_operator_may_be_nested_as_deep_as_is_told() -> None:
+    assert evaluate("-" * MAX_DEPTH + "1", {}) == (-1) ** MAX_DEPTH
+    left, right = "(1 + " * MAX_DEPTH + "1" + ")" * MAX_DEPTH, "1" + " + 1" * MAX_DEPTH
+    for text in (left, right):
+        assert evaluate(text, {}) == MAX_DEPTH + 1
+        with pytest.raises(ExpressionError, match=f"more than {MAX_DEPTH} deep"):
+            evaluate(f"(1 + {text})" if text is left else f"{text} + 1", {})

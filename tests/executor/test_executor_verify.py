@@ -141,6 +141,18 @@ def test_what_is_surely_wrong_is_told_at_a_glance_and_no_more_than_that(dtype: s
     assert not trivial._is_beyond(of(dtype, [1.0, math.nan, 0.0]), expected, tolerance), "left to the close look"
 
 
+@pytest.mark.parametrize(
+    ("got", "expected", "tolerance"),
+    [(0.1, 0.0, Tolerance(0.1, 0.0)), (3.3000002, 3.0, Tolerance(0.0, 0.1))],
+    ids=["atol", "rtol"],
+)
+def test_what_exceeds_its_allowance_by_a_ten_millionth_is_wrong(
+    got: float, expected: float, tolerance: Tolerance
+) -> None:
+    """The quick look computes in float32, where it cannot tell: 0.1 is 0.1000000015 there."""
+    assert compare(torch.tensor([got]), torch.tensor([expected]), tolerance).wrong == 1
+
+
 def test_the_default_tolerance_of_each_dtype_is_its_own_and_each_part_can_be_given() -> None:
     assert tolerance_for("float32", None, None) == Tolerance(1e-4, 1e-4)
     assert tolerance_for("float16", 0.5, None) == Tolerance(0.5, 1e-2)

@@ -40,6 +40,7 @@ from daemon.verdict import Phase, Side, Verdict
 
 pytestmark = pytest.mark.sandbox
 
+_GROUP = 54321
 LOOK = r"""
 import os, random, socket
 import numpy as np
@@ -124,6 +125,26 @@ def test_cells_that_live_at_the_same_time_share_no_namespace(kept: Kept, namespa
     finally:
         for cell in cells:
             cell.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may have other groups")
+def test_a_cell_has_none_of_the_groups_of_whoever_started_evald(tmp_path: Path) -> None:
+    """It could read what such a group may read. Where this test runs, there may be none to lose."""
+    groups = os.getgroups()
+    os.setgroups([_GROUP])
+    made = Kept(tmp_path / "home", uid=34)
+    try:
+        cell = made.start()
+        assert isinstance(cell.program, ForkedProgram)
+        init = _pid_of(cell.program._init_fd)
+        [child] = Path(f"/proc/{init}/task/{init}/children").read_text("ascii").split()
+        found = {pid: Path(f"/proc/{pid}/status").read_text("utf-8") for pid in ("self", child)}
+        assert f"Groups:\t{_GROUP}" in found["self"]
+        assert "Groups:\t \n" in found[child]
+        cell.kill()
+    finally:
+        os.setgroups(groups)
+        made.zygotes.close()
 
 
 def test_a_zygote_that_died_takes_its_cells_along_and_is_replaced(kept: Kept) -> None:
