@@ -28,6 +28,8 @@ def hindrance(settings: Settings, daemons: Iterable[DaemonRecord]) -> str | None
         return None
     try:
         settings.paths.inbox.stat()
+        if not settings.paths.work.exists():
+            return f"{settings.paths.work} was removed: stop the daemon and start it again, which makes it anew"
         is_their_user = settings.paths.state.stat().st_uid == os.geteuid()
         return obstacle(settings) if is_their_user else _of_disks(settings)
     except PermissionError:

@@ -73,6 +73,8 @@ def test_a_daemon_of_this_host_that_lacks_room_or_its_inbox_is_told_and_one_of_a
     assert "no new bundle is claimed" in ran.out
     assert "are wanted" in ran.out
     assert "are wanted" in evald("status", "--set", f"min_free_bytes={1 << 60}").out
+    past.settings.paths.work.rmdir()
+    assert f"{past.settings.paths.work} was removed: stop the daemon and start it again" in evald("health").out
     inbox.rmdir()
     assert f"{inbox}: No such file or directory" in evald("health").out
     assert evald("status", "--json").document()["hindrance"] == f"{inbox}: No such file or directory"
